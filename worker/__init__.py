@@ -1,0 +1,1 @@
+"""The worker process: Celery app, settings, database layer and command line."""

@@ -1,0 +1,48 @@
+"""The database layer: DTOs, SQL, pools, and the stores that run one on the other.
+
+The names are loaded when they are first used, so that a web process may import the DTOs from here
+(``worker.db.models``) without loading psycopg.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worker.db.async_session_store import AsyncSessionStore
+    from worker.db.models import ChannelContext, ContextResult, SessionPage, SessionResult, ThreadSession
+    from worker.db.pool import close_db, get_connection, init_db
+    from worker.db.session_store import SessionStore
+
+_HOME = {
+    "AsyncSessionStore": "async_session_store",
+    "ChannelContext": "models",
+    "ContextResult": "models",
+    "SessionPage": "models",
+    "SessionResult": "models",
+    "SessionStore": "session_store",
+    "ThreadSession": "models",
+    "close_db": "pool",
+    "get_connection": "pool",
+    "init_db": "pool",
+}
+
+__all__ = [
+    "AsyncSessionStore",
+    "ChannelContext",
+    "ContextResult",
+    "SessionPage",
+    "SessionResult",
+    "SessionStore",
+    "ThreadSession",
+    "close_db",
+    "get_connection",
+    "init_db",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,111 @@
+"""The same store for asyncio web code: same statements, same behaviour, one test suite over both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from worker.db import statements
+from worker.db.driver_errors import translated
+from worker.db.migrate import migrate
+from worker.db.models import (
+    ChannelContext,
+    ContextResult,
+    SessionPage,
+    SessionResult,
+    Status,
+    ThreadSession,
+)
+from worker.db.pool import AsyncPool, new_async_pool
+from worker.db.statements import Statement
+
+T = TypeVar("T")
+
+
+class AsyncSessionStore:
+    """Sessions and channel contexts in Postgres, as ``SessionStore`` has them.
+
+    ``async with AsyncSessionStore() as store`` opens and closes a pool on ``DATABASE_URL``; give ``pool``
+    to use one that is open already, which then stays yours.
+    """
+
+    def __init__(self, pool: AsyncPool | None = None) -> None:
+        self._pool = pool
+        self._owned = pool is None
+
+    async def __aenter__(self) -> Self:
+        await self._opened()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def _opened(self) -> AsyncPool:
+        if self._pool is None:
+            self._pool = new_async_pool()
+            await self._pool.open()
+        return self._pool
+
+    async def close(self) -> None:
+        """Close the pool that this store opened."""
+        if self._owned and self._pool is not None:
+            pool, self._pool = self._pool, None
+            await pool.close()
+
+    async def run(self, statement: Statement[T]) -> T:
+        """Run one statement and read its result."""
+        with translated():
+            async with (await self._opened()).connection() as connection:
+                cursor = await connection.execute(statement.sql, statement.params)
+                rows = await cursor.fetchall()
+        return statement.read(rows)
+
+    async def create_tables(self) -> int:
+        """Bring the schema up to date; returns its version. Raises ``SchemaMismatch`` when it is newer."""
+        return await asyncio.to_thread(self._migrate, (await self._opened()).conninfo)
+
+    @staticmethod
+    def _migrate(conninfo: str) -> int:
+        with translated(), psycopg.connect(conninfo, autocommit=True, row_factory=dict_row) as connection:
+            return migrate(connection)
+
+    async def get_or_create_session(self, channel_id: str, thread_ts: str, user_id: str) -> SessionResult:
+        """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
+        return await self.run(statements.get_or_create_session(channel_id, thread_ts, user_id))
+
+    async def update_status(self, channel_id: str, thread_ts: str, status: Status) -> SessionResult:
+        """Move the session forward: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return await self.run(statements.update_status(channel_id, thread_ts, status))
+
+    async def mark_synced(self, channel_id: str, thread_ts: str, jira_key: str) -> SessionResult:
+        """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
+        return await self.run(statements.mark_synced(channel_id, thread_ts, jira_key))
+
+    async def get_session(self, session_id: UUID | str) -> ThreadSession | None:
+        """The session with this id, or None."""
+        return await self.run(statements.get_session(session_id))  # type: ignore[arg-type]
+
+    async def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
+        """The thread's session, or None."""
+        return await self.run(statements.get_session_by_thread(channel_id, thread_ts))
+
+    async def list_sessions_by_channel(
+        self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
+    ) -> SessionPage:
+        """A page of 1 to 200 sessions, newest first."""
+        return await self.run(statements.list_sessions_by_channel(channel_id, status, limit, cursor))
+
+    async def get_channel_context(self, channel_id: str) -> ChannelContext | None:
+        """The channel's context, or None."""
+        return await self.run(statements.get_channel_context(channel_id))
+
+    async def merge_channel_context(
+        self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str
+    ) -> ContextResult:
+        """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
+        return await self.run(statements.merge_channel_context(channel_id, dict(patch), command_id))  # type: ignore[arg-type]

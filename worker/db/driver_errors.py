@@ -1,0 +1,56 @@
+"""psycopg's errors in our words: translated here, once, always ``from exc``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from psycopg import errors
+
+from worker.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
+
+_CONSTRAINTS: Final = {
+    "thread_sessions_status_check": "status: must be collecting, ready_to_sync or synced",
+    "thread_sessions_synced_has_key_check": "status: synced and a jira_key go together",
+    "thread_sessions_channel_id_check": "channel_id: must be 1 to 64 characters",
+    "thread_sessions_thread_ts_check": "thread_ts: must look like 1700000000.000100",
+    "thread_sessions_user_id_check": "user_id: must be 1 to 64 characters",
+    "thread_sessions_jira_key_check": "jira_key: must look like PROJ-123",
+    "channel_context_channel_id_check": "channel_id: must be 1 to 64 characters",
+    "channel_context_object_check": "patch: the context must stay a JSON object",
+    "channel_context_size_check": "patch: the channel's context would exceed 1 MiB",
+}
+
+# A person has to mend these, but not by changing the command: it waits, it is not lost.
+_SET_UP_FAULTS: Final = (
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.UndefinedObject,
+    errors.UndefinedFunction,
+    errors.InvalidSchemaName,
+    errors.InsufficientPrivilege,
+    errors.ReadOnlySqlTransaction,
+)
+
+
+def translate(exc: psycopg.Error) -> ThreadsyncError:
+    """The error of ours that says what the driver's error means for the command."""
+    reason = (exc.diag.message_primary or str(exc)).strip() or type(exc).__name__
+    if isinstance(exc, _SET_UP_FAULTS):
+        return DatabaseUnavailable(f"the database is not set up for this ({reason}); run: threadsync migrate")
+    if isinstance(exc, errors.IntegrityError):
+        return InvalidCommand(_CONSTRAINTS.get(exc.diag.constraint_name or "", f"refused by the database: {reason}"))
+    if isinstance(exc, errors.DataError | errors.ProgramLimitExceeded | errors.StatementTooComplex):
+        return InvalidCommand(f"refused by the database: {reason}")
+    return DatabaseUnavailable(f"Postgres: {type(exc).__name__}: {reason}")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our error in place of psycopg's."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        raise translate(exc) from exc

@@ -1,0 +1,85 @@
+"""Numbered ``.sql`` files, applied in order, once each, by one process at a time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final, cast
+
+from psycopg import Connection
+from psycopg.sql import SQL
+
+from worker.errors import SchemaMismatch
+
+_ADVISORY_LOCK: Final = 0x7468_7264_7379_6E63  # "thrdsync"
+_MIN_SERVER: Final = 180_000  # uuidv7(), RETURNING old/new
+_FILE_NAME: Final = re.compile(r"^(\d{4})_\w+\.sql$")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of ``migrations/``."""
+
+    version: int
+    name: str
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """The migrations shipped with this code, oldest first."""
+    found = []
+    for file in resources.files("worker.db").joinpath("migrations").iterdir():
+        if match := _FILE_NAME.match(file.name):
+            found.append(Migration(int(match[1]), file.name, file.read_text(encoding="utf-8")))
+    return sorted(found, key=lambda migration: migration.version)
+
+
+def schema_version(connection: Connection[Any]) -> int:
+    """The version the database is at; 0 before the first migration."""
+    known = connection.execute("SELECT to_regclass('threadsync_schema') IS NOT NULL AS known").fetchone()
+    if not known or not dict(known)["known"]:
+        return 0
+    row = connection.execute("SELECT coalesce(max(version), 0) AS version FROM threadsync_schema").fetchone()
+    return int(dict(row or {})["version"])
+
+
+def migrate(connection: Connection[Any]) -> int:
+    """Apply what is missing and return the version reached. Safe to repeat and to run from many places.
+
+    A migration either happens whole or not at all. It gives up after 10 s behind another lock, so that
+    it never holds up the workers that queue behind it.
+
+    Raises ``SchemaMismatch``: the database is newer than this code, or the server is older than 18.
+    """
+    if connection.info.server_version < _MIN_SERVER:
+        raise SchemaMismatch(
+            f"threadsync needs Postgres 18 or newer; this server is {connection.info.server_version // 10_000}"
+        )
+    with connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '10s'")
+        connection.execute("SET LOCAL statement_timeout = '5min'")
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
+        return _apply(connection, migrations())
+
+
+def _apply(connection: Connection[Any], known: list[Migration]) -> int:
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS threadsync_schema "
+        "(version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        if schema_version(connection) == 0
+        else "SELECT"
+    )
+    at, newest = schema_version(connection), known[-1].version
+    if at > newest:
+        raise SchemaMismatch(
+            f"the database's schema is at version {at}, this code knows {newest}: it was migrated by a newer "
+            "threadsync. Install that one, or restore the database."
+        )
+    for migration in known:
+        if migration.version > at:
+            connection.execute(SQL(cast(Any, migration.sql)))
+            connection.execute(
+                "INSERT INTO threadsync_schema (version, name) VALUES (%s, %s)", [migration.version, migration.name]
+            )
+    return newest

@@ -1,0 +1,92 @@
+"""The DTOs: what leaves the database layer, and what results are made of. No I/O, no driver."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+
+Status = Literal["collecting", "ready_to_sync", "synced"]
+Outcome = Literal["created", "applied", "unchanged", "stale"]
+
+SlackId = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
+"""An id that Slack gives, such as ``C0123ABCD``: 1 to 64 characters."""
+
+SlackTs = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{1,16}\.[0-9]{1,9}$")]
+"""Slack's timestamp of a message, such as ``1700000000.000100``. Text: as a float it names another thread."""
+
+JiraKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0-9_]{0,49}-[1-9][0-9]{0,12}$")]
+"""An issue key, such as ``PROJ-123``."""
+
+
+class _Dto(BaseModel):
+    # A newer worker may add fields; an older reader must not fail on them.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ThreadSession(_Dto):
+    """The session of one Slack thread. Unique on ``(channel_id, thread_ts)``; times are aware, in UTC."""
+
+    id: UUID
+    channel_id: SlackId
+    thread_ts: SlackTs
+    user_id: SlackId
+    status: Status
+    jira_key: JiraKey | None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class SessionResult(ThreadSession):
+    """A session as a command left it, and what the command did: ``created | applied | unchanged | stale``."""
+
+    outcome: Outcome
+
+
+class SessionPage(_Dto):
+    """Sessions of a channel, newest first. ``next_cursor`` is None on the last page."""
+
+    sessions: tuple[ThreadSession, ...]
+    next_cursor: str | None
+
+
+class ChannelContext(_Dto):
+    """What is known about a channel. ``version`` counts the patches applied, from 1."""
+
+    channel_id: SlackId
+    context_data: dict[str, Any]
+    version: int
+    updated_at: AwareDatetime
+
+
+class ContextResult(ChannelContext):
+    """A channel's context as a patch left it, and what the patch did: ``created | applied | unchanged``."""
+
+    outcome: Outcome
+
+
+class DeadLetter(_Dto):
+    """A message that will not be run again by itself, with all that is needed to run it by hand.
+
+    ``arguments`` is the JSON text ``{"args": […], "kwargs": {…}}`` exactly as it came, or None when the
+    message could not be read; then ``body`` has its bytes. ``state`` is ``dead``, ``retried`` or
+    ``discarded``; ``actor`` and ``reason`` say who settled it and why.
+    """
+
+    id: UUID
+    task_id: str
+    task_name: str
+    queue: str
+    arguments: str | None
+    body: bytes | None
+    error_type: str
+    error: str
+    attempts: int
+    first_attempt_at: datetime | None
+    died_at: AwareDatetime
+    state: Literal["dead", "retried", "discarded"]
+    settled_at: datetime | None
+    actor: str | None
+    reason: str | None

@@ -1,0 +1,176 @@
+"""Every SQL statement of the project, readable alone. DDL is in ``migrations/``.
+
+Each command is one statement. The commands on sessions share a shape: the first part answers from the
+row as it is, when the row needs no change (a duplicate costs no write); the second part writes, and
+its ``RETURNING old`` says what the row was at the moment of writing, races included. Status only moves
+forward, so a row that the first part finds settled stays settled.
+"""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+_SESSION: Final = "id, channel_id, thread_ts, user_id, status, jira_key, created_at, updated_at"
+_NEW_SESSION: Final = (
+    "new.id, new.channel_id, new.thread_ts, new.user_id, new.status, new.jira_key, new.created_at, new.updated_at"
+)
+_THREAD: Final = "channel_id = %(channel_id)s AND thread_ts = %(thread_ts)s"
+_CONTEXT: Final = "channel_id, context_data, version, updated_at"
+_DEAD_LETTER: Final = (
+    "id, task_id, task_name, queue, arguments, body, error_type, error, attempts, first_attempt_at, died_at, "
+    "state, settled_at, actor, reason"
+)
+
+# Opens the thread's session. The no-op DO UPDATE makes a concurrent winner's row visible to the loser.
+GET_OR_CREATE_SESSION: Final[LiteralString] = f"""
+WITH existing AS (
+    SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD}
+), inserted AS (
+    INSERT INTO thread_sessions (channel_id, thread_ts, user_id)
+    SELECT %(channel_id)s, %(thread_ts)s, %(user_id)s WHERE NOT EXISTS (SELECT FROM existing)
+    ON CONFLICT ON CONSTRAINT thread_sessions_thread_key DO UPDATE SET user_id = thread_sessions.user_id
+    RETURNING {_NEW_SESSION}, CASE WHEN old.id IS NULL THEN 'created' ELSE 'unchanged' END AS outcome
+)
+SELECT {_SESSION}, 'unchanged' AS outcome FROM existing
+UNION ALL
+SELECT {_SESSION}, outcome FROM inserted
+"""
+
+# Moves a session forward to `collecting` or `ready_to_sync`, never back. No row: there is no session.
+UPDATE_STATUS: Final[LiteralString] = f"""
+WITH settled AS (
+    SELECT {_SESSION} FROM thread_sessions
+    WHERE {_THREAD} AND (status <> 'collecting' OR %(status)s::text = 'collecting')
+), updated AS (
+    UPDATE thread_sessions
+    SET status = CASE WHEN status = 'collecting' THEN %(status)s::text ELSE status END,
+        updated_at = CASE WHEN status = 'collecting' THEN now() ELSE updated_at END
+    WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
+    RETURNING {_NEW_SESSION}, old.status AS status_before
+), answer AS (
+    SELECT {_SESSION}, status AS status_before FROM settled
+    UNION ALL
+    SELECT {_SESSION}, status_before FROM updated
+)
+SELECT {_SESSION},
+       CASE WHEN status_before = %(status)s::text THEN 'unchanged'
+            WHEN status_before = 'collecting' THEN 'applied'
+            ELSE 'stale' END AS outcome
+FROM answer
+"""
+
+# Writes the ticket's key, once. A session that has another key comes back as it is, with outcome `conflict`.
+MARK_SYNCED: Final[LiteralString] = f"""
+WITH settled AS (
+    SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD} AND status = 'synced'
+), updated AS (
+    UPDATE thread_sessions
+    SET status = 'synced',
+        jira_key = coalesce(jira_key, %(jira_key)s::text),
+        updated_at = CASE WHEN jira_key IS NULL THEN now() ELSE updated_at END
+    WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
+    RETURNING {_NEW_SESSION}, old.jira_key AS key_before
+), answer AS (
+    SELECT {_SESSION}, jira_key AS key_before FROM settled
+    UNION ALL
+    SELECT {_SESSION}, key_before FROM updated
+)
+SELECT {_SESSION},
+       CASE WHEN key_before IS NULL THEN 'applied'
+            WHEN key_before = %(jira_key)s::text THEN 'unchanged'
+            ELSE 'conflict' END AS outcome
+FROM answer
+"""
+
+# One session by its id.
+GET_SESSION: Final[LiteralString] = f"SELECT {_SESSION} FROM thread_sessions WHERE id = %(session_id)s"
+
+# One session by its thread.
+GET_SESSION_BY_THREAD: Final[LiteralString] = f"SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD}"
+
+# A page of a channel's sessions, newest first, from the id before `before`.
+LIST_SESSIONS_BY_CHANNEL: Final[LiteralString] = f"""
+SELECT {_SESSION} FROM thread_sessions
+WHERE channel_id = %(channel_id)s AND id < %(before)s::uuid
+ORDER BY id DESC LIMIT %(limit)s
+"""
+
+# The same for one status.
+LIST_SESSIONS_BY_CHANNEL_AND_STATUS: Final[LiteralString] = f"""
+SELECT {_SESSION} FROM thread_sessions
+WHERE channel_id = %(channel_id)s AND status = %(status)s AND id < %(before)s::uuid
+ORDER BY id DESC LIMIT %(limit)s
+"""
+
+# A channel's context.
+GET_CHANNEL_CONTEXT: Final[LiteralString] = (
+    f"SELECT {_CONTEXT} FROM channel_context WHERE channel_id = %(channel_id)s"
+)
+
+# Applies a merge patch once a command_id. `first_time` is empty for a repetition, whose write changes nothing.
+MERGE_CHANNEL_CONTEXT: Final[LiteralString] = f"""
+WITH first_time AS (
+    INSERT INTO channel_context_commands (channel_id, command_id)
+    VALUES (%(channel_id)s, %(command_id)s)
+    ON CONFLICT ON CONSTRAINT channel_context_commands_pkey DO NOTHING
+    RETURNING command_id
+), merged AS (
+    INSERT INTO channel_context AS c (channel_id, context_data)
+    VALUES (%(channel_id)s, threadsync_merge_patch('{{}}', %(patch)s::jsonb))
+    ON CONFLICT ON CONSTRAINT channel_context_pkey DO UPDATE
+    SET context_data = CASE WHEN EXISTS (SELECT FROM first_time)
+                            THEN threadsync_merge_patch(c.context_data, %(patch)s::jsonb)
+                            ELSE c.context_data END,
+        version = c.version + (SELECT count(*)::integer FROM first_time),
+        updated_at = CASE WHEN EXISTS (SELECT FROM first_time) THEN now() ELSE c.updated_at END
+    RETURNING new.channel_id, new.context_data, new.version, new.updated_at, old.channel_id IS NULL AS inserted
+)
+SELECT {_CONTEXT},
+       CASE WHEN inserted THEN 'created'
+            WHEN EXISTS (SELECT FROM first_time) THEN 'applied'
+            ELSE 'unchanged' END AS outcome
+FROM merged
+"""
+
+# Counts one more delivery of a message that came back. The first delivery was not counted, hence 2.
+COUNT_REDELIVERY: Final[LiteralString] = """
+INSERT INTO redeliveries AS r (task_id, task_name, deliveries)
+VALUES (%(task_id)s, %(task_name)s, 2)
+ON CONFLICT ON CONSTRAINT redeliveries_pkey
+DO UPDATE SET deliveries = r.deliveries + 1, last_attempt_at = now()
+RETURNING deliveries
+"""
+
+# Forgets the count of a message that ended.
+FORGET_REDELIVERIES: Final[LiteralString] = "DELETE FROM redeliveries WHERE task_id = %(task_id)s"
+
+# Keeps a message that failed for good. A second burial of the same message adds nothing.
+BURY: Final[LiteralString] = f"""
+WITH counted AS (
+    DELETE FROM redeliveries WHERE task_id = %(task_id)s RETURNING first_attempt_at
+)
+INSERT INTO dead_letters AS d
+    (task_id, task_name, queue, arguments, body, error_type, error, attempts, first_attempt_at)
+VALUES (%(task_id)s, %(task_name)s, %(queue)s, %(arguments)s, %(body)s, %(error_type)s, %(error)s, %(attempts)s,
+        coalesce((SELECT first_attempt_at FROM counted), %(first_attempt_at)s))
+ON CONFLICT ON CONSTRAINT dead_letters_task_id_key DO UPDATE SET attempts = d.attempts
+RETURNING {_DEAD_LETTER}
+"""
+
+# A page of dead letters in one state, newest first.
+LIST_DEAD_LETTERS: Final[LiteralString] = f"""
+SELECT {_DEAD_LETTER} FROM dead_letters
+WHERE state = %(state)s AND id < %(before)s::uuid
+ORDER BY id DESC LIMIT %(limit)s
+"""
+
+# One dead letter.
+GET_DEAD_LETTER: Final[LiteralString] = f"SELECT {_DEAD_LETTER} FROM dead_letters WHERE id = %(dead_letter_id)s"
+
+# Records who settled an open dead letter, and why. No row: there is none, or it is settled.
+SETTLE_DEAD_LETTER: Final[LiteralString] = f"""
+UPDATE dead_letters
+SET state = %(state)s, settled_at = now(), actor = %(actor)s, reason = %(reason)s
+WHERE id = %(dead_letter_id)s AND state = 'dead'
+RETURNING {_DEAD_LETTER}
+"""

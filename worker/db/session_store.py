@@ -1,0 +1,84 @@
+"""The store that the worker uses: each method is one statement and one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from uuid import UUID
+
+from worker.db import statements
+from worker.db.driver_errors import translated
+from worker.db.migrate import migrate
+from worker.db.models import (
+    ChannelContext,
+    ContextResult,
+    SessionPage,
+    SessionResult,
+    Status,
+    ThreadSession,
+)
+from worker.db.pool import Pool, init_db
+from worker.db.statements import Statement
+
+T = TypeVar("T")
+
+
+class SessionStore:
+    """Sessions and channel contexts in Postgres.
+
+    Every method may be repeated and reordered freely. All raise ``InvalidCommand`` for a wrong argument
+    and ``DatabaseUnavailable`` when Postgres is away; then it is unknown whether the write took place,
+    and repeating it is safe.
+
+    ``pool`` defaults to the process's own (``init_db``).
+    """
+
+    def __init__(self, pool: Pool | None = None) -> None:
+        self._pool = pool
+
+    def run(self, statement: Statement[T]) -> T:
+        """Run one statement and read its result."""
+        with translated(), (self._pool or init_db()).connection() as connection:
+            rows = connection.execute(statement.sql, statement.params).fetchall()
+        return statement.read(rows)
+
+    def create_tables(self) -> int:
+        """Bring the schema up to date; returns its version. Raises ``SchemaMismatch`` when it is newer."""
+        with translated(), (self._pool or init_db()).connection() as connection:
+            return migrate(connection)
+
+    def get_or_create_session(self, channel_id: str, thread_ts: str, user_id: str) -> SessionResult:
+        """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
+        return self.run(statements.get_or_create_session(channel_id, thread_ts, user_id))
+
+    def update_status(self, channel_id: str, thread_ts: str, status: Status) -> SessionResult:
+        """Move the session forward: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return self.run(statements.update_status(channel_id, thread_ts, status))
+
+    def mark_synced(self, channel_id: str, thread_ts: str, jira_key: str) -> SessionResult:
+        """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
+        return self.run(statements.mark_synced(channel_id, thread_ts, jira_key))
+
+    def get_session(self, session_id: UUID | str) -> ThreadSession | None:
+        """The session with this id, or None."""
+        return self.run(statements.get_session(session_id))  # type: ignore[arg-type]
+
+    def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
+        """The thread's session, or None."""
+        return self.run(statements.get_session_by_thread(channel_id, thread_ts))
+
+    def list_sessions_by_channel(
+        self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
+    ) -> SessionPage:
+        """A page of 1 to 200 sessions, newest first."""
+        return self.run(statements.list_sessions_by_channel(channel_id, status, limit, cursor))
+
+    def get_channel_context(self, channel_id: str) -> ChannelContext | None:
+        """The channel's context, or None."""
+        return self.run(statements.get_channel_context(channel_id))
+
+    def merge_channel_context(
+        self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str
+    ) -> ContextResult:
+        """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
+        return self.run(statements.merge_channel_context(channel_id, dict(patch), command_id))  # type: ignore[arg-type]

@@ -1,0 +1,211 @@
+"""Commands as data: a statement is SQL, its parameters, and how to read its rows. No I/O, no driver.
+
+Because a command is one statement, many can go down one pipeline; because it is pure, the sync and the
+async store share it. Arguments are checked here, so that no caller of a store can write a bad row.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Generic, LiteralString, ParamSpec, TypeVar
+from uuid import UUID
+
+from pydantic import Field, TypeAdapter, ValidationError, validate_call
+
+from worker.db import queries
+from worker.db.models import (
+    ChannelContext,
+    ContextResult,
+    JiraKey,
+    SessionPage,
+    SessionResult,
+    SlackId,
+    SlackTs,
+    Status,
+    ThreadSession,
+)
+from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Rows = Sequence[Mapping[str, Any]]
+
+AnyUuid = Annotated[UUID, Field(strict=False)]  # text is taken too: ids travel as JSON
+PageLimit = Annotated[int, Field(strict=True, ge=1, le=200)]
+_AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
+_MAX_PATCH_BYTES: Final = 65_536
+_MAX_PATCH_DEPTH: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Statement(Generic[T]):
+    """One SQL statement, ready to run: ``read`` turns its rows into the result, or raises our error."""
+
+    sql: LiteralString
+    params: Mapping[str, Any]
+    read: Callable[[Rows], T]
+
+
+def describe(exc: ValidationError) -> str:
+    """Every fault of a validation in one line, without the values (they may be secret, or a megabyte)."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in error['loc']) or 'command'}: {error['msg'].removeprefix('Value error, ')}"
+        for error in exc.errors(include_input=False, include_url=False, include_context=False)
+    )
+
+
+def _checked(build: Callable[P, T]) -> Callable[P, T]:
+    """Check the arguments against the annotations; ``InvalidCommand`` names each fault."""
+    checked = validate_call(config={"strict": True})(build)
+
+    @functools.wraps(build)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return checked(*args, **kwargs)
+        except ValidationError as exc:
+            raise InvalidCommand(describe(exc)) from exc
+
+    return wrapper
+
+
+@_checked
+def get_or_create_session(channel_id: SlackId, thread_ts: SlackTs, user_id: SlackId) -> Statement[SessionResult]:
+    """Open the thread's session; an existing one is left as it is, ``user_id`` included."""
+    return Statement(
+        queries.GET_OR_CREATE_SESSION,
+        {"channel_id": channel_id, "thread_ts": thread_ts, "user_id": user_id},
+        lambda rows: SessionResult.model_validate(rows[0]),
+    )
+
+
+@_checked
+def update_status(channel_id: SlackId, thread_ts: SlackTs, status: Status) -> Statement[SessionResult]:
+    """Move the session forward. ``read`` raises ``SessionNotFound``."""
+    if status == "synced":
+        raise InvalidCommand("status: 'synced' is set by mark_synced, together with the ticket's key")
+
+    def read(rows: Rows) -> SessionResult:
+        if not rows:
+            raise SessionNotFound(channel_id, thread_ts)
+        return SessionResult.model_validate(rows[0])
+
+    params = {"channel_id": channel_id, "thread_ts": thread_ts, "status": status}
+    return Statement(queries.UPDATE_STATUS, params, read)
+
+
+@_checked
+def mark_synced(channel_id: SlackId, thread_ts: SlackTs, jira_key: JiraKey) -> Statement[SessionResult]:
+    """Write the ticket's key, once. ``read`` raises ``SessionNotFound`` or ``JiraKeyConflict``."""
+
+    def read(rows: Rows) -> SessionResult:
+        if not rows:
+            raise SessionNotFound(channel_id, thread_ts)
+        if rows[0]["outcome"] == "conflict":
+            raise JiraKeyConflict(channel_id, thread_ts, rows[0]["jira_key"], jira_key)
+        return SessionResult.model_validate(rows[0])
+
+    params = {"channel_id": channel_id, "thread_ts": thread_ts, "jira_key": jira_key}
+    return Statement(queries.MARK_SYNCED, params, read)
+
+
+@_checked
+def get_session(session_id: AnyUuid) -> Statement[ThreadSession | None]:
+    """The session with this id, or None."""
+    return Statement(queries.GET_SESSION, {"session_id": session_id}, _session_or_none)
+
+
+@_checked
+def get_session_by_thread(channel_id: SlackId, thread_ts: SlackTs) -> Statement[ThreadSession | None]:
+    """The thread's session, or None."""
+    params = {"channel_id": channel_id, "thread_ts": thread_ts}
+    return Statement(queries.GET_SESSION_BY_THREAD, params, _session_or_none)
+
+
+@_checked
+def list_sessions_by_channel(
+    channel_id: SlackId, status: Status | None = None, limit: PageLimit = 50, cursor: str | None = None
+) -> Statement[SessionPage]:
+    """A page of the channel's sessions, newest first; ``cursor`` is the ``next_cursor`` of the page before."""
+    params = {
+        "channel_id": channel_id,
+        "status": status,
+        "before": _AFTER_ALL_IDS if cursor is None else parse_cursor(cursor),
+        "limit": limit + 1,  # one more tells whether there is a next page
+    }
+
+    def read(rows: Rows) -> SessionPage:
+        sessions = tuple(ThreadSession.model_validate(row) for row in rows[:limit])
+        return SessionPage(sessions=sessions, next_cursor=str(sessions[-1].id) if len(rows) > limit else None)
+
+    if status is None:
+        del params["status"]
+        return Statement(queries.LIST_SESSIONS_BY_CHANNEL, params, read)
+    return Statement(queries.LIST_SESSIONS_BY_CHANNEL_AND_STATUS, params, read)
+
+
+@_checked
+def get_channel_context(channel_id: SlackId) -> Statement[ChannelContext | None]:
+    """The channel's context, or None."""
+    return Statement(
+        queries.GET_CHANNEL_CONTEXT,
+        {"channel_id": channel_id},
+        lambda rows: ChannelContext.model_validate(rows[0]) if rows else None,
+    )
+
+
+@_checked
+def merge_channel_context(
+    channel_id: SlackId, patch: dict[str, Any], command_id: AnyUuid
+) -> Statement[ContextResult]:
+    """Apply an RFC 7396 merge patch; the same ``command_id`` twice applies once."""
+    return Statement(
+        queries.MERGE_CHANNEL_CONTEXT,
+        {"channel_id": channel_id, "patch": encode_patch(patch), "command_id": command_id},
+        lambda rows: ContextResult.model_validate(rows[0]),
+    )
+
+
+def parse_cursor(cursor: str) -> UUID:
+    """The position that a cursor stands for. Raises ``InvalidCommand``."""
+    try:
+        return TypeAdapter(UUID).validate_python(cursor)
+    except ValidationError:
+        raise InvalidCommand("cursor: is not one that this method returned") from None
+
+
+def encode_patch(patch: Mapping[str, Any]) -> str:
+    """The patch as JSON that Postgres accepts. Raises ``InvalidCommand``: size, depth, NUL, NaN, no JSON."""
+    if _depth(patch) > _MAX_PATCH_DEPTH:
+        raise InvalidCommand(f"patch: is nested deeper than {_MAX_PATCH_DEPTH} levels")
+    try:
+        text = json.dumps(patch, allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidCommand(f"patch: is not a JSON object: {exc}") from exc
+    if size > _MAX_PATCH_BYTES:
+        raise InvalidCommand(f"patch: is {size} bytes of JSON; the limit is {_MAX_PATCH_BYTES}")
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise InvalidCommand("patch: contains a NUL character")
+    return text
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting, counted without recursion: the value may be hostile."""
+    depth, level = 0, [value]
+    while level and depth <= _MAX_PATCH_DEPTH:
+        depth += 1
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, Mapping):
+                inner += item.values()
+            elif isinstance(item, list | tuple):
+                inner += item
+        level = inner
+    return depth
+
+
+def _session_or_none(rows: Rows) -> ThreadSession | None:
+    return ThreadSession.model_validate(rows[0]) if rows else None
