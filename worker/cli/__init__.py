@@ -1,0 +1,29 @@
+"""The ``threadsync`` command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from worker.cli.demo import demo
+from worker.cli.up import up
+from worker.errors import ThreadsyncError
+
+app = typer.Typer(
+    help="Turns a Slack thread into one Jira ticket, and never makes two.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(up)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(demo)
+
+
+def main() -> None:
+    """Our own errors come as text and exit code 1; a traceback is for what we did not foresee."""
+    try:
+        app()
+    except ThreadsyncError as exc:
+        sys.stderr.write(f"threadsync: {exc}\n")
+        sys.exit(1)

@@ -1,0 +1,51 @@
+"""Ctrl-C and its relatives, as a question that loops can ask."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType, TracebackType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# `make` and some shells pass one Ctrl-C on twice.
+_SECOND_ONE_SECONDS = 1.0
+
+
+class StopRequest:
+    """While entered, SIGINT, SIGTERM and SIGHUP raise nothing and are noted here.
+
+    The handler takes no lock and raises no exception: either could hit the main thread between starting a
+    process and noting its pid. Enter it in the main thread.
+    """
+
+    def __init__(self) -> None:
+        self._first = 0.0
+        self._again = False
+        self._former: dict[signal.Signals, Any] = {}
+
+    def wanted(self) -> bool:
+        """Somebody asked us to stop."""
+        return self._first > 0
+
+    def urgent(self) -> bool:
+        """They asked again, a moment later: no more grace."""
+        return self._again
+
+    def __enter__(self) -> StopRequest:
+        for number in _SIGNALS:
+            self._former[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self._first:
+            self._first = now
+        elif now - self._first > _SECOND_ONE_SECONDS:
+            self._again = True

@@ -1,0 +1,93 @@
+"""``threadsync up``."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.errors import ThreadsyncError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from worker.local import LocalStack
+
+
+def up(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where data, logs and passwords are. Default: below XDG_DATA_HOME.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the Slack endpoint.")] = None,
+    without_flower: Annotated[bool, typer.Option("--without-flower", help="Do not start Flower.")] = False,
+) -> None:
+    """Run everything on this machine until Ctrl-C.
+
+    Postgres and Valkey are started too, unless DATABASE_URL and CELERY_BROKER_URL name others.
+    """
+    from rich.console import Console
+
+    from worker.cli.stop_request import StopRequest
+    from worker.embedded.data_dir import default_data_dir
+    from worker.local import LocalStack
+
+    console = Console(highlight=False)
+    with StopRequest() as request:
+        stack = LocalStack(
+            data_dir or default_data_dir(),
+            port=port,
+            with_flower=not without_flower,
+            report=partial(_say, console),
+            hurried=request.urgent,
+        )
+        try:
+            slack_is_given = stack.is_given("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN")
+            _say(console, f"Starting in {stack.path} …")
+            stack.start(request.wanted)
+            _show(console, stack, slack_is_given=slack_is_given)
+            stack.supervisor.wait(request.wanted)
+        except ThreadsyncError:
+            # A start that was interrupted has not failed.
+            if not request.wanted():
+                raise
+        finally:
+            if request.wanted():
+                _say(console, "Stopping; a second Ctrl-C does not wait …")
+            stack.stop()
+
+
+def _say(console: Console, sentence: str) -> None:
+    # After SIGHUP the terminal is gone; what we run must be stopped all the same.
+    with contextlib.suppress(OSError):
+        console.print(sentence, markup=False)
+
+
+def _show(console: Console, stack: LocalStack, *, slack_is_given: bool) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row("Slack endpoint", stack.urls.web)
+    if stack.urls.flower:
+        table.add_row("Flower", f"{stack.urls.flower} (user admin)")
+    table.add_row("Postgres", without_password(stack.urls.database))
+    table.add_row("Valkey", without_password(stack.urls.broker))
+    table.add_row("Passwords", f"{stack.env_file} (in a shell: . {stack.env_file})")
+    table.add_row("Logs", str(stack.logs))
+    console.print(table)
+    if not slack_is_given:
+        console.print("Slack is not connected: SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN are not set.")
+    console.print("Ctrl-C stops everything.")
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown; a server given by ``NAME_FILE`` has none here."""
+    from urllib.parse import urlsplit
+
+    if not url:
+        return "as the environment says"
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"

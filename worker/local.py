@@ -1,0 +1,237 @@
+"""The whole of threadsync on this machine: servers, worker, Slack endpoint, Flower."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from worker.embedded.data_dir import DataDir, write_private
+from worker.embedded.port import free_port, read_port
+from worker.readiness import answers_http, worker_answers
+from worker.service import CommandService
+from worker.supervisor import Supervisor
+
+WEB_PORT = 3000
+FLOWER_PORT = 5555
+_FOR_THE_SHELL = ("DATABASE_URL", "CELERY_BROKER_URL", "REDIS_URL", "SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN")
+
+
+@dataclass(frozen=True)
+class LocalUrls:
+    """Where to reach what. ``database`` and ``broker`` hold passwords."""
+
+    web: str
+    flower: str | None
+    database: str
+    broker: str
+
+
+class LocalStack:
+    """Everything in one data directory; what ``up`` runs.
+
+    Servers that the environment names (``DATABASE_URL``, ``CELERY_BROKER_URL`` or ``REDIS_URL``) are used,
+    missing ones are started. ``env`` is what the services see, for instance a sandbox's ``SLACK_API_URL``.
+
+    Args:
+        port: of the Slack endpoint; a taken one is replaced by a free one.
+        server_settings: for the embedded servers by name, such as ``{"postgres": {"fsync": "off"}}``.
+        report: told in a sentence what happens.
+        hurried: see ``Supervisor``.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        with_flower: bool = True,
+        env: Mapping[str, str] | None = None,
+        server_settings: Mapping[str, Mapping[str, str]] | None = None,
+        report: Callable[[str], None] = lambda sentence: None,
+        hurried: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._dir = DataDir(data_dir)
+        self._port = port
+        self._with_flower = with_flower
+        self._server_settings = server_settings or {}
+        self._report = report
+        self.env = dict(os.environ if env is None else env)
+        self.supervisor = Supervisor(report=report, hurried=hurried)
+        self.web_url = self.flower_url = ""
+
+    @property
+    def path(self) -> Path:
+        return self._dir.path
+
+    @property
+    def logs(self) -> Path:
+        """One ``<service>.log`` each."""
+        return self.path / "logs"
+
+    @property
+    def env_file(self) -> Path:
+        """What a shell sources to work with this stack. Mode 0600: passwords are in it."""
+        return self.path / "env"
+
+    @property
+    def urls(self) -> LocalUrls:
+        """Known from ``start`` on."""
+        broker = self.env.get("CELERY_BROKER_URL") or self.env.get("REDIS_URL", "")
+        return LocalUrls(self.web_url, self.flower_url or None, self.env.get("DATABASE_URL", ""), broker)
+
+    def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Return when everything answers; what started before an error runs until ``stop``.
+
+        Raises ``DataDirInUse`` or ``LocalServiceFailed``.
+        """
+        self._dir.acquire()
+        # No service's working directory may hold modules: `python -m` looks there first.
+        (self.path / "run").mkdir(mode=0o700, exist_ok=True)
+        self._start_servers(cancelled)
+        self._fill_in_slack()
+        self._write_env_file()
+        self._migrate(cancelled)
+        self.supervisor.start(self._worker(), self._web(), cancelled=cancelled)
+        if self._with_flower:
+            self.supervisor.start(self._flower(), cancelled=cancelled)
+
+    def stop(self) -> None:
+        """Stop everything; the data stays."""
+        self.supervisor.stop()
+        self._dir.release()
+
+    def __enter__(self) -> LocalStack:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def is_given(self, *names: str) -> bool:
+        """Whether the environment has one of them, also as ``NAME_FILE``."""
+        return any(self.env.get(name) or self.env.get(f"{name}_FILE") for name in names)
+
+    def _start_servers(self, cancelled: Callable[[], bool]) -> None:
+        # Imported here, so that a stack on servers of its own needs no wheel of ours.
+        if not self.is_given("DATABASE_URL"):
+            from worker.embedded.postgres import EmbeddedPostgres
+
+            postgres = EmbeddedPostgres(
+                self.path / "postgres",
+                settings=self._server_settings.get("postgres"),
+                log_path=self.logs / "postgres.log",
+            )
+            self.supervisor.start(postgres, cancelled=cancelled)
+            self.env["DATABASE_URL"] = postgres.url
+        if not self.is_given("CELERY_BROKER_URL", "REDIS_URL"):
+            from worker.embedded.valkey import EmbeddedValkey
+
+            valkey = EmbeddedValkey(
+                self.path / "valkey",
+                settings=self._server_settings.get("valkey"),
+                log_path=self.logs / "valkey.log",
+            )
+            self.supervisor.start(valkey, cancelled=cancelled)
+            self.env["CELERY_BROKER_URL"] = valkey.url
+
+    def _fill_in_slack(self) -> None:
+        if not self.is_given("SLACK_SIGNING_SECRET"):
+            self.env["SLACK_SIGNING_SECRET"] = self._dir.secret("slack-signing-secret")
+        if not self.is_given("SLACK_BOT_TOKEN"):
+            self.env["SLACK_BOT_TOKEN"] = "xoxb-local"  # noqa: S105 - not a token, and says so
+
+    def _write_env_file(self) -> None:
+        names = [name for name in _FOR_THE_SHELL if self.env.get(name)]
+        lines = [f"export {name}={shlex.quote(self.env[name])}\n" for name in names]
+        if self._with_flower:
+            lines.append(f"export FLOWER_BASIC_AUTH={shlex.quote(self._flower_login())}\n")
+        write_private(self.env_file, "".join(lines))
+
+    def _migrate(self, cancelled: Callable[[], bool]) -> None:
+        """Once, so not the supervisor's: a migration that fails would fail again."""
+        migration = self._command("migrate", [sys.executable, "-m", "worker.cli", "migrate"])
+        migration.run(cancelled)
+
+    def _worker(self) -> CommandService:
+        options = ["-n", "sessions@%h", "-Q", "sessions", "--concurrency", "2", "--loglevel", "INFO", "-E"]
+        return self._celery("worker", ["worker", *options], ready=self._worker_is_ready, grace=30)
+
+    def _worker_is_ready(self) -> bool:
+        return worker_answers("sessions", self.urls.broker or None)
+
+    def _web(self) -> CommandService:
+        port = self._choose_port("web", self._port, WEB_PORT)
+        self.web_url = f"http://127.0.0.1:{port}"
+        argv = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "handlers.asgi:app",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
+        return self._command("web", argv, ready=lambda: answers_http(self.web_url))
+
+    def _flower(self) -> CommandService:
+        port = self._choose_port("flower", FLOWER_PORT)
+        self.flower_url = f"http://127.0.0.1:{port}"
+        return self._celery(
+            "flower",
+            ["flower", "--address=127.0.0.1", f"--port={port}"],
+            ready=lambda: answers_http(self.flower_url),
+            # In the environment, because everybody can read a command line.
+            env={"FLOWER_BASIC_AUTH": self._flower_login()},
+        )
+
+    def _flower_login(self) -> str:
+        return self.env.get("FLOWER_BASIC_AUTH") or f"admin:{self._dir.secret('flower-password')}"
+
+    def _choose_port(self, name: str, *preferred: int | None) -> int:
+        note = self.path / "run" / f"{name}-port"
+        port = free_port(*preferred, read_port(note))
+        write_private(note, f"{port}\n")
+        return port
+
+    def _celery(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        ready: Callable[[], bool],
+        env: Mapping[str, str] | None = None,
+        grace: float = 10,
+    ) -> CommandService:
+        argv = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
+        return self._command(name, argv, ready=ready, env=env, grace=grace)
+
+    def _command(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        ready: Callable[[], bool] | None = None,
+        env: Mapping[str, str] | None = None,
+        grace: float = 10,
+    ) -> CommandService:
+        return CommandService(
+            name,
+            argv,
+            log_path=self.logs / f"{name}.log",
+            env={**self.env, **(env or {})},
+            cwd=self.path / "run",
+            ready=ready,
+            grace=grace,
+        )
