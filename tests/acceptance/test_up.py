@@ -1,0 +1,203 @@
+"""`threadsync up`, as a person runs it: a real process, real signals, real servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from tests.waiting import wait_until
+from worker.readiness import answers_http
+
+GIVEN = ("DATABASE_URL", "CELERY_BROKER_URL", "REDIS_URL", "CELERY_RESULT_BACKEND")
+
+
+class Up:
+    """A `threadsync up` whose processes, wherever they went, carry a mark in their environment."""
+
+    def __init__(self, data_dir: Path, *arguments: str) -> None:
+        self.data_dir = data_dir
+        self.mark = uuid.uuid4().hex
+        self._output = data_dir.with_name(f"output-{self.mark}")
+        env = {name: value for name, value in os.environ.items() if name not in GIVEN}
+        # A width at which no address is broken over two lines.
+        env |= {"THREADSYNC_TEST_MARK": self.mark, "COLUMNS": "400"}
+        command = [sys.executable, "-m", "worker.cli", "up", "--data-dir", str(data_dir), *arguments]
+        with self._output.open("w") as output:
+            self.process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What the file says that a shell would source."""
+        lines = shlex.split((self.data_dir / "env").read_text())
+        return dict(line.split("=", 1) for line in lines if line != "export")
+
+    def wait_until_ready(self) -> Up:
+        wait_until(
+            lambda: "Ctrl-C stops everything" in self.output or self.process.poll() is not None,
+            "`up` says that it is up",
+            timeout=60,
+        )
+        assert self.process.poll() is None, self.output
+        return self
+
+    def address(self, name: str) -> str:
+        match = re.search(rf"^{name}\s+(http://\S+)", self.output, re.MULTILINE)
+        assert match, self.output
+        return match[1]
+
+    def processes(self) -> list[psutil.Process]:
+        return [process for process in psutil.process_iter() if self._is_marked(process)]
+
+    def end(self) -> None:
+        """For the end of a test, whatever its outcome."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        finally:
+            for process in self.processes():
+                process.kill()
+
+    def _is_marked(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get("THREADSYNC_TEST_MARK") == self.mark
+        except psutil.Error:
+            return False
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    up = Up(tmp_path_factory.mktemp("up") / "data")
+    try:
+        yield up.wait_until_ready()
+    finally:
+        up.end()
+
+
+@pytest.fixture
+def ups() -> Iterator[list[Up]]:
+    """Put each `up` here that a test starts itself."""
+    started: list[Up] = []
+    yield started
+    for up in started:
+        up.end()
+
+
+def test_all_addresses_answer(running: Up) -> None:
+    """The table's addresses answer; Flower wants a password; the environment file leads to the servers."""
+    assert answers_http(running.address("Slack endpoint"))
+    assert answers_http(running.address("Flower"))
+    with psycopg.connect(running.env["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    with redis.Redis.from_url(running.env["CELERY_BROKER_URL"]) as client:
+        assert client.ping()
+
+
+def test_no_password_is_in_sight(running: Up) -> None:
+    """Neither the output, nor a command line, nor a file that others can read has a password in it."""
+    database, broker = running.env["DATABASE_URL"], running.env["CELERY_BROKER_URL"]
+    passwords = [psycopg.conninfo.conninfo_to_dict(database)["password"], broker.split(":")[2].split("@")[0]]
+    passwords += [running.env["SLACK_SIGNING_SECRET"], running.env["FLOWER_BASIC_AUTH"].split(":")[1]]
+    in_sight = running.output + " ".join(part for item in running.processes() for part in item.cmdline())
+    assert [password for password in passwords if str(password) in in_sight] == []
+    assert (running.data_dir / "env").stat().st_mode & 0o777 == 0o600
+    assert running.data_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_slack_is_said_not_to_be_connected(running: Up) -> None:
+    """Without Slack's settings everything runs, with a secret of its own, and says so."""
+    assert "Slack is not connected" in running.output
+
+
+def test_a_second_up_on_the_directory_is_refused(running: Up, ups: list[Up]) -> None:
+    """It ends with exit code 1 and one line that names the process; the first goes on."""
+    second = Up(running.data_dir)
+    ups.append(second)
+    assert second.process.wait(30) == 1
+    assert f"in use by process {running.process.pid}" in second.output
+    assert "Traceback" not in second.output
+    assert answers_http(running.address("Slack endpoint"))
+
+
+def test_a_killed_worker_is_back(running: Up) -> None:
+    """After SIGKILL of the worker `up` says that it died, and starts another."""
+    killed = next(item for item in running.processes() if "sessions@%h" in item.cmdline())
+    killed.kill()
+    wait_until(lambda: "worker is back" in running.output, "the worker is back", timeout=30)
+    assert "worker died (signal SIGKILL)" in running.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_everything(number: signal.Signals, tmp_path: Path, ups: list[Up]) -> None:
+    """Ctrl-C, `kill` and a closed terminal end it with exit code 0, and no process is left."""
+    up = Up(tmp_path / "data")
+    ups.append(up)
+    assert len(up.wait_until_ready().processes()) > 5
+    up.process.send_signal(number)
+    assert up.process.wait(60) == 0, up.output
+    assert up.processes() == []
+
+
+def test_a_signal_during_the_start_stops_everything(tmp_path: Path, ups: list[Up]) -> None:
+    """Ctrl-C before everything is up is no failure either."""
+    up = Up(tmp_path / "data")
+    ups.append(up)
+    wait_until(lambda: (up.data_dir / "logs" / "postgres.log").exists(), "Postgres is starting", timeout=30)
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0, up.output
+    assert up.processes() == []
+
+
+def test_the_second_start_has_the_same_data(tmp_path: Path, ups: list[Up]) -> None:
+    """Rows, messages and addresses of the servers are the same after Ctrl-C and another `up`."""
+    for expected in (1, 2):
+        up = Up(tmp_path / "data", "--without-flower")
+        ups.append(up)
+        env = up.wait_until_ready().env
+        with psycopg.connect(env["DATABASE_URL"]) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS kept (value int)")
+            connection.execute("INSERT INTO kept VALUES (1)")
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (expected,)
+        with redis.Redis.from_url(env["CELERY_BROKER_URL"]) as client:
+            assert client.incr("kept") == expected
+        up.end()
+
+
+def test_after_sigkill_the_next_start_works(tmp_path: Path, ups: list[Up]) -> None:
+    """`kill -9` of `up` itself leaves data that the next start takes over, and in the end no process."""
+    killed = Up(tmp_path / "data", "--without-flower")
+    ups.append(killed)
+    killed.wait_until_ready().process.kill()
+    killed.process.wait()
+    again = Up(tmp_path / "data", "--without-flower")
+    ups.append(again)
+    again.wait_until_ready()
+    wait_until(lambda: killed.processes() == [], "the killed one's services are gone", timeout=40)
+
+
+def test_a_taken_port_is_replaced(tmp_path: Path, ups: list[Up]) -> None:
+    """The Slack endpoint moves to another port, and the table has the one that it got."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        up = Up(tmp_path / "data", "--port", str(port), "--without-flower")
+        ups.append(up)
+        address = up.wait_until_ready().address("Slack endpoint")
+    assert not address.endswith(f":{port}")
+    assert answers_http(address)

@@ -1,0 +1,17 @@
+"""Wait for a condition, never for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+_POLL_SECONDS = 0.03
+
+
+def wait_until(predicate: Callable[[], object], description: str, timeout: float = 10) -> None:
+    """Return once ``predicate`` is true; after ``timeout`` seconds AssertionError, naming ``description``."""
+    deadline = time.monotonic() + timeout
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s in vain until {description}")
+        time.sleep(_POLL_SECONDS)
