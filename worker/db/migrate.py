@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final, cast
+from typing import Any, Final, LiteralString, cast
 
 from psycopg import Connection
+from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
 from worker.errors import SchemaMismatch
 
 _ADVISORY_LOCK: Final = 0x7468_7264_7379_6E63  # "thrdsync"
 _MIN_SERVER: Final = 180_000  # uuidv7(), RETURNING old/new
+_CREATE_REGISTER: Final = """
+CREATE TABLE IF NOT EXISTS threadsync_schema (
+    version    integer     PRIMARY KEY,
+    name       text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+_NOTE_IN_REGISTER: Final = "INSERT INTO threadsync_schema (version, name) VALUES (%s, %s)"
 _FILE_NAME: Final = re.compile(r"^(\d{4})_\w+\.sql$")
 
 
@@ -37,11 +46,12 @@ def migrations() -> list[Migration]:
 
 def schema_version(connection: Connection[Any]) -> int:
     """The version the database is at; 0 before the first migration."""
-    known = connection.execute("SELECT to_regclass('threadsync_schema') IS NOT NULL AS known").fetchone()
-    if not known or not dict(known)["known"]:
+    cursor = connection.cursor(row_factory=tuple_row)  # whatever the caller's rows look like
+    [(known,)] = cursor.execute("SELECT to_regclass('threadsync_schema') IS NOT NULL").fetchall()
+    if not known:
         return 0
-    row = connection.execute("SELECT coalesce(max(version), 0) AS version FROM threadsync_schema").fetchone()
-    return int(dict(row or {})["version"])
+    [(version,)] = cursor.execute("SELECT coalesce(max(version), 0) FROM threadsync_schema").fetchall()
+    return int(version)
 
 
 def migrate(connection: Connection[Any]) -> int:
@@ -52,10 +62,9 @@ def migrate(connection: Connection[Any]) -> int:
 
     Raises ``SchemaMismatch``: the database is newer than this code, or the server is older than 18.
     """
-    if connection.info.server_version < _MIN_SERVER:
-        raise SchemaMismatch(
-            f"threadsync needs Postgres 18 or newer; this server is {connection.info.server_version // 10_000}"
-        )
+    server = connection.info.server_version
+    if server < _MIN_SERVER:
+        raise SchemaMismatch(f"threadsync needs Postgres 18 or newer; this server is {server // 10_000}")
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '10s'")
         connection.execute("SET LOCAL statement_timeout = '5min'")
@@ -64,22 +73,16 @@ def migrate(connection: Connection[Any]) -> int:
 
 
 def _apply(connection: Connection[Any], known: list[Migration]) -> int:
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS threadsync_schema "
-        "(version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
-        if schema_version(connection) == 0
-        else "SELECT"
-    )
     at, newest = schema_version(connection), known[-1].version
     if at > newest:
         raise SchemaMismatch(
             f"the database's schema is at version {at}, this code knows {newest}: it was migrated by a newer "
             "threadsync. Install that one, or restore the database."
         )
+    if at == 0:
+        connection.execute(_CREATE_REGISTER)
     for migration in known:
         if migration.version > at:
-            connection.execute(SQL(cast(Any, migration.sql)))
-            connection.execute(
-                "INSERT INTO threadsync_schema (version, name) VALUES (%s, %s)", [migration.version, migration.name]
-            )
+            connection.execute(SQL(cast(LiteralString, migration.sql)))
+            connection.execute(_NOTE_IN_REGISTER, [migration.version, migration.name])
     return newest

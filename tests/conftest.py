@@ -1,0 +1,100 @@
+"""What every test may ask for. Servers start when the first test asks, and stop with the session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.servers import PostgresForTests, ValkeyForTests
+from worker.config import Settings, get_settings
+from worker.db import AsyncSessionStore, SessionStore, close_db
+from worker.db.dead_letters import DeadLetterStore
+from worker.db.pool import Pool, new_async_pool, new_pool
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the settings of the shell that it was started in, or those of another test."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
+    get_settings.cache_clear()
+    yield
+    close_db()
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
+    """The session's Postgres. To end it in a test, start one of your own."""
+    postgres = PostgresForTests(tmp_path_factory.mktemp("postgres"))
+    try:
+        postgres.start()
+        yield postgres
+    finally:
+        postgres.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyForTests]:
+    """The session's Valkey. To end it in a test, start one of your own."""
+    valkey = ValkeyForTests(tmp_path_factory.mktemp("valkey"))
+    try:
+        valkey.start()
+        yield valkey
+    finally:
+        valkey.stop()
+
+
+@pytest.fixture
+def database_url(postgres: PostgresForTests) -> Iterator[str]:
+    """A migrated database with no rows, of this test alone."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres: PostgresForTests) -> Iterator[str]:
+    """A database without our schema, of this test alone."""
+    with postgres.database(template="template1") as url:
+        yield url
+
+
+@pytest.fixture
+def broker_url(valkey: ValkeyForTests) -> str:
+    """An empty logical database of Valkey, of this test alone."""
+    return valkey.broker()
+
+
+@pytest.fixture
+def process_env(database_url: str, broker_url: str) -> dict[str, str]:
+    """The environment of a process of ours on this test's database and broker."""
+    return {**os.environ, "DATABASE_URL": database_url, "CELERY_BROKER_URL": broker_url}
+
+
+@pytest.fixture
+def pool(database_url: str) -> Iterator[Pool]:
+    """An open pool on this test's database."""
+    with new_pool(database_url, max_size=8) as pool:
+        yield pool
+
+
+@pytest.fixture
+def store(pool: Pool) -> SessionStore:
+    """The worker's store on this test's database."""
+    return SessionStore(pool)
+
+
+@pytest.fixture
+async def async_store(database_url: str) -> AsyncIterator[AsyncSessionStore]:
+    """The asyncio store on this test's database."""
+    async with new_async_pool(database_url, max_size=8) as pool:
+        yield AsyncSessionStore(pool)
+
+
+@pytest.fixture
+def dead_letters(pool: Pool) -> DeadLetterStore:
+    """The dead letters of this test's database."""
+    return DeadLetterStore(pool)
