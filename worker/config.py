@@ -3,53 +3,62 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import InvalidSettings
 
-_REDIS_SCHEMES = {"redis", "rediss", "redis+socket", "sentinel"}
-_VALKEY_TO_REDIS = {"valkey": "redis", "valkeys": "rediss", "valkey+socket": "redis+socket"}
+_REDIS_SCHEMES: Final = {"redis", "rediss", "redis+socket", "sentinel"}
+_VALKEY_TO_REDIS: Final = {"valkey": "redis", "valkeys": "rediss", "valkey+socket": "redis+socket"}
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """Stands for the value of a file that cannot be read, so that the fault is reported with the others."""
+
+    fault: str
 
 
 class _FileSecrets(PydanticBaseSettingsSource):
     """``NAME_FILE`` gives the value of ``NAME``: how container platforms hand over secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{field_name.upper()}_FILE")
-        if not path:
-            return None, field_name, False
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except (OSError, UnicodeDecodeError) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
-            raise InvalidSettings(f"{field_name.upper()}_FILE: cannot read {path}: {reason}") from exc
+        variable = f"{field_name.upper()}_FILE"
+        path = os.environ.get(variable)
+        return (_read(variable, path) if path else None), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        values, faults = {}, []
-        for name, field in self.settings_cls.model_fields.items():
-            try:
-                value, key, _ = self.get_field_value(field, name)
-            except InvalidSettings as exc:
-                faults.append(str(exc))
-                continue
-            if value is not None:
-                values[key] = value
-        if faults:
-            values["file_faults"] = faults
-        return values
+        fields = self.settings_cls.model_fields
+        values = {name: self.get_field_value(field, name)[0] for name, field in fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _read(variable: str, path: str) -> str | _Unreadable:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as exc:
+        return _Unreadable(f"{variable}: cannot read {path}: {exc.strerror}")
+    except UnicodeDecodeError:
+        return _Unreadable(f"{variable}: cannot read {path}: it is not UTF-8 text")
 
 
 class Settings(BaseSettings):
     """What the environment says. Every name may also be given as ``NAME_FILE``, a path to read it from."""
 
-    model_config = SettingsConfigDict(env_prefix="", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,  # compose files hand over `NAME=` for what is not set
+        hide_input_in_errors=True,  # values are secrets
+    )
 
     database_url: SecretStr | None = Field(None, description="Postgres 18 or newer: `postgresql://…`")
     database_prepared_statements: bool = Field(
@@ -60,22 +69,33 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = Field(None, description="used when `CELERY_BROKER_URL` is not set")
     celery_result_backend: SecretStr | None = Field(
-        None, description="where results are kept; the broker, if that is Valkey or Redis"
+        None,
+        validate_default=True,
+        description="where results are kept; the broker, if that is Valkey or Redis",
     )
     result_ttl_seconds: int = Field(3600, ge=60, description="how long a result can be fetched, in seconds")
     session_wait_seconds: float = Field(
-        30, ge=0, le=3600, description="how long a command waits for its session before `SessionNotFound`, in seconds"
+        30,
+        ge=0,
+        le=3600,
+        description="how long a command waits for its session before `SessionNotFound`, in seconds",
     )
     max_deliveries: int = Field(
-        5, ge=1, le=100, description="how often a command may end its worker before it is parked as a dead letter"
+        5,
+        ge=1,
+        le=100,
+        description="how often a command may end its worker before it is parked as a dead letter",
     )
     slack_signing_secret: SecretStr | None = Field(None, description="verifies that a request is Slack's")
     slack_bot_token: SecretStr | None = Field(None, description="`xoxb-…`, for replies in the thread")
-    slack_app_token: SecretStr | None = Field(None, description="`xapp-…`: Socket Mode instead of an HTTP endpoint")
+    slack_app_token: SecretStr | None = Field(
+        None, description="`xapp-…`: Socket Mode instead of an HTTP endpoint"
+    )
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API; a sandbox in tests")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level logged")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="least severe level logged"
+    )
     log_format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for machines")
-    file_faults: list[str] = Field(default_factory=list, exclude=True, repr=False)
 
     @classmethod
     def settings_customise_sources(
@@ -90,10 +110,11 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _empty_is_unset(cls, value: Any, info: Any) -> Any:
-        """Compose files hand over ``NAME=`` for what is not set."""
-        if isinstance(value, str) and not value.strip():
-            return cls.model_fields[info.field_name].get_default(call_default_factory=True)
+    def _blank_is_unset(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, _Unreadable):
+            raise ValueError(value.fault)  # noqa: TRY004 - pydantic reports a ValueError as a fault
+        if isinstance(value, str):
+            return value.strip() or cls.model_fields[str(info.field_name)].get_default()
         return value
 
     @field_validator("log_level", mode="before")
@@ -104,7 +125,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and urlsplit(value.get_secret_value()).scheme not in {"postgresql", "postgres"}:
+        if value and _scheme(value) not in {"postgresql", "postgres"}:
             raise ValueError("must start with postgresql://")
         return value
 
@@ -119,18 +140,13 @@ class Settings(BaseSettings):
             raise ValueError("must be a URL, such as redis://127.0.0.1:6379/0")
         return SecretStr(f"{_VALKEY_TO_REDIS.get(scheme, scheme)}://{rest}")
 
-    @model_validator(mode="after")
-    def _results_have_a_home(self) -> Settings:
-        if self.file_faults:
-            raise ValueError("\n".join(self.file_faults))
-        broker = self.celery_broker_url or self.redis_url
-        if broker and not self.celery_result_backend:
-            scheme = broker.get_secret_value().partition("://")[0]
-            if scheme not in _REDIS_SCHEMES:
-                raise ValueError(
-                    f"CELERY_RESULT_BACKEND: must be set, because a {scheme}:// broker keeps no results"
-                )
-        return self
+    @field_validator("celery_result_backend")
+    @classmethod
+    def _results_have_a_home(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        broker = info.data.get("celery_broker_url") or info.data.get("redis_url")
+        if broker and not value and _scheme(broker) not in _REDIS_SCHEMES:
+            raise ValueError(f"must be set, because a {_scheme(broker)}:// broker keeps no results")
+        return value
 
     @property
     def broker_url(self) -> str | None:
@@ -152,29 +168,21 @@ class Settings(BaseSettings):
 
     def require(self, *names: str) -> None:
         """Raise ``InvalidSettings`` that names every setting of ``names`` that is not there."""
-        missing = [name.upper() for name in names if not getattr(self, name)]
+        missing = [_as_variable(name) for name in names if not getattr(self, name)]
         if missing:
-            raise InvalidSettings(_report(f"{_as_variable(name)}: is not set" for name in missing))
+            raise InvalidSettings(_report(f"{variable}: is not set" for variable in missing))
 
 
-def _as_variable(name: str) -> str:
-    return "CELERY_BROKER_URL (or REDIS_URL)" if name == "BROKER_URL" else name
+def load_settings(**given: Any) -> Settings:
+    """Read the environment now; what is ``given`` goes before it.
 
-
-def _report(lines: Any) -> str:
-    return "the settings are not usable:\n" + "\n".join(f"  - {line}" for line in lines)
-
-
-def load_settings() -> Settings:
-    """Read the environment now. Raises ``InvalidSettings`` with every fault, and no secret's value."""
+    Raises ``InvalidSettings`` with every fault, and no secret's value.
+    """
     try:
-        return Settings()  # type: ignore[call-arg]
+        return Settings(**given)
     except ValidationError as exc:
-        faults = []
-        for error in exc.errors(include_input=False, include_url=False):
-            name = ".".join(str(part).upper() for part in error["loc"])
-            message = error["msg"].removeprefix("Value error, ")
-            faults += [f"{name}: {message}"] if name else message.splitlines()
+        faults = [_as_fault(error) for error in exc.errors(include_input=False, include_url=False)]
+        # Not `from exc`: nothing that has seen the values goes on.
         raise InvalidSettings(_report(faults)) from None
 
 
@@ -182,3 +190,21 @@ def load_settings() -> Settings:
 def get_settings() -> Settings:
     """The process's settings, read once."""
     return load_settings()
+
+
+def _scheme(url: SecretStr) -> str:
+    return url.get_secret_value().partition("://")[0]
+
+
+def _as_variable(name: str) -> str:
+    return "CELERY_BROKER_URL (or REDIS_URL)" if name in {"celery_broker_url", "broker_url"} else name.upper()
+
+
+def _as_fault(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    variable = str(error["loc"][0]).upper()
+    return message if message.startswith(f"{variable}_FILE") else f"{variable}: {message}"
+
+
+def _report(faults: Iterable[str]) -> str:
+    return "the settings are not usable:\n" + "\n".join(f"  - {fault}" for fault in faults)
