@@ -39,7 +39,7 @@ class DatabaseUnavailable(TransientError):
 
 
 class EnqueueFailed(TransientError):
-    """The broker did not confirm the message in time. It may still have arrived: commands are idempotent, send it again."""
+    """The broker did not confirm the message in time. Send it again: if it did arrive, that does no harm."""
 
 
 class ResultTimeout(TransientError, TimeoutError):
@@ -83,7 +83,7 @@ class JiraKeyConflict(PermanentError):
 
 
 class PoisonCommand(PermanentError):
-    """A command that was delivered again and again because it ended its worker. It is kept as a dead letter."""
+    """A command that ended its worker each time it was delivered. It is kept as a dead letter."""
 
     def __init__(self, task_name: str, deliveries: int) -> None:
         super().__init__(task_name, deliveries)
@@ -91,7 +91,7 @@ class PoisonCommand(PermanentError):
         self.deliveries = deliveries
 
     def __str__(self) -> str:
-        return f"{self.task_name} was delivered {self.deliveries} times and never ended: its worker died each time"
+        return f"{self.task_name} was delivered {self.deliveries} times; its worker died each time"
 
 
 class CommandFailed(PermanentError):

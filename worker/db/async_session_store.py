@@ -8,7 +8,6 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import dict_row
 
 from worker.db import statements
 from worker.db.driver_errors import translated
@@ -67,12 +66,10 @@ class AsyncSessionStore:
 
     async def create_tables(self) -> int:
         """Bring the schema up to date; returns its version. Raises ``SchemaMismatch`` when it is newer."""
-        return await asyncio.to_thread(self._migrate, (await self._opened()).conninfo)
-
-    @staticmethod
-    def _migrate(conninfo: str) -> int:
-        with translated(), psycopg.connect(conninfo, autocommit=True, row_factory=dict_row) as connection:
-            return migrate(connection)
+        with translated():
+            async with (await self._opened()).connection() as connection:
+                info = connection.info
+                return await asyncio.to_thread(_migrate, {**info.get_parameters(), "password": info.password})
 
     async def get_or_create_session(self, channel_id: str, thread_ts: str, user_id: str) -> SessionResult:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
@@ -88,7 +85,7 @@ class AsyncSessionStore:
 
     async def get_session(self, session_id: UUID | str) -> ThreadSession | None:
         """The session with this id, or None."""
-        return await self.run(statements.get_session(session_id))  # type: ignore[arg-type]
+        return await self.run(statements.get_session(session_id))
 
     async def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
         """The thread's session, or None."""
@@ -100,6 +97,12 @@ class AsyncSessionStore:
         """A page of 1 to 200 sessions, newest first."""
         return await self.run(statements.list_sessions_by_channel(channel_id, status, limit, cursor))
 
+    async def list_sessions(
+        self, status: Status | None = None, limit: int = 50, cursor: str | None = None
+    ) -> SessionPage:
+        """A page of 1 to 200 sessions of all channels, newest first."""
+        return await self.run(statements.list_sessions(status, limit, cursor))
+
     async def get_channel_context(self, channel_id: str) -> ChannelContext | None:
         """The channel's context, or None."""
         return await self.run(statements.get_channel_context(channel_id))
@@ -108,4 +111,9 @@ class AsyncSessionStore:
         self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str
     ) -> ContextResult:
         """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
-        return await self.run(statements.merge_channel_context(channel_id, dict(patch), command_id))  # type: ignore[arg-type]
+        return await self.run(statements.merge_channel_context(channel_id, patch, command_id))
+
+
+def _migrate(where: Mapping[str, Any]) -> int:
+    with psycopg.connect(**where, autocommit=True) as connection:
+        return migrate(connection)

@@ -1,12 +1,14 @@
-"""Dead letters and redelivery counts: what keeps a poison message from looping, and a failed one from being lost."""
+"""Dead letters and redelivery counts: a poison message must not loop, a failed one must not be lost."""
 
 from __future__ import annotations
 
-from typing import Literal
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, Literal, LiteralString
 from uuid import UUID
 
-import psycopg
-from pydantic import TypeAdapter, ValidationError
+from psycopg.rows import DictRow
 
 from worker.db import queries
 from worker.db.driver_errors import translated
@@ -14,7 +16,9 @@ from worker.db.models import DeadLetter
 from worker.db.pool import Pool, init_db
 from worker.errors import DeadLetterNotFound
 
-_AFTER_ALL_IDS = UUID(int=2**128 - 1)
+_AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
+_LONGEST_NAME: Final = 255
+_LONGEST_ERROR: Final = 10_000
 
 
 class DeadLetterStore:
@@ -24,14 +28,13 @@ class DeadLetterStore:
         self._pool = pool
 
     def count_redelivery(self, task_id: str, task_name: str) -> int:
-        """Note that a message came back; returns how often it has been delivered, the first time included."""
-        row = self._rows(queries.COUNT_REDELIVERY, {"task_id": task_id, "task_name": task_name})[0]
-        return int(row["deliveries"])
+        """Note that a message came back; returns how often it was delivered, the first time included."""
+        params = {"task_id": _key(task_id), "task_name": _text(task_name)}
+        return int(self._rows(queries.COUNT_REDELIVERY, params)[0]["deliveries"])
 
     def forget_redeliveries(self, task_id: str) -> None:
         """The message ended: its count is of no more use."""
-        with translated(), (self._pool or init_db()).connection() as connection:
-            connection.execute(queries.FORGET_REDELIVERIES, {"task_id": task_id})
+        self._rows(queries.FORGET_REDELIVERIES, {"task_id": _key(task_id)})
 
     def bury(
         self,
@@ -43,30 +46,36 @@ class DeadLetterStore:
         attempts: int,
         arguments: str | None = None,
         body: bytes | None = None,
-        first_attempt_at: object = None,
+        first_attempt_at: datetime | None = None,
     ) -> DeadLetter:
-        """Keep a message with its arguments (JSON text), or its bytes when it could not be read. Repeatable."""
+        """Keep a message with its arguments (JSON text), or its bytes when it could not be read.
+
+        Repeatable: a second burial of the same message changes nothing and returns the first.
+        """
         params = {
-            "task_id": task_id,
-            "task_name": task_name,
-            "queue": queue,
-            "arguments": arguments,
+            "task_id": _key(task_id),
+            "task_name": _text(task_name),
+            "queue": _text(queue),
+            "arguments": None if arguments is None else _printable(arguments),
             "body": body,
             "error_type": type(error).__name__,
-            "error": _printable(str(error)),
+            "error": _printable(str(error))[:_LONGEST_ERROR],
             "attempts": attempts,
             "first_attempt_at": first_attempt_at,
         }
         return DeadLetter.model_validate(self._rows(queries.BURY, params)[0])
 
-    def list(
-        self, state: Literal["dead", "retried", "discarded"] = "dead", limit: int = 50, before: UUID | None = None
+    def list_by_state(
+        self,
+        state: Literal["dead", "retried", "discarded"] = "dead",
+        limit: int = 50,
+        before: UUID | None = None,
     ) -> list[DeadLetter]:
         """Dead letters in one state, newest first, from before the id ``before``."""
         params = {"state": state, "limit": limit, "before": before or _AFTER_ALL_IDS}
         return [DeadLetter.model_validate(row) for row in self._rows(queries.LIST_DEAD_LETTERS, params)]
 
-    def get(self, dead_letter_id: str) -> DeadLetter:
+    def get(self, dead_letter_id: UUID | str) -> DeadLetter:
         """One dead letter. Raises ``DeadLetterNotFound``."""
         rows = self._rows(queries.GET_DEAD_LETTER, {"dead_letter_id": _id(dead_letter_id)})
         if not rows:
@@ -74,28 +83,52 @@ class DeadLetterStore:
         return DeadLetter.model_validate(rows[0])
 
     def settle(
-        self, dead_letter_id: str, state: Literal["retried", "discarded"], *, actor: str, reason: str
+        self, dead_letter_id: UUID | str, state: Literal["retried", "discarded"], *, actor: str, reason: str
     ) -> DeadLetter:
         """Record who settled it, and why. Raises ``DeadLetterNotFound`` when it is not open."""
-        params = {"dead_letter_id": _id(dead_letter_id), "state": state, "actor": actor, "reason": reason}
+        params = {
+            "dead_letter_id": _id(dead_letter_id),
+            "state": state,
+            "actor": _printable(actor),
+            "reason": _printable(reason),
+        }
         rows = self._rows(queries.SETTLE_DEAD_LETTER, params)
         if not rows:
-            letter = self.get(dead_letter_id)
-            raise DeadLetterNotFound(f"dead letter {letter.id} was already {letter.state} by {letter.actor}")
+            raise already_settled(self.get(dead_letter_id))
         return DeadLetter.model_validate(rows[0])
 
-    def _rows(self, sql: str, params: dict[str, object]) -> list[psycopg.rows.DictRow]:
+    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
         with translated(), (self._pool or init_db()).connection() as connection:
-            return connection.execute(psycopg.sql.SQL(sql), params).fetchall()  # type: ignore[arg-type]
+            cursor = connection.execute(sql, params)
+            return cursor.fetchall() if cursor.description else []
 
 
-def _id(text: str) -> UUID:
+def already_settled(letter: DeadLetter) -> DeadLetterNotFound:
+    """The refusal of a letter that is not open any more; it says who settled it, and why."""
+    return DeadLetterNotFound(
+        f"dead letter {letter.id} was already {letter.state} by {letter.actor}: {letter.reason}"
+    )
+
+
+def _id(value: UUID | str) -> UUID:
     try:
-        return TypeAdapter(UUID).validate_python(text)
-    except ValidationError:
-        raise DeadLetterNotFound(f"{text!r} is not the id of a dead letter; see: threadsync dead list") from None
+        return value if isinstance(value, UUID) else UUID(value)
+    except ValueError:
+        raise DeadLetterNotFound(
+            f"{value!r} is not the id of a dead letter; see: threadsync dead list"
+        ) from None
+
+
+def _key(text: str) -> str:
+    """A task id as a key. Any text may be one; a long one would not fit into the index."""
+    text = _printable(text)
+    return text if len(text) <= _LONGEST_NAME else f"sha256-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _text(name: str) -> str:
+    return _printable(name)[:_LONGEST_NAME]
 
 
 def _printable(text: str) -> str:
     """Postgres' text takes neither NUL nor half a surrogate pair."""
-    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")[:10_000]
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

@@ -14,11 +14,11 @@ from worker.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
 _CONSTRAINTS: Final = {
     "thread_sessions_status_check": "status: must be collecting, ready_to_sync or synced",
     "thread_sessions_synced_has_key_check": "status: synced and a jira_key go together",
-    "thread_sessions_channel_id_check": "channel_id: must be 1 to 64 characters",
+    "thread_sessions_channel_id_check": "channel_id: must be a Slack id, 1 to 64 characters",
     "thread_sessions_thread_ts_check": "thread_ts: must look like 1700000000.000100",
-    "thread_sessions_user_id_check": "user_id: must be 1 to 64 characters",
+    "thread_sessions_user_id_check": "user_id: must be a Slack id, 1 to 64 characters",
     "thread_sessions_jira_key_check": "jira_key: must look like PROJ-123",
-    "channel_context_channel_id_check": "channel_id: must be 1 to 64 characters",
+    "channel_context_channel_id_check": "channel_id: must be a Slack id, 1 to 64 characters",
     "channel_context_object_check": "patch: the context must stay a JSON object",
     "channel_context_size_check": "patch: the channel's context would exceed 1 MiB",
 }
@@ -31,7 +31,6 @@ _SET_UP_FAULTS: Final = (
     errors.UndefinedFunction,
     errors.InvalidSchemaName,
     errors.InsufficientPrivilege,
-    errors.ReadOnlySqlTransaction,
 )
 
 
@@ -41,7 +40,9 @@ def translate(exc: psycopg.Error) -> ThreadsyncError:
     if isinstance(exc, _SET_UP_FAULTS):
         return DatabaseUnavailable(f"the database is not set up for this ({reason}); run: threadsync migrate")
     if isinstance(exc, errors.IntegrityError):
-        return InvalidCommand(_CONSTRAINTS.get(exc.diag.constraint_name or "", f"refused by the database: {reason}"))
+        return InvalidCommand(
+            _CONSTRAINTS.get(exc.diag.constraint_name or "", f"refused by the database: {reason}")
+        )
     if isinstance(exc, errors.DataError | errors.ProgramLimitExceeded | errors.StatementTooComplex):
         return InvalidCommand(f"refused by the database: {reason}")
     return DatabaseUnavailable(f"Postgres: {type(exc).__name__}: {reason}")

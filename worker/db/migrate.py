@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final, LiteralString, cast
+from typing import Any, Final
 
 from psycopg import Connection
 from psycopg.rows import tuple_row
@@ -83,6 +83,6 @@ def _apply(connection: Connection[Any], known: list[Migration]) -> int:
         connection.execute(_CREATE_REGISTER)
     for migration in known:
         if migration.version > at:
-            connection.execute(SQL(cast(LiteralString, migration.sql)))
+            connection.execute(SQL(migration.sql), prepare=False)
             connection.execute(_NOTE_IN_REGISTER, [migration.version, migration.name])
     return newest

@@ -75,6 +75,8 @@ class DeadLetter(_Dto):
     ``discarded``; ``actor`` and ``reason`` say who settled it and why.
     """
 
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64")
+
     id: UUID
     task_id: str
     task_name: str

@@ -12,7 +12,8 @@ from typing import Final, LiteralString
 
 _SESSION: Final = "id, channel_id, thread_ts, user_id, status, jira_key, created_at, updated_at"
 _NEW_SESSION: Final = (
-    "new.id, new.channel_id, new.thread_ts, new.user_id, new.status, new.jira_key, new.created_at, new.updated_at"
+    "new.id, new.channel_id, new.thread_ts, new.user_id, "
+    "new.status, new.jira_key, new.created_at, new.updated_at"
 )
 _THREAD: Final = "channel_id = %(channel_id)s AND thread_ts = %(thread_ts)s"
 _CONTEXT: Final = "channel_id, context_data, version, updated_at"
@@ -102,12 +103,26 @@ WHERE channel_id = %(channel_id)s AND status = %(status)s AND id < %(before)s::u
 ORDER BY id DESC LIMIT %(limit)s
 """
 
+# A page of all sessions, newest first.
+LIST_SESSIONS: Final[LiteralString] = f"""
+SELECT {_SESSION} FROM thread_sessions
+WHERE id < %(before)s::uuid
+ORDER BY id DESC LIMIT %(limit)s
+"""
+
+# The same for one status.
+LIST_SESSIONS_BY_STATUS: Final[LiteralString] = f"""
+SELECT {_SESSION} FROM thread_sessions
+WHERE status = %(status)s AND id < %(before)s::uuid
+ORDER BY id DESC LIMIT %(limit)s
+"""
+
 # A channel's context.
 GET_CHANNEL_CONTEXT: Final[LiteralString] = (
     f"SELECT {_CONTEXT} FROM channel_context WHERE channel_id = %(channel_id)s"
 )
 
-# Applies a merge patch once a command_id. `first_time` is empty for a repetition, whose write changes nothing.
+# Applies a merge patch once a command_id. `first_time` is empty for a repetition; its write changes nothing.
 MERGE_CHANNEL_CONTEXT: Final[LiteralString] = f"""
 WITH first_time AS (
     INSERT INTO channel_context_commands (channel_id, command_id)
@@ -123,7 +138,8 @@ WITH first_time AS (
                             ELSE c.context_data END,
         version = c.version + (SELECT count(*)::integer FROM first_time),
         updated_at = CASE WHEN EXISTS (SELECT FROM first_time) THEN now() ELSE c.updated_at END
-    RETURNING new.channel_id, new.context_data, new.version, new.updated_at, old.channel_id IS NULL AS inserted
+    RETURNING new.channel_id, new.context_data, new.version, new.updated_at,
+              old.channel_id IS NULL AS inserted
 )
 SELECT {_CONTEXT},
        CASE WHEN inserted THEN 'created'
@@ -151,8 +167,8 @@ WITH counted AS (
 )
 INSERT INTO dead_letters AS d
     (task_id, task_name, queue, arguments, body, error_type, error, attempts, first_attempt_at)
-VALUES (%(task_id)s, %(task_name)s, %(queue)s, %(arguments)s, %(body)s, %(error_type)s, %(error)s, %(attempts)s,
-        coalesce((SELECT first_attempt_at FROM counted), %(first_attempt_at)s))
+VALUES (%(task_id)s, %(task_name)s, %(queue)s, %(arguments)s, %(body)s, %(error_type)s, %(error)s,
+        %(attempts)s, coalesce((SELECT first_attempt_at FROM counted), %(first_attempt_at)s))
 ON CONFLICT ON CONSTRAINT dead_letters_task_id_key DO UPDATE SET attempts = d.attempts
 RETURNING {_DEAD_LETTER}
 """
@@ -165,7 +181,9 @@ ORDER BY id DESC LIMIT %(limit)s
 """
 
 # One dead letter.
-GET_DEAD_LETTER: Final[LiteralString] = f"SELECT {_DEAD_LETTER} FROM dead_letters WHERE id = %(dead_letter_id)s"
+GET_DEAD_LETTER: Final[LiteralString] = (
+    f"SELECT {_DEAD_LETTER} FROM dead_letters WHERE id = %(dead_letter_id)s"
+)
 
 # Records who settled an open dead letter, and why. No row: there is none, or it is settled.
 SETTLE_DEAD_LETTER: Final[LiteralString] = f"""

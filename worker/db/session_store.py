@@ -61,7 +61,7 @@ class SessionStore:
 
     def get_session(self, session_id: UUID | str) -> ThreadSession | None:
         """The session with this id, or None."""
-        return self.run(statements.get_session(session_id))  # type: ignore[arg-type]
+        return self.run(statements.get_session(session_id))
 
     def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
         """The thread's session, or None."""
@@ -73,6 +73,12 @@ class SessionStore:
         """A page of 1 to 200 sessions, newest first."""
         return self.run(statements.list_sessions_by_channel(channel_id, status, limit, cursor))
 
+    def list_sessions(
+        self, status: Status | None = None, limit: int = 50, cursor: str | None = None
+    ) -> SessionPage:
+        """A page of 1 to 200 sessions of all channels, newest first."""
+        return self.run(statements.list_sessions(status, limit, cursor))
+
     def get_channel_context(self, channel_id: str) -> ChannelContext | None:
         """The channel's context, or None."""
         return self.run(statements.get_channel_context(channel_id))
@@ -81,4 +87,4 @@ class SessionStore:
         self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str
     ) -> ContextResult:
         """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
-        return self.run(statements.merge_channel_context(channel_id, dict(patch), command_id))  # type: ignore[arg-type]
+        return self.run(statements.merge_channel_context(channel_id, patch, command_id))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, LiteralString, ParamSpec, TypeVar
 from uuid import UUID
 
-from pydantic import Field, TypeAdapter, ValidationError, validate_call
+from pydantic import BeforeValidator, Field, ValidationError, validate_call
 
 from worker.db import queries
 from worker.db.models import (
@@ -33,7 +33,17 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Rows = Sequence[Mapping[str, Any]]
 
-AnyUuid = Annotated[UUID, Field(strict=False)]  # text is taken too: ids travel as JSON
+
+def _as_uuid(value: Any) -> UUID:
+    try:
+        return value if isinstance(value, UUID) else UUID(value)
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError("must be a UUID") from None
+
+
+AnyUuid = Annotated[UUID | str, BeforeValidator(_as_uuid)]
+"""A UUID, or its text: ids travel as JSON. A UUID once it is checked."""
+
 PageLimit = Annotated[int, Field(strict=True, ge=1, le=200)]
 _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 _MAX_PATCH_BYTES: Final = 65_536
@@ -51,10 +61,11 @@ class Statement(Generic[T]):
 
 def describe(exc: ValidationError) -> str:
     """Every fault of a validation in one line, without the values (they may be secret, or a megabyte)."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in error['loc']) or 'command'}: {error['msg'].removeprefix('Value error, ')}"
-        for error in exc.errors(include_input=False, include_url=False, include_context=False)
-    )
+    faults = []
+    for error in exc.errors(include_input=False, include_url=False, include_context=False):
+        place = ".".join(str(part) for part in error["loc"]) or "command"
+        faults.append(f"{place}: {error['msg'].removeprefix('Value error, ')}")
+    return "; ".join(faults)
 
 
 def _checked(build: Callable[P, T]) -> Callable[P, T]:
@@ -72,7 +83,9 @@ def _checked(build: Callable[P, T]) -> Callable[P, T]:
 
 
 @_checked
-def get_or_create_session(channel_id: SlackId, thread_ts: SlackTs, user_id: SlackId) -> Statement[SessionResult]:
+def get_or_create_session(
+    channel_id: SlackId, thread_ts: SlackTs, user_id: SlackId
+) -> Statement[SessionResult]:
     """Open the thread's session; an existing one is left as it is, ``user_id`` included."""
     return Statement(
         queries.GET_OR_CREATE_SESSION,
@@ -128,22 +141,23 @@ def get_session_by_thread(channel_id: SlackId, thread_ts: SlackTs) -> Statement[
 def list_sessions_by_channel(
     channel_id: SlackId, status: Status | None = None, limit: PageLimit = 50, cursor: str | None = None
 ) -> Statement[SessionPage]:
-    """A page of the channel's sessions, newest first; ``cursor`` is the ``next_cursor`` of the page before."""
-    params = {
-        "channel_id": channel_id,
-        "status": status,
-        "before": _AFTER_ALL_IDS if cursor is None else parse_cursor(cursor),
-        "limit": limit + 1,  # one more tells whether there is a next page
-    }
-
-    def read(rows: Rows) -> SessionPage:
-        sessions = tuple(ThreadSession.model_validate(row) for row in rows[:limit])
-        return SessionPage(sessions=sessions, next_cursor=str(sessions[-1].id) if len(rows) > limit else None)
-
+    """A page of a channel's sessions, newest first; ``cursor`` is the ``next_cursor`` of the page before."""
+    page = {"channel_id": channel_id, **_page(limit, cursor)}
     if status is None:
-        del params["status"]
-        return Statement(queries.LIST_SESSIONS_BY_CHANNEL, params, read)
-    return Statement(queries.LIST_SESSIONS_BY_CHANNEL_AND_STATUS, params, read)
+        return Statement(queries.LIST_SESSIONS_BY_CHANNEL, page, _read_page(limit))
+    sql = queries.LIST_SESSIONS_BY_CHANNEL_AND_STATUS
+    return Statement(sql, {**page, "status": status}, _read_page(limit))
+
+
+@_checked
+def list_sessions(
+    status: Status | None = None, limit: PageLimit = 50, cursor: str | None = None
+) -> Statement[SessionPage]:
+    """A page of all sessions, newest first."""
+    page = _page(limit, cursor)
+    if status is None:
+        return Statement(queries.LIST_SESSIONS, page, _read_page(limit))
+    return Statement(queries.LIST_SESSIONS_BY_STATUS, {**page, "status": status}, _read_page(limit))
 
 
 @_checked
@@ -158,7 +172,7 @@ def get_channel_context(channel_id: SlackId) -> Statement[ChannelContext | None]
 
 @_checked
 def merge_channel_context(
-    channel_id: SlackId, patch: dict[str, Any], command_id: AnyUuid
+    channel_id: SlackId, patch: Mapping[str, Any], command_id: AnyUuid
 ) -> Statement[ContextResult]:
     """Apply an RFC 7396 merge patch; the same ``command_id`` twice applies once."""
     return Statement(
@@ -171,13 +185,13 @@ def merge_channel_context(
 def parse_cursor(cursor: str) -> UUID:
     """The position that a cursor stands for. Raises ``InvalidCommand``."""
     try:
-        return TypeAdapter(UUID).validate_python(cursor)
-    except ValidationError:
+        return _as_uuid(cursor)
+    except ValueError:
         raise InvalidCommand("cursor: is not one that this method returned") from None
 
 
 def encode_patch(patch: Mapping[str, Any]) -> str:
-    """The patch as JSON that Postgres accepts. Raises ``InvalidCommand``: size, depth, NUL, NaN, no JSON."""
+    """The patch as JSON that Postgres takes. Raises ``InvalidCommand``: size, depth, NUL, NaN, no JSON."""
     if _depth(patch) > _MAX_PATCH_DEPTH:
         raise InvalidCommand(f"patch: is nested deeper than {_MAX_PATCH_DEPTH} levels")
     try:
@@ -205,6 +219,19 @@ def _depth(value: Any) -> int:
                 inner += item
         level = inner
     return depth
+
+
+def _page(limit: int, cursor: str | None) -> dict[str, Any]:
+    before = _AFTER_ALL_IDS if cursor is None else parse_cursor(cursor)
+    return {"before": before, "limit": limit + 1}  # one more tells whether there is a next page
+
+
+def _read_page(limit: int) -> Callable[[Rows], SessionPage]:
+    def read(rows: Rows) -> SessionPage:
+        sessions = tuple(ThreadSession.model_validate(row) for row in rows[:limit])
+        return SessionPage(sessions=sessions, next_cursor=str(sessions[-1].id) if len(rows) > limit else None)
+
+    return read
 
 
 def _session_or_none(rows: Rows) -> ThreadSession | None:

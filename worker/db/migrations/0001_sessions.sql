@@ -12,15 +12,16 @@ CREATE TABLE thread_sessions (
     CONSTRAINT thread_sessions_thread_key UNIQUE (channel_id, thread_ts),
     CONSTRAINT thread_sessions_status_check CHECK (status IN ('collecting', 'ready_to_sync', 'synced')),
     CONSTRAINT thread_sessions_synced_has_key_check CHECK ((status = 'synced') = (jira_key IS NOT NULL)),
-    CONSTRAINT thread_sessions_channel_id_check CHECK (length(channel_id) BETWEEN 1 AND 64),
+    CONSTRAINT thread_sessions_channel_id_check CHECK (channel_id ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
     CONSTRAINT thread_sessions_thread_ts_check CHECK (thread_ts ~ '^[0-9]{1,16}\.[0-9]{1,9}$'),
-    CONSTRAINT thread_sessions_user_id_check CHECK (length(user_id) BETWEEN 1 AND 64),
+    CONSTRAINT thread_sessions_user_id_check CHECK (user_id ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
     CONSTRAINT thread_sessions_jira_key_check CHECK (jira_key ~ '^[A-Z][A-Z0-9_]{0,49}-[1-9][0-9]{0,12}$')
 );
 
 -- Pages of a channel, newest first; a UUID v7 sorts by time.
 CREATE INDEX thread_sessions_channel_idx ON thread_sessions (channel_id, id);
 CREATE INDEX thread_sessions_channel_status_idx ON thread_sessions (channel_id, status, id);
+CREATE INDEX thread_sessions_status_idx ON thread_sessions (status, id);
 
 -- What is known about a channel, changed by RFC 7396 merge patches.
 CREATE TABLE channel_context (
@@ -29,7 +30,7 @@ CREATE TABLE channel_context (
     version      integer     NOT NULL DEFAULT 1,
     updated_at   timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT channel_context_pkey PRIMARY KEY (channel_id),
-    CONSTRAINT channel_context_channel_id_check CHECK (length(channel_id) BETWEEN 1 AND 64),
+    CONSTRAINT channel_context_channel_id_check CHECK (channel_id ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
     CONSTRAINT channel_context_object_check CHECK (jsonb_typeof(context_data) = 'object'),
     CONSTRAINT channel_context_size_check CHECK (octet_length(context_data::text) <= 1048576),
     CONSTRAINT channel_context_version_check CHECK (version > 0)
