@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.servers import PostgresForTests, ValkeyForTests
+from tests.stores import awaitable
 from worker.config import Settings, get_settings
 from worker.db import AsyncSessionStore, SessionStore, close_db
 from worker.db.dead_letters import DeadLetterStore
@@ -92,6 +93,17 @@ async def async_store(database_url: str) -> AsyncIterator[AsyncSessionStore]:
     """The asyncio store on this test's database."""
     async with new_async_pool(database_url, max_size=8) as pool:
         yield AsyncSessionStore(pool)
+
+
+@pytest.fixture(params=["SessionStore", "AsyncSessionStore"])
+async def any_store(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[AsyncSessionStore]:
+    """Each store in turn, to be awaited: one behaviour, two implementations."""
+    if request.param == "SessionStore":
+        with new_pool(database_url, max_size=8) as pool:
+            yield awaitable(SessionStore(pool))
+    else:
+        async with new_async_pool(database_url, max_size=8) as async_pool:
+            yield AsyncSessionStore(async_pool)
 
 
 @pytest.fixture

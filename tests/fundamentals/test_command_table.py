@@ -1,0 +1,92 @@
+"""What each command does to a session in each state: the table of docs/architecture.md, line by line."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from worker.db import AsyncSessionStore, SessionResult, ThreadSession
+from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+
+CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
+STATES: Final = ("absent", "collecting", "ready_to_sync", "synced")
+
+TABLE: Final = {
+    # a session that is      absent           collecting   ready_to_sync  synced
+    "get_or_create": ("created", "unchanged", "unchanged", "unchanged"),
+    "update_status(collecting)": (SessionNotFound, "unchanged", "stale", "stale"),
+    "update_status(ready_to_sync)": (SessionNotFound, "applied", "unchanged", "stale"),
+    "update_status(synced)": (InvalidCommand, InvalidCommand, InvalidCommand, InvalidCommand),
+    "mark_synced(PROJ-1)": (SessionNotFound, "applied", "applied", "unchanged"),
+    "mark_synced(PROJ-2)": (SessionNotFound, "applied", "applied", JiraKeyConflict),
+}
+STATUS_AFTER: Final = {
+    "get_or_create": "collecting",
+    "update_status(ready_to_sync)": "ready_to_sync",
+    "mark_synced(PROJ-1)": "synced",
+    "mark_synced(PROJ-2)": "synced",
+}
+CELLS: Final = [
+    pytest.param(state, command, expected, id=f"{command}-{state}")
+    for command, cells in TABLE.items()
+    for state, expected in zip(STATES, cells, strict=True)
+]
+
+
+async def bring_to(store: AsyncSessionStore, state: str) -> ThreadSession | None:
+    if state != "absent":
+        await store.get_or_create_session(CHANNEL, THREAD, "U0456")
+    if state == "ready_to_sync":
+        await store.update_status(CHANNEL, THREAD, "ready_to_sync")
+    if state == "synced":
+        await store.mark_synced(CHANNEL, THREAD, "PROJ-1")
+    return await store.get_session_by_thread(CHANNEL, THREAD)
+
+
+async def run(store: AsyncSessionStore, command: str) -> SessionResult:
+    name, _, argument = command.rstrip(")").partition("(")
+    if name == "get_or_create":
+        return await store.get_or_create_session(CHANNEL, THREAD, "U0456")
+    if name == "mark_synced":
+        return await store.mark_synced(CHANNEL, THREAD, argument)
+    return await store.update_status(CHANNEL, THREAD, argument)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("state", "command", "expected"), CELLS)
+async def test_a_cell_of_the_table(
+    any_store: AsyncSessionStore, state: str, command: str, expected: str | type[Exception]
+) -> None:
+    """Only `created` and `applied` write; otherwise the row stays as it is, `updated_at` included."""
+    before = await bring_to(any_store, state)
+    if isinstance(expected, str):
+        result = await run(any_store, command)
+        assert result.outcome == expected
+    else:
+        with pytest.raises(expected):
+            await run(any_store, command)
+    after = await any_store.get_session_by_thread(CHANNEL, THREAD)
+    if expected in {"created", "applied"}:
+        assert after is not None
+        assert after.status == STATUS_AFTER[command]
+        assert before is None or after.updated_at > before.updated_at
+    else:
+        assert after == before
+
+
+async def test_the_answer_is_the_row(any_store: AsyncSessionStore) -> None:
+    """A command answers with the row as it left it, so nobody has to ask again."""
+    created = await any_store.get_or_create_session(CHANNEL, THREAD, "U0456")
+    synced = await any_store.mark_synced(CHANNEL, THREAD, "PROJ-1")
+    row = await any_store.get_session_by_thread(CHANNEL, THREAD)
+    assert row is not None
+    assert synced.model_dump(exclude={"outcome"}) == row.model_dump()
+    assert (row.id, row.created_at, row.user_id) == (created.id, created.created_at, "U0456")
+
+
+async def test_a_refused_key_names_both_tickets(any_store: AsyncSessionStore) -> None:
+    """`JiraKeyConflict` says which ticket the session has and which one was refused."""
+    await bring_to(any_store, "synced")
+    with pytest.raises(JiraKeyConflict) as refusal:
+        await any_store.mark_synced(CHANNEL, THREAD, "PROJ-2")
+    assert (refusal.value.jira_key, refusal.value.refused_key) == ("PROJ-1", "PROJ-2")
