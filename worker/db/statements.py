@@ -7,6 +7,7 @@ async store share it. Arguments are checked here, so that no caller of a store c
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,11 +72,13 @@ def describe(exc: ValidationError) -> str:
 def _checked(build: Callable[P, T]) -> Callable[P, T]:
     """Check the arguments against the annotations; ``InvalidCommand`` names each fault."""
     checked = validate_call(config={"strict": True})(build)
+    bind = inspect.signature(build).bind
 
     @functools.wraps(build)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        named = bind(*args, **kwargs).arguments  # a fault of `thread_ts` says so, not `1`
         try:
-            return checked(*args, **kwargs)
+            return checked(**named)  # type: ignore[call-arg]
         except ValidationError as exc:
             raise InvalidCommand(describe(exc)) from exc
 

@@ -1,0 +1,167 @@
+"""Sessions in both stores: reading, pages, and races. What each command does is in tests/fundamentals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.servers import ask
+from worker.db import AsyncSessionStore, SessionPage, ThreadSession
+from worker.errors import JiraKeyConflict
+
+CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
+
+
+def thread(number: int) -> str:
+    return f"{1_700_000_000 + number}.000100"
+
+
+async def make_sessions(store: AsyncSessionStore, count: int, channel: str = CHANNEL) -> list[UUID]:
+    """Their ids, newest first."""
+    made = [await store.get_or_create_session(channel, thread(number), "U1") for number in range(count)]
+    return [session.id for session in reversed(made)]
+
+
+async def test_a_session_is_found_by_id_and_by_thread(any_store: AsyncSessionStore) -> None:
+    """Both ways lead to the same row; the id may be a UUID or its text."""
+    created = await any_store.get_or_create_session(CHANNEL, THREAD, "U1")
+    found = await any_store.get_session_by_thread(CHANNEL, THREAD)
+    assert found == await any_store.get_session(created.id) == await any_store.get_session(str(created.id))
+    assert found == ThreadSession(**created.model_dump(exclude={"outcome"}))
+
+
+async def test_what_is_not_there_is_none(any_store: AsyncSessionStore) -> None:
+    """No error for a read that finds nothing, and an empty last page."""
+    assert await any_store.get_session(uuid4()) is None
+    assert await any_store.get_session_by_thread(CHANNEL, THREAD) is None
+    assert await any_store.list_sessions_by_channel(CHANNEL) == SessionPage(sessions=(), next_cursor=None)
+    assert await any_store.list_sessions() == SessionPage(sessions=(), next_cursor=None)
+
+
+async def test_times_are_aware_and_ids_are_ordered(any_store: AsyncSessionStore) -> None:
+    """Times come in UTC whatever the server's time zone; the id is a UUID v7, which sorts by creation."""
+    first = await any_store.get_or_create_session(CHANNEL, thread(1), "U1")
+    second = await any_store.get_or_create_session(CHANNEL, thread(2), "U1")
+    assert first.created_at.utcoffset() == timedelta(0)
+    assert first.created_at == first.updated_at
+    assert (first.id.version, second.id.version) == (7, 7)
+    assert first.id < second.id
+
+
+async def test_one_thread_ts_in_two_channels_is_two_sessions(any_store: AsyncSessionStore) -> None:
+    """Slack's timestamps are unique in a channel only."""
+    one = await any_store.get_or_create_session("C1", THREAD, "U1")
+    other = await any_store.get_or_create_session("C2", THREAD, "U1")
+    assert (one.outcome, other.outcome) == ("created", "created")
+
+
+async def test_another_user_does_not_take_over_a_session(any_store: AsyncSessionStore) -> None:
+    """The session belongs to whoever opened it."""
+    await any_store.get_or_create_session(CHANNEL, THREAD, "U1")
+    assert (await any_store.get_or_create_session(CHANNEL, THREAD, "U2")).user_id == "U1"
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 8])
+async def test_pages_are_complete(any_store: AsyncSessionStore, limit: int) -> None:
+    """Following the cursors gives every session once, newest first; sessions of others never show."""
+    expected = await make_sessions(any_store, 7)
+    await make_sessions(any_store, 3, channel="C0OTHER")
+    assert await follow(any_store, CHANNEL, limit=limit) == expected
+
+
+async def test_a_cursor_is_stable(any_store: AsyncSessionStore) -> None:
+    """Sessions that are opened or change while somebody turns pages neither shift nor repeat anything."""
+    expected = await make_sessions(any_store, 6)
+    page = await any_store.list_sessions_by_channel(CHANNEL, limit=2)
+    await any_store.get_or_create_session(CHANNEL, "1800000000.000100", "U1")
+    await any_store.update_status(CHANNEL, thread(0), "ready_to_sync")
+    rest = await follow(any_store, CHANNEL, limit=2, cursor=page.next_cursor)
+    assert [session.id for session in page.sessions] + rest == expected
+
+
+async def test_pages_of_one_status(any_store: AsyncSessionStore) -> None:
+    """The filter holds across pages, in one channel and in all."""
+    ids = await make_sessions(any_store, 6)
+    for number in (0, 2, 4):
+        await any_store.update_status(CHANNEL, thread(number), "ready_to_sync")
+    ready = [ids[5], ids[3], ids[1]][::-1]
+    assert await follow(any_store, CHANNEL, "ready_to_sync", limit=2) == ready
+    assert await follow(any_store, None, "ready_to_sync", limit=2) == ready
+    assert await follow(any_store, CHANNEL, "synced", limit=2) == []
+
+
+async def test_pages_of_all_channels(any_store: AsyncSessionStore) -> None:
+    """Without a channel the order is the same: newest first."""
+    older = await make_sessions(any_store, 2, channel="C1")
+    newer = await make_sessions(any_store, 3, channel="C2")
+    assert await follow(any_store, None, limit=2) == newer + older
+
+
+async def follow(
+    store: AsyncSessionStore,
+    channel: str | None,
+    status: Any = None,
+    *,
+    limit: int,
+    cursor: str | None = None,
+) -> list[UUID]:
+    """The ids on all pages from ``cursor`` on."""
+    ids: list[UUID] = []
+    while True:
+        if channel is None:
+            page = await store.list_sessions(status, limit, cursor)
+        else:
+            page = await store.list_sessions_by_channel(channel, status, limit, cursor)
+        assert len(page.sessions) <= limit
+        ids += [session.id for session in page.sessions]
+        if page.next_cursor is None:
+            return ids
+        cursor = page.next_cursor
+
+
+async def test_racing_status_updates_apply_once(any_store: AsyncSessionStore, database_url: str) -> None:
+    """Of many at the same time one is `applied`, the others are `unchanged`."""
+    await any_store.get_or_create_session(CHANNEL, THREAD, "U1")
+    results = await asyncio.gather(
+        *(any_store.update_status(CHANNEL, THREAD, "ready_to_sync") for _ in range(40))
+    )
+    assert Counter(result.outcome for result in results) == {"applied": 1, "unchanged": 39}
+    assert len({result.updated_at for result in results}) == 1
+
+
+async def test_racing_commands_of_all_kinds_end_as_in_good_order(any_store: AsyncSessionStore) -> None:
+    """Opening, moving and linking at the same time, on ten threads: each ends synced, with its own key."""
+
+    async def commands(number: int) -> None:
+        place, key = (CHANNEL, thread(number)), f"PROJ-{number + 1}"
+        await any_store.get_or_create_session(*place, "U1")
+        await asyncio.gather(
+            *(any_store.update_status(*place, "ready_to_sync") for _ in range(3)),
+            *(any_store.get_or_create_session(*place, "U1") for _ in range(3)),
+            *(any_store.mark_synced(*place, key) for _ in range(3)),
+            *(any_store.update_status(*place, "collecting") for _ in range(3)),
+        )
+
+    await asyncio.gather(*(commands(number) for number in range(10)))
+    page = await any_store.list_sessions_by_channel(CHANNEL)
+    rows = {session.thread_ts: (session.status, session.jira_key) for session in page.sessions}
+    assert rows == {thread(number): ("synced", f"PROJ-{number + 1}") for number in range(10)}
+
+
+async def test_a_conflict_writes_nothing(any_store: AsyncSessionStore, database_url: str) -> None:
+    """Not even a new version of the row: its place in the table stays the same."""
+    await any_store.get_or_create_session(CHANNEL, THREAD, "U1")
+    await any_store.mark_synced(CHANNEL, THREAD, "PROJ-1")
+    row = "SELECT row(ctid, thread_sessions)::text FROM thread_sessions"
+    before = ask(database_url, row)
+    with pytest.raises(JiraKeyConflict):
+        await any_store.mark_synced(CHANNEL, THREAD, "PROJ-2")
+    await any_store.mark_synced(CHANNEL, THREAD, "PROJ-1")
+    await any_store.update_status(CHANNEL, THREAD, "ready_to_sync")
+    await any_store.get_or_create_session(CHANNEL, THREAD, "U1")
+    assert ask(database_url, row) == before
