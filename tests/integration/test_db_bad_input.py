@@ -105,7 +105,7 @@ NOT_A_PATCH: Final = {
     "hostile-nesting": {"a": nested(100_000, in_lists=True)},
     "megabyte": {"a": MEGABYTE},
 }
-NOT_A_UUID: Final = {
+NOT_A_UUID: Final[dict[str, Any]] = {
     "none": None,
     "number": 5,
     "text": "not-a-uuid",
@@ -169,11 +169,10 @@ async def test_a_bad_argument_is_refused(
     for kind, value in bad.items():
         with pytest.raises(InvalidCommand) as refusal:
             await getattr(any_store, method)(*arguments[:place], value, *arguments[place + 1 :])
-            pytest.fail(f"{kind} was accepted")
         assert len(str(refusal.value)) < 300, kind
         assert "\n" not in str(refusal.value), kind
     for table in ("thread_sessions", "channel_context", "channel_context_commands"):
-        assert ask(database_url, f"SELECT count(*) FROM {table}") == 0  # type: ignore[arg-type]  # noqa: S608
+        assert ask(database_url, f"SELECT count(*) FROM {table}") == 0  # noqa: S608
 
 
 async def test_all_faults_are_named_at_once(any_store: AsyncSessionStore) -> None:

@@ -115,7 +115,7 @@ def _id(value: UUID | str) -> UUID:
         return value if isinstance(value, UUID) else UUID(value)
     except ValueError:
         raise DeadLetterNotFound(
-            f"{value!r} is not the id of a dead letter; see: threadsync dead list"
+            f"{str(value)[:40]!r} is not the id of a dead letter; see: threadsync dead list"
         ) from None
 
 

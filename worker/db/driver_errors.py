@@ -11,7 +11,7 @@ from psycopg import errors
 
 from worker.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
 
-_CONSTRAINTS: Final = {
+CONSTRAINTS: Final = {
     "thread_sessions_status_check": "status: must be collecting, ready_to_sync or synced",
     "thread_sessions_synced_has_key_check": "status: synced and a jira_key go together",
     "thread_sessions_channel_id_check": "channel_id: must be a Slack id, 1 to 64 characters",
@@ -41,7 +41,7 @@ def translate(exc: psycopg.Error) -> ThreadsyncError:
         return DatabaseUnavailable(f"the database is not set up for this ({reason}); run: threadsync migrate")
     if isinstance(exc, errors.IntegrityError):
         return InvalidCommand(
-            _CONSTRAINTS.get(exc.diag.constraint_name or "", f"refused by the database: {reason}")
+            CONSTRAINTS.get(exc.diag.constraint_name or "", f"refused by the database: {reason}")
         )
     if isinstance(exc, errors.DataError | errors.ProgramLimitExceeded | errors.StatementTooComplex):
         return InvalidCommand(f"refused by the database: {reason}")

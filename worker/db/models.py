@@ -75,7 +75,7 @@ class DeadLetter(_Dto):
     ``discarded``; ``actor`` and ``reason`` say who settled it and why.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
 
     id: UUID
     task_id: str

@@ -1,0 +1,178 @@
+"""Dead letters and redelivery counts on the real database."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.servers import ask
+from worker.db.dead_letters import DeadLetterStore
+from worker.db.models import DeadLetter
+from worker.errors import DeadLetterNotFound, JiraKeyConflict, PoisonCommand
+
+ARGUMENTS = json.dumps({"args": [], "kwargs": {"channel_id": "C1", "thread_ts": "1.1", "jira_key": "PROJ-2"}})
+CONFLICT = JiraKeyConflict("C1", "1.1", "PROJ-1", "PROJ-2")
+
+
+def bury(dead_letters: DeadLetterStore, task_id: str = "task-1", **changes: Any) -> DeadLetter:
+    letter = {
+        "task_id": task_id,
+        "task_name": "sessions.mark_synced",
+        "queue": "sessions",
+        "arguments": ARGUMENTS,
+        "error": CONFLICT,
+        "attempts": 1,
+    }
+    return dead_letters.bury(**{**letter, **changes})
+
+
+def test_a_letter_keeps_all_that_is_needed(dead_letters: DeadLetterStore) -> None:
+    """Name, queue, arguments word for word, error, attempts and times; open until somebody settles it."""
+    letter = bury(dead_letters, attempts=5)
+    assert (letter.task_name, letter.queue, letter.arguments) == (
+        "sessions.mark_synced",
+        "sessions",
+        ARGUMENTS,
+    )
+    assert (letter.error_type, letter.error, letter.attempts) == ("JiraKeyConflict", str(CONFLICT), 5)
+    assert (letter.state, letter.actor, letter.reason, letter.settled_at) == ("dead", None, None, None)
+    assert abs(datetime.now(UTC) - letter.died_at) < timedelta(minutes=1)
+    assert dead_letters.get(str(letter.id)) == dead_letters.get(letter.id) == letter
+
+
+def test_burying_twice_is_burying_once(dead_letters: DeadLetterStore) -> None:
+    """The worker may die between burying a message and acknowledging it; then it comes again."""
+    first = bury(dead_letters)
+    again = bury(dead_letters, attempts=9, error=ValueError("something else"))
+    assert again == first
+    assert dead_letters.list_by_state() == [first]
+
+
+def test_a_settled_letter_stays_settled(dead_letters: DeadLetterStore) -> None:
+    """A late copy of the message does not reopen it."""
+    letter = bury(dead_letters)
+    dead_letters.settle(letter.id, "discarded", actor="ann", reason="a test")
+    assert bury(dead_letters).state == "discarded"
+    assert dead_letters.list_by_state() == []
+
+
+def test_redeliveries_are_counted(dead_letters: DeadLetterStore) -> None:
+    """The first delivery is not counted when it happens, so the first redelivery makes two."""
+    counts = [dead_letters.count_redelivery("task-1", "sessions.get") for _ in range(4)]
+    assert counts == [2, 3, 4, 5]
+    assert dead_letters.count_redelivery("task-2", "sessions.get") == 2
+
+
+def test_what_ended_is_forgotten(dead_letters: DeadLetterStore) -> None:
+    """Counting starts anew, and forgetting what was never counted is no error."""
+    dead_letters.count_redelivery("task-1", "sessions.get")
+    dead_letters.forget_redeliveries("task-1")
+    dead_letters.forget_redeliveries("task-1")
+    assert dead_letters.count_redelivery("task-1", "sessions.get") == 2
+
+
+def test_burying_ends_the_count_and_takes_its_time(dead_letters: DeadLetterStore, database_url: str) -> None:
+    """The letter says when the message was first attempted."""
+    dead_letters.count_redelivery("task-1", "sessions.get")
+    counted_at = ask(database_url, "SELECT first_attempt_at FROM redeliveries")
+    letter = bury(dead_letters, error=PoisonCommand("sessions.get", 5), attempts=5)
+    assert letter.first_attempt_at == counted_at
+    assert ask(database_url, "SELECT count(*) FROM redeliveries") == 0
+
+
+def test_an_uncounted_message_has_the_time_it_is_given(dead_letters: DeadLetterStore) -> None:
+    """Or none, when nobody knows."""
+    begun = datetime.now(UTC) - timedelta(hours=1)
+    assert bury(dead_letters, "task-1", first_attempt_at=begun).first_attempt_at == begun
+    assert bury(dead_letters, "task-2").first_attempt_at is None
+
+
+def test_racing_counts_are_all_counted(dead_letters: DeadLetterStore) -> None:
+    """Two workers may get the same message back at the same time."""
+    with ThreadPoolExecutor(8) as threads:
+        counts = list(threads.map(lambda _: dead_letters.count_redelivery("task-1", "x"), range(20)))
+    assert sorted(counts) == list(range(2, 22))
+
+
+@pytest.mark.parametrize("state", ["retried", "discarded"])
+def test_settling_records_who_and_why(dead_letters: DeadLetterStore, state: Any) -> None:
+    """The letter moves from one list to the other, with actor, reason and time."""
+    letter = bury(dead_letters)
+    settled = dead_letters.settle(str(letter.id), state, actor="ann", reason="key was mended")
+    assert (settled.state, settled.actor, settled.reason) == (state, "ann", "key was mended")
+    assert settled.settled_at is not None
+    assert dead_letters.list_by_state("dead") == []
+    assert dead_letters.list_by_state(state) == [settled]
+
+
+def test_settling_twice_is_refused(dead_letters: DeadLetterStore) -> None:
+    """The second one is told who was first, and changes nothing."""
+    letter = bury(dead_letters)
+    dead_letters.settle(letter.id, "retried", actor="ann", reason="mended")
+    with pytest.raises(DeadLetterNotFound, match="already retried by ann: mended"):
+        dead_letters.settle(letter.id, "discarded", actor="bob", reason="no use")
+    assert dead_letters.get(letter.id).actor == "ann"
+
+
+def test_of_racing_settlements_one_wins(dead_letters: DeadLetterStore) -> None:
+    """Two people at two terminals."""
+    letter = bury(dead_letters)
+
+    def settle(number: int) -> str:
+        try:
+            return dead_letters.settle(letter.id, "retried", actor=f"person {number}", reason="x").state
+        except DeadLetterNotFound:
+            return "too late"
+
+    with ThreadPoolExecutor(8) as threads:
+        assert Counter(threads.map(settle, range(8))) == {"retried": 1, "too late": 7}
+
+
+@pytest.mark.parametrize("unknown", [str(uuid4()), "task-1", "", "\x00", "x" * 1_000_000])
+def test_an_unknown_id_is_not_found(dead_letters: DeadLetterStore, unknown: str) -> None:
+    """Whatever is given for an id."""
+    with pytest.raises(DeadLetterNotFound, match="threadsync dead list") as refusal:
+        dead_letters.get(unknown)
+    assert len(str(refusal.value)) < 300
+    with pytest.raises(DeadLetterNotFound):
+        dead_letters.settle(unknown, "retried", actor="ann", reason="x")
+
+
+def test_pages_go_from_new_to_old(dead_letters: DeadLetterStore) -> None:
+    """Each page goes on before the last id of the one before."""
+    ids = [bury(dead_letters, f"task-{number}").id for number in range(5)][::-1]
+    pages, before = [], None
+    while page := dead_letters.list_by_state(limit=2, before=before):
+        pages += [letter.id for letter in page]
+        before = page[-1].id
+    assert pages == ids
+
+
+def test_bytes_that_nobody_can_read_are_kept(dead_letters: DeadLetterStore) -> None:
+    """They come back as they were; in JSON they are base64."""
+    junk = bytes(range(256))
+    letter = bury(dead_letters, arguments=None, body=junk)
+    assert dead_letters.get(letter.id).body == junk
+    assert DeadLetter.model_validate_json(letter.model_dump_json()).body == junk
+
+
+@pytest.mark.parametrize("text", ["\x00", "half \ud83c of a pair", "x" * 1_000_000, "🎫"])
+def test_hostile_text_can_be_buried(dead_letters: DeadLetterStore, text: str) -> None:
+    """A message is never lost because its id, its name or its error cannot be written."""
+    dead_letters.count_redelivery(text, text)
+    letter = bury(dead_letters, text, task_name=text, queue=text, error=ValueError(text), arguments=text)
+    assert dead_letters.get(letter.id) == letter
+    assert bury(dead_letters, text).id == letter.id
+    assert bury(dead_letters, text + "!").id != letter.id
+
+
+def test_ids_are_ordered(dead_letters: DeadLetterStore) -> None:
+    """UUID v7, so that newest first needs no second column."""
+    assert isinstance(bury(dead_letters).id, UUID)
+    assert bury(dead_letters, "a").id < bury(dead_letters, "b").id

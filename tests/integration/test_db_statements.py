@@ -1,0 +1,115 @@
+"""Every statement against the real database: it can be prepared, and its plan stays cheap on big tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import psycopg
+import pytest
+from psycopg.sql import SQL
+
+from tests.servers import PostgresForTests, ask
+from worker.db import queries
+
+STATEMENTS: Final = {
+    name: value for name, value in vars(queries).items() if name.isupper() and not name.startswith("_")
+}
+PAGES: Final = [name for name in STATEMENTS if name.startswith("LIST_")]
+
+# Twenty channels, most sessions synced, as after some years; a few dead letters are still open.
+FILL: Final = """
+INSERT INTO thread_sessions (channel_id, thread_ts, user_id, status, jira_key)
+SELECT 'C' || n % 20, n || '.000100', 'U' || n % 500,
+       CASE WHEN n % 50 = 0 THEN 'collecting' WHEN n % 50 = 1 THEN 'ready_to_sync' ELSE 'synced' END,
+       CASE WHEN n % 50 > 1 THEN 'PROJ-' || n END
+FROM generate_series(1, 100000) AS n;
+INSERT INTO channel_context (channel_id, context_data)
+SELECT 'C' || n, '{"topic": "release"}' FROM generate_series(1, 100000) AS n;
+INSERT INTO channel_context_commands (channel_id, command_id)
+SELECT 'C' || n % 1000, uuidv7() FROM generate_series(1, 100000) AS n;
+INSERT INTO redeliveries (task_id, task_name, deliveries)
+SELECT gen_random_uuid(), 'sessions.mark_synced', 2 FROM generate_series(1, 100000);
+INSERT INTO dead_letters (task_id, task_name, queue, arguments, error_type, error, attempts,
+                          state, settled_at, actor, reason)
+SELECT gen_random_uuid(), 'sessions.mark_synced', 'sessions', '{}', 'JiraKeyConflict', 'refused', 1,
+       CASE WHEN n % 1000 = 0 THEN 'dead' ELSE 'retried' END,
+       CASE WHEN n % 1000 > 0 THEN now() END,
+       CASE WHEN n % 1000 > 0 THEN 'ann' END,
+       CASE WHEN n % 1000 > 0 THEN 'mended' END
+FROM generate_series(1, 100000) AS n;
+ANALYZE;
+"""
+
+
+@pytest.fixture(scope="module")
+def big_database_url(postgres: PostgresForTests) -> Iterator[str]:
+    with postgres.database() as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(FILL)
+        yield url
+
+
+def numbered(statement: str) -> str:
+    """With ``$1`` in place of ``%(name)s``, as psycopg sends it."""
+    names: dict[str, int] = {}
+    return re.sub(r"%\((\w+)\)s", lambda match: f"${names.setdefault(match[1], len(names) + 1)}", statement)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+def generic_plan(url: str, name: str) -> list[dict[str, Any]]:
+    """The nodes of the plan that serves any parameters."""
+    answer: Any = ask(url, "EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + numbered(STATEMENTS[name]))
+    return list(nodes(answer[0]["Plan"]))
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_can_be_prepared(database_url: str, name: str) -> None:
+    """Names, types and syntax are right, and the server infers every parameter's type by itself."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute(SQL("PREPARE statement AS " + numbered(STATEMENTS[name])))
+        types = connection.execute("SELECT parameter_types::text[] FROM pg_prepared_statements").fetchone()
+    assert types is not None
+    assert set(types[0]) <= {
+        "text",
+        "uuid",
+        "bigint",
+        "integer",
+        "jsonb",
+        "bytea",
+        "timestamp with time zone",
+    }
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_no_statement_scans_a_table(big_database_url: str, name: str) -> None:
+    """At 100,000 rows a table, the plan for any parameters reaches each table by an index."""
+    scans = [
+        node["Relation Name"] for node in generic_plan(big_database_url, name) if "Seq" in node["Node Type"]
+    ]
+    assert scans == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_sorts(big_database_url: str, name: str) -> None:
+    """A page is read in the index's order, so it costs as much as it is long, on every page alike."""
+    kinds = [node["Node Type"] for node in generic_plan(big_database_url, name)]
+    assert kinds in (["Limit", "Index Scan"], ["Limit", "Index Only Scan"])
+
+
+def test_a_page_reads_no_more_than_it_shows(big_database_url: str) -> None:
+    """The rarest status in the biggest table: a page of ten touches some dozen rows, not all before them."""
+    with psycopg.connect(big_database_url, cursor_factory=psycopg.ClientCursor) as connection:
+        parameters = {"status": "ready_to_sync", "before": "f" * 32, "limit": 10}
+        explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + STATEMENTS["LIST_SESSIONS_BY_STATUS"]
+        answer = connection.execute(explain, parameters).fetchone()
+    assert answer is not None
+    scan = list(nodes(answer[0][0]["Plan"]))[-1]
+    assert scan["Actual Rows"] == 10
+    assert "Rows Removed by Filter" not in scan
