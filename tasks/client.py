@@ -1,0 +1,241 @@
+"""How a web process sends commands and gets typed results. Loads no database driver.
+
+    client = SessionClient()
+    handle = client.get_or_create("C0123", "1700000000.000100", "U0456")
+    session = handle.get(timeout=2)      # a SessionResult, or one of worker.errors
+
+``AsyncSessionClient`` has the same methods for asyncio: ``handle = await client.get_or_create(…)``,
+``session = await handle.get(timeout=2)``. One client a process is enough; it is safe for threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+from uuid import UUID, uuid4
+
+from tasks.broker import Broker
+from tasks.commands import (
+    Command,
+    GetContext,
+    GetOrCreate,
+    GetSession,
+    ListByChannel,
+    MarkSynced,
+    MergeContext,
+    UpdateStatus,
+)
+from worker.db.models import (
+    ChannelContext,
+    ContextResult,
+    SessionPage,
+    SessionResult,
+    Status,
+    ThreadSession,
+)
+from worker.errors import ResultTimeout
+
+R = TypeVar("R")
+_LONGEST_PAUSE = 0.1
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between two looks for a result: most are there within milliseconds."""
+    return itertools.chain((0.005, 0.01, 0.02, 0.04), itertools.repeat(_LONGEST_PAUSE))
+
+
+class _Handle(Generic[R]):
+    def __init__(self, broker: Broker, command: Command[R], task_id: str) -> None:
+        self._broker = broker
+        self.command = command
+        self.task_id = task_id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.command.name} {self.task_id}>"
+
+    def _look(self) -> tuple[bool, Any]:
+        return self._broker.result_of(self.task_id)
+
+    def _typed(self, value: Any) -> R:
+        return self.command.result.validate_python(value)  # type: ignore[no-any-return]
+
+    def _timed_out(self, timeout: float) -> ResultTimeout:
+        return ResultTimeout(f"no result of {self.command.name} within {timeout:g} s (task {self.task_id})")
+
+
+class Handle(_Handle[R]):
+    """A command that was enqueued. ``task_id`` finds it in Flower and in the logs."""
+
+    def get(self, timeout: float = 10) -> R:
+        """The worker's answer, at most ``timeout`` seconds from now.
+
+        Raises ``ResultTimeout``, or what the worker raised: ``InvalidCommand``, ``SessionNotFound``,
+        ``JiraKeyConflict``, ``PoisonCommand``, ``CommandFailed``.
+        """
+        deadline = time.monotonic() + timeout
+        for pause in _pauses():
+            ready, value = self._look()
+            if ready:
+                return self._typed(value)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            time.sleep(min(pause, left))
+        raise self._timed_out(timeout)
+
+
+class AsyncHandle(_Handle[R]):
+    """The same for asyncio."""
+
+    async def get(self, timeout: float = 10) -> R:  # noqa: ASYNC109 - as Celery's results have it
+        """The worker's answer, at most ``timeout`` seconds from now. Raises as ``Handle.get`` does."""
+        deadline = time.monotonic() + timeout
+        for pause in _pauses():
+            ready, value = await asyncio.to_thread(self._look)
+            if ready:
+                return self._typed(value)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            await asyncio.sleep(min(pause, left))
+        raise self._timed_out(timeout)
+
+
+class SessionClient:
+    """Enqueues commands; each method returns once the broker has the message.
+
+    All raise ``InvalidCommand`` before anything is sent, and ``EnqueueFailed`` within a second when the
+    broker does not answer: the command may be sent again, it is idempotent.
+
+    Args:
+        broker_url: ``CELERY_BROKER_URL`` or ``REDIS_URL`` of the environment if None.
+        result_backend: ``CELERY_RESULT_BACKEND``, else the broker, if None.
+    """
+
+    def __init__(self, broker_url: str | None = None, result_backend: str | None = None) -> None:
+        self._broker = Broker(broker_url, result_backend)
+
+    def enqueue(self, command: Command[R], *, task_id: str | None = None) -> Handle[R]:
+        """Send any command. A ``task_id`` of your own, such as Slack's event id, makes it easy to find."""
+        return Handle(self._broker, command, self._broker.send(command, task_id))
+
+    def get_or_create(self, channel_id: str, thread_ts: str, user_id: str) -> Handle[SessionResult]:
+        """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
+        return self.enqueue(GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id))
+
+    def update_status(self, channel_id: str, thread_ts: str, status: Status) -> Handle[SessionResult]:
+        """Move the session forward: ``applied | unchanged | stale``."""
+        return self.enqueue(UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status))
+
+    def mark_synced(self, channel_id: str, thread_ts: str, jira_key: str) -> Handle[SessionResult]:
+        """Write the ticket's key, once: ``applied | unchanged``."""
+        return self.enqueue(MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key))
+
+    def get(self, channel_id: str, thread_ts: str) -> Handle[ThreadSession | None]:
+        """The thread's session, or None."""
+        return self.enqueue(GetSession(channel_id=channel_id, thread_ts=thread_ts))
+
+    def list_by_channel(
+        self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Handle[SessionPage]:
+        """A page of 1 to 200 sessions, newest first."""
+        return self.enqueue(ListByChannel(channel_id=channel_id, status=status, limit=limit, cursor=cursor))
+
+    def get_context(self, channel_id: str) -> Handle[ChannelContext | None]:
+        """The channel's context, or None."""
+        return self.enqueue(GetContext(channel_id=channel_id))
+
+    def merge_context(
+        self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str | None = None
+    ) -> Handle[ContextResult]:
+        """Apply an RFC 7396 merge patch. Give the ``command_id`` again when you send it again."""
+        return self.enqueue(
+            MergeContext(channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4())
+        )
+
+    def ping(self) -> None:
+        """Return when the broker answers. Raises ``EnqueueFailed``."""
+        self._broker.ping()
+
+    def close(self) -> None:
+        """Let go of the connections. A client that is used again opens new ones."""
+        self._broker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncSessionClient:
+    """``SessionClient`` for asyncio: the same methods, to be awaited; the loop is never blocked."""
+
+    def __init__(self, broker_url: str | None = None, result_backend: str | None = None) -> None:
+        self._broker = Broker(broker_url, result_backend)
+
+    async def enqueue(self, command: Command[R], *, task_id: str | None = None) -> AsyncHandle[R]:
+        """Send any command. A ``task_id`` of your own, such as Slack's event id, makes it easy to find."""
+        return AsyncHandle(self._broker, command, await self._broker.send_async(command, task_id))
+
+    async def get_or_create(
+        self, channel_id: str, thread_ts: str, user_id: str
+    ) -> AsyncHandle[SessionResult]:
+        """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
+        return await self.enqueue(GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id))
+
+    async def update_status(
+        self, channel_id: str, thread_ts: str, status: Status
+    ) -> AsyncHandle[SessionResult]:
+        """Move the session forward: ``applied | unchanged | stale``."""
+        return await self.enqueue(UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status))
+
+    async def mark_synced(self, channel_id: str, thread_ts: str, jira_key: str) -> AsyncHandle[SessionResult]:
+        """Write the ticket's key, once: ``applied | unchanged``."""
+        return await self.enqueue(MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key))
+
+    async def get(self, channel_id: str, thread_ts: str) -> AsyncHandle[ThreadSession | None]:
+        """The thread's session, or None."""
+        return await self.enqueue(GetSession(channel_id=channel_id, thread_ts=thread_ts))
+
+    async def list_by_channel(
+        self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
+    ) -> AsyncHandle[SessionPage]:
+        """A page of 1 to 200 sessions, newest first."""
+        return await self.enqueue(
+            ListByChannel(channel_id=channel_id, status=status, limit=limit, cursor=cursor)
+        )
+
+    async def get_context(self, channel_id: str) -> AsyncHandle[ChannelContext | None]:
+        """The channel's context, or None."""
+        return await self.enqueue(GetContext(channel_id=channel_id))
+
+    async def merge_context(
+        self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str | None = None
+    ) -> AsyncHandle[ContextResult]:
+        """Apply an RFC 7396 merge patch. Give the ``command_id`` again when you send it again."""
+        return await self.enqueue(
+            MergeContext(channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4())
+        )
+
+    async def ping(self) -> None:
+        """Return when the broker answers. Raises ``EnqueueFailed``."""
+        await self._broker.ping_async()
+
+    async def close(self) -> None:
+        """Let go of the connections. A client that is used again opens new ones."""
+        await asyncio.to_thread(self._broker.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,12 @@
+"""The tasks on queue ``sessions`` that are about sessions; names and arguments are in ``tasks.commands``."""
+
+from __future__ import annotations
+
+from tasks.command_task import command_task
+from tasks.commands import GetOrCreate, GetSession, ListByChannel, MarkSynced, UpdateStatus
+
+get_or_create = command_task(GetOrCreate)
+update_status = command_task(UpdateStatus)
+mark_synced = command_task(MarkSynced)
+get = command_task(GetSession)
+list_by_channel = command_task(ListByChannel)

@@ -1,0 +1,131 @@
+"""The Celery app. ``celery -A worker worker`` finds it, and so does Flower.
+
+A message is acknowledged after its command ended, so whatever dies before that is delivered again. How
+soon: docs/delivery.md. Every setting below is there because Celery's default would lose a message, run it
+for ever, or wait for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Final
+
+from celery import Celery, signals
+from kombu import Queue
+
+from worker.config import Settings, get_settings
+from worker.logs import configure_logging
+
+VISIBILITY_TIMEOUT_SECONDS: Final = 10
+"""After this long without an acknowledgement a message goes to another worker."""
+
+SOFT_TIME_LIMIT_SECONDS: Final = 6
+TIME_LIMIT_SECONDS: Final = 8
+"""Below the visibility timeout: what still runs must not be running somewhere else as well."""
+
+_WORKER_SOCKETS: Final = {
+    # A half-open connection is noticed in 10 to 16 s; with the defaults a worker hung for over 150 s.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "health_check_interval": 5,
+}
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Celery's settings. Raises ``InvalidSettings`` when there is no broker."""
+    if settings.broker_url is None:
+        settings.require("celery_broker_url")
+    _respell_environment(settings)
+    return {
+        "broker_url": settings.broker_url,
+        "broker_transport_options": _transport_options(settings),
+        # A hundred tries, then the worker gives up and stays deaf: never give up.
+        "broker_connection_max_retries": None,
+        "broker_connection_retry_on_startup": True,
+        # The reduced prefetch count after a reconnect is not always given back.
+        "worker_enable_prefetch_count_reduction": False,
+        # A command runs for milliseconds: let it end, its repetition does no harm.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "include": ["tasks.sessions", "tasks.channels"],
+        # Only data travels: nobody who can write to the broker can run code here.
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "event_serializer": "json",
+        "accept_content": ["json"],
+        # The queue is part of the contract with stock Celery clients.
+        "task_default_queue": "sessions",
+        "task_queues": [Queue("sessions")],
+        # At least once: acknowledge when a command has ended, hand it back when its process died.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        # A time-out hands the message back too. A failure is a dead letter by then, and so is dropped.
+        "task_acks_on_failure_or_timeout": False,
+        "task_soft_time_limit": SOFT_TIME_LIMIT_SECONDS,
+        "task_time_limit": TIME_LIMIT_SECONDS,
+        # What waits in a worker is delivered again after the visibility timeout: let it hold little.
+        "worker_prefetch_multiplier": 1,
+        # On a second TERM (or QUIT) what runs gets this long; everything else goes back at once.
+        "worker_soft_shutdown_timeout": TIME_LIMIT_SECONDS,
+        "worker_enable_soft_shutdown_on_idle": True,
+        # Flower sees sent, received, started and succeeded, each with its time.
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        # Broken junk, unknown names and time-outs leave dead letters: worker/consumer.py.
+        "worker_consumer": "worker.consumer:DurableConsumer",
+        "result_backend": settings.result_backend_url,
+        "result_expires": settings.result_ttl_seconds,
+        # Losing a result is better than a worker that waits for ever with the effect done.
+        "redis_socket_timeout": 5,
+        "redis_socket_connect_timeout": 3,
+        "redis_socket_keepalive": True,
+        "redis_backend_health_check_interval": 5,
+        "result_backend_always_retry": False,
+        "result_backend_transport_options": {"retry_policy": {"max_retries": 3, "timeout": 3.0}},
+        "worker_hijack_root_logger": False,
+        "timezone": "UTC",
+    }
+
+
+def _respell_environment(settings: Settings) -> None:
+    """Celery reads these two by itself, before any setting of ours, and knows no ``valkey://``."""
+    respelt = {"CELERY_BROKER_URL": settings.broker_url, "CELERY_RESULT_BACKEND": settings.result_backend_url}
+    for name, url in respelt.items():
+        if os.environ.get(name) and url:
+            os.environ[name] = url
+
+
+def _transport_options(settings: Settings) -> dict[str, Any]:
+    if not settings.broker_is_redis:
+        # RabbitMQ redelivers by itself when a connection ends; a publish must be confirmed to be kept.
+        return {"confirm_publish": True}
+    return {
+        "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+        # Look for overdue messages every second; the defaults look every hundred.
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        # A worker that dies while it restores keeps the others from restoring: 5 s, not 300.
+        "unacked_mutex_expire": 5,
+        **_WORKER_SOCKETS,
+    }
+
+
+# Read when the first setting is asked for: importing this module needs no environment.
+app = Celery("threadsync", task_cls="worker.task:DurableTask")
+app.add_defaults(lambda: configuration(get_settings()))
+
+
+@signals.setup_logging.connect(weak=False)
+def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = None, **_: object) -> None:
+    settings = get_settings()
+    asked_for = logging.getLevelNamesMapping()[settings.log_level]
+    level = min(asked_for, loglevel) if isinstance(loglevel, int) else asked_for
+    configure_logging(level, settings.log_format, logfile)
+
+
+@signals.worker_process_shutdown.connect(weak=False)
+def _close_database(**_: object) -> None:
+    from worker.db import close_db
+
+    close_db()

@@ -1,0 +1,73 @@
+"""Celery's consumer drops what it cannot read, and dies of some of it. Ours keeps it as a dead letter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from celery.worker.consumer import Consumer
+from kombu.exceptions import KombuError
+from kombu.message import Message
+from redis import RedisError
+
+from worker.errors import CommandFailed, DatabaseUnavailable
+from worker.undeliverable import bury_message, message_id
+
+log = logging.getLogger("threadsync.worker")
+
+_AGAIN_SECONDS: Final = 3.0
+
+
+class DurableConsumer(Consumer):
+    """Set by ``worker_consumer``. Each ``on_…`` is Celery's hook for one way of being unreadable."""
+
+    connection_errors: tuple[type[Exception], ...]
+
+    def on_unknown_message(self, body: Any, message: Message) -> None:
+        self._park(message, CommandFailed("not a Celery task message"))
+
+    def on_unknown_task(self, body: Any, message: Message, exc: BaseException) -> None:
+        self._park(message, CommandFailed("no task of this name here; a newer release may have sent it"))
+
+    def on_invalid_task(self, body: Any, message: Message, exc: BaseException) -> None:
+        self._park(message, exc)
+
+    def on_decode_error(self, message: Message, exc: BaseException) -> None:
+        self._park(message, exc)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
+        """Celery's handler, whose unforeseen errors would end the worker, again after every restart."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def handle_or_park(message: Message) -> None:
+            try:
+                handle(message)
+            except Exception as exc:
+                # kombu counts KeyError among the broker's own errors; here it is the message's.
+                if isinstance(exc, self.connection_errors) and not isinstance(exc, LookupError):
+                    raise
+                self._park(message, exc)
+
+        return handle_or_park
+
+    def _park(self, message: Message, error: BaseException) -> None:
+        try:
+            bury_message(message, error)
+        except DatabaseUnavailable as exc:
+            log.warning("unreadable message waits for the database: %s", exc)
+            again = (log, self.connection_errors, True)
+            self.timer.call_after(_AGAIN_SECONDS, message.reject_log_error, again)
+        else:
+            log.error("unreadable message is now a dead letter: %s", error)
+            message.ack_log_error(log, self.connection_errors)
+            self._answer(message, error)
+
+    def _answer(self, message: Message, error: BaseException) -> None:
+        """Whoever waits for the result need not wait for ever."""
+        task_id = message_id(message)
+        if task_id:
+            try:
+                self.app.backend.mark_as_failure(task_id, CommandFailed(str(error)))
+            except (KombuError, RedisError, OSError) as exc:
+                log.warning("no result stored for %s: %s", task_id, exc)

@@ -1,0 +1,57 @@
+"""What the worker's main process does with a message whose command did not end in the ordinary way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
+from celery.exceptions import (
+    Ignore,
+    InvalidTaskError,
+    Reject,
+    Retry,
+    Terminated,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
+from celery.worker.request import Request
+from kombu.message import Message
+
+from worker.errors import DatabaseUnavailable, ThreadsyncError
+from worker.undeliverable import bury_message
+
+log = structlog.get_logger("threadsync.worker")
+
+# Ours are settled by the task itself; the others say what Celery is to do, or hand the message back.
+_SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
+
+
+class DurableRequest(Request):
+    """Set by ``DurableTask.Request``."""
+
+    def __init__(self, message: Message, *args: Any, **kwargs: Any) -> None:
+        super().__init__(message, *args, **kwargs)
+        # A child would take these for a success without a result, and the message would be gone.
+        if not isinstance(self.args, list) or not isinstance(self.kwargs, dict):
+            raise InvalidTaskError("arguments must be a JSON array, keyword arguments a JSON object")
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """A command that is out of time will run again: unlike Celery, store no failure for it."""
+        if soft:
+            super().on_timeout(soft, timeout)
+        else:
+            log.error("command ran out of time", task_id=self.id, command=self.name, seconds=timeout)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """An error from outside the command, such as a body that is no JSON, would lose the message."""
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if not isinstance(error, _SETTLED):
+            try:
+                bury_message(self.message, error)
+            except DatabaseUnavailable:
+                return self.reject(requeue=True)
+            log.error("unreadable message buried", task_id=self.id, command=self.name, reason=str(error))
+        return super().on_failure(exc_info, send_failed_event, return_ok)

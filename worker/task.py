@@ -1,0 +1,152 @@
+"""The base of every task of the app: nothing that was accepted gets lost, and nothing runs for ever.
+
+    message -> delivered again? count it; more than MAX_DELIVERIES times: dead letter
+            -> run
+            -> result
+             | a pause, and the same message again (policy.py)
+             | dead letter, and an error for whoever waits for the result
+
+It is the app's ``task_cls``, so a plain ``@app.task`` has it too.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
+
+import structlog
+from celery import Task
+from celery.exceptions import Ignore, Reject, Retry
+from pydantic import ValidationError
+
+from worker.config import get_settings
+from worker.db.dead_letters import DeadLetterStore
+from worker.errors import DatabaseUnavailable, PoisonCommand, ThreadsyncError
+from worker.policy import GiveUp, History, Wait, decide
+
+HEADER: Final = "threadsync"
+_LOGGED_OF_AN_ANSWER: Final = ("channel_id", "thread_ts", "status", "outcome")
+
+log = structlog.get_logger("threadsync.tasks")
+
+
+class DurableTask(Task[Any, Any]):
+    """Limits and acknowledgement are the app's settings, for all tasks alike: worker/celery.py."""
+
+    abstract = True
+    Request = "worker.request:DurableRequest"
+    # Expected, so no traceback in the log.
+    throws = (ThreadsyncError,)
+    max_retries = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Celery's worker calls this for each delivery; so does whoever calls the task as a function."""
+        if self.request.called_directly:
+            return super().__call__(*args, **kwargs)
+        history = read_history(self.request.headers)
+        with self._log_context():
+            started = time.perf_counter()
+            try:
+                self._count_delivery()
+                answer = self.run(*args, **kwargs)
+            except (Retry, Ignore, Reject):
+                raise
+            # Whatever else it is, the message must not be lost.
+            except Exception as exc:  # noqa: BLE001
+                self._settle(exc, args, kwargs, history)
+            self._forget_deliveries(history)
+            log.info("task done", seconds=round(time.perf_counter() - started, 4), **_fields(answer))
+            return answer
+
+    @property
+    def _message_id(self) -> str:
+        return self.request.id or ""
+
+    @property
+    def _is_redelivered(self) -> bool:
+        return bool((self.request.delivery_info or {}).get("redelivered"))
+
+    def _log_context(self) -> AbstractContextManager[Any]:
+        return structlog.contextvars.bound_contextvars(task_id=self.request.id, task=self.name)
+
+    def _count_delivery(self) -> None:
+        """The first delivery is not counted: it costs nothing, and nearly all are the first."""
+        if self._is_redelivered:
+            deliveries = DeadLetterStore().count_redelivery(self._message_id, self.name)
+            if deliveries > get_settings().max_deliveries:
+                raise PoisonCommand(self.name, deliveries - 1)
+
+    def _forget_deliveries(self, history: History) -> None:
+        if not (history.counted or self._is_redelivered):
+            return
+        try:
+            DeadLetterStore().forget_redeliveries(self._message_id)
+        except DatabaseUnavailable as exc:
+            # Tidying up; the task has run, and must not run once more for this.
+            log.info("delivery count kept", reason=str(exc))
+
+    def _settle(self, error: Exception, args: Any, kwargs: Any, history: History) -> NoReturn:
+        """Wait, or fail for good. Always raises."""
+        decision = self._decide(error, history)
+        if isinstance(decision, GiveUp):
+            try:
+                self._bury(decision.error, args, kwargs, history)
+            except DatabaseUnavailable as exc:
+                # The letter cannot be kept now: the same will be decided again when it can.
+                decision = self._decide(exc, history)
+            else:
+                log.warning("task failed", error=type(decision.error).__name__, reason=str(decision.error))
+                raise decision.error from error
+        assert isinstance(decision, Wait)  # noqa: S101 - an unavailable database is always waited for
+        self._wait(decision)
+
+    def _decide(self, error: Exception, history: History) -> GiveUp | Wait:
+        jitter = random.random()  # noqa: S311 - spreads load, hides nothing
+        return decide(error, history, get_settings().session_wait_seconds, jitter)
+
+    def _wait(self, decision: Wait) -> NoReturn:
+        log.info("task waits", seconds=round(decision.seconds, 3), reason=str(decision.reason))
+        history = decision.history.model_copy(
+            update={
+                "counted": decision.history.counted or self._is_redelivered,
+                "first_attempt_at": decision.history.first_attempt_at or datetime.now(UTC),
+            }
+        )
+        headers = {**(self.request.headers or {}), HEADER: history.model_dump(mode="json")}
+        try:
+            raise self.retry(exc=decision.reason, countdown=decision.seconds, headers=headers)
+        except Reject as exc:
+            # The copy that is to run later could not be published; Celery would drop the message now.
+            raise Reject(exc, requeue=True) from exc
+
+    def _bury(self, error: ThreadsyncError, args: Any, kwargs: Any, history: History) -> None:
+        deliveries = error.deliveries if isinstance(error, PoisonCommand) else 1
+        DeadLetterStore().bury(
+            task_id=self._message_id,
+            task_name=self.name,
+            queue=(self.request.delivery_info or {}).get("routing_key") or self.app.conf.task_default_queue,
+            arguments=json.dumps({"args": list(args), "kwargs": kwargs}),
+            error=error,
+            attempts=history.pauses + deliveries,
+            first_attempt_at=history.first_attempt_at or datetime.now(UTC),
+        )
+
+
+def read_history(headers: Mapping[str, Any] | None) -> History:
+    """What the message's header says; a header of somebody else's making is no reason to fail."""
+    try:
+        return History.model_validate((headers or {}).get(HEADER) or {})
+    except ValidationError:
+        return History()
+
+
+def _fields(answer: Any) -> dict[str, Any]:
+    """What may be logged of an answer: which session, and what happened to it. Never what people wrote."""
+    if not isinstance(answer, dict):
+        return {}
+    return {name: answer[name] for name in _LOGGED_OF_AN_ANSWER if name in answer}

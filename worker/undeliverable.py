@@ -1,0 +1,56 @@
+"""Messages that never reach a command: junk, unknown names, bodies that no child can read.
+
+The worker's main process buries them, with their bytes as they came.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from kombu.message import Message
+
+from worker.db.dead_letters import DeadLetterStore
+from worker.errors import as_ours
+
+_UNKNOWN: Final = "(unknown)"
+
+
+def bury_message(message: Message, error: BaseException) -> None:
+    """Keep the message as a dead letter; may be repeated. Raises ``DatabaseUnavailable``."""
+    DeadLetterStore().bury(
+        # A message without an id still has its tag, which stays the same when it is delivered again.
+        task_id=message_id(message) or f"message-{message.delivery_tag}",
+        task_name=_header(message, "task") or _UNKNOWN,
+        queue=(message.delivery_info or {}).get("routing_key") or _UNKNOWN,
+        arguments=_arguments(message.body),
+        body=_bytes(message.body),
+        error=as_ours(error),
+        attempts=1,
+    )
+
+
+def message_id(message: Message) -> str:
+    """The task's id; empty if the message has none that could be one."""
+    return _header(message, "id")
+
+
+def _header(message: Message, name: str) -> str:
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    value = headers.get(name)
+    return value[:255] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _arguments(body: Any) -> str | None:
+    """The arguments as JSON text, if the body is a well-formed one (Celery's message protocol 2)."""
+    try:
+        args, kwargs, _embed = json.loads(_bytes(body))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        return None
+    return json.dumps({"args": args, "kwargs": kwargs})
+
+
+def _bytes(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogatepass")
