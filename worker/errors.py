@@ -108,3 +108,10 @@ class SchemaMismatch(PermanentError):
 
 class InvalidSettings(PermanentError):
     """One line a fault, all faults at once, and no value of a secret among them."""
+
+
+def as_ours(error: BaseException) -> ThreadsyncError:
+    """The error itself if it is one of ours, else ``CommandFailed`` that names it."""
+    if isinstance(error, ThreadsyncError):
+        return error
+    return CommandFailed(f"{type(error).__name__}: {error}")
