@@ -1,9 +1,8 @@
-"""Sessions in both stores: reading, pages, and races. What each command does is in tests/fundamentals."""
+"""Sessions in both stores: reading and pages. What each command does is in tests/fundamentals."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -122,16 +121,6 @@ async def follow(
         if page.next_cursor is None:
             return ids
         cursor = page.next_cursor
-
-
-async def test_racing_status_updates_apply_once(any_store: AsyncSessionStore, database_url: str) -> None:
-    """Of many at the same time one is `applied`, the others are `unchanged`."""
-    await any_store.get_or_create_session(CHANNEL, THREAD, "U1")
-    results = await asyncio.gather(
-        *(any_store.update_status(CHANNEL, THREAD, "ready_to_sync") for _ in range(40))
-    )
-    assert Counter(result.outcome for result in results) == {"applied": 1, "unchanged": 39}
-    assert len({result.updated_at for result in results}) == 1
 
 
 async def test_racing_commands_of_all_kinds_end_as_in_good_order(any_store: AsyncSessionStore) -> None:

@@ -89,18 +89,20 @@ GET_SESSION: Final[LiteralString] = f"SELECT {_SESSION} FROM thread_sessions WHE
 # One session by its thread.
 GET_SESSION_BY_THREAD: Final[LiteralString] = f"SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD}"
 
-# A page of a channel's sessions, newest first, from the id before `before`.
+# A page of a channel's sessions, newest first, from the id before `before`. No id is null: NULLS LAST is the
+# order of the channel's index and not of the primary key. Without it the plan for any channel walks the primary
+# key, past the sessions of all others.
 LIST_SESSIONS_BY_CHANNEL: Final[LiteralString] = f"""
 SELECT {_SESSION} FROM thread_sessions
 WHERE channel_id = %(channel_id)s AND id < %(before)s::uuid
-ORDER BY id DESC LIMIT %(limit)s
+ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 """
 
 # The same for one status.
 LIST_SESSIONS_BY_CHANNEL_AND_STATUS: Final[LiteralString] = f"""
 SELECT {_SESSION} FROM thread_sessions
 WHERE channel_id = %(channel_id)s AND status = %(status)s AND id < %(before)s::uuid
-ORDER BY id DESC LIMIT %(limit)s
+ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 """
 
 # A page of all sessions, newest first.
@@ -114,7 +116,7 @@ ORDER BY id DESC LIMIT %(limit)s
 LIST_SESSIONS_BY_STATUS: Final[LiteralString] = f"""
 SELECT {_SESSION} FROM thread_sessions
 WHERE status = %(status)s AND id < %(before)s::uuid
-ORDER BY id DESC LIMIT %(limit)s
+ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 """
 
 # A channel's context.
@@ -177,7 +179,7 @@ RETURNING {_DEAD_LETTER}
 LIST_DEAD_LETTERS: Final[LiteralString] = f"""
 SELECT {_DEAD_LETTER} FROM dead_letters
 WHERE state = %(state)s AND id < %(before)s::uuid
-ORDER BY id DESC LIMIT %(limit)s
+ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 """
 
 # One dead letter.

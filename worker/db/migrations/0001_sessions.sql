@@ -18,10 +18,10 @@ CREATE TABLE thread_sessions (
     CONSTRAINT thread_sessions_jira_key_check CHECK (jira_key ~ '^[A-Z][A-Z0-9_]{0,49}-[1-9][0-9]{0,12}$')
 );
 
--- Pages of a channel, newest first; a UUID v7 sorts by time.
-CREATE INDEX thread_sessions_channel_idx ON thread_sessions (channel_id, id);
-CREATE INDEX thread_sessions_channel_status_idx ON thread_sessions (channel_id, status, id);
-CREATE INDEX thread_sessions_status_idx ON thread_sessions (status, id);
+-- Pages, newest first; a UUID v7 sorts by time. Why NULLS LAST: LIST_SESSIONS_BY_CHANNEL in queries.py.
+CREATE INDEX thread_sessions_channel_idx ON thread_sessions (channel_id, id DESC NULLS LAST);
+CREATE INDEX thread_sessions_channel_status_idx ON thread_sessions (channel_id, status, id DESC NULLS LAST);
+CREATE INDEX thread_sessions_status_idx ON thread_sessions (status, id DESC NULLS LAST);
 
 -- What is known about a channel, changed by RFC 7396 merge patches.
 CREATE TABLE channel_context (

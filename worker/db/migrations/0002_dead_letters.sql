@@ -36,4 +36,4 @@ CREATE TABLE dead_letters (
         CHECK (state = 'dead' OR (settled_at IS NOT NULL AND actor IS NOT NULL AND reason IS NOT NULL))
 );
 
-CREATE INDEX dead_letters_state_idx ON dead_letters (state, id);
+CREATE INDEX dead_letters_state_idx ON dead_letters (state, id DESC NULLS LAST);
