@@ -17,10 +17,9 @@ from worker.db.migrate import migrate
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 
-# No test cuts the power, so nothing need wait for the disk. SIGKILL loses nothing all the same.
+# No test cuts the power, so nothing need wait for the disk. What was committed survives SIGKILL all the same.
 POSTGRES_SETTINGS = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "max_connections": "200",

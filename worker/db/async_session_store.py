@@ -36,6 +36,7 @@ class AsyncSessionStore:
     def __init__(self, pool: AsyncPool | None = None) -> None:
         self._pool = pool
         self._owned = pool is None
+        self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self._opened()
@@ -45,10 +46,12 @@ class AsyncSessionStore:
         await self.close()
 
     async def _opened(self) -> AsyncPool:
-        if self._pool is None:
-            self._pool = new_async_pool()
-            await self._pool.open()
-        return self._pool
+        async with self._opening:
+            if self._pool is None:
+                pool = new_async_pool()
+                await pool.open()
+                self._pool = pool
+            return self._pool
 
     async def close(self) -> None:
         """Close the pool that this store opened."""

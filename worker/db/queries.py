@@ -89,9 +89,9 @@ GET_SESSION: Final[LiteralString] = f"SELECT {_SESSION} FROM thread_sessions WHE
 # One session by its thread.
 GET_SESSION_BY_THREAD: Final[LiteralString] = f"SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD}"
 
-# A page of a channel's sessions, newest first, from the id before `before`. No id is null: NULLS LAST is the
-# order of the channel's index and not of the primary key. Without it the plan for any channel walks the primary
-# key, past the sessions of all others.
+# A page of a channel's sessions, newest first, from the id before `before`. No id is null, but NULLS LAST is
+# the order of the channel's index and not that of the primary key, which Postgres would rather walk, past the
+# sessions of every other channel.
 LIST_SESSIONS_BY_CHANNEL: Final[LiteralString] = f"""
 SELECT {_SESSION} FROM thread_sessions
 WHERE channel_id = %(channel_id)s AND id < %(before)s::uuid
