@@ -1,0 +1,71 @@
+"""The Bolt app: which payload goes to which listener, and which HTTP status an error becomes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.error import BoltUnhandledRequestError
+from slack_bolt.response import BoltResponse
+
+from handlers.bot_identity import BotIdentity
+from handlers.listeners import Listeners
+from handlers.slack_api import SlackApi
+from worker.errors import EnqueueFailed, InvalidCommand
+
+log = structlog.get_logger(__name__)
+
+# Bolt's own warnings quote payloads.
+_bolt_log: Final = logging.getLogger("slack_bolt.threadsync")
+_bolt_log.setLevel(logging.ERROR)
+
+
+def create_bolt_app(slack: SlackApi, identity: BotIdentity, listeners: Listeners) -> AsyncApp:
+    """Bolt without its verification: ``SlackEndpoint`` does it on the bytes; Socket Mode needs none."""
+
+    async def authorize(
+        enterprise_id: str | None, team_id: str | None, user_id: str | None
+    ) -> AuthorizeResult:
+        # Instead of Bolt's auth.test, which every event waits for, and fails with when Slack's API is away.
+        bot = identity.current()
+        return AuthorizeResult(
+            enterprise_id=enterprise_id,
+            team_id=team_id,
+            user_id=user_id,
+            bot_token=slack.token,
+            bot_user_id=bot.user_id,
+            bot_id=bot.bot_id,
+        )
+
+    app = AsyncApp(
+        name="threadsync",
+        logger=_bolt_log,
+        # Otherwise Bolt answers 200 before the listener runs, and an event that cannot be enqueued is lost.
+        process_before_response=True,
+        raise_error_for_unhandled_request=True,
+        request_verification_enabled=False,
+        authorize=authorize,
+        signing_secret="",
+    )
+    app.error(_status_of)
+    listeners.register(app)
+    return app
+
+
+async def _status_of(error: Exception) -> BoltResponse:
+    """5xx makes Slack deliver an event again; what we do not handle must not come again."""
+    match error:
+        case BoltUnhandledRequestError():
+            return BoltResponse(status=200)
+        case EnqueueFailed():
+            log.warning("event not enqueued", reason=str(error))
+            return BoltResponse(status=503)
+        case InvalidCommand():
+            log.warning("payload refused", reason=str(error))
+            return BoltResponse(status=400)
+        case _:
+            log.error("listener failed", exc_info=error)
+            return BoltResponse(status=500)

@@ -1,0 +1,72 @@
+"""From a Slack payload to the command it stands for, or None. Pure: no I/O.
+
+A payload that is for us and malformed raises ``InvalidCommand``; what is not for us is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tasks.commands import GetOrCreate, UpdateStatus
+
+OPEN_SHORTCUT: Final = "threadsync_open"
+READY_BUTTON: Final = "threadsync_ready"
+
+Payload = Mapping[str, Any]
+
+# What an ordinary user writes. All other subtypes are edits, deletions, joins, bots, and Slack's own notes.
+_COUNTED_SUBTYPES: Final = frozenset({None, "file_share", "thread_broadcast"})
+_SLACKBOT: Final = "USLACKBOT"
+
+
+def command_for_event(event: Payload) -> GetOrCreate | None:
+    """A mention opens its thread's session, and so does a message inside a thread."""
+    if not _is_written_by_a_person(event):
+        return None
+    if event.get("type") == "message" and not _is_inside_thread(event):
+        return None
+    return GetOrCreate(
+        channel_id=event.get("channel", ""),
+        thread_ts=event.get("thread_ts") or event.get("ts", ""),
+        user_id=event.get("user", ""),
+    )
+
+
+def command_for_shortcut(payload: Payload) -> GetOrCreate:
+    """The message shortcut opens the session of the message's thread, for the user who chose it."""
+    message = _object(payload, "message")
+    return GetOrCreate(
+        channel_id=_object(payload, "channel").get("id", ""),
+        thread_ts=message.get("thread_ts") or message.get("ts") or payload.get("message_ts", ""),
+        user_id=_object(payload, "user").get("id", ""),
+    )
+
+
+def command_for_button(payload: Payload) -> UpdateStatus:
+    """The button below our reply moves the thread's session to ``ready_to_sync``."""
+    actions = payload.get("actions")
+    pressed = actions[0] if isinstance(actions, list) and actions and isinstance(actions[0], Mapping) else {}
+    container = _object(payload, "container")
+    return UpdateStatus(
+        channel_id=container.get("channel_id") or _object(payload, "channel").get("id", ""),
+        thread_ts=pressed.get("value") or _object(payload, "message").get("thread_ts", ""),
+        status="ready_to_sync",
+    )
+
+
+def _is_written_by_a_person(event: Payload) -> bool:
+    subtype = event.get("subtype")
+    if not (subtype is None or isinstance(subtype, str)) or subtype not in _COUNTED_SUBTYPES:
+        return False
+    return not event.get("bot_id") and event.get("user") != _SLACKBOT
+
+
+def _is_inside_thread(event: Payload) -> bool:
+    return bool(event.get("thread_ts")) and event.get("thread_ts") != event.get("ts")
+
+
+def _object(payload: Payload, name: str) -> Payload:
+    """A part of the payload; empty when it is not there or something else."""
+    part = payload.get(name)
+    return part if isinstance(part, Mapping) else {}

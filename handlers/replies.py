@@ -1,0 +1,151 @@
+"""What users read, as Slack's mrkdwn and blocks. Pure: results and errors in, text out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from handlers.mapping import READY_BUTTON
+from handlers.ticket_command import SLASH_COMMAND, TicketRequest
+from worker.db.models import SessionResult, Status, ThreadSession
+from worker.errors import (
+    EnqueueFailed,
+    InvalidCommand,
+    JiraKeyConflict,
+    ResultTimeout,
+    SessionNotFound,
+    ThreadsyncError,
+)
+
+HELP: Final = f"""\
+*One thread, one Jira ticket.* Mention me in a thread, or choose _Open a ticket session_ on a message.
+• `{SLASH_COMMAND} status [thread]` lists this channel's newest sessions, or shows one
+• `{SLASH_COMMAND} ready [thread]` says that the thread is ready for a ticket
+• `{SLASH_COMMAND} link PROJ-123 [thread]` says that the thread has this ticket
+• `{SLASH_COMMAND} help`
+A thread is the link of a message in it (_Copy link_). Without one I take the channel's only open session."""
+
+TRY_AGAIN: Final = "I could not pass that on just now. Please try again in a moment."
+QUEUED: Final = "That is queued. It takes longer than usual; I do not know the result yet."
+NOTHING_CHANGED_YET: Final = (
+    "I could not look the sessions up in time. Nothing was changed; please try again."
+)
+NO_SESSIONS: Final = "There is no session in this channel yet. Mention me in a thread to open one."
+OPENED: Final = "I am keeping track of this thread. Press the button once it is ready for a Jira ticket."
+
+_STATUS_WORDS: Final[dict[Status, str]] = {
+    "collecting": "collecting",
+    "ready_to_sync": "ready for a ticket",
+    "synced": "has its ticket",
+}
+_WORKSPACE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+
+
+def opened_blocks(thread_ts: str) -> list[dict[str, Any]]:
+    """The first reply in a thread, with the button that says that the thread is ready."""
+    return [
+        {"type": "section", "text": {"type": "mrkdwn", "text": OPENED}},
+        {
+            "type": "actions",
+            "elements": [
+                {
+                    "type": "button",
+                    "action_id": READY_BUTTON,
+                    "text": {"type": "plain_text", "text": "Ready for a ticket"},
+                    "value": thread_ts,
+                }
+            ],
+        },
+    ]
+
+
+def describe_opening(session: SessionResult) -> str:
+    """The answer to the message shortcut."""
+    if session.outcome == "created":
+        return "I am keeping track of that thread now."
+    return f"I was already keeping track of that thread; it {_state(session)}."
+
+
+def describe_ready(session: SessionResult) -> str:
+    """The answer to the button, and to ``/ticket ready``."""
+    if session.outcome == "applied":
+        return "The thread is ready for a ticket."
+    if session.outcome == "stale":
+        return f"Nothing to do: the thread {_state(session)}."
+    return "The thread was ready for a ticket already."
+
+
+def describe_link(session: SessionResult) -> str:
+    """The answer to ``/ticket link``."""
+    already = " already" if session.outcome == "unchanged" else ""
+    return f"The thread{already} has the ticket *{session.jira_key}*."
+
+
+def describe_change(request: TicketRequest, session: SessionResult) -> str:
+    """The answer to a ``/ticket`` that changes something."""
+    return describe_link(session) if request.action == "link" else describe_ready(session)
+
+
+def describe_error(error: ThreadsyncError) -> str:
+    """What a user can do about it, without our words for it."""
+    match error:
+        case EnqueueFailed():
+            return TRY_AGAIN
+        case ResultTimeout():
+            return QUEUED
+        case SessionNotFound():
+            return "I do not keep track of that thread. Mention me in it first."
+        case JiraKeyConflict():
+            return f"Nothing changed: the thread already has *{error.jira_key}*, and a thread has one ticket."
+        case InvalidCommand():
+            return f"That does not work: {error}."
+        case _:
+            return "That failed on our side. Whoever runs me finds it in the dead letters."
+
+
+def list_sessions(sessions: Sequence[ThreadSession], workspace: str = "", *, more: bool = False) -> str:
+    """A line a session, newest first."""
+    if not sessions:
+        return NO_SESSIONS
+    lines = [f"• {_thread(session, workspace)}: {_state(session)}" for session in sessions]
+    return "\n".join([*lines, "• … and older ones"] if more else lines)
+
+
+def describe_session(session: ThreadSession | None) -> str:
+    """The answer to ``/ticket status`` with a thread."""
+    return f"The thread {_state(session)}." if session else "I do not keep track of that thread."
+
+
+def ask_which(request: TicketRequest, sessions: Sequence[ThreadSession], workspace: str = "") -> str:
+    """When the command would fit several sessions: each with what to write."""
+    key = f" {request.jira_key}" if request.jira_key else ""
+    lines = [
+        f"• {_thread(session, workspace)}: `{SLASH_COMMAND} {request.action}{key} {session.thread_ts}`"
+        for session in sessions
+    ]
+    return "\n".join(["Which thread? Several are open, so I changed nothing.", *lines])
+
+
+def none_fits(request: TicketRequest) -> str:
+    """When the command would fit no session of the channel."""
+    words = " or ".join(_STATUS_WORDS[status] for status in request.applies_to)
+    return f"Nothing changed: no thread of this channel is {words}. Mention me in a thread to open a session."
+
+
+def _state(session: ThreadSession) -> str:
+    if session.jira_key:
+        return f"has the ticket *{session.jira_key}*"
+    return f"is {_STATUS_WORDS[session.status]}"
+
+
+def _thread(session: ThreadSession, workspace: str) -> str:
+    """When the thread began, in the reader's time zone, as a link to it where the workspace is known."""
+    seconds = session.thread_ts.partition(".")[0]
+    link = ""
+    if _WORKSPACE.fullmatch(workspace):
+        message = session.thread_ts.replace(".", "")
+        link = f"^https://{workspace}.slack.com/archives/{session.channel_id}/p{message}"
+    return (
+        f"<!date^{seconds}^{{date_short_pretty}}, {{time}}{link}|{session.thread_ts}> by <@{session.user_id}>"
+    )

@@ -1,0 +1,108 @@
+"""The way back to Slack: Web API and response URLs. What fails is logged, never raised or sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from slack_sdk.errors import SlackClientError
+from slack_sdk.http_retry.async_handler import AsyncRetryHandler
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+log = structlog.get_logger(__name__)
+
+_REQUEST_SECONDS: Final = 10
+_CALL_SECONDS: Final = 60
+"""Waiting as long as a 429 says included."""
+
+# Below WARNING the SDK logs what it sends, message texts included, whatever LOG_LEVEL says.
+_sdk_log = logging.getLogger("slack_sdk.threadsync")
+_sdk_log.setLevel(logging.WARNING)
+
+
+class SlackApi:
+    """Open it inside the event loop that uses it; ``close`` leaves no connection behind."""
+
+    def __init__(self, token: str, base_url: str) -> None:
+        self.token = token
+        self.web = AsyncWebClient(
+            token=token, base_url=base_url, retry_handlers=_retry_handlers(), logger=_sdk_log
+        )
+        if _is_loopback(base_url):
+            # The SDK takes HTTP_PROXY from the environment, and does not know NO_PROXY.
+            self.web.proxy = None
+
+    async def open(self) -> None:
+        """Begin the HTTP session."""
+        # A connection kept alive may be closed by Slack just when we post, and a post is not repeated.
+        connector = aiohttp.TCPConnector(force_close=True)
+        timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
+        self.web.session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+
+    async def close(self) -> None:
+        """End the HTTP session."""
+        if self.web.session:
+            await self.web.session.close()
+            self.web.session = None
+
+    async def post_in_thread(
+        self, channel_id: str, thread_ts: str, text: str, blocks: Sequence[dict[str, Any]]
+    ) -> None:
+        """Reply in a thread, at most once."""
+        await _logged(
+            self.web.chat_postMessage(channel=channel_id, thread_ts=thread_ts, text=text, blocks=blocks),
+            "chat.postMessage",
+            channel_id=channel_id,
+            thread_ts=thread_ts,
+        )
+
+    async def respond(self, response_url: str, text: str) -> None:
+        """Tell the user who clicked, and nobody else, through the payload's ``response_url``."""
+        webhook = AsyncWebhookClient(
+            response_url, session=self.web.session, retry_handlers=_retry_handlers(), logger=_sdk_log
+        )
+        webhook.proxy = None if _is_loopback(response_url) else self.web.proxy
+        await _logged(
+            webhook.send(text=text, response_type="ephemeral", replace_original=False), "response_url"
+        )
+
+
+async def _logged(call: Awaitable[Any], method: str, **fields: str) -> None:
+    try:
+        async with asyncio.timeout(_CALL_SECONDS):
+            answer = await call
+    # A ValueError is a Retry-After that is no number.
+    except (SlackClientError, aiohttp.ClientError, OSError, ValueError) as exc:
+        log.warning("slack call failed", method=method, error=describe_failure(exc), **fields)
+        return
+    if answer.status_code != 200:
+        log.warning("slack call failed", method=method, error=f"HTTP {answer.status_code}", **fields)
+
+
+def describe_failure(exc: Exception) -> str:
+    """Slack's name for the error, or the exception's: its text may quote what we sent."""
+    answer = getattr(exc, "response", None)
+    name = answer.get("error") if isinstance(answer, AsyncSlackResponse) else None
+    return str(name or type(exc).__name__)
+
+
+def _retry_handlers() -> list[AsyncRetryHandler]:
+    """Only for 429, where Slack did nothing. The SDK's default also re-posts when a connection drops."""
+    return [AsyncRateLimitErrorRetryHandler(max_retry_count=2)]
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

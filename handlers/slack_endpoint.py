@@ -1,0 +1,92 @@
+"""``POST /slack/events``: size, signature, shape, and only then Bolt."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
+from slack_bolt.request.payload_utils import (
+    to_action,
+    to_command,
+    to_event,
+    to_options,
+    to_shortcut,
+    to_step,
+    to_view,
+)
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+
+from handlers.payload import MalformedPayload, parse_payload
+from handlers.verification import RequestVerifier
+
+log = structlog.get_logger(__name__)
+
+MAX_BODY_BYTES: Final = 1_048_576
+_BODY_SECONDS: Final = 10
+
+# What Bolt takes from a payload for each listener. It trusts every shape, and answers 500 to a wrong one.
+_PARTS: Final = (to_event, to_action, to_shortcut, to_options, to_command, to_view, to_step)
+
+
+class SlackEndpoint:
+    """Events, slash commands and interactivity. A redelivery counts like the first, which may have died."""
+
+    def __init__(self, app: AsyncApp, signing_secret: str) -> None:
+        self._app = app
+        self._verifier = RequestVerifier(signing_secret)
+
+    async def handle(self, request: Request) -> Response:
+        """401 not Slack's, 413 too large, 408 too slow, 400 malformed, 503 not enqueued; all else is 200."""
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await _read(request)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except TimeoutError:
+            return _refused(408, "the body came too slowly")
+        if body is None:
+            return _refused(413, "the body is too large")
+        if not self._verifier.is_from_slack(body, request.headers):
+            return _refused(401, "the signature is missing, wrong, or too old")
+        try:
+            bolt_request = _as_bolt_request(body, request)
+        except MalformedPayload as exc:
+            return _refused(400, str(exc))
+        return await self._dispatch(bolt_request)
+
+    async def _dispatch(self, bolt_request: AsyncBoltRequest) -> Response:
+        answer = await self._app.async_dispatch(bolt_request)
+        headers = answer.first_headers_without_set_cookie()
+        return Response(answer.body, status_code=answer.status, headers=headers)
+
+
+async def _read(request: Request) -> bytes | None:
+    """The body; None as soon as it is known to be too large, with the rest unread."""
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal() or int(announced) > MAX_BODY_BYTES:
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            return None
+    return bytes(body)
+
+
+def _as_bolt_request(body: bytes, request: Request) -> AsyncBoltRequest:
+    payload = parse_payload(body, request.headers.get("content-type", ""))
+    try:
+        for part in _PARTS:
+            part(payload)
+        # The mode that takes a parsed payload: what Bolt parsed might differ from what we checked.
+        return AsyncBoltRequest(body=payload, headers=dict(request.headers), mode="socket_mode")
+    except Exception as exc:
+        raise MalformedPayload(f"the payload has an unknown shape: {type(exc).__name__}") from exc
+
+
+def _refused(status: int, reason: str) -> Response:
+    log.warning("request refused", status=status, reason=reason)
+    return PlainTextResponse(reason, status_code=status)

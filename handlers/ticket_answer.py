@@ -1,0 +1,105 @@
+"""The answer to ``/ticket …``, within the time that Slack gives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from handlers import replies
+from handlers.ticket_command import TicketRequest, parse_ticket_command
+from tasks.client import AsyncHandle, AsyncSessionClient
+from worker.db.models import SessionResult, Status, ThreadSession
+from worker.errors import InvalidCommand, ResultTimeout, ThreadsyncError
+
+R = TypeVar("R")
+
+ANSWER_SECONDS: Final = 2.4
+"""Slack shows the user an error after 3 s."""
+
+_RESULT_SECONDS: Final = 1.5
+_LISTED: Final = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to say now; and, when the result was not there in time, what is still to come."""
+
+    text: str
+    request: TicketRequest | None = None
+    pending: AsyncHandle[SessionResult] | None = None
+
+
+class _Budget:
+    """Time for results, over all commands of one answer."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+
+    async def result(self, handle: AsyncHandle[R]) -> R:
+        return await handle.get(timeout=max(0, self._deadline - time.monotonic()))
+
+
+async def answer_ticket_command(client: AsyncSessionClient, form: Mapping[str, Any]) -> Answer:
+    """The answer, at most ``ANSWER_SECONDS`` from now; an error of ours is put into words."""
+    try:
+        request = parse_ticket_command(form)
+    except InvalidCommand as exc:
+        return Answer(str(exc))
+    if request is None:
+        return Answer(replies.HELP)
+    workspace = str(form.get("team_domain", ""))
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            if request.action == "status":
+                return Answer(await _status(client, request, workspace))
+            return await _change(client, request, workspace)
+    # Ours first: a ResultTimeout is a TimeoutError too.
+    except ResultTimeout:
+        return Answer(replies.NOTHING_CHANGED_YET)
+    except ThreadsyncError as exc:
+        return Answer(replies.describe_error(exc))
+    except TimeoutError:
+        return Answer(replies.TRY_AGAIN)
+
+
+async def _status(client: AsyncSessionClient, request: TicketRequest, workspace: str) -> str:
+    budget = _Budget(_RESULT_SECONDS)
+    if request.thread_ts:
+        session = await client.get(request.channel_id, request.thread_ts)
+        return replies.describe_session(await budget.result(session))
+    page = await budget.result(await client.list_by_channel(request.channel_id, limit=_LISTED))
+    return replies.list_sessions(page.sessions, workspace, more=page.next_cursor is not None)
+
+
+async def _change(client: AsyncSessionClient, request: TicketRequest, workspace: str) -> Answer:
+    budget = _Budget(_RESULT_SECONDS)
+    thread_ts = request.thread_ts
+    if thread_ts is None:
+        found = await _sessions_that_fit(client, request, budget)
+        if not found:
+            return Answer(replies.none_fits(request))
+        if len(found) > 1:
+            return Answer(replies.ask_which(request, found, workspace))
+        thread_ts = found[0].thread_ts
+    handle = await client.enqueue(request.command(thread_ts))
+    try:
+        return Answer(replies.describe_change(request, await budget.result(handle)))
+    except ResultTimeout:
+        return Answer(replies.QUEUED, request, handle)
+
+
+async def _sessions_that_fit(
+    client: AsyncSessionClient, request: TicketRequest, budget: _Budget
+) -> list[ThreadSession]:
+    """The channel's sessions that the command could change, newest first, no more than are shown."""
+
+    async def page(status: Status) -> tuple[ThreadSession, ...]:
+        listing = await client.list_by_channel(request.channel_id, status, limit=_LISTED)
+        return (await budget.result(listing)).sessions
+
+    pages = await asyncio.gather(*(page(status) for status in request.applies_to))
+    found = [session for sessions in pages for session in sessions]
+    return sorted(found, key=lambda session: session.id, reverse=True)[:_LISTED]

@@ -1,0 +1,276 @@
+"""What is said to users, and how often; Slack is the sandbox, the worker's answers are given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from handlers import replies
+from sandbox.faults import Dropped, Hangs, RateLimited, Refused
+from sandbox.slack import RESPONSE_URL, SlackSandbox
+from sandbox.slack_requests import (
+    BOT_USER_ID,
+    app_mention,
+    button_click,
+    message,
+    message_shortcut,
+    signed_request,
+    slash_command,
+)
+from tests.slack_app import (
+    CHANNEL,
+    NEVER,
+    SECRET,
+    THREAD,
+    USER,
+    RecordingClient,
+    eventually,
+    result,
+    running_app,
+)
+from worker.errors import JiraKeyConflict, SessionNotFound
+
+MENTION = app_mention(CHANNEL, USER, "hi", ts=THREAD)
+POST = "chat.postMessage"
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackSandbox]:
+    with SlackSandbox() as slack:
+        yield slack
+
+
+def answering(value: Any) -> RecordingClient:
+    """A client whose every command has this result."""
+    return RecordingClient(lambda command: value)
+
+
+class FirstCreates(RecordingClient):
+    """As the worker answers: the first command of a thread creates, the others find."""
+
+    def __init__(self) -> None:
+        seen: set[str] = set()
+
+        def answer(command: Any) -> Any:
+            outcome = "unchanged" if command.thread_ts in seen else "created"
+            seen.add(command.thread_ts)
+            return result(outcome, command.thread_ts)  # type: ignore[arg-type]
+
+        super().__init__(answer)
+
+
+async def test_a_new_thread_gets_one_reply_with_a_button(slack: SlackSandbox) -> None:
+    """In the thread, and the button carries it."""
+    async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
+        await app.deliver(MENTION)
+        await eventually(lambda: slack.messages, "there is a reply")
+    (posted,) = slack.messages
+    assert (posted.channel, posted.thread_ts, posted.text) == (CHANNEL, THREAD, replies.OPENED)
+    assert posted.blocks[1]["elements"][0]["value"] == THREAD
+
+
+async def test_redelivered_and_doubled_events_are_answered_once(slack: SlackSandbox) -> None:
+    """A mention in a thread comes as app_mention and as message; each may come again."""
+    ts = "1700000009.000200"
+    as_mention = signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=ts, thread_ts=THREAD))
+    as_message = signed_request(SECRET, message(CHANNEL, USER, "hi", ts=ts, thread_ts=THREAD))
+    client = FirstCreates()
+    async with running_app(client, slack_api_url=slack.api_url) as app:
+        for request in (as_mention, as_message, as_mention.redelivered(1), as_message.redelivered(2)):
+            assert (await app.deliver(request)).status_code == 200
+    assert len(client.commands) == 4
+    assert len(slack.calls(POST)) == 1
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_dropped_connection_is_not_posted_over_again(committed: bool, slack: SlackSandbox) -> None:
+    """The SDK's default posts again, and the thread has the reply twice. We call once, and log."""
+    slack.fail(POST, Dropped(committed))
+    async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
+        assert (await app.deliver(MENTION)).status_code == 200
+        await eventually(lambda: slack.calls(POST), "the reply was tried")
+    assert len(slack.calls(POST)) == 1
+    assert len(slack.messages) == committed
+
+
+async def test_a_rate_limit_is_waited_for(slack: SlackSandbox) -> None:
+    """After a 429 nothing was posted, so once Retry-After is over it may be."""
+    slack.fail(POST, RateLimited(1))
+    async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
+        await app.deliver(MENTION)
+        await eventually(lambda: slack.messages, "there is a reply")
+    assert len(slack.calls(POST)) == 2
+    assert len(slack.messages) == 1
+
+
+@pytest.mark.parametrize("fault", [Refused("not_in_channel"), Dropped(), RateLimited(3600)])
+async def test_a_reply_that_fails_is_logged_and_harms_nobody(fault: Any, slack: SlackSandbox) -> None:
+    """The event was acknowledged; the log names Slack's error, and neither text nor token."""
+    slack.fail(POST, fault)
+    with structlog.testing.capture_logs() as logs:
+        async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
+            assert (await app.deliver(MENTION)).status_code == 200
+            await eventually(lambda: slack.calls(POST), "the reply was tried")
+    warnings = [item for item in logs if item["log_level"] != "info"]
+    assert [item["event"] for item in warnings] in (["slack call failed"], ["background work cancelled"])
+    assert slack.token not in repr(logs)
+    assert replies.OPENED not in repr(logs)
+
+
+@pytest.mark.parametrize("answer", [result("unchanged"), SessionNotFound(CHANNEL, THREAD)])
+async def test_without_a_new_session_nothing_is_posted(answer: Any, slack: SlackSandbox) -> None:
+    """Whoever created it has replied, or nobody has."""
+    async with running_app(answering(answer), slack_api_url=slack.api_url) as app:
+        assert (await app.deliver(MENTION)).status_code == 200
+    assert slack.calls(POST) == ()
+
+
+async def test_stopping_does_not_wait_for_a_worker_that_is_away(slack: SlackSandbox) -> None:
+    """The wait for results is cut, within the time that a supervisor gives us."""
+    client = answering(NEVER)
+    async with running_app(client, slack_api_url=slack.api_url) as app:
+        await app.deliver(MENTION)
+        started = time.monotonic()
+    assert time.monotonic() - started < 5
+    assert client.closed
+
+
+async def test_many_events_ask_once_who_we_are(slack: SlackSandbox) -> None:
+    """Bolt calls auth.test while an event waits; we call it once, while none does."""
+    async with running_app(answering(result("unchanged")), slack_api_url=slack.api_url) as app:
+        for _ in range(20):
+            await app.deliver(MENTION)
+    assert len(slack.calls("auth.test")) == 1
+
+
+async def test_our_own_messages_open_nothing(slack: SlackSandbox) -> None:
+    """Known by bot_id always, and by our user id once auth.test told it."""
+    client = answering(result("unchanged"))
+    by_us = message(CHANNEL, BOT_USER_ID, "hi", ts="1.2", thread_ts=THREAD)
+    async with running_app(client, slack_api_url=slack.api_url) as app:
+        await app.deliver(MENTION)
+        await eventually(lambda: slack.calls("auth.test"), "we were asked who we are")
+        delivered = len(client.commands)
+
+        async def is_ignored() -> bool:
+            before = len(client.commands)
+            await app.deliver(by_us)
+            return len(client.commands) == before
+
+        while not await is_ignored():
+            assert len(client.commands) < delivered + 1000
+        assert await is_ignored()
+
+
+async def test_with_slack_away_events_are_still_taken(slack: SlackSandbox) -> None:
+    """Hanging or gone, Slack's API is not on an event's road."""
+    slack.fail("auth.test", Hangs(30))
+    client = answering(result("unchanged"))
+    started = time.monotonic()
+    async with running_app(client, slack_api_url=slack.api_url) as app:
+        assert (await app.deliver(MENTION)).status_code == 200
+        assert time.monotonic() - started < 1
+    async with running_app(client) as app:
+        assert (await app.deliver(MENTION)).status_code == 200
+    assert len(client.commands) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (result("applied", status="ready_to_sync"), "is ready for a ticket"),
+        (result("unchanged", status="ready_to_sync"), "already"),
+        (result("stale", status="synced", jira_key="PROJ-1"), "*PROJ-1*"),
+        (SessionNotFound(CHANNEL, THREAD), "do not keep track"),
+    ],
+)
+async def test_whoever_presses_the_button_is_told(answer: Any, text: str, slack: SlackSandbox) -> None:
+    """Nobody else reads it, and the message with the button stays."""
+    click = button_click(
+        "threadsync_ready", THREAD, CHANNEL, USER, message_ts="1.2", response_url=slack.new_response_url()
+    )
+    async with running_app(answering(answer), slack_api_url=slack.api_url) as app:
+        assert (await app.deliver(click)).text == ""
+        await eventually(lambda: slack.responses, "the user is told")
+    (response,) = slack.responses
+    assert text in response["text"]
+    assert (response["response_type"], response["replace_original"]) == ("ephemeral", False)
+
+
+async def test_the_shortcut_tells_the_user_and_the_thread(slack: SlackSandbox) -> None:
+    """A new session has its button in the thread; an old one is only mentioned to who asked."""
+    shortcut = message_shortcut(
+        "threadsync_open", CHANNEL, USER, ts=THREAD, response_url=slack.new_response_url()
+    )
+    async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
+        await app.deliver(shortcut)
+        await eventually(lambda: slack.responses and slack.messages, "both are told")
+        await app.deliver(shortcut)
+        await eventually(lambda: len(slack.responses) == 2, "the user is told again")
+    assert "now" in slack.responses[0]["text"]
+    assert "already" in slack.responses[1]["text"]
+    assert len(slack.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "click",
+    [
+        message_shortcut("threadsync_open", CHANNEL, USER, ts=THREAD),
+        button_click("threadsync_ready", THREAD, CHANNEL, USER, message_ts="1.2"),
+        message_shortcut("threadsync_open", CHANNEL, USER, ts="nonsense"),
+    ],
+)
+async def test_a_click_that_cannot_be_enqueued_is_answered(click: Any, slack: SlackSandbox) -> None:
+    """200, for Slack does not repeat it, and a word to the user; without a response URL at least the 200."""
+    client = RecordingClient()
+    client.down = True
+    async with running_app(client, slack_api_url=slack.api_url) as app:
+        assert (await app.deliver(click)).status_code == 200
+        assert (await app.deliver({**click, "response_url": slack.new_response_url()})).status_code == 200
+        await eventually(lambda: slack.responses, "the user is told")
+    text = slack.responses[0]["text"]
+    assert "try again" in text or "does not work" in text
+
+
+async def test_a_late_result_is_told_later(slack: SlackSandbox) -> None:
+    """The command is answered as queued, and how it ended comes through the response URL."""
+    looks = 0
+
+    def answer(command: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return NEVER if looks == 1 else JiraKeyConflict(CHANNEL, THREAD, "PROJ-9", "PROJ-1")
+
+    command = slash_command(f"link PROJ-1 {THREAD}", CHANNEL, USER, response_url=slack.new_response_url())
+    async with running_app(RecordingClient(answer), slack_api_url=slack.api_url) as app:
+        told = (await app.deliver(command)).json()
+        assert told == {"text": replies.QUEUED, "response_type": "ephemeral"}
+        await eventually(lambda: slack.responses, "the user is told the result")
+    assert "*PROJ-9*" in slack.responses[0]["text"]
+
+
+async def test_a_response_is_sent_once_too(slack: SlackSandbox) -> None:
+    """The SDK's webhook client would post again as well."""
+    slack.fail(RESPONSE_URL, Dropped())
+    click = button_click(
+        "threadsync_ready", THREAD, CHANNEL, USER, message_ts="1.2", response_url=slack.new_response_url()
+    )
+    async with running_app(answering(result("applied")), slack_api_url=slack.api_url) as app:
+        await app.deliver(click)
+        await eventually(lambda: slack.responses, "the user is told")
+    assert len(slack.responses) == 1
+
+
+async def test_a_proxy_of_the_environment_is_not_asked_for_localhost(
+    slack: SlackSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK takes HTTP_PROXY and knows no NO_PROXY; a sandbox would be out of reach."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
+        await app.deliver(MENTION)
+        await eventually(lambda: slack.messages, "there is a reply")

@@ -1,0 +1,137 @@
+"""Which payload becomes which command."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers.mapping import command_for_button, command_for_event, command_for_shortcut
+from sandbox.slack_requests import app_mention, bot_message, button_click, message, message_shortcut
+from tasks.commands import GetOrCreate, UpdateStatus
+from tests.slack_app import CHANNEL, THREAD, USER
+from worker.errors import InvalidCommand
+
+REPLY = "1700000009.000200"
+OPENS_THREAD = GetOrCreate(channel_id=CHANNEL, thread_ts=THREAD, user_id=USER)
+
+
+def test_a_mention_opens_its_own_thread() -> None:
+    """A mention outside a thread is the root of one."""
+    assert command_for_event(app_mention(CHANNEL, USER, "hi", ts=THREAD)["event"]) == OPENS_THREAD
+
+
+def test_a_mention_in_a_thread_opens_that_thread() -> None:
+    """The session is the thread's, whichever message mentioned us."""
+    event = app_mention(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD)["event"]
+    assert command_for_event(event) == OPENS_THREAD
+
+
+@pytest.mark.parametrize("subtype", [None, "file_share", "thread_broadcast"])
+def test_a_message_in_a_thread_opens_that_thread(subtype: str | None) -> None:
+    """With a file, or also sent to the channel, it is a user's message all the same."""
+    event = message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD, subtype=subtype)["event"]
+    assert command_for_event(event) == OPENS_THREAD
+
+
+@pytest.mark.parametrize("thread_ts", [None, REPLY])
+def test_a_message_outside_a_thread_is_not_for_us(thread_ts: str | None) -> None:
+    """Slack gives the root of a thread its own ts as thread_ts; that makes it no reply."""
+    event = message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=thread_ts)["event"]
+    assert command_for_event(event) is None
+
+
+@pytest.mark.parametrize(
+    "subtype",
+    ["bot_message", "message_changed", "message_deleted", "channel_join", "message_replied", "", 7, []],
+)
+def test_other_subtypes_are_not_for_us(subtype: Any) -> None:
+    """Edits, deletions, bots and Slack's notes open nothing, and neither does nonsense."""
+    event = {**message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD)["event"], "subtype": subtype}
+    assert command_for_event(event) is None
+
+
+def test_bots_open_nothing() -> None:
+    """Neither we, nor another bot, nor Slackbot; a mention by a bot neither."""
+    ours = bot_message(CHANNEL, "hi", ts=REPLY, thread_ts=THREAD)["event"]
+    slackbot = message(CHANNEL, "USLACKBOT", "Reminder", ts=REPLY, thread_ts=THREAD)["event"]
+    assert command_for_event(ours) is None
+    assert command_for_event({**ours, "type": "app_mention"}) is None
+    assert command_for_event(slackbot) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("ts", 1700000000.0001),
+        ("ts", None),
+        ("ts", "1700000000"),
+        ("thread_ts", 1700000000.0001),
+        ("thread_ts", "1700000000.000100\n"),
+        ("channel", "C0\x00123"),
+        ("channel", "C" * 1_000_000),
+        ("channel", {"id": "C0123"}),
+        ("user", None),
+        ("user", ""),
+    ],
+)
+def test_a_malformed_mention_is_refused(field: str, value: Any) -> None:
+    """A float as timestamp would name another thread; the error names the field and not the value."""
+    event = {**app_mention(CHANNEL, USER, "hi", ts=REPLY)["event"], field: value}
+    with pytest.raises(InvalidCommand) as caught:
+        command_for_event(event)
+    assert len(str(caught.value)) < 300
+
+
+def test_the_shortcut_opens_the_threads_session_for_who_chose_it() -> None:
+    """On a reply it is the thread, on another message that message; the author plays no part."""
+    on_reply = message_shortcut("threadsync_open", CHANNEL, USER, ts=REPLY, thread_ts=THREAD)
+    on_root = message_shortcut("threadsync_open", CHANNEL, USER, ts=THREAD)
+    without_message = {**on_root, "message": None}
+    assert command_for_shortcut(on_reply) == OPENS_THREAD
+    assert command_for_shortcut(on_root) == OPENS_THREAD
+    assert command_for_shortcut(without_message) == OPENS_THREAD
+
+
+def test_the_button_makes_its_thread_ready() -> None:
+    """The thread is the button's value, else that of the button's message."""
+    ready = UpdateStatus(channel_id=CHANNEL, thread_ts=THREAD, status="ready_to_sync")
+    with_value = button_click("threadsync_ready", THREAD, CHANNEL, USER, message_ts=REPLY)
+    without = button_click("threadsync_ready", None, CHANNEL, USER, message_ts=REPLY, thread_ts=THREAD)
+    without_container = {**with_value, "container": None}
+    assert command_for_button(with_value) == ready
+    assert command_for_button(without) == ready
+    assert command_for_button(without_container) == ready
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(
+    [
+        "type",
+        "subtype",
+        "channel",
+        "user",
+        "ts",
+        "thread_ts",
+        "bot_id",
+        "message",
+        "container",
+        "actions",
+        "value",
+    ]
+)
+
+
+@given(st.dictionaries(FIELDS, JUNK | st.sampled_from([CHANNEL, THREAD, USER, "message", "app_mention"])))
+def test_junk_is_a_command_or_nothing_or_refused(payload: dict[str, Any]) -> None:
+    """No payload whatever makes the mapping fail in another way."""
+    for mapping in (command_for_event, command_for_shortcut, command_for_button):
+        with contextlib.suppress(InvalidCommand):
+            mapping(payload)

@@ -1,0 +1,92 @@
+"""What users read."""
+
+from __future__ import annotations
+
+import pytest
+
+from handlers import replies
+from handlers.ticket_command import TicketRequest
+from tests.slack_app import CHANNEL, THREAD, result, session
+from worker.errors import (
+    CommandFailed,
+    EnqueueFailed,
+    InvalidCommand,
+    JiraKeyConflict,
+    PoisonCommand,
+    ResultTimeout,
+    SessionNotFound,
+    ThreadsyncError,
+)
+
+
+def test_the_first_reply_has_a_button_for_its_thread() -> None:
+    """The button's value is the thread, as text."""
+    (button,) = replies.opened_blocks(THREAD)[1]["elements"]
+    assert (button["action_id"], button["value"]) == ("threadsync_ready", THREAD)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (EnqueueFailed("redis://:secret@host"), "try again"),
+        (ResultTimeout("task 1"), "queued"),
+        (SessionNotFound(CHANNEL, THREAD), "Mention me"),
+        (JiraKeyConflict(CHANNEL, THREAD, "PROJ-1", "PROJ-2"), "already has *PROJ-1*"),
+        (InvalidCommand("jira_key: wrong"), "jira_key: wrong"),
+        (PoisonCommand("sessions.get", 5), "dead letters"),
+        (CommandFailed("KeyError: secret"), "dead letters"),
+    ],
+)
+def test_errors_are_put_in_plain_words(error: ThreadsyncError, words: str) -> None:
+    """What to do now, and nothing of our insides."""
+    text = replies.describe_error(error)
+    assert words in text
+    assert "secret" not in text
+    assert type(error).__name__ not in text
+
+
+def test_sessions_are_listed_with_state_and_key() -> None:
+    """A line each; the thread's time is shown in the reader's zone, as a link."""
+    text = replies.list_sessions(
+        [session(status="synced", jira_key="PROJ-7"), session("1700000001.000200")], "maria", more=True
+    )
+    first, second, last = text.splitlines()
+    assert "has the ticket *PROJ-7*" in first
+    assert "^https://maria.slack.com/archives/C0123/p1700000000000100|1700000000.000100>" in first
+    assert "collecting" in second
+    assert "older" in last
+    assert replies.list_sessions([]) == replies.NO_SESSIONS
+
+
+def test_an_odd_workspace_gives_no_link() -> None:
+    """What goes into a URL is checked, whoever sent it."""
+    assert "https" not in replies.list_sessions([session()], "evil.example/|<!channel>")
+
+
+def test_several_threads_are_listed_with_what_to_write() -> None:
+    """The user can copy the line."""
+    link = TicketRequest("link", CHANNEL, None, "PROJ-1")
+    text = replies.ask_which(link, [session(), session("1700000001.000200")])
+    assert "`/ticket link PROJ-1 1700000000.000100`" in text
+    assert "`/ticket link PROJ-1 1700000001.000200`" in text
+    assert "changed nothing" in text
+    assert "collecting or ready for a ticket" in replies.none_fits(link)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (replies.describe_opening(result("created")), "now"),
+        (replies.describe_opening(result("unchanged", status="ready_to_sync")), "already"),
+        (replies.describe_ready(result("applied", status="ready_to_sync")), "is ready"),
+        (replies.describe_ready(result("unchanged", status="ready_to_sync")), "already"),
+        (replies.describe_ready(result("stale", status="synced", jira_key="P-1")), "has the ticket *P-1*"),
+        (replies.describe_link(result("applied", status="synced", jira_key="P-1")), "has the ticket *P-1*"),
+        (replies.describe_link(result("unchanged", status="synced", jira_key="P-1")), "already"),
+        (replies.describe_session(None), "do not keep track"),
+        (replies.describe_session(session(status="ready_to_sync")), "ready for a ticket"),
+    ],
+)
+def test_each_outcome_has_its_words(text: str, words: str) -> None:
+    """An outcome that changed nothing says so."""
+    assert words in text

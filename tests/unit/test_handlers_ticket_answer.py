@@ -1,0 +1,166 @@
+"""What `/ticket …` does, and what it answers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from handlers import replies
+from handlers.ticket_answer import ANSWER_SECONDS, Answer, answer_ticket_command
+from sandbox.slack_requests import slash_command
+from tasks.commands import Command, GetSession, ListByChannel, MarkSynced, UpdateStatus
+from tests.slack_app import CHANNEL, NEVER, THREAD, USER, RecordingClient, page, result, session
+from worker.db.models import ThreadSession
+from worker.errors import JiraKeyConflict, SessionNotFound
+
+READY = UpdateStatus(channel_id=CHANNEL, thread_ts=THREAD, status="ready_to_sync")
+LINK = MarkSynced(channel_id=CHANNEL, thread_ts=THREAD, jira_key="PROJ-1")
+
+
+class Channel:
+    """A channel's sessions as the worker would answer for them."""
+
+    def __init__(self, *sessions: ThreadSession, change: Any = None) -> None:
+        self.sessions = sessions
+        self.change = change
+
+    def __call__(self, command: Command[Any]) -> Any:
+        match command:
+            case ListByChannel(status=status, limit=limit):
+                fitting = [item for item in self.sessions if status in (None, item.status)]
+                return page(*fitting[:limit], more=len(fitting) > limit)
+            case GetSession(thread_ts=thread_ts):
+                return next((item for item in self.sessions if item.thread_ts == thread_ts), None)
+            case _:
+                return self.change
+
+
+async def ask(text: str, client: RecordingClient) -> Answer:
+    return await answer_ticket_command(client, slash_command(text, CHANNEL, USER))
+
+
+def changes(client: RecordingClient) -> list[Command[Any]]:
+    return [command for command in client.commands if isinstance(command, UpdateStatus | MarkSynced)]
+
+
+async def test_help_and_the_unknown_ask_the_worker_nothing() -> None:
+    """The answer is the help."""
+    client = RecordingClient()
+    for text in ("help", "", "frobnicate"):
+        assert (await ask(text, client)).text == replies.HELP
+    assert client.commands == []
+
+
+async def test_status_lists_the_newest_sessions() -> None:
+    """Ten of them, with their state and key."""
+    sessions = [session(f"170000000{number}.000100") for number in range(8)]
+    sessions += [session(THREAD, "synced", "PROJ-7")] * 4
+    text = (await ask("status", RecordingClient(Channel(*sessions)))).text
+    assert len(text.splitlines()) == 11
+    assert "PROJ-7" in text
+    assert "older" in text
+
+
+async def test_status_of_one_thread() -> None:
+    """Its state, or that there is no session."""
+    client = RecordingClient(Channel(session(status="ready_to_sync")))
+    assert "ready for a ticket" in (await ask(f"status {THREAD}", client)).text
+    assert "do not keep track" in (await ask("status 1.1", client)).text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "change"),
+    [
+        (f"ready {THREAD}", READY, result("applied", status="ready_to_sync")),
+        (f"link proj-1 {THREAD}", LINK, result("applied", status="synced", jira_key="PROJ-1")),
+    ],
+)
+async def test_a_named_thread_is_changed_without_looking(
+    text: str, expected: Command[Any], change: Any
+) -> None:
+    """One command, and no list."""
+    client = RecordingClient(Channel(change=change))
+    answer = await ask(text, client)
+    assert client.commands == [expected]
+    assert answer.pending is None
+    assert "ticket" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("text", "open_session", "expected"),
+    [
+        ("ready", session(THREAD, "collecting"), READY),
+        ("link PROJ-1", session(THREAD, "collecting"), LINK),
+        ("link PROJ-1", session(THREAD, "ready_to_sync"), LINK),
+    ],
+)
+async def test_without_a_thread_the_only_fitting_session_is_taken(
+    text: str, open_session: ThreadSession, expected: Command[Any]
+) -> None:
+    """Sessions that have their ticket are in nobody's way."""
+    done = session("1600000000.000100", "synced", "PROJ-9")
+    channel = Channel(done, open_session, change=result("applied", status="ready_to_sync", jira_key=None))
+    client = RecordingClient(channel)
+    await ask(text, client)
+    assert changes(client) == [expected]
+
+
+@pytest.mark.parametrize("text", ["ready", "link PROJ-1"])
+async def test_several_fitting_sessions_are_listed_and_nothing_is_changed(text: str) -> None:
+    """Guessing could put a ticket on the wrong thread."""
+    client = RecordingClient(Channel(session(), session("1700000001.000200")))
+    answer = await ask(text, client)
+    assert changes(client) == []
+    assert "1700000001.000200" in answer.text
+    assert THREAD in answer.text
+
+
+@pytest.mark.parametrize("sessions", [(), (session(status="synced", jira_key="PROJ-9"),)])
+async def test_no_fitting_session_is_said(sessions: tuple[ThreadSession, ...]) -> None:
+    """Nothing is changed."""
+    client = RecordingClient(Channel(*sessions))
+    assert "Nothing changed" in (await ask("ready", client)).text
+    assert changes(client) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (JiraKeyConflict(CHANNEL, THREAD, "PROJ-9", "PROJ-1"), "already has *PROJ-9*"),
+        (SessionNotFound(CHANNEL, THREAD), "do not keep track"),
+    ],
+)
+async def test_a_refusal_is_put_in_words(error: Exception, words: str) -> None:
+    """The user reads what is, not what was thrown."""
+    client = RecordingClient(Channel(change=error))
+    assert words in (await ask(f"link PROJ-1 {THREAD}", client)).text
+
+
+async def test_an_unclear_command_is_answered_and_not_sent() -> None:
+    """A sentence, and no command."""
+    client = RecordingClient()
+    assert "PROJ-123" in (await ask("link nonsense", client)).text
+    assert client.commands == []
+
+
+@pytest.mark.parametrize("text", ["status", "ready", f"ready {THREAD}", f"link PROJ-1 {THREAD}"])
+async def test_with_the_broker_away_the_user_is_asked_to_try_again(text: str) -> None:
+    """Slack does not repeat a command, so the user must know."""
+    client = RecordingClient()
+    client.down = True
+    assert (await ask(text, client)).text == replies.TRY_AGAIN
+
+
+async def test_a_slow_worker_costs_at_most_the_time_that_slack_gives() -> None:
+    """A change is said to be queued, with its result to come; a list that does not come changes nothing."""
+    started = time.monotonic()
+    client = RecordingClient(lambda command: NEVER)
+    queued = await ask(f"ready {THREAD}", client)
+    assert (queued.text, queued.pending is not None) == (replies.QUEUED, True)
+    assert time.monotonic() - started < ANSWER_SECONDS
+    started = time.monotonic()
+    assert (await ask("link PROJ-1", client)).text == replies.NOTHING_CHANGED_YET
+    assert time.monotonic() - started < ANSWER_SECONDS
+    assert changes(client) == [READY]

@@ -1,0 +1,106 @@
+"""What `/ticket …` is taken for."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers.ticket_command import TicketRequest, parse_thread, parse_ticket_command
+from sandbox.slack_requests import slash_command
+from tasks.commands import MarkSynced, UpdateStatus
+from tests.slack_app import CHANNEL, THREAD, USER
+from worker.errors import InvalidCommand
+
+LINK = "https://x.slack.com/archives/C0123/p1700000009000200"
+LINK_OF_A_REPLY = f"{LINK}?thread_ts={THREAD}&cid=C0123"
+
+
+def parse(text: str, **fields: str) -> TicketRequest | None:
+    return parse_ticket_command(slash_command(text, CHANNEL, USER, **fields))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "help", "HELP me", "frobnicate", "ticket", "\x00", "statusready"]
+)
+def test_what_is_unknown_asks_for_help(text: str) -> None:
+    """A verb that there is not changes nothing and costs nothing."""
+    assert parse(text) is None
+
+
+def test_verbs_and_keys_may_be_written_in_any_case() -> None:
+    """Jira's keys are upper case; people's are not."""
+    assert parse("Status") == TicketRequest("status", CHANNEL)
+    assert parse(" READY ") == TicketRequest("ready", CHANNEL)
+    assert parse("link proj-123") == TicketRequest("link", CHANNEL, None, "PROJ-123")
+
+
+@pytest.mark.parametrize(
+    ("word", "thread_ts"),
+    [
+        (THREAD, THREAD),
+        (LINK, "1700000009.000200"),
+        (LINK_OF_A_REPLY, THREAD),
+        (f"<{LINK_OF_A_REPLY}>", THREAD),
+        (f"<{LINK_OF_A_REPLY}|x.slack.com>", THREAD),
+        (f"{LINK}/", "1700000009.000200"),
+        (f"{LINK}?thread_ts=yesterday", "1700000009.000200"),
+    ],
+)
+def test_a_thread_is_named_by_a_link_or_a_timestamp(word: str, thread_ts: str) -> None:
+    """The link of a reply names the thread's root in its query, and that wins."""
+    assert parse_thread(word, CHANNEL) == thread_ts
+    assert parse(f"ready {word}") == TicketRequest("ready", CHANNEL, thread_ts)
+
+
+def test_a_thread_may_come_as_a_form_field() -> None:
+    """Slack's commands carry no thread today; should they, it counts, and what the user wrote counts more."""
+    assert parse("ready", thread_ts=THREAD) == TicketRequest("ready", CHANNEL, THREAD)
+    assert parse(f"ready {LINK}", thread_ts=THREAD) == TicketRequest("ready", CHANNEL, "1700000009.000200")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ready yesterday",
+        "ready https://x.slack.com/archives/C0123",
+        "ready https://[x/archives/C0123/p1700000009000200",
+        "ready 1700000000",
+        f"ready {THREAD} {THREAD}",
+        "link",
+        "link PROJ",
+        "link PROJ-0",
+        f"link {THREAD}",
+        "link PROJ-1 PROJ-2",
+        "link PROJ-1\u0660",
+    ],
+)
+def test_what_is_unclear_is_refused_with_a_sentence(text: str) -> None:
+    """The user reads why; nothing of what was typed is repeated."""
+    with pytest.raises(InvalidCommand, match=r"^[A-Z].*[.:?)`]"):
+        parse(text)
+
+
+def test_a_thread_of_another_channel_is_refused() -> None:
+    """Whoever may use the command here need not even see the other channel."""
+    with pytest.raises(InvalidCommand, match="another channel"):
+        parse("ready https://x.slack.com/archives/C0999/p1700000009000200")
+
+
+def test_a_request_knows_its_command() -> None:
+    """`ready` moves the status, `link` writes the key."""
+    ready, link = TicketRequest("ready", CHANNEL), TicketRequest("link", CHANNEL, None, "PROJ-1")
+    assert ready.command(THREAD) == UpdateStatus(channel_id=CHANNEL, thread_ts=THREAD, status="ready_to_sync")
+    assert link.command(THREAD) == MarkSynced(channel_id=CHANNEL, thread_ts=THREAD, jira_key="PROJ-1")
+    assert ready.applies_to == ("collecting",)
+    assert link.applies_to == ("collecting", "ready_to_sync")
+
+
+@given(st.text() | st.text(alphabet="<>|:/?#[]@p.0123456789C ").map(lambda word: f"ready {word}"))
+def test_no_text_makes_it_fail(text: str) -> None:
+    """Whatever is typed is a request, a wish for help, or unclear."""
+    with contextlib.suppress(InvalidCommand):
+        request = parse(text)
+        assert request is None or request.channel_id == CHANNEL
