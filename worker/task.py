@@ -35,7 +35,7 @@ _LOGGED_OF_AN_ANSWER: Final = ("channel_id", "thread_ts", "status", "outcome")
 log = structlog.get_logger("threadsync.tasks")
 
 
-class DurableTask(Task[Any, Any]):
+class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     """Limits and acknowledgement are the app's settings, for all tasks alike: worker/celery.py."""
 
     abstract = True

@@ -1,0 +1,123 @@
+"""An installation: a database, a broker, and a stock Celery client that knows nothing of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+from celery import Celery
+from celery.result import AsyncResult
+
+from tests.servers import PostgresForTests, ValkeyForTests
+from tests.waiting import wait_until
+from tests.workers import WorkerGroup
+from worker.db.dead_letters import DeadLetterStore
+from worker.db.models import DeadLetter, ThreadSession
+from worker.db.pool import new_pool
+
+WORKER_SETTINGS = {"SESSION_WAIT_SECONDS": "1"}
+
+
+class Installation:
+    """What a test talks to. ``env`` is for the processes that it starts."""
+
+    def __init__(self, database_url: str, broker_url: str, logs: Path) -> None:
+        self.database_url = database_url
+        self.broker_url = broker_url
+        self.logs = logs
+        self.env = {
+            **os.environ,
+            **WORKER_SETTINGS,
+            "DATABASE_URL": database_url,
+            "CELERY_BROKER_URL": broker_url,
+        }
+        # What anybody would write: https://docs.celeryq.dev/en/stable/userguide/calling.html
+        self.celery = Celery(broker=broker_url, backend=broker_url, set_as_current=False)
+        self._results: list[AsyncResult[Any]] = []
+
+    def worker(self, name: str = "worker", *options: str, **env: str) -> WorkerGroup:
+        """A worker that is not started yet."""
+        return WorkerGroup({**self.env, **env}, self.logs / f"{name}.log", *options)
+
+    def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
+        """Send as a stock client does, to the queue of the contract."""
+        result = self.celery.send_task(task, args=args, kwargs=kwargs, queue="sessions")
+        self._results.append(result)
+        return result
+
+    def publish(self, body: bytes, **headers: Any) -> None:
+        """Send what no Celery client would."""
+        with self.celery.connection_for_write() as connection:
+            connection.Producer().publish(
+                body,
+                exchange="",
+                routing_key="sessions",
+                content_type="application/json",
+                content_encoding="utf-8",
+                headers=headers,
+            )
+
+    def waiting(self) -> int:
+        """Messages in the queue and in workers."""
+        with redis.Redis.from_url(self.broker_url) as client:
+            return int(client.llen("sessions")) + int(client.hlen("unacked"))
+
+    def sessions(self) -> list[ThreadSession]:
+        """All rows."""
+        with psycopg.connect(self.database_url, row_factory=psycopg.rows.dict_row) as connection:
+            rows = connection.execute("SELECT * FROM thread_sessions").fetchall()
+        return [ThreadSession.model_validate(row) for row in rows]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """All that are not settled."""
+        with new_pool(self.database_url) as pool:
+            return DeadLetterStore(pool).list_by_state("dead", limit=1000)
+
+    def dead_letter(self, where: Callable[[DeadLetter], bool], timeout: float = 10) -> DeadLetter:
+        """The one that ``where`` is true of, once it is there."""
+        found: list[DeadLetter] = []
+        wait_until(
+            lambda: found.extend(filter(where, self.dead_letters())) or found,
+            "the dead letter is there",
+            timeout,
+        )
+        (letter,) = found
+        return letter
+
+    def close(self) -> None:
+        for result in self._results:
+            # Its __del__ would look for the broker, which may be gone by then.
+            result.backend = None
+        self.celery.close()
+
+
+def install(postgres: PostgresForTests, valkey: ValkeyForTests, logs: Path) -> Iterator[Installation]:
+    with postgres.database() as database_url:
+        installation = Installation(database_url, valkey.broker(), logs)
+        try:
+            yield installation
+        finally:
+            installation.close()
+
+
+@pytest.fixture
+def installation(
+    postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
+) -> Iterator[Installation]:
+    """One of this test's own, without a worker."""
+    yield from install(postgres, valkey, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(
+    postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """One with a running worker, for the tests of a module that leave it as it is."""
+    for installation in install(postgres, valkey, tmp_path_factory.mktemp("shared")):
+        with installation.worker():
+            yield installation

@@ -1,0 +1,69 @@
+"""Tasks that misbehave on purpose. A worker of the tests loads them with ``--include tests.probe_tasks``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+from worker.celery import app
+from worker.errors import DatabaseUnavailable
+
+
+def _note(diary: str, line: str) -> None:
+    """Append in one write, so that the line is there even if the next instruction is the last."""
+    fd = os.open(diary, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, f"{line}\n".encode())
+    os.close(fd)
+
+
+@app.task(name="probe.kill_child")
+def kill_child(diary: str, times: int = 1_000_000) -> str:
+    """SIGKILL its own process, the first ``times`` times."""
+    _note(diary, "run")
+    if Path(diary).read_text().count("run") <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+@app.task(name="probe.raise")
+def raise_error() -> None:
+    """Fail with an error that is not ours."""
+    raise ValueError("probe")
+
+
+@app.task(name="probe.hang")
+def hang(diary: str) -> None:
+    """Ignore the soft time limit, so that the hard one ends it."""
+    _note(diary, "run")
+    while True:
+        try:
+            threading.Event().wait(60)
+        except Exception as exc:  # noqa: BLE001 - a task that will not stop
+            _note(diary, type(exc).__name__)
+
+
+@app.task(name="probe.take")
+def take(diary: str, seconds: float) -> str:
+    """Begin, take a while, and end; the diary tells both."""
+    _note(diary, "begin")
+    time.sleep(seconds)
+    _note(diary, "end")
+    return "ended"
+
+
+@app.task(name="probe.unserializable")
+def unserializable() -> object:
+    """Answer what is no JSON."""
+    return object()
+
+
+@app.task(name="probe.database_away")
+def database_away(diary: str, times: int) -> str:
+    """Find the database away, the first ``times`` times."""
+    _note(diary, "run")
+    if Path(diary).read_text().count("run") <= times:
+        raise DatabaseUnavailable("probe")
+    return "there again"
