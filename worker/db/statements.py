@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, LiteralString, ParamSpec, TypeVar
 from uuid import UUID
@@ -210,18 +210,20 @@ def encode_patch(patch: Mapping[str, Any]) -> str:
 
 
 def _depth(value: Any) -> int:
-    """Levels of nesting, counted without recursion: the value may be hostile."""
+    """Objects and lists inside one another, counted without recursion: the value may be hostile."""
     depth, level = 0, [value]
-    while level and depth <= _MAX_PATCH_DEPTH:
+    while depth <= _MAX_PATCH_DEPTH and (containers := [item for item in level if _is_container(item)]):
         depth += 1
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, Mapping):
-                inner += item.values()
-            elif isinstance(item, list | tuple):
-                inner += item
-        level = inner
+        level = [inner for item in containers for inner in _contents(item)]
     return depth
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple)
+
+
+def _contents(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, Mapping) else container
 
 
 def _page(limit: int, cursor: str | None) -> dict[str, Any]:

@@ -1,0 +1,205 @@
+"""The settings: every fault at once, no secret in sight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+from pydantic import ValidationError
+
+from worker.config import Settings, get_settings, load_settings
+from worker.errors import InvalidSettings
+
+SECRET: Final = "topsecret"
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """`tests/conftest.py` has emptied it."""
+    return monkeypatch
+
+
+def set_all(environment: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in values.items():
+        environment.setenv(name, value)
+
+
+def faults(refusal: pytest.ExceptionInfo[InvalidSettings]) -> list[str]:
+    """The names that the report begins its lines with."""
+    return [line.split(":")[0].removeprefix("  - ") for line in str(refusal.value).splitlines()[1:]]
+
+
+def test_nothing_is_needed_to_load() -> None:
+    """Whoever needs a setting asks for it; what has a default has it."""
+    settings = load_settings()
+    assert (settings.broker_url, settings.result_backend_url, settings.database_url) == (None, None, None)
+    assert (settings.log_level, settings.log_format, settings.max_deliveries) == ("INFO", "text", 5)
+    assert settings.database_prepared_statements is True
+
+
+def test_all_faults_are_reported_at_once(environment: pytest.MonkeyPatch) -> None:
+    """A person mends everything in one go: wrong values, unreadable files and what does not fit together."""
+    set_all(
+        environment,
+        DATABASE_URL=f"mysql://u:{SECRET}@h/d",
+        CELERY_BROKER_URL=f"amqp://u:{SECRET}@h//",
+        REDIS_URL=SECRET,
+        SLACK_BOT_TOKEN_FILE="/does/not/exist",
+        MAX_DELIVERIES=SECRET,
+        SESSION_WAIT_SECONDS="-1",
+        LOG_LEVEL=SECRET,
+        LOG_FORMAT="xml",
+        DATABASE_PREPARED_STATEMENTS="perhaps",
+    )
+    with pytest.raises(InvalidSettings) as refusal:
+        load_settings()
+    assert set(faults(refusal)) == {
+        "DATABASE_URL",
+        "CELERY_RESULT_BACKEND",
+        "REDIS_URL",
+        "SLACK_BOT_TOKEN_FILE",
+        "MAX_DELIVERIES",
+        "SESSION_WAIT_SECONDS",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+        "DATABASE_PREPARED_STATEMENTS",
+    }
+    assert SECRET not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+
+
+def test_no_secret_is_printed(environment: pytest.MonkeyPatch) -> None:
+    """Neither settings nor pydantic's own error show a value."""
+    set_all(
+        environment,
+        DATABASE_URL=f"postgresql://u:{SECRET}@h/d",
+        REDIS_URL=f"redis://:{SECRET}@h/0",
+        CELERY_RESULT_BACKEND=f"redis://:{SECRET}@h/1",
+        SLACK_SIGNING_SECRET=SECRET,
+        SLACK_BOT_TOKEN=SECRET,
+        SLACK_APP_TOKEN=SECRET,
+    )
+    settings = load_settings()
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    environment.setenv("DATABASE_URL", f"mysql://u:{SECRET}@h/d")
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+    assert SECRET not in str(refusal.value)
+
+
+def test_a_secret_comes_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`NAME_FILE` is a path; blank space around the value is not part of it."""
+    file = tmp_path / "token"
+    file.write_text("xoxb-1\n")
+    environment.setenv("SLACK_BOT_TOKEN_FILE", str(file))
+    token = load_settings().slack_bot_token
+    assert token is not None
+    assert token.get_secret_value() == "xoxb-1"
+
+
+def test_the_variable_itself_goes_first(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Unless it is empty: compose files hand over `NAME=` for what is not set."""
+    file = tmp_path / "level"
+    file.write_text("DEBUG")
+    set_all(environment, LOG_LEVEL="ERROR", LOG_LEVEL_FILE=str(file))
+    assert load_settings().log_level == "ERROR"
+    environment.setenv("LOG_LEVEL", "")
+    assert load_settings().log_level == "DEBUG"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_an_unreadable_file_is_a_fault(
+    environment: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    """Never a setting that is quietly missing; the message has the path, not the content."""
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    environment.setenv("SLACK_SIGNING_SECRET_FILE", str(file))
+    with pytest.raises(InvalidSettings, match=f"SLACK_SIGNING_SECRET_FILE: cannot read {file}: "):
+        load_settings()
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_blank_is_unset(environment: pytest.MonkeyPatch, blank: str) -> None:
+    """For every setting there is."""
+    for name in Settings.model_fields:
+        environment.setenv(name.upper(), blank)
+    assert load_settings() == Settings.model_construct(**Settings().model_dump())
+    assert load_settings().broker_url is None
+
+
+@pytest.mark.parametrize(
+    ("given", "understood"),
+    [
+        ("valkey://h:1/2", "redis://h:1/2"),
+        ("valkeys://:p@h", "rediss://:p@h"),
+        ("valkey+socket:///run/v.sock", "redis+socket:///run/v.sock"),
+        ("redis://h", "redis://h"),
+        ("rediss://h", "rediss://h"),
+        ("sentinel://a;sentinel://b", "sentinel://a;sentinel://b"),
+        (" redis://h\n", "redis://h"),
+    ],
+)
+def test_valkey_is_rewritten(environment: pytest.MonkeyPatch, given: str, understood: str) -> None:
+    """kombu has no `valkey://`; the protocol is the same, so results are kept there too."""
+    environment.setenv("CELERY_BROKER_URL", given)
+    settings = load_settings()
+    assert (settings.broker_url, settings.result_backend_url) == (understood, understood)
+    assert settings.broker_is_redis
+
+
+def test_redis_url_stands_in_for_the_broker(environment: pytest.MonkeyPatch) -> None:
+    """As hosting platforms name it; `CELERY_BROKER_URL` goes before it."""
+    environment.setenv("REDIS_URL", "redis://one")
+    assert load_settings().broker_url == "redis://one"
+    environment.setenv("CELERY_BROKER_URL", "redis://two")
+    assert load_settings().broker_url == "redis://two"
+
+
+def test_rabbitmq_needs_a_place_for_results(environment: pytest.MonkeyPatch) -> None:
+    """It keeps none itself, and a result that nobody can fetch is no result."""
+    environment.setenv("CELERY_BROKER_URL", "amqp://guest:guest@h//")
+    with pytest.raises(InvalidSettings, match="CELERY_RESULT_BACKEND: must be set, because a amqp:// broker"):
+        load_settings()
+    environment.setenv("CELERY_RESULT_BACKEND", "valkey://h/1")
+    settings = load_settings()
+    assert settings.result_backend_url == "redis://h/1"
+    assert not settings.broker_is_redis
+
+
+def test_what_is_given_goes_first(environment: pytest.MonkeyPatch) -> None:
+    """For a client that is told its broker."""
+    environment.setenv("CELERY_BROKER_URL", "redis://environment")
+    assert load_settings(celery_broker_url="valkey://given").broker_url == "redis://given"
+
+
+def test_require_names_all_that_is_missing() -> None:
+    """In the spelling of the environment."""
+    with pytest.raises(InvalidSettings) as refusal:
+        load_settings().require("database_url", "celery_broker_url", "slack_bot_token", "log_level")
+    assert str(refusal.value).count("is not set") == 3
+    assert "CELERY_BROKER_URL (or REDIS_URL): is not set" in str(refusal.value)
+
+
+def test_log_level_in_any_case(environment: pytest.MonkeyPatch) -> None:
+    """`debug` is what people type."""
+    environment.setenv("LOG_LEVEL", "debug")
+    assert load_settings().log_level == "DEBUG"
+
+
+def test_a_process_reads_them_once(environment: pytest.MonkeyPatch) -> None:
+    """A change of the environment does not change what runs; a faulty one is not remembered."""
+    environment.setenv("LOG_LEVEL", "loud")
+    with pytest.raises(InvalidSettings):
+        get_settings()
+    environment.setenv("LOG_LEVEL", "ERROR")
+    assert get_settings().log_level == "ERROR"
+    environment.setenv("LOG_LEVEL", "DEBUG")
+    assert get_settings().log_level == "ERROR"
+
+
+def test_every_setting_is_described() -> None:
+    """README's table is made of these."""
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []

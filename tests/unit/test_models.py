@@ -1,0 +1,84 @@
+"""The DTOs: frozen, tolerant of newer writers, the same after a journey as JSON."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from worker.db.models import ChannelContext, ContextResult, SessionPage, SessionResult, ThreadSession
+
+SESSION: Final[dict[str, Any]] = {
+    "id": UUID("01900000-0000-7000-8000-000000000001"),
+    "channel_id": "C0123ABCD",
+    "thread_ts": "1700000000.000100",
+    "user_id": "U0456",
+    "status": "synced",
+    "jira_key": "PROJ-1",
+    "created_at": datetime(2026, 1, 2, 3, 4, 5, 678901, UTC),
+    "updated_at": datetime(2026, 1, 2, 5, 4, 5, tzinfo=timezone(timedelta(hours=2))),
+}
+CONTEXT: Final[dict[str, Any]] = {
+    "channel_id": "C0123ABCD",
+    "context_data": {"a": [1, {"b": None}]},
+    "version": 3,
+    "updated_at": datetime(2026, 1, 2, tzinfo=UTC),
+}
+
+
+@pytest.mark.parametrize(
+    "dto",
+    [
+        ThreadSession(**SESSION),
+        SessionResult(**SESSION, outcome="applied"),
+        SessionPage(sessions=(ThreadSession(**SESSION),), next_cursor="01900000-0000-7000-8000-000000000001"),
+        ChannelContext(**CONTEXT),
+        ContextResult(**CONTEXT, outcome="created"),
+    ],
+    ids=lambda dto: type(dto).__name__,
+)
+def test_a_result_is_the_same_after_its_journey(dto: Any) -> None:
+    """As JSON in the result backend and back: microseconds, time zones and nested values included."""
+    assert type(dto).model_validate(dto.model_dump(mode="json")) == dto
+    assert type(dto).model_validate_json(dto.model_dump_json()) == dto
+
+
+def test_a_session_result_is_flat() -> None:
+    """The fields of `ThreadSession` with one more: that is the contract with stock Celery clients."""
+    result = SessionResult(**SESSION, outcome="stale").model_dump(mode="json")
+    assert list(result) == [*SESSION, "outcome"]
+    assert result["thread_ts"] == "1700000000.000100"
+    assert result["created_at"] == "2026-01-02T03:04:05.678901Z"
+
+
+def test_fields_of_a_newer_worker_are_ignored() -> None:
+    """Web and worker may be upgraded in any order."""
+    assert ThreadSession(**SESSION, sync_state="pending") == ThreadSession(**SESSION)
+
+
+def test_a_dto_cannot_be_changed() -> None:
+    """It says what the row was, not what somebody made of it."""
+    with pytest.raises(ValidationError, match="frozen"):
+        ThreadSession(**SESSION).status = "collecting"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("thread_ts", 1700000000.0001),
+        ("thread_ts", "1700000000"),
+        ("channel_id", ""),
+        ("channel_id", "C" * 65),
+        ("user_id", None),
+        ("status", "done"),
+        ("jira_key", "proj-1"),
+        ("created_at", datetime(2026, 1, 2)),
+    ],
+)
+def test_a_wrong_value_is_refused(field: str, value: object) -> None:
+    """A time without its zone too."""
+    with pytest.raises(ValidationError, match=field):
+        ThreadSession(**{**SESSION, field: value})
