@@ -6,7 +6,9 @@ import sys
 
 import typer
 
+from worker.cli import dead, sessions
 from worker.cli.demo import demo
+from worker.cli.migrate import migrate
 from worker.cli.up import up
 from worker.errors import ThreadsyncError
 
@@ -18,6 +20,9 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(demo)
+app.command()(migrate)
+app.add_typer(sessions.app, name="sessions")
+app.add_typer(dead.app, name="dead")
 
 
 def main() -> None:

@@ -1,0 +1,24 @@
+"""The database, as the commands on the command line need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.db.pool import Pool
+
+
+@contextmanager
+def database() -> Iterator[Pool]:
+    """This process's pool. Raises ``DatabaseUnavailable`` with the reason, ``InvalidSettings``."""
+    from worker.db.pool import close_db, init_db, single_connection
+
+    # A pool would only say that there was no connection in time.
+    with single_connection():
+        pass
+    try:
+        yield init_db(max_size=1)
+    finally:
+        close_db()

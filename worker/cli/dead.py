@@ -1,0 +1,126 @@
+"""``threadsync dead``: messages that will not be run again by themselves."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(help="Dead letters: commands that failed for good.", no_args_is_help=True)
+
+_Id = Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `list` shows it.")]
+_Reason = Annotated[str, typer.Option(help="Why, for those who come after you.")]
+_Actor = Annotated[str | None, typer.Option(help="Who decides this. Default: your login name.")]
+_Json = Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")]
+
+
+@app.command("list")
+def list_letters(
+    state: Annotated[
+        Literal["dead", "retried", "discarded"], typer.Option(help="Open ones are dead.")
+    ] = "dead",
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Go on behind the letter with this id.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Dead letters in one state, newest first."""
+    from worker.cli.database import database
+    from worker.cli.output import print_json, print_table, say
+    from worker.db.dead_letters import DeadLetterStore
+    from worker.db.statements import parse_cursor
+
+    with database() as pool:
+        before = parse_cursor(cursor) if cursor else None
+        letters = DeadLetterStore(pool).list_by_state(state, limit + 1, before)
+    page = letters[:limit]
+    if as_json:
+        print_json([letter.model_dump(mode="json") for letter in page])
+        return
+    print_table(
+        ("ID", "Died", "Task", "Attempts", "Error", "Settled by"),
+        [
+            (
+                item.id,
+                item.died_at,
+                item.task_name,
+                item.attempts,
+                f"{item.error_type}: {item.error}",
+                item.actor,
+            )
+            for item in page
+        ],
+    )
+    if len(letters) > limit:
+        say(f"There are more: --cursor {page[-1].id}")
+
+
+@app.command()
+def show(letter_id: _Id, as_json: _Json = False) -> None:
+    """All that is known of one letter: its arguments, its error, and who settled it."""
+    from worker.cli.database import database
+    from worker.cli.output import print_fields, print_json
+    from worker.db.dead_letters import DeadLetterStore
+
+    with database() as pool:
+        letter = DeadLetterStore(pool).get(letter_id)
+    if as_json:
+        print_json(letter.model_dump(mode="json"))
+        return
+    body = f"{len(letter.body)} bytes; --json has them in base64" if letter.body else None
+    print_fields({**letter.model_dump(exclude={"body"}), "body": body})
+
+
+@app.command()
+def retry(letter_id: _Id, reason: _Reason, actor: _Actor = None, as_json: _Json = False) -> None:
+    """Send the command again, and record who did and why."""
+    from worker.cli.database import database
+    from worker.cli.output import print_json
+    from worker.cli.resend import resend
+    from worker.db.dead_letters import DeadLetterStore, already_settled
+
+    actor, reason = _signed(actor, reason)
+    with database() as pool:
+        letters = DeadLetterStore(pool)
+        letter = letters.get(letter_id)
+        if letter.state != "dead":
+            raise already_settled(letter)
+        # In this order: who dies in between sends it twice, which commands allow. The other would lose it.
+        task_id = resend(letter)
+        letter = letters.settle(letter_id, "retried", actor=actor, reason=reason)
+    if as_json:
+        print_json({**letter.model_dump(mode="json"), "new_task_id": task_id})
+    else:
+        typer.echo(f"Sent {letter.task_name} again, as task {task_id}.")
+
+
+@app.command()
+def discard(letter_id: _Id, reason: _Reason, actor: _Actor = None, as_json: _Json = False) -> None:
+    """Give the command up, and record who did and why. The letter is kept."""
+    from worker.cli.database import database
+    from worker.cli.output import print_json
+    from worker.db.dead_letters import DeadLetterStore
+
+    actor, reason = _signed(actor, reason)
+    with database() as pool:
+        letter = DeadLetterStore(pool).settle(letter_id, "discarded", actor=actor, reason=reason)
+    if as_json:
+        print_json(letter.model_dump(mode="json"))
+    else:
+        typer.echo(f"Discarded {letter.task_name} {letter.id}.")
+
+
+def _signed(actor: str | None, reason: str) -> tuple[str, str]:
+    actor = (actor or _login_name()).strip()
+    if not actor or not reason.strip():
+        raise typer.BadParameter("neither the reason nor the actor may be blank")
+    return actor, reason.strip()
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container whose user has no name.
+        return f"uid {os.getuid()}"

@@ -1,0 +1,69 @@
+"""What the commands print: tables for people, JSON for programs.
+
+What is shown was written by strangers: it may not move the cursor, nor be taken for markup.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE_ENOUGH: Final = 100_000
+
+
+def print_json(value: Any) -> None:
+    """One JSON value, in ASCII: whatever the terminal or the pipe makes of other letters."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """One line a row; in a pipe no line is wrapped or cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_as_text(value)) for value in row))
+    _console().print(table)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Name and value, one a line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields.items():
+        table.add_row(name, Text(_as_text(value)))
+    _console().print(table)
+
+
+def say(sentence: str) -> None:
+    """Beside the result, so not to stdout."""
+    typer.echo(sentence, err=True)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDE_ENOUGH)
+
+
+def _as_text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(value))

@@ -1,0 +1,50 @@
+"""Sending a dead letter's command once more."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from worker.errors import EnqueueFailed, InvalidCommand
+
+if TYPE_CHECKING:
+    from worker.db.models import DeadLetter
+
+
+def resend(letter: DeadLetter) -> str:
+    """Send the letter's command to its queue as a new task, and return the task's id.
+
+    Raises ``InvalidCommand`` when the letter has no arguments that can be read, and ``EnqueueFailed``.
+    """
+    import redis
+    from kombu.exceptions import KombuError
+
+    from worker.celery import app
+
+    args, kwargs = _arguments(letter)
+    # A queue that no worker reads would be the end of it.
+    queue = letter.queue if letter.queue in app.amqp.queues else app.conf.task_default_queue
+    # A new id, because the old one is a letter already. Nobody waits for the result.
+    task_id = str(uuid4())
+    try:
+        app.send_task(
+            letter.task_name, args, kwargs, task_id=task_id, queue=queue, retry=False, ignore_result=True
+        )
+    except (KombuError, redis.RedisError, OSError) as exc:
+        raise EnqueueFailed(f"the broker did not take the message: {type(exc).__name__}: {exc}") from exc
+    return task_id
+
+
+def _arguments(letter: DeadLetter) -> tuple[list[Any], dict[str, Any]]:
+    try:
+        message = json.loads(letter.arguments or "")
+        args, kwargs = message["args"], message["kwargs"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        args = kwargs = None
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise InvalidCommand(
+            f"dead letter {letter.id} cannot be sent again, because its arguments cannot be read. Look at it "
+            f"with `threadsync dead show {letter.id} --json`, send the command anew, then discard the letter"
+        )
+    return args, kwargs

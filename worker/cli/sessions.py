@@ -1,0 +1,92 @@
+"""``threadsync sessions``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from worker.errors import InvalidCommand, SessionNotFound
+
+if TYPE_CHECKING:
+    from worker.db.models import ThreadSession
+    from worker.db.session_store import SessionStore
+
+app = typer.Typer(help="The sessions of Slack threads.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_sessions(
+    channel: Annotated[str | None, typer.Option(help="Only of this channel, such as C0123ABCD.")] = None,
+    status: Annotated[
+        Literal["collecting", "ready_to_sync", "synced"] | None, typer.Option(help="Only with this status.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Go on behind the session with this id.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON array.")] = False,
+) -> None:
+    """Sessions, newest first."""
+    from worker.cli.database import database
+    from worker.cli.output import print_json, print_table, say
+    from worker.db.session_store import SessionStore
+
+    with database() as pool:
+        store = SessionStore(pool)
+        if channel is None:
+            page = store.list_sessions(status, limit, cursor)
+        else:
+            page = store.list_sessions_by_channel(channel, status, limit, cursor)
+    if as_json:
+        print_json([session.model_dump(mode="json") for session in page.sessions])
+        return
+    print_table(
+        ("ID", "Channel", "Thread", "User", "Status", "Ticket", "Updated"),
+        [
+            (
+                item.id,
+                item.channel_id,
+                item.thread_ts,
+                item.user_id,
+                item.status,
+                item.jira_key,
+                item.updated_at,
+            )
+            for item in page.sessions
+        ],
+    )
+    if page.next_cursor:
+        say(f"There are more: --cursor {page.next_cursor}")
+
+
+@app.command()
+def show(
+    place: Annotated[
+        list[str], typer.Argument(metavar="ID | CHANNEL THREAD_TS", help="The session's id, or its thread.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """One session, by its id or by its thread."""
+    from worker.cli.database import database
+    from worker.cli.output import print_fields, print_json
+    from worker.db.session_store import SessionStore
+
+    with database() as pool:
+        session = _find(SessionStore(pool), place)
+    if as_json:
+        print_json(session.model_dump(mode="json"))
+    else:
+        print_fields(session.model_dump())
+
+
+def _find(store: SessionStore, place: list[str]) -> ThreadSession:
+    if len(place) > 2:
+        raise typer.BadParameter("give an id, or a channel and a thread's timestamp")
+    if len(place) == 2:
+        session = store.get_session_by_thread(*place)
+        if session is None:
+            raise SessionNotFound(*place)
+        return session
+    session = store.get_session(place[0])
+    if session is None:
+        raise InvalidCommand(f"no session has the id {place[0]}; see: threadsync sessions list")
+    return session
