@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import getpass
 import os
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+if TYPE_CHECKING:
+    from worker.db.models import DeadLetter
+
 app = typer.Typer(help="Dead letters: commands that failed for good.", no_args_is_help=True)
 
+_SHOWN_OF_AN_ERROR: Final = 200
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `list` shows it.")]
 _Reason = Annotated[str, typer.Option(help="Why, for those who come after you.")]
 _Actor = Annotated[str | None, typer.Option(help="Who decides this. Default: your login name.")]
@@ -38,20 +42,7 @@ def list_letters(
     if as_json:
         print_json([letter.model_dump(mode="json") for letter in page])
         return
-    print_table(
-        ("ID", "Died", "Task", "Attempts", "Error", "Settled by"),
-        [
-            (
-                item.id,
-                item.died_at,
-                item.task_name,
-                item.attempts,
-                f"{item.error_type}: {item.error}",
-                item.actor,
-            )
-            for item in page
-        ],
-    )
+    print_table(("ID", "Died", "Task", "Attempts", "Error", "Settled by"), map(_row, page))
     if len(letters) > limit:
         say(f"There are more: --cursor {page[-1].id}")
 
@@ -109,6 +100,13 @@ def discard(letter_id: _Id, reason: _Reason, actor: _Actor = None, as_json: _Jso
         print_json(letter.model_dump(mode="json"))
     else:
         typer.echo(f"Discarded {letter.task_name} {letter.id}.")
+
+
+def _row(letter: DeadLetter) -> tuple[object, ...]:
+    error = f"{letter.error_type}: {letter.error}"
+    if len(error) > _SHOWN_OF_AN_ERROR:
+        error = f"{error[:_SHOWN_OF_AN_ERROR]}…"
+    return letter.id, letter.died_at, letter.task_name, letter.attempts, error, letter.actor
 
 
 def _signed(actor: str | None, reason: str) -> tuple[str, str]:
