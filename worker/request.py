@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
 import structlog
 from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
 from celery.exceptions import (
@@ -16,6 +17,7 @@ from celery.exceptions import (
     WorkerLostError,
 )
 from celery.worker.request import Request
+from celery.worker.state import task_ready
 from kombu.message import Message
 
 from worker.errors import DatabaseUnavailable, ThreadsyncError
@@ -25,6 +27,8 @@ log = structlog.get_logger("threadsync.worker")
 
 # Ours are settled by the task itself; the others say what Celery is to do, or hand the message back.
 _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
+# From storing the result: Celery's tracer lets these out.
+_BACKEND_AWAY = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
 class DurableRequest(Request):
@@ -48,6 +52,11 @@ class DurableRequest(Request):
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
+        if isinstance(error, _BACKEND_AWAY):
+            # By then the effect is there, or the letter, or the copy for later: only the result is lost.
+            log.warning("result lost", task_id=self.id, command=self.name, reason=str(error))
+            task_ready(self)
+            return self.acknowledge()
         if not isinstance(error, _SETTLED):
             try:
                 bury_message(self.message, error)

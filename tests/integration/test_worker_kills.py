@@ -1,0 +1,225 @@
+"""Workers and servers that die under load. What counts is the effect: each session ends as the table says."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tasks.client import SessionClient
+from tasks.commands import COMMANDS
+from tests.integration.conftest import Installation
+from tests.servers import POSTGRES_SETTINGS
+from tests.waiting import wait_until
+from worker.db import SessionStore
+from worker.db.pool import new_pool
+from worker.embedded.postgres import EmbeddedPostgres
+from worker.embedded.valkey import EmbeddedValkey
+from worker.errors import EnqueueFailed
+
+Message = tuple[str, dict[str, str]]
+End = tuple[str, str | None]
+
+
+class Load:
+    """Commands for many threads, shuffled and repeated, and how each session must end.
+
+    Each is sent two or three times: kombu loses a message when its worker is killed between popping it and
+    noting it, at most one a kill, and these tests are about everything else.
+    """
+
+    def __init__(self, seed: int, threads: int = 150) -> None:
+        draw = random.Random(seed)
+        self.ends: dict[str, End] = {}
+        self.messages: list[Message] = []
+        for number in range(threads):
+            thread = {"channel_id": f"C{number % 7}", "thread_ts": f"1700000000.{number:06}"}
+            key = f"PROJ-{number + 1}"
+            end: End = draw.choice([("collecting", None), ("ready_to_sync", None), ("synced", key)])
+            commands: list[Message] = [("sessions.get_or_create", {**thread, "user_id": "U1"})]
+            commands += [("sessions.update_status", {**thread, "status": "collecting"})]
+            if end[0] != "collecting":
+                commands += [("sessions.update_status", {**thread, "status": "ready_to_sync"})]
+            if end[0] == "synced":
+                commands += [("sessions.mark_synced", {**thread, "jira_key": key})]
+            self.ends[thread["thread_ts"]] = end
+            self.messages += [command for command in commands for _ in range(draw.randint(2, 3))]
+        draw.shuffle(self.messages)
+
+    def send(self, installation: Installation, messages: list[Message] | None = None) -> None:
+        for task, arguments in messages or self.messages:
+            installation.send(task, **arguments)
+
+    def is_done(self, installation: Installation) -> bool:
+        """Every message has ended, and every session is as it must be."""
+        return installation.waiting() == 0 and self.ends == {
+            session.thread_ts: (session.status, session.jira_key) for session in installation.sessions()
+        }
+
+    def wait_until_done(self, installation: Installation, timeout: float) -> None:
+        wait_until(lambda: self.is_done(installation), "all sessions end as the table says", timeout)
+        assert installation.dead_letters() == []
+
+
+def progress(installation: Installation, left: int) -> Callable[[], bool]:
+    return lambda: installation.waiting() <= left
+
+
+def test_a_killed_worker_group_loses_no_command(installation: Installation) -> None:
+    """Over a thousand commands, the whole group killed three times: every session ends as the table says."""
+    load = Load(seed=1)
+    assert len(load.messages) > 1000
+    load.send(installation)
+    # The get_or_create that a command waits for may be with a worker that is dead.
+    worker = installation.worker(SESSION_WAIT_SECONDS="30")
+    for left in (1000, 700, 400):
+        worker.start()
+        wait_until(progress(installation, left), f"{left} messages are left", timeout=60)
+        worker.kill()
+    with worker:
+        load.wait_until_done(installation, timeout=120)
+
+
+def test_a_killed_workers_command_is_back_within_15_seconds(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """From the SIGKILL of the group to the command's second start on a worker that was there all along."""
+    diary = tmp_path / "diary"
+    with installation.worker("first") as first:
+        installation.send("probe.take", str(diary), 5.0)
+        wait_until(diary.exists, "the command has begun")
+        with installation.worker("second"):
+            first.kill()
+            killed_at = time.monotonic()
+            wait_until(lambda: diary.read_text().count("begin") == 2, "it has begun again", timeout=30)
+            assert time.monotonic() - killed_at < 15
+            wait_until(lambda: installation.waiting() == 0, "it has ended", timeout=20)
+
+
+def test_a_stopping_worker_hands_back_what_it_had_not_begun(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """A deploy under load: what runs ends, and once; the rest is in the queue when the process is gone."""
+    diaries = [tmp_path / f"diary-{place}" for place in range(12)]
+    worker = installation.worker().start()
+    results = [installation.send("probe.take", str(diary), 1.0) for diary in diaries]
+    wait_until(lambda: any(diary.exists() for diary in diaries), "some have begun")
+    worker.stop(signal.SIGTERM)
+    begun = [diary.read_text() for diary in diaries if diary.exists()]
+    assert begun
+    assert set(begun) == {"begin\nend\n"}
+    assert installation.waiting() == len(diaries) - len(begun)
+    with installation.worker("next"):
+        assert {result.get(timeout=60) for result in results} == {"ended"}
+    assert [diary.read_text().count("begin") for diary in diaries] == [1] * len(diaries)
+
+
+def test_a_hurried_stop_loses_nothing(installation: Installation, tmp_path: Path) -> None:
+    """SIGQUIT gives what runs a few seconds to end, and hands everything back: at worst it runs twice."""
+    diaries = [tmp_path / f"diary-{place}" for place in range(12)]
+    worker = installation.worker().start()
+    results = [installation.send("probe.take", str(diary), 1.0) for diary in diaries]
+    wait_until(lambda: any(diary.exists() for diary in diaries), "some have begun")
+    worker.stop(signal.SIGQUIT)
+    with installation.worker("next"):
+        assert {result.get(timeout=60) for result in results} == {"ended"}
+    assert all(diary.read_text().count("begin") in {1, 2} for diary in diaries)
+
+
+def test_a_command_out_of_time_is_run_again_and_then_parked(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """The hard limit kills the process; unlike Celery's default the message is not acknowledged for that."""
+    diary = tmp_path / "diary"
+    with installation.worker(MAX_DELIVERIES="2"):
+        result = installation.send("probe.hang", str(diary))
+        letter = installation.dead_letter(lambda letter: letter.task_id == result.id, timeout=60)
+    assert letter.error_type == "PoisonCommand"
+    assert diary.read_text().split().count("run") == 2
+    assert "SoftTimeLimitExceeded" in diary.read_text()
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    """A broker for this test to kill, as `threadsync up` runs it: every acknowledged write is on disk."""
+    valkey = EmbeddedValkey(tmp_path / "valkey")
+    try:
+        valkey.start()
+        yield valkey
+    finally:
+        valkey.stop()
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A database for this test to stop."""
+    postgres = EmbeddedPostgres(tmp_path / "postgres", settings=POSTGRES_SETTINGS)
+    try:
+        postgres.start()
+        with new_pool(postgres.url) as pool:
+            SessionStore(pool).create_tables()
+        yield postgres
+    finally:
+        postgres.stop()
+
+
+def is_acknowledged(client: SessionClient, task: str, arguments: dict[str, str]) -> bool:
+    command = next(command for command in COMMANDS if command.name == task)
+    try:
+        client.enqueue(command(**arguments))
+    except EnqueueFailed:
+        return False
+    return True
+
+
+def test_a_killed_broker_loses_no_acknowledged_command(
+    database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    """SIGKILL of Valkey under load, twice, while a producer sends: what it acknowledged is carried out."""
+    load = Load(seed=2)
+    kill_at = {len(load.messages) // 3, len(load.messages) * 2 // 3}
+    with (
+        closing(Installation(database_url, own_valkey.url, tmp_path)) as installation,
+        installation.worker(SESSION_WAIT_SECONDS="30") as worker,
+        SessionClient(own_valkey.url) as client,
+        ThreadPoolExecutor(1) as administrator,
+    ):
+        for place, message in enumerate(load.messages):
+            if place in kill_at:
+                own_valkey.kill()
+                administrator.submit(own_valkey.start)
+            # What Slack does, by delivering again.
+            wait_until(partial(is_acknowledged, client, *message), "the broker has it", timeout=30)
+        load.wait_until_done(installation, timeout=120)
+        assert worker.is_alive, worker.log[-3000:]
+
+
+def test_a_stopped_database_fails_no_command(
+    own_postgres: EmbeddedPostgres, broker_url: str, tmp_path: Path
+) -> None:
+    """Postgres away for 20 s under load: commands wait, none becomes a dead letter, all are carried out."""
+    load = Load(seed=3)
+    with (
+        closing(Installation(own_postgres.url, broker_url, tmp_path)) as installation,
+        installation.worker(SESSION_WAIT_SECONDS="30") as worker,
+    ):
+        load.send(installation)
+        wait_until(progress(installation, 1000), "1000 messages are left", timeout=60)
+        own_postgres.stop()
+        installation.publish(b"junk that has to be kept meanwhile")
+        threading.Event().wait(20)
+        assert installation.waiting() > 0
+        own_postgres.start()
+        wait_until(lambda: load.is_done(installation), "all sessions end as the table says", timeout=120)
+        (letter,) = installation.dead_letters()
+        assert letter.body == b"junk that has to be kept meanwhile"
+        assert worker.is_alive, worker.log[-3000:]
+        assert worker.log.count("ready.") == 1
