@@ -80,19 +80,14 @@ class Installation:
 
     def dead_letter(self, where: Callable[[DeadLetter], bool], timeout: float = 10) -> DeadLetter:
         """The one that ``where`` is true of, once it is there."""
-        found: list[DeadLetter] = []
-        wait_until(
-            lambda: found.extend(filter(where, self.dead_letters())) or found,
-            "the dead letter is there",
-            timeout,
-        )
-        (letter,) = found
+        wait_until(lambda: any(map(where, self.dead_letters())), "the dead letter is there", timeout)
+        (letter,) = filter(where, self.dead_letters())
         return letter
 
     def close(self) -> None:
         for result in self._results:
             # Its __del__ would look for the broker, which may be gone by then.
-            result.backend = None
+            result.backend = None  # type: ignore[assignment]
         self.celery.close()
 
 
