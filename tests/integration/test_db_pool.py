@@ -132,7 +132,7 @@ def test_a_silent_server_costs_two_seconds() -> None:
 
 def test_a_forked_child_has_a_pool_of_its_own(process_env: dict[str, str]) -> None:
     """The child works, on another connection, and leaves the parent's alone."""
-    # From 3.12 on Python warns of a fork while there are threads, such as a pool's. Celery forks all the same.
+    # From 3.12 on Python warns of a fork beside threads, such as a pool's. Celery forks all the same.
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED]
     done = subprocess.run(command, env=process_env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
