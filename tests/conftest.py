@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.installation import Installation, install
 from tests.servers import PostgresForTests, ValkeyForTests
 from tests.stores import awaitable
 from worker.config import Settings, get_settings
@@ -110,3 +112,21 @@ async def any_store(request: pytest.FixtureRequest, database_url: str) -> AsyncI
 def dead_letters(pool: Pool) -> DeadLetterStore:
     """The dead letters of this test's database."""
     return DeadLetterStore(pool)
+
+
+@pytest.fixture
+def installation(
+    postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
+) -> Iterator[Installation]:
+    """One of this test's own, without a worker."""
+    with install(postgres, valkey, tmp_path) as installation:
+        yield installation
+
+
+@pytest.fixture(scope="module")
+def shared(
+    postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """One with a running worker, for the tests of a module that leave it as it is."""
+    with install(postgres, valkey, tmp_path_factory.mktemp("shared")) as installation, installation.worker():
+        yield installation

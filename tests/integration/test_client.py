@@ -21,7 +21,7 @@ import redis
 
 from tasks.client import AsyncSessionClient, SessionClient
 from tasks.commands import GetOrCreate
-from tests.integration.conftest import Installation
+from tests.installation import Installation
 from tests.waiting import wait_until
 from worker.db.models import ContextResult, SessionPage, SessionResult, ThreadSession
 from worker.embedded.valkey import EmbeddedValkey

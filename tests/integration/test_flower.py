@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tasks.client import SessionClient
-from tests.integration.conftest import Installation
+from tests.installation import Installation
 from tests.waiting import wait_until
 from tests.workers import ROOT
 from worker.child import Child

@@ -16,7 +16,7 @@ import pytest
 
 from tasks.client import SessionClient
 from tasks.commands import COMMANDS
-from tests.integration.conftest import Installation
+from tests.installation import Installation
 from tests.servers import POSTGRES_SETTINGS
 from tests.waiting import wait_until
 from worker.db import SessionStore

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 
-from tests.integration.conftest import Installation
+from tests.installation import Installation
 from tests.waiting import wait_until
 from worker.errors import CommandFailed, InvalidCommand, JiraKeyConflict, PoisonCommand, SessionNotFound
 

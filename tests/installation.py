@@ -1,14 +1,14 @@
-"""An installation: a database, a broker, and a stock Celery client that knows nothing of ours."""
+"""An installation for tests: a database, a broker, and a stock Celery client that knows nothing of ours."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 import redis
 from celery import Celery
 from celery.result import AsyncResult
@@ -91,28 +91,12 @@ class Installation:
         self.celery.close()
 
 
+@contextmanager
 def install(postgres: PostgresForTests, valkey: ValkeyForTests, logs: Path) -> Iterator[Installation]:
+    """An empty one, gone afterwards."""
     with postgres.database() as database_url:
         installation = Installation(database_url, valkey.broker(), logs)
         try:
             yield installation
         finally:
             installation.close()
-
-
-@pytest.fixture
-def installation(
-    postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
-) -> Iterator[Installation]:
-    """One of this test's own, without a worker."""
-    yield from install(postgres, valkey, tmp_path)
-
-
-@pytest.fixture(scope="module")
-def shared(
-    postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installation]:
-    """One with a running worker, for the tests of a module that leave it as it is."""
-    for installation in install(postgres, valkey, tmp_path_factory.mktemp("shared")):
-        with installation.worker():
-            yield installation

@@ -1,0 +1,80 @@
+"""From the web process to the row and back, over a real broker, with a real worker in between."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.client import SessionClient
+from tests.installation import Installation
+from tests.waiting import wait_until
+from worker.errors import InvalidCommand, JiraKeyConflict
+
+THREAD = ("C0123", "1700000000.000100")
+
+
+def test_a_thread_becomes_a_session_and_the_session_gets_its_ticket(shared: Installation) -> None:
+    """What a web process writes: a call enqueues, `get` waits for the worker's typed answer."""
+    with SessionClient(shared.broker_url) as client:
+        session = client.get_or_create(*THREAD, "U0456").get()
+        assert (session.status, session.outcome) == ("collecting", "created")
+
+        session = client.update_status(*THREAD, "ready_to_sync").get()
+        assert (session.status, session.outcome) == ("ready_to_sync", "applied")
+
+        session = client.mark_synced(*THREAD, "PROJ-123").get()
+        assert (session.status, session.jira_key) == ("synced", "PROJ-123")
+
+
+def test_a_repeated_command_is_an_answer_and_no_error(shared: Installation) -> None:
+    """Slack delivers again, brokers deliver again, people press twice."""
+    thread = ("C0123", "1700000000.000200")
+    with SessionClient(shared.broker_url) as client:
+        answers = [client.get_or_create(*thread, "U0456") for _ in range(20)]
+        outcomes = sorted(answer.get().outcome for answer in answers)
+        assert outcomes == ["created"] + ["unchanged"] * 19
+
+
+def test_commands_may_overtake_each_other(shared: Installation) -> None:
+    """A command waits a while for its session; what comes late is stale, and changes nothing."""
+    thread = ("C0123", "1700000000.000300")
+    with SessionClient(shared.broker_url) as client:
+        synced = client.mark_synced(*thread, "PROJ-300")
+        client.get_or_create(*thread, "U0456")
+        late = client.update_status(*thread, "ready_to_sync")
+        assert synced.get().outcome == "applied"
+        late.get()
+        session = client.get(*thread).get()
+        assert session is not None
+        assert (session.status, session.jira_key) == ("synced", "PROJ-300")
+
+
+def test_a_session_never_gets_a_second_ticket(shared: Installation) -> None:
+    """Another key is refused, and the refusal names both."""
+    thread = ("C0123", "1700000000.000400")
+    with SessionClient(shared.broker_url) as client:
+        client.get_or_create(*thread, "U0456").get()
+        client.mark_synced(*thread, "PROJ-400").get()
+        with pytest.raises(JiraKeyConflict, match="already synced with PROJ-400; PROJ-401 was refused"):
+            client.mark_synced(*thread, "PROJ-401").get()
+
+
+def test_a_wrong_argument_fails_before_anything_is_sent(installation: Installation) -> None:
+    """A thread_ts as a number would name another thread."""
+    with SessionClient(installation.broker_url) as client, pytest.raises(InvalidCommand, match="thread_ts"):
+        client.get_or_create("C0123", 1700000000.0001, "U0456")  # type: ignore[arg-type]
+    assert installation.waiting() == 0
+
+
+def test_a_killed_worker_loses_nothing(installation: Installation) -> None:
+    """The command that it had, and those that it had not yet, are carried out by the next one."""
+    threads = [("C0123", f"1700000001.{number:06}") for number in range(100)]
+    with SessionClient(installation.broker_url) as client:
+        for thread in threads:
+            for _ in range(2):
+                client.get_or_create(*thread, "U0456")
+        worker = installation.worker("first").start()
+        wait_until(lambda: 0 < len(installation.sessions()) < 100, "it is in the middle of the work")
+        worker.kill()
+        with installation.worker("second"):
+            wait_until(lambda: installation.waiting() == 0, "all is done", timeout=30)
+        assert {session.thread_ts for session in installation.sessions()} == {ts for _, ts in threads}

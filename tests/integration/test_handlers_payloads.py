@@ -1,0 +1,104 @@
+"""Slack's own example payloads, through the endpoint, into the real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.slack_app import queued, running_app
+
+# Read when this file is: tests run without the shell's settings.
+FOLDER = os.environ.get("THREADSYNC_TEST_DATA")
+
+MENTION = (
+    "sessions.get_or_create",
+    {"channel_id": "C111", "thread_ts": "1595926230.009600", "user_id": "W222"},
+)
+EXPECTED: dict[str, list[Any]] = {
+    "block_actions": [],
+    "event_app_mention": [MENTION],
+    "event_app_mention_shared_channel": [MENTION],
+    "event_message_bot_message_subtype": [],
+    "event_message_changed": [],
+    "event_message_deleted": [],
+    "event_message_user": [],
+    "event_reaction_added": [],
+    "event_tokens_revoked": [],
+    "message_action_shortcut": [],
+    "slash_command": [],
+    "url_verification": [],
+    "view_submission": [],
+}
+IN_A_THREAD = "1610261650.000100"
+
+pytestmark = pytest.mark.skipif(
+    not FOLDER,
+    reason="set THREADSYNC_TEST_DATA to the folder that has slack/*.json, Slack's example payloads",
+)
+
+
+def load(name: str) -> Any:
+    return json.loads((Path(FOLDER or "") / "slack" / f"{name}.json").read_text())
+
+
+def test_every_payload_is_expected() -> None:
+    """A new file in the folder needs a line in this one."""
+    assert {path.stem for path in (Path(FOLDER or "") / "slack").glob("*.json")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_a_payload_as_it_is(name: str, broker_url: str) -> None:
+    """Each is acknowledged, and becomes the expected command, or none."""
+    async with running_app(celery_broker_url=broker_url) as app:
+        answer = await app.deliver(load(name))
+    assert answer.status_code == 200
+    assert queued(broker_url) == EXPECTED[name]
+    if name == "url_verification":
+        assert answer.json() == {"challenge": load(name)["challenge"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("event_message_user", "sessions.get_or_create"),
+        ("event_message_bot_message_subtype", None),
+        ("event_message_changed", None),
+        ("event_message_deleted", None),
+    ],
+)
+async def test_the_messages_in_a_thread(name: str, command: str | None, broker_url: str) -> None:
+    """Inside a thread the user's message counts, and the bot's, the edit and the deletion still do not."""
+    payload = load(name)
+    payload["event"]["thread_ts"] = IN_A_THREAD
+    async with running_app(celery_broker_url=broker_url) as app:
+        assert (await app.deliver(payload)).status_code == 200
+    arguments = {"channel_id": "C111", "thread_ts": IN_A_THREAD, "user_id": "W111"}
+    assert queued(broker_url) == ([(command, arguments)] if command else [])
+
+
+async def test_clicks_and_commands_under_our_names(broker_url: str) -> None:
+    """The examples have names of their own; with ours they become commands."""
+    button, shortcut, command = load("block_actions"), load("message_action_shortcut"), load("slash_command")
+    button["actions"][0] |= {"action_id": "threadsync_ready", "value": IN_A_THREAD}
+    shortcut["callback_id"] = "threadsync_open"
+    command |= {"command": "/ticket", "text": f"link proj-1 {IN_A_THREAD}"}
+    for payload in (button, shortcut, command):
+        payload.pop("response_url")
+    async with running_app(celery_broker_url=broker_url) as app:
+        for payload in (button, shortcut, command):
+            assert (await app.deliver(payload)).status_code == 200
+    assert queued(broker_url) == [
+        (
+            "sessions.update_status",
+            {"channel_id": "C111", "thread_ts": IN_A_THREAD, "status": "ready_to_sync"},
+        ),
+        (
+            "sessions.get_or_create",
+            {"channel_id": "C111", "thread_ts": "1583636382.000300", "user_id": "W111"},
+        ),
+        ("sessions.mark_synced", {"channel_id": "C111", "thread_ts": IN_A_THREAD, "jira_key": "PROJ-1"}),
+    ]

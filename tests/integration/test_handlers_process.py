@@ -1,0 +1,176 @@
+"""The web process as it is run: uvicorn, signals, bytes on the wire, and what it logs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox.slack_requests import SlackRequest, app_mention, sign, signed_request, slash_command
+from tests.slack_app import CHANNEL, SECRET, THREAD, USER, queued
+from tests.waiting import wait_until
+from worker.child import Child
+from worker.embedded.port import free_port
+from worker.readiness import answers_http
+
+TOKEN = "xoxb-not-to-be-logged"
+NOWHERE = "127.0.0.1:1"
+
+
+class Web:
+    """`uvicorn handlers.asgi:app` on a free port."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.log_path = folder / "web.log"
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        settings = {
+            "SLACK_SIGNING_SECRET": SECRET,
+            "SLACK_BOT_TOKEN": TOKEN,
+            "SLACK_API_URL": f"http://{NOWHERE}/api/",
+            "CELERY_BROKER_URL": f"redis://{NOWHERE}/0",
+            **env,
+        }
+        argv = [sys.executable, "-m", "uvicorn", "handlers.asgi:app", "--port", str(port)]
+        self.child = Child(argv, log_path=self.log_path, env={**os.environ, **settings}, cwd=folder)
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def wait_until_it_answers(self) -> Web:
+        wait_until(
+            lambda: answers_http(f"{self.url}/healthz") or self.child.poll() is not None,
+            "the web process answers",
+            timeout=30,
+        )
+        assert self.child.poll() is None, self.log
+        return self
+
+    def deliver(self, request: SlackRequest) -> httpx.Response:
+        return httpx.post(f"{self.url}/slack/events", content=request.body, headers=dict(request.headers))
+
+
+@pytest.fixture
+def web(tmp_path: Path, broker_url: str) -> Iterator[Web]:
+    web = Web(tmp_path, CELERY_BROKER_URL=broker_url, LOG_LEVEL="DEBUG")
+    try:
+        yield web.wait_until_it_answers()
+    finally:
+        web.child.kill()
+
+
+def run_python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Python with nothing of ours in its environment but ``env``."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PATH": os.environ["PATH"], **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_importing_the_app_connects_to_nothing_and_loads_no_driver() -> None:
+    """It works with everything away, and a process that enqueues never imports psycopg."""
+    code = (
+        "import sys, handlers.asgi, handlers.socket_mode; print([m for m in sys.modules if 'psycopg' in m])"
+    )
+    done = run_python(
+        code,
+        SLACK_SIGNING_SECRET="s",
+        SLACK_BOT_TOKEN="xoxb-1",
+        CELERY_BROKER_URL=f"redis://{NOWHERE}/0",
+        DATABASE_URL=f"postgresql://{NOWHERE}/x",
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+
+
+def test_every_missing_setting_is_named_at_once() -> None:
+    """By its name, and by InvalidSettings."""
+    done = run_python("import handlers.asgi")
+    assert done.returncode == 1
+    assert "InvalidSettings" in done.stderr
+    for name in ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "CELERY_BROKER_URL"):
+        assert name in done.stderr
+
+
+def test_a_process_without_a_broker_lives_and_is_not_ready(tmp_path: Path) -> None:
+    """It starts, answers, and says what is away; Slack being away too."""
+    web = Web(tmp_path).wait_until_it_answers()
+    try:
+        answer = httpx.get(f"{web.url}/readyz")
+        assert (answer.status_code, answer.json()["broker"]) == (503, "away")
+        started = time.monotonic()
+        mention = signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=THREAD))
+        assert web.deliver(mention).status_code == 503
+        assert time.monotonic() - started < 2
+    finally:
+        web.child.kill()
+
+
+def test_sigterm_ends_it_in_good_order(web: Web, broker_url: str) -> None:
+    """An event in the background does not hold it up, and nothing is left open."""
+    assert web.deliver(signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=THREAD))).status_code == 200
+    started = time.monotonic()
+    web.child.signal(signal.SIGTERM)
+    wait_until(lambda: web.child.poll() is not None, "the process has ended")
+    assert time.monotonic() - started < 6
+    assert web.child.poll() in (0, -signal.SIGTERM)
+    assert "Unclosed" not in web.log
+    assert "Traceback" not in web.log
+    assert len(queued(broker_url)) == 1
+
+
+def test_bodies_on_the_wire(web: Web) -> None:
+    """Too much is refused while it is sent, also in chunks; bytes of any kind are no fault of ours."""
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 65_536
+
+    # The answer may be lost to a client that is still sending; that it ended is enough.
+    with contextlib.suppress(httpx.TransportError):
+        assert httpx.post(f"{web.url}/slack/events", content=chunks()).status_code == 413
+    assert web.deliver(sign(SECRET, b"\xff\xfe")).status_code == 400
+    assert web.deliver(SlackRequest(b"\x00" * 1000, {})).status_code == 401
+    assert httpx.get(f"{web.url}/healthz").status_code == 200
+
+
+def test_a_client_that_hangs_up_is_no_fault_of_ours(web: Web) -> None:
+    """Half a request, and gone: no traceback, and the next one is served."""
+    head = b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf"
+    port = int(web.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head)
+    assert httpx.get(f"{web.url}/healthz").status_code == 200
+    assert "Traceback" not in web.log
+
+
+def test_what_users_write_is_not_logged(web: Web) -> None:
+    """Not even at DEBUG: no text, no body, no token, no secret; ids of channels and threads are."""
+    mark = "only-for-your-eyes"
+    for payload in (
+        app_mention(CHANNEL, USER, mark, ts=THREAD),
+        slash_command(f"ready {mark}", CHANNEL, USER),
+        slash_command(mark, CHANNEL, USER),
+        {"type": "block_suggestion", "action_id": "a", "value": mark},
+        {"type": "event_callback", "event": {"type": mark, "text": mark}},
+        {"type": "event_callback", "event": mark},
+        {"type": "view_submission", "view": {"callback_id": "v", "state": {"x": mark}}},
+    ):
+        assert web.deliver(signed_request(SECRET, payload)).status_code in (200, 400)
+        assert web.deliver(signed_request("wrong", payload)).status_code == 401
+    wait_until(lambda: "command enqueued" in web.log, "the event is logged")
+    assert THREAD in web.log
+    assert [secret for secret in (mark, TOKEN, SECRET) if secret in web.log] == []

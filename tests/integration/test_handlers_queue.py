@@ -1,0 +1,156 @@
+"""From a signed request to the message in the real broker's queue; and what happens without a broker."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from handlers import replies
+from handlers.ticket_answer import ANSWER_SECONDS
+from sandbox.slack_requests import (
+    app_mention,
+    button_click,
+    message,
+    message_shortcut,
+    signed_request,
+    slash_command,
+)
+from tests.slack_app import CHANNEL, SECRET, THREAD, USER, queued, running_app
+
+SLACK_WAITS_SECONDS = 3
+REPLY = "1700000009.000200"
+OPENS_THREAD = (
+    "sessions.get_or_create",
+    {"channel_id": CHANNEL, "thread_ts": THREAD, "user_id": USER},
+)
+MAKES_READY = (
+    "sessions.update_status",
+    {"channel_id": CHANNEL, "thread_ts": THREAD, "status": "ready_to_sync"},
+)
+HAS_TICKET = (
+    "sessions.mark_synced",
+    {"channel_id": CHANNEL, "thread_ts": THREAD, "jira_key": "PROJ-123"},
+)
+LINK_OF_A_REPLY = f"https://x.slack.com/archives/{CHANNEL}/p1700000009000200?thread_ts={THREAD}&cid={CHANNEL}"
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """A broker that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+@pytest.fixture
+def closed_url() -> str:
+    """A port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (app_mention(CHANNEL, USER, "hi", ts=THREAD), OPENS_THREAD),
+        (app_mention(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD), OPENS_THREAD),
+        (message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD), OPENS_THREAD),
+        (message_shortcut("threadsync_open", CHANNEL, USER, ts=REPLY, thread_ts=THREAD), OPENS_THREAD),
+        (button_click("threadsync_ready", THREAD, CHANNEL, USER, message_ts=REPLY), MAKES_READY),
+        (slash_command(f"ready {LINK_OF_A_REPLY}", CHANNEL, USER), MAKES_READY),
+        (slash_command("ready", CHANNEL, USER, thread_ts=THREAD), MAKES_READY),
+        (slash_command(f"link proj-123 {THREAD}", CHANNEL, USER), HAS_TICKET),
+    ],
+)
+async def test_a_payload_becomes_its_message(payload: Any, expected: Any, broker_url: str) -> None:
+    """One message, with the arguments of the command and nothing else."""
+    async with running_app(celery_broker_url=broker_url) as app:
+        assert (await app.deliver(payload)).status_code == 200
+    assert queued(broker_url) == [expected]
+
+
+async def test_a_redelivery_is_one_more_message(broker_url: str) -> None:
+    """Dropping it would lose the event when the first delivery died after Slack gave up."""
+    request = signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=THREAD))
+    async with running_app(celery_broker_url=broker_url) as app:
+        for delivery in (request, request.redelivered(1), request.redelivered(2, "http_error")):
+            assert (await app.deliver(delivery)).status_code == 200
+    assert queued(broker_url) == [OPENS_THREAD] * 3
+
+
+async def test_refused_requests_leave_no_message(broker_url: str) -> None:
+    """Forged, malformed, or about something else."""
+    mention = app_mention(CHANNEL, USER, "hi", ts=THREAD)
+    async with running_app(celery_broker_url=broker_url) as app:
+        assert (await app.deliver(signed_request("wrong", mention))).status_code == 401
+        assert (await app.deliver(signed_request(SECRET, mention, at=1))).status_code == 401
+        broken = {**mention, "event": {**mention["event"], "ts": 1700000000.0001}}
+        assert (await app.deliver(broken)).status_code == 400
+        outside = message(CHANNEL, USER, "hi", ts=THREAD)
+        assert (await app.deliver(outside)).status_code == 200
+    assert queued(broker_url) == []
+
+
+@pytest.mark.parametrize("broker", ["closed_url", "silent_url"])
+async def test_without_a_broker_slack_is_asked_to_deliver_again(
+    broker: str, request: pytest.FixtureRequest
+) -> None:
+    """503 for an event, a sentence for a person, both well within the time that Slack waits."""
+    url = request.getfixturevalue(broker)
+    async with running_app(celery_broker_url=url) as app:
+        started = time.monotonic()
+        assert (await app.deliver(app_mention(CHANNEL, USER, "hi", ts=THREAD))).status_code == 503
+        assert time.monotonic() - started < SLACK_WAITS_SECONDS / 2
+        for text in ("status", "ready", f"link PROJ-1 {THREAD}"):
+            started = time.monotonic()
+            answer = await app.deliver(slash_command(text, CHANNEL, USER))
+            assert time.monotonic() - started < ANSWER_SECONDS + 0.3
+            assert answer.json()["text"] == replies.TRY_AGAIN
+        click = button_click("threadsync_ready", THREAD, CHANNEL, USER, message_ts=REPLY)
+        assert (await app.deliver(click)).status_code == 200
+
+
+async def test_a_silent_broker_does_not_stop_the_loop(silent_url: str) -> None:
+    """While twenty events wait for the broker the loop turns, and the twenty are answered in time."""
+    async with running_app(celery_broker_url=silent_url) as app:
+        started = time.monotonic()
+        events = [
+            asyncio.create_task(app.deliver(app_mention(CHANNEL, USER, "hi", ts=f"{number}.1")))
+            for number in range(20)
+        ]
+        longest_turn = 0.0
+        while not all(event.done() for event in events):
+            before = time.monotonic()
+            await asyncio.sleep(0)
+            longest_turn = max(longest_turn, time.monotonic() - before)
+        assert longest_turn < 0.3
+        assert {event.result().status_code for event in events} == {503}
+        assert time.monotonic() - started < SLACK_WAITS_SECONDS
+
+
+async def test_a_worker_that_is_away_does_not_keep_a_command_waiting(broker_url: str) -> None:
+    """The command is in the queue, and the user is told that it is."""
+    async with running_app(celery_broker_url=broker_url) as app:
+        started = time.monotonic()
+        answer = await app.deliver(slash_command(f"ready {THREAD}", CHANNEL, USER))
+        assert time.monotonic() - started < ANSWER_SECONDS + 0.3
+    assert answer.json()["text"] == replies.QUEUED
+    assert queued(broker_url) == [MAKES_READY]
+
+
+async def test_readiness_names_what_is_away(broker_url: str, database_url: str, closed_url: str) -> None:
+    """A line a dependency; 503 as soon as one is away; a database that is not set is not missed."""
+    nowhere = "postgresql://127.0.0.1:1/threadsync"
+    for broker, database, status, lines in (
+        (broker_url, database_url, 200, {"broker": "ok", "database": "ok"}),
+        (broker_url, None, 200, {"broker": "ok", "database": "not checked"}),
+        (broker_url, nowhere, 503, {"broker": "ok", "database": "away"}),
+        (closed_url, database_url, 503, {"broker": "away", "database": "ok"}),
+    ):
+        async with running_app(celery_broker_url=broker, database_url=database) as app:
+            answer = await app.http.get("/readyz")
+        assert (answer.status_code, answer.json()) == (status, lines)

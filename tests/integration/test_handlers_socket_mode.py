@@ -1,0 +1,122 @@
+"""Socket Mode, as it is run: a process that dials out to the sandbox's Slack."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.slack import SlackSandbox
+from sandbox.slack_requests import app_mention, event_callback, slash_command
+from tests.slack_app import CHANNEL, THREAD, USER, queued
+from tests.waiting import wait_until
+from worker.child import Child
+
+MENTION = app_mention(CHANNEL, USER, "only for your eyes", ts=THREAD)
+
+
+class Socket:
+    """`python -m handlers.socket_mode`."""
+
+    def __init__(self, folder: Path, slack: SlackSandbox, broker_url: str) -> None:
+        self.log_path = folder / "socket.log"
+        settings = {
+            "SLACK_APP_TOKEN": slack.app_token,
+            "SLACK_BOT_TOKEN": slack.token,
+            "SLACK_API_URL": slack.api_url,
+            "CELERY_BROKER_URL": broker_url,
+            "LOG_LEVEL": "DEBUG",
+        }
+        argv = [sys.executable, "-m", "handlers.socket_mode"]
+        self.child = Child(argv, log_path=self.log_path, env={**os.environ, **settings}, cwd=folder)
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def stop(self) -> int | None:
+        self.child.signal(signal.SIGTERM)
+        wait_until(lambda: self.child.poll() is not None, "the process has ended", timeout=15)
+        return self.child.poll()
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackSandbox]:
+    with SlackSandbox() as slack:
+        yield slack
+
+
+@pytest.fixture
+def process(slack: SlackSandbox, broker_url: str, tmp_path: Path) -> Iterator[Socket]:
+    process = Socket(tmp_path, slack, broker_url)
+    try:
+        wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=20)
+        yield process
+    finally:
+        process.child.kill()
+
+
+def test_an_event_becomes_its_message_and_is_acknowledged(
+    process: Socket, slack: SlackSandbox, broker_url: str
+) -> None:
+    """The same listeners as over HTTP; what we do not handle is acknowledged too."""
+    mention = slack.send_over_socket(MENTION)
+    other = slack.send_over_socket(event_callback({"type": "reaction_added", "user": USER}))
+    wait_until(lambda: {mention, other} <= set(slack.acknowledged), "both are acknowledged")
+    assert [name for name, _ in queued(broker_url)] == ["sessions.get_or_create"]
+    assert "only for your eyes" not in process.log
+
+
+def test_a_command_is_answered_in_its_acknowledgement(process: Socket, slack: SlackSandbox) -> None:
+    """For the user alone."""
+    envelope = slack.send_over_socket(slash_command("help", CHANNEL, USER), "slash_commands")
+    wait_until(lambda: envelope in slack.acknowledged, "the command is answered")
+    answer = slack.acknowledged[envelope]
+    assert answer["response_type"] == "ephemeral"
+    assert "/ticket link" in answer["text"]
+
+
+def test_junk_over_the_socket_kills_nothing(process: Socket, slack: SlackSandbox) -> None:
+    """What cannot be handled is not acknowledged; what comes next is."""
+    broken = slack.send_over_socket({**MENTION, "event": None})
+    mention = slack.send_over_socket(MENTION)
+    wait_until(lambda: mention in slack.acknowledged, "the next event is acknowledged")
+    assert broken not in slack.acknowledged
+
+
+def test_sigterm_ends_it_in_good_order(process: Socket, slack: SlackSandbox) -> None:
+    """The socket is closed, and nothing is left open."""
+    started = time.monotonic()
+    assert process.stop() == 0, process.log
+    assert time.monotonic() - started < 6
+    wait_until(lambda: slack.socket_count == 0, "the socket is closed")
+    assert "Unclosed" not in process.log
+    assert "Traceback" not in process.log
+
+
+def test_it_stops_while_slack_is_away(tmp_path: Path, slack: SlackSandbox, broker_url: str) -> None:
+    """Connecting goes on until Slack answers, but not after SIGTERM."""
+    slack.stop()
+    process = Socket(tmp_path, slack, broker_url)
+    try:
+        wait_until(lambda: "Failed to connect" in process.log, "connecting has failed", timeout=20)
+        assert process.stop() == 0
+    finally:
+        process.child.kill()
+
+
+def test_an_event_that_cannot_be_enqueued_is_not_acknowledged(tmp_path: Path, slack: SlackSandbox) -> None:
+    """So that Slack delivers it again."""
+    process = Socket(tmp_path, slack, "redis://127.0.0.1:1/0")
+    try:
+        wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=20)
+        mention = slack.send_over_socket(MENTION)
+        wait_until(lambda: "event not enqueued" in process.log, "the event has failed")
+        assert mention not in slack.acknowledged
+    finally:
+        process.child.kill()
