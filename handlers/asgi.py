@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from handlers.app import create_app
 from worker.config import get_settings
 from worker.logs import configure_logging
 
 _settings = get_settings()
 configure_logging(_settings.log_level, _settings.log_format)
+for _name in ("uvicorn", "uvicorn.access"):
+    # uvicorn gives these a handler and a format of their own before it imports us.
+    logging.getLogger(_name).handlers.clear()
+    logging.getLogger(_name).propagate = True
 app = create_app(_settings)

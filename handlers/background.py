@@ -34,7 +34,7 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def close(self, grace: float = 3) -> None:
+    async def close(self, grace: float = 2) -> None:
         """Let what runs end within ``grace`` seconds, cancel the rest, and return when none is left."""
         tasks = set(self._tasks)
         if not tasks:

@@ -97,6 +97,8 @@ class LocalStack:
         self._write_env_file()
         self._migrate(cancelled)
         self.supervisor.start(self._worker(), self._web(), cancelled=cancelled)
+        if self.is_given("SLACK_APP_TOKEN"):
+            self.supervisor.start(self._socket_mode(), cancelled=cancelled)
         if self._with_flower:
             self.supervisor.start(self._flower(), cancelled=cancelled)
 
@@ -182,8 +184,15 @@ class LocalStack:
             "127.0.0.1",
             "--port",
             str(port),
+            # Without it a connection that is kept open keeps us from stopping.
+            "--timeout-graceful-shutdown",
+            "3",
         ]
-        return self._command("web", argv, ready=lambda: answers_http(self.web_url))
+        return self._command("web", argv, ready=lambda: answers_http(f"{self.web_url}/healthz"))
+
+    def _socket_mode(self) -> CommandService:
+        """It dials out, and goes on trying by itself: there is no readiness to wait for."""
+        return self._command("socket-mode", [sys.executable, "-m", "handlers.socket_mode"])
 
     def _flower(self) -> CommandService:
         port = self._choose_port("flower", FLOWER_PORT)

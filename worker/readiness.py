@@ -71,7 +71,8 @@ async def _host_accepts(host: tuple[str, int], startup: bytes, within: float) ->
                 return await _is_ready(reader)
             finally:
                 writer.close()
-    except (OSError, EOFError, ValueError):
+    # No such port is an OverflowError.
+    except (OSError, EOFError, ValueError, OverflowError):
         return False
 
 

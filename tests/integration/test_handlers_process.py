@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -83,9 +84,7 @@ def run_python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 def test_importing_the_app_connects_to_nothing_and_loads_no_driver() -> None:
     """It works with everything away, and a process that enqueues never imports psycopg."""
-    code = (
-        "import sys, handlers.asgi, handlers.socket_mode; print([m for m in sys.modules if 'psycopg' in m])"
-    )
+    code = "import sys, handlers.asgi, handlers.socket_mode; print([m for m in sys.modules if 'psyco' in m])"
     done = run_python(
         code,
         SLACK_SIGNING_SECRET="s",
@@ -155,6 +154,18 @@ def test_a_client_that_hangs_up_is_no_fault_of_ours(web: Web) -> None:
         connection.sendall(head)
     assert httpx.get(f"{web.url}/healthz").status_code == 200
     assert "Traceback" not in web.log
+
+
+def test_all_logs_have_one_format(tmp_path: Path) -> None:
+    """uvicorn's lines too: whatever reads JSON can read them all."""
+    web = Web(tmp_path, LOG_FORMAT="json").wait_until_it_answers()
+    try:
+        web.deliver(SlackRequest(b"", {}))
+        web.child.stop(signal.SIGTERM, grace=10)
+    finally:
+        web.child.kill()
+    loggers = {json.loads(line)["logger"] for line in web.log.splitlines()}
+    assert {"uvicorn.error", "uvicorn.access", "handlers.slack_endpoint"} <= loggers
 
 
 def test_what_users_write_is_not_logged(web: Web) -> None:

@@ -16,6 +16,7 @@ from sandbox.slack_requests import app_mention, event_callback, slash_command
 from tests.slack_app import CHANNEL, THREAD, USER, queued
 from tests.waiting import wait_until
 from worker.child import Child
+from worker.local import LocalStack
 
 MENTION = app_mention(CHANNEL, USER, "only for your eyes", ts=THREAD)
 
@@ -120,3 +121,14 @@ def test_an_event_that_cannot_be_enqueued_is_not_acknowledged(tmp_path: Path, sl
         assert mention not in slack.acknowledged
     finally:
         process.child.kill()
+
+
+def test_the_local_stack_runs_it_when_it_has_the_token(slack: SlackSandbox, tmp_path: Path) -> None:
+    """`threadsync up` with SLACK_APP_TOKEN needs no public address: a thread gets its reply."""
+    env = {**os.environ, "SLACK_API_URL": slack.api_url, "SLACK_BOT_TOKEN": slack.token}
+    env["SLACK_APP_TOKEN"] = slack.app_token
+    with LocalStack(tmp_path / "data", with_flower=False, env=env):
+        wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=20)
+        slack.send_over_socket(MENTION)
+        wait_until(lambda: slack.messages, "the thread has our reply")
+    assert slack.socket_count == 0
