@@ -10,7 +10,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-_MOST_AT_ONCE: Final = 64
+_MOST_AT_ONCE: Final = 1000
 
 
 class Background:

@@ -18,6 +18,9 @@ from worker.errors import EnqueueFailed, InvalidCommand
 
 log = structlog.get_logger(__name__)
 
+NO_RETRY: Final = {"x-slack-no-retry": "1"}
+"""The same bytes would fail again: Slack need not send them three times more."""
+
 # Bolt's own warnings quote payloads.
 _bolt_log: Final = logging.getLogger("slack_bolt.threadsync")
 _bolt_log.setLevel(logging.ERROR)
@@ -65,7 +68,7 @@ async def _status_of(error: Exception) -> BoltResponse:
             return BoltResponse(status=503)
         case InvalidCommand():
             log.warning("payload refused", reason=str(error))
-            return BoltResponse(status=400)
+            return BoltResponse(status=400, headers={**NO_RETRY})
         case _:
             log.error("listener failed", exc_info=error)
             return BoltResponse(status=500)

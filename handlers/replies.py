@@ -99,7 +99,7 @@ def describe_error(error: ThreadsyncError) -> str:
         case JiraKeyConflict():
             return f"Nothing changed: the thread already has *{error.jira_key}*, and a thread has one ticket."
         case InvalidCommand():
-            return f"That does not work: {error}."
+            return "That does not work: Slack named no thread that I understand."
         case _:
             return "That failed on our side. Whoever runs me finds it in the dead letters."
 

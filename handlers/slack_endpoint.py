@@ -19,6 +19,7 @@ from slack_bolt.request.payload_utils import (
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
+from handlers.bolt import NO_RETRY
 from handlers.payload import MalformedPayload, parse_payload
 from handlers.verification import RequestVerifier
 
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES: Final = 1_048_576
 _BODY_SECONDS: Final = 10
+_HOPELESS: Final = (400, 413)
 
 # What Bolt takes from a payload for each listener. It trusts every shape, and answers 500 to a wrong one.
 _PARTS: Final = (to_event, to_action, to_shortcut, to_options, to_command, to_view, to_step)
@@ -55,6 +57,8 @@ class SlackEndpoint:
             bolt_request = _as_bolt_request(body, request)
         except MalformedPayload as exc:
             return _refused(400, str(exc))
+        if number := request.headers.get("x-slack-retry-num"):
+            log.info("redelivery", number=number, reason=request.headers.get("x-slack-retry-reason"))
         return await self._dispatch(bolt_request)
 
     async def _dispatch(self, bolt_request: AsyncBoltRequest) -> Response:
@@ -89,4 +93,4 @@ def _as_bolt_request(body: bytes, request: Request) -> AsyncBoltRequest:
 
 def _refused(status: int, reason: str) -> Response:
     log.warning("request refused", status=status, reason=reason)
-    return PlainTextResponse(reason, status_code=status)
+    return PlainTextResponse(reason, status_code=status, headers=NO_RETRY if status in _HOPELESS else None)

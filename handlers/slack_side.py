@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from handlers.background import Background
 from handlers.bolt import create_bolt_app
 from handlers.bot_identity import BotIdentity
+from handlers.follow_ups import FollowUps
 from handlers.listeners import Listeners
 from handlers.slack_api import SlackApi
 from tasks.client import AsyncSessionClient
@@ -27,7 +28,9 @@ class SlackSide:
         self.slack = SlackApi(reveal(settings.slack_bot_token), settings.slack_api_url)
         self.background = Background()
         identity = BotIdentity(self.slack, self.background)
-        self.bolt = create_bolt_app(self.slack, identity, Listeners(client, self.slack, self.background))
+        self.bolt = create_bolt_app(
+            self.slack, identity, Listeners(client, FollowUps(self.slack, self.background))
+        )
 
     async def __aenter__(self) -> Self:
         await self.slack.open()
@@ -36,9 +39,11 @@ class SlackSide:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.background.close()
-        await self.slack.close()
-        await self._client.close()
+        try:
+            await self.background.close()
+        finally:
+            await self.slack.close()
+            await self._client.close()
 
 
 def reveal(secret: SecretStr | None) -> str:

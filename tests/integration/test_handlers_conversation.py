@@ -36,6 +36,7 @@ from worker.errors import JiraKeyConflict, SessionNotFound
 
 MENTION = app_mention(CHANNEL, USER, "hi", ts=THREAD)
 POST = "chat.postMessage"
+READY = result("applied", status="ready_to_sync")
 
 
 @pytest.fixture
@@ -274,3 +275,17 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_localhost(
     async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
         await app.deliver(MENTION)
         await eventually(lambda: slack.messages, "there is a reply")
+
+
+async def test_a_burst_of_events_does_not_keep_a_user_waiting(slack: SlackSandbox) -> None:
+    """Two hundred events wait for a worker that is busy; a click is answered before them."""
+    client = RecordingClient(lambda command: NEVER if command.name == "sessions.get_or_create" else READY)
+    click = button_click(
+        "threadsync_ready", THREAD, CHANNEL, USER, message_ts="1.2", response_url=slack.new_response_url()
+    )
+    async with running_app(client, slack_api_url=slack.api_url) as app:
+        for number in range(200):
+            await app.deliver(app_mention(CHANNEL, USER, "hi", ts=f"{number}.1"))
+        await app.deliver(click)
+        await eventually(lambda: slack.responses, "the user is told", within=2)
+    assert slack.messages == ()

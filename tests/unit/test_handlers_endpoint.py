@@ -107,8 +107,9 @@ async def test_odd_signature_headers_are_refused(app: SlackApp) -> None:
 async def test_signed_junk_is_a_bad_request(
     body: bytes, content_type: str, app: SlackApp, client: RecordingClient
 ) -> None:
-    """400: our side is well, so it is no 500."""
-    assert (await app.deliver(sign(SECRET, body, content_type))).status_code == 400
+    """400, and not again: our side is well, so it is no 500."""
+    answer = await app.deliver(sign(SECRET, body, content_type))
+    assert (answer.status_code, answer.headers["x-slack-no-retry"]) == (400, "1")
     assert client.commands == []
 
 
@@ -116,9 +117,10 @@ async def test_signed_junk_is_a_bad_request(
 async def test_an_event_with_a_wrong_field_is_a_bad_request(
     field: str, app: SlackApp, client: RecordingClient
 ) -> None:
-    """400, and nothing is enqueued."""
+    """400, and not again; nothing is enqueued."""
     event = {**MENTION["event"], field: 1700000000.0001}
-    assert (await app.deliver(event_callback(event))).status_code == 400
+    answer = await app.deliver(event_callback(event))
+    assert (answer.status_code, answer.headers["x-slack-no-retry"]) == (400, "1")
     assert client.commands == []
 
 
@@ -207,7 +209,9 @@ async def test_an_event_that_is_not_enqueued_is_asked_for_again(
 ) -> None:
     """503 makes Slack deliver it again; once the broker is back it is enqueued."""
     client.down = True
-    assert (await app.deliver(MENTION)).status_code == 503
+    answer = await app.deliver(MENTION)
+    assert answer.status_code == 503
+    assert "x-slack-no-retry" not in answer.headers
     client.down = False
     assert (await app.deliver(MENTION)).status_code == 200
     assert len(client.commands) == 1

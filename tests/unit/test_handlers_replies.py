@@ -32,7 +32,7 @@ def test_the_first_reply_has_a_button_for_its_thread() -> None:
         (ResultTimeout("task 1"), "queued"),
         (SessionNotFound(CHANNEL, THREAD), "Mention me"),
         (JiraKeyConflict(CHANNEL, THREAD, "PROJ-1", "PROJ-2"), "already has *PROJ-1*"),
-        (InvalidCommand("jira_key: wrong"), "jira_key: wrong"),
+        (InvalidCommand("thread_ts: secret"), "does not work"),
         (PoisonCommand("sessions.get", 5), "dead letters"),
         (CommandFailed("KeyError: secret"), "dead letters"),
     ],

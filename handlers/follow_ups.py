@@ -1,0 +1,77 @@
+"""What users hear after Slack has its answer: how their command ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from handlers import replies
+from handlers.background import Background
+from handlers.slack_api import SlackApi
+from tasks.client import AsyncHandle
+from worker.db.models import SessionResult
+from worker.errors import ThreadsyncError
+
+log = structlog.get_logger(__name__)
+
+Handle = AsyncHandle[SessionResult]
+
+_EVENT_SECONDS: Final = 20
+"""Longer than a command takes that is redelivered because its worker was killed."""
+
+_USER_SECONDS: Final = 45
+"""Longer than a command waits for its session, so that the user hears how that ended."""
+
+_EVENTS_AT_ONCE: Final = 32
+
+
+class FollowUps:
+    """Waits for results in the background. A process that ends drops them; ``/ticket status`` does not."""
+
+    def __init__(self, slack: SlackApi, background: Background) -> None:
+        self._slack = slack
+        self._background = background
+        # Each wait looks ten times a second; a burst of events must not leave users' clicks without a turn.
+        self._event_turns = asyncio.Semaphore(_EVENTS_AT_ONCE)
+
+    def of_event(self, handle: Handle) -> None:
+        """Reply in the thread if the event's command created its session."""
+        self._background.start(self._follow_event(handle), "follow-up of an event")
+
+    def of_user(self, handle: Handle, url: str, describe: Callable[[SessionResult], str]) -> None:
+        """The same, and tell the user who clicked or typed, when there is a response URL."""
+        self._background.start(self._follow_user(handle, url, describe), "follow-up of a user")
+
+    def tell(self, url: str, text: str) -> None:
+        """Tell the user something that needs no result."""
+        self._background.start(self._respond(url, text), "answer to a user")
+
+    async def _follow_event(self, handle: Handle) -> None:
+        async with self._event_turns:
+            try:
+                await self._reply_if_created(await handle.get(timeout=_EVENT_SECONDS))
+            except ThreadsyncError as exc:
+                log.warning("no result", task_id=handle.task_id, error_type=type(exc).__name__)
+
+    async def _follow_user(self, handle: Handle, url: str, describe: Callable[[SessionResult], str]) -> None:
+        try:
+            session = await handle.get(timeout=_USER_SECONDS)
+        except ThreadsyncError as exc:
+            log.warning("no result", task_id=handle.task_id, error_type=type(exc).__name__)
+            await self._respond(url, replies.describe_error(exc))
+        else:
+            await self._reply_if_created(session)
+            await self._respond(url, describe(session))
+
+    async def _reply_if_created(self, session: SessionResult) -> None:
+        """A redelivered or doubled event finds the session there, and stays silent."""
+        if session.outcome == "created":
+            blocks = replies.opened_blocks(session.thread_ts)
+            await self._slack.post_in_thread(session.channel_id, session.thread_ts, replies.OPENED, blocks)
+
+    async def _respond(self, url: str, text: str) -> None:
+        if url:
+            await self._slack.respond(url, text)
