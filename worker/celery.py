@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from typing import Any, Final
 
 from celery import Celery, signals
@@ -41,6 +42,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": settings.broker_url,
         "broker_transport_options": _transport_options(settings),
+        **_transport(settings.broker_url or ""),
         # A hundred tries, then the worker gives up and stays deaf: never give up.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
@@ -94,6 +96,19 @@ def _respell_environment(settings: Settings) -> None:
     for name, url in respelt.items():
         if os.environ.get(name) and url:
             os.environ[name] = url
+
+
+def _transport(broker_url: str) -> dict[str, Any]:
+    """Our own channel, which loses no message when a worker is killed; only Redis and Valkey need one."""
+    if broker_url.startswith("redis://"):
+        return {"broker_transport": "worker.transport:DurableTransport"}
+    if broker_url.startswith("rediss://"):
+        # kombu knows TLS by the URL's scheme only when the transport is its own.
+        trust = (
+            {} if "ssl_cert_reqs" in broker_url else {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}}
+        )
+        return {"broker_transport": "worker.transport:DurableTransport", **trust}
+    return {}
 
 
 def _transport_options(settings: Settings) -> dict[str, Any]:

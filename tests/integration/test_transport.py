@@ -1,0 +1,347 @@
+"""The channel that cannot lose a message, message by message, against a real Valkey."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+import redis
+from kombu import Connection, Consumer, Queue
+from kombu.message import Message
+
+from tests.waiting import wait_until
+from worker.embedded.valkey import EmbeddedValkey
+
+DURABLE = "worker.transport:DurableTransport"
+STOCK = "redis"
+
+
+class Peer:
+    """A consumer on a connection of its own; what it got is in ``got``, unacknowledged."""
+
+    def __init__(self, url: str, transport: str, *queues: str, prefetch: int = 0, **options: Any) -> None:
+        options = {"visibility_timeout": 3600, "unacked_restore_throttle": 1, **options}
+        self.connection: Any = Connection(url, transport=transport, transport_options=options)
+        self.channel = cast(Any, self.connection.channel())
+        self.channel.basic_qos(0, prefetch, False)
+        self.got: list[Message] = []
+        self._consumer = Consumer(
+            self.channel,
+            [Queue(name) for name in queues],
+            on_message=self.got.append,
+            accept=["json", "application/data"],
+        )
+        self._consumer.consume()
+
+    def take(self, count: int = 1) -> list[Message]:
+        """Wait until it has ``count`` messages more; returns those."""
+        before = len(self.got)
+        wait_until(lambda: self._has(before + count), f"{count} messages are there")
+        return self.got[before:]
+
+    def _has(self, count: int) -> bool:
+        before = -1
+        while before < len(self.got) < count:
+            before = len(self.got)
+            self._drain()
+        return len(self.got) >= count
+
+    def look(self) -> None:
+        """Give it the chance to take or to restore something."""
+        for _ in range(4):
+            self._drain()
+
+    def _drain(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            self.connection.drain_events(timeout=0.3)
+
+    def vanish(self) -> None:
+        """As SIGKILL leaves it: nothing is handed back."""
+        self.channel.do_restore = False
+        self.connection.close()
+
+
+@pytest.fixture
+def server(broker_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(broker_url, decode_responses=True) as server:
+        yield server
+
+
+def sweep(peer: Peer) -> None:
+    """What a worker does every second, as if the visibility timeout had passed."""
+    peer.channel.visibility_timeout = 0
+    peer.channel.qos.__dict__.pop("visibility_timeout", None)
+    peer.channel.qos.restore_visible()
+    peer.channel.visibility_timeout = 3600
+    peer.channel.qos.__dict__.pop("visibility_timeout", None)
+
+
+Connect = Callable[..., Peer]
+
+
+@pytest.fixture
+def connect(broker_url: str) -> Iterator[Connect]:
+    """A peer on this test's broker, gone at the end."""
+    peers: list[Peer] = []
+
+    def make(transport: str = DURABLE, *queues: str, **options: Any) -> Peer:
+        peers.append(Peer(broker_url, transport, *(queues or ("q",)), **options))
+        return peers[-1]
+
+    yield make
+    for peer in peers:
+        peer.vanish()
+
+
+def publish(url: str, *bodies: Any, queue: str = "q", **options: Any) -> None:
+    """As a stock producer does."""
+    with Connection(url) as connection:
+        for body in bodies:
+            connection.Producer().publish(body, routing_key=queue, serializer="json", **options)
+
+
+def places(server: redis.Redis, queue: str = "q") -> tuple[int, int, int]:
+    """How many messages wait, are noted, and are in the index."""
+    return int(server.llen(queue)), int(server.hlen("unacked")), int(server.zcard("unacked_index"))
+
+
+def test_a_message_is_noted_in_the_step_that_takes_it(
+    broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """Waiting, then noted, then gone; the order is that of publishing."""
+    publish(broker_url, "first", "second", "third")
+    peer = connect(prefetch=1)
+    (message,) = peer.take()
+    assert message.payload == "first"
+    assert places(server) == (2, 1, 1)
+    message.ack()
+    assert places(server) == (2, 0, 0)
+    assert peer.take()[0].payload == "second"
+
+
+def test_the_server_runs_nothing_that_only_pops(
+    broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """No BRPOP and no lone RPOP, busy or idle: the instant that loses a message is not there."""
+    server.config_resetstat()
+    peer = connect()
+    peer.look()
+    publish(broker_url, 1, 2, 3)
+    peer.take(3)
+    peer.look()
+    calls = {name: facts["calls"] for name, facts in server.info("commandstats").items()}
+    assert "cmdstat_brpop" not in calls
+    assert calls["cmdstat_rpop"] == 3
+    assert calls["cmdstat_blmove"] > 0
+    assert calls["cmdstat_eval"] >= 4
+
+
+def test_the_prefetch_limit_is_kept(broker_url: str, server: redis.Redis, connect: Connect) -> None:
+    """What one may not take stays for others."""
+    publish(broker_url, *range(5))
+    first, second = connect(prefetch=2), connect(prefetch=2)
+    first.take(2)
+    first.look()
+    assert places(server) == (3, 2, 2)
+    assert [message.payload for message in second.take(2)] == [2, 3]
+
+
+def test_a_vanished_peers_messages_are_redelivered(
+    broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """After the visibility timeout, all of them, marked as redelivered, before what is new."""
+    publish(broker_url, *range(1200))
+    peer = connect()
+    assert not peer.take(1200)[0].delivery_info.get("redelivered")
+    peer.vanish()
+    publish(broker_url, "new")
+    sweep(connect())
+    restored = connect().take(1201)
+    assert sorted(message.payload for message in restored if message.payload != "new") == list(range(1200))
+    assert all(
+        message.delivery_info["redelivered"] and message.headers["redelivered"]
+        for message in restored
+        if message.payload != "new"
+    )
+    assert server.hlen("unacked_deliveries") == 1200
+
+
+def test_a_rejected_message_goes_behind_the_others(
+    broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """With requeue it is taken again, last and marked; without, it is gone."""
+    publish(broker_url, "first", "second")
+    peer = connect(prefetch=1)
+    peer.take()[0].requeue()
+    second = peer.take()[0]
+    assert (second.payload, second.delivery_info.get("redelivered")) == ("second", None)
+    second.reject()
+    again = peer.take()[0]
+    assert (again.payload, again.delivery_info["redelivered"]) == ("first", True)
+    again.ack()
+    assert places(server) == (0, 0, 0)
+    assert server.hlen("unacked_deliveries") == 0
+
+
+def test_a_peer_that_closes_hands_everything_back(
+    broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """At once, not after the timeout."""
+    publish(broker_url, *range(10))
+    peer = connect()
+    peer.take(10)
+    peer.connection.close()
+    assert places(server) == (10, 0, 0)
+
+
+@pytest.mark.parametrize(("former", "latter"), [(STOCK, DURABLE), (DURABLE, STOCK)])
+def test_old_and_new_workers_restore_each_others_messages(
+    former: str, latter: str, broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """Side by side during an upgrade, in both directions."""
+    publish(broker_url, "kept")
+    peer = connect(former)
+    peer.take()
+    peer.vanish()
+    other = connect(latter)
+    sweep(other)
+    message = other.take()[0]
+    assert (message.payload, message.delivery_info["redelivered"]) == ("kept", True)
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"{{{",
+        b"\xff\xfe\x00",
+        b"[]",
+        b'{"no": "message"}',
+        b'{"properties": {"delivery_tag": 7}}',
+        b'{"properties": {"delivery_tag": "t"}}',
+        b'{"body": "abc", "headers": {}, "properties": {"delivery_tag": "t", "body_encoding": "base64"}}',
+        b'{"body": "\xff", "headers": {}, "properties": {"delivery_tag": "t"}}',
+        b"[" * 5000,
+    ],
+)
+def test_what_is_no_message_is_delivered_as_the_body_of_one(
+    junk: bytes, broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """With its bytes, noted like any other, and nobody dies of it; it comes back when its taker dies."""
+    with redis.Redis.from_url(broker_url) as raw:
+        raw.lpush("q", junk)
+    peer = connect()
+    (message,) = peer.take()
+    assert bytes(message.body) == junk  # type: ignore[arg-type]
+    assert places(server) == (0, 1, 1)
+    peer.vanish()
+    other = connect()
+    sweep(other)
+    (again,) = other.take()
+    assert bytes(again.body) == junk  # type: ignore[arg-type]
+    again.ack()
+    assert places(server) == (0, 0, 0)
+
+
+def test_a_wrong_type_under_a_queues_key_is_survived(
+    broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """Other queues go on; the queue itself goes on when the key is mended."""
+    peer = connect(DURABLE, "q", "other")
+    server.set("q", "no list")
+    publish(broker_url, 1, queue="other")
+    assert peer.take()[0].payload == 1
+    peer.look()
+    server.delete("q")
+    publish(broker_url, 2)
+    assert peer.take()[0].payload == 2
+
+
+def test_a_full_server_loses_nothing(tmp_path: Any) -> None:
+    """What cannot be noted is not taken; it is delivered when there is room again."""
+    valkey = EmbeddedValkey(tmp_path / "valkey")
+    valkey.start()
+    try:
+        publish(valkey.url, "kept")
+        with redis.Redis.from_url(valkey.url) as server:
+            server.config_set("maxmemory", "1mb")
+            peer = Peer(valkey.url, DURABLE, "q")
+            peer.look()
+            assert server.llen("q") == 1
+            assert not peer.got
+            server.config_set("maxmemory", "0")
+            assert peer.take()[0].payload == "kept"
+            peer.vanish()
+    finally:
+        valkey.stop()
+
+
+def test_several_queues_get_their_turns(broker_url: str, connect: Connect) -> None:
+    """A queue that is full does not starve another, and an idle one is not forgotten."""
+    publish(broker_url, *range(50), queue="busy")
+    publish(broker_url, "a", "b", queue="quiet")
+    peer = connect(DURABLE, "busy", "quiet")
+    first = [message.payload for message in peer.take(6)]
+    assert {"a", "b"} <= set(first)
+    peer.take(46)
+    peer.look()
+    for queue in ("quiet", "busy"):
+        publish(broker_url, queue, queue=queue)
+        assert peer.take()[0].payload == queue
+
+
+def test_priorities_are_kept(broker_url: str, connect: Connect) -> None:
+    """As kombu has them: 0 comes first."""
+    publish(broker_url, "late", priority=9)
+    publish(broker_url, "soon", priority=0)
+    assert [message.payload for message in connect().take(2)] == ["soon", "late"]
+
+
+def test_what_needs_no_acknowledgement_is_not_noted(
+    broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """Replies to a ping are such; nobody would ever take their notes away."""
+    publish(broker_url, "reply")
+    peer = connect(DURABLE, "unused")
+    consumer = Consumer(peer.channel, [Queue("q")], on_message=peer.got.append, no_ack=True)
+    consumer.consume()
+    assert peer.take()[0].payload == "reply"
+    assert places(server) == (0, 0, 0)
+
+
+def test_a_single_get_is_noted_too(broker_url: str, server: redis.Redis, connect: Connect) -> None:
+    """`basic_get`, without waiting."""
+    channel = connect(DURABLE, "unused").channel
+    assert channel.basic_get("q") is None
+    publish(broker_url, "one", "two")
+    message = channel.basic_get("q")
+    assert message.payload == "one"
+    assert places(server) == (1, 1, 1)
+    message.ack()
+    assert channel.basic_get("q", no_ack=True).payload == "two"
+    assert places(server) == (0, 0, 0)
+
+
+def test_every_key_has_the_prefix(broker_url: str, server: redis.Redis, connect: Connect) -> None:
+    """An ACL can confine us to our keys."""
+    options = {"global_keyprefix": "ts:"}
+    peer = connect(**options)
+    with Connection(broker_url, transport_options=options) as connection:
+        connection.Producer().publish("x", routing_key="q", serializer="json")
+    peer.take()
+    peer.vanish()
+    other = connect(**options)
+    sweep(other)
+    other.take()[0].ack()
+    assert [key for key in server.scan_iter() if not key.startswith("ts:")] == []
+
+
+def test_a_note_is_in_kombus_format(broker_url: str, server: redis.Redis, connect: Connect) -> None:
+    """Others' tools read it."""
+    publish(broker_url, "x")
+    (message,) = connect().take()
+    noted, exchange, queue = json.loads(server.hget("unacked", message.delivery_tag or "") or "")
+    assert (exchange, queue) == ("", "q")
+    assert noted["properties"]["delivery_tag"] == message.delivery_tag

@@ -1,0 +1,295 @@
+"""kombu's Redis transport without the instant in which a message is nowhere.
+
+kombu pops a message (BRPOP) and notes it as unacknowledged with a second command. A worker that is killed in
+between loses it: measured, up to one message in every second kill under load. Here both are one script.
+
+    queue --TAKE--> unacked --acknowledged--> gone
+      ^                |
+      +----RESTORE-----+    overdue, rejected with requeue, or handed back by a worker that stops
+
+| key | what |
+|---|---|
+| ``<queue>`` | list; producers push left, TAKE reads right |
+| ``unacked`` | hash, tag -> ``[message, "", queue]``: kombu's format, so stock workers may restore it |
+| ``unacked_index`` | sorted set, tag by time of delivery |
+| ``unacked_deliveries`` | hash, tag -> how often RESTORE put it back |
+
+A script runs whole or not at all, and its first write is one that a full server refuses, so a refusal leaves
+everything as it was. Waiting for an empty queue is ``BLMOVE`` from its right end to its right end: it wakes
+us and moves nothing. Producers may be stock Celery clients. Set by ``broker_transport`` for Redis and Valkey.
+
+What kombu calls BRPOP (``_brpop_start``, ``_brpop_read``, ``_in_poll``) is our take or wait: its names, its
+hooks, held in place by tests/integration/test_transport.py.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from queue import Empty
+from time import monotonic
+from typing import Any, Final
+
+import redis
+from kombu.log import get_logger
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
+
+log = get_logger(__name__)
+
+_CHUNK: Final = 500
+"""Messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
+
+_SHORT_WAIT_SECONDS: Final = 0.05
+"""Of several queues only one can be waited on; the others are looked at this often."""
+
+# KEYS: unacked, index, deliveries, then a key for each queue and priority.
+# ARGV: for each of the latter the queue's name, and "1" if it is to be noted.
+# Returns {queue, message, tag, deliveries before, "1" if the tag is the message's own}, or nil.
+_TAKE: Final = """
+local now = redis.call('TIME')
+for place = 4, #KEYS do
+  local message = redis.pcall('LINDEX', KEYS[place], -1)
+  if type(message) == 'string' then
+    local queue, noted = ARGV[2 * place - 7], ARGV[2 * place - 6]
+    local readable, parsed = pcall(cjson.decode, message)
+    local own = readable and type(parsed) == 'table' and type(parsed.properties) == 'table'
+      and type(parsed.properties.delivery_tag) == 'string'
+    local tag = own and parsed.properties.delivery_tag or 'unreadable-' .. now[1] .. '-' .. now[2]
+    if noted == '1' then
+      redis.call('HSET', KEYS[1], tag, '[' .. message .. ',"",' .. cjson.encode(queue) .. ']')
+      redis.call('ZADD', KEYS[2], now[1] + now[2] / 1e6, tag)
+    end
+    redis.call('RPOP', KEYS[place])
+    return {queue, message, tag, redis.call('HGET', KEYS[3], tag) or '0', own and '1' or '0'}
+  end
+end
+"""
+
+# KEYS: unacked, index, deliveries.
+# ARGV: seconds since delivery, most to restore, PUSH command, key prefix; then tags, or what is overdue.
+# Returns {number of tags looked at, {tags that a stock worker noted}}.
+_RESTORE: Final = """
+local tags = {unpack(ARGV, 5)}
+if #tags == 0 then
+  local now = redis.call('TIME')
+  local overdue = now[1] + now[2] / 1e6 - ARGV[1]
+  tags = redis.call('ZRANGE', KEYS[2], '-inf', overdue, 'BYSCORE', 'LIMIT', 0, ARGV[2])
+end
+local foreign = {}
+for _, tag in ipairs(tags) do
+  local note = redis.call('HGET', KEYS[1], tag)
+  local ending, queue
+  if note then
+    ending, _, queue = note:find(',"",("[^"]*")%]$')
+  end
+  if note and not ending then
+    foreign[#foreign + 1] = tag
+  else
+    if note then
+      redis.call('HINCRBY', KEYS[3], tag, 1)
+      redis.call(ARGV[3], ARGV[4] .. cjson.decode('[' .. queue .. ']')[1], note:sub(2, ending - 1))
+    end
+    redis.call('HDEL', KEYS[1], tag)
+    redis.call('ZREM', KEYS[2], tag)
+  end
+end
+return {#tags, foreign}
+"""
+
+
+class DurableQoS(kombu_redis.QoS):
+    """The messages that were delivered and not acknowledged yet."""
+
+    channel: DurableChannel
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Remember a delivered message; TAKE has noted it already."""
+        virtual.QoS.append(self, message, delivery_tag)
+
+    def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
+        """Put all back that is overdue. Called every ``unacked_restore_interval`` seconds."""
+        looked_at = _CHUNK
+        while looked_at == _CHUNK:
+            looked_at = self._restore("RPUSH")
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+        """Put one back: to be taken next, or with ``leftmost`` after all others."""
+        self._restore("LPUSH" if leftmost else "RPUSH", tag)
+
+    def _restore(self, push: str, *tags: str) -> int:
+        prefix = self.channel.global_keyprefix
+        looked_at, foreign = self.channel.run_script(
+            _RESTORE, [], [self.visibility_timeout, _CHUNK, push, prefix, *tags]
+        )
+        for tag in foreign:
+            super().restore_by_tag(bytes_to_str(tag), leftmost=push == "LPUSH")
+        # What stays behind must not be looked at for ever.
+        return 0 if foreign else int(looked_at)
+
+    def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:
+        with self.pipe_or_acquire(pipe) as pipe:
+            kombus: Any = super()
+            return kombus._remove_from_indices(delivery_tag, pipe).hdel(
+                self.channel.deliveries_key, delivery_tag
+            )
+
+
+class DurableChannel(kombu_redis.Channel):
+    """Takes messages by script, one at a time."""
+
+    QoS = DurableQoS
+    deliveries_key = "unacked_deliveries"
+
+    # kombu's own, which the stubs do not know.
+    connection_errors: tuple[type[Exception], ...]
+    _queue_cycle: Any
+    _q_for_pri: Callable[[str, int], str]
+    _flush_brpop_reauth: Callable[[], None]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._no_ack_queues: set[str] = set()
+        self._read_reply: Callable[[Any], None] = self._on_taken
+        self._nothing_there = False
+        self._in_trouble = False
+        super().__init__(*args, **kwargs)
+
+    def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:
+        if no_ack:
+            self._no_ack_queues.add(queue)
+        else:
+            self._no_ack_queues.discard(queue)
+        return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
+        """Take one message now, if there is one; None if not."""
+        reply = self.run_script(*self._take_arguments([queue], noted=not no_ack))
+        if reply is None:
+            return None
+        message = self.Message(self._parsed(reply), channel=self)
+        if not no_ack:
+            self.qos.append(message, bytes_to_str(reply[2]))
+        return message
+
+    def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run it now; ``keys`` are those after the three of unacknowledged messages."""
+        with self.conn_or_acquire() as client:
+            return client.execute_command(*self._script_command(script, keys, arguments))
+
+    def _script_command(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:
+        # EVAL and not EVALSHA: a server that was restarted has forgotten every script.
+        fixed = (self.unacked_key, self.unacked_index_key, self.deliveries_key)
+        prefixed = [f"{self.global_keyprefix}{key}" for key in (*fixed, *keys)]
+        return ("EVAL", script, len(prefixed), *prefixed, *arguments)
+
+    def _take_arguments(self, queues: Sequence[str], noted: bool = True) -> tuple[str, list[str], list[str]]:
+        keys, arguments = [], []
+        for step in self.priority_steps:
+            for queue in queues:
+                keys.append(self._q_for_pri(queue, step))
+                arguments += [queue, "1" if noted and queue not in self._no_ack_queues else "0"]
+        return _TAKE, keys, arguments
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Ask for a message; or, when there was none, to be told that there may be one."""
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        if self._in_trouble or self._nothing_there:
+            command = self._wait_command(queues, timeout or self.brpop_timeout)
+            self._read_reply = self._on_woken
+        else:
+            command = self._script_command(*self._take_arguments(queues))
+            self._read_reply = self._on_taken
+        self._nothing_there = self._in_trouble = False
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = monotonic()
+        self.client.connection.send_command(*command)
+
+    def _wait_command(self, queues: Sequence[str], seconds: float) -> tuple[Any, ...]:
+        # In trouble: a key that is never there, so as to rest for the whole time.
+        key = f"{self.global_keyprefix}{'threadsync-never' if self._in_trouble else queues[0]}"
+        if len(queues) > 1 and not self._in_trouble:
+            self._queue_cycle.rotate(queues[0])
+            seconds = _SHORT_WAIT_SECONDS
+        return ("BLMOVE", key, key, "RIGHT", "RIGHT", seconds)
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """The reply to what ``_brpop_start`` asked is there."""
+        connection = self.client.connection
+        try:
+            reply = self.client.parse_response(connection, "EVAL", **options)
+        except self.connection_errors:
+            # So that the next round connects again.
+            connection.disconnect()
+            raise
+        except redis.ResponseError as exc:
+            # A full server, a wrong type under a key, a failover: rest, and begin on a new connection.
+            log.warning("broker refused: %s", exc)
+            self._in_trouble = True
+            connection.disconnect()
+            raise Empty from exc
+        else:
+            self._read_reply(reply)
+            return True
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+
+    def _on_woken(self, reply: Any) -> None:
+        raise Empty
+
+    def _on_taken(self, reply: Any) -> None:
+        if reply is None:
+            self._nothing_there = True
+            raise Empty
+        queue = bytes_to_str(reply[0])
+        self._queue_cycle.rotate(queue)
+        self.connection._deliver(self._parsed(reply), queue)
+
+    def _parsed(self, reply: Sequence[bytes]) -> Any:
+        """The message as kombu wants it; what is none becomes the body of one."""
+        queue, raw, tag, deliveries, own_tag = reply
+        try:
+            message: Any = loads(raw.decode())
+            self.Message(message, channel=self)
+            readable = own_tag == b"1" and _has_all_parts(message)
+        # Whatever is wrong with it: an error here would end the worker, and the next one too.
+        except Exception:  # noqa: BLE001
+            readable = False
+        if not readable:
+            message = _wrapped(raw, bytes_to_str(queue), bytes_to_str(tag))
+        if int(deliveries):
+            message["headers"]["redelivered"] = True
+            message["properties"]["delivery_info"]["redelivered"] = True
+        return message
+
+
+def _has_all_parts(message: Any) -> bool:
+    """What kombu and Celery take for granted."""
+    properties = message["properties"]
+    objects = (message.get("headers"), properties, properties.get("delivery_info"))
+    return isinstance(message.get("body"), str) and all(isinstance(part, dict) for part in objects)
+
+
+def _wrapped(raw: bytes, queue: str, tag: str) -> dict[str, Any]:
+    """A message whose body is ``raw``."""
+    return {
+        "body": base64.b64encode(raw).decode(),
+        "content-type": "application/data",
+        "content-encoding": "binary",
+        "headers": {},
+        "properties": {
+            "body_encoding": "base64",
+            "delivery_tag": tag,
+            "delivery_info": {"exchange": "", "routing_key": queue},
+        },
+    }
+
+
+class DurableTransport(kombu_redis.Transport):
+    """Set by ``broker_transport``."""
+
+    Channel = DurableChannel
