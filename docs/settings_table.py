@@ -1,0 +1,41 @@
+"""Write the table of settings into README.md, from ``Settings``: ``python docs/settings_table.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretStr
+
+from worker.config import Settings
+
+README: Final = Path(__file__).parent.parent / "README.md"
+BEGIN: Final = "<!-- settings: written by docs/settings_table.py -->\n"
+END: Final = "<!-- end of settings -->\n"
+
+
+def settings_table() -> str:
+    """The table in Markdown, a line a setting, in the order of the class."""
+    rows = ["| Name | Default | What it is |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        shown = "" if default is None else f"`{_spelt(default)}`"
+        secret = " (secret)" if SecretStr.__name__ in str(field.annotation) else ""
+        rows.append(f"| `{name.upper()}` | {shown} | {field.description}{secret} |")
+    return "\n".join(rows) + "\n"
+
+
+def with_table(text: str) -> str:
+    """README's text with the table as it must be."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{settings_table()}{END}{after}"
+
+
+def _spelt(default: object) -> str:
+    """As one writes it into the environment."""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
