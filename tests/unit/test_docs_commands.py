@@ -1,0 +1,51 @@
+"""What the documents tell people to type can be typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.documents import DOCUMENTS, fault_of, name_of, shell_lines
+
+LINES = [
+    pytest.param(line, id=f"{name_of(path)}: {line}")
+    for path in DOCUMENTS
+    for line in dict.fromkeys(shell_lines(path.read_text(encoding="utf-8")))
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_command_line_is_one_of_ours(line: str) -> None:
+    """Command, options and target exist."""
+    assert fault_of(line, {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "threadsync fly",
+        "threadsync dead retry ID --because x",
+        "make nothing",
+        "celery -A worker worker --quues sessions",
+        "celery -A nowhere worker",
+        "uvicorn handlers.asgi:app --prot 3000",
+        "python -m nowhere",
+        "python docs/nowhere.py",
+        "rm -rf .",
+    ],
+)
+def test_a_slip_is_noticed(line: str) -> None:
+    """Otherwise the test above would prove nothing."""
+    assert fault_of(line, {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}) is not None
+
+
+def test_the_commands_were_found() -> None:
+    """The reading of the documents has not gone blind."""
+    assert {"make demo", "make test", "threadsync migrate"} <= {str(case.values[0]) for case in LINES}
+
+
+def test_the_documents_are_all_read() -> None:
+    """Those on top and those in docs/."""
+    names = {name_of(path) for path in DOCUMENTS}
+    assert {"README.md", str(Path("docs/delivery.md")), "SECURITY.md"} <= names

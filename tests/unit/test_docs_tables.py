@@ -1,0 +1,133 @@
+"""The documents' tables are the code's: settings, tasks, results, the command table, the numbers."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import re
+import runpy
+import subprocess
+import sys
+from types import NoneType, UnionType
+from typing import Any, Final, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from tasks.commands import COMMANDS, Command
+from tests.documents import ROOT, read, table
+from tests.fundamentals.test_command_table import TABLE
+from worker.celery import configuration
+from worker.config import Settings, load_settings
+from worker.db.models import ChannelContext, ContextResult, SessionPage, SessionResult, Status, ThreadSession
+from worker.db.pool import connect_arguments
+
+BROKER: Final = "redis://127.0.0.1:1/0"
+RESULTS: Final[dict[Any, str]] = {
+    SessionResult: "session + outcome",
+    ThreadSession | None: "session or null",
+    SessionPage: "page",
+    ChannelContext | None: "context or null",
+    ContextResult: "context + outcome",
+}
+
+
+def test_the_table_of_settings_is_up_to_date() -> None:
+    """README's table is written by a script."""
+    script = runpy.run_path(str(ROOT / "docs/settings_table.py"))
+    readme = read("README.md")
+    assert script["with_table"](readme) == readme, "README is out of date; run: python docs/settings_table.py"
+    assert all(f"`{name.upper()}`" in script["settings_table"]() for name in Settings.model_fields)
+
+
+def rows_of_tasks() -> dict[str, list[str]]:
+    return {row[0].strip("`"): row[1:] for row in table(read("README.md"), "Task")}
+
+
+def test_the_table_of_tasks_has_every_command() -> None:
+    """And no other; all are on the queue that README names."""
+    assert list(rows_of_tasks()) == [command.name for command in COMMANDS]
+    assert {command.queue for command in COMMANDS} == {"sessions"}
+
+
+def test_every_task_of_the_table_is_registered() -> None:
+    """In a worker's app; asked in another process, because an app is configured once."""
+    code = "from worker.celery import app; app.loader.import_default_modules(); print(*app.tasks)"
+    env = {**os.environ, "CELERY_BROKER_URL": BROKER}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert {name for name in done.stdout.split() if not name.startswith("celery.")} == set(rows_of_tasks())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
+    """Arguments in order, with a question mark where they may be left out; what comes back."""
+    arguments, result = rows_of_tasks()[command.name]
+    fields = command.model_fields.items()
+    assert arguments == ", ".join(f"`{name}`{'' if field.is_required() else '?'}" for name, field in fields)
+    assert result == RESULTS[command.result._type]
+
+
+@pytest.mark.parametrize(
+    ("word", "model"), [("session", ThreadSession), ("context", ChannelContext), ("page", SessionPage)]
+)
+def test_the_fields_of_results(word: str, model: type[BaseModel]) -> None:
+    """README lists them all."""
+    match = re.search(rf"^- \*\*{word}\*\*: (.*?)\.\s", read("README.md"), re.MULTILINE)
+    assert match
+    assert re.findall(r"`(\w+)`", match[1]) == list(model.model_fields)
+
+
+def test_statuses_and_outcomes_are_named() -> None:
+    """With the one field that a command adds."""
+    words = set(re.findall(r"`(\w+)`", read("README.md")))
+    outcome = SessionResult.model_fields["outcome"].annotation
+    assert {*get_args(Status), *get_args(outcome)} <= words
+    for result, form in RESULTS.items():
+        parts = get_args(result) if isinstance(result, UnionType) else (result,)
+        assert ("null" in form) == (NoneType in parts)
+        assert ("outcome" in form) == any("outcome" in getattr(part, "model_fields", ()) for part in parts)
+
+
+def test_the_command_table_is_the_tested_one() -> None:
+    """Cell by cell; tests/fundamentals runs them."""
+    rows = {row[0].strip("`"): tuple(row[1:]) for row in table(read("docs/architecture.md"), "command")}
+    assert rows == {
+        command: tuple(getattr(cell, "__name__", cell) for cell in cells) for command, cells in TABLE.items()
+    }
+
+
+def numbers() -> list[Any]:
+    rows = table(read("docs/delivery.md"), "Number")
+    return [pytest.param(value, place, id=number) for number, value, place in rows]
+
+
+@pytest.mark.parametrize(("value", "place"), numbers())
+def test_a_number_of_the_delivery_page(value: str, place: str) -> None:
+    """It is what the code says: a constant, a setting's default, or Celery's configuration."""
+    match = re.match(r"`([\w.]+)`", place)
+    assert match
+    assert float(value.removesuffix(" s")) == value_of(match[1])
+
+
+def value_of(name: str) -> float:
+    if "." in name:
+        return float(pkgutil.resolve_name(name))
+    if name.lower() in Settings.model_fields:
+        return float(Settings.model_fields[name.lower()].get_default())
+    if name.endswith("_timeout") and (match := re.search(rf"{name}=(\d+)", postgres_options())):
+        return int(match[1]) / 1000
+    celery = configuration(load_settings(celery_broker_url=BROKER))
+    return float({**celery["broker_transport_options"], **celery}[name])
+
+
+def postgres_options() -> str:
+    return str(connect_arguments("postgresql://h/d")["options"])
+
+
+def test_the_numbers_depend_on_each_other() -> None:
+    """As the page says below them."""
+    limits = ("SOFT_TIME_LIMIT_SECONDS", "TIME_LIMIT_SECONDS", "VISIBILITY_TIMEOUT_SECONDS")
+    order = ["lock_timeout", "statement_timeout", *(f"worker.celery.{name}" for name in limits)]
+    values = [value_of(name) for name in order]
+    assert values == sorted(set(values))
+    assert value_of("worker.policy.LONGEST_PAUSE_SECONDS") < values[-1] / 2
