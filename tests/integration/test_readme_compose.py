@@ -1,0 +1,45 @@
+"""The broker that docker-compose.yml describes, started from its own configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+import yaml
+
+from tests.documents import read
+from worker.embedded.valkey import EmbeddedValkey
+
+
+class PlainValkey(EmbeddedValkey):
+    """What nobody sets is the server's own default, not that of the embedded one."""
+
+    defaults: ClassVar = {"bind": "127.0.0.1"}
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    """A Valkey with the file of the compose service; address, folder and password are the test's."""
+    lines = yaml.safe_load(read("docker-compose.yml"))["configs"]["valkey"]["content"].splitlines()
+    valkey = PlainValkey(tmp_path / "valkey", settings=dict(line.split(" ", 1) for line in lines))
+    try:
+        valkey.start()
+        yield valkey
+    finally:
+        valkey.stop()
+
+
+def test_it_keeps_what_it_acknowledges(configured: EmbeddedValkey) -> None:
+    """A log on disk, written before the answer; a full broker refuses; strangers stay outside."""
+    with redis.Redis.from_url(configured.url, decode_responses=True) as client:
+        found = client.config_get("append*", "maxmemory-policy", "save", "requirepass")
+    assert (found["appendonly"], found["appendfsync"]) == ("yes", "always")
+    assert (found["maxmemory-policy"], found["save"]) == ("noeviction", "")
+    assert found["requirepass"]
+    port = urlsplit(configured.url).port
+    with redis.Redis(port=port or 0) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
