@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -40,12 +39,18 @@ from worker.db.models import (
 from worker.errors import ResultTimeout
 
 R = TypeVar("R")
-_LONGEST_PAUSE = 0.1
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.004, 1.0
 
 
 def _pauses() -> Iterator[float]:
-    """Seconds between two looks for a result: most are there within milliseconds."""
-    return itertools.chain((0.005, 0.01, 0.02, 0.04), itertools.repeat(_LONGEST_PAUSE))
+    """Seconds between two looks for a result: it is known at most a quarter later than it could be.
+
+    Most results are there within milliseconds. A thousand that are late must not keep the broker busy.
+    """
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * 1.25, _LONGEST_PAUSE)
 
 
 class _Handle(Generic[R]):

@@ -18,6 +18,8 @@ from worker.supervisor import Supervisor
 
 WEB_PORT = 3000
 FLOWER_PORT = 5555
+# Flower hides arguments and results unless told otherwise.
+_FLOWER_COLUMNS = "name,uuid,state,args,kwargs,result,received,started,runtime,worker"
 _FOR_THE_SHELL = ("DATABASE_URL", "CELERY_BROKER_URL", "REDIS_URL", "SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN")
 
 
@@ -167,7 +169,10 @@ class LocalStack:
 
     def _worker(self) -> CommandService:
         options = ["-n", "sessions@%h", "-Q", "sessions", "--concurrency", "2", "--loglevel", "INFO", "-E"]
-        return self._celery("worker", ["worker", *options], ready=self._worker_is_ready, grace=30)
+        # Workers need not know of each other; asking costs a second at each start.
+        options += ["--without-mingle", "--without-gossip"]
+        # A stop that is slow: a running task's time limit, and half a minute that Celery sometimes adds.
+        return self._celery("worker", ["worker", *options], ready=self._worker_is_ready, grace=45)
 
     def _worker_is_ready(self) -> bool:
         return worker_answers("sessions", self.urls.broker or None)
@@ -199,7 +204,7 @@ class LocalStack:
         self.flower_url = f"http://127.0.0.1:{port}"
         return self._celery(
             "flower",
-            ["flower", "--address=127.0.0.1", f"--port={port}"],
+            ["flower", "--address=127.0.0.1", f"--port={port}", f"--tasks_columns={_FLOWER_COLUMNS}"],
             ready=lambda: answers_http(self.flower_url),
             # In the environment, because everybody can read a command line.
             env={"FLOWER_BASIC_AUTH": self._flower_login()},

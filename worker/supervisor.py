@@ -130,7 +130,7 @@ class Supervisor:
             service.start(self._stopping.is_set)
         except (LocalServiceFailed, OSError) as exc:
             if not self._stopping.is_set():
-                self._plan_restart(service, str(exc))
+                self._plan_restart(service, str(exc).partition(";")[0])
         else:
             self._report(f"{service.name} is back as process {service.pid}")
 

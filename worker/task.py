@@ -78,6 +78,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         """The first delivery is not counted: it costs nothing, and nearly all are the first."""
         if self._is_redelivered:
             deliveries = DeadLetterStore().count_redelivery(self._message_id, self.name)
+            log.info("task delivered again", deliveries=deliveries)
             if deliveries > get_settings().max_deliveries:
                 raise PoisonCommand(self.name, deliveries - 1)
 

@@ -1,0 +1,1 @@
+"""``threadsync demo``: Slack requests become rows, while a worker is being killed."""

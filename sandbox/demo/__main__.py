@@ -1,0 +1,213 @@
+"""``python -m sandbox.demo``, which is what ``threadsync demo`` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sandbox.demo.outcome import Outcome, show_checks, show_sessions
+from sandbox.demo.story import Story, tell
+from sandbox.demo.stream import Tally, send
+from sandbox.slack import SlackSandbox
+from worker.cli.stop_request import StopRequest
+from worker.db.pool import Pool, new_pool
+from worker.embedded.data_dir import default_data_dir
+from worker.errors import ThreadsyncError
+from worker.local import LocalStack
+from worker.service import Service
+
+_KILL_AT: Final = (0.3, 0.65)
+_SETTLE_SECONDS: Final = 60
+_POLL_SECONDS: Final = 0.1
+# What a shell has set for a real Slack must not be used with the sandbox.
+_REAL_SLACK: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_API_URL")
+
+
+class Demo:
+    """One run: a story, the stack that it happens to, and what was counted meanwhile."""
+
+    def __init__(
+        self,
+        console: Console,
+        stack: LocalStack,
+        slack: SlackSandbox,
+        story: Story,
+        news: Sequence[str],
+    ) -> None:
+        self._console = console
+        self._stack = stack
+        self._slack = slack
+        self._story = story
+        self._tally = Tally()
+        self._kills = 0
+        self._news = news
+
+    def run(self, pool: Pool, cancelled: Callable[[], bool]) -> bool:
+        """Whether everything is as it must be."""
+        outcome = Outcome(self._story, pool, self._stack.urls.broker, self._slack)
+        letters_before = outcome.dead_letters()
+        log = self._stack.logs / "worker.log"
+        log_start = log.stat().st_size
+        self._stream(outcome, cancelled)
+        if cancelled():
+            return False
+        checks = list(outcome.checks(self._tally, letters_before))
+        show_sessions(self._console, outcome.sessions())
+        with log.open("rb") as file:
+            file.seek(log_start)
+            said = file.read().decode(errors="replace")
+        self._show_events(outcome, said)
+        show_checks(self._console, checks)
+        return all(check.holds for check in checks)
+
+    def _stream(self, outcome: Outcome, cancelled: Callable[[], bool]) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        steps = self._story.steps
+        with Progress(*columns, console=self._console) as progress:
+            bar = progress.add_task("Slack sends", total=len(steps))
+            sender = threading.Thread(target=self._send, args=(lambda: progress.advance(bar),), daemon=True)
+            sender.start()
+            for part in _KILL_AT:
+                enough = part * len(steps)
+                _wait(partial(_has_sent, progress, bar, enough, sender), cancelled)
+                self._kill_a_busy_worker(outcome, progress, cancelled)
+            _wait(lambda: not sender.is_alive(), cancelled)
+            self._settle(outcome, progress, cancelled)
+
+    def _send(self, on_answer: Callable[[], None]) -> None:
+        secret = self._stack.env["SLACK_SIGNING_SECRET"]
+        url = f"{self._stack.urls.web}/slack/events"
+        asyncio.run(send(self._story.steps, url, secret, on_answer, self._tally))
+
+    def _kill_a_busy_worker(
+        self, outcome: Outcome, progress: Progress, cancelled: Callable[[], bool]
+    ) -> None:
+        worker = self._stack.supervisor["worker"]
+        left_behind = outcome.in_workers()
+        # `is_up` too: it may have commands before the supervisor has seen that it is back.
+        _wait(lambda: self._is_up(worker) and outcome.in_workers() - left_behind, cancelled, 20)
+        pid, in_hand = worker.pid, outcome.in_workers() - left_behind
+        worker.kill()
+        self._kills += 1
+        progress.console.print(
+            f"[red]kill -9[/] worker {pid} and its children, with {len(in_hand)} commands in hand"
+        )
+
+    def _is_up(self, worker: Service) -> bool:
+        return self._kills == 0 or self._news[-1] == f"worker is back as process {worker.pid}"
+
+    def _settle(self, outcome: Outcome, progress: Progress, cancelled: Callable[[], bool]) -> None:
+        """Commands of a killed worker come back after the visibility timeout, 10 s."""
+        bar = progress.add_task("Commands settle", total=max(outcome.unfinished(), 1))
+        most = outcome.unfinished()
+
+        def is_settled() -> bool:
+            nonlocal most
+            left = outcome.unfinished()
+            most = max(most, left, 1)
+            progress.update(bar, total=most, completed=most - left)
+            return left == 0
+
+        _wait(is_settled, cancelled, _SETTLE_SECONDS)
+
+    def _show_events(self, outcome: Outcome, worker_log: str) -> None:
+        table = Table(title="What happened", title_justify="left", show_header=False)
+        table.add_row("requests from Slack", str(self._tally.requests))
+        table.add_row("… of them delivered again", str(self._tally.redelivered))
+        table.add_row("… of them a mention's second event", str(self._tally.doubles))
+        table.add_row("commands that changed nothing: duplicates", str(worker_log.count("outcome=unchanged")))
+        table.add_row("commands that came too late: stale", str(worker_log.count("outcome=stale")))
+        table.add_row("pauses for a session that was not there yet", str(worker_log.count("task waits")))
+        table.add_row("workers killed by SIGKILL", str(self._kills))
+        table.add_row("commands recovered from them", str(worker_log.count("task delivered again")))
+        table.add_row("replies in Slack", str(outcome.replies().total()))
+        self._console.print(table)
+
+
+def main(
+    threads: Annotated[int, typer.Option(min=1, max=1000, help="How many Slack threads.")] = 60,
+    seed: Annotated[int, typer.Option(help="The same seed tells the same story.")] = 1,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where data and logs are. Default: below XDG_DATA_HOME.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+) -> None:
+    """Slack requests become rows, while a worker is being killed."""
+    console = Console(highlight=False)
+    folder = data_dir or default_data_dir().with_name("threadsync-demo")
+    try:
+        holds = _demo(console, folder, tell(threads, int(time.time()), seed), keep=keep)
+    except ThreadsyncError as exc:
+        console.print(f"threadsync: {exc}", markup=False)
+        raise typer.Exit(1) from exc
+    if not holds:
+        raise typer.Exit(1)
+
+
+def _demo(console: Console, folder: Path, story: Story, *, keep: bool) -> bool:
+    env = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in _REAL_SLACK}
+    news: list[str] = []
+
+    def report(sentence: str) -> None:
+        news.append(sentence)
+        console.print(sentence, style="dim", markup=False)
+
+    with StopRequest() as request, SlackSandbox() as slack:
+        stack = LocalStack(
+            folder,
+            env={**env, "SLACK_API_URL": slack.api_url, "SLACK_BOT_TOKEN": slack.token, "LOG_FORMAT": "text"},
+            report=report,
+            hurried=request.urgent,
+        )
+        try:
+            with console.status("Starting Postgres, Valkey, worker, web process and Flower …"):
+                stack.start(request.wanted)
+            console.print(
+                f"Flower shows it live: {stack.urls.flower} (password in {stack.env_file})", soft_wrap=True
+            )
+            with new_pool(stack.urls.database) as pool:
+                holds = Demo(console, stack, slack, story, news).run(pool, request.wanted)
+            if keep and not request.wanted():
+                console.print(f"Slack endpoint {stack.urls.web}, Flower {stack.urls.flower}. Ctrl-C ends it.")
+                stack.supervisor.wait(request.wanted)
+        finally:
+            stack.stop()
+    console.print(f"Logs: {stack.logs}", soft_wrap=True)
+    console.print(f"To look around, Flower included: threadsync up --data-dir {stack.path}", soft_wrap=True)
+    if request.wanted() and not keep:
+        console.print("Interrupted.")
+        return False
+    return holds
+
+
+def _has_sent(progress: Progress, bar: TaskID, enough: float, sender: threading.Thread) -> bool:
+    sent = next(task.completed for task in progress.tasks if task.id == bar)
+    return sent >= enough or not sender.is_alive()
+
+
+def _wait(ready: Callable[[], object], cancelled: Callable[[], bool], timeout: float = 120) -> None:
+    deadline = time.monotonic() + timeout
+    while not ready() and not cancelled() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "threadsync demo"
+    typer.run(main)

@@ -1,0 +1,137 @@
+"""What became of a story, read from the database, the broker and the sandbox, and what must be true of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import redis
+from rich.console import Console
+from rich.table import Table
+
+from sandbox.demo.story import CHANNELS, Story, Thread
+from sandbox.demo.stream import Tally
+from sandbox.slack import SlackSandbox
+from worker.db.dead_letters import DeadLetterStore
+from worker.db.models import SessionPage, Status, ThreadSession
+from worker.db.pool import Pool
+from worker.db.session_store import SessionStore
+
+_SHOWN = 12
+_STYLES: Final[dict[Status, str]] = {"collecting": "yellow", "ready_to_sync": "cyan", "synced": "green"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must be true."""
+
+    promise: str
+    holds: bool
+    found: str
+
+
+class Outcome:
+    """Looks at what the story left behind; asks again each time."""
+
+    def __init__(self, story: Story, pool: Pool, broker_url: str, slack: SlackSandbox) -> None:
+        self._story = story
+        self._threads = {(thread.channel_id, thread.thread_ts): thread for thread in story.threads}
+        self._store = SessionStore(pool)
+        self._letters = DeadLetterStore(pool)
+        self._broker_url = broker_url
+        self._slack = slack
+
+    def sessions(self) -> list[ThreadSession]:
+        """The rows of the story's threads; a database may hold those of earlier demos."""
+        return [
+            session
+            for channel in CHANNELS
+            for page in self._pages(channel)
+            for session in page.sessions
+            if (session.channel_id, session.thread_ts) in self._threads
+        ]
+
+    def unfinished(self) -> int:
+        """Commands in the queue and in workers."""
+        with redis.Redis.from_url(self._broker_url) as client:
+            return int(client.llen("sessions")) + int(client.hlen("unacked"))
+
+    def in_workers(self) -> set[bytes]:
+        """Commands that a worker has, or had when it was killed, and that are not finished."""
+        with redis.Redis.from_url(self._broker_url) as client:
+            return set(client.hkeys("unacked"))
+
+    def dead_letters(self) -> int:
+        """Commands that failed for good."""
+        return len(self._letters.list_by_state("dead", limit=200))
+
+    def replies(self) -> Counter[str]:
+        """How many times the bot wrote into each of the story's threads."""
+        return Counter(item.thread_ts for item in self._slack.messages if item.thread_ts)
+
+    def checks(self, tally: Tally, letters_before: int) -> Iterator[Check]:
+        """What is promised, and what was found."""
+        rows = self.sessions()
+        threads = {(row.channel_id, row.thread_ts) for row in rows}
+        expected = len(self._threads)
+        yield Check(
+            "each thread has one row, and one only",
+            len(rows) == len(threads) == expected,
+            f"{len(rows)} rows, {expected} threads",
+        )
+        wrong = [row for row in rows if not self._is_as_told(row)]
+        yield Check(
+            "each session ends as the command table says, in whatever order the commands came",
+            not wrong,
+            f"{len(rows) - len(wrong)} of {expected}",
+        )
+        twice = sum(1 for count in self.replies().values() if count > 1)
+        yield Check("no thread was answered twice", twice == 0, f"{len(self.replies())} threads answered")
+        yield Check(
+            "Slack had its answer within 3 s, each time",
+            not tally.refused and max(tally.seconds, default=0) < 3,
+            f"slowest {max(tally.seconds, default=0):.2f} s, {len(tally.refused)} not taken",
+        )
+        letters = self.dead_letters() - letters_before
+        yield Check("no command failed", letters == 0, f"{letters} dead letters")
+        yield Check("nothing is left in the broker", self.unfinished() == 0, f"{self.unfinished()} messages")
+
+    def _is_as_told(self, row: ThreadSession) -> bool:
+        thread: Thread = self._threads[row.channel_id, row.thread_ts]
+        return (row.status, row.jira_key) == (thread.status, thread.jira_key)
+
+    def _pages(self, channel: str) -> Iterator[SessionPage]:
+        cursor = None
+        while True:
+            page = self._store.list_sessions_by_channel(channel, limit=200, cursor=cursor)
+            yield page
+            cursor = page.next_cursor
+            # Newest first: a page without one of ours is older than the story.
+            if cursor is None or not any(self._is_ours(session) for session in page.sessions):
+                return
+
+    def _is_ours(self, session: ThreadSession) -> bool:
+        return (session.channel_id, session.thread_ts) in self._threads
+
+
+def show_sessions(console: Console, sessions: list[ThreadSession]) -> None:
+    """The newest ones, and how many there are of each status."""
+    table = Table(title="Sessions", title_justify="left")
+    for heading in ("channel", "thread", "opened by", "status", "ticket"):
+        table.add_column(heading, no_wrap=True)
+    for session in sorted(sessions, key=lambda session: session.id, reverse=True)[:_SHOWN]:
+        status = f"[{_STYLES[session.status]}]{session.status}[/]"
+        table.add_row(session.channel_id, session.thread_ts, session.user_id, status, session.jira_key or "-")
+    console.print(table)
+    counts = Counter(session.status for session in sessions)
+    rest = f"{len(sessions) - _SHOWN} more; " if len(sessions) > _SHOWN else ""
+    console.print(f"{rest}in all " + ", ".join(f"{counts[status]} {status}" for status in _STYLES))
+
+
+def show_checks(console: Console, checks: list[Check]) -> None:
+    """A line each."""
+    for check in checks:
+        mark = "[green]✓[/]" if check.holds else "[bold red]✗[/]"
+        console.print(f"{mark} {check.promise} [dim]({check.found})[/]")

@@ -1,0 +1,109 @@
+"""What happens in the demo's Slack: threads, what people do in them, and how each must end. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from handlers.mapping import OPEN_SHORTCUT, READY_BUTTON
+from sandbox.slack_requests import app_mention, button_click, message, message_shortcut, slash_command
+from worker.db.models import Status
+
+CHANNELS: Final = ("C0SUPPORT", "C0BILLING", "C0MOBILE", "C0PLATFORM")
+PEOPLE: Final = tuple(f"U0{name}" for name in ("ADA", "BEN", "CLEO", "DAN", "EVE", "FINN"))
+_SENTENCES: Final = (
+    "the export stops at page two",
+    "invoices show yesterday's date",
+    "login loops on the old app",
+    "webhooks arrive twice",
+    "the graph is empty after midnight",
+)
+_LATE: Final = 0.12
+"""How far, in parts of the whole story, one thing may come after the one that it follows."""
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One thread and the end that its session must come to."""
+
+    channel_id: str
+    thread_ts: str
+    status: Status
+    jira_key: str | None
+
+
+@dataclass(frozen=True, order=True)
+class Step:
+    """One thing that Slack sends, ``at`` 0 to 1 in the story."""
+
+    at: float
+    payload: dict[str, Any] = field(compare=False)
+    redelivery: int = field(default=0, compare=False)
+    is_double: bool = field(default=False, compare=False)
+    """Slack sends a mention as a message too, under another event id."""
+
+    @property
+    def is_event(self) -> bool:
+        """Slack repeats events that we do not acknowledge; what somebody clicked or typed it does not."""
+        return "event" in self.payload
+
+
+@dataclass(frozen=True)
+class Story:
+    """All threads, and all that Slack sends, in the order in which it arrives."""
+
+    threads: tuple[Thread, ...]
+    steps: tuple[Step, ...]
+
+
+def tell(threads: int, first_ts: int, seed: int) -> Story:
+    """The story of ``threads`` threads; their timestamps begin at ``first_ts``, in Unix seconds."""
+    draw = random.Random(seed)  # noqa: S311 - a story, not a secret
+    cast = tuple(_cast(draw, number, first_ts + number) for number in range(threads))
+    steps = sorted(step for thread in cast for step in _happenings(draw, thread))
+    return Story(cast, tuple(steps))
+
+
+def _cast(draw: random.Random, number: int, second: int) -> Thread:
+    status: Status = draw.choices(("collecting", "ready_to_sync", "synced"), (3, 3, 4))[0]
+    key = f"DEMO-{second % 100_000 + 1}" if status == "synced" else None
+    return Thread(CHANNELS[number % len(CHANNELS)], f"{second}.{number + 100:06}", status, key)
+
+
+def _happenings(draw: random.Random, thread: Thread) -> Iterator[Step]:
+    begins = draw.uniform(0, 1 - 4 * _LATE)
+    for step in (*_conversation(draw, thread, begins), *_progress(draw, thread, begins)):
+        yield step
+        if draw.random() < 0.15:
+            # Our answer was lost or late, so Slack sends it again.
+            yield Step(step.at + draw.uniform(0, _LATE), step.payload, 1) if step.is_event else step
+
+
+def _conversation(draw: random.Random, thread: Thread, begins: float) -> Iterator[Step]:
+    where, text = thread.channel_id, draw.choice(_SENTENCES)
+    opener = draw.choice(PEOPLE)
+    if draw.random() < 0.2:
+        shortcut = message_shortcut(OPEN_SHORTCUT, where, opener, ts=thread.thread_ts)
+        yield Step(begins, shortcut)
+    else:
+        yield Step(begins, app_mention(where, opener, f"<@U0BOT> {text}", ts=thread.thread_ts))
+        double = message(where, opener, f"<@U0BOT> {text}", ts=thread.thread_ts)
+        yield Step(begins, double, is_double=True)
+    for number in range(draw.randint(1, 4)):
+        ts = f"{thread.thread_ts.split('.')[0]}.{900_000 + number:06}"
+        reply = message(where, draw.choice(PEOPLE), "same here", ts=ts, thread_ts=thread.thread_ts)
+        yield Step(begins + draw.uniform(-_LATE, 2 * _LATE), reply)
+
+
+def _progress(draw: random.Random, thread: Thread, begins: float) -> Iterator[Step]:
+    where, who = thread.channel_id, draw.choice(PEOPLE)
+    # Before the beginning too: queues keep no order.
+    at = begins + draw.uniform(-_LATE / 2, 3 * _LATE)
+    if thread.status == "ready_to_sync" or (thread.status == "synced" and draw.random() < 0.5):
+        ready = button_click(READY_BUTTON, thread.thread_ts, where, who, message_ts=thread.thread_ts)
+        yield Step(at, ready)
+    if thread.jira_key:
+        link = slash_command(f"link {thread.jira_key} {thread.thread_ts}", where, who)
+        yield Step(at + draw.uniform(-_LATE, _LATE), link)

@@ -1,0 +1,37 @@
+"""`threadsync demo`, as a person runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.acceptance.test_up import GIVEN
+
+
+def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
+    """Exit code 0: rows, kills, recovered commands and every check; and no process is left."""
+    env = {name: value for name, value in os.environ.items() if name not in GIVEN}
+    env |= {"COLUMNS": "200", "THREADSYNC_TEST_MARK": str(tmp_path)}
+    command = [sys.executable, "-m", "worker.cli", "demo", "--data-dir", str(tmp_path / "demo")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^✓ ", done.stdout, re.MULTILINE)) == 6
+    assert "✗" not in done.stdout
+    assert done.stdout.count("kill -9 worker") == 2
+    assert re.search(r"in all \d+ collecting, \d+ ready_to_sync, \d+ synced", done.stdout)
+    for row in ("of them delivered again", "duplicates", "recovered from them"):
+        assert re.search(rf"{row}\W+[1-9]", done.stdout), row
+    assert f"threadsync up --data-dir {tmp_path / 'demo'}" in done.stdout
+    assert [process for process in psutil.process_iter() if _is_ours(process, str(tmp_path))] == []
+
+
+def _is_ours(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get("THREADSYNC_TEST_MARK") == mark
+    except psutil.Error:
+        return False
