@@ -26,7 +26,7 @@ up: $(STAMP)     ## Everything on this machine: Postgres, Valkey, worker, Slack 
 test: $(STAMP)   ## Every test, with real servers and real kills
 	$(BIN)/python -m pytest
 
-test-fast: $(STAMP)  ## The tests that start no worker process
+test-fast: $(STAMP)  ## What is promised, and the unit tests: under a minute
 	$(BIN)/python -m pytest tests/fundamentals tests/unit
 
 check: $(STAMP)  ## Lint, format, types, import direction

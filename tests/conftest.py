@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.installation import Installation, install
 from tests.servers import PostgresForTests, ValkeyForTests
@@ -15,6 +16,10 @@ from worker.config import Settings, get_settings
 from worker.db import AsyncSessionStore, SessionStore, close_db
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.pool import Pool, new_async_pool, new_pool
+
+# How fast examples are drawn says nothing about us: the first ones build Unicode tables, on a busy machine.
+settings.register_profile("threadsync", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("threadsync")
 
 
 @pytest.fixture(autouse=True)

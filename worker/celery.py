@@ -68,7 +68,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_time_limit": TIME_LIMIT_SECONDS,
         # What waits in a worker is delivered again after the visibility timeout: let it hold little.
         "worker_prefetch_multiplier": 1,
-        # On a second TERM (or QUIT) what runs gets this long; everything else goes back at once.
+        # On QUIT, and on a second Ctrl-C, what runs gets this long; everything else goes back at once.
         "worker_soft_shutdown_timeout": TIME_LIMIT_SECONDS,
         "worker_enable_soft_shutdown_on_idle": True,
         # Flower sees sent, received, started and succeeded, each with its time.
@@ -120,7 +120,7 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         # Look for overdue messages every second; the defaults look every hundred.
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
-        # A worker that dies while it restores keeps the others from restoring: 5 s, not 300.
+        # For kombu's own channel (sentinel://): one that dies while it restores blocks the others this long.
         "unacked_mutex_expire": 5,
         **_WORKER_SOCKETS,
     }

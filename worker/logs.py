@@ -10,7 +10,7 @@ from typing import Literal
 import structlog
 from structlog.types import Processor
 
-# One line a command is ours ("command done" and its kin). Celery's would repeat it, results included.
+# One line a command is ours ("task done" and its kin). Celery's would repeat it, results included.
 _TOO_TALKATIVE = {
     "celery.app.trace": logging.WARNING,
     "celery.worker.strategy": logging.WARNING,

@@ -62,7 +62,9 @@ def decide(error: BaseException, history: History, patience: float, jitter: floa
     """
     if isinstance(error, SoftTimeLimitExceeded):
         error = DatabaseUnavailable("the command took longer than its time limit")
-    pause = min(FIRST_PAUSE_SECONDS * 2**history.pauses, LONGEST_PAUSE_SECONDS) * (0.5 + jitter / 2)
+    # The exponent is bounded because the number of pauses is not.
+    longest = min(FIRST_PAUSE_SECONDS * 2 ** min(history.pauses, 10), LONGEST_PAUSE_SECONDS)
+    pause = longest * (0.5 + jitter / 2)
     if isinstance(error, DatabaseUnavailable):
         return Wait(pause, _after(history, 0), error)
     if isinstance(error, SessionNotFound) and history.waited < patience:
@@ -72,7 +74,4 @@ def decide(error: BaseException, history: History, patience: float, jitter: floa
 
 
 def _after(history: History, waited: float) -> History:
-    # Beyond 16 the pause is at its cap for long; the number must stay small enough for 2**n.
-    return history.model_copy(
-        update={"pauses": min(history.pauses + 1, 16), "waited": history.waited + waited}
-    )
+    return history.model_copy(update={"pauses": history.pauses + 1, "waited": history.waited + waited})

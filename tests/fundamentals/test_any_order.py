@@ -37,7 +37,10 @@ def deliver(store: SessionStore, commands: Iterable[str]) -> dict[str, Any]:
 
 
 @given(delivered=st.lists(st.sampled_from(list(COMMANDS)), max_size=10), opened_at=st.integers(0, 10))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_any_order_and_any_repetition_give_the_same_row(
     store: SessionStore, delivered: list[str], opened_at: int
 ) -> None:

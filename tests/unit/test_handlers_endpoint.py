@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
@@ -262,7 +262,6 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 # A busy machine may be slow, which is not what is tested here.
-@settings(deadline=None)
 @given(payload=PAYLOADS)
 def test_no_signed_object_is_a_fault_of_ours(runner: asyncio.Runner, payload: dict[str, Any]) -> None:
     """Any JSON made of Slack's own words is acknowledged or refused, never a 500 that comes again."""

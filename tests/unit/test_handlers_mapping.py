@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.mapping import command_for_button, command_for_event, command_for_shortcut
@@ -129,7 +129,6 @@ FIELDS = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(FIELDS, JUNK | st.sampled_from([CHANNEL, THREAD, USER, "message", "app_mention"])))
 def test_junk_is_a_command_or_nothing_or_refused(payload: dict[str, Any]) -> None:
     """No payload whatever makes the mapping fail in another way."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.ticket_command import TicketRequest, parse_thread, parse_ticket_command
@@ -98,7 +98,6 @@ def test_a_request_knows_its_command() -> None:
     assert link.applies_to == ("collecting", "ready_to_sync")
 
 
-@settings(deadline=None)
 @given(st.text() | st.text(alphabet="<>|:/?#[]@p.0123456789C ").map(lambda word: f"ready {word}"))
 def test_no_text_makes_it_fail(text: str) -> None:
     """Whatever is typed is a request, a wish for help, or unclear."""

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.payload import MalformedPayload, parse_payload
@@ -59,7 +59,6 @@ def test_odd_headers_are_refused_not_stumbled_over(header: str, value: str | Non
     assert VERIFIER.is_from_slack(BODY, headers) is False
 
 
-@settings(deadline=None)
 @given(st.binary(), st.text(), st.text())
 def test_no_forgery_is_taken_or_stumbled_over(body: bytes, timestamp: str, signature: str) -> None:
     """Any bytes in the body, any text in the headers."""
@@ -116,7 +115,6 @@ def test_what_slack_never_sends_is_malformed(body: bytes, content_type: str) -> 
     assert len(str(caught.value)) < 100
 
 
-@settings(deadline=None)
 @given(st.binary() | st.text().map(lambda text: json.dumps(text).encode()), st.sampled_from([JSON, FORM, ""]))
 def test_any_bytes_are_an_object_or_malformed(body: bytes, content_type: str) -> None:
     """Nothing else comes out."""
