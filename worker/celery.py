@@ -12,7 +12,7 @@ import os
 import ssl
 from typing import Any, Final
 
-from celery import Celery, signals
+from celery import Celery, bootsteps, signals
 from kombu import Queue
 
 from worker.config import Settings, get_settings
@@ -129,6 +129,17 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
 # Read when the first setting is asked for: importing this module needs no environment.
 app = Celery("threadsync", task_cls="worker.task:DurableTask")
 app.add_defaults(lambda: configuration(get_settings()))
+
+
+class _NeededSettings(bootsteps.Step):
+    """A worker without a database could neither run a command nor keep it: it does not start."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        get_settings().require("broker_url", "database_url")
+
+
+app.steps["worker"].add(_NeededSettings)
 
 
 @signals.setup_logging.connect(weak=False)

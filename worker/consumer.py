@@ -11,7 +11,7 @@ from kombu.exceptions import KombuError
 from kombu.message import Message
 from redis import RedisError
 
-from worker.errors import CommandFailed, DatabaseUnavailable
+from worker.errors import CommandFailed
 from worker.undeliverable import bury_message, message_id
 
 log = logging.getLogger("threadsync.worker")
@@ -54,8 +54,9 @@ class DurableConsumer(Consumer):
     def _park(self, message: Message, error: BaseException) -> None:
         try:
             bury_message(message, error)
-        except DatabaseUnavailable as exc:
-            log.warning("unreadable message waits for the database: %s", exc)
+        # Whatever it is: the message goes back, the worker goes on.
+        except Exception as exc:  # noqa: BLE001
+            log.warning("unreadable message waits for its dead letter to be written: %s", exc)
             again = (log, self.connection_errors, True)
             self.timer.call_after(_AGAIN_SECONDS, message.reject_log_error, again)
         else:

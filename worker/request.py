@@ -20,7 +20,7 @@ from celery.worker.request import Request
 from celery.worker.state import task_ready
 from kombu.message import Message
 
-from worker.errors import DatabaseUnavailable, ThreadsyncError
+from worker.errors import ThreadsyncError
 from worker.undeliverable import bury_message
 
 log = structlog.get_logger("threadsync.worker")
@@ -60,7 +60,8 @@ class DurableRequest(Request):
         if not isinstance(error, _SETTLED):
             try:
                 bury_message(self.message, error)
-            except DatabaseUnavailable:
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the message goes back
+                log.warning("no dead letter could be written", task_id=self.id, reason=str(exc))
                 return self.reject(requeue=True)
             log.error("unreadable message buried", task_id=self.id, command=self.name, reason=str(error))
         return super().on_failure(exc_info, send_failed_event, return_ok)

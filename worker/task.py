@@ -97,9 +97,10 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         if isinstance(decision, GiveUp):
             try:
                 self._bury(decision.error, args, kwargs, history)
-            except DatabaseUnavailable as exc:
-                # The letter cannot be kept now: the same will be decided again when it can.
-                decision = self._decide(exc, history)
+            # Whatever keeps the letter from being written: the same is decided again when it can be.
+            except Exception as exc:  # noqa: BLE001
+                away = DatabaseUnavailable(f"no dead letter could be written: {exc}")
+                decision = self._decide(away, history)
             else:
                 log.warning("task failed", error=type(decision.error).__name__, reason=str(decision.error))
                 raise decision.error from error

@@ -183,6 +183,14 @@ def test_what_cannot_be_read_is_kept(
     wait_until(lambda: shared.waiting() == 0, "nothing is left in the broker")
 
 
+def test_a_worker_without_a_database_does_not_start(installation: Installation) -> None:
+    """It could not keep what fails; the message says what to set."""
+    worker = installation.worker(DATABASE_URL="")
+    worker.launch()
+    wait_until(lambda: not worker.is_alive, "it ends", timeout=20)
+    assert "DATABASE_URL: is not set" in worker.log
+
+
 def test_an_unknown_task_is_answered(shared: Installation) -> None:
     """Whoever waits for it learns why nothing comes."""
     with pytest.raises(CommandFailed, match="newer release"):
