@@ -13,6 +13,7 @@ from uuid import uuid4
 import redis
 from celery import Celery
 from celery.backends.base import Backend
+from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError
 
 from tasks.commands import Command
@@ -71,6 +72,9 @@ class Broker:
             meta = self._backend().get_task_meta(task_id)
         except _TROUBLE:
             return False, None  # the result may well be there: whoever asks decides how long to go on
+        except CeleryError as exc:
+            # It names something that is no exception: Celery calls no such thing.
+            raise as_ours(exc) from exc
         if meta["status"] in _FAILED:
             raise as_ours(meta["result"])
         return meta["status"] == "SUCCESS", meta["result"]

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.installation import Installation, install
-from tests.servers import PostgresForTests, ValkeyForTests
+from tests.servers import POSTGRES_SETTINGS, PostgresForTests, ValkeyForTests
 from tests.stores import awaitable
 from worker.config import Settings, get_settings
 from worker.db import AsyncSessionStore, SessionStore, close_db
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.pool import Pool, new_async_pool, new_pool
+from worker.embedded.postgres import EmbeddedPostgres
+from worker.embedded.valkey import EmbeddedValkey
 
 # How fast examples are drawn says nothing about us: the first ones build Unicode tables, on a busy machine.
 settings.register_profile("threadsync", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -135,3 +137,27 @@ def shared(
     """One with a running worker, for the tests of a module that leave it as it is."""
     with install(postgres, valkey, tmp_path_factory.mktemp("shared")) as installation, installation.worker():
         yield installation
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    """A broker for this test to freeze and kill, as `threadsync up` runs it: each write is on disk."""
+    valkey = EmbeddedValkey(tmp_path / "valkey")
+    try:
+        valkey.start()
+        yield valkey
+    finally:
+        valkey.stop()
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A migrated database for this test to stop and kill."""
+    postgres = EmbeddedPostgres(tmp_path / "postgres", settings=POSTGRES_SETTINGS)
+    try:
+        postgres.start()
+        with new_pool(postgres.url) as pool:
+            SessionStore(pool).create_tables()
+        yield postgres
+    finally:
+        postgres.stop()

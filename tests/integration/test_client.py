@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -260,17 +259,6 @@ def assert_fails_within_a_second(action: Callable[[], object]) -> None:
         action()
     # Promised is one second; the rest is for thirty threads on a busy machine.
     assert time.monotonic() - began < 1.3
-
-
-@pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
-    """A broker for this test to freeze and kill."""
-    valkey = EmbeddedValkey(tmp_path / "valkey")
-    try:
-        valkey.start()
-        yield valkey
-    finally:
-        valkey.stop()
 
 
 def test_a_client_survives_its_broker(own_valkey: EmbeddedValkey) -> None:

@@ -259,23 +259,18 @@ def test_a_wrong_type_under_a_queues_key_is_survived(
     assert peer.take()[0].payload == 2
 
 
-def test_a_full_server_loses_nothing(tmp_path: Any) -> None:
+def test_a_full_server_loses_nothing(own_valkey: EmbeddedValkey) -> None:
     """What cannot be noted is not taken; it is delivered when there is room again."""
-    valkey = EmbeddedValkey(tmp_path / "valkey")
-    valkey.start()
-    try:
-        publish(valkey.url, "kept")
-        with redis.Redis.from_url(valkey.url) as server:
-            server.config_set("maxmemory", "1mb")
-            peer = Peer(valkey.url, DURABLE, "q")
-            peer.look()
-            assert server.llen("q") == 1
-            assert not peer.got
-            server.config_set("maxmemory", "0")
-            assert peer.take()[0].payload == "kept"
-            peer.vanish()
-    finally:
-        valkey.stop()
+    publish(own_valkey.url, "kept")
+    with redis.Redis.from_url(own_valkey.url) as server:
+        server.config_set("maxmemory", "1mb")
+        peer = Peer(own_valkey.url, DURABLE, "q")
+        peer.look()
+        assert server.llen("q") == 1
+        assert not peer.got
+        server.config_set("maxmemory", "0")
+        assert peer.take()[0].payload == "kept"
+        peer.vanish()
 
 
 def test_several_queues_get_their_turns(broker_url: str, connect: Connect) -> None:

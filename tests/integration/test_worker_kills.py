@@ -6,21 +6,16 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from tasks.client import SessionClient
 from tasks.commands import COMMANDS
 from tests.installation import Installation
-from tests.servers import POSTGRES_SETTINGS
 from tests.waiting import wait_until
-from worker.db import SessionStore
-from worker.db.pool import new_pool
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 from worker.errors import EnqueueFailed
@@ -143,30 +138,6 @@ def test_a_command_out_of_time_is_run_again_and_then_parked(
     assert letter.error_type == "PoisonCommand"
     assert diary.read_text().split().count("run") == 2
     assert "SoftTimeLimitExceeded" in diary.read_text()
-
-
-@pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
-    """A broker for this test to kill, as `threadsync up` runs it: every acknowledged write is on disk."""
-    valkey = EmbeddedValkey(tmp_path / "valkey")
-    try:
-        valkey.start()
-        yield valkey
-    finally:
-        valkey.stop()
-
-
-@pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A database for this test to stop."""
-    postgres = EmbeddedPostgres(tmp_path / "postgres", settings=POSTGRES_SETTINGS)
-    try:
-        postgres.start()
-        with new_pool(postgres.url) as pool:
-            SessionStore(pool).create_tables()
-        yield postgres
-    finally:
-        postgres.stop()
 
 
 def is_acknowledged(client: SessionClient, task: str, arguments: dict[str, str]) -> bool:
