@@ -6,6 +6,7 @@ worker before it is run, with the same rules. No I/O and no database driver here
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
@@ -30,7 +31,7 @@ R = TypeVar("R")
 SESSIONS_QUEUE: Final = "sessions"
 
 
-class Command(BaseModel, Generic[R]):
+class Command(BaseModel, ABC, Generic[R]):
     """What to do, with its arguments. ``name`` is the Celery task's name; ``R`` is what the worker answers.
 
     Raises ``InvalidCommand`` that names every fault, also when it is built.
@@ -74,9 +75,9 @@ class Command(BaseModel, Generic[R]):
         """The keyword arguments of the message, as JSON values."""
         return self.model_dump(mode="json", exclude_none=True)
 
+    @abstractmethod
     def statement(self) -> Statement[R]:
         """The one SQL statement that carries the command out."""
-        raise NotImplementedError
 
 
 class GetOrCreate(Command[SessionResult]):
