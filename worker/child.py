@@ -28,7 +28,8 @@ class Child:
     Args:
         argv: the command line; never put a secret in it.
         log_path: stdout and stderr are appended here.
-        death_signal: what the kernel sends it when we die without a chance to stop it (Linux).
+        death_signal: what the kernel sends it when we die without a chance to stop it (Linux); not in its
+            first few milliseconds, before ``setpriv`` has asked for it.
     """
 
     def __init__(

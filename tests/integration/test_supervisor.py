@@ -168,7 +168,13 @@ import sys, threading
 from pathlib import Path
 from worker.service import CommandService
 from worker.supervisor import Supervisor
-service = CommandService("x", [sys.executable, "-c", {WAITS!r}], log_path=Path(sys.argv[1]) / "x.log")
+# Until `setpriv` has run, a few milliseconds, nobody has asked the kernel for the death signal.
+service = CommandService(
+    "x",
+    [sys.executable, "-c", {WAITS!r}],
+    log_path=Path(sys.argv[1]) / "x.log",
+    ready=lambda: "here" in service.log_tail(),
+)
 Supervisor().start(service)
 print(service.pid, flush=True)
 threading.Event().wait()
