@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from tasks.commands import Command
+from worker.batch import outcome_of
 from worker.celery import app
-from worker.db.session_store import SessionStore
+from worker.db.statements import Statement
 from worker.task import DurableTask
 
 
@@ -16,6 +17,7 @@ class CommandTask(DurableTask):
     """Runs one kind of command. Made by ``command_task``; sent as every Celery task is."""
 
     abstract = True
+    Strategy = "worker.batch:strategy"
     # Our own check says more, and leaves alone what a newer producer added.
     typing = False
 
@@ -31,10 +33,13 @@ class CommandTask(DurableTask):
             kwargs = self.command.from_message(args, kwargs or {}).arguments()
         return super().apply_async(args, kwargs, **options)
 
+    def statement(self, args: Any, kwargs: Any) -> Statement[Any]:
+        """The one statement of the command that a message carries. Raises ``InvalidCommand``."""
+        return self.command.from_message(args, kwargs).statement()
+
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Carry the command out; returns its result as JSON values."""
-        command = self.command.from_message(args, kwargs)
-        result = SessionStore().run(command.statement())
+        result = outcome_of(self.request.id or "", lambda: self.statement(args, kwargs))
         return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
 
 

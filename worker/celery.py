@@ -66,8 +66,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_acks_on_failure_or_timeout": False,
         "task_soft_time_limit": SOFT_TIME_LIMIT_SECONDS,
         "task_time_limit": TIME_LIMIT_SECONDS,
-        # What waits in a worker is delivered again after the visibility timeout: let it hold little.
-        "worker_prefetch_multiplier": 1,
+        # Two batches a process: one runs, one is on its way.
+        "worker_prefetch_multiplier": 64,
         # On QUIT, and on a second Ctrl-C, what runs gets this long; everything else goes back at once.
         "worker_soft_shutdown_timeout": TIME_LIMIT_SECONDS,
         "worker_enable_soft_shutdown_on_idle": True,
@@ -128,6 +128,11 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
 
 # Read when the first setting is asked for: importing this module needs no environment.
 app = Celery("threadsync", task_cls="worker.task:DurableTask")
+# Celery's way to have a backend of one's own for a URL.
+app.loader.override_backends = {
+    "redis": "worker.results:GatheringBackend",
+    "rediss": "worker.results:GatheringBackend",
+}
 app.add_defaults(lambda: configuration(get_settings()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Final
 
 from celery.worker.consumer import Consumer
@@ -11,6 +12,7 @@ from kombu.exceptions import KombuError
 from kombu.message import Message
 from redis import RedisError
 
+from worker.batch import Batches
 from worker.errors import CommandFailed
 from worker.undeliverable import bury_message, message_id
 
@@ -23,6 +25,13 @@ class DurableConsumer(Consumer):
     """Set by ``worker_consumer``. Each ``on_…`` is Celery's hook for one way of being unreadable."""
 
     connection_errors: tuple[type[Exception], ...]
+    hub: Any
+    on_task_request: Callable[[Any], None]
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Commands that arrived together."""
+        return Batches(self)
 
     def on_unknown_message(self, body: Any, message: Message) -> None:
         self._park(message, CommandFailed("not a Celery task message"))

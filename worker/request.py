@@ -12,6 +12,7 @@ from celery.exceptions import (
     InvalidTaskError,
     Reject,
     Retry,
+    SoftTimeLimitExceeded,
     Terminated,
     TimeLimitExceeded,
     WorkerLostError,
@@ -29,6 +30,12 @@ log = structlog.get_logger("threadsync.worker")
 _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
 # From storing the result: Celery's tracer lets these out.
 _BACKEND_AWAY = (redis.ConnectionError, redis.TimeoutError, OSError)
+
+
+def error_in(exc_info: Any) -> BaseException:
+    """The error that the pool reports, which it may have wrapped."""
+    error: BaseException = exc_info.exception
+    return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
 class DurableRequest(Request):
@@ -49,14 +56,15 @@ class DurableRequest(Request):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """An error from outside the command, such as a body that is no JSON, would lose the message."""
-        error = exc_info.exception
-        if isinstance(error, ExceptionWithTraceback):
-            error = error.exc
+        error = error_in(exc_info)
         if isinstance(error, _BACKEND_AWAY):
             # By then the effect is there, or the letter, or the copy for later: only the result is lost.
             log.warning("result lost", task_id=self.id, command=self.name, reason=str(error))
             task_ready(self)
             return self.acknowledge()
+        if isinstance(error, SoftTimeLimitExceeded):
+            # It came between two tasks of a batch; the hard limit is what a message is blamed for.
+            return self.reject(requeue=True)
         if not isinstance(error, _SETTLED):
             try:
                 bury_message(self.message, error)

@@ -4,16 +4,19 @@ kombu pops a message (BRPOP) and notes it as unacknowledged with a second comman
 between loses it: measured, up to one message in every second kill under load. Here both are one script.
 
     queue --TAKE--> unacked --acknowledged--> gone
-      ^                |
-      +----RESTORE-----+    overdue, rejected with requeue, or handed back by a worker that stops
+      ^              |   ^
+      |              |   +-- RENEW, every second, while the worker that took it lives
+      +---RESTORE----+       overdue, rejected with requeue, or handed back by a worker that stops
 
 | key | what |
 |---|---|
 | ``<queue>`` | list; producers push left, TAKE reads right |
 | ``unacked`` | hash, tag -> ``[message, "", queue]``: kombu's format, so stock workers may restore it |
-| ``unacked_index`` | sorted set, tag by time of delivery |
+| ``unacked_index`` | sorted set, tag by the time when its worker last said that it has it |
 | ``unacked_deliveries`` | hash, tag -> how often RESTORE put it back |
 
+TAKE brings as many messages as the prefetch limit allows. Acknowledgements are gathered until the event
+loop's next round and go down one pipeline: one that is lost with its worker only means one more run.
 A script runs whole or not at all, and its first write is one that a full server refuses, so a refusal leaves
 everything as it was. Waiting for an empty queue is ``BLMOVE`` from its right end to its right end: it wakes
 us and moves nothing. Producers may be stock Celery clients. Set by ``broker_transport`` for Redis and Valkey.
@@ -25,6 +28,7 @@ hooks, held in place by tests/integration/test_transport.py.
 from __future__ import annotations
 
 import base64
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from queue import Empty
 from time import monotonic
@@ -39,6 +43,9 @@ from kombu.utils.json import loads
 
 log = get_logger(__name__)
 
+MOST_AT_ONCE: Final = 64
+"""Messages that one run of TAKE brings: more would gain little, and hold up the server."""
+
 _CHUNK: Final = 500
 """Messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
 
@@ -46,30 +53,44 @@ _SHORT_WAIT_SECONDS: Final = 0.05
 """Of several queues only one can be waited on; the others are looked at this often."""
 
 # KEYS: unacked, index, deliveries, then a key for each queue and priority.
-# ARGV: for each of the latter the queue's name, and "1" if it is to be noted.
-# Returns {queue, message, tag, deliveries before, "1" if the tag is the message's own}, or nil.
+# ARGV: most to take, most from one key; for each of those keys the queue's name, and "1" to note messages.
+# Returns for each message {queue, message, tag, deliveries before, "1" if the tag is the message's own}.
 _TAKE: Final = """
 local now = redis.call('TIME')
+local taken = {}
 for place = 4, #KEYS do
-  local message = redis.pcall('LINDEX', KEYS[place], -1)
-  if type(message) == 'string' then
-    local queue, noted = ARGV[2 * place - 7], ARGV[2 * place - 6]
+  local queue, noted = ARGV[2 * place - 5], ARGV[2 * place - 4]
+  for _ = 1, math.min(ARGV[2], ARGV[1] - #taken) do
+    local message = redis.pcall('LINDEX', KEYS[place], -1)
+    if type(message) ~= 'string' then
+      break
+    end
     local readable, parsed = pcall(cjson.decode, message)
     local own = readable and type(parsed) == 'table' and type(parsed.properties) == 'table'
       and type(parsed.properties.delivery_tag) == 'string'
-    local tag = own and parsed.properties.delivery_tag or 'unreadable-' .. now[1] .. '-' .. now[2]
+    local tag = own and parsed.properties.delivery_tag
+      or 'unreadable-' .. now[1] .. '-' .. now[2] .. '-' .. #taken
     if noted == '1' then
       redis.call('HSET', KEYS[1], tag, '[' .. message .. ',"",' .. cjson.encode(queue) .. ']')
       redis.call('ZADD', KEYS[2], now[1] + now[2] / 1e6, tag)
     end
     redis.call('RPOP', KEYS[place])
-    return {queue, message, tag, redis.call('HGET', KEYS[3], tag) or '0', own and '1' or '0'}
+    taken[#taken + 1] = {queue, message, tag, redis.call('HGET', KEYS[3], tag) or '0', own and '1' or '0'}
   end
+end
+return taken
+"""
+
+# KEYS: unacked, index, deliveries. ARGV: tags. What is not there any more is not put back.
+_RENEW: Final = """
+local now = redis.call('TIME')
+for _, tag in ipairs(ARGV) do
+  redis.call('ZADD', KEYS[2], 'XX', now[1] + now[2] / 1e6, tag)
 end
 """
 
 # KEYS: unacked, index, deliveries.
-# ARGV: seconds since delivery, most to restore, PUSH command, key prefix; then tags, or what is overdue.
+# ARGV: seconds since the last renewal, most to restore, PUSH command, key prefix; then tags instead.
 # Returns {number of tags looked at, {tags that a stock worker noted}}.
 _RESTORE: Final = """
 local tags = {unpack(ARGV, 5)}
@@ -104,13 +125,72 @@ class DurableQoS(kombu_redis.QoS):
     """The messages that were delivered and not acknowledged yet."""
 
     channel: DurableChannel
+    _delivered: OrderedDict[str, Any]
+    _dirty: set[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ended: deque[str] = deque()
+
+    @property
+    def credit(self) -> int:
+        """How many messages more may be taken now."""
+        room = self.can_consume_max_estimate()
+        return MOST_AT_ONCE if room is None else min(room, MOST_AT_ONCE)
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Remember a delivered message; TAKE has noted it already."""
         virtual.QoS.append(self, message, delivery_tag)
 
+    def ack(self, delivery_tag: str) -> None:
+        """It has ended; the server hears of it soon."""
+        self._note_end(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Not wanted here; with ``requeue`` others may have it, and at once."""
+        if requeue:
+            self.restore_by_tag(delivery_tag, leftmost=True)
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            self._note_end(delivery_tag)
+
+    def _note_end(self, delivery_tag: str) -> None:
+        virtual.QoS.ack(self, delivery_tag)
+        self._ended.append(delivery_tag)
+        loop = self.channel.connection.loop
+        if loop is None:
+            self.flush()
+        elif len(self._ended) == 1:
+            loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Tell the server what has ended. What it does not hear of is delivered once more."""
+        # A channel that was closed has told it at its end, or has lost its connection.
+        if not self.channel.closed:
+            self._tell_what_ended()
+
+    def _tell_what_ended(self) -> None:
+        tags = [self._ended.popleft() for _ in range(len(self._ended))]
+        if not tags:
+            return
+        try:
+            with self.pipe_or_acquire() as pipe:
+                pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).hdel(
+                    self.channel.deliveries_key, *tags
+                ).execute()
+        except self.channel.connection_errors as exc:
+            log.warning("%d acknowledgements lost: %s", len(tags), exc)
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """Hand back, at the end, what has not ended."""
+        self._tell_what_ended()
+        super().restore_unacked_once(stderr)
+
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
-        """Put all back that is overdue. Called every ``unacked_restore_interval`` seconds."""
+        """Say what we have, then put back what nobody has. Every ``unacked_restore_interval`` seconds."""
+        held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
+        if held:
+            self.channel.run_script(_RENEW, [], held)
         looked_at = _CHUNK
         while looked_at == _CHUNK:
             looked_at = self._restore("RPUSH")
@@ -138,12 +218,14 @@ class DurableQoS(kombu_redis.QoS):
 
 
 class DurableChannel(kombu_redis.Channel):
-    """Takes messages by script, one at a time."""
+    """Takes messages by script."""
 
     QoS = DurableQoS
     deliveries_key = "unacked_deliveries"
 
     # kombu's own, which the stubs do not know.
+    connection: DurableTransport
+    qos: DurableQoS
     connection_errors: tuple[type[Exception], ...]
     _queue_cycle: Any
     _q_for_pri: Callable[[str, int], str]
@@ -165,12 +247,12 @@ class DurableChannel(kombu_redis.Channel):
 
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
         """Take one message now, if there is one; None if not."""
-        reply = self.run_script(*self._take_arguments([queue], noted=not no_ack))
-        if reply is None:
+        reply = self.run_script(*self._take_arguments([queue], 1, noted=not no_ack))
+        if not reply:
             return None
-        message = self.Message(self._parsed(reply), channel=self)
+        message = self.Message(self._parsed(reply[0]), channel=self)
         if not no_ack:
-            self.qos.append(message, bytes_to_str(reply[2]))
+            self.qos.append(message, bytes_to_str(reply[0][2]))
         return message
 
     def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -184,8 +266,12 @@ class DurableChannel(kombu_redis.Channel):
         prefixed = [f"{self.global_keyprefix}{key}" for key in (*fixed, *keys)]
         return ("EVAL", script, len(prefixed), *prefixed, *arguments)
 
-    def _take_arguments(self, queues: Sequence[str], noted: bool = True) -> tuple[str, list[str], list[str]]:
-        keys, arguments = [], []
+    def _take_arguments(
+        self, queues: Sequence[str], most: int, noted: bool = True
+    ) -> tuple[str, list[str], list[Any]]:
+        keys: list[str] = []
+        # A share for each, so that a full queue does not starve the others.
+        arguments: list[Any] = [most, max(1, most // len(queues))]
         for step in self.priority_steps:
             for queue in queues:
                 keys.append(self._q_for_pri(queue, step))
@@ -201,7 +287,7 @@ class DurableChannel(kombu_redis.Channel):
             command = self._wait_command(queues, timeout or self.brpop_timeout)
             self._read_reply = self._on_woken
         else:
-            command = self._script_command(*self._take_arguments(queues))
+            command = self._script_command(*self._take_arguments(queues, self.qos.credit))
             self._read_reply = self._on_taken
         self._nothing_there = self._in_trouble = False
         self._in_poll = self.client.connection
@@ -242,12 +328,12 @@ class DurableChannel(kombu_redis.Channel):
         raise Empty
 
     def _on_taken(self, reply: Any) -> None:
-        if reply is None:
+        if not reply:
             self._nothing_there = True
             raise Empty
-        queue = bytes_to_str(reply[0])
-        self._queue_cycle.rotate(queue)
-        self.connection._deliver(self._parsed(reply), queue)
+        self._queue_cycle.rotate(bytes_to_str(reply[0][0]))
+        for taken in reply:
+            self.connection._deliver(self._parsed(taken), bytes_to_str(taken[0]))
 
     def _parsed(self, reply: Sequence[bytes]) -> Any:
         """The message as kombu wants it; what is none becomes the body of one."""
@@ -293,3 +379,9 @@ class DurableTransport(kombu_redis.Transport):
     """Set by ``broker_transport``."""
 
     Channel = DurableChannel
+    loop: Any = None
+    """The event loop, in a worker that has one."""
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        self.loop = loop
+        super().register_with_event_loop(connection, loop)

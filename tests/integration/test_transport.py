@@ -49,10 +49,11 @@ class Peer:
             self._drain()
         return len(self.got) >= count
 
-    def look(self) -> None:
-        """Give it the chance to take or to restore something."""
+    def look(self) -> bool:
+        """Give it the chance to take or to restore something; whether it has anything."""
         for _ in range(4):
             self._drain()
+        return bool(self.got)
 
     def _drain(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -280,8 +281,7 @@ def test_several_queues_get_their_turns(broker_url: str, connect: Connect) -> No
     peer = connect(DURABLE, "busy", "quiet")
     first = [message.payload for message in peer.take(6)]
     assert {"a", "b"} <= set(first)
-    peer.take(46)
-    peer.look()
+    wait_until(lambda: peer.look() and len(peer.got) == 52, "all are there")
     for queue in ("quiet", "busy"):
         publish(broker_url, queue, queue=queue)
         assert peer.take()[0].payload == queue

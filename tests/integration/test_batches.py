@@ -1,0 +1,167 @@
+"""Commands that arrive together run together, and nobody can tell but by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.installation import Installation
+from tests.servers import ask
+from tests.waiting import wait_until
+from tests.workers import WorkerGroup
+from worker.db import SessionStore
+from worker.db.pool import new_pool
+from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+
+MANY = 300
+
+
+def thread(number: int) -> dict[str, str]:
+    return {"channel_id": "C1", "thread_ts": f"1700000000.{number:06}"}
+
+
+def open_sessions(installation: Installation, count: int = MANY) -> list[Any]:
+    """Send a get_or_create for each of the first ``count`` threads."""
+    return [
+        installation.send("sessions.get_or_create", **thread(number), user_id="U1") for number in range(count)
+    ]
+
+
+def commits(installation: Installation) -> int:
+    """Transactions that this test's database has seen, its own looking included."""
+    statement = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    return int(str(ask(installation.database_url, statement)))
+
+
+@contextmanager
+def locked(installation: Installation, number: int) -> Iterator[None]:
+    """A row that nobody can change meanwhile: a command on it hangs in Postgres."""
+    with psycopg.connect(installation.database_url) as connection:
+        connection.execute(
+            "SELECT FROM thread_sessions WHERE thread_ts = %s FOR UPDATE", [thread(number)["thread_ts"]]
+        )
+        yield
+
+
+def is_waiting_for_a_lock(installation: Installation) -> bool:
+    statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    return ask(installation.database_url, statement) != 0
+
+
+class Listener:
+    """Hears every task event that the workers send, from its beginning on."""
+
+    def __init__(self, installation: Installation, stack: ExitStack) -> None:
+        self._events: list[dict[str, Any]] = []
+        connection = stack.enter_context(installation.celery.connection_for_read())
+        receiver = installation.celery.events.Receiver(connection, handlers={"*": self._events.append})
+        self._connection, *_ = stack.enter_context(receiver.consumer_context())
+        self.of("nobody")  # kombu subscribes with the first look
+
+    def of(self, task_id: str) -> dict[str, dict[str, Any]]:
+        """The events of a task so far, by their type."""
+        with suppress(TimeoutError):
+            while True:
+                self._connection.drain_events(timeout=0.05)
+        return {event["type"]: event for event in self._events if event.get("uuid") == task_id}
+
+
+def test_a_backlog_takes_few_transactions(installation: Installation) -> None:
+    """Each command has its own answer; together they cost a fraction of the commits."""
+    results = open_sessions(installation)
+    before = commits(installation)
+    with installation.worker():
+        answers = [result.get(timeout=20) for result in results]
+    assert {answer["outcome"] for answer in answers} == {"created"}
+    assert [answer["thread_ts"] for answer in answers] == [
+        thread(number)["thread_ts"] for number in range(MANY)
+    ]
+    wait_until(lambda: commits(installation) > before, "Postgres has reported")
+    assert commits(installation) - before < MANY / 3
+
+
+def test_one_bad_command_fails_alone(installation: Installation) -> None:
+    """Wrong arguments, another key, no session: each as if it had come alone, the others undisturbed."""
+    good = open_sessions(installation, 100)
+    wrong = installation.send("sessions.get_or_create", channel_id="C1", thread_ts=1.5, user_id="U1")
+    first = installation.send("sessions.mark_synced", **thread(0), jira_key="PROJ-1")
+    missing = installation.send("sessions.mark_synced", **thread(999), jira_key="PROJ-9")
+    more = [
+        installation.send("sessions.update_status", **thread(n), status="ready_to_sync")
+        for n in range(1, 100)
+    ]
+    with installation.worker():
+        assert {result.get(timeout=20)["outcome"] for result in good} == {"created"}
+        assert {result.get(timeout=20)["outcome"] for result in more} == {"applied"}
+        assert first.get(timeout=20)["jira_key"] == "PROJ-1"
+        with pytest.raises(InvalidCommand, match="thread_ts"):
+            wrong.get(timeout=20)
+        with pytest.raises(SessionNotFound):
+            missing.get(timeout=20)
+        conflicts = [
+            installation.send("sessions.mark_synced", **thread(0), jira_key=f"PROJ-{n}") for n in range(2, 40)
+        ]
+        for conflict in conflicts:
+            with pytest.raises(JiraKeyConflict, match="already synced with PROJ-1"):
+                conflict.get(timeout=20)
+    dead = {letter.task_id for letter in installation.dead_letters()}
+    assert dead == {wrong.id, missing.id, *(conflict.id for conflict in conflicts)}
+
+
+def test_each_command_has_its_own_events(installation: Installation) -> None:
+    """Received, started, succeeded or failed, with its arguments and its result: what Flower shows."""
+    results = open_sessions(installation, 60)
+    wrong = installation.send("sessions.get", channel_id="C1", thread_ts=7)
+    with ExitStack() as stack:
+        listener = Listener(installation, stack)
+        stack.enter_context(installation.worker())
+        wait_until(lambda: "task-failed" in listener.of(wrong.id), "the failure is told", timeout=20)
+        assert "InvalidCommand" in listener.of(wrong.id)["task-failed"]["exception"]
+        for number, result in enumerate(results):
+            events = listener.of(result.id)
+            assert thread(number)["thread_ts"] in events["task-received"]["kwargs"]
+            assert thread(number)["thread_ts"] in events["task-succeeded"]["result"]
+            received, started, succeeded = (
+                events[f"task-{name}"]["timestamp"] for name in ("received", "started", "succeeded")
+            )
+            assert received <= started <= succeeded
+
+
+@contextmanager
+def hanging_batch(installation: Installation) -> Iterator[tuple[WorkerGroup, list[Any]]]:
+    """A worker with fifty commands in one batch, which waits for a row that is locked."""
+    with new_pool(installation.database_url) as pool:
+        for number in range(50):
+            SessionStore(pool).get_or_create_session(**thread(number), user_id="U1")
+    results = [
+        installation.send("sessions.update_status", **thread(number), status="ready_to_sync")
+        for number in range(50)
+    ]
+    with ExitStack() as workers:
+        with locked(installation, 25):
+            worker = workers.enter_context(installation.worker())
+            wait_until(lambda: is_waiting_for_a_lock(installation), "the batch hangs in Postgres")
+            yield worker, results
+        wait_until(lambda: installation.waiting() == 0, "all commands have ended", timeout=60)
+
+
+def test_a_batch_whose_process_dies_is_run_again(installation: Installation) -> None:
+    """SIGKILL of the child in the middle of a batch: every command of it is carried out, none is parked."""
+    with hanging_batch(installation) as (worker, results):
+        for child in worker.children:
+            child.kill()
+    assert {result.get(timeout=1)["status"] for result in results} == {"ready_to_sync"}
+    assert installation.dead_letters() == []
+
+
+def test_ending_one_command_by_hand_does_not_end_the_others(installation: Installation) -> None:
+    """`revoke(terminate=True)`, Flower's button: the process is shared, the fate is not."""
+    with hanging_batch(installation) as (_, results):
+        revoked = results.pop(10)
+        installation.celery.control.revoke(revoked.id, terminate=True, signal="SIGKILL")
+        wait_until(lambda: str(revoked.state) == "REVOKED", "it is revoked")
+    assert {result.get(timeout=1)["status"] for result in results} == {"ready_to_sync"}

@@ -1,0 +1,211 @@
+"""Commands that have arrived together run together: one job for a child, one SQL pipeline, one of results.
+
+    main process    handler -> Batches.add, for each message that one TAKE brought
+                    next round of the event loop -> Batches.flush -> one pool job
+    child           run_batch: all statements down one pipeline, then Celery's own tracer for each command,
+                    which finds its outcome ready; so signals, retries, dead letters, logs and traces are
+                    those of single tasks
+    main process    each request hears of its own end: events, acknowledgement
+
+Nobody waits for a batch to fill: a command that comes alone runs alone. So does one that was delivered
+before: if it is the one that kills its process, no others must die with it again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import redis
+import structlog
+from billiard.einfo import ExceptionInfo
+from celery.app.trace import fast_trace_task
+from celery.exceptions import Terminated
+from celery.worker.strategy import default as celery_strategy
+from kombu.serialization import loads
+
+from worker.celery import app
+from worker.db.session_store import SessionStore
+from worker.errors import ThreadsyncError
+from worker.request import error_in
+from worker.results import GatheringBackend
+
+if TYPE_CHECKING:
+    from worker.consumer import DurableConsumer
+    from worker.db.statements import Statement
+
+T = TypeVar("T")
+Request = Any
+"""A ``DurableRequest``; the stubs do not know what Celery adds to its class for each task."""
+
+Item = tuple[str, str, dict[str, Any], Any, str | None, str | None]
+"""What Celery's tracer takes: task name, id, request, body, content type and encoding."""
+
+MOST_AT_ONCE: Final = 64
+"""Commands in one transaction: the more, the longer each of them waits for the last one."""
+
+log = structlog.get_logger("threadsync.worker")
+
+
+def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[..., Any]:
+    """Set by ``CommandTask.Strategy``: Celery's own, but what it hands to the pool is gathered first."""
+    handler: Callable[..., Any] = celery_strategy(task, celery, _Gathering(consumer))
+    return handler
+
+
+class _Gathering:
+    """Stands in for the consumer when Celery's strategy is built."""
+
+    def __init__(self, consumer: DurableConsumer) -> None:
+        self._consumer = consumer
+        self.on_task_request = consumer.batches.add
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+
+class Batches:
+    """The requests that wait for the next round of the event loop. One a consumer."""
+
+    def __init__(self, consumer: DurableConsumer) -> None:
+        self._consumer = consumer
+        self._waiting: list[Request] = []
+
+    def add(self, request: Request) -> None:
+        """Run it with what came at the same time."""
+        # Pools without an event loop have no next round.
+        if self._consumer.hub is None or request.delivery_info.get("redelivered"):
+            self._consumer.on_task_request(request)
+            return
+        self._waiting.append(request)
+        if len(self._waiting) == 1:
+            self._consumer.hub.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Hand everything that waits to the pool."""
+        requests, self._waiting = self._waiting, []
+        for start in range(0, len(requests), MOST_AT_ONCE):
+            batch = [request for request in requests[start : start + MOST_AT_ONCE] if not request.revoked()]
+            if len(batch) == 1:
+                self._consumer.on_task_request(batch[0])
+            elif batch:
+                _Batch(batch).execute(self._consumer.pool)
+
+
+class _Batch:
+    """One job of the pool, and the requests that it is about."""
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self._requests = requests
+
+    def execute(self, pool: Any) -> None:
+        task = self._requests[0].task
+        pool.apply_async(
+            run_batch,
+            args=([_item(request) for request in self._requests],),
+            accept_callback=self._on_accepted,
+            timeout_callback=self._on_timeout,
+            callback=self._on_success,
+            error_callback=self._on_failure,
+            soft_timeout=task.soft_time_limit,
+            timeout=task.time_limit,
+            correlation_id=self._requests[0].id,
+        )
+
+    def _on_accepted(self, pid: int, time_accepted: float) -> None:
+        for request in self._requests:
+            request.on_accepted(pid, time_accepted)
+
+    def _on_timeout(self, soft: bool, timeout: float) -> None:
+        for request in self._requests:
+            request.on_timeout(soft, timeout)
+
+    def _on_success(self, failed__ends__runtime: tuple[int, Any, float], **_: Any) -> None:
+        failed, ends, _runtime = failed__ends__runtime
+        if failed:
+            self._on_failure(ends)
+            return
+        for request, end in zip(self._requests, ends, strict=True):
+            request.on_success(end)
+
+    def _on_failure(self, exc_info: Any, **_: Any) -> None:
+        """The child died, or ran out of time: each message goes back, and comes alone the next time."""
+        for request in self._requests:
+            if isinstance(error_in(exc_info), Terminated) and not request._already_revoked:
+                # Somebody ended one command by hand; the others are not meant.
+                request.reject(requeue=True)
+            else:
+                request.on_failure(exc_info)
+
+
+def _item(request: Request) -> Item:
+    body, content_type, encoding = request.body, request.content_type, request.content_encoding
+    return request.type, request.id, request.request_dict, body, content_type, encoding
+
+
+# Outcomes of this child's current batch, by task id.
+_ready: dict[str, object] = {}
+
+
+def outcome_of(task_id: str, statement: Callable[[], Statement[T]]) -> T:
+    """The statement's result: from the pipeline that ran it already, or by running it now."""
+    if task_id not in _ready:
+        return SessionStore().run(statement())
+    outcome = _ready.pop(task_id)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome  # type: ignore[return-value]
+
+
+def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
+    """In a child: run them all, and say how each ended, in the form of Celery's tracer."""
+    decoded = [_decoded(item) for item in items]
+    try:
+        _run_statements(decoded)
+        with _gathering_results():
+            ends = [_traced(item) for item in decoded]
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as exc:
+        log.warning("results lost", count=len(items), reason=str(exc))
+    finally:
+        _ready.clear()
+    return 0, ends, 0.0
+
+
+def _decoded(item: Item) -> Item:
+    """Its body parsed, so that it is parsed once; the main process has seen that it can be."""
+    name, task_id, request, body, content_type, encoding = item
+    if content_type is None:
+        return item
+    parsed = loads(body, content_type, encoding or "utf-8", accept={"application/json"})
+    return name, task_id, request, parsed, None, None
+
+
+def _run_statements(items: Sequence[Item]) -> None:
+    """Fill ``_ready``. What is no valid command is left out: its task finds that out itself."""
+    statements = {}
+    for name, task_id, _request, (args, kwargs, _embed), _type, _encoding in items:
+        try:
+            task: Any = app.tasks[name]
+            statements[task_id] = task.statement(args, kwargs)
+        except ThreadsyncError:
+            continue
+    try:
+        outcomes: Sequence[object] = SessionStore().run_many(list(statements.values()))
+    # The database away, or the time limit: each command waits, as it would alone.
+    except Exception as exc:  # noqa: BLE001
+        outcomes = [exc] * len(statements)
+    _ready.update(zip(statements, outcomes, strict=True))
+
+
+def _gathering_results() -> AbstractContextManager[None]:
+    backend = app.backend
+    return backend.gathering() if isinstance(backend, GatheringBackend) else nullcontext()
+
+
+def _traced(item: Item) -> Any:
+    try:
+        return fast_trace_task(*item)
+    # As the pool does with an error from outside a task.
+    except Exception:  # noqa: BLE001
+        return 1, ExceptionInfo(), 0.0
