@@ -148,7 +148,7 @@ class DurableQoS(kombu_redis.QoS):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Not wanted here; with ``requeue`` others may have it, and at once."""
-        if requeue:
+        if requeue and not self.channel.closed:
             self.restore_by_tag(delivery_tag, leftmost=True)
             virtual.QoS.ack(self, delivery_tag)
         else:
@@ -156,6 +156,9 @@ class DurableQoS(kombu_redis.QoS):
 
     def _note_end(self, delivery_tag: str) -> None:
         virtual.QoS.ack(self, delivery_tag)
+        if self.channel.closed:
+            # What it had went back when it was closed, or will when it is overdue.
+            return
         self._ended.append(delivery_tag)
         loop = self.channel.connection.loop
         if loop is None:
@@ -165,7 +168,6 @@ class DurableQoS(kombu_redis.QoS):
 
     def flush(self) -> None:
         """Tell the server what has ended. What it does not hear of is delivered once more."""
-        # A channel that was closed has told it at its end, or has lost its connection.
         if not self.channel.closed:
             self._tell_what_ended()
 
