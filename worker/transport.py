@@ -81,6 +81,16 @@ end
 return taken
 """
 
+# KEYS: unacked, index, deliveries. ARGV: tags. What was given back meanwhile keeps its count of deliveries.
+_END: Final = """
+for _, tag in ipairs(ARGV) do
+  if redis.call('HDEL', KEYS[1], tag) == 1 then
+    redis.call('ZREM', KEYS[2], tag)
+    redis.call('HDEL', KEYS[3], tag)
+  end
+end
+"""
+
 # KEYS: unacked, index, deliveries. ARGV: tags. What is not there any more is not put back.
 _RENEW: Final = """
 local now = redis.call('TIME')
@@ -176,10 +186,7 @@ class DurableQoS(kombu_redis.QoS):
         if not tags:
             return
         try:
-            with self.pipe_or_acquire() as pipe:
-                pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).hdel(
-                    self.channel.deliveries_key, *tags
-                ).execute()
+            self.channel.run_script(_END, [], tags)
         except self.channel.connection_errors as exc:
             log.warning("%d acknowledgements lost: %s", len(tags), exc)
 
@@ -210,13 +217,6 @@ class DurableQoS(kombu_redis.QoS):
             super().restore_by_tag(bytes_to_str(tag), leftmost=push == "LPUSH")
         # What stays behind must not be looked at for ever.
         return 0 if foreign else int(looked_at)
-
-    def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:
-        with self.pipe_or_acquire(pipe) as pipe:
-            kombus: Any = super()
-            return kombus._remove_from_indices(delivery_tag, pipe).hdel(
-                self.channel.deliveries_key, delivery_tag
-            )
 
 
 class DurableChannel(kombu_redis.Channel):
