@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
@@ -20,8 +20,10 @@ from worker.db.models import (
     Status,
     ThreadSession,
 )
+from worker.db.pipeline import Batch, FirstFault
 from worker.db.pool import AsyncPool, new_async_pool
 from worker.db.statements import Statement
+from worker.errors import ThreadsyncError
 
 T = TypeVar("T")
 
@@ -66,6 +68,29 @@ class AsyncSessionStore:
                 cursor = await connection.execute(statement.sql, statement.params)
                 rows = await cursor.fetchall()
         return statement.read(rows)
+
+    async def run_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
+        """Run statements as if one after the other, hundreds in a round trip.
+
+        Returns for each, in the order given, its result or the error of ours that ``run`` would raise: what
+        is refused fails alone. Raises ``DatabaseUnavailable`` for all of them; some may have been run then.
+
+        Sessions that were created together are listed by thread, not in the order given.
+        """
+        batch = Batch(statements)
+        with translated():
+            async with (await self._opened()).connection() as connection:
+                for turn in batch.turns():
+                    first = FirstFault()
+                    with first:
+                        async with connection.pipeline():
+                            with first:
+                                cursors = [await connection.execute(item.sql, item.params) for item in turn]
+                    if first.fault:
+                        batch.refused(turn, first.fault)
+                    else:
+                        batch.accepted(turn, [await cursor.fetchall() for cursor in cursors])
+        return batch.results
 
     async def create_tables(self) -> int:
         """Bring the schema up to date; returns its version. Raises ``SchemaMismatch`` when it is newer."""

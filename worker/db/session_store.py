@@ -1,8 +1,8 @@
-"""The store that the worker uses: each method is one statement and one round trip."""
+"""The store that the worker uses: each method is one statement and one round trip, or many and one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -17,8 +17,10 @@ from worker.db.models import (
     Status,
     ThreadSession,
 )
+from worker.db.pipeline import Batch, FirstFault
 from worker.db.pool import Pool, init_db
 from worker.db.statements import Statement
+from worker.errors import ThreadsyncError
 
 T = TypeVar("T")
 
@@ -41,6 +43,26 @@ class SessionStore:
         with translated(), (self._pool or init_db()).connection() as connection:
             rows = connection.execute(statement.sql, statement.params).fetchall()
         return statement.read(rows)
+
+    def run_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
+        """Run statements as if one after the other, hundreds in a round trip.
+
+        Returns for each, in the order given, its result or the error of ours that ``run`` would raise: what
+        is refused fails alone. Raises ``DatabaseUnavailable`` for all of them; some may have been run then.
+
+        Sessions that were created together are listed by thread, not in the order given.
+        """
+        batch = Batch(statements)
+        with translated(), (self._pool or init_db()).connection() as connection:
+            for turn in batch.turns():
+                first = FirstFault()
+                with first, connection.pipeline(), first:
+                    cursors = [connection.execute(item.sql, item.params) for item in turn]
+                if first.fault:
+                    batch.refused(turn, first.fault)
+                else:
+                    batch.accepted(turn, [cursor.fetchall() for cursor in cursors])
+        return batch.results
 
     def create_tables(self) -> int:
         """Bring the schema up to date; returns its version. Raises ``SchemaMismatch`` when it is newer."""

@@ -10,6 +10,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, LiteralString, ParamSpec, TypeVar
 from uuid import UUID
@@ -53,11 +54,16 @@ _MAX_PATCH_DEPTH: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Statement(Generic[T]):
-    """One SQL statement, ready to run: ``read`` turns its rows into the result, or raises our error."""
+    """One SQL statement, ready to run: ``read`` turns its rows into the result, or raises our error.
+
+    ``row`` names the one row that it reads or writes: a channel, or a channel and a thread. None: it reads
+    rows that it cannot name.
+    """
 
     sql: LiteralString
     params: Mapping[str, Any]
     read: Callable[[Rows], T]
+    row: tuple[str, ...] | None = None
 
 
 def describe(exc: ValidationError) -> str:
@@ -76,7 +82,10 @@ def _checked(build: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(build)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        named = bind(*args, **kwargs).arguments  # a fault of `thread_ts` says so, not `1`
+        with suppress(ValidationError):
+            return checked(*args, **kwargs)
+        # Once more by name, which takes longer: a fault of `thread_ts` says so, and not `1`.
+        named = bind(*args, **kwargs).arguments
         try:
             return checked(**named)  # type: ignore[call-arg]
         except ValidationError as exc:
@@ -94,6 +103,7 @@ def get_or_create_session(
         queries.GET_OR_CREATE_SESSION,
         {"channel_id": channel_id, "thread_ts": thread_ts, "user_id": user_id},
         lambda rows: SessionResult.model_validate(rows[0]),
+        row=(channel_id, thread_ts),
     )
 
 
@@ -109,7 +119,7 @@ def update_status(channel_id: SlackId, thread_ts: SlackTs, status: Status) -> St
         return SessionResult.model_validate(rows[0])
 
     params = {"channel_id": channel_id, "thread_ts": thread_ts, "status": status}
-    return Statement(queries.UPDATE_STATUS, params, read)
+    return Statement(queries.UPDATE_STATUS, params, read, row=(channel_id, thread_ts))
 
 
 @_checked
@@ -124,7 +134,7 @@ def mark_synced(channel_id: SlackId, thread_ts: SlackTs, jira_key: JiraKey) -> S
         return SessionResult.model_validate(rows[0])
 
     params = {"channel_id": channel_id, "thread_ts": thread_ts, "jira_key": jira_key}
-    return Statement(queries.MARK_SYNCED, params, read)
+    return Statement(queries.MARK_SYNCED, params, read, row=(channel_id, thread_ts))
 
 
 @_checked
@@ -137,7 +147,8 @@ def get_session(session_id: AnyUuid) -> Statement[ThreadSession | None]:
 def get_session_by_thread(channel_id: SlackId, thread_ts: SlackTs) -> Statement[ThreadSession | None]:
     """The thread's session, or None."""
     params = {"channel_id": channel_id, "thread_ts": thread_ts}
-    return Statement(queries.GET_SESSION_BY_THREAD, params, _session_or_none)
+    row = (channel_id, thread_ts)
+    return Statement(queries.GET_SESSION_BY_THREAD, params, _session_or_none, row=row)
 
 
 @_checked
@@ -170,6 +181,7 @@ def get_channel_context(channel_id: SlackId) -> Statement[ChannelContext | None]
         queries.GET_CHANNEL_CONTEXT,
         {"channel_id": channel_id},
         lambda rows: ChannelContext.model_validate(rows[0]) if rows else None,
+        row=(channel_id,),
     )
 
 
@@ -182,6 +194,7 @@ def merge_channel_context(
         queries.MERGE_CHANNEL_CONTEXT,
         {"channel_id": channel_id, "patch": encode_patch(patch), "command_id": command_id},
         lambda rows: ContextResult.model_validate(rows[0]),
+        row=(channel_id,),
     )
 
 

@@ -1,0 +1,298 @@
+"""Many statements down one pipeline do what they would do one by one. Both stores."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.servers import PostgresForTests, ask
+from tests.stores import awaitable
+from tests.waiting import wait_until
+from worker.config import get_settings
+from worker.db import AsyncSessionStore, SessionResult, SessionStore, pipeline, queries, statements
+from worker.db.models import SessionPage
+from worker.db.pool import new_async_pool, new_pool
+from worker.db.statements import Statement
+from worker.embedded.postgres import EmbeddedPostgres
+from worker.errors import (
+    DatabaseUnavailable,
+    InvalidCommand,
+    JiraKeyConflict,
+    SessionNotFound,
+    ThreadsyncError,
+)
+
+CHANNELS: Final = ("C1", "C2")
+THREADS: Final = ("1.1", "2.1")
+TIMES_AND_IDS: Final = {"id", "created_at", "updated_at"}
+WAITING: Final = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+def opening(channel_id: str, thread_ts: str, user_id: str = "U1") -> Statement[SessionResult]:
+    """As `get_or_create_session` has it, but unchecked: what is wrong with it, the database must say."""
+    params = {"channel_id": channel_id, "thread_ts": thread_ts, "user_id": user_id}
+    read = statements.get_or_create_session("C1", "1.1", "U1").read
+    return Statement(queries.GET_OR_CREATE_SESSION, params, read, row=(channel_id, thread_ts))
+
+
+def sessions(count: int) -> list[Statement[SessionResult]]:
+    return [opening("C1", f"{number:04}.1") for number in range(count)]
+
+
+channels = st.sampled_from(CHANNELS)
+threads = st.sampled_from(THREADS)
+COMMANDS: Final = st.one_of(
+    st.builds(opening, channels, threads, st.sampled_from(["U1", "U2"])),
+    # Refused only if there is no session yet.
+    st.builds(opening, channels, threads, st.just("no id")),
+    st.builds(statements.update_status, channels, threads, st.sampled_from(["collecting", "ready_to_sync"])),
+    st.builds(statements.mark_synced, channels, threads, st.sampled_from(["PROJ-1", "PROJ-2"])),
+    st.builds(statements.get_session_by_thread, channels, threads),
+    st.builds(statements.get_session, st.just(UUID(int=1))),
+    st.builds(statements.list_sessions_by_channel, channels),
+    st.builds(statements.list_sessions, st.sampled_from([None, "synced"])),
+    st.builds(statements.get_channel_context, channels),
+    st.builds(
+        statements.merge_channel_context,
+        channels,
+        st.sampled_from([{"a": 1}, {"a": None, "b": {"c": 2}}]),
+        st.sampled_from([UUID(int=1), UUID(int=2), UUID(int=3)]),
+    ),
+)
+
+
+def comparable(answer: Any) -> Any:
+    """Without what differs from run to run."""
+    if isinstance(answer, Exception):
+        return type(answer).__name__, answer.args
+    if isinstance(answer, SessionPage):
+        return sorted(map(str, map(comparable, answer.sessions)))
+    return answer and answer.model_dump(exclude=TIMES_AND_IDS)
+
+
+def one_by_one(store: SessionStore, commands: Sequence[Statement[Any]]) -> list[Any]:
+    answers: list[Any] = []
+    for command in commands:
+        try:
+            answers.append(store.run(command))
+        except ThreadsyncError as exc:
+            answers.append(exc)
+    return answers
+
+
+def empty(url: str) -> None:
+    ask(url, "TRUNCATE thread_sessions, channel_context, channel_context_commands")
+
+
+def rows(url: str) -> object:
+    return ask(
+        url,
+        "SELECT json_agg(row ORDER BY row) FROM ("
+        "SELECT concat_ws(' ', channel_id, thread_ts, user_id, status, jira_key) AS row FROM thread_sessions "
+        "UNION ALL SELECT concat_ws(' ', channel_id, context_data, version) FROM channel_context) AS rows",
+    )
+
+
+@pytest.fixture
+def other_url(postgres: PostgresForTests) -> Iterator[str]:
+    """A second database."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def other_store(other_url: str) -> Iterator[SessionStore]:
+    with new_pool(other_url) as pool:
+        yield SessionStore(pool)
+
+
+@given(commands=st.lists(COMMANDS, max_size=16), at_once=st.integers(1, 16))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+async def test_a_batch_is_as_good_as_one_by_one(
+    any_store: AsyncSessionStore,
+    database_url: str,
+    other_store: SessionStore,
+    other_url: str,
+    commands: list[Statement[Any]],
+    at_once: int,
+) -> None:
+    """The same answers and the same rows, whatever the commands and however many travel together."""
+    empty(database_url)
+    empty(other_url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "STATEMENTS_AT_ONCE", at_once)
+        answers = await any_store.run_many(commands)
+    expected = one_by_one(other_store, commands)
+    assert [comparable(answer) for answer in answers] == [comparable(answer) for answer in expected]
+    assert rows(database_url) == rows(other_url)
+
+
+async def test_errors_are_answers(any_store: AsyncSessionStore) -> None:
+    """Each stands where its command stood, the others have their results."""
+    answers = await any_store.run_many(
+        [
+            statements.update_status("C1", "1.1", "ready_to_sync"),
+            statements.get_or_create_session("C1", "1.1", "U1"),
+            statements.mark_synced("C1", "1.1", "PROJ-1"),
+            opening("C1", "2.1", user_id="no id"),
+            statements.mark_synced("C1", "1.1", "PROJ-2"),
+        ]
+    )
+    assert isinstance(answers[0], SessionNotFound)
+    assert isinstance(answers[1], SessionResult)
+    assert isinstance(answers[2], SessionResult)
+    assert (answers[1].outcome, answers[2].outcome) == ("created", "applied")
+    assert isinstance(answers[3], InvalidCommand)
+    assert str(answers[3]) == "user_id: must be a Slack id, 1 to 64 characters"
+    assert isinstance(answers[3].__cause__, psycopg.errors.CheckViolation)
+    assert isinstance(answers[4], JiraKeyConflict)
+
+
+@pytest.mark.parametrize("place", [0, 57, 99])
+async def test_one_refused_in_a_hundred_fails_alone(any_store: AsyncSessionStore, place: int) -> None:
+    """First, last or in the middle."""
+    commands = sessions(100)
+    commands[place] = opening("C1", f"{place:04}.1", user_id="no id")
+    answers = await any_store.run_many(commands)
+    assert isinstance(answers.pop(place), InvalidCommand)
+    assert {answer.outcome for answer in answers if isinstance(answer, SessionResult)} == {"created"}
+    assert len([answer for answer in answers if isinstance(answer, SessionResult)]) == 99
+
+
+async def test_all_refused(any_store: AsyncSessionStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Each has its error; the store goes on working, and the driver has logged nothing."""
+    answers = await any_store.run_many([opening("C1", f"{number}.1", "no id") for number in range(100)])
+    assert {type(answer) for answer in answers} == {InvalidCommand}
+    assert (await any_store.get_or_create_session("C1", "1.1", "U1")).outcome == "created"
+    assert caplog.records == []
+
+
+async def test_a_list_sees_what_was_before_it(any_store: AsyncSessionStore) -> None:
+    """What reads many rows is not moved among what writes them."""
+    listing = statements.list_sessions_by_channel("C1")
+    commands: list[Statement[Any]] = [listing, opening("C1", "2.1"), listing, opening("C1", "1.1"), listing]
+    pages = (await any_store.run_many(commands))[::2]
+    assert [len(page.sessions) for page in pages if isinstance(page, SessionPage)] == [0, 1, 2]
+
+
+async def test_nothing_to_run(any_store: AsyncSessionStore) -> None:
+    """An empty list."""
+    assert await any_store.run_many([]) == []
+
+
+async def test_opposite_orders(
+    any_store: AsyncSessionStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two batches over the same 200 rows, both held up half way: neither waits for the other in a circle."""
+    monkeypatch.setattr(pipeline, "TRIES", 1)
+    commands = sessions(200)
+    await any_store.run_many(commands)
+    there = [statements.update_status("C1", f"{number:04}.1", "ready_to_sync") for number in range(200)]
+    with psycopg.connect(database_url) as lock:
+        lock.execute("SELECT FROM thread_sessions WHERE thread_ts = '0100.1' FOR UPDATE")
+        running = [asyncio.create_task(any_store.run_many(batch)) for batch in (there, there[::-1])]
+        await asyncio.to_thread(wait_until, lambda: ask(database_url, WAITING) == 2, "both wait")
+        lock.rollback()
+        first, second = await asyncio.gather(*running)
+    outcomes = [
+        {answer.outcome for answer in pair if isinstance(answer, SessionResult)}
+        for pair in zip(first, reversed(second), strict=True)
+    ]
+    assert outcomes == [{"applied", "unchanged"}] * 200
+
+
+def fail_inserts(url: str, times: int, code: str) -> None:
+    """The database refuses the first inserts; a sequence counts on, whatever is rolled back."""
+    ask(url, "CREATE SEQUENCE attempts")
+    refuse = f"RAISE EXCEPTION 'lost the race' USING ERRCODE = '{code}'"
+    body = f"BEGIN IF nextval('attempts') <= {times} THEN {refuse}; END IF; RETURN NEW; END"
+    with psycopg.connect(url) as connection:
+        connection.execute(f"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $${body}$$".encode())
+        connection.execute("CREATE TRIGGER fail BEFORE INSERT ON thread_sessions EXECUTE FUNCTION fail()")
+
+
+@pytest.mark.parametrize("code", ["40P01", "40001"], ids=["deadlock", "serialization"])
+async def test_a_lost_race_is_run_again(any_store: AsyncSessionStore, database_url: str, code: str) -> None:
+    """Nobody notices."""
+    fail_inserts(database_url, pipeline.TRIES - 1, code)
+    answers = await any_store.run_many(sessions(10))
+    assert [answer.outcome for answer in answers if isinstance(answer, SessionResult)] == ["created"] * 10
+
+
+async def test_races_are_not_run_for_ever(any_store: AsyncSessionStore, database_url: str) -> None:
+    """The caller is told to come again, and nothing is written."""
+    fail_inserts(database_url, 1000, "40P01")
+    with pytest.raises(DatabaseUnavailable, match="lost the race"):
+        await any_store.run_many(sessions(10))
+    assert ask(database_url, "SELECT count(*) FROM thread_sessions") == 0
+    assert ask(database_url, "SELECT last_value FROM attempts") == pipeline.TRIES
+
+
+@pytest.fixture(params=["SessionStore", "AsyncSessionStore"])
+async def mortal_store(
+    request: pytest.FixtureRequest, own_postgres: EmbeddedPostgres
+) -> AsyncIterator[AsyncSessionStore]:
+    """On a server that the test may kill."""
+    if request.param == "SessionStore":
+        with new_pool(own_postgres.url) as pool:
+            yield awaitable(SessionStore(pool))
+    else:
+        async with new_async_pool(own_postgres.url) as async_pool:
+            yield AsyncSessionStore(async_pool)
+
+
+async def test_postgres_is_killed_in_the_middle(
+    own_postgres: EmbeddedPostgres, mortal_store: AsyncSessionStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All of the batch, or nothing: the caller is told to come again, and then it is all there."""
+    with closing(psycopg.connect(own_postgres.url)) as obstacle:
+        insert = "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES ('C1', '0100.1', 'U2')"
+        obstacle.execute(insert)
+        batch = asyncio.create_task(mortal_store.run_many(sessions(200)))
+        await asyncio.to_thread(wait_until, lambda: ask(own_postgres.url, WAITING), "the batch waits")
+        own_postgres.kill()
+        with pytest.raises(DatabaseUnavailable):
+            await batch
+    own_postgres.start()
+    assert ask(own_postgres.url, "SELECT count(*) FROM thread_sessions") == 0
+    answers = await mortal_store.run_many(sessions(200))
+    assert {answer.outcome for answer in answers if isinstance(answer, SessionResult)} == {"created"}
+    assert ask(own_postgres.url, "SELECT count(*) FROM thread_sessions") == 200
+    assert [record for record in caplog.records if record.name == "psycopg"] == []
+
+
+async def test_a_database_without_tables(empty_database_url: str) -> None:
+    """No fault of any statement, so it is one for all."""
+    with new_pool(empty_database_url) as pool, pytest.raises(DatabaseUnavailable, match="threadsync migrate"):
+        SessionStore(pool).run_many(sessions(3))
+
+
+@pytest.mark.parametrize("prepared", ["true", "false"])
+async def test_one_round_trip(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prepared: str
+) -> None:
+    """libpq's own record: a hundred statements, and one Sync, behind which alone a client has to wait."""
+    monkeypatch.setenv("DATABASE_PREPARED_STATEMENTS", prepared)
+    get_settings.cache_clear()
+    trace = tmp_path / "trace"
+    with new_pool(database_url, max_size=1) as pool, trace.open("w") as file:
+        with pool.connection() as connection:
+            connection.pgconn.trace(file.fileno())
+        SessionStore(pool).run_many(sessions(100))
+        with pool.connection() as connection:
+            connection.pgconn.untrace()
+    sent = re.findall(r"\tF\t\d+\t(\w+)", trace.read_text())
+    assert (sent.count("Execute"), sent.count("Sync"), sent.count("Query")) == (100, 1, 0)
+    assert sent.count("Parse") == (1 if prepared == "true" else 100)

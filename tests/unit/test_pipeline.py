@@ -1,0 +1,136 @@
+"""Which statements run together, in what order, and what a refusal means: pure, so without a database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from worker.db import pipeline, statements
+from worker.db.pipeline import Batch, FirstFault, Turn
+from worker.db.statements import Statement
+from worker.errors import CommandFailed, DatabaseUnavailable, InvalidCommand
+
+LISTING = statements.list_sessions("synced")
+
+
+def opening(channel_id: str, thread_ts: str, user_id: str = "U1") -> Statement[Any]:
+    return statements.get_or_create_session(channel_id, thread_ts, user_id)
+
+
+def orders(commands: list[Statement[Any]]) -> list[list[int]]:
+    """Of each turn, the places of its statements in the list given."""
+    return [[place for place, _ in turn.numbered] for turn in Batch(commands).turns()]
+
+
+def test_a_turn_is_in_the_order_of_its_rows() -> None:
+    """By channel, then by thread; a channel's context comes before its threads."""
+    context = statements.get_channel_context("C2")
+    assert orders([opening("C2", "2.1"), opening("C2", "1.1"), context, opening("C1", "9.1")]) == [
+        [3, 2, 1, 0]
+    ]
+
+
+def test_the_order_of_one_row_is_kept() -> None:
+    """Its commands were given in an order that its answers depend on."""
+    same = [
+        statements.mark_synced("C1", "1.1", "PROJ-1"),
+        opening("C1", "1.1"),
+        statements.get_session_by_thread("C1", "1.1"),
+    ]
+    assert orders([opening("C1", "2.1"), *same]) == [[1, 2, 3, 0]]
+
+
+def test_what_reads_many_rows_is_a_turn_of_its_own() -> None:
+    """It sees what was to come before it, and not what comes after it."""
+    assert orders([opening("C1", "2.1"), opening("C1", "1.1"), LISTING, LISTING, opening("C1", "0.1")]) == [
+        [1, 0],
+        [2, 3],
+        [4],
+    ]
+
+
+def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long list runs in many transactions, each of them sorted for itself."""
+    monkeypatch.setattr(pipeline, "STATEMENTS_AT_ONCE", 2)
+    assert orders([opening("C1", f"{number}.1") for number in (4, 3, 2, 1, 0)]) == [[1, 0], [3, 2], [4]]
+
+
+def carried_out(batch: Batch[Any], bad: set[str]) -> list[list[int]]:
+    """Run the turns on a database that refuses some users; returns the places in each turn."""
+    seen = []
+    for turn in batch.turns():
+        seen.append([place for place, _ in turn.numbered])
+        if any(statement.params["user_id"] in bad for statement in turn):
+            batch.refused(turn, errors.CheckViolation("no such user"))
+        else:
+            batch.accepted(turn, [[] for _ in turn])
+    return seen
+
+
+def test_a_refused_turn_is_halved() -> None:
+    """Down to the statement that is refused alone; the order stays."""
+    commands = [opening("C1", f"{number}.1", "bad" if number == 2 else "U1") for number in range(4)]
+    commands = [Statement(item.sql, item.params, lambda rows: "done", row=item.row) for item in commands]
+    batch = Batch(commands)
+    assert carried_out(batch, {"bad"}) == [[0, 1, 2, 3], [0, 1], [2, 3], [2], [3]]
+    assert [type(result) for result in batch.results] == [str, str, InvalidCommand, str]
+
+
+@pytest.mark.parametrize("fault", [errors.DeadlockDetected, errors.SerializationFailure])
+def test_a_lost_race_is_run_again(fault: type[psycopg.Error]) -> None:
+    """The same turn, and not for ever."""
+    batch = Batch([opening("C1", "1.1"), opening("C1", "2.1")])
+    turns = batch.turns()
+    for _ in range(pipeline.TRIES - 1):
+        batch.refused(next(turns), fault("lost"))
+    last = next(turns)
+    assert [place for place, _ in last.numbered] == [0, 1]
+    with pytest.raises(DatabaseUnavailable):
+        batch.refused(last, fault("lost"))
+
+
+def test_postgres_away_ends_all() -> None:
+    """It says so with its cause."""
+    batch = Batch([opening("C1", "1.1"), opening("C1", "2.1")])
+    fault = psycopg.OperationalError("gone")
+    with pytest.raises(DatabaseUnavailable) as failure:
+        batch.refused(next(batch.turns()), fault)
+    assert failure.value.__cause__ is fault
+
+
+def test_a_row_that_cannot_be_read_is_one_failure() -> None:
+    """The others have been committed, and have their results."""
+    commands = [opening("C1", "1.1"), statements.get_session_by_thread("C1", "2.1")]
+    batch = Batch(commands)
+    batch.accepted(next(batch.turns()), [[{"id": "nonsense"}], []])
+    assert isinstance(batch.results[0], CommandFailed)
+    assert batch.results[1] is None
+
+
+def test_halves_have_everything_once() -> None:
+    """Of an odd number too."""
+    numbered = list(enumerate(opening("C1", f"{number}.1") for number in range(5)))
+    first, second = Turn(numbered).halves()
+    assert [*first.numbered, *second.numbered] == numbered
+
+
+def test_the_first_fault_is_kept() -> None:
+    """What the driver raises over it is no news, nor is what it raises later."""
+    first = FirstFault()
+    with first:
+        try:
+            raise errors.CheckViolation("no such user")
+        finally:
+            raise errors.PipelineAborted("pipeline aborted")
+    with first:
+        raise errors.PipelineAborted("pipeline aborted")
+    assert isinstance(first.fault, errors.CheckViolation)
+
+
+def test_other_errors_go_on() -> None:
+    """A time limit, say, is not a fault of the pipeline."""
+    with pytest.raises(TimeoutError), FirstFault():
+        raise TimeoutError

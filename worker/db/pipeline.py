@@ -1,0 +1,144 @@
+"""Many statements down one pipeline: which run together, in what order, and what a refusal means. No I/O.
+
+statements -> turns of at most STATEMENTS_AT_ONCE; a turn is one round trip and one transaction
+    all accepted   -> their results
+  | one refused    -> nothing was written; each half again, down to the one that is refused alone
+  | a deadlock     -> nothing was written; the same turn again, TRIES times in all
+  | Postgres away  -> DatabaseUnavailable, for all
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from types import TracebackType
+from typing import Any, Final, Generic, TypeVar
+
+import psycopg
+from psycopg import errors
+from pydantic import ValidationError
+
+from worker.db.driver_errors import translate
+from worker.db.statements import Rows, Statement
+from worker.errors import InvalidCommand, ThreadsyncError, as_ours
+
+T = TypeVar("T")
+
+STATEMENTS_AT_ONCE: Final = 500
+"""Rows stay locked until the turn commits: more would keep others waiting, and would not be faster."""
+
+TRIES: Final = 5
+"""Whoever won a deadlock has gone on, so the next try succeeds, unless there is always another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(Generic[T]):
+    """Statements that run in one transaction, in this order, each with its place in the caller's list."""
+
+    numbered: Sequence[tuple[int, Statement[T]]]
+    tries: int = 1
+
+    def halves(self) -> tuple[Turn[T], Turn[T]]:
+        middle = len(self.numbered) // 2
+        return Turn(self.numbered[:middle]), Turn(self.numbered[middle:])
+
+    def __iter__(self) -> Iterator[Statement[T]]:
+        return (statement for _, statement in self.numbered)
+
+
+class Batch(Generic[T]):
+    """Statements on their way, and what became of each.
+
+    Run each of ``turns`` and say how it ended: ``accepted`` or ``refused``. Then ``results`` is complete.
+    """
+
+    def __init__(self, statements: Sequence[Statement[T]]) -> None:
+        self._results: list[Any] = [None] * len(statements)
+        self._waiting = deque(_turns(statements))
+
+    def turns(self) -> Iterator[Turn[T]]:
+        while self._waiting:
+            yield self._waiting.popleft()
+
+    def accepted(self, turn: Turn[T], answers: Sequence[Rows]) -> None:
+        """The turn is committed; these are its rows, a list for each statement."""
+        for (place, statement), rows in zip(turn.numbered, answers, strict=True):
+            self._results[place] = _read(statement, rows)
+
+    def refused(self, turn: Turn[T], fault: psycopg.Error) -> None:
+        """The turn is rolled back. Raises ``DatabaseUnavailable`` when that is no fault of a statement."""
+        if isinstance(fault, errors.DeadlockDetected | errors.SerializationFailure) and turn.tries < TRIES:
+            self._waiting.appendleft(Turn(turn.numbered, turn.tries + 1))
+            return
+        error = translate(fault)
+        error.__cause__ = fault
+        if not isinstance(error, InvalidCommand):
+            raise error
+        if len(turn.numbered) == 1:
+            self._results[turn.numbered[0][0]] = error
+        else:
+            # The first half stays in front: later statements count on what earlier ones did.
+            self._waiting.extendleft(reversed(turn.halves()))
+
+    @property
+    def results(self) -> list[T | ThreadsyncError]:
+        """In the caller's order: each statement's result, or the error of ours that it ended with."""
+        return self._results
+
+
+class FirstFault:
+    """Keeps the first error of a pipeline; entered around it and, once more, in it.
+
+    psycopg reports a failed statement while later ones are sent, then the later ones as aborted when the
+    pipeline is left: the second error would replace the first one, or be logged as a warning.
+    """
+
+    def __init__(self) -> None:
+        self.fault: psycopg.Error | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(exc, psycopg.Error):
+            return False
+        self.fault = self.fault or _root(exc)
+        return True
+
+
+def _root(exc: psycopg.Error) -> psycopg.Error:
+    while isinstance(exc, errors.PipelineAborted) and isinstance(exc.__context__, psycopg.Error):
+        exc = exc.__context__
+    return exc
+
+
+def _turns(statements: Sequence[Statement[T]]) -> Iterator[Turn[T]]:
+    """Each one in the order of its rows, so that two turns wait for each other's locks in one direction only.
+
+    What reads many rows stays where it is, between what was to come before it and after it.
+    """
+    for _, group in groupby(enumerate(statements), lambda item: item[1].row is None):
+        numbered = list(group)
+        for start in range(0, len(numbered), STATEMENTS_AT_ONCE):
+            yield Turn(sorted(numbered[start : start + STATEMENTS_AT_ONCE], key=_row))
+
+
+def _row(item: tuple[int, Statement[Any]]) -> tuple[str, ...]:
+    # Sorting is stable: the statements of one row stay in the order given.
+    return item[1].row or ()
+
+
+def _read(statement: Statement[T], rows: Rows) -> T | ThreadsyncError:
+    try:
+        return statement.read(rows)
+    except ThreadsyncError as exc:
+        return exc
+    except ValidationError as exc:
+        # A row that does not fit its model is no reason to keep the others' results back.
+        error = as_ours(exc)
+        error.__cause__ = exc
+        return error
