@@ -60,6 +60,8 @@ def test_flower_shows_arguments_result_and_times(shared: Installation, flower: h
     assert info["name"] == "sessions.get_or_create"
     assert "C0123" in info["kwargs"]
     assert "'outcome': 'created'" in info["result"]
-    assert info["sent"] <= info["received"] <= info["started"] <= info["succeeded"]
+    # "Sent" is noted by the producer once the broker has the message; a worker may be quicker than that.
+    assert info["sent"] > 0
+    assert info["received"] <= info["started"] <= info["succeeded"]
     assert httpx.get(f"{flower.base_url}/tasks").status_code == 401
     assert httpx.get(f"{flower.base_url}{path}").status_code == 401
