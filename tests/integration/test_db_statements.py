@@ -114,3 +114,26 @@ def test_a_page_reads_no_more_than_it_shows(big_database_url: str) -> None:
     scan = list(nodes(answer[0][0]["Plan"]))[-1]
     assert scan["Actual Rows"] == 10
     assert "Rows Removed by Filter" not in scan
+
+
+OF_A_THREAD: Final = [name for name in STATEMENTS if "%(thread_ts)s" in STATEMENTS[name]]
+
+
+@pytest.fixture(scope="module")
+def young_database_url(postgres: PostgresForTests) -> Iterator[str]:
+    """As on the day before the first ticket: statistics know of no session that is synced."""
+    with postgres.database() as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) "
+                "SELECT 'C' || n % 20, n || '.000100', 'U1' FROM generate_series(1, 50000) AS n"
+            )
+            connection.execute("ANALYZE thread_sessions")
+        yield url
+
+
+@pytest.mark.parametrize("name", OF_A_THREAD)
+def test_a_thread_is_looked_up_by_its_key(young_database_url: str, name: str) -> None:
+    """Never by its status: who syncs a million would read for each of them all those before it."""
+    indexes = {node.get("Index Name") for node in generic_plan(young_database_url, name)}
+    assert indexes - {None} == {"thread_sessions_thread_key"}

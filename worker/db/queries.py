@@ -61,9 +61,11 @@ FROM answer
 """
 
 # Writes the ticket's key, once. A session that has another key comes back as it is, with outcome `conflict`.
+# Settled is who has a key, which is the same as being synced; but by status Postgres would rather look up all
+# sessions that are synced, as long as its statistics know of none.
 MARK_SYNCED: Final[LiteralString] = f"""
 WITH settled AS (
-    SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD} AND status = 'synced'
+    SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD} AND jira_key IS NOT NULL
 ), updated AS (
     UPDATE thread_sessions
     SET status = 'synced',
