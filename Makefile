@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Each of the queues that ours is compared with, in an environment of its own.
+PEERS  := taskiq dramatiq huey arq procrastinate
+BENCH  := $(PEERS:%=.venv-bench/%/.installed)
 
-.PHONY: help demo up test test-fast check format install clean
+.PHONY: help demo up test test-fast bench bench-quick check format install clean
 
 help:            ## This list
 	@sed -n 's/^\([a-z-]*:\).*## /\1 /p' $(MAKEFILE_LIST)
@@ -29,6 +32,17 @@ test: $(STAMP)   ## Every test, with real servers and real kills
 test-fast: $(STAMP)  ## What is promised, and the unit tests: under a minute
 	$(BIN)/python -m pytest tests/fundamentals tests/unit
 
+.venv-bench/%/.installed: benchmarks/requirements/%.txt
+	@test -x .venv-bench/$*/bin/python || $(PYTHON) -m venv .venv-bench/$*
+	.venv-bench/$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+bench: $(STAMP) $(BENCH)  ## Beside other task queues, on a quiet machine: more than an hour
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(STAMP) $(BENCH)  ## The same in short: under two minutes
+	$(BIN)/python -m benchmarks --quick
+
 check: $(STAMP)  ## Lint, format, types, import direction
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,4 +54,4 @@ format: $(STAMP) ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 
 clean:           ## Remove .venv and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""``make bench``: threadsync beside other task queues, in one run. Method, caveats: benchmarks/README.md."""

@@ -1,0 +1,1 @@
+"""One file a contender: its tasks, its worker's command line, its client. The list: benchmarks/entries.py."""

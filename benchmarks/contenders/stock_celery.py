@@ -1,0 +1,78 @@
+"""What the contenders on Celery share. The app here is stock Celery with our worker's settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import redis
+from celery import Celery
+from celery.result import AsyncResult
+
+from benchmarks.contender import SyncContender
+from benchmarks.threads import SlackThread
+from worker.celery import configuration
+from worker.config import get_settings
+
+_OUR_CODE: Final = ("worker.", "tasks.")
+
+
+def stock_app(name: str) -> Celery:
+    """Our worker's settings (late acknowledgement, events, limits, prefetch of one) without code of ours."""
+    app = Celery(name)
+    settings = configuration(get_settings())
+    app.conf.update({name: value for name, value in settings.items() if not _names_our_code(value)})
+    return app
+
+
+def _names_our_code(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return any(isinstance(item, str) and item.startswith(_OUR_CODE) for item in values)
+
+
+class StockCelery(SyncContender):
+    """A worker by Celery's command line; a client that publishes by Celery's ``send_task``.
+
+    The client has no result backend: with one, each call would first subscribe to its result's channel, and
+    nobody here reads that.
+    """
+
+    distribution = "celery"
+    results_prefix = "celery-task-meta-"
+    module: ClassVar[str]
+    task: ClassVar[str]
+    queue: ClassVar[str] = "sessions"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        broker, results = os.environ["CELERY_BROKER_URL"], os.environ["CELERY_RESULT_BACKEND"]
+        self._client = Celery("client", broker=broker, set_as_current=False)
+        self._client.conf.update(result_backend=None)
+        self._reader = Celery("reader", backend=results, set_as_current=False)
+        self._results = redis.Redis.from_url(results)
+
+    def commands(self) -> Sequence[Sequence[str]]:
+        # By default as many processes as cores. To meet other workers would cost a second at the start.
+        options = ["--queues", self.queue, "--without-mingle", "--without-gossip"]
+        return [[sys.executable, "-m", "celery", "-A", self.module, "worker", *options]]
+
+    def enqueue(self, thread: SlackThread) -> Any:
+        return self._client.send_task(self.task, kwargs=thread._asdict(), queue=self.queue)
+
+    def key(self, handle: Any) -> str:
+        return f"{self.results_prefix}{self.task_id(handle)}"
+
+    def task_id(self, handle: Any) -> str:
+        """The id that Celery knows the command by."""
+        return str(handle.id)
+
+    def done(self) -> int:
+        return int(self._results.dbsize())
+
+    def last_result(self) -> Mapping[str, Any] | None:
+        result: AsyncResult[Any] = AsyncResult(self.task_id(self._last), app=self._reader)
+        answer: Mapping[str, Any] | None = result.get(timeout=10)
+        return answer

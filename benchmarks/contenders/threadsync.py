@@ -1,0 +1,40 @@
+"""Ours as shipped: the worker as README starts it, our client, and the same worker behind a stock client.
+
+The worker logs a line a command, as it does by default; the others are told to be quiet.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders.stock_celery import StockCelery
+from benchmarks.threads import SlackThread
+from tasks.client import Handle, SessionClient
+
+
+class ThreadsyncByStockClient(StockCelery):
+    """Commands sent by a Celery client that knows nothing of ours."""
+
+    distribution = "threadsync"
+    module = "worker"
+    task = "sessions.get_or_create"
+
+
+class Threadsync(ThreadsyncByStockClient):
+    """Commands sent by our client, which waits for no more than Slack does and sends an event for Flower."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._sessions = SessionClient()
+
+    @property
+    def versions(self) -> str:
+        return f"threadsync {version('threadsync')}, celery {version('celery')}, kombu {version('kombu')}"
+
+    def enqueue(self, thread: SlackThread) -> Handle[Any]:
+        return self._sessions.get_or_create(*thread)
+
+    def task_id(self, handle: Handle[Any]) -> str:
+        return handle.task_id

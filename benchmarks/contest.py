@@ -1,0 +1,124 @@
+"""One run of one contender: fill the queue, empty it, send at fixed rates, count what is there afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.arrivals import Arrivals, FinishedJobs, ResultKeys
+from benchmarks.entries import Entry
+from benchmarks.figures import percentile, rate
+from benchmarks.machine import Neighbours
+from benchmarks.plan import Plan
+from benchmarks.remote import ContenderFailed, Remote
+from benchmarks.stage import Installation
+
+_PATIENCE_SECONDS: Final = 30
+_ARRIVAL_SECONDS: Final = 15
+_WARM_UP: Final = 50
+
+
+class Contest:
+    """``report`` is told what happens, in a word or two. Raises ``ContenderFailed`` when work is missing."""
+
+    def __init__(
+        self, entry: Entry, installation: Installation, folder: Path, report: Callable[[str], None]
+    ) -> None:
+        self._entry = entry
+        self._installation = installation
+        self._folder = folder
+        self._report = report
+        self._next = installation.sessions
+        self._setup: dict[str, Any] = {}
+        self._neighbours = Neighbours()
+        self.figures: dict[str, float] = {}
+        self.others = 0.0
+
+    @property
+    def versions(self) -> str:
+        """Of what ran."""
+        return str(self._setup["versions"])
+
+    def run(self, plan: Plan) -> None:
+        """The whole of a round."""
+        with self._remote() as remote:
+            self._empty_backlog(remote, plan.commands)
+            sizes = remote.ask("memory")
+            self.figures["processes"] = len(sizes)
+            self.figures["memory_mb"] = sum(sizes) / 1e6
+            self.figures["memory_mb_each"] = sum(sizes) / 1e6 / len(sizes)
+            for pace in plan.rates:
+                self._measure_latency(remote, str(pace), pace, plan.seconds)
+            if plan.at_half:
+                half = min(self.figures["enqueue_rate"], self.figures["process_rate"]) / 2
+                self.figures["half_rate"] = half
+                self._measure_latency(remote, "half", half, plan.seconds)
+            self._check_result(remote)
+            # Before the end: nobody counts the time of a process that is killed.
+            self.others = self._neighbours.share()
+        self._check_effects()
+
+    def run_backlog(self, commands: int, known: int = 0) -> None:
+        """Only a backlog, with ``known`` more commands about sessions that are there."""
+        with self._remote() as remote:
+            self._empty_backlog(remote, commands, known)
+            self.others = self._neighbours.share()
+        self._check_effects()
+
+    def _remote(self) -> Remote:
+        return Remote(self._entry, self._installation.env, self._folder)
+
+    def _empty_backlog(self, remote: Remote, commands: int, known: int = 0) -> None:
+        self._report("enqueues")
+        self._setup = remote.ask("prepare")
+        # Connections are made with the first ones.
+        remote.ask("enqueue", first=self._take(_WARM_UP), count=_WARM_UP)
+        seconds = commands * 0.05 + 60
+        taken = remote.ask("enqueue", seconds, first=self._take(commands), count=commands)
+        self.figures["enqueue_rate"] = commands / taken
+        if known:
+            sessions = self._installation.sessions
+            remote.ask("enqueue_known", seconds, sessions=sessions, count=known)
+        self._report("processes")
+        remote.ask("start")
+        total = commands + known + _WARM_UP
+        seen = remote.ask("drain", seconds, total=total, patience=_PATIENCE_SECONDS)
+        self.figures["process_rate"] = rate(seen["samples"], total)
+        self.figures["cpu_seconds_per_1000"] = seen["cpu_seconds_each"] * 1000
+
+    def _measure_latency(self, remote: Remote, name: str, pace: float, seconds: float) -> None:
+        self._report(f"at {pace:.0f}/s")
+        count = max(int(pace * seconds), 1)
+        with self._arrivals() as arrivals:
+            sent = remote.ask("paced", seconds * 5 + 60, first=self._take(count), count=count, pace=1 / pace)
+            arrived = arrivals.wait_for([key for key, _ in sent], _ARRIVAL_SECONDS)
+        if len(arrived) < count:
+            raise ContenderFailed(f"{count - len(arrived)} of {count} results did not arrive at {pace:.0f}/s")
+        latencies = [(arrived[key] - due) * 1000 for key, due in sent]
+        self.figures[f"p50_ms_at_{name}"] = percentile(latencies, 0.5)
+        self.figures[f"p99_ms_at_{name}"] = percentile(latencies, 0.99)
+
+    def _arrivals(self) -> Arrivals:
+        database = self._setup["results_database"]
+        if database is None:
+            return FinishedJobs(self._installation.database_url)
+        return ResultKeys(self._installation.broker_url, database, self._setup["results_prefix"])
+
+    def _check_result(self, remote: Remote) -> None:
+        """A result is what the contender's own client gets."""
+        result = remote.ask("last_result")
+        if self._entry.is_peer and result.get("outcome") != "created":
+            raise ContenderFailed(f"the last result is {result!r}")
+
+    def _check_effects(self) -> None:
+        if not self._entry.writes:
+            return
+        made, wanted = self._installation.count_sessions(), self._next - self._installation.sessions
+        if made != wanted:
+            raise ContenderFailed(f"{made} of {wanted} sessions are there")
+
+    def _take(self, count: int) -> int:
+        """The number of the first of so many threads that have no session yet."""
+        first, self._next = self._next, self._next + count
+        return first

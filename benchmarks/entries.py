@@ -1,0 +1,70 @@
+"""Who is compared. What each does is in its file in ``benchmarks/contenders/``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_PEERS: Final = Path(__file__).parent.parent / ".venv-bench"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contender.
+
+    ``environment`` is a folder in ``.venv-bench``, None for ours. ``writes`` says whether its commands leave
+    rows; ``is_peer`` whether it is another project's queue that keeps results.
+    """
+
+    name: str
+    title: str
+    target: str
+    environment: str | None = None
+    writes: bool = True
+    is_peer: bool = False
+    quick: bool = True
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that has what the contender needs."""
+        return _PEERS / self.environment / "bin" / "python" if self.environment else Path(sys.executable)
+
+
+def _peer(name: str, target: str, *, keeps_results: bool = True) -> Entry:
+    module = f"benchmarks.contenders.{name}:{target}"
+    return Entry(name, name, module, environment=name, is_peer=keeps_results)
+
+
+OURS: Final = Entry("threadsync", "threadsync", "benchmarks.contenders.threadsync:Threadsync")
+OURS_BY_STOCK_CLIENT: Final = Entry(
+    "threadsync-stock-client",
+    "threadsync, sent by a stock Celery client",
+    "benchmarks.contenders.threadsync:ThreadsyncByStockClient",
+    quick=False,
+)
+BASELINE: Final = Entry(
+    "celery-noop",
+    "Celery task that does nothing",
+    "benchmarks.contenders.celery_noop:CeleryNoop",
+    writes=False,
+)
+ENTRIES: Final = (
+    OURS,
+    OURS_BY_STOCK_CLIENT,
+    BASELINE,
+    Entry(
+        "celery-noop-defaults",
+        "the same, Celery's defaults",
+        "benchmarks.contenders.celery_noop_defaults:CeleryNoopDefaults",
+        writes=False,
+        quick=False,
+    ),
+    Entry("celery-upsert", "Celery task with our SQL", "benchmarks.contenders.celery_upsert:CeleryUpsert"),
+    _peer("taskiq", "Taskiq"),
+    _peer("dramatiq", "Dramatiq"),
+    _peer("huey", "Huey"),
+    _peer("arq", "Arq"),
+    _peer("procrastinate", "Procrastinate", keeps_results=False),
+)

@@ -1,0 +1,50 @@
+"""The arithmetic: rates, percentiles, and ratios within a round. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+WARM: Final = 0.1
+"""This share of a backlog is not timed: the worker starts meanwhile."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The middle of some numbers, and their ends."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, numbers: Iterable[float]) -> Spread:
+        """Of at least one number."""
+        ordered = sorted(numbers)
+        return cls(statistics.median(ordered), ordered[0], ordered[-1])
+
+
+def percentile(numbers: Iterable[float], share: float) -> float:
+    """The smallest number that at least ``share`` of all, 0 to 1, are not above."""
+    ordered = sorted(numbers)
+    # A tenth of a billionth, because 0.99 * 100 may be a little more than 99.
+    rank = -int(-(share * len(ordered) - 1e-10) // 1)
+    return ordered[max(rank, 1) - 1]
+
+
+def rate(samples: Sequence[tuple[float, int]], total: int) -> float:
+    """Commands a second, from looks at a backlog: (when, how many were done), the last one with all done.
+
+    The time until the look that first saw more than a tenth done is left out.
+    """
+    began, warm = next((when, done) for when, done in samples if done >= total * WARM)
+    ended = next(when for when, done in samples if done >= total)
+    return (total - warm) / (ended - began) if ended > began else float("nan")
+
+
+def ratios(numbers: dict[int, float], baseline: dict[int, float]) -> Spread | None:
+    """Number by baseline, round by round; None when they have no round in common."""
+    common = [numbers[key] / baseline[key] for key in numbers if baseline.get(key)]
+    return Spread.of(common) if common else None

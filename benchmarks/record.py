@@ -1,0 +1,68 @@
+"""What was measured, as it is written to JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Run:
+    """One contender, once.
+
+    ``scene`` is ``round``, ``backlog`` or ``table``. ``fault`` says why the figures must not be used: work
+    was lost or not done. ``others`` is the share of the machine's time that went to processes not of this
+    benchmark, and to its host.
+    """
+
+    scene: str
+    round: int
+    contender: str
+    figures: dict[str, float] = field(default_factory=dict)
+    fault: str | None = None
+    others: float = 0.0
+
+
+@dataclass
+class Record:
+    """A whole benchmark."""
+
+    made_at: str
+    plan: dict[str, Any]
+    machine: dict[str, Any]
+    settings: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+
+    def figures(self, scene: str, contender: str, name: str) -> dict[int, float]:
+        """By round, of runs without a fault."""
+        return {
+            run.round: run.figures[name]
+            for run in self._runs(scene, contender)
+            if run.fault is None and name in run.figures
+        }
+
+    def faults(self, scene: str, contender: str) -> list[str]:
+        """Why runs of this contender do not count."""
+        return [run.fault for run in self._runs(scene, contender) if run.fault is not None]
+
+    def contenders(self, scene: str) -> list[str]:
+        """Who ran, in the order of the first round."""
+        return list(dict.fromkeys(run.contender for run in self.runs if run.scene == scene))
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    def _runs(self, scene: str, contender: str) -> Iterator[Run]:
+        return (run for run in self.runs if (run.scene, run.contender) == (scene, contender))
+
+
+def read(path: Path) -> Record:
+    """What ``Record.write`` has written."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return Record(**{**values, "runs": [Run(**run) for run in values["runs"]]})

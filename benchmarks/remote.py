@@ -1,0 +1,82 @@
+"""The harness's end of the pipe to a contender's process (``benchmarks.side``)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, cast
+
+from benchmarks.entries import Entry
+
+_ROOT: Final = Path(__file__).parent.parent
+_ANSWER_SECONDS: Final = 120
+
+
+class ContenderFailed(Exception):
+    """A contender did not do what it was asked to; the message says what happened."""
+
+
+class Remote:
+    """A contender's process.
+
+    Args:
+        env: names the servers.
+        folder: of this run; keeps the logs.
+    """
+
+    def __init__(self, entry: Entry, env: Mapping[str, str], folder: Path) -> None:
+        self._entry = entry
+        self._log = folder / "side.log"
+        self._argv = [str(entry.python), "-m", "benchmarks.side", entry.target, str(folder)]
+        self._env = {**env, "PYTHONPATH": str(_ROOT)}
+        self._folder = folder
+
+    def ask(self, request: str, seconds: float = _ANSWER_SECONDS, **arguments: Any) -> Any:
+        """The answer. Raises ``ContenderFailed``, also when there is none after so many ``seconds``."""
+        too_late = threading.Timer(seconds, self._process.kill)
+        too_late.start()
+        try:
+            self._requests.write(json.dumps({"do": request, **arguments}) + "\n")
+            self._requests.flush()
+            line = self._answers.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            too_late.cancel()
+        if not line:
+            tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+            raise ContenderFailed(f"no answer to {request} within {seconds:g} s:\n{tail}")
+        answer = json.loads(line)
+        if "fault" in answer:
+            raise ContenderFailed(f"{request}: {answer['fault']}")
+        return answer["answer"]
+
+    def __enter__(self) -> Remote:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._env,
+                cwd=self._folder,
+                text=True,
+            )
+        self._requests = cast("IO[str]", self._process.stdin)
+        self._answers = cast("IO[str]", self._process.stdout)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            # It stops its worker when the pipe ends.
+            self._process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

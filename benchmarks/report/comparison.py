@@ -1,0 +1,122 @@
+"""Ratios to the Celery task that does nothing, and the goals that ours has. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.entries import BASELINE, ENTRIES, OURS
+from benchmarks.figures import Spread, ratios
+from benchmarks.limits import LIMITS
+from benchmarks.record import Record
+
+PIPELINED: Final = "psycopg-pipelined"
+IMPORT: Final = "import"
+
+TITLES: Final = {
+    **{entry.name: entry.title for entry in ENTRIES},
+    **{name: title for name, (title, _) in LIMITS.items()},
+    IMPORT: "threadsync sessions import",
+}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What ours is to reach: at least or at most ``bound``. ``reached`` is None when it was not measured."""
+
+    text: str
+    bound: float
+    at_least: bool
+    reached: Spread | None
+
+    @property
+    def is_met(self) -> bool | None:
+        """By the median."""
+        if self.reached is None:
+            return None
+        reached = self.reached.median
+        return reached >= self.bound if self.at_least else reached <= self.bound
+
+
+def to_baseline(record: Record, contender: str, figure: str, scene: str = "round") -> Spread | None:
+    """The ratio; None when there is none."""
+    return ratios(record.figures(scene, contender, figure), record.figures(scene, BASELINE.name, figure))
+
+
+def absolute(record: Record, contender: str, figure: str, scene: str = "round") -> Spread | None:
+    """The number itself, which is this machine's."""
+    numbers = record.figures(scene, contender, figure)
+    return Spread.of(numbers.values()) if numbers else None
+
+
+def latency_figures(record: Record) -> list[str]:
+    """The names of all latencies, in the order in which they were taken."""
+    return list(dict.fromkeys(name for run in record.runs for name in run.figures if "_ms_at_" in name))
+
+
+def goals(record: Record) -> list[Goal]:
+    """What this version set out to reach."""
+    return [
+        Goal(
+            "processing, to a Celery task that does nothing",
+            4,
+            at_least=True,
+            reached=to_baseline(record, OURS.name, "process_rate"),
+        ),
+        Goal(
+            "processing, to the fastest other queue that keeps results",
+            2,
+            at_least=True,
+            reached=ratios(_process(record, OURS.name), _fastest_peer(record)),
+        ),
+        *_latency_goals(record),
+        Goal(
+            "bulk import, to psycopg's pipeline",
+            0.5,
+            at_least=True,
+            reached=ratios(_process(record, IMPORT), _process(record, PIPELINED)),
+        ),
+        *_table_goals(record),
+    ]
+
+
+def table_sizes(record: Record) -> list[int]:
+    """Of the runs on tables of different sizes, the smallest first."""
+    return sorted(int(name.rpartition("-")[2]) for name in record.contenders("table"))
+
+
+def time_on_table(record: Record, size: int) -> Spread | None:
+    """The time of a command with so many sessions there, to that with the fewest."""
+    smallest = table_sizes(record)[0]
+    return ratios(_on_table(record, smallest), _on_table(record, size))
+
+
+def _latency_goals(record: Record) -> Iterator[Goal]:
+    for share in ("p50", "p99"):
+        reached = to_baseline(record, OURS.name, f"{share}_ms_at_100")
+        yield Goal(f"{share} at 100/s, to a Celery task that does nothing", 1.3, False, reached)
+
+
+def _table_goals(record: Record) -> Iterator[Goal]:
+    sizes: Sequence[int] = table_sizes(record)
+    if sizes:
+        text = f"time with {sizes[-1]:,} sessions, to that with {sizes[0]:,}"
+        yield Goal(text, 1.1, at_least=False, reached=time_on_table(record, sizes[-1]))
+
+
+def _fastest_peer(record: Record) -> dict[int, float]:
+    rates: Iterable[dict[int, float]] = [_process(record, entry.name) for entry in ENTRIES if entry.is_peer]
+    fastest: dict[int, float] = {}
+    for numbers in rates:
+        for place, number in numbers.items():
+            fastest[place] = max(number, fastest.get(place, 0))
+    return fastest
+
+
+def _process(record: Record, contender: str) -> dict[int, float]:
+    return record.figures("round", contender, "process_rate")
+
+
+def _on_table(record: Record, size: int) -> dict[int, float]:
+    return record.figures("table", f"{OURS.name}-{size}", "process_rate")

@@ -1,0 +1,197 @@
+"""The page: tables of ratios, the goals, and where the numbers come from. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from benchmarks.entries import BASELINE, ENTRIES
+from benchmarks.figures import Spread
+from benchmarks.limits import LIMITS
+from benchmarks.record import Record
+from benchmarks.report.comparison import (
+    IMPORT,
+    TITLES,
+    absolute,
+    goals,
+    latency_figures,
+    table_sizes,
+    time_on_table,
+    to_baseline,
+)
+
+_QUIET: Final = 0.05
+"""More than this share of the machine's time for others, in the middle, and the page says so."""
+
+_WORK: Final = (
+    ("enqueue_rate", "enqueue, more is better"),
+    ("process_rate", "process, more is better"),
+    ("cpu_seconds_per_1000", "CPU a command, less is better"),
+    ("memory_mb", "memory, less is better"),
+    ("memory_mb_each", "memory a process, less is better"),
+)
+_ABSOLUTE: Final = (
+    ("enqueue_rate", "enqueue /s", "{:,.0f}"),
+    ("process_rate", "process /s", "{:,.0f}"),
+    ("cpu_seconds_per_1000", "CPU s per 1,000", "{:.2f}"),
+    ("memory_mb", "memory MB", "{:.0f}"),
+    ("processes", "processes", "{:.0f}"),
+    ("p50_ms_at_100", "p50 ms at 100/s", "{:.1f}"),
+    ("p99_ms_at_100", "p99 ms at 100/s", "{:.1f}"),
+)
+
+
+def page(record: Record, pictures: Sequence[str]) -> str:
+    """In Markdown."""
+    parts = [
+        "# threadsync beside other task queues",
+        _introduction(record),
+        *(f"![{picture.removesuffix('.svg').replace('-', ', ')}]({picture})" for picture in pictures),
+        "## Goals",
+        *_goals(record),
+        "## Work",
+        *_ratios(record, "round", _WORK),
+        "## Latency",
+        "From the moment a command was due to be sent until its result is there; less is better.",
+        *_ratios(record, "round", [(name, _latency(name)) for name in latency_figures(record)]),
+        *_backlog(record),
+        *_table_section(record),
+        "## Without a queue",
+        *_limits(record),
+        "## In this machine's numbers",
+        "Medians. They say little elsewhere; the ratios say more.",
+        *_absolute(record),
+        *_faults(record),
+        "## Where this was measured",
+        *_origin(record),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown; a bar in a cell does not end it."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def ratio_text(spread: Spread | None) -> str:
+    """The median, and the ends if there are any: ``3.31 (3.10 to 3.52)``."""
+    if spread is None:
+        return "-"
+    if spread.low == spread.high:
+        return _number(spread.median)
+    return f"{_number(spread.median)} ({_number(spread.low)} to {_number(spread.high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def _introduction(record: Record) -> str:
+    rounds = record.plan["rounds"]
+    return (
+        f"Written by `python -m benchmarks` on {record.made_at}. How, and what it does not say: "
+        "`benchmarks/README.md`.\n\n"
+        f"Numbers are ratios to *{BASELINE.title}*, measured in the same round: the median of {rounds} "
+        "rounds, and in brackets the lowest and the highest. That task runs on stock Celery and stock kombu "
+        f"with our worker's settings, and its results are kept.\n\n{_quietness(record)}"
+    )
+
+
+def _quietness(record: Record) -> str:
+    shares = [run.others for run in record.runs]
+    middle, most = statistics.median(shares), max(shares)
+    said = f"Other processes took {middle:.0%} of the machine's time in the middle, {most:.0%} at most."
+    return said if middle <= _QUIET else f"**The machine was not quiet.** {said}"
+
+
+def _goals(record: Record) -> Iterator[str]:
+    words = {True: "met", False: "missed", None: "not measured"}
+    rows = [
+        (
+            goal.text,
+            f"{'at least' if goal.at_least else 'at most'} {goal.bound:g}",
+            ratio_text(goal.reached),
+            words[goal.is_met],
+        )
+        for goal in goals(record)
+    ]
+    yield table(("goal", "bound", "measured", ""), rows)
+
+
+def _ratios(record: Record, scene: str, figures: Sequence[tuple[str, str]]) -> Iterator[str]:
+    queues = {entry.name for entry in ENTRIES}
+    rows = []
+    for contender in record.contenders(scene):
+        if contender in queues:
+            cells = [ratio_text(to_baseline(record, contender, name, scene)) for name, _ in figures]
+            rows.append([_title(record, contender, scene), *cells])
+    yield table(["", *(head for _, head in figures)], rows)
+
+
+def _title(record: Record, contender: str, scene: str) -> str:
+    faults = len(record.faults(scene, contender))
+    return f"{TITLES[contender]} (**{faults} invalid**, see below)" if faults else TITLES[contender]
+
+
+def _latency(name: str) -> str:
+    """``p50_ms_at_100`` → ``p50 at 100/s``."""
+    share, _, pace = name.partition("_ms_at_")
+    return f"{share} at {pace}/s" if pace.isdigit() else f"{share} at {pace} of saturation"
+
+
+def _backlog(record: Record) -> Iterator[str]:
+    if record.contenders("backlog"):
+        yield f"## A backlog of {record.plan['big_backlog']:,}"
+        yield "Once each, so without a spread."
+        yield from _ratios(record, "backlog", _WORK[:3])
+
+
+def _table_section(record: Record) -> Iterator[str]:
+    sizes = table_sizes(record)
+    if sizes:
+        yield "## Sessions in the table"
+        yield "Ours, the time of a command: half of them find their session, half make one."
+        head = f"to {sizes[0]:,}, less is better"
+        yield table(
+            ("sessions", head),
+            [(f"{size:,}", ratio_text(time_on_table(record, size))) for size in sizes],
+        )
+
+
+def _limits(record: Record) -> Iterator[str]:
+    names = [name for name in record.contenders("round") if name in (*LIMITS, IMPORT)]
+    rows = [(TITLES[name], ratio_text(to_baseline(record, name, "process_rate"))) for name in names]
+    yield table(("", "commands a second, more is better"), rows)
+
+
+def _absolute(record: Record) -> Iterator[str]:
+    rows = []
+    for contender in record.contenders("round"):
+        spreads = [(absolute(record, contender, name), form) for name, _, form in _ABSOLUTE]
+        cells = [form.format(spread.median) if spread else "-" for spread, form in spreads]
+        rows.append([TITLES[contender], *cells])
+    yield table(["", *(head for _, head, _ in _ABSOLUTE)], rows)
+
+
+def _faults(record: Record) -> Iterator[str]:
+    rows = [
+        (run.contender, run.scene, str(run.round + 1), " ".join(run.fault.split())[:300])
+        for run in record.runs
+        if run.fault
+    ]
+    if rows:
+        yield "## Invalid runs"
+        yield table(("", "scene", "round", "why"), rows)
+
+
+def _origin(record: Record) -> Iterator[str]:
+    machine = [(key.replace("_", " "), str(value)) for key, value in record.machine.items()]
+    settings = [
+        (server, ", ".join(f"`{name} = {value}`" for name, value in settings.items()))
+        for server, settings in record.settings.items()
+    ]
+    versions = [(TITLES[name], text) for name, text in record.versions.items()]
+    skipped = [(TITLES[name], f"left out: {reason}") for name, reason in record.skipped.items()]
+    yield table(("", ""), [*machine, *settings, *versions, *skipped])

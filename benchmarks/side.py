@@ -1,0 +1,113 @@
+"""A contender's own process: ``python -m benchmarks.side MODULE:CLASS FOLDER``, in its environment.
+
+A line on stdin is a request in JSON, a line on stdout its answer. The other end is ``benchmarks.remote``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import astuple
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, TextIO
+
+from benchmarks.contender import Contender
+from benchmarks.figures import WARM
+from benchmarks.process_tree import cpu_seconds, memory
+from benchmarks.threads import SlackThread, known_threads, threads
+
+
+class Side:
+    """Each public method is a request."""
+
+    def __init__(self, contender: Contender) -> None:
+        self._contender = contender
+        self._workers: list[int] = []
+
+    def prepare(self) -> dict[str, Any]:
+        self._contender.prepare()
+        return {
+            "versions": self._contender.versions,
+            "results_database": self._contender.results_database,
+            "results_prefix": self._contender.results_prefix,
+        }
+
+    def enqueue(self, first: int, count: int) -> float:
+        """Seconds it took."""
+        return self._enqueue(threads(first, count))
+
+    def enqueue_known(self, sessions: int, count: int) -> float:
+        """The same for threads among the first so many."""
+        return self._enqueue(known_threads(sessions, count))
+
+    def start(self) -> None:
+        self._workers = self._contender.start()
+
+    def drain(self, total: int, patience: float) -> dict[str, Any]:
+        """Wait until ``total`` commands have ended; ``patience`` seconds without one are a failure."""
+        samples: list[tuple[float, int]] = []
+        warm: tuple[int, float] | None = None
+        while not samples or samples[-1][1] < total:
+            done, now = self._contender.done(), time.monotonic()
+            if not samples or done != samples[-1][1]:
+                samples.append((now, done))
+            if warm is None and done >= total * WARM:
+                warm = done, cpu_seconds(*self._workers)
+            if fault := self._contender.fault():
+                raise RuntimeError(f"the worker ended:\n{fault}")
+            if now - samples[-1][0] > patience:
+                raise RuntimeError(f"{done} of {total} ended, and none for {patience:g} s")
+            time.sleep(self._contender.poll_seconds)
+        assert warm is not None  # noqa: S101 - all are done
+        cpu = cpu_seconds(*self._workers) - warm[1]
+        return {"samples": samples, "cpu_seconds_each": cpu / max(total - warm[0], 1)}
+
+    def paced(self, first: int, count: int, pace: float) -> list[tuple[str, float]]:
+        """Key and due time of each."""
+        return [astuple(sent) for sent in self._contender.send(threads(first, count), pace)]
+
+    def memory(self) -> list[int]:
+        return memory(*self._workers)
+
+    def last_result(self) -> Any:
+        return self._contender.last_result()
+
+    def stop(self) -> None:
+        self._contender.stop()
+
+    def _enqueue(self, wanted: list[SlackThread]) -> float:
+        began = time.monotonic()
+        self._contender.send(wanted)
+        return time.monotonic() - began
+
+
+def serve(side: Side, requests: TextIO, answers: TextIO) -> None:
+    """Until the other end closes the pipe."""
+    for line in requests:
+        request = json.loads(line)
+        try:
+            answer = {"answer": getattr(side, request.pop("do"))(**request)}
+        # Whatever a contender's library raises: the report says so.
+        except Exception as exc:  # noqa: BLE001
+            answer = {"fault": f"{type(exc).__name__}: {exc}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def main() -> None:
+    target, folder = sys.argv[1:]
+    # What a library prints must not be taken for an answer.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    side = Side(resolve_name(target)(Path(folder)))
+    try:
+        serve(side, sys.stdin, answers)
+    finally:
+        side.stop()
+
+
+if __name__ == "__main__":
+    main()

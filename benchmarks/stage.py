@@ -1,0 +1,147 @@
+"""The servers, and an empty database and broker for each run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import redis
+from psycopg.sql import SQL, Identifier
+
+from benchmarks.threads import INSERT_THREADS
+from worker.db.migrate import migrate
+from worker.embedded.postgres import EmbeddedPostgres
+from worker.embedded.valkey import EmbeddedValkey
+
+# Every commit is on disk before it is answered, as by default. No checkpoint begins by itself within a run.
+POSTGRES_SETTINGS: Final = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "256MB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "1h",
+    "max_connections": "200",
+}
+# Valkey's default for its log: an acknowledged message may be lost when the power is cut within a second.
+# Nothing is rewritten by itself within a run.
+VALKEY_SETTINGS: Final = {"appendfsync": "everysec", "auto-aof-rewrite-percentage": "0"}
+SESSIONS: Final = 10_000
+"""That are there before a run. A plan that Postgres makes for an empty table reads the whole table, and a
+connection keeps it when the table is no longer empty: a fifth of the speed, which nobody has for long."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What one run works on: an empty broker, and a database with ``sessions`` sessions."""
+
+    database_url: str
+    broker_url: str
+    results_url: str
+    sessions: int
+
+    @property
+    def env(self) -> dict[str, str]:
+        """For the run's processes; nothing of ours that the shell has set."""
+        ours = {"REDIS_URL", "LOG_LEVEL", "LOG_FORMAT"}
+        env = {name: value for name, value in os.environ.items() if name not in ours}
+        return env | {
+            "DATABASE_URL": self.database_url,
+            "CELERY_BROKER_URL": self.broker_url,
+            "CELERY_RESULT_BACKEND": self.results_url,
+        }
+
+    def count_sessions(self) -> int:
+        """Rows that the run has made."""
+        with psycopg.connect(self.database_url) as connection:
+            row = connection.execute("SELECT count(*) FROM thread_sessions").fetchone()
+        return (int(row[0]) if row else 0) - self.sessions
+
+
+class Stage:
+    """Postgres and Valkey in ``folder``."""
+
+    def __init__(self, folder: Path, appendfsync: str) -> None:
+        self.valkey_settings = {**VALKEY_SETTINGS, "appendfsync": appendfsync}
+        self._postgres = EmbeddedPostgres(folder / "postgres", settings=POSTGRES_SETTINGS)
+        self._valkey = EmbeddedValkey(folder / "valkey", settings=self.valkey_settings)
+        self._numbers = itertools.count(1)
+        self._templates: set[str] = set()
+        self._current: str | None = None
+
+    def fresh(self, sessions: int = SESSIONS) -> Installation:
+        """An installation of its own for a run; the one before is gone."""
+        template = self._template(sessions)
+        name = f"run_{next(self._numbers)}"
+        with psycopg.connect(self._database("postgres"), autocommit=True) as connection:
+            if self._current:
+                drop = SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(self._current))
+                connection.execute(drop)
+            copy = SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template))
+            connection.execute(copy)
+            # What the run before has left to be written must not be written in this one.
+            connection.execute("CHECKPOINT")
+        self._current = name
+        self._empty_valkey()
+        return Installation(self._database(name), self._broker(0), self._broker(1), sessions)
+
+    def versions(self) -> Mapping[str, str]:
+        """Of the servers."""
+        with psycopg.connect(self._database("postgres")) as connection:
+            row = connection.execute("SHOW server_version").fetchone()
+        with redis.Redis.from_url(self._broker(0)) as client:
+            info: Any = client.info("server")
+        return {"postgres": str(row[0]) if row else "", "valkey": info["valkey_version"]}
+
+    def __enter__(self) -> Stage:
+        try:
+            self._postgres.start()
+            self._valkey.start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        self._valkey.stop()
+        self._postgres.stop()
+
+    def _template(self, sessions: int) -> str:
+        name = f"template_{sessions}"
+        if name not in self._templates:
+            with psycopg.connect(self._database("postgres"), autocommit=True) as connection:
+                connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+            with psycopg.connect(self._database(name), autocommit=True) as connection:
+                migrate(connection)
+                connection.execute(INSERT_THREADS, [sessions])
+                connection.execute("VACUUM ANALYZE thread_sessions")
+            self._templates.add(name)
+        return name
+
+    def _empty_valkey(self) -> None:
+        with redis.Redis.from_url(self._broker(0)) as client:
+            client.flushall()
+            # The log of the run before would otherwise be carried along.
+            with suppress(redis.ResponseError):
+                client.bgrewriteaof()
+            while client.info("persistence")["aof_rewrite_in_progress"]:
+                time.sleep(0.01)
+
+    def _database(self, name: str) -> str:
+        return urlunsplit(urlsplit(self._postgres.url)._replace(path=f"/{name}"))
+
+    def _broker(self, number: int) -> str:
+        return urlunsplit(urlsplit(self._valkey.url)._replace(path=f"/{number}"))

@@ -1,0 +1,309 @@
+"""What a benchmark computes and writes. Nothing is timed here: a number from a test machine says nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import process_tree
+from benchmarks.contender import Contender
+from benchmarks.entries import BASELINE, ENTRIES, OURS
+from benchmarks.figures import Spread, percentile, rate, ratios
+from benchmarks.plan import FULL, QUICK
+from benchmarks.record import Record, Run, read
+from benchmarks.report import write_report
+from benchmarks.report.chart import Bar, bar_chart
+from benchmarks.report.comparison import TITLES, goals, time_on_table, to_baseline
+from benchmarks.report.page import page, ratio_text, table
+from benchmarks.side import Side, serve
+from benchmarks.stage import SESSIONS
+from benchmarks.threads import known_threads, threads
+from tests.documents import ROOT
+from tests.waiting import wait_until
+from worker.db.statements import get_or_create_session
+
+SVG = "{http://www.w3.org/2000/svg}"
+numbers = st.lists(st.floats(0.001, 1e6), min_size=1)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.5, 50), (0.99, 99), (1, 100), (0, 1), (0.985, 99), (0.01, 1)]
+)
+def test_a_percentile_is_one_of_the_numbers(share: float, expected: int) -> None:
+    """The smallest that is not below the share: no value is made up between two."""
+    assert percentile(range(100, 0, -1), share) == expected
+
+
+@given(numbers, st.floats(0, 1))
+def test_enough_numbers_are_not_above_a_percentile(values: list[float], share: float) -> None:
+    """Whatever the numbers are."""
+    limit = percentile(values, share)
+    assert sum(value <= limit for value in values) >= share * len(values) - 1e-6
+    assert limit in values
+
+
+@given(numbers)
+def test_a_spread_holds_its_median(values: list[float]) -> None:
+    """Between the ends."""
+    spread = Spread.of(values)
+    assert spread.low <= spread.median <= spread.high
+
+
+def test_a_rate_leaves_the_start_out() -> None:
+    """The worker took two seconds to come up; then it did 90 a second."""
+    assert rate([(0.0, 0), (2.0, 10), (2.5, 55), (3.0, 100)], 100) == 90
+
+
+def test_a_rate_ends_with_the_last_command() -> None:
+    """A contender that leaves one lying for a second pays for it."""
+    assert rate([(0.0, 10), (1.0, 99), (2.0, 100)], 100) == 45
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    """The machine was half as fast in round 1, and that is nobody's merit; round 2 has no baseline."""
+    assert ratios({0: 400, 1: 200, 2: 999}, {0: 100, 1: 50}) == Spread(4, 4, 4)
+    assert ratios({0: 1.0}, {1: 1.0}) is None
+
+
+def test_threads_are_valid_and_new() -> None:
+    """Every command is one that ours accepts; no two of a run are about the same session."""
+    made = threads(SESSIONS, 500)
+    assert all(get_or_create_session(*thread).params for thread in made)
+    assert len(set(made)) == 500
+    assert not set(made) & set(threads(0, SESSIONS))
+
+
+@pytest.mark.parametrize("sessions", [1_000, 1_000_000])
+def test_known_threads_are_spread_over_the_table(sessions: int) -> None:
+    """As many on a small table as on a large one, and none that is not there."""
+    known = known_threads(sessions, 2_500)
+    assert len(known) == 2_500
+    last = max(int(thread.thread_ts.partition(".")[0]) for thread in known) - 1_700_000_000
+    assert sessions * 0.9 < last < sessions
+
+
+def test_the_family_of_a_process() -> None:
+    """A process, and those that its children started, are measured together."""
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as process:
+        wait_until(lambda: len(process_tree.memory(process.pid)) == 2, "the grandchild is there")
+        assert all(size > 100_000 for size in process_tree.memory(process.pid))
+        assert 0 < process_tree.cpu_seconds(process.pid) < process_tree.cpu_seconds(os.getpid(), process.pid)
+        process.communicate(b"\n")
+    assert process_tree.memory(process.pid) == []
+
+
+def test_every_contender_has_a_file_and_what_it_needs() -> None:
+    """One file each, so that each can be judged; peers have their own requirements, all pinned."""
+    for entry in ENTRIES:
+        module, _, name = entry.target.partition(":")
+        source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+        assert f"class {name}(" in source
+        if entry.environment:
+            pins = (ROOT / f"benchmarks/requirements/{entry.environment}.txt").read_text(encoding="utf-8")
+            assert all("==" in line for line in pins.splitlines() if not line.startswith("#"))
+            assert entry.environment in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_peers_run_on_the_driver_that_we_run_on() -> None:
+    """A newer psycopg would be an advantage, or the contrary."""
+    ours = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    wanted = {line for line in ours if line.startswith("psycopg")}
+    for file in (ROOT / "benchmarks/requirements").glob("*.txt"):
+        assert wanted <= set(file.read_text(encoding="utf-8").splitlines()), file.name
+
+
+class Pretender(Contender):
+    """One that has no queue: its commands are done when it has looked often enough."""
+
+    distribution = "pytest"
+    looks = 0
+
+    def commands(self) -> list[list[str]]:
+        return []
+
+    def send(self, threads: Any, pace: float | None = None) -> list[Any]:
+        return []
+
+    def done(self) -> int:
+        self.looks += 50
+        return self.looks
+
+    def last_result(self) -> None:
+        raise ValueError("nothing was sent")
+
+
+def ask(*requests: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a contender's process answers."""
+    answers = io.StringIO()
+    lines = io.StringIO("".join(json.dumps(request) + "\n" for request in requests))
+    serve(Side(Pretender(Path())), lines, answers)
+    return [json.loads(line) for line in answers.getvalue().splitlines()]
+
+
+def test_a_contender_is_asked_line_by_line() -> None:
+    """One answer to each request."""
+    prepared, enqueued, _, drained = ask(
+        {"do": "prepare"},
+        {"do": "enqueue", "first": 0, "count": 10},
+        {"do": "start"},
+        {"do": "drain", "total": 100, "patience": 5},
+    )
+    assert prepared["answer"]["results_database"] == 1
+    assert enqueued["answer"] >= 0
+    assert [done for _, done in drained["answer"]["samples"]] == [50, 100]
+
+
+def test_a_contender_that_fails_says_so_and_goes_on() -> None:
+    """The report tells what its library raised; the others are not spoilt."""
+    failed, memory = ask({"do": "last_result"}, {"do": "memory"})
+    assert failed == {"fault": "ValueError: nothing was sent"}
+    assert memory == {"answer": []}
+
+
+def record(*runs: Run) -> Record:
+    """Two rounds in which ours did four times as much as the baseline, and huey lost work once."""
+    rounds = [
+        run
+        for number, speed in enumerate((100.0, 50.0))
+        for run in (
+            Run("round", number, OURS.name, figures(4 * speed, 5.2), others=0.01),
+            Run("round", number, BASELINE.name, figures(speed, 4.0), others=0.02),
+            Run("round", number, "psycopg-pipelined", {"process_rate": 30 * speed}),
+        )
+    ]
+    lost = Run("round", 0, "huey", figures(9_999, 0.1), fault="9 of 10 sessions are there\nat /somewhere")
+    kept = Run("round", 1, "huey", figures(100, 2.0))
+    return Record(
+        made_at="2026-01-02 03:04 UTC",
+        plan=asdict(QUICK),
+        machine={"cores": 2},
+        settings={"valkey": {"appendfsync": "everysec"}},
+        versions={OURS.name: "threadsync 0.1.0"},
+        skipped={"import": "not there"},
+        runs=[*rounds, lost, kept, *runs],
+    )
+
+
+def figures(speed: float, latency: float) -> dict[str, float]:
+    return {
+        "enqueue_rate": speed,
+        "process_rate": speed,
+        "cpu_seconds_per_1000": 1 / speed,
+        "p50_ms_at_100": latency,
+        "p99_ms_at_100": latency * 2,
+    }
+
+
+def test_lost_work_is_not_fast() -> None:
+    """A run with a fault has no part in any ratio, and the page says what was wrong."""
+    assert to_baseline(record(), "huey", "process_rate") == Spread(2, 2, 2)
+    text = page(record(), [])
+    assert "| huey (**1 invalid**, see below) | 2.00 |" in text
+    assert "| huey | round | 1 | 9 of 10 sessions are there at /somewhere |" in text
+
+
+def test_the_goals() -> None:
+    """Met at the bound, missed beyond it; what was not measured is neither."""
+    assert [goal.is_met for goal in goals(record())] == [True, True, True, True, None]
+    too_slow = [
+        Run("round", number, name, figures(100, latency))
+        for number in (2, 3, 4)
+        for name, latency in ((OURS.name, 5.3), (BASELINE.name, 4.0))
+    ]
+    assert [goal.is_met for goal in goals(record(*too_slow))] == [False, True, False, False, None]
+
+
+def test_the_time_on_a_large_table() -> None:
+    """A lower rate is a longer time."""
+    runs = [
+        Run("table", number, f"{OURS.name}-{size}", {"process_rate": speed})
+        for number in range(2)
+        for size, speed in ((1_000, 220.0), (1_000_000, 200.0))
+    ]
+    made = record(*runs)
+    assert time_on_table(made, 1_000_000) == Spread(1.1, 1.1, 1.1)
+    (goal,) = [goal for goal in goals(made) if "sessions" in goal.text]
+    assert goal.text == "time with 1,000,000 sessions, to that with 1,000"
+    assert goal.is_met
+
+
+def test_the_page_says_where_numbers_come_from() -> None:
+    """Machine, settings, versions, what was left out; and whether the machine was quiet."""
+    text = page(record(), ["quick-processing.svg"])
+    for line in ("| cores | 2 |", "`appendfsync = everysec`", "threadsync 0.1.0", "left out: not there"):
+        assert line in text
+    assert "not quiet" not in text
+    assert "![quick, processing](quick-processing.svg)" in text
+    noisy = [Run("backlog", 0, OURS.name, others=0.5) for _ in range(20)]
+    assert "**The machine was not quiet.** Other processes took 50%" in page(record(*noisy), [])
+
+
+def test_a_ratio_for_people() -> None:
+    """With its ends, unless there was but one round."""
+    assert ratio_text(Spread(3.314, 3.1, 12.34)) == "3.31 (3.10 to 12.3)"
+    assert ratio_text(Spread(2, 2, 2)) == "2.00"
+    assert ratio_text(None) == "-"
+
+
+def test_a_table_in_markdown() -> None:
+    """A bar in a cell does not end it."""
+    assert table(("a", "b"), [("1|2", "3")]) == "| a | b |\n| --- | --- |\n| 1\\|2 | 3 |"
+
+
+def test_a_chart_is_a_picture_for_light_and_dark_pages() -> None:
+    """Named for screen readers, bars as long as their numbers, a whisker where there is a spread."""
+    bars = [Bar("ours & <others>", Spread(4, 3, 5), "ours"), Bar("baseline", Spread(1, 1, 1), "baseline")]
+    root = ElementTree.fromstring(bar_chart("Speed", "more is better", bars))  # noqa: S314 - our own
+    assert root.get("aria-label") == "Speed"
+    ours, baseline = root.findall(f"{SVG}rect")
+    assert float(ours.get("width", 0)) == pytest.approx(4 * float(baseline.get("width", 0)), rel=0.01)
+    assert len(root.findall(f"{SVG}path[@class='whisker']")) == 2
+    assert "ours & <others>" in [text.text for text in root.iter(f"{SVG}text")]
+    style = root.find(f"{SVG}style")
+    assert style is not None
+    assert "prefers-color-scheme: dark" in (style.text or "")
+
+
+@given(st.lists(st.floats(0.001, 5000), min_size=1, max_size=12))
+def test_no_bar_leaves_the_picture(values: list[float]) -> None:
+    """Whatever was measured."""
+    bars = [Bar("x", Spread(value, value * 0.9, value * 1.1)) for value in values]
+    root = ElementTree.fromstring(bar_chart("t", "n", bars))  # noqa: S314 - our own
+    width, height = map(float, root.get("viewBox", "").split()[2:])
+    for rect in root.findall(f"{SVG}rect"):
+        assert float(rect.get("width", 0)) >= 0
+        assert float(rect.get("x", 0)) + float(rect.get("width", 0)) <= width
+        assert float(rect.get("y", 0)) + float(rect.get("height", 0)) <= height
+
+
+def test_a_report_is_written_and_read_back(tmp_path: Path) -> None:
+    """Raw numbers, page and pictures; every contender has a title."""
+    written = write_report(record(), tmp_path, "quick")
+    assert [path.name for path in written] == [
+        "quick.json",
+        "quick.md",
+        "quick-processing.svg",
+        "quick-latency.svg",
+    ]
+    assert read(tmp_path / "quick.json").runs == record().runs
+    assert {run.contender for run in record().runs} <= set(TITLES)
+
+
+def test_the_quick_plan_leaves_the_long_work_out() -> None:
+    """It is for a look; numbers to rely on come from the whole."""
+    assert not QUICK.big_backlog
+    assert not QUICK.table_sizes
+    assert FULL.big_backlog == 100_000
+    assert FULL.table_sizes == (1_000, 100_000, 1_000_000)
