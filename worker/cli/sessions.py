@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from worker.cli.session_import import import_sessions
 from worker.errors import InvalidCommand, SessionNotFound
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from worker.db.session_store import SessionStore
 
 app = typer.Typer(help="The sessions of Slack threads.", no_args_is_help=True)
+app.command("import")(import_sessions)
 
 
 @app.command("list")

@@ -1,0 +1,102 @@
+"""How far an import has come, and whether that is still true."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker.errors import InvalidCommand
+from worker.session_import.bookmark import Bookmarks, Tally
+from worker.session_import.lines import Place
+
+LINE = b"x" * 99 + b"\n"
+PLACE = Place(line=2000, offset=200_000)
+TALLY = Tally(created=1999, bad=1)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "sessions.jsonl"
+    path.write_bytes(LINE * 3000)
+    return path
+
+
+@pytest.fixture
+def bookmarks(path: Path) -> Iterator[Bookmarks]:
+    with path.open("rb") as file:
+        yield Bookmarks(path, file.fileno(), "h:5432/d")
+
+
+def test_it_comes_back(bookmarks: Bookmarks, path: Path) -> None:
+    """With place and counts; the file lies beside the other one, for its owner alone."""
+    assert bookmarks.load() is None
+    bookmarks.save(PLACE, TALLY)
+    bookmark = bookmarks.load()
+    assert bookmark is not None
+    assert (bookmark.place, bookmark.tally) == (PLACE, TALLY)
+    beside = path.with_name("sessions.jsonl.progress")
+    assert beside.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.parent.iterdir()) == [path, beside]
+    bookmarks.remove()
+    bookmarks.remove()
+    assert bookmarks.load() is None
+
+
+def test_it_leaves_the_reader_where_it_is(bookmarks: Bookmarks, path: Path) -> None:
+    """Somebody reads the same open file."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(500)
+        Bookmarks(path, file.fileno(), "h:5432/d").save(PLACE, TALLY)
+        assert file.tell() == 500
+
+
+def test_a_file_may_grow(bookmarks: Bookmarks, path: Path) -> None:
+    """What comes behind the place is still to be read, even if the file was short when it was saved."""
+    path.write_bytes(LINE)
+    bookmarks.save(Place(1, len(LINE)), TALLY)
+    path.write_bytes(LINE * 3000)
+    assert bookmarks.load() is not None
+
+
+def change(path: Path, offset: int) -> None:
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), b"y", offset)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda path: change(path, 0),
+        lambda path: change(path, 60_000),
+        lambda path: change(path, PLACE.offset - 1),
+        lambda path: os.truncate(path, PLACE.offset - 1),
+        lambda path: os.truncate(path, 0),
+        lambda path: path.write_bytes(LINE * 1000 + b"one more\n" + LINE * 2000),
+    ],
+    ids=["first byte", "beginning", "last byte", "shorter", "empty", "moved"],
+)
+def test_another_file_is_noticed(bookmarks: Bookmarks, path: Path, how: object) -> None:
+    """The place would be somewhere else in it."""
+    bookmarks.save(PLACE, TALLY)
+    assert callable(how)
+    how(path)
+    with pytest.raises(InvalidCommand, match="was changed"):
+        bookmarks.load()
+
+
+def test_another_database_is_noticed(bookmarks: Bookmarks, path: Path) -> None:
+    """Nothing of the file is in it."""
+    bookmarks.save(PLACE, TALLY)
+    with path.open("rb") as file, pytest.raises(InvalidCommand, match="another database, 'h:5432/d'"):
+        Bookmarks(path, file.fileno(), "other:5432/d").load()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"line": -1}', b"\xff", b"[" * 10_000])
+def test_what_cannot_be_read_is_refused(bookmarks: Bookmarks, path: Path, content: bytes) -> None:
+    """With the way out: to begin anew does no harm."""
+    path.with_name("sessions.jsonl.progress").write_bytes(content)
+    with pytest.raises(InvalidCommand, match=r"cannot be read; without --resume .* no harm"):
+        bookmarks.load()

@@ -1,0 +1,105 @@
+"""A line of an import: which commands bring its session about, or what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from worker.db import queries
+from worker.errors import InvalidCommand
+from worker.session_import.lines import LONGEST_LINE
+from worker.session_import.record import commands_of
+
+THREAD: Final = {"channel_id": "C1", "thread_ts": "1.1"}
+SESSION: Final = {**THREAD, "user_id": "U1"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "command"),
+    [
+        ({}, None),
+        ({"status": "collecting"}, None),
+        ({"status": None, "jira_key": None}, None),
+        ({"status": "ready_to_sync"}, (queries.UPDATE_STATUS, {**THREAD, "status": "ready_to_sync"})),
+        ({"jira_key": "PROJ-1"}, (queries.MARK_SYNCED, {**THREAD, "jira_key": "PROJ-1"})),
+        ({"jira_key": "PROJ-1", "status": "synced"}, (queries.MARK_SYNCED, {**THREAD, "jira_key": "PROJ-1"})),
+    ],
+)
+def test_each_state_has_its_commands(
+    fields: dict[str, Any], command: tuple[str, dict[str, Any]] | None
+) -> None:
+    """The session is opened, then moved to where the line has it."""
+    opened, *moved = commands_of(json.dumps({**SESSION, **fields}).encode())
+    assert (opened.sql, opened.params) == (queries.GET_OR_CREATE_SESSION, SESSION)
+    assert [(item.sql, item.params) for item in moved] == ([command] if command else [])
+
+
+def test_what_sessions_list_prints_is_taken() -> None:
+    """Its id and its times are the row's own, and are left out."""
+    extra = {"id": "01900000-0000-7000-8000-000000000001", "created_at": "now", "updated_at": 5}
+    assert len(commands_of(json.dumps({**SESSION, **extra}).encode())) == 1
+
+
+@pytest.mark.parametrize("line", [b"", b"\r", b" \t \r"])
+def test_a_blank_line_is_nothing(line: bytes) -> None:
+    """Neither good nor bad."""
+    assert commands_of(line) == []
+
+
+@pytest.mark.parametrize("line", [b"%s\r", b"  %s  "])
+def test_blanks_around_are_nothing(line: bytes) -> None:
+    """Files from Windows end their lines in CRLF."""
+    assert len(commands_of(line % json.dumps(SESSION).encode())) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{", "is no JSON: EOF while parsing an object at column 1"),
+        (b"{} {}", "is no JSON: trailing characters at column 4"),
+        (b"[" * 10_000, "is no JSON: recursion limit exceeded at column"),
+        (b'{"channel_id": NaN}', "is no JSON"),
+        (b"[]", "is no JSON object"),
+        (b"null", "is no JSON object"),
+        (b'{"channel_id": "C\xff"}', "is not UTF-8 at byte 18"),
+        (b'\xff\xfe{\x00"\x00', "is not UTF-8 at byte 1"),
+        (b'{"channel_id": "C\x00"}', "has a NUL at byte 18"),
+        (b'{"channel_id": "C1", "thread_ts": "1.1"}', "has no user_id"),
+        (b"{}", "has no channel_id, thread_ts, user_id"),
+        (b"x" * (LONGEST_LINE + 1), "is longer than 1048576 bytes"),
+        # Of a longer line this is all that is left.
+        (b" " * (LONGEST_LINE + 1), "is longer than 1048576 bytes"),
+    ],
+    ids=range(13),
+)
+def test_what_is_no_session(line: bytes, reason: str) -> None:
+    """It says what to look for, and where."""
+    with pytest.raises(InvalidCommand) as refusal:
+        commands_of(line)
+    assert str(refusal.value).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"channel_id": "", "user_id": 5}, r"channel_id: .*; user_id: "),
+        ({"channel_id": "C1\x00"}, "channel_id: "),
+        ({"thread_ts": 1.1}, "thread_ts: "),
+        ({"status": "done"}, "status: "),
+        ({"status": ["synced"]}, "status: "),
+        ({"status": "synced"}, "jira_key: a synced session has one"),
+        ({"status": "ready_to_sync", "jira_key": "PROJ-1"}, "status: a session with a jira_key is synced"),
+        ({"jira_key": "proj"}, "jira_key: "),
+        ({"jira_key": ""}, "jira_key: "),
+        ({"jirakey": "PROJ-1"}, "unknown field 'jirakey'; known are channel_id"),
+        ({"\x1b[2J" + "x" * 1000: 1}, r"unknown field '\\x1b\[2Jx{36}';"),
+    ],
+)
+def test_a_fault_is_named(fields: dict[str, Any], reason: str) -> None:
+    """In a line of bounded length that a terminal can show, and without the value."""
+    with pytest.raises(InvalidCommand, match=reason) as refusal:
+        commands_of(json.dumps({**SESSION, **fields}).encode())
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value)) < 300

@@ -1,0 +1,1 @@
+"""Sessions from a file of JSON lines, in batches: what ``threadsync sessions import`` runs."""
