@@ -25,10 +25,11 @@ _STOP_SECONDS: Final = 2
 
 @dataclass(frozen=True)
 class Sent:
-    """A command that was sent: where its result will be, and when it was due (``time.monotonic``)."""
+    """A command that was sent: where its result will be, when it was due and when the client had sent it."""
 
     key: str
     due: float
+    sent: float
 
 
 class Contender(ABC):
@@ -114,7 +115,7 @@ class SyncContender(Contender):
             due = began + place * pace if pace else time.monotonic()
             time.sleep(max(due - time.monotonic(), 0))
             self._last = self.enqueue(thread)
-            sent.append(Sent(self.key(self._last), due))
+            sent.append(Sent(self.key(self._last), due, time.monotonic()))
         return sent
 
 
@@ -146,5 +147,5 @@ class AsyncContender(Contender):
             if due > time.monotonic():
                 await asyncio.sleep(due - time.monotonic())
             self._last = await self.enqueue(thread)
-            sent.append(Sent(self.key(self._last), due))
+            sent.append(Sent(self.key(self._last), due, time.monotonic()))
         return sent

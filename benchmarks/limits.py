@@ -37,9 +37,10 @@ def pipelined(database_url: str, first: int, count: int) -> float:
     return _rate(run, database_url, first, count)
 
 
+PIPELINED: Final = "psycopg-pipelined"
 LIMITS: Final[dict[str, tuple[str, Callable[[str, int, int], float]]]] = {
     "psycopg-single": ("psycopg, single statements", single),
-    "psycopg-pipelined": ("psycopg, pipelined", pipelined),
+    PIPELINED: ("psycopg, pipelined", pipelined),
 }
 
 

@@ -16,7 +16,7 @@ class Plan:
         at_half: also at half of what the contender managed in this run.
         big_backlog: commands of one more run each, if not 0.
         table_sizes: sessions that are there before ours runs, for as many more runs a round.
-        imported: sessions of the bulk import, and of the limits.
+        imported: sessions of the bulk import, and of psycopg's pipeline.
     """
 
     name: str
@@ -52,6 +52,6 @@ QUICK: Final = Plan(
     at_half=False,
     big_backlog=0,
     table_sizes=(),
-    imported=5_000,
+    imported=20_000,
     quick=True,
 )

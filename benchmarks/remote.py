@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,7 @@ class Remote:
 
     def ask(self, request: str, seconds: float = _ANSWER_SECONDS, **arguments: Any) -> Any:
         """The answer. Raises ``ContenderFailed``, also when there is none after so many ``seconds``."""
+        began = time.monotonic()
         too_late = threading.Timer(seconds, self._process.kill)
         too_late.start()
         try:
@@ -48,8 +50,10 @@ class Remote:
         finally:
             too_late.cancel()
         if not line:
-            tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
-            raise ContenderFailed(f"no answer to {request} within {seconds:g} s:\n{tail}")
+            too_long = time.monotonic() - began >= seconds
+            what = f"no answer within {seconds:g} s" if too_long else "its process ended"
+            tail = self._log.read_text(errors="replace").splitlines()[-15:]
+            raise ContenderFailed("\n".join([f"{request}: {what}", *tail]))
         answer = json.loads(line)
         if "fault" in answer:
             raise ContenderFailed(f"{request}: {answer['fault']}")

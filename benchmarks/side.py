@@ -65,8 +65,8 @@ class Side:
         cpu = cpu_seconds(*self._workers) - warm[1]
         return {"samples": samples, "cpu_seconds_each": cpu / max(total - warm[0], 1)}
 
-    def paced(self, first: int, count: int, pace: float) -> list[tuple[str, float]]:
-        """Key and due time of each."""
+    def paced(self, first: int, count: int, pace: float) -> list[tuple[str, float, float]]:
+        """Of each its key, when it was due and when it was sent (``time.monotonic``)."""
         return [astuple(sent) for sent in self._contender.send(threads(first, count), pace)]
 
     def memory(self) -> list[int]:

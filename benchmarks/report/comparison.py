@@ -8,10 +8,9 @@ from typing import Final
 
 from benchmarks.entries import BASELINE, ENTRIES, OURS
 from benchmarks.figures import Spread, ratios
-from benchmarks.limits import LIMITS
+from benchmarks.limits import LIMITS, PIPELINED
 from benchmarks.record import Record
 
-PIPELINED: Final = "psycopg-pipelined"
 IMPORT: Final = "import"
 
 TITLES: Final = {
@@ -52,7 +51,8 @@ def absolute(record: Record, contender: str, figure: str, scene: str = "round") 
 
 def latency_figures(record: Record) -> list[str]:
     """The names of all latencies, in the order in which they were taken."""
-    return list(dict.fromkeys(name for run in record.runs for name in run.figures if "_ms_at_" in name))
+    names = (name for run in record.runs for name in run.figures if name.startswith(("p50_", "p99_")))
+    return list(dict.fromkeys(names))
 
 
 def goals(record: Record) -> list[Goal]:

@@ -39,6 +39,8 @@ _ABSOLUTE: Final = (
     ("processes", "processes", "{:.0f}"),
     ("p50_ms_at_100", "p50 ms at 100/s", "{:.1f}"),
     ("p99_ms_at_100", "p99 ms at 100/s", "{:.1f}"),
+    ("half_rate", "half of saturation /s", "{:,.0f}"),
+    ("p50_ms_at_half", "p50 ms at half", "{:.1f}"),
 )
 
 
@@ -167,17 +169,19 @@ def _limits(record: Record) -> Iterator[str]:
 
 
 def _absolute(record: Record) -> Iterator[str]:
+    taken = {name for run in record.runs for name in run.figures}
+    columns = [column for column in _ABSOLUTE if column[0] in taken]
     rows = []
     for contender in record.contenders("round"):
-        spreads = [(absolute(record, contender, name), form) for name, _, form in _ABSOLUTE]
+        spreads = [(absolute(record, contender, name), form) for name, _, form in columns]
         cells = [form.format(spread.median) if spread else "-" for spread, form in spreads]
         rows.append([TITLES[contender], *cells])
-    yield table(["", *(head for _, head, _ in _ABSOLUTE)], rows)
+    yield table(["", *(head for _, head, _ in columns)], rows)
 
 
 def _faults(record: Record) -> Iterator[str]:
     rows = [
-        (run.contender, run.scene, str(run.round + 1), " ".join(run.fault.split())[:300])
+        (run.contender, run.scene, str(run.round + 1), " ".join(run.fault.split())[-300:])
         for run in record.runs
         if run.fault
     ]
