@@ -44,7 +44,7 @@ class Bench:
         self.record = Record(
             made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             plan=asdict(plan),
-            machine={**machine.describe(folder), **stage.versions()},
+            machine={"commit": machine.commit(), **machine.describe(folder), **stage.versions()},
             settings={"postgres": POSTGRES_SETTINGS, "valkey": stage.valkey_settings},
         )
         for entry in entries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -49,6 +50,13 @@ class Neighbours:
 def _busy_seconds() -> float:
     user, nice, system, _, _, irq, soft_irq, steal = map(int, _cpu_line()[:8])
     return (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def commit() -> str:
+    """What is measured: the checkout's commit, and whether files differ from it."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    done = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
 
 
 def fsync_seconds(folder: Path, times: int = 50) -> float:
