@@ -88,6 +88,10 @@ class Installation:
         for result in self._results:
             # Its __del__ would look for the broker, which may be gone by then.
             result.backend = None  # type: ignore[assignment]
+        # Celery leaves these connections to the garbage collector, which may find the socket first and warn.
+        backend: Any = self.celery.backend
+        backend.result_consumer.stop()
+        backend.client.connection_pool.disconnect()
         self.celery.close()
 
 

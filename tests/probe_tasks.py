@@ -7,8 +7,12 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+from tasks.command_task import CommandTask
+from tasks.commands import GetSession
 from worker.celery import app
+from worker.db.statements import Statement
 from worker.errors import DatabaseUnavailable
 
 
@@ -67,3 +71,16 @@ def database_away(diary: str, times: int) -> str:
     if Path(diary).read_text().count("run") <= times:
         raise DatabaseUnavailable("probe")
     return "there again"
+
+
+class _BreaksItsStatement(CommandTask):
+    """A command whose statement cannot even be made, for a reason that nobody thought of."""
+
+    name = "probe.breaks_its_statement"
+    command = GetSession
+
+    def statement(self, args: Any, kwargs: Any) -> Statement[Any]:
+        raise ZeroDivisionError("probe")
+
+
+app.register_task(_BreaksItsStatement())

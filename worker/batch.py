@@ -14,20 +14,18 @@ before: if it is the one that kills its process, no others must die with it agai
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import redis
 import structlog
 from billiard.einfo import ExceptionInfo
 from celery.app.trace import fast_trace_task
-from celery.exceptions import Terminated
 from celery.worker.strategy import default as celery_strategy
 from kombu.serialization import loads
 
 from worker.celery import app
 from worker.db.session_store import SessionStore
-from worker.errors import ThreadsyncError
 from worker.request import error_in
 from worker.results import GatheringBackend
 
@@ -130,13 +128,14 @@ class _Batch:
             request.on_success(end)
 
     def _on_failure(self, exc_info: Any, **_: Any) -> None:
-        """The child died, or ran out of time: each message goes back, and comes alone the next time."""
+        """Whatever ended the job: each message goes back, and comes alone the next time."""
+        log.warning("batch handed back", count=len(self._requests), reason=str(error_in(exc_info)))
         for request in self._requests:
-            if isinstance(error_in(exc_info), Terminated) and not request._already_revoked:
-                # Somebody ended one command by hand; the others are not meant.
-                request.reject(requeue=True)
-            else:
+            if request._already_revoked:
+                # The one that somebody ended by hand; the others were not meant.
                 request.on_failure(exc_info)
+            else:
+                request.hand_back()
 
 
 def _item(request: Request) -> Item:
@@ -182,14 +181,14 @@ def _decoded(item: Item) -> Item:
 
 
 def _run_statements(items: Sequence[Item]) -> None:
-    """Fill ``_ready``. What is no valid command is left out: its task finds that out itself."""
-    statements = {}
+    """Fill ``_ready``. What is left out runs by itself: no valid command, or an id that came before."""
+    statements: dict[str, Statement[Any]] = {}
     for name, task_id, _request, (args, kwargs, _embed), _type, _encoding in items:
-        try:
-            task: Any = app.tasks[name]
-            statements[task_id] = task.statement(args, kwargs)
-        except ThreadsyncError:
-            continue
+        task: Any = app.tasks[name]
+        if task_id not in statements:
+            # Whatever is wrong with it: its task meets the same error, and the others do not.
+            with suppress(Exception):
+                statements[task_id] = task.statement(args, kwargs)
     try:
         outcomes: Sequence[object] = SessionStore().run_many(list(statements.values()))
     # The database away, or the time limit: each command waits, as it would alone.

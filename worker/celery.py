@@ -19,11 +19,11 @@ from worker.config import Settings, get_settings
 from worker.logs import configure_logging
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 10
-"""After this long without an acknowledgement a message goes to another worker."""
+"""After this long without a word from the worker that has it, a message goes to another one."""
 
 SOFT_TIME_LIMIT_SECONDS: Final = 6
 TIME_LIMIT_SECONDS: Final = 8
-"""Below the visibility timeout: what still runs must not be running somewhere else as well."""
+"""Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
 
 _WORKER_SOCKETS: Final = {
     # A half-open connection is noticed in 10 to 16 s; with the defaults a worker hung for over 150 s.

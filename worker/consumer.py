@@ -52,6 +52,7 @@ class DurableConsumer(Consumer):
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Celery's handler, whose unforeseen errors would end the worker, again after every restart."""
         handle = super().create_task_handler(*args, **kwargs)
+        # Made anew with each connection, like this handler.
         if self.event_dispatcher:
             self.event_dispatcher.buffer_limit = _EVENTS_AT_ONCE
 

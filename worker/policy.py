@@ -19,7 +19,7 @@ from worker.errors import DatabaseUnavailable, SessionNotFound, ThreadsyncError,
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
-"""A waiting message is held by a worker: pause, queue and run must end within the visibility timeout."""
+"""A waiting message fills a worker's memory; with kombu's own channel it is delivered twice if it is long."""
 
 
 class History(BaseModel):

@@ -12,7 +12,6 @@ from celery.exceptions import (
     InvalidTaskError,
     Reject,
     Retry,
-    SoftTimeLimitExceeded,
     Terminated,
     TimeLimitExceeded,
     WorkerLostError,
@@ -47,6 +46,11 @@ class DurableRequest(Request):
         if not isinstance(self.args, list) or not isinstance(self.kwargs, dict):
             raise InvalidTaskError("arguments must be a JSON array, keyword arguments a JSON object")
 
+    def hand_back(self) -> None:
+        """Nothing became of it here: somebody is to run it again."""
+        task_ready(self)
+        self.reject(requeue=True)
+
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """A command that is out of time will run again: unlike Celery, store no failure for it."""
         if soft:
@@ -62,14 +66,11 @@ class DurableRequest(Request):
             log.warning("result lost", task_id=self.id, command=self.name, reason=str(error))
             task_ready(self)
             return self.acknowledge()
-        if isinstance(error, SoftTimeLimitExceeded):
-            # It came between two tasks of a batch; the hard limit is what a message is blamed for.
-            return self.reject(requeue=True)
         if not isinstance(error, _SETTLED):
             try:
                 bury_message(self.message, error)
             except Exception as exc:  # noqa: BLE001 - whatever it is, the message goes back
                 log.warning("no dead letter could be written", task_id=self.id, reason=str(exc))
-                return self.reject(requeue=True)
+                return self.hand_back()
             log.error("unreadable message buried", task_id=self.id, command=self.name, reason=str(error))
         return super().on_failure(exc_info, send_failed_event, return_ok)

@@ -16,7 +16,7 @@ between loses it: measured, up to one message in every second kill under load. H
 | ``unacked_deliveries`` | hash, tag -> how often RESTORE put it back |
 
 TAKE brings as many messages as the prefetch limit allows. Acknowledgements are gathered until the event
-loop's next round and go down one pipeline: one that is lost with its worker only means one more run.
+loop's next round and told by one script: one that is lost with its worker only means one more run.
 A script runs whole or not at all, and its first write is one that a full server refuses, so a refusal leaves
 everything as it was. Waiting for an empty queue is ``BLMOVE`` from its right end to its right end: it wakes
 us and moves nothing. Producers may be stock Celery clients. Set by ``broker_transport`` for Redis and Valkey.

@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 from tests.workers import WorkerGroup
 from worker.db import SessionStore
 from worker.db.pool import new_pool
-from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+from worker.errors import CommandFailed, InvalidCommand, JiraKeyConflict, SessionNotFound
 
 MANY = 300
 
@@ -165,3 +165,30 @@ def test_ending_one_command_by_hand_does_not_end_the_others(installation: Instal
         installation.celery.control.revoke(revoked.id, terminate=True, signal="SIGKILL")
         wait_until(lambda: str(revoked.state) == "REVOKED", "it is revoked")
     assert {result.get(timeout=1)["status"] for result in results} == {"ready_to_sync"}
+
+
+def test_commands_that_share_an_id_are_both_carried_out(installation: Installation) -> None:
+    """Ids are the caller's to choose, and a caller may choose one twice: no command is taken for another."""
+    with new_pool(installation.database_url) as pool:
+        for number in range(20):
+            SessionStore(pool).get_or_create_session(**thread(number), user_id="U1")
+    for number in range(20):
+        ready = {**thread(number), "status": "ready_to_sync"}
+        for name, arguments in (("sessions.update_status", ready), ("sessions.get", thread(number))):
+            installation.celery.send_task(name, kwargs=arguments, queue="sessions", task_id=f"Ev{number}")
+    with installation.worker():
+        wait_until(lambda: installation.waiting() == 0, "all commands have ended", timeout=30)
+    assert {session.status for session in installation.sessions()} == {"ready_to_sync"}
+
+
+def test_an_unforeseen_error_in_one_command_leaves_the_others_alone(installation: Installation) -> None:
+    """It is a dead letter by itself; those that arrived with it are carried out."""
+    results = open_sessions(installation, 20)
+    odd = installation.send("probe.breaks_its_statement")
+    more = [installation.send("sessions.get", **thread(number)) for number in range(20)]
+    with installation.worker():
+        with pytest.raises(CommandFailed, match="ZeroDivisionError"):
+            odd.get(timeout=20)
+        assert {result.get(timeout=20)["outcome"] for result in results} == {"created"}
+        assert all(result.get(timeout=20) for result in more)
+    assert [letter.task_id for letter in installation.dead_letters()] == [odd.id]
