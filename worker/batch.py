@@ -1,18 +1,19 @@
 """Commands that have arrived together run together: one job for a child, one SQL pipeline, one of results.
 
-    main process    handler -> Batches.add, for each message that one TAKE brought
-                    next round of the event loop -> Batches.flush -> one pool job
+    main process    handler -> Batches.add, for each message
+                    a child is free -> all that has come until then, as one job of the pool
     child           run_batch: all statements down one pipeline, then Celery's own tracer for each command,
                     which finds its outcome ready; so signals, retries, dead letters, logs and traces are
                     those of single tasks
     main process    each request hears of its own end: events, acknowledgement
 
-Nobody waits for a batch to fill: a command that comes alone runs alone. So does one that was delivered
-before: if it is the one that kills its process, no others must die with it again and again.
+Nobody waits for a batch to fill: while a child is free, a command that comes alone runs alone. One that
+was delivered before always does: if it is the one that kills its process, no others must die with it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -64,31 +65,47 @@ class _Gathering:
 
 
 class Batches:
-    """The requests that wait for the next round of the event loop. One a consumer."""
+    """The requests that wait for a process of the pool. One a consumer.
+
+    Celery's semaphore tells when one is free; the single commands of other tasks wait at it, too.
+    """
 
     def __init__(self, consumer: DurableConsumer) -> None:
         self._consumer = consumer
-        self._waiting: list[Request] = []
+        self._waiting: deque[Request] = deque()
+        self._is_in_line = False
 
     def add(self, request: Request) -> None:
-        """Run it with what came at the same time."""
-        # Pools without an event loop have no next round.
-        if self._consumer.hub is None or request.delivery_info.get("redelivered"):
+        """Run it as soon as a process is free, with all that has come until then."""
+        # A pool without an event loop has no semaphore.
+        if self._consumer.controller.semaphore is None or request.delivery_info.get("redelivered"):
             self._consumer.on_task_request(request)
             return
         self._waiting.append(request)
-        if len(self._waiting) == 1:
-            self._consumer.hub.call_soon(self.flush)
+        if not self._is_in_line:
+            self._is_in_line = True
+            # Not at once: the same TAKE may have brought more.
+            self._consumer.hub.call_soon(self._stand_in_line)
 
-    def flush(self) -> None:
-        """Hand everything that waits to the pool."""
-        requests, self._waiting = self._waiting, []
-        for start in range(0, len(requests), MOST_AT_ONCE):
-            batch = [request for request in requests[start : start + MOST_AT_ONCE] if not request.revoked()]
-            if len(batch) == 1:
-                self._consumer.on_task_request(batch[0])
-            elif batch:
-                _Batch(batch).execute(self._consumer.pool)
+    def forget(self) -> None:
+        """The broker is gone, and will deliver them again."""
+        self._waiting.clear()
+        self._is_in_line = False
+
+    def _stand_in_line(self) -> None:
+        self._consumer.controller.semaphore.acquire(self._use_process)
+
+    def _use_process(self) -> None:
+        most = min(len(self._waiting), MOST_AT_ONCE)
+        requests = [self._waiting.popleft() for _ in range(most)]
+        wanted = [request for request in requests if not request.revoked()]
+        self._is_in_line = bool(self._waiting)
+        if self._waiting:
+            self._stand_in_line()
+        if wanted:
+            _Batch(wanted).execute(self._consumer.pool)
+        else:
+            self._consumer.controller.semaphore.release()
 
 
 class _Batch:
@@ -131,8 +148,8 @@ class _Batch:
         """Whatever ended the job: each message goes back, and comes alone the next time."""
         log.warning("batch handed back", count=len(self._requests), reason=str(error_in(exc_info)))
         for request in self._requests:
-            if request._already_revoked:
-                # The one that somebody ended by hand; the others were not meant.
+            if request._already_revoked or len(self._requests) == 1:
+                # Of many, the one that somebody ended by hand: the others were not meant.
                 request.on_failure(exc_info)
             else:
                 request.hand_back()
@@ -159,6 +176,8 @@ def outcome_of(task_id: str, statement: Callable[[], Statement[T]]) -> T:
 
 def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
     """In a child: run them all, and say how each ended, in the form of Celery's tracer."""
+    if len(items) == 1:
+        return 0, [_traced(items[0])], 0.0
     decoded = [_decoded(item) for item in items]
     try:
         _run_statements(decoded)

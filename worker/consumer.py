@@ -13,6 +13,7 @@ from kombu.message import Message
 from redis import RedisError
 
 from worker.batch import Batches
+from worker.closing import hear_children_out
 from worker.errors import CommandFailed
 from worker.undeliverable import bury_message, message_id
 
@@ -28,14 +29,21 @@ class DurableConsumer(Consumer):
     """Set by ``worker_consumer``. Each ``on_…`` is Celery's hook for one way of being unreadable."""
 
     connection_errors: tuple[type[Exception], ...]
+    controller: Any
     event_dispatcher: Any
     hub: Any
+    pool: Any
     on_task_request: Callable[[Any], None]
 
     @cached_property
     def batches(self) -> Batches:
         """Commands that arrived together."""
         return Batches(self)
+
+    def on_close(self) -> None:
+        self.batches.forget()
+        hear_children_out(self.pool, self.hub)
+        super().on_close()
 
     def on_unknown_message(self, body: Any, message: Message) -> None:
         self._park(message, CommandFailed("not a Celery task message"))
