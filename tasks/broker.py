@@ -19,6 +19,7 @@ from kombu.exceptions import KombuError
 from tasks.commands import Command
 from worker.config import load_settings
 from worker.errors import EnqueueFailed, InvalidSettings, as_ours
+from worker.transport import durable_transport
 
 T = TypeVar("T")
 
@@ -145,6 +146,7 @@ def _producer(broker_url: str, *, is_redis: bool) -> Celery:
         # Both, because Celery would prefer CELERY_BROKER_URL to an address that was given.
         broker_read_url=broker_url,
         broker_write_url=broker_url,
+        **durable_transport(broker_url),
         task_serializer="json",
         # Flower's "sent" time.
         task_send_sent_event=True,

@@ -19,7 +19,7 @@ TAKE brings as many messages as the prefetch limit allows. Acknowledgements are 
 loop's next round and told by one script: one that is lost with its worker only means one more run.
 A script runs whole or not at all, and its first write is one that a full server refuses, so a refusal leaves
 everything as it was. Waiting for an empty queue is ``BLMOVE`` from its right end to its right end: it wakes
-us and moves nothing. Producers may be stock Celery clients. Set by ``broker_transport`` for Redis and Valkey.
+us and moves nothing. Producers may be stock Celery clients.
 
 What kombu calls BRPOP (``_brpop_start``, ``_brpop_read``, ``_in_poll``) is our take or wait: its names, its
 hooks, held in place by tests/integration/test_transport.py.
@@ -28,11 +28,14 @@ hooks, held in place by tests/integration/test_transport.py.
 from __future__ import annotations
 
 import base64
+import json
+import ssl
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from queue import Empty
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import redis
 from kombu.log import get_logger
@@ -230,6 +233,7 @@ class DurableChannel(kombu_redis.Channel):
     qos: DurableQoS
     connection_errors: tuple[type[Exception], ...]
     _queue_cycle: Any
+    _create_client: Callable[[], Any]
     _q_for_pri: Callable[[str, int], str]
     _flush_brpop_reauth: Callable[[], None]
 
@@ -238,7 +242,18 @@ class DurableChannel(kombu_redis.Channel):
         self._read_reply: Callable[[Any], None] = self._on_taken
         self._nothing_there = False
         self._in_trouble = False
+        self._bookkeeper: Any = None
         super().__init__(*args, **kwargs)
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """A client on this channel's pool. kombu makes one each time, which takes longer than a command."""
+        if client is None:
+            # After a fork and a failover the pool is another one.
+            if self._bookkeeper is None or self._bookkeeper.connection_pool is not self.pool:
+                self._bookkeeper = self._create_client()
+            client = self._bookkeeper
+        yield client
 
     def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:
         if no_ack:
@@ -314,11 +329,7 @@ class DurableChannel(kombu_redis.Channel):
             connection.disconnect()
             raise
         except redis.ResponseError as exc:
-            # A full server, a wrong type under a key, a failover: rest, and begin on a new connection.
-            log.warning("broker refused: %s", exc)
-            self._in_trouble = True
-            connection.disconnect()
-            raise Empty from exc
+            self._rest(exc)
         else:
             self._read_reply(reply)
             return True
@@ -327,7 +338,22 @@ class DurableChannel(kombu_redis.Channel):
             self._flush_brpop_reauth()
 
     def _on_woken(self, reply: Any) -> None:
-        raise Empty
+        if reply is None:
+            raise Empty
+        # Not by way of the event loop, whose next round is later.
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        try:
+            taken = self.run_script(*self._take_arguments(queues, self.qos.credit))
+        except redis.ResponseError as exc:
+            self._rest(exc)
+        self._on_taken(taken)
+
+    def _rest(self, exc: redis.ResponseError) -> NoReturn:
+        """A full server, a wrong type under a key, a failover: wait, and begin on a new connection."""
+        log.warning("broker refused: %s", exc)
+        self._in_trouble = True
+        self.client.connection.disconnect()
+        raise Empty from exc
 
     def _on_taken(self, reply: Any) -> None:
         if not reply:
@@ -341,7 +367,8 @@ class DurableChannel(kombu_redis.Channel):
         """The message as kombu wants it; what is none becomes the body of one."""
         queue, raw, tag, deliveries, own_tag = reply
         try:
-            message: Any = loads(raw.decode())
+            # kombu's own also turns marked objects into dates and the like, and takes three times as long.
+            message: Any = (loads if b"__type__" in raw else json.loads)(raw.decode())
             self.Message(message, channel=self)
             readable = own_tag == b"1" and _has_all_parts(message)
         # Whatever is wrong with it: an error here would end the worker, and the next one too.
@@ -387,3 +414,16 @@ class DurableTransport(kombu_redis.Transport):
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         self.loop = loop
         super().register_with_event_loop(connection, loop)
+
+
+def durable_transport(broker_url: str) -> dict[str, Any]:
+    """Celery's settings for this channel; none with a broker that needs no such thing."""
+    if broker_url.startswith("redis://"):
+        return {"broker_transport": "worker.transport:DurableTransport"}
+    if broker_url.startswith("rediss://"):
+        # kombu knows TLS by the URL's scheme only when the transport is its own.
+        trust = (
+            {} if "ssl_cert_reqs" in broker_url else {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}}
+        )
+        return {"broker_transport": "worker.transport:DurableTransport", **trust}
+    return {}
