@@ -85,11 +85,21 @@ class AsyncSessionStore:
                     with first:
                         async with connection.pipeline():
                             with first:
-                                cursors = [await connection.execute(item.sql, item.params) for item in turn]
+                                cursors = []
+                                for part in turn.parts():
+                                    cursors.append(connection.cursor())
+                                    if len(part) == 1:
+                                        await cursors[-1].execute(part[0].sql, part[0].params)
+                                    else:
+                                        params = [statement.params for statement in part]
+                                        await cursors[-1].executemany(part[0].sql, params, returning=True)
                     if first.fault:
                         batch.refused(turn, first.fault)
                     else:
-                        batch.accepted(turn, [await cursor.fetchall() for cursor in cursors])
+                        answers = [
+                            await cursor.fetchall() for cursor in cursors async for _ in cursor.results()
+                        ]
+                        batch.accepted(turn, answers)
         return batch.results
 
     async def create_tables(self) -> int:

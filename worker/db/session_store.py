@@ -57,11 +57,19 @@ class SessionStore:
             for turn in batch.turns():
                 first = FirstFault()
                 with first, connection.pipeline(), first:
-                    cursors = [connection.execute(item.sql, item.params) for item in turn]
+                    cursors = []
+                    for part in turn.parts():
+                        cursors.append(connection.cursor())
+                        if len(part) == 1:
+                            cursors[-1].execute(part[0].sql, part[0].params)
+                        else:
+                            params = [statement.params for statement in part]
+                            cursors[-1].executemany(part[0].sql, params, returning=True)
                 if first.fault:
                     batch.refused(turn, first.fault)
                 else:
-                    batch.accepted(turn, [cursor.fetchall() for cursor in cursors])
+                    answers = [cursor.fetchall() for cursor in cursors for _ in cursor.results()]
+                    batch.accepted(turn, answers)
         return batch.results
 
     def create_tables(self) -> int:
