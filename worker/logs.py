@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from structlog.types import Processor
@@ -45,6 +46,9 @@ def configure_logging(
         root.removeHandler(former)
     root.addHandler(handler)
     root.setLevel(level)
+    # What no line shows need not be looked up: https://docs.python.org/3/howto/logging.html#optimization
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for name, least in _TOO_TALKATIVE.items():
         logging.getLogger(name).setLevel(max(least, root.level))
     structlog.configure(
@@ -62,6 +66,21 @@ def configure_logging(
 def _renderer(format: Literal["text", "json"]) -> tuple[Processor, ...]:
     if format == "json":
         return structlog.processors.format_exc_info, structlog.processors.JSONRenderer()
+    if not sys.stderr.isatty():
+        return structlog.processors.format_exc_info, _line
     # The pretty tracebacks would print local variables, and so what people wrote.
-    plain = structlog.dev.plain_traceback
-    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),)
+    return (structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),)
+
+
+def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    """As ``ConsoleRenderer`` without its colours, which takes a tenth of a busy worker's time."""
+    exception = event.pop("exception", None)
+    time, level, name = event.pop("timestamp"), event.pop("level"), event.pop("logger")
+    words = [f"{time} [{level:<9}] {event.pop('event'):<30} [{name}]"]
+    words += [f"{key}={_value(value)}" for key, value in sorted(event.items())]
+    return " ".join(words) + (f"\n{exception}" if exception else "")
+
+
+def _value(value: object) -> str:
+    text = str(value)
+    return repr(text) if " " in text or "=" in text or not text.isprintable() else text
