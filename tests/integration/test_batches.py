@@ -47,9 +47,10 @@ def locked(installation: Installation, number: int) -> Iterator[None]:
         yield
 
 
-def is_waiting_for_a_lock(installation: Installation) -> bool:
+def locks_waited_for(installation: Installation) -> int:
+    """How many commands hang in Postgres."""
     statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    return ask(installation.database_url, statement) != 0
+    return int(str(ask(installation.database_url, statement)))
 
 
 class Listener:
@@ -82,6 +83,23 @@ def test_a_backlog_takes_few_transactions(installation: Installation) -> None:
     ]
     wait_until(lambda: commits(installation) > before, "Postgres has reported")
     assert commits(installation) - before < MANY / 3
+
+
+def test_what_comes_while_all_processes_are_busy_runs_together(installation: Installation) -> None:
+    """Under steady load commands come one by one; they wait for a process, not in a line behind it."""
+    open_sessions(installation, 1)
+    with installation.worker():
+        wait_until(lambda: installation.waiting() == 0, "the session is there")
+        with locked(installation, 0):
+            ready = {**thread(0), "status": "ready_to_sync"}
+            busy = [installation.send("sessions.update_status", **ready) for _ in range(2)]
+            wait_until(lambda: locks_waited_for(installation) == 2, "both processes wait for the row")
+            before = commits(installation)
+            results = open_sessions(installation, 100)
+        answers = [result.get(timeout=20) for result in (*busy, *results)]
+    assert len(answers) == 102
+    wait_until(lambda: len(installation.sessions()) == 100, "all are there")
+    assert commits(installation) - before < 50
 
 
 def test_one_bad_command_fails_alone(installation: Installation) -> None:
@@ -144,7 +162,7 @@ def hanging_batch(installation: Installation) -> Iterator[tuple[WorkerGroup, lis
     with ExitStack() as workers:
         with locked(installation, 25):
             worker = workers.enter_context(installation.worker())
-            wait_until(lambda: is_waiting_for_a_lock(installation), "the batch hangs in Postgres")
+            wait_until(lambda: locks_waited_for(installation), "the batch hangs in Postgres")
             yield worker, results
         wait_until(lambda: installation.waiting() == 0, "all commands have ended", timeout=60)
 

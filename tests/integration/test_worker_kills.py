@@ -115,6 +115,18 @@ def test_a_stopping_worker_hands_back_what_it_had_not_begun(
     assert [diary.read_text().count("begin") for diary in diaries] == [1] * len(diaries)
 
 
+def test_a_stop_under_load_is_quick(installation: Installation) -> None:
+    """Whatever the processes were doing: no stop waits for a process whose result nobody reads any more."""
+    load = Load(seed=4, threads=500)
+    load.send(installation)
+    for left in (3600, 3000, 2400, 1800, 1200):
+        worker = installation.worker(SESSION_WAIT_SECONDS="30").start()
+        wait_until(progress(installation, left), f"{left} messages are left", timeout=60)
+        worker.stop(signal.SIGTERM, grace=15)
+    with installation.worker():
+        load.wait_until_done(installation, timeout=60)
+
+
 def test_a_hurried_stop_loses_nothing(installation: Installation, tmp_path: Path) -> None:
     """SIGQUIT gives what runs a few seconds to end, and hands everything back: at worst it runs twice."""
     diaries = [tmp_path / f"diary-{place}" for place in range(12)]

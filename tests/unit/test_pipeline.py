@@ -52,6 +52,14 @@ def test_what_reads_many_rows_is_a_turn_of_its_own() -> None:
     ]
 
 
+def test_many_of_one_text_are_one_part() -> None:
+    """Fewer go one by one: ``executemany`` has a round trip of its own."""
+    many = [opening("C1", f"{number}.1") for number in range(pipeline.MANY)]
+    few = [statements.mark_synced("C2", f"{number}.1", "PROJ-1") for number in range(pipeline.MANY - 1)]
+    turn = Turn(list(enumerate([*many, *few])))
+    assert list(turn.parts()) == [many, *([statement] for statement in few)]
+
+
 def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long list runs in many transactions, each of them sorted for itself."""
     monkeypatch.setattr(pipeline, "STATEMENTS_AT_ONCE", 2)
