@@ -24,6 +24,9 @@ _AGAIN_SECONDS: Final = 3.0
 _EVENTS_AT_ONCE: Final = 200
 """Events in one message; Celery's 24 made sending them two fifths of a busy worker's time."""
 
+_EVENTS_WAIT_SECONDS: Final = 0.05
+"""Nobody who watches minds. Celery sends at once, and each command waits for its own events to be sent."""
+
 
 class DurableConsumer(Consumer):
     """Set by ``worker_consumer``. Each ``on_…`` is Celery's hook for one way of being unreadable."""
@@ -33,12 +36,24 @@ class DurableConsumer(Consumer):
     event_dispatcher: Any
     hub: Any
     pool: Any
+    _events_are_due = False
     on_task_request: Callable[[Any], None]
 
     @cached_property
     def batches(self) -> Batches:
         """Commands that arrived together."""
         return Batches(self)
+
+    def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stubs say otherwise
+        """Celery's hook: there is an event more to send."""
+        if not self._events_are_due:
+            self._events_are_due = True
+            self.timer.call_after(_EVENTS_WAIT_SECONDS, self._flush_events)
+
+    def _flush_events(self) -> None:
+        self._events_are_due = False
+        if self.event_dispatcher:
+            self.event_dispatcher.flush()
 
     def on_close(self) -> None:
         self.batches.forget()
@@ -60,6 +75,8 @@ class DurableConsumer(Consumer):
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Celery's handler, whose unforeseen errors would end the worker, again after every restart."""
         handle = super().create_task_handler(*args, **kwargs)
+        # With the former connection its timers have gone.
+        self._events_are_due = False
         # Made anew with each connection, like this handler.
         if self.event_dispatcher:
             self.event_dispatcher.buffer_limit = _EVENTS_AT_ONCE
