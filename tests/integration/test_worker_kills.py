@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -15,55 +13,11 @@ from pathlib import Path
 from tasks.client import SessionClient
 from tasks.commands import COMMANDS
 from tests.installation import Installation
+from tests.load import Load, progress
 from tests.waiting import wait_until
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 from worker.errors import EnqueueFailed
-
-Message = tuple[str, dict[str, str]]
-End = tuple[str, str | None]
-
-
-class Load:
-    """Commands for many threads, shuffled, each sent one to three times, and how each session must end."""
-
-    def __init__(self, seed: int, threads: int = 150) -> None:
-        draw = random.Random(seed)
-        self.ends: dict[str, End] = {}
-        self.messages: list[Message] = []
-        for number in range(threads):
-            thread = {"channel_id": f"C{number % 7}", "thread_ts": f"1700000000.{number:06}"}
-            key = f"PROJ-{number + 1}"
-            end: End = draw.choice([("collecting", None), ("ready_to_sync", None), ("synced", key)])
-            commands: list[Message] = [
-                ("sessions.get_or_create", {**thread, "user_id": user}) for user in ("U1", "U2")
-            ]
-            commands += [("sessions.update_status", {**thread, "status": "collecting"})]
-            if end[0] != "collecting":
-                commands += [("sessions.update_status", {**thread, "status": "ready_to_sync"})]
-            if end[0] == "synced":
-                commands += [("sessions.mark_synced", {**thread, "jira_key": key})]
-            self.ends[thread["thread_ts"]] = end
-            self.messages += [command for command in commands for _ in range(draw.randint(1, 3))]
-        draw.shuffle(self.messages)
-
-    def send(self, installation: Installation, messages: list[Message] | None = None) -> None:
-        for task, arguments in messages or self.messages:
-            installation.send(task, **arguments)
-
-    def is_done(self, installation: Installation) -> bool:
-        """Every message has ended, and every session is as it must be."""
-        return installation.waiting() == 0 and self.ends == {
-            session.thread_ts: (session.status, session.jira_key) for session in installation.sessions()
-        }
-
-    def wait_until_done(self, installation: Installation, timeout: float) -> None:
-        wait_until(lambda: self.is_done(installation), "all sessions end as the table says", timeout)
-        assert installation.dead_letters() == []
-
-
-def progress(installation: Installation, left: int) -> Callable[[], bool]:
-    return lambda: installation.waiting() <= left
 
 
 def test_a_killed_worker_group_loses_no_command(installation: Installation) -> None:

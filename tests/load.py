@@ -1,0 +1,55 @@
+"""Commands for many threads, and how their sessions must end: what the tests with kills send."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from tests.installation import Installation
+from tests.waiting import wait_until
+
+Message = tuple[str, dict[str, str]]
+End = tuple[str, str | None]
+
+
+class Load:
+    """Commands for many threads, shuffled, each sent one to three times, and how each session must end."""
+
+    def __init__(self, seed: int, threads: int = 150) -> None:
+        draw = random.Random(seed)
+        self.ends: dict[str, End] = {}
+        self.messages: list[Message] = []
+        for number in range(threads):
+            thread = {"channel_id": f"C{number % 7}", "thread_ts": f"1700000000.{number:06}"}
+            key = f"PROJ-{number + 1}"
+            end: End = draw.choice([("collecting", None), ("ready_to_sync", None), ("synced", key)])
+            commands: list[Message] = [
+                ("sessions.get_or_create", {**thread, "user_id": user}) for user in ("U1", "U2")
+            ]
+            commands += [("sessions.update_status", {**thread, "status": "collecting"})]
+            if end[0] != "collecting":
+                commands += [("sessions.update_status", {**thread, "status": "ready_to_sync"})]
+            if end[0] == "synced":
+                commands += [("sessions.mark_synced", {**thread, "jira_key": key})]
+            self.ends[thread["thread_ts"]] = end
+            self.messages += [command for command in commands for _ in range(draw.randint(1, 3))]
+        draw.shuffle(self.messages)
+
+    def send(self, installation: Installation, messages: list[Message] | None = None) -> None:
+        for task, arguments in messages or self.messages:
+            installation.send(task, **arguments)
+
+    def is_done(self, installation: Installation) -> bool:
+        """Every message has ended, and every session is as it must be."""
+        return installation.waiting() == 0 and self.ends == {
+            session.thread_ts: (session.status, session.jira_key) for session in installation.sessions()
+        }
+
+    def wait_until_done(self, installation: Installation, timeout: float) -> None:
+        wait_until(lambda: self.is_done(installation), "all sessions end as the table says", timeout)
+        assert installation.dead_letters() == []
+
+
+def progress(installation: Installation, left: int) -> Callable[[], bool]:
+    """Whether only so many messages are left."""
+    return lambda: installation.waiting() <= left
