@@ -44,7 +44,8 @@ def create_bolt_app(slack: SlackApi, identity: BotIdentity, listeners: Listeners
         )
 
     app = AsyncApp(
-        name="threadsync",
+        # Bolt gives the logger of this name the other one's level: not our own loggers' parent.
+        name=_bolt_log.name,
         logger=_bolt_log,
         # Otherwise Bolt answers 200 before the listener runs, and an event that cannot be enqueued is lost.
         process_before_response=True,
