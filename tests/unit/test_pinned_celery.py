@@ -1,0 +1,485 @@
+"""What our worker takes for granted of Celery 5.6 and billiard: an upgrade that changes it fails here."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Callable
+from pickle import dumps
+from struct import pack
+from types import GeneratorType, SimpleNamespace
+from typing import Any, cast
+from unittest.mock import ANY, MagicMock, Mock
+
+import fakeredis
+import pytest
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback  # type: ignore[attr-defined]
+from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.pool import ACK, READY, TASK, ApplyResult
+from billiard.pool import Pool as BilliardPool
+from billiard.pool import ResultHandler as BilliardResultHandler
+from celery import Celery, exceptions
+from celery.app import backends
+from celery.app.trace import build_tracer, fast_trace_task
+from celery.concurrency import solo, thread
+from celery.concurrency.asynpool import AsynPool, ResultHandler
+from celery.concurrency.base import BasePool
+from celery.events import EventDispatcher
+from celery.exceptions import InvalidTaskError
+from celery.worker import WorkController, components
+from celery.worker import request as celery_request
+from celery.worker.consumer import Consumer
+from celery.worker.consumer.events import Events
+from celery.worker.request import Request
+from celery.worker.strategy import default as strategy
+from kombu.asynchronous.hub import Hub
+from kombu.exceptions import DecodeError
+from kombu.message import Message
+
+from tests.pinned import needed_by, overridden
+from worker.consumer import DurableConsumer
+from worker.request import DurableRequest, error_in
+from worker.results import GatheringBackend
+from worker.task import DurableTask
+
+BATCH, CLOSING, CONSUMER = "worker/batch.py", "worker/closing.py", "worker/consumer.py"
+REQUEST, RESULTS, TASKS = "worker/request.py", "worker/results.py", "worker/task.py"
+CELERY = "worker/celery.py"
+THEIRS: Any = Request
+Arguments = tuple[Any, ...]
+celerys_setex = pytest.mark.filterwarnings("ignore:Call to deprecated setex")
+
+
+@pytest.fixture
+def app() -> Celery:
+    """An app with one task, ``double``; nothing is connected."""
+    app = Celery("pinned", broker="memory://", set_as_current=False)
+
+    def double(number: int) -> int:
+        return 2 * number
+
+    task: Any = app.task(name="double", ignore_result=True)(double)
+    task.__trace__ = build_tracer("double", task, app=app)
+    return app
+
+
+def message_for(app: Celery, *args: Any) -> Message:
+    """As it comes from the broker."""
+    sent = app.amqp.as_task_v2("an id", "double", args=args, kwargs={})
+    return Message(
+        body=json.dumps(sent.body),
+        headers=sent.headers,
+        properties=sent.properties,
+        content_type="application/json",
+        content_encoding="utf-8",
+        delivery_info={"redelivered": True, "routing_key": "q", "exchange": ""},
+        accept={"application/json"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "expected"),
+    [
+        (
+            DurableConsumer,
+            {"on_close", "on_unknown_message", "on_unknown_task", "on_invalid_task", "on_decode_error"}
+            | {"create_task_handler", "on_send_event_buffered", "_flush_events"},
+        ),
+        (DurableRequest, {"on_timeout", "on_failure"}),
+        (DurableTask, {"abstract", "Request", "throws", "max_retries"}),
+        (GatheringBackend, {"_store_result"}),
+    ],
+)
+@needed_by(CONSUMER, REQUEST, RESULTS, TASKS)
+def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, expected: set[str]) -> None:
+    """A hook that Celery renames is one that nobody calls; a name that Celery adds may be one of ours."""
+    assert overridden(ours) == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (THEIRS.on_accepted, "(self, pid, time_accepted)"),
+        (THEIRS.on_timeout, "(self, soft, timeout)"),
+        (THEIRS.on_success, "(self, failed__retval__runtime, **kwargs)"),
+        (THEIRS.on_failure, "(self, exc_info, send_failed_event=True, return_ok=False)"),
+        (THEIRS.reject, "(self, requeue=False)"),
+        (Consumer.on_unknown_message, "(self, body, message)"),
+        (Consumer.on_unknown_task, "(self, body, message, exc)"),
+        (Consumer.on_invalid_task, "(self, body, message, exc)"),
+        (Consumer.on_decode_error, "(self, message, exc)"),
+        (
+            GatheringBackend.__mro__[1]._store_result,  # type: ignore[attr-defined]
+            "(self, task_id, result, state, traceback=None, request=None, **kwargs)",
+        ),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+@needed_by(BATCH, CONSUMER, REQUEST, RESULTS)
+def test_a_hook_takes_what_ours_takes(function: Any, expected: str) -> None:
+    """Its arguments are those that Celery passes to ours."""
+    assert str(inspect.signature(function)) == expected
+
+
+@needed_by(BATCH, REQUEST)
+def test_the_strategy_hands_the_request_to_on_task_request(app: Celery) -> None:
+    """The consumer's own, looked up when the strategy is built; the request is of the task's class."""
+    consumer = MagicMock(disable_rate_limits=True, event_dispatcher=None, hostname="h")
+    consumer.controller.state.revoked = set()
+    task: Any = app.tasks["double"]
+    task.Request = "worker.request:DurableRequest"
+    handler = strategy(task, app, consumer)
+    on_task_request, consumer.on_task_request = consumer.on_task_request, Mock()
+    message = message_for(app, 2)
+    handler(message, None, Mock(), Mock(), [])
+    ((request,),) = [call.args for call in on_task_request.call_args_list]
+    consumer.on_task_request.assert_not_called()
+    assert isinstance(request, DurableRequest)
+    assert (request.type, request.id, request.task) == ("double", "an id", task)
+    assert (request.args, request.kwargs, request.message) == ([2], {}, message)
+    assert (request.body, request.content_type, request.content_encoding) == (
+        *(message.body, "application/json", "utf-8"),
+    )
+    assert request.request_dict["id"] == "an id"
+    assert request.delivery_info["redelivered"] is True
+    assert (request.revoked(), cast(Any, request)._already_revoked, request.acknowledged) == (False,) * 3
+
+
+@needed_by(BATCH)
+def test_the_strategy_is_called_with_task_app_and_consumer(app: Celery) -> None:
+    """Its name is an attribute of the task: ``module:function``."""
+    task: Any = app.tasks["double"]
+    task.Strategy = f"{__name__}:simple_strategy"
+    assert task.start_strategy(app, "a consumer") == (task, app, "a consumer")
+
+
+def simple_strategy(task: Any, app: Any, consumer: Any) -> Any:
+    return task, app, consumer
+
+
+@needed_by(BATCH)
+def test_the_pool_runs_what_a_request_says(app: Celery) -> None:
+    """``execute_using_pool`` takes the arguments that a batch takes, with the tracer's in the same order."""
+    task, pool = app.tasks["double"], MagicMock()
+    request_class = cast(Any, celery_request).create_request_cls(Request, task, pool, "h", None, app=app)
+    request = request_class(message_for(app, 2), app=app, task=task)
+    request.execute_using_pool(pool)
+    (call,) = pool.apply_async.call_args_list
+    assert call.kwargs.pop("args") == (
+        *("double", "an id", request.request_dict, request.body),
+        *("application/json", "utf-8"),
+    )
+    assert call.kwargs.keys() == {
+        *("accept_callback", "timeout_callback", "callback", "error_callback"),
+        *("soft_timeout", "timeout", "correlation_id"),
+    }
+
+
+@needed_by(BATCH)
+@pytest.mark.parametrize(("number", "failed"), [(2, 0), (None, 1)])
+def test_the_tracer_says_how_it_ended(app: Celery, number: int | None, failed: int) -> None:
+    """``(failed, result as text or ExceptionInfo, seconds)``; no content type: a parsed body."""
+    localized = (app.tasks, {"application/json"}, "h")
+    body: Arguments = ([number], {}, {})
+    request = {"id": "an id", "delivery_info": {}}
+    end = cast(Any, fast_trace_task)("double", "an id", request, body, None, None, _loc=localized)
+    assert (end[0], len(end)) == (failed, 3)
+    if failed:
+        assert isinstance(end[1], ExceptionInfo)
+        assert isinstance(error_in(end[1]), TypeError)
+    else:
+        assert (end[1], type(end[2])) == ("4", float)
+
+
+@needed_by(BATCH, REQUEST)
+def test_a_failed_end_goes_to_on_failure() -> None:
+    """``on_success`` gets the tracer's triple, and hands on a failure that the child has stored."""
+    request, error = MagicMock(), MagicMock()
+    THEIRS.on_success(request, (1, error, 0.1))
+    request.on_failure.assert_called_once_with(error, return_ok=True)
+
+
+@needed_by(REQUEST, BATCH)
+def test_an_error_from_a_child_is_wrapped() -> None:
+    """``exception.exc`` is what was raised."""
+    try:
+        raise LookupError("here")
+    except LookupError as exc:
+        raised, info = exc, cast(Any, ExceptionInfo())
+    assert isinstance(info.exception, ExceptionWithTraceback)
+    assert cast(Any, info.exception).exc is raised
+
+
+@needed_by("worker/policy.py")
+def test_the_soft_limit_is_billiards_error() -> None:
+    """Celery has no class of its own for it."""
+    assert exceptions.SoftTimeLimitExceeded is SoftTimeLimitExceeded
+
+
+@needed_by(BATCH, CLOSING, REQUEST)
+def test_how_a_job_calls_back() -> None:
+    """Which callback, with which arguments, and what ``_write_to`` and ``_accepted`` say meanwhile."""
+    heard: list[Any] = []
+
+    def hear(name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: heard.append((name, args, kwargs))
+
+    cache: dict[int, Any] = {}
+    job: Any = ApplyResult(
+        cache,
+        hear("callback"),
+        accept_callback=hear("accept"),
+        timeout_callback=hear("timeout"),
+        error_callback=hear("error"),
+        timeout=8,
+    )
+    assert (list(cache.values()), job._write_to, job._accepted) == ([job], None, False)
+    job._ack(None, 12.5, 4711, None)
+    assert job._accepted is True
+    job.handle_timeout(soft=False)
+    job._set(None, (True, "an end"))
+    job._set(None, (False, "an error"))
+    assert heard == [
+        ("accept", (4711, 12.5), {}),
+        ("timeout", (), {"soft": False, "timeout": 8}),
+        ("callback", ("an end",), {}),
+        ("error", ("an error",), {}),
+    ]
+    assert cache == {}
+
+
+@needed_by(BATCH)
+def test_a_slot_is_free_again_when_its_job_has_ended() -> None:
+    """One release a job, by the pool; and none for a job that the pool has forgotten."""
+    release = Mock()
+    cache: dict[int, Any] = {}
+    ApplyResult(cache, None)
+    (number,) = cache
+    handler = MagicMock(
+        cache=cache, putlock=SimpleNamespace(release=release), on_ready_counters=None, on_job_ready=None
+    )
+    cast(Any, BilliardResultHandler)._make_methods(handler)
+    handler.on_state_change((ACK, (number, None, 1.0, 4711, None)))
+    handler.on_state_change((READY, (number, None, (True, "an end"), 5)))
+    handler.on_state_change((READY, (number, None, (True, "an end"), 5)))
+    release.assert_called_once_with()
+
+
+@needed_by(BATCH)
+def test_single_commands_wait_at_the_same_semaphore() -> None:
+    """``controller.semaphore`` is None unless there is an event loop; then ``process_task`` goes by it."""
+    assert WorkController.semaphore is None
+    controller = MagicMock()
+    cast(Any, WorkController)._process_task_sem(controller, "a request")
+    controller._quick_acquire.assert_called_once_with(controller._process_task, "a request")
+    worker = MagicMock(use_eventloop=True, pool_putlocks=True, min_concurrency=2)
+    worker.app.conf.worker_pool = "prefork"
+    cast(Any, components.Pool).create(MagicMock(), worker)
+    assert worker.process_task is worker._process_task_sem
+    assert worker._quick_acquire == worker.semaphore.acquire
+
+
+@needed_by(CONSUMER, CLOSING, BATCH)
+def test_a_consumer_that_closes_clears_the_semaphore_and_flushes_the_pool() -> None:
+    """In ``on_close``, before which ours listens once more."""
+    consumer = MagicMock(task_buckets={})
+    Consumer.on_close(consumer)
+    consumer.controller.semaphore.clear.assert_called_once_with()
+    consumer.pool.flush.assert_called_once_with()
+    assert cast(Any, BasePool)._pool is None
+    assert "on_close" in Consumer.start.__code__.co_names
+
+
+class UnforkedPool(AsynPool):
+    """Celery's prefork pool without a process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def without_processes(pool: Any, *_: Any, **__: Any) -> None:
+            pool._cache, pool._pool, pool._state, pool._timeout_handler = {}, [], 0, None
+
+        monkeypatch.setattr(BilliardPool, "__init__", without_processes)
+        super().__init__(processes=0)
+
+
+@needed_by(CLOSING)
+def test_what_is_being_written_to_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``_write_to`` from the first byte on; ``_active_writes`` until the last; a generator meanwhile."""
+    pool: Any = UnforkedPool(monkeypatch)
+    hub: Any = Hub()
+    read, write = os.pipe()
+    try:
+        room = False
+
+        def send(buffer: Any, offset: int) -> int:
+            if not room:
+                raise BlockingIOError(11, "full")
+            return len(buffer) - offset
+
+        child = SimpleNamespace(send_job_offset=send, index=0)
+        pool._fileno_to_inq[write] = child
+        pool._all_inqueues.add(write)
+        pool._create_write_handlers(hub)
+        job: Any = ApplyResult(pool._cache, None)
+        pool._quick_put((TASK, (job._job, None, len, (), {})))
+        assert (job._write_to, pool._active_writes) == (None, set())
+        hub.consolidate_callback([write])
+        assert (job._write_to, pool._active_writes) == (child, {write})
+        writer = hub.writers[write][0]
+        assert isinstance(writer, GeneratorType)
+        room = True
+        assert next(writer, "written") == "written"
+        assert pool._active_writes == set()
+    finally:
+        hub.close()
+        os.close(read)
+        os.close(write)
+
+
+@needed_by(CLOSING)
+def test_an_answer_that_is_half_read_is_a_generator_of_the_event_loop() -> None:
+    """Which goes on where it stopped; then the descriptor has its handler again."""
+    heard: list[Any] = []
+    hub: Any = Hub()
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    try:
+        handler: Any = SimpleNamespace(fileno_to_outq={read: "a child"}, on_state_change=heard.append)
+        handler._recv_message = cast(Any, ResultHandler)._recv_message.__get__(handler)
+        handler.handle_event = cast(Any, ResultHandler)._make_process_result(handler, hub)
+        hub.add_reader(read, handler.handle_event, read)
+        answer = dumps(("an", "answer"))
+        whole = pack(">i", len(answer)) + answer
+        os.write(write, whole[:-1])
+        handler.handle_event(read)
+        half_read = hub.readers[read][0]
+        assert isinstance(half_read, GeneratorType)
+        os.write(write, whole[-1:])
+        assert next(half_read, "read") == "read"
+        assert heard == [("an", "answer")]
+        assert hub.readers[read] == (handler.handle_event, (read,))
+    finally:
+        hub.close()
+        os.close(read)
+        os.close(write)
+
+
+@needed_by(CLOSING)
+def test_the_pool_says_where_its_children_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of ``_fileno_to_outq`` is read by ``handle_result_event``, which other pools have not."""
+    pool: Any = UnforkedPool(monkeypatch)
+    pool._fileno_to_outq[5] = "a child"
+    pool._result_handler, hub = MagicMock(), MagicMock()
+    pool.register_with_event_loop(hub)
+    hub.add_reader.assert_any_call(5, pool.handle_result_event, 5)
+    assert pool.handle_result_event is pool._result_handler.handle_event
+    for other in (solo.TaskPool, thread.TaskPool):
+        assert not hasattr(other, "handle_result_event")
+
+
+@needed_by(CLOSING)
+def test_a_flush_forgets_what_no_child_has_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although a child may have it. If this fails, worker/closing.py may not be needed any more."""
+    pool: Any = UnforkedPool(monkeypatch)
+    monkeypatch.setattr(pool, "maintain_pool", Mock())
+    waits, runs = ApplyResult(pool._cache, None), ApplyResult(pool._cache, None)
+    cast(Any, waits)._write_to = "a child"
+    cast(Any, runs)._ack(None, 1.0, 4711, None)
+    pool.flush()
+    assert list(pool._cache.values()) == [runs]
+
+
+@needed_by(CONSUMER)
+@pytest.mark.parametrize(
+    ("headers", "trouble", "hook", "arguments"),
+    [
+        (None, None, "on_unknown_message", (None, ANY)),
+        ({}, ValueError("no JSON"), "on_decode_error", (ANY, ANY)),
+        ({"task": "unheard of"}, None, "on_unknown_task", (None, ANY, ANY)),
+        ({"task": "known"}, InvalidTaskError("bad"), "on_invalid_task", (None, ANY, ANY)),
+        ({"task": "known"}, DecodeError("bad"), "on_decode_error", (ANY, ANY)),
+    ],
+)
+def test_each_way_of_being_unreadable_has_its_hook(
+    headers: Any, trouble: Exception | None, hook: str, arguments: Arguments
+) -> None:
+    """Looked up on the consumer, when the handler is made or when it is needed."""
+    consumer, message = MagicMock(), MagicMock(headers=headers)
+    message.decode.side_effect = trouble
+    consumer.strategies = {"known": Mock(side_effect=trouble)}
+    Consumer.create_task_handler(consumer)(message)
+    getattr(consumer, hook).assert_called_once_with(*arguments)
+
+
+@needed_by(CONSUMER)
+def test_an_event_that_is_kept_back_is_told_to_the_consumer() -> None:
+    """By ``on_send_event_buffered``, without arguments; ``flush`` then sends all there are."""
+    consumer = MagicMock()
+    step: Any = Events(consumer)
+    step.start(consumer)
+    ((_, options),) = consumer.app.events.Dispatcher.call_args_list
+    assert options["buffer_group"] == ["task"]
+    assert options["on_send_buffered"] is consumer.on_send_event_buffered
+    assert str(inspect.signature(Consumer.on_send_event_buffered)) == "(self)"
+    assert str(inspect.signature(EventDispatcher.flush)) == "(self, errors=True, groups=True)"
+
+
+@needed_by(CONSUMER)
+def test_events_are_kept_back_up_to_buffer_limit(app: Celery) -> None:
+    """Read anew for each event, so it can be set afterwards."""
+    with app.connection_for_write() as connection:
+        dispatcher: Any = EventDispatcher(connection, app=app, enabled=False, buffer_group=["task"])
+        dispatcher.enabled, dispatcher.flush, dispatcher.buffer_limit = True, Mock(), 2
+        dispatcher.send("task-sent")
+        dispatcher.flush.assert_not_called()
+        dispatcher.send("task-sent")
+        dispatcher.flush.assert_called_once_with()
+
+
+@pytest.fixture
+def backend() -> Any:
+    """Ours, with a fake Redis."""
+    app = Celery("pinned", set_as_current=False)
+    app.conf.result_serializer = "json"
+    backend: Any = GatheringBackend(app=app, url="redis://127.0.0.1:1/0")
+    backend.__dict__["client"] = fakeredis.FakeRedis()
+    return backend
+
+
+@celerys_setex
+@needed_by(RESULTS)
+def test_a_gathered_result_is_stored_as_celery_stores_one(backend: Any) -> None:
+    """Key, fields and time to live are the same, because they are made by the same methods."""
+    request = SimpleNamespace(group="a group", parent_id="a parent", children=[])
+    backend.store_result("alone", {"n": 1}, "SUCCESS", request=request)
+    with backend.gathering():
+        backend.store_result("together", {"n": 1}, "SUCCESS", request=request)
+        assert backend.client.keys() == [b"celery-task-meta-alone"]
+    stored = {}
+    for task_id in ("alone", "together"):
+        key = f"celery-task-meta-{task_id}"
+        stored[task_id] = {**json.loads(backend.client.get(key)), "task_id": "", "date_done": ""}
+        assert 0 < backend.client.ttl(key) <= backend.expires
+    assert stored["together"] == stored["alone"]
+    assert stored["alone"].keys() >= {"status", "result", "traceback", "children", "group_id", "parent_id"}
+
+
+@celerys_setex
+@needed_by(RESULTS)
+def test_who_waits_hears_of_the_key_itself(backend: Any) -> None:
+    """Celery publishes the value on a channel of the key's name."""
+    listener = backend.client.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe("celery-task-meta-an id")
+    listener.get_message(timeout=1)
+    backend.store_result("an id", 1, "SUCCESS")
+    heard = listener.get_message(timeout=1)
+    assert json.loads(heard["data"])["result"] == 1
+    listener.close()
+
+
+@needed_by(CELERY, RESULTS)
+def test_a_loader_may_say_which_backend_a_url_has(app: Celery) -> None:
+    """``override_backends`` goes before Celery's own table."""
+    app.loader.override_backends = {"redis": "worker.results:GatheringBackend"}
+    backend, url = cast(Any, backends).by_url("redis://127.0.0.1:1/0", app.loader)
+    assert (backend, url) == (GatheringBackend, "redis://127.0.0.1:1/0")

@@ -1,0 +1,340 @@
+"""What worker/transport.py takes for granted of kombu 5.7: an upgrade that changes it fails here."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from queue import Empty
+from time import monotonic
+from typing import Any
+from unittest.mock import ANY, MagicMock, Mock
+
+import pytest
+import redis
+from kombu import Connection
+from kombu.asynchronous.hub import Hub
+from kombu.asynchronous.semaphore import LaxBoundedSemaphore
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+from kombu.utils.json import dumps, loads
+from kombu.utils.scheduling import cycle_by_name
+
+from tests.pinned import needed_by, overridden
+from worker.transport import DurableChannel, DurableQoS, DurableTransport
+
+TRANSPORT = "worker/transport.py"
+Channel: Any = kombu_redis.Channel
+QoS: Any = kombu_redis.QoS
+Poller: Any = kombu_redis.MultiChannelPoller
+
+
+@pytest.fixture
+def channel(broker_url: str) -> Iterator[Any]:
+    """A channel of kombu's own, on a real server."""
+    with Connection(broker_url) as connection:
+        yield connection.channel()
+
+
+def publish(channel: Any, body: Any, **options: Any) -> None:
+    channel.connection.client.Producer().publish(body, routing_key="q", serializer="json", **options)
+
+
+@needed_by(TRANSPORT)
+def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
+    """A hook that kombu renames is one that nobody calls; a name that kombu adds may be one of ours."""
+    assert overridden(DurableQoS) == {
+        *("append", "ack", "reject", "restore_unacked_once", "restore_visible", "restore_by_tag"),
+    }
+    assert overridden(DurableChannel) == {
+        *("QoS", "conn_or_acquire", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
+    }
+    assert overridden(DurableTransport) == {"Channel", "register_with_event_loop"}
+
+
+@needed_by(TRANSPORT)
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (QoS.restore_visible, "(self, start=0, num=10, interval=10)"),
+        (QoS.restore_by_tag, "(self, tag, client=None, leftmost=False)"),
+        (QoS.reject, "(self, delivery_tag, requeue=False)"),
+        (QoS.append, "(self, message, delivery_tag)"),
+        (virtual.QoS.restore_unacked_once, "(self, stderr=None)"),
+        (Channel._brpop_start, "(self, timeout=None)"),
+        (Channel._brpop_read, "(self, **options)"),
+        (Channel.conn_or_acquire, "(self, client=None)"),
+        (virtual.Channel.basic_consume, "(self, queue, no_ack, callback, consumer_tag, **kwargs)"),
+        (virtual.Channel.basic_get, "(self, queue, no_ack=False, **kwargs)"),
+        (kombu_redis.Transport.register_with_event_loop, "(self, connection, loop)"),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_a_hook_takes_what_ours_takes(function: Any, expected: str) -> None:
+    """Its arguments are those that kombu passes to ours."""
+    assert str(inspect.signature(function)) == expected
+
+
+@needed_by(TRANSPORT)
+def test_the_poller_starts_and_reads_by_the_brpop_hooks() -> None:
+    """It starts what is not started, and reads by ``handlers``, both only while there is credit."""
+    poller, channel = Poller(), MagicMock()
+    channel.client.connection._sock = None
+    channel._brpop_start.side_effect = lambda: setattr(channel, "_in_poll", channel.client.connection)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel.client.connection.connect.side_effect = lambda: setattr(
+            channel.client.connection, "_sock", ours
+        )
+        poller.add(channel)
+        channel.active_fanout_queues = set()
+        channel.qos.can_consume.return_value = False
+        poller.on_poll_start()
+        channel._brpop_start.assert_not_called()
+        channel.qos.can_consume.return_value = True
+        poller.on_poll_start()
+        poller.on_poll_start()
+        channel._brpop_start.assert_called_once_with()
+        poller.on_readable(ours.fileno())
+        channel.handlers.__getitem__.assert_called_once_with("BRPOP")
+        channel.handlers["BRPOP"].assert_called_once_with()
+
+
+@needed_by(TRANSPORT)
+def test_the_brpop_handler_is_the_method_of_the_class(broker_url: str) -> None:
+    """So ours is the one that is called."""
+    with Connection(broker_url, transport="worker.transport:DurableTransport") as connection:
+        channel: Any = connection.channel()
+        assert channel.handlers["BRPOP"] == channel._brpop_read
+        assert channel._brpop_read.__func__ is DurableChannel._brpop_read
+        assert type(channel.qos) is DurableQoS
+
+
+@needed_by(TRANSPORT)
+def test_brpop_start_leaves_what_the_poller_looks_at() -> None:
+    """``_in_poll``, ``_brpop_sent_at``, and a command on the client's own connection."""
+    channel = MagicMock(global_keyprefix="", priority_steps=[0], brpop_timeout=1)
+    channel._queue_cycle.consume.return_value = ["q"]
+    channel._q_for_pri.side_effect = lambda queue, _step: queue
+    Channel._brpop_start(channel)
+    channel.client.connection.send_command.assert_called_once_with("BRPOP", "q", 1)
+    assert channel._in_poll is channel.client.connection
+    assert abs(channel._brpop_sent_at - monotonic()) < 60
+
+
+@needed_by(TRANSPORT)
+@pytest.mark.parametrize(("waited", "dropped"), [(0, False), (1000, True)])
+def test_a_reply_that_is_overdue_ends_the_connection(waited: float, dropped: bool) -> None:
+    """Measured from ``_brpop_sent_at``, beyond ``brpop_timeout``: no wait of ours may be longer."""
+    poller, channel = Poller(), MagicMock(brpop_timeout=1, health_check_interval=5)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel._in_poll._sock = ours
+        channel._brpop_sent_at = monotonic() - waited
+        poller.add(channel)
+        poller.maybe_check_brpop_health()
+    assert channel._in_poll.disconnect.called == dropped
+
+
+@needed_by(TRANSPORT)
+def test_brpop_read_ends_the_poll_and_flushes_new_credentials() -> None:
+    """Nothing there is ``Empty``; ``_in_poll`` and ``_flush_brpop_reauth`` whatever happened."""
+    channel = MagicMock(connection_errors=(OSError,))
+    channel.client.parse_response.return_value = None
+    with pytest.raises(Empty):
+        Channel._brpop_read(channel)
+    assert channel._in_poll is None
+    channel._flush_brpop_reauth.assert_called_once_with()
+    assert not inspect.signature(Channel._flush_brpop_reauth).parameters.keys() - {"self"}
+
+
+@needed_by(TRANSPORT)
+def test_close_reads_the_reply_that_is_outstanding(channel: Any) -> None:
+    """Once, by ``_brpop_read``, whose ``Empty`` is no error."""
+    channel._in_poll, channel._brpop_read = object(), Mock(side_effect=Empty)
+    channel.close()
+    channel._brpop_read.assert_called_once_with()
+    assert channel.closed
+
+
+@needed_by(TRANSPORT)
+def test_a_timer_asks_for_the_overdue_by_restore_visible() -> None:
+    """Every ``unacked_restore_interval`` seconds, of one channel with queues."""
+    transport: Any = MagicMock()
+    transport.cycle = Poller()
+    loop, connection = MagicMock(), MagicMock()
+    connection.client.transport_options = {"unacked_restore_interval": 1}
+    kombu_redis.Transport.register_with_event_loop(transport, connection, loop)
+    loop.call_repeatedly.assert_any_call(1, transport.cycle.maybe_restore_messages)
+    channel = MagicMock(unacked_restore_limit=None, unacked_restore_throttle=1)
+    transport.cycle.add(channel)
+    transport.cycle.maybe_restore_messages()
+    channel.qos.restore_visible.assert_called_once_with(num=None, interval=1)
+
+
+@needed_by(TRANSPORT)
+def test_what_is_held_at_the_end_goes_back_by_restore_by_tag() -> None:
+    """``restore_unacked_once`` is called by ``Channel.close``, and calls it for each in ``_delivered``."""
+    assert "restore_unacked_once" in virtual.Channel.close.__code__.co_names
+    qos = QoS(MagicMock())
+    virtual.QoS.append(qos, "a message", "a tag")
+    qos.restore_by_tag = Mock()
+    qos.restore_unacked_once()
+    qos.restore_by_tag.assert_called_once_with("a tag", client=ANY)
+
+
+@needed_by(TRANSPORT)
+def test_delivered_dirty_and_the_estimate() -> None:
+    """``_delivered`` has what was appended, ``_dirty`` what ended since; None is no limit at all."""
+    qos: Any = virtual.QoS(MagicMock(), 3)
+    qos.append("a message", "a")
+    qos.append("a message", "b")
+    assert (list(qos._delivered), qos.can_consume_max_estimate()) == (["a", "b"], 1)
+    qos.ack("a")
+    assert (qos._dirty, list(qos._delivered), qos.can_consume_max_estimate()) == ({"a"}, ["a", "b"], 2)
+    qos.append("a message", "c")
+    assert (qos._dirty, list(qos._delivered)) == (set(), ["b", "c"])
+    qos.prefetch_count = 0
+    assert qos.can_consume_max_estimate() is None
+
+
+@needed_by(TRANSPORT)
+def test_the_format_of_what_is_unacknowledged(channel: Any) -> None:
+    """``unacked``: tag -> JSON of message, exchange, queue; ``unacked_index``: tag by Unix time."""
+    publish(channel, "hello")
+    raw = json.loads(channel.client.lindex("q", -1))
+    message = channel.basic_get("q")
+    notes = channel.client.hgetall("unacked")
+    assert {tag.decode(): json.loads(note) for tag, note in notes.items()} == {
+        message.delivery_tag: [raw, "", "q"]
+    }
+    ((_, score),) = channel.client.zrange("unacked_index", 0, -1, withscores=True)
+    assert abs(score - datetime.now(UTC).timestamp()) < 60
+
+
+@needed_by(TRANSPORT)
+def test_a_stock_worker_restores_a_note_of_our_form(channel: Any) -> None:
+    """No space between the three, as TAKE writes it."""
+    publish(channel, "hello")
+    raw = channel.client.rpop("q").decode()
+    tag = json.loads(raw)["properties"]["delivery_tag"]
+    channel.client.hset("unacked", tag, f'[{raw},"","q"]')
+    channel.client.zadd("unacked_index", {tag: 1})
+    channel.qos.restore_by_tag(tag)
+    assert json.loads(channel.client.lindex("q", -1))["properties"]["delivery_tag"] == tag
+    assert (channel.client.hlen("unacked"), channel.client.zcard("unacked_index")) == (0, 0)
+
+
+@needed_by(TRANSPORT)
+def test_priorities_have_lists_of_their_own(channel: Any) -> None:
+    """The first step's list is the queue's own name; ``priority_steps`` is the order in which to look."""
+    assert channel.priority_steps == [0, 3, 6, 9]
+    names = [channel._q_for_pri("q", step) for step in channel.priority_steps]
+    assert names == ["q", *(f"q{channel.sep}{step}" for step in (3, 6, 9))]
+    publish(channel, "hello", priority=9)
+    assert channel.client.llen(names[-1]) == 1
+
+
+@needed_by(TRANSPORT)
+def test_a_raw_message_is_delivered_by_its_queue(channel: Any) -> None:
+    """``_deliver`` makes the message, and appends it to the QoS unless nobody will acknowledge it."""
+    publish(channel, "hello")
+    raw = json.loads(channel.client.lindex("q", -1))
+    for no_ack in (False, True):
+        got: list[Any] = []
+        channel._qos = Mock()
+        channel.basic_consume("q", no_ack, got.append, "a tag")
+        channel.connection._deliver(raw, "q")
+        assert [message.payload for message in got] == ["hello"]
+        assert channel.qos.append.call_args_list == ([] if no_ack else [((got[0], got[0].delivery_tag),)])
+        channel.basic_cancel("a tag")
+    channel._qos = None
+
+
+@needed_by(TRANSPORT)
+def test_a_client_stands_on_the_pool_and_a_fork_brings_another_pool(channel: Any) -> None:
+    """So a client may be kept as long as its pool is the channel's."""
+    client = channel._create_client()
+    assert client.connection_pool is channel.pool
+    channel._after_fork()
+    assert client.connection_pool is not channel.pool
+    with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+        assert first is not second, "kombu keeps its client now: ours is not needed any more"
+
+
+@needed_by(TRANSPORT)
+def test_the_key_prefix_is_left_to_us_in_scripts() -> None:
+    """kombu prefixes the keys of commands that it knows; EVAL and BLMOVE are not among them."""
+    client: Any = kombu_redis.PrefixedStrictRedis(global_keyprefix="p:")
+    for command in (["EVAL", "return 1", 1, "key"], ["BLMOVE", "key", "key", "RIGHT", "RIGHT", 1]):
+        assert client._prefix_args(command) == command
+    assert client._prefix_args(["HGET", "key", "tag"]) == ["HGET", "p:key", "tag"]
+
+
+@needed_by(TRANSPORT)
+def test_queues_take_turns() -> None:
+    """``consume`` gives the order, ``rotate`` puts the one that was served last."""
+    cycle: Any = cycle_by_name(Channel.queue_order_strategy)()
+    cycle.update(["a", "b", "c"])
+    assert cycle.consume(2) == ["a", "b"]
+    cycle.rotate("a")
+    assert cycle.consume(3) == ["b", "c", "a"]
+
+
+@needed_by(TRANSPORT)
+def test_kombus_json_is_json_but_for_marked_objects() -> None:
+    """So what has no ``__type__`` may be read by Python's own, which is faster."""
+    written = dumps({"when": datetime(2026, 1, 2, tzinfo=UTC)})
+    assert "__type__" in written
+    assert loads(written) == {"when": datetime(2026, 1, 2, tzinfo=UTC)}
+    plain = dumps({"a": [1, 2.5, None, True, "ü"]})
+    assert loads(plain) == json.loads(plain)
+
+
+@needed_by("worker/consumer.py", TRANSPORT)
+def test_what_counts_as_the_broker_being_away() -> None:
+    """A KeyError does, and a refusal does not."""
+    errors = kombu_redis.Transport.connection_errors
+    assert {KeyError, OSError, redis.ConnectionError, redis.TimeoutError} <= set(errors)
+    assert not issubclass(redis.ResponseError, errors)
+
+
+@needed_by("worker/closing.py", TRANSPORT)
+def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
+    """``readers`` and ``writers``: descriptor -> callback and arguments, None for a consolidated one."""
+    hub: Any = Hub()
+    read, write = os.pipe()
+    try:
+        hub.add_reader(read, len, "x")
+        hub.add(write, None, hub.WRITE, consolidate=True)
+        assert (hub.readers, hub.writers) == ({read: (len, ("x",))}, {write: None})
+        hub.remove(read)
+        hub.remove(write)
+        assert (hub.readers, hub.writers) == ({}, {})
+        called: list[int] = []
+        hub.call_soon(called.append, 1)
+        assert called == []
+        hub.run_once()
+        assert called == [1]
+    finally:
+        hub.close()
+        os.close(read)
+        os.close(write)
+
+
+@needed_by("worker/batch.py")
+def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
+    """At once while one is free; then each release serves the next; ``clear`` drops who waits, frees all."""
+    semaphore = LaxBoundedSemaphore(1)
+    served: list[str] = []
+    for name in ("first", "second", "third"):
+        semaphore.acquire(served.append, name)
+    assert served == ["first"]
+    semaphore.release()
+    assert served == ["first", "second"]
+    semaphore.clear()
+    semaphore.release()
+    assert (served, semaphore.value) == (["first", "second"], 1)
