@@ -111,7 +111,7 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         # Look for overdue messages every second; the defaults look every hundred.
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
-        # For kombu's own channel (sentinel://): one that dies while it restores blocks the others this long.
+        # For stock workers beside ours: one that dies while it restores blocks the others this long.
         "unacked_mutex_expire": 5,
         **_WORKER_SOCKETS,
     }

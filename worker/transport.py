@@ -34,10 +34,12 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final, NoReturn
 
 import redis
+from celery.app.amqp import AMQP
+from kombu import Connection
 from kombu.log import get_logger
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
@@ -162,7 +164,10 @@ class DurableQoS(kombu_redis.QoS):
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Not wanted here; with ``requeue`` others may have it, and at once."""
         if requeue and not self.channel.closed:
-            self.restore_by_tag(delivery_tag, leftmost=True)
+            try:
+                self.restore_by_tag(delivery_tag, leftmost=True)
+            except redis.ResponseError as exc:
+                log.warning("broker refused to take a message back; it will be overdue: %s", exc)
             virtual.QoS.ack(self, delivery_tag)
         else:
             self._note_end(delivery_tag)
@@ -188,9 +193,10 @@ class DurableQoS(kombu_redis.QoS):
         tags = [self._ended.popleft() for _ in range(len(self._ended))]
         if not tags:
             return
+        trouble: tuple[type[Exception], ...] = (*self.channel.connection_errors, redis.ResponseError)
         try:
             self.channel.run_script(_END, [], tags)
-        except self.channel.connection_errors as exc:
+        except trouble as exc:
             log.warning("%d acknowledgements lost: %s", len(tags), exc)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
@@ -201,11 +207,15 @@ class DurableQoS(kombu_redis.QoS):
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
         """Say what we have, then put back what nobody has. Every ``unacked_restore_interval`` seconds."""
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
-        if held:
-            self.channel.run_script(_RENEW, [], held)
-        looked_at = _CHUNK
-        while looked_at == _CHUNK:
-            looked_at = self._restore("RPUSH")
+        try:
+            if held:
+                self.channel.run_script(_RENEW, [], held)
+            looked_at = _CHUNK
+            while looked_at == _CHUNK:
+                looked_at = self._restore("RPUSH")
+        # In a failover the master is a replica for a while: next time, then.
+        except redis.ResponseError as exc:
+            log.warning("broker refused to say what is overdue: %s", exc)
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
         """Put one back: to be taken next, or with ``leftmost`` after all others."""
@@ -241,7 +251,7 @@ class DurableChannel(kombu_redis.Channel):
         self._no_ack_queues: set[str] = set()
         self._read_reply: Callable[[Any], None] = self._on_taken
         self._nothing_there = False
-        self._in_trouble = False
+        self._rests_until = 0.0
         self._bookkeeper: Any = None
         super().__init__(*args, **kwargs)
 
@@ -298,23 +308,31 @@ class DurableChannel(kombu_redis.Channel):
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for a message; or, when there was none, to be told that there may be one."""
         queues = self._queue_cycle.consume(len(self.active_queues))
-        if not queues:
+        if not queues or self._rests():
             return
-        if self._in_trouble or self._nothing_there:
+        if self._nothing_there:
             command = self._wait_command(queues, timeout or self.brpop_timeout)
             self._read_reply = self._on_woken
         else:
             command = self._script_command(*self._take_arguments(queues, self.qos.credit))
             self._read_reply = self._on_taken
-        self._nothing_there = self._in_trouble = False
+        self._nothing_there = False
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         self.client.connection.send_command(*command)
 
+    def _rests(self) -> bool:
+        """Whether it is too early to ask again. Not for the server to time: it may refuse to wait, too."""
+        remaining = self._rests_until - monotonic()
+        if remaining > 0 and self.connection.loop is None:
+            # Nobody would wake us when it is over.
+            sleep(remaining)
+            return False
+        return remaining > 0
+
     def _wait_command(self, queues: Sequence[str], seconds: float) -> tuple[Any, ...]:
-        # In trouble: a key that is never there, so as to rest for the whole time.
-        key = f"{self.global_keyprefix}{'threadsync-never' if self._in_trouble else queues[0]}"
-        if len(queues) > 1 and not self._in_trouble:
+        key = f"{self.global_keyprefix}{queues[0]}"
+        if len(queues) > 1:
             self._queue_cycle.rotate(queues[0])
             seconds = _SHORT_WAIT_SECONDS
         return ("BLMOVE", key, key, "RIGHT", "RIGHT", seconds)
@@ -351,7 +369,7 @@ class DurableChannel(kombu_redis.Channel):
     def _rest(self, exc: redis.ResponseError) -> NoReturn:
         """A full server, a wrong type under a key, a failover: wait, and begin on a new connection."""
         log.warning("broker refused: %s", exc)
-        self._in_trouble = True
+        self._rests_until = monotonic() + self.brpop_timeout
         self.client.connection.disconnect()
         raise Empty from exc
 
@@ -416,11 +434,51 @@ class DurableTransport(kombu_redis.Transport):
         super().register_with_event_loop(connection, loop)
 
 
+class DurableSentinelChannel(DurableChannel, kombu_redis.SentinelChannel):
+    """The same on the master that the sentinels name."""
+
+
+class DurableSentinelTransport(DurableTransport, kombu_redis.SentinelTransport):
+    """Set by ``broker_transport`` for ``sentinel://``."""
+
+    Channel = DurableSentinelChannel
+
+
+_OURS: Final[dict[type, type]] = {
+    kombu_redis.Transport: DurableTransport,
+    kombu_redis.SentinelTransport: DurableSentinelTransport,
+}
+
+
+class DurableConnection(Connection):
+    """kombu's, with our transport in place of its own.
+
+    ``broker_transport`` alone does not do: for ``redis+socket://``, and when it goes on to the next URL of a
+    list, kombu takes the transport from the URL.
+    """
+
+    def get_transport_cls(self) -> type[Any]:
+        found = super().get_transport_cls()
+        return _OURS.get(found, found)
+
+
+class DurableAMQP(AMQP):
+    """For ``Celery(amqp=...)``: the app's connections are ours."""
+
+    Connection = DurableConnection
+
+
 def durable_transport(broker_url: str) -> dict[str, Any]:
-    """Celery's settings for this channel; none with a broker that needs no such thing."""
-    if broker_url.startswith("redis://"):
+    """Celery's settings for this channel; none with a broker that needs no such thing.
+
+    Of several URLs, separated by ``;``, the first one's scheme decides.
+    """
+    scheme = broker_url.partition("://")[0]
+    if scheme == "sentinel":
+        return {"broker_transport": "worker.transport:DurableSentinelTransport"}
+    if scheme == "redis":
         return {"broker_transport": "worker.transport:DurableTransport"}
-    if broker_url.startswith("rediss://"):
+    if scheme == "rediss":
         # kombu knows TLS by the URL's scheme only when the transport is its own.
         trust = (
             {} if "ssl_cert_reqs" in broker_url else {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}}

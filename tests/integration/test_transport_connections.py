@@ -1,0 +1,559 @@
+"""The channel over every kind of connection: TLS, an ACL user, a prefix, a socket, a failover, sentinels."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+import pytest
+import redis
+from celery import Celery
+from kombu import Connection, Exchange, Queue
+from kombu import Consumer as KombuConsumer
+
+from tests.installation import Installation
+from tests.integration.test_transport import Peer, places, publish, sweep
+from tests.servers import VALKEY_SETTINGS
+from tests.waiting import wait_until
+from worker.child import Child
+from worker.embedded.port import free_port
+from worker.embedded.valkey import EmbeddedValkey
+from worker.transport import DurableChannel, durable_transport
+
+PREFIX = "ts:"
+ACL_USER = [
+    "on",
+    ">pw",
+    f"~{PREFIX}*",
+    f"&{PREFIX}*",
+    # For PSUBSCRIBE the server wants the very pattern: remote control, other workers' events, Flower's.
+    *(f"&{PREFIX}/0.{topic}" for topic in ("celery.pidbox", "celeryev/worker.*", "celeryev/*")),
+    "-@all",
+    *("+ping", "+select", "+client|setinfo"),
+    *("+eval", "+time", "+lindex", "+rpop", "+lpush", "+rpush", "+llen", "+blmove", "+del"),
+    *("+hset", "+hget", "+hdel", "+hincrby", "+zadd", "+zrem", "+zrange", "+zrangebyscore"),
+    *("+sadd", "+srem", "+smembers", "+exists", "+evalsha", "+script|load", "+script|exists"),
+    *("+multi", "+exec", "+discard", "+watch", "+unwatch"),
+    *("+publish", "+subscribe", "+psubscribe", "+unsubscribe", "+punsubscribe"),
+]
+"""All that a worker needs, and a stock producer."""
+
+
+class Worker(Peer):
+    """A peer with the connection that Celery makes for a worker; when that breaks it begins anew."""
+
+    def __init__(self, url: str, prefetch: int = 0, **options: Any) -> None:
+        self.got = []
+        self._prefetch = prefetch
+        self._app = Celery(broker=url, amqp="worker.transport:DurableAMQP", set_as_current=False)
+        self._app.conf.update(durable_transport(url))
+        self._app.conf.broker_transport_options = {
+            "visibility_timeout": 3600,
+            "unacked_restore_throttle": 1,
+            **options,
+        }
+        self.breaks = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.connection = self._app.connection_for_read()
+        self.connection.ensure_connection(max_retries=50, interval_start=0, interval_step=0, interval_max=0.1)
+        self.channel = self.connection.channel()
+        self.channel.basic_qos(0, self._prefetch, False)
+        self._consumer = KombuConsumer(
+            self.channel, [Queue("q")], on_message=self.got.append, accept=["json", "application/data"]
+        )
+        self._consumer.consume()
+
+    def _drain(self) -> None:
+        try:
+            super()._drain()
+        except self.connection.connection_errors:
+            self.breaks += 1
+            self.vanish()
+            self._begin()
+
+    def turn(self) -> list[Any]:
+        """Let it do what there is to do; all that it has."""
+        self._drain()
+        return [message.payload for message in self.got]
+
+    @property
+    def has_our_channel(self) -> bool:
+        return isinstance(self.channel, DurableChannel)
+
+
+Connect = Callable[..., Worker]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """A worker's connection, gone at the end."""
+    workers: list[Worker] = []
+
+    def make(url: str, **options: Any) -> Worker:
+        workers.append(Worker(url, **options))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.vanish()
+
+
+@pytest.fixture(scope="module")
+def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """A server on a port and on a socket; each test leaves it empty of what others read."""
+    directory = tmp_path_factory.mktemp("v")
+    server = EmbeddedValkey(
+        directory / "d",
+        settings={**VALKEY_SETTINGS, "unixsocket": f'"{directory / "s"}"', "unixsocketperm": "700"},
+    )
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def own(listening: EmbeddedValkey) -> EmbeddedValkey:
+    """The same, empty."""
+    with redis.Redis.from_url(listening.url) as client:
+        client.flushall()
+        client.config_resetstat()
+    return listening
+
+
+def as_user(url: str, user: str) -> str:
+    """The URL for another user, whose password is `pw`."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{user}:pw@{parts.hostname}:{parts.port}"))
+
+
+def take_vanish_restore(url: str, connect: Connect, **options: Any) -> None:
+    """Of three messages one ends, two are left by a worker that is killed, and end with the next one."""
+    first = connect(url, prefetch=3, **options)
+    assert first.has_our_channel
+    one, *_ = first.take(3)
+    one.ack()
+    first.vanish()
+    second = connect(url, **options)
+    sweep(second)
+    again = second.take(2)
+    assert {message.payload for message in again} == {2, 3}
+    assert all(message.delivery_info["redelivered"] for message in again)
+    for message in again:
+        message.ack()
+
+
+# --- TLS
+
+
+class TlsFront:
+    """TLS before a server that has none: the wheel's Valkey is built without. The handshake is a real one."""
+
+    def __init__(self, certificate: Path, key: Path, behind: int) -> None:
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(certificate, key)
+        self._behind = behind
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.refused = 0
+        self.accepted = 0
+        threading.Thread(target=self._accept, name="tls-front", daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), name="tls-client", daemon=True).start()
+
+    def _serve(self, plain: socket.socket) -> None:
+        try:
+            plain.settimeout(5)
+            client = self._context.wrap_socket(plain, server_side=True)
+        except OSError:
+            self.refused += 1
+            plain.close()
+            return
+        self.accepted += 1
+        client.settimeout(None)
+        with client, socket.create_connection(("127.0.0.1", self._behind)) as server:
+            back = threading.Thread(target=_pump, args=(server, client), name="tls-back", daemon=True)
+            back.start()
+            _pump(client, server)
+            back.join()
+
+    def close(self) -> None:
+        # Wakes accept(), which close() alone does not.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    for end in (source, sink):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `ca.pem`, and `server.pem` with `server.key` that it signed for 127.0.0.1."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("no openssl program to make certificates with")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run([program, *arguments], cwd=directory, check=True, capture_output=True)
+
+    directory = tmp_path_factory.mktemp("tls")
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl(
+        *("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem"),
+        *("-days", "2", "-subj", "/CN=test authority", "-addext", "keyUsage=critical,keyCertSign"),
+    )
+    openssl(
+        *("req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=broker"),
+    )
+    (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl(
+        *("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
+        *("-days", "2", "-extfile", "names", "-out", "server.pem"),
+    )
+    return directory
+
+
+@pytest.fixture
+def tls(authority: Path, own: EmbeddedValkey) -> Iterator[TlsFront]:
+    front = TlsFront(authority / "server.pem", authority / "server.key", own.port)
+    yield front
+    front.close()
+
+
+def test_tls_with_an_authority_of_ones_own(
+    tls: TlsFront, authority: Path, own: EmbeddedValkey, connect: Connect
+) -> None:
+    """Named in the URL; a stock producer speaks TLS too."""
+    url = f"rediss://:{own.password}@127.0.0.1:{tls.port}/0?ssl_ca_certs={authority / 'ca.pem'}"
+    publish(url + "&ssl_cert_reqs=required", 1, 2, 3)
+    take_vanish_restore(url, connect)
+    assert tls.accepted >= 3
+    assert tls.refused == 0
+
+
+def test_an_untrusted_certificate_is_refused(tls: TlsFront, own: EmbeddedValkey, connect: Connect) -> None:
+    """Without a word about trust, and before the password is sent: kombu would trust anybody."""
+    url = f"rediss://:{own.password}@127.0.0.1:{tls.port}/0"
+    with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+        Connection(
+            url, transport="worker.transport:DurableTransport", ssl=durable_transport(url)["broker_use_ssl"]
+        ).channel()
+    assert tls.accepted == 0
+
+
+# --- A user of its own, a prefix of its own
+
+
+@pytest.fixture
+def neighbours(own: EmbeddedValkey) -> Iterator[redis.Redis]:
+    """The server with somebody else's queue of the same name, and an ACL user for the prefix."""
+    with redis.Redis.from_url(own.url, decode_responses=True) as server:
+        server.lpush("q", "somebody else's")
+        server.hset("unacked", "tag", "somebody else's")
+        server.execute_command("ACL", "SETUSER", "confined", "reset", *ACL_USER)
+        server.acl_log_reset()
+        yield server
+        server.acl_deluser("confined")
+
+
+def assert_only_the_prefix_was_touched(server: redis.Redis) -> None:
+    assert server.acl_log() == []
+    assert {key for key in server.scan_iter() if not key.startswith(PREFIX)} == {"q", "unacked"}
+    assert (server.lrange("q", 0, -1), server.hgetall("unacked")) == (
+        ["somebody else's"],
+        {"tag": "somebody else's"},
+    )
+
+
+def stock_producer(url: str, *bodies: Any) -> None:
+    """A Celery client that has the prefix and nothing else of ours."""
+    with Celery(broker=url, set_as_current=False) as client:
+        client.conf.broker_transport_options = {"global_keyprefix": PREFIX}
+        with client.connection_for_write() as connection:
+            for body in bodies:
+                connection.Producer().publish(body, routing_key="q", serializer="json")
+
+
+def test_a_user_that_is_confined_to_the_prefix(
+    neighbours: redis.Redis, own: EmbeddedValkey, connect: Connect
+) -> None:
+    """Publishing, taking, waiting, acknowledging, restoring: all within `ts:*`, and nothing is refused."""
+    url = as_user(own.url, "confined")
+    stock_producer(url, 1, 2, 3)
+    take_vanish_restore(url, connect, global_keyprefix=PREFIX)
+    idle = connect(url, global_keyprefix=PREFIX)
+    idle.look()
+    calls = neighbours.info("commandstats")
+    assert calls["cmdstat_blmove"]["rejected_calls"] == 0
+    assert_only_the_prefix_was_touched(neighbours)
+    assert [neighbours.exists(f"{PREFIX}{key}") for key in ("q", "unacked", "unacked_index")] == [0, 0, 0]
+
+
+def test_notes_and_counts_carry_the_prefix(
+    neighbours: redis.Redis, own: EmbeddedValkey, connect: Connect
+) -> None:
+    """Two installations in one database do not restore each other's messages."""
+    url = as_user(own.url, "confined")
+    stock_producer(url, "kept")
+    worker = connect(url, global_keyprefix=PREFIX)
+    worker.take()[0].requeue()
+    worker.take()
+    assert neighbours.hlen(f"{PREFIX}unacked") == neighbours.zcard(f"{PREFIX}unacked_index") == 1
+    assert neighbours.hlen(f"{PREFIX}unacked_deliveries") == 1
+    assert_only_the_prefix_was_touched(neighbours)
+
+
+def test_a_confined_user_hears_remote_control(
+    neighbours: redis.Redis, own: EmbeddedValkey, connect: Connect
+) -> None:
+    """Which goes by PSUBSCRIBE."""
+    url = as_user(own.url, "confined")
+    worker = connect(url, global_keyprefix=PREFIX)
+    pidbox = Exchange("celery.pidbox", type="fanout", durable=False)
+    control = KombuConsumer(
+        worker.channel,
+        [Queue("a.pidbox", pidbox, durable=False, auto_delete=True)],
+        on_message=worker.got.append,
+    )
+    control.consume()
+    worker.look()
+    with Connection(url, transport_options={"global_keyprefix": PREFIX}) as connection:
+        connection.Producer().publish("ping", exchange=pidbox, declare=[pidbox], serializer="json")
+    assert worker.take()[0].payload == "ping"
+    assert_only_the_prefix_was_touched(neighbours)
+
+
+# --- A server that steps down
+
+
+@pytest.fixture
+def server(own: EmbeddedValkey) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(own.url, decode_responses=True) as server:
+        yield server
+        server.replicaof("NO", "ONE")
+
+
+def blocked(server: redis.Redis) -> list[int]:
+    """The connections that wait for a message."""
+    return [int(client["id"]) for client in server.client_list() if "b" in client["flags"]]
+
+
+def wait_until_it_waits(worker: Worker, server: redis.Redis) -> list[int]:
+    """The connections on which it does."""
+
+    def waits() -> list[int]:
+        worker.turn()
+        return blocked(server)
+
+    wait_until(waits, "it waits for a message")
+    return blocked(server)
+
+
+def test_unblocked_in_the_middle_of_a_wait(
+    server: redis.Redis, own: EmbeddedValkey, connect: Connect
+) -> None:
+    """`UNBLOCKED`, as every waiting client hears it from a master that becomes a replica: it asks again."""
+    worker = connect(own.url)
+    for number in range(2):
+        (waiting,) = wait_until_it_waits(worker, server)
+        assert server.client_unblock(waiting, error=True)
+        publish(own.url, number)
+        assert worker.take()[0].payload == number
+    assert worker.breaks == 0
+    assert places(server) == (0, 2, 2)
+
+
+def test_a_master_that_becomes_a_replica_and_a_master_again(
+    server: redis.Redis, own: EmbeddedValkey, connect: Connect
+) -> None:
+    """Nothing is lost or asked for in haste; what it did not hear of is delivered once more."""
+    publish(own.url, "ended", "given back", "held")
+    worker = connect(own.url)
+    ended, given_back, held = worker.take(3)
+    wait_until_it_waits(worker, server)
+    server.replicaof("127.0.0.1", 1)
+    ended.ack()
+    given_back.requeue()
+    refused = server.info("stats")["total_error_replies"]
+    worker.turn()
+    worker.turn()
+    assert server.info("stats")["total_error_replies"] - refused < 20
+    server.replicaof("NO", "ONE")
+    publish(own.url, "new")
+    assert worker.take()[0].payload == "new"
+    assert worker.breaks == 0
+    sweep(worker)
+    assert {message.payload for message in worker.take(2)} >= {"ended", "given back"}
+    held.ack()
+
+
+def test_a_worker_process_lives_through_a_failover(
+    database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    """With Celery's event loop: the same process, and each command has its effect."""
+    installation = Installation(database_url, own_valkey.url, tmp_path)
+    with (
+        contextlib.closing(installation),
+        installation.worker() as worker,
+        redis.Redis.from_url(own_valkey.url, decode_responses=True) as server,
+    ):
+        wait_until(lambda: blocked(server), "it waits for a message")
+        server.replicaof("127.0.0.1", 1)
+        wait_until(lambda: "broker refused" in worker.log, "it has heard of it")
+        server.replicaof("NO", "ONE")
+        for number in range(10):
+            installation.send("sessions.get_or_create", user_id="U1", **_session(number))
+        wait_until(lambda: len(installation.sessions()) == 10, "each has its row", 20)
+        wait_until(lambda: installation.waiting() == 0, "all have ended", 20)
+        assert worker.is_alive
+        assert worker.log.count(" ready.") == 1
+        assert worker.log.count("broker refused") < 20
+
+
+def _session(number: int) -> dict[str, str]:
+    return {"channel_id": "C1", "thread_ts": f"1700000000.{number:06}"}
+
+
+# --- Sockets, lists, sentinels
+
+
+def test_a_unix_socket(own: EmbeddedValkey, connect: Connect) -> None:
+    """`redis+socket://`, for which kombu takes its own transport whatever is set."""
+    url = f"redis+socket://:{own.password}@{own.log_path.parent.parent / 's'}"
+    publish(url, 1, 2, 3)
+    take_vanish_restore(url, connect)
+    with redis.Redis.from_url(own.url) as server:
+        assert places(server) == (0, 0, 0)
+
+
+def test_the_next_url_of_a_list(own: EmbeddedValkey, connect: Connect) -> None:
+    """When the first server is away; kombu would go on with its own transport there."""
+    publish(own.url, 1, 2, 3)
+    take_vanish_restore(f"redis://127.0.0.1:{free_port()}/0;{own.url}", connect)
+
+
+def test_the_next_url_of_a_list_with_tls(
+    tls: TlsFront, authority: Path, own: EmbeddedValkey, connect: Connect
+) -> None:
+    """It is asked for its certificate, too."""
+    publish(own.url, 1, 2, 3)
+    trust = f"ssl_ca_certs={authority / 'ca.pem'}"
+    away = f"rediss://127.0.0.1:{free_port()}/0?{trust}"
+    take_vanish_restore(f"{away};rediss://:{own.password}@127.0.0.1:{tls.port}/0?{trust}", connect)
+
+
+@pytest.fixture
+def sentinel(own: EmbeddedValkey, tmp_path: Path) -> Iterator[redis.Redis]:
+    """A sentinel over a master and its replica; both have one password."""
+    replica = EmbeddedValkey(tmp_path / "replica", settings={**VALKEY_SETTINGS, "shutdown-timeout": "0"})
+    watch: Child | None = None
+    port = free_port()
+    try:
+        replica.start()
+        with redis.Redis.from_url(own.url) as master, redis.Redis.from_url(replica.url) as other:
+            master.config_set("masterauth", own.password)
+            master.config_set("repl-diskless-sync-delay", "0")
+            other.config_set("masterauth", own.password)
+            other.config_set("requirepass", own.password)
+            other.replicaof("127.0.0.1", str(own.port))
+            wait_until(lambda: other.info("replication")["master_link_status"] == "up", "it is a replica")
+        config = tmp_path / "sentinel.conf"
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n"
+            f"sentinel monitor broker 127.0.0.1 {own.port} 1\n"
+            f"sentinel auth-pass broker {own.password}\n"
+            "sentinel failover-timeout broker 5000\n"
+        )
+        program = psutil.Process(own.pid).exe()
+        watch = Child([program, str(config), "--sentinel"], log_path=tmp_path / "sentinel.log", cwd=tmp_path)
+        with redis.Redis(port=port, decode_responses=True) as client:
+            wait_until(lambda: _sees_replica(client), "the sentinel sees the replica")
+            yield client
+    finally:
+        if watch is not None:
+            watch.stop(signal.SIGTERM, 5)
+        replica.stop()
+        with redis.Redis.from_url(own.url) as master:
+            master.replicaof("NO", "ONE")
+
+
+def _sees_replica(client: redis.Redis) -> bool:
+    with contextlib.suppress(redis.ConnectionError):
+        return bool(client.sentinel_slaves("broker"))
+    return False
+
+
+def test_sentinels_name_the_master(
+    sentinel: redis.Redis, server: redis.Redis, own: EmbeddedValkey, connect: Connect
+) -> None:
+    """After a failover the worker goes on at the new master, where its notes are too."""
+    port = sentinel.connection_pool.connection_kwargs["port"]
+    # The second one of them is away.
+    url = ";".join(f"sentinel://:{own.password}@127.0.0.1:{there}/0" for there in (port, free_port()))
+    options = {"master_name": "broker"}
+    with Connection(url, transport_options=options) as producer:
+        for body in ("one", "two"):
+            producer.Producer().publish(body, routing_key="q", serializer="json")
+    worker = connect(url, **options)
+    assert worker.has_our_channel
+    worker.take(2)
+    assert server.wait(1, 5000) == 1
+    former = _master(sentinel)
+    wait_until(lambda: _fails_over(sentinel), "the sentinel agrees to fail over")
+    wait_until(
+        lambda: worker.turn() and _master(sentinel) != former,
+        "there is another master",
+        20,
+    )
+    # The sentinel does this itself, but takes 8 s.
+    server.replicaof(*_master(sentinel))
+    with Connection(url, transport_options=options) as producer:
+        producer.Producer().publish("new", routing_key="q", serializer="json")
+    wait_until(lambda: "new" in worker.turn(), "it goes on", 20)
+    assert worker.has_our_channel
+    wait_until(lambda: _sweeps(worker), "what was held is given back")
+    assert {"one", "two"} <= {message.payload for message in worker.take(2)}
+
+
+def _master(sentinel: redis.Redis) -> tuple[str, str]:
+    host, port = cast(Any, sentinel.sentinel_get_master_addr_by_name("broker"))
+    return host, str(port)
+
+
+def _sweeps(worker: Worker) -> bool:
+    """The first time it may hear of the failover; a worker tries again a second later."""
+    try:
+        sweep(worker)
+    except redis.ConnectionError:
+        return False
+    return True
+
+
+def _fails_over(sentinel: redis.Redis) -> bool:
+    with contextlib.suppress(redis.ResponseError):
+        return bool(sentinel.sentinel_failover("broker"))
+    return False
