@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from worker.errors import InvalidSettings
 
 _REDIS_SCHEMES: Final = {"redis", "rediss", "redis+socket", "sentinel"}
-_VALKEY_TO_REDIS: Final = {"valkey": "redis", "valkeys": "rediss", "valkey+socket": "redis+socket"}
+_VALKEY_SCHEME: Final = re.compile(r"(^|;)valkey(?=s?://|\+socket://)")
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,10 @@ class Settings(BaseSettings):
         """kombu 5.7 has no ``valkey://``; the protocol is the same."""
         if value is None:
             return None
-        scheme, separator, rest = value.get_secret_value().partition("://")
-        if not separator:
+        url = value.get_secret_value()
+        if "://" not in url:
             raise ValueError("must be a URL, such as redis://127.0.0.1:6379/0")
-        return SecretStr(f"{_VALKEY_TO_REDIS.get(scheme, scheme)}://{rest}")
+        return SecretStr(_VALKEY_SCHEME.sub(r"\1redis", url))
 
     @field_validator("celery_result_backend")
     @classmethod
@@ -146,6 +147,8 @@ class Settings(BaseSettings):
         broker = info.data.get("celery_broker_url") or info.data.get("redis_url")
         if broker and not value and _scheme(broker) not in _REDIS_SCHEMES:
             raise ValueError(f"must be set, because a {_scheme(broker)}:// broker keeps no results")
+        if broker and not value and _scheme(broker) != "sentinel" and ";" in broker.get_secret_value():
+            raise ValueError("must be set, because results are kept in one place, not in a list of brokers")
         return value
 
     @property

@@ -139,6 +139,7 @@ def test_blank_is_unset(environment: pytest.MonkeyPatch, blank: str) -> None:
         ("redis://h", "redis://h"),
         ("rediss://h", "rediss://h"),
         ("sentinel://a;sentinel://b", "sentinel://a;sentinel://b"),
+        ("valkey://:valkey@valkey/0", "redis://:valkey@valkey/0"),
         (" redis://h\n", "redis://h"),
     ],
 )
@@ -167,6 +168,19 @@ def test_rabbitmq_needs_a_place_for_results(environment: pytest.MonkeyPatch) -> 
     settings = load_settings()
     assert settings.result_backend_url == "redis://h/1"
     assert not settings.broker_is_redis
+
+
+def test_each_url_of_a_list_is_rewritten(environment: pytest.MonkeyPatch) -> None:
+    """And results need a place of their own: they are not looked for in several."""
+    environment.setenv("CELERY_BROKER_URL", "valkeys://:p@a:1/0;valkeys://:p@b:2/0")
+    with pytest.raises(
+        InvalidSettings, match="CELERY_RESULT_BACKEND: must be set, because results are kept in one"
+    ):
+        load_settings()
+    environment.setenv("CELERY_RESULT_BACKEND", "valkey://a:1/1")
+    settings = load_settings()
+    assert settings.broker_url == "rediss://:p@a:1/0;rediss://:p@b:2/0"
+    assert settings.broker_is_redis
 
 
 def test_what_is_given_goes_first(environment: pytest.MonkeyPatch) -> None:
