@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 from uuid import uuid4
@@ -19,7 +19,7 @@ from kombu.exceptions import KombuError
 from tasks.commands import Command
 from worker.config import load_settings
 from worker.errors import EnqueueFailed, InvalidSettings, as_ours
-from worker.transport import durable_transport
+from worker.transport import verified_tls
 
 T = TypeVar("T")
 
@@ -44,8 +44,9 @@ class Broker:
         settings = load_settings(**{name: value for name, value in given.items() if value is not None})
         if settings.broker_url is None:
             raise InvalidSettings("CELERY_BROKER_URL is not set: commands have no broker to go to")
-        self._app = _producer(settings.broker_url, is_redis=settings.broker_is_redis)
-        self._results_app = _result_reader(settings.result_backend_url)
+        options = settings.celery_broker_transport_options
+        self._app = _producer(settings.broker_url, is_redis=settings.broker_is_redis, options=options)
+        self._results_app = _result_reader(settings.result_backend_url, options)
         self._results: Backend | None = None
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
@@ -140,13 +141,14 @@ def _too_late() -> EnqueueFailed:
     return EnqueueFailed(f"the broker did not answer within {_DEADLINE_SECONDS:g} s")
 
 
-def _producer(broker_url: str, *, is_redis: bool) -> Celery:
-    app = Celery("threadsync-client", broker=broker_url, set_as_current=False)
+def _producer(broker_url: str, *, is_redis: bool, options: Mapping[str, Any]) -> Celery:
+    amqp = "worker.transport:DurableAMQP"
+    app = Celery("threadsync-client", broker=broker_url, amqp=amqp, set_as_current=False)
     app.conf.update(
         # Both, because Celery would prefer CELERY_BROKER_URL to an address that was given.
         broker_read_url=broker_url,
         broker_write_url=broker_url,
-        **durable_transport(broker_url),
+        **verified_tls(broker_url),
         task_serializer="json",
         # Flower's "sent" time.
         task_send_sent_event=True,
@@ -158,18 +160,19 @@ def _producer(broker_url: str, *, is_redis: bool) -> Celery:
             "interval_max": 0.1,
         },
         broker_connection_timeout=_SOCKET_SECONDS,
-        broker_transport_options=_short_timeouts() if is_redis else {},
+        broker_transport_options={**_short_timeouts(), **options} if is_redis else {},
         # With one, each publish would first subscribe to the result's channel, and wait for that.
         result_backend=None,
     )
     return app
 
 
-def _result_reader(result_backend_url: str | None) -> Celery:
+def _result_reader(result_backend_url: str | None, options: Mapping[str, Any]) -> Celery:
     app = Celery("threadsync-results", backend=result_backend_url, set_as_current=False)
     app.conf.update(
         result_serializer="json",
         accept_content=["json"],
+        result_backend_transport_options=dict(options),
         redis_socket_timeout=_SOCKET_SECONDS,
         redis_socket_connect_timeout=_SOCKET_SECONDS,
     )

@@ -17,7 +17,7 @@ from kombu import Queue
 
 from worker.config import Settings, get_settings
 from worker.logs import configure_logging
-from worker.transport import durable_transport
+from worker.transport import verified_tls
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 10
 """After this long without a word from the worker that has it, a message goes to another one."""
@@ -46,7 +46,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": settings.broker_url,
         "broker_transport_options": _transport_options(settings),
-        **durable_transport(settings.broker_url or ""),
+        **verified_tls(settings.broker_url or ""),
         # A hundred tries, then the worker gives up and stays deaf: never give up.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
@@ -88,7 +88,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": 5,
         "result_backend_always_retry": False,
-        "result_backend_transport_options": {"retry_policy": {"max_retries": 3, "timeout": 3.0}},
+        "result_backend_transport_options": {
+            "retry_policy": {"max_retries": 3, "timeout": 3.0},
+            **settings.celery_broker_transport_options,
+        },
         "worker_hijack_root_logger": False,
         "timezone": "UTC",
     }
@@ -114,11 +117,12 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         # For stock workers beside ours: one that dies while it restores blocks the others this long.
         "unacked_mutex_expire": 5,
         **_WORKER_SOCKETS,
+        **settings.celery_broker_transport_options,
     }
 
 
 # Read when the first setting is asked for: importing this module needs no environment.
-app = Celery("threadsync", task_cls="worker.task:DurableTask")
+app = Celery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.transport:DurableAMQP")
 # Celery's way to have a backend of one's own for a URL.
 app.loader.override_backends = {
     "redis": "worker.results:GatheringBackend",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import InvalidSettings
 
@@ -68,6 +69,11 @@ class Settings(BaseSettings):
     celery_broker_url: SecretStr | None = Field(
         None, description="Valkey or Redis (`valkey://`, `redis://`, `rediss://`, `sentinel://`) or RabbitMQ"
     )
+    celery_broker_transport_options: Annotated[dict[str, Any], NoDecode] = Field(
+        {},
+        description='JSON, for Valkey and Redis, used for results too: `{"global_keyprefix": "ts:"}`; '
+        '`{"master_name": "main"}` with `sentinel://`',
+    )
     redis_url: SecretStr | None = Field(None, description="used when `CELERY_BROKER_URL` is not set")
     celery_result_backend: SecretStr | None = Field(
         None,
@@ -108,6 +114,14 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, _FileSecrets(settings_cls)
+
+    @field_validator("celery_broker_transport_options", mode="before")
+    @classmethod
+    def _parsed(cls, value: Any) -> Any:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as exc:
+            raise ValueError(f"it is no JSON: {exc}") from exc
 
     @field_validator("*", mode="before")
     @classmethod

@@ -105,10 +105,24 @@ end
 """
 
 # KEYS: unacked, index, deliveries.
-# ARGV: seconds since the last renewal, most to restore, PUSH command, key prefix; then tags instead.
+# ARGV: seconds since the last renewal, most to restore, PUSH command, key prefix, separator of a priority,
+# priority steps as JSON; then tags instead.
 # Returns {number of tags looked at, {tags that a stock worker noted}}.
 _RESTORE: Final = """
-local tags = {unpack(ARGV, 5)}
+local tags = {unpack(ARGV, 7)}
+local steps = cjson.decode(ARGV[6])
+local function suffix(message)
+  local readable, parsed = pcall(cjson.decode, message)
+  local properties = readable and type(parsed) == 'table' and parsed.properties
+  local priority = type(properties) == 'table' and tonumber(properties.priority) or 0
+  local step = 0
+  for _, start in ipairs(steps) do
+    if start <= priority then
+      step = start
+    end
+  end
+  return step > 0 and ARGV[5] .. step or ''
+end
 if #tags == 0 then
   local now = redis.call('TIME')
   local overdue = now[1] + now[2] / 1e6 - ARGV[1]
@@ -126,7 +140,8 @@ for _, tag in ipairs(tags) do
   else
     if note then
       redis.call('HINCRBY', KEYS[3], tag, 1)
-      redis.call(ARGV[3], ARGV[4] .. cjson.decode('[' .. queue .. ']')[1], note:sub(2, ending - 1))
+      local message = note:sub(2, ending - 1)
+      redis.call(ARGV[3], ARGV[4] .. cjson.decode('[' .. queue .. ']')[1] .. suffix(message), message)
     end
     redis.call('HDEL', KEYS[1], tag)
     redis.call('ZREM', KEYS[2], tag)
@@ -222,9 +237,11 @@ class DurableQoS(kombu_redis.QoS):
         self._restore("LPUSH" if leftmost else "RPUSH", tag)
 
     def _restore(self, push: str, *tags: str) -> int:
-        prefix = self.channel.global_keyprefix
-        looked_at, foreign = self.channel.run_script(
-            _RESTORE, [], [self.visibility_timeout, _CHUNK, push, prefix, *tags]
+        channel = self.channel
+        steps = json.dumps(channel.priority_steps)
+        places = [channel.global_keyprefix, channel.sep, steps]
+        looked_at, foreign = channel.run_script(
+            _RESTORE, [], [self.visibility_timeout, _CHUNK, push, *places, *tags]
         )
         for tag in foreign:
             super().restore_by_tag(bytes_to_str(tag), leftmost=push == "LPUSH")
@@ -360,6 +377,9 @@ class DurableChannel(kombu_redis.Channel):
             raise Empty
         # Not by way of the event loop, whose next round is later.
         queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            # Meanwhile nobody consumes any more.
+            raise Empty
         try:
             taken = self.run_script(*self._take_arguments(queues, self.qos.credit))
         except redis.ResponseError as exc:
@@ -423,7 +443,7 @@ def _wrapped(raw: bytes, queue: str, tag: str) -> dict[str, Any]:
 
 
 class DurableTransport(kombu_redis.Transport):
-    """Set by ``broker_transport``."""
+    """For Redis and Valkey."""
 
     Channel = DurableChannel
     loop: Any = None
@@ -439,7 +459,7 @@ class DurableSentinelChannel(DurableChannel, kombu_redis.SentinelChannel):
 
 
 class DurableSentinelTransport(DurableTransport, kombu_redis.SentinelTransport):
-    """Set by ``broker_transport`` for ``sentinel://``."""
+    """For ``sentinel://``."""
 
     Channel = DurableSentinelChannel
 
@@ -453,8 +473,8 @@ _OURS: Final[dict[type, type]] = {
 class DurableConnection(Connection):
     """kombu's, with our transport in place of its own.
 
-    ``broker_transport`` alone does not do: for ``redis+socket://``, and when it goes on to the next URL of a
-    list, kombu takes the transport from the URL.
+    The setting ``broker_transport`` does not do: for ``redis+socket://``, and when it goes on to the next URL
+    of a list, kombu takes the transport from the URL.
     """
 
     def get_transport_cls(self) -> type[Any]:
@@ -463,25 +483,16 @@ class DurableConnection(Connection):
 
 
 class DurableAMQP(AMQP):
-    """For ``Celery(amqp=...)``: the app's connections are ours."""
+    """For ``Celery(amqp=...)``, so for workers and for clients: the app's connections are ours."""
 
     Connection = DurableConnection
 
 
-def durable_transport(broker_url: str) -> dict[str, Any]:
-    """Celery's settings for this channel; none with a broker that needs no such thing.
+def verified_tls(broker_url: str) -> dict[str, Any]:
+    """Celery's settings for ``rediss://``: whoever does not say otherwise wants certificates checked.
 
     Of several URLs, separated by ``;``, the first one's scheme decides.
     """
-    scheme = broker_url.partition("://")[0]
-    if scheme == "sentinel":
-        return {"broker_transport": "worker.transport:DurableSentinelTransport"}
-    if scheme == "redis":
-        return {"broker_transport": "worker.transport:DurableTransport"}
-    if scheme == "rediss":
-        # kombu knows TLS by the URL's scheme only when the transport is its own.
-        trust = (
-            {} if "ssl_cert_reqs" in broker_url else {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}}
-        )
-        return {"broker_transport": "worker.transport:DurableTransport", **trust}
+    if broker_url.startswith("rediss://") and "ssl_cert_reqs" not in broker_url:
+        return {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}}
     return {}

@@ -307,3 +307,19 @@ def test_a_full_broker_is_told(own_valkey: EmbeddedValkey) -> None:
         administrator.config_set("maxmemory", "1mb")
         with pytest.raises(EnqueueFailed, match="maxmemory"):
             client.get("C1", "1.1")
+
+
+def test_a_key_prefix_is_for_everything(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Client, worker and results keep to it: several installations may share a server."""
+    options = '{"global_keyprefix": "ts:"}'
+    monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", options)
+    with (
+        installation.worker(CELERY_BROKER_TRANSPORT_OPTIONS=options),
+        SessionClient(installation.broker_url) as client,
+        redis.Redis.from_url(installation.broker_url, decode_responses=True) as server,
+    ):
+        handles = [client.get_or_create("C1", f"{number}.1", "U1") for number in range(20)]
+        assert {handle.get(timeout=15).outcome for handle in handles} == {"created"}
+        keys = server.keys("*")
+    assert keys
+    assert [key for key in keys if not key.startswith("ts:")] == []

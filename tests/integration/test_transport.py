@@ -59,6 +59,10 @@ class Peer:
         with contextlib.suppress(TimeoutError):
             self.connection.drain_events(timeout=0.3)
 
+    def cancel(self) -> None:
+        """Consume no more."""
+        self._consumer.cancel()
+
     def vanish(self) -> None:
         """As SIGKILL leaves it: nothing is handed back."""
         self.channel.do_restore = False
@@ -292,6 +296,37 @@ def test_priorities_are_kept(broker_url: str, connect: Connect) -> None:
     publish(broker_url, "late", priority=9)
     publish(broker_url, "soon", priority=0)
     assert [message.payload for message in connect().take(2)] == ["soon", "late"]
+
+
+def test_what_is_given_back_keeps_its_priority(
+    broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """It goes to the list that it came from, as with kombu."""
+    publish(broker_url, "late", priority=7)
+    first = connect()
+    first.take()
+    first.vanish()
+    sweep(connect(DURABLE, "unused"))
+    assert server.keys("q*") == ["q\x06\x166"]
+    publish(broker_url, "soon", priority=0)
+    assert [message.payload for message in connect().take(2)] == ["soon", "late"]
+
+
+def test_a_message_that_comes_when_nobody_consumes_any_more_stays(
+    broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """The wait is out when its last consumer is cancelled: it must not take, and not end the worker."""
+    peer = connect()
+    peer.look()
+    publish(broker_url, "held")
+    peer.take()
+    peer.look()
+    peer.cancel()
+    publish(broker_url, "for others")
+    peer.look()
+    assert places(server) == (1, 1, 1)
+    peer.connection.close()
+    assert places(server) == (2, 0, 0)
 
 
 def test_what_needs_no_acknowledgement_is_not_noted(

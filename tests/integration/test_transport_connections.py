@@ -28,7 +28,7 @@ from tests.waiting import wait_until
 from worker.child import Child
 from worker.embedded.port import free_port
 from worker.embedded.valkey import EmbeddedValkey
-from worker.transport import DurableChannel, durable_transport
+from worker.transport import DurableChannel, verified_tls
 
 PREFIX = "ts:"
 ACL_USER = [
@@ -56,7 +56,7 @@ class Worker(Peer):
         self.got = []
         self._prefetch = prefetch
         self._app = Celery(broker=url, amqp="worker.transport:DurableAMQP", set_as_current=False)
-        self._app.conf.update(durable_transport(url))
+        self._app.conf.update(verified_tls(url))
         self._app.conf.broker_transport_options = {
             "visibility_timeout": 3600,
             "unacked_restore_throttle": 1,
@@ -260,7 +260,7 @@ def test_an_untrusted_certificate_is_refused(tls: TlsFront, own: EmbeddedValkey,
     url = f"rediss://:{own.password}@127.0.0.1:{tls.port}/0"
     with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
         Connection(
-            url, transport="worker.transport:DurableTransport", ssl=durable_transport(url)["broker_use_ssl"]
+            url, transport="worker.transport:DurableTransport", ssl=verified_tls(url)["broker_use_ssl"]
         ).channel()
     assert tls.accepted == 0
 

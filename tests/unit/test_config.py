@@ -217,3 +217,23 @@ def test_a_process_reads_them_once(environment: pytest.MonkeyPatch) -> None:
 def test_every_setting_is_described() -> None:
     """README's table is made of these."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [('{"global_keyprefix": "ts:"}', {"global_keyprefix": "ts:"}), ("", {}), ("  ", {})],
+)
+def test_transport_options_are_json(
+    monkeypatch: pytest.MonkeyPatch, given: str, options: dict[str, str]
+) -> None:
+    """An object; nothing is none."""
+    monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", given)
+    assert load_settings().celery_broker_transport_options == options
+
+
+@pytest.mark.parametrize("given", ["[1]", "{bad", "5", "ts:"])
+def test_transport_options_that_are_no_object_are_named(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    """By the variable's name."""
+    monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", given)
+    with pytest.raises(InvalidSettings, match="CELERY_BROKER_TRANSPORT_OPTIONS"):
+        load_settings()

@@ -15,6 +15,7 @@ from unittest.mock import ANY, MagicMock, Mock
 
 import pytest
 import redis
+from celery import Celery
 from kombu import Connection
 from kombu.asynchronous.hub import Hub
 from kombu.asynchronous.semaphore import LaxBoundedSemaphore
@@ -24,7 +25,7 @@ from kombu.utils.json import dumps, loads
 from kombu.utils.scheduling import cycle_by_name
 
 from tests.pinned import needed_by, overridden
-from worker.transport import DurableChannel, DurableQoS, DurableTransport
+from worker.transport import DurableChannel, DurableQoS, DurableSentinelTransport, DurableTransport
 
 TRANSPORT = "worker/transport.py"
 Channel: Any = kombu_redis.Channel
@@ -338,3 +339,24 @@ def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
     semaphore.clear()
     semaphore.release()
     assert (served, semaphore.value) == (["first", "second"], 1)
+
+
+@needed_by("worker/transport.py")
+@pytest.mark.parametrize(
+    ("url", "transport"),
+    [
+        ("redis://h", DurableTransport),
+        ("rediss://h", DurableTransport),
+        ("redis+socket:///s", DurableTransport),
+        ("sentinel://h", DurableSentinelTransport),
+        ("redis://h;redis://i", DurableTransport),
+        ("amqp://h", None),
+        ("memory://", None),
+    ],
+)
+def test_an_apps_connection_asks_for_its_transport(url: str, transport: type | None) -> None:
+    """``Celery(amqp=…)``, ``AMQP.Connection``, ``get_transport_cls``; what is not Redis stays kombu's."""
+    amqp = "worker.transport:DurableAMQP"
+    with Celery(broker=url, amqp=amqp, set_as_current=False) as app, app.connection_for_read() as connection:
+        found = connection.get_transport_cls()
+        assert found is transport if transport else found.__module__.startswith("kombu.")
