@@ -19,7 +19,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from billiard.pool import ACK, READY, TASK, ApplyResult
 from billiard.pool import Pool as BilliardPool
 from billiard.pool import ResultHandler as BilliardResultHandler
-from celery import Celery, exceptions
+from celery import Celery, _state, exceptions
 from celery.app import backends
 from celery.app.trace import build_tracer, fast_trace_task
 from celery.concurrency import solo, thread
@@ -49,6 +49,12 @@ CELERY = "worker/celery.py"
 THEIRS: Any = Request
 Arguments = tuple[Any, ...]
 celerys_setex = pytest.mark.filterwarnings("ignore:Call to deprecated setex")
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery notes that this process has a pool, and then lets nobody in it wait for a result."""
+    monkeypatch.setattr(_state, "_task_join_will_block", False)
 
 
 @pytest.fixture
