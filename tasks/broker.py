@@ -18,8 +18,8 @@ from kombu.exceptions import KombuError
 
 from tasks.commands import Command
 from worker.config import load_settings
+from worker.connection import verified_tls
 from worker.errors import EnqueueFailed, InvalidSettings, as_ours
-from worker.transport import verified_tls
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ def _too_late() -> EnqueueFailed:
 
 
 def _producer(broker_url: str, *, is_redis: bool, options: Mapping[str, Any]) -> Celery:
-    amqp = "worker.transport:DurableAMQP"
+    amqp = "worker.connection:DurableAMQP"
     app = Celery("threadsync-client", broker=broker_url, amqp=amqp, set_as_current=False)
     app.conf.update(
         # Both, because Celery would prefer CELERY_BROKER_URL to an address that was given.

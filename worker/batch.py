@@ -88,7 +88,7 @@ class Batches:
             self._consumer.hub.call_soon(self._stand_in_line)
 
     def forget(self) -> None:
-        """The broker is gone, and will deliver them again."""
+        """The consumer closes: they go back, and are delivered again."""
         self._waiting.clear()
         self._is_in_line = False
 

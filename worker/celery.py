@@ -16,8 +16,8 @@ from celery import Celery, bootsteps, signals
 from kombu import Queue
 
 from worker.config import Settings, get_settings
+from worker.connection import verified_tls
 from worker.logs import configure_logging
-from worker.transport import verified_tls
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 10
 """After this long without a word from the worker that has it, a message goes to another one."""
@@ -122,7 +122,7 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
 
 
 # Read when the first setting is asked for: importing this module needs no environment.
-app = Celery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.transport:DurableAMQP")
+app = Celery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.connection:DurableAMQP")
 # Celery's way to have a backend of one's own for a URL.
 app.loader.override_backends = {
     "redis": "worker.results:GatheringBackend",

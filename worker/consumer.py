@@ -41,7 +41,7 @@ class DurableConsumer(Consumer):
 
     @cached_property
     def batches(self) -> Batches:
-        """Commands that arrived together."""
+        """Commands that wait for a process."""
         return Batches(self)
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stubs say otherwise

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,8 +37,6 @@ from time import monotonic, sleep
 from typing import Any, Final, NoReturn
 
 import redis
-from celery.app.amqp import AMQP
-from kombu import Connection
 from kombu.log import get_logger
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
@@ -462,37 +459,3 @@ class DurableSentinelTransport(DurableTransport, kombu_redis.SentinelTransport):
     """For ``sentinel://``."""
 
     Channel = DurableSentinelChannel
-
-
-_OURS: Final[dict[type, type]] = {
-    kombu_redis.Transport: DurableTransport,
-    kombu_redis.SentinelTransport: DurableSentinelTransport,
-}
-
-
-class DurableConnection(Connection):
-    """kombu's, with our transport in place of its own.
-
-    The setting ``broker_transport`` does not do: for ``redis+socket://``, and when it goes on to the next URL
-    of a list, kombu takes the transport from the URL.
-    """
-
-    def get_transport_cls(self) -> type[Any]:
-        found = super().get_transport_cls()
-        return _OURS.get(found, found)
-
-
-class DurableAMQP(AMQP):
-    """For ``Celery(amqp=...)``, so for workers and for clients: the app's connections are ours."""
-
-    Connection = DurableConnection
-
-
-def verified_tls(broker_url: str) -> dict[str, Any]:
-    """Celery's settings for ``rediss://``: whoever does not say otherwise wants certificates checked.
-
-    Of several URLs, separated by ``;``, the first one's scheme decides.
-    """
-    if broker_url.startswith("rediss://") and "ssl_cert_reqs" not in broker_url:
-        return {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}}
-    return {}

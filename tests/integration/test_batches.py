@@ -149,6 +149,19 @@ def test_each_command_has_its_own_events(installation: Installation) -> None:
             assert received <= started <= succeeded
 
 
+def test_a_stop_keeps_no_events_back(installation: Installation) -> None:
+    """They are sent a moment late; a worker that stops in that moment sends them first."""
+    with ExitStack() as stack:
+        listener = Listener(installation, stack)
+        worker = stack.enter_context(installation.worker())
+        (result,) = open_sessions(installation, 1)
+        # Without a pause, which would be the moment.
+        while installation.waiting():
+            pass
+        worker.stop()
+        assert listener.of(result.id).keys() >= {"task-received", "task-started", "task-succeeded"}
+
+
 @contextmanager
 def hanging_batch(installation: Installation) -> Iterator[tuple[WorkerGroup, list[Any]]]:
     """A worker with fifty commands in one batch, which waits for a row that is locked."""

@@ -26,9 +26,10 @@ from tests.integration.test_transport import Peer, places, publish, sweep
 from tests.servers import VALKEY_SETTINGS
 from tests.waiting import wait_until
 from worker.child import Child
+from worker.connection import verified_tls
 from worker.embedded.port import free_port
 from worker.embedded.valkey import EmbeddedValkey
-from worker.transport import DurableChannel, verified_tls
+from worker.transport import DurableChannel
 
 PREFIX = "ts:"
 ACL_USER = [
@@ -55,7 +56,7 @@ class Worker(Peer):
     def __init__(self, url: str, prefetch: int = 0, **options: Any) -> None:
         self.got = []
         self._prefetch = prefetch
-        self._app = Celery(broker=url, amqp="worker.transport:DurableAMQP", set_as_current=False)
+        self._app = Celery(broker=url, amqp="worker.connection:DurableAMQP", set_as_current=False)
         self._app.conf.update(verified_tls(url))
         self._app.conf.broker_transport_options = {
             "visibility_timeout": 3600,

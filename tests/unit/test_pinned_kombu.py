@@ -341,7 +341,7 @@ def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
     assert (served, semaphore.value) == (["first", "second"], 1)
 
 
-@needed_by("worker/transport.py")
+@needed_by("worker/connection.py")
 @pytest.mark.parametrize(
     ("url", "transport"),
     [
@@ -356,7 +356,7 @@ def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
 )
 def test_an_apps_connection_asks_for_its_transport(url: str, transport: type | None) -> None:
     """``Celery(amqp=…)``, ``AMQP.Connection``, ``get_transport_cls``; what is not Redis stays kombu's."""
-    amqp = "worker.transport:DurableAMQP"
+    amqp = "worker.connection:DurableAMQP"
     with Celery(broker=url, amqp=amqp, set_as_current=False) as app, app.connection_for_read() as connection:
         found = connection.get_transport_cls()
         assert found is transport if transport else found.__module__.startswith("kombu.")
