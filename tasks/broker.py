@@ -99,7 +99,14 @@ class Broker:
             return self._results
 
     def _publish(self, command: Command[Any], task_id: str) -> str:
-        self._app.send_task(command.name, kwargs=command.arguments(), queue=command.queue, task_id=task_id)
+        self._app.send_task(
+            command.name,
+            kwargs=command.arguments(),
+            # What Flower shows.
+            kwargsrepr=command.summary(),
+            queue=command.queue,
+            task_id=task_id,
+        )
         return task_id
 
     def _connect(self) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
-
 from tasks.commands import Command
+from worker.answer import Answer
 from worker.batch import outcome_of
 from worker.celery import app
+from worker.db.models import Dto
 from worker.db.statements import Statement
 from worker.task import DurableTask
 
@@ -28,9 +28,13 @@ class CommandTask(DurableTask):
     ) -> Any:
         """Send the command. Raises ``InvalidCommand`` before anything is sent, also for a misspelt name."""
         is_sent_again = bool(options.get("retries"))
-        if not is_sent_again:
+        if is_sent_again:
+            options["kwargsrepr"] = getattr(self.request, "kwargsrepr", None)
+        else:
             self.command.refuse_unknown(kwargs or {})
-            kwargs = self.command.from_message(args, kwargs or {}).arguments()
+            command = self.command.from_message(args, kwargs or {})
+            kwargs = command.arguments()
+            options["kwargsrepr"] = command.summary()
         return super().apply_async(args, kwargs, **options)
 
     def statement(self, args: Any, kwargs: Any) -> Statement[Any]:
@@ -38,9 +42,9 @@ class CommandTask(DurableTask):
         return self.command.from_message(args, kwargs).statement()
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Carry the command out; returns its result as JSON values."""
+        """Carry the command out; returns an ``Answer``, or None where there is nothing to be found."""
         result = outcome_of(self.request.id or "", lambda: self.statement(args, kwargs))
-        return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
+        return Answer(result) if isinstance(result, Dto) else result
 
 
 def command_task(command: type[Command[Any]]) -> CommandTask:

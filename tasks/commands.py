@@ -76,67 +76,83 @@ class Command(BaseModel, ABC, Generic[R]):
         return self.model_dump(mode="json", exclude_none=True)
 
     @abstractmethod
+    def summary(self) -> str:
+        """One short line for people who watch: which thread, and what for. Never what somebody wrote."""
+
+    @abstractmethod
     def statement(self) -> Statement[R]:
         """The one SQL statement that carries the command out."""
 
 
-class GetOrCreate(Command[SessionResult]):
+class _AboutThread(Command[R], ABC):
+    channel_id: SlackId
+    thread_ts: SlackTs
+
+    def summary(self) -> str:
+        return f"{self.channel_id} / {self.thread_ts}"
+
+
+class _AboutChannel(Command[R], ABC):
+    channel_id: SlackId
+
+    def summary(self) -> str:
+        return self.channel_id
+
+
+class GetOrCreate(_AboutThread[SessionResult]):
     """Open the thread's session; an existing one stays as it is."""
 
     name = "sessions.get_or_create"
     result = TypeAdapter(SessionResult)
-    channel_id: SlackId
-    thread_ts: SlackTs
     user_id: SlackId
 
     def statement(self) -> Statement[SessionResult]:
         return statements.get_or_create_session(self.channel_id, self.thread_ts, self.user_id)
 
 
-class UpdateStatus(Command[SessionResult]):
+class UpdateStatus(_AboutThread[SessionResult]):
     """Move the session forward to ``collecting`` or ``ready_to_sync``."""
 
     name = "sessions.update_status"
     result = TypeAdapter(SessionResult)
-    channel_id: SlackId
-    thread_ts: SlackTs
     status: Status
+
+    def summary(self) -> str:
+        return f"{super().summary()} → {self.status}"
 
     def statement(self) -> Statement[SessionResult]:
         return statements.update_status(self.channel_id, self.thread_ts, self.status)
 
 
-class MarkSynced(Command[SessionResult]):
+class MarkSynced(_AboutThread[SessionResult]):
     """Write the ticket's key, once."""
 
     name = "sessions.mark_synced"
     result = TypeAdapter(SessionResult)
-    channel_id: SlackId
-    thread_ts: SlackTs
     jira_key: JiraKey
+
+    def summary(self) -> str:
+        return f"{super().summary()} → synced as {self.jira_key}"
 
     def statement(self) -> Statement[SessionResult]:
         return statements.mark_synced(self.channel_id, self.thread_ts, self.jira_key)
 
 
-class GetSession(Command[ThreadSession | None]):
+class GetSession(_AboutThread[ThreadSession | None]):
     """The thread's session, or None."""
 
     name = "sessions.get"
     result = TypeAdapter(ThreadSession | None)
-    channel_id: SlackId
-    thread_ts: SlackTs
 
     def statement(self) -> Statement[ThreadSession | None]:
         return statements.get_session_by_thread(self.channel_id, self.thread_ts)
 
 
-class ListByChannel(Command[SessionPage]):
+class ListByChannel(_AboutChannel[SessionPage]):
     """A page of the channel's sessions, newest first."""
 
     name = "sessions.list_by_channel"
     result = TypeAdapter(SessionPage)
-    channel_id: SlackId
     status: Status | None = None
     limit: PageLimit = 50
     cursor: str | None = None
@@ -145,23 +161,21 @@ class ListByChannel(Command[SessionPage]):
         return statements.list_sessions_by_channel(self.channel_id, self.status, self.limit, self.cursor)
 
 
-class GetContext(Command[ChannelContext | None]):
+class GetContext(_AboutChannel[ChannelContext | None]):
     """The channel's context, or None."""
 
     name = "channels.get_context"
     result = TypeAdapter(ChannelContext | None)
-    channel_id: SlackId
 
     def statement(self) -> Statement[ChannelContext | None]:
         return statements.get_channel_context(self.channel_id)
 
 
-class MergeContext(Command[ContextResult]):
+class MergeContext(_AboutChannel[ContextResult]):
     """Apply an RFC 7396 merge patch to the channel's context; the same ``command_id`` twice applies once."""
 
     name = "channels.merge_context"
     result = TypeAdapter(ContextResult)
-    channel_id: SlackId
     patch: dict[str, Any]
     command_id: AnyUuid
 

@@ -149,6 +149,6 @@ def read_history(headers: Mapping[str, Any] | None) -> History:
 
 def _fields(answer: Any) -> dict[str, Any]:
     """What may be logged of an answer: which session, and what happened to it. Never what people wrote."""
-    if not isinstance(answer, dict):
+    if not isinstance(answer, Mapping):
         return {}
     return {name: answer[name] for name in _LOGGED_OF_AN_ANSWER if name in answer}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 from uuid import UUID
 
 import pytest
+from celery.utils.saferepr import saferepr
+from kombu.serialization import dumps
 from pydantic import ValidationError
 
-from worker.db.models import ChannelContext, ContextResult, SessionPage, SessionResult, ThreadSession
+from worker.answer import Answer
+from worker.db.models import ChannelContext, ContextResult, Dto, SessionPage, SessionResult, ThreadSession
 
 SESSION: Final[dict[str, Any]] = {
     "id": UUID("01900000-0000-7000-8000-000000000001"),
@@ -57,6 +61,25 @@ def test_a_session_result_is_flat() -> None:
 def test_fields_of_a_newer_worker_are_ignored() -> None:
     """Web and worker may be upgraded in any order."""
     assert ThreadSession(**SESSION, sync_state="pending") == ThreadSession(**SESSION)
+
+
+@pytest.mark.parametrize(
+    ("dto", "line"),
+    [
+        (ThreadSession(**SESSION), "C0123ABCD / 1700000000.000100 → synced as PROJ-1"),
+        (
+            SessionResult(**{**SESSION, "status": "collecting", "jira_key": None}, outcome="created"),
+            "C0123ABCD / 1700000000.000100 → collecting: created",
+        ),
+        (SessionPage(sessions=(ThreadSession(**SESSION),), next_cursor="x"), "sessions: 1, and more"),
+        (ContextResult(**CONTEXT, outcome="applied"), "C0123ABCD → context version 3: applied"),
+    ],
+)
+def test_flower_gets_one_line_of_a_result(dto: Dto, line: str) -> None:
+    """Celery shows the ``repr`` of what a task returns, cut to a length of its own; stored is all of it."""
+    answer = Answer(dto)
+    assert saferepr(answer, 1024) == line
+    assert json.loads(dumps(answer, serializer="json")[2]) == dto.model_dump(mode="json") == answer
 
 
 def test_a_dto_cannot_be_changed() -> None:

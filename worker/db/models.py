@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -21,12 +22,18 @@ JiraKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0-9_
 """An issue key, such as ``PROJ-123``."""
 
 
-class _Dto(BaseModel):
+class Dto(BaseModel, ABC):
+    """What all of them have."""
+
     # A newer worker may add fields; an older reader must not fail on them.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    @abstractmethod
+    def summary(self) -> str:
+        """One short line for people who watch: which one, and its state. Never what somebody wrote."""
 
-class ThreadSession(_Dto):
+
+class ThreadSession(Dto):
     """The session of one Slack thread. Unique on ``(channel_id, thread_ts)``; times are aware, in UTC."""
 
     id: UUID
@@ -38,21 +45,31 @@ class ThreadSession(_Dto):
     created_at: AwareDatetime
     updated_at: AwareDatetime
 
+    def summary(self) -> str:
+        state = f"{self.status} as {self.jira_key}" if self.jira_key else self.status
+        return f"{self.channel_id} / {self.thread_ts} → {state}"
+
 
 class SessionResult(ThreadSession):
     """A session as a command left it, and what the command did: ``created | applied | unchanged | stale``."""
 
     outcome: Outcome
 
+    def summary(self) -> str:
+        return f"{super().summary()}: {self.outcome}"
 
-class SessionPage(_Dto):
+
+class SessionPage(Dto):
     """Sessions of a channel, newest first. ``next_cursor`` is None on the last page."""
 
     sessions: tuple[ThreadSession, ...]
     next_cursor: str | None
 
+    def summary(self) -> str:
+        return f"sessions: {len(self.sessions)}{', and more' if self.next_cursor else ''}"
 
-class ChannelContext(_Dto):
+
+class ChannelContext(Dto):
     """What is known about a channel. ``version`` counts the patches applied, from 1."""
 
     channel_id: SlackId
@@ -60,14 +77,20 @@ class ChannelContext(_Dto):
     version: int
     updated_at: AwareDatetime
 
+    def summary(self) -> str:
+        return f"{self.channel_id} → context version {self.version}"
+
 
 class ContextResult(ChannelContext):
     """A channel's context as a patch left it, and what the patch did: ``created | applied | unchanged``."""
 
     outcome: Outcome
 
+    def summary(self) -> str:
+        return f"{super().summary()}: {self.outcome}"
 
-class DeadLetter(_Dto):
+
+class DeadLetter(Dto):
     """A message that will not be run again by itself, with all that is needed to run it by hand.
 
     ``arguments`` is the JSON text ``{"args": […], "kwargs": {…}}`` exactly as it came, or None when the
@@ -92,3 +115,6 @@ class DeadLetter(_Dto):
     settled_at: datetime | None
     actor: str | None
     reason: str | None
+
+    def summary(self) -> str:
+        return f"{self.task_name} {self.task_id}: {self.error_type}, {self.state}"
