@@ -21,7 +21,7 @@ from handlers.mapping import (
 from handlers.ticket_answer import answer_ticket_command
 from handlers.ticket_command import SLASH_COMMAND
 from tasks.client import AsyncHandle, AsyncSessionClient
-from tasks.commands import Command
+from tasks.command import Command
 from worker.db.models import SessionResult
 from worker.errors import ThreadsyncError
 

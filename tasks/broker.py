@@ -16,7 +16,7 @@ from celery.backends.base import Backend
 from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError
 
-from tasks.commands import Command
+from tasks.command import Command
 from worker.config import load_settings
 from worker.connection import verified_tls
 from worker.errors import EnqueueFailed, InvalidSettings, as_ours

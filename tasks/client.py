@@ -18,16 +18,18 @@ from typing import Any, Generic, Self, TypeVar
 from uuid import UUID, uuid4
 
 from tasks.broker import Broker
+from tasks.command import Command
 from tasks.commands import (
-    Command,
     GetContext,
     GetOrCreate,
     GetSession,
     ListByChannel,
     MarkSynced,
     MergeContext,
+    RequestSync,
     UpdateStatus,
 )
+from tasks.sync_commands import RetrySync
 from worker.db.models import (
     ChannelContext,
     ContextResult,
@@ -36,6 +38,7 @@ from worker.db.models import (
     Status,
     ThreadSession,
 )
+from worker.db.sync_models import Draft, SyncState
 from worker.errors import ResultTimeout
 
 R = TypeVar("R")
@@ -140,6 +143,16 @@ class SessionClient:
         """Write the ticket's key, once: ``applied | unchanged``."""
         return self.enqueue(MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key))
 
+    def request_sync(
+        self, channel_id: str, thread_ts: str, draft: Draft | Mapping[str, Any], drafted_at: str
+    ) -> Handle[SessionResult]:
+        """Ask for the ticket: ``applied | unchanged | stale``. The draft with the latest ``drafted_at`` wins."""
+        return self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at))
+
+    def retry_sync(self, session_id: UUID | str, actor: str, reason: str) -> Handle[SyncState]:
+        """Try the session's sync again now; who wants it, and why, is recorded."""
+        return self.enqueue(RetrySync(session_id=session_id, actor=actor, reason=reason))
+
     def get(self, channel_id: str, thread_ts: str) -> Handle[ThreadSession | None]:
         """The thread's session, or None."""
         return self.enqueue(GetSession(channel_id=channel_id, thread_ts=thread_ts))
@@ -205,6 +218,16 @@ class AsyncSessionClient:
         """Write the ticket's key, once: ``applied | unchanged``."""
         return await self.enqueue(MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key))
 
+    async def request_sync(
+        self, channel_id: str, thread_ts: str, draft: Draft | Mapping[str, Any], drafted_at: str
+    ) -> AsyncHandle[SessionResult]:
+        """Ask for the ticket: ``applied | unchanged | stale``. The draft with the latest ``drafted_at`` wins."""
+        return await self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at))
+
+    async def retry_sync(self, session_id: UUID | str, actor: str, reason: str) -> AsyncHandle[SyncState]:
+        """Try the session's sync again now; who wants it, and why, is recorded."""
+        return await self.enqueue(RetrySync(session_id=session_id, actor=actor, reason=reason))
+
     async def get(self, channel_id: str, thread_ts: str) -> AsyncHandle[ThreadSession | None]:
         """The thread's session, or None."""
         return await self.enqueue(GetSession(channel_id=channel_id, thread_ts=thread_ts))
@@ -244,3 +267,10 @@ class AsyncSessionClient:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _sync_request(
+    channel_id: str, thread_ts: str, draft: Draft | Mapping[str, Any], drafted_at: str
+) -> RequestSync:
+    RequestSync.refuse_unknown({"draft": draft})
+    return RequestSync(channel_id=channel_id, thread_ts=thread_ts, draft=draft, drafted_at=drafted_at)

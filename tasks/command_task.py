@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tasks.commands import Command
+from tasks.command import StatementCommand
+from tasks.send_soon import send_soon
 from worker.answer import Answer
 from worker.batch import outcome_of
 from worker.celery import app
@@ -21,7 +22,7 @@ class CommandTask(DurableTask):
     # Our own check says more, and leaves alone what a newer producer added.
     typing = False
 
-    command: ClassVar[type[Command[Any]]]
+    command: ClassVar[type[StatementCommand[Any]]]
 
     def apply_async(  # type: ignore[override]
         self, args: Any = None, kwargs: Any = None, **options: Any
@@ -44,10 +45,12 @@ class CommandTask(DurableTask):
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Carry the command out; returns an ``Answer``, or None where there is nothing to be found."""
         result = outcome_of(self.request.id or "", lambda: self.statement(args, kwargs))
+        if message := self.command.message_after(result):
+            send_soon(message)
         return Answer(result) if isinstance(result, Dto) else result
 
 
-def command_task(command: type[Command[Any]]) -> CommandTask:
+def command_task(command: type[StatementCommand[Any]]) -> CommandTask:
     """Register the Celery task that runs ``command``, under the command's name."""
     attributes = {"name": command.name, "command": command, "__doc__": command.__doc__}
     task: CommandTask = app.register_task(type(command.__name__, (CommandTask,), attributes)())

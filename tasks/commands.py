@@ -1,17 +1,14 @@
-"""The commands: what a web process may ask of the worker. Each is data with a name, and one SQL statement.
-
-A command that exists is valid: the constructor checks it, in the web process before it is sent and in the
-worker before it is run, with the same rules. No I/O and no database driver here.
-"""
+"""The commands on sessions and channels. Each is one SQL statement; the table is in README.md."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from tasks.command import Message, StatementCommand
 from worker.db import statements
 from worker.db.models import (
     ChannelContext,
@@ -24,67 +21,17 @@ from worker.db.models import (
     Status,
     ThreadSession,
 )
-from worker.db.statements import AnyUuid, PageLimit, Statement, describe
+from worker.db.statements import AnyUuid, PageLimit, Statement
+from worker.db.sync_models import Draft
 from worker.errors import InvalidCommand
 
 R = TypeVar("R")
 SESSIONS_QUEUE: Final = "sessions"
+SYNCS_QUEUE: Final = "syncs"
 
 
-class Command(BaseModel, ABC, Generic[R]):
-    """What to do, with its arguments. ``name`` is the Celery task's name; ``R`` is what the worker answers.
-
-    Raises ``InvalidCommand`` that names every fault, also when it is built.
-    """
-
-    # Fields that a newer producer added are ignored, so that web and worker may be upgraded in any order.
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
-    name: ClassVar[str]
+class _AboutThread(StatementCommand[R], ABC):
     queue: ClassVar[str] = SESSIONS_QUEUE
-    result: ClassVar[TypeAdapter[Any]]
-
-    def __init__(self, **arguments: Any) -> None:
-        try:
-            super().__init__(**arguments)
-        except ValidationError as exc:
-            raise InvalidCommand(f"{self.name}: {describe(exc)}") from exc
-
-    def model_post_init(self, context: Any, /) -> None:
-        # Rules that no field can state (a patch's depth, say) are the statement's own.
-        self.statement()
-
-    @classmethod
-    def from_message(cls, args: Any, kwargs: Any) -> Self:
-        """The command that a message carries; its arguments may be anything. Raises ``InvalidCommand``."""
-        if args:
-            raise InvalidCommand(f"{cls.name}: arguments have names; send them as keyword arguments")
-        if not isinstance(kwargs, Mapping):
-            raise InvalidCommand(f"{cls.name}: keyword arguments must be a JSON object")
-        return cls(**{name: value for name, value in kwargs.items() if name in cls.model_fields})
-
-    @classmethod
-    def refuse_unknown(cls, names: Mapping[str, Any]) -> None:
-        """For the sending side, where a name that the command does not have is a slip of the pen."""
-        unknown = sorted(set(names) - set(cls.model_fields))
-        if unknown:
-            known = ", ".join(cls.model_fields)
-            raise InvalidCommand(f"{cls.name}: no argument {', '.join(unknown)}; it takes {known}")
-
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of the message, as JSON values."""
-        return self.model_dump(mode="json", exclude_none=True)
-
-    @abstractmethod
-    def summary(self) -> str:
-        """One short line for people who watch: which thread, and what for. Never what somebody wrote."""
-
-    @abstractmethod
-    def statement(self) -> Statement[R]:
-        """The one SQL statement that carries the command out."""
-
-
-class _AboutThread(Command[R], ABC):
     channel_id: SlackId
     thread_ts: SlackTs
 
@@ -92,7 +39,8 @@ class _AboutThread(Command[R], ABC):
         return f"{self.channel_id} / {self.thread_ts}"
 
 
-class _AboutChannel(Command[R], ABC):
+class _AboutChannel(StatementCommand[R], ABC):
+    queue: ClassVar[str] = SESSIONS_QUEUE
     channel_id: SlackId
 
     def summary(self) -> str:
@@ -136,6 +84,37 @@ class MarkSynced(_AboutThread[SessionResult]):
 
     def statement(self) -> Statement[SessionResult]:
         return statements.mark_synced(self.channel_id, self.thread_ts, self.jira_key)
+
+
+class RequestSync(_AboutThread[SessionResult]):
+    """Ask for the session's ticket, and say what is to be in it. The latest ``drafted_at`` wins."""
+
+    name = "sessions.request_sync"
+    result = TypeAdapter(SessionResult)
+    draft: Draft
+    drafted_at: SlackTs
+
+    def summary(self) -> str:
+        return f"{super().summary()} → a ticket"
+
+    @classmethod
+    def refuse_unknown(cls, names: Mapping[str, Any]) -> None:
+        super().refuse_unknown(names)
+        draft = names.get("draft")
+        unknown = sorted(set(draft) - set(Draft.model_fields)) if isinstance(draft, Mapping) else []
+        if unknown:
+            known = ", ".join(Draft.model_fields)
+            raise InvalidCommand(f"{cls.name}: no draft.{', draft.'.join(unknown)}; a draft has {known}")
+
+    def statement(self) -> Statement[SessionResult]:
+        return statements.request_sync(self.channel_id, self.thread_ts, self.draft, self.drafted_at)
+
+    @classmethod
+    def message_after(cls, result: SessionResult) -> Message | None:
+        # One that is lost is sent by the sweep.
+        if result.outcome != "applied":
+            return None
+        return Message("syncs.sync", {"session_id": str(result.id)}, SYNCS_QUEUE)
 
 
 class GetSession(_AboutThread[ThreadSession | None]):
@@ -187,10 +166,11 @@ class MergeContext(_AboutChannel[ContextResult]):
         return {"channel_id": self.channel_id, "patch": self.patch, "command_id": str(self.command_id)}
 
 
-COMMANDS: Final[tuple[type[Command[Any]], ...]] = (
+COMMANDS: Final[tuple[type[StatementCommand[Any]], ...]] = (
     GetOrCreate,
     UpdateStatus,
     MarkSynced,
+    RequestSync,
     GetSession,
     ListByChannel,
     GetContext,

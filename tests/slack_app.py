@@ -18,7 +18,7 @@ import redis
 from handlers.app import create_app
 from sandbox.slack_requests import SlackRequest, signed_request
 from tasks.client import AsyncHandle, AsyncSessionClient
-from tasks.commands import Command
+from tasks.command import Command
 from worker.config import Settings, load_settings
 from worker.db.models import Outcome, SessionPage, SessionResult, Status, ThreadSession
 from worker.errors import EnqueueFailed, ResultTimeout

@@ -26,6 +26,9 @@ SOFT_TIME_LIMIT_SECONDS: Final = 6
 TIME_LIMIT_SECONDS: Final = 8
 """Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
 
+SWEEP_SECONDS: Final = 2
+"""How often syncs are looked for that are due and that no message is on its way for."""
+
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 """Objects made before the collector looks at the young ones; Python's 700 cost 3% of a busy worker."""
 
@@ -54,7 +57,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_enable_prefetch_count_reduction": False,
         # A command runs for milliseconds: let it end, its repetition does no harm.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "include": ["tasks.sessions", "tasks.channels"],
+        "include": ["tasks.sessions", "tasks.channels", "tasks.syncs"],
         # Only data travels: nobody who can write to the broker can run code here.
         "task_serializer": "json",
         "result_serializer": "json",
@@ -62,7 +65,16 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "accept_content": ["json"],
         # The queue is part of the contract with stock Celery clients.
         "task_default_queue": "sessions",
-        "task_queues": [Queue("sessions")],
+        "task_queues": [Queue("sessions"), Queue("syncs"), Queue("maintenance")],
+        "task_routes": {"syncs.sweep": {"queue": "maintenance"}, "syncs.*": {"queue": "syncs"}},
+        # Any number of beats may run. A sweep that nobody took in time is not needed: the next one is there.
+        "beat_schedule": {
+            "sweep": {
+                "task": "syncs.sweep",
+                "schedule": SWEEP_SECONDS,
+                "options": {"expires": 5 * SWEEP_SECONDS},
+            }
+        },
         # At least once: acknowledge when a command has ended, hand it back when its process died.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -99,6 +100,30 @@ class Settings(BaseSettings):
         None, description="`xapp-…`: Socket Mode instead of an HTTP endpoint"
     )
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API; a sandbox in tests")
+    jira_url: str | None = Field(
+        None, description="such as `https://example.atlassian.net`; without one no tickets are made"
+    )
+    jira_email: str | None = Field(
+        None, description="the account's; without one the token is a Data Center access token"
+    )
+    jira_api_token: SecretStr | None = Field(None, description="the account's API token")
+    jira_deployment: Literal["cloud", "datacenter"] = Field(
+        "cloud", description="`cloud` (REST v3) or `datacenter` (REST v2)"
+    )
+    jira_project_key: str | None = Field(
+        None, pattern=r"^[A-Z][A-Z0-9_]{0,49}$", description="of tickets whose draft names none"
+    )
+    jira_issue_type: str = Field("Task", description="of tickets whose draft names none")
+    jira_settle_seconds: float = Field(
+        600,
+        ge=1,
+        le=86_400,
+        description="how long a ticket that Jira gave no answer about may take to come to light, in seconds",
+    )
+    jira_timeout_seconds: float = Field(10, ge=1, le=60, description="for one call to Jira, in seconds")
+    jira_creates_at_once: int = Field(
+        1, ge=1, le=20, description="how many tickets of a project may be in creation at once"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="least severe level logged"
     )
@@ -142,6 +167,16 @@ class Settings(BaseSettings):
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value and _scheme(value) not in {"postgresql", "postgres"}:
             raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("jira_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "http://none")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be a URL, such as https://example.atlassian.net")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("must be an address alone; credentials go to JIRA_EMAIL and JIRA_API_TOKEN")
         return value
 
     @field_validator("celery_broker_url", "redis_url", "celery_result_backend")

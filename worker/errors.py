@@ -8,6 +8,8 @@
     └── PermanentError            the same call will fail again; a person or a program must change something
         ├── InvalidCommand        an argument is missing or wrong
         ├── SessionNotFound       no session for that thread, waiting included
+        ├── SyncNotFound          no ticket was asked for by that session
+        ├── SyncNotChanged        what was asked of a sync does not fit its state
         ├── JiraKeyConflict       the session is already synced with another ticket
         ├── PoisonCommand         the command was parked: it ended its worker too often
         ├── CommandFailed         the worker failed with an error that is not ours
@@ -63,6 +65,14 @@ class SessionNotFound(PermanentError):
             f"no session for thread {self.thread_ts} in channel {self.channel_id}; "
             "send sessions.get_or_create for it first"
         )
+
+
+class SyncNotFound(PermanentError):
+    """No ticket was asked for by that session."""
+
+
+class SyncNotChanged(PermanentError):
+    """What was asked of a sync does not fit its state; nothing was changed."""
 
 
 class JiraKeyConflict(PermanentError):

@@ -14,7 +14,8 @@ from typing import Any, Final, get_args
 import pytest
 from pydantic import BaseModel
 
-from tasks.commands import COMMANDS, Command
+from tasks.command import Command
+from tasks.commands import COMMANDS
 from tests.documents import ROOT, read, table
 from tests.fundamentals.test_command_table import TABLE
 from worker.celery import configuration

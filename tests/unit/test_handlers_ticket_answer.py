@@ -10,7 +10,8 @@ import pytest
 from handlers import replies
 from handlers.ticket_answer import ANSWER_SECONDS, Answer, answer_ticket_command
 from sandbox.slack_requests import slash_command
-from tasks.commands import Command, GetSession, ListByChannel, MarkSynced, UpdateStatus
+from tasks.command import Command
+from tasks.commands import GetSession, ListByChannel, MarkSynced, UpdateStatus
 from tests.slack_app import CHANNEL, NEVER, THREAD, USER, RecordingClient, page, result, session
 from worker.db.models import ThreadSession
 from worker.errors import JiraKeyConflict, SessionNotFound

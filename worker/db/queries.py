@@ -21,6 +21,28 @@ _DEAD_LETTER: Final = (
     "id, task_id, task_name, queue, arguments, body, error_type, error, attempts, first_attempt_at, died_at, "
     "state, settled_at, actor, reason"
 )
+# A newer draft is an answer to what was wrong with the older one.
+_REVIVED: Final = """(state, reason, detail, next_attempt_at, failures, failing_since, recreates, fence) = (
+            SELECT CASE WHEN NOT v.revived THEN s.state WHEN v.doubt THEN 'unknown' ELSE 'pending' END,
+                   CASE WHEN NOT v.revived THEN s.reason WHEN v.doubt THEN 'no_answer' END,
+                   CASE WHEN NOT v.revived THEN s.detail END,
+                   CASE WHEN NOT v.revived THEN s.next_attempt_at ELSE now() END,
+                   CASE WHEN NOT v.revived THEN s.failures ELSE 0 END,
+                   CASE WHEN NOT v.revived THEN s.failing_since END,
+                   CASE WHEN NOT v.revived THEN s.recreates ELSE 0 END,
+                   CASE WHEN NOT v.revived THEN s.fence ELSE s.fence + 1 END
+            FROM (
+                SELECT s.state = 'failed'
+                           AND (excluded.drafted_at, excluded.draft) > (s.drafted_at, s.draft) AS revived,
+                       EXISTS (
+                           SELECT FROM sync_attempts d
+                           WHERE d.session_id = s.session_id AND d.step = 'create'
+                             AND (d.outcome IS NULL OR d.outcome = 'unknown')
+                       ) AS doubt
+            ) AS v
+        ),
+        announce_at = CASE WHEN s.state = 'failed' THEN now() ELSE s.announce_at END,
+        updated_at = now()"""
 
 # Opens the thread's session. The no-op DO UPDATE makes a concurrent winner's row visible to the loser.
 GET_OR_CREATE_SESSION: Final[LiteralString] = f"""
@@ -60,7 +82,41 @@ SELECT {_SESSION},
 FROM answer
 """
 
+# Asks for the session's ticket. Of several drafts the latest wins, of one moment's the greater one, so that
+# their order does not matter. One that comes while a create is in flight, or may have made a ticket, is kept in
+# case that another create is needed, and is `stale`. A draft that was refused gives way to a newer one.
+REQUEST_SYNC: Final[LiteralString] = f"""
+WITH session AS (
+    UPDATE thread_sessions
+    SET status = CASE WHEN status = 'collecting' THEN 'ready_to_sync' ELSE status END,
+        updated_at = CASE WHEN status = 'collecting' THEN now() ELSE updated_at END
+    WHERE {_THREAD}
+    RETURNING {_NEW_SESSION}
+), asked AS (
+    INSERT INTO syncs AS s (session_id, draft, drafted_at, queued_until)
+    SELECT id, %(draft)s::jsonb, %(drafted_at)s::numeric, now() + interval '15 s'
+    FROM session WHERE status <> 'synced'
+    ON CONFLICT ON CONSTRAINT syncs_pkey DO UPDATE
+    SET (draft, drafted_at) = (
+            SELECT d.draft, d.drafted_at
+            FROM (VALUES (s.draft, s.drafted_at), (excluded.draft, excluded.drafted_at))
+                AS d (draft, drafted_at)
+            ORDER BY d.drafted_at DESC, d.draft DESC LIMIT 1
+        ),
+        {_REVIVED}
+    RETURNING new.session_id, old.session_id IS NULL AS is_new, old.state AS state_before,
+              (new.drafted_at, new.draft) IS DISTINCT FROM (old.drafted_at, old.draft) AS is_newer,
+              old.drafted_at = %(drafted_at)s::numeric AND old.draft = %(draft)s::jsonb AS is_the_same
+)
+SELECT {_SESSION},
+       CASE WHEN a.session_id IS NULL OR is_the_same THEN 'unchanged'
+            WHEN is_new OR is_newer AND state_before NOT IN ('inflight', 'unknown') THEN 'applied'
+            ELSE 'stale' END AS outcome
+FROM session LEFT JOIN asked a ON a.session_id = session.id
+"""
+
 # Writes the ticket's key, once. A session that has another key comes back as it is, with outcome `conflict`.
+# A sync that is open needs no ticket any more; one that may have made one is still looked after.
 # Settled is who has a key, which is the same as being synced; but by status Postgres would rather look up all
 # sessions that are synced, as long as its statistics know of none.
 MARK_SYNCED: Final[LiteralString] = f"""
@@ -73,6 +129,13 @@ WITH settled AS (
         updated_at = CASE WHEN jira_key IS NULL THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
     RETURNING {_NEW_SESSION}, old.jira_key AS key_before
+), closed AS (
+    UPDATE syncs s
+    SET state = 'done', jira_key = u.jira_key, origin = 'named', done_at = now(), next_attempt_at = now(),
+        reason = NULL, detail = NULL, parked = false, lease_until = NULL, queued_until = NULL,
+        fence = s.fence + 1, announce_at = now(), updated_at = now()
+    FROM updated u
+    WHERE u.key_before IS NULL AND s.session_id = u.id AND s.state NOT IN ('inflight', 'unknown', 'done')
 ), answer AS (
     SELECT {_SESSION}, jira_key AS key_before FROM settled
     UNION ALL

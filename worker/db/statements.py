@@ -29,6 +29,7 @@ from worker.db.models import (
     Status,
     ThreadSession,
 )
+from worker.db.sync_models import Draft
 from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
 
 T = TypeVar("T")
@@ -135,6 +136,26 @@ def mark_synced(channel_id: SlackId, thread_ts: SlackTs, jira_key: JiraKey) -> S
 
     params = {"channel_id": channel_id, "thread_ts": thread_ts, "jira_key": jira_key}
     return Statement(queries.MARK_SYNCED, params, read, row=(channel_id, thread_ts))
+
+
+@_checked
+def request_sync(
+    channel_id: SlackId, thread_ts: SlackTs, draft: Draft, drafted_at: SlackTs
+) -> Statement[SessionResult]:
+    """Ask for the session's ticket. ``read`` raises ``SessionNotFound``."""
+
+    def read(rows: Rows) -> SessionResult:
+        if not rows:
+            raise SessionNotFound(channel_id, thread_ts)
+        return SessionResult.model_validate(rows[0])
+
+    params = {
+        "channel_id": channel_id,
+        "thread_ts": thread_ts,
+        "draft": draft.model_dump_json(exclude_none=True),
+        "drafted_at": drafted_at,
+    }
+    return Statement(queries.REQUEST_SYNC, params, read, row=(channel_id, thread_ts))
 
 
 @_checked

@@ -1,0 +1,79 @@
+"""The tasks that bring sessions to Jira: one sync, its retry, and the sweep that forgets none."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from tasks.command import Command, Message
+from tasks.commands import SYNCS_QUEUE
+from tasks.send_soon import EXPIRES_SECONDS, send_soon
+from tasks.sync_commands import RetrySync, Sync
+from worker.answer import Answer
+from worker.celery import app
+from worker.db.sync_store import SyncStore
+from worker.errors import SyncNotChanged
+from worker.jira.breaker import Breaker
+from worker.jira.process import tools_of_this_process
+from worker.jira.sync import park_without_jira, run_sync, state_of
+from worker.task import DurableTask
+
+SWEEP: Final = "syncs.sweep"
+MAINTENANCE_QUEUE: Final = "maintenance"
+_MOST_IN_BROKER: Final = 200
+
+
+class SyncTask(DurableTask):
+    """Runs one command on a sync. Calls to Jira have deadlines, so the limit is for what nobody foresaw."""
+
+    abstract = True
+    soft_time_limit = 110
+    time_limit = 120
+    typing = False
+
+    command: ClassVar[type[Command[Any]]]
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
+        """Send the command. Raises ``InvalidCommand`` before anything is sent, also for a misspelt name."""
+        self.command.refuse_unknown(kwargs or {})
+        command = self.command.from_message(args, kwargs or {})
+        return super().apply_async(args, command.arguments(), kwargsrepr=command.summary(), **options)
+
+
+@app.task(name=Sync.name, base=SyncTask, command=Sync)
+def sync(*args: Any, **kwargs: Any) -> Answer:
+    """Take the session's sync as far as it can be taken now."""
+    return _run(Sync.from_message(args, kwargs).session_id)
+
+
+@app.task(name=RetrySync.name, base=SyncTask, command=RetrySync)
+def retry(*args: Any, **kwargs: Any) -> Answer:
+    """Try a sync again that waits, is blocked or failed, and note who wants it."""
+    command = RetrySync.from_message(args, kwargs)
+    store = SyncStore()
+    if not store.retry(command.session_id, actor=command.actor, reason=command.reason):
+        state = state_of(store, command.session_id)
+        if state.state not in ("pending", "inflight"):
+            raise SyncNotChanged(
+                f"the sync of session {command.session_id} is {state.state}: nothing to retry"
+            )
+    return _run(command.session_id)
+
+
+@app.task(name=SWEEP, ignore_result=True)
+def sweep() -> dict[str, int]:
+    """Send a message for each sync that is due and has none; ask a site that refused us once more.
+
+    Several at once do no harm. What it returns are counts.
+    """
+    store, tools = SyncStore(), tools_of_this_process()
+    unparked = store.unpark_unconfigured() if tools else 0
+    sent = 0
+    for session_id in store.take_due(most=_MOST_IN_BROKER, for_seconds=EXPIRES_SECONDS):
+        sent += send_soon(Message(Sync.name, {"session_id": str(session_id)}, SYNCS_QUEUE))
+    unparked += (Breaker(tools).probe() or 0) if tools else 0
+    return {"sent": sent, "unparked": unparked}
+
+
+def _run(session_id: Any) -> Answer:
+    tools = tools_of_this_process()
+    return Answer(run_sync(tools, session_id) if tools else park_without_jira(SyncStore(), session_id))

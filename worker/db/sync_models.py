@@ -1,0 +1,174 @@
+"""The DTOs of syncs: a draft, how its sync stands, and what was tried. No I/O, no driver."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
+
+from worker.db.models import Dto, JiraKey, SlackId, SlackTs
+
+SyncStatus = Literal["pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"]
+Step = Literal["search", "create", "look", "link_back", "audit"]
+Origin = Literal["created", "found", "named"]
+
+
+def _storable(text: str) -> str:
+    """What Postgres can keep as JSON."""
+    if "\x00" in text:
+        raise ValueError("contains a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("contains half of a surrogate pair") from None
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+ProjectKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0-9_]{0,49}$")]
+"""A Jira project's key, such as ``PROJ``."""
+
+
+class Draft(BaseModel):
+    """What the ticket is to say. Texts are Slack's mrkdwn; what Jira has no room for is cut when it is sent.
+
+    ``project_key`` and ``issue_type`` are the worker's settings where they are None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    summary: Annotated[Text, AfterValidator(_not_blank), Field(max_length=10_000)]
+    description: Annotated[Text, Field(max_length=200_000)] = ""
+    project_key: ProjectKey | None = None
+    issue_type: Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)] | None = None
+    labels: tuple[Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)], ...] = Field(
+        (), max_length=50
+    )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _as_json_has_it(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class SyncState(Dto):
+    """How a session's sync stands. Holds nothing that somebody wrote, so it may be shown anywhere.
+
+    ``reason`` is a code: ``worker.jira.reasons`` has words for it. ``next_attempt_at`` is None when nothing
+    happens by itself. ``origin`` says how the ticket came to be the session's: ``created | found | named``.
+    """
+
+    session_id: UUID
+    channel_id: SlackId
+    thread_ts: SlackTs
+    state: SyncStatus
+    reason: str | None
+    parked: bool
+    attempts: int
+    next_attempt_at: AwareDatetime | None
+    jira_key: JiraKey | None
+    origin: Origin | None
+    duplicates: tuple[str, ...]
+    requested_at: AwareDatetime
+    updated_at: AwareDatetime
+
+    def summary(self) -> str:
+        state = f"{self.state} as {self.jira_key}" if self.jira_key else self.state
+        return f"{self.channel_id} / {self.thread_ts} → {state}{f' ({self.reason})' if self.reason else ''}"
+
+
+class Attempt(Dto):
+    """One thing that was tried. ``detail`` is Jira's own words and may quote the draft.
+
+    ``outcome`` is None while it is under way, or when its process died.
+    """
+
+    number: int
+    step: Step
+    started_at: AwareDatetime
+    deadline: AwareDatetime | None
+    finished_at: AwareDatetime | None
+    outcome: str | None
+    http_status: int | None
+    trace_id: str | None
+    reason: str | None
+    detail: str | None
+
+    def summary(self) -> str:
+        return f"{self.number}. {self.step}: {self.outcome or 'under way'}"
+
+
+class SyncAction(Dto):
+    """What somebody decided about a sync: ``retry | link | give_up``."""
+
+    at: AwareDatetime
+    action: Literal["retry", "link", "give_up"]
+    actor: str
+    reason: str
+
+    def summary(self) -> str:
+        return f"{self.action} by {self.actor}"
+
+
+class SyncDetail(Dto):
+    """All that is known of a sync. For those who may read the thread: the draft is in it."""
+
+    sync: SyncState
+    draft: Draft
+    drafted_at: str
+    detail: str | None
+    marker: str | None
+    attempts: tuple[Attempt, ...]
+    actions: tuple[SyncAction, ...]
+
+    def summary(self) -> str:
+        return self.sync.summary()
+
+
+class Claim(BaseModel):
+    """A sync that this process has for the moment. Writes say its ``fence``; ``now`` is the database's clock.
+
+    ``deadline``, ``baseline`` and ``doubtful_projects`` are about creates of which nobody knows how they
+    ended: the latest deadline, and where to look for their tickets.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    session_id: UUID
+    channel_id: SlackId
+    thread_ts: SlackTs
+    fence: int
+    now: AwareDatetime
+    state: SyncStatus
+    site: str
+    marker: str
+    draft: Draft
+    unfinished_claims: int
+    failures: int
+    failing_since: AwareDatetime | None
+    looks: int
+    absences: int
+    recreates: int
+    jira_key: JiraKey | None
+    origin: Origin | None
+    done_at: AwareDatetime | None
+    linked_back_at: AwareDatetime | None
+    audited_at: AwareDatetime | None
+    deadline: AwareDatetime | None
+    baseline: int | None
+    doubtful_project: str | None

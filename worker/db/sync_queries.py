@@ -1,0 +1,394 @@
+"""The SQL of syncs, readable alone. What moves a sync from state to state: docs/sync-state-machine.md.
+
+Who works on a sync has claimed it, and every later write says the claim's ``fence``: a process that
+comes too late writes nothing. Where the session is written too, its row is locked first, as the session
+commands do, so that nobody waits for the other one.
+"""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+# The database's clock, unless a test has one of its own.
+_NOW: Final = "coalesce(%(now)s::timestamptz, now())"
+_MINE: Final = "s.session_id = %(session_id)s AND s.fence = %(fence)s"
+_IS_FREE: Final = f"(s.lease_until IS NULL OR s.lease_until <= {_NOW})"
+# There is a create of which nobody knows how it ended.
+_IN_DOUBT: Final = """EXISTS (
+    SELECT FROM sync_attempts d
+    WHERE d.session_id = s.session_id AND d.step = 'create' AND (d.outcome IS NULL OR d.outcome = 'unknown')
+)"""
+# Goes on where it stopped: what may have made a ticket is looked for, and not asked for again.
+_GO_ON: Final = f"""
+    state = CASE WHEN {_IN_DOUBT} THEN 'unknown' ELSE 'pending' END,
+    reason = CASE WHEN {_IN_DOUBT} THEN 'no_answer' END,
+    detail = NULL, parked = false, failures = 0, failing_since = NULL, looks = 0, absences = 0, recreates = 0,
+    unfinished_claims = 0, next_attempt_at = {_NOW}, queued_until = NULL, announce_at = {_NOW},
+    updated_at = {_NOW}, fence = s.fence + 1"""
+_STATE: Final = """
+    s.session_id, t.channel_id, t.thread_ts, s.state, s.reason, s.parked,
+    (SELECT count(*) FROM sync_attempts a
+     WHERE a.session_id = s.session_id AND a.step = 'create') AS attempts,
+    s.next_attempt_at, coalesce(t.jira_key, s.jira_key) AS jira_key, s.origin, s.duplicates, s.requested_at,
+    s.updated_at"""
+
+# One sync, with what a claim needs to know beforehand.
+GET_SYNC: Final[LiteralString] = f"""
+SELECT {_STATE}, s.draft, s.drafted_at, s.detail, s.marker
+FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
+WHERE s.session_id = %(session_id)s
+"""
+
+# A page of syncs, newest session first.
+LIST_SYNCS: Final[LiteralString] = f"""
+SELECT {_STATE}
+FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
+WHERE s.session_id < %(before)s::uuid
+ORDER BY s.session_id DESC LIMIT %(limit)s
+"""
+
+# The same for one state.
+LIST_SYNCS_BY_STATE: Final[LiteralString] = f"""
+SELECT {_STATE}
+FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
+WHERE s.state = %(state)s AND s.session_id < %(before)s::uuid
+ORDER BY s.session_id DESC NULLS LAST LIMIT %(limit)s
+"""
+
+# What was tried for a sync, oldest first.
+LIST_ATTEMPTS: Final[LiteralString] = """
+SELECT number, step, started_at, deadline, finished_at, outcome, http_status, trace_id, reason, detail
+FROM sync_attempts WHERE session_id = %(session_id)s ORDER BY number
+"""
+
+# What people decided about it, oldest first.
+LIST_ACTIONS: Final[LiteralString] = """
+SELECT at, action, actor, reason FROM sync_actions WHERE session_id = %(session_id)s ORDER BY id
+"""
+
+# Takes a sync that is due and that nobody has. One that was in flight is now one that maybe made a ticket:
+# its process is gone. No row: not due, or somebody has it.
+CLAIM: Final[LiteralString] = f"""
+WITH claimed AS (
+    UPDATE syncs s
+    SET fence = s.fence + 1,
+        lease_until = {_NOW} + make_interval(secs => %(lease)s),
+        queued_until = NULL,
+        unfinished_claims = s.unfinished_claims + 1,
+        site = coalesce(s.site, %(site)s),
+        marker = coalesce(s.marker, %(marker)s),
+        state = CASE s.state WHEN 'inflight' THEN 'unknown' ELSE s.state END,
+        reason = CASE s.state WHEN 'inflight' THEN 'worker_died' ELSE s.reason END,
+        looks = CASE s.state WHEN 'inflight' THEN 0 ELSE s.looks END,
+        absences = CASE s.state WHEN 'inflight' THEN 0 ELSE s.absences END,
+        announce_at = CASE s.state WHEN 'inflight' THEN {_NOW} ELSE s.announce_at END,
+        updated_at = CASE s.state WHEN 'inflight' THEN {_NOW} ELSE s.updated_at END
+    WHERE s.session_id = %(session_id)s AND s.next_attempt_at <= {_NOW} AND {_IS_FREE}
+    RETURNING new.*, old.state AS state_before
+), ended AS (
+    UPDATE sync_attempts a SET outcome = 'unknown', finished_at = {_NOW}, reason = 'worker_died'
+    FROM claimed c
+    WHERE c.state_before = 'inflight' AND a.session_id = c.session_id AND a.step = 'create'
+      AND a.outcome IS NULL
+), doubt AS (
+    SELECT max(d.deadline) AS deadline, min(d.baseline) AS baseline, max(d.project_key) AS doubtful_project
+    FROM sync_attempts d
+    WHERE d.session_id = %(session_id)s AND d.step = 'create' AND (d.outcome IS NULL OR d.outcome = 'unknown')
+)
+SELECT c.session_id, t.channel_id, t.thread_ts, c.fence, {_NOW} AS now, c.state, c.site, c.marker, c.draft,
+       c.unfinished_claims, c.failures, c.failing_since, c.looks, c.absences, c.recreates, c.jira_key,
+       c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline, doubt.doubtful_project
+FROM claimed c JOIN thread_sessions t ON t.id = c.session_id, doubt
+"""
+
+# Creates of one project take turns: nobody else counts them while this one does. Ends with its transaction.
+TAKE_TURN: Final[LiteralString] = """
+SELECT pg_advisory_xact_lock(hashtextextended(%(site)s || '|' || %(project_key)s, 0))
+"""
+
+# Commits to a create, before it is sent. No row: the claim is lost, or so many others are in flight, or the
+# draft now names another project.
+BEGIN_CREATE: Final[LiteralString] = f"""
+WITH begun AS (
+    UPDATE syncs s
+    SET state = 'inflight', reason = NULL, detail = NULL, project_key = %(project_key)s,
+        lease_until = {_NOW} + make_interval(secs => %(lease)s),
+        next_attempt_at = {_NOW} + make_interval(secs => %(lease)s),
+        turn_until = {_NOW} + make_interval(secs => %(turn)s),
+        announce_at = {_NOW}, updated_at = {_NOW}
+    WHERE {_MINE} AND s.state IN ('pending', 'retry_wait')
+      AND coalesce(s.draft ->> 'project_key', %(default_project_key)s) = %(project_key)s
+      AND %(at_once)s > (
+          SELECT count(*) FROM syncs o
+          WHERE o.site = %(site)s AND o.project_key = %(project_key)s AND o.state = 'inflight'
+            AND o.turn_until > {_NOW}
+      )
+    RETURNING s.session_id, s.fence, s.draft, s.drafted_at
+), noted AS (
+    INSERT INTO sync_attempts
+        (session_id, number, step, fence, started_at, deadline, project_key, baseline, drafted_at)
+    SELECT b.session_id,
+           1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = b.session_id), 0),
+           'create', b.fence, {_NOW}, {_NOW} + make_interval(secs => %(deadline)s), %(project_key)s,
+           %(baseline)s, b.drafted_at
+    FROM begun b
+    RETURNING number
+)
+SELECT begun.draft, noted.number FROM begun, noted
+"""
+
+# Whether a claim still holds.
+HAS_CLAIM: Final[LiteralString] = f"SELECT EXISTS (SELECT FROM syncs s WHERE {_MINE}) AS has_claim"
+
+# Writes how a step ended and lets go of the sync. When there is a ticket, the session gets its key in the
+# same moment. A session that somebody gave another ticket meanwhile keeps it: two tickets are for a person.
+# What was surely not created for such a session need not be created any more.
+FINISH: Final[LiteralString] = f"""
+WITH session AS (
+    SELECT id, jira_key FROM thread_sessions WHERE id = %(session_id)s FOR UPDATE
+), verdict AS (
+    SELECT id AS session_id, jira_key AS session_key,
+           CASE WHEN jira_key IS NULL OR jira_key = %(jira_key)s::text THEN %(state)s::text
+                WHEN %(jira_key)s::text IS NOT NULL OR %(state)s::text = 'review' THEN 'review'
+                WHEN %(state)s::text = 'unknown' THEN 'unknown'
+                ELSE 'done' END AS state
+    FROM session
+), moved AS (
+    UPDATE syncs s
+    SET state = v.state,
+        reason = CASE WHEN v.state = 'review' AND %(state)s::text = 'done' THEN 'two_tickets'
+                      WHEN v.state = 'done' THEN NULL ELSE %(reason)s::text END,
+        detail = CASE WHEN v.state = 'done' THEN NULL ELSE %(detail)s::text END,
+        parked = v.state = 'blocked' AND %(parked)s,
+        lease_until = NULL, turn_until = NULL, queued_until = NULL, unfinished_claims = 0,
+        next_attempt_at = CASE WHEN v.state = 'done' THEN {_NOW}
+                               WHEN v.state IN ('blocked', 'failed', 'review') THEN NULL
+                               ELSE {_NOW} + make_interval(secs => %(delay)s::float8) END,
+        failures = %(failures)s, failing_since = %(failing_since)s, looks = %(looks)s, absences = %(absences)s,
+        recreates = %(recreates)s,
+        jira_id = coalesce(%(jira_id)s::text, s.jira_id),
+        jira_key = coalesce(%(jira_key)s::text, CASE WHEN v.state = 'done' THEN v.session_key END, s.jira_key),
+        origin = CASE WHEN v.state <> 'done' THEN s.origin
+                      WHEN %(jira_key)s::text IS NULL THEN 'named' ELSE %(origin)s::text END,
+        done_at = CASE WHEN v.state = 'done' THEN coalesce(s.done_at, {_NOW}) END,
+        announce_at = {_NOW}, updated_at = {_NOW}
+    FROM verdict v
+    WHERE {_MINE} AND v.session_id = s.session_id
+    RETURNING s.session_id, s.fence, s.state, s.jira_key
+), synced AS (
+    UPDATE thread_sessions t SET status = 'synced', jira_key = m.jira_key, updated_at = now()
+    FROM moved m WHERE t.id = m.session_id AND m.state = 'done' AND t.jira_key IS NULL
+), ended AS (
+    UPDATE sync_attempts a
+    SET outcome = %(outcome)s, finished_at = {_NOW}, http_status = %(http_status)s, trace_id = %(trace_id)s,
+        reason = %(reason)s, detail = %(detail)s
+    FROM moved m WHERE a.session_id = m.session_id AND a.number = %(number)s::integer AND a.outcome IS NULL
+), settled AS (
+    UPDATE sync_attempts a SET outcome = %(doubt_ends_as)s::text
+    FROM moved m
+    WHERE a.session_id = m.session_id AND a.step = 'create' AND a.outcome = 'unknown'
+      AND %(doubt_ends_as)s::text IS NOT NULL AND a.number IS DISTINCT FROM %(number)s::integer
+), noted AS (
+    INSERT INTO sync_attempts
+        (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
+         detail)
+    SELECT m.session_id,
+           1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = m.session_id), 0),
+           %(step)s, m.fence, %(started_at)s, {_NOW}, %(outcome)s, %(http_status)s, %(trace_id)s, %(reason)s,
+           %(detail)s
+    FROM moved m WHERE %(number)s::integer IS NULL AND %(outcome)s::text IS NOT NULL
+)
+SELECT state, jira_key FROM moved
+"""
+
+# Lets go of a sync as it was; it is due again after `delay`.
+RELEASE: Final[LiteralString] = f"""
+UPDATE syncs s
+SET lease_until = NULL, unfinished_claims = 0, next_attempt_at = {_NOW} + make_interval(secs => %(delay)s)
+WHERE {_MINE}
+RETURNING s.state
+"""
+
+# Writes what came of a step that follows a ticket: the link back to the thread, and the audit.
+FOLLOW_UP: Final[LiteralString] = f"""
+WITH moved AS (
+    UPDATE syncs s
+    SET lease_until = NULL, unfinished_claims = 0, failures = %(failures)s,
+        linked_back_at = CASE WHEN %(step)s = 'link_back' AND %(is_over)s THEN {_NOW}
+                              ELSE s.linked_back_at END,
+        audited_at = CASE WHEN %(step)s = 'audit' AND %(is_over)s THEN {_NOW} ELSE s.audited_at END,
+        duplicates = coalesce(%(duplicates)s::text[], s.duplicates),
+        next_attempt_at = {_NOW} + make_interval(secs => %(delay)s::float8),
+        announce_at = CASE WHEN cardinality(%(duplicates)s::text[]) > 0 THEN {_NOW} ELSE s.announce_at END
+    WHERE {_MINE}
+    RETURNING s.session_id, s.fence, s.state
+), noted AS (
+    INSERT INTO sync_attempts
+        (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
+         detail)
+    SELECT m.session_id,
+           1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = m.session_id), 0),
+           %(step)s, m.fence, %(started_at)s, {_NOW}, %(outcome)s, %(http_status)s, %(trace_id)s, %(reason)s,
+           %(detail)s
+    FROM moved m
+)
+SELECT state FROM moved
+"""
+
+# What stands in the way of a site.
+GET_SITE: Final[LiteralString] = f"""
+SELECT trouble, greatest(0, extract(epoch FROM paused_until - {_NOW}))::float8 AS paused_for
+FROM jira_sites WHERE site = %(site)s
+"""
+
+# Nothing is sent to the site for so long.
+PAUSE_SITE: Final[LiteralString] = f"""
+INSERT INTO jira_sites AS j (site, paused_until)
+VALUES (%(site)s, {_NOW} + make_interval(secs => %(seconds)s))
+ON CONFLICT ON CONSTRAINT jira_sites_pkey
+DO UPDATE SET paused_until = greatest(j.paused_until, excluded.paused_until)
+RETURNING site
+"""
+
+# The site says no to us: parks all that waits for it.
+OPEN_BREAKER: Final[LiteralString] = f"""
+WITH opened AS (
+    INSERT INTO jira_sites AS j (site, trouble, trouble_since, next_probe_at)
+    VALUES (%(site)s, %(trouble)s, {_NOW}, {_NOW} + make_interval(secs => %(probe_after)s))
+    ON CONFLICT ON CONSTRAINT jira_sites_pkey DO UPDATE
+    SET trouble = excluded.trouble, trouble_since = coalesce(j.trouble_since, excluded.trouble_since),
+        next_probe_at = excluded.next_probe_at
+    RETURNING site
+), waiting AS (
+    SELECT s.session_id FROM syncs s, opened
+    WHERE s.state IN ('pending', 'retry_wait') AND (s.site = opened.site OR s.site IS NULL) AND {_IS_FREE}
+    ORDER BY s.session_id FOR UPDATE OF s
+)
+UPDATE syncs s
+SET state = 'blocked', parked = true, reason = %(trouble)s, site = %(site)s, next_attempt_at = NULL,
+    queued_until = NULL, announce_at = {_NOW}, updated_at = {_NOW}
+FROM waiting WHERE s.session_id = waiting.session_id
+RETURNING s.session_id
+"""
+
+# Whether it is our turn to ask the site whether it knows us again.
+TAKE_PROBE: Final[LiteralString] = f"""
+UPDATE jira_sites SET next_probe_at = {_NOW} + make_interval(secs => %(probe_after)s)
+WHERE site = %(site)s AND next_probe_at <= {_NOW}
+RETURNING site
+"""
+
+# The site takes our calls again: what was parked goes on.
+CLOSE_BREAKER: Final[LiteralString] = f"""
+WITH closed AS (
+    UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL
+    WHERE site = %(site)s AND trouble IS NOT NULL
+), parked AS (
+    SELECT s.session_id FROM syncs s
+    WHERE s.state = 'blocked' AND s.parked AND (s.site = %(site)s OR s.site IS NULL)
+    ORDER BY s.session_id FOR UPDATE
+)
+UPDATE syncs s
+SET {_GO_ON}
+FROM parked WHERE s.session_id = parked.session_id
+RETURNING s.session_id
+"""
+
+# This worker knows no Jira: what is due waits for one that does.
+PARK_UNCONFIGURED: Final[LiteralString] = f"""
+UPDATE syncs s
+SET state = 'blocked', parked = true, reason = 'not_configured', next_attempt_at = NULL, queued_until = NULL,
+    announce_at = {_NOW}, updated_at = {_NOW}
+WHERE s.session_id = %(session_id)s AND s.state IN ('pending', 'retry_wait') AND {_IS_FREE}
+RETURNING s.session_id
+"""
+
+# Syncs that wait for somebody to give the worker a Jira.
+UNPARK_UNCONFIGURED: Final[LiteralString] = f"""
+WITH parked AS (
+    SELECT s.session_id FROM syncs s
+    WHERE s.state = 'blocked' AND s.parked AND s.reason = 'not_configured'
+    ORDER BY s.session_id FOR UPDATE SKIP LOCKED
+)
+UPDATE syncs s
+SET {_GO_ON}
+FROM parked WHERE s.session_id = parked.session_id
+RETURNING s.session_id
+"""
+
+# Due syncs that no message is on its way for, also when the broker lost it. Never more of them in the broker
+# than `most`: who works slowly would find the same ones again and again.
+TAKE_DUE: Final[LiteralString] = f"""
+WITH due AS (
+    SELECT s.session_id FROM syncs s
+    WHERE s.next_attempt_at <= {_NOW} AND (s.queued_until IS NULL OR s.queued_until <= {_NOW}) AND {_IS_FREE}
+      AND NOT EXISTS (
+          SELECT FROM jira_sites j
+          WHERE j.site = s.site AND (j.trouble IS NOT NULL OR j.paused_until > {_NOW})
+      )
+    ORDER BY s.next_attempt_at
+    LIMIT greatest(0, %(most)s - (SELECT count(*) FROM syncs q WHERE q.queued_until > {_NOW}))
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE syncs s SET queued_until = {_NOW} + make_interval(secs => %(for_seconds)s)
+FROM due WHERE s.session_id = due.session_id
+RETURNING s.session_id
+"""
+
+# Somebody wants it tried again. No row: there is no such sync, or nothing to try, or a step is under way.
+RETRY: Final[LiteralString] = f"""
+WITH retried AS (
+    UPDATE syncs s
+    SET {_GO_ON}
+    WHERE s.session_id = %(session_id)s AND {_IS_FREE}
+      AND s.state IN ('retry_wait', 'unknown', 'blocked', 'failed', 'review')
+    RETURNING s.session_id
+), noted AS (
+    INSERT INTO sync_actions (session_id, at, action, actor, reason)
+    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s FROM retried
+)
+SELECT session_id FROM retried
+"""
+
+# The same for all that is blocked, on every site; probes need not be waited for.
+RETRY_ALL_BLOCKED: Final[LiteralString] = f"""
+WITH closed AS (
+    UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL WHERE trouble IS NOT NULL
+), blocked AS (
+    SELECT s.session_id FROM syncs s WHERE s.state = 'blocked' ORDER BY s.session_id FOR UPDATE
+), retried AS (
+    UPDATE syncs s
+    SET {_GO_ON}
+    FROM blocked WHERE s.session_id = blocked.session_id
+    RETURNING s.session_id
+), noted AS (
+    INSERT INTO sync_actions (session_id, at, action, actor, reason)
+    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s FROM retried
+)
+SELECT session_id FROM retried
+"""
+
+# Nobody wants it any more. Whatever may have been created stays, and a later retry looks for it first. No
+# row: there is no such sync, or it is over, or a create is in flight.
+GIVE_UP: Final[LiteralString] = f"""
+WITH given_up AS (
+    UPDATE syncs s
+    SET state = 'failed', reason = 'given_up', detail = NULL, parked = false, next_attempt_at = NULL,
+        queued_until = NULL, lease_until = NULL, fence = s.fence + 1, announce_at = {_NOW},
+        updated_at = {_NOW}
+    WHERE s.session_id = %(session_id)s
+      AND s.state IN ('pending', 'retry_wait', 'unknown', 'blocked', 'failed', 'review')
+    RETURNING s.session_id
+), noted AS (
+    INSERT INTO sync_actions (session_id, at, action, actor, reason)
+    SELECT session_id, {_NOW}, 'give_up', %(actor)s, %(reason)s FROM given_up
+)
+SELECT session_id FROM given_up
+"""
+
+# Notes that somebody named the ticket; `mark_synced` has done the rest.
+NOTE_LINK: Final[LiteralString] = f"""
+INSERT INTO sync_actions (session_id, at, action, actor, reason)
+VALUES (%(session_id)s, {_NOW}, 'link', %(actor)s, %(reason)s)
+RETURNING session_id
+"""

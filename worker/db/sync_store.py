@@ -1,0 +1,278 @@
+"""Syncs in Postgres: claim one, write how its steps end, let people decide about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+from psycopg.rows import DictRow
+
+from worker.db import sync_queries as queries
+from worker.db.driver_errors import translated
+from worker.db.pool import Pool, init_db
+from worker.db.sync_models import Attempt, Claim, Draft, Step, SyncAction, SyncDetail, SyncState, SyncStatus
+
+_AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
+_LONGEST_DETAIL: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A create that is committed to: send this draft, and end attempt ``number``."""
+
+    draft: Draft
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTrouble:
+    """What stands in the way of a site: a reason for which its syncs are parked, or a pause in seconds."""
+
+    reason: str | None
+    paused_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a step ended, and the state that comes of it.
+
+    Args:
+        number: of the create that ended; None notes a new attempt, of ``step``.
+        outcome: None notes no attempt.
+        doubt_ends_as: what the creates in doubt turned out to be.
+    """
+
+    state: SyncStatus
+    step: Step
+    outcome: str | None
+    delay: float | None = None
+    reason: str | None = None
+    detail: str | None = None
+    parked: bool = False
+    failures: int = 0
+    failing_since: datetime | None = None
+    looks: int = 0
+    absences: int = 0
+    recreates: int = 0
+    jira_id: str | None = None
+    jira_key: str | None = None
+    origin: str | None = None
+    number: int | None = None
+    started_at: datetime | None = None
+    http_status: int | None = None
+    trace_id: str | None = None
+    doubt_ends_as: str | None = None
+
+
+class SyncStore:
+    """Each method is one transaction. All raise ``DatabaseUnavailable`` when Postgres is away.
+
+    Args:
+        pool: the process's own if None.
+        clock: for those who cannot wait ten minutes; the database's if None.
+    """
+
+    def __init__(self, pool: Pool | None = None, clock: Callable[[], datetime] | None = None) -> None:
+        self._pool = pool
+        self._clock = clock
+
+    def get(self, session_id: UUID) -> SyncDetail | None:
+        """All that is known of a sync, or None."""
+        rows = self._rows(queries.GET_SYNC, {"session_id": session_id})
+        if not rows:
+            return None
+        attempts = self._rows(queries.LIST_ATTEMPTS, {"session_id": session_id})
+        actions = self._rows(queries.LIST_ACTIONS, {"session_id": session_id})
+        return SyncDetail(
+            sync=SyncState.model_validate(rows[0]),
+            draft=Draft.model_validate(rows[0]["draft"]),
+            drafted_at=str(rows[0]["drafted_at"]),
+            detail=rows[0]["detail"],
+            marker=rows[0]["marker"],
+            attempts=tuple(map(Attempt.model_validate, attempts)),
+            actions=tuple(map(SyncAction.model_validate, actions)),
+        )
+
+    def get_state(self, session_id: UUID) -> SyncState | None:
+        """How a sync stands, or None."""
+        rows = self._rows(queries.GET_SYNC, {"session_id": session_id})
+        return SyncState.model_validate(rows[0]) if rows else None
+
+    def list_syncs(
+        self, state: SyncStatus | None = None, limit: int = 50, before: UUID | None = None
+    ) -> list[SyncState]:
+        """Syncs, newest session first, from before the session id ``before``."""
+        sql = queries.LIST_SYNCS if state is None else queries.LIST_SYNCS_BY_STATE
+        params = {"state": state, "limit": limit, "before": before or _AFTER_ALL_IDS}
+        return [SyncState.model_validate(row) for row in self._rows(sql, params)]
+
+    def claim(self, session_id: UUID, *, site: str, marker: str, lease: float) -> Claim | None:
+        """Take a sync that is due for ``lease`` seconds; None if it is not due, or somebody has it."""
+        params = {"session_id": session_id, "site": site, "marker": marker, "lease": lease}
+        rows = self._rows(queries.CLAIM, params)
+        return Claim.model_validate(rows[0]) if rows else None
+
+    def has_claim(self, claim: Claim) -> bool:
+        """Whether it still holds."""
+        return bool(self._rows(queries.HAS_CLAIM, _of(claim))[0]["has_claim"])
+
+    def begin_create(
+        self,
+        claim: Claim,
+        *,
+        site: str,
+        project_key: str,
+        default_project_key: str | None,
+        baseline: int,
+        at_once: int,
+        deadline: float,
+        turn: float,
+        lease: float,
+    ) -> Begun | None:
+        """Commit to a create before it is sent.
+
+        None: the claim is lost, ``at_once`` others of the project are in flight, or the draft changed and now
+        names another project. Seconds from now: ``deadline``, after which the sender has given up; ``turn``,
+        for which others wait; ``lease``.
+        """
+        params = {
+            **_of(claim),
+            "site": site,
+            "project_key": project_key,
+            "default_project_key": default_project_key,
+            "baseline": baseline,
+            "at_once": at_once,
+            "deadline": deadline,
+            "turn": turn,
+            "lease": lease,
+            "now": self._now(),
+        }
+        with translated(), (self._pool or init_db()).connection() as connection, connection.transaction():
+            connection.execute(queries.TAKE_TURN, params)
+            rows = connection.execute(queries.BEGIN_CREATE, params).fetchall()
+        return Begun(Draft.model_validate(rows[0]["draft"]), rows[0]["number"]) if rows else None
+
+    def finish(self, claim: Claim, ending: Ending) -> SyncStatus | None:
+        """Write how a step ended; returns the state that was written, or None when the claim is lost."""
+        params = {
+            **{name: getattr(ending, name) for name in Ending.__slots__},
+            **_of(claim),
+            "detail": _cut(ending.detail),
+            "delay": ending.delay or 0.0,
+        }
+        rows = self._rows(queries.FINISH, params)
+        return rows[0]["state"] if rows else None
+
+    def release(self, claim: Claim, delay: float) -> None:
+        """Let go of a sync as it was; it is due again after ``delay`` seconds."""
+        self._rows(queries.RELEASE, {**_of(claim), "delay": delay})
+
+    def follow_up(
+        self,
+        claim: Claim,
+        step: Step,
+        outcome: str,
+        *,
+        is_over: bool,
+        delay: float | None,
+        started_at: datetime,
+        failures: int = 0,
+        reason: str | None = None,
+        detail: str | None = None,
+        http_status: int | None = None,
+        trace_id: str | None = None,
+        duplicates: Sequence[str] | None = None,
+    ) -> None:
+        """Write what came of a step that follows a ticket; ``delay`` is None when no other one is to come."""
+        params = {
+            **_of(claim),
+            "step": step,
+            "outcome": outcome,
+            "is_over": is_over,
+            "delay": delay,
+            "started_at": started_at,
+            "failures": failures,
+            "reason": reason,
+            "detail": _cut(detail),
+            "http_status": http_status,
+            "trace_id": trace_id,
+            "duplicates": list(duplicates) if duplicates is not None else None,
+        }
+        self._rows(queries.FOLLOW_UP, params)
+
+    def trouble_of(self, site: str) -> SiteTrouble:
+        """What stands in the way of the site, if anything."""
+        rows = self._rows(queries.GET_SITE, {"site": site})
+        if not rows:
+            return SiteTrouble(None, 0.0)
+        return SiteTrouble(rows[0]["trouble"], rows[0]["paused_for"] or 0.0)
+
+    def pause_site(self, site: str, seconds: float) -> None:
+        """Nothing is to be sent to the site for so long."""
+        self._rows(queries.PAUSE_SITE, {"site": site, "seconds": seconds})
+
+    def open_breaker(self, site: str, trouble: str, probe_after: float) -> int:
+        """Park all that waits for the site; returns how many syncs that are."""
+        params = {"site": site, "trouble": trouble, "probe_after": probe_after}
+        return len(self._rows(queries.OPEN_BREAKER, params))
+
+    def take_probe(self, site: str, probe_after: float) -> bool:
+        """Whether the caller is to ask the site; nobody else does for ``probe_after`` seconds."""
+        return bool(self._rows(queries.TAKE_PROBE, {"site": site, "probe_after": probe_after}))
+
+    def close_breaker(self, site: str) -> int:
+        """Let go on what was parked; returns how many syncs that are."""
+        return len(self._rows(queries.CLOSE_BREAKER, {"site": site}))
+
+    def park_unconfigured(self, session_id: UUID) -> None:
+        """Park a sync that this worker knows no Jira for."""
+        self._rows(queries.PARK_UNCONFIGURED, {"session_id": session_id})
+
+    def unpark_unconfigured(self) -> int:
+        """Let go on what had no Jira to go to; returns how many syncs that are."""
+        return len(self._rows(queries.UNPARK_UNCONFIGURED, {}))
+
+    def take_due(self, *, most: int, for_seconds: float) -> list[UUID]:
+        """Due syncs to send a message for, oldest first; no other caller gets them for ``for_seconds``."""
+        rows = self._rows(queries.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
+        return [row["session_id"] for row in rows]
+
+    def retry(self, session_id: UUID, *, actor: str, reason: str) -> bool:
+        """Try a sync again now, and note who wants it; False when there is nothing to try, or it is tried."""
+        params = {"session_id": session_id, "actor": actor, "reason": reason}
+        return bool(self._rows(queries.RETRY, params))
+
+    def retry_all_blocked(self, *, actor: str, reason: str) -> list[UUID]:
+        """The same for all that is blocked; returns their sessions."""
+        rows = self._rows(queries.RETRY_ALL_BLOCKED, {"actor": actor, "reason": reason})
+        return [row["session_id"] for row in rows]
+
+    def give_up(self, session_id: UUID, *, actor: str, reason: str) -> bool:
+        """End a sync without a ticket; False when it is over, or a create is in flight."""
+        params = {"session_id": session_id, "actor": actor, "reason": reason}
+        return bool(self._rows(queries.GIVE_UP, params))
+
+    def note_link(self, session_id: UUID, *, actor: str, reason: str) -> None:
+        """Note that somebody named the ticket of a session that has a sync."""
+        self._rows(queries.NOTE_LINK, {"session_id": session_id, "actor": actor, "reason": reason})
+
+    def _now(self) -> datetime | None:
+        return self._clock() if self._clock else None
+
+    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
+        with translated(), (self._pool or init_db()).connection() as connection:
+            return connection.execute(sql, {"now": self._now(), **params}).fetchall()
+
+
+def _of(claim: Claim) -> dict[str, Any]:
+    return {"session_id": claim.session_id, "fence": claim.fence}
+
+
+def _cut(detail: str | None) -> str | None:
+    """What Postgres takes of Jira's words."""
+    if detail is None:
+        return None
+    return detail.replace("\x00", "").encode("utf-8", "replace").decode()[:_LONGEST_DETAIL]

@@ -1,0 +1,48 @@
+"""A site that says no to us at all: its syncs are parked, and it is asked now and then."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from worker.jira.answers import AuthProblem, CallFailed, Rejected
+from worker.jira.tools import Tools
+
+PROBE_SECONDS: Final = 30.0
+
+log = structlog.get_logger("threadsync.syncs")
+
+
+class Breaker:
+    """Asks ``GET /myself``: it needs no project and no permission, so its refusal is about the whole site."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def trouble(self) -> str | None:
+        """The reason for which the site accepts none of our calls; None when it does, or cannot be asked."""
+        try:
+            self._tools.jira.myself()
+        except CallFailed as exc:
+            if isinstance(exc.answer, AuthProblem):
+                return "no_access"
+            return "not_found" if isinstance(exc.answer, Rejected) else None
+        return None
+
+    def probe(self) -> int | None:
+        """Ask again if that is due, and let go on what was parked when the site accepts us.
+
+        Returns how many syncs go on; None when it was not due, or the site still refuses.
+        """
+        store, site = self._tools.store, self._tools.target.site
+        if not store.take_probe(site, PROBE_SECONDS):
+            return None
+        try:
+            self._tools.jira.myself()
+        except CallFailed as exc:
+            log.warning("site still refuses us", site=site, reason=exc.answer.why)
+            return None
+        count = store.close_breaker(site)
+        log.info("site accepts us again", site=site, syncs=count)
+        return count

@@ -1,0 +1,230 @@
+"""What becomes of a sync when something ended: ``decide(outcome, sync, now) -> next state``. Pure.
+
+| what ended | next state |
+|---|---|
+| a ticket was made, or one with our marker was found | `done` |
+| more than one has our marker | `review` |
+| surely not created: not sent, an edge answered, no search before it | `retry_wait`; `review` after 24 h |
+| 429 | `retry_wait`, no failure counted; the whole site pauses when it says so |
+| 400, 413: the draft | `failed` |
+| 401, 403, 404, 422: the set-up | `blocked`; the whole site when it says no to us at all |
+| maybe created | `unknown` |
+| a look found nothing, or could not be taken | `unknown`, look again; `review` after 24 h without an answer |
+| it found nothing twice, the last time late enough | `pending` once more; the second time `review` |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal, assert_never
+
+from worker.jira.answers import (
+    AuthProblem,
+    CallFailed,
+    Created,
+    JiraIssue,
+    NotSent,
+    Rejected,
+    Throttled,
+    Unknown,
+)
+
+State = Literal["pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"]
+
+FIRST_PAUSE_SECONDS: Final = 2.0
+LONGEST_PAUSE_SECONDS: Final = 900.0
+PATIENCE: Final = timedelta(hours=24)
+LOOK_AFTER_SECONDS: Final = (5, 15, 30, 60, 120, 300, 600)
+"""When to look for a ticket that was maybe created, counted from when that became known."""
+
+MOST_RECREATES: Final = 1
+_LONG_AGO: Final = 600
+_SITE_WIDE: Final = ("jira-quota", "jira-burst")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One issue has our marker."""
+
+    issue: JiraIssue
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """More than one has it."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Both the label search and the key probe answered, and said no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A call that only reads did not succeed, so it is not known what there is; nothing was sent."""
+
+    answer: CallFailed
+
+
+Outcome = Created | Found | Several | Absent | Unread | Rejected | Throttled | AuthProblem | NotSent | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a sync at the moment.
+
+    ``deadline`` is that of the create of which nobody knows how it ended; None when there is none.
+    """
+
+    failures: int = 0
+    failing_since: datetime | None = None
+    looks: int = 0
+    absences: int = 0
+    recreates: int = 0
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The state to write, and what comes with it.
+
+    Args:
+        delay: seconds until there is something to do again; None when nothing happens by itself.
+        reason: a code that ``worker.jira.reasons`` has words for; None where there is nothing to explain.
+        pause_site: seconds for which nothing may be sent to the site.
+        may_be_the_site: ask the site who we are; if it does not say, all of its syncs are parked.
+    """
+
+    state: State
+    delay: float | None
+    reason: str | None = None
+    failures: int = 0
+    failing_since: datetime | None = None
+    looks: int = 0
+    absences: int = 0
+    recreates: int = 0
+    pause_site: float | None = None
+    may_be_the_site: bool = False
+
+
+def decide(outcome: Outcome, sync: Standing, now: datetime, settle: float, jitter: float) -> Next:
+    """What to write.
+
+    Args:
+        settle: seconds after a create's deadline within which a ticket of it may still come to light.
+        jitter: 0 to 1, drawn by the caller.
+    """
+    match outcome:
+        case Created() | Found():
+            return Next("done", 0)
+        case Several():
+            return Next("review", None, "several_tickets")
+        case Unknown():
+            return Next("unknown", LOOK_AFTER_SECONDS[0], "no_answer", recreates=sync.recreates)
+        case Absent():
+            return _absent(sync, now, settle)
+        case Unread():
+            return _unread(outcome, sync, now, settle, jitter)
+        case Rejected() | Throttled() | AuthProblem() | NotSent():
+            return _surely_not_created(outcome, sync, now, jitter)
+        case _:
+            assert_never(outcome)
+
+
+def _surely_not_created(
+    answer: Rejected | Throttled | AuthProblem | NotSent, sync: Standing, now: datetime, jitter: float
+) -> Next:
+    match answer:
+        case Rejected(status=400 | 413):
+            return Next("failed", None, "draft_refused", recreates=sync.recreates)
+        case Rejected():
+            reason = "not_found" if answer.status == 404 else "set_up"
+            return Next("blocked", None, reason, recreates=sync.recreates, may_be_the_site=True)
+        case AuthProblem():
+            return Next("blocked", None, "no_access", recreates=sync.recreates, may_be_the_site=True)
+        case Throttled():
+            return _wait(answer, sync, jitter)
+        case NotSent():
+            return _retry(sync, now, jitter, "not_reached" if answer.status is None else "edge_refused")
+        case _:
+            assert_never(answer)
+
+
+def _wait(answer: Throttled, sync: Standing, jitter: float) -> Next:
+    """As told, and up to a fifth more, so that not all come back at once. No failure is counted."""
+    delay = max(answer.retry_after or 0, FIRST_PAUSE_SECONDS) * (1 + jitter / 5)
+    is_site_wide = (answer.reason or "").startswith(_SITE_WIDE)
+    return Next(
+        "retry_wait",
+        delay,
+        "rate_limit",
+        sync.failures,
+        sync.failing_since,
+        recreates=sync.recreates,
+        pause_site=delay if is_site_wide else None,
+    )
+
+
+def _retry(sync: Standing, now: datetime, jitter: float, reason: str) -> Next:
+    since = sync.failing_since or now
+    if now - since >= PATIENCE:
+        return Next("review", None, "kept_failing", sync.failures + 1, since, recreates=sync.recreates)
+    # Full jitter. The exponent is bounded because the number of failures is not.
+    longest = min(FIRST_PAUSE_SECONDS * 2 ** min(sync.failures, 20), LONGEST_PAUSE_SECONDS)
+    delay = max(longest * jitter, 0.2)
+    return Next("retry_wait", delay, reason, sync.failures + 1, since, recreates=sync.recreates)
+
+
+def _unread(outcome: Unread, sync: Standing, now: datetime, settle: float, jitter: float) -> Next:
+    answer = outcome.answer.answer
+    if sync.deadline is None:
+        if isinstance(answer, Unknown):
+            # Of a read: nothing was created by it.
+            answer = NotSent(answer.why, status=answer.status, trace_id=answer.trace_id)
+        if isinstance(answer, Rejected) and answer.status in (400, 413):
+            # It was the search that was refused, not the draft.
+            return Next("blocked", None, "set_up", recreates=sync.recreates, may_be_the_site=True)
+        return _surely_not_created(answer, sync, now, jitter)
+    if now - sync.deadline >= PATIENCE:
+        return Next("review", None, "not_confirmed", looks=sync.looks, recreates=sync.recreates)
+    pause = answer.retry_after if isinstance(answer, Throttled) else None
+    is_auth = isinstance(answer, AuthProblem)
+    delay = max(_look_delay(sync, now, settle), pause or 0)
+    return _look_again(sync, delay, is_auth=is_auth, pause=pause)
+
+
+def _absent(sync: Standing, now: datetime, settle: float) -> Next:
+    assert sync.deadline is not None  # noqa: S101 - one looks only after a create
+    absences = sync.absences + 1
+    if absences < 2 or now < sync.deadline + timedelta(seconds=settle):
+        seen = Standing(looks=sync.looks, absences=absences, recreates=sync.recreates, deadline=sync.deadline)
+        return _look_again(seen, _look_delay(sync, now, settle))
+    if sync.recreates >= MOST_RECREATES:
+        return Next("review", None, "absent_again", recreates=sync.recreates)
+    return Next("pending", 0, "create_again", recreates=sync.recreates + 1)
+
+
+def _look_again(sync: Standing, delay: float, *, is_auth: bool = False, pause: float | None = None) -> Next:
+    return Next(
+        "unknown",
+        delay,
+        "no_answer",
+        looks=sync.looks + 1,
+        absences=sync.absences,
+        recreates=sync.recreates,
+        pause_site=pause,
+        may_be_the_site=is_auth,
+    )
+
+
+def _look_delay(sync: Standing, now: datetime, settle: float) -> float:
+    """Until the next look: as the schedule has it, but not past the moment from which absence counts."""
+    looks = min(sync.looks, len(LOOK_AFTER_SECONDS) - 1)
+    following = LOOK_AFTER_SECONDS[looks + 1] if looks + 1 < len(LOOK_AFTER_SECONDS) else None
+    delay = float(following - LOOK_AFTER_SECONDS[looks]) if following else float(_LONG_AGO)
+    assert sync.deadline is not None  # noqa: S101 - one looks only after a create
+    settled_in = (sync.deadline - now).total_seconds() + settle
+    return min(delay, settled_in) if settled_in > 0 else delay

@@ -1,0 +1,44 @@
+"""Why a sync stands where it does, in words: what is the matter, and what somebody can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+REASONS: Final[Mapping[str, str]] = {
+    "not_reached": "Jira could not be reached; nothing was created.",
+    "edge_refused": "something in front of Jira refused the request; nothing was created.",
+    "rate_limit": "Jira asks us to slow down; nothing was created.",
+    "no_answer": "Jira gave no clear answer, so there may be a ticket; we look for it before we ask again.",
+    "worker_died": "the worker ended while Jira was creating the ticket; we look for it before we ask again.",
+    "create_again": "no ticket came of the first try; it is tried once more.",
+    "no_access": "Jira does not accept our credentials, or they may not do this. Check JIRA_EMAIL, "
+    "JIRA_API_TOKEN and the account's permissions, then: threadsync syncs retry --all-blocked",
+    "not_found": "Jira does not know the project, the issue type or the address. Check JIRA_URL, "
+    "JIRA_PROJECT_KEY and JIRA_ISSUE_TYPE, then: threadsync syncs retry --all-blocked",
+    "set_up": "Jira's set-up does not allow this ticket, a required field for instance. An administrator "
+    "must look; then: threadsync syncs retry --all-blocked",
+    "no_project": "neither the draft nor JIRA_PROJECT_KEY says which project. Set it, then: "
+    "threadsync syncs retry --all-blocked",
+    "not_configured": "the worker has no Jira to go to. Set JIRA_URL, JIRA_API_TOKEN and JIRA_PROJECT_KEY, "
+    "and start it again; the rest happens by itself.",
+    "draft_refused": "Jira refused what the draft says. Send another draft.",
+    "given_up": "somebody gave it up.",
+    "kept_failing": "it failed for 24 hours. Find out why, then: threadsync syncs retry",
+    "not_confirmed": "for 24 hours Jira could not tell whether there is a ticket. Look for it, then: "
+    "threadsync syncs link, or threadsync syncs retry",
+    "absent_again": "no ticket came of two tries that Jira gave no answer to. Look for one, then: "
+    "threadsync syncs link, or threadsync syncs retry",
+    "several_tickets": "more than one ticket has this thread's marker. Choose one: threadsync syncs link",
+    "two_tickets": "while a ticket was being created somebody linked the thread to another one. Both exist; "
+    "close one.",
+    "site_changed": "JIRA_URL changed while a ticket was maybe created at the old address. Look for it "
+    "there, then: threadsync syncs link, or threadsync syncs retry",
+    "worker_died_often": "five workers in a row ended while they worked on it. See their logs, then: "
+    "threadsync syncs retry",
+}
+
+
+def explain(reason: str | None) -> str:
+    """The sentence for a reason's code; the code itself where a newer worker wrote one."""
+    return REASONS.get(reason, reason) if reason else ""

@@ -1,0 +1,10 @@
+"""An address that opens a Slack thread, whichever workspace it is in."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+
+def link_to_thread(channel_id: str, thread_ts: str) -> str:
+    """Slack sends who follows it to the message: https://docs.slack.dev/interactivity/deep-linking/."""
+    return f"https://slack.com/app_redirect?{urlencode({'channel': channel_id, 'message_ts': thread_ts})}"

@@ -1,0 +1,294 @@
+"""One claim of a sync, from its beginning to the write that ends it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+import structlog
+
+from worker.db.sync_models import Claim, Step
+from worker.db.sync_store import Begun, Ending
+from worker.jira.answers import (
+    AuthProblem,
+    CallFailed,
+    CreateAnswer,
+    Created,
+    NotSent,
+    Rejected,
+    Throttled,
+    Unknown,
+)
+from worker.jira.breaker import PROBE_SECONDS, Breaker
+from worker.jira.decide import Absent, Found, Next, Outcome, Several, Standing, Unread, decide
+from worker.jira.follow_up import follow_up
+from worker.jira.search import look, search_label
+from worker.jira.ticket import fields_of
+from worker.jira.tools import Tools
+
+TURN_SECONDS: Final = 3.0
+"""A create that has had no answer by then no longer keeps the project's others waiting."""
+
+COMMIT_SECONDS: Final = 5.0
+"""Between the commit to a create and its sending at most; else it is not sent."""
+
+WRITE_SECONDS: Final = 10.0
+"""For what is written in the end, before somebody else may take the sync."""
+
+_WAIT_FOR_TURN_SECONDS: Final = 8.0
+_TURN_POLL_SECONDS: Final = 0.1
+_MOST_UNFINISHED_CLAIMS: Final = 5
+
+log = structlog.get_logger("threadsync.syncs")
+
+
+class Turn:
+    """What is done about a sync while this process has it. ``take`` ends with the one write, or with none."""
+
+    def __init__(self, tools: Tools, claim: Claim, began: float) -> None:
+        self._tools = tools
+        self._claim = claim
+        self._began = began
+        self._site = tools.target.site
+        self._sendable_until = began
+
+    def take(self) -> None:
+        """Do the step that the sync's state asks for."""
+        claim = self._claim
+        trouble = self._tools.store.trouble_of(self._site)
+        if claim.unfinished_claims > _MOST_UNFINISHED_CLAIMS:
+            self._give_to_a_person("worker_died_often")
+        elif claim.state == "unknown" and claim.site != self._site:
+            self._give_to_a_person("site_changed")
+        elif trouble.reason and claim.state in ("pending", "retry_wait"):
+            self._park(trouble.reason)
+        elif trouble.reason or trouble.paused_for:
+            self._tools.store.release(claim, trouble.paused_for or PROBE_SECONDS)
+        elif claim.state == "unknown":
+            self._look()
+        elif claim.state == "done":
+            follow_up(self._tools, claim, self._now())
+        else:
+            self._create()
+
+    def _create(self) -> None:
+        claim, jira = self._claim, self._tools.jira
+        project = claim.draft.project_key or self._tools.target.project_key
+        if project is None:
+            self._write(Next("blocked", None, "no_project"), "search", None)
+            return
+        started = self._now()
+        try:
+            seen = search_label(jira, claim.marker)
+            baseline = self._newest_number(project) if isinstance(seen, Absent) else 0
+        except CallFailed as exc:
+            self._end("search", Unread(exc), started)
+            return
+        if not isinstance(seen, Absent):
+            self._end("search", seen, started)
+            return
+        begun = self._begin(project, baseline)
+        if begun:
+            self._end("create", self._send(begun, project), started, begun.number)
+
+    def _newest_number(self, project: str) -> int:
+        """The key probe begins behind it. Too low is no harm: then there is more to look through."""
+        try:
+            return self._tools.jira.newest_number(project)
+        except CallFailed as exc:
+            if isinstance(exc.answer, Rejected):
+                # A project that is not there: the create will say so in better words.
+                return 0
+            raise
+
+    def _begin(self, project: str, baseline: int) -> Begun | None:
+        """Commit to the create when it is the project's turn; None when it is not to be sent now."""
+        tools, target, clock = self._tools, self._tools.target, self._tools.clock
+        until = clock.monotonic() + _WAIT_FOR_TURN_SECONDS
+        while clock.monotonic() < until:
+            self._sendable_until = clock.monotonic() + COMMIT_SECONDS
+            begun = tools.store.begin_create(
+                self._claim,
+                site=self._site,
+                project_key=project,
+                default_project_key=target.project_key,
+                baseline=baseline,
+                at_once=target.at_once,
+                deadline=COMMIT_SECONDS + target.account.timeout,
+                turn=TURN_SECONDS,
+                # Its answer may lead to one more question, whether the whole site is in trouble.
+                lease=COMMIT_SECONDS + 2 * target.account.timeout + WRITE_SECONDS,
+            )
+            if begun:
+                return begun
+            if not tools.store.has_claim(self._claim):
+                return None
+            clock.sleep(_TURN_POLL_SECONDS)
+        tools.store.release(self._claim, tools.jitter())
+        return None
+
+    def _send(self, begun: Begun, project: str) -> CreateAnswer:
+        target, draft = self._tools.target, begun.draft
+        fields = fields_of(
+            summary=draft.summary,
+            description=draft.description,
+            labels=draft.labels,
+            marker=self._claim.marker,
+            project_key=project,
+            issue_type=draft.issue_type or target.issue_type,
+            deployment=target.account.deployment,
+        )
+        if self._tools.clock.monotonic() > self._sendable_until:
+            return NotSent("too much time passed before it could be sent")
+        return self._tools.jira.create(fields, self._claim.marker, begun.number)
+
+    def _look(self) -> None:
+        claim = self._claim
+        started = self._now()
+        if claim.deadline is None or claim.doubtful_project is None:
+            # Nothing is in doubt any more: a create that was never begun.
+            self._write(Next("pending", 0, "create_again"), "look", None)
+            return
+        seen = look(self._tools.jira, claim.marker, claim.doubtful_project, claim.baseline or 0)
+        self._end("look", seen, started)
+
+    def _end(self, step: Step, outcome: Outcome, started: datetime, number: int | None = None) -> None:
+        claim, tools = self._claim, self._tools
+        standing = Standing(
+            claim.failures,
+            claim.failing_since,
+            claim.looks,
+            claim.absences,
+            claim.recreates,
+            claim.deadline if claim.state == "unknown" else None,
+        )
+        following = decide(outcome, standing, self._now(), tools.target.settle, tools.jitter())
+        if following.pause_site:
+            tools.store.pause_site(self._site, following.pause_site)
+        trouble = Breaker(tools).trouble() if following.may_be_the_site else None
+        self._write(following, step, outcome, started, number, trouble)
+        if trouble:
+            count = tools.store.open_breaker(self._site, trouble, PROBE_SECONDS)
+            log.error("site refuses us", site=self._site, reason=trouble, parked=count)
+
+    def _write(
+        self,
+        following: Next,
+        step: Step,
+        outcome: Outcome | None,
+        started: datetime | None = None,
+        number: int | None = None,
+        trouble: str | None = None,
+    ) -> None:
+        answer = outcome.answer.answer if isinstance(outcome, Unread) else outcome
+        ticket = _ticket_of(outcome)
+        ending = Ending(
+            state=following.state,
+            step=step,
+            outcome=_name(outcome) if outcome else None,
+            delay=following.delay,
+            reason=trouble if trouble and following.state == "blocked" else following.reason,
+            detail=_detail(outcome),
+            parked=bool(trouble) and following.state == "blocked",
+            failures=following.failures,
+            failing_since=following.failing_since,
+            looks=following.looks,
+            absences=following.absences,
+            recreates=following.recreates,
+            jira_id=ticket[0] if ticket else None,
+            jira_key=ticket[1] if ticket else None,
+            origin=("created" if isinstance(outcome, Created) else "found") if ticket else None,
+            number=number,
+            started_at=started or self._now(),
+            http_status=getattr(answer, "status", None),
+            trace_id=getattr(answer, "trace_id", None),
+            doubt_ends_as=_end_of_doubt(outcome, following),
+        )
+        state = self._tools.store.finish(self._claim, ending)
+        log.info(
+            "sync lost" if state is None else "sync moved",
+            channel_id=self._claim.channel_id,
+            thread_ts=self._claim.thread_ts,
+            step=step,
+            outcome=ending.outcome,
+            state=state,
+            reason=ending.reason,
+            http_status=ending.http_status,
+            jira_key=ending.jira_key,
+        )
+
+    def _give_to_a_person(self, reason: str) -> None:
+        self._write(Next("review", None, reason, recreates=self._claim.recreates), "look", None)
+
+    def _park(self, reason: str) -> None:
+        claim = self._claim
+        as_it_was = Next(
+            "blocked", None, reason, claim.failures, claim.failing_since, recreates=claim.recreates
+        )
+        self._write(as_it_was, "search", None, trouble=reason)
+
+    def _now(self) -> datetime:
+        """The database's clock, as far as this process can tell without asking."""
+        return self._claim.now + timedelta(seconds=self._tools.clock.monotonic() - self._began)
+
+
+def _ticket_of(outcome: Outcome | None) -> tuple[str, str] | None:
+    match outcome:
+        case Created():
+            return outcome.issue_id, outcome.key
+        case Found():
+            return outcome.issue.id, outcome.issue.key
+        case _:
+            return None
+
+
+def _name(outcome: Outcome) -> str:
+    match outcome:
+        case Created():
+            return "created"
+        case Found():
+            return "found"
+        case Several():
+            return "several"
+        case Absent():
+            return "absent"
+        case Unread():
+            return "unclear"
+        case Rejected():
+            return "rejected"
+        case Throttled():
+            return "throttled"
+        case AuthProblem():
+            return "auth"
+        case NotSent():
+            return "not_sent"
+        case Unknown():
+            return "unknown"
+        case _:
+            assert_never(outcome)
+
+
+def _detail(outcome: Outcome | None) -> str | None:
+    """Jira's words where it said something, ours where it did not."""
+    match outcome:
+        case Several():
+            return ", ".join(outcome.keys)
+        case Unread():
+            return _words(outcome.answer.answer)
+        case Rejected() | AuthProblem() | Throttled() | NotSent() | Unknown():
+            return _words(outcome)
+        case _:
+            return None
+
+
+def _words(answer: Rejected | AuthProblem | Throttled | NotSent | Unknown) -> str:
+    return " ".join(getattr(answer, "messages", ())) or answer.why
+
+
+def _end_of_doubt(outcome: Outcome | None, following: Next) -> str | None:
+    """What creates that nobody knew the end of turned out to be."""
+    if isinstance(outcome, Found):
+        return "found"
+    if isinstance(outcome, Absent) and following.state in ("pending", "review"):
+        return "absent"
+    return None
