@@ -23,6 +23,7 @@ from worker.db.models import (
 from worker.db.pipeline import Batch, FirstFault
 from worker.db.pool import AsyncPool, new_async_pool
 from worker.db.statements import Statement
+from worker.db.sync_models import Draft
 from worker.errors import ThreadsyncError
 
 T = TypeVar("T")
@@ -120,6 +121,12 @@ class AsyncSessionStore:
     async def mark_synced(self, channel_id: str, thread_ts: str, jira_key: str) -> SessionResult:
         """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
         return await self.run(statements.mark_synced(channel_id, thread_ts, jira_key))
+
+    async def request_sync(
+        self, channel_id: str, thread_ts: str, draft: Draft, drafted_at: str
+    ) -> SessionResult:
+        """Ask for the session's ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return await self.run(statements.request_sync(channel_id, thread_ts, draft, drafted_at))
 
     async def get_session(self, session_id: UUID | str) -> ThreadSession | None:
         """The session with this id, or None."""

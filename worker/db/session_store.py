@@ -20,6 +20,7 @@ from worker.db.models import (
 from worker.db.pipeline import Batch, FirstFault
 from worker.db.pool import Pool, init_db
 from worker.db.statements import Statement
+from worker.db.sync_models import Draft
 from worker.errors import ThreadsyncError
 
 T = TypeVar("T")
@@ -88,6 +89,10 @@ class SessionStore:
     def mark_synced(self, channel_id: str, thread_ts: str, jira_key: str) -> SessionResult:
         """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
         return self.run(statements.mark_synced(channel_id, thread_ts, jira_key))
+
+    def request_sync(self, channel_id: str, thread_ts: str, draft: Draft, drafted_at: str) -> SessionResult:
+        """Ask for the session's ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return self.run(statements.request_sync(channel_id, thread_ts, draft, drafted_at))
 
     def get_session(self, session_id: UUID | str) -> ThreadSession | None:
         """The session with this id, or None."""

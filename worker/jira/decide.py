@@ -183,7 +183,7 @@ def _unread(outcome: Unread, sync: Standing, now: datetime, settle: float, jitte
     if sync.deadline is None:
         if isinstance(answer, Unknown):
             # Of a read: nothing was created by it.
-            answer = NotSent(answer.why, status=answer.status, trace_id=answer.trace_id)
+            return _retry(sync, now, jitter, "not_reached")
         if isinstance(answer, Rejected) and answer.status in (400, 413):
             # It was the search that was refused, not the draft.
             return Next("blocked", None, "set_up", recreates=sync.recreates, may_be_the_site=True)

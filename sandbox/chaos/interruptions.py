@@ -1,0 +1,72 @@
+"""Ends or freezes a worker at a step: before or after one of its SQL transactions or calls to Jira."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+class Crashed(BaseException):
+    """The process is gone: nothing after this step happens. No handler of ours may catch it."""
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """At the ``step``-th step, before it happens or after it."""
+
+    step: int
+    when: Literal["before", "after"]
+    kind: Literal["crash", "freeze"]
+
+
+class Steps:
+    """Counts the steps of one worker's turn, and interrupts it at one of them."""
+
+    def __init__(self, interruption: Interruption | None = None) -> None:
+        self.count = 0
+        self.names: list[str] = []
+        self.frozen = threading.Event()
+        self._go_on = threading.Event()
+        self._interruption = interruption
+
+    def run(self, name: str, call: Callable[[], Any]) -> Any:
+        """Make the step, unless the worker ends before it."""
+        self.count += 1
+        self.names.append(name)
+        self._interrupt("before", name)
+        result = call()
+        self._interrupt("after", name)
+        return result
+
+    def thaw(self) -> None:
+        """Let a frozen worker go on: a zombie, if others have taken over meanwhile."""
+        self._go_on.set()
+
+    def _interrupt(self, when: str, name: str) -> None:
+        planned = self._interruption
+        if planned is None or (planned.step, planned.when) != (self.count, when):
+            return
+        if planned.kind == "freeze" and (when, name) == ("before", "create"):
+            # Between its look at the clock and the first byte: microseconds, against which no client can do
+            # anything. A freeze before that look is one after the step before.
+            return
+        if planned.kind == "crash":
+            raise Crashed
+        self.frozen.set()
+        self._go_on.wait()
+
+
+class Interruptible:
+    """Stands before a store or a client: every method of it is a step."""
+
+    def __init__(self, target: Any, steps: Steps) -> None:
+        self._target = target
+        self._steps = steps
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._target, name)
+        if not callable(method):
+            return method
+        return lambda *args, **kwargs: self._steps.run(name, lambda: method(*args, **kwargs))

@@ -1,0 +1,135 @@
+"""A small world with virtual time: one Jira, one database, workers that come and go."""
+
+from __future__ import annotations
+
+import random
+import threading
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sandbox.chaos.interruptions import Crashed, Interruptible, Interruption, Steps
+from sandbox.jira_site import JiraSite
+from sandbox.jira_transport import SandboxTransport
+from sandbox.virtual_clock import VirtualClock
+from worker.db.pool import Pool
+from worker.db.session_store import SessionStore
+from worker.db.statements import request_sync
+from worker.db.sync_models import Draft, SyncDetail, SyncState
+from worker.db.sync_store import SyncStore
+from worker.jira.answers import JiraAccount
+from worker.jira.breaker import Breaker
+from worker.jira.client import JiraClient
+from worker.jira.marker import site_of
+from worker.jira.sync import run_sync
+from worker.jira.target import Target
+from worker.jira.tools import Tools
+
+URL = "https://jira.example"
+
+
+class WorldClock:
+    """The world's time, for whoever asks in whatever way. Whoever sleeps lets it pass."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    def monotonic(self) -> float:
+        return self._clock()
+
+    def sleep(self, seconds: float, /) -> None:
+        self._clock.advance(seconds)
+
+
+class Zombie:
+    """A worker that stands still in the middle of its turn, in a thread of its own."""
+
+    def __init__(self, thread: threading.Thread, steps: Steps) -> None:
+        self._thread = thread
+        self._steps = steps
+
+    def wake(self) -> None:
+        """Let it go on to its end."""
+        self._steps.thaw()
+        self._thread.join()
+
+
+class World:
+    """One session and its ticket. Nothing in it waits in real time.
+
+    Args:
+        search_lag: seconds until Jira's search sees a ticket.
+        settle: seconds after which what was lost may be asked for again.
+    """
+
+    def __init__(self, pool: Pool, thread_ts: str, *, search_lag: float, settle: float, seed: int) -> None:
+        # Never behind the database's own clock: the session commands have no other.
+        self.clock = VirtualClock(datetime.now(UTC).timestamp() + 1)
+        self.time = WorldClock(self.clock)
+        self.site = JiraSite(clock=self.clock, search_lag=search_lag)
+        self.thread = ("C0CHAOS", thread_ts)
+        self.draw = random.Random(seed)  # noqa: S311 - no secret
+        self.sessions = SessionStore(pool)
+        self.store = SyncStore(pool, clock=self.time.now)
+        account = JiraAccount(URL, self.site.email, self.site.token)
+        # A site of its own, so that its breaker is not another run's.
+        self._target = Target(account, f"{site_of(URL)}/{seed}/{thread_ts}", "PROJ", "Task", settle, 1)
+        self._jira = JiraClient(account, SandboxTransport(self.site, on_wait=self.clock.advance))
+        session = self.sessions.get_or_create_session(*self.thread, "U0CHAOS")
+        self.session_id: UUID = session.id
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._jira.close()
+
+    def ask(self, summary: str, drafted_at: str) -> str:
+        """Ask for the ticket; returns the command's outcome."""
+        draft = Draft(summary=summary, description="as *told*")
+        return self.sessions.run(request_sync(*self.thread, draft, drafted_at)).outcome
+
+    def work(self, interruption: Interruption | None = None) -> Steps:
+        """A worker's turn, perhaps its last one."""
+        steps = Steps(interruption)
+        try:
+            run_sync(self._tools(steps), self.session_id)
+        except Crashed:
+            # What it held is gone with it, its open connection too.
+            self._jira.close()
+        return steps
+
+    def freeze(self, interruption: Interruption) -> Zombie | None:
+        """A worker that stops in the middle; None if its turn was over before that."""
+        steps = Steps(interruption)
+        thread = threading.Thread(target=lambda: run_sync(self._tools(steps, own=True), self.session_id))
+        thread.start()
+        while thread.is_alive() and not steps.frozen.wait(0.002):
+            pass
+        return Zombie(thread, steps) if thread.is_alive() else None
+
+    def probe(self) -> None:
+        """What the sweep does for a site that refused us."""
+        Breaker(self._tools(Steps())).probe()
+
+    def state(self) -> SyncState:
+        """How the sync stands."""
+        state = self.store.get_state(self.session_id)
+        assert state is not None  # noqa: S101 - it was asked for
+        return state
+
+    def detail(self) -> SyncDetail:
+        """All that is known of it."""
+        detail = self.store.get(self.session_id)
+        assert detail is not None  # noqa: S101 - it was asked for
+        return detail
+
+    def _tools(self, steps: Steps, *, own: bool = False) -> Tools:
+        store: Any = Interruptible(self.store, steps)
+        jira = self._jira
+        if own:
+            # Two threads on one client would wait for each other.
+            jira = JiraClient(self._target.account, SandboxTransport(self.site, on_wait=self.clock.advance))
+        client: Any = Interruptible(jira, steps)
+        return Tools(store, client, self._target, jitter=self.draw.random, clock=self.time)

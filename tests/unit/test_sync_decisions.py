@@ -1,0 +1,211 @@
+"""What becomes of a sync: the whole of `decide`, as a table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from worker.jira.answers import (
+    AuthProblem,
+    CallFailed,
+    Created,
+    JiraIssue,
+    NotSent,
+    Rejected,
+    Throttled,
+    Unknown,
+)
+from worker.jira.decide import (
+    LONGEST_PAUSE_SECONDS,
+    LOOK_AFTER_SECONDS,
+    Absent,
+    Found,
+    Next,
+    Outcome,
+    Several,
+    Standing,
+    Unread,
+    decide,
+)
+from worker.jira.reasons import REASONS
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SETTLE = 600.0
+ISSUE = JiraIssue("10001", "PROJ-1")
+FRESH = Standing()
+DOUBT = Standing(deadline=NOW - timedelta(seconds=20))
+
+
+def ago(**passed: float) -> datetime:
+    return NOW - timedelta(**passed)
+
+
+def decided(outcome: Outcome, sync: Standing = FRESH, jitter: float = 0.5) -> Next:
+    return decide(outcome, sync, NOW, SETTLE, jitter)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "reason", "asks_the_site"),
+    [
+        (Created("10001", "PROJ-1"), "done", None, False),
+        (Found(ISSUE), "done", None, False),
+        (Several(("PROJ-1", "PROJ-2")), "review", "several_tickets", False),
+        (Unknown("no answer"), "unknown", "no_answer", False),
+        (Unknown("503", 503), "unknown", "no_answer", False),
+        (NotSent("refused"), "retry_wait", "not_reached", False),
+        (NotSent("an edge", 403), "retry_wait", "edge_refused", False),
+        (Throttled(None, None, "slow down"), "retry_wait", "rate_limit", False),
+        (Rejected(400, "the draft"), "failed", "draft_refused", False),
+        (Rejected(413, "too large"), "failed", "draft_refused", False),
+        (Rejected(404, "no project"), "blocked", "not_found", True),
+        (Rejected(422, "set-up"), "blocked", "set_up", True),
+        (AuthProblem(401, "who?"), "blocked", "no_access", True),
+        (AuthProblem(403, "no"), "blocked", "no_access", True),
+        (AuthProblem(302, "a login"), "blocked", "no_access", True),
+        (Unread(CallFailed(Unknown("no answer"))), "retry_wait", "not_reached", False),
+        (Unread(CallFailed(Unknown("503", 503))), "retry_wait", "not_reached", False),
+        (Unread(CallFailed(NotSent("refused"))), "retry_wait", "not_reached", False),
+        (Unread(CallFailed(Throttled(3, None, ""))), "retry_wait", "rate_limit", False),
+        (Unread(CallFailed(AuthProblem(401, ""))), "blocked", "no_access", True),
+        (Unread(CallFailed(Rejected(400, ""))), "blocked", "set_up", True),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_becomes_of_a_sync(
+    outcome: Outcome, state: str, reason: str | None, asks_the_site: bool
+) -> None:
+    """Of one that was never tried before. Only what was surely not created may be tried again."""
+    following = decided(outcome)
+    assert (following.state, following.reason) == (state, reason)
+    assert following.may_be_the_site == asks_the_site
+    assert reason is None or reason in REASONS
+
+
+@pytest.mark.parametrize("state", ["done", "retry_wait", "unknown", "blocked", "failed", "review"])
+def test_what_goes_on_by_itself_has_a_time(state: str) -> None:
+    """Nothing waits for ever without somebody being told."""
+    outcomes: dict[str, Outcome] = {
+        "done": Found(ISSUE),
+        "retry_wait": NotSent("refused"),
+        "unknown": Unknown("no answer"),
+        "blocked": AuthProblem(401, ""),
+        "failed": Rejected(400, ""),
+        "review": Several(("PROJ-1", "PROJ-2")),
+    }
+    following = decided(outcomes[state])
+    assert following.state == state
+    assert (following.delay is not None) == (state in ("done", "retry_wait", "unknown"))
+
+
+@pytest.mark.parametrize(
+    ("failures", "jitter", "delay"),
+    [(0, 1.0, 2), (1, 1.0, 4), (3, 0.5, 8), (8, 1.0, 512), (9, 1.0, 900), (500, 1.0, 900), (4, 0.0, 0.2)],
+)
+def test_pauses_double_with_full_jitter(failures: int, jitter: float, delay: float) -> None:
+    """From 2 s to 15 minutes, and anything between nothing and that."""
+    following = decided(NotSent("refused"), Standing(failures, ago(hours=1)), jitter)
+    assert following.delay == pytest.approx(delay)
+    assert following.delay is not None
+    assert following.delay <= LONGEST_PAUSE_SECONDS
+    assert following.failures == failures + 1
+    assert following.failing_since == ago(hours=1)
+
+
+def test_after_a_day_a_person_must_look() -> None:
+    """What failed since yesterday does not mend itself."""
+    assert decided(NotSent("refused"), Standing(90, ago(hours=23, minutes=59))).state == "retry_wait"
+    following = decided(NotSent("refused"), Standing(90, ago(hours=24)))
+    assert (following.state, following.reason) == ("review", "kept_failing")
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "reason", "at_least", "pauses_the_site"),
+    [
+        (None, None, 2, False),
+        (30, None, 30, False),
+        (0, "jira-per-issue-on-write", 2, False),
+        (7, "jira-burst-based", 7, True),
+        (1800, "jira-quota-global-based", 1800, True),
+        (60, "jira-quota-tenant-based", 60, True),
+    ],
+)
+def test_a_rate_limit_costs_time_and_no_attempt(
+    retry_after: float | None, reason: str | None, at_least: float, pauses_the_site: bool
+) -> None:
+    """Retry-After is the least; a quota or a burst concerns everybody at that site."""
+    sync = Standing(failures=3, failing_since=ago(hours=30))
+    for jitter in (0.0, 0.5, 1.0):
+        following = decided(Throttled(retry_after, reason, ""), sync, jitter)
+        assert following.state == "retry_wait"
+        assert following.delay is not None
+        assert at_least <= following.delay <= at_least * 1.2
+        assert following.failures == 3
+        assert (following.pause_site is not None) == pauses_the_site
+
+
+def test_the_schedule_of_looks() -> None:
+    """+5, 15, 30, 60, 120, 300, 600 s, and then every ten minutes, as long as absence does not count."""
+    first = decided(Unknown("no answer"))
+    at = [first.delay or 0]
+    sync = Standing(deadline=NOW, looks=first.looks)
+    for _ in range(8):
+        # So long a settle time that the schedule alone decides.
+        following = decide(Unread(CallFailed(Unknown("503", 503))), sync, NOW, 86_000, 0.5)
+        assert (following.state, following.reason) == ("unknown", "no_answer")
+        at.append(at[-1] + (following.delay or 0))
+        sync = Standing(deadline=NOW, looks=following.looks)
+    assert tuple(at[:7]) == LOOK_AFTER_SECONDS
+    assert at[7:] == [1200, 1800]
+
+
+def test_a_look_is_taken_just_when_absence_begins_to_count() -> None:
+    """A short settle time is not waited for in the schedule's long steps."""
+    sync = Standing(deadline=ago(seconds=5), looks=4)
+    assert decide(Absent(), sync, NOW, 20, 0.5).delay == pytest.approx(15)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "absences", "recreates", "state", "reason"),
+    [
+        (ago(seconds=599), 5, 0, "unknown", "no_answer"),
+        (ago(seconds=600), 0, 0, "unknown", "no_answer"),
+        (ago(seconds=600), 1, 0, "pending", "create_again"),
+        (ago(hours=30), 1, 0, "pending", "create_again"),
+        (ago(seconds=600), 1, 1, "review", "absent_again"),
+    ],
+)
+def test_when_absence_counts(
+    deadline: datetime, absences: int, recreates: int, state: str, reason: str
+) -> None:
+    """Twice, the last time late enough; then one more create, and after that a person."""
+    sync = Standing(looks=3, absences=absences, recreates=recreates, deadline=deadline)
+    following = decided(Absent(), sync)
+    assert (following.state, following.reason) == (state, reason)
+    if state == "unknown":
+        assert following.absences == absences + 1
+    if state == "pending":
+        assert following.recreates == 1
+
+
+def test_a_look_that_failed_is_no_absence() -> None:
+    """It only takes longer then, and after a day without any answer a person must look."""
+    failed = Unread(CallFailed(Unknown("503", 503)))
+    sync = Standing(looks=2, absences=1, deadline=ago(hours=1))
+    following = decided(failed, sync)
+    assert (following.state, following.absences) == ("unknown", 1)
+    following = decided(failed, Standing(looks=200, deadline=ago(hours=24)))
+    assert (following.state, following.reason) == ("review", "not_confirmed")
+
+
+def test_a_look_that_is_refused_is_about_the_site() -> None:
+    """The sync itself stays in doubt: what was maybe created must not be created again."""
+    following = decided(Unread(CallFailed(AuthProblem(401, ""))), DOUBT)
+    assert following.state == "unknown"
+    assert following.may_be_the_site
+
+
+@pytest.mark.parametrize("outcome", [Unknown("no answer"), NotSent("refused"), Throttled(1, None, "")])
+def test_a_second_create_stays_the_second_one(outcome: Outcome) -> None:
+    """Otherwise a third one would be allowed."""
+    assert decided(outcome, Standing(recreates=1)).recreates == 1
