@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 PEERS  := taskiq dramatiq huey arq procrastinate
 BENCH  := $(PEERS:%=.venv-bench/%/.installed)
 
-.PHONY: help demo up test test-fast bench bench-quick check format install clean
+.PHONY: help demo up test test-fast chaos bench bench-quick check format install clean
 
 help:            ## This list
 	@sed -n 's/^\([a-z-]*:\).*## /\1 /p' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(STAMP)   ## Every test, with real servers and real kills
 
 test-fast: $(STAMP)  ## What is promised, and the unit tests: under a minute
 	$(BIN)/python -m pytest tests/fundamentals tests/unit
+
+chaos: $(STAMP)  ## A thousand sessions through every fault, in virtual time: exactly one ticket each
+	$(BIN)/python -m sandbox.chaos
 
 .venv-bench/%/.installed: benchmarks/requirements/%.txt
 	@test -x .venv-bench/$*/bin/python || $(PYTHON) -m venv .venv-bench/$*

@@ -11,12 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worker.db import SessionStore
+from worker.db.sync_models import Draft
 from worker.errors import SessionNotFound
 
 COMMANDS: Final[dict[str, Callable[[SessionStore, str, str], Any]]] = {
     "open": lambda store, channel, thread: store.get_or_create_session(channel, thread, "U0456"),
     "collect": lambda store, channel, thread: store.update_status(channel, thread, "collecting"),
     "ready": lambda store, channel, thread: store.update_status(channel, thread, "ready_to_sync"),
+    "ask": lambda store, channel, thread: store.request_sync(
+        channel, thread, Draft(summary="It is broken"), "1700000001.000100"
+    ),
     "link": lambda store, channel, thread: store.mark_synced(channel, thread, "PROJ-1"),
 }
 threads = (f"{1_700_000_000 + number}.000100" for number in itertools.count())

@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from worker.db import AsyncSessionStore, SessionResult, ThreadSession
+from worker.db.sync_models import Draft
 from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
 
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
@@ -20,12 +21,14 @@ TABLE: Final = {
     "update_status(synced)": (InvalidCommand, InvalidCommand, InvalidCommand, InvalidCommand),
     "mark_synced(PROJ-1)": (SessionNotFound, "applied", "applied", "unchanged"),
     "mark_synced(PROJ-2)": (SessionNotFound, "applied", "applied", JiraKeyConflict),
+    "request_sync(draft)": (SessionNotFound, "applied", "applied", "unchanged"),
 }
 STATUS_AFTER: Final = {
     "get_or_create": "collecting",
     "update_status(ready_to_sync)": "ready_to_sync",
     "mark_synced(PROJ-1)": "synced",
     "mark_synced(PROJ-2)": "synced",
+    "request_sync(draft)": "ready_to_sync",
 }
 CELLS: Final = [
     pytest.param(state, command, expected, id=f"{command}-{state}")
@@ -50,6 +53,8 @@ async def run(store: AsyncSessionStore, command: str) -> SessionResult:
         return await store.get_or_create_session(CHANNEL, THREAD, "U0456")
     if name == "mark_synced":
         return await store.mark_synced(CHANNEL, THREAD, argument)
+    if name == "request_sync":
+        return await store.request_sync(CHANNEL, THREAD, Draft(summary="It is broken"), "1700000001.000100")
     return await store.update_status(CHANNEL, THREAD, argument)  # type: ignore[arg-type]
 
 
@@ -69,7 +74,9 @@ async def test_a_cell_of_the_table(
     if expected in {"created", "applied"}:
         assert after is not None
         assert after.status == STATUS_AFTER[command]
-        assert before is None or after.updated_at > before.updated_at
+        # A session that was ready has its request in a table of its own.
+        is_as_it_was = before is not None and before.status == after.status
+        assert before is None or is_as_it_was or after.updated_at > before.updated_at
     else:
         assert after == before
 

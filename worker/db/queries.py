@@ -83,8 +83,8 @@ FROM answer
 """
 
 # Asks for the session's ticket. Of several drafts the latest wins, of one moment's the greater one, so that
-# their order does not matter. One that comes while a create is in flight, or may have made a ticket, is kept in
-# case that another create is needed, and is `stale`. A draft that was refused gives way to a newer one.
+# their order does not matter. One that comes while a create is in flight, or may have made a ticket, is kept
+# in case that another create is needed, and is `stale`. A draft that was refused gives way to a newer one.
 REQUEST_SYNC: Final[LiteralString] = f"""
 WITH session AS (
     UPDATE thread_sessions

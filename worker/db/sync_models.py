@@ -143,8 +143,8 @@ class SyncDetail(Dto):
 class Claim(BaseModel):
     """A sync that this process has for the moment. Writes say its ``fence``; ``now`` is the database's clock.
 
-    ``deadline``, ``baseline`` and ``doubtful_projects`` are about creates of which nobody knows how they
-    ended: the latest deadline, and where to look for their tickets.
+    ``deadline``, ``baseline`` and ``doubtful_project`` are about a create of which nobody knows how it ended:
+    its deadline, and where to look for its ticket. ``session_key`` is the ticket that the session has.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -152,6 +152,7 @@ class Claim(BaseModel):
     session_id: UUID
     channel_id: SlackId
     thread_ts: SlackTs
+    session_key: JiraKey | None
     fence: int
     now: AwareDatetime
     state: SyncStatus

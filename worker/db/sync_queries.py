@@ -95,9 +95,11 @@ WITH claimed AS (
     FROM sync_attempts d
     WHERE d.session_id = %(session_id)s AND d.step = 'create' AND (d.outcome IS NULL OR d.outcome = 'unknown')
 )
-SELECT c.session_id, t.channel_id, t.thread_ts, c.fence, {_NOW} AS now, c.state, c.site, c.marker, c.draft,
+SELECT c.session_id, t.channel_id, t.thread_ts, t.jira_key AS session_key, c.fence, {_NOW} AS now, c.state,
+       c.site, c.marker, c.draft,
        c.unfinished_claims, c.failures, c.failing_since, c.looks, c.absences, c.recreates, c.jira_key,
-       c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline, doubt.doubtful_project
+       c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline,
+       doubt.doubtful_project
 FROM claimed c JOIN thread_sessions t ON t.id = c.session_id, doubt
 """
 
@@ -107,16 +109,19 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(site)s || '|' || %(project_key)s
 """
 
 # Commits to a create, before it is sent. No row: the claim is lost, or so many others are in flight, or the
-# draft now names another project.
+# draft now names another project, or somebody has just named the ticket.
 BEGIN_CREATE: Final[LiteralString] = f"""
-WITH begun AS (
+WITH session AS (
+    SELECT id FROM thread_sessions WHERE id = %(session_id)s AND jira_key IS NULL FOR NO KEY UPDATE
+), begun AS (
     UPDATE syncs s
     SET state = 'inflight', reason = NULL, detail = NULL, project_key = %(project_key)s,
         lease_until = {_NOW} + make_interval(secs => %(lease)s),
         next_attempt_at = {_NOW} + make_interval(secs => %(lease)s),
         turn_until = {_NOW} + make_interval(secs => %(turn)s),
         announce_at = {_NOW}, updated_at = {_NOW}
-    WHERE {_MINE} AND s.state IN ('pending', 'retry_wait')
+    FROM session
+    WHERE {_MINE} AND s.session_id = session.id AND s.state IN ('pending', 'retry_wait')
       AND coalesce(s.draft ->> 'project_key', %(default_project_key)s) = %(project_key)s
       AND %(at_once)s > (
           SELECT count(*) FROM syncs o
@@ -145,7 +150,7 @@ HAS_CLAIM: Final[LiteralString] = f"SELECT EXISTS (SELECT FROM syncs s WHERE {_M
 # What was surely not created for such a session need not be created any more.
 FINISH: Final[LiteralString] = f"""
 WITH session AS (
-    SELECT id, jira_key FROM thread_sessions WHERE id = %(session_id)s FOR UPDATE
+    SELECT id, jira_key FROM thread_sessions WHERE id = %(session_id)s FOR NO KEY UPDATE
 ), verdict AS (
     SELECT id AS session_id, jira_key AS session_key,
            CASE WHEN jira_key IS NULL OR jira_key = %(jira_key)s::text THEN %(state)s::text
@@ -164,10 +169,13 @@ WITH session AS (
         next_attempt_at = CASE WHEN v.state = 'done' THEN {_NOW}
                                WHEN v.state IN ('blocked', 'failed', 'review') THEN NULL
                                ELSE {_NOW} + make_interval(secs => %(delay)s::float8) END,
-        failures = %(failures)s, failing_since = %(failing_since)s, looks = %(looks)s, absences = %(absences)s,
+        failures = %(failures)s, failing_since = %(failing_since)s, looks = %(looks)s,
+        absences = %(absences)s,
         recreates = %(recreates)s,
         jira_id = coalesce(%(jira_id)s::text, s.jira_id),
-        jira_key = coalesce(%(jira_key)s::text, CASE WHEN v.state = 'done' THEN v.session_key END, s.jira_key),
+        jira_key = coalesce(
+            %(jira_key)s::text, CASE WHEN v.state = 'done' THEN v.session_key END, s.jira_key
+        ),
         origin = CASE WHEN v.state <> 'done' THEN s.origin
                       WHEN %(jira_key)s::text IS NULL THEN 'named' ELSE %(origin)s::text END,
         done_at = CASE WHEN v.state = 'done' THEN coalesce(s.done_at, {_NOW}) END,

@@ -58,6 +58,9 @@ class Turn:
         trouble = self._tools.store.trouble_of(self._site)
         if claim.unfinished_claims > _MOST_UNFINISHED_CLAIMS:
             self._give_to_a_person("worker_died_often")
+        elif claim.session_key and claim.state in ("pending", "retry_wait"):
+            # Somebody named the ticket in the moment in which one was asked for.
+            self._write(Next("done", 0), "search", None)
         elif claim.state == "unknown" and claim.site != self._site:
             self._give_to_a_person("site_changed")
         elif trouble.reason and claim.state in ("pending", "retry_wait"):
