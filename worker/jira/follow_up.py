@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from worker.db.sync_models import Claim
-from worker.jira.answers import CallFailed
+from worker.jira.answers import CallFailed, Rejected
 from worker.jira.decide import Several
 from worker.jira.search import search_label
 from worker.jira.thread_link import link_to_thread
@@ -26,7 +26,7 @@ log = structlog.get_logger("threadsync.syncs")
 
 def follow_up(tools: Tools, claim: Claim, now: datetime) -> None:
     """Do the step that is due, and say when the next one is."""
-    if claim.linked_back_at is None and claim.origin != "named" and claim.failures < _MOST_FAILURES:
+    if claim.linked_back_at is None and claim.origin != "named":
         _link_back(tools, claim, now)
         return
     due = (claim.done_at or now) + timedelta(seconds=tools.target.settle)
@@ -42,15 +42,16 @@ def _link_back(tools: Tools, claim: Claim, now: datetime) -> None:
         tools.jira.put_remote_link(claim.jira_key or "", f"threadsync={claim.marker}", url, _TITLE)
     except CallFailed as exc:
         failures = claim.failures + 1
-        pause = _FIRST_PAUSE_SECONDS * 2**claim.failures
+        # A Jira that refuses such links refuses the next one too.
+        is_over = failures == _MOST_FAILURES or isinstance(exc.answer, Rejected)
         tools.store.follow_up(
             claim,
             "link_back",
-            "unclear",
-            is_over=False,
-            delay=pause if failures < _MOST_FAILURES else 0.0,
+            "rejected" if isinstance(exc.answer, Rejected) else "unclear",
+            is_over=is_over,
+            delay=0.0 if is_over else _FIRST_PAUSE_SECONDS * 2**claim.failures,
             started_at=now,
-            failures=failures,
+            failures=0 if is_over else failures,
             detail=exc.answer.why,
             http_status=exc.answer.status,
             trace_id=exc.answer.trace_id,

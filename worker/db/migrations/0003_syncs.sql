@@ -43,6 +43,7 @@ CREATE TABLE syncs (
     -- How the ticket came to be the session's: created here, found by its marker, or named by somebody.
     origin            text,
     done_at           timestamptz,
+    -- When the link back to the thread was over: made, or given up; sync_attempts says which.
     linked_back_at    timestamptz,
     audited_at        timestamptz,
     duplicates        text[]         NOT NULL DEFAULT '{}',
