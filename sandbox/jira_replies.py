@@ -1,0 +1,72 @@
+"""What goes in and out of the sandbox Jira, whichever HTTP library carries it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+JSON_TYPE: Final = "application/json;charset=UTF-8"
+
+
+@dataclass(frozen=True)
+class Request:
+    """``path`` and ``query`` are decoded, the names of ``headers`` in lower case.
+
+    ``base`` is the scheme and host that the client used.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    base: str = "http://127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer. ``delay`` is in seconds; if ``cut``, the connection ends in the middle of the body."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    cut: bool = False
+
+    @property
+    def sent(self) -> bytes:
+        """What of the body goes out; ``Content-Length`` tells of all of it."""
+        return self.body[: len(self.body) // 2] if self.cut else self.body
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The connection ends after ``delay`` seconds, without an answer."""
+
+    delay: float = 0.0
+
+
+Outcome = Reply | Drop
+
+
+def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    """An answer of Jira's."""
+    return Reply(status, json.dumps(body).encode(), {"Content-Type": JSON_TYPE, **(headers or {})})
+
+
+def error_reply(
+    status: int,
+    messages: Sequence[str] = (),
+    errors: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """An error as Jira words it: about the request, and by field."""
+    return json_reply(status, {"errorMessages": list(messages), "errors": dict(errors or {})}, headers)
+
+
+def html_reply(status: int, title: str) -> Reply:
+    """A page of something that is not Jira."""
+    page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+    return Reply(status, page.encode(), {"Content-Type": "text/html; charset=utf-8"})

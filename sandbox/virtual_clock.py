@@ -1,0 +1,17 @@
+"""A clock that goes when it is told to."""
+
+from __future__ import annotations
+
+
+class VirtualClock:
+    """Call it for the time, in seconds."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._now = now
+
+    def __call__(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        self._now += seconds
