@@ -1,0 +1,58 @@
+"""The marker of a thread's ticket, and what one site is."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.jira.marker import marker_of, site_of
+
+
+def test_the_marker_never_changes() -> None:
+    """Tickets have it for ever: another marker for the same thread would be another ticket."""
+    assert marker_of("x.atlassian.net", "C0123", "1700000000.000100") == "slk-s5ehnpvsioha5pvpsoeb3xjygu"
+    digest = hashlib.sha256(b"x.atlassian.net|C0123|1700000000.000100").digest()
+    expected = "slk-" + base64.b32encode(digest).decode()[:26].lower()
+    assert marker_of("x.atlassian.net", "C0123", "1700000000.000100") == expected
+
+
+@given(site=st.text(), channel=st.text(), thread=st.text())
+def test_a_marker_is_a_label(site: str, channel: str, thread: str) -> None:
+    """Without spaces or signs that JQL would read otherwise."""
+    assert re.fullmatch(r"slk-[a-z2-7]{26}", marker_of(site, channel, thread))
+
+
+def test_site_channel_and_thread_make_the_marker() -> None:
+    """Another one of each is another ticket."""
+    markers = {
+        marker_of("a", "C1", "1.1"),
+        marker_of("b", "C1", "1.1"),
+        marker_of("a", "C2", "1.1"),
+        marker_of("a", "C1", "1.2"),
+    }
+    assert len(markers) == 4
+
+
+@pytest.mark.parametrize(
+    ("url", "site"),
+    [
+        ("https://x.atlassian.net", "x.atlassian.net"),
+        ("https://X.Atlassian.NET/", "x.atlassian.net"),
+        ("http://x.atlassian.net:80//", "x.atlassian.net"),
+        ("HTTPS://x.atlassian.net:443", "x.atlassian.net"),
+        (" x.atlassian.net ", "x.atlassian.net"),
+        ("https://me:secret@x.atlassian.net/?a=b#c", "x.atlassian.net"),
+        ("https://example.com:8443/jira/", "example.com:8443/jira"),
+        ("https://example.com/Jira", "example.com/Jira"),
+        ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+        ("http://[::1]:8080/jira", "[::1]:8080/jira"),
+    ],
+)
+def test_a_site_has_one_name(url: str, site: str) -> None:
+    """However its URL is spelt; ports and paths that lead elsewhere are other sites."""
+    assert site_of(url) == site
