@@ -1,0 +1,194 @@
+"""Slack's text, read once: blocks of lines of spans, for whoever writes them down in another notation.
+
+    text -> Code | Bullets | Quote | Paragraph, each of lines; a line is a tuple of spans
+
+Slack's notation: https://docs.slack.dev/messaging/formatting-message-text. Whatever is not well formed stays
+as it is. The time it takes is linear in the text's length, whatever the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, Literal
+
+Mark = Literal["strong", "em", "strike", "code"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of one line, never empty, without a line break."""
+
+    text: str
+    marks: frozenset[Mark] = frozenset()
+    href: str | None = None
+
+
+Line = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Lines that belong together; at least one, none of them empty."""
+
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """Items of a list, one line each; at least one, none of them empty."""
+
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Quoted lines; some may be empty, not all."""
+
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Preformatted text, never empty; it may have line breaks."""
+
+    text: str
+
+
+Block = Paragraph | Bullets | Quote | Code
+
+_REFUSED: Final = re.compile(r"[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ENTITY: Final = re.compile(r"&(lt|gt|amp);")
+_ENTITIES: Final = {"lt": "<", "gt": ">", "amp": "&"}
+
+_BULLET: Final = re.compile(r"[ \t]*[-*•◦▪][ \t]+(?=\S)")
+_QUOTE: Final = re.compile(r"(?:(?:>|&gt;){3}|>|&gt;) ?")
+_ANGLE: Final = re.compile(r"<([^<>\n]+)>")
+_LONGEST_ADDRESS: Final = 2000  # in a link; a longer one is text, which can be cut
+_ADDRESS: Final = re.compile(rf"(?:https?://|mailto:)\S{{1,{_LONGEST_ADDRESS}}}", re.IGNORECASE)
+_SIGNS: Final = {"@": "@", "#": "#", "!": "@"}  # of people, channels, and @here and its like
+_MARKS: Final[dict[str, Mark]] = {"strong": "strong", "em": "em", "strike": "strike"}
+
+# Each alternative stops at its own end sign, so no character is looked at more than a few times.
+_TOKEN: Final = re.compile(
+    r"`(?P<code>[^`\n]+)`"
+    r"|<(?P<angle>[^<>\n]+)>"
+    r"|(?P<url>https?://(?:(?!&[lg]t;)[^\s<>|])*(?!&[lg]t;)[^\s<>|.,;:!?'\"()\[\]{}*_~])"
+    r"|(?<![\w*])\*(?=[^\s*])(?P<strong>[^*\n]+)(?<!\s)\*(?![\w*])"
+    r"|(?<![\w_])_(?=[^\s_])(?P<em>[^_\n]+)(?<!\s)_(?![\w_])"
+    r"|(?<![\w~])~(?=[^\s~])(?P<strike>[^~\n]+)(?<!\s)~(?![\w~])"
+)
+
+
+def parse(text: str) -> tuple[Block, ...]:
+    """The blocks of a text, none of them empty."""
+    pieces = cleaned(text).split("```")
+    if len(pieces) % 2 == 0:
+        # A fence that nothing closes is no fence.
+        pieces[-2:] = ["```".join(pieces[-2:])]
+    return tuple(
+        block
+        for place, piece in enumerate(pieces)
+        for block in (_code(piece) if place % 2 else _blocks(piece))
+    )
+
+
+def cleaned(text: str) -> str:
+    """Without what XML forbids, and so Jira: control characters, and surrogates that have no partner."""
+    return _REFUSED.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def one_line(text: str) -> str:
+    """The text as a person would read it, on one line: links and mentions by their labels, no marks read."""
+    return " ".join(_literal(cleaned(text)).split())
+
+
+def _code(piece: str) -> Iterator[Code]:
+    text = _literal(piece.removeprefix("\n").rstrip())
+    if text.strip():
+        yield Code(text)
+
+
+def _blocks(piece: str) -> Iterator[Block]:
+    for kind, group in groupby(piece.split("\n"), _kind):
+        lines = list(group)
+        if kind is Bullets:
+            yield Bullets(tuple(_line(_BULLET.sub("", line, count=1)) for line in lines))
+        elif kind is Quote:
+            quoted = tuple(_line(_QUOTE.sub("", line, count=1)) for line in lines)
+            if any(quoted):
+                yield Quote(quoted)
+        elif kind is Paragraph:
+            yield Paragraph(tuple(_line(line) for line in lines))
+
+
+def _kind(line: str) -> type[Block] | None:
+    if _BULLET.match(line):
+        return Bullets
+    if _QUOTE.match(line):
+        return Quote
+    return Paragraph if line.strip() else None
+
+
+def _line(text: str) -> Line:
+    return tuple(_spans(text.rstrip(), frozenset()))
+
+
+def _spans(text: str, marks: frozenset[Mark]) -> Iterator[Span]:
+    """Marks in marks: at most three deep, as the text inside one has none of its own sign any more."""
+    end = 0
+    for found in _TOKEN.finditer(text):
+        yield from _plain(text[end : found.start()], marks)
+        end = found.end()
+        kind = found.lastgroup or ""
+        inside = found[kind]
+        if kind == "code":
+            yield Span(_literal(inside), marks | {"code"})
+        elif kind == "url":
+            address = _unescaped(inside)
+            yield Span(address, marks, address if len(address) <= _LONGEST_ADDRESS else None)
+        elif kind == "angle":
+            shown = _ANGLE.sub(_readable, found[0])
+            yield Span(_unescaped(shown), marks, _href(inside))
+        else:
+            yield from _spans(inside, marks | {_MARKS[kind]})
+    yield from _plain(text[end:], marks)
+
+
+def _plain(text: str, marks: frozenset[Mark]) -> Iterator[Span]:
+    if text:
+        yield Span(_unescaped(text), marks)
+
+
+def _literal(code: str) -> str:
+    """Slack makes links in code too; code has none."""
+    return _unescaped(_ANGLE.sub(_readable, code))
+
+
+def _href(inside: str) -> str | None:
+    """The address in ``<address>`` or ``<address|label>``, if it is one to link to."""
+    target = inside.partition("|")[0]
+    return _unescaped(target) if _ADDRESS.fullmatch(target) else None
+
+
+def _readable(found: re.Match[str]) -> str:
+    """What a person sees of ``<...>``: a label, an address, a name; all of it when it is none of Slack's.
+
+    Still escaped.
+    """
+    target, _, label = found[1].partition("|")
+    label = label.strip()
+    if _ADDRESS.fullmatch(target):
+        return label or target.removeprefix("mailto:")
+    sign, name = target[:1], target[1:]
+    if sign not in _SIGNS or not name:
+        return found[0]
+    if label and (sign == "!" or label[0] in "@#"):
+        return label
+    return _SIGNS[sign] + (label or name)
+
+
+def _unescaped(text: str) -> str:
+    return _ENTITY.sub(lambda found: _ENTITIES[found[1]], text)
