@@ -1,0 +1,135 @@
+"""What Jira can answer, in our words.
+
+    the one POST                                        is there a ticket?
+    Created      201 with an id and a key               yes
+    Rejected     400, 413: the draft; 404, 422: set-up  no
+    Throttled    429                                    no
+    AuthProblem  401, 403, a redirect to a login        no
+    NotSent      nothing that reached Jira              no
+    Unknown      everything else                        perhaps
+
+``why`` is for people and logs: it never quotes the draft, the token or the e-mail address. ``messages`` are
+Jira's own and may quote the draft, so no ``repr`` shows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Deployment = Literal["cloud", "datacenter"]
+
+
+@dataclass(frozen=True, slots=True)
+class JiraAccount:
+    """A Jira site, and who we are there.
+
+    Args:
+        url: the site's address, with the context path of a Data Center if it has one.
+        email: with it the token is a password (Cloud), without it a personal access token.
+        timeout: seconds that one call may take in all.
+    """
+
+    url: str
+    email: str | None = field(repr=False)
+    token: str = field(repr=False)
+    deployment: Deployment = "cloud"
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The ticket exists."""
+
+    issue_id: str
+    key: str
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """No ticket, and the same request would be refused again.
+
+    400 and 413: the draft is at fault. 404 and 422: the set-up is.
+    """
+
+    status: int
+    why: str
+    messages: tuple[str, ...] = field(default=(), repr=False)
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """No ticket: too many requests.
+
+    Args:
+        retry_after: seconds to wait at least, where Jira names them.
+        reason: which limit it was (``RateLimit-Reason``), such as ``jira-burst-based``.
+    """
+
+    retry_after: float | None
+    reason: str | None
+    why: str
+    status: int = 429
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthProblem:
+    """No ticket: Jira does not know us, or does not let us."""
+
+    status: int
+    why: str
+    messages: tuple[str, ...] = field(default=(), repr=False)
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """No ticket: the request did not reach Jira. ``status`` is that of an edge that answered in its place."""
+
+    why: str
+    status: int | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Perhaps a ticket. Sending again could make a second one; somebody has to look first."""
+
+    why: str
+    status: int | None = None
+    trace_id: str | None = None
+
+
+Failure = Rejected | Throttled | AuthProblem | NotSent | Unknown
+CreateAnswer = Created | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class JiraIssue:
+    """A ticket as far as we look at it. ``marker`` is the one in its entity property."""
+
+    id: str
+    key: str
+    labels: tuple[str, ...] = ()
+    marker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateField:
+    """A field of a project's create screen."""
+
+    id: str
+    name: str
+    required: bool
+    has_default: bool
+
+
+class CallFailed(Exception):
+    """A reading call, or one that may be repeated, did not succeed; ``answer`` says how."""
+
+    def __init__(self, answer: Failure) -> None:
+        super().__init__(answer.why)
+        self.answer = answer
