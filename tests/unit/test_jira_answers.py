@@ -1,0 +1,208 @@
+"""What an answer of Jira means, as a table; and that no answer shows a secret."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.jira.answers import (
+    AuthProblem,
+    CallFailed,
+    CreateAnswer,
+    Created,
+    JiraAccount,
+    NotSent,
+    Rejected,
+    Throttled,
+    Unknown,
+)
+from worker.jira.classification import creation, failure
+
+NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
+JIRAS = json.dumps({"errorMessages": [], "errors": {"summary": "is too long: MY SECRET PLAN"}}).encode()
+HTML = b"<html><body>Request blocked</body></html>"
+NOTHING = b""
+TICKET = b'{"id": "10001", "key": "PROJ-7", "self": "https://x"}'
+DENIED = {"X-Authentication-Denied-Reason": "CAPTCHA_CHALLENGE; login-url=https://jira/login"}
+ANONYMOUS = {"X-Seraph-LoginReason": "AUTHENTICATED_FAILED"}
+
+
+def answer(status: int, body: bytes = NOTHING, headers: dict[str, str] | None = None) -> CreateAnswer:
+    return creation(status, headers or {}, body, NOW)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "expected"),
+    [
+        (201, TICKET, {}, Created),
+        (200, TICKET, {}, Created),
+        (201, TICKET, ANONYMOUS, Created),
+        (201, TICKET[:20], {}, Unknown),
+        (201, NOTHING, {}, Unknown),
+        (201, HTML, {}, Unknown),
+        (201, b"[]", {}, Unknown),
+        (201, b'{"id": "10001"}', {}, Unknown),
+        (201, b'{"id": 10001, "key": null}', {}, Unknown),
+        (201, b'{"id": "", "key": ""}', {}, Unknown),
+        (201, b"\xff\xfe\xff", {}, Unknown),
+        (201, b"[" * 100_000, {}, Unknown),
+        (204, NOTHING, {}, Unknown),
+        (400, JIRAS, {}, Rejected),
+        (400, HTML, {}, NotSent),
+        (400, NOTHING, {}, NotSent),
+        (400, JIRAS, ANONYMOUS, AuthProblem),
+        (413, JIRAS, {}, Rejected),
+        (413, HTML, {}, Rejected),
+        (404, JIRAS, {}, Rejected),
+        (404, HTML, {}, Rejected),
+        (404, JIRAS, ANONYMOUS, AuthProblem),
+        (422, JIRAS, {}, Rejected),
+        (401, JIRAS, {}, AuthProblem),
+        (401, HTML, {}, AuthProblem),
+        (401, b"Client must be authenticated", {}, AuthProblem),
+        (403, JIRAS, {}, AuthProblem),
+        (403, b'{"message": "no"}', {}, AuthProblem),
+        (403, HTML, {}, NotSent),
+        (403, HTML, DENIED, AuthProblem),
+        (301, NOTHING, {}, AuthProblem),
+        (302, HTML, {}, AuthProblem),
+        (307, NOTHING, {}, AuthProblem),
+        (429, JIRAS, {}, Throttled),
+        (429, HTML, ANONYMOUS, Throttled),
+        (402, JIRAS, {}, Unknown),
+        (405, JIRAS, {}, Unknown),
+        (408, NOTHING, {}, Unknown),
+        (409, JIRAS, {}, Unknown),
+        (425, NOTHING, {}, Unknown),
+        (500, JIRAS, {}, Unknown),
+        (502, HTML, {}, Unknown),
+        (503, HTML, {"Retry-After": "5"}, Unknown),
+        (504, NOTHING, {}, Unknown),
+        (522, HTML, {}, Unknown),
+        (599, NOTHING, ANONYMOUS, Unknown),
+    ],
+)
+def test_the_table(status: int, body: bytes, headers: dict[str, str], expected: type) -> None:
+    """Only where there is surely no ticket does the answer say so; whatever is not clear is unknown."""
+    found = answer(status, body, headers)
+    assert type(found) is expected
+    if not isinstance(found, Created):
+        assert found.status == status
+        assert found.why
+
+
+@given(status=st.integers(100, 599), body=st.binary(max_size=200) | st.just(TICKET) | st.just(JIRAS))
+def test_every_answer_means_something(status: int, body: bytes) -> None:
+    """No status and no body is an error; nothing but a 2xx with an id and a key is a ticket."""
+    found = answer(status, body)
+    assert isinstance(found, Created) == (200 <= status < 300 and body == TICKET)
+
+
+def test_a_ticket_has_an_id_and_a_key() -> None:
+    """And the number by which Atlassian finds the request in its logs."""
+    created = answer(201, TICKET, {"X-AREQUESTID": "1x2", "atl-traceid": "abc", "x-request-id": "z"})
+    assert created == Created("10001", "PROJ-7", "abc")
+    assert answer(503, HTML, {"X-AREQUESTID": "1x2"}).trace_id == "1x2"
+    assert answer(503, HTML).trace_id is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "30"}, 30.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"Retry-After": "Wed, 25 Nov 2026 12:01:00 GMT"}, 60.0),
+        ({"Retry-After": "Wed, 25 Nov 2026 11:00:00 GMT"}, 0.0),
+        ({"X-RateLimit-Reset": "2026-11-25T12:10:00Z"}, 600.0),
+        ({"X-RateLimit-Reset": "2026-11-25T12:10Z"}, 600.0),
+        ({"X-RateLimit-Reset": "2026-11-25T12:10:00"}, 600.0),
+        ({"X-RateLimit-Reset": "2026-11-25T14:00:00+02:00"}, 0.0),
+        ({"Retry-After": "5", "X-RateLimit-Reset": "2026-11-25T12:10:00Z"}, 5.0),
+        ({"Retry-After": "soon", "X-RateLimit-Reset": "2026-11-25T12:10:00Z"}, 600.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "1e999"}, None),
+        ({"X-RateLimit-Reset": "tomorrow"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    """Seconds, an HTTP date or an ISO date, whichever Jira sends; None when it makes no sense."""
+    found = answer(429, NOTHING, headers)
+    assert isinstance(found, Throttled)
+    assert found.retry_after == seconds
+
+
+@given(text=st.text(max_size=40))
+def test_any_header_may_say_anything(text: str) -> None:
+    """A strange Retry-After is none."""
+    found = answer(429, NOTHING, {"Retry-After": text, "X-RateLimit-Reset": text})
+    assert isinstance(found, Throttled)
+    assert found.retry_after is None or found.retry_after >= 0
+
+
+def test_which_limit_it_was() -> None:
+    """A burst slows one endpoint down, a quota everything: the reason is kept."""
+    found = answer(429, NOTHING, {"RateLimit-Reason": "jira-burst-based"})
+    assert found == Throttled(None, "jira-burst-based", "too many requests (jira-burst-based)")
+
+
+@pytest.mark.parametrize(
+    ("content", "messages"),
+    [
+        ({"errorMessages": ["a", "b"], "errors": {"labels": "c"}}, ("a", "b", "labels: c")),
+        ({"message": "gateway"}, ("gateway",)),
+        ({"errorMessages": None, "errors": []}, ()),
+        ({"errorMessages": [1, None, "x\x00y"], "errors": {"f": {"deep": 1}}}, ("xy", "f: {'deep': 1}")),
+        ({"errorMessages": ["\ud800!"]}, ("!",)),
+    ],
+)
+def test_jiras_own_words(content: dict[str, Any], messages: tuple[str, ...]) -> None:
+    """They are for the person who wrote the draft, in a form that a database can keep."""
+    found = answer(400, json.dumps(content).encode())
+    assert isinstance(found, Rejected)
+    assert found.messages == messages
+
+
+def test_jiras_words_are_limited() -> None:
+    """However many there are."""
+    found = answer(400, json.dumps({"errorMessages": ["x" * 10_000] * 1000}).encode())
+    assert isinstance(found, Rejected)
+    assert sum(map(len, found.messages)) <= 20 * 500
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "expected"),
+    [
+        (200, {}, type(None)),
+        (201, {"X-Seraph-LoginReason": "OK"}, type(None)),
+        (200, ANONYMOUS, AuthProblem),
+        (200, {"x-seraph-loginreason": "AUTHENTICATION_DENIED"}, AuthProblem),
+        (404, ANONYMOUS, AuthProblem),
+        (404, {}, Rejected),
+        (503, {}, Unknown),
+    ],
+)
+def test_an_answer_to_nobody_is_none(status: int, headers: dict[str, str], expected: type) -> None:
+    """With an expired token Jira Cloud finds nothing, and calls that a success: it is none."""
+    assert type(failure(status, headers, b"{}", NOW)) is expected
+
+
+def test_nothing_shows_the_draft_or_the_account() -> None:
+    """Neither what goes to a log nor the text of an exception; `messages` has it, for who asks."""
+    account = JiraAccount("https://x", "me@example.com", "hunter2")
+    assert "hunter2" not in repr(account)
+    assert "me@example.com" not in repr(account)
+    for status in (400, 401, 403, 404, 413, 422, 429, 500):
+        found = answer(status, JIRAS)
+        assert not isinstance(found, Created)
+        assert "SECRET" not in repr(found) + str(found) + found.why + str(CallFailed(found))
+    rejected = answer(400, JIRAS)
+    assert isinstance(rejected, Rejected)
+    assert rejected.messages == ("summary: is too long: MY SECRET PLAN",)

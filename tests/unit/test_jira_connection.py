@@ -1,0 +1,284 @@
+"""The one POST over real sockets: sent once, over a connection of its own, and never without an end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.raw_server import Peer, RawServer, raw_server
+from worker.jira.answers import CallFailed, CreateAnswer, Created, JiraAccount, NotSent, Throttled, Unknown
+from worker.jira.client import JiraClient
+
+TICKET = b'{"id": "10001", "key": "PROJ-7"}'
+SECRETS = ("hunter2", "me@example.com", "SECRET PLAN")
+FIELDS = {"summary": "SECRET PLAN"}
+
+Behaviour = Callable[[Peer, RawServer], Awaitable[None]]
+
+
+@contextmanager
+def client_of(url: str, timeout: float = 5.0, token: str = "hunter2") -> Iterator[JiraClient]:
+    with JiraClient(JiraAccount(url, "me@example.com", token, "cloud", timeout)) as client:
+        yield client
+
+
+def create(behaviour: Behaviour, timeout: float = 5.0) -> tuple[CreateAnswer, RawServer]:
+    with raw_server(behaviour) as server, client_of(server.url, timeout) as client:
+        return client.create(FIELDS, "slk-x", 1), server
+
+
+def has_no_secret(value: Any) -> bool:
+    return not any(secret in f"{value!r} {value}" for secret in SECRETS)
+
+
+def name_of(behaviour: Behaviour) -> str:
+    return getattr(behaviour, "__name__", "")
+
+
+async def drops(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    peer.abort()
+
+
+async def closes(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+
+
+async def truncates(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    await peer.send(b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n" + TICKET)
+
+
+async def says_nonsense(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    await peer.send(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+
+
+async def speaks_first(peer: Peer, server: RawServer) -> None:
+    await peer.send(b"220 mail.example.com\r\n")
+    await peer.gone()
+
+
+async def lies_about_its_encoding(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    await peer.answer(201, TICKET, "Content-Encoding: gzip")
+
+
+async def hangs(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    await peer.gone()
+
+
+async def drips(peer: Peer, server: RawServer) -> None:
+    """A byte now and then, for ever: no single read ever times out."""
+    server.requests.append(await peer.request())
+    await peer.send(b"HTTP/1.1 201 Created\r\nContent-Length: 100000\r\n\r\n")
+    gone = asyncio.ensure_future(peer.gone())
+    while not gone.done():
+        await peer.send(b" ")
+        await asyncio.wait([gone], timeout=0.05)
+
+
+async def creates(peer: Peer, server: RawServer) -> None:
+    """Keeps its connection open for more."""
+    while True:
+        server.requests.append(await peer.request())
+        await peer.answer(201, TICKET)
+
+
+async def is_busy(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    await peer.answer(429, b"", "Retry-After: 1")
+
+
+async def is_down(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    await peer.answer(503, b"", "Retry-After: 1")
+
+
+async def redirects(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    await peer.answer(307, b"", f"Location: {server.url}/elsewhere")
+
+
+@pytest.mark.parametrize(
+    "behaviour", [drops, closes, truncates, says_nonsense, lies_about_its_encoding, is_down], ids=name_of
+)
+def test_an_unclear_end_is_unknown_and_not_tried_again(behaviour: Behaviour) -> None:
+    """The ticket may exist: one request, one answer."""
+    found, server = create(behaviour)
+    assert type(found) is Unknown
+    assert len(server.requests) == server.connections == 1
+    assert has_no_secret(found)
+
+
+@pytest.mark.parametrize("behaviour", [hangs, drips], ids=name_of)
+def test_the_deadline_holds(behaviour: Behaviour) -> None:
+    """Also for an answer that never stops coming; then the connection is closed."""
+    started = time.monotonic()
+    found, server = create(behaviour, timeout=0.4)
+    assert time.monotonic() - started < 5
+    assert found == Unknown("no answer from Jira within 0.4 seconds")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(("behaviour", "kind"), [(is_busy, "Throttled"), (redirects, "AuthProblem")])
+def test_told_to_come_again_it_does_not(behaviour: Behaviour, kind: str) -> None:
+    """Neither later nor elsewhere: the answer goes to whoever decides."""
+    found, server = create(behaviour)
+    assert type(found).__name__ == kind
+    assert len(server.requests) == 1
+    assert not isinstance(found, Throttled) or found.retry_after == 1.0
+
+
+def test_nobody_listens() -> None:
+    """Then nothing was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with client_of(f"http://127.0.0.1:{port}") as client:
+        found = client.create(FIELDS, "slk-x", 1)
+        assert type(found) is NotSent
+        assert has_no_secret(found)
+        with pytest.raises(CallFailed) as caught:
+            client.get("PROJ-1")
+    assert type(caught.value.answer) is NotSent
+    assert has_no_secret(caught.value)
+
+
+def test_no_tls_there() -> None:
+    """A server that speaks something else was not sent anything."""
+    with raw_server(speaks_first) as server:
+        with client_of(server.url.replace("http://", "https://")) as client:
+            assert type(client.create(FIELDS, "slk-x", 1)) is NotSent
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("url", ["http://[", "ftp://example.com", "not a url", ""])
+def test_an_address_that_is_none(url: str) -> None:
+    """The answer says so, like any other."""
+    with client_of(url) as client:
+        found = client.create(FIELDS, "slk-x", 1)
+    assert type(found) is NotSent
+
+
+@pytest.mark.parametrize("fields", [{"a": float("nan")}, {"a": "\ud800"}, {"a": object()}])
+def test_fields_that_are_no_json(fields: dict[str, Any]) -> None:
+    """They are not sent."""
+    with raw_server(creates) as server, client_of(server.url) as client:
+        assert type(client.create(fields, "slk-x", 1)) is NotSent
+        assert server.connections == 0
+
+
+def test_a_token_that_is_no_header_is_in_no_answer() -> None:
+    """h11's refusal of it quotes it; ours does not, nor does anything behind it."""
+    with raw_server(creates) as server, JiraClient(JiraAccount(server.url, None, "hunter2\nX: y")) as client:
+        found = client.create(FIELDS, "slk-x", 1)
+        assert not isinstance(found, Created)
+        assert has_no_secret(found)
+        with pytest.raises(CallFailed) as caught:
+            client.myself()
+        assert server.requests == []
+    error: BaseException | None = caught.value
+    while error:
+        assert has_no_secret(error)
+        error = error.__cause__ or error.__context__
+
+
+def test_each_create_has_a_connection_of_its_own() -> None:
+    """A kept one might be closed by Jira in the moment it is used."""
+    with raw_server(creates) as server, client_of(server.url) as client:
+        for _ in range(2):
+            assert client.create(FIELDS, "slk-x", 1) == Created("10001", "PROJ-7")
+        assert server.connections == 2
+
+
+def test_reading_calls_share_a_connection() -> None:
+    """They may be repeated, so they need not be so careful."""
+    with raw_server(creates) as server, client_of(server.url) as client:
+        for _ in range(3):
+            assert client.get("PROJ-7")
+        assert server.connections == 1
+
+
+def test_it_opens_again_after_close() -> None:
+    """Closing may be repeated."""
+    with raw_server(creates) as server, client_of(server.url) as client:
+        assert client.get("PROJ-7")
+        client.close()
+        client.close()
+        assert client.get("PROJ-7")
+        assert server.connections == 2
+
+
+class TimeIsUp(Exception):
+    """What a time limit's signal raises, wherever the process is."""
+
+
+def raise_it(*_: Any) -> None:
+    raise TimeIsUp
+
+
+def test_a_time_limit_leaves_an_unknown_end() -> None:
+    """The request was read by then. The next call is not disturbed by it."""
+
+    async def interrupts(peer: Peer, server: RawServer) -> None:
+        server.requests.append(await peer.request())
+        if len(server.requests) == 1:
+            gone = asyncio.ensure_future(peer.gone())
+            while not gone.done():
+                # Again, because in a callback of the loop's an exception is only logged.
+                os.kill(os.getpid(), signal.SIGUSR1)
+                await asyncio.wait([gone], timeout=2)
+        else:
+            await peer.answer(201, TICKET)
+
+    former = signal.signal(signal.SIGUSR1, raise_it)
+    try:
+        with raw_server(interrupts) as server, client_of(server.url, timeout=30) as client:
+            started = time.monotonic()
+            assert type(client.create(FIELDS, "slk-x", 1)) is Unknown
+            assert time.monotonic() - started < 10
+            assert client.create(FIELDS, "slk-x", 2) == Created("10001", "PROJ-7")
+        assert [b'"attempt":1' in request for request in server.requests] == [True, False]
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+
+
+class SlowToConnect(httpx.AsyncBaseTransport):
+    """The first request is interrupted before it is sent; it would be sent when the second one is."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.interrupted: asyncio.Event | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.interrupted is None:
+            self.interrupted = asyncio.Event()
+            asyncio.get_running_loop().call_soon(sys.exit)
+            await self.interrupted.wait()
+        else:
+            self.interrupted.set()
+            await asyncio.sleep(0)
+        self.sent.append(request.content)
+        return httpx.Response(201, content=TICKET)
+
+
+def test_an_interrupted_call_is_over() -> None:
+    """What was not sent by then never is: a later call must not go on with it."""
+    transport = SlowToConnect()
+    with JiraClient(JiraAccount("http://x", None, "hunter2"), transport) as client:
+        with pytest.raises(SystemExit):
+            client.create(FIELDS, "slk-x", 1)
+        assert client.create(FIELDS, "slk-x", 2) == Created("10001", "PROJ-7")
+        assert client.create(FIELDS, "slk-x", 3) == Created("10001", "PROJ-7")
+    assert [b'"attempt":1' in content for content in transport.sent] == [False, False]

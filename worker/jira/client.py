@@ -1,0 +1,223 @@
+"""Jira's REST API, as far as it takes to make one ticket and never two.
+
+| | Cloud | Data Center |
+|---|---|---|
+| all paths begin with | `/rest/api/3` | `/rest/api/2` |
+| search | `POST /search/jql` | `POST /search` |
+| tickets by key | `POST /issue/bulkfetch` | `GET /issue/{key}`, one by one |
+
+Nothing is sent twice, no redirect is followed, every exchange has a deadline: see `worker.jira.connection`.
+What an answer means is in `worker.jira.classification`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from worker.jira import classification, contents
+from worker.jira.answers import (
+    CallFailed,
+    CreateAnswer,
+    CreateField,
+    Failure,
+    JiraAccount,
+    JiraIssue,
+    Rejected,
+    Unknown,
+)
+from worker.jira.connection import Connection
+
+T = TypeVar("T")
+
+MOST_KEYS: Final = 100
+_MISSING_IN_A_ROW: Final = 10
+_PAGE: Final = 200
+_WANTED: Final = {"fields": ["labels"], "properties": [contents.PROPERTY]}
+
+
+class JiraClient:
+    """One a process. Threads wait for each other; not for use within an event loop.
+
+    Every method but `create` raises `CallFailed` when there is no answer to rely on.
+
+    Args:
+        transport: for tests, in place of sockets.
+    """
+
+    def __init__(self, account: JiraAccount, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._is_cloud = account.deployment == "cloud"
+        self._timeout = account.timeout
+        base = f"{account.url.strip().rstrip('/')}/rest/api/{3 if self._is_cloud else 2}"
+        self._connection = Connection(account, base, transport)
+
+    def create(self, fields: Mapping[str, Any], marker: str, attempt: int) -> CreateAnswer:
+        """Make a ticket. It raises no ``Exception``: what went wrong is in the answer.
+
+        Args:
+            fields: as `worker.jira.ticket` makes them.
+            marker: goes into the entity property, with the number of the attempt.
+        """
+        value = {"marker": marker, "attempt": attempt}
+        body = {"fields": fields, "properties": [{"key": contents.PROPERTY, "value": value}]}
+        answer = self._connection.exchange("POST", "/issue", body, fresh=True)
+        if not isinstance(answer, httpx.Response):
+            return answer
+        return classification.creation(answer.status_code, answer.headers, answer.content, datetime.now(UTC))
+
+    def search_label(self, label: str, limit: int = 5) -> tuple[JiraIssue, ...]:
+        """Tickets with the label. Jira's search finds a new one after seconds or minutes, not at once."""
+        return self._search(f"labels = {_quoted(label)}", limit)
+
+    def newest_number(self, project_key: str) -> int:
+        """The number of the project's newest ticket that the search knows; 0 if it knows none."""
+        newest = self._search(f"project = {_quoted(project_key)} ORDER BY created DESC", 1)
+        return _read(contents.number, newest[0].key) if newest else 0
+
+    def fetch(self, keys: Sequence[str]) -> tuple[JiraIssue, ...]:
+        """Those of up to 100 tickets that exist and that we may see. It does not go through Jira's search.
+
+        On a Data Center it stops at the tenth key in a row that there is no ticket for; all that asking
+        begins within one deadline.
+        Raises ``ValueError`` for more than 100 keys.
+        """
+        if len(keys) > MOST_KEYS:
+            raise ValueError(f"{len(keys)} keys at once; {MOST_KEYS} are possible")
+        if not self._is_cloud:
+            return self._fetch_one_by_one(keys)
+        if not keys:
+            return ()
+        body = {"issueIdsOrKeys": [*keys], **_WANTED}
+        return _read(contents.issues, self._call("POST", "/issue/bulkfetch", body))
+
+    def get(self, id_or_key: str) -> JiraIssue | None:
+        """One ticket; None if Jira says that there is none, or none that we may see."""
+        params = {"fields": "labels", "properties": contents.PROPERTY}
+        answer = self._exchange("GET", _issue_path(id_or_key), params=params)
+        failed = _failure(answer)
+        # Without JSON it is something in front of Jira that does not know the path, and no answer at all.
+        if isinstance(failed, Rejected) and failed.status == 404 and _object(answer) is not None:
+            return None
+        return _read(contents.issue, _content(answer))
+
+    def myself(self) -> None:
+        """Return if Jira knows us."""
+        self._call("GET", "/myself")
+
+    def required_fields(self, project_key: str, issue_type: str) -> tuple[CreateField, ...]:
+        """What the screen for a new ticket has, and which of it must be filled.
+
+        Raises `CallFailed` with `Rejected` when the project has no such issue type.
+        """
+        path = f"/issue/createmeta/{_segment(project_key)}/issuetypes"
+        for kind in self._pages(path, "issueTypes", "createMetaIssueType", "values"):
+            if issue_type.casefold() in {str(kind.get("id")), str(kind.get("name")).casefold()}:
+                fields = self._pages(f"{path}/{_segment(str(kind.get('id')))}", "fields", "results", "values")
+                return tuple(map(contents.create_field, fields))
+        raise CallFailed(Rejected(404, f"project {project_key} has no issue type {issue_type!r}"))
+
+    def put_remote_link(self, key: str, global_id: str, url: str, title: str) -> None:
+        """Link the ticket to ``url``, in place of an earlier link with the same ``global_id``."""
+        link = {"globalId": global_id, "object": {"url": url, "title": title}}
+        self._call("POST", f"{_issue_path(key)}/remotelink", link)
+
+    def close(self) -> None:
+        """Close the connections. May be repeated; the next call opens them again."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _search(self, jql: str, limit: int) -> tuple[JiraIssue, ...]:
+        body = {"jql": jql, "maxResults": limit, **_WANTED}
+        content = self._call("POST", "/search/jql" if self._is_cloud else "/search", body)
+        found = _read(contents.issues, content)
+        if not found and content.get("nextPageToken"):
+            raise CallFailed(Unknown("Jira's search gave an empty page, and said that there are more"))
+        return found
+
+    def _fetch_one_by_one(self, keys: Sequence[str]) -> tuple[JiraIssue, ...]:
+        end = monotonic() + self._timeout
+        found: list[JiraIssue] = []
+        missing = 0
+        for key in keys:
+            if monotonic() > end:
+                raise CallFailed(Unknown(f"Jira was too slow: {len(found)} tickets seen of {len(keys)}"))
+            if issue := self.get(key):
+                found.append(issue)
+            missing = 0 if issue else missing + 1
+            if missing == _MISSING_IN_A_ROW:
+                break
+        return tuple(found)
+
+    def _pages(self, path: str, *names: str) -> list[Mapping[str, Any]]:
+        entries: list[Mapping[str, Any]] = []
+        while True:
+            params = {"startAt": str(len(entries)), "maxResults": str(_PAGE)}
+            content = self._call("GET", path, params=params)
+            page = _read(lambda content: contents.page(content, *names), content)
+            entries += page
+            total = content.get("total")
+            if not page or not isinstance(total, int) or len(entries) >= total:
+                return entries
+
+    def _call(
+        self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        return _content(self._exchange(method, path, body, params))
+
+    def _exchange(
+        self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        answer = self._connection.exchange(method, path, body, params, fresh=False)
+        if not isinstance(answer, httpx.Response):
+            raise CallFailed(answer)
+        return answer
+
+
+def _content(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON of an answer that is a success. Raises `CallFailed`."""
+    failed, content = _failure(answer), _object(answer)
+    if failed is None and content is not None:
+        return content
+    why = f"Jira answered {answer.status_code}, but not in readable JSON"
+    raise CallFailed(failed or Unknown(why, answer.status_code, classification.trace_id(answer.headers)))
+
+
+def _failure(answer: httpx.Response) -> Failure | None:
+    return classification.failure(answer.status_code, answer.headers, answer.content, datetime.now(UTC))
+
+
+def _object(answer: httpx.Response) -> dict[str, Any] | None:
+    return classification.json_object(answer.content)
+
+
+def _read(reader: Callable[[Any], T], content: Any) -> T:
+    try:
+        return reader(content)
+    except contents.Unreadable as exc:
+        raise CallFailed(Unknown(f"Jira's answer is not as documented: {exc}")) from exc
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _issue_path(id_or_key: str) -> str:
+    return f"/issue/{_segment(id_or_key)}"
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,77 @@
+"""What Jira's JSON says, as far as we read it. Raises `Unreadable` where that is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.jira.answers import CreateField, JiraIssue
+
+PROPERTY = "threadsync"
+"""The entity property that has the marker. It needs no place on any screen, and shows on none."""
+
+
+class Unreadable(ValueError):
+    """The answer is not what Jira's documentation promises. The text quotes nothing of it."""
+
+
+def issue(content: object) -> JiraIssue:
+    """A ticket that was asked for with the field ``labels`` and our property."""
+    found = _mapping(content, "a ticket")
+    issue_id, key = found.get("id"), found.get("key")
+    if not isinstance(issue_id, str) or not isinstance(key, str):
+        raise Unreadable("a ticket without an id and a key")
+    labels = _under(found, "fields").get("labels")
+    marker = _under(_under(found, "properties"), PROPERTY).get("marker")
+    return JiraIssue(
+        issue_id,
+        key,
+        tuple(label for label in labels if isinstance(label, str)) if isinstance(labels, list) else (),
+        marker if isinstance(marker, str) else None,
+    )
+
+
+def issues(content: Mapping[str, Any]) -> tuple[JiraIssue, ...]:
+    """Those of a search or of a bulk fetch."""
+    found = content.get("issues")
+    if not isinstance(found, list):
+        raise Unreadable("no list of tickets")
+    return tuple(issue(item) for item in found)
+
+
+def number(key: str) -> int:
+    """7 for ``PROJ-7``."""
+    digits = key.rpartition("-")[2]
+    if not (digits.isascii() and digits.isdigit()):
+        raise Unreadable("a key without a number")
+    return int(digits)
+
+
+def create_field(content: Mapping[str, Any]) -> CreateField:
+    """A field of a create screen."""
+    field_id = content.get("fieldId") or content.get("key")
+    return CreateField(
+        id=str(field_id),
+        name=str(content.get("name") or field_id),
+        required=content.get("required") is True,
+        has_default=content.get("hasDefaultValue") is True,
+    )
+
+
+def page(content: Mapping[str, Any], *names: str) -> tuple[Mapping[str, Any], ...]:
+    """The entries of a page; Cloud and Data Center have different names for them."""
+    found = next((content[name] for name in names if isinstance(content.get(name), list)), None)
+    if found is None:
+        raise Unreadable("a page without entries")
+    return tuple(_mapping(item, "an entry") for item in found)
+
+
+def _mapping(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise Unreadable(f"{what} that is no object")
+    return value
+
+
+def _under(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = content.get(name)
+    return value if isinstance(value, dict) else {}
