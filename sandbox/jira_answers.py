@@ -13,7 +13,6 @@ Answer = dict[str, Any]
 
 _ACCOUNT_ID: Final = "5b10ac8d82e05b22cc7d4ef5"
 _TEXT_FIELD: Final = "com.atlassian.jira.plugin.system.customfieldtypes:textfield"
-_BUILD_DATE: Final = "2026-10-01T00:00:00.000+0000"
 
 
 class Answers:
@@ -68,8 +67,6 @@ class Answers:
             "versionNumbers": numbers,
             "deploymentType": "Cloud" if self._cloud else "Server",
             "buildNumber": 100_300,
-            "buildDate": _BUILD_DATE,
-            "serverTime": _moment(self._site.clock()),
             "serverTitle": "Sandbox",
         }
 

@@ -48,7 +48,7 @@ def draft_of(site: JiraSite, body: Mapping[str, Any], *, adf: bool) -> Draft:
         summary=fields["summary"].strip(),
         description=fields.get("description"),
         labels=tuple(dict.fromkeys(fields.get("labels") or ())),
-        properties=_properties(body.get("properties") or []),
+        properties=_properties(body.get("properties", [])),
     )
 
 

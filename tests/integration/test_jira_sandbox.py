@@ -1,0 +1,181 @@
+"""The sandbox Jira as httpx sees it: the same over sockets and in process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.jira_clients import IN_PROCESS, SOCKETS, Jira, jira_over
+from tests.jira_requests import MARKER, basic
+
+WANTED = {"fields": ["labels"], "properties": ["threadsync"]}
+ENDPOINTS = [
+    ("POST", "3/issue"),
+    ("POST", "3/issue/bulkfetch"),
+    ("GET", "3/issue/PROJ-1"),
+    ("POST", "3/search/jql"),
+    ("POST", "2/search"),
+    ("GET", "3/myself"),
+    ("GET", "3/serverInfo"),
+    ("GET", "3/issue/createmeta/PROJ/issuetypes"),
+    ("GET", "3/issue/createmeta/PROJ/issuetypes/10001"),
+    ("POST", "3/issue/PROJ-1/remotelink"),
+    ("GET", "3/issue/PROJ-1/remotelink"),
+]
+
+
+@pytest.fixture(params=[SOCKETS, IN_PROCESS])
+async def jira(request: pytest.FixtureRequest) -> AsyncIterator[Jira]:
+    async with jira_over(request.param) as jira:
+        yield jira
+
+
+async def test_a_ticket_is_made_read_and_found(jira: Jira) -> None:
+    """With its label and its property, by id, by key, in bulk and by search."""
+    made = (await jira.create()).json()
+    assert (made["id"], made["key"]) == ("10000", "PROJ-1")
+    assert (await jira.http.get(made["self"])).status_code == 200
+    asked = {"fields": "labels", "properties": "threadsync"}
+    by_key = (await jira.http.get("3/issue/PROJ-1", params=asked)).json()
+    assert by_key["fields"] == {"labels": [MARKER]}
+    assert by_key["properties"] == {"threadsync": {"marker": MARKER, "attempt": 1}}
+    body = {"issueIdsOrKeys": ["PROJ-2", "PROJ-1", "10000"], **WANTED}
+    assert (await jira.http.post("3/issue/bulkfetch", json=body)).json()["issues"] == [by_key]
+    found = await jira.search("3", f'labels = "{MARKER}"', maxResults=5, **WANTED)
+    assert found == {"isLast": True, "issues": [by_key]}
+    assert (await jira.http.get("3/issue/PROJ-2")).json() == {
+        "errorMessages": ["Issue does not exist or you do not have permission to see it."],
+        "errors": {},
+    }
+
+
+async def test_the_newest_comes_first(jira: Jira) -> None:
+    """Of one project; what is more than asked for comes with a token, or is counted by a Data Center."""
+    for _ in range(3):
+        await jira.create()
+    await jira.create(project={"key": "OTHER"})
+    newest = 'project = "PROJ" ORDER BY created DESC'
+    found = await jira.search("3", newest, maxResults=1)
+    assert [issue["key"] for issue in found["issues"]] == ["PROJ-3"]
+    assert found["isLast"] is False
+    found = await jira.search("3", newest, maxResults=5, nextPageToken=found["nextPageToken"])
+    assert [issue["key"] for issue in found["issues"]] == ["PROJ-2", "PROJ-1"]
+    found = await jira.search("2", newest, maxResults=1, startAt=1)
+    assert [issue["key"] for issue in found["issues"]] == ["PROJ-2"]
+    assert (found["startAt"], found["total"]) == (1, 3)
+
+
+async def test_each_version_has_its_own_search(jira: Jira) -> None:
+    """Version 3 has bulk fetches, and its old search is gone."""
+    statuses = {
+        path: (await jira.http.post(path, json={"jql": 'labels = "x"'})).status_code
+        for path in ("3/search", "3/search/jql", "2/search", "2/search/jql", "2/issue/bulkfetch")
+    }
+    assert list(statuses.values()) == [410, 200, 200, 404, 405]
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+@pytest.mark.parametrize(
+    ("authorization", "is_known"),
+    [
+        (basic("bot@example.com", "sandbox"), True),
+        ("Bearer sandbox", True),
+        (basic("bot@example.com", "wrong"), False),
+        (basic("eve@example.com", "sandbox"), False),
+        ("Bearer wrong", False),
+        ("Basic ?", False),
+        ("", False),
+    ],
+)
+async def test_who_is_not_known_gets_401(
+    method: str, path: str, authorization: str, is_known: bool, jira: Jira
+) -> None:
+    """On each endpoint; Basic and Bearer are both taken."""
+    answer = await jira.http.request(
+        method, path, headers={"Authorization": authorization}, auth=None, json={}
+    )
+    assert (answer.status_code != 401) is is_known
+    if not is_known:
+        assert answer.json()["errorMessages"] == ["Client must be authenticated to access this resource."]
+
+
+async def test_a_new_token_ends_the_old_one(jira: Jira) -> None:
+    """At once."""
+    jira.site.token = "another"
+    assert (await jira.http.get("3/myself")).status_code == 401
+
+
+async def test_a_link_is_an_upsert(jira: Jira) -> None:
+    """201 when it is new, 200 when ``globalId`` was there; missing parts are named."""
+    await jira.create()
+    link = {"globalId": "slack=1", "object": {"url": "https://a.example", "title": "A"}}
+    path = "3/issue/PROJ-1/remotelink"
+    answers = [await jira.http.post(path, json=link) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 200]
+    assert answers[0].json() == answers[1].json()
+    read = (await jira.http.get(path, params={"globalId": "slack=1"})).json()
+    assert read == {**answers[0].json(), **link}
+    assert (await jira.http.get(path)).json() == [read]
+    assert (await jira.http.get(path, params={"globalId": "x"})).status_code == 404
+    refused = await jira.http.post(path, json={"object": {"url": "https://a.example"}})
+    assert (refused.status_code, refused.json()["errors"]) == (400, {"title": "'title' is required."})
+    assert (await jira.http.post("3/issue/PROJ-2/remotelink", json=link)).status_code == 404
+
+
+@pytest.mark.parametrize(("version", "names"), [("3", ("issueTypes", "fields")), ("2", ("values", "values"))])
+async def test_the_create_screen_can_be_read(version: str, names: tuple[str, str], jira: Jira) -> None:
+    """Types, then the fields of one; Data Center calls both values."""
+    path = f"{version}/issue/createmeta/PROJ/issuetypes"
+    types = (await jira.http.get(path)).json()[names[0]]
+    assert [(item["id"], item["name"]) for item in types] == [("10001", "Task"), ("10002", "Bug")]
+    fields = (await jira.http.get(f"{path}/10001")).json()[names[1]]
+    required = [item["fieldId"] for item in fields if item["required"] and not item["hasDefaultValue"]]
+    assert required == ["project", "issuetype", "summary"]
+    assert (await jira.http.get(f"{path}/7")).status_code == 400
+    unknown = await jira.http.get(f"{version}/issue/createmeta/NONE/issuetypes")
+    assert unknown.status_code in (400, 404)
+
+
+async def test_who_and_what_jira_is(jira: Jira) -> None:
+    """Version 3 is Cloud, version 2 Data Center."""
+    assert "accountId" in (await jira.http.get("3/myself")).json()
+    assert "name" in (await jira.http.get("2/myself")).json()
+    kinds = [(await jira.http.get(f"{version}/serverInfo")).json()["deploymentType"] for version in "32"]
+    assert kinds == ["Cloud", "Server"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("3/search/jql", {"jql": 'labels = "x"', "startAt": 0}),
+        ("3/search/jql", {"jql": 'labels = "x"', "maxResults": "5"}),
+        ("3/search/jql", {"jql": 'labels = "x"', "fields": "labels"}),
+        ("3/search/jql", {"jql": 'labels = "x"', "nextPageToken": "x"}),
+        ("2/search", {"jql": 'labels = "x"', "startAt": -1}),
+        ("3/issue/bulkfetch", {"issueIdsOrKeys": []}),
+        ("3/issue/bulkfetch", {"issueIdsOrKeys": ["PROJ-1"] * 101}),
+        ("3/issue/bulkfetch", {"issueIdsOrKeys": [10000]}),
+    ],
+)
+async def test_malformed_questions(path: str, body: Any, jira: Jira) -> None:
+    """Names, types and counts are checked."""
+    assert (await jira.http.post(path, json=body)).status_code == 400
+
+
+async def test_what_is_no_request_to_jira(jira: Jira) -> None:
+    """Broken JSON, unknown paths, wrong methods."""
+    broken = await jira.http.post("3/issue", content=b"{", headers={"Content-Type": "application/json"})
+    assert (broken.status_code, len(broken.json()["errorMessages"])) == (400, 1)
+    assert (await jira.http.get("3/nothing")).status_code == 404
+    assert (await jira.http.get("4/myself")).status_code == 404
+    assert (await jira.http.delete("3/issue/PROJ-1")).status_code == 405
+
+
+async def test_creates_at_once_get_different_keys(jira: Jira) -> None:
+    """One each."""
+    answers = await asyncio.gather(*(jira.create() for _ in range(20)))
+    keys = {answer.json()["key"] for answer in answers}
+    assert keys == {f"PROJ-{number}" for number in range(1, 21)}

@@ -1,0 +1,66 @@
+"""The sandbox Jira as a server: start, stop, ports, and the command."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from sandbox.jira import JiraSandbox
+from sandbox.jira_faults import Hang
+from tests.jira_clients import ENDED, PATIENCE
+from tests.jira_requests import create_body
+
+
+def test_a_stopped_jira_refuses_connections_and_comes_back() -> None:
+    """On the same port, with the same tickets; to stop it does not wait for a call that hangs."""
+    jira = JiraSandbox()
+    jira.site.fail("myself", Hang(60, committed=False))
+    with httpx.Client(auth=(jira.email, jira.token), timeout=PATIENCE, trust_env=False) as http:
+        with jira:
+            url = jira.url
+            assert http.post(f"{url}/rest/api/3/issue", json=create_body()).status_code == 201
+            with pytest.raises(httpx.ReadTimeout):
+                http.get(f"{url}/rest/api/3/myself")
+            started = time.monotonic()
+        assert time.monotonic() - started < 5
+        with pytest.raises(httpx.ConnectError):
+            http.get(f"{url}/rest/api/3/myself")
+        with jira:
+            assert jira.url == url
+            assert http.get(f"{url}/rest/api/3/issue/PROJ-1").status_code == 200
+
+
+def test_a_port_that_is_taken_is_an_error() -> None:
+    """At the start."""
+    with JiraSandbox() as jira:
+        port = int(jira.url.rpartition(":")[2])
+        with pytest.raises(OSError, match="in use"):
+            JiraSandbox(port=port).start()
+
+
+def test_it_runs_by_itself() -> None:
+    """Prints the settings to use, loses answers as it was told, and ends at Ctrl-C."""
+    command = [sys.executable, "-m", "sandbox.jira", "--port", "0", "--project", "SHOP", "--dropped", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            printed = "".join(process.stdout.readline() for _ in range(5))
+            settings = dict(re.findall(r"(\w+)=(\S+)", printed))
+            account = (settings["JIRA_EMAIL"], settings["JIRA_API_TOKEN"])
+            body = create_body(project={"key": settings["JIRA_PROJECT_KEY"]})
+            with pytest.raises(ENDED):
+                httpx.post(
+                    f"{settings['JIRA_URL']}/rest/api/3/issue", json=body, auth=account, trust_env=False
+                )
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert rest == "1 tickets were made. Faults met: {'CommitThenDrop': 1}\n"
