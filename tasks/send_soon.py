@@ -12,7 +12,7 @@ from kombu.exceptions import KombuError
 from tasks.command import Message
 from worker.celery import app
 
-EXPIRES_SECONDS: Final = 60
+EXPIRES_SECONDS: Final = 30
 """Afterwards another one is on its way: see ``take_due``."""
 
 _SILENCE_SECONDS: Final = 5

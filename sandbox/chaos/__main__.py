@@ -19,6 +19,7 @@ from sandbox.chaos.run import Broken, Tally, run
 from worker.db.migrate import migrate
 from worker.db.pool import new_pool
 from worker.embedded.postgres import EmbeddedPostgres
+from worker.logs import configure_logging
 
 # Nobody cuts the power, so nothing need wait for the disk.
 _SETTINGS = {"fsync": "off", "full_page_writes": "off"}
@@ -29,6 +30,8 @@ def main(
     seed: Annotated[int | None, typer.Option(help="Of the first run; drawn if not given.")] = None,
 ) -> None:
     """Run sessions through every kind of fault, and count their tickets."""
+    # What is expected here would be a hundred lines a second.
+    configure_logging("CRITICAL")
     console = Console(stderr=True)
     first = secrets.randbelow(1_000_000_000) if seed is None else seed
     console.print(f"{runs} runs from seed {first}")

@@ -33,7 +33,7 @@ from worker.db.pool import Pool
 SETTLE_SECONDS: Final = 600
 LONGEST_LAG: Final = 120
 LATEST_COMMIT: Final = 240
-_STORMY_TURNS: Final = 12
+_STORMY_TURNS: Final = 20
 _CALM_TURNS: Final = 80
 _MOST_STEPS: Final = 9
 _PERSONS: Final = ("blocked", "failed", "review")
@@ -102,7 +102,7 @@ class _Run:
         draw, world = self._draw, self._world
         what = draw.choices(
             ("work", "crash", "freeze", "wake", "retry", "ask", "give up", "token", "down", "strip", "probe"),
-            (8, 5, 3, 2, 2, 1, 0.5, 0.5, 0.5, 0.5, 1),
+            (10, 4, 3, 2, 2, 1, 0.3, 0.3, 0.3, 0.5, 1),
         )[0]
         self._tally.events[what] += 1
         match what:
@@ -131,7 +131,16 @@ class _Run:
                         world.site.strip_label(issue.key, label)
             case "probe":
                 world.probe()
-        world.clock.advance(draw.choice((0.1, 1, 5, 20, 60, 200)) * draw.random())
+        self._pass_time()
+
+    def _pass_time(self) -> None:
+        """Often until just when there is something to do again."""
+        draw, world = self._draw, self._world
+        due = world.state().next_attempt_at
+        if due and draw.random() < 0.6:
+            world.clock.advance(max(0.0, due.timestamp() - world.clock()) + 0.001)
+        else:
+            world.clock.advance(draw.choice((0.1, 1, 5, 20, 60, 200)) * draw.random())
 
     def _calm(self) -> None:
         """No more faults: the sync must end with one ticket, by itself or after a person's retry."""
@@ -145,6 +154,7 @@ class _Run:
                 self._tally.events[f"needed a person: {state.reason}"] += 1
                 world.store.retry_all_blocked(actor="chaos", reason="mended")
                 world.store.retry(world.session_id, actor="chaos", reason="mended")
+            world.probe()
             world.work()
             self._check()
             world.clock.advance(self._draw.uniform(5, 90))
@@ -200,7 +210,7 @@ class _Run:
 
     def _fault(self, endpoint: str, _body: object) -> Fault | None:
         draw = self._draw
-        if draw.random() > (0.7 if endpoint == "create" else 0.25):
+        if draw.random() > (0.85 if endpoint == "create" else 0.15):
             return None
         faults: list[Fault] = [
             DropBeforeCommit(),
@@ -212,9 +222,8 @@ class _Run:
             Refuse(draw.choice((401, 403, 404, 422)), ("no",)),
             Slow(draw.uniform(0, 4)),
         ]
-        if endpoint == "create":
-            faults += [
-                CommitThenDrop(),
+        if endpoint == "create" and draw.random() < 0.8:
+            faults = [
                 CommitThenDrop(),
                 CommitThenStatus(draw.choice((500, 503, 504))),
                 CommitLate(draw.uniform(1, LATEST_COMMIT), draw.choice(("drop", "status", "hang"))),

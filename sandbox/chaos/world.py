@@ -74,10 +74,10 @@ class World:
         self.draw = random.Random(seed)  # noqa: S311 - no secret
         self.sessions = SessionStore(pool)
         self.store = SyncStore(pool, clock=self.time.now)
-        account = JiraAccount(URL, self.site.email, self.site.token)
         # A site of its own, so that its breaker is not another run's.
+        account = JiraAccount(URL, self.site.email, self.site.token)
         self._target = Target(account, f"{site_of(URL)}/{seed}/{thread_ts}", "PROJ", "Task", settle, 1)
-        self._jira = JiraClient(account, SandboxTransport(self.site, on_wait=self.clock.advance))
+        self._jira = self._connect()
         session = self.sessions.get_or_create_session(*self.thread, "U0CHAOS")
         self.session_id: UUID = session.id
 
@@ -94,7 +94,7 @@ class World:
         """A worker's turn, perhaps its last one."""
         steps = Steps(interruption)
         try:
-            run_sync(self._tools(steps), self.session_id)
+            run_sync(self._tools(steps, self._jira), self.session_id)
         except Crashed:
             # What it held is gone with it, its open connection too.
             self._jira.close()
@@ -103,7 +103,13 @@ class World:
     def freeze(self, interruption: Interruption) -> Zombie | None:
         """A worker that stops in the middle; None if its turn was over before that."""
         steps = Steps(interruption)
-        thread = threading.Thread(target=lambda: run_sync(self._tools(steps, own=True), self.session_id))
+
+        def work() -> None:
+            # Two threads on one client would wait for each other.
+            with self._connect() as jira:
+                run_sync(self._tools(steps, jira), self.session_id)
+
+        thread = threading.Thread(target=work)
         thread.start()
         while thread.is_alive() and not steps.frozen.wait(0.002):
             pass
@@ -111,7 +117,7 @@ class World:
 
     def probe(self) -> None:
         """What the sweep does for a site that refused us."""
-        Breaker(self._tools(Steps())).probe()
+        Breaker(self._tools(Steps(), self._jira)).probe()
 
     def state(self) -> SyncState:
         """How the sync stands."""
@@ -125,11 +131,10 @@ class World:
         assert detail is not None  # noqa: S101 - it was asked for
         return detail
 
-    def _tools(self, steps: Steps, *, own: bool = False) -> Tools:
+    def _connect(self) -> JiraClient:
+        return JiraClient(self._target.account, SandboxTransport(self.site, on_wait=self.clock.advance))
+
+    def _tools(self, steps: Steps, jira: JiraClient) -> Tools:
         store: Any = Interruptible(self.store, steps)
-        jira = self._jira
-        if own:
-            # Two threads on one client would wait for each other.
-            jira = JiraClient(self._target.account, SandboxTransport(self.site, on_wait=self.clock.advance))
         client: Any = Interruptible(jira, steps)
         return Tools(store, client, self._target, jitter=self.draw.random, clock=self.time)

@@ -20,6 +20,16 @@ from rich.table import Table
 from sandbox.demo.outcome import Outcome, show_checks, show_sessions
 from sandbox.demo.story import Story, tell
 from sandbox.demo.stream import Tally, send
+from sandbox.jira import JiraSandbox
+from sandbox.jira_faults import (
+    CommitThenDrop,
+    CommitThenStatus,
+    DropBeforeCommit,
+    Hang,
+    RandomFaults,
+    Throttle,
+)
+from sandbox.jira_site import JiraSite
 from sandbox.slack import SlackSandbox
 from worker.cli.stop_request import StopRequest
 from worker.db.pool import Pool, new_pool
@@ -31,8 +41,15 @@ from worker.service import Service
 _KILL_AT: Final = (0.3, 0.65)
 _SETTLE_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.1
-# What a shell has set for a real Slack must not be used with the sandbox.
-_REAL_SLACK: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_API_URL")
+# What a shell has set for a real Slack or Jira must not be used with the sandboxes.
+_REAL_SERVICES: Final = ("SLACK_", "JIRA_")
+_FAULTS: Final = (
+    (CommitThenDrop(), 0.1),
+    (CommitThenStatus(503), 0.08),
+    (Hang(10, committed=True), 0.04),
+    (DropBeforeCommit(), 0.04),
+    (Throttle(1), 0.04),
+)
 
 
 class Demo:
@@ -43,12 +60,14 @@ class Demo:
         console: Console,
         stack: LocalStack,
         slack: SlackSandbox,
+        jira: JiraSandbox,
         story: Story,
         news: Sequence[str],
     ) -> None:
         self._console = console
         self._stack = stack
         self._slack = slack
+        self._jira = jira
         self._story = story
         self._tally = Tally()
         self._kills = 0
@@ -56,7 +75,7 @@ class Demo:
 
     def run(self, pool: Pool, cancelled: Callable[[], bool]) -> bool:
         """Whether everything is as it must be."""
-        outcome = Outcome(self._story, pool, self._stack.urls.broker, self._slack)
+        outcome = Outcome(self._story, pool, self._stack.urls.broker, self._slack, self._jira)
         letters_before = outcome.dead_letters()
         log = self._stack.logs / "worker.log"
         log_start = log.stat().st_size
@@ -88,8 +107,10 @@ class Demo:
                 enough = part * len(steps)
                 _wait(partial(_has_sent, progress, bar, enough, sender), cancelled)
                 self._kill_a_busy_worker(outcome, progress, cancelled)
+            self._kill_while_tickets_are_made(progress, cancelled)
             _wait(lambda: not sender.is_alive(), cancelled)
-            self._settle(outcome, progress, cancelled)
+            self._settle("Commands settle", outcome.unfinished, progress, cancelled)
+            self._settle("Tickets", outcome.without_ticket, progress, cancelled)
 
     def _send(self, on_answer: Callable[[], None]) -> None:
         secret = self._stack.env["SLACK_SIGNING_SECRET"]
@@ -110,17 +131,25 @@ class Demo:
             f"[red]kill -9[/] worker {pid} and its children, with {len(in_hand)} commands in hand"
         )
 
-    def _is_up(self, worker: Service) -> bool:
-        return self._kills == 0 or self._news[-1] == f"worker is back as process {worker.pid}"
+    def _kill_while_tickets_are_made(self, progress: Progress, cancelled: Callable[[], bool]) -> None:
+        worker, made = self._stack.supervisor["syncs"], len(self._jira.site.issues)
+        _wait(lambda: len(self._jira.site.issues) > made, cancelled, 20)
+        progress.console.print(f"[red]kill -9[/] syncs {worker.pid} and its children, which talk to Jira")
+        worker.kill()
 
-    def _settle(self, outcome: Outcome, progress: Progress, cancelled: Callable[[], bool]) -> None:
-        """Commands of a killed worker come back after the visibility timeout, 10 s."""
-        bar = progress.add_task("Commands settle", total=max(outcome.unfinished(), 1))
-        most = outcome.unfinished()
+    def _is_up(self, worker: Service) -> bool:
+        return self._kills == 0 or f"worker is back as process {worker.pid}" in self._news
+
+    def _settle(
+        self, what: str, unfinished: Callable[[], int], progress: Progress, cancelled: Callable[[], bool]
+    ) -> None:
+        """Commands of a killed worker come back after 10 s, its tickets when their lease is over."""
+        most = unfinished()
+        bar = progress.add_task(what, total=max(most, 1))
 
         def is_settled() -> bool:
             nonlocal most
-            left = outcome.unfinished()
+            left = unfinished()
             most = max(most, left, 1)
             progress.update(bar, total=most, completed=most - left)
             return left == 0
@@ -138,6 +167,9 @@ class Demo:
         table.add_row("workers killed by SIGKILL", str(self._kills))
         table.add_row("commands recovered from them", str(worker_log.count("task delivered again")))
         table.add_row("replies in Slack", str(outcome.replies().total()))
+        table.add_row("tickets in Jira", str(len(self._jira.site.issues)))
+        for fault, count in self._jira.site.met.most_common():
+            table.add_row(f"… Jira's answer spoilt: {fault}", str(count))
         self._console.print(table)
 
 
@@ -149,7 +181,7 @@ def main(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
 ) -> None:
-    """Slack requests become rows, while a worker is being killed."""
+    """Slack requests become rows and tickets, while workers are killed and Jira loses its answers."""
     console = Console(highlight=False)
     folder = data_dir or default_data_dir().with_name("threadsync-demo")
     try:
@@ -162,17 +194,17 @@ def main(
 
 
 def _demo(console: Console, folder: Path, story: Story, *, keep: bool) -> bool:
-    env = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in _REAL_SLACK}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_REAL_SERVICES)}
     news: list[str] = []
 
     def report(sentence: str) -> None:
         news.append(sentence)
         console.print(sentence, style="dim", markup=False)
 
-    with StopRequest() as request, SlackSandbox() as slack:
+    with StopRequest() as request, SlackSandbox() as slack, JiraSandbox(_demo_jira(story)) as jira:
         stack = LocalStack(
             folder,
-            env={**env, "SLACK_API_URL": slack.api_url, "SLACK_BOT_TOKEN": slack.token, "LOG_FORMAT": "text"},
+            env={**env, **_env_of(slack, jira), "LOG_FORMAT": "text"},
             report=report,
             hurried=request.urgent,
         )
@@ -183,7 +215,7 @@ def _demo(console: Console, folder: Path, story: Story, *, keep: bool) -> bool:
                 f"Flower shows it live: {stack.urls.flower} (password in {stack.env_file})", soft_wrap=True
             )
             with new_pool(stack.urls.database) as pool:
-                holds = Demo(console, stack, slack, story, news).run(pool, request.wanted)
+                holds = Demo(console, stack, slack, jira, story, news).run(pool, request.wanted)
             if keep and not request.wanted():
                 console.print(f"Slack endpoint {stack.urls.web}, Flower {stack.urls.flower}. Ctrl-C ends it.")
                 stack.supervisor.wait(request.wanted)
@@ -195,6 +227,27 @@ def _demo(console: Console, folder: Path, story: Story, *, keep: bool) -> bool:
         console.print("Interrupted.")
         return False
     return holds
+
+
+def _demo_jira(story: Story) -> JiraSite:
+    """Its search is behind, and of four tickets one is answered by silence, an error or a refusal."""
+    site = JiraSite(projects=("DEMO",), search_lag=2)
+    site.plan = RandomFaults(_FAULTS, seed=len(story.steps))
+    return site
+
+
+def _env_of(slack: SlackSandbox, jira: JiraSandbox) -> dict[str, str]:
+    return {
+        "SLACK_API_URL": slack.api_url,
+        "SLACK_BOT_TOKEN": slack.token,
+        "JIRA_URL": jira.url,
+        "JIRA_EMAIL": jira.email,
+        "JIRA_API_TOKEN": jira.token,
+        "JIRA_PROJECT_KEY": "DEMO",
+        # Real ones take longer; here nothing comes to light after that.
+        "JIRA_SETTLE_SECONDS": "4",
+        "JIRA_TIMEOUT_SECONDS": "2",
+    }
 
 
 def _has_sent(progress: Progress, bar: TaskID, enough: float, sender: threading.Thread) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from sandbox.demo.story import CHANNELS, Story, Thread
 from sandbox.demo.stream import Tally
+from sandbox.jira import JiraSandbox
 from sandbox.slack import SlackSandbox
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.models import SessionPage, Status, ThreadSession
@@ -35,8 +37,11 @@ class Check:
 class Outcome:
     """Looks at what the story left behind; asks again each time."""
 
-    def __init__(self, story: Story, pool: Pool, broker_url: str, slack: SlackSandbox) -> None:
+    def __init__(
+        self, story: Story, pool: Pool, broker_url: str, slack: SlackSandbox, jira: JiraSandbox
+    ) -> None:
         self._story = story
+        self._jira = jira
         self._threads = {(thread.channel_id, thread.thread_ts): thread for thread in story.threads}
         self._store = SessionStore(pool)
         self._letters = DeadLetterStore(pool)
@@ -50,31 +55,43 @@ class Outcome:
             for channel in CHANNELS
             for page in self._pages(channel)
             for session in page.sessions
-            if (session.channel_id, session.thread_ts) in self._threads
+            if _place(session) in self._threads
         ]
 
     def unfinished(self) -> int:
         """Commands in the queue and in workers."""
         with redis.Redis.from_url(self._broker_url) as client:
-            return int(client.llen("sessions")) + int(client.hlen("unacked"))
+            return int(client.llen("sessions")) + len(self.in_workers())
 
     def in_workers(self) -> set[bytes]:
         """Commands that a worker has, or had when it was killed, and that are not finished."""
         with redis.Redis.from_url(self._broker_url) as client:
-            return set(client.hkeys("unacked"))
+            taken = client.hgetall("unacked")
+        return {tag for tag, entry in taken.items() if json.loads(entry)[2] == "sessions"}
+
+    def without_ticket(self) -> int:
+        """Sessions that asked for a ticket, or will, and have none yet."""
+        asking = {place for place, thread in self._threads.items() if thread.asks_for_ticket}
+        return len(asking - {_place(row) for row in self.sessions() if row.status == "synced"})
 
     def dead_letters(self) -> int:
         """Commands that failed for good."""
         return len(self._letters.list_by_state("dead", limit=200))
 
     def replies(self) -> Counter[str]:
-        """How many times the bot wrote into each of the story's threads."""
-        return Counter(item.thread_ts for item in self._slack.messages if item.thread_ts)
+        """How many times the bot answered in each of the story's threads, its status message left out."""
+        return Counter(
+            item.thread_ts for item in self._slack.messages if item.thread_ts and not item.metadata
+        )
+
+    def status_messages(self) -> Counter[str]:
+        """How many status messages each thread has."""
+        return Counter(item.thread_ts for item in self._slack.messages if item.thread_ts and item.metadata)
 
     def checks(self, tally: Tally, letters_before: int) -> Iterator[Check]:
         """What is promised, and what was found."""
         rows = self.sessions()
-        threads = {(row.channel_id, row.thread_ts) for row in rows}
+        threads = {_place(row) for row in rows}
         expected = len(self._threads)
         yield Check(
             "each thread has one row, and one only",
@@ -87,8 +104,14 @@ class Outcome:
             not wrong,
             f"{len(rows) - len(wrong)} of {expected}",
         )
+        yield self._check_tickets(rows)
         twice = sum(1 for count in self.replies().values() if count > 1)
-        yield Check("no thread was answered twice", twice == 0, f"{len(self.replies())} threads answered")
+        twice += sum(1 for count in self.status_messages().values() if count > 1)
+        yield Check(
+            "no thread was answered twice, nor told twice how its ticket stands",
+            twice == 0,
+            f"{len(self.replies())} threads answered, {len(self.status_messages())} told",
+        )
         yield Check(
             "Slack had its answer within 3 s, each time",
             not tally.refused and max(tally.seconds, default=0) < 3,
@@ -98,9 +121,19 @@ class Outcome:
         yield Check("no command failed", letters == 0, f"{letters} dead letters")
         yield Check("nothing is left in the broker", self.unfinished() == 0, f"{self.unfinished()} messages")
 
+    def _check_tickets(self, rows: list[ThreadSession]) -> Check:
+        asking = [row for row in rows if self._threads[_place(row)].asks_for_ticket]
+        keys = [issue.key for issue in self._jira.site.issues]
+        return Check(
+            "each session that asked for a ticket has one, its own, and there is no other",
+            sorted(row.jira_key or "" for row in asking) == sorted(keys),
+            f"{len(keys)} tickets, {len(asking)} asked for",
+        )
+
     def _is_as_told(self, row: ThreadSession) -> bool:
-        thread: Thread = self._threads[row.channel_id, row.thread_ts]
-        return (row.status, row.jira_key) == (thread.status, thread.jira_key)
+        thread: Thread = self._threads[_place(row)]
+        expected = row.jira_key if thread.asks_for_ticket else thread.jira_key
+        return (row.status, row.jira_key) == (thread.status, expected)
 
     def _pages(self, channel: str) -> Iterator[SessionPage]:
         cursor = None
@@ -113,7 +146,11 @@ class Outcome:
                 return
 
     def _is_ours(self, session: ThreadSession) -> bool:
-        return (session.channel_id, session.thread_ts) in self._threads
+        return _place(session) in self._threads
+
+
+def _place(row: ThreadSession) -> tuple[str, str]:
+    return row.channel_id, row.thread_ts
 
 
 def show_sessions(console: Console, sessions: list[ThreadSession]) -> None:

@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from handlers.mapping import OPEN_SHORTCUT, READY_BUTTON
-from sandbox.slack_requests import app_mention, button_click, message, message_shortcut, slash_command
+from handlers.mapping import CREATE_BUTTON, OPEN_SHORTCUT, READY_BUTTON
+from handlers.ticket_form import DESCRIPTION, SUMMARY, ticket_form
+from sandbox.slack_requests import (
+    app_mention,
+    button_click,
+    message,
+    message_shortcut,
+    slash_command,
+    view_submission,
+)
 from worker.db.models import Status
 
 CHANNELS: Final = ("C0SUPPORT", "C0BILLING", "C0MOBILE", "C0PLATFORM")
@@ -26,12 +34,19 @@ _LATE: Final = 0.12
 
 @dataclass(frozen=True)
 class Thread:
-    """One thread and the end that its session must come to."""
+    """One thread and the end that its session must come to.
+
+    ``jira_key`` is the ticket that somebody names; one that is asked for gets its key from Jira.
+    """
 
     channel_id: str
     thread_ts: str
     status: Status
     jira_key: str | None
+
+    @property
+    def asks_for_ticket(self) -> bool:
+        return self.status == "synced" and self.jira_key is None
 
 
 @dataclass(frozen=True, order=True)
@@ -67,8 +82,9 @@ def tell(threads: int, first_ts: int, seed: int) -> Story:
 
 
 def _cast(draw: random.Random, number: int, second: int) -> Thread:
-    status: Status = draw.choices(("collecting", "ready_to_sync", "synced"), (3, 3, 4))[0]
-    key = f"DEMO-{second % 100_000 + 1}" if status == "synced" else None
+    status: Status = draw.choices(("collecting", "ready_to_sync", "synced"), (3, 2, 5))[0]
+    is_linked = status == "synced" and draw.random() < 0.25
+    key = f"OTHER-{second % 100_000 + 1}" if is_linked else None
     return Thread(CHANNELS[number % len(CHANNELS)], f"{second}.{number + 100:06}", status, key)
 
 
@@ -101,9 +117,17 @@ def _progress(draw: random.Random, thread: Thread, begins: float) -> Iterator[St
     where, who = thread.channel_id, draw.choice(PEOPLE)
     # Before the beginning too: queues keep no order.
     at = begins + draw.uniform(-_LATE / 2, 3 * _LATE)
-    if thread.status == "ready_to_sync" or (thread.status == "synced" and draw.random() < 0.5):
+    if thread.status == "ready_to_sync" or (thread.jira_key and draw.random() < 0.5):
         ready = button_click(READY_BUTTON, thread.thread_ts, where, who, message_ts=thread.thread_ts)
         yield Step(at, ready)
+    if thread.asks_for_ticket:
+        yield Step(at, _filled_form(draw, thread, who))
     if thread.jira_key:
         link = slash_command(f"link {thread.jira_key} {thread.thread_ts}", where, who)
         yield Step(at + draw.uniform(-_LATE, _LATE), link)
+
+
+def _filled_form(draw: random.Random, thread: Thread, who: str) -> dict[str, Any]:
+    click = button_click(CREATE_BUTTON, thread.thread_ts, thread.channel_id, who, message_ts=thread.thread_ts)
+    written = {SUMMARY: draw.choice(_SENTENCES), DESCRIPTION: f"Seen by <@{who}>, since this morning."}
+    return view_submission(ticket_form(click), written, who)

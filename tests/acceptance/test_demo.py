@@ -20,12 +20,19 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "worker.cli", "demo", "--data-dir", str(tmp_path / "demo")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(re.findall(r"^✓ ", done.stdout, re.MULTILINE)) == 6
+    assert len(re.findall(r"^✓ ", done.stdout, re.MULTILINE)) == 7
     assert "✗" not in done.stdout
     assert done.stdout.count("kill -9 worker") == 2
+    assert done.stdout.count("kill -9 syncs") == 1
     assert re.search(r"in all \d+ collecting, \d+ ready_to_sync, \d+ synced", done.stdout)
-    for row in ("of them delivered again", "duplicates", "recovered from them"):
-        assert re.search(rf"{row}\W+[1-9]", done.stdout), row
+    for row in (
+        "of them delivered again",
+        "duplicates",
+        "recovered from them",
+        "tickets in Jira",
+        "spoilt: ",
+    ):
+        assert re.search(rf"{row}\w*\W+[1-9]", done.stdout), row
     assert f"threadsync up --data-dir {tmp_path / 'demo'}" in done.stdout
     assert [process for process in psutil.process_iter() if _is_ours(process, str(tmp_path))] == []
 

@@ -16,6 +16,6 @@ def test_a_hundred_runs_of_chaos_end_with_one_ticket_each(pool: Pool) -> None:
         tally.add(run(pool, FIRST_SEED + number, f"{1_700_000_000 + number}.000100"))
     assert tally.runs == RUNS
     # A run that meets no fault shows nothing.
-    assert tally.faults.total() > 3 * RUNS
+    assert tally.faults.total() > 1.5 * RUNS
     assert len(tally.faults) >= 12
     assert {"crash", "freeze", "retry", "ask"} <= set(tally.events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_asking_for_an_unknown_thread_waits_for_it(store: SessionStore) -> None:
 DRAFTS = [(Draft(summary="First"), EARLY), (Draft(summary="Zweiter"), LATE), (Draft(summary="Third"), LATE)]
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_drafts_come_in_any_order(store: SessionStore, syncs: SyncStore, order: tuple[int, ...]) -> None:
     """The latest by Slack's time wins; of two of one moment always the same one."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U1")
@@ -239,7 +240,8 @@ def test_a_ticket_named_during_the_create(
     number = begin(syncs, claimed)
     assert number is not None
     store.mark_synced(CHANNEL, THREAD, key)
-    assert syncs.finish(claimed, ending or created(number)) == end
+    ended = replace(ending, number=number) if ending else created(number)
+    assert syncs.finish(claimed, ended) == end
 
 
 def test_a_newer_draft_mends_a_refused_one(store: SessionStore, syncs: SyncStore, asked: SyncState) -> None:
@@ -369,7 +371,7 @@ def test_a_pause_of_the_site_keeps_everybody_away(
     ids = several(store, 2)
     claimed = syncs.claim(ids[0], site=SITE, marker=marker(0), lease=30)
     assert claimed is not None
-    syncs.finish(claimed, Ending("retry_wait", "create", "throttled", 0, "rate_limit"))
+    syncs.finish(claimed, Ending("retry_wait", "search", "throttled", 0, "rate_limit"))
     syncs.pause_site(SITE, 100)
     syncs.pause_site(SITE, 50)
     clock.now += timedelta(seconds=61)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sandbox.demo.outcome import Outcome
 from sandbox.demo.story import tell
 from sandbox.demo.stream import Tally
+from sandbox.jira import JiraSandbox
 from sandbox.slack import SlackSandbox
 from worker.db import SessionStore
 from worker.db.pool import Pool
@@ -14,7 +15,7 @@ def test_the_checks_can_fail(pool: Pool, broker_url: str) -> None:
     """Missing rows, a session at the wrong end, and a request that was not taken."""
     story = tell(3, 1_700_000_000, seed=1)
     tally = Tally(requests=1, seconds=[3.5], refused=["status 503"])
-    outcome = Outcome(story, pool, broker_url, SlackSandbox())
+    outcome = Outcome(story, pool, broker_url, SlackSandbox(), JiraSandbox())
     missing = {check.promise: check.holds for check in outcome.checks(tally, letters_before=0)}
     assert missing["each thread has one row, and one only"] is False
     assert missing["Slack had its answer within 3 s, each time"] is False

@@ -18,7 +18,7 @@ from worker.db.pool import new_pool
 from worker.db.sync_models import SyncState
 from worker.db.sync_store import SyncStore
 
-SESSIONS = 60
+SESSIONS = 45
 KILLS = 3
 
 
@@ -39,7 +39,7 @@ def a_worker(installation: Installation, jira: JiraSandbox, tmp_path: Path, *opt
         JIRA_API_TOKEN=jira.token,
         JIRA_PROJECT_KEY="PROJ",
         JIRA_SETTLE_SECONDS="20",
-        JIRA_TIMEOUT_SECONDS="3",
+        JIRA_TIMEOUT_SECONDS="2",
     )
 
 
@@ -95,8 +95,9 @@ def test_a_refused_token_parks_everything_and_repairs_itself(
     installation: Installation, jira: JiraSandbox, tmp_path: Path
 ) -> None:
     """One 401, and the site's syncs say why they wait; commands go on; a good token lets all of them go."""
+    worker = a_worker(installation, jira, tmp_path)
     good, jira.site.token = jira.site.token, "another"
-    with a_worker(installation, jira, tmp_path) as worker:
+    with worker:
         ask_for_tickets(installation, 10)
         wait_until(
             lambda: (

@@ -129,12 +129,16 @@ CALLS: dict[str, tuple[Callable[[JiraClient], object], tuple[str, str, Any], tup
     "search_label": (
         lambda client: client.search_label("slk-x", 2),
         ("POST", "/rest/api/3/search/jql", {"jql": 'labels = "slk-x"', "maxResults": 2, **WANTED}),
-        ("POST", "/rest/api/2/search", {"jql": 'labels = "slk-x"', "maxResults": 2, **WANTED}),
+        ("POST", "/rest/api/2/search", {"jql": 'labels = "slk-x"', "maxResults": 2, "fields": ["labels"]}),
     ),
     "search_label quoted": (
         lambda client: client.search_label('a" OR "\\'),
         ("POST", "/rest/api/3/search/jql", {"jql": r'labels = "a\" OR \"\\"', "maxResults": 5, **WANTED}),
-        ("POST", "/rest/api/2/search", {"jql": r'labels = "a\" OR \"\\"', "maxResults": 5, **WANTED}),
+        (
+            "POST",
+            "/rest/api/2/search",
+            {"jql": r'labels = "a\" OR \"\\"', "maxResults": 5, "fields": ["labels"]},
+        ),
     ),
     "newest_number": (
         lambda client: client.newest_number("PROJ"),
@@ -146,7 +150,7 @@ CALLS: dict[str, tuple[Callable[[JiraClient], object], tuple[str, str, Any], tup
         (
             "POST",
             "/rest/api/2/search",
-            {"jql": 'project = "PROJ" ORDER BY created DESC', "maxResults": 1, **WANTED},
+            {"jql": 'project = "PROJ" ORDER BY created DESC', "maxResults": 1, "fields": ["labels"]},
         ),
     ),
     "fetch": (

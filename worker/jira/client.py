@@ -140,7 +140,10 @@ class JiraClient:
         self.close()
 
     def _search(self, jql: str, limit: int) -> tuple[JiraIssue, ...]:
-        body = {"jql": jql, "maxResults": limit, **_WANTED}
+        body: dict[str, Any] = {"jql": jql, "maxResults": limit, "fields": ["labels"]}
+        if self._is_cloud:
+            # A Data Center's search has no such key.
+            body["properties"] = [contents.PROPERTY]
         content = self._call("POST", "/search/jql" if self._is_cloud else "/search", body)
         found = _read(contents.issues, content)
         if not found and content.get("nextPageToken"):

@@ -14,6 +14,7 @@ Whatever step it dies at, the next claim finds a state that says what may have h
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from worker.db.sync_models import SyncState
@@ -22,6 +23,9 @@ from worker.errors import SyncNotFound
 from worker.jira.marker import marker_of
 from worker.jira.tools import Tools
 from worker.jira.turn import WRITE_SECONDS, Turn
+
+_CALLS: Final = {"cloud": 2, "datacenter": 4}
+"""That take long, of one step. A Data Center is asked for one key at a time."""
 
 
 def run_sync(tools: Tools, session_id: UUID) -> SyncState:
@@ -35,8 +39,9 @@ def run_sync(tools: Tools, session_id: UUID) -> SyncState:
     site = tools.target.site
     marker = marker_of(site, state.channel_id, state.thread_ts)
     began = tools.clock.monotonic()
-    # Time for two calls and for the wait for a turn. Who takes longer loses the claim, and no more than that.
-    lease = 2 * tools.target.account.timeout + WRITE_SECONDS
+    # Time for the calls, and for the wait for a turn. Who takes longer loses the claim, and no more than that.
+    account = tools.target.account
+    lease = _CALLS[account.deployment] * account.timeout + WRITE_SECONDS
     claim = tools.store.claim(session_id, site=site, marker=marker, lease=lease)
     if claim is None:
         return state
