@@ -222,6 +222,45 @@ def button_click(
     }
 
 
+def view_submission(
+    view: Mapping[str, Any], values: Mapping[str, str | None], user_id: str, *, view_id: str = "V0SANDBOX"
+) -> Payload:
+    """Somebody filled a modal in and sent it.
+
+    Args:
+        view: as it was opened.
+        values: what was written, by block id; each block has one field.
+    """
+    actions = {
+        block["block_id"]: block["element"]["action_id"] for block in view["blocks"] if "element" in block
+    }
+    state = {
+        block_id: {actions[block_id]: {"type": "plain_text_input", "value": value}}
+        for block_id, value in values.items()
+    }
+    return {
+        "type": "view_submission",
+        "team": {"id": TEAM_ID, "domain": "sandbox"},
+        "user": {"id": user_id, "username": "somebody", "name": "somebody", "team_id": TEAM_ID},
+        "api_app_id": APP_ID,
+        "token": "verification-token",
+        "trigger_id": _trigger_id(),
+        "view": {
+            "id": view_id,
+            "team_id": TEAM_ID,
+            "app_id": APP_ID,
+            "bot_id": BOT_ID,
+            "hash": f"{_now_ts()}.sandbox",
+            "previous_view_id": None,
+            "root_view_id": view_id,
+            "external_id": "",
+            **view,
+            "state": {"values": state},
+        },
+        "response_urls": [],
+    }
+
+
 def _written(channel_id: str, user_id: str, ts: str, thread_ts: str | None) -> Payload:
     thread = {"thread_ts": thread_ts} if thread_ts else {}
     return {

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Final
 
 from sandbox.slack_requests import APP_ID, BOT_ID, BOT_USER_ID, TEAM_ID
@@ -37,9 +38,10 @@ class Message:
     blocks: tuple[Any, ...] = ()
     only_for: str | None = None
     reactions: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] | None = None
 
-    def as_json(self) -> Answer:
-        """As Slack shows it."""
+    def as_json(self, *, with_metadata: bool = False) -> Answer:
+        """As Slack shows it; metadata only to who asks for it."""
         by_us = {"bot_id": BOT_ID, "app_id": APP_ID} if self.user == BOT_USER_ID else {}
         answer: Answer = {"type": "message", "user": self.user, "text": self.text, "ts": self.ts, **by_us}
         if self.thread_ts:
@@ -48,15 +50,21 @@ class Message:
             answer["blocks"] = list(self.blocks)
         if self.reactions:
             answer["reactions"] = [{"name": name, "count": 1} for name in self.reactions]
+        if self.metadata and with_metadata:
+            answer["metadata"] = dict(self.metadata)
         return answer
 
 
 @dataclass
 class SlackWorkspace:
-    """Messages of some channels; ``channels`` None means that every well-formed channel id exists."""
+    """Messages of some channels; ``channels`` None means that every well-formed channel id exists.
+
+    ``views`` are those that were opened.
+    """
 
     channels: Collection[str] | None = None
     messages: list[Message] = field(default_factory=list)
+    views: list[Answer] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _last_ts: int = 0
 
@@ -71,6 +79,11 @@ class SlackWorkspace:
     def add(self, channel: str, user: str, text: str, *, ts: str, thread_ts: str | None = None) -> Message:
         """A user's message, so that ``conversations.replies`` finds it."""
         return self._keep(Message(channel, ts, text, user, thread_ts))
+
+    def delete(self, channel: str, ts: str) -> None:
+        """Somebody deleted the message."""
+        with self._lock:
+            self.messages.remove(self._find(channel, ts))
 
     def new_ts(self) -> str:
         """A timestamp that no message has yet."""
@@ -127,7 +140,7 @@ class SlackWorkspace:
         if old.user != BOT_USER_ID:
             raise SlackError("cant_update_message")
         text, blocks = _content(arguments)
-        new = replace(old, text=text, blocks=blocks)
+        new = replace(old, text=text, blocks=blocks, metadata=_metadata(arguments) or old.metadata)
         self._replace(old, new)
         return {"channel": channel, "ts": new.ts, "text": new.text, "message": new.as_json()}
 
@@ -146,8 +159,19 @@ class SlackWorkspace:
         thread = [item for item in thread if root in (item.ts, item.thread_ts)]
         if not thread:
             raise SlackError("thread_not_found")
-        thread.sort(key=lambda item: item.ts)
-        return {"messages": [item.as_json() for item in thread], "has_more": False}
+        # The root comes first on every page, whatever is asked for.
+        roots = [item for item in thread if item.ts == root]
+        later = [item for item in thread if item.ts != root and Decimal(item.ts) > _oldest(arguments)]
+        later.sort(key=lambda item: Decimal(item.ts))
+        begin, limit = _number(arguments, "cursor", 0), _number(arguments, "limit", 1000)
+        rest = len(later) - begin - limit
+        with_metadata = str(arguments.get("include_all_metadata", "")).lower() in ("true", "1")
+        page = [*roots, *later[begin : begin + limit]]
+        return {
+            "messages": [item.as_json(with_metadata=with_metadata) for item in page],
+            "has_more": rest > 0,
+            "response_metadata": {"next_cursor": str(begin + limit) if rest > 0 else ""},
+        }
 
     def channel_info(self, arguments: Arguments) -> Answer:
         channel = self._channel(arguments)
@@ -167,7 +191,9 @@ class SlackWorkspace:
         view = _from_json(arguments.get("view"))
         if not isinstance(view, dict):
             raise SlackError("invalid_arguments")
-        return {"view": {**view, "id": f"V{self.new_ts().replace('.', '')}", "team_id": TEAM_ID}}
+        opened = {**view, "id": f"V{self.new_ts().replace('.', '')}", "team_id": TEAM_ID}
+        self.views.append(opened)
+        return {"view": opened}
 
     def add_reaction(self, arguments: Arguments) -> Answer:
         old = self._find(self._channel(arguments), str(arguments.get("timestamp", "")))
@@ -185,7 +211,8 @@ class SlackWorkspace:
         thread_ts = arguments.get("thread_ts")
         if thread_ts is not None and not _TS.fullmatch(str(thread_ts)):
             raise SlackError("invalid_thread_ts")
-        return Message(channel, self.new_ts(), text, thread_ts=thread_ts, blocks=blocks)
+        metadata = _metadata(arguments)
+        return Message(channel, self.new_ts(), text, thread_ts=thread_ts, blocks=blocks, metadata=metadata)
 
 
 def _content(arguments: Arguments) -> tuple[str, tuple[Any, ...]]:
@@ -195,6 +222,29 @@ def _content(arguments: Arguments) -> tuple[str, tuple[Any, ...]]:
     if not text and not blocks:
         raise SlackError("no_text")
     return text, tuple(blocks)
+
+
+def _metadata(arguments: Arguments) -> Mapping[str, Any] | None:
+    metadata = _from_json(arguments.get("metadata"))
+    if metadata is not None and not (
+        isinstance(metadata, dict) and {"event_type", "event_payload"} <= set(metadata)
+    ):
+        raise SlackError("invalid_metadata_format")
+    return metadata
+
+
+def _oldest(arguments: Arguments) -> Decimal:
+    oldest = str(arguments.get("oldest") or "0")
+    if oldest != "0" and not _TS.fullmatch(oldest):
+        raise SlackError("invalid_ts_oldest")
+    return Decimal(oldest)
+
+
+def _number(arguments: Arguments, name: str, default: int) -> int:
+    text = str(arguments.get(name) or default)
+    if not text.isdecimal():
+        raise SlackError(f"invalid_{name}")
+    return int(text)
 
 
 def _from_json(value: Any) -> Any:

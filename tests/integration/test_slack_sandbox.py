@@ -72,6 +72,35 @@ def test_people_channels_views_and_who_we_are(web: WebClient) -> None:
     assert web.views_open(trigger_id="1.2", view={"type": "modal"})["view"]["type"] == "modal"
 
 
+def test_metadata_is_shown_to_who_asks(slack: SlackSandbox, web: WebClient) -> None:
+    """An edit that names none keeps it."""
+    root = slack.workspace.add(CHANNEL, "U0456", "help!", ts="1700000000.000100")
+    metadata = {"event_type": "x", "event_payload": {"id": "7"}}
+    posted = web.chat_postMessage(channel=CHANNEL, text="one", thread_ts=root.ts, metadata=metadata)
+    web.chat_update(channel=CHANNEL, ts=posted["ts"], text="two")
+    asked = web.conversations_replies(channel=CHANNEL, ts=root.ts, include_all_metadata=True)
+    assert [item.get("metadata") for item in asked["messages"]] == [None, metadata]
+    unasked = web.conversations_replies(channel=CHANNEL, ts=root.ts)
+    assert all("metadata" not in item for item in unasked["messages"])
+    broken = {"channel": CHANNEL, "text": "x", "metadata": {"id": 7}}
+    assert error_of(web.api_call, api_method="chat.postMessage", json=broken) == "invalid_metadata_format"
+
+
+def test_a_thread_comes_in_pages(slack: SlackSandbox, web: WebClient) -> None:
+    """The root on each of them; older replies can be left out."""
+    slack.workspace.add(CHANNEL, "U0456", "0", ts="1.1")
+    for number in range(1, 6):
+        slack.workspace.add(CHANNEL, "U0456", str(number), ts=f"{number}.2", thread_ts="1.1")
+    pages = [page["messages"] for page in web.conversations_replies(channel=CHANNEL, ts="1.1", limit=2)]
+    assert [[item["text"] for item in page] for page in pages] == [
+        ["0", "1", "2"],
+        ["0", "3", "4"],
+        ["0", "5"],
+    ]
+    later = web.conversations_replies(channel=CHANNEL, ts="1.1", oldest="3.2")["messages"]
+    assert [item["text"] for item in later] == ["0", "4", "5"]
+
+
 def test_forms_and_json_are_the_same(slack: SlackSandbox) -> None:
     """Slack takes both, blocks in a form being JSON text, and the token in the header or among the fields."""
     header = {"Authorization": f"Bearer {slack.token}"}
