@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+from tasks.announcements import announce_due, announce_soon
 from tasks.command import Command, Message
 from tasks.commands import SYNCS_QUEUE
 from tasks.send_soon import EXPIRES_SECONDS, send_soon
@@ -18,7 +19,6 @@ from worker.jira.sync import park_without_jira, run_sync, state_of
 from worker.task import DurableTask
 
 SWEEP: Final = "syncs.sweep"
-MAINTENANCE_QUEUE: Final = "maintenance"
 _MOST_IN_BROKER: Final = 200
 
 
@@ -63,6 +63,7 @@ def retry(*args: Any, **kwargs: Any) -> Answer:
 def sweep() -> dict[str, int]:
     """Send a message for each sync that is due and has none; ask a site that refused us once more.
 
+    And one for each status message in Slack that is out of date.
     Several at once do no harm. What it returns are counts.
     """
     store, tools = SyncStore(), tools_of_this_process()
@@ -71,9 +72,14 @@ def sweep() -> dict[str, int]:
     for session_id in store.take_due(most=_MOST_IN_BROKER, for_seconds=EXPIRES_SECONDS):
         sent += send_soon(Message(Sync.name, {"session_id": str(session_id)}, SYNCS_QUEUE))
     unparked += (Breaker(tools).probe() or 0) if tools else 0
-    return {"sent": sent, "unparked": unparked}
+    return {"sent": sent, "unparked": unparked, "announced": announce_due()}
 
 
 def _run(session_id: Any) -> Answer:
     tools = tools_of_this_process()
-    return Answer(run_sync(tools, session_id) if tools else park_without_jira(SyncStore(), session_id))
+    store = tools.store if tools else SyncStore()
+    before = store.get_state(session_id)
+    state = run_sync(tools, session_id) if tools else park_without_jira(store, session_id)
+    if before is None or (state.updated_at, state.duplicates) != (before.updated_at, before.duplicates):
+        announce_soon(session_id)
+    return Answer(state)

@@ -57,7 +57,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_enable_prefetch_count_reduction": False,
         # A command runs for milliseconds: let it end, its repetition does no harm.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "include": ["tasks.sessions", "tasks.channels", "tasks.syncs"],
+        "include": ["tasks.sessions", "tasks.channels", "tasks.syncs", "tasks.announcements"],
         # Only data travels: nobody who can write to the broker can run code here.
         "task_serializer": "json",
         "result_serializer": "json",
@@ -66,7 +66,11 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # The queue is part of the contract with stock Celery clients.
         "task_default_queue": "sessions",
         "task_queues": [Queue("sessions"), Queue("syncs"), Queue("maintenance")],
-        "task_routes": {"syncs.sweep": {"queue": "maintenance"}, "syncs.*": {"queue": "syncs"}},
+        "task_routes": {
+            "syncs.sweep": {"queue": "maintenance"},
+            "syncs.announce": {"queue": "maintenance"},
+            "syncs.*": {"queue": "syncs"},
+        },
         # Any number of beats may run. A sweep that nobody took in time is not needed: the next one is there.
         "beat_schedule": {
             "sweep": {

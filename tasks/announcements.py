@@ -1,0 +1,51 @@
+"""The task that brings a sync's message in Slack up to date, and who sends it."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from tasks.command import Message
+from tasks.send_soon import send_soon
+from worker.celery import app
+from worker.db.status_store import StatusStore
+from worker.errors import InvalidCommand
+from worker.slack_status.process import announcer_of_this_process
+
+ANNOUNCE: Final = "syncs.announce"
+MAINTENANCE_QUEUE: Final = "maintenance"
+_MOST_A_SWEEP: Final = 50
+_AGAIN_AFTER_SECONDS: Final = 20
+"""When a message was lost, or its process was leaving Slack alone. Two of them do no harm."""
+
+
+@app.task(name=ANNOUNCE, ignore_result=True, soft_time_limit=50, time_limit=60)
+def announce(session_id: str) -> str:
+    """Show in the session's thread how its sync stands. May be sent at any time, any number of times.
+
+    The limits are below the claim's lease. What it returns is one word for whoever watches.
+    """
+    announcer = announcer_of_this_process()
+    return announcer.announce(_as_uuid(session_id)) if announcer else "no token"
+
+
+def announce_soon(session_id: UUID) -> bool:
+    """Ask for it; a message that is lost is made up for by the sweep. False when nobody could show it."""
+    if announcer_of_this_process() is None:
+        return False
+    return send_soon(Message(ANNOUNCE, {"session_id": str(session_id)}, MAINTENANCE_QUEUE))
+
+
+def announce_due() -> int:
+    """Ask for all that is out of date, some at a time; returns for how many."""
+    if announcer_of_this_process() is None:
+        return 0
+    due = StatusStore().take_due(most=_MOST_A_SWEEP, for_seconds=_AGAIN_AFTER_SECONDS)
+    return sum(announce_soon(session_id) for session_id in due)
+
+
+def _as_uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except (ValueError, AttributeError, TypeError) as exc:
+        raise InvalidCommand(f"{ANNOUNCE}: session_id: must be a UUID") from exc

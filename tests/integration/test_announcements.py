@@ -1,0 +1,59 @@
+"""Who sends the messages that bring status messages up to date, and what for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.slack import SlackSandbox
+from tasks import announcements
+from tasks.announcements import ANNOUNCE, announce_due, announce_soon
+from tasks.command import Message
+from tests.status_story import Story
+from worker.config import get_settings
+from worker.db.pool import Pool
+from worker.slack_status.process import announcer_of_this_process
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[list[Message]]:
+    """The messages, in place of a broker."""
+    sent: list[Message] = []
+
+    def send(message: Message) -> bool:
+        sent.append(message)
+        return True
+
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    get_settings.cache_clear()
+    monkeypatch.setattr(announcements, "send_soon", send)
+    announcer_of_this_process.cache_clear()
+    yield sent
+    announcer_of_this_process.cache_clear()
+
+
+@pytest.fixture
+def story(pool: Pool) -> Story:
+    return Story(pool, SlackSandbox())
+
+
+def test_without_a_token_nothing_is_taken(sent: list[Message], story: Story) -> None:
+    """A worker that has one will find it."""
+    assert announce_due() == 0
+    assert announce_soon(story.session_id) is False
+    assert sent == []
+    assert story.row()["announce_at"] < story.now()
+
+
+def test_each_session_gets_a_message_of_its_own(
+    sent: list[Message], story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the queue of the sweep, so that no sync waits behind Slack; once, until it is lost."""
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-sandbox")
+    get_settings.cache_clear()
+    assert announce_due() == 1
+    assert announce_due() == 0
+    assert sent == [Message(ANNOUNCE, {"session_id": str(story.session_id)}, "maintenance")]
+    assert announce_soon(story.session_id) is True
+    assert len(sent) == 2

@@ -1,0 +1,121 @@
+"""What a thread reads about its ticket, for each state."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, get_args
+from uuid import UUID
+
+import pytest
+
+from worker.db.sync_models import Origin, SyncState, SyncStatus
+from worker.jira.reasons import REASONS
+from worker.slack_status.describe import can_be_retried, describe
+from worker.slack_status.message import RETRY_BUTTON, escape
+
+SESSION_ID = UUID("01936f2e-7f00-7000-8000-000000000001")
+NOON = datetime(2026, 11, 25, 12, 4, tzinfo=UTC)
+JIRA = "https://jira.example/"
+AT_NOON = f"at <!date^{int(NOON.timestamp())}^{{time}}|12:04 UTC>"
+LINK = "<https://jira.example/browse/PROJ-1|PROJ-1>"
+
+
+def sync(state: SyncStatus, reason: str | None = None, **given: Any) -> SyncState:
+    values: dict[str, Any] = {
+        "session_id": SESSION_ID,
+        "channel_id": "C0123",
+        "thread_ts": "1700000000.000100",
+        "parked": False,
+        "attempts": 1,
+        "next_attempt_at": NOON,
+        "jira_key": None,
+        "origin": None,
+        "duplicates": (),
+        "requested_at": NOON,
+        "updated_at": NOON,
+    }
+    return SyncState(state=state, reason=reason, **{**values, **given})
+
+
+def done(origin: Origin, **given: Any) -> SyncState:
+    return sync("done", jira_key="PROJ-1", origin=origin, next_attempt_at=None, **given)
+
+
+@pytest.mark.parametrize(
+    ("of", "text", "has_button"),
+    [
+        (sync("pending"), "*Queued.* The Jira ticket is created next.", False),
+        (sync("pending", "create_again"), "*Queued.* No ticket came of the first try; it is", False),
+        (sync("inflight"), "*Creating the Jira ticket.*", False),
+        (
+            sync("retry_wait", "rate_limit"),
+            f"*Not created yet.* Next try {AT_NOON}, because Jira asks",
+            False,
+        ),
+        (sync("unknown", "no_answer"), f"*Confirming with Jira.* Next look {AT_NOON}, because Jira", False),
+        (
+            sync("unknown", "worker_died"),
+            f"*Confirming with Jira.* Next look {AT_NOON}, because the w",
+            False,
+        ),
+        (sync("blocked", "no_access", parked=True), "*Needs a person:* Jira does not accept our", True),
+        (sync("blocked", "set_up"), "*Needs a person:* Jira's set-up does not allow", True),
+        (sync("failed", "draft_refused"), "*Needs another draft:* Jira refused what the draft says.", False),
+        (sync("failed", "given_up"), "*No ticket:* somebody gave it up.", True),
+        (sync("review", "kept_failing"), "*Needs a person:* it failed for 24 hours.", True),
+        (sync("review", "two_tickets", jira_key="PROJ-1"), "close one. The thread has " + LINK, True),
+        (done("created"), f"*Created* {LINK}.", False),
+        (done("found"), f"*Linked* to {LINK}, which was in Jira already", False),
+        (done("named"), f"*Linked* to {LINK}, which somebody named", False),
+        (
+            done("created", duplicates=("PROJ-2",)),
+            "*Needs a person:* this thread's marker is also on <",
+            False,
+        ),
+    ],
+    ids=lambda value: value.summary() if isinstance(value, SyncState) else "",
+)
+def test_each_state_has_its_words(of: SyncState, text: str, has_button: bool) -> None:
+    """With the reader's own time of day, the ticket's link, and a button where trying again may help."""
+    message = describe(of, JIRA)
+    assert text in message.text
+    assert message.blocks[0]["text"] == {"type": "mrkdwn", "text": message.text}
+    buttons = [item for block in message.blocks for item in block.get("elements", ())]
+    assert [(item["action_id"], item["value"]) for item in buttons] == (
+        [(RETRY_BUTTON, str(SESSION_ID))] if has_button else []
+    )
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("state", get_args(SyncStatus))
+def test_every_reason_reads_well_in_every_state(state: SyncStatus, reason: str) -> None:
+    """No hole where a word should be, and short enough for a block of Slack's."""
+    text = describe(sync(state, reason), JIRA).text
+    assert "None" not in text
+    assert "  " not in text
+    assert len(text) < 3000
+
+
+def test_without_an_address_a_ticket_is_no_link() -> None:
+    """The worker that shows it need not know Jira."""
+    assert describe(done("created"), None).text == "*Created* *PROJ-1*."
+
+
+def test_a_reason_of_a_newer_worker_is_shown_as_it_is() -> None:
+    """Escaped: it can neither mention anybody nor be a link."""
+    text = describe(sync("blocked", "<!channel> & co"), JIRA).text
+    assert text == "*Needs a person:* &lt;!channel&gt; &amp; co"
+    assert escape("a < b") == "a &lt; b"
+
+
+def test_nothing_to_retry_with_the_draft_that_was_refused() -> None:
+    """Jira would say the same again; everything else that stands still has the button."""
+    assert not can_be_retried(sync("failed", "draft_refused"))
+    assert all(can_be_retried(sync("blocked", reason)) for reason in REASONS)
+
+
+def test_the_fingerprint_tells_messages_apart() -> None:
+    """The same for the same state, another one when a word or the button changes."""
+    assert describe(sync("pending"), JIRA).fingerprint == describe(sync("pending"), JIRA).fingerprint
+    others = [sync("pending"), sync("inflight"), sync("blocked", "set_up"), done("found"), done("named")]
+    assert len({describe(item, JIRA).fingerprint for item in others}) == len(others)

@@ -1,0 +1,191 @@
+"""Brings a sync's message in Slack up to date.
+
+    claim it                                     nobody else has it for a while
+    it shows what it should      nothing to do
+    it is there                  edit it         gone: as below
+    a post has an unknown end    look for it     there: edit it; absent for long enough: post
+    there never was one          commit to the post, post
+
+Whatever step it dies at, the next claim finds whether a post may have been made. There would be two messages
+only if Slack posted one ``SETTLE_SECONDS`` after it was asked to, and had given no answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+import structlog
+
+from worker.db.status_store import StatusClaim, StatusStore
+from worker.db.sync_store import SyncStore
+from worker.slack_status.answers import Failure, NotSent, Refused, Throttled, Unknown
+from worker.slack_status.connection import Connection
+from worker.slack_status.decide import MESSAGE_GONE, Stop, decide, pause_after
+from worker.slack_status.describe import describe
+from worker.slack_status.message import StatusMessage
+from worker.slack_status.thread import Absent, Shown, SlackThread
+
+LEASE_SECONDS: Final = 60.0
+
+LATEST_SEND_SECONDS: Final = 40.0
+"""After the claim at most, so that a call has ended, at its own deadline too, before the lease does."""
+
+SETTLE_SECONDS: Final = 15.0
+"""A post that had no answer may still be made for so long."""
+
+Result = Literal["not due", "silent", "unchanged", "shown", "put off", "stopped", "lost"]
+
+_TOO_LATE: Final = NotSent("too much time passed before it could be sent")
+
+log = structlog.get_logger("threadsync.status")
+
+
+class Announcer:
+    """One a process, so that it can leave alone a Slack that does not answer.
+
+    Args:
+        jira_url: what tickets' links begin with; without one they are no links.
+        monotonic: seconds, as this process measures them.
+    """
+
+    def __init__(
+        self,
+        store: StatusStore,
+        syncs: SyncStore,
+        connection: Connection,
+        jira_url: str | None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._syncs = syncs
+        self._connection = connection
+        self._jira_url = jira_url
+        self._monotonic = monotonic
+        self._silent_until = 0.0
+        self._failures = 0
+
+    def announce(self, session_id: UUID) -> Result:
+        """Do what is to be done about the session's message now. Raises ``DatabaseUnavailable``."""
+        if self._monotonic() < self._silent_until:
+            # Each call would keep a process busy until its time-out. The sweep comes again.
+            return "silent"
+        latest = self._monotonic() + LATEST_SEND_SECONDS
+        claim = self._store.claim(session_id, lease=LEASE_SECONDS)
+        # Read after the claim: it is newer than the announce_at that the claim will settle, or the same.
+        sync = self._syncs.get_state(session_id) if claim else None
+        if claim is None or sync is None:
+            return "not due"
+        message = describe(sync, self._jira_url)
+        turn = _Turn(self._store, self._connection, claim, message, lambda: self._monotonic() < latest)
+        result = turn.take()
+        self._mind(turn.failure)
+        return result
+
+    def _mind(self, failure: Failure | None) -> None:
+        """Let Slack alone for a while, with all sessions, when it asks for it or does not answer."""
+        if isinstance(failure, Throttled):
+            self._silent_until = self._monotonic() + failure.retry_after
+        elif isinstance(failure, NotSent | Unknown):
+            self._silent_until = self._monotonic() + pause_after(self._failures)
+            self._failures += 1
+        else:
+            self._failures = 0
+
+
+class _Turn:
+    """What is done about one message while this process has it.
+
+    Args:
+        may_send: whether there is still time to send something.
+    """
+
+    def __init__(
+        self,
+        store: StatusStore,
+        connection: Connection,
+        claim: StatusClaim,
+        message: StatusMessage,
+        may_send: Callable[[], bool],
+    ) -> None:
+        self.failure: Failure | None = None
+        self._store = store
+        self._claim = claim
+        self._message = message
+        self._may_send = may_send
+        self._thread = SlackThread(connection, claim.channel_id, claim.thread_ts, claim.session_id)
+
+    def take(self) -> Result:
+        claim = self._claim
+        if claim.message_ts is not None:
+            if claim.shown == self._message.fingerprint:
+                kept = self._store.note_shown(claim, claim.message_ts, claim.shown)
+                return "unchanged" if kept else "lost"
+            answer = self._edit(claim.message_ts)
+            if not (isinstance(answer, Refused) and answer.error == MESSAGE_GONE):
+                return self._end(answer)
+            forgotten = self._store.forget(claim)
+            if forgotten is None:
+                return "lost"
+            self._claim = forgotten
+        return self._post() if self._claim.post_begun_at is None else self._look()
+
+    def _edit(self, message_ts: str) -> Shown | Failure:
+        # One that comes after another process's would put the clock back.
+        return self._thread.edit(self._message, message_ts) if self._may_send() else _TOO_LATE
+
+    def _look(self) -> Result:
+        claim = self._claim
+        assert claim.post_begun_at is not None  # noqa: S101 - else there is nothing to look for
+        seen = self._thread.find(claim.post_begun_at)
+        if isinstance(seen, Shown):
+            if not self._store.adopt(claim, seen.message_ts):
+                return "lost"
+            return self._end(self._edit(seen.message_ts))
+        if not isinstance(seen, Absent):
+            return self._end(seen)
+        unsettled = claim.post_begun_at + timedelta(seconds=SETTLE_SECONDS) - claim.now
+        if unsettled > timedelta():
+            return self._put_off(unsettled.total_seconds(), claim.failures, maybe_posted=True)
+        return self._post()
+
+    def _post(self) -> Result:
+        if not self._store.begin_post(self._claim):
+            return "lost"
+        answer = self._thread.post(self._message) if self._may_send() else _TOO_LATE
+        return self._end(answer, maybe_posted=isinstance(answer, Unknown))
+
+    def _end(self, answer: Shown | Failure, *, maybe_posted: bool = True) -> Result:
+        if isinstance(answer, Shown):
+            kept = self._store.note_shown(self._claim, answer.message_ts, self._message.fingerprint)
+            self._log("status shown" if kept else "status lost")
+            return "shown" if kept else "lost"
+        self.failure = answer
+        following = decide(answer, self._claim.failures)
+        if isinstance(following, Stop):
+            kept = self._store.stop(self._claim, maybe_posted=maybe_posted)
+            self._log("status not shown", error=following.error)
+            return "stopped" if kept else "lost"
+        self._log("status put off", seconds=following.seconds, reason=_reason(answer))
+        return self._put_off(following.seconds, following.failures, maybe_posted=maybe_posted)
+
+    def _put_off(self, seconds: float, failures: int, *, maybe_posted: bool) -> Result:
+        kept = self._store.put_off(self._claim, seconds, failures=failures, maybe_posted=maybe_posted)
+        return "put off" if kept else "lost"
+
+    def _log(self, event: str, **fields: object) -> None:
+        tell = log.warning if "error" in fields else log.info
+        tell(event, channel_id=self._claim.channel_id, thread_ts=self._claim.thread_ts, **fields)
+
+
+def _reason(answer: Failure) -> str:
+    match answer:
+        case NotSent() | Unknown():
+            return answer.why
+        case Refused():
+            return answer.error
+        case _:
+            return "rate limit"

@@ -1,0 +1,32 @@
+"""A status message as Slack takes it, and what its button is called."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+RETRY_BUTTON: Final = "threadsync_retry"
+"""The button's action id; its value is the session's id."""
+
+_ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+@dataclass(frozen=True, slots=True)
+class StatusMessage:
+    """``text`` is mrkdwn, and what notifications show; ``blocks`` say the same, and have the button."""
+
+    text: str
+    blocks: tuple[Mapping[str, Any], ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for messages that look the same: 64 hexadecimal digits."""
+        return hashlib.sha256(json.dumps([self.text, self.blocks], sort_keys=True).encode()).hexdigest()
+
+
+def escape(text: str) -> str:
+    """Text as mrkdwn that shows it as it is: no links, no mentions."""
+    return "".join(_ESCAPES.get(character, character) for character in text)

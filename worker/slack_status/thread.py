@@ -1,0 +1,114 @@
+"""A session's thread in Slack: post its status message, edit it, find it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from worker.slack_status.answers import Done, Failure, Refused, Unknown
+from worker.slack_status.connection import Connection
+from worker.slack_status.message import StatusMessage
+
+METHODS: Final = ("chat.postMessage", "chat.update", "conversations.replies")
+"""What is called; handlers/manifest.yaml has the scopes for it."""
+
+EVENT_TYPE: Final = "threadsync_sync"
+
+_PAGE: Final = 200
+_MOST_PAGES: Final = 5
+_CLOCKS_DIFFER_BY: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The message is there, as it should be."""
+
+    message_ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Slack answered, and there is no such message."""
+
+
+class SlackThread:
+    """The thread of one session. Each method is one call, or a few to look something up."""
+
+    def __init__(self, connection: Connection, channel_id: str, thread_ts: str, session_id: UUID) -> None:
+        self._connection = connection
+        self._channel_id = channel_id
+        self._thread_ts = thread_ts
+        self._session_id = session_id
+
+    def post(self, message: StatusMessage) -> Shown | Failure:
+        """Post it, once. ``Unknown`` may have posted it."""
+        content = self._content(message)
+        answer = self._connection.call(
+            "chat.postMessage", thread_ts=self._thread_ts, unfurl_links=False, unfurl_media=False, **content
+        )
+        return _shown(answer)
+
+    def edit(self, message: StatusMessage, message_ts: str) -> Shown | Failure:
+        """Give the message this content. May be repeated."""
+        return _shown(self._connection.call("chat.update", ts=message_ts, **self._content(message)))
+
+    def find(self, since: datetime) -> Shown | Absent | Failure:
+        """Our message, by its metadata, if it was posted after about ``since``."""
+        oldest = f"{(since - _CLOCKS_DIFFER_BY).timestamp():.6f}"
+        cursor: str | None = None
+        for _ in range(_MOST_PAGES):
+            answer = self._connection.call(
+                "conversations.replies",
+                channel=self._channel_id,
+                ts=self._thread_ts,
+                oldest=oldest,
+                limit=_PAGE,
+                cursor=cursor,
+                include_all_metadata=True,
+            )
+            if isinstance(answer, Refused) and answer.error == "thread_not_found":
+                return Absent()
+            if not isinstance(answer, Done):
+                return answer
+            for message in _objects(answer.body.get("messages")):
+                if self._is_ours(message):
+                    return Shown(str(message["ts"]))
+            cursor = _next_cursor(answer.body)
+            if not cursor:
+                return Absent()
+        return Unknown("the thread is too long to look through")
+
+    def _content(self, message: StatusMessage) -> dict[str, Any]:
+        return {
+            "channel": self._channel_id,
+            "text": message.text,
+            "blocks": list(message.blocks),
+            "metadata": {"event_type": EVENT_TYPE, "event_payload": {"session_id": str(self._session_id)}},
+        }
+
+    def _is_ours(self, message: dict[str, Any]) -> bool:
+        metadata = message.get("metadata")
+        if not isinstance(metadata, dict) or metadata.get("event_type") != EVENT_TYPE:
+            return False
+        payload = metadata.get("event_payload")
+        return isinstance(payload, dict) and payload.get("session_id") == str(self._session_id)
+
+
+def _shown(answer: Done | Failure) -> Shown | Failure:
+    if not isinstance(answer, Done):
+        return answer
+    message_ts = answer.body.get("ts")
+    return Shown(message_ts) if isinstance(message_ts, str) else Unknown("an answer without a timestamp")
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _next_cursor(body: Any) -> str | None:
+    """None on the last page."""
+    metadata = body.get("response_metadata")
+    cursor = metadata.get("next_cursor") if isinstance(metadata, dict) else None
+    return str(cursor) if cursor and body.get("has_more") else None
