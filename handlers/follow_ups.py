@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -31,9 +31,10 @@ _EVENTS_AT_ONCE: Final = 32
 class FollowUps:
     """Waits for results in the background. A process that ends drops them; ``/ticket status`` does not."""
 
-    def __init__(self, slack: SlackApi, background: Background) -> None:
+    def __init__(self, slack: SlackApi, background: Background, *, makes_tickets: bool = False) -> None:
         self._slack = slack
         self._background = background
+        self._makes_tickets = makes_tickets
         # Each wait looks ten times a second; a burst of events must not leave users' clicks without a turn.
         self._event_turns = asyncio.Semaphore(_EVENTS_AT_ONCE)
 
@@ -44,6 +45,14 @@ class FollowUps:
     def of_user(self, handle: Handle, url: str, describe: Callable[[SessionResult], str]) -> None:
         """The same, and tell the user who clicked or typed, when there is a response URL."""
         self._background.start(self._follow_user(handle, url, describe), "follow-up of a user")
+
+    def of_refusal(self, handle: AsyncHandle[Any], url: str) -> None:
+        """Tell the user if the command is refused; what it does otherwise is seen elsewhere."""
+        self._background.start(self._follow_refusal(handle, url), "follow-up of a user")
+
+    def open_form(self, trigger_id: str, view: dict[str, Any], url: str) -> None:
+        """Open a form for the user, or say that it could not be opened."""
+        self._background.start(self._open_form(trigger_id, view, url), "form")
 
     def tell(self, url: str, text: str) -> None:
         """Tell the user something that needs no result."""
@@ -66,11 +75,23 @@ class FollowUps:
             await self._reply_if_created(session)
             await self._respond(url, describe(session))
 
+    async def _follow_refusal(self, handle: AsyncHandle[Any], url: str) -> None:
+        try:
+            await handle.get(timeout=_USER_SECONDS)
+        except ThreadsyncError as exc:
+            log.warning("no result", task_id=handle.task_id, error_type=type(exc).__name__)
+            await self._respond(url, replies.describe_error(exc))
+
+    async def _open_form(self, trigger_id: str, view: dict[str, Any], url: str) -> None:
+        if not await self._slack.open_view(trigger_id, view):
+            await self._respond(url, replies.FORM_NOT_OPENED)
+
     async def _reply_if_created(self, session: SessionResult) -> None:
         """A redelivered or doubled event finds the session there, and stays silent."""
         if session.outcome == "created":
-            blocks = replies.opened_blocks(session.thread_ts)
-            await self._slack.post_in_thread(session.channel_id, session.thread_ts, replies.OPENED, blocks)
+            text = replies.opened(makes_tickets=self._makes_tickets)
+            blocks = replies.opened_blocks(session.thread_ts, makes_tickets=self._makes_tickets)
+            await self._slack.post_in_thread(session.channel_id, session.thread_ts, text, blocks)
 
     async def _respond(self, url: str, text: str) -> None:
         if url:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -12,22 +13,37 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from handlers import replies
 from handlers.follow_ups import FollowUps
 from handlers.mapping import (
+    CREATE_BUTTON,
     OPEN_SHORTCUT,
     READY_BUTTON,
     command_for_button,
     command_for_event,
+    command_for_retry,
     command_for_shortcut,
 )
 from handlers.ticket_answer import answer_ticket_command
 from handlers.ticket_command import SLASH_COMMAND
+from handlers.ticket_form import (
+    SUMMARY,
+    TICKET_FORM,
+    command_for_submission,
+    response_url_of,
+    summary_in,
+    ticket_form,
+)
 from tasks.client import AsyncHandle, AsyncSessionClient
 from tasks.command import Command
 from worker.db.models import SessionResult
 from worker.errors import ThreadsyncError
+from worker.slack_status.message import RETRY_BUTTON
 
 log = structlog.get_logger(__name__)
 
 Body = dict[str, Any]
+R = TypeVar("R")
+
+_LOGGED: Final = ("channel_id", "thread_ts", "user_id", "status", "session_id", "actor")
+"""Arguments that nobody wrote by hand."""
 
 
 class Listeners:
@@ -48,6 +64,9 @@ class Listeners:
         app.command(SLASH_COMMAND)(self.on_slash_command)
         app.shortcut({"type": "message_action", "callback_id": OPEN_SHORTCUT})(self.on_shortcut)
         app.action({"type": "block_actions", "action_id": READY_BUTTON})(self.on_button)
+        app.action({"type": "block_actions", "action_id": CREATE_BUTTON})(self.on_create_button)
+        app.action({"type": "block_actions", "action_id": RETRY_BUTTON})(self.on_retry_button)
+        app.view({"type": "view_submission", "callback_id": TICKET_FORM})(self.on_form)
 
     async def on_event(self, body: Body) -> None:
         """A mention or a message. A thread gets one reply, from the event that created its session."""
@@ -73,23 +92,67 @@ class Listeners:
         await ack()
         await self._do_for_user(body, command_for_button, replies.describe_ready)
 
+    async def on_create_button(self, ack: AsyncAck, body: Body) -> None:
+        """The button below our reply where tickets are made: the form opens."""
+        await ack()
+        url = _response_url(body)
+        try:
+            view = ticket_form(body)
+        except ThreadsyncError as exc:
+            self._tell(url, exc)
+        else:
+            self._follow_ups.open_form(str(body.get("trigger_id") or ""), view, url)
+
+    async def on_form(self, ack: AsyncAck, body: Body) -> None:
+        """The form was sent: the ticket is asked for, or the form stays and says what is wrong."""
+        fault = await self._request_ticket(body)
+        await (ack(response_action="errors", errors={SUMMARY: fault}) if fault else ack())
+
+    async def on_retry_button(self, ack: AsyncAck, body: Body) -> None:
+        """The button of a status message, which shows what comes of it; the user is told a refusal."""
+        await ack()
+        url = _response_url(body)
+        try:
+            handle = await self._enqueue(command_for_retry(body))
+        except ThreadsyncError as exc:
+            self._tell(url, exc)
+        else:
+            self._follow_ups.of_refusal(handle, url)
+
+    async def _request_ticket(self, body: Body) -> str | None:
+        """What is wrong, in words for the user; None when it is asked for."""
+        if not summary_in(body):
+            return replies.NO_SUMMARY
+        try:
+            handle = await self._enqueue(command_for_submission(body, f"{time.time():.6f}"))
+        except ThreadsyncError as exc:
+            log.warning("command not enqueued", error_type=type(exc).__name__)
+            return replies.describe_error(exc)
+        self._follow_ups.of_user(handle, response_url_of(body), replies.describe_request)
+        return None
+
     async def _do_for_user(
         self,
         body: Body,
         command_for: Callable[[Body], Command[SessionResult]],
         describe: Callable[[SessionResult], str],
     ) -> None:
+        url = _response_url(body)
         try:
             handle = await self._enqueue(command_for(body))
         except ThreadsyncError as exc:
-            log.warning("command not enqueued", error_type=type(exc).__name__, reason=str(exc))
-            self._follow_ups.tell(_response_url(body), replies.describe_error(exc))
+            self._tell(url, exc)
         else:
-            self._follow_ups.of_user(handle, _response_url(body), describe)
+            self._follow_ups.of_user(handle, url, describe)
 
-    async def _enqueue(self, command: Command[SessionResult]) -> AsyncHandle[SessionResult]:
+    def _tell(self, url: str, error: ThreadsyncError) -> None:
+        log.warning("command not enqueued", error_type=type(error).__name__, reason=str(error))
+        self._follow_ups.tell(url, replies.describe_error(error))
+
+    async def _enqueue(self, command: Command[R]) -> AsyncHandle[R]:
         handle = await self._client.enqueue(command)
-        log.info("command enqueued", command=command.name, task_id=handle.task_id, **command.arguments())
+        arguments = {name: value for name, value in command.arguments().items() if name in _LOGGED}
+        log.info("command enqueued", command=command.name, task_id=handle.task_id, **arguments)
         return handle
 
 

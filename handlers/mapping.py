@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from handlers.payload import object_in
 from tasks.commands import GetOrCreate, UpdateStatus
+from tasks.sync_commands import RetrySync
 
 OPEN_SHORTCUT: Final = "threadsync_open"
 READY_BUTTON: Final = "threadsync_ready"
+CREATE_BUTTON: Final = "threadsync_create"
 
 Payload = Mapping[str, Any]
 
@@ -35,24 +38,36 @@ def command_for_event(event: Payload) -> GetOrCreate | None:
 
 def command_for_shortcut(payload: Payload) -> GetOrCreate:
     """The message shortcut opens the session of the message's thread, for the user who chose it."""
-    message = _object(payload, "message")
+    message = object_in(payload, "message")
     return GetOrCreate(
-        channel_id=_object(payload, "channel").get("id", ""),
+        channel_id=object_in(payload, "channel").get("id", ""),
         thread_ts=message.get("thread_ts") or message.get("ts") or payload.get("message_ts", ""),
-        user_id=_object(payload, "user").get("id", ""),
+        user_id=object_in(payload, "user").get("id", ""),
     )
 
 
 def command_for_button(payload: Payload) -> UpdateStatus:
     """The button below our reply moves the thread's session to ``ready_to_sync``."""
-    actions = payload.get("actions")
-    pressed = actions[0] if isinstance(actions, list) and actions and isinstance(actions[0], Mapping) else {}
-    container = _object(payload, "container")
+    container = object_in(payload, "container")
     return UpdateStatus(
-        channel_id=container.get("channel_id") or _object(payload, "channel").get("id", ""),
-        thread_ts=pressed.get("value") or _object(payload, "message").get("thread_ts", ""),
+        channel_id=container.get("channel_id") or object_in(payload, "channel").get("id", ""),
+        thread_ts=_pressed(payload).get("value") or object_in(payload, "message").get("thread_ts", ""),
         status="ready_to_sync",
     )
+
+
+def command_for_retry(payload: Payload) -> RetrySync:
+    """The button of a status message tries its session's sync again, for the user who pressed it."""
+    return RetrySync(
+        session_id=_pressed(payload).get("value", ""),
+        actor=object_in(payload, "user").get("id", ""),
+        reason="Retry button in Slack",
+    )
+
+
+def _pressed(payload: Payload) -> Payload:
+    actions = payload.get("actions")
+    return actions[0] if isinstance(actions, list) and actions and isinstance(actions[0], Mapping) else {}
 
 
 def _is_written_by_a_person(event: Payload) -> bool:
@@ -64,9 +79,3 @@ def _is_written_by_a_person(event: Payload) -> bool:
 
 def _is_inside_thread(event: Payload) -> bool:
     return bool(event.get("thread_ts")) and event.get("thread_ts") != event.get("ts")
-
-
-def _object(payload: Payload, name: str) -> Payload:
-    """A part of the payload; empty when it is not there or something else."""
-    part = payload.get(name)
-    return part if isinstance(part, Mapping) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -23,6 +24,12 @@ def parse_payload(body: bytes, content_type: str) -> dict[str, Any]:
         raise MalformedPayload("the payload is no JSON object")
     _check_parts(payload)
     return payload
+
+
+def object_in(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a payload; empty when it is not there or something else."""
+    part = payload.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _check_parts(payload: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from handlers.mapping import READY_BUTTON
+from handlers.mapping import CREATE_BUTTON, READY_BUTTON
 from handlers.ticket_command import SLASH_COMMAND, TicketRequest
 from worker.db.models import SessionResult, Status, ThreadSession
 from worker.errors import (
@@ -15,6 +15,8 @@ from worker.errors import (
     JiraKeyConflict,
     ResultTimeout,
     SessionNotFound,
+    SyncNotChanged,
+    SyncNotFound,
     ThreadsyncError,
 )
 
@@ -33,6 +35,9 @@ NOTHING_CHANGED_YET: Final = (
 )
 NO_SESSIONS: Final = "There is no session in this channel yet. Mention me in a thread to open one."
 OPENED: Final = "I am keeping track of this thread. Press the button once it is ready for a Jira ticket."
+OPENED_FOR_TICKET: Final = "I am keeping track of this thread. Press the button to create its Jira ticket."
+NO_SUMMARY: Final = "Please say in a few words what the ticket is about."
+FORM_NOT_OPENED: Final = "I could not open the form just now. Please press the button again."
 
 _STATUS_WORDS: Final[dict[Status, str]] = {
     "collecting": "collecting",
@@ -42,21 +47,23 @@ _STATUS_WORDS: Final[dict[Status, str]] = {
 _WORKSPACE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 
-def opened_blocks(thread_ts: str) -> list[dict[str, Any]]:
-    """The first reply in a thread, with the button that says that the thread is ready."""
+def opened(*, makes_tickets: bool) -> str:
+    """The first reply in a thread. Where no tickets are made, the thread is only said to be ready for one."""
+    return OPENED_FOR_TICKET if makes_tickets else OPENED
+
+
+def opened_blocks(thread_ts: str, *, makes_tickets: bool = False) -> list[dict[str, Any]]:
+    """The same as blocks, with the button; its value is the thread."""
+    label = "Create ticket …" if makes_tickets else "Ready for a ticket"
+    button = {
+        "type": "button",
+        "action_id": CREATE_BUTTON if makes_tickets else READY_BUTTON,
+        "text": {"type": "plain_text", "text": label},
+        "value": thread_ts,
+    }
     return [
-        {"type": "section", "text": {"type": "mrkdwn", "text": OPENED}},
-        {
-            "type": "actions",
-            "elements": [
-                {
-                    "type": "button",
-                    "action_id": READY_BUTTON,
-                    "text": {"type": "plain_text", "text": "Ready for a ticket"},
-                    "value": thread_ts,
-                }
-            ],
-        },
+        {"type": "section", "text": {"type": "mrkdwn", "text": opened(makes_tickets=makes_tickets)}},
+        {"type": "actions", "elements": [button]},
     ]
 
 
@@ -82,6 +89,15 @@ def describe_link(session: SessionResult) -> str:
     return f"The thread{already} has the ticket *{session.jira_key}*."
 
 
+def describe_request(session: SessionResult) -> str:
+    """The answer to the form that asks for a ticket."""
+    if session.jira_key:
+        return f"Nothing to do: the thread {_state(session)}."
+    if session.outcome == "stale":
+        return "Your draft came too late: the ticket is being created from another one already."
+    return "Your ticket is on its way. The thread says how it stands."
+
+
 def describe_change(request: TicketRequest, session: SessionResult) -> str:
     """The answer to a ``/ticket`` that changes something."""
     return describe_link(session) if request.action == "link" else describe_ready(session)
@@ -98,6 +114,10 @@ def describe_error(error: ThreadsyncError) -> str:
             return "I do not keep track of that thread. Mention me in it first."
         case JiraKeyConflict():
             return f"Nothing changed: the thread already has *{error.jira_key}*, and a thread has one ticket."
+        case SyncNotChanged():
+            return "There is nothing to retry: its state has changed meanwhile."
+        case SyncNotFound():
+            return "I know of no ticket that was asked for there."
         case InvalidCommand():
             return "That does not work: Slack named no thread that I understand."
         case _:

@@ -24,6 +24,9 @@ _REQUEST_SECONDS: Final = 10
 _CALL_SECONDS: Final = 60
 """Waiting as long as a 429 says included."""
 
+_VIEW_SECONDS: Final = 2.5
+"""After 3 s a trigger is worth nothing: https://docs.slack.dev/interactivity/handling-user-interaction."""
+
 # Below WARNING the SDK logs what it sends, message texts included, whatever LOG_LEVEL says.
 _sdk_log = logging.getLogger("slack_sdk.threadsync")
 _sdk_log.setLevel(logging.WARNING)
@@ -65,6 +68,11 @@ class SlackApi:
             thread_ts=thread_ts,
         )
 
+    async def open_view(self, trigger_id: str, view: dict[str, Any]) -> bool:
+        """Open a modal for the user whose click gave the trigger; whether Slack did."""
+        call = self.web.views_open(trigger_id=trigger_id, view=view)
+        return await _logged(call, "views.open", within=_VIEW_SECONDS)
+
     async def respond(self, response_url: str, text: str) -> None:
         """Tell the user who clicked, and nobody else, through the payload's ``response_url``."""
         webhook = AsyncWebhookClient(
@@ -76,16 +84,18 @@ class SlackApi:
         )
 
 
-async def _logged(call: Awaitable[Any], method: str, **fields: str) -> None:
+async def _logged(call: Awaitable[Any], method: str, *, within: float = _CALL_SECONDS, **fields: str) -> bool:
+    """Whether it succeeded."""
     try:
-        async with asyncio.timeout(_CALL_SECONDS):
+        async with asyncio.timeout(within):
             answer = await call
     # A ValueError is a Retry-After that is no number.
     except (SlackClientError, aiohttp.ClientError, OSError, ValueError) as exc:
         log.warning("slack call failed", method=method, error=describe_failure(exc), **fields)
-        return
+        return False
     if answer.status_code != 200:
         log.warning("slack call failed", method=method, error=f"HTTP {answer.status_code}", **fields)
+    return bool(answer.status_code == 200)
 
 
 def describe_failure(exc: Exception) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 
+import psycopg
 import pytest
 
+from handlers.ticket_form import DESCRIPTION, SUMMARY
+from sandbox.jira import JiraSandbox
 from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import app_mention, button_click, message, slash_command
+from sandbox.slack_requests import app_mention, button_click, message, slash_command, view_submission
+from sandbox.slack_workspace import Message
 from tests.installation import Installation
 from tests.slack_app import SlackApp, eventually, running_app
 from worker.db.models import ThreadSession
@@ -107,3 +112,88 @@ async def test_a_thread_without_a_session_is_told_when_the_wait_is_over(
         await eventually(lambda: slack.responses, "the user is told later")
         answer = slack.responses[0]["text"]
     assert "do not keep track" in answer
+
+
+async def test_a_ticket_is_asked_for_in_a_form_and_shown_in_the_thread(
+    installation: Installation, slack: SlackSandbox
+) -> None:
+    """Button, form, command, Jira, and one status message that ends with the ticket's link."""
+    channel, thread = "C0TICKET", "1700000000.000500"
+    with JiraSandbox() as jira, installation.worker(**slack_env(slack), **jira_env(jira)):
+        async with app_with_form(installation, slack) as app:
+            await ask_for_a_ticket(app, slack, channel, thread)
+            created = f"*Created* <{jira.url}/browse/PROJ-1|PROJ-1>."
+            await eventually(lambda: slack.messages[-1].text == created, "the thread has the ticket", 30)
+        (issue,) = jira.site.issues
+    assert issue.summary == "a < b"
+    assert [(row.status, row.jira_key) for row in rows(installation, channel)] == [("synced", "PROJ-1")]
+    assert len(slack.messages) == len(slack.calls("chat.postMessage")) == 2
+
+
+async def test_a_ticket_that_needs_a_person_has_a_button(
+    installation: Installation, slack: SlackSandbox
+) -> None:
+    """The status message says why; its button has the sync tried again, and who pressed it is recorded."""
+    channel, thread = "C0PERSON", "1700000000.000600"
+    with installation.worker(**slack_env(slack)):
+        async with app_with_form(installation, slack) as app:
+            await ask_for_a_ticket(app, slack, channel, thread)
+            await eventually(lambda: len(slack.messages) == 2, "the thread has a status message", 30)
+            status = slack.messages[1]
+            assert "the worker has no Jira to go to" in status.text
+            await press(app, slack, status, channel)
+            await eventually(lambda: retries(installation) == [USER], "the retry is recorded")
+    assert [row.status for row in rows(installation, channel)] == ["ready_to_sync"]
+    assert len(slack.calls("chat.postMessage")) == 2
+
+
+def slack_env(slack: SlackSandbox) -> dict[str, str]:
+    return {"SLACK_BOT_TOKEN": slack.token, "SLACK_API_URL": slack.api_url}
+
+
+def jira_env(jira: JiraSandbox) -> dict[str, str]:
+    return {
+        "JIRA_URL": jira.url,
+        "JIRA_EMAIL": jira.email,
+        "JIRA_API_TOKEN": jira.token,
+        "JIRA_PROJECT_KEY": "PROJ",
+    }
+
+
+def app_with_form(installation: Installation, slack: SlackSandbox) -> AbstractAsyncContextManager[SlackApp]:
+    return running_app(
+        celery_broker_url=installation.broker_url,
+        slack_api_url=slack.api_url,
+        jira_url="https://jira.example",
+    )
+
+
+async def ask_for_a_ticket(app: SlackApp, slack: SlackSandbox, channel: str, thread: str) -> None:
+    await app.deliver(app_mention(channel, USER, "hi", ts=thread))
+    await eventually(lambda: slack.messages, "the thread has our reply")
+    await press(app, slack, slack.messages[0], channel)
+    await eventually(lambda: slack.workspace.views, "the form is open")
+    written = {SUMMARY: "a < b", DESCRIPTION: "since noon"}
+    await app.deliver(view_submission(slack.workspace.views[0], written, USER))
+
+
+async def press(app: SlackApp, slack: SlackSandbox, posted: Message, channel: str) -> None:
+    """The button of a message of ours."""
+    (button,) = posted.blocks[1]["elements"]
+    url = slack.new_response_url()
+    click = button_click(
+        button["action_id"],
+        button["value"],
+        channel,
+        USER,
+        message_ts=posted.ts,
+        thread_ts=posted.thread_ts,
+        response_url=url,
+    )
+    await app.deliver(click)
+
+
+def retries(installation: Installation) -> list[str]:
+    """Who wanted a sync to be tried again."""
+    with psycopg.connect(installation.database_url) as connection:
+        return [row[0] for row in connection.execute("SELECT actor FROM sync_actions").fetchall()]

@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.mapping import command_for_button, command_for_event, command_for_shortcut
+from handlers.mapping import (
+    command_for_button,
+    command_for_event,
+    command_for_retry,
+    command_for_shortcut,
+)
 from sandbox.slack_requests import app_mention, bot_message, button_click, message, message_shortcut
 from tasks.commands import GetOrCreate, UpdateStatus
+from tasks.sync_commands import RetrySync
 from tests.slack_app import CHANNEL, THREAD, USER
 from worker.errors import InvalidCommand
 
@@ -107,6 +113,17 @@ def test_the_button_makes_its_thread_ready() -> None:
     assert command_for_button(without_container) == ready
 
 
+def test_the_retry_button_names_its_session_and_who_pressed_it() -> None:
+    """Both are recorded; a button without a session is refused."""
+    session_id = "01936f2e-7f00-7000-8000-000000000001"
+    click = button_click("threadsync_retry", session_id, CHANNEL, USER, message_ts=REPLY)
+    expected = RetrySync(session_id=session_id, actor=USER, reason="Retry button in Slack")
+    assert command_for_retry(click) == expected
+    for broken in ({**click, "user": None}, {**click, "actions": []}, {**click, "actions": [{"value": "x"}]}):
+        with pytest.raises(InvalidCommand):
+            command_for_retry(broken)
+
+
 JUNK = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
@@ -132,6 +149,6 @@ FIELDS = st.sampled_from(
 @given(st.dictionaries(FIELDS, JUNK | st.sampled_from([CHANNEL, THREAD, USER, "message", "app_mention"])))
 def test_junk_is_a_command_or_nothing_or_refused(payload: dict[str, Any]) -> None:
     """No payload whatever makes the mapping fail in another way."""
-    for mapping in (command_for_event, command_for_shortcut, command_for_button):
+    for mapping in (command_for_event, command_for_shortcut, command_for_button, command_for_retry):
         with contextlib.suppress(InvalidCommand):
             mapping(payload)

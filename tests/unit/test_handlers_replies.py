@@ -15,6 +15,8 @@ from worker.errors import (
     PoisonCommand,
     ResultTimeout,
     SessionNotFound,
+    SyncNotChanged,
+    SyncNotFound,
     ThreadsyncError,
 )
 
@@ -25,6 +27,14 @@ def test_the_first_reply_has_a_button_for_its_thread() -> None:
     assert (button["action_id"], button["value"]) == ("threadsync_ready", THREAD)
 
 
+def test_where_tickets_are_made_the_button_asks_for_one() -> None:
+    """The words say so too."""
+    section, actions = replies.opened_blocks(THREAD, makes_tickets=True)
+    (button,) = actions["elements"]
+    assert (button["action_id"], button["value"]) == ("threadsync_create", THREAD)
+    assert section["text"]["text"] == replies.opened(makes_tickets=True) == replies.OPENED_FOR_TICKET
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -32,6 +42,8 @@ def test_the_first_reply_has_a_button_for_its_thread() -> None:
         (ResultTimeout("task 1"), "queued"),
         (SessionNotFound(CHANNEL, THREAD), "Mention me"),
         (JiraKeyConflict(CHANNEL, THREAD, "PROJ-1", "PROJ-2"), "already has *PROJ-1*"),
+        (SyncNotChanged("secret"), "nothing to retry"),
+        (SyncNotFound("secret"), "no ticket"),
         (InvalidCommand("thread_ts: secret"), "does not work"),
         (PoisonCommand("sessions.get", 5), "dead letters"),
         (CommandFailed("KeyError: secret"), "dead letters"),
@@ -83,6 +95,10 @@ def test_several_threads_are_listed_with_what_to_write() -> None:
         (replies.describe_ready(result("stale", status="synced", jira_key="P-1")), "has the ticket *P-1*"),
         (replies.describe_link(result("applied", status="synced", jira_key="P-1")), "has the ticket *P-1*"),
         (replies.describe_link(result("unchanged", status="synced", jira_key="P-1")), "already"),
+        (replies.describe_request(result("applied", status="ready_to_sync")), "on its way"),
+        (replies.describe_request(result("unchanged", status="ready_to_sync")), "on its way"),
+        (replies.describe_request(result("stale", status="ready_to_sync")), "too late"),
+        (replies.describe_request(result("unchanged", status="synced", jira_key="P-1")), "Nothing to do"),
         (replies.describe_session(None), "do not keep track"),
         (replies.describe_session(session(status="ready_to_sync")), "ready for a ticket"),
     ],
