@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -11,21 +10,13 @@ import structlog
 
 from sandbox.faults import Dropped, Hangs, RateLimited, Refused
 from sandbox.slack import SlackSandbox
-from tests.status_story import CANARY, CHANNEL, THREAD, USER, SpiedConnection, Story
+from tests.status_story import CANARY, CHANNEL, THREAD, USER, Story
 from tests.waiting import wait_until
 from worker.db.pool import Pool
-from worker.slack_status.announcer import LEASE_SECONDS, SETTLE_SECONDS, Result
+from worker.slack_status.announcer import SETTLE_SECONDS, Result
 from worker.slack_status.connection import Connection
 
 POST, EDIT, FIND = "chat.postMessage", "chat.update", "conversations.replies"
-
-
-class Crash(BaseException):
-    """The process ends here."""
-
-
-def crash() -> None:
-    raise Crash
 
 
 @pytest.fixture
@@ -167,101 +158,6 @@ def test_a_rate_limit_is_waited_for_as_long_as_slack_says(story: Story, slack: S
     assert story.store.take_due(most=10, for_seconds=60) == [story.session_id]
     assert story.announce() == "shown"
     assert (story.count(POST), story.count(FIND)) == (2, 0)
-
-
-def test_announcers_at_the_same_time_post_one_message(story: Story, slack: SlackSandbox) -> None:
-    """One has it; the others leave it alone."""
-    slack.fail(POST, Hangs(0.3))
-    barrier, results = threading.Barrier(6), list[Result]()
-
-    def announce() -> None:
-        with story.announcer() as announcer:
-            barrier.wait()
-            results.append(announcer.announce(story.session_id))
-
-    threads = [threading.Thread(target=announce) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(results) == ["not due"] * 5 + ["shown"]
-    assert (len(story.texts), story.count(POST)) == (1, 1)
-
-
-def test_a_crash_after_the_post_is_found_out(story: Story, slack: SlackSandbox) -> None:
-    """The message is there, and its timestamp died with the process."""
-    with pytest.raises(Crash):
-        story.announce(SpiedConnection(slack, POST, after=crash))
-    assert story.row()["message_ts"] is None
-    assert story.announce() == "not due"
-    story.later(LEASE_SECONDS + 1)
-    assert story.announce() == "shown"
-    assert (len(story.texts), story.count(POST)) == (1, 1)
-
-
-def test_a_crash_before_the_post_is_found_out_too(story: Story, slack: SlackSandbox) -> None:
-    """Committed to, and not sent: it is looked for, then posted."""
-    with pytest.raises(Crash):
-        story.announce(SpiedConnection(slack, POST, before=crash))
-    story.later(LEASE_SECONDS + 1)
-    assert story.announce() == "shown"
-    assert (len(story.texts), story.count(POST), story.count(FIND)) == (1, 1, 1)
-
-
-def test_a_crash_in_an_edit_is_repeated(story: Story, slack: SlackSandbox) -> None:
-    """An edit may be made twice."""
-    story.announce()
-    story.move("blocked", "set_up")
-    with pytest.raises(Crash):
-        story.announce(SpiedConnection(slack, EDIT, after=crash))
-    story.later(LEASE_SECONDS + 1)
-    assert story.announce() == "shown"
-    assert (len(story.texts), story.count(POST)) == (1, 1)
-
-
-def test_a_process_that_comes_back_late_writes_nothing(story: Story, slack: SlackSandbox) -> None:
-    """It stood still after its post; another one has adopted the message and shown what is newer."""
-
-    def meanwhile() -> None:
-        story.later(LEASE_SECONDS + 1)
-        story.move("blocked", "set_up")
-        assert story.announce() == "shown"
-
-    assert story.announce(SpiedConnection(slack, POST, after=meanwhile)) == "lost"
-    (text,) = story.texts
-    assert "*Needs a person:*" in text
-    assert story.row()["announce_at"] is None
-
-
-def test_a_process_that_stands_still_before_its_post_does_not_send_it(
-    story: Story, slack: SlackSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its lease may be over before the post is."""
-    begin = story.store.begin_post
-
-    def slowly(claim: object) -> bool:
-        begun = begin(claim)  # type: ignore[arg-type]
-        story.later(LEASE_SECONDS - 1)
-        return begun
-
-    with monkeypatch.context() as patched:
-        patched.setattr(story.store, "begin_post", slowly)
-        assert story.announce() == "put off"
-    assert story.count(POST) == 0
-    assert story.row()["post_begun_at"] is None
-    story.later(6)
-    assert story.announce() == "shown"
-
-
-def test_a_change_while_the_message_is_on_its_way_is_shown_next(story: Story, slack: SlackSandbox) -> None:
-    """What is claimed is settled, not what came after it."""
-    connection = SpiedConnection(slack, POST, after=lambda: story.move("blocked", "set_up"))
-    assert story.announce(connection) == "shown"
-    assert "*Queued.*" in story.texts[0]
-    assert story.row()["announce_at"] is not None
-    assert story.announce() == "shown"
-    (text,) = story.texts
-    assert "*Needs a person:*" in text
 
 
 @pytest.mark.parametrize("error", ["channel_not_found", "not_in_channel", "is_archived", "invalid_auth"])
