@@ -146,7 +146,7 @@ class SessionClient:
     def request_sync(
         self, channel_id: str, thread_ts: str, draft: Draft | Mapping[str, Any], drafted_at: str
     ) -> Handle[SessionResult]:
-        """Ask for the ticket: ``applied | unchanged | stale``. The draft with the latest ``drafted_at`` wins."""
+        """Ask for the ticket: ``applied | unchanged | stale``. The latest ``drafted_at`` wins."""
         return self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at))
 
     def retry_sync(self, session_id: UUID | str, actor: str, reason: str) -> Handle[SyncState]:
@@ -221,7 +221,7 @@ class AsyncSessionClient:
     async def request_sync(
         self, channel_id: str, thread_ts: str, draft: Draft | Mapping[str, Any], drafted_at: str
     ) -> AsyncHandle[SessionResult]:
-        """Ask for the ticket: ``applied | unchanged | stale``. The draft with the latest ``drafted_at`` wins."""
+        """Ask for the ticket: ``applied | unchanged | stale``. The latest ``drafted_at`` wins."""
         return await self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at))
 
     async def retry_sync(self, session_id: UUID | str, actor: str, reason: str) -> AsyncHandle[SyncState]:
@@ -272,5 +272,6 @@ class AsyncSessionClient:
 def _sync_request(
     channel_id: str, thread_ts: str, draft: Draft | Mapping[str, Any], drafted_at: str
 ) -> RequestSync:
-    RequestSync.refuse_unknown({"draft": draft})
-    return RequestSync(channel_id=channel_id, thread_ts=thread_ts, draft=draft, drafted_at=drafted_at)
+    arguments = {"channel_id": channel_id, "thread_ts": thread_ts, "draft": draft, "drafted_at": drafted_at}
+    RequestSync.refuse_unknown(arguments)
+    return RequestSync(**arguments)

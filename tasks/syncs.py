@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar, Final
+from uuid import UUID
 
 from tasks.announcements import announce_due, announce_soon
 from tasks.command import Command, Message
@@ -12,10 +13,9 @@ from tasks.sync_commands import RetrySync, Sync
 from worker.answer import Answer
 from worker.celery import app
 from worker.db.sync_store import SyncStore
-from worker.errors import SyncNotChanged
 from worker.jira.breaker import Breaker
 from worker.jira.process import tools_of_this_process
-from worker.jira.sync import park_without_jira, run_sync, state_of
+from worker.jira.sync import park_without_jira, run_sync
 from worker.task import DurableTask
 
 SWEEP: Final = "syncs.sweep"
@@ -36,27 +36,22 @@ class SyncTask(DurableTask):
         """Send the command. Raises ``InvalidCommand`` before anything is sent, also for a misspelt name."""
         self.command.refuse_unknown(kwargs or {})
         command = self.command.from_message(args, kwargs or {})
-        return super().apply_async(args, command.arguments(), kwargsrepr=command.summary(), **options)
+        options["kwargsrepr"] = command.summary()
+        return super().apply_async(args, command.arguments(), **options)
 
 
 @app.task(name=Sync.name, base=SyncTask, command=Sync)
 def sync(*args: Any, **kwargs: Any) -> Answer:
     """Take the session's sync as far as it can be taken now."""
-    return _run(Sync.from_message(args, kwargs).session_id)
+    return _run(_uuid(Sync.from_message(args, kwargs)))
 
 
 @app.task(name=RetrySync.name, base=SyncTask, command=RetrySync)
 def retry(*args: Any, **kwargs: Any) -> Answer:
-    """Try a sync again that waits, is blocked or failed, and note who wants it."""
+    """Try a sync again that waits, is blocked or failed, and note who wants it; any other stays as it is."""
     command = RetrySync.from_message(args, kwargs)
-    store = SyncStore()
-    if not store.retry(command.session_id, actor=command.actor, reason=command.reason):
-        state = state_of(store, command.session_id)
-        if state.state not in ("pending", "inflight"):
-            raise SyncNotChanged(
-                f"the sync of session {command.session_id} is {state.state}: nothing to retry"
-            )
-    return _run(command.session_id)
+    SyncStore().retry(_uuid(command), actor=command.actor, reason=command.reason)
+    return _run(_uuid(command))
 
 
 @app.task(name=SWEEP, ignore_result=True)
@@ -75,7 +70,11 @@ def sweep() -> dict[str, int]:
     return {"sent": sent, "unparked": unparked, "announced": announce_due()}
 
 
-def _run(session_id: Any) -> Answer:
+def _uuid(command: Sync | RetrySync) -> UUID:
+    return UUID(str(command.session_id))
+
+
+def _run(session_id: UUID) -> Answer:
     tools = tools_of_this_process()
     store = tools.store if tools else SyncStore()
     before = store.get_state(session_id)

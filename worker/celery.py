@@ -13,7 +13,7 @@ import os
 from typing import Any, Final
 
 from celery import Celery, bootsteps, signals
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from worker.config import Settings, get_settings
 from worker.connection import verified_tls
@@ -25,6 +25,9 @@ VISIBILITY_TIMEOUT_SECONDS: Final = 10
 SOFT_TIME_LIMIT_SECONDS: Final = 6
 TIME_LIMIT_SECONDS: Final = 8
 """Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
+
+QUEUES: Final = ("sessions", "syncs", "maintenance")
+"""A worker takes from all of them unless it is told otherwise."""
 
 SWEEP_SECONDS: Final = 2
 """How often syncs are looked for that are due and that no message is on its way for."""
@@ -65,7 +68,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "accept_content": ["json"],
         # The queue is part of the contract with stock Celery clients.
         "task_default_queue": "sessions",
-        "task_queues": [Queue("sessions"), Queue("syncs"), Queue("maintenance")],
+        # Each with an exchange of its own: else Celery binds them all to the first one's.
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_routes": {
             "syncs.sweep": {"queue": "maintenance"},
             "syncs.announce": {"queue": "maintenance"},

@@ -188,7 +188,7 @@ def machine(pool: Pool) -> type[OneTicket]:
 
 def test_no_order_of_events_makes_a_second_ticket_or_loses_one(machine: type[OneTicket]) -> None:
     """Faults, lag, crashes, zombies, repetitions, people: a failure is printed as the shortest such story."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=80,

@@ -69,8 +69,9 @@ def test_kills_and_a_flush_leave_one_ticket_a_session(
 ) -> None:
     """A third of the answers lost, search behind, workers killed, the broker emptied: no ticket too many."""
     jira.site.search_lag = 5
-    lost = [(CommitThenDrop(), 0.12), (CommitThenStatus(503), 0.12), (Hang(30, committed=True), 0.09)]
-    jira.site.plan = RandomFaults(lost, seed=4)
+    jira.site.plan = RandomFaults(
+        [(CommitThenDrop(), 0.12), (CommitThenStatus(503), 0.12), (Hang(30, committed=True), 0.09)], seed=4
+    )
     ask_for_tickets(installation, SESSIONS)
     worker = a_worker(installation, jira, tmp_path)
     for kill in range(KILLS):

@@ -22,7 +22,8 @@ _DEAD_LETTER: Final = (
     "state, settled_at, actor, reason"
 )
 # A newer draft is an answer to what was wrong with the older one.
-_REVIVED: Final = """(state, reason, detail, next_attempt_at, failures, failing_since, recreates, fence) = (
+_REVIVED: Final = """(state, reason, detail, next_attempt_at, failures, failing_since, recreates,
+         unfinished_claims, fence) = (
             SELECT CASE WHEN NOT v.revived THEN s.state WHEN v.doubt THEN 'unknown' ELSE 'pending' END,
                    CASE WHEN NOT v.revived THEN s.reason WHEN v.doubt THEN 'no_answer' END,
                    CASE WHEN NOT v.revived THEN s.detail END,
@@ -30,9 +31,10 @@ _REVIVED: Final = """(state, reason, detail, next_attempt_at, failures, failing_
                    CASE WHEN NOT v.revived THEN s.failures ELSE 0 END,
                    CASE WHEN NOT v.revived THEN s.failing_since END,
                    CASE WHEN NOT v.revived THEN s.recreates ELSE 0 END,
+                   CASE WHEN NOT v.revived THEN s.unfinished_claims ELSE 0 END,
                    CASE WHEN NOT v.revived THEN s.fence ELSE s.fence + 1 END
             FROM (
-                SELECT s.state = 'failed'
+                SELECT (s.state IN ('failed', 'review') OR s.state = 'blocked' AND NOT s.parked)
                            AND (excluded.drafted_at, excluded.draft) > (s.drafted_at, s.draft) AS revived,
                        EXISTS (
                            SELECT FROM sync_attempts d
@@ -41,7 +43,7 @@ _REVIVED: Final = """(state, reason, detail, next_attempt_at, failures, failing_
                        ) AS doubt
             ) AS v
         ),
-        announce_at = CASE WHEN s.state = 'failed' THEN now() ELSE s.announce_at END,
+        announce_at = CASE WHEN s.state IN ('failed', 'review', 'blocked') THEN now() ELSE s.announce_at END,
         updated_at = now()"""
 
 # Opens the thread's session. The no-op DO UPDATE makes a concurrent winner's row visible to the loser.
@@ -84,7 +86,8 @@ FROM answer
 
 # Asks for the session's ticket. Of several drafts the latest wins, of one moment's the greater one, so that
 # their order does not matter. One that comes while a create is in flight, or may have made a ticket, is kept
-# in case that another create is needed, and is `stale`. A draft that was refused gives way to a newer one.
+# in case that another create is needed, and is `stale`. What waited for a person is tried again with a newer
+# one, unless the whole site is in trouble.
 REQUEST_SYNC: Final[LiteralString] = f"""
 WITH session AS (
     UPDATE thread_sessions

@@ -202,8 +202,8 @@ WITH session AS (
          detail)
     SELECT m.session_id,
            1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = m.session_id), 0),
-           %(step)s, m.fence, coalesce(%(started_at)s::timestamptz, {_NOW}), {_NOW}, %(outcome)s, %(http_status)s, %(trace_id)s, %(reason)s,
-           %(detail)s
+           %(step)s, m.fence, coalesce(%(started_at)s::timestamptz, {_NOW}), {_NOW}, %(outcome)s,
+           %(http_status)s, %(trace_id)s, %(reason)s, %(detail)s
     FROM moved m WHERE %(number)s::integer IS NULL AND %(outcome)s::text IS NOT NULL
 )
 SELECT state, jira_key FROM moved
@@ -236,8 +236,8 @@ WITH moved AS (
          detail)
     SELECT m.session_id,
            1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = m.session_id), 0),
-           %(step)s, m.fence, coalesce(%(started_at)s::timestamptz, {_NOW}), {_NOW}, %(outcome)s, %(http_status)s, %(trace_id)s, %(reason)s,
-           %(detail)s
+           %(step)s, m.fence, coalesce(%(started_at)s::timestamptz, {_NOW}), {_NOW}, %(outcome)s,
+           %(http_status)s, %(trace_id)s, %(reason)s, %(detail)s
     FROM moved m
 )
 SELECT state FROM moved

@@ -39,7 +39,7 @@ def run_sync(tools: Tools, session_id: UUID) -> SyncState:
     site = tools.target.site
     marker = marker_of(site, state.channel_id, state.thread_ts)
     began = tools.clock.monotonic()
-    # Time for the calls, and for the wait for a turn. Who takes longer loses the claim, and no more than that.
+    # Time for the calls, and for the wait for a turn. Who takes longer loses the claim, and no more.
     account = tools.target.account
     lease = _CALLS[account.deployment] * account.timeout + WRITE_SECONDS
     claim = tools.store.claim(session_id, site=site, marker=marker, lease=lease)
