@@ -272,6 +272,11 @@ class AsyncSessionClient:
 def _sync_request(
     channel_id: str, thread_ts: str, draft: Draft | Mapping[str, Any], drafted_at: str
 ) -> RequestSync:
-    arguments = {"channel_id": channel_id, "thread_ts": thread_ts, "draft": draft, "drafted_at": drafted_at}
+    arguments: dict[str, Any] = {
+        "channel_id": channel_id,
+        "thread_ts": thread_ts,
+        "draft": draft,
+        "drafted_at": drafted_at,
+    }
     RequestSync.refuse_unknown(arguments)
     return RequestSync(**arguments)

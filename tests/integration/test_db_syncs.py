@@ -244,13 +244,24 @@ def test_a_ticket_named_during_the_create(
     assert syncs.finish(claimed, ended) == end
 
 
-def test_a_newer_draft_mends_a_refused_one(store: SessionStore, syncs: SyncStore, asked: SyncState) -> None:
-    """Nobody has to press Retry for it."""
+@pytest.mark.parametrize(
+    "ending",
+    [
+        Ending("failed", "create", "rejected", reason="draft_refused"),
+        Ending("blocked", "create", "rejected", reason="not_found"),
+        Ending("review", "create", "not_sent", reason="kept_failing"),
+    ],
+    ids=lambda ending: ending.state,
+)
+def test_a_newer_draft_tries_again_what_waited_for_a_person(
+    store: SessionStore, syncs: SyncStore, asked: SyncState, ending: Ending
+) -> None:
+    """Nobody has to press Retry for it; the same draft once more is not newer."""
     claimed = claim(syncs, asked.session_id)
     number = begin(syncs, claimed)
-    syncs.finish(claimed, Ending("failed", "create", "rejected", reason="draft_refused", number=number))
+    syncs.finish(claimed, replace(ending, number=number))
     assert store.request_sync(CHANNEL, THREAD, Draft(summary="First"), EARLY).outcome == "unchanged"
-    assert state(syncs, asked.session_id).state == "failed"
+    assert state(syncs, asked.session_id).state == ending.state
     assert store.request_sync(CHANNEL, THREAD, Draft(summary="Better"), LATE).outcome == "applied"
     mended = state(syncs, asked.session_id)
     assert (mended.state, mended.reason) == ("pending", None)
@@ -362,6 +373,14 @@ def test_a_site_that_refuses_us_parks_its_syncs(store: SessionStore, syncs: Sync
     assert syncs.close_breaker(SITE) == 3
     assert {state(syncs, session_id).state for session_id in ids} == {"pending"}
     assert syncs.trouble_of(SITE).reason is None
+
+
+def test_a_newer_draft_does_not_unpark(store: SessionStore, syncs: SyncStore, asked: SyncState) -> None:
+    """While the whole site refuses us it would be refused, too."""
+    claimed = claim(syncs, asked.session_id)
+    syncs.finish(claimed, Ending("blocked", "search", "auth", reason="no_access", parked=True))
+    assert store.request_sync(CHANNEL, THREAD, Draft(summary="Newer"), LATE).outcome == "applied"
+    assert state(syncs, asked.session_id).parked
 
 
 def test_a_pause_of_the_site_keeps_everybody_away(
