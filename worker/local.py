@@ -98,7 +98,7 @@ class LocalStack:
         self._fill_in_slack()
         self._write_env_file()
         self._migrate(cancelled)
-        self.supervisor.start(self._worker(), self._web(), cancelled=cancelled)
+        self.supervisor.start(self._worker(), self._syncs(), self._beat(), self._web(), cancelled=cancelled)
         if self.is_given("SLACK_APP_TOKEN"):
             self.supervisor.start(self._socket_mode(), cancelled=cancelled)
         if self._with_flower:
@@ -168,14 +168,28 @@ class LocalStack:
         migration.run(cancelled)
 
     def _worker(self) -> CommandService:
-        options = ["-n", "sessions@%h", "-Q", "sessions", "--concurrency", "2", "--loglevel", "INFO", "-E"]
-        # Workers need not know of each other; asking costs a second at each start.
-        options += ["--without-mingle", "--without-gossip"]
-        # A stop that is slow: a running task's time limit, and half a minute that Celery sometimes adds.
-        return self._celery("worker", ["worker", *options], ready=self._worker_is_ready, grace=45)
+        return self._celery_worker("worker", "sessions", queues="sessions", concurrency=2)
 
-    def _worker_is_ready(self) -> bool:
-        return worker_answers("sessions", self.urls.broker or None)
+    def _syncs(self) -> CommandService:
+        """Of its own, so that a slow Jira delays no command. Its processes mostly wait for Jira or Slack."""
+        return self._celery_worker("syncs", "syncs", queues="syncs,maintenance", concurrency=4)
+
+    def _beat(self) -> CommandService:
+        """Without a file for its process id: a stale one would keep it from starting."""
+        schedule = self.path / "run" / "beat-schedule"
+        return self._celery("beat", ["beat", "--schedule", str(schedule), "--pidfile=", "--loglevel", "INFO"])
+
+    def _celery_worker(self, name: str, node: str, *, queues: str, concurrency: int) -> CommandService:
+        options = ["-n", f"{node}@%h", "-Q", queues, "--concurrency", str(concurrency), "--loglevel", "INFO"]
+        # Workers need not know of each other; asking costs a second at each start.
+        options += ["-E", "--without-mingle", "--without-gossip"]
+        # A stop that is slow: a running task's time limit, and half a minute that Celery sometimes adds.
+        return self._celery(
+            name,
+            ["worker", *options],
+            ready=lambda: worker_answers(node, self.urls.broker or None),
+            grace=45,
+        )
 
     def _web(self) -> CommandService:
         port = self._choose_port("web", self._port, WEB_PORT)
@@ -224,7 +238,7 @@ class LocalStack:
         name: str,
         arguments: Sequence[str],
         *,
-        ready: Callable[[], bool],
+        ready: Callable[[], bool] | None = None,
         env: Mapping[str, str] | None = None,
         grace: float = 10,
     ) -> CommandService:

@@ -15,11 +15,12 @@ def test_a_seed_tells_one_story() -> None:
 
 
 def test_the_story_has_all_that_goes_wrong() -> None:
-    """Redeliveries, doubled mentions, every end, and things that come before what they follow."""
-    story = tell(60, 1_700_000_000, seed=1)
+    """Redeliveries, doubled mentions, every end, tickets of both kinds, and things that come too early."""
+    story = tell(200, 1_700_000_000, seed=1)
     assert sum(step.redelivery > 0 for step in story.steps) > 10
     assert sum(step.is_double for step in story.steps) > 10
     assert min(Counter(thread.status for thread in story.threads).values()) > 5
+    assert min(Counter(thread.asks_for_ticket for thread in story.threads).values()) > 20
     assert [step.at for step in story.steps] == sorted(step.at for step in story.steps)
     opened: set[str] = set()
     early = 0

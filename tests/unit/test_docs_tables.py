@@ -16,12 +16,19 @@ from pydantic import BaseModel
 
 from tasks.command import Command
 from tasks.commands import COMMANDS
+from tasks.sync_commands import RetrySync, Sync
 from tests.documents import ROOT, read, table
 from tests.fundamentals.test_command_table import TABLE
 from worker.celery import configuration
 from worker.config import Settings, load_settings
 from worker.db.models import ChannelContext, ContextResult, SessionPage, SessionResult, Status, ThreadSession
 from worker.db.pool import connect_arguments
+from worker.db.sync_models import Draft, SyncState
+from worker.jira.reasons import REASONS
+
+ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, RetrySync)
+OUR_OWN: Final = {"syncs.sweep", "syncs.announce"}
+"""Tasks that only we send."""
 
 BROKER: Final = "redis://127.0.0.1:1/0"
 RESULTS: Final[dict[Any, str]] = {
@@ -30,6 +37,7 @@ RESULTS: Final[dict[Any, str]] = {
     SessionPage: "page",
     ChannelContext | None: "context or null",
     ContextResult: "context + outcome",
+    SyncState: "sync",
 }
 
 
@@ -47,8 +55,9 @@ def rows_of_tasks() -> dict[str, list[str]]:
 
 def test_the_table_of_tasks_has_every_command() -> None:
     """And no other; all are on the queue that README names."""
-    assert list(rows_of_tasks()) == [command.name for command in COMMANDS]
-    assert {command.queue for command in COMMANDS} == {"sessions"}
+    assert list(rows_of_tasks()) == [command.name for command in ALL_COMMANDS]
+    queues = {command.name: command.queue for command in ALL_COMMANDS}
+    assert queues == {name: "syncs" if name.startswith("syncs.") else "sessions" for name in queues}
 
 
 def test_every_task_of_the_table_is_registered() -> None:
@@ -56,10 +65,17 @@ def test_every_task_of_the_table_is_registered() -> None:
     code = "from worker.celery import app; app.loader.import_default_modules(); print(*app.tasks)"
     env = {**os.environ, "CELERY_BROKER_URL": BROKER}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert {name for name in done.stdout.split() if not name.startswith("celery.")} == set(rows_of_tasks())
+    ours = {name for name in done.stdout.split() if not name.startswith("celery.")}
+    assert ours == set(rows_of_tasks()) | OUR_OWN
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_reasons_are_explained() -> None:
+    """Each code that a sync may have, in the words that people see elsewhere."""
+    rows = {row[0].strip("`"): row[2] for row in table(read("docs/sync-state-machine.md"), "reason")}
+    assert rows == {reason: f"{words[0].upper()}{words[1:]}" for reason, words in REASONS.items()}
+
+
+@pytest.mark.parametrize("command", ALL_COMMANDS, ids=lambda command: command.name)
 def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
     """Arguments in order, with a question mark where they may be left out; what comes back."""
     arguments, result = rows_of_tasks()[command.name]
@@ -69,7 +85,14 @@ def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "model"), [("session", ThreadSession), ("context", ChannelContext), ("page", SessionPage)]
+    ("word", "model"),
+    [
+        ("session", ThreadSession),
+        ("context", ChannelContext),
+        ("page", SessionPage),
+        ("draft", Draft),
+        ("sync", SyncState),
+    ],
 )
 def test_the_fields_of_results(word: str, model: type[BaseModel]) -> None:
     """README lists them all."""
