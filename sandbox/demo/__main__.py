@@ -38,7 +38,7 @@ from worker.errors import ThreadsyncError
 from worker.local import LocalStack
 from worker.service import Service
 
-_KILL_AT: Final = (0.3, 0.65)
+_KILL_AT: Final = (0.3, 0.45, 0.65)
 _SETTLE_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.1
 # What a shell has set for a real Slack or Jira must not be used with the sandboxes.
@@ -70,7 +70,7 @@ class Demo:
         self._jira = jira
         self._story = story
         self._tally = Tally()
-        self._kills = 0
+        self._killed: list[str] = []
         self._news = news
 
     def run(self, pool: Pool, cancelled: Callable[[], bool]) -> bool:
@@ -103,11 +103,10 @@ class Demo:
             bar = progress.add_task("Slack sends", total=len(steps))
             sender = threading.Thread(target=self._send, args=(lambda: progress.advance(bar),), daemon=True)
             sender.start()
-            for part in _KILL_AT:
+            for part, kill in zip(_KILL_AT, self._kills(outcome, progress, cancelled), strict=True):
                 enough = part * len(steps)
                 _wait(partial(_has_sent, progress, bar, enough, sender), cancelled)
-                self._kill_a_busy_worker(outcome, progress, cancelled)
-            self._kill_while_tickets_are_made(progress, cancelled)
+                kill()
             _wait(lambda: not sender.is_alive(), cancelled)
             self._settle("Commands settle", outcome.unfinished, progress, cancelled)
             self._settle("Tickets", outcome.without_ticket, progress, cancelled)
@@ -117,28 +116,36 @@ class Demo:
         url = f"{self._stack.urls.web}/slack/events"
         asyncio.run(send(self._story.steps, url, secret, on_answer, self._tally))
 
+    def _kills(
+        self, outcome: Outcome, progress: Progress, cancelled: Callable[[], bool]
+    ) -> tuple[Callable[[], None], ...]:
+        kill_worker = partial(self._kill_a_busy_worker, outcome, progress, cancelled)
+        return kill_worker, partial(self._kill_while_tickets_are_made, progress, cancelled), kill_worker
+
     def _kill_a_busy_worker(
         self, outcome: Outcome, progress: Progress, cancelled: Callable[[], bool]
     ) -> None:
         worker = self._stack.supervisor["worker"]
         left_behind = outcome.in_workers()
         # `is_up` too: it may have commands before the supervisor has seen that it is back.
-        _wait(lambda: self._is_up(worker) and outcome.in_workers() - left_behind, cancelled, 20)
+        _wait(lambda: self._is_up(worker) and outcome.in_workers() - left_behind, cancelled, 5)
         pid, in_hand = worker.pid, outcome.in_workers() - left_behind
         worker.kill()
-        self._kills += 1
+        self._killed.append("worker")
         progress.console.print(
             f"[red]kill -9[/] worker {pid} and its children, with {len(in_hand)} commands in hand"
         )
 
     def _kill_while_tickets_are_made(self, progress: Progress, cancelled: Callable[[], bool]) -> None:
         worker, made = self._stack.supervisor["syncs"], len(self._jira.site.issues)
-        _wait(lambda: len(self._jira.site.issues) > made, cancelled, 20)
-        progress.console.print(f"[red]kill -9[/] syncs {worker.pid} and its children, which talk to Jira")
+        _wait(lambda: len(self._jira.site.issues) > made, cancelled, 5)
+        pid = worker.pid
         worker.kill()
+        self._killed.append("syncs")
+        progress.console.print(f"[red]kill -9[/] syncs {pid} and its children, which make tickets")
 
     def _is_up(self, worker: Service) -> bool:
-        return self._kills == 0 or f"worker is back as process {worker.pid}" in self._news
+        return "worker" not in self._killed or f"worker is back as process {worker.pid}" in self._news
 
     def _settle(
         self, what: str, unfinished: Callable[[], int], progress: Progress, cancelled: Callable[[], bool]
@@ -164,7 +171,7 @@ class Demo:
         table.add_row("commands that changed nothing: duplicates", str(worker_log.count("outcome=unchanged")))
         table.add_row("commands that came too late: stale", str(worker_log.count("outcome=stale")))
         table.add_row("pauses for a session that was not there yet", str(worker_log.count("task waits")))
-        table.add_row("workers killed by SIGKILL", str(self._kills))
+        table.add_row("workers killed by SIGKILL", str(len(self._killed)))
         table.add_row("commands recovered from them", str(worker_log.count("task delivered again")))
         table.add_row("replies in Slack", str(outcome.replies().total()))
         table.add_row("tickets in Jira", str(len(self._jira.site.issues)))
