@@ -67,9 +67,12 @@ def run(pool: Pool, seed: int, thread_ts: str) -> Tally:
     """
     draw = random.Random(seed)  # noqa: S311 - no secret
     world = World(pool, thread_ts, search_lag=draw.uniform(0, LONGEST_LAG), settle=SETTLE_SECONDS, seed=seed)
+    story = _Run(world, draw, seed)
     try:
-        return _Run(world, draw, seed).go()
+        return story.go()
     finally:
+        # Also after a broken promise: a thread that stands still would keep the process from ending.
+        story.wake()
         world.close()
 
 
@@ -114,7 +117,7 @@ class _Run:
                 zombie = world.freeze(self._interruption("freeze"))
                 self._zombies += [zombie] if zombie else []
             case "wake":
-                self._wake()
+                self.wake()
             case "retry":
                 world.store.retry(world.session_id, actor="chaos", reason="try again")
             case "ask":
@@ -145,7 +148,7 @@ class _Run:
     def _calm(self) -> None:
         """No more faults: the sync must end with one ticket, by itself or after a person's retry."""
         world = self._world
-        self._wake()
+        self.wake()
         for _ in range(_CALM_TURNS):
             state = world.state()
             if state.state == "done" and state.next_attempt_at is None:
@@ -199,7 +202,8 @@ class _Run:
         self._drafts += 1
         self._world.ask(f"Draft {self._drafts}", f"1700000{self._draw.randint(100, 999)}.000100")
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let all that stand still go on to their end."""
         for zombie in self._zombies:
             zombie.wake()
         self._zombies.clear()
