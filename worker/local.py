@@ -172,7 +172,7 @@ class LocalStack:
 
     def _syncs(self) -> CommandService:
         """Of its own, so that a slow Jira delays no command. Its processes mostly wait for Jira or Slack."""
-        return self._celery_worker("syncs", "syncs", queues="syncs,maintenance", concurrency=4)
+        return self._celery_worker("syncs", "syncs", queues="syncs,maintenance", concurrency=8)
 
     def _beat(self) -> CommandService:
         """Without a file for its process id: a stale one would keep it from starting."""

@@ -93,7 +93,7 @@ def one_by_one(store: SessionStore, commands: Sequence[Statement[Any]]) -> list[
 
 
 def empty(url: str) -> None:
-    ask(url, "TRUNCATE thread_sessions, channel_context, channel_context_commands")
+    ask(url, "TRUNCATE thread_sessions, channel_context, channel_context_commands CASCADE")
 
 
 def rows(url: str) -> object:

@@ -11,12 +11,17 @@ import pytest
 from psycopg.sql import SQL
 
 from tests.servers import PostgresForTests, ask
-from worker.db import queries
+from worker.db import queries, status_queries, sync_queries
 
 STATEMENTS: Final = {
-    name: value for name, value in vars(queries).items() if name.isupper() and not name.startswith("_")
+    f"{prefix}{name}": value
+    for prefix, module in (("", queries), ("SYNC_", sync_queries), ("STATUS_", status_queries))
+    for name, value in vars(module).items()
+    if name.isupper() and not name.startswith("_")
 }
 PAGES: Final = [name for name in STATEMENTS if name.startswith("LIST_")]
+# For a person, who wants all that there are.
+SCANNED: Final = {"SYNC_RETRY_ALL_BLOCKED": {"jira_sites", "syncs"}}
 
 # Twenty channels, most sessions synced, as after some years; a few dead letters are still open.
 FILL: Final = """
@@ -39,6 +44,19 @@ SELECT gen_random_uuid(), 'sessions.mark_synced', 'sessions', '{}', 'JiraKeyConf
        CASE WHEN n % 1000 > 0 THEN 'ann' END,
        CASE WHEN n % 1000 > 0 THEN 'mended' END
 FROM generate_series(1, 100000) AS n;
+INSERT INTO jira_sites (site) SELECT 'jira-' || n FROM generate_series(1, 1000) AS n;
+INSERT INTO syncs (session_id, draft, drafted_at, state, site, project_key, marker, jira_key, origin, done_at,
+                   next_attempt_at, announce_at, reason, parked)
+SELECT id, '{"summary": "x"}', 1, CASE WHEN status = 'synced' THEN 'done' ELSE 'blocked' END, 'jira-1', 'PROJ',
+       'slk-' || translate(left(md5(id::text), 26), '0189', 'wxyz'), jira_key,
+       CASE WHEN status = 'synced' THEN 'created' END, CASE WHEN status = 'synced' THEN now() END, NULL, NULL,
+       CASE WHEN status = 'synced' THEN NULL ELSE 'no_access' END, status <> 'synced'
+FROM thread_sessions;
+INSERT INTO sync_attempts (session_id, number, step, fence, started_at, finished_at, outcome, deadline,
+                           project_key, baseline)
+SELECT session_id, 1, 'create', 1, now(), now(), 'created', now(), 'PROJ', 1 FROM syncs;
+INSERT INTO sync_actions (session_id, action, actor, reason) SELECT session_id, 'retry', 'ann', 'x' FROM syncs;
+INSERT INTO status_messages (session_id) SELECT session_id FROM syncs;
 ANALYZE;
 """
 
@@ -84,6 +102,10 @@ def test_every_statement_can_be_prepared(database_url: str, name: str) -> None:
         "jsonb",
         "bytea",
         "timestamp with time zone",
+        "numeric",
+        "double precision",
+        "boolean",
+        "text[]",
     }
 
 
@@ -93,7 +115,7 @@ def test_no_statement_scans_a_table(big_database_url: str, name: str) -> None:
     scans = [
         node["Relation Name"] for node in generic_plan(big_database_url, name) if "Seq" in node["Node Type"]
     ]
-    assert scans == []
+    assert set(scans) <= SCANNED.get(name, set())
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -135,5 +157,8 @@ def young_database_url(postgres: PostgresForTests) -> Iterator[str]:
 @pytest.mark.parametrize("name", OF_A_THREAD)
 def test_a_thread_is_looked_up_by_its_key(young_database_url: str, name: str) -> None:
     """Never by its status: who syncs a million would read for each of them all those before it."""
-    indexes = {node.get("Index Name") for node in generic_plan(young_database_url, name)}
-    assert indexes - {None} == {"thread_sessions_thread_key"}
+    plan = generic_plan(young_database_url, name)
+    sessions = [node for node in plan if node.get("Relation Name") == "thread_sessions"]
+    assert {node.get("Index Name") for node in sessions if "Scan" in node["Node Type"]} == {
+        "thread_sessions_thread_key"
+    }

@@ -109,6 +109,6 @@ WITH due AS (
     FOR UPDATE SKIP LOCKED
 )
 UPDATE syncs s SET announce_at = {_NOW} + make_interval(secs => %(for_seconds)s::float8)
-FROM due WHERE s.session_id = due.session_id
+WHERE s.session_id = ANY (ARRAY(SELECT session_id FROM due))
 RETURNING s.session_id
 """

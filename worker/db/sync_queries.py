@@ -339,7 +339,8 @@ WITH due AS (
     FOR UPDATE SKIP LOCKED
 )
 UPDATE syncs s SET queued_until = {_NOW} + make_interval(secs => %(for_seconds)s)
-FROM due WHERE s.session_id = due.session_id
+-- An array, because Postgres takes a join of unknown size for a large one, and would read the whole table.
+WHERE s.session_id = ANY (ARRAY(SELECT session_id FROM due))
 RETURNING s.session_id
 """
 

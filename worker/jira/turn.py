@@ -26,7 +26,7 @@ from worker.jira.search import look, search_label
 from worker.jira.ticket import fields_of
 from worker.jira.tools import Tools
 
-TURN_SECONDS: Final = 3.0
+TURN_SECONDS: Final = 2.0
 """A create that has had no answer by then no longer keeps the project's others waiting."""
 
 COMMIT_SECONDS: Final = 5.0
