@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from worker.cli import dead, sessions
+from worker.cli import dead, sessions, syncs
 from worker.cli.demo import demo
 from worker.cli.migrate import migrate
 from worker.cli.up import up
@@ -22,6 +22,7 @@ app.command()(up)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(demo)
 app.command()(migrate)
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(syncs.app, name="syncs")
 app.add_typer(dead.app, name="dead")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
+
+from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
     from worker.db.models import DeadLetter
@@ -15,8 +15,6 @@ app = typer.Typer(help="Dead letters: commands that failed for good.", no_args_i
 
 _SHOWN_OF_AN_ERROR: Final = 200
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `list` shows it.")]
-_Reason = Annotated[str, typer.Option(help="Why, for those who come after you.")]
-_Actor = Annotated[str | None, typer.Option(help="Who decides this. Default: your login name.")]
 _Json = Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")]
 
 
@@ -64,14 +62,14 @@ def show(letter_id: _Id, as_json: _Json = False) -> None:
 
 
 @app.command()
-def retry(letter_id: _Id, reason: _Reason, actor: _Actor = None, as_json: _Json = False) -> None:
+def retry(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """Send the command again, and record who did and why."""
     from worker.cli.database import database
     from worker.cli.output import print_json
     from worker.cli.resend import resend
     from worker.db.dead_letters import DeadLetterStore, already_settled
 
-    actor, reason = _signed(actor, reason)
+    actor, reason = signed(actor, reason)
     with database() as pool:
         letters = DeadLetterStore(pool)
         letter = letters.get(letter_id)
@@ -87,13 +85,13 @@ def retry(letter_id: _Id, reason: _Reason, actor: _Actor = None, as_json: _Json 
 
 
 @app.command()
-def discard(letter_id: _Id, reason: _Reason, actor: _Actor = None, as_json: _Json = False) -> None:
+def discard(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """Give the command up, and record who did and why. The letter is kept."""
     from worker.cli.database import database
     from worker.cli.output import print_json
     from worker.db.dead_letters import DeadLetterStore
 
-    actor, reason = _signed(actor, reason)
+    actor, reason = signed(actor, reason)
     with database() as pool:
         letter = DeadLetterStore(pool).settle(letter_id, "discarded", actor=actor, reason=reason)
     if as_json:
@@ -107,18 +105,3 @@ def _row(letter: DeadLetter) -> tuple[object, ...]:
     if len(error) > _SHOWN_OF_AN_ERROR:
         error = f"{error[:_SHOWN_OF_AN_ERROR]}…"
     return letter.id, letter.died_at, letter.task_name, letter.attempts, error, letter.actor
-
-
-def _signed(actor: str | None, reason: str) -> tuple[str, str]:
-    actor = (actor or _login_name()).strip()
-    if not actor or not reason.strip():
-        raise typer.BadParameter("neither the reason nor the actor may be blank")
-    return actor, reason.strip()
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container whose user has no name.
-        return f"uid {os.getuid()}"

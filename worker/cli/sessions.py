@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from worker.cli.place import Place, find_session
 from worker.cli.session_import import import_sessions
-from worker.errors import InvalidCommand, SessionNotFound
-
-if TYPE_CHECKING:
-    from worker.db.models import ThreadSession
-    from worker.db.session_store import SessionStore
 
 app = typer.Typer(help="The sessions of Slack threads.", no_args_is_help=True)
 app.command("import")(import_sessions)
@@ -62,9 +58,7 @@ def list_sessions(
 
 @app.command()
 def show(
-    place: Annotated[
-        list[str], typer.Argument(metavar="ID | CHANNEL THREAD_TS", help="The session's id, or its thread.")
-    ],
+    place: Place,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """One session, by its id or by its thread."""
@@ -73,22 +67,8 @@ def show(
     from worker.db.session_store import SessionStore
 
     with database() as pool:
-        session = _find(SessionStore(pool), place)
+        session = find_session(SessionStore(pool), place)
     if as_json:
         print_json(session.model_dump(mode="json"))
     else:
         print_fields(session.model_dump())
-
-
-def _find(store: SessionStore, place: list[str]) -> ThreadSession:
-    if len(place) > 2:
-        raise typer.BadParameter("give an id, or a channel and a thread's timestamp")
-    if len(place) == 2:
-        session = store.get_session_by_thread(*place)
-        if session is None:
-            raise SessionNotFound(*place)
-        return session
-    session = store.get_session(place[0])
-    if session is None:
-        raise InvalidCommand(f"no session has the id {place[0]}; see: threadsync sessions list")
-    return session

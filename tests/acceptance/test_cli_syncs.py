@@ -1,0 +1,190 @@
+"""`threadsync syncs` as a person runs it: real processes on a real database; no broker is needed."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+from uuid import UUID
+
+import pytest
+
+from tests.acceptance.test_cli import Run, failure, output, run_in
+from worker.db import SessionStore
+from worker.db.pool import Pool
+from worker.db.sync_models import Draft, SyncStatus
+from worker.db.sync_store import Ending, SyncStore
+
+DRAFT = Draft(summary="Secret plans", description="of *mine*")
+
+
+@pytest.fixture
+def run(database_url: str, process_env: dict[str, str]) -> Run:
+    """`threadsync` on this test's database, with a broker that is away."""
+    env = {**process_env, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}
+    return lambda *arguments: run_in(env, *arguments)
+
+
+@pytest.fixture
+def syncs(pool: Pool) -> SyncStore:
+    return SyncStore(pool)
+
+
+def ask(store: SessionStore, number: int = 1) -> UUID:
+    thread = f"1700000000.{number:06}"
+    session = store.get_or_create_session("C0123", thread, "U1")
+    store.request_sync("C0123", thread, DRAFT, "1700000001.000100")
+    return session.id
+
+
+def bring_to(syncs: SyncStore, session_id: UUID, ending: Ending | None, marker: str = "a") -> None:
+    """To the state of an ending of its create; in flight without one."""
+    claim = syncs.claim(session_id, site="jira.example", marker=f"slk-{marker * 26}", lease=60)
+    assert claim is not None
+    begun = syncs.begin_create(
+        claim,
+        site="jira.example",
+        project_key="PROJ",
+        default_project_key="PROJ",
+        baseline=0,
+        at_once=9,
+        deadline=15,
+        turn=2,
+        lease=60,
+    )
+    assert begun is not None
+    if ending:
+        syncs.finish(claim, ending)
+
+
+def test_syncs_are_listed_with_their_reasons(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """In plain words; by state; page after page; and never with the draft."""
+    first, second = ask(store, 1), ask(store, 2)
+    bring_to(syncs, first, Ending("blocked", "create", "auth", reason="no_access", number=1))
+    text = output(run("syncs", "list"))
+    assert str(first) in text
+    assert "Jira does not accept our credentials" in text
+    assert "Secret" not in text
+    blocked = json.loads(output(run("syncs", "list", "--state", "blocked", "--json")))
+    assert [sync["session_id"] for sync in blocked] == [str(first)]
+    page = run("syncs", "list", "--limit", "1")
+    assert str(second) in page.stdout
+    assert f"--cursor {second}" in page.stderr
+    assert str(first) in output(run("syncs", "list", "--limit", "1", "--cursor", str(second)))
+
+
+def test_the_states_to_choose_from_are_all(process_env: dict[str, str]) -> None:
+    """The help names each state that a sync can be in."""
+    text = output(run_in({**process_env, "COLUMNS": "300"}, "syncs", "list", "--help"))
+    assert all(state in text for state in get_args(SyncStatus))
+
+
+def test_a_sync_is_shown_with_all_that_was_tried(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """Attempts with their reasons, Jira's words, decisions; the draft only for those who ask for it."""
+    session_id = ask(store)
+    ending = Ending(
+        "failed",
+        "create",
+        "rejected",
+        reason="draft_refused",
+        detail="Summary is too long.",
+        number=1,
+        http_status=400,
+        trace_id="trace-7",
+    )
+    bring_to(syncs, session_id, ending)
+    syncs.give_up(session_id, actor="ada", reason="not needed")
+    text = output(run("syncs", "show", "C0123", "1700000000.000001"))
+    for shown in (
+        "trace-7",
+        "400",
+        "Summary is too long.",
+        "Jira refused what the draft says",
+        "ada",
+        "not needed",
+    ):
+        assert shown in text
+    assert "Secret plans" not in text
+    assert "Secret plans" in output(run("syncs", "show", str(session_id), "--draft"))
+    detail = json.loads(output(run("syncs", "show", str(session_id), "--json")))
+    assert detail["draft"]["summary"] == "Secret plans"
+    assert detail["attempts"][0]["http_status"] == 400
+
+
+def test_a_retry_needs_no_broker(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """It is written down; the sweep sends it."""
+    session_id = ask(store)
+    bring_to(syncs, session_id, Ending("blocked", "create", "rejected", reason="not_found", number=1))
+    text = output(
+        run("syncs", "retry", str(session_id), "--reason", "the project is there now", "--actor", "ben")
+    )
+    assert "pending" in text
+    assert "within seconds" in text
+    detail = syncs.get(session_id)
+    assert detail is not None
+    assert detail.sync.state == "pending"
+    assert [(action.actor, action.reason) for action in detail.actions] == [
+        ("ben", "the project is there now")
+    ]
+
+
+def test_all_that_is_blocked_is_tried_again(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """Also what was parked with its site, whose breaker is closed by it."""
+    for number in (1, 2):
+        ask(store, number)
+    assert syncs.open_breaker("jira.example", "no_access", 30) == 2
+    assert "2 syncs" in output(run("syncs", "retry", "--all-blocked", "--reason", "a new token"))
+    assert {sync.state for sync in syncs.list_syncs()} == {"pending"}
+    assert syncs.trouble_of("jira.example").reason is None
+    assert "Nothing is blocked" in output(run("syncs", "retry", "--all-blocked", "--reason", "once more"))
+
+
+def test_what_is_in_flight_cannot_be_changed(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """It says why, and when to come back."""
+    session_id = ask(store)
+    bring_to(syncs, session_id, None)
+    for command in ("retry", "give-up"):
+        assert "a create is under way" in failure(run("syncs", command, str(session_id), "--reason", "x"))
+
+
+def test_a_ticket_is_named_by_hand(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """The sync is over then; another key is refused with both names; who did it is recorded."""
+    session_id = ask(store)
+    text = output(
+        run("syncs", "link", "C0123", "1700000000.000001", "OTHER-7", "--reason", "was there already")
+    )
+    assert "OTHER-7" in text
+    detail = syncs.get(session_id)
+    assert detail is not None
+    assert (detail.sync.state, detail.sync.origin) == ("done", "named")
+    assert [action.action for action in detail.actions] == ["link"]
+    refused = failure(run("syncs", "link", str(session_id), "OTHER-8", "--reason", "x"))
+    assert "OTHER-7" in refused
+    assert "OTHER-8" in refused
+
+
+def test_a_ticket_is_named_for_a_session_without_a_sync(run: Run, store: SessionStore) -> None:
+    """There is nothing to close, and the session has its key."""
+    session = store.get_or_create_session("C0123", "1700000000.000009", "U1")
+    linked = json.loads(output(run("syncs", "link", str(session.id), "OTHER-7", "--reason", "x", "--json")))
+    assert (linked["status"], linked["jira_key"]) == ("synced", "OTHER-7")
+
+
+def test_giving_up_ends_it(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """Until somebody wants it after all."""
+    session_id = ask(store)
+    given_up = json.loads(
+        output(run("syncs", "give-up", str(session_id), "--reason", "not needed", "--json"))
+    )
+    assert (given_up["state"], given_up["reason"]) == ("failed", "given_up")
+    output(run("syncs", "retry", str(session_id), "--reason", "needed after all"))
+    state = syncs.get_state(session_id)
+    assert state is not None
+    assert state.state == "pending"
+
+
+def test_what_is_not_there(run: Run, store: SessionStore) -> None:
+    """A session that nobody asked a ticket for, one that is not there, and no session at all."""
+    session = store.get_or_create_session("C0123", "1700000000.000009", "U1")
+    assert "nobody asked for a ticket" in failure(run("syncs", "show", str(session.id)))
+    assert "no session" in failure(run("syncs", "show", "C0123", "1700000000.000010"))
+    assert "--all-blocked" in failure(run("syncs", "retry", "--reason", "x"), code=2)

@@ -1,0 +1,32 @@
+"""How a session is named on the command line: by its id, or by its thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.errors import InvalidCommand, SessionNotFound
+
+if TYPE_CHECKING:
+    from worker.db.models import ThreadSession
+    from worker.db.session_store import SessionStore
+
+Place = Annotated[
+    list[str], typer.Argument(metavar="ID | CHANNEL THREAD_TS", help="The session's id, or its thread.")
+]
+
+
+def find_session(store: SessionStore, place: list[str]) -> ThreadSession:
+    """The session. Raises ``SessionNotFound`` or ``InvalidCommand``."""
+    if len(place) > 2:
+        raise typer.BadParameter("give an id, or a channel and a thread's timestamp")
+    if len(place) == 2:
+        session = store.get_session_by_thread(*place)
+        if session is None:
+            raise SessionNotFound(*place)
+        return session
+    session = store.get_session(place[0])
+    if session is None:
+        raise InvalidCommand(f"no session has the id {place[0]}; see: threadsync sessions list")
+    return session
