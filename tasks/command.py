@@ -26,7 +26,7 @@ class Command(BaseModel, ABC, Generic[R]):
     """
 
     # Fields that a newer producer added are ignored, so that web and worker may be upgraded in any order.
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
     name: ClassVar[str]
     queue: ClassVar[str]

@@ -29,9 +29,7 @@ class CommandTask(DurableTask):
     ) -> Any:
         """Send the command. Raises ``InvalidCommand`` before anything is sent, also for a misspelt name."""
         is_sent_again = bool(options.get("retries"))
-        if is_sent_again:
-            options["kwargsrepr"] = getattr(self.request, "kwargsrepr", None)
-        else:
+        if not is_sent_again:
             self.command.refuse_unknown(kwargs or {})
             command = self.command.from_message(args, kwargs or {})
             kwargs = command.arguments()

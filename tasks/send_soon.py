@@ -31,6 +31,8 @@ def send_soon(message: Message) -> bool:
         app.send_task(
             message.name,
             kwargs=dict(message.kwargs),
+            # Ids alone: what Flower shows.
+            kwargsrepr=" ".join(map(str, message.kwargs.values())),
             queue=message.queue,
             expires=EXPIRES_SECONDS,
             retry=False,

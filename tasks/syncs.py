@@ -54,7 +54,8 @@ def retry(*args: Any, **kwargs: Any) -> Answer:
     return _run(_uuid(command))
 
 
-@app.task(name=SWEEP, ignore_result=True)
+# Every two seconds: Flower would show little else.
+@app.task(name=SWEEP, ignore_result=True, send_events=False, is_routine=True)
 def sweep() -> dict[str, int]:
     """Send a message for each sync that is due and has none; ask a site that refused us once more.
 

@@ -14,7 +14,11 @@ from structlog.types import Processor
 # One line a command is ours ("task done" and its kin). Celery's would repeat it, results included.
 _TOO_TALKATIVE = {
     "celery.app.trace": logging.WARNING,
+    # "Sending due task", every two seconds.
+    "celery.beat": logging.WARNING,
     "celery.worker.strategy": logging.WARNING,
+    # At DEBUG it shows messages as they are.
+    "celery.pool": logging.INFO,
     "httpx": logging.WARNING,
     "psycopg.pool": logging.ERROR,
     "slack_bolt": logging.WARNING,

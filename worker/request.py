@@ -20,6 +20,7 @@ from celery.worker.request import Request
 from celery.worker.state import task_ready
 from kombu.message import Message
 
+from worker.display import shown
 from worker.errors import ThreadsyncError
 from worker.undeliverable import bury_message
 
@@ -45,6 +46,22 @@ class DurableRequest(Request):
         # A child would take these for a success without a result, and the message would be gone.
         if not isinstance(self.args, list) or not isinstance(self.kwargs, dict):
             raise InvalidTaskError("arguments must be a JSON array, keyword arguments a JSON object")
+        self._hide_arguments()
+
+    def _hide_arguments(self) -> None:
+        """From events, logs and the child's task, which sends its headers on when it waits."""
+        headers: dict[str, Any] = self.request_dict
+        self._argsrepr, self._kwargsrepr = headers["argsrepr"], headers["kwargsrepr"] = shown(
+            getattr(self.task, "command", None),
+            self.args,
+            self.kwargs,
+            headers.get("argsrepr"),
+            headers.get("kwargsrepr"),
+        )
+
+    def info(self, safe: bool = False) -> Any:
+        """What `celery inspect` and Flower get: never the arguments themselves, whatever they ask for."""
+        return super().info(safe=True)
 
     def hand_back(self) -> None:
         """Nothing became of it here: somebody is to run it again."""

@@ -43,6 +43,8 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     # Expected, so no traceback in the log.
     throws = (ThreadsyncError,)
     max_retries = None
+    is_routine = False
+    """Runs all the time: that it did is no news."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's worker calls this for each delivery; so does whoever calls the task as a function."""
@@ -60,7 +62,8 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             except Exception as exc:  # noqa: BLE001
                 self._settle(exc, args, kwargs, history)
             self._forget_deliveries(history)
-            log.info("task done", seconds=round(time.perf_counter() - started, 4), **_fields(answer))
+            tell = log.debug if self.is_routine else log.info
+            tell("task done", seconds=round(time.perf_counter() - started, 4), **_fields(answer))
             return answer
 
     @property
@@ -103,7 +106,8 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
                 decision = self._decide(away, history)
             else:
                 log.warning("task failed", error=type(decision.error).__name__, reason=str(decision.error))
-                raise decision.error from error
+                # `from None`: results and events show the chain; a driver's error may quote the arguments.
+                raise decision.error.with_traceback(error.__traceback__) from None
         assert isinstance(decision, Wait)  # noqa: S101 - an unavailable database is always waited for
         self._wait(decision)
 
@@ -120,11 +124,17 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             }
         )
         headers = {**(self.request.headers or {}), HEADER: history.model_dump(mode="json")}
+        # As they may be shown: worker/display.py.
+        shown: dict[str, Any] = {name: self.request.get(name) for name in ("argsrepr", "kwargsrepr")}
         try:
-            raise self.retry(exc=decision.reason, countdown=decision.seconds, headers=headers)
+            again = self.retry(
+                exc=decision.reason, countdown=decision.seconds, headers=headers, throw=False, **shown
+            )
         except Reject as exc:
             # The copy that is to run later could not be published; Celery would drop the message now.
             raise Reject(exc, requeue=True) from exc
+        # The event has the chain, as above.
+        raise again from None
 
     def _bury(self, error: ThreadsyncError, args: Any, kwargs: Any, history: History) -> None:
         deliveries = error.deliveries if isinstance(error, PoisonCommand) else 1

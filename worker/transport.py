@@ -55,14 +55,17 @@ _SHORT_WAIT_SECONDS: Final = 0.05
 """Of several queues only one can be waited on; the others are looked at this often."""
 
 # KEYS: unacked, index, deliveries, then a key for each queue and priority.
-# ARGV: most to take, most from one key; for each of those keys the queue's name, and "1" to note messages.
+# ARGV: most to take, each key's share; for each of those keys the queue's name, and "1" to note messages.
+# What some leave of their shares the others get, in a second round.
 # Returns for each message {queue, message, tag, deliveries before, "1" if the tag is the message's own}.
 _TAKE: Final = """
 local now = redis.call('TIME')
 local taken = {}
-for place = 4, #KEYS do
+for round = 0, 2 * #KEYS - 7 do
+  local place = 4 + round % (#KEYS - 3)
   local queue, noted = ARGV[2 * place - 5], ARGV[2 * place - 4]
-  for _ = 1, math.min(ARGV[2], ARGV[1] - #taken) do
+  local most = round < #KEYS - 3 and ARGV[2] or ARGV[1]
+  for _ = 1, math.min(most, ARGV[1] - #taken) do
     local message = redis.pcall('LINDEX', KEYS[place], -1)
     if type(message) ~= 'string' then
       break

@@ -47,7 +47,8 @@ FROM generate_series(1, 100000) AS n;
 INSERT INTO jira_sites (site) SELECT 'jira-' || n FROM generate_series(1, 1000) AS n;
 INSERT INTO syncs (session_id, draft, drafted_at, state, site, project_key, marker, jira_key, origin, done_at,
                    next_attempt_at, announce_at, reason, parked)
-SELECT id, '{"summary": "x"}', 1, CASE WHEN status = 'synced' THEN 'done' ELSE 'blocked' END, 'jira-1', 'PROJ',
+SELECT id, '{"summary": "x"}', 1, CASE WHEN status = 'synced' THEN 'done' ELSE 'blocked' END, 'jira-1',
+       'PROJ',
        'slk-' || translate(left(md5(id::text), 26), '0189', 'wxyz'), jira_key,
        CASE WHEN status = 'synced' THEN 'created' END, CASE WHEN status = 'synced' THEN now() END, NULL, NULL,
        CASE WHEN status = 'synced' THEN NULL ELSE 'no_access' END, status <> 'synced'
@@ -55,7 +56,8 @@ FROM thread_sessions;
 INSERT INTO sync_attempts (session_id, number, step, fence, started_at, finished_at, outcome, deadline,
                            project_key, baseline)
 SELECT session_id, 1, 'create', 1, now(), now(), 'created', now(), 'PROJ', 1 FROM syncs;
-INSERT INTO sync_actions (session_id, action, actor, reason) SELECT session_id, 'retry', 'ann', 'x' FROM syncs;
+INSERT INTO sync_actions (session_id, action, actor, reason)
+SELECT session_id, 'retry', 'ann', 'x' FROM syncs;
 INSERT INTO status_messages (session_id) SELECT session_id FROM syncs;
 ANALYZE;
 """

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from sandbox.jira import JiraSandbox
 
+from sandbox.jira import JiraSandbox
 from sandbox.jira_faults import CommitThenDrop, CommitThenStatus, Hang, RandomFaults, Refuse
 from tests.installation import Installation
 from tests.waiting import wait_until

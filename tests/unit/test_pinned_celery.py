@@ -92,7 +92,7 @@ def message_for(app: Celery, *args: Any) -> Message:
             {"on_close", "on_unknown_message", "on_unknown_task", "on_invalid_task", "on_decode_error"}
             | {"create_task_handler", "on_send_event_buffered", "_flush_events"},
         ),
-        (DurableRequest, {"on_timeout", "on_failure"}),
+        (DurableRequest, {"on_timeout", "on_failure", "info"}),
         (DurableTask, {"abstract", "Request", "throws", "max_retries"}),
         (GatheringBackend, {"_store_result"}),
     ],

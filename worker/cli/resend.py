@@ -21,19 +21,38 @@ def resend(letter: DeadLetter) -> str:
     from kombu.exceptions import KombuError
 
     from worker.celery import app
+    from worker.display import shown
 
     args, kwargs = _arguments(letter)
+    argsrepr, kwargsrepr = shown(_command(letter.task_name), args, kwargs, None, None)
     # A queue that no worker reads would be the end of it.
     queue = letter.queue if letter.queue in app.amqp.queues else app.conf.task_default_queue
     # A new id, because the old one is a letter already. Nobody waits for the result.
     task_id = str(uuid4())
     try:
         app.send_task(
-            letter.task_name, args, kwargs, task_id=task_id, queue=queue, retry=False, ignore_result=True
+            letter.task_name,
+            args,
+            kwargs,
+            task_id=task_id,
+            queue=queue,
+            retry=False,
+            ignore_result=True,
+            argsrepr=argsrepr,
+            kwargsrepr=kwargsrepr,
         )
     except (KombuError, redis.RedisError, OSError) as exc:
         raise EnqueueFailed(f"the broker did not take the message: {type(exc).__name__}: {exc}") from exc
     return task_id
+
+
+def _command(task_name: str) -> Any:
+    """The command that the task runs; None for a task that is none of ours."""
+    from worker.celery import app
+
+    # The names of the tasks' modules are a setting: a worker need not import what stands above it.
+    app.loader.import_default_modules()
+    return getattr(app.tasks.get(task_name), "command", None)
 
 
 def _arguments(letter: DeadLetter) -> tuple[list[Any], dict[str, Any]]:

@@ -25,8 +25,8 @@ JiraKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0-9_
 class Dto(BaseModel, ABC):
     """What all of them have."""
 
-    # A newer worker may add fields; an older reader must not fail on them.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # A newer worker may add fields; an older reader must not fail on them. What people wrote is in no error.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     @abstractmethod
     def summary(self) -> str:

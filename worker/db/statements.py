@@ -78,7 +78,7 @@ def describe(exc: ValidationError) -> str:
 
 def _checked(build: Callable[P, T]) -> Callable[P, T]:
     """Check the arguments against the annotations; ``InvalidCommand`` names each fault."""
-    checked = validate_call(config={"strict": True})(build)
+    checked = validate_call(config={"strict": True, "hide_input_in_errors": True})(build)
     bind = inspect.signature(build).bind
 
     @functools.wraps(build)

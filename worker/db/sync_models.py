@@ -50,7 +50,7 @@ class Draft(BaseModel):
     ``project_key`` and ``issue_type`` are the worker's settings where they are None.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
 
     summary: Annotated[Text, AfterValidator(_not_blank), Field(max_length=10_000)]
     description: Annotated[Text, Field(max_length=200_000)] = ""
@@ -147,7 +147,7 @@ class Claim(BaseModel):
     its deadline, and where to look for its ticket. ``session_key`` is the ticket that the session has.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     session_id: UUID
     channel_id: SlackId

@@ -1,0 +1,212 @@
+"""Whoever watches sees nothing that somebody wrote: in events, `inspect`, logs, results, or Valkey."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+import pytest
+import redis
+
+from sandbox.jira import JiraSandbox
+from sandbox.jira_faults import Refuse
+from sandbox.jira_site import JiraSite
+from tasks.client import SessionClient
+from tests.installation import Installation
+from tests.servers import ask
+from tests.waiting import wait_until
+from tests.workers import WorkerGroup
+from worker.db.pool import new_pool
+from worker.db.sync_models import SyncState
+from worker.db.sync_store import SyncStore
+from worker.errors import CommandFailed, InvalidCommand
+
+# All have this word in them, so that a line that is cut short is found as well.
+CANARY: Final = "canary"
+TOKEN, EMAIL = "canary-token", "canary@example.com"
+DRAFT = {"summary": "canary summary", "description": "canary *told*", "labels": ["canary-label"]}
+REFUSAL = Refuse(400, ("canary summary is not wanted",), {"summary": "canary summary: no"})
+LATER = {"drafted_at": "1700000009.000100"}
+A_WAIT = "60"
+
+
+def thread(number: int) -> dict[str, str]:
+    return {"channel_id": "C1", "thread_ts": f"1700000000.{number:06}"}
+
+
+def line(number: int) -> str:
+    """What is shown in place of the draft."""
+    return f"C1 / {thread(number)['thread_ts']} → a ticket"
+
+
+@pytest.fixture
+def jira() -> Iterator[JiraSandbox]:
+    with JiraSandbox(JiraSite(email=EMAIL, token=TOKEN)) as jira:
+        yield jira
+
+
+class Watcher:
+    """Somebody with Flower: hears each event of workers and clients, and asks the workers what they do."""
+
+    def __init__(self, installation: Installation, stack: ExitStack) -> None:
+        self._control = installation.celery.control
+        self.events: list[dict[str, Any]] = []
+        self.answers: list[Any] = []
+        connection = stack.enter_context(installation.celery.connection_for_read())
+        receiver = installation.celery.events.Receiver(connection, handlers={"*": self.events.append})
+        self._connection, *_ = stack.enter_context(receiver.consumer_context())
+        self.has_heard("nothing", "")  # kombu subscribes with the first look
+
+    def has_heard(self, event_type: str, text: str) -> bool:
+        """Whether such an event, with that text in it, has come by now."""
+        with suppress(TimeoutError):
+            while True:
+                self._connection.drain_events(timeout=0.05)
+        return any(event["type"] == event_type and text in str(event) for event in self.events)
+
+    def sees(self, method: str, text: str) -> bool:
+        """Whether a worker's answer to ``inspect`` has the text; ``method`` is ``active`` or its like."""
+        answer = getattr(self._control.inspect(timeout=1), method)()
+        self.answers.append(answer)
+        return text in str(answer)
+
+
+def a_worker(installation: Installation, jira: JiraSandbox) -> WorkerGroup:
+    """It says all that it can say."""
+    return installation.worker(
+        "watched",
+        *("--beat", "--schedule", str(installation.logs / "beat"), "--loglevel", "DEBUG"),
+        LOG_LEVEL="DEBUG",
+        SESSION_WAIT_SECONDS=A_WAIT,
+        JIRA_URL=jira.url,
+        JIRA_EMAIL=EMAIL,
+        JIRA_API_TOKEN=TOKEN,
+        JIRA_PROJECT_KEY="PROJ",
+    )
+
+
+@contextmanager
+def locked(installation: Installation, number: int) -> Iterator[None]:
+    """The session's row, so that a command on it hangs."""
+    with psycopg.connect(installation.database_url) as connection:
+        connection.execute(
+            "SELECT FROM thread_sessions WHERE thread_ts = %s FOR UPDATE", [thread(number)["thread_ts"]]
+        )
+        yield
+
+
+def states(installation: Installation) -> dict[UUID, SyncState]:
+    with new_pool(installation.database_url) as pool:
+        return {sync.session_id: sync for sync in SyncStore(pool).list_syncs()}
+
+
+def everything_in(broker_url: str) -> str:
+    """All that Valkey has: messages, results, and what kombu notes."""
+    found: list[object] = []
+    with redis.Redis.from_url(broker_url, decode_responses=True) as client:
+        reads: dict[str, Any] = {
+            "string": client.get,
+            "hash": client.hgetall,
+            "list": lambda key: client.lrange(key, 0, -1),
+            "set": client.smembers,
+            "zset": lambda key: client.zrange(key, 0, -1),
+        }
+        for key in client.scan_iter():
+            kind = str(client.type(key))
+            found.append((key, reads[kind](key) if kind in reads else client.dump(key)))
+    return str(found)
+
+
+def dead_retry(installation: Installation, letter_id: UUID) -> None:
+    """`threadsync dead retry`, as a person runs it."""
+    command = [sys.executable, "-m", "worker.cli", "dead", "retry", str(letter_id), "--reason", "try"]
+    subprocess.run(command, env=installation.env, check=True, capture_output=True, timeout=60)
+
+
+def test_nobody_who_watches_sees_a_draft(installation: Installation, jira: JiraSandbox) -> None:
+    """Sent by stock clients and ours, refused by us and by Jira, made to wait, sent again: not a word of it.
+
+    What is shown in its place says which thread, and what for.
+    """
+    jira.site.fail("create", REFUSAL)
+    with ExitStack() as stack:
+        watcher = Watcher(installation, stack)
+        worker = stack.enter_context(a_worker(installation, jira))
+        installation.send("sessions.get_or_create", **thread(1), user_id="U1").get(timeout=10)
+
+        # Its session is not there yet, so it waits, again and again.
+        early = installation.send("sessions.request_sync", **thread(2), draft=DRAFT, **LATER)
+        wait_until(lambda: watcher.sees("scheduled", line(2)), "it is seen while it waits", 20)
+        wait_until(lambda: watcher.has_heard("task-retried", early.id), "its wait is told", 20)
+        with locked(installation, 1):
+            held = installation.send("sessions.request_sync", **thread(1), draft=DRAFT, **LATER)
+            wait_until(lambda: watcher.sees("active", line(1)), "it is seen while it runs", 5)
+            watcher.sees("reserved", "")
+            watcher.answers.append(installation.celery.control.inspect().query_task(held.id, early.id))
+        wait_until(lambda: watcher.has_heard("task-succeeded", held.id), "it has run", 20)
+        wait_until(
+            lambda: any(s.state == "failed" for s in states(installation).values()), "Jira refuses", 20
+        )
+
+        with SessionClient(installation.broker_url) as client:
+            client.get_or_create(**thread(3), user_id="U1").get(timeout=10)
+            client.request_sync(**thread(3), draft=DRAFT, **LATER).get(timeout=10)
+        installation.send("sessions.get_or_create", **thread(2), user_id="U1")
+        wait_until(lambda: watcher.has_heard("task-succeeded", early.id), "it has run, too", 20)
+
+        wrong = {"summary": {CANARY: CANARY}, "labels": CANARY, "issue_type": [CANARY]}
+        refused = installation.send("sessions.request_sync", **thread(4), draft=wrong, drafted_at=CANARY)
+        positional = installation.send("sessions.request_sync", CANARY, **thread(4), draft=DRAFT, **LATER)
+        patch = installation.send("channels.merge_context", channel_id="C1", patch=DRAFT, command_id=CANARY)
+        plain = installation.send("probe.raise", CANARY)
+        for result in (refused, positional, patch):
+            with pytest.raises(InvalidCommand):
+                result.get(timeout=10)
+        with pytest.raises(CommandFailed):
+            plain.get(timeout=10)
+        letter = installation.dead_letter(lambda letter: letter.task_id == refused.id)
+        assert CANARY in str(letter.arguments)
+        before = len(installation.dead_letters())
+        dead_retry(installation, letter.id)
+        wait_until(lambda: len(installation.dead_letters()) == before, "it is a dead letter again", 20)
+
+        with SessionClient(installation.broker_url) as client:
+            for session_id, sync in states(installation).items():
+                if sync.state == "failed":
+                    client.retry_sync(session_id, "ada", f"{CANARY} was taken out").get(timeout=20)
+        wait_until(lambda: len(states(installation)) == 3, "three have asked")
+        wait_until(
+            lambda: {session.status for session in installation.sessions()} == {"synced"},
+            "all are synced",
+            60,
+        )
+        wait_until(lambda: watcher.has_heard("task-failed", refused.id), "the failure is told")
+        for number in (1, 2, 3):
+            assert watcher.has_heard("task-received", line(number))
+        worker.stop()
+        log = worker.log
+    assert "(not shown)" in str(watcher.events)
+    assert len(jira.site.issues) == 3
+    assert CANARY in str(jira.site.issues), "what was sent has arrived where it belongs"
+    assert "task done" in log
+    seen = {
+        "events": json.dumps(watcher.events, default=str),
+        "inspect": str(watcher.answers),
+        "log": log,
+        "Valkey": everything_in(installation.broker_url),
+    }
+    leaks = {place: context(text) for place, text in seen.items() if CANARY in text}
+    assert leaks == {}
+    assert ask(installation.database_url, "SELECT count(*) FROM dead_letters") == before + 1
+
+
+def context(text: str) -> list[str]:
+    """Where the word is, for whoever has to mend it."""
+    places = [place for place in range(len(text)) if text.startswith(CANARY, place)]
+    return [text[max(0, place - 300) : place + 100] for place in places[:5]]
