@@ -170,6 +170,12 @@ def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = Non
     configure_logging(level, settings.log_format, logfile)
 
 
+@signals.beat_init.connect(weak=False)
+def _send_sweeps_in_silence(sender: Any, **_: object) -> None:
+    """Beat sends nothing else, and one every two seconds: Flower would show little else."""
+    sender.app.conf.task_send_sent_event = False
+
+
 @signals.worker_before_create_process.connect(weak=False)
 def _keep_what_is_loaded(**_: object) -> None:
     """Modules stay for good: children share their memory, and the garbage collector need not look at them."""

@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.test_cli import Run, failure, output, run_in
 from worker.db import SessionStore
 from worker.db.pool import Pool
-from worker.db.sync_models import Draft, SyncStatus
+from worker.db.sync_models import Claim, Draft, SyncStatus
 from worker.db.sync_store import Ending, SyncStore
 
 DRAFT = Draft(summary="Secret plans", description="of *mine*")
@@ -36,9 +36,9 @@ def ask(store: SessionStore, number: int = 1) -> UUID:
     return session.id
 
 
-def bring_to(syncs: SyncStore, session_id: UUID, ending: Ending | None, marker: str = "a") -> None:
-    """To the state of an ending of its create; in flight without one."""
-    claim = syncs.claim(session_id, site="jira.example", marker=f"slk-{marker * 26}", lease=60)
+def begin(syncs: SyncStore, session_id: UUID) -> Claim:
+    """A create that is in flight."""
+    claim = syncs.claim(session_id, site="jira.example", marker=f"slk-{'a' * 26}", lease=60)
     assert claim is not None
     begun = syncs.begin_create(
         claim,
@@ -52,8 +52,12 @@ def bring_to(syncs: SyncStore, session_id: UUID, ending: Ending | None, marker: 
         lease=60,
     )
     assert begun is not None
-    if ending:
-        syncs.finish(claim, ending)
+    return claim
+
+
+def bring_to(syncs: SyncStore, session_id: UUID, ending: Ending) -> None:
+    """To the state of an ending of its create."""
+    syncs.finish(begin(syncs, session_id), ending)
 
 
 def test_syncs_are_listed_with_their_reasons(run: Run, store: SessionStore, syncs: SyncStore) -> None:
@@ -138,10 +142,21 @@ def test_all_that_is_blocked_is_tried_again(run: Run, store: SessionStore, syncs
     assert "Nothing is blocked" in output(run("syncs", "retry", "--all-blocked", "--reason", "once more"))
 
 
+def test_a_retry_of_what_is_parked_says_that_its_site_waits(
+    run: Run, store: SessionStore, syncs: SyncStore
+) -> None:
+    """Alone it would wait for the site all the same."""
+    session_id = ask(store)
+    syncs.open_breaker("jira.example", "no_access", 30)
+    text = output(run("syncs", "retry", str(session_id), "--reason", "x"))
+    assert "--all-blocked" in text
+    assert "within seconds" not in text
+
+
 def test_what_is_in_flight_cannot_be_changed(run: Run, store: SessionStore, syncs: SyncStore) -> None:
     """It says why, and when to come back."""
     session_id = ask(store)
-    bring_to(syncs, session_id, None)
+    begin(syncs, session_id)
     for command in ("retry", "give-up"):
         assert "a create is under way" in failure(run("syncs", command, str(session_id), "--reason", "x"))
 
@@ -167,6 +182,35 @@ def test_a_ticket_is_named_for_a_session_without_a_sync(run: Run, store: Session
     session = store.get_or_create_session("C0123", "1700000000.000009", "U1")
     linked = json.loads(output(run("syncs", "link", str(session.id), "OTHER-7", "--reason", "x", "--json")))
     assert (linked["status"], linked["jira_key"]) == ("synced", "OTHER-7")
+
+
+def test_a_link_while_a_create_is_in_flight(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """The session has its ticket at once; there may be another one, and it says so."""
+    session_id = ask(store)
+    begin(syncs, session_id)
+    text = output(run("syncs", "link", str(session_id), "OTHER-7", "--reason", "was there already"))
+    assert "OTHER-7" in text
+    assert "may have made another ticket" in text
+
+
+def test_two_tickets_are_ended_by_a_retry(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """`link` with the ticket that the session has already changes nothing, and says so."""
+    session_id = ask(store)
+    claim = begin(syncs, session_id)
+    store.mark_synced("C0123", "1700000000.000001", "OTHER-7")
+    created = Ending("done", "create", "created", jira_id="1", jira_key="PROJ-1", origin="created", number=1)
+    assert syncs.finish(claim, created) == "review"
+    text = output(run("syncs", "link", str(session_id), "OTHER-7", "--reason", "PROJ-1 is closed"))
+    assert "still review" in text
+    assert f"threadsync syncs retry {session_id}" in text
+
+
+def test_giving_up_what_may_have_a_ticket_says_so(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """Whoever gives it up should look in Jira."""
+    session_id = ask(store)
+    bring_to(syncs, session_id, Ending("unknown", "create", "unknown", reason="no_answer", number=1))
+    text = output(run("syncs", "give-up", str(session_id), "--reason", "not needed"))
+    assert "may have made a ticket" in text
 
 
 def test_giving_up_ends_it(run: Run, store: SessionStore, syncs: SyncStore) -> None:

@@ -126,6 +126,19 @@ def test_slack_is_said_not_to_be_connected(running: Up) -> None:
     assert "Slack is not connected" in running.output
 
 
+def test_jira_is_said_not_to_be_connected(running: Up) -> None:
+    """Without Jira's settings no tickets are made, and it says so."""
+    assert "Jira is not connected" in running.output
+
+
+def test_what_makes_tickets_runs(running: Up) -> None:
+    """A worker for syncs, and one beat, whose schedule is in the data directory."""
+    lines = [item.cmdline() for item in running.processes()]
+    assert any("syncs,maintenance" in line for line in lines)
+    assert len([line for line in lines if "beat" in line]) == 1
+    assert list((running.data_dir / "run").glob("beat-schedule*"))
+
+
 def test_a_second_up_on_the_directory_is_refused(running: Up, ups: list[Up]) -> None:
     """It ends with exit code 1 and one line that names the process; the first goes on."""
     second = Up(running.data_dir)

@@ -17,13 +17,14 @@ from pydantic import BaseModel
 from tasks.command import Command
 from tasks.commands import COMMANDS
 from tasks.sync_commands import RetrySync, Sync
-from tests.documents import ROOT, read, table
+from tests.documents import ROOT, blocks, read, table
 from tests.fundamentals.test_command_table import TABLE
 from worker.celery import configuration
 from worker.config import Settings, load_settings
 from worker.db.models import ChannelContext, ContextResult, SessionPage, SessionResult, Status, ThreadSession
 from worker.db.pool import connect_arguments
-from worker.db.sync_models import Draft, SyncState
+from worker.db.sync_models import Draft, SyncState, SyncStatus
+from worker.jira.decide import LOOK_AFTER_SECONDS
 from worker.jira.reasons import REASONS
 
 ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, RetrySync)
@@ -73,6 +74,29 @@ def test_the_reasons_are_explained() -> None:
     """Each code that a sync may have, in the words that people see elsewhere."""
     rows = {row[0].strip("`"): row[2] for row in table(read("docs/sync-state-machine.md"), "reason")}
     assert rows == {reason: f"{words[0].upper()}{words[1:]}" for reason, words in REASONS.items()}
+
+
+def test_the_states_are_drawn_and_explained() -> None:
+    """The diagram and the table of states have each state that a sync may be in, and no other."""
+    page = read("docs/sync-state-machine.md")
+    [diagram] = [block.text for block in blocks(page) if block.language == "mermaid"]
+    moves = re.findall(r"^ +(\S+) --> (\S+) : ", diagram, re.MULTILINE)
+    assert {state for move in moves for state in move} - {"[*]"} == set(get_args(SyncStatus))
+    assert [row[0].strip("`") for row in table(page, "state")] == list(get_args(SyncStatus))
+
+
+def test_looks_are_told_as_they_are() -> None:
+    """When a ticket is looked for that was maybe created."""
+    words = re.search(r"looked for after ([\d, ]+) and (\d+) s", read("docs/sync-state-machine.md"))
+    assert words
+    assert [*map(int, words[1].split(", ")), int(words[2])] == list(LOOK_AFTER_SECONDS)
+
+
+def test_the_tables_of_the_database() -> None:
+    """All that the migrations create, and the migrations' own."""
+    rows = {row[0].strip("`") for row in table(read("docs/architecture.md"), "table")}
+    sql = "".join(path.read_text() for path in (ROOT / "worker/db/migrations").glob("*.sql"))
+    assert rows == {*re.findall(r"^CREATE TABLE (\w+)", sql, re.MULTILINE), "threadsync_schema"}
 
 
 @pytest.mark.parametrize("command", ALL_COMMANDS, ids=lambda command: command.name)

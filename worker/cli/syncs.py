@@ -96,9 +96,10 @@ def retry(
             _say_how_many(ids, as_json=as_json)
             return
         session = _session(pool, place or [])
+        before = _detail(pool, session).sync
         if not store.retry(session.id, actor=actor, reason=reason):
             raise _not_changed(_detail(pool, session).sync, "retry")
-        _say(_detail(pool, session).sync, f"Tried again. {_SOON}", as_json=as_json)
+        _say(_detail(pool, session).sync, f"Tried again. {_what_next(before)}", as_json=as_json)
 
 
 @app.command()
@@ -134,6 +135,11 @@ def link(
     typer.echo(f"Linked {session.channel_id} / {session.thread_ts} to {linked.jira_key}: {linked.outcome}.")
     if sync and sync.state in ("inflight", "unknown"):
         typer.echo("A create may have made another ticket: it is looked for, and reported if it is there.")
+    elif sync and sync.state != "done":
+        # It had the ticket before, and a person was to look at the sync since.
+        typer.echo(
+            f"Its sync is still {sync.state}. To end it: threadsync syncs retry {session.id} --reason …"
+        )
 
 
 @app.command("give-up")
@@ -147,7 +153,11 @@ def give_up(place: Place, reason: Reason, actor: Actor = None, as_json: _Json = 
         session = _session(pool, place)
         if not SyncStore(pool).give_up(session.id, actor=actor, reason=reason):
             raise _not_changed(_detail(pool, session).sync, "give up")
-        _say(_detail(pool, session).sync, "Given up.", as_json=as_json)
+        detail = _detail(pool, session)
+        sentence = "Given up."
+        if any(attempt.step == "create" and attempt.outcome == "unknown" for attempt in detail.attempts):
+            sentence += " A create may have made a ticket: nobody looks for it before the next retry."
+        _say(detail.sync, sentence, as_json=as_json)
 
 
 def _session(pool: Pool, place: list[str]) -> ThreadSession:
@@ -176,6 +186,13 @@ def _not_changed(sync: SyncState, what: str) -> SyncNotChanged:
         case _:
             why = "a worker has it at the moment; try again in a minute"
     return SyncNotChanged(f"cannot {what} {sync.channel_id} / {sync.thread_ts}: {why}")
+
+
+def _what_next(before: SyncState) -> str:
+    from worker.jira.reasons import explain
+
+    # Alone it would only wait for its site once more.
+    return f"But all syncs of its site wait: {explain(before.reason)}" if before.parked else _SOON
 
 
 def _say(sync: SyncState, sentence: str, *, as_json: bool) -> None:

@@ -45,9 +45,10 @@ def up(
         )
         try:
             slack_is_given = stack.is_given("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN")
+            jira_is_given = stack.is_given("JIRA_URL") and stack.is_given("JIRA_API_TOKEN")
             _say(console, f"Starting in {stack.path} …")
             stack.start(request.wanted)
-            _show(console, stack, slack_is_given=slack_is_given)
+            _show(console, stack, slack_is_given=slack_is_given, jira_is_given=jira_is_given)
             stack.supervisor.wait(request.wanted)
         except ThreadsyncError:
             # A start that was interrupted has not failed.
@@ -65,7 +66,7 @@ def _say(console: Console, sentence: str) -> None:
         console.print(sentence, markup=False)
 
 
-def _show(console: Console, stack: LocalStack, *, slack_is_given: bool) -> None:
+def _show(console: Console, stack: LocalStack, *, slack_is_given: bool, jira_is_given: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -79,6 +80,8 @@ def _show(console: Console, stack: LocalStack, *, slack_is_given: bool) -> None:
     console.print(table)
     if not slack_is_given:
         console.print("Slack is not connected: SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN are not set.")
+    if not jira_is_given:
+        console.print("Jira is not connected: JIRA_URL and JIRA_API_TOKEN are not set. No tickets are made.")
     console.print("Ctrl-C stops everything.")
 
 

@@ -1,0 +1,42 @@
+"""Beat, as README starts it: sweeps come about, and those who watch are not told of each."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tests.installation import Installation
+from tests.waiting import wait_until
+from tests.workers import ROOT
+from worker.child import Child
+
+SWEEPS = 3
+
+
+def test_sweeps_are_not_told_to_those_who_watch(installation: Installation) -> None:
+    """Neither that they are sent nor that they run: every two seconds, so Flower would show little else."""
+    argv = [sys.executable, "-m", "celery", "-A", "worker", "beat", "--pidfile="]
+    argv += ["--schedule", str(installation.logs / "beat")]
+    env = {**installation.env, "PYTHONPATH": str(ROOT)}
+    events: list[dict[str, Any]] = []
+    app = installation.celery
+    with app.connection_for_read() as broker, installation.worker("swept", LOG_LEVEL="DEBUG") as worker:
+        receiver = app.events.Receiver(broker, handlers={"*": events.append})
+        with receiver.consumer_context() as (connection, *_):
+            beat = Child(argv, log_path=installation.logs / "beat.log", env=env, cwd=installation.logs)
+            try:
+                _has_come(connection, events, "nothing")  # kombu subscribes with the first look
+                wait_until(lambda: worker.log.count("task=syncs.sweep") >= SWEEPS, "sweeps have run", 30)
+                installation.send("sessions.get", channel_id="C1", thread_ts="1700000000.000100")
+                wait_until(lambda: _has_come(connection, events, "task-succeeded"), "what came last is told")
+            finally:
+                beat.kill()
+    assert "syncs.sweep" not in str(events)
+
+
+def _has_come(connection: Any, events: list[dict[str, Any]], event_type: str) -> bool:
+    try:
+        while True:
+            connection.drain_events(timeout=0.05)
+    except TimeoutError:
+        return any(event["type"] == event_type for event in events)
