@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Annotated, Final, Self
@@ -21,8 +22,10 @@ from sandbox.jira_faults import CommitThenDrop, CommitThenStatus, Hang, RandomFa
 from sandbox.jira_replies import Drop, Reply, Request
 from sandbox.jira_routes import respond
 from sandbox.jira_site import JiraSite
+from worker.cli.stop_request import StopRequest
 
 _LARGEST_BODY: Final = 10_000_000
+_POLL_SECONDS: Final = 0.1
 
 
 class JiraSandbox:
@@ -155,13 +158,13 @@ def main(
         site.plan = RandomFaults(shares, seed)
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
-    with JiraSandbox(site, port) as jira:
+    # Of our own, because a shell that starts something in the background lets it ignore Ctrl-C.
+    with StopRequest() as request, JiraSandbox(site, port) as jira:
         typer.echo(f"JIRA_URL={jira.url}\nJIRA_EMAIL={jira.email}\nJIRA_API_TOKEN={jira.token}")
         typer.echo(f"JIRA_PROJECT_KEY={project}\nCtrl-C ends it.")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            typer.echo(f"{len(site.issues)} tickets were made. Faults met: {dict(site.met) or 'none'}")
+        while not request.wanted():
+            time.sleep(_POLL_SECONDS)
+        typer.echo(f"{len(site.issues)} tickets were made. Faults met: {dict(site.met) or 'none'}")
 
 
 if __name__ == "__main__":
