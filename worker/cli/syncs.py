@@ -210,7 +210,7 @@ def _say_how_many(ids: list[UUID], *, as_json: bool) -> None:
     if as_json:
         print_json([str(session_id) for session_id in ids])
     else:
-        typer.echo(f"{len(ids)} syncs are tried again. {_SOON}" if ids else "Nothing is blocked.")
+        typer.echo(f"Tried again: {len(ids)}. {_SOON}" if ids else "Nothing is blocked.")
 
 
 def _row(sync: SyncState) -> tuple[object, ...]:
