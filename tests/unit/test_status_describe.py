@@ -63,7 +63,7 @@ def done(origin: Origin, **given: Any) -> SyncState:
         (sync("failed", "draft_refused"), "*Needs another draft:* Jira refused what the draft says.", False),
         (sync("failed", "given_up"), "*No ticket:* somebody gave it up.", True),
         (sync("review", "kept_failing"), "*Needs a person:* it failed for 24 hours.", True),
-        (sync("review", "two_tickets", jira_key="PROJ-1"), "close one. The thread has " + LINK, True),
+        (sync("review", "two_tickets", jira_key="PROJ-1"), "then retry. The thread has " + LINK, True),
         (done("created"), f"*Created* {LINK}.", False),
         (done("found"), f"*Linked* to {LINK}, which was in Jira already", False),
         (done("named"), f"*Linked* to {LINK}, which somebody named", False),

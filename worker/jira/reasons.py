@@ -31,7 +31,7 @@ REASONS: Final[Mapping[str, str]] = {
     "threadsync syncs link, or threadsync syncs retry",
     "several_tickets": "more than one ticket has this thread's marker. Choose one: threadsync syncs link",
     "two_tickets": "while a ticket was being created somebody linked the thread to another one. Both exist; "
-    "close one, then: threadsync syncs retry",
+    "close one, then retry.",
     "site_changed": "JIRA_URL changed while a ticket was maybe created at the old address. Look for it "
     "there, then: threadsync syncs link, or threadsync syncs retry",
     "worker_died_often": "five workers in a row ended while they worked on it. See their logs, then: "
