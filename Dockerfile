@@ -5,6 +5,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY worker worker
 COPY tasks tasks
 COPY handlers handlers
+COPY console console
 COPY sandbox sandbox
 RUN python -m venv /opt/threadsync \
  && /opt/threadsync/bin/pip install --no-cache-dir --constraint constraints.txt . flower

@@ -124,6 +124,17 @@ class Settings(BaseSettings):
     jira_creates_at_once: int = Field(
         1, ge=1, le=20, description="how many tickets of a project may be in creation at once"
     )
+    threadsync_console_password: SecretStr | None = Field(
+        None, description="for `/console/` at the Slack endpoint's address; without one there is no console"
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65_535, description="where a worker shows its counters to Prometheus; unset: nowhere"
+    )
+    metrics_host: str = Field("127.0.0.1", description="the address of `METRICS_PORT`")
+    otel_traces_exporter: Literal["none", "otlp", "console"] = Field(
+        "none",
+        description="`otlp` sends traces where `OTEL_EXPORTER_OTLP_ENDPOINT` says; needs `threadsync[otel]`",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="least severe level logged"
     )

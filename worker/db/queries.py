@@ -69,6 +69,7 @@ WITH settled AS (
 ), updated AS (
     UPDATE thread_sessions
     SET status = CASE WHEN status = 'collecting' THEN %(status)s::text ELSE status END,
+        ready_at = CASE WHEN status = 'collecting' THEN now() ELSE ready_at END,
         updated_at = CASE WHEN status = 'collecting' THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
     RETURNING {_NEW_SESSION}, old.status AS status_before
@@ -92,6 +93,7 @@ REQUEST_SYNC: Final[LiteralString] = f"""
 WITH session AS (
     UPDATE thread_sessions
     SET status = CASE WHEN status = 'collecting' THEN 'ready_to_sync' ELSE status END,
+        ready_at = CASE WHEN status = 'collecting' THEN now() ELSE ready_at END,
         updated_at = CASE WHEN status = 'collecting' THEN now() ELSE updated_at END
     WHERE {_THREAD}
     RETURNING {_NEW_SESSION}
@@ -129,6 +131,7 @@ WITH settled AS (
     UPDATE thread_sessions
     SET status = 'synced',
         jira_key = coalesce(jira_key, %(jira_key)s::text),
+        synced_at = CASE WHEN jira_key IS NULL THEN now() ELSE synced_at END,
         updated_at = CASE WHEN jira_key IS NULL THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
     RETURNING {_NEW_SESSION}, old.jira_key AS key_before

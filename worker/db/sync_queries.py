@@ -184,7 +184,8 @@ WITH session AS (
     WHERE {_MINE} AND v.session_id = s.session_id
     RETURNING s.session_id, s.fence, s.state, s.jira_key
 ), synced AS (
-    UPDATE thread_sessions t SET status = 'synced', jira_key = m.jira_key, updated_at = now()
+    UPDATE thread_sessions t
+    SET status = 'synced', jira_key = m.jira_key, synced_at = now(), updated_at = now()
     FROM moved m WHERE t.id = m.session_id AND m.state = 'done' AND t.jira_key IS NULL
 ), ended AS (
     UPDATE sync_attempts a

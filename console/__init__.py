@@ -1,0 +1,1 @@
+"""What operators look at and press: sessions, syncs, dead letters. Mounted by handlers.asgi when it is on."""
