@@ -1,4 +1,4 @@
-"""``GET /healthz``: the process lives. ``GET /readyz``: what it depends on answers."""
+"""``GET /healthz``: the process lives. ``GET /readyz``: what it needs answers, and messages are taken."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from tasks.client import AsyncSessionClient
 from worker.errors import EnqueueFailed
+from worker.hearing import hearing_of_queue
 from worker.readiness import postgres_accepts
+from worker.signs import QUEUES
 
 
 class Probes:
@@ -24,12 +26,26 @@ class Probes:
         return JSONResponse({"status": "ok"})
 
     async def readiness(self, request: Request) -> Response:
-        """200, or 503 when one of them is ``away``; within some 2 s."""
-        broker, database = await asyncio.gather(self._broker(), self._database())
-        status = 503 if "away" in (broker, database) else 200
-        return JSONResponse({"broker": broker, "database": database}, status_code=status)
+        """200, or 503 when one of them is ``away`` or a queue is ``deaf``; within some 2 s.
 
-    async def _broker(self) -> str:
+        A queue is ``unwatched`` when nobody can tell, as no beat sends canaries; that alone is no 503.
+        """
+        (broker, queues), database = await asyncio.gather(self._broker(), self._database())
+        is_ready = "away" not in (broker, database) and "deaf" not in queues.values()
+        answer = {"broker": broker, "database": database, "queues": queues}
+        return JSONResponse(answer, status_code=200 if is_ready else 503)
+
+    async def _broker(self) -> tuple[str, dict[str, str]]:
+        try:
+            signs = await self._client.signs()
+        except EnqueueFailed:
+            return "away", {}
+        if signs is None:
+            # Its own channel's doing: any other broker was not asked yet.
+            return await self._ping(), {}
+        return "ok", {queue: hearing_of_queue(signs, queue).state for queue in QUEUES}
+
+    async def _ping(self) -> str:
         try:
             await self._client.ping()
         except EnqueueFailed:

@@ -20,6 +20,7 @@ from tasks.command import Command
 from worker.config import load_settings
 from worker.connection import verified_tls
 from worker.errors import EnqueueFailed, InvalidSettings, as_ours
+from worker.signs import Signs, look
 
 T = TypeVar("T")
 
@@ -68,6 +69,14 @@ class Broker:
         """The same for asyncio."""
         await self._within_deadline_async(self._connect)
 
+    def signs(self) -> Signs | None:
+        """Whether messages are taken; None where the broker keeps no signs. Raises ``EnqueueFailed``."""
+        return self._within_deadline(self._look)
+
+    async def signs_async(self) -> Signs | None:
+        """The same for asyncio."""
+        return await self._within_deadline_async(self._look)
+
     def result_of(self, task_id: str) -> tuple[bool, Any]:
         """Whether the result is there, and what it is. Raises what the worker raised, as an error of ours."""
         try:
@@ -113,6 +122,11 @@ class Broker:
         with self._app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             _ = connection.default_channel
+
+    def _look(self) -> Signs | None:
+        # Not from the pool: kombu shares that with every app of the process, stock ones too.
+        with self._app.connection_for_read() as connection:
+            return look(connection.default_channel)
 
     def _within_deadline(self, work: Callable[[], T]) -> T:
         future = self._submit(work)

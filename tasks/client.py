@@ -40,6 +40,7 @@ from worker.db.models import (
 )
 from worker.db.sync_models import Draft, SyncState
 from worker.errors import ResultTimeout
+from worker.signs import Signs
 
 R = TypeVar("R")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.004, 1.0
@@ -179,6 +180,10 @@ class SessionClient:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
         self._broker.ping()
 
+    def signs(self) -> Signs | None:
+        """What tells whether workers take messages: ``worker.hearing``. Raises ``EnqueueFailed``."""
+        return self._broker.signs()
+
     def close(self) -> None:
         """Let go of the connections. A client that is used again opens new ones."""
         self._broker.close()
@@ -255,6 +260,10 @@ class AsyncSessionClient:
     async def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
         await self._broker.ping_async()
+
+    async def signs(self) -> Signs | None:
+        """What tells whether workers take messages: ``worker.hearing``. Raises ``EnqueueFailed``."""
+        return await self._broker.signs_async()
 
     async def close(self) -> None:
         """Let go of the connections. A client that is used again opens new ones."""

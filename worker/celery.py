@@ -10,14 +10,20 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from contextlib import suppress
 from typing import Any, Final
 
+import redis
 from celery import Celery, bootsteps, signals
 from kombu import Exchange, Queue
+from kombu.exceptions import KombuError
 
 from worker.config import Settings, get_settings
 from worker.connection import verified_tls
+from worker.hearing import CANARY_SECONDS
 from worker.logs import configure_logging
+from worker.report import Report
+from worker.signs import QUEUES, beat_sent_canaries
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 10
 """After this long without a word from the worker that has it, a message goes to another one."""
@@ -26,11 +32,14 @@ SOFT_TIME_LIMIT_SECONDS: Final = 6
 TIME_LIMIT_SECONDS: Final = 8
 """Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
 
-QUEUES: Final = ("sessions", "syncs", "maintenance")
-"""A worker takes from all of them unless it is told otherwise."""
-
 SWEEP_SECONDS: Final = 2
 """How often syncs are looked for that are due and that no message is on its way for."""
+
+SAMPLE_SECONDS: Final = 30
+"""How often it is noted what waits in each queue."""
+
+CANARY: Final = "maintenance.canary"
+SAMPLE: Final = "maintenance.sample"
 
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 """Objects made before the collector looks at the young ones; Python's 700 cost 3% of a busy worker."""
@@ -60,7 +69,13 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_enable_prefetch_count_reduction": False,
         # A command runs for milliseconds: let it end, its repetition does no harm.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "include": ["tasks.sessions", "tasks.channels", "tasks.syncs", "tasks.announcements"],
+        "include": [
+            "tasks.sessions",
+            "tasks.channels",
+            "tasks.syncs",
+            "tasks.announcements",
+            "tasks.maintenance",
+        ],
         # Only data travels: nobody who can write to the broker can run code here.
         "task_serializer": "json",
         "result_serializer": "json",
@@ -74,15 +89,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "syncs.sweep": {"queue": "maintenance"},
             "syncs.announce": {"queue": "maintenance"},
             "syncs.*": {"queue": "syncs"},
+            "maintenance.*": {"queue": "maintenance"},
         },
-        # Any number of beats may run. A sweep that nobody took in time is not needed: the next one is there.
-        "beat_schedule": {
-            "sweep": {
-                "task": "syncs.sweep",
-                "schedule": SWEEP_SECONDS,
-                "options": {"expires": 5 * SWEEP_SECONDS},
-            }
-        },
+        "beat_schedule": _beat_schedule(),
         # At least once: acknowledge when a command has ended, hand it back when its process died.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -115,6 +124,22 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "timezone": "UTC",
     }
+
+
+def _beat_schedule() -> dict[str, Any]:
+    """Any number of beats may run. What nobody took in time is not needed: the next one is there."""
+
+    def every(seconds: float, task: str, **options: Any) -> dict[str, Any]:
+        return {"task": task, "schedule": seconds, "options": {"expires": 5 * seconds}, **options}
+
+    canaries = {
+        f"canary-{queue}": {
+            **every(CANARY_SECONDS, CANARY, args=[queue]),
+            "options": {"queue": queue, "expires": 120},
+        }
+        for queue in QUEUES
+    }
+    return {"sweep": every(SWEEP_SECONDS, "syncs.sweep"), "sample": every(SAMPLE_SECONDS, SAMPLE), **canaries}
 
 
 def _respell_environment(settings: Settings) -> None:
@@ -160,6 +185,7 @@ class _NeededSettings(bootsteps.Step):
 
 
 app.steps["worker"].add(_NeededSettings)
+app.steps["consumer"].add(Report)
 
 
 @signals.setup_logging.connect(weak=False)
@@ -171,9 +197,16 @@ def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = Non
 
 
 @signals.beat_init.connect(weak=False)
-def _send_sweeps_in_silence(sender: Any, **_: object) -> None:
-    """Beat sends nothing else, and one every two seconds: Flower would show little else."""
+def _prepare_beat(sender: Any, **_: object) -> None:
+    # Flower would show little else than what beat sends every few seconds.
     sender.app.conf.task_send_sent_event = False
+    signals.after_task_publish.connect(_say_that_beat_sends, sender=CANARY)
+
+
+def _say_that_beat_sends(**_: object) -> None:
+    # The broker took the canary just now; if it is away again, beat will find out by itself.
+    with suppress(KombuError, redis.RedisError, OSError), app.connection_for_write() as connection:
+        beat_sent_canaries(connection.default_channel)
 
 
 @signals.worker_before_create_process.connect(weak=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from typing import Any, Final
 
 from celery.app.amqp import AMQP
@@ -10,6 +11,9 @@ from kombu import Connection
 from kombu.transport import redis as kombu_redis
 
 from worker.transport import DurableSentinelTransport, DurableTransport
+
+SENT_AT: Final = "sent_at"
+"""The header; Unix seconds by the sender's clock."""
 
 _OURS: Final[dict[type, type]] = {
     kombu_redis.Transport: DurableTransport,
@@ -33,6 +37,12 @@ class DurableAMQP(AMQP):
     """For ``Celery(amqp=...)``, so for workers and for clients: the app's connections are ours."""
 
     Connection = DurableConnection
+
+    def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
+        """Celery's message, which also says when it was sent. One that is sent again keeps its first time."""
+        message = super().as_task_v2(*args, **kwargs)
+        message.headers[SENT_AT] = time.time()
+        return message
 
 
 def verified_tls(broker_url: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
     ThreadsyncError
     ├── TransientError            the same call may succeed later; nothing is wrong with it
     │   ├── DatabaseUnavailable   Postgres is away, starting, or failing over
+    │   ├── BrokerUnavailable     Valkey, Redis or RabbitMQ did not answer
     │   ├── EnqueueFailed         the broker did not take the message in time
     │   └── ResultTimeout         the command was enqueued; its result did not come in time
     └── PermanentError            the same call will fail again; a person or a program must change something
@@ -38,6 +39,10 @@ class PermanentError(ThreadsyncError):
 
 class DatabaseUnavailable(TransientError):
     """Postgres did not answer, or ended the connection. Whether the statement took effect is unknown."""
+
+
+class BrokerUnavailable(TransientError):
+    """The broker did not answer a question."""
 
 
 class EnqueueFailed(TransientError):

@@ -161,6 +161,7 @@ class DurableQoS(kombu_redis.QoS):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ended: deque[str] = deque()
+        self.ended_at: dict[str, float] = {}
 
     @property
     def credit(self) -> int:
@@ -174,6 +175,11 @@ class DurableQoS(kombu_redis.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         """It has ended; the server hears of it soon."""
+        message = self._delivered.get(delivery_tag)
+        # As text: a message of somebody else's making may have anything there.
+        queue = str(message.delivery_info.get("routing_key")) if message is not None else ""
+        if queue in self.channel.active_queues:
+            self.ended_at[queue] = monotonic()
         self._note_end(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
@@ -266,6 +272,8 @@ class DurableChannel(kombu_redis.Channel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._no_ack_queues: set[str] = set()
+        self._asked_for: Sequence[str] = ()
+        self._answered_at: dict[str, float] = {}
         self._read_reply: Callable[[Any], None] = self._on_taken
         self._nothing_there = False
         self._rests_until = 0.0
@@ -298,6 +306,12 @@ class DurableChannel(kombu_redis.Channel):
         if not no_ack:
             self.qos.append(message, bytes_to_str(reply[0][2]))
         return message
+
+    def seconds_since_use(self, queue: str) -> tuple[float | None, float | None]:
+        """Since the broker last answered our question for messages of the queue, and since one ended."""
+        now = monotonic()
+        asked, ended = self._answered_at.get(queue), self.qos.ended_at.get(queue)
+        return None if asked is None else now - asked, None if ended is None else now - ended
 
     def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run it now; ``keys`` are those after the three of unacknowledged messages."""
@@ -334,6 +348,7 @@ class DurableChannel(kombu_redis.Channel):
             command = self._script_command(*self._take_arguments(queues, self.qos.credit))
             self._read_reply = self._on_taken
         self._nothing_there = False
+        self._asked_for = queues
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         self.client.connection.send_command(*command)
@@ -366,6 +381,7 @@ class DurableChannel(kombu_redis.Channel):
         except redis.ResponseError as exc:
             self._rest(exc)
         else:
+            self._answered_at.update(dict.fromkeys(self._asked_for, monotonic()))
             self._read_reply(reply)
             return True
         finally:

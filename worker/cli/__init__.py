@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from worker.cli import dead, sessions, syncs
+from worker.cli import dead, health, sessions, syncs
 from worker.cli.demo import demo
 from worker.cli.migrate import migrate
 from worker.cli.up import up
@@ -24,6 +24,7 @@ app.command()(migrate)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(syncs.app, name="syncs")
 app.add_typer(dead.app, name="dead")
+app.add_typer(health.app, name="health")
 
 
 def main() -> None:

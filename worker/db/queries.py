@@ -265,3 +265,14 @@ SET state = %(state)s, settled_at = now(), actor = %(actor)s, reason = %(reason)
 WHERE id = %(dead_letter_id)s AND state = 'dead'
 RETURNING {_DEAD_LETTER}
 """
+
+# Keeps what waits in each queue now, and deletes what is too old to be shown.
+KEEP_SAMPLES: Final[LiteralString] = """
+WITH too_old AS (
+    DELETE FROM queue_samples
+    WHERE queue = ANY(%(queues)s::text[]) AND sampled_at < now() - make_interval(days => %(kept_days)s)
+)
+INSERT INTO queue_samples (queue, waiting, oldest_seconds)
+SELECT * FROM unnest(%(queues)s::text[], %(waiting)s::integer[], %(oldest_seconds)s::double precision[])
+ON CONFLICT ON CONSTRAINT queue_samples_pkey DO NOTHING
+"""

@@ -1,0 +1,116 @@
+"""Workers that live and take nothing: Celery on Redis' best-known failure, which no ping finds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.installation import Installation
+from tests.slack_app import running_app
+from tests.waiting import wait_until
+from tests.workers import ROOT, WorkerGroup
+from worker.child import Child
+
+PROMISED_SECONDS = 60
+ALL_WELL = dict.fromkeys(("sessions", "syncs", "maintenance"), "ok")
+
+
+def beat_of(installation: Installation) -> Child:
+    argv = [sys.executable, "-m", "celery", "-A", "worker", "beat", "--pidfile="]
+    argv += ["--schedule", str(installation.logs / "beat")]
+    env = {**installation.env, "PYTHONPATH": str(ROOT)}
+    return Child(argv, log_path=installation.logs / "beat.log", env=env, cwd=installation.logs)
+
+
+def health(installation: Installation, *words: str) -> tuple[int, dict[str, Any]]:
+    """What ``threadsync health`` says, and its exit code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.cli", "health", *words, "--json"],
+        env={**installation.env, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, {name: said["state"] for name, said in json.loads(done.stdout).items()}
+
+
+async def until(http: Any, condition: Callable[[int, dict[str, str]], bool], description: str) -> float:
+    """Ask ``/readyz`` until it is so; returns the seconds that it took."""
+    began = time.monotonic()
+    while time.monotonic() < began + PROMISED_SECONDS:
+        answer = await http.get("/readyz")
+        if condition(answer.status_code, answer.json()["queues"]):
+            return time.monotonic() - began
+        await asyncio.sleep(0.3)
+    raise AssertionError(f"in vain until {description}: {answer.json()}")
+
+
+@pytest.mark.timeout(240)
+async def test_a_worker_that_takes_nothing_is_seen_within_a_minute(installation: Installation) -> None:
+    """One does not consume any more, though it answers pings; of another the main process stands still.
+
+    Readiness turns red, and ``threadsync health worker`` says which. Once they take messages, all is well.
+    """
+    with ExitStack() as stack:
+        deaf = stack.enter_context(installation.worker("deaf", "--queues", "sessions"))
+        frozen = stack.enter_context(installation.worker("frozen", "--queues", "syncs,maintenance"))
+        beat = beat_of(installation)
+        stack.callback(beat.kill)
+        async with running_app(
+            celery_broker_url=installation.broker_url, database_url=installation.database_url
+        ) as app:
+            await until(app.http, lambda status, queues: queues == ALL_WELL, "all is well")
+            assert health(installation, "beat") == (0, {"beat": "ok"})
+            code, verdicts = health(installation, "worker")
+            assert (code, set(verdicts.values())) == (0, {"ok"})
+            assert {name.partition("@")[0] for name in verdicts if "@" in name} == {"deaf", "frozen"}
+
+            control = installation.celery.control
+            node = next(name for name in verdicts if name.startswith("deaf@"))
+            control.cancel_consumer("sessions", destination=[node])
+            os.kill(frozen.pid, signal.SIGSTOP)
+            try:
+                await until(
+                    app.http,
+                    lambda status, queues: status == 503 and set(queues.values()) == {"deaf"},
+                    "readiness is red",
+                )
+                assert control.ping(destination=[node], timeout=5), "it should be alive"
+                # A worker's last question for messages may be a moment younger than the last canary.
+                wait_until(
+                    lambda: list(health(installation, "worker")[1].values()) == ["deaf"] * 5, "all are deaf"
+                )
+                assert health(installation, "worker")[0] == 1
+            finally:
+                os.kill(frozen.pid, signal.SIGCONT)
+            control.add_consumer("sessions", destination=[node])
+            await until(
+                app.http, lambda status, queues: (status, queues) == (200, ALL_WELL), "all is well again"
+            )
+            leaves_in_good_order(deaf, installation)
+
+
+def leaves_in_good_order(worker: WorkerGroup, installation: Installation) -> None:
+    """One that was asked to stop is not missed."""
+    worker.stop()
+    wait_until(
+        lambda: not any(name.startswith("deaf@") for name in health(installation, "worker")[1]),
+        "the worker is forgotten",
+    )
+
+
+def test_health_of_what_is_not_there(installation: Installation) -> None:
+    """No worker, no beat: exit code 1, and what to do about it."""
+    assert health(installation, "worker", "--node", "nobody@nowhere") == (1, {"nobody@nowhere": "deaf"})
+    assert health(installation, "beat") == (1, {"beat": "deaf"})

@@ -1,0 +1,95 @@
+"""Whether messages are taken, judged from signs of life."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from worker.hearing import hearing_of_queue, hearing_of_worker
+from worker.signs import QueueUse, Signs, Waiting, WorkerSign
+
+FRESH, OLD = 3.0, 50.0
+
+
+def signs(
+    *,
+    canary: float | None = None,
+    ended: float | None = None,
+    oldest: float | None = None,
+    beat: float | None = None,
+    beat_up: float | None = None,
+) -> Signs:
+    workers: Mapping[str, WorkerSign] = {
+        "sessions@one": WorkerSign(1, 100, {"sessions": QueueUse(FRESH, ended)}),
+        "sessions@two": WorkerSign(1, 100, {"sessions": QueueUse(FRESH, None)}),
+        "syncs@one": WorkerSign(1, 100, {"syncs": QueueUse(FRESH, FRESH)}),
+    }
+    return Signs(
+        queues={"sessions": Waiting(0 if oldest is None else 1, oldest)},
+        canaries={} if canary is None else {"sessions": canary},
+        workers=workers,
+        beat=beat,
+        beat_up=beat_up,
+        unacknowledged=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        (signs(canary=FRESH, beat=FRESH, beat_up=OLD), "ok"),
+        (signs(canary=OLD, ended=FRESH, oldest=OLD, beat=FRESH, beat_up=OLD), "ok"),
+        (signs(canary=OLD, beat=FRESH, beat_up=OLD), "deaf"),
+        (signs(canary=OLD, ended=OLD, beat=FRESH, beat_up=OLD), "deaf"),
+        (signs(beat=FRESH, beat_up=OLD), "deaf"),
+        (signs(oldest=OLD), "deaf"),
+        (signs(canary=OLD, oldest=OLD), "deaf"),
+        (signs(canary=OLD, oldest=FRESH), "unwatched"),
+        (signs(beat=FRESH, beat_up=FRESH), "unwatched"),
+        (signs(canary=OLD, beat=OLD, beat_up=OLD + 100), "unwatched"),
+        (signs(), "unwatched"),
+    ],
+    ids=[
+        "a canary came through",
+        "a long queue that moves",
+        "canaries go in and none comes out",
+        "a worker takes, and ends nothing",
+        "nobody ever took one",
+        "a message waits, without beat",
+        "a message waits, and the last one came out long ago",
+        "a message waits since a moment ago",
+        "beat has only just begun",
+        "beat is dead",
+        "nothing is known",
+    ],
+)
+def test_a_queue(found: Signs, state: str) -> None:
+    """What came out counts; that a worker asks for messages does not."""
+    assert hearing_of_queue(found, "sessions").state == state
+
+
+@pytest.mark.parametrize(
+    ("seconds", "up", "asked", "ended", "state"),
+    [
+        (FRESH, 100, FRESH, None, "ok"),
+        (FRESH, 100, OLD, FRESH, "ok"),
+        (FRESH, 100, OLD, OLD, "deaf"),
+        (FRESH, 100, None, None, "deaf"),
+        (FRESH, FRESH, None, None, "ok"),
+        (30, 100, FRESH, FRESH, "deaf"),
+    ],
+    ids=["idle", "full", "frozen", "cancelled", "starting", "silent"],
+)
+def test_a_worker(seconds: float, up: float, asked: float | None, ended: float | None, state: str) -> None:
+    """It asks for messages of each of its queues, or is full and ends some."""
+    sign = WorkerSign(seconds, up, {"sessions": QueueUse(asked, ended), "syncs": QueueUse(FRESH, None)})
+    assert hearing_of_worker(sign).state == state
+
+
+def test_the_reason_names_what_to_do() -> None:
+    """Which queue, for how long, and what helps."""
+    why = hearing_of_queue(signs(canary=OLD, beat=FRESH, beat_up=OLD), "sessions").why
+    assert "50 s" in why
+    assert "restart the worker that takes from sessions" in why
+    assert "is beat running?" in hearing_of_queue(signs(), "sessions").why

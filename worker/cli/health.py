@@ -1,0 +1,81 @@
+"""``threadsync health``: whether a process does its work, for a container's health check."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from worker.signs import Signs
+
+app = typer.Typer(
+    help="Exit code 0: it does its work. 1: it does not, and why stands on stdout.", no_args_is_help=True
+)
+
+_Json = Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")]
+
+
+@app.command()
+def worker(
+    node: Annotated[
+        str | None, typer.Option(help="Such as sessions@host. Default: every worker of this host.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Does this host's worker take from its queues, and does what is put into them come out?
+
+    A worker that answers pings may still take nothing, so it is not pinged.
+    """
+    from worker.hearing import Verdict, hearing_of_queue, hearing_of_worker
+
+    signs = _signs()
+    host = socket.gethostname()
+    nodes = {
+        name: sign
+        for name, sign in signs.workers.items()
+        if name == node or (node is None and name.partition("@")[2] == host)
+    }
+    if not nodes:
+        verdicts = {node or f"*@{host}": Verdict("deaf", "no such worker has reported; is it running?")}
+    else:
+        verdicts = {name: hearing_of_worker(sign) for name, sign in nodes.items()}
+        queues = {queue for sign in nodes.values() for queue in sign.queues}
+        verdicts |= {f"queue {queue}": hearing_of_queue(signs, queue) for queue in sorted(queues)}
+    _tell(verdicts, as_json)
+
+
+@app.command()
+def beat(as_json: _Json = False) -> None:
+    """Does beat send? It sends canaries through every queue, and asks for what is due."""
+    from worker.hearing import Verdict, beat_is_sending
+
+    signs = _signs()
+    if beat_is_sending(signs):
+        _tell({"beat": Verdict("ok", f"it sent {signs.beat:.0f} s ago")}, as_json)
+    since = "nothing" if signs.beat is None else f"nothing for {signs.beat:.0f} s"
+    _tell({"beat": Verdict("deaf", f"{since} was sent; restart it")}, as_json)
+
+
+def _signs() -> Signs:
+    from worker.celery import app as celery
+    from worker.signs import signs_of
+
+    signs = signs_of(celery)
+    if signs is None:
+        typer.echo("This broker keeps no signs of life; only Valkey and Redis do.", err=True)
+        raise typer.Exit(1)
+    return signs
+
+
+def _tell(verdicts: dict[str, Any], as_json: bool) -> None:
+    """Print them, and exit."""
+    from worker.cli.output import print_json
+
+    if as_json:
+        print_json({name: {"state": verdict.state, "why": verdict.why} for name, verdict in verdicts.items()})
+    else:
+        for name, verdict in verdicts.items():
+            typer.echo(f"{name}: {verdict.state}, {verdict.why}")
+    raise typer.Exit(1 if any(verdict.state == "deaf" for verdict in verdicts.values()) else 0)

@@ -1,0 +1,62 @@
+"""A worker's main process says every few seconds that it is there, and how it uses its queues."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Final
+
+from celery import bootsteps
+from celery.worker.consumer.tasks import Tasks
+from kombu.exceptions import KombuError
+from redis import RedisError
+
+from worker.signs import REPORT_SECONDS, QueueUse, worker_is_gone, worker_is_there
+from worker.transport import DurableChannel
+
+_TROUBLE: Final = (KombuError, RedisError, OSError)
+
+
+class Report(bootsteps.StartStopStep):
+    """A step of the consumer, so made anew with each connection. A stock broker gets no reports."""
+
+    requires = (Tasks,)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._timer: Any = None
+        # Those that it was started for. Which ones it takes from now is what the report is to show.
+        self._queues = tuple(parent.app.amqp.queues.consume_from)
+
+    def start(self, parent: Any) -> None:
+        self._tell(parent)
+        self._timer = parent.timer.call_repeatedly(REPORT_SECONDS, self._tell, (parent,))
+
+    def stop(self, parent: Any) -> None:
+        self._cancel()
+        channel = _channel(parent)
+        if channel:
+            # The broker may be what ends us.
+            with contextlib.suppress(*_TROUBLE):
+                worker_is_gone(channel, parent.hostname)
+
+    def shutdown(self, parent: Any) -> None:
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tell(self, parent: Any) -> None:
+        channel = _channel(parent)
+        if not channel:
+            return
+        uses = {queue: QueueUse(*channel.seconds_since_use(queue)) for queue in self._queues}
+        # The next one will say it; that the broker is away others notice.
+        with contextlib.suppress(*_TROUBLE):
+            worker_is_there(channel, parent.hostname, uses)
+
+
+def _channel(parent: Any) -> DurableChannel | None:
+    channel = getattr(parent.task_consumer, "channel", None)
+    return channel if isinstance(channel, DurableChannel) else None
