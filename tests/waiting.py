@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 _POLL_SECONDS = 0.03
 
@@ -15,3 +16,16 @@ def wait_until(predicate: Callable[[], object], description: str, timeout: float
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout:g} s in vain until {description}")
         time.sleep(_POLL_SECONDS)
+
+
+async def wait_until_async(
+    predicate: Callable[[], Awaitable[object]],
+    description: str,
+    timeout: float = 10,  # noqa: ASYNC109 - as above
+) -> None:
+    """The same for asyncio."""
+    deadline = time.monotonic() + timeout
+    while not await predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s in vain until {description}")
+        await asyncio.sleep(_POLL_SECONDS)

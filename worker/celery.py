@@ -22,6 +22,7 @@ from worker.config import Settings, get_settings
 from worker.connection import verified_tls
 from worker.hearing import CANARY_SECONDS
 from worker.logs import configure_logging
+from worker.metrics import MetricsEndpoint
 from worker.report import Report
 from worker.signs import QUEUES, beat_sent_canaries
 
@@ -194,6 +195,15 @@ def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = Non
     asked_for = logging.getLevelNamesMapping()[settings.log_level]
     level = min(asked_for, loglevel) if isinstance(loglevel, int) else asked_for
     configure_logging(level, settings.log_format, logfile)
+
+
+@signals.worker_init.connect(weak=False)
+def _begin_to_count(**_: object) -> None:
+    settings = get_settings()
+    if settings.metrics_port:
+        endpoint = MetricsEndpoint(settings.metrics_host, settings.metrics_port)
+        endpoint.open()
+        signals.worker_shutdown.connect(lambda **_: endpoint.close(), weak=False)
 
 
 @signals.beat_init.connect(weak=False)

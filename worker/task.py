@@ -24,6 +24,7 @@ from celery import Task
 from celery.exceptions import Ignore, Reject, Retry
 from pydantic import ValidationError
 
+from worker import metrics
 from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
 from worker.errors import DatabaseUnavailable, PoisonCommand, ThreadsyncError
@@ -63,6 +64,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
                 self._settle(exc, args, kwargs, history)
             self._forget_deliveries(history)
             tell = log.debug if self.is_routine else log.info
+            self._count(_outcome(answer))
             tell("task done", seconds=round(time.perf_counter() - started, 4), **_fields(answer))
             return answer
 
@@ -105,6 +107,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
                 away = DatabaseUnavailable(f"no dead letter could be written: {exc}")
                 decision = self._decide(away, history)
             else:
+                self._count("failed")
                 log.warning("task failed", error=type(decision.error).__name__, reason=str(decision.error))
                 # `from None`: results and events show the chain; a driver's error may quote the arguments.
                 raise decision.error.with_traceback(error.__traceback__) from None
@@ -115,7 +118,12 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         jitter = random.random()  # noqa: S311 - spreads load, hides nothing
         return decide(error, history, get_settings().session_wait_seconds, jitter)
 
+    def _count(self, outcome: str) -> None:
+        if not self.is_routine:
+            metrics.command_ended(self.name, outcome, self.request.headers)
+
     def _wait(self, decision: Wait) -> NoReturn:
+        self._count("waits")
         log.info("task waits", seconds=round(decision.seconds, 3), reason=str(decision.reason))
         history = decision.history.model_copy(
             update={
@@ -147,6 +155,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             attempts=history.pauses + deliveries,
             first_attempt_at=history.first_attempt_at or datetime.now(UTC),
         )
+        metrics.message_buried(self.name)
 
 
 def read_history(headers: Mapping[str, Any] | None) -> History:
@@ -155,6 +164,10 @@ def read_history(headers: Mapping[str, Any] | None) -> History:
         return History.model_validate((headers or {}).get(HEADER) or {})
     except ValidationError:
         return History()
+
+
+def _outcome(answer: Any) -> str:
+    return str(answer["outcome"]) if isinstance(answer, Mapping) and "outcome" in answer else "ok"
 
 
 def _fields(answer: Any) -> dict[str, Any]:

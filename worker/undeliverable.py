@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from kombu.message import Message
 
+from worker import metrics
 from worker.db.dead_letters import DeadLetterStore
 from worker.errors import as_ours
 
@@ -28,6 +29,8 @@ def bury_message(message: Message, error: BaseException) -> None:
         error=as_ours(error),
         attempts=1,
     )
+    # Whatever name it has: it is none of ours, or it could not be read.
+    metrics.message_buried("unreadable")
 
 
 def message_id(message: Message) -> str:

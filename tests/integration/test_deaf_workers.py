@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,7 +14,7 @@ import pytest
 
 from tests.installation import Installation
 from tests.slack_app import running_app
-from tests.waiting import wait_until
+from tests.waiting import wait_until, wait_until_async
 from tests.workers import ROOT, WorkerGroup
 from worker.child import Child
 
@@ -45,15 +42,14 @@ def health(installation: Installation, *words: str) -> tuple[int, dict[str, Any]
     return done.returncode, {name: said["state"] for name, said in json.loads(done.stdout).items()}
 
 
-async def until(http: Any, condition: Callable[[int, dict[str, str]], bool], description: str) -> float:
-    """Ask ``/readyz`` until it is so; returns the seconds that it took."""
-    began = time.monotonic()
-    while time.monotonic() < began + PROMISED_SECONDS:
+async def until_ready(http: Any, status: int, queues: dict[str, str]) -> None:
+    """Until ``/readyz`` says so; at most as long as is promised."""
+
+    async def says_so() -> bool:
         answer = await http.get("/readyz")
-        if condition(answer.status_code, answer.json()["queues"]):
-            return time.monotonic() - began
-        await asyncio.sleep(0.3)
-    raise AssertionError(f"in vain until {description}: {answer.json()}")
+        return (answer.status_code, answer.json()["queues"]) == (status, queues)
+
+    await wait_until_async(says_so, f"/readyz answers {status}", PROMISED_SECONDS)
 
 
 @pytest.mark.timeout(240)
@@ -70,7 +66,7 @@ async def test_a_worker_that_takes_nothing_is_seen_within_a_minute(installation:
         async with running_app(
             celery_broker_url=installation.broker_url, database_url=installation.database_url
         ) as app:
-            await until(app.http, lambda status, queues: queues == ALL_WELL, "all is well")
+            await until_ready(app.http, 200, ALL_WELL)
             assert health(installation, "beat") == (0, {"beat": "ok"})
             code, verdicts = health(installation, "worker")
             assert (code, set(verdicts.values())) == (0, {"ok"})
@@ -81,11 +77,7 @@ async def test_a_worker_that_takes_nothing_is_seen_within_a_minute(installation:
             control.cancel_consumer("sessions", destination=[node])
             os.kill(frozen.pid, signal.SIGSTOP)
             try:
-                await until(
-                    app.http,
-                    lambda status, queues: status == 503 and set(queues.values()) == {"deaf"},
-                    "readiness is red",
-                )
+                await until_ready(app.http, 503, dict.fromkeys(ALL_WELL, "deaf"))
                 assert control.ping(destination=[node], timeout=5), "it should be alive"
                 # A worker's last question for messages may be a moment younger than the last canary.
                 wait_until(
@@ -95,9 +87,7 @@ async def test_a_worker_that_takes_nothing_is_seen_within_a_minute(installation:
             finally:
                 os.kill(frozen.pid, signal.SIGCONT)
             control.add_consumer("sessions", destination=[node])
-            await until(
-                app.http, lambda status, queues: (status, queues) == (200, ALL_WELL), "all is well again"
-            )
+            await until_ready(app.http, 200, ALL_WELL)
             leaves_in_good_order(deaf, installation)
 
 

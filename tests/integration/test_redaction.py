@@ -28,10 +28,10 @@ from worker.db.sync_store import SyncStore
 from worker.errors import CommandFailed, InvalidCommand
 
 # All have this word in them, so that a line that is cut short is found as well.
-CANARY: Final = "canary"
-TOKEN, EMAIL = "canary-token", "canary@example.com"
-DRAFT = {"summary": "canary summary", "description": "canary *told*", "labels": ["canary-label"]}
-REFUSAL = Refuse(400, ("canary summary is not wanted",), {"summary": "canary summary: no"})
+CANARY: Final = "ocelot"
+TOKEN, EMAIL = "ocelot-token", "ocelot@example.com"
+DRAFT = {"summary": "ocelot summary", "description": "ocelot *told*", "labels": ["ocelot-label"]}
+REFUSAL = Refuse(400, ("ocelot summary is not wanted",), {"summary": "ocelot summary: no"})
 LATER = {"drafted_at": "1700000009.000100"}
 A_WAIT = "60"
 

@@ -8,6 +8,7 @@ import typer
 
 from worker.cli import dead, health, sessions, syncs
 from worker.cli.demo import demo
+from worker.cli.metrics import metrics
 from worker.cli.migrate import migrate
 from worker.cli.up import up
 from worker.errors import ThreadsyncError
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(up)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(demo)
 app.command()(migrate)
+app.command()(metrics)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(syncs.app, name="syncs")
 app.add_typer(dead.app, name="dead")

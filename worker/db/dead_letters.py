@@ -12,7 +12,7 @@ from psycopg.rows import DictRow
 
 from worker.db import queries
 from worker.db.driver_errors import translated
-from worker.db.models import DeadLetter
+from worker.db.models import DeadLetter, DeadLetterState
 from worker.db.pool import Pool, init_db
 from worker.errors import DeadLetterNotFound
 
@@ -67,7 +67,7 @@ class DeadLetterStore:
 
     def list_by_state(
         self,
-        state: Literal["dead", "retried", "discarded"] = "dead",
+        state: DeadLetterState = "dead",
         limit: int = 50,
         before: UUID | None = None,
     ) -> list[DeadLetter]:

@@ -90,6 +90,9 @@ class ContextResult(ChannelContext):
         return f"{super().summary()}: {self.outcome}"
 
 
+DeadLetterState = Literal["dead", "retried", "discarded"]
+
+
 class DeadLetter(Dto):
     """A message that will not be run again by itself, with all that is needed to run it by hand.
 
@@ -111,7 +114,7 @@ class DeadLetter(Dto):
     attempts: int
     first_attempt_at: datetime | None
     died_at: AwareDatetime
-    state: Literal["dead", "retried", "discarded"]
+    state: DeadLetterState
     settled_at: datetime | None
     actor: str | None
     reason: str | None

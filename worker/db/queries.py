@@ -276,3 +276,18 @@ INSERT INTO queue_samples (queue, waiting, oldest_seconds)
 SELECT * FROM unnest(%(queues)s::text[], %(waiting)s::integer[], %(oldest_seconds)s::double precision[])
 ON CONFLICT ON CONSTRAINT queue_samples_pkey DO NOTHING
 """
+
+# How many sessions, syncs and dead letters there are in each state, and what stands still.
+COUNTS: Final[LiteralString] = """
+SELECT 'session' AS what, status AS name, count(*)::double precision AS value
+FROM thread_sessions GROUP BY status
+UNION ALL
+SELECT 'sync', state, count(*) FROM syncs GROUP BY state
+UNION ALL
+SELECT 'dead_letter', state, count(*) FROM dead_letters GROUP BY state
+UNION ALL
+SELECT 'site_in_trouble', '', count(*) FROM jira_sites WHERE trouble IS NOT NULL
+UNION ALL
+SELECT 'oldest_due', '', coalesce(extract(epoch FROM now() - min(next_attempt_at)), 0)::double precision
+FROM syncs WHERE next_attempt_at <= now()
+"""

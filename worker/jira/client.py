@@ -21,10 +21,12 @@ from urllib.parse import quote
 
 import httpx
 
+from worker import metrics
 from worker.jira import classification, contents
 from worker.jira.answers import (
     CallFailed,
     CreateAnswer,
+    Created,
     CreateField,
     Failure,
     JiraAccount,
@@ -66,10 +68,11 @@ class JiraClient:
         """
         value = {"marker": marker, "attempt": attempt}
         body = {"fields": fields, "properties": [{"key": contents.PROPERTY, "value": value}]}
+        began = monotonic()
         answer = self._connection.exchange("POST", "/issue", body, fresh=True)
-        if not isinstance(answer, httpx.Response):
-            return answer
-        return classification.creation(answer.status_code, answer.headers, answer.content, datetime.now(UTC))
+        became = _creation(answer) if isinstance(answer, httpx.Response) else answer
+        metrics.jira_answered("create", _label(became), monotonic() - began)
+        return became
 
     def search_label(self, label: str, limit: int = 5) -> tuple[JiraIssue, ...]:
         """Tickets with the label. Jira's search finds a new one after seconds or minutes, not at once."""
@@ -183,7 +186,10 @@ class JiraClient:
     def _exchange(
         self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
     ) -> httpx.Response:
+        began = monotonic()
         answer = self._connection.exchange(method, path, body, params, fresh=False)
+        became = _failure(answer) if isinstance(answer, httpx.Response) else answer
+        metrics.jira_answered(_request_of(path), _label(became), monotonic() - began)
         if not isinstance(answer, httpx.Response):
             raise CallFailed(answer)
         return answer
@@ -196,6 +202,24 @@ def _content(answer: httpx.Response) -> dict[str, Any]:
         return content
     why = f"Jira answered {answer.status_code}, but not in readable JSON"
     raise CallFailed(failed or Unknown(why, answer.status_code, classification.trace_id(answer.headers)))
+
+
+def _creation(answer: httpx.Response) -> CreateAnswer:
+    return classification.creation(answer.status_code, answer.headers, answer.content, datetime.now(UTC))
+
+
+def _label(became: CreateAnswer | Failure | None) -> str:
+    """Of a metric."""
+    return "ok" if became is None or isinstance(became, Created) else type(became).__name__
+
+
+def _request_of(path: str) -> str:
+    """What a path asks for, without the keys and ids in it."""
+    steps = path.strip("/").split("/")
+    if steps[0] == "issue" and len(steps) > 1:
+        named = {"bulkfetch": "bulkfetch", "createmeta": "createmeta"}.get(steps[1])
+        return named or ("remote_link" if steps[-1] == "remotelink" else "get")
+    return steps[0]
 
 
 def _failure(answer: httpx.Response) -> Failure | None:

@@ -7,6 +7,7 @@ from typing import Final, assert_never
 
 import structlog
 
+from worker import metrics
 from worker.db.sync_models import Claim, Step
 from worker.db.sync_store import Begun, Ending
 from worker.jira.answers import (
@@ -208,6 +209,8 @@ class Turn:
             doubt_ends_as=_end_of_doubt(outcome, following),
         )
         state = self._tools.store.finish(self._claim, ending)
+        if state is not None:
+            self._count(ending)
         log.info(
             "sync lost" if state is None else "sync moved",
             channel_id=self._claim.channel_id,
@@ -219,6 +222,17 @@ class Turn:
             http_status=ending.http_status,
             jira_key=ending.jira_key,
         )
+
+    def _count(self, ending: Ending) -> None:
+        if ending.outcome == "found":
+            metrics.ticket_found()
+        if self._claim.state != "unknown":
+            return
+        if self._claim.looks == 0:
+            metrics.create_in_doubt()
+        end = "review" if ending.state == "review" else ending.doubt_ends_as
+        if end:
+            metrics.doubt_ended(end)
 
     def _give_to_a_person(self, reason: str) -> None:
         self._write(Next("review", None, reason, recreates=self._claim.recreates), "look", None)

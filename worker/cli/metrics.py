@@ -1,0 +1,45 @@
+"""``threadsync metrics``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Final
+
+import typer
+
+from worker.errors import InvalidSettings
+
+_LOOK_SECONDS: Final = 0.2
+
+
+def metrics(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 9464,
+) -> None:
+    """Show Prometheus the whole installation until Ctrl-C, at /metrics: one process is enough.
+
+    It asks Postgres and the broker when it is asked. What workers count they show themselves: METRICS_PORT.
+    """
+    from prometheus_client import start_http_server
+
+    from worker.celery import app as celery
+    from worker.cli.stop_request import StopRequest
+    from worker.config import get_settings
+    from worker.db.pool import new_pool
+    from worker.exporter import registry_of
+    from worker.logs import configure_logging
+
+    settings = get_settings()
+    settings.require("broker_url", "database_url")
+    configure_logging(settings.log_level, settings.log_format)
+    # Not waited for: that the database is away is what it is to show.
+    with StopRequest() as request, new_pool(max_size=2) as pool:
+        try:
+            server, thread = start_http_server(port, host, registry_of(pool, celery))
+        except OSError as exc:
+            raise InvalidSettings(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+        typer.echo(f"http://{host}:{port}/metrics", err=True)
+        while not request.wanted():
+            time.sleep(_LOOK_SECONDS)
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,128 @@
+"""What the whole installation looks like, for Prometheus: one process asks Postgres and the broker.
+
+What single processes count is ``worker.metrics``. No metric has an id, a channel or a name of a person in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import structlog
+from celery import Celery
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from worker.db.count_store import CountStore
+from worker.db.pool import Pool
+from worker.errors import BrokerUnavailable, DatabaseUnavailable
+from worker.signs import Signs, signs_of
+
+log = structlog.get_logger("threadsync.metrics")
+
+
+class InstallationCollector(Collector):
+    """Asks both at each scrape. What does not answer has ``threadsync_up`` 0, and no other metric."""
+
+    def __init__(self, pool: Pool, app: Celery) -> None:
+        self._counts = CountStore(pool)
+        self._app = app
+
+    def collect(self) -> Iterator[Metric]:
+        up = _gauge("threadsync_up", "1 if it answers", ("what",))
+        try:
+            yield from self._of_database()
+            up.add_metric(["database"], 1)
+        except DatabaseUnavailable as exc:
+            log.warning("database not asked", reason=str(exc))
+            up.add_metric(["database"], 0)
+        try:
+            signs = signs_of(self._app)
+            up.add_metric(["broker"], 1)
+            yield from _of_broker(signs) if signs else ()
+        except BrokerUnavailable as exc:
+            log.warning("broker not asked", reason=str(exc))
+            up.add_metric(["broker"], 0)
+        yield up
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: a registry would otherwise collect once to know the names."""
+        yield from ()
+
+    def _of_database(self) -> Iterator[Metric]:
+        counts = self._counts.counts()
+        yield _by("threadsync_sessions", "Sessions by status", "status", counts.sessions)
+        yield _by(
+            "threadsync_syncs", "Sessions that were asked for a ticket, by state", "state", counts.syncs
+        )
+        yield _by(
+            "threadsync_dead_letters",
+            "Dead letters; dead are those to be settled",
+            "state",
+            counts.dead_letters,
+        )
+        yield _one(
+            "threadsync_jira_sites_in_trouble",
+            "Jira sites that refuse us; their syncs are parked (the breaker is open)",
+            counts.sites_in_trouble,
+        )
+        yield _one(
+            "threadsync_sync_oldest_due_seconds",
+            "For how long the next try of a sync is overdue, the longest",
+            counts.oldest_due_seconds,
+        )
+
+
+def registry_of(pool: Pool, app: Celery) -> CollectorRegistry:
+    """What ``prometheus_client`` serves."""
+    registry = CollectorRegistry()
+    registry.register(InstallationCollector(pool, app))
+    return registry
+
+
+def _of_broker(signs: Signs) -> Iterator[Metric]:
+    yield _by(
+        "threadsync_queue_waiting",
+        "Messages that no worker has taken",
+        "queue",
+        {queue: waiting.messages for queue, waiting in signs.queues.items()},
+    )
+    yield _by(
+        "threadsync_queue_oldest_seconds",
+        "Since the oldest waiting message was sent; 0 when none waits",
+        "queue",
+        # One whose sender did not say when: nobody knows, and 0 would be a lie.
+        {
+            queue: waiting.oldest_seconds or 0.0
+            for queue, waiting in signs.queues.items()
+            if waiting.oldest_seconds is not None or not waiting.messages
+        },
+    )
+    yield _one("threadsync_queue_unacknowledged", "Messages that workers have taken", signs.unacknowledged)
+    yield _by(
+        "threadsync_canary_age_seconds", "Since a canary came out of the queue", "queue", signs.canaries
+    )
+    yield _by(
+        "threadsync_worker_silence_seconds",
+        "Since the worker's main process reported",
+        "worker",
+        {node: sign.seconds for node, sign in signs.workers.items()},
+    )
+    if signs.beat is not None:
+        yield _one("threadsync_beat_silence_seconds", "Since beat sent its canaries", signs.beat)
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=labels)
+
+
+def _by(name: str, text: str, label: str, values: Mapping[str, Any]) -> GaugeMetricFamily:
+    family = _gauge(name, text, (label,))
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _one(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
