@@ -1,6 +1,6 @@
 """What a worker counts, for Prometheus: each process for itself, and the main process shows the sum.
 
-Off unless ``METRICS_PORT`` is set; then a call here does nothing, and ``prometheus_client`` is not imported.
+Without ``METRICS_PORT`` a call here does nothing, and ``prometheus_client`` is not imported.
 The client's multi-process mode keeps each process's numbers in a file:
 https://prometheus.github.io/client_python/multiprocess/
 
@@ -36,9 +36,10 @@ class Counters:
     """The metrics of one worker. Made in the main process, before its children; they inherit it."""
 
     def __init__(self) -> None:
-        # Not at the top: it reads the folder's name from the environment, once, when it is imported.
-        from prometheus_client import CollectorRegistry, Counter, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
+        # It has looked for the folder when it was imported, and the `celery` command imports it for Flower.
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
         # Shown is what the files have, by another registry.
         here: Any = {"registry": CollectorRegistry()}
         self.commands = Counter(

@@ -1,4 +1,4 @@
-"""Whoever watches sees nothing that somebody wrote: in events, `inspect`, logs, results, or Valkey."""
+"""Whoever watches sees nothing that somebody wrote: in events, `inspect`, logs, metrics, results, or Valkey."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
+import httpx
 import psycopg
 import pytest
 import redis
@@ -25,6 +26,7 @@ from tests.workers import WorkerGroup
 from worker.db.pool import new_pool
 from worker.db.sync_models import SyncState
 from worker.db.sync_store import SyncStore
+from worker.embedded.port import free_port
 from worker.errors import CommandFailed, InvalidCommand
 
 # All have this word in them, so that a line that is cut short is found as well.
@@ -77,7 +79,7 @@ class Watcher:
         return text in str(answer)
 
 
-def a_worker(installation: Installation, jira: JiraSandbox) -> WorkerGroup:
+def a_worker(installation: Installation, jira: JiraSandbox, metrics_port: int) -> WorkerGroup:
     """It says all that it can say."""
     return installation.worker(
         "watched",
@@ -88,6 +90,7 @@ def a_worker(installation: Installation, jira: JiraSandbox) -> WorkerGroup:
         JIRA_EMAIL=EMAIL,
         JIRA_API_TOKEN=TOKEN,
         JIRA_PROJECT_KEY="PROJ",
+        METRICS_PORT=str(metrics_port),
     )
 
 
@@ -137,7 +140,8 @@ def test_nobody_who_watches_sees_a_draft(installation: Installation, jira: JiraS
     jira.site.fail("create", REFUSAL)
     with ExitStack() as stack:
         watcher = Watcher(installation, stack)
-        worker = stack.enter_context(a_worker(installation, jira))
+        port = free_port()
+        worker = stack.enter_context(a_worker(installation, jira, port))
         installation.send("sessions.get_or_create", **thread(1), user_id="U1").get(timeout=10)
 
         # Its session is not there yet, so it waits, again and again.
@@ -189,16 +193,19 @@ def test_nobody_who_watches_sees_a_draft(installation: Installation, jira: JiraS
         wait_until(lambda: watcher.has_heard("task-failed", refused.id), "the failure is told")
         for number in (1, 2, 3):
             assert watcher.has_heard("task-received", line(number))
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         worker.stop()
         log = worker.log
     assert "(not shown)" in str(watcher.events)
     assert len(jira.site.issues) == 3
     assert CANARY in str(jira.site.issues), "what was sent has arrived where it belongs"
     assert "task done" in log
+    assert 'answer="Rejected"' in metrics
     seen = {
         "events": json.dumps(watcher.events, default=str),
         "inspect": str(watcher.answers),
         "log": log,
+        "metrics": metrics,
         "Valkey": everything_in(installation.broker_url),
     }
     leaks = {place: context(text) for place, text in seen.items() if CANARY in text}

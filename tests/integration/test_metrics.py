@@ -1,0 +1,185 @@
+"""What Prometheus is shown: by each worker what it counts, by one process how the installation stands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sandbox.jira import JiraSandbox
+from sandbox.jira_faults import CommitThenDrop
+from tests.installation import Installation
+from tests.scraping import Samples, scrape
+from tests.waiting import wait_until
+from tests.workers import ROOT
+from worker.child import Child
+from worker.embedded.port import free_port
+
+THREAD = {"channel_id": "C1", "thread_ts": "1700000000.000100"}
+NO_THREAD = {"channel_id": "C1", "thread_ts": "1700000000.000200"}
+
+
+@pytest.fixture
+def jira() -> Iterator[JiraSandbox]:
+    with JiraSandbox() as jira:
+        yield jira
+
+
+@contextmanager
+def exporter(installation: Installation, **env: str) -> Iterator[int]:
+    """``threadsync metrics``; its port."""
+    port = free_port()
+    child = Child(
+        [sys.executable, "-m", "worker.cli", "metrics", "--port", str(port)],
+        log_path=installation.logs / "metrics.log",
+        env={**installation.env, **env, "PYTHONPATH": str(ROOT)},
+        cwd=installation.logs,
+    )
+    try:
+        wait_until(lambda: scrape(port), "metrics are shown", 20)
+        yield port
+    finally:
+        assert child.stop(signal.SIGTERM, 10), "it should stop"
+
+
+def missing(samples: Samples, expected: Samples) -> Samples:
+    """What there is too little of, and how much there is."""
+    return {name: samples.get(name, 0) for name, value in expected.items() if samples.get(name, 0) < value}
+
+
+def at_least(samples: Samples, expected: Samples) -> bool:
+    return not missing(samples, expected)
+
+
+def until_counted(port: int, expected: Samples) -> None:
+    try:
+        wait_until(lambda: at_least(scrape(port), expected), "all is counted", 30)
+    except AssertionError as exc:
+        raise AssertionError(f"missing: {missing(scrape(port), expected)}") from exc
+
+
+def test_a_worker_shows_what_its_processes_counted(installation: Installation, jira: JiraSandbox) -> None:
+    """Commands by outcome and with their time, requests to Jira, doubts and how they ended, dead letters.
+
+    A child that is killed keeps what it had counted. The next worker waits for the port of one that drains.
+    """
+    port = free_port()
+    settings = {
+        "METRICS_PORT": str(port),
+        "JIRA_URL": jira.url,
+        "JIRA_EMAIL": jira.email,
+        "JIRA_API_TOKEN": jira.token,
+        "JIRA_PROJECT_KEY": "PROJ",
+        "JIRA_TIMEOUT_SECONDS": "2",
+    }
+    jira.site.fail("create", CommitThenDrop())
+    beat = ("--beat", "--schedule", str(installation.logs / "beat"))
+    with installation.worker("counts", *beat, **settings) as worker:
+        for _ in range(3):
+            installation.send("sessions.get_or_create", **THREAD, user_id="U1").get(timeout=20)
+        for status in ("ready_to_sync", "collecting"):
+            installation.send("sessions.update_status", **THREAD, status=status).get(timeout=20)
+        draft = {"summary": "Export fails", "description": "As told"}
+        installation.send("sessions.request_sync", **THREAD, draft=draft, drafted_at="1700000001.000100")
+        installation.send("sessions.mark_synced", **NO_THREAD, jira_key="PROJ-1")
+        installation.publish(b"junk")
+        expected: Samples = {
+            'threadsync_commands_total{command="sessions.get_or_create",outcome="created"}': 1,
+            'threadsync_commands_total{command="sessions.get_or_create",outcome="unchanged"}': 2,
+            'threadsync_commands_total{command="sessions.update_status",outcome="applied"}': 1,
+            'threadsync_commands_total{command="sessions.update_status",outcome="stale"}': 1,
+            'threadsync_commands_total{command="sessions.request_sync",outcome="applied"}': 1,
+            'threadsync_commands_total{command="sessions.mark_synced",outcome="failed"}': 1,
+            'threadsync_commands_total{command="sessions.mark_synced",outcome="waits"}': 1,
+            'threadsync_commands_total{command="syncs.sync",outcome="ok"}': 1,
+            'threadsync_command_seconds_count{command="syncs.sync"}': 1,
+            'threadsync_duplicates_prevented_total{kind="command"}': 3,
+            'threadsync_duplicates_prevented_total{kind="ticket"}': 1,
+            'threadsync_dead_letters_total{command="sessions.mark_synced"}': 1,
+            'threadsync_dead_letters_total{command="unreadable"}': 1,
+            'threadsync_jira_requests_total{answer="Unknown",request="create"}': 1,
+            'threadsync_jira_requests_total{answer="ok",request="search"}': 2,
+            'threadsync_jira_request_seconds_count{request="create"}': 1,
+            "threadsync_ambiguous_creates_total": 1,
+            'threadsync_ambiguous_creates_ended_total{end="found"}': 1,
+        }
+        until_counted(port, expected)
+        before = scrape(port)
+        assert not [name for name in before if "canary" in name or "syncs.sweep" in name], "no routine"
+        for child in worker.children:
+            child.kill()
+        following = installation.worker("next", **settings)
+        with following:
+            wait_until(lambda: "metrics wait for their port" in following.log, "the next one waits", 20)
+            assert at_least(scrape(port), before), "a killed child's counts stay"
+            worker.stop()
+            wait_until(lambda: "metrics are shown" in following.log, "the port is the next one's", 20)
+            assert not at_least(scrape(port), before), "it counts from 0"
+            following.stop()
+    left = [*Path(tempfile.gettempdir()).glob(f"threadsync-metrics-{worker.pid}-*")]
+    assert left == []
+
+
+def test_the_installation_is_shown(installation: Installation) -> None:
+    """Every state is there, also those that nothing is in; what waits says for how long."""
+    with exporter(installation) as port:
+        installation.publish(b"junk", task="sessions.get_or_create", id="1", sent_at=1.0)
+        samples = scrape(port)
+        assert samples['threadsync_up{what="database"}'] == samples['threadsync_up{what="broker"}'] == 1
+        assert samples['threadsync_queue_waiting{queue="sessions"}'] == 1
+        assert samples['threadsync_queue_oldest_seconds{queue="sessions"}'] > 1_000_000_000
+        assert samples['threadsync_queue_oldest_seconds{queue="syncs"}'] == 0
+        for name, labels in {
+            "threadsync_sessions": ("collecting", "ready_to_sync", "synced"),
+            "threadsync_dead_letters": ("dead", "retried", "discarded"),
+        }.items():
+            label = "status" if name == "threadsync_sessions" else "state"
+            assert {samples[f'{name}{{{label}="{value}"}}'] for value in labels} == {0}
+        for state in ("pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"):
+            assert samples[f'threadsync_syncs{{state="{state}"}}'] == 0
+        assert samples["threadsync_jira_sites_in_trouble"] == 0
+        beat = ("--beat", "--schedule", str(installation.logs / "beat"))
+        with installation.worker("shown", *beat) as worker:
+            installation.send("sessions.get_or_create", **THREAD, user_id="U1").get(timeout=20)
+            expected = {
+                'threadsync_sessions{status="collecting"}': 1.0,
+                'threadsync_dead_letters{state="dead"}': 1.0,
+            }
+            wait_until(lambda: at_least(scrape(port), expected), "the row and the letter are seen", 20)
+            canaries = {
+                f'threadsync_canary_age_seconds{{queue="{queue}"}}'
+                for queue in ("sessions", "syncs", "maintenance")
+            }
+            wait_until(lambda: canaries <= scrape(port).keys(), "canaries come through", 20)
+            node = f'threadsync_worker_silence_seconds{{worker="shown@{os.uname().nodename}"}}'
+            assert scrape(port)[node] < 20
+            assert scrape(port)["threadsync_beat_silence_seconds"] < 20
+            worker.stop()
+
+
+def test_what_is_away_is_shown_as_away(installation: Installation) -> None:
+    """The exporter itself goes on."""
+    with exporter(
+        installation,
+        DATABASE_URL="postgresql://127.0.0.1:1/nowhere",
+        CELERY_BROKER_URL="redis://127.0.0.1:1/0",
+    ) as port:
+        samples = scrape(port)
+        assert samples['threadsync_up{what="broker"}'] == samples['threadsync_up{what="database"}'] == 0
+        assert not [name for name in samples if name.startswith("threadsync_s")]
+
+
+def test_a_worker_without_a_port_loads_nothing_of_it() -> None:
+    """Off is off: what is not shown costs no memory."""
+    code = "import sys, worker.celery, worker.task; print('prometheus_client' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "False\n"

@@ -1,0 +1,27 @@
+"""Metrics as Prometheus reads them."""
+
+from __future__ import annotations
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+Samples = dict[str, float]
+"""By name and labels as one writes them: ``threadsync_sessions{status="synced"}``."""
+
+
+def scrape(port: int) -> Samples:
+    """All samples; none while nobody answers."""
+    try:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    except httpx.TransportError:
+        return {}
+    return {
+        _written(sample.name, sample.labels): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def _written(name: str, labels: dict[str, str]) -> str:
+    inside = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return f"{name}{{{inside}}}" if inside else name
