@@ -11,6 +11,7 @@ from starlette.routing import Route
 from handlers.probes import Probes
 from handlers.slack_endpoint import SlackEndpoint
 from handlers.slack_side import SlackSide, reveal
+from handlers.start_page import StartPage
 from tasks.client import AsyncSessionClient
 from worker.config import Settings
 
@@ -35,8 +36,10 @@ def create_app(settings: Settings, client: AsyncSessionClient | None = None) -> 
         async with side:
             yield
 
+    page = settings.threadsync_start_page
     return Starlette(
         routes=[
+            *([Route("/", StartPage(page).show)] if page else ()),
             Route("/slack/events", endpoint.handle, methods=["POST"]),
             Route("/healthz", probes.health),
             Route("/readyz", probes.readiness),

@@ -127,6 +127,9 @@ class Settings(BaseSettings):
     threadsync_console_password: SecretStr | None = Field(
         None, description="for `/console/` at the Slack endpoint's address; without one there is no console"
     )
+    threadsync_start_page: Path | None = Field(
+        None, description="a file with HTML for `/`, such as the one that `threadsync up` writes"
+    )
     metrics_port: int | None = Field(
         None, ge=1, le=65_535, description="where a worker shows its counters to Prometheus; unset: nowhere"
     )

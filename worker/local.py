@@ -14,21 +14,32 @@ from worker.embedded.data_dir import DataDir, write_private
 from worker.embedded.port import free_port, read_port
 from worker.readiness import answers_http, worker_answers
 from worker.service import CommandService
+from worker.start_page import Address, start_page, without_password
 from worker.supervisor import Supervisor
 
 WEB_PORT = 3000
 FLOWER_PORT = 5555
+METRICS_PORT = 9464
 # Flower hides arguments and results unless told otherwise.
 _FLOWER_COLUMNS = "name,uuid,state,args,kwargs,result,received,started,runtime,worker"
-_FOR_THE_SHELL = ("DATABASE_URL", "CELERY_BROKER_URL", "REDIS_URL", "SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN")
+_FOR_THE_SHELL = (
+    "DATABASE_URL",
+    "CELERY_BROKER_URL",
+    "REDIS_URL",
+    "SLACK_SIGNING_SECRET",
+    "SLACK_BOT_TOKEN",
+    "THREADSYNC_CONSOLE_PASSWORD",
+)
 
 
 @dataclass(frozen=True)
 class LocalUrls:
-    """Where to reach what. ``database`` and ``broker`` hold passwords."""
+    """Where to reach what. ``database`` and ``broker`` hold passwords; ``metrics`` are for Prometheus."""
 
     web: str
+    console: str
     flower: str | None
+    metrics: tuple[str, ...]
     database: str
     broker: str
 
@@ -52,6 +63,7 @@ class LocalStack:
         *,
         port: int | None = None,
         with_flower: bool = True,
+        with_metrics: bool = True,
         env: Mapping[str, str] | None = None,
         server_settings: Mapping[str, Mapping[str, str]] | None = None,
         report: Callable[[str], None] = lambda sentence: None,
@@ -60,11 +72,13 @@ class LocalStack:
         self._dir = DataDir(data_dir)
         self._port = port
         self._with_flower = with_flower
+        self._with_metrics = with_metrics
         self._server_settings = server_settings or {}
         self._report = report
         self.env = dict(os.environ if env is None else env)
         self.supervisor = Supervisor(report=report, hurried=hurried)
         self.web_url = self.flower_url = ""
+        self._metrics_urls: list[str] = []
 
     @property
     def path(self) -> Path:
@@ -84,7 +98,14 @@ class LocalStack:
     def urls(self) -> LocalUrls:
         """Known from ``start`` on."""
         broker = self.env.get("CELERY_BROKER_URL") or self.env.get("REDIS_URL", "")
-        return LocalUrls(self.web_url, self.flower_url or None, self.env.get("DATABASE_URL", ""), broker)
+        return LocalUrls(
+            web=self.web_url,
+            console=f"{self.web_url}/console/",
+            flower=self.flower_url or None,
+            metrics=tuple(self._metrics_urls),
+            database=self.env.get("DATABASE_URL", ""),
+            broker=broker,
+        )
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Return when everything answers; what started before an error runs until ``stop``.
@@ -96,13 +117,40 @@ class LocalStack:
         (self.path / "run").mkdir(mode=0o700, exist_ok=True)
         self._start_servers(cancelled)
         self._fill_in_slack()
+        if not self.is_given("THREADSYNC_CONSOLE_PASSWORD"):
+            self.env["THREADSYNC_CONSOLE_PASSWORD"] = self._dir.secret("console-password")
         self._write_env_file()
         self._migrate(cancelled)
         self.supervisor.start(self._worker(), self._syncs(), self._beat(), self._web(), cancelled=cancelled)
+        if self._with_metrics:
+            self.supervisor.start(self._metrics(), cancelled=cancelled)
         if self.is_given("SLACK_APP_TOKEN"):
             self.supervisor.start(self._socket_mode(), cancelled=cancelled)
         if self._with_flower:
             self.supervisor.start(self._flower(), cancelled=cancelled)
+        write_private(self._start_page, start_page(self.addresses()))
+
+    def addresses(self) -> list[Address]:
+        """What answers where, for people; without passwords."""
+        urls = self.urls
+        metrics = [Address("Metrics", url, "for Prometheus") for url in urls.metrics]
+        flower = [Address("Flower", urls.flower, "the live view; user admin")] if urls.flower else []
+        return [
+            Address("Start page", f"{urls.web}/"),
+            Address("Slack endpoint", f"{urls.web}/slack/events", "for signed requests of Slack's alone"),
+            Address("Readiness", f"{urls.web}/readyz"),
+            Address("Console", urls.console, "sessions, syncs, dead letters, and what to do about them"),
+            *flower,
+            *metrics,
+            Address("Postgres", without_password(urls.database)),
+            Address("Valkey", without_password(urls.broker)),
+            Address("Passwords", str(self.env_file), f"in a shell: . {self.env_file}"),
+            Address("Logs", str(self.logs)),
+        ]
+
+    @property
+    def _start_page(self) -> Path:
+        return self.path / "run" / "start.html"
 
     def stop(self) -> None:
         """Stop everything; the data stays."""
@@ -171,23 +219,52 @@ class LocalStack:
         return self._celery_worker("worker", "sessions", queues="sessions", concurrency=2)
 
     def _syncs(self) -> CommandService:
-        """Of its own, so that a slow Jira delays no command. Its processes mostly wait for Jira or Slack."""
-        return self._celery_worker("syncs", "syncs", queues="syncs,maintenance", concurrency=8)
+        """Of its own, so that a slow Jira delays no command. Its processes mostly wait for Jira or Slack.
+
+        What they have no time for stays in the queue, where it delays nothing of the other queue.
+        """
+        few = ("--prefetch-multiplier", "1")
+        return self._celery_worker("syncs", "syncs", *few, queues="syncs,maintenance", concurrency=8)
 
     def _beat(self) -> CommandService:
         """Without a file for its process id: a stale one would keep it from starting."""
         schedule = self.path / "run" / "beat-schedule"
         return self._celery("beat", ["beat", "--schedule", str(schedule), "--pidfile=", "--loglevel", "INFO"])
 
-    def _celery_worker(self, name: str, node: str, *, queues: str, concurrency: int) -> CommandService:
-        options = ["-n", f"{node}@%h", "-Q", queues, "--concurrency", str(concurrency), "--loglevel", "INFO"]
+    def _metrics(self) -> CommandService:
+        port = self._choose_port("metrics", METRICS_PORT)
+        url = f"http://127.0.0.1:{port}/metrics"
+        self._metrics_urls.insert(0, url)
+        argv = [sys.executable, "-m", "worker.cli", "metrics", "--port", str(port)]
+        return self._command("metrics", argv, ready=lambda: answers_http(url))
+
+    def _celery_worker(
+        self, name: str, node: str, *more: str, queues: str, concurrency: int
+    ) -> CommandService:
+        env: dict[str, str] = {}
+        if self._with_metrics:
+            port = self._choose_port(f"{name}-metrics")
+            self._metrics_urls.append(f"http://127.0.0.1:{port}/metrics")
+            env["METRICS_PORT"] = str(port)
+        options = [
+            *more,
+            "-n",
+            f"{node}@%h",
+            "-Q",
+            queues,
+            "--concurrency",
+            str(concurrency),
+            "--loglevel",
+            "INFO",
+        ]
         # Workers need not know of each other; asking costs a second at each start.
-        options += ["-E", "--without-mingle", "--without-gossip"]
+        options += ["-E", "--without-mingle", "--without-gossip", *more]
         # A stop that is slow: a running task's time limit, and half a minute that Celery sometimes adds.
         return self._celery(
             name,
             ["worker", *options],
             ready=lambda: worker_answers(node, self.urls.broker or None),
+            env=env,
             grace=45,
         )
 
@@ -207,7 +284,12 @@ class LocalStack:
             "--timeout-graceful-shutdown",
             "3",
         ]
-        return self._command("web", argv, ready=lambda: answers_http(f"{self.web_url}/healthz"))
+        return self._command(
+            "web",
+            argv,
+            ready=lambda: answers_http(f"{self.web_url}/healthz"),
+            env={"THREADSYNC_START_PAGE": str(self._start_page)},
+        )
 
     def _socket_mode(self) -> CommandService:
         """It dials out, and goes on trying by itself: there is no readiness to wait for."""

@@ -212,6 +212,7 @@ def _demo(console: Console, folder: Path, story: Story, *, keep: bool) -> bool:
         stack = LocalStack(
             folder,
             env={**env, **_env_of(slack, jira), "LOG_FORMAT": "text"},
+            with_metrics=False,
             report=report,
             hurried=request.urgent,
         )

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -102,18 +103,46 @@ def ups() -> Iterator[list[Up]]:
 
 def test_all_addresses_answer(running: Up) -> None:
     """The table's addresses answer; Flower wants a password; the environment file leads to the servers."""
-    assert answers_http(running.address("Slack endpoint"))
-    assert answers_http(running.address("Flower"))
+    assert httpx.post(running.address("Slack endpoint")).status_code == 401
+    assert httpx.get(running.address("Flower")).status_code == 401
+    assert httpx.get(running.address("Readiness")).status_code == 200
+    assert "threadsync_sessions" in httpx.get(running.address("Metrics")).text
+    assert httpx.get(running.address("Console"), follow_redirects=True).status_code == 200
     with psycopg.connect(running.env["DATABASE_URL"]) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     with redis.Redis.from_url(running.env["CELERY_BROKER_URL"]) as client:
         assert client.ping()
 
 
+def test_the_start_page_lists_them(running: Up) -> None:
+    """Every address of the table, and where the passwords are, but no password."""
+    page = httpx.get(running.address("Start page"))
+    assert page.status_code == 200
+    for name in ("Slack endpoint", "Console", "Flower", "Readiness"):
+        assert f'href="{running.address(name)}"' in page.text
+    assert page.text.count("/metrics</a>") == 3
+    assert str(running.data_dir / "env") in page.text
+    assert running.env["THREADSYNC_CONSOLE_PASSWORD"] not in page.text
+
+
+def test_every_worker_shows_what_it_counts(running: Up) -> None:
+    """And the queues' messages are taken: readiness knows of canaries."""
+    page = httpx.get(running.address("Start page")).text
+    for url in re.findall(r'href="(http://[^"]*/metrics)"', page):
+        assert httpx.get(url).status_code == 200
+
+    def all_well() -> bool:
+        queues = httpx.get(running.address("Readiness")).json()["queues"]
+        return set(queues.values()) == {"ok"}
+
+    wait_until(all_well, "canaries come through", 40)
+
+
 def test_no_password_is_in_sight(running: Up) -> None:
     """Neither the output, nor a command line, nor a file that others can read has a password in it."""
     database, broker = running.env["DATABASE_URL"], running.env["CELERY_BROKER_URL"]
     passwords = [psycopg.conninfo.conninfo_to_dict(database)["password"], broker.split(":")[2].split("@")[0]]
+    passwords += [running.env["THREADSYNC_CONSOLE_PASSWORD"]]
     passwords += [running.env["SLACK_SIGNING_SECRET"], running.env["FLOWER_BASIC_AUTH"].split(":")[1]]
     in_sight = running.output + " ".join(part for item in running.processes() for part in item.cmdline())
     assert [password for password in passwords if str(password) in in_sight] == []
@@ -146,7 +175,7 @@ def test_a_second_up_on_the_directory_is_refused(running: Up, ups: list[Up]) -> 
     assert second.process.wait(30) == 1
     assert f"in use by process {running.process.pid}" in second.output
     assert "Traceback" not in second.output
-    assert answers_http(running.address("Slack endpoint"))
+    assert answers_http(running.address("Readiness"))
 
 
 def test_a_killed_worker_is_back(running: Up) -> None:

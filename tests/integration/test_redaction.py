@@ -1,4 +1,4 @@
-"""Whoever watches sees nothing that somebody wrote: in events, `inspect`, logs, metrics, results, or Valkey."""
+"""Whoever watches sees nothing that somebody wrote: events, `inspect`, logs, metrics, results, Valkey."""
 
 from __future__ import annotations
 

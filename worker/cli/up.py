@@ -70,27 +70,11 @@ def _show(console: Console, stack: LocalStack, *, slack_is_given: bool, jira_is_
     from rich.table import Table
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("Slack endpoint", stack.urls.web)
-    if stack.urls.flower:
-        table.add_row("Flower", f"{stack.urls.flower} (user admin)")
-    table.add_row("Postgres", without_password(stack.urls.database))
-    table.add_row("Valkey", without_password(stack.urls.broker))
-    table.add_row("Passwords", f"{stack.env_file} (in a shell: . {stack.env_file})")
-    table.add_row("Logs", str(stack.logs))
+    for address in stack.addresses():
+        table.add_row(address.name, f"{address.value} ({address.note})" if address.note else address.value)
     console.print(table)
     if not slack_is_given:
         console.print("Slack is not connected: SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN are not set.")
     if not jira_is_given:
         console.print("Jira is not connected: JIRA_URL and JIRA_API_TOKEN are not set. No tickets are made.")
     console.print("Ctrl-C stops everything.")
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown; a server given by ``NAME_FILE`` has none here."""
-    from urllib.parse import urlsplit
-
-    if not url:
-        return "as the environment says"
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
