@@ -64,20 +64,13 @@ def show(letter_id: _Id, as_json: _Json = False) -> None:
 @app.command()
 def retry(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """Send the command again, and record who did and why."""
+    from worker import decisions
     from worker.cli.database import database
     from worker.cli.output import print_json
-    from worker.cli.resend import resend
-    from worker.db.dead_letters import DeadLetterStore, already_settled
 
-    actor, reason = signed(actor, reason)
+    by = signed(actor, reason)
     with database() as pool:
-        letters = DeadLetterStore(pool)
-        letter = letters.get(letter_id)
-        if letter.state != "dead":
-            raise already_settled(letter)
-        # In this order: who dies in between sends it twice, which commands allow. The other would lose it.
-        task_id = resend(letter)
-        letter = letters.settle(letter_id, "retried", actor=actor, reason=reason)
+        letter, task_id = decisions.replay(pool, letter_id, by)
     if as_json:
         print_json({**letter.model_dump(mode="json"), "new_task_id": task_id})
     else:
@@ -87,13 +80,13 @@ def retry(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = 
 @app.command()
 def discard(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """Give the command up, and record who did and why. The letter is kept."""
+    from worker import decisions
     from worker.cli.database import database
     from worker.cli.output import print_json
-    from worker.db.dead_letters import DeadLetterStore
 
-    actor, reason = signed(actor, reason)
+    by = signed(actor, reason)
     with database() as pool:
-        letter = DeadLetterStore(pool).settle(letter_id, "discarded", actor=actor, reason=reason)
+        letter = decisions.discard(pool, letter_id, by)
     if as_json:
         print_json(letter.model_dump(mode="json"))
     else:

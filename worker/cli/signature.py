@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import getpass
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from worker.errors import InvalidCommand
+
+if TYPE_CHECKING:
+    from worker.decisions import Signature
 
 Reason = Annotated[str, typer.Option(help="Why, for those who come after you.")]
 Actor = Annotated[str | None, typer.Option(help="Who decides this. Default: your login name.")]
 
 
-def signed(actor: str | None, reason: str) -> tuple[str, str]:
-    """Who and why, neither blank. Raises ``typer.BadParameter``."""
-    actor = (actor or _login_name()).strip()
-    if not actor or not reason.strip():
-        raise typer.BadParameter("neither the reason nor the actor may be blank")
-    return actor, reason.strip()
+def signed(actor: str | None, reason: str) -> Signature:
+    """Who and why. Raises ``typer.BadParameter``."""
+    from worker.decisions import signature
+
+    try:
+        return signature(actor or _login_name(), reason)
+    except InvalidCommand as exc:
+        raise typer.BadParameter(str(exc)) from exc
 
 
 def _login_name() -> str:

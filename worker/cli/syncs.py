@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
@@ -9,7 +10,6 @@ import typer
 
 from worker.cli.place import Place, find_session
 from worker.cli.signature import Actor, Reason, signed
-from worker.errors import SyncNotChanged, SyncNotFound
 
 if TYPE_CHECKING:
     from worker.db.models import ThreadSession
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="How sessions get their tickets.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")]
-_SOON = "A worker takes it up within seconds."
 
 
 @app.command("list")
@@ -58,11 +57,12 @@ def show(
     as_json: _Json = False,
 ) -> None:
     """One sync: how it stands, what was tried, and what people decided. JSON has the draft, too."""
+    from worker import decisions
     from worker.cli.database import database
     from worker.cli.output import print_json
 
     with database() as pool:
-        detail = _detail(pool, _session(pool, place))
+        detail = decisions.detail_of(pool, _session(pool, place))
     if as_json:
         print_json(detail.model_dump(mode="json"))
         return
@@ -83,23 +83,18 @@ def retry(
     as_json: _Json = False,
 ) -> None:
     """Try it again now. What may have been created is looked for first."""
+    from worker import decisions
     from worker.cli.database import database
-    from worker.db.sync_store import SyncStore
 
     if bool(place) == all_blocked:
         raise typer.BadParameter("give one session, or --all-blocked")
-    actor, reason = signed(actor, reason)
+    by = signed(actor, reason)
     with database() as pool:
-        store = SyncStore(pool)
         if all_blocked:
-            ids = store.retry_all_blocked(actor=actor, reason=reason)
-            _say_how_many(ids, as_json=as_json)
-            return
-        session = _session(pool, place or [])
-        before = _detail(pool, session).sync
-        if not store.retry(session.id, actor=actor, reason=reason):
-            raise _not_changed(_detail(pool, session).sync, "retry")
-        _say(_detail(pool, session).sync, f"Tried again. {_what_next(before)}", as_json=as_json)
+            _say_how_many(decisions.retry_all_blocked(pool, by), as_json=as_json)
+        else:
+            sync, sentence = decisions.retry(pool, _session(pool, place or []), by)
+            _say(sync, sentence, as_json=as_json)
 
 
 @app.command()
@@ -113,86 +108,38 @@ def link(
     as_json: _Json = False,
 ) -> None:
     """Name the session's ticket yourself. No other is created for it."""
+    from worker import decisions
     from worker.cli.database import database
     from worker.cli.output import print_json
-    from worker.db.session_store import SessionStore
-    from worker.db.sync_store import SyncStore
 
     *named, key = place
     if not named:
         raise typer.BadParameter("give the session, and then the ticket's key")
-    actor, reason = signed(actor, reason)
+    by = signed(actor, reason)
     with database() as pool:
-        session = _session(pool, named)
-        linked = SessionStore(pool).mark_synced(session.channel_id, session.thread_ts, key)
-        store = SyncStore(pool)
-        sync = store.get_state(session.id)
-        if sync:
-            store.note_link(session.id, actor=actor, reason=reason)
+        linked, sentence = decisions.link(pool, _session(pool, named), key, by)
     if as_json:
         print_json(linked.model_dump(mode="json"))
-        return
-    typer.echo(f"Linked {session.channel_id} / {session.thread_ts} to {linked.jira_key}: {linked.outcome}.")
-    if sync and sync.state in ("inflight", "unknown"):
-        typer.echo("A create may have made another ticket: it is looked for, and reported if it is there.")
-    elif sync and sync.state != "done":
-        # It had the ticket before, and a person was to look at the sync since.
-        typer.echo(
-            f"Its sync is still {sync.state}. To end it: threadsync syncs retry {session.id} --reason …"
-        )
+    else:
+        typer.echo(sentence)
 
 
 @app.command("give-up")
 def give_up(place: Place, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """End it without a ticket. A later retry, or another draft, begins again."""
+    from worker import decisions
     from worker.cli.database import database
-    from worker.db.sync_store import SyncStore
 
-    actor, reason = signed(actor, reason)
+    by = signed(actor, reason)
     with database() as pool:
-        session = _session(pool, place)
-        if not SyncStore(pool).give_up(session.id, actor=actor, reason=reason):
-            raise _not_changed(_detail(pool, session).sync, "give up")
-        detail = _detail(pool, session)
-        sentence = "Given up."
-        if any(attempt.step == "create" and attempt.outcome == "unknown" for attempt in detail.attempts):
-            sentence += " A create may have made a ticket: nobody looks for it before the next retry."
-        _say(detail.sync, sentence, as_json=as_json)
+        sync, sentence = decisions.give_up(pool, _session(pool, place), by)
+    _say(sync, sentence, as_json=as_json)
 
 
 def _session(pool: Pool, place: list[str]) -> ThreadSession:
     from worker.db.session_store import SessionStore
 
     return find_session(SessionStore(pool), place)
-
-
-def _detail(pool: Pool, session: ThreadSession) -> SyncDetail:
-    from worker.db.sync_store import SyncStore
-
-    detail = SyncStore(pool).get(session.id)
-    if detail is None:
-        raise SyncNotFound(f"nobody asked for a ticket of {session.channel_id} / {session.thread_ts}")
-    return detail
-
-
-def _not_changed(sync: SyncState, what: str) -> SyncNotChanged:
-    match sync.state:
-        case "done":
-            why = f"it is done: {sync.jira_key}"
-        case "inflight":
-            why = "a create is under way, and cannot be called back; try again in a minute"
-        case "pending":
-            why = "it is about to be tried anyhow"
-        case _:
-            why = "a worker has it at the moment; try again in a minute"
-    return SyncNotChanged(f"cannot {what} {sync.channel_id} / {sync.thread_ts}: {why}")
-
-
-def _what_next(before: SyncState) -> str:
-    from worker.jira.reasons import explain
-
-    # Alone it would only wait for its site once more.
-    return f"But all syncs of its site wait: {explain(before.reason)}" if before.parked else _SOON
 
 
 def _say(sync: SyncState, sentence: str, *, as_json: bool) -> None:
@@ -204,13 +151,14 @@ def _say(sync: SyncState, sentence: str, *, as_json: bool) -> None:
         typer.echo(f"{sync.summary()}. {sentence}")
 
 
-def _say_how_many(ids: list[UUID], *, as_json: bool) -> None:
+def _say_how_many(ids: Sequence[UUID], *, as_json: bool) -> None:
     from worker.cli.output import print_json
+    from worker.decisions import SOON
 
     if as_json:
         print_json([str(session_id) for session_id in ids])
     else:
-        typer.echo(f"Tried again: {len(ids)}. {_SOON}" if ids else "Nothing is blocked.")
+        typer.echo(f"Tried again: {len(ids)}. {SOON}" if ids else "Nothing is blocked.")
 
 
 def _row(sync: SyncState) -> tuple[object, ...]:

@@ -1,0 +1,140 @@
+"""What a person may decide, on the command line and in the console: who did, and why, is recorded with it.
+
+All raise ``DatabaseUnavailable``; what does not fit is refused by an error of ours, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from worker.db.dead_letters import DeadLetterStore, already_settled
+from worker.db.models import DeadLetter, SessionResult, ThreadSession
+from worker.db.session_store import SessionStore
+from worker.db.sync_models import SyncDetail, SyncState
+from worker.db.sync_store import SyncStore
+from worker.errors import InvalidCommand, SyncNotChanged, SyncNotFound
+from worker.jira.reasons import explain
+from worker.resend import resend
+
+if TYPE_CHECKING:
+    from worker.db.pool import Pool
+
+SOON: Final = "A worker takes it up within seconds."
+LONGEST_ACTOR: Final = 200
+LONGEST_REASON: Final = 2_000
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who decides, and why. Neither is blank: ``signature`` makes one."""
+
+    actor: str
+    reason: str
+
+
+def signature(actor: str, reason: str) -> Signature:
+    """Trimmed. Raises ``InvalidCommand``."""
+    actor, reason = actor.strip(), reason.strip()
+    if not actor or not reason:
+        raise InvalidCommand("neither the reason nor the actor may be blank")
+    if len(actor) > LONGEST_ACTOR or len(reason) > LONGEST_REASON:
+        raise InvalidCommand(
+            f"too long: the actor may have {LONGEST_ACTOR} characters, the reason {LONGEST_REASON}"
+        )
+    if "\x00" in actor + reason:
+        raise InvalidCommand("the reason or the actor contains a NUL character")
+    return Signature(actor, reason)
+
+
+def detail_of(pool: Pool, session: ThreadSession) -> SyncDetail:
+    """The session's sync. Raises ``SyncNotFound``."""
+    detail = SyncStore(pool).get(session.id)
+    if detail is None:
+        raise SyncNotFound(f"nobody asked for a ticket of {session.channel_id} / {session.thread_ts}")
+    return detail
+
+
+def retry(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:
+    """Try its sync again now; how it stands, and what comes next in words.
+
+    Raises ``SyncNotFound`` or ``SyncNotChanged``.
+    """
+    before = detail_of(pool, session).sync
+    if not SyncStore(pool).retry(session.id, actor=by.actor, reason=by.reason):
+        raise _not_changed(detail_of(pool, session).sync, "retry")
+    # Alone it would only wait for its site once more.
+    what_next = f"But all syncs of its site wait: {explain(before.reason)}" if before.parked else SOON
+    return detail_of(pool, session).sync, f"Tried again. {what_next}"
+
+
+def retry_all_blocked(pool: Pool, by: Signature) -> Sequence[UUID]:
+    """Try all again that wait for a mended set-up; their sessions' ids."""
+    return SyncStore(pool).retry_all_blocked(actor=by.actor, reason=by.reason)
+
+
+def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[SessionResult, str]:
+    """Name the session's ticket; the session, and in words what that leaves open.
+
+    Raises ``InvalidCommand`` for no key, ``JiraKeyConflict`` when it has another one.
+    """
+    linked = SessionStore(pool).mark_synced(session.channel_id, session.thread_ts, key)
+    store = SyncStore(pool)
+    sync = store.get_state(session.id)
+    sentence = f"Linked {session.channel_id} / {session.thread_ts} to {linked.jira_key}: {linked.outcome}."
+    if sync:
+        store.note_link(session.id, actor=by.actor, reason=by.reason)
+    if sync and sync.state in ("inflight", "unknown"):
+        sentence += " A create may have made another ticket: it is looked for, and reported if it is there."
+    elif sync and sync.state != "done":
+        # It had the ticket before, and a person was to look at the sync since.
+        sentence += (
+            f" Its sync is still {sync.state}. To end it: threadsync syncs retry {session.id} --reason …"
+        )
+    return linked, sentence
+
+
+def give_up(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:
+    """End its sync without a ticket. Raises ``SyncNotFound`` or ``SyncNotChanged``."""
+    if not SyncStore(pool).give_up(session.id, actor=by.actor, reason=by.reason):
+        raise _not_changed(detail_of(pool, session).sync, "give up")
+    detail = detail_of(pool, session)
+    sentence = "Given up."
+    if any(attempt.step == "create" and attempt.outcome == "unknown" for attempt in detail.attempts):
+        sentence += " A create may have made a ticket: nobody looks for it before the next retry."
+    return detail.sync, sentence
+
+
+def replay(pool: Pool, letter_id: UUID | str, by: Signature) -> tuple[DeadLetter, str]:
+    """Send a dead letter's command again; the settled letter, and the new task's id.
+
+    Raises ``DeadLetterNotFound`` when it is not open, ``InvalidCommand`` when its arguments cannot be read,
+    and ``EnqueueFailed``; then it stays open.
+    """
+    letters = DeadLetterStore(pool)
+    letter = letters.get(letter_id)
+    if letter.state != "dead":
+        raise already_settled(letter)
+    # In this order: who dies in between sends it twice, which commands allow. The other would lose it.
+    task_id = resend(letter)
+    return letters.settle(letter_id, "retried", actor=by.actor, reason=by.reason), task_id
+
+
+def discard(pool: Pool, letter_id: UUID | str, by: Signature) -> DeadLetter:
+    """Give a dead letter's command up; the letter is kept. Raises ``DeadLetterNotFound``."""
+    return DeadLetterStore(pool).settle(letter_id, "discarded", actor=by.actor, reason=by.reason)
+
+
+def _not_changed(sync: SyncState, what: str) -> SyncNotChanged:
+    match sync.state:
+        case "done":
+            why = f"it is done: {sync.jira_key}"
+        case "inflight":
+            why = "a create is under way, and cannot be called back; try again in a minute"
+        case "pending":
+            why = "it is about to be tried anyhow"
+        case _:
+            why = "a worker has it at the moment; try again in a minute"
+    return SyncNotChanged(f"cannot {what} {sync.channel_id} / {sync.thread_ts}: {why}")
