@@ -14,4 +14,10 @@ for _name in ("uvicorn", "uvicorn.access"):
     # uvicorn gives these a handler and a format of their own before it imports us.
     logging.getLogger(_name).handlers.clear()
     logging.getLogger(_name).propagate = True
-app = create_app(_settings)
+_console = None
+if _settings.threadsync_console_password:
+    # Only then: it reads the database, and who only enqueues loads no driver.
+    from console.app import create_console
+
+    _console = create_console(_settings)
+app = create_app(_settings, console=_console)

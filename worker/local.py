@@ -34,12 +34,12 @@ _FOR_THE_SHELL = (
 
 @dataclass(frozen=True)
 class LocalUrls:
-    """Where to reach what. ``database`` and ``broker`` hold passwords; ``metrics`` are for Prometheus."""
+    """Where to reach what. ``database`` and ``broker`` hold passwords. ``metrics``: by what they show."""
 
     web: str
     console: str
     flower: str | None
-    metrics: tuple[str, ...]
+    metrics: Mapping[str, str]
     database: str
     broker: str
 
@@ -78,7 +78,7 @@ class LocalStack:
         self.env = dict(os.environ if env is None else env)
         self.supervisor = Supervisor(report=report, hurried=hurried)
         self.web_url = self.flower_url = ""
-        self._metrics_urls: list[str] = []
+        self._metrics_urls: dict[str, str] = {}
 
     @property
     def path(self) -> Path:
@@ -102,7 +102,7 @@ class LocalStack:
             web=self.web_url,
             console=f"{self.web_url}/console/",
             flower=self.flower_url or None,
-            metrics=tuple(self._metrics_urls),
+            metrics=dict(self._metrics_urls),
             database=self.env.get("DATABASE_URL", ""),
             broker=broker,
         )
@@ -133,7 +133,7 @@ class LocalStack:
     def addresses(self) -> list[Address]:
         """What answers where, for people; without passwords."""
         urls = self.urls
-        metrics = [Address("Metrics", url, "for Prometheus") for url in urls.metrics]
+        metrics = [Address("Metrics", url, f"for Prometheus: {what}") for what, url in urls.metrics.items()]
         flower = [Address("Flower", urls.flower, "the live view; user admin")] if urls.flower else []
         return [
             Address("Start page", f"{urls.web}/"),
@@ -234,7 +234,7 @@ class LocalStack:
     def _metrics(self) -> CommandService:
         port = self._choose_port("metrics", METRICS_PORT)
         url = f"http://127.0.0.1:{port}/metrics"
-        self._metrics_urls.insert(0, url)
+        self._metrics_urls["the whole installation"] = url
         argv = [sys.executable, "-m", "worker.cli", "metrics", "--port", str(port)]
         return self._command("metrics", argv, ready=lambda: answers_http(url))
 
@@ -244,7 +244,7 @@ class LocalStack:
         env: dict[str, str] = {}
         if self._with_metrics:
             port = self._choose_port(f"{name}-metrics")
-            self._metrics_urls.append(f"http://127.0.0.1:{port}/metrics")
+            self._metrics_urls[f"what {name} counts"] = f"http://127.0.0.1:{port}/metrics"
             env["METRICS_PORT"] = str(port)
         options = [
             *more,

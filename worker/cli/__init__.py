@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from worker.cli import dead, health, sessions, syncs
+from worker.cli import audit, dead, health, sessions, syncs
 from worker.cli.demo import demo
 from worker.cli.metrics import metrics
 from worker.cli.migrate import migrate
@@ -26,6 +26,7 @@ app.command()(metrics)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(syncs.app, name="syncs")
 app.add_typer(dead.app, name="dead")
+app.add_typer(audit.app, name="audit")
 app.add_typer(health.app, name="health")
 
 

@@ -18,3 +18,8 @@ CREATE TABLE queue_samples (
     CONSTRAINT queue_samples_pkey PRIMARY KEY (queue, sampled_at),
     CONSTRAINT queue_samples_waiting_check CHECK (waiting >= 0)
 );
+
+-- For whoever looks for a ticket's session, and for the list of what people decided.
+CREATE INDEX thread_sessions_jira_key_idx ON thread_sessions (jira_key) WHERE jira_key IS NOT NULL;
+CREATE INDEX sync_actions_at_idx ON sync_actions (at, id);
+CREATE INDEX dead_letters_settled_at_idx ON dead_letters (settled_at, id) WHERE state <> 'dead';

@@ -1,0 +1,168 @@
+"""What is pressed. Each is a POST from a form of ours, by somebody who is signed in, with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from console.access import Door, actor_of, is_our_form, sign_in, sign_out
+from console.pages import Pages
+from console.view import View, flash, to_path
+from worker import decisions
+from worker.db.pool import Pool
+from worker.decisions import LONGEST_ACTOR, Signature, signature
+from worker.errors import (
+    DeadLetterNotFound,
+    EnqueueFailed,
+    InvalidCommand,
+    JiraKeyConflict,
+    SyncNotChanged,
+    SyncNotFound,
+)
+
+_LARGEST_FORM: Final = 16_384
+_REFUSED: Final = (
+    SyncNotChanged,
+    SyncNotFound,
+    JiraKeyConflict,
+    DeadLetterNotFound,
+    InvalidCommand,
+    EnqueueFailed,
+)
+
+Form = Mapping[str, str]
+log = structlog.get_logger("threadsync.console")
+
+
+class Actions:
+    """The forms' targets, over ``pool``. What is refused shows its page again, with the reason."""
+
+    def __init__(self, pool: Pool, view: View, door: Door) -> None:
+        self._pool = pool
+        self._view = view
+        self._door = door
+        self._pages = Pages(pool, view)
+
+    async def sign_in(self, request: Request) -> Response:
+        """Name and password; then back to where somebody wanted to go."""
+        then = _path(request.query_params.get("then", "/"))
+        if request.method == "GET":
+            return self._view.page(request, "sign-in", then=then, name="")
+        form = await _form(request)
+        name = form.get("name", "").strip()
+        error, status = None, HTTPStatus.OK
+        if not name or len(name) > LONGEST_ACTOR or not name.isprintable():
+            error, status = "Say who you are: it is recorded with what you decide.", HTTPStatus.BAD_REQUEST
+        else:
+            opens = await self._door.opens(form.get("password", ""))
+            if opens:
+                sign_in(request, name)
+                log.info("signed in", actor=name)
+                return to_path(request, then)
+            log.warning("sign-in refused", client=request.client.host if request.client else None)
+            error, status = "That is not the password.", HTTPStatus.FORBIDDEN
+            if opens is None:
+                error, status = "Too many try at once. Wait a moment.", HTTPStatus.TOO_MANY_REQUESTS
+        return self._view.page(request, "sign-in", status, error=error, then=then, name=name)
+
+    async def sign_out(self, request: Request) -> Response:
+        """In this browser."""
+        await _form(request)
+        sign_out(request)
+        return to_path(request, "/sign-in")
+
+    async def decide_sync(self, request: Request) -> Response:
+        """``retry``, ``link`` or ``give-up``, about one session."""
+        action = request.path_params["action"]
+
+        def decide(form: Form, by: Signature) -> str:
+            session = self._pages.find_session(request)
+            match action:
+                case "retry":
+                    return decisions.retry(self._pool, session, by)[1]
+                case "link":
+                    return decisions.link(self._pool, session, form.get("key", "").strip().upper(), by)[1]
+                case "give-up":
+                    return decisions.give_up(self._pool, session, by)[1]
+                case _:
+                    raise HTTPException(HTTPStatus.NOT_FOUND)
+
+        path = f"/sessions/{request.path_params['id']}"
+        return await self._decide(request, decide, path, self._pages.show_session)
+
+    async def retry_blocked(self, request: Request) -> Response:
+        """Everything that waits for a mended set-up."""
+
+        def decide(form: Form, by: Signature) -> str:
+            count = len(decisions.retry_all_blocked(self._pool, by))
+            return f"Tried again: {count}. {decisions.SOON}" if count else "Nothing is blocked."
+
+        return await self._decide(request, decide, "/syncs", self._pages.show_syncs)
+
+    async def settle_letter(self, request: Request) -> Response:
+        """``replay`` or ``discard``."""
+        action, letter_id = request.path_params["action"], request.path_params["id"]
+
+        def decide(form: Form, by: Signature) -> str:
+            match action:
+                case "replay":
+                    letter, task_id = decisions.replay(self._pool, letter_id, by)
+                    return f"Sent {letter.task_name} again, as task {task_id}."
+                case "discard":
+                    return f"Discarded {decisions.discard(self._pool, letter_id, by).task_name}."
+                case _:
+                    raise HTTPException(HTTPStatus.NOT_FOUND)
+
+        return await self._decide(request, decide, f"/dead/{letter_id}", self._pages.show_letter)
+
+    async def _decide(
+        self,
+        request: Request,
+        decide: Callable[[Form, Signature], str],
+        path: str,
+        show: Callable[..., Response],
+    ) -> Response:
+        actor = actor_of(request)
+        if actor is None:
+            return to_path(request, "/sign-in", {"then": path})
+        form = await _form(request)
+        try:
+            said = await run_in_threadpool(lambda: decide(form, signature(actor, form.get("reason", ""))))
+        except _REFUSED as exc:
+            refusal, kept = str(exc), {name: form.get(name, "") for name in ("reason", "key")}
+            status = HTTPStatus.BAD_REQUEST if isinstance(exc, InvalidCommand) else HTTPStatus.CONFLICT
+            return await run_in_threadpool(lambda: show(request, refusal, status, **kept))
+        # The reason stands in the database: what people write is in no log.
+        log.info("decided", actor=actor, path=request.url.path)
+        flash(request, said)
+        return to_path(request, path)
+
+
+async def _form(request: Request) -> Form:
+    """The fields of a form that a page of ours sent. Raises ``HTTPException``."""
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > _LARGEST_FORM:
+        raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form may have {_LARGEST_FORM} bytes.")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Not a form.")
+    async with request.form(max_fields=10) as form:
+        fields: dict[str, Any] = dict(form)
+    if not is_our_form(request, fields.get("csrf")):
+        raise HTTPException(
+            HTTPStatus.FORBIDDEN,
+            "This form is too old, or another site sent it. Go back, load the page, try again.",
+        )
+    return {name: value for name, value in fields.items() if isinstance(value, str)}
+
+
+def _path(then: str) -> str:
+    """A page of ours, wherever somebody would like us to send people."""
+    return then if then.startswith("/") and not then.startswith(("//", "/\\")) and then.isprintable() else "/"

@@ -1,0 +1,154 @@
+"""The console's ASGI app, mounted at ``/console``. It has a few connections to Postgres of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import structlog
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from console.access import Door, Sessions
+from console.actions import Actions
+from console.pages import Pages
+from console.view import View
+from worker.config import Settings
+from worker.db.pool import new_pool
+from worker.errors import (
+    DatabaseUnavailable,
+    DeadLetterNotFound,
+    InvalidCommand,
+    SessionNotFound,
+    SyncNotFound,
+    ThreadsyncError,
+    TransientError,
+)
+
+NEEDED_SETTINGS: Final = ("threadsync_console_password", "database_url", "broker_url")
+
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    # The origin is what a form's POST is recognised by.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+log = structlog.get_logger("threadsync.console")
+
+
+def create_console(settings: Settings) -> Starlette:
+    """The app; nothing is connected to before its lifespan begins. Raises ``InvalidSettings``."""
+    settings.require(*NEEDED_SETTINGS)
+    password = _revealed(settings.threadsync_console_password)
+    pool = new_pool(_revealed(settings.database_url), min_size=0, max_size=3)
+    view = View(settings.jira_url)
+    pages, actions = Pages(pool, view), Actions(pool, view, Door(password))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        # A pool that is open opens its connections when they are asked for: the database may be away.
+        pool.open(wait=False)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(pool.close)
+
+    return Starlette(
+        routes=[
+            Route("/", pages.overview, name="overview"),
+            Route("/sign-in", actions.sign_in, methods=["GET", "POST"], name="sign-in"),
+            Route("/sign-out", actions.sign_out, methods=["POST"], name="sign-out"),
+            Route("/sessions", pages.sessions, name="sessions"),
+            Route("/sessions/{id}", pages.session, name="session"),
+            Route("/sessions/{id}/draft", pages.draft, name="draft"),
+            Route("/sessions/{id}/{action}", actions.decide_sync, methods=["POST"], name="decide-sync"),
+            Route("/syncs", pages.syncs, name="syncs"),
+            Route("/syncs/retry-blocked", actions.retry_blocked, methods=["POST"], name="retry-blocked"),
+            Route("/dead", pages.letters, name="letters"),
+            Route("/dead/{id}", pages.letter, name="letter"),
+            Route("/dead/{id}/{action}", actions.settle_letter, methods=["POST"], name="settle-letter"),
+            Route("/audit", pages.audit, name="audit"),
+            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static"),
+        ],
+        middleware=[Middleware(_Headers), Middleware(Sessions, password=password)],
+        exception_handlers={ThreadsyncError: _shown(view), HTTPException: _shown_http(view)},
+        lifespan=lifespan,
+    )
+
+
+def _revealed(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+class _Headers:
+    """On every answer: what it may load, and that no cache keeps a page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                is_static = scope["path"].rpartition("/console")[2].startswith("/static/")
+                headers["Cache-Control"] = "public, max-age=3600" if is_static else "no-store"
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def _shown(view: View) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """A page that says what was wrong, in the error's own words."""
+
+    async def show(request: Request, error: Exception) -> Response:
+        status = status_of(error)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.warning("page not shown", path=request.url.path, reason=type(error).__name__)
+        return view.error(request, status, _words(error))
+
+    return show
+
+
+def _shown_http(view: View) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def show(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+        return view.error(request, error.status_code, error.detail)
+
+    return show
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status of an error of ours."""
+    match error:
+        case SessionNotFound() | SyncNotFound() | DeadLetterNotFound():
+            return HTTPStatus.NOT_FOUND
+        case InvalidCommand():
+            return HTTPStatus.BAD_REQUEST
+        case TransientError():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case _:
+            return HTTPStatus.CONFLICT
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, DatabaseUnavailable):
+        # The driver's words name hosts.
+        return "The database does not answer. Nothing was changed, or it is not known; try again in a moment."
+    return str(error)

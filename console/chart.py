@@ -1,0 +1,159 @@
+"""Charts as SVG, without a script or an inline style: colours are the page's, by class. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+from xml.etree import ElementTree
+
+from worker.db.console_store import Series
+
+WIDTH: Final = 720
+HEIGHT: Final = 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 12, 28
+_TICKS: Final = 4
+_LABELS: Final = 6
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time that ends now, cut into buckets."""
+
+    name: str
+    seconds: int
+    bucket: int
+
+    def buckets(self, now: datetime) -> list[datetime]:
+        """Their beginnings, oldest first; as Postgres' ``date_bin`` has them from the year 2000 on."""
+        epoch = datetime(2000, 1, 1, tzinfo=UTC)
+        size = timedelta(seconds=self.bucket)
+        last = epoch + (now - epoch) // size * size
+        count = self.seconds // self.bucket
+        return [last - size * back for back in reversed(range(count + 1))]
+
+
+SPANS: Final = {
+    "1h": Span("the last hour", 3_600, 60),
+    "24h": Span("the last 24 hours", 86_400, 1_800),
+    "7d": Span("the last 7 days", 604_800, 10_800),
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a page shows: the picture, and the same numbers for a table.
+
+    ``rows`` holds the buckets that are not empty: the beginning, then a number for each of ``names``.
+    """
+
+    title: str
+    svg: str
+    names: tuple[str, ...]
+    rows: tuple[tuple[datetime, tuple[float, ...]], ...]
+
+
+def chart(
+    title: str,
+    series: Series,
+    names: Sequence[str],
+    span: Span,
+    now: datetime,
+    *,
+    kind: Literal["bars", "lines"] = "bars",
+    unit: str = "",
+) -> Chart:
+    """Draw ``names`` of ``series``, in this order: stacked bars of counts, or a line each.
+
+    Args:
+        unit: of the numbers, such as ``s``; shown at the axis.
+    """
+    buckets = span.buckets(now)
+    columns = {name: [_finite(series.get(name, {}).get(at, 0.0)) for at in buckets] for name in names}
+    sums = [sum(values) for values in zip(*columns.values(), strict=True)]
+    highest = max(sums if kind == "bars" else [max(values) for values in columns.values()], default=0)
+    top = nice_top(highest)
+    root = ElementTree.Element(
+        "svg", {"class": "chart", "viewBox": f"0 0 {WIDTH} {HEIGHT}", "role": "img", "aria-label": title}
+    )
+    ElementTree.SubElement(root, "title").text = title
+    described = ", ".join(f"{name}: {_number(sum(values))}" for name, values in columns.items())
+    most = f"at most {_number(highest)}{unit}"
+    ElementTree.SubElement(root, "desc").text = f"{span.name}; {described if kind == 'bars' else most}"
+    _axes(root, top, unit, buckets, span)
+    (_bars if kind == "bars" else _lines)(root, columns, top)
+    rows = tuple(
+        (at, values)
+        for at, *values_of in zip(buckets, *columns.values(), strict=True)
+        if any(values := tuple(values_of))
+    )
+    return Chart(title, ElementTree.tostring(root, encoding="unicode"), tuple(names), rows)
+
+
+def nice_top(highest: float) -> float:
+    """The end of the axis: the next number of the form 1, 2, 4 or 8 times ten to some power; at least 4."""
+    if highest <= _TICKS:
+        return float(_TICKS)
+    power = 10.0 ** math.floor(math.log10(highest))
+    return next(step * power for step in (1, 2, 4, 8, 10, 20) if step * power >= highest)
+
+
+def _axes(root: ElementTree.Element, top: float, unit: str, buckets: Sequence[datetime], span: Span) -> None:
+    for tick in range(_TICKS + 1):
+        value = top * tick / _TICKS
+        y = _y(value, top)
+        line = {"x1": str(_LEFT), "x2": str(WIDTH - _RIGHT), "y1": y, "y2": y, "class": "grid"}
+        ElementTree.SubElement(root, "line", line)
+        label = {"x": str(_LEFT - 6), "y": y, "class": "tick y"}
+        ElementTree.SubElement(root, "text", label).text = f"{_number(value)}{unit}"
+    shown = "%d %b" if span.seconds > 86_400 else "%H:%M"
+    step = max(1, len(buckets) // _LABELS)
+    for index in range(0, len(buckets), step):
+        label = {"x": _x(index, len(buckets)), "y": str(HEIGHT - 8), "class": "tick x"}
+        ElementTree.SubElement(root, "text", label).text = buckets[index].strftime(shown)
+
+
+def _bars(root: ElementTree.Element, columns: Mapping[str, Sequence[float]], top: float) -> None:
+    count = len(next(iter(columns.values()), ()))
+    width = (WIDTH - _LEFT - _RIGHT) / max(1, count)
+    below = [0.0] * count
+    for place, values in enumerate(columns.values()):
+        for index, value in enumerate(values):
+            if value:
+                bar = {
+                    "class": f"series-{place}",
+                    "x": f"{_LEFT + index * width + width * 0.1:.2f}",
+                    "width": f"{width * 0.8:.2f}",
+                    "y": _y(below[index] + value, top),
+                    "height": f"{value / top * (HEIGHT - _TOP - _BOTTOM):.2f}",
+                }
+                ElementTree.SubElement(root, "rect", bar)
+                below[index] += value
+
+
+def _lines(root: ElementTree.Element, columns: Mapping[str, Sequence[float]], top: float) -> None:
+    for place, values in enumerate(columns.values()):
+        points = " ".join(f"{_x(index, len(values))},{_y(value, top)}" for index, value in enumerate(values))
+        ElementTree.SubElement(root, "polyline", {"class": f"line series-{place}", "points": points})
+
+
+def _x(index: int, count: int) -> str:
+    """The middle of a bucket."""
+    return f"{_LEFT + (index + 0.5) * (WIDTH - _LEFT - _RIGHT) / max(1, count):.2f}"
+
+
+def _y(value: float, top: float) -> str:
+    return f"{HEIGHT - _BOTTOM - value / top * (HEIGHT - _TOP - _BOTTOM):.2f}"
+
+
+def _finite(value: float) -> float:
+    return max(0.0, value) if math.isfinite(value) else 0.0
+
+
+def _number(value: float) -> str:
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value >= limit:
+            return f"{value / (limit if letter != 'k' else 1e3):.3g}{letter}"
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"

@@ -1,0 +1,252 @@
+"""What is looked at. Each method is a GET, runs in a thread, and changes nothing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, get_args
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from console.access import actor_of
+from console.chart import SPANS, Chart, Span, chart
+from console.timeline import timeline
+from console.view import View, to_path
+from worker.db.console_store import ConsoleStore
+from worker.db.count_store import CountStore
+from worker.db.dead_letters import DeadLetterStore
+from worker.db.models import DeadLetterState, Status, ThreadSession
+from worker.db.pool import Pool
+from worker.db.session_store import SessionStore
+from worker.db.statements import parse_cursor
+from worker.db.sync_models import SyncStatus
+from worker.db.sync_store import SyncStore
+from worker.decisions import detail_of
+from worker.errors import InvalidCommand, SyncNotFound
+from worker.signs import QUEUES
+
+Page = Callable[["Pages", Request], Response]
+
+PAGE_SIZE: Final = 50
+WAITING: Final = ("blocked", "failed", "review", "unknown", "retry_wait", "inflight", "pending")
+"""Those first that a person must look at."""
+
+NEEDS_A_PERSON: Final = ("blocked", "failed", "review")
+_ATTEMPTS: Final = ("created", "found", "refused", "no answer, or later")
+
+
+def signed_in(page: Page) -> Page:
+    """Only for those who are; others sign in, and come back."""
+
+    @functools.wraps(page)
+    def guarded(self: Pages, request: Request) -> Response:
+        if actor_of(request) is None:
+            path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+            return to_path(request, "/sign-in", {"then": path} if path != "/" else None)
+        return page(self, request)
+
+    return guarded
+
+
+class Pages:
+    """The pages, over ``pool``."""
+
+    def __init__(self, pool: Pool, view: View) -> None:
+        self._pool = pool
+        self._view = view
+
+    @signed_in
+    def overview(self, request: Request) -> Response:
+        """How everything stands, what needs a person, and how it was."""
+        name = _one_of(_given(request, "span"), tuple(SPANS), "span") or "24h"
+        span = SPANS[name]
+        store = SyncStore(self._pool)
+        people = [sync for state in NEEDS_A_PERSON for sync in store.list_syncs(state, 10)]
+        return self._view.page(
+            request,
+            "overview",
+            counts=CountStore(self._pool).counts(),
+            people=people[:10],
+            letters=DeadLetterStore(self._pool).list_by_state("dead", 10),
+            charts=self._charts(span),
+            span=span,
+            request_span=name,
+            spans=SPANS,
+        )
+
+    @signed_in
+    def sessions(self, request: Request) -> Response:
+        """Sessions, newest first: by status and channel, or what a search finds."""
+        status, channel, text = (_given(request, name) for name in ("status", "channel", "q"))
+        checked = _one_of(status, get_args(Status), "status")
+        found: list[ThreadSession] = []
+        error, following = None, None
+        try:
+            if text:
+                found = ConsoleStore(self._pool).find(text)
+            else:
+                found, following = self._page_of_sessions(channel, checked, _given(request, "cursor"))
+        except InvalidCommand as exc:
+            error = str(exc)
+        return self._view.page(
+            request,
+            "sessions",
+            400 if error else 200,
+            error=error,
+            found=found,
+            following=following,
+            statuses=get_args(Status),
+            asked={"status": status, "channel": channel, "q": text},
+        )
+
+    @signed_in
+    def session(self, request: Request) -> Response:
+        """One session, and what became of it."""
+        return self.show_session(request)
+
+    def show_session(
+        self, request: Request, error: str | None = None, status: int = 200, **form: str
+    ) -> Response:
+        """Also after a decision that was refused: ``form`` is what had been filled in."""
+        session = self.find_session(request)
+        try:
+            detail = detail_of(self._pool, session)
+        except SyncNotFound:
+            detail = None
+        ready_at, synced_at = ConsoleStore(self._pool).steps(session.id)
+        return self._view.page(
+            request,
+            "session",
+            status,
+            error=error,
+            form=form,
+            session=session,
+            detail=detail,
+            can_retry=detail is not None
+            and detail.sync.state in ("retry_wait", "unknown", "blocked", "failed", "review"),
+            needs_a_person=detail is not None and detail.sync.state in NEEDS_A_PERSON,
+            can_give_up=detail is not None and detail.sync.state not in ("inflight", "done"),
+            timeline=timeline(session, ready_at, synced_at, detail),
+        )
+
+    @signed_in
+    def draft(self, request: Request) -> Response:
+        """What the ticket is to say: on a page of its own, for whoever asks for it."""
+        session = self.find_session(request)
+        detail = detail_of(self._pool, session)
+        return self._view.page(
+            request, "draft", session=session, draft=detail.draft, drafted_at=detail.drafted_at
+        )
+
+    @signed_in
+    def syncs(self, request: Request) -> Response:
+        """Syncs that are not done, and why; those first that need a person."""
+        return self.show_syncs(request)
+
+    def show_syncs(
+        self, request: Request, error: str | None = None, status: int = 200, **form: str
+    ) -> Response:
+        """Also after a decision that was refused."""
+        wanted = _one_of(_given(request, "state"), get_args(SyncStatus), "state")
+        cursor = _given(request, "cursor")
+        store = SyncStore(self._pool)
+        if wanted:
+            before = parse_cursor(cursor) if cursor else None
+            found = store.list_syncs(wanted, PAGE_SIZE + 1, before)
+        else:
+            found = [sync for state in WAITING for sync in store.list_syncs(state, PAGE_SIZE)]
+        counts = CountStore(self._pool).counts().syncs
+        return self._view.page(
+            request,
+            "syncs",
+            status,
+            error=error,
+            form=form,
+            found=found[:PAGE_SIZE] if wanted else found,
+            following=str(found[PAGE_SIZE - 1].session_id) if wanted and len(found) > PAGE_SIZE else None,
+            state=wanted,
+            states=(*WAITING, "done"),
+            counts=counts,
+            # Without a state each has a page's worth at most.
+            left_out=[state for state in WAITING if not wanted and counts[state] > PAGE_SIZE],
+        )
+
+    @signed_in
+    def letters(self, request: Request) -> Response:
+        """Dead letters in one state, newest first."""
+        state: DeadLetterState = _one_of(
+            _given(request, "state") or "dead", get_args(DeadLetterState), "state"
+        )
+        cursor = _given(request, "cursor")
+        before = parse_cursor(cursor) if cursor else None
+        found = DeadLetterStore(self._pool).list_by_state(state, PAGE_SIZE + 1, before)
+        return self._view.page(
+            request,
+            "letters",
+            found=found[:PAGE_SIZE],
+            following=str(found[PAGE_SIZE - 1].id) if len(found) > PAGE_SIZE else None,
+            state=state,
+            states=get_args(DeadLetterState),
+        )
+
+    @signed_in
+    def letter(self, request: Request) -> Response:
+        """One dead letter, its arguments included."""
+        return self.show_letter(request)
+
+    def show_letter(
+        self, request: Request, error: str | None = None, status: int = 200, **form: str
+    ) -> Response:
+        """Also after a decision that was refused."""
+        letter = DeadLetterStore(self._pool).get(request.path_params["id"])
+        return self._view.page(request, "letter", status, error=error, form=form, letter=letter)
+
+    @signed_in
+    def audit(self, request: Request) -> Response:
+        """What people decided, newest first."""
+        found = ConsoleStore(self._pool).decisions(PAGE_SIZE + 1, _given(request, "cursor"))
+        following = found[PAGE_SIZE - 1].cursor if len(found) > PAGE_SIZE else None
+        return self._view.page(request, "audit", found=found[:PAGE_SIZE], following=following)
+
+    def find_session(self, request: Request) -> ThreadSession:
+        """The one that the path names. Raises ``SyncNotFound`` or ``InvalidCommand``."""
+        session = SessionStore(self._pool).get_session(request.path_params["id"])
+        if session is None:
+            raise SyncNotFound(f"no session has the id {request.path_params['id']}")
+        return session
+
+    def _page_of_sessions(
+        self, channel: str | None, status: Any, cursor: str | None
+    ) -> tuple[list[ThreadSession], str | None]:
+        store = SessionStore(self._pool)
+        if channel:
+            page = store.list_sessions_by_channel(channel, status, PAGE_SIZE, cursor)
+        else:
+            page = store.list_sessions(status, PAGE_SIZE, cursor)
+        return list(page.sessions), page.next_cursor
+
+    def _charts(self, span: Span) -> list[Chart]:
+        store, now = ConsoleStore(self._pool), datetime.now(UTC)
+        size = span.seconds, span.bucket
+        steps, attempts, waits = (
+            store.steps_over_time(*size),
+            store.attempts_over_time(*size),
+            store.waits_over_time(*size),
+        )
+        return [
+            chart("Sessions opened, made ready, synced", steps, ("opened", "ready", "synced"), span, now),
+            chart("Tries to get a ticket, by how they ended", attempts, _ATTEMPTS, span, now),
+            chart("Oldest waiting message in each queue", waits, QUEUES, span, now, kind="lines", unit=" s"),
+        ]
+
+
+def _given(request: Request, name: str) -> str | None:
+    return request.query_params.get(name, "").strip() or None
+
+
+def _one_of(value: str | None, allowed: tuple[Any, ...], name: str) -> Any:
+    if value is not None and value not in allowed:
+        raise InvalidCommand(f"{name}: must be one of {', '.join(allowed)}")
+    return value

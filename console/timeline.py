@@ -1,0 +1,68 @@
+"""What happened to a session, in order. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from worker.db.models import ThreadSession
+from worker.db.sync_models import Attempt, SyncAction, SyncDetail
+from worker.jira.reasons import explain
+
+_STEPS: Final = {
+    "search": "Looked for a ticket",
+    "create": "Asked Jira for a ticket",
+    "look": "Looked for the ticket that may be there",
+    "link_back": "Linked the ticket to the thread",
+    "audit": "Looked whether there is a second one",
+}
+_ACTIONS: Final = {"retry": "Retry", "link": "Link to a ticket", "give_up": "Give up"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line. ``detail`` is Jira's own words: whoever may see the thread may see them."""
+
+    at: datetime
+    kind: Literal["command", "attempt", "decision"]
+    what: str
+    outcome: str = ""
+    why: str = ""
+    detail: str = ""
+
+
+def timeline(
+    session: ThreadSession, ready_at: datetime | None, synced_at: datetime | None, detail: SyncDetail | None
+) -> list[Event]:
+    """Oldest first. Commands that changed nothing have left no trace."""
+    events = [Event(session.created_at, "command", "Session opened", why=f"by {session.user_id}")]
+    if ready_at:
+        events.append(Event(ready_at, "command", "Ready to sync"))
+    if synced_at:
+        events.append(Event(synced_at, "command", "Synced", outcome=session.jira_key or ""))
+    if detail:
+        drafted = datetime.fromtimestamp(float(detail.drafted_at), UTC)
+        asked = Event(detail.sync.requested_at, "command", "Ticket asked for")
+        events.append(asked)
+        if drafted > asked.at:
+            events.append(Event(drafted, "command", "A newer draft was written"))
+        events += map(_tried, detail.attempts)
+        events += map(_decided, detail.actions)
+    return sorted(events, key=lambda event: event.at)
+
+
+def _tried(attempt: Attempt) -> Event:
+    told = [f"HTTP {attempt.http_status}" if attempt.http_status else "", explain(attempt.reason)]
+    return Event(
+        attempt.started_at,
+        "attempt",
+        _STEPS[attempt.step],
+        outcome=attempt.outcome or "under way",
+        why="; ".join(filter(None, told)),
+        detail=attempt.detail or "",
+    )
+
+
+def _decided(action: SyncAction) -> Event:
+    return Event(action.at, "decision", _ACTIONS[action.action], outcome=action.actor, why=action.reason)

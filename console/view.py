@@ -1,0 +1,78 @@
+"""Pages from templates, with what every page has: who is signed in, what was just done, links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from console import words
+from console.access import actor_of, csrf_token
+from worker.jira.reasons import explain
+from worker.jira.thread_link import link_to_thread
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+class View:
+    """Renders. ``jira_url`` makes links of tickets' keys."""
+
+    def __init__(self, jira_url: str | None) -> None:
+        self._jira_url = (jira_url or "").rstrip("/")
+        self._templates = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=select_autoescape(default=True, default_for_string=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals.update(explain=explain, sentence=words.sentence, thread_link=link_to_thread)
+        self._templates.filters.update(took=words.took, svg=Markup)
+
+    def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
+        """One page. What ``flash`` said is shown on the next one, once."""
+        now = datetime.now(UTC)
+        html = self._templates.get_template(f"{template}.html").render(
+            {
+                "page": template,
+                "root": request.scope.get("root_path", ""),
+                "actor": actor_of(request),
+                "csrf": csrf_token(request),
+                "flash": request.session.pop("flash", None),
+                "error": None,
+                "ticket_url": self.ticket_url,
+                "ago": lambda moment: words.ago(moment, now),
+                "exact": words.exact,
+                "now": now,
+                **values,
+            }
+        )
+        return HTMLResponse(html, status_code=status)
+
+    def error(self, request: Request, status: int, sentence: str) -> Response:
+        """A page that says what was wrong."""
+        title = HTTPStatus(status).phrase
+        return self.page(request, "error", status, title=title, sentence_text=sentence)
+
+    def ticket_url(self, key: str) -> str:
+        """Where the ticket is looked at; empty where no Jira is known."""
+        return f"{self._jira_url}/browse/{quote(key)}" if self._jira_url else ""
+
+
+def to_path(request: Request, path: str, query: Mapping[str, str] | None = None) -> Response:
+    """Go on with a GET."""
+    search = "?" + "&".join(f"{name}={quote(value)}" for name, value in query.items()) if query else ""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}{path}{search}", HTTPStatus.SEE_OTHER)
+
+
+def flash(request: Request, sentence: str) -> None:
+    """Say on the next page what was done."""
+    request.session["flash"] = sentence

@@ -1,0 +1,49 @@
+"""The web process, as an operator starts it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from tests.slack_app import SECRET
+from tests.waiting import wait_until
+from tests.workers import ROOT
+from worker.child import Child
+from worker.embedded.port import free_port
+from worker.readiness import answers_http
+
+
+class WebProcess:
+    """``uvicorn handlers.asgi:app``; answers when it is entered, gone when it is left."""
+
+    def __init__(self, env: Mapping[str, str], log_path: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._log_path = log_path
+        self._argv = [sys.executable, "-m", "uvicorn", "handlers.asgi:app", "--port", str(port)]
+        self._env = {
+            "SLACK_SIGNING_SECRET": SECRET,
+            "SLACK_BOT_TOKEN": "xoxb-local",
+            **env,
+            "PYTHONPATH": str(ROOT),
+        }
+        self._child: Child | None = None
+
+    @property
+    def log(self) -> str:
+        """All that it has written."""
+        return self._log_path.read_text(errors="replace")
+
+    def __enter__(self) -> WebProcess:
+        folder = self._log_path.parent
+        self._child = Child(self._argv, log_path=self._log_path, env=self._env, cwd=folder)
+        wait_until(lambda: answers_http(f"{self.url}/healthz"), "the web process answers", 20)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._child:
+            self._child.kill()

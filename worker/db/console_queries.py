@@ -1,0 +1,81 @@
+"""The SQL of what operators look at, readable alone. It only reads, and along indexes."""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+_SESSION: Final = "id, channel_id, thread_ts, user_id, status, jira_key, created_at, updated_at"
+
+_SPAN: Final = """
+WITH span AS (
+    SELECT make_interval(secs => %(bucket)s) AS bucket, now() - make_interval(secs => %(seconds)s) AS since
+)"""
+
+# Sessions of one ticket. More than one only if somebody named the same ticket for two threads.
+FIND_BY_KEY: Final[LiteralString] = f"""
+SELECT {_SESSION} FROM thread_sessions WHERE jira_key = %(jira_key)s ORDER BY id DESC LIMIT %(limit)s
+"""
+
+# When a session was moved on.
+STEPS: Final[LiteralString] = "SELECT ready_at, synced_at FROM thread_sessions WHERE id = %(session_id)s"
+
+# A page of what people decided about syncs and dead letters, newest first, from before a moment and an id.
+LIST_DECISIONS: Final[LiteralString] = """
+SELECT * FROM (
+    (
+        SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts,
+               NULL::uuid AS dead_letter_id, NULL AS task_name
+        FROM sync_actions a JOIN thread_sessions t ON t.id = a.session_id
+        WHERE (a.at, a.id) < (%(at)s, %(id)s)
+        ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT d.id, d.settled_at, CASE d.state WHEN 'retried' THEN 'replay' ELSE 'discard' END, d.actor,
+               d.reason, NULL, NULL, NULL, d.id, d.task_name
+        FROM dead_letters d
+        WHERE d.state <> 'dead' AND (d.settled_at, d.id) < (%(at)s, %(id)s)
+        ORDER BY d.settled_at DESC, d.id DESC LIMIT %(limit)s
+    )
+) AS decision
+ORDER BY at DESC, id DESC LIMIT %(limit)s
+"""
+
+# How many sessions took each step, by stretches of time.
+COUNT_STEPS: Final[LiteralString] = f"""
+{_SPAN}
+SELECT date_bin(bucket, at, '2000-01-01') AS at, what, count(*) AS value
+FROM span, LATERAL (
+    SELECT created_at AS at, 'opened' AS what FROM thread_sessions WHERE created_at > since
+    UNION ALL
+    SELECT ready_at, 'ready' FROM thread_sessions WHERE ready_at > since
+    UNION ALL
+    SELECT synced_at, 'synced' FROM thread_sessions WHERE synced_at > since
+) AS step
+GROUP BY 1, 2
+"""
+
+# How many tries of syncs ended how, by stretches of time. Those under way have no end yet.
+COUNT_ATTEMPTS: Final[LiteralString] = f"""
+{_SPAN}
+SELECT date_bin(bucket, a.started_at, '2000-01-01') AS at,
+       CASE WHEN a.outcome = 'created' THEN 'created'
+            WHEN a.outcome = 'found' THEN 'found'
+            WHEN a.outcome IN ('rejected', 'auth') THEN 'refused'
+            ELSE 'no answer, or later' END AS what,
+       count(*) AS value
+FROM span, sync_attempts a
+WHERE a.started_at > since AND a.step IN ('search', 'create', 'look')
+  AND a.outcome IS NOT NULL AND a.outcome <> 'absent'
+GROUP BY 1, 2
+"""
+
+# The longest that a message had waited in each queue, by stretches of time.
+LONGEST_WAITS: Final[LiteralString] = f"""
+{_SPAN}
+SELECT date_bin(bucket, sampled_at, '2000-01-01') AS at, queue AS what,
+       max(coalesce(oldest_seconds, 0)) AS value
+FROM span, queue_samples
+WHERE queue = ANY(%(queues)s::text[]) AND sampled_at > since
+GROUP BY 1, 2
+"""
