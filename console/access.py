@@ -82,7 +82,7 @@ def sign_out(request: Request) -> None:
 
 def actor_of(request: Request) -> str | None:
     """Who is signed in."""
-    # The cookie's own age is renewed with each answer; that of the session is not.
+    # The cookie's own age begins again with each change; that of the session does not.
     since = request.session.get("since")
     if not isinstance(since, int | float) or time.time() - since > SESSION_SECONDS:
         return None

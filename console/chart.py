@@ -16,6 +16,7 @@ HEIGHT: Final = 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 12, 28
 _TICKS: Final = 4
 _LABELS: Final = 6
+_HIGHEST: Final = 1e15
 
 
 @dataclass(frozen=True)
@@ -46,32 +47,34 @@ SPANS: Final = {
 class Chart:
     """What a page shows: the picture, and the same numbers for a table.
 
-    ``rows`` holds the buckets that are not empty: the beginning, then a number for each of ``names``.
+    ``names`` are with their colours' numbers. ``rows`` holds the buckets that are not empty: the beginning,
+    then a number for each name.
     """
 
     title: str
     svg: str
-    names: tuple[str, ...]
+    names: tuple[tuple[str, int], ...]
     rows: tuple[tuple[datetime, tuple[float, ...]], ...]
 
 
 def chart(
     title: str,
     series: Series,
-    names: Sequence[str],
+    colours: Mapping[str, int],
     span: Span,
     now: datetime,
     *,
     kind: Literal["bars", "lines"] = "bars",
     unit: str = "",
 ) -> Chart:
-    """Draw ``names`` of ``series``, in this order: stacked bars of counts, or a line each.
+    """Draw stacked bars of counts, or lines.
 
     Args:
+        colours: of the names in ``series`` that are drawn, in this order: a number of the style sheet's.
         unit: of the numbers, such as ``s``; shown at the axis.
     """
     buckets = span.buckets(now)
-    columns = {name: [_finite(series.get(name, {}).get(at, 0.0)) for at in buckets] for name in names}
+    columns = {name: [_finite(series.get(name, {}).get(at, 0.0)) for at in buckets] for name in colours}
     sums = [sum(values) for values in zip(*columns.values(), strict=True)]
     highest = max(sums if kind == "bars" else [max(values) for values in columns.values()], default=0)
     top = nice_top(highest)
@@ -83,13 +86,14 @@ def chart(
     most = f"at most {_number(highest)}{unit}"
     ElementTree.SubElement(root, "desc").text = f"{span.name}; {described if kind == 'bars' else most}"
     _axes(root, top, unit, buckets, span)
-    (_bars if kind == "bars" else _lines)(root, columns, top)
+    drawn = [(colours[name], values) for name, values in columns.items()]
+    (_bars if kind == "bars" else _lines)(root, drawn, top)
     rows = tuple(
         (at, values)
         for at, *values_of in zip(buckets, *columns.values(), strict=True)
         if any(values := tuple(values_of))
     )
-    return Chart(title, ElementTree.tostring(root, encoding="unicode"), tuple(names), rows)
+    return Chart(title, ElementTree.tostring(root, encoding="unicode"), tuple(colours.items()), rows)
 
 
 def nice_top(highest: float) -> float:
@@ -115,15 +119,15 @@ def _axes(root: ElementTree.Element, top: float, unit: str, buckets: Sequence[da
         ElementTree.SubElement(root, "text", label).text = buckets[index].strftime(shown)
 
 
-def _bars(root: ElementTree.Element, columns: Mapping[str, Sequence[float]], top: float) -> None:
-    count = len(next(iter(columns.values()), ()))
+def _bars(root: ElementTree.Element, drawn: Sequence[tuple[int, Sequence[float]]], top: float) -> None:
+    count = max((len(values) for _, values in drawn), default=0)
     width = (WIDTH - _LEFT - _RIGHT) / max(1, count)
     below = [0.0] * count
-    for place, values in enumerate(columns.values()):
+    for colour, values in drawn:
         for index, value in enumerate(values):
             if value:
                 bar = {
-                    "class": f"series-{place}",
+                    "class": f"series-{colour}",
                     "x": f"{_LEFT + index * width + width * 0.1:.2f}",
                     "width": f"{width * 0.8:.2f}",
                     "y": _y(below[index] + value, top),
@@ -133,10 +137,10 @@ def _bars(root: ElementTree.Element, columns: Mapping[str, Sequence[float]], top
                 below[index] += value
 
 
-def _lines(root: ElementTree.Element, columns: Mapping[str, Sequence[float]], top: float) -> None:
-    for place, values in enumerate(columns.values()):
+def _lines(root: ElementTree.Element, drawn: Sequence[tuple[int, Sequence[float]]], top: float) -> None:
+    for colour, values in drawn:
         points = " ".join(f"{_x(index, len(values))},{_y(value, top)}" for index, value in enumerate(values))
-        ElementTree.SubElement(root, "polyline", {"class": f"line series-{place}", "points": points})
+        ElementTree.SubElement(root, "polyline", {"class": f"line series-{colour}", "points": points})
 
 
 def _x(index: int, count: int) -> str:
@@ -149,7 +153,7 @@ def _y(value: float, top: float) -> str:
 
 
 def _finite(value: float) -> float:
-    return max(0.0, value) if math.isfinite(value) else 0.0
+    return min(max(0.0, value), _HIGHEST) if math.isfinite(value) else 0.0
 
 
 def _number(value: float) -> str:

@@ -34,7 +34,10 @@ WAITING: Final = ("blocked", "failed", "review", "unknown", "retry_wait", "infli
 """Those first that a person must look at."""
 
 NEEDS_A_PERSON: Final = ("blocked", "failed", "review")
-_ATTEMPTS: Final = ("created", "found", "refused", "no answer, or later")
+# Colours of the style sheet: blue, orange, green, violet, red.
+_STEPS: Final = {"opened": 0, "ready": 1, "synced": 2}
+_ATTEMPTS: Final = {"created": 2, "found": 0, "refused": 4, "no answer, or later": 1}
+_WAITS: Final = dict(zip(QUEUES, (0, 1, 3), strict=True))
 
 
 def signed_in(page: Page) -> Page:
@@ -236,9 +239,9 @@ class Pages:
             store.waits_over_time(*size),
         )
         return [
-            chart("Sessions opened, made ready, synced", steps, ("opened", "ready", "synced"), span, now),
+            chart("Sessions opened, made ready, synced", steps, _STEPS, span, now),
             chart("Tries to get a ticket, by how they ended", attempts, _ATTEMPTS, span, now),
-            chart("Oldest waiting message in each queue", waits, QUEUES, span, now, kind="lines", unit=" s"),
+            chart("Oldest waiting message in each queue", waits, _WAITS, span, now, kind="lines", unit=" s"),
         ]
 
 

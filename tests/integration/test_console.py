@@ -1,0 +1,486 @@
+"""The console's pages and forms, on a real database: who gets in, what is shown, what is refused."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from console.access import COOKIE
+from console.app import create_console
+from tests.servers import ask
+from tests.waiting import wait_until
+from worker.config import Settings
+from worker.db import SessionStore
+from worker.db.dead_letters import DeadLetterStore
+from worker.db.models import DeadLetter, ThreadSession
+from worker.db.pool import Pool
+from worker.db.sync_models import Draft
+from worker.db.sync_store import SyncStore
+from worker.errors import CommandFailed
+
+PASSWORD = "pässword-4711"
+HOSTILE = "<script>alert(1)</script>"
+PAGES = ("/", "/sessions", "/syncs", "/dead", "/audit")
+
+
+@contextmanager
+def served(app: Starlette) -> Iterator[str]:
+    """The app behind a real server; its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))
+    thread = threading.Thread(target=server.run, name="console")
+    thread.start()
+    try:
+        wait_until(lambda: server.started, "the server has started")
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def console_on(database_url: str, broker_url: str) -> Iterator[httpx.Client]:
+    settings = Settings(
+        database_url=database_url,
+        celery_broker_url=broker_url,
+        threadsync_console_password=PASSWORD,
+        jira_url="https://jira.example.com",
+    )
+    console = create_console(settings)
+    app = Starlette(routes=[Mount("/console", console)], lifespan=console.router.lifespan_context)
+    with served(app) as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+@pytest.fixture
+def client(database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    # What is sent again goes by the app's settings.
+    monkeypatch.setenv("CELERY_BROKER_URL", broker_url)
+    with console_on(database_url, broker_url) as client:
+        yield client
+
+
+@pytest.fixture
+def ada(client: httpx.Client) -> httpx.Client:
+    """Signed in."""
+    answer = sign_in(client, "ada", PASSWORD)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
+    return client
+
+
+def token(client: httpx.Client, path: str) -> str:
+    match = re.search(r'name="csrf" value="([^"]+)"', client.get(f"/console{path}").text)
+    assert match
+    return match[1]
+
+
+def sign_in(client: httpx.Client, name: str, password: str, then: str = "/") -> httpx.Response:
+    form = {"csrf": token(client, "/sign-in"), "name": name, "password": password}
+    return client.post("/console/sign-in", params={"then": then}, data=form)
+
+
+def press(client: httpx.Client, path: str, on: str = "/", **form: str) -> httpx.Response:
+    """Send a form of the page ``on``."""
+    return client.post(f"/console{path}", data={"csrf": token(client, on), **form})
+
+
+def a_session(pool: Pool, number: int = 1, channel: str = "C1") -> ThreadSession:
+    return SessionStore(pool).get_or_create_session(channel, f"1700000000.{number:06}", "U1")
+
+
+def a_sync(pool: Pool, number: int = 1, state: str = "blocked", reason: str = "set_up") -> ThreadSession:
+    session = a_session(pool, number)
+    draft = Draft(summary=f"{HOSTILE} plan", description="the whole of it")
+    SessionStore(pool).request_sync(session.channel_id, session.thread_ts, draft, "1700000001.000100")
+    with pool.connection() as connection:
+        connection.execute(
+            "UPDATE syncs SET state = %s, reason = %s, detail = %s, next_attempt_at = NULL"
+            " WHERE session_id = %s",
+            [state, reason, HOSTILE, session.id],
+        )
+    return session
+
+
+def a_letter(pool: Pool, number: int = 1, arguments: str | None = '{"args": [], "kwargs": {}}') -> DeadLetter:
+    return DeadLetterStore(pool).bury(
+        task_id=f"task-{number}",
+        task_name="sessions.get",
+        queue="sessions",
+        error=CommandFailed(HOSTILE),
+        attempts=1,
+        arguments=arguments,
+        body=b"junk",
+    )
+
+
+class Strict(HTMLParser):
+    """Notes what the page's Content-Security-Policy would refuse, and what a reader needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[str] = []
+        self.inputs: list[str] = []
+        self.labelled: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.refused += [name for name in given if name.startswith("on") or name == "style"]
+        address = given.get("src") or ""
+        if tag == "style" or (tag == "script" and not address.startswith("/console/static/")):
+            self.refused.append(tag)
+        if tag in ("input", "select") and given.get("type") != "hidden":
+            self.inputs.append(str(given.get("id")))
+        if tag == "label":
+            self.labelled.append(str(given.get("for")))
+
+
+def test_nobody_sees_anything_before_they_sign_in(
+    client: httpx.Client, pool: Pool, database_url: str
+) -> None:
+    """Every page leads to the sign-in, and from there back; forms do nothing."""
+    session, letter = a_sync(pool), a_letter(pool)
+    for path in (*PAGES, f"/sessions/{session.id}", f"/sessions/{session.id}/draft", f"/dead/{letter.id}"):
+        answer = client.get(f"/console{path}")
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/console/sign-in")
+    back = sign_in(client, "ada", PASSWORD, then=f"/dead/{letter.id}")
+    assert back.headers["location"] == f"/console/dead/{letter.id}"
+    client.cookies.clear()
+    pressed = press(client, f"/sessions/{session.id}/retry", on="/sign-in", reason="because")
+    assert pressed.headers["location"].startswith("/console/sign-in")
+    assert ask(database_url, "SELECT count(*) FROM sync_actions") == 0
+
+
+@pytest.mark.parametrize("password", ["", "wrong", PASSWORD + "x", PASSWORD[:-1], "\x00", "ä" * 2000])
+def test_another_password_is_refused(client: httpx.Client, password: str) -> None:
+    """With 403, whatever it is."""
+    answer = sign_in(client, "ada", password)
+    assert answer.status_code == 403
+    assert "not the password" in answer.text
+    assert client.get("/console/").status_code == 303
+
+
+def test_who_signs_in_says_who_they_are(client: httpx.Client) -> None:
+    """A name without a sign that is no text."""
+    for name in ("", "   ", "a\x00b", "x" * 201):
+        assert sign_in(client, name, PASSWORD).status_code == 400
+
+
+@pytest.mark.parametrize("then", ["//evil.example.com", "https://evil.example.com", "/\\evil.com", "x"])
+def test_nobody_is_sent_elsewhere(client: httpx.Client, then: str) -> None:
+    """Only to pages of ours."""
+    assert sign_in(client, "ada", PASSWORD, then=then).headers["location"] == "/console/"
+
+
+def test_the_cookie(client: httpx.Client, database_url: str, broker_url: str) -> None:
+    """Not for scripts, not for other sites, for HTTPS alone where it came by that; a forged one is none."""
+    cookie = sign_in(client, "ada", PASSWORD).headers["set-cookie"].lower()
+    assert all(part in cookie for part in ("httponly", "samesite=strict", "path=/console"))
+    assert "secure" not in cookie
+    client.cookies.clear()
+    client.headers["x-forwarded-proto"] = "https"
+    assert "secure" in client.get("/console/sign-in").headers["set-cookie"].lower()
+    client.cookies.clear()
+    client.cookies.set(COOKIE, "eyJhY3RvciI6ICJhZGEifQ==.aaaa.bbbb")
+    assert client.get("/console/").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"data": {"reason": "x"}}, 403),
+        ({"data": {"reason": "x", "csrf": "guessed"}}, 403),
+        ({"headers": {"sec-fetch-site": "cross-site"}}, 403),
+        ({"headers": {"sec-fetch-site": "same-site"}}, 403),
+        ({"headers": {"origin": "https://evil.example.com"}}, 403),
+        ({"headers": {"origin": "null"}}, 403),
+        ({"headers": {"sec-fetch-site": "same-origin"}}, 303),
+        ({"headers": {"content-type": "text/plain"}}, 415),
+        ({"data": {"reason": "x" * 20_000}}, 413),
+    ],
+    ids=["no token", "a guess", "cross-site", "same-site", "origin", "null", "ours", "text", "large"],
+)
+def test_a_form_that_is_not_ours_does_nothing(
+    ada: httpx.Client, pool: Pool, change: dict[str, Any], status: int
+) -> None:
+    """Another site can send a form in somebody's name, but not one of ours."""
+    session = a_sync(pool)
+    form = {"data": {"reason": "because", "csrf": token(ada, f"/sessions/{session.id}")}, **change}
+    answer = ada.post(f"/console/sessions/{session.id}/retry", **form)
+    assert answer.status_code == status
+    sync = SyncStore(pool).get_state(session.id)
+    assert sync
+    assert sync.state == ("pending" if status == 303 else "blocked")
+
+
+def test_signing_out_ends_it(ada: httpx.Client) -> None:
+    """In this browser."""
+    assert press(ada, "/sign-out").status_code == 303
+    assert ada.get("/console/").status_code == 303
+
+
+def test_every_page_keeps_to_its_policy(ada: httpx.Client, pool: Pool) -> None:
+    """No script or style in it, a label at each field; what people wrote is text."""
+    session, letter = a_sync(pool), a_letter(pool, arguments=f'{{"args": ["{HOSTILE}"], "kwargs": {{}}}}')
+    reason = f"{HOSTILE} said so"
+    assert press(ada, f"/sessions/{session.id}/give-up", reason=reason).status_code == 303
+    paths = (
+        *PAGES,
+        f"/sessions/{session.id}",
+        f"/sessions/{session.id}/draft",
+        f"/dead/{letter.id}",
+        "/nowhere",
+    )
+    shown = ""
+    for path in (*paths, "/sign-in"):
+        answer = ada.get(f"/console{path}")
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        page = Strict()
+        page.feed(answer.text)
+        assert page.refused == [], path
+        assert set(page.inputs) <= set(page.labelled), path
+        assert HOSTILE not in answer.text, path
+        shown += answer.text
+    assert shown.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
+    assert ada.get("/console/static/htmx.min.js").headers["cache-control"] == "public, max-age=3600"
+
+
+def test_a_draft_is_on_its_own_page_alone(ada: httpx.Client, pool: Pool) -> None:
+    """Whoever looks for why a ticket is not there need not read what it says."""
+    session = a_sync(pool)
+    for path in (*PAGES, f"/sessions/{session.id}"):
+        assert "the whole of it" not in ada.get(f"/console{path}").text
+    assert "the whole of it" in ada.get(f"/console/sessions/{session.id}/draft").text
+
+
+def test_a_sync_is_decided(ada: httpx.Client, pool: Pool) -> None:
+    """Retry, give up, link: each with who and why; what does not fit is said, and the form kept."""
+    session = a_sync(pool)
+    path = f"/sessions/{session.id}"
+    assert "set-up does not allow" in ada.get(f"/console{path}").text
+    assert press(ada, f"{path}/retry", reason="mended").status_code == 303
+    assert "Tried again." in ada.get(f"/console{path}").text
+    assert "Tried again." not in ada.get(f"/console{path}").text, "said once"
+    again = press(ada, f"{path}/retry", reason="and again")
+    assert (again.status_code, "about to be tried anyhow" in again.text) == (409, True)
+    assert press(ada, f"{path}/give-up", reason="  ").status_code == 400
+    assert press(ada, f"{path}/give-up", reason="not wanted").status_code == 303
+    wrong = press(ada, f"{path}/link", reason="kept words", key="no key")
+    assert (wrong.status_code, "kept words" in wrong.text, "NO KEY" in wrong.text) == (400, True, False)
+    assert press(ada, f"{path}/link", reason="made by hand", key="proj-5").status_code == 303
+    assert 'href="https://jira.example.com/browse/PROJ-5"' in ada.get(f"/console{path}").text
+    other = press(ada, f"{path}/link", reason="another", key="PROJ-6")
+    assert (other.status_code, "already synced with PROJ-5" in other.text) == (409, True)
+    detail = SyncStore(pool).get(session.id)
+    assert detail
+    assert [(action.action, action.actor, action.reason) for action in detail.actions] == [
+        ("retry", "ada", "mended"),
+        ("give_up", "ada", "not wanted"),
+        ("link", "ada", "made by hand"),
+    ]
+
+
+def test_all_that_is_blocked_is_tried_again(ada: httpx.Client, pool: Pool) -> None:
+    """At once, from the page of syncs."""
+    for number in (1, 2):
+        a_sync(pool, number)
+    assert press(ada, "/syncs/retry-blocked", on="/syncs", reason="new token").status_code == 303
+    assert "Tried again: 2." in ada.get("/console/syncs").text
+    assert press(ada, "/syncs/retry-blocked", on="/syncs", reason="once more").status_code == 303
+    assert "Nothing is blocked." in ada.get("/console/syncs").text
+
+
+def test_a_letter_is_settled_once(ada: httpx.Client, pool: Pool) -> None:
+    """Replayed or discarded, by the first of two who press; the other is told by whom."""
+    replayed, discarded, unreadable = a_letter(pool, 1), a_letter(pool, 2), a_letter(pool, 3, None)
+    assert press(ada, f"/dead/{replayed.id}/replay", reason="mended").status_code == 303
+    page = ada.get(f"/console/dead/{replayed.id}").text
+    assert "Sent sessions.get again, as task" in page
+    late = press(ada, f"/dead/{replayed.id}/discard", reason="me too")
+    assert (late.status_code, "already retried by ada: mended" in late.text.lower()) == (409, True)
+    assert press(ada, f"/dead/{discarded.id}/discard", reason="too old").status_code == 303
+    refused = press(ada, f"/dead/{unreadable.id}/replay", reason="try")
+    assert (refused.status_code, "arguments cannot be read" in refused.text) == (400, True)
+    assert DeadLetterStore(pool).get(unreadable.id).state == "dead"
+    trail = ada.get("/console/audit").text
+    assert all(word in trail for word in ("replay", "mended", "discard", "too old"))
+    assert "me too" not in trail
+
+
+def test_the_audit_trail_goes_back_page_by_page(ada: httpx.Client, pool: Pool) -> None:
+    """Each decision once, newest first, also when others are made meanwhile."""
+    for number in range(1, 121):
+        letter = a_letter(pool, number)
+        DeadLetterStore(pool).settle(letter.id, "discarded", actor="bob", reason=f"reason-{number:03}.")
+    seen: list[str] = []
+    path: str | None = "/console/audit"
+    while path:
+        page = ada.get(path).text
+        seen += re.findall(r"reason-(\d+)\.", page)
+        DeadLetterStore(pool).settle(
+            a_letter(pool, 1000 + len(seen)).id, "discarded", actor="eve", reason="late"
+        )
+        following = re.search(r'class="following"><a href="([^"]+)"', page)
+        path = following[1].replace("&amp;", "&") if following else None
+    assert seen == [f"{number:03}" for number in range(120, 0, -1)]
+
+
+def test_sessions_are_found(ada: httpx.Client, pool: Pool) -> None:
+    """By status and channel, page by page; by a ticket's key, an id, a thread, or a link to a message."""
+    for number in range(1, 61):
+        a_session(pool, number, "C1" if number % 2 else "C2")
+    SessionStore(pool).mark_synced("C1", "1700000000.000001", "PROJ-9")
+    [session] = SessionStore(pool).list_sessions("synced").sessions
+
+    def threads(**query: str) -> list[str]:
+        answer = ada.get("/console/sessions", params=query)
+        assert answer.status_code == 200, answer.text
+        return re.findall(r">(C\d / [\d.]+)</a>", answer.text)
+
+    newest = [f"C{2 - number % 2} / 1700000000.{number:06}" for number in range(60, 0, -1)]
+    assert threads() == newest[:50]
+    cursor = re.search(r"cursor=([0-9a-f-]+)", ada.get("/console/sessions").text)
+    assert cursor
+    assert threads(cursor=cursor[1]) == newest[50:]
+    assert threads(channel="C2") == [line for line in newest if line.startswith("C2")]
+    assert threads(channel="C1", status="synced") == threads(status="synced") == ["C1 / 1700000000.000001"]
+    for text in (
+        "PROJ-9",
+        " proj-9 ",
+        str(session.id),
+        "C1 1700000000.000001",
+        "C1 / 1700000000.000001",
+        "https://acme.slack.com/archives/C1/p1700000000000001",
+        "https://acme.slack.com/archives/C1/p1700000000000099?thread_ts=1700000000.000001&cid=C1",
+    ):
+        assert threads(q=text) == ["C1 / 1700000000.000001"], text
+    assert threads(q="PROJ-10") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/sessions?q=hello", 400),
+        ("/sessions?status=lost", 400),
+        ("/sessions?cursor=x", 400),
+        ("/sessions?channel=%00", 400),
+        ("/sessions/no-id", 400),
+        ("/sessions/00000000-0000-7000-8000-000000000000", 404),
+        ("/sessions/00000000-0000-7000-8000-000000000000/draft", 404),
+        ("/syncs?state=lost", 400),
+        ("/syncs?state=done&cursor=x", 400),
+        ("/dead?state=lost", 400),
+        ("/dead/no-id", 404),
+        ("/audit?cursor=x", 400),
+        ("/audit?cursor=2026-01-01T00:00:00_x", 400),
+        ("/?span=1y", 400),
+        ("/static/../app.py", 404),
+        ("/nowhere", 404),
+    ],
+)
+def test_bad_addresses_get_an_answer(ada: httpx.Client, path: str, status: int) -> None:
+    """A page that says what was wrong."""
+    answer = ada.get(f"/console{path}")
+    assert answer.status_code == status
+    assert "Traceback" not in answer.text
+
+
+def test_a_database_that_is_away(broker_url: str) -> None:
+    """503 and a sentence; signing in needs none."""
+    with console_on("postgresql://127.0.0.1:1/nowhere", broker_url) as client:
+        assert sign_in(client, "ada", PASSWORD).status_code == 303
+        answer = client.get("/console/")
+        assert (answer.status_code, "database does not answer" in answer.text) == (503, True)
+
+
+def test_charts_show_what_happened(ada: httpx.Client, pool: Pool) -> None:
+    """Sessions by step, tries by end, waits by queue; each also as a table."""
+    session = a_sync(pool)
+    SessionStore(pool).mark_synced(session.channel_id, session.thread_ts, "PROJ-1")
+    with pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO sync_attempts (session_id, number, step, fence, started_at, finished_at, outcome)"
+            " VALUES (%s, 1, 'look', 1, now(), now(), 'found')",
+            [session.id],
+        )
+        connection.execute(
+            "INSERT INTO queue_samples (queue, waiting, oldest_seconds) VALUES ('syncs', 3, 77)"
+        )
+    page = ada.get("/console/?span=1h").text
+    assert "the last hour; opened: 1, ready: 1, synced: 1" in page
+    assert "created: 0, found: 1, refused: 0" in page
+    assert "at most 77 s" in page
+    rows = re.findall(r"<tr><td>2[^<]*UTC</td>((?:<td>[^<]*</td>)+)</tr>", page)
+    assert "<td>1</td><td>1</td><td>1</td>" in rows
+    assert "<td>0</td><td>77</td><td>0</td>" in rows
+
+
+def test_pages_of_a_million_sessions_read_few(pool: Pool) -> None:
+    """Searches and charts go along indexes: no page reads the whole table."""
+    from worker.db import console_queries
+
+    with pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO thread_sessions (channel_id, thread_ts, user_id, created_at, ready_at, synced_at)"
+            " SELECT 'C' || n % 100, '17.' || n, 'U1', at, at + interval '1 min', at + interval '2 min'"
+            " FROM generate_series(1, 20000) AS n,"
+            " LATERAL (SELECT now() - make_interval(hours => 20000 - n)) AS t (at)"
+        )
+        connection.execute("VACUUM ANALYZE thread_sessions")
+        for sql, params in (
+            (console_queries.FIND_BY_KEY, {"jira_key": "PROJ-1", "limit": 50}),
+            (console_queries.COUNT_STEPS, {"seconds": 3600, "bucket": 60}),
+        ):
+            plan = str(connection.execute(f"EXPLAIN {sql}", params).fetchall())
+            assert "Seq Scan on thread_sessions" not in plan, plan
+
+
+def run_python(code: str, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+def test_without_a_password_there_is_no_console() -> None:
+    """Nothing answers below /console, and no driver is loaded; with one, both."""
+    code = (
+        "import sys, handlers.asgi as web;"
+        "print([route.path for route in web.app.routes if 'console' in route.path], 'psycopg' in sys.modules)"
+    )
+    env = {
+        "SLACK_SIGNING_SECRET": "s",
+        "SLACK_BOT_TOKEN": "xoxb-1",
+        "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
+        "DATABASE_URL": "postgresql://127.0.0.1:1/x",
+    }
+    assert run_python(code, **env) == "[] False\n"
+    assert run_python(code, **env, THREADSYNC_CONSOLE_PASSWORD="x") == "['/console'] True\n"
+
+
+def test_the_trail_on_the_command_line(database_url: str, pool: Pool) -> None:
+    """``threadsync audit list --json``: the same decisions."""
+    letter = a_letter(pool)
+    DeadLetterStore(pool).settle(letter.id, "discarded", actor="ada", reason="too old")
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.cli", "audit", "list", "--json"],
+        env={"DATABASE_URL": database_url, "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert '"actor": "ada"' in done.stdout
+    assert '"action": "discard"' in done.stdout

@@ -1,0 +1,75 @@
+"""Times as people read them, and a session's history."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from console.timeline import timeline
+from console.words import ago, sentence
+from worker.db.models import ThreadSession
+from worker.db.sync_models import Attempt, Draft, SyncAction, SyncDetail, SyncState
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "now"),
+        (-1, "1 s ago"),
+        (-59, "59 s ago"),
+        (-60, "1 min ago"),
+        (-7300, "2 h ago"),
+        (90, "in 1 min"),
+        (-200_000, "2 d ago"),
+    ],
+)
+def test_a_moment_in_words(seconds: float, words: str) -> None:
+    """The greatest unit that fits."""
+    assert ago(after(seconds), NOW) == words
+
+
+def test_a_sentence_begins_with_a_capital() -> None:
+    """And nothing else of it changes."""
+    assert (sentence("jira is OK"), sentence("")) == ("Jira is OK", "")
+
+
+def test_a_timeline_has_everything_in_its_order() -> None:
+    """Commands, tries and decisions; texts that people wrote are not in it."""
+    session = ThreadSession(
+        id=UUID(int=1), channel_id="C1", thread_ts="1.5", user_id="U1", status="synced", jira_key="PROJ-1",
+        created_at=NOW, updated_at=after(50),
+    )  # fmt: skip
+    state = SyncState(
+        session_id=session.id, channel_id="C1", thread_ts="1.5", state="done", reason=None, parked=False,
+        attempts=1, next_attempt_at=None, jira_key="PROJ-1", origin="created", duplicates=(),
+        requested_at=after(10), updated_at=after(50),
+    )  # fmt: skip
+    attempt = Attempt(
+        number=1, step="create", started_at=after(20), deadline=None, finished_at=after(21),
+        outcome="rejected", http_status=422, trace_id=None, reason="set_up", detail="Team is required",
+    )  # fmt: skip
+    detail = SyncDetail(
+        sync=state, draft=Draft(summary="secret plan"), drafted_at="1700000000.000100", detail=None,
+        marker=None, attempts=(attempt,),
+        actions=(SyncAction(at=after(40), action="retry", actor="ada", reason="mended"),),
+    )  # fmt: skip
+    events = timeline(session, after(10), after(50), detail)
+    assert [(event.kind, event.what, event.outcome) for event in events] == [
+        ("command", "Session opened", ""),
+        ("command", "Ready to sync", ""),
+        ("command", "Ticket asked for", ""),
+        ("attempt", "Asked Jira for a ticket", "rejected"),
+        ("decision", "Retry", "ada"),
+        ("command", "Synced", "PROJ-1"),
+    ]
+    assert events[3].why.startswith("HTTP 422; Jira's set-up does not allow")
+    assert "secret plan" not in str(events)
+    assert [event.what for event in timeline(session, None, None, None)] == ["Session opened"]
