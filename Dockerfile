@@ -1,19 +1,24 @@
 # One image for every process of threadsync; the command says which. Embedded servers are not in it.
 FROM python:3.13-slim AS build
 WORKDIR /src
+RUN python -m venv /opt/threadsync
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY worker worker
 COPY tasks tasks
 COPY handlers handlers
 COPY console console
 COPY sandbox sandbox
-RUN python -m venv /opt/threadsync \
- && /opt/threadsync/bin/pip install --no-cache-dir --constraint constraints.txt . flower
+RUN /opt/threadsync/bin/pip install --no-cache-dir --constraint constraints.txt '.[otel]' 'flower>=2.0.1,<3' \
+ && /opt/threadsync/bin/pip uninstall --yes pip \
+ # Bytecode now: the file system is read-only later.
+ && python -m compileall -q /opt/threadsync/lib
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin threadsync
+# /var/lib/threadsync: an empty volume takes its owner from here.
+RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin threadsync \
+ && install --directory --owner threadsync --group threadsync /var/lib/threadsync
 COPY --from=build /opt/threadsync /opt/threadsync
-ENV PATH=/opt/threadsync/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/threadsync/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER threadsync
 # No modules here: Celery puts its working directory first on the import path.
 WORKDIR /opt/threadsync

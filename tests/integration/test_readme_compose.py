@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
-import yaml
 
 from tests.documents import read
 from worker.embedded.valkey import EmbeddedValkey
@@ -21,11 +20,18 @@ class PlainValkey(EmbeddedValkey):
     defaults: ClassVar = {"bind": "127.0.0.1"}
 
 
+def settings_of_compose(secret: Path) -> dict[str, str]:
+    """Of the file that is mounted, with the secret that it includes in a place of the test's."""
+    lines = read("deploy/valkey.conf").replace("/run/secrets/valkey_auth", str(secret)).splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
 @pytest.fixture
 def configured(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey with the file of the compose service; address, folder and password are the test's."""
-    lines = yaml.safe_load(read("docker-compose.yml"))["configs"]["valkey"]["content"].splitlines()
-    valkey = PlainValkey(tmp_path / "valkey", settings=dict(line.split(" ", 1) for line in lines))
+    secret = tmp_path / "valkey_auth"
+    secret.write_text("requirepass overwritten-by-the-test\n")
+    valkey = PlainValkey(tmp_path / "valkey", settings=settings_of_compose(secret))
     try:
         valkey.start()
         yield valkey

@@ -1,4 +1,4 @@
-"""docker-compose.yml and Dockerfile without Docker: what they name exists, and what must hold holds."""
+"""docker-compose.yml and Dockerfile without Docker: what they name exists, and is enough."""
 
 from __future__ import annotations
 
@@ -6,125 +6,143 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
+from tests.compose import compose_file, environment, ours, seconds, secret_files
 from tests.documents import ROOT, fault_of, read
 from worker.celery import TIME_LIMIT_SECONDS
 from worker.config import Settings, load_settings
 
-VARIABLE: Final = re.compile(r"\$\{(\w+)(:\?[^}]*)?\}")
-OPTIONAL: Final = re.compile(r"\$\{(\w+):-\}")
+SERVICES: Final[dict[str, Any]] = compose_file()["services"]
 NEEDED: Final = {
     "migrate": ("database_url",),
-    "worker": ("database_url", "broker_url"),
-    "worker-syncs": ("database_url", "broker_url"),
+    "worker-sessions": ("database_url", "broker_url"),
+    "worker-syncs": ("database_url", "broker_url", "slack_bot_token"),
     "beat": ("broker_url",),
-    "handlers": ("broker_url", "slack_signing_secret", "slack_bot_token"),
+    "handlers": ("broker_url", "database_url", "slack_signing_secret", "slack_bot_token"),
     "flower": ("broker_url",),
+    "metrics": ("broker_url", "database_url"),
+}
+FLOWERS_OWN: Final = {"FLOWER_BASIC_AUTH_FILE", "FLOWER_DB"}
+OTELS_OWN: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+VALUES: Final = {
+    "database_url": "postgresql://threadsync:p@postgres:5432/threadsync",
+    "broker_url": "valkey://:p@valkey:6379/0",
 }
 _POOL_STALL_SECONDS: Final = 35
 """How long Celery's pool may take beyond the command when it stops under load: docs/delivery.md."""
 
 
-@pytest.fixture(scope="module")
-def compose() -> Any:
-    """With a word of its own for each variable that must be set, and none of the others."""
-    text = OPTIONAL.sub("", read("docker-compose.yml"))
-    return yaml.safe_load(VARIABLE.sub(lambda match: f"the-{match[1].lower()}", text))
+def environment_on(folder: Path, service: str) -> dict[str, str]:
+    """Of a service, with its secrets in a folder of the test's."""
+    env = environment(SERVICES[service])
+    for variable, secret in secret_files(SERVICES[service]).items():
+        file = folder / secret
+        file.write_text(VALUES.get(secret, f"the-{secret}:x"))
+        env[variable] = str(file)
+    return env
 
 
-def environment(compose: Any, service: str) -> dict[str, str]:
-    given = compose["services"][service]["environment"].items()
-    return {name: "" if value is None else str(value) for name, value in given}
-
-
-def seconds(duration: str) -> int:
-    return int(duration.removesuffix("s"))
-
-
-def test_the_services(compose: Any) -> None:
-    """Two servers, and the commands of one image."""
-    assert set(compose["services"]) == {"postgres", "valkey", *NEEDED}
-    assert {compose["services"][name]["image"] for name in NEEDED} == {"threadsync:0.1.0"}
-    assert compose["services"]["postgres"]["image"] == "postgres:18"
-    assert compose["services"]["valkey"]["image"] == "valkey/valkey:9"
+def test_the_services() -> None:
+    """Two servers, the commands of one image, and what looks at them."""
+    assert set(SERVICES) == {"postgres", "valkey", "prometheus", "grafana", *NEEDED}
+    assert set(ours(compose_file())) == set(NEEDED)
+    assert SERVICES["postgres"]["image"] == "postgres:18"
+    assert SERVICES["valkey"]["image"] == "valkey/valkey:9"
 
 
 @pytest.mark.parametrize("service", NEEDED)
-def test_a_command_line_can_be_run(compose: Any, service: str) -> None:
+def test_a_command_line_can_be_run(service: str, tmp_path: Path) -> None:
     """Program, subcommand and options exist, with the service's own environment."""
-    fault = fault_of(compose["services"][service]["command"], environment(compose, service))
-    assert fault is None
+    env = environment_on(tmp_path, service)
+    assert fault_of(SERVICES[service]["command"], env) is None
+    check = SERVICES[service].get("healthcheck", {}).get("test", [])
+    if check[1:2] == ["threadsync"]:
+        assert fault_of(check[1:], env) is None
 
 
-def test_the_target_of_uvicorn_can_be_imported(compose: Any) -> None:
+def test_the_target_of_uvicorn_can_be_imported(tmp_path: Path) -> None:
     """With the service's environment, and without connecting to anything."""
-    target = compose["services"]["handlers"]["command"][1]
+    target = SERVICES["handlers"]["command"][1]
     module, _, name = target.partition(":")
     code = f"import {module}; assert callable({module}.{name})"
-    subprocess.run([sys.executable, "-c", code], env=environment(compose, "handlers"), cwd=ROOT, check=True)
+    env = environment_on(tmp_path, "handlers")
+    subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("service", NEEDED)
-def test_the_environment_is_enough(compose: Any, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_enough(service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every name is a setting of ours or Flower's, and none that the process needs is missing."""
-    given = environment(compose, service)
-    assert {name for name in given if name.lower() not in Settings.model_fields} <= {"FLOWER_BASIC_AUTH"}
+    given = environment_on(tmp_path, service)
+    settings = {name.upper() for name in Settings.model_fields}
+    unknown = {name for name in given if name.removesuffix("_FILE") not in settings}
+    assert unknown <= (FLOWERS_OWN if service == "flower" else set()) | OTELS_OWN
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     load_settings().require(*NEEDED[service])
 
 
-def test_a_missing_secret_stops_everything() -> None:
-    """Compose would put an empty text in its place, and the broker would have no password."""
-    found = VARIABLE.findall(read("docker-compose.yml"))
-    assert found
-    assert [name for name, needed in found if not needed] == []
+def test_a_stop_lets_commands_end() -> None:
+    """A worker's grace is a command's time limit and what Celery's pool was seen to need."""
+    for name in ("worker-sessions", "worker-syncs"):
+        grace = seconds(SERVICES[name]["stop_grace_period"])
+        assert grace >= max(45, TIME_LIMIT_SECONDS + _POOL_STALL_SECONDS)
 
 
-def test_nothing_listens_to_the_world(compose: Any) -> None:
-    """Published ports are loopback's; the servers have none."""
-    ports = {name: service.get("ports", []) for name, service in compose["services"].items()}
-    assert ports["postgres"] == ports["valkey"] == []
-    assert all(port.startswith("127.0.0.1:") for published in ports.values() for port in published)
-    assert environment(compose, "flower")["FLOWER_BASIC_AUTH"] == "the-flower_basic_auth"
-
-
-def test_a_stop_lets_commands_end(compose: Any) -> None:
-    """The worker's grace is a command's time limit and what Celery's pool was seen to need."""
-    grace = seconds(compose["services"]["worker"]["stop_grace_period"])
-    assert grace >= max(45, TIME_LIMIT_SECONDS + _POOL_STALL_SECONDS)
-
-
-def test_everything_waits_for_what_it_needs(compose: Any) -> None:
-    """Tables before workers, servers before tables; and what is waited for has a health check."""
-    services = compose["services"]
-    conditions = {
-        (name, needed): how["condition"]
-        for name, service in services.items()
-        for needed, how in service.get("depends_on", {}).items()
+def test_workers_wait_for_tables() -> None:
+    """And tables for the server. Slack's requests are taken without any."""
+    needs = {
+        name: {n: how["condition"] for n, how in s.get("depends_on", {}).items()}
+        for name, s in SERVICES.items()
     }
-    assert conditions["worker", "migrate"] == "service_completed_successfully"
-    assert conditions["migrate", "postgres"] == conditions["worker", "valkey"] == "service_healthy"
-    healthy = {needed for (_, needed), condition in conditions.items() if condition == "service_healthy"}
-    assert all("healthcheck" in services[name] for name in healthy)
-    assert services["migrate"]["restart"] == "no"
+    for name in ("worker-sessions", "worker-syncs"):
+        assert needs[name] == {"migrate": "service_completed_successfully", "valkey": "service_healthy"}
+    assert needs["migrate"] == {"postgres": "service_healthy"}
+    assert needs["handlers"] == {"valkey": "service_healthy"}
 
 
-def test_volumes_and_configs_are_declared(compose: Any) -> None:
-    """Data of both servers outlives its container; Postgres 18 keeps it one folder higher than 17 did."""
-    mounts = {
-        name: dict(volume.split(":") for volume in compose["services"][name]["volumes"])
-        for name in ("postgres", "valkey")
+def test_every_queue_has_a_worker() -> None:
+    """Of all that there are."""
+    from worker.signs import QUEUES
+
+    workers = [SERVICES[name]["command"] for name in ("worker-sessions", "worker-syncs")]
+    taken = [queue for line in workers for queue in line[line.index("--queues") + 1].split(",")]
+    assert sorted(taken) == sorted(QUEUES)
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    """A file for each secret, the folder shut, and what is there is never written over."""
+    folder = tmp_path / "secrets"
+    script = ROOT / "deploy" / "make-secrets"
+    first = subprocess.run([script, folder], check=True, capture_output=True, text=True)
+    assert {file.name for file in folder.iterdir()} == set(compose_file()["secrets"])
+    assert folder.stat().st_mode & 0o777 == 0o700
+    made = {file.name: file.read_text() for file in folder.iterdir()}
+    # Users of several images read them, none of them their owner.
+    assert all(file.stat().st_mode & 0o777 in (0o444, 0o644) for file in folder.iterdir())
+    assert made["postgres_password"] in made["database_url"]
+    assert made["valkey_auth"].removeprefix("requirepass ") in made["broker_url"].replace(
+        "@valkey:6379/0", ""
+    )
+    assert not any(text.strip() and text.strip() in first.stdout for text in made.values())
+    # What somebody filled in, and what was lost.
+    (folder / "slack_bot_token").write_text("xoxb-mine")
+    (folder / "database_url").unlink()
+    subprocess.run([script, folder], check=True, capture_output=True)
+    assert {file.name: file.read_text() for file in folder.iterdir()} == {
+        **made,
+        "slack_bot_token": "xoxb-mine",
     }
-    assert mounts == {"postgres": {"postgres": "/var/lib/postgresql"}, "valkey": {"valkey": "/data"}}
-    assert set(compose["volumes"]) == {"postgres", "valkey"}
-    [config] = compose["services"]["valkey"]["configs"]
-    assert config["source"] in compose["configs"]
-    assert config["target"] == compose["services"]["valkey"]["command"][1]
+
+
+def test_secrets_are_not_for_others() -> None:
+    """Neither for git nor for the image."""
+    assert "secrets/" in read("deploy/.gitignore").splitlines()
+    assert "!deploy" not in read(".dockerignore").splitlines()
+    assert read(".dockerignore").splitlines()[1] == "*"
 
 
 def test_the_image_has_every_package() -> None:
@@ -140,3 +158,10 @@ def test_the_image_has_every_package() -> None:
         assert f"!{file}" in ignored
     last_stage = dockerfile.rpartition("\nFROM ")[2]
     assert re.search(r"^USER threadsync$", last_stage, re.MULTILINE)
+
+
+def test_the_user_is_the_images() -> None:
+    """By its number, as Compose gives it."""
+    number = re.search(r"--uid (\d+)", read("Dockerfile"))
+    assert number
+    assert {service["user"] for service in ours(compose_file()).values()} == {f"{number[1]}:{number[1]}"}

@@ -1,0 +1,112 @@
+"""Messages and results of every release that was made: today's worker and client can read them.
+
+How a file came to be: `tests/golden/capture.py`. A release adds its own, and none is ever changed.
+The other direction, an older worker and a newer message, is `test_fields_of_a_newer_producer_are_ignored`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import redis
+
+from tasks.announcements import ANNOUNCE
+from tasks.broker import Broker
+from tasks.command import Command
+from tasks.commands import COMMANDS
+from tasks.sync_commands import RetrySync, Sync
+from tasks.syncs import SWEEP
+from tests.documents import ROOT
+from tests.golden.capture import effects, seed
+from tests.installation import install
+from tests.servers import PostgresForTests, ValkeyForTests
+from tests.waiting import wait_until
+from worker.errors import ThreadsyncError
+
+RELEASES: Final = sorted(ROOT.glob("tests/golden/messages/*.json"))
+_ALL: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, RetrySync)
+READERS: Final = {command.name: command.result for command in _ALL}
+QUEUES: Final = "sessions,syncs,maintenance"
+release_file = pytest.mark.parametrize("path", RELEASES, ids=lambda path: path.stem)
+
+
+def names(result: Any) -> set[str]:
+    """Of a result's fields. What they hold may depend on who was first, so the rows are compared for that."""
+    return set(result) if isinstance(result, dict) else set()
+
+
+def young_again(entry: str) -> str:
+    """The message as it was when it was sent; what has expired since would rightly be dropped."""
+    message = json.loads(entry)
+    if message["headers"].get("expires"):
+        message["headers"]["expires"] = time.strftime(
+            "%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() + 60)
+        )
+        return json.dumps(message)
+    return entry
+
+
+@release_file
+def test_todays_worker_runs_yesterdays_messages(
+    path: Path, postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
+) -> None:
+    """Put into the queues byte for byte, they have the effects and the results that they had then."""
+    golden = json.loads(path.read_text())
+    with install(postgres, valkey, tmp_path) as installation:
+        seed(installation.database_url)
+        with redis.Redis.from_url(installation.broker_url, decode_responses=True) as broker:
+            for message in golden["messages"]:
+                queue = json.loads(message["entry"])["properties"]["delivery_info"]["routing_key"]
+                broker.lpush(queue, young_again(message["entry"]))
+            awaited = {m["task_id"]: m["result"] for m in golden["messages"] if m["result"]}
+
+            def stored(task_id: str) -> dict[str, Any]:
+                found: dict[str, Any] = json.loads(str(broker.get(f"celery-task-meta-{task_id}") or "{}"))
+                return found
+
+            with installation.worker("golden", "--queues", QUEUES):
+                wait_until(
+                    lambda: (
+                        all(stored(task_id).get("status") in ("SUCCESS", "FAILURE") for task_id in awaited)
+                        and not broker.exists("unacked", *QUEUES.split(","))
+                    ),
+                    "every message has ended",
+                    30,
+                )
+            for task_id, then in awaited.items():
+                now = stored(task_id)
+                assert now["status"] == then["status"]
+                assert names(now["result"]) >= names(then["result"])
+                if then["status"] == "FAILURE":
+                    assert now["result"] == then["result"]
+        assert effects(installation.database_url) == golden["effects"]
+
+
+@release_file
+def test_todays_client_reads_yesterdays_results(path: Path, broker_url: str) -> None:
+    """A web process that was upgraded first gets results of workers that were not."""
+    broker = Broker(broker_url)
+    with redis.Redis.from_url(broker_url) as backend:
+        for message in json.loads(path.read_text())["messages"]:
+            if message["result"]:
+                backend.set(f"celery-task-meta-{message['task_id']}", json.dumps(message["result"]))
+                then = message["result"]
+                if then["status"] == "FAILURE":
+                    with pytest.raises(ThreadsyncError) as failed:
+                        broker.result_of(message["task_id"])
+                    assert failed.typename == then["result"]["exc_type"]
+                else:
+                    ready, value = broker.result_of(message["task_id"])
+                    assert ready
+                    READERS[message["task"]].validate_python(value)
+    broker.close()
+
+
+def test_every_task_of_ours_is_among_them() -> None:
+    """A task without a golden message would not be watched over."""
+    newest = json.loads(RELEASES[-1].read_text())
+    assert {message["task"] for message in newest["messages"]} == {*READERS, ANNOUNCE, SWEEP}

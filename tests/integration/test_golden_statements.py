@@ -1,0 +1,85 @@
+"""A worker of the release before runs on the tables of the new one: migrations only add.
+
+What was released is in `tests/golden/statements/`, by `tests/golden/capture_statements.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+
+from tests.documents import ROOT
+from worker.db.migrate import Migration, migrations
+
+RELEASES: Final = sorted(ROOT.glob("tests/golden/statements/*.json"))
+FIRST_RELEASE: Final = 3
+"""The newest migration of 0.1.0. What came before it was never anywhere without it."""
+
+_ADDS: Final = re.compile(
+    r"""CREATE\ (TABLE|INDEX|FUNCTION|VIEW|TYPE|SEQUENCE)\b .*
+    | ALTER\ TABLE\ \w+\ ADD\ COLUMN\ (?!.*\bNOT\ NULL\b(?!.*\bDEFAULT\b)).*
+    | COMMENT\ ON\b .*
+    | GRANT\b .*""",
+    re.VERBOSE | re.DOTALL,
+)
+_PARAMETER: Final = re.compile(r"%\((\w+)\)s")
+_TAKES: Final = re.compile(r"\b(DROP|RENAME|ADD CONSTRAINT|SET NOT NULL|CREATE UNIQUE)\b|\bALTER COLUMN\b")
+
+
+def faults_of(sql: str) -> list[str]:
+    """Statements of a migration that an older worker might not survive."""
+    bare = re.sub(r"--.*", "", sql)
+    bare = re.sub(r"\$\$.*?\$\$", "''", bare, flags=re.DOTALL)
+    statements = [" ".join(statement.split()) for statement in bare.split(";")]
+    return [s for s in statements if s and (not _ADDS.fullmatch(s) or _TAKES.search(s))]
+
+
+def numbered(sql: str) -> str:
+    """With `$1` for `%(name)s`, as psycopg sends it."""
+    names = list(dict.fromkeys(_PARAMETER.findall(sql)))
+    return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", sql).replace("%%", "%")
+
+
+@pytest.mark.parametrize("path", RELEASES, ids=lambda path: path.stem)
+def test_statements_of_a_release_fit_todays_tables(path: Path, database_url: str) -> None:
+    """Postgres prepares each of them: all tables, columns and constraints that it names are there."""
+    statements = json.loads(path.read_text())
+    assert len(statements) > 40
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for name, sql in statements.items():
+            try:
+                connection.execute(f"PREPARE golden AS {numbered(sql)}".encode())
+            except psycopg.Error as error:
+                raise AssertionError(f"{name}: {error}") from error
+            connection.execute("DEALLOCATE golden")
+
+
+@pytest.mark.parametrize(
+    "migration", [m for m in migrations() if m.version > FIRST_RELEASE], ids=lambda migration: migration.name
+)
+def test_a_migration_only_adds(migration: Migration) -> None:
+    """Tables, indexes, and columns that an older INSERT may leave out."""
+    assert faults_of(migration.sql) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE syncs",
+        "ALTER TABLE syncs DROP COLUMN draft",
+        "ALTER TABLE syncs ADD COLUMN who text NOT NULL",
+        "ALTER TABLE syncs ADD COLUMN a text, ALTER COLUMN draft SET NOT NULL",
+        "ALTER TABLE syncs RENAME COLUMN draft TO drafts",
+        "ALTER TABLE syncs ADD CONSTRAINT c CHECK (false)",
+        "CREATE UNIQUE INDEX i ON syncs (site)",
+        "UPDATE syncs SET state = 'done'",
+    ],
+)
+def test_one_that_takes_away_is_noticed(sql: str) -> None:
+    """Otherwise the test above would prove nothing."""
+    assert faults_of(sql) != []

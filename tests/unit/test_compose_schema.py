@@ -1,0 +1,159 @@
+"""docker-compose.yml without Docker: it is a Compose file, and each service is kept as small as it can be."""
+
+from __future__ import annotations
+
+import json
+from graphlib import TopologicalSorter
+from typing import Any, Final
+
+import jsonschema
+import pytest
+
+from tests.compose import OURS, VARIABLE, compose_file, environment, ours, secret_files
+from tests.documents import ROOT, read
+
+COMPOSE: Final = compose_file()
+SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
+ONE_SHOT: Final = {"migrate"}
+every_service = pytest.mark.parametrize("name", SERVICES)
+every_daemon = pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
+
+
+def test_it_is_a_compose_file() -> None:
+    """By the schema of the specification; where it is from: `tests/data/README.md`."""
+    # Of draft 7 by what it says, but it spells that in a way that jsonschema does not know.
+    validator = jsonschema.Draft7Validator(json.loads(read("tests/data/compose-spec.json")))
+    assert [error.message for error in validator.iter_errors(COMPOSE)] == []
+    assert not validator.is_valid({"services": {"a": {"imagee": "b"}}})
+
+
+def test_every_variable_has_a_value() -> None:
+    """A default, or a refusal to start: Compose would put an empty text in its place and go on."""
+    found = VARIABLE.findall(read("docker-compose.yml"))
+    assert found
+    assert [name for name, how, _ in found if how not in ("-", "?")] == []
+
+
+@every_service
+def test_it_may_do_little(name: str) -> None:
+    """No root, no capabilities, nothing gained by setuid, nothing written but to volumes and memory."""
+    service = SERVICES[name]
+    assert str(service["user"]).partition(":")[0] not in ("", "0", "root")
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert any(mount.partition(":")[0] == "/tmp" for mount in service["tmpfs"])  # noqa: S108 - the containers'
+    assert not service.get("privileged")
+    assert "docker.sock" not in json.dumps(service)
+
+
+@every_daemon
+def test_it_comes_back_and_goes_in_good_order(name: str) -> None:
+    """What ends is started again; what is stopped has the time that it needs; who looks sees how it is."""
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert "stop_grace_period" in service
+    assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    assert service["logging"]["options"]["max-size"]
+
+
+def test_what_ends_is_not_started_again() -> None:
+    """A migration that fails would fail again."""
+    assert {name for name in SERVICES if SERVICES[name]["restart"] == "no"} == ONE_SHOT
+
+
+@every_service
+def test_secrets_are_files(name: str) -> None:
+    """Each one that is mounted is used by name of its file, and no other is named."""
+    service = SERVICES[name]
+    mounted, used = set(service.get("secrets", [])), set(secret_files(service).values())
+    if name == "valkey":
+        # Its configuration includes the file.
+        assert "include /run/secrets/valkey_auth" in read("deploy/valkey.conf").splitlines()
+        used |= {"valkey_auth"}
+    assert mounted == used
+    assert mounted <= set(COMPOSE["secrets"])
+    assert all(variable.endswith("_FILE") for variable in secret_files(service))
+    words = ("PASSWORD", "TOKEN", "SECRET", "AUTH", "DATABASE_URL", "BROKER_URL")
+    told = {variable for variable in environment(service) if any(word in variable for word in words)}
+    assert all(variable.endswith("_FILE") for variable in told)
+
+
+def test_each_secret_is_somebodys() -> None:
+    """None is made for nobody, and no service of ours has the server's own."""
+    mounted = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
+    assert mounted == set(COMPOSE["secrets"])
+    assert not any("postgres_password" in service.get("secrets", []) for service in ours(COMPOSE).values())
+
+
+@every_service
+def test_nothing_listens_to_the_world(name: str) -> None:
+    """Published ports are loopback's; the servers have none, and no way out."""
+    service = SERVICES[name]
+    ports = service.get("ports", [])
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert "network_mode" not in service
+    assert set(service["networks"]) <= set(COMPOSE["networks"])
+    assert COMPOSE["networks"]["back"] == {"internal": True}
+    # A port is published on a network that is not internal only.
+    assert not ports or "front" in service["networks"]
+    if name in ("postgres", "valkey"):
+        assert (ports, service["networks"]) == ([], ["back"])
+
+
+def test_ports_are_not_taken_twice() -> None:
+    """On the host."""
+    ports = [port.split(":")[1] for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(ports) == len(set(ports))
+
+
+def test_they_start_in_an_order() -> None:
+    """Nobody waits for who waits for him; what is waited for exists, and can say what it is asked."""
+    needs = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
+    assert set(TopologicalSorter(needs).static_order()) == set(SERVICES)
+    for wants in needs.values():
+        for name, how in wants.items():
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[name]
+            if how["condition"] == "service_completed_successfully":
+                assert name in ONE_SHOT
+
+
+def test_a_profile_is_needed_by_no_one_outside() -> None:
+    """Without `--profile monitoring` everything else starts."""
+    profiles = {name: set(service.get("profiles", [])) for name, service in SERVICES.items()}
+    assert {name for name in SERVICES if profiles[name]} == {"metrics", "prometheus", "grafana"}
+    for name, service in SERVICES.items():
+        assert all(profiles[needed] <= profiles[name] for needed in service.get("depends_on", {}))
+
+
+def test_images_have_a_version() -> None:
+    """A major at least: `latest` would be a migration that nobody asked for."""
+    for service in SERVICES.values():
+        name, _, tag = service["image"].partition(":")
+        assert tag.removeprefix("v")[:1].isdigit(), name
+    assert {service["image"] for service in ours(COMPOSE).values()} == {OURS}
+
+
+def test_mounts_are_declared() -> None:
+    """Each named volume and each file of the host is there."""
+    named = set()
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("./"):
+                assert volume.endswith(":ro")
+                assert (ROOT / source).is_dir()
+            else:
+                named.add(source)
+    assert named == set(COMPOSE["volumes"])
+
+
+def test_data_outlives_its_container() -> None:
+    """Of both servers; Postgres 18 keeps it one folder higher than 17 did."""
+    assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
+    assert SERVICES["valkey"]["volumes"] == ["valkey:/data"]
+    [config] = SERVICES["valkey"]["configs"]
+    assert config["target"] == SERVICES["valkey"]["command"][1]
+    # Compose copies a `content` into the container, which fails on a read-only file system.
+    assert all("file" in config for config in COMPOSE["configs"].values())
