@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -47,3 +48,9 @@ def secret_files(service: Mapping[str, Any]) -> dict[str, str]:
 def seconds(duration: str) -> int:
     """Of a duration as Compose writes it."""
     return int(duration.removesuffix("s"))
+
+
+def valkey_settings(secrets: Path) -> dict[str, str]:
+    """The lines of Valkey's configuration, with the secret that it includes in ``secrets``."""
+    lines = read("deploy/valkey.conf").replace(SECRETS, f"{secrets}/").splitlines()
+    return dict(line.split(" ", 1) for line in lines)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from tests.documents import read
+from tests.compose import valkey_settings
 from worker.embedded.valkey import EmbeddedValkey
 
 
@@ -20,18 +20,11 @@ class PlainValkey(EmbeddedValkey):
     defaults: ClassVar = {"bind": "127.0.0.1"}
 
 
-def settings_of_compose(secret: Path) -> dict[str, str]:
-    """Of the file that is mounted, with the secret that it includes in a place of the test's."""
-    lines = read("deploy/valkey.conf").replace("/run/secrets/valkey_auth", str(secret)).splitlines()
-    return dict(line.split(" ", 1) for line in lines)
-
-
 @pytest.fixture
 def configured(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey with the file of the compose service; address, folder and password are the test's."""
-    secret = tmp_path / "valkey_auth"
-    secret.write_text("requirepass overwritten-by-the-test\n")
-    valkey = PlainValkey(tmp_path / "valkey", settings=settings_of_compose(secret))
+    (tmp_path / "valkey_auth").write_text("requirepass the-test-has-its-own\n")
+    valkey = PlainValkey(tmp_path / "valkey", settings=valkey_settings(tmp_path))
     try:
         valkey.start()
         yield valkey

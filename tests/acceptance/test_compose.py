@@ -1,0 +1,204 @@
+"""Every service of ours in docker-compose.yml, run as a process by the very words of the file.
+
+In place of the images: a Postgres and a Valkey of the test's, Valkey by the configuration of the file. Hosts,
+ports and folders are replaced, and nothing else; programs are those of the installed environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import psycopg
+import pytest
+
+from sandbox.slack_requests import app_mention, signed_request
+from tests.compose import compose_file, environment, ours, seconds, valkey_settings
+from tests.documents import ROOT
+from tests.monitoring import metrics_of_workers, metrics_used
+from tests.servers import POSTGRES_SETTINGS
+from tests.waiting import wait_until
+from worker.child import Child
+from worker.embedded.port import free_port
+from worker.embedded.postgres import EmbeddedPostgres
+from worker.embedded.valkey import EmbeddedValkey
+
+SERVICES: Final = ours(compose_file())
+LONG_RUNNING: Final = sorted(set(SERVICES) - {"migrate"})
+SIGNING_SECRET: Final = "8f742231b10e8888abcd99yyyzzz85a5"
+_PLACES: Final = re.compile(r"^/run/secrets|^/var/lib/threadsync|^/tmp|\b(?:3000|5555|9464)\b")
+_ENDS_WITH: Final = {"handlers": {0, -signal.SIGTERM}}
+"""Exit codes after TERM. uvicorn ends in good order and then sends itself the signal that it got."""
+
+
+class ComposeService:
+    """One of them as a process: its command, environment, health check, and its time to stop."""
+
+    def __init__(self, name: str, folder: Path, secrets: Path) -> None:
+        self._service = SERVICES[name]
+        self._folder = folder / name
+        self._folder.mkdir()
+        self.port = free_port()
+        self._places = {
+            "/run/secrets": str(secrets),
+            "/var/lib/threadsync": str(self._folder),
+            "/tmp": str(self._folder),  # noqa: S108 - the container's
+            **dict.fromkeys(("3000", "5555", "9464"), str(self.port)),
+        }
+        self.env = {
+            # What the container has besides: no Slack here, and the folder for what is passing.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "SLACK_API_URL": "http://127.0.0.1:1/api/",
+            "TMPDIR": str(self._folder),
+            **{variable: self._here(value) for variable, value in environment(self._service).items()},
+        }
+        self.log_path = self._folder / "output.log"
+        self.child: Child | None = None
+
+    def _here(self, word: str) -> str:
+        # All in one go: this machine's own folders are below /tmp.
+        return _PLACES.sub(lambda match: self._places[match[0]], word)
+
+    def argv(self, words: list[str]) -> list[str]:
+        """A command line of the file, in this place."""
+        return [self._here(word) for word in words]
+
+    def start(self) -> None:
+        argv = self.argv(self._service["command"])
+        self.child = Child(argv, log_path=self.log_path, env=self.env, cwd=self._folder)
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        """For what ends by itself."""
+        return self._run(self._service["command"])
+
+    def is_healthy(self) -> bool:
+        """What its health check says."""
+        assert self.child is not None
+        assert self.child.poll() is None, self.log_path.read_text()[-3000:]
+        kind, *words = self._service["healthcheck"]["test"]
+        assert kind == "CMD"
+        return self._run(words).returncode == 0
+
+    def stop(self) -> int | None:
+        """Its exit code after TERM, None if it took longer than Docker would wait."""
+        assert self.child is not None
+        in_time = self.child.stop(signal.SIGTERM, seconds(self._service["stop_grace_period"]))
+        return self.child.poll() if in_time else None
+
+    def kill(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+
+    def _run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
+        argv = self.argv(words)
+        return subprocess.run(
+            argv, env=self.env, cwd=self._folder, capture_output=True, text=True, check=False, timeout=60
+        )
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Both of them empty, and the secrets that lead to them."""
+
+    database_url: str
+    secrets: Path
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Secrets as `deploy/make-secrets` makes them, but for the servers' addresses and what Slack gave us."""
+    folder = tmp_path_factory.mktemp("compose")
+    secrets = folder / "secrets"
+    subprocess.run([ROOT / "deploy" / "make-secrets", secrets], check=True, capture_output=True)
+    postgres = EmbeddedPostgres(folder / "postgres", settings=POSTGRES_SETTINGS)
+    valkey = EmbeddedValkey(folder / "valkey", settings=valkey_settings(secrets))
+    try:
+        postgres.start()
+        valkey.start()
+        filled_in = {
+            "database_url": postgres.url,
+            "broker_url": valkey.url,
+            "slack_signing_secret": SIGNING_SECRET,
+            "slack_bot_token": "xoxb-test",
+        }
+        for name, value in filled_in.items():
+            (secrets / name).chmod(0o644)
+            (secrets / name).write_text(f"{value}\n")
+        yield Servers(postgres.url, secrets)
+    finally:
+        valkey.stop()
+        postgres.stop()
+
+
+@pytest.fixture(scope="module")
+def running(
+    servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, ComposeService]]:
+    """All that is not over at once, after the migration."""
+    folder = tmp_path_factory.mktemp("services")
+    migration = ComposeService("migrate", folder, servers.secrets).run()
+    assert migration.returncode == 0, migration.stderr
+    services = {name: ComposeService(name, folder, servers.secrets) for name in LONG_RUNNING}
+    try:
+        for service in services.values():
+            service.start()
+        yield services
+    finally:
+        for service in services.values():
+            service.kill()
+
+
+@pytest.mark.parametrize("name", LONG_RUNNING)
+def test_it_becomes_healthy(running: dict[str, ComposeService], name: str) -> None:
+    """By its own health check, run in its own environment."""
+    wait_until(running[name].is_healthy, f"{name} is healthy", 60)
+
+
+def test_a_request_of_slacks_becomes_a_row(running: dict[str, ComposeService], servers: Servers) -> None:
+    """Through handlers, Valkey and worker into Postgres."""
+    request = signed_request(
+        SIGNING_SECRET, app_mention("C0123", "U0456", "<@U0> hello", ts="1700000000.000100")
+    )
+    answer = httpx.post(
+        f"http://127.0.0.1:{running['handlers'].port}/slack/events",
+        content=request.body,
+        headers=dict(request.headers),
+    )
+    assert answer.status_code == 200
+
+    def rows() -> list[Any]:
+        with psycopg.connect(servers.database_url) as connection:
+            return connection.execute("SELECT channel_id, thread_ts, user_id FROM thread_sessions").fetchall()
+
+    wait_until(lambda: rows() == [("C0123", "1700000000.000100", "U0456")], "the row is there", 15)
+
+
+def test_what_prometheus_is_to_read_is_there(running: dict[str, ComposeService]) -> None:
+    """Each name in an alert or on the dashboard is shown by the exporter, or is one that workers count."""
+
+    def shown_at(name: str) -> set[str]:
+        text = httpx.get(f"http://127.0.0.1:{running[name].port}/metrics", timeout=10).text
+        return set(re.findall(r"^(threadsync_\w+)", text, re.MULTILINE))
+
+    wanted = metrics_used() - metrics_of_workers()
+    wait_until(lambda: wanted <= shown_at("metrics"), f"the exporter shows {sorted(wanted)}", 30)
+    wait_until(
+        lambda: "threadsync_commands_total" in shown_at("worker-sessions"), "the worker shows its own", 15
+    )
+    wait_until(lambda: shown_at("worker-syncs"), "the worker for syncs shows its own", 15)
+
+
+@pytest.mark.parametrize("name", LONG_RUNNING)
+def test_it_ends_in_time(running: dict[str, ComposeService], name: str) -> None:
+    """After TERM, before Docker would kill it, and as somebody who was asked to end."""
+    service = running[name]
+    assert service.stop() in _ENDS_WITH.get(name, {0}), service.log_path.read_text()[-3000:]
