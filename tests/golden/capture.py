@@ -14,13 +14,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import redis
 
+from tests.waiting import wait_until
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 
@@ -92,23 +92,26 @@ def seed(database_url: str) -> None:
 
 def results(broker: Any, expected: list[str], folder: Path) -> dict[str, Any]:
     """What the release's own worker stores for each task id."""
-    log = (folder / "worker.log").open("w")
+    log_path = folder / "worker.log"
     argv = [sys.executable, "-m", "celery", "-A", "worker", "worker", "-Q", ",".join(QUEUES), "-c", "2"]
-    worker = subprocess.Popen(argv, stdout=log, stderr=log, cwd=folder)
-    try:
-        while True:
-            found = [json.loads(broker.get(f"celery-task-meta-{task_id}") or "{}") for task_id in expected]
-            ended = all(meta.get("status") in ("SUCCESS", "FAILURE") for meta in found)
-            if ended and not broker.exists("unacked", *QUEUES):
-                # A traceback names paths of the machine.
-                return {meta["task_id"]: {**meta, "traceback": None} for meta in found}
-            if worker.poll() is not None:
-                sys.exit((folder / "worker.log").read_text())
-            time.sleep(0.1)
-    finally:
-        worker.terminate()
-        worker.wait(60)
-        log.close()
+
+    def stored(task_id: str) -> dict[str, Any]:
+        meta: dict[str, Any] = json.loads(broker.get(f"celery-task-meta-{task_id}") or "{}")
+        # A traceback names paths of the machine.
+        return {**meta, "traceback": None}
+
+    def has_ended() -> bool:
+        ended = all(stored(task_id).get("status") in ("SUCCESS", "FAILURE") for task_id in expected)
+        return ended and not broker.exists("unacked", *QUEUES)
+
+    with log_path.open("w") as log:
+        worker = subprocess.Popen(argv, stdout=log, stderr=log, cwd=folder)
+        try:
+            wait_until(has_ended, "every message has ended", 60)
+        finally:
+            worker.terminate()
+            worker.wait(60)
+    return {task_id: stored(task_id) for task_id in expected}
 
 
 def effects(database_url: str) -> dict[str, list[Any]]:
