@@ -12,6 +12,7 @@ from worker.config import Settings
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.errors import InvalidSettings
 
+CHECKS: Final = ("settings", "secret files", "console password")
 _SHORT_PASSWORD: Final = 12
 
 
