@@ -22,8 +22,6 @@ WEB_PORT = 3000
 FLOWER_PORT = 5555
 METRICS_PORT = 9464
 _WORKER = "threadsync_worker"
-# Flower hides arguments and results unless told otherwise.
-_FLOWER_COLUMNS = "name,uuid,state,args,kwargs,result,received,started,runtime,worker"
 _FOR_THE_SHELL = (
     "DATABASE_URL",
     "CELERY_BROKER_URL",
@@ -317,12 +315,12 @@ class LocalStack:
     def _flower(self) -> CommandService:
         port = self._choose_port("flower", FLOWER_PORT)
         self.flower_url = f"http://127.0.0.1:{port}"
-        return self._celery(
+        return self._command(
             "flower",
-            ["flower", "--address=127.0.0.1", f"--port={port}", f"--tasks_columns={_FLOWER_COLUMNS}"],
+            [sys.executable, "-m", "worker.cli", "flower", "--address", "127.0.0.1", "--port", str(port)],
             ready=lambda: answers_http(self.flower_url),
             # In the environment, because everybody can read a command line.
-            env={"FLOWER_BASIC_AUTH": self._flower_login()},
+            env={"FLOWER_BASIC_AUTH": self._flower_login(), "FLOWER_DB": str(self.path / "flower" / "state")},
         )
 
     def _flower_login(self) -> str:
