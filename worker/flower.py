@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from worker.errors import InvalidSettings
 
-# Flower hides arguments and results unless told otherwise.
-_COLUMNS: Final = "name,uuid,state,args,kwargs,result,received,started,runtime,worker"
+# Flower hides arguments and results unless told otherwise. Ours are all keyword arguments.
+_COLUMNS: Final = "name,uuid,state,kwargs,result,received,runtime,worker"
 _MOST_TASKS: Final = 10_000
 _MOST_WORKERS: Final = 500
 _SAVED_EVERY_MILLISECONDS: Final = 60_000

@@ -23,7 +23,7 @@ def test_what_is_set_unless_told_otherwise() -> None:
     assert (options["persistent"], options["db"]) == (True, "/home/somebody/.local/state/threadsync/flower")
     assert 0 < options["max_tasks"] <= 10_000
     assert options["state_save_interval"] > 0
-    assert {"args", "kwargs", "result"} <= set(options["tasks_columns"].split(","))
+    assert {"kwargs", "result"} <= set(options["tasks_columns"].split(","))
     told = {"FLOWER_ADDRESS": "0.0.0.0", "FLOWER_DB": "/x", "FLOWER_MAX_TASKS": "5"}
     options = options_for({**LOGIN, **told})
     assert (options["address"], options["db"], options["max_tasks"]) == ("0.0.0.0", "/x", 5)
