@@ -262,13 +262,13 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         limited_user("~*", "&*", "+@all", "-eval"),
         "broker: permissions",
         "error",
-        "SECURITY.md",
+        "docs/delivery.md",
     ),
     "broker: no publish": (
         limited_user("~*", "&*", "+@all", "-blmove"),
         "broker: permissions",
         "error",
-        "SECURITY.md",
+        "docs/delivery.md",
     ),
     "broker: no INFO": (limited_user("~*", "&*", "+@all", "-info"), "broker: eviction", "warning", "INFO"),
     "broker: visibility": (

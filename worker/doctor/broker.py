@@ -163,7 +163,9 @@ def judge_refusal(exc: Exception) -> Finding:
     if "LOADING" in words or isinstance(exc, redis.BusyLoadingError):
         return error(check, "it is still loading its data", "wait until it is done; then ask again")
     if "NOPERM" in words:
-        return error(check, f"its user may not even connect: {words}", "see SECURITY.md for the ACL")
+        return error(
+            check, f"its user may not even connect: {words}", "docs/delivery.md has an ACL that is enough"
+        )
     if "certificate" in words.lower() or "ssl" in words.lower():
         fix = "give its certificate authority with ssl_ca_certs in the URL, and the right host name"
         return error(check, f"TLS fails: {words}", fix)
@@ -240,7 +242,7 @@ def _judge_file(info: Mapping[str, Any], appendfsync: str | None) -> Finding:
 
 
 def _judge_permissions(facts: BrokerFacts) -> Finding:
-    check, fix = "broker: permissions", "SECURITY.md has the ACL that is enough; ACL SETUSER it"
+    check, fix = "broker: permissions", "docs/delivery.md has an ACL that is enough; ACL SETUSER it"
     if facts.refusal:
         return error(check, f"it does not let us run our scripts: {facts.refusal}", fix)
     if facts.missing:
