@@ -111,7 +111,7 @@ def batch_span(headers: Iterable[Mapping[str, Any]]) -> AbstractContextManager[A
 
     contexts = [trace.get_current_span(propagate.extract(one)).get_span_context() for one in headers]
     links = [trace.Link(context) for context in contexts if context.is_valid]
-    return trace.get_tracer("threadsync").start_as_current_span("batch", links=links)
+    return _provider.get_tracer("threadsync").start_as_current_span("batch", links=links)
 
 
 def _exporter(settings: Settings) -> Any:

@@ -13,6 +13,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode
 
 from handlers.ticket_form import DESCRIPTION, SUMMARY, ticket_form
@@ -25,7 +27,7 @@ from tests.slack_app import SECRET
 from tests.waiting import wait_until
 from tests.web import WebProcess
 from worker.errors import InvalidSettings
-from worker.tracing import check_tracing, place_of, stripped
+from worker.tracing import batch_span, check_tracing, place_of, stripped
 
 CANARY = "ocelot"
 THREAD = ("C0123ABC", "1700000000.000100")
@@ -187,6 +189,19 @@ def test_what_an_error_says_does_not_leave() -> None:
 
 def _attributes(span: Span) -> dict[str, str]:
     return {attribute.key: attribute.value.string_value for attribute in span.attributes}
+
+
+def test_a_batch_is_linked_to_its_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does at once belongs to no single command's trace; headers without a trace add none."""
+    provider, seen = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(seen))
+    monkeypatch.setattr("worker.tracing._provider", provider)
+    traces = [f"{number:032x}" for number in (1, 2)]
+    headers = [{"traceparent": f"00-{trace}-{1:016x}-01"} for trace in traces]
+    with batch_span([*headers, {}, {"traceparent": "junk"}]):
+        pass
+    (span,) = seen.get_finished_spans()
+    assert [f"{link.context.trace_id:032x}" for link in span.links] == traces
 
 
 def test_off_is_off() -> None:
