@@ -7,6 +7,7 @@ import logging
 from handlers.app import create_app
 from worker.config import get_settings
 from worker.logs import configure_logging
+from worker.tracing import start_tracing, traced_app
 
 _settings = get_settings()
 configure_logging(_settings.log_level, _settings.log_format)
@@ -14,10 +15,11 @@ for _name in ("uvicorn", "uvicorn.access"):
     # uvicorn gives these a handler and a format of their own before it imports us.
     logging.getLogger(_name).handlers.clear()
     logging.getLogger(_name).propagate = True
+start_tracing(_settings, "web")
 _console = None
 if _settings.threadsync_console_password:
     # Only then: it reads the database, and who only enqueues loads no driver.
     from console.app import create_console
 
     _console = create_console(_settings)
-app = create_app(_settings, console=_console)
+app = traced_app(create_app(_settings, console=_console))

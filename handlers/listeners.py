@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
-from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 
 from handlers import replies
+from handlers.event_ids import EventIds
 from handlers.follow_ups import FollowUps
 from handlers.mapping import (
     CREATE_BUTTON,
@@ -56,6 +57,7 @@ class Listeners:
     def __init__(self, client: AsyncSessionClient, follow_ups: FollowUps) -> None:
         self._client = client
         self._follow_ups = follow_ups
+        self._event_ids = EventIds()
 
     def register(self, app: AsyncApp) -> None:
         """Attach every listener."""
@@ -68,11 +70,12 @@ class Listeners:
         app.action({"type": "block_actions", "action_id": RETRY_BUTTON})(self.on_retry_button)
         app.view({"type": "view_submission", "callback_id": TICKET_FORM})(self.on_form)
 
-    async def on_event(self, body: Body) -> None:
+    async def on_event(self, body: Body, request: AsyncBoltRequest) -> None:
         """A mention or a message. A thread gets one reply, from the event that created its session."""
         command = command_for_event(body["event"])
         if command is not None:
-            self._follow_ups.of_event(await self._enqueue(command))
+            task_id = self._event_ids.task_id(body.get("event_id"), _retries(request))
+            self._follow_ups.of_event(await self._enqueue(command, task_id))
 
     async def on_slash_command(self, ack: AsyncAck, body: Body) -> None:
         """``/ticket …``: the answer is the response, for the user alone."""
@@ -149,11 +152,16 @@ class Listeners:
         log.warning("command not enqueued", error_type=type(error).__name__, reason=str(error))
         self._follow_ups.tell(url, replies.describe_error(error))
 
-    async def _enqueue(self, command: Command[R]) -> AsyncHandle[R]:
-        handle = await self._client.enqueue(command)
+    async def _enqueue(self, command: Command[R], task_id: str | None = None) -> AsyncHandle[R]:
+        handle = await self._client.enqueue(command, task_id=task_id)
         arguments = {name: value for name, value in command.arguments().items() if name in _LOGGED}
         log.info("command enqueued", command=command.name, task_id=handle.task_id, **arguments)
         return handle
+
+
+def _retries(request: AsyncBoltRequest) -> str:
+    """How often Slack had delivered the event before; empty for the first time."""
+    return next(iter(request.headers.get("x-slack-retry-num", ())), "")
 
 
 def _response_url(body: Body) -> str:

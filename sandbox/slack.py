@@ -39,6 +39,10 @@ class Call:
     arguments: Mapping[str, Any]
 
 
+SCOPES: Final = ("app_mentions:read", "channels:history", "groups:history", "chat:write", "commands")
+"""Of the token: what every answer says that it may do. As in handlers/manifest.yaml."""
+
+
 class SlackSandbox:
     """Runs in a thread, on a free port of 127.0.0.1, between ``start`` and ``stop`` or in a ``with``.
 
@@ -57,6 +61,7 @@ class SlackSandbox:
         self.workspace = SlackWorkspace(channels)
         self.token = token
         self.app_token = app_token
+        self.scopes: tuple[str, ...] = SCOPES
         self.url = ""
         self._faults = FaultQueue()
         self._calls: list[Call] = []
@@ -177,7 +182,8 @@ class SlackSandbox:
             case Dropped(committed=False):
                 return _drop(request)
         answer = self._answer(method, request, arguments)
-        return _drop(request) if isinstance(fault, Dropped) else web.json_response(answer)
+        headers = {"X-OAuth-Scopes": ",".join(self.scopes)} if answer["ok"] else {}
+        return _drop(request) if isinstance(fault, Dropped) else web.json_response(answer, headers=headers)
 
     def _answer(self, method: str, request: web.Request, arguments: Mapping[str, Any]) -> dict[str, Any]:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()

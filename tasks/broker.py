@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
@@ -148,7 +149,8 @@ class Broker:
             if self._threads is None or self._threads_owner != os.getpid():
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="threadsync-enqueue")
                 self._threads_owner = os.getpid()
-            return self._threads.submit(_translated, work)
+            # With the caller's context, in which its trace is.
+            return self._threads.submit(copy_context().run, _translated, work)
 
 
 def _translated(work: Callable[[], T]) -> T:

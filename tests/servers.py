@@ -14,6 +14,7 @@ import redis
 from psycopg.sql import SQL, Composed, Identifier
 
 from worker.db.migrate import migrate
+from worker.db.roles import MIGRATE, READ, RUN, create_login, create_roles
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 
@@ -27,6 +28,7 @@ POSTGRES_SETTINGS = {
 VALKEY_SETTINGS = {"appendfsync": "no", "databases": "64"}
 
 _TEMPLATE = "migrated_template"
+_PASSWORD = "of-these-tests"
 
 
 class PostgresForTests:
@@ -40,25 +42,40 @@ class PostgresForTests:
         self.server.start()
         self._administrate(SQL("CREATE DATABASE {}").format(Identifier(_TEMPLATE)))
         with psycopg.connect(self.url_of(_TEMPLATE), autocommit=True) as connection:
+            create_roles(connection)
+            for group in (MIGRATE, RUN, READ):
+                create_login(connection, _login(group), _PASSWORD, group)
+        with psycopg.connect(self.url_of(_TEMPLATE, MIGRATE), autocommit=True) as connection:
             migrate(connection)
 
     def stop(self) -> None:
         self.server.stop()
 
-    def url_of(self, database: str) -> str:
-        """The URL of one of the server's databases."""
-        return urlunsplit(urlsplit(self.server.url)._replace(path=f"/{database}"))
+    def url_of(self, database: str, group: str | None = None) -> str:
+        """The URL of one of the server's databases, for a member of a group role; else for the superuser."""
+        url = urlunsplit(urlsplit(self.server.url)._replace(path=f"/{database}"))
+        return as_member(url, group) if group else url
+
+    def for_administrator(self, url: str) -> str:
+        """The same database for whoever may do everything."""
+        return self.url_of(urlsplit(url).path.removeprefix("/"))
 
     @contextmanager
     def database(self, template: str = _TEMPLATE) -> Iterator[str]:
-        """The URL of a new database, which is gone afterwards, whoever is still connected."""
+        """The URL of a new database, which is gone afterwards, whoever is still connected.
+
+        Of a migrated one for those who may no more than workers may; of any other for its owner.
+        """
         # A test that ended the server, and then itself, leaves the others unharmed.
         self.server.start()
         name = f"test_{next(self._numbers)}"
-        copy = SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template))
+        owner = Identifier(_login(MIGRATE))
+        copy = SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+            Identifier(name), Identifier(template), owner
+        )
         self._administrate(copy)
         try:
-            yield self.url_of(name)
+            yield self.url_of(name, RUN if template == _TEMPLATE else MIGRATE)
         finally:
             self.server.start()
             self._administrate(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
@@ -89,6 +106,22 @@ class ValkeyForTests:
         with redis.Redis.from_url(url) as client:
             client.flushdb()
         return url
+
+
+def as_member(url: str, group: str) -> str:
+    """The same database, logged in as a member of a group role."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{_login(group)}:{_PASSWORD}@{host}"))
+
+
+def as_owner(url: str) -> str:
+    """The same database for whoever may change its tables, as no worker may."""
+    return as_member(url, MIGRATE)
+
+
+def _login(group: str) -> str:
+    return f"{group}_login"
 
 
 def ask(url: str, statement: LiteralString, *parameters: object) -> object:

@@ -29,6 +29,7 @@ from worker.celery import app
 from worker.db.session_store import SessionStore
 from worker.request import error_in
 from worker.results import GatheringBackend
+from worker.tracing import batch_span
 
 if TYPE_CHECKING:
     from worker.consumer import DurableConsumer
@@ -180,7 +181,8 @@ def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
         return 0, [_traced(items[0])], 0.0
     decoded = [_decoded(item) for item in items]
     try:
-        _run_statements(decoded)
+        with batch_span(request for _name, _id, request, *_rest in decoded):
+            _run_statements(decoded)
         with _gathering_results():
             ends = [_traced(item) for item in decoded]
     except (redis.ConnectionError, redis.TimeoutError, OSError) as exc:

@@ -25,6 +25,7 @@ from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
 from worker.report import Report
 from worker.signs import QUEUES, beat_sent_canaries
+from worker.tracing import check_tracing, start_tracing, stop_tracing
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 10
 """After this long without a word from the worker that has it, a message goes to another one."""
@@ -183,6 +184,7 @@ class _NeededSettings(bootsteps.Step):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         get_settings().require("broker_url", "database_url")
+        check_tracing(get_settings())
 
 
 app.steps["worker"].add(_NeededSettings)
@@ -228,8 +230,14 @@ def _keep_what_is_loaded(**_: object) -> None:
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
 
+@signals.worker_process_init.connect(weak=False)
+def _begin_to_trace(**_: object) -> None:
+    start_tracing(get_settings(), "worker")
+
+
 @signals.worker_process_shutdown.connect(weak=False)
-def _close_database(**_: object) -> None:
+def _end_process(**_: object) -> None:
     from worker.db import close_db
 
     close_db()
+    stop_tracing()

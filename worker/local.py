@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import urlsplit, urlunsplit
 
 from worker.embedded.data_dir import DataDir, write_private
 from worker.embedded.port import free_port, read_port
@@ -20,8 +21,7 @@ from worker.supervisor import Supervisor
 WEB_PORT = 3000
 FLOWER_PORT = 5555
 METRICS_PORT = 9464
-# Flower hides arguments and results unless told otherwise.
-_FLOWER_COLUMNS = "name,uuid,state,args,kwargs,result,received,started,runtime,worker"
+_WORKER = "threadsync_worker"
 _FOR_THE_SHELL = (
     "DATABASE_URL",
     "CELERY_BROKER_URL",
@@ -79,6 +79,7 @@ class LocalStack:
         self.supervisor = Supervisor(report=report, hurried=hurried)
         self.web_url = self.flower_url = ""
         self._metrics_urls: dict[str, str] = {}
+        self._administrator_url = ""
 
     @property
     def path(self) -> Path:
@@ -185,7 +186,8 @@ class LocalStack:
                 log_path=self.logs / "postgres.log",
             )
             self.supervisor.start(postgres, cancelled=cancelled)
-            self.env["DATABASE_URL"] = postgres.url
+            self._administrator_url = postgres.url
+            self.env["DATABASE_URL"] = self._worker_url(postgres.url)
         if not self.is_given("CELERY_BROKER_URL", "REDIS_URL"):
             from worker.embedded.valkey import EmbeddedValkey
 
@@ -196,6 +198,20 @@ class LocalStack:
             )
             self.supervisor.start(valkey, cancelled=cancelled)
             self.env["CELERY_BROKER_URL"] = valkey.url
+
+    def _worker_url(self, administrator_url: str) -> str:
+        """The same database for a login that may change rows, and no tables."""
+        from psycopg import connect
+
+        from worker.db.roles import RUN, create_login, create_roles
+
+        password = self._dir.secret("postgres-worker-password")
+        with connect(administrator_url, autocommit=True) as connection:
+            create_roles(connection)
+            create_login(connection, _WORKER, password, RUN)
+        parts = urlsplit(administrator_url)
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{_WORKER}:{password}@{host}"))
 
     def _fill_in_slack(self) -> None:
         if not self.is_given("SLACK_SIGNING_SECRET"):
@@ -212,7 +228,8 @@ class LocalStack:
 
     def _migrate(self, cancelled: Callable[[], bool]) -> None:
         """Once, so not the supervisor's: a migration that fails would fail again."""
-        migration = self._command("migrate", [sys.executable, "-m", "worker.cli", "migrate"])
+        env = {"DATABASE_URL": self._administrator_url} if self._administrator_url else {}
+        migration = self._command("migrate", [sys.executable, "-m", "worker.cli", "migrate"], env=env)
         migration.run(cancelled)
 
     def _worker(self) -> CommandService:
@@ -298,12 +315,12 @@ class LocalStack:
     def _flower(self) -> CommandService:
         port = self._choose_port("flower", FLOWER_PORT)
         self.flower_url = f"http://127.0.0.1:{port}"
-        return self._celery(
+        return self._command(
             "flower",
-            ["flower", "--address=127.0.0.1", f"--port={port}", f"--tasks_columns={_FLOWER_COLUMNS}"],
+            [sys.executable, "-m", "worker.cli", "flower", "--address", "127.0.0.1", "--port", str(port)],
             ready=lambda: answers_http(self.flower_url),
             # In the environment, because everybody can read a command line.
-            env={"FLOWER_BASIC_AUTH": self._flower_login()},
+            env={"FLOWER_BASIC_AUTH": self._flower_login(), "FLOWER_DB": str(self.path / "flower" / "state")},
         )
 
     def _flower_login(self) -> str:

@@ -138,6 +138,15 @@ def test_every_worker_shows_what_it_counts(running: Up) -> None:
     wait_until(all_well, "canaries come through", 40)
 
 
+def test_a_worker_may_not_change_tables(running: Up) -> None:
+    """Its login may change rows alone."""
+    with (
+        psycopg.connect(running.env["DATABASE_URL"]) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute("DROP TABLE syncs")
+
+
 def test_no_password_is_in_sight(running: Up) -> None:
     """Neither the output, nor a command line, nor a file that others can read has a password in it."""
     database, broker = running.env["DATABASE_URL"], running.env["CELERY_BROKER_URL"]
@@ -214,9 +223,10 @@ def test_the_second_start_has_the_same_data(tmp_path: Path, ups: list[Up]) -> No
         ups.append(up)
         env = up.wait_until_ready().env
         with psycopg.connect(env["DATABASE_URL"]) as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS kept (value int)")
-            connection.execute("INSERT INTO kept VALUES (1)")
-            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (expected,)
+            session = ("C1", f"1700000000.00000{expected}", "U1")
+            insert = "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES (%s, %s, %s)"
+            connection.execute(insert, session)
+            assert connection.execute("SELECT count(*) FROM thread_sessions").fetchone() == (expected,)
         with redis.Redis.from_url(env["CELERY_BROKER_URL"]) as client:
             assert client.incr("kept") == expected
         up.end()

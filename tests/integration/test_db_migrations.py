@@ -8,7 +8,7 @@ from typing import Final
 import psycopg
 import pytest
 
-from tests.servers import ask
+from tests.servers import as_owner, ask
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.migrate import Migration, migrate, migrations
 from worker.db.pool import new_async_pool, new_pool
@@ -46,9 +46,9 @@ def test_many_at_once_apply_each_file_once(empty_database_url: str) -> None:
 def test_a_newer_schema_is_refused(database_url: str) -> None:
     """Code that is older than the database changes nothing and says what to do."""
     note = "INSERT INTO threadsync_schema (version, name) VALUES (9999, '9999_from_the_future.sql')"
-    ask(database_url, note)
+    ask(as_owner(database_url), note)
     with pytest.raises(SchemaMismatch, match=r"at version 9999, this code knows .* newer threadsync"):
-        migrate_at(database_url)
+        migrate_at(as_owner(database_url))
 
 
 def test_an_older_server_is_refused(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,8 @@ def test_an_upgrade_applies_only_what_is_missing(database_url: str, monkeypatch:
     ask(database_url, "INSERT INTO redeliveries (task_id, task_name, deliveries) VALUES ('1', 'x', 2)")
     added = Migration(NEWEST + 1, "added.sql", "ALTER TABLE redeliveries ADD COLUMN note text DEFAULT 'new';")
     monkeypatch.setattr("worker.db.migrate.migrations", lambda: [*migrations(), added])
-    assert migrate_at(database_url) == migrate_at(database_url) == NEWEST + 1
+    owner = as_owner(database_url)
+    assert migrate_at(owner) == migrate_at(owner) == NEWEST + 1
     assert ask(database_url, "SELECT note FROM redeliveries") == "new"
 
 

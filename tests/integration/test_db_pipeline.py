@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.servers import PostgresForTests, ask
+from tests.servers import PostgresForTests, as_owner, ask
 from tests.stores import awaitable
 from tests.waiting import wait_until
 from worker.config import get_settings
@@ -93,7 +93,7 @@ def one_by_one(store: SessionStore, commands: Sequence[Statement[Any]]) -> list[
 
 
 def empty(url: str) -> None:
-    ask(url, "TRUNCATE thread_sessions, channel_context, channel_context_commands CASCADE")
+    ask(as_owner(url), "TRUNCATE thread_sessions, channel_context, channel_context_commands CASCADE")
 
 
 def rows(url: str) -> object:
@@ -215,11 +215,14 @@ async def test_opposite_orders(
 
 def fail_inserts(url: str, times: int, code: str) -> None:
     """The database refuses the first inserts; a sequence counts on, whatever is rolled back."""
-    ask(url, "CREATE SEQUENCE attempts")
+    owner = as_owner(url)
+    ask(owner, "CREATE SEQUENCE attempts")
     refuse = f"RAISE EXCEPTION 'lost the race' USING ERRCODE = '{code}'"
     body = f"BEGIN IF nextval('attempts') <= {times} THEN {refuse}; END IF; RETURN NEW; END"
-    with psycopg.connect(url) as connection:
-        connection.execute(f"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $${body}$$".encode())
+    with psycopg.connect(owner) as connection:
+        # With its owner's rights: no worker may use that sequence.
+        function = f"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $${body}$$"
+        connection.execute(function.encode())
         connection.execute("CREATE TRIGGER fail BEFORE INSERT ON thread_sessions EXECUTE FUNCTION fail()")
 
 
@@ -237,7 +240,7 @@ async def test_races_are_not_run_for_ever(any_store: AsyncSessionStore, database
     with pytest.raises(DatabaseUnavailable, match="lost the race"):
         await any_store.run_many(sessions(10))
     assert ask(database_url, "SELECT count(*) FROM thread_sessions") == 0
-    assert ask(database_url, "SELECT last_value FROM attempts") == pipeline.TRIES
+    assert ask(as_owner(database_url), "SELECT last_value FROM attempts") == pipeline.TRIES
 
 
 @pytest.fixture(params=["SessionStore", "AsyncSessionStore"])

@@ -2,56 +2,39 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
+import psutil
 import pytest
 
 from tasks.client import SessionClient
+from tasks.commands import GetOrCreate
+from tests.flower import flower_of
 from tests.installation import Installation
 from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.child import Child
-from worker.embedded.port import free_port
 
-LOGIN = ("admin", "a password of the tests")
+CANARY = "ocelot"
+DRAFT = {"summary": f"{CANARY} plan", "description": f"the {CANARY} of it", "labels": [CANARY]}
+THREAD = {"channel_id": "C0123", "thread_ts": "1700000000.000100"}
 
 
 @pytest.fixture
 def flower(shared: Installation) -> Iterator[httpx.Client]:
-    """Flower beside the shared worker, as `threadsync up` runs it."""
-    port = free_port()
-    env = {
-        **shared.env,
-        "FLOWER_BASIC_AUTH": ":".join(LOGIN),
-        "FLOWER_UNAUTHENTICATED_API": "false",
-        "PYTHONPATH": str(ROOT),
-    }
-    argv = [sys.executable, "-m", "celery", "-A", "worker", "flower", "--address=127.0.0.1", f"--port={port}"]
-    child = Child(argv, log_path=shared.logs / "flower.log", env=env, cwd=shared.logs)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=LOGIN) as client:
-            wait_until(lambda: workers(client), "Flower sees the worker", timeout=30)
-            yield client
-    finally:
-        child.kill()
-
-
-def workers(client: httpx.Client) -> object:
-    try:
-        answer = client.get("/api/workers", params={"refresh": "1"})
-    except httpx.TransportError:
-        return None
-    return answer.status_code == 200 and answer.json()
+    """Beside the shared worker."""
+    with flower_of(shared.env, shared.logs) as client:
+        yield client
 
 
 def test_flower_shows_arguments_result_and_times(shared: Installation, flower: httpx.Client) -> None:
     """Sent, received, started, succeeded, each with its time; whoever has no password sees nothing."""
     with SessionClient(shared.broker_url) as client:
-        handle = client.get_or_create("C0123", "1700000000.000100", "U1")
+        # As the web process does with Slack's event id.
+        command = GetOrCreate(**THREAD, user_id="U1")
+        handle = client.enqueue(command, task_id="Ev0123ABC")
         handle.get(timeout=10)
-    path = f"/api/task/info/{handle.task_id}"
+    path = "/api/task/info/Ev0123ABC"
     wait_until(
         lambda: flower.get(path).status_code == 200 and flower.get(path).json()["state"] == "SUCCESS",
         "Flower has the end of the task",
@@ -65,3 +48,56 @@ def test_flower_shows_arguments_result_and_times(shared: Installation, flower: h
     assert info["received"] <= info["started"] <= info["succeeded"]
     assert httpx.get(f"{flower.base_url}/tasks").status_code == 401
     assert httpx.get(f"{flower.base_url}{path}").status_code == 401
+
+
+def test_flower_shows_no_draft(shared: Installation, flower: httpx.Client) -> None:
+    """Of a stock client's message neither, whether it ends well, waits, or is refused."""
+    shared.send("sessions.get_or_create", **THREAD, user_id="U1").get(timeout=10)
+    sent = [
+        shared.send("sessions.request_sync", **THREAD, draft=DRAFT, drafted_at="1700000001.000100"),
+        shared.send("sessions.request_sync", **THREAD, draft={**DRAFT, "labels": CANARY}, drafted_at=CANARY),
+        shared.send(
+            "sessions.request_sync", **{**THREAD, "channel_id": "C0LATE"}, draft=DRAFT, drafted_at="1.1"
+        ),
+    ]
+
+    def states() -> set[str]:
+        answers = [flower.get(f"/api/task/info/{result.id}") for result in sent]
+        return {answer.json()["state"] for answer in answers if answer.status_code == 200}
+
+    wait_until(lambda: states() == {"SUCCESS", "FAILURE"}, "Flower has their ends", 20)
+    seen = ""
+    for path in ("/api/tasks", "/tasks", "/api/workers", *(f"/api/task/info/{result.id}" for result in sent)):
+        seen += flower.get(path).text
+    for result in sent:
+        seen += flower.get(f"/task/{result.id}").text
+    assert "C0123 / 1700000000.000100 \\u2192 ready_to_sync: applied" in seen
+    assert CANARY not in seen
+
+
+def test_flower_remembers(shared: Installation) -> None:
+    """What it saw is there after a restart; a memory that was cut short does not keep it from starting."""
+    with flower_of(shared.env, shared.logs) as client:
+        task_id = shared.send("sessions.get", **THREAD).id
+        path = f"/api/task/info/{task_id}"
+        wait_until(lambda: client.get(path).status_code == 200, "Flower has seen it")
+        flower_is_asked_to_stop(shared)
+    state = shared.logs / "flower" / "state"
+    with flower_of(shared.env, shared.logs) as client:
+        assert client.get(path).status_code == 200
+        flower_is_asked_to_stop(shared)
+    for file in state.parent.iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    with flower_of(shared.env, shared.logs) as client:
+        assert client.get(path).status_code == 404
+
+
+def flower_is_asked_to_stop(shared: Installation) -> None:
+    """As a deploy does; it saves what it saw."""
+    marks = [f"FLOWER_DB={shared.logs / 'flower' / 'state'}"]
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            env = [f"{name}={value}" for name, value in process.environ().items()]
+            if set(marks) <= set(env):
+                process.terminate()
+                process.wait(10)

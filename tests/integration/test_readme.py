@@ -10,7 +10,7 @@ import pytest
 
 from tests.documents import Block, blocks, read
 from tests.installation import Installation
-from tests.servers import ask
+from tests.servers import PostgresForTests, ask
 
 
 def programs() -> list[tuple[Block, Block]]:
@@ -37,24 +37,25 @@ def test_the_programs_of_the_readme(shared: Installation) -> None:
 
 
 @pytest.mark.parametrize("document", ["README.md", "SECURITY.md"])
-def test_the_sql_of_the_documents(document: str, database_url: str) -> None:
+def test_the_sql_of_the_documents(document: str, postgres: PostgresForTests, database_url: str) -> None:
     """Each statement is one that Postgres takes from whoever administrates our tables."""
     statements = [block.text for block in blocks(read(document)) if block.language == "sql"]
     assert statements
-    with psycopg.connect(database_url) as connection:
+    with psycopg.connect(postgres.for_administrator(database_url)) as connection:
         for statement in statements:
             connection.execute(statement.encode())
         connection.rollback()
 
 
-def test_the_time_limits_of_a_role(database_url: str) -> None:
+def test_the_time_limits_of_a_role(postgres: PostgresForTests, database_url: str) -> None:
     """What README sets on the role for PgBouncer is what the pool asks for without one."""
     [block] = [block for block in blocks(read("README.md")) if block.language == "sql"]
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    administrator = postgres.for_administrator(database_url)
+    with psycopg.connect(administrator, autocommit=True) as connection:
         connection.execute(block.text.encode())
     try:
         # A connection without our pool's options: psycopg's own.
-        assert ask(database_url, "SHOW statement_timeout") == "5s"
-        assert ask(database_url, "SHOW lock_timeout") == "3s"
+        assert ask(administrator, "SHOW statement_timeout") == "5s"
+        assert ask(administrator, "SHOW lock_timeout") == "3s"
     finally:
-        ask(database_url, "ALTER ROLE threadsync RESET ALL")
+        ask(administrator, "ALTER ROLE threadsync RESET ALL")

@@ -8,8 +8,11 @@ import typer
 
 from worker.cli import audit, dead, health, sessions, syncs
 from worker.cli.demo import demo
+from worker.cli.doctor import doctor
+from worker.cli.flower import flower
 from worker.cli.metrics import metrics
 from worker.cli.migrate import migrate
+from worker.cli.roles import roles
 from worker.cli.up import up
 from worker.errors import ThreadsyncError
 
@@ -21,7 +24,10 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(demo)
+app.command()(doctor)
+app.command()(flower)
 app.command()(migrate)
+app.command()(roles)
 app.command()(metrics)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(syncs.app, name="syncs")

@@ -11,6 +11,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
+from worker.db.roles import become_migrate, grant
 from worker.errors import SchemaMismatch
 
 _ADVISORY_LOCK: Final = 0x7468_7264_7379_6E63  # "thrdsync"
@@ -69,7 +70,11 @@ def migrate(connection: Connection[Any]) -> int:
         connection.execute("SET LOCAL lock_timeout = '10s'")
         connection.execute("SET LOCAL statement_timeout = '5min'")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
-        return _apply(connection, migrations())
+        become_migrate(connection)
+        version = _apply(connection, migrations())
+        # Each time: roles may have been created since.
+        grant(connection)
+        return version
 
 
 def _apply(connection: Connection[Any], known: list[Migration]) -> int:

@@ -28,6 +28,7 @@ from worker.jira.answers import (
     CreateAnswer,
     Created,
     CreateField,
+    Deployment,
     Failure,
     JiraAccount,
     JiraIssue,
@@ -112,6 +113,11 @@ class JiraClient:
     def myself(self) -> None:
         """Return if Jira knows us."""
         self._call("GET", "/myself")
+
+    def deployment(self) -> Deployment:
+        """What Jira says that it is."""
+        kind = str(self._call("GET", "/serverInfo").get("deploymentType") or "")
+        return "cloud" if kind.casefold() == "cloud" else "datacenter"
 
     def required_fields(self, project_key: str, issue_type: str) -> tuple[CreateField, ...]:
         """What the screen for a new ticket has, and which of it must be filled.

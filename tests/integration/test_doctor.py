@@ -1,0 +1,511 @@
+"""``threadsync doctor``: each planted mistake is found, and its fix named; where all is well, nothing is."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from sandbox.jira import JiraSandbox
+from sandbox.jira_faults import Status
+from sandbox.jira_site import ScreenField
+from sandbox.slack import SlackSandbox
+from tests.servers import as_member
+from tests.waiting import wait_until
+from tests.workers import ROOT
+from worker.child import Child
+from worker.db.migrate import migrate
+from worker.db.roles import READ, RUN, create_login, create_roles
+from worker.embedded.port import free_port
+from worker.embedded.postgres import EmbeddedPostgres
+from worker.embedded.valkey import EmbeddedValkey
+from worker.readiness import answers_http
+
+SECRET = "0123456789abcdef0123456789abcdef"
+Env = dict[str, str]
+Plant = Callable[["Ward"], None]
+
+
+class Ward:
+    """An installation that is well: database, broker, Slack, Jira, and the environment that names them."""
+
+    def __init__(self, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, folder: Path) -> None:
+        self.postgres, self.valkey, self.folder = postgres, valkey, folder
+        self.slack, self.jira = SlackSandbox(), JiraSandbox()
+        self.slack.start()
+        self.jira.start()
+        self.env: Env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "DATABASE_URL": as_member(postgres.url, RUN),
+            "CELERY_BROKER_URL": valkey.url,
+            "SLACK_SIGNING_SECRET": SECRET,
+            "SLACK_BOT_TOKEN": self.slack.token,
+            "SLACK_API_URL": self.slack.api_url,
+            "JIRA_URL": self.jira.url,
+            "JIRA_EMAIL": self.jira.email,
+            "JIRA_API_TOKEN": self.jira.token,
+            "JIRA_PROJECT_KEY": "PROJ",
+        }
+        self.flower_url = f"http://127.0.0.1:{free_port()}"
+        self.undo: list[Callable[[], object]] = []
+
+    def close(self) -> None:
+        for undo in reversed(self.undo):
+            undo()
+        self.slack.stop()
+        self.jira.stop()
+
+    def sql(self, *statements: str) -> None:
+        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def configure(self, name: str, value: str, back: str) -> None:
+        """The broker's setting, until the end."""
+        with redis.Redis.from_url(self.valkey.url) as client:
+            client.config_set(name, value)
+        self.undo.append(lambda: self._set(name, back))
+
+    def _set(self, name: str, value: str) -> None:
+        with redis.Redis.from_url(self.valkey.url) as client:
+            client.config_set(name, value)
+
+    def command(self, *words: str) -> Any:
+        with redis.Redis.from_url(self.valkey.url) as client:
+            return client.execute_command(*words)
+
+    def doctor(self, *options: str) -> tuple[int, dict[str, dict[str, str]]]:
+        """Its exit code, and its findings by check."""
+        done = self.run("--json", *options)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, {found["check"]: found for found in json.loads(done.stdout)}
+
+    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "worker.cli", "doctor", "--flower-url", self.flower_url, *options]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedPostgres, EmbeddedValkey]]:
+    """As `threadsync up` runs them: what is durable there must be so here."""
+    folder = tmp_path_factory.mktemp("ward")
+    postgres, valkey = EmbeddedPostgres(folder / "postgres"), EmbeddedValkey(folder / "valkey")
+    try:
+        postgres.start()
+        valkey.start()
+        with psycopg.connect(postgres.url, autocommit=True) as connection:
+            create_roles(connection)
+            for group in (RUN, READ):
+                # As tests/servers.py names them.
+                create_login(connection, f"{group}_login", "of-these-tests", group)
+            migrate(connection)
+        yield postgres, valkey
+    finally:
+        postgres.stop()
+        valkey.stop()
+
+
+@pytest.fixture
+def ward(servers: tuple[EmbeddedPostgres, EmbeddedValkey], tmp_path: Path) -> Iterator[Ward]:
+    ward = Ward(*servers, tmp_path)
+    try:
+        yield ward
+    finally:
+        ward.close()
+
+
+def set_env(**env: str) -> Plant:
+    return lambda ward: ward.env.update(env)
+
+
+def unset_env(name: str) -> Plant:
+    return lambda ward: ward.env.__delitem__(name)
+
+
+def with_sql(plant: str, undo: str) -> Plant:
+    def planted(ward: Ward) -> None:
+        ward.sql(plant)
+        ward.undo.append(lambda: ward.sql(undo))
+
+    return planted
+
+
+def wrong_password(name: str) -> Plant:
+    def planted(ward: Ward) -> None:
+        scheme, _, rest = ward.env[name].partition("://")
+        user = rest.partition(":")[0]
+        ward.env[name] = f"{scheme}://{user}:wrong@{rest.rpartition('@')[2]}"
+
+    return planted
+
+
+def limited_user(*rules: str) -> Plant:
+    """A user of the broker with these rights."""
+
+    def planted(ward: Ward) -> None:
+        ward.command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rules)
+        ward.undo.append(lambda: ward.command("ACL", "DELUSER", "limited"))
+        ward.env["CELERY_BROKER_URL"] = ward.valkey.url.replace("://:", "://limited:").replace(
+            ward.valkey.url.split(":")[2].split("@")[0], "secret"
+        )
+
+    return planted
+
+
+def foreign_key(ward: Ward) -> None:
+    ward.command("SET", "syncs", "of another program")
+    ward.undo.append(lambda: ward.command("DEL", "syncs"))
+
+
+def replica(ward: Ward) -> None:
+    ward.command("REPLICAOF", "127.0.0.1", "1")
+    ward.undo.append(lambda: ward.command("REPLICAOF", "NO", "ONE"))
+
+
+def queue_that_waits(ward: Ward) -> None:
+    """A message that was sent long ago, and no worker."""
+    ward.command("LPUSH", "sessions", json.dumps({"headers": {"sent_at": 1.0}, "properties": {}, "body": ""}))
+    ward.undo.append(lambda: ward.command("DEL", "sessions"))
+
+
+def open_secret(ward: Ward) -> None:
+    path = ward.folder / "token"
+    path.write_text(ward.env.pop("JIRA_API_TOKEN"))
+    path.chmod(0o644)
+    ward.env["JIRA_API_TOKEN_FILE"] = str(path)
+
+
+def missing_file(ward: Ward) -> None:
+    del ward.env["JIRA_API_TOKEN"]
+    ward.env["JIRA_API_TOKEN_FILE"] = "/nowhere"
+
+
+def no_database(ward: Ward) -> None:
+    ward.env["DATABASE_URL"] = f"{ward.env['DATABASE_URL'].rpartition('/')[0]}/nowhere"
+
+
+def open_flower(ward: Ward) -> None:
+    """Flower as it is without a login."""
+    port = ward.flower_url.rpartition(":")[2]
+    argv = [sys.executable, "-m", "celery", "-A", "worker", "flower", "--address=0.0.0.0", f"--port={port}"]
+    env = {**ward.env, "FLOWER_UNAUTHENTICATED_API": "true"}
+    child = Child(argv, log_path=ward.folder / "flower.log", env=env, cwd=ward.folder)
+    ward.undo.append(child.kill)
+    wait_until(lambda: answers_http(f"{ward.flower_url}/api/workers"), "Flower answers", 30)
+
+
+def jira(change: Callable[[Any], None]) -> Plant:
+    return lambda ward: change(ward.jira.site)
+
+
+def without_labels(site: Any) -> None:
+    del site.screen["labels"]
+
+
+def with_a_field(site: Any) -> None:
+    site.screen["customfield_10010"] = ScreenField("Team", required=True)
+
+
+NOWHERE = "127.0.0.1:1"
+MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
+    # What is planted, the check that finds it, its level, and words of the fix.
+    "settings: no URL": (set_env(DATABASE_URL="mysql://x"), "settings", "error", "README.md"),
+    "settings: no broker": (unset_env("CELERY_BROKER_URL"), "settings", "error", "set it"),
+    "settings: missing file": (missing_file, "settings", "error", "README.md"),
+    "settings: open secret": (open_secret, "secret files", "warning", "chmod o-r"),
+    "console: short password": (
+        set_env(THREADSYNC_CONSOLE_PASSWORD="abc"),
+        "console password",
+        "warning",
+        "openssl",
+    ),
+    "broker: away": (
+        set_env(CELERY_BROKER_URL=f"redis://{NOWHERE}/0"),
+        "broker: reachable",
+        "error",
+        "start it",
+    ),
+    "broker: password": (wrong_password("CELERY_BROKER_URL"), "broker: reachable", "error", "password"),
+    "broker: eviction": (
+        lambda ward: ward.configure("maxmemory-policy", "allkeys-lru", "noeviction"),
+        "broker: eviction",
+        "error",
+        "noeviction",
+    ),
+    "broker: no file": (
+        lambda ward: ward.configure("appendonly", "no", "yes"),
+        "broker: append-only file",
+        "error",
+        "appendonly yes",
+    ),
+    "broker: every second": (
+        lambda ward: ward.configure("appendfsync", "everysec", "always"),
+        "broker: append-only file",
+        "warning",
+        "appendfsync always",
+    ),
+    "broker: replica": (replica, "broker: role", "error", "master"),
+    "broker: foreign key": (foreign_key, "broker: keys", "error", "global_keyprefix"),
+    "broker: no scripts": (
+        limited_user("~*", "&*", "+@all", "-eval"),
+        "broker: permissions",
+        "error",
+        "docs/delivery.md",
+    ),
+    "broker: no publish": (
+        limited_user("~*", "&*", "+@all", "-blmove"),
+        "broker: permissions",
+        "error",
+        "docs/delivery.md",
+    ),
+    "broker: no INFO": (limited_user("~*", "&*", "+@all", "-info"), "broker: eviction", "warning", "INFO"),
+    "broker: visibility": (
+        set_env(CELERY_BROKER_TRANSPORT_OPTIONS='{"visibility_timeout": 5}'),
+        "broker: visibility timeout",
+        "error",
+        "visibility_timeout",
+    ),
+    "broker: an hour": (
+        set_env(CELERY_BROKER_TRANSPORT_OPTIONS='{"visibility_timeout": 3600}'),
+        "broker: visibility timeout",
+        "warning",
+        "visibility_timeout",
+    ),
+    "database: away": (
+        set_env(DATABASE_URL=f"postgresql://u@{NOWHERE}/x"),
+        "database: reachable",
+        "error",
+        "start it",
+    ),
+    "database: password": (wrong_password("DATABASE_URL"), "database: reachable", "error", "password"),
+    "database: no database": (
+        no_database,
+        "database: reachable",
+        "error",
+        "create it",
+    ),
+    "database: no tables": (
+        lambda ward: ward.env.update(DATABASE_URL=ward.postgres.url.rpartition("/")[0] + "/postgres"),
+        "database: schema",
+        "error",
+        "threadsync migrate",
+    ),
+    "database: behind": (
+        with_sql(
+            "DELETE FROM threadsync_schema WHERE version = 4",
+            "INSERT INTO threadsync_schema (version, name) VALUES (4, '0004_operations.sql')",
+        ),
+        "database: schema",
+        "error",
+        "threadsync migrate",
+    ),
+    "database: ahead": (
+        with_sql(
+            "INSERT INTO threadsync_schema (version, name) VALUES (99, 'x')",
+            "DELETE FROM threadsync_schema WHERE version = 99",
+        ),
+        "database: schema",
+        "warning",
+        "upgrade",
+    ),
+    "database: a right": (
+        with_sql("REVOKE INSERT ON syncs FROM threadsync_run", "GRANT INSERT ON syncs TO threadsync_run"),
+        "database: privileges",
+        "error",
+        "GRANT INSERT ON syncs",
+    ),
+    "database: reader": (
+        lambda ward: ward.env.update(DATABASE_URL=as_member(ward.postgres.url, READ)),
+        "database: privileges",
+        "error",
+        "threadsync_run",
+    ),
+    "database: schema's use": (
+        with_sql(
+            "REVOKE USAGE ON SCHEMA public FROM threadsync_run, PUBLIC",
+            "GRANT USAGE ON SCHEMA public TO threadsync_run, PUBLIC",
+        ),
+        "database: schema",
+        "error",
+        "GRANT USAGE ON SCHEMA public",
+    ),
+    "database: superuser": (
+        lambda ward: ward.env.update(DATABASE_URL=ward.postgres.url),
+        "database: role",
+        "warning",
+        "threadsync_run",
+    ),
+    "database: read-only": (
+        with_sql(
+            "ALTER ROLE threadsync_run_login SET default_transaction_read_only = on",
+            "ALTER ROLE threadsync_run_login RESET default_transaction_read_only",
+        ),
+        "database: writable",
+        "error",
+        "primary",
+    ),
+    "database: not durable": (
+        with_sql(
+            "ALTER ROLE threadsync_run_login SET synchronous_commit = off",
+            "ALTER ROLE threadsync_run_login RESET synchronous_commit",
+        ),
+        "database: durable",
+        "error",
+        "synchronous_commit = on",
+    ),
+    "nothing takes messages": (queue_that_waits, "running: queue sessions", "error", "restart a worker"),
+    "slack: token": (set_env(SLACK_BOT_TOKEN="xoxb-wrong"), "slack: token", "error", "reinstall"),
+    "slack: user's token": (
+        set_env(SLACK_BOT_TOKEN="xoxp-1"),
+        "slack: token",
+        "error",
+        "Bot User OAuth Token",
+    ),
+    "slack: no token": (unset_env("SLACK_BOT_TOKEN"), "slack: token", "error", "Bot User OAuth Token"),
+    "slack: away": (set_env(SLACK_API_URL=f"http://{NOWHERE}/"), "slack: token", "error", "SLACK_API_URL"),
+    "slack: scopes": (
+        lambda ward: setattr(ward.slack, "scopes", ("chat:write", "commands")),
+        "slack: scopes",
+        "error",
+        "add app_mentions:read, channels:history, groups:history",
+    ),
+    "slack: no secret": (
+        unset_env("SLACK_SIGNING_SECRET"),
+        "slack: signing secret",
+        "error",
+        "Signing Secret",
+    ),
+    "slack: token as secret": (
+        set_env(SLACK_SIGNING_SECRET="xoxb-1234567890123456"),
+        "slack: signing secret",
+        "error",
+        "Signing Secret",
+    ),
+    "slack: short secret": (
+        set_env(SLACK_SIGNING_SECRET="abc"),
+        "slack: signing secret",
+        "error",
+        "Signing Secret",
+    ),
+    "slack: app token": (
+        set_env(SLACK_APP_TOKEN="xapp-wrong"),
+        "slack: app token",
+        "error",
+        "connections:write",
+    ),
+    "jira: away": (set_env(JIRA_URL=f"http://{NOWHERE}"), "jira: login", "error", "JIRA_URL"),
+    "jira: token": (set_env(JIRA_API_TOKEN="wrong"), "jira: login", "error", "JIRA_API_TOKEN"),
+    "jira: e-mail": (unset_env("JIRA_EMAIL"), "jira: settings", "error", "JIRA_EMAIL"),
+    "jira: half": (unset_env("JIRA_URL"), "jira: settings", "error", "both"),
+    "jira: http": (set_env(JIRA_URL="http://jira.invalid"), "jira: address", "error", "https"),
+    "jira: not Jira": (
+        lambda ward: ward.jira.site.fail("myself", Status(404)),
+        "jira: login",
+        "error",
+        "JIRA_URL",
+    ),
+    "jira: project": (set_env(JIRA_PROJECT_KEY="NOPE"), "jira: project", "error", "JIRA_PROJECT_KEY"),
+    "jira: issue type": (set_env(JIRA_ISSUE_TYPE="Epos"), "jira: project", "error", "JIRA_ISSUE_TYPE"),
+    "jira: required field": (jira(with_a_field), "jira: required fields", "error", "optional"),
+    "jira: label": (jira(without_labels), "jira: label", "error", "Labels"),
+    "jira: settle": (set_env(JIRA_SETTLE_SECONDS="20"), "jira: settings", "warning", "600"),
+    "flower: open API": (set_env(FLOWER_UNAUTHENTICATED_API="true"), "flower: settings", "error", "unset"),
+    "flower: no password": (
+        set_env(FLOWER_BASIC_AUTH="admin:"),
+        "flower: settings",
+        "error",
+        "user:password",
+    ),
+    "flower: open": (open_flower, "flower: login", "error", "FLOWER_BASIC_AUTH"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_found(ward: Ward, mistake: str) -> None:
+    """By its check, as what it is, with a fix that names what to change; an error is exit code 1."""
+    plant, check, level, words = MISTAKES[mistake]
+    plant(ward)
+    code, found = ward.doctor()
+    assert check in found, found
+    assert (found[check]["level"], words in found[check]["fix"]) == (level, True), found[check]
+    assert code == (1 if any(finding["level"] == "error" for finding in found.values()) else 0)
+    if level == "error":
+        assert code == 1
+
+
+def test_all_is_well(ward: Ward) -> None:
+    """Nothing to mend, but what does not run yet; no secret is shown."""
+    code, found = ward.doctor()
+    assert code == 0
+    not_well = {check for check, finding in found.items() if finding["level"] in ("warning", "error")}
+    assert not_well <= {check for check in found if check.startswith("running: ")}
+    done = ward.run()
+    assert done.returncode == 0
+    assert "0 errors" in done.stdout
+    for name in ("JIRA_API_TOKEN", "JIRA_EMAIL", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"):
+        assert ward.env[name] not in done.stdout + done.stderr + json.dumps(found)
+
+
+def test_strict_counts_warnings(ward: Ward) -> None:
+    """For those who want none in a deployment's check."""
+    assert ward.run().returncode == 0
+    assert ward.run("--strict").returncode == 1
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """A server that accepts connections and says nothing; its address."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
+        kept: list[socket.socket] = []
+
+        def accept() -> None:
+            try:
+                while True:
+                    kept.append(listener.accept()[0])
+            except OSError:
+                return
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for connection in kept:
+            connection.close()
+
+
+def test_silence_is_not_waited_for(ward: Ward) -> None:
+    """Everything accepts connections and says nothing: each area says so, and the doctor ends."""
+    with silent() as address:
+        ward.env |= {
+            "DATABASE_URL": f"postgresql://u:p@{address}/x",
+            "CELERY_BROKER_URL": f"redis://{address}/0",
+            "SLACK_API_URL": f"http://{address}/",
+            "JIRA_URL": f"http://{address}",
+        }
+        code, found = ward.doctor()
+    assert code == 1
+    for check in ("database: reachable", "broker: reachable", "slack: token", "jira: login"):
+        assert found[check]["level"] == "error", found
+
+
+def test_scopes_are_those_of_the_manifest() -> None:
+    """The app is made from it."""
+    import yaml
+
+    from worker.doctor.slack import NEEDED_SCOPES
+
+    manifest = yaml.safe_load((ROOT / "handlers" / "manifest.yaml").read_text())
+    assert manifest["oauth_config"]["scopes"]["bot"] == list(NEEDED_SCOPES)

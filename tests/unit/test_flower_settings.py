@@ -1,0 +1,97 @@
+"""Flower's settings: never open, and what it shows, keeps and binds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.workers import ROOT
+from worker.errors import InvalidSettings
+from worker.flower import is_weak, options_for
+
+LOGIN = {"FLOWER_BASIC_AUTH": "admin:a long password", "HOME": "/home/somebody"}
+
+
+def test_what_is_set_unless_told_otherwise() -> None:
+    """Loopback, kept over restarts, bounded, and with the columns that show our tasks."""
+    options = options_for(LOGIN)
+    assert options["address"] == "127.0.0.1"
+    assert options["basic_auth"] == ["admin:a long password"]
+    assert (options["persistent"], options["db"]) == (True, "/home/somebody/.local/state/threadsync/flower")
+    assert 0 < options["max_tasks"] <= 10_000
+    assert options["state_save_interval"] > 0
+    assert {"kwargs", "result"} <= set(options["tasks_columns"].split(","))
+    told = {"FLOWER_ADDRESS": "0.0.0.0", "FLOWER_DB": "/x", "FLOWER_MAX_TASKS": "5"}
+    options = options_for({**LOGIN, **told})
+    assert (options["address"], options["db"], options["max_tasks"]) == ("0.0.0.0", "/x", 5)
+
+
+def test_a_login_may_come_by_file(tmp_path: Path) -> None:
+    """Several, with commas between; those of the environment go first."""
+    path = tmp_path / "login"
+    path.write_text("ann:first password,bob:second one\n")
+    assert options_for({"FLOWER_BASIC_AUTH_FILE": str(path)})["basic_auth"] == [
+        "ann:first password",
+        "bob:second one",
+    ]
+    both = {"FLOWER_BASIC_AUTH_FILE": str(path), **LOGIN}
+    assert options_for(both)["basic_auth"] == ["admin:a long password"]
+
+
+def test_single_sign_on_is_a_login_too() -> None:
+    """Flower's own: it wants a provider, and refuses to start without."""
+    assert "basic_auth" not in options_for({"FLOWER_AUTH": ".*@example[.]com"})
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({}, "FLOWER_BASIC_AUTH=user:password"),
+        ({"FLOWER_BASIC_AUTH": "  "}, "FLOWER_BASIC_AUTH=user:password"),
+        ({"FLOWER_BASIC_AUTH": "admin"}, "user:password"),
+        ({"FLOWER_BASIC_AUTH": "admin:"}, "user:password"),
+        ({"FLOWER_BASIC_AUTH": ":secret"}, "user:password"),
+        ({"FLOWER_BASIC_AUTH": "a:long enough,"}, "user:password"),
+        ({"FLOWER_BASIC_AUTH_FILE": "/nowhere"}, "cannot read /nowhere"),
+        ({**LOGIN, "FLOWER_UNAUTHENTICATED_API": "True"}, "FLOWER_UNAUTHENTICATED_API"),
+        ({**LOGIN, "FLOWER_MAX_TASKS": "many"}, "FLOWER_MAX_TASKS"),
+    ],
+)
+def test_it_does_not_start_open(env: dict[str, str], words: str) -> None:
+    """One sentence that says what to set, from the command and from Flower itself; no traceback."""
+    with pytest.raises(InvalidSettings, match=words):
+        options_for(env)
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.cli", "flower"],
+        env={**env, "PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_shipped_file_refuses_too() -> None:
+    """For whoever starts Flower by `celery`, with our file."""
+    config = ROOT / "worker" / "flowerconfig.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", "--port=1"],
+        env={"PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, "does not start" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+
+
+def test_a_short_password_is_noticed() -> None:
+    """It starts, and says so."""
+    assert is_weak(options_for({"FLOWER_BASIC_AUTH": "admin:short"}))
+    assert not is_weak(options_for(LOGIN))

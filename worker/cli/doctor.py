@@ -1,0 +1,65 @@
+"""``threadsync doctor``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from worker.doctor.finding import Finding, Level
+
+_SIGNS: Final[dict[Level, str]] = {
+    "ok": "[green]✓[/]",
+    "warning": "[yellow]![/]",
+    "error": "[red]✗[/]",
+    "skipped": "[dim]·[/]",
+}
+
+
+def doctor(
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for warnings, too.")] = False,
+    flower_url: Annotated[str, typer.Option(help="Where Flower answers.")] = "http://127.0.0.1:5555",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")] = False,
+) -> None:
+    """Look at everything that must be set up, and say what is wrong and how to mend it.
+
+    It changes nothing: no message is posted, no ticket made. Exit code 0: no error; 1: at least one.
+    """
+    from rich.console import Console
+
+    from worker.cli.output import print_json
+    from worker.doctor.examination import examine
+
+    found: dict[str, list[Finding]] = {}
+    with Console(stderr=True).status("Asking Postgres, broker, Slack, Jira, Flower …") as status:
+        for area, findings in examine(flower_url):
+            found[area] = findings
+            status.update(f"Asked: {', '.join(found)} …")
+    everything = [finding for findings in found.values() for finding in findings]
+    if as_json:
+        print_json([vars(finding) for finding in everything])
+    else:
+        _show(found)
+    levels = [finding.level for finding in everything]
+    if "error" in levels or (strict and "warning" in levels):
+        raise typer.Exit(1)
+
+
+def _show(found: dict[str, list[Finding]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    for findings in found.values():
+        for finding in findings:
+            console.print(f"{_SIGNS[finding.level]} [bold]{finding.check}[/]  {escape(finding.message)}")
+            if finding.fix:
+                console.print(f"    → {escape(finding.fix)}")
+    levels: list[str] = [finding.level for findings in found.values() for finding in findings]
+    counts = [
+        f"{levels.count(level)} {name}" for level, name in (("error", "errors"), ("warning", "warnings"))
+    ]
+    console.print(
+        f"\n{', '.join(counts)}, {levels.count('ok')} fine, {levels.count('skipped')} not looked at"
+    )

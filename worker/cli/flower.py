@@ -1,0 +1,35 @@
+"""``threadsync flower``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import resources
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+
+def flower(
+    address: Annotated[
+        str | None, typer.Option(help="To listen on. Default: FLOWER_ADDRESS, else 127.0.0.1.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on.")] = 5555,
+) -> None:
+    """Run Flower, the live view of tasks, with a login: FLOWER_BASIC_AUTH=user:password.
+
+    What it saw is kept over restarts (FLOWER_DB), the last 10,000 tasks at most.
+    """
+    from worker.errors import InvalidSettings
+    from worker.flower import options_for
+
+    # In one sentence here, before Celery and Flower are loaded.
+    options_for(os.environ)
+    if find_spec("flower") is None:
+        raise InvalidSettings("Flower is not installed: pip install flower, or 'threadsync[local]'")
+    config = str(resources.files("worker").joinpath("flowerconfig.py"))
+    argv = [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", f"--port={port}"]
+    argv += [f"--address={address}"] if address else []
+    sys.stdout.flush()
+    os.execv(sys.executable, argv)  # noqa: S606 - our own command line

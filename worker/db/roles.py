@@ -1,0 +1,103 @@
+"""Who may do what with which table: the least that each group role of ``roles.sql`` needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any, Final, LiteralString
+
+from psycopg import Connection
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+MIGRATE: Final = "threadsync_migrate"
+RUN: Final = "threadsync_run"
+READ: Final = "threadsync_read"
+
+_ROWS: Final = ("SELECT", "INSERT", "UPDATE")
+
+RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
+    "thread_sessions": _ROWS,
+    "channel_context": _ROWS,
+    "channel_context_commands": ("SELECT", "INSERT"),
+    "redeliveries": (*_ROWS, "DELETE"),
+    "dead_letters": _ROWS,
+    "jira_sites": _ROWS,
+    "syncs": _ROWS,
+    "sync_attempts": _ROWS,
+    "sync_actions": ("SELECT", "INSERT"),
+    "status_messages": _ROWS,
+    "queue_samples": ("SELECT", "INSERT", "DELETE"),
+    "threadsync_schema": ("SELECT",),
+}
+
+WRITTEN_BY_PEOPLE: Final[Mapping[str, frozenset[str]]] = {
+    "channel_context": frozenset({"context_data"}),
+    "dead_letters": frozenset({"arguments", "body", "error"}),
+    "syncs": frozenset({"draft", "detail"}),
+    "sync_attempts": frozenset({"detail"}),
+}
+"""Columns that ``threadsync_read`` does not see."""
+
+# Tables are to belong to the group, whoever of it makes them; those that belong to somebody else stay so.
+_MAY_BE_MIGRATE: Final = """
+SELECT coalesce(
+    pg_has_role(to_regrole(%(role)s), 'MEMBER')
+    AND has_schema_privilege(to_regrole(%(role)s), current_schema(), 'CREATE')
+    AND (
+        to_regclass('threadsync_schema') IS NULL
+        OR (SELECT relowner = to_regrole(%(role)s) FROM pg_class WHERE oid = to_regclass('threadsync_schema'))
+    ),
+    false
+)
+"""
+_COLUMNS: Final = """
+SELECT attname FROM pg_attribute
+WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+
+
+def roles_sql() -> str:
+    """What creates the roles: ``roles.sql``."""
+    return resources.files("worker.db").joinpath("roles.sql").read_text(encoding="utf-8")
+
+
+def create_roles(connection: Connection[Any]) -> None:
+    """Run ``roles.sql``; may be repeated."""
+    connection.execute(SQL(roles_sql()), prepare=False)
+
+
+def create_login(connection: Connection[Any], name: str, password: str, group: str) -> None:
+    """A role that logs in with ``password`` and may do what ``group`` may; an existing one gets both."""
+    known = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).rowcount
+    verb = SQL("ALTER" if known else "CREATE")
+    login = SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, Identifier(name), Literal(password))
+    connection.execute(login)
+    connection.execute(SQL("GRANT {} TO {}").format(Identifier(group), Identifier(name)))
+
+
+def become_migrate(connection: Connection[Any]) -> None:
+    """For the rest of the transaction, if that is possible and of use."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    [(possible,)] = cursor.execute(_MAY_BE_MIGRATE, {"role": MIGRATE}).fetchall()
+    if possible:
+        cursor.execute(SQL("SET LOCAL ROLE {}").format(Identifier(MIGRATE)))
+
+
+def grant(connection: Connection[Any]) -> None:
+    """Give the roles that exist their rights on every table, and take away all others."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    names = cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [[RUN, READ]]).fetchall()
+    for table, privileges in RUN_PRIVILEGES.items():
+        for (role,) in names:
+            revoke = SQL("REVOKE ALL ON {} FROM {}").format(Identifier(table), Identifier(role))
+            cursor.execute(revoke)
+            if role == RUN:
+                what = SQL(", ").join(map(SQL, privileges))
+            else:
+                columns = [name for (name,) in cursor.execute(_COLUMNS, {"table": table}).fetchall()]
+                hidden = WRITTEN_BY_PEOPLE.get(table, frozenset())
+                seen = SQL(", ").join(Identifier(name) for name in columns if name not in hidden)
+                # Of a table of which all may be seen, columns to come too.
+                what = SQL("SELECT ({})").format(seen) if hidden else Composed([SQL("SELECT")])
+            cursor.execute(SQL("GRANT {} ON {} TO {}").format(what, Identifier(table), Identifier(role)))

@@ -1,0 +1,263 @@
+"""The broker: whether it answers, keeps what it was given, and lets us do what we do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import redis
+from kombu.exceptions import KombuError
+from kombu.utils.encoding import bytes_to_str
+
+from worker.config import Settings
+from worker.doctor.clocks import judge_clock
+from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.transport import DurableChannel
+
+CHECKS: Final = (
+    "broker: reachable",
+    "broker: version",
+    "broker: role",
+    "broker: eviction",
+    "broker: append-only file",
+    "broker: permissions",
+    "broker: keys",
+    "broker: visibility timeout",
+    "broker: clock",
+)
+_LEAST: Final = {"redis": (7, 0), "valkey": (8, 0)}
+_LATE_SECONDS: Final = 60
+
+# KEYS: unacked, its index, its deliveries, a queue, a result. Returns the commands that are refused on them.
+_MAY: Final = """
+local missing = {}
+local function may(...)
+  if not redis.acl_check_cmd(...) then
+    missing[#missing + 1] = ({...})[1]
+  end
+end
+may('LPUSH', KEYS[4], '') may('RPUSH', KEYS[4], '') may('RPOP', KEYS[4]) may('LRANGE', KEYS[4], 0, 1)
+may('BLMOVE', KEYS[4], KEYS[4], 'RIGHT', 'RIGHT', 1)
+may('HSET', KEYS[1], 'f', '') may('HDEL', KEYS[1], 'f') may('HGETALL', KEYS[1])
+may('ZADD', KEYS[2], 1, '') may('ZREM', KEYS[2], '') may('ZRANGE', KEYS[2], 0, 1)
+may('SET', KEYS[5], '') may('GET', KEYS[5]) may('PUBLISH', KEYS[5], '') may('SUBSCRIBE', KEYS[5])
+return missing
+"""
+_TYPES: Final = """
+local types = {}
+for i = 1, #KEYS do
+  types[i] = redis.call('TYPE', KEYS[i]).ok
+end
+return types
+"""
+
+
+@dataclass(frozen=True)
+class BrokerFacts:
+    """What the server says of itself. ``appendfsync`` is None where it may not be asked."""
+
+    info: Mapping[str, Any]
+    appendfsync: str | None
+    time: datetime
+    asked: datetime
+    answered: datetime
+    missing: tuple[str, ...] = ()
+    wrong_keys: Mapping[str, str] = field(default_factory=dict)
+    refusal: str | None = None
+
+
+def examine_broker(settings: Settings) -> Iterator[Finding]:
+    """All of it. It asks once, and does not wait for a broker that is away."""
+    from worker.celery import app
+
+    if not settings.broker_url:
+        yield from (skipped(check, "CELERY_BROKER_URL is not set") for check in CHECKS)
+        return
+    try:
+        with app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            channel = connection.default_channel
+            if not isinstance(channel, DurableChannel):
+                yield ok("broker: reachable", f"{connection.transport.driver_type} answers")
+                only = "only Valkey and Redis are asked; see docs/operations.md for others"
+                yield from (skipped(check, only) for check in CHECKS[1:])
+                return
+            facts = _facts(channel)
+    except (KombuError, redis.RedisError, OSError) as exc:
+        yield judge_refusal(exc)
+        yield from (skipped(check, "the broker does not answer") for check in CHECKS[1:])
+        return
+    yield ok("broker: reachable", "it answers")
+    yield from judge_server(facts)
+    yield judge_visibility(*_limits(app))
+
+
+def _facts(channel: DurableChannel) -> BrokerFacts:
+    with channel.conn_or_acquire() as client:
+        asked = datetime.now(UTC)
+        seconds, micros = client.execute_command("TIME")
+        answered = datetime.now(UTC)
+        refusal: str | None = None
+        missing: tuple[str, ...] = ()
+        wrong_keys: Mapping[str, str] = {}
+        try:
+            missing, wrong_keys = _permissions(channel), _wrong_keys(channel)
+        except redis.ResponseError as exc:
+            refusal = str(exc)
+        return BrokerFacts(
+            info=_info(client),
+            appendfsync=_appendfsync(client),
+            time=datetime.fromtimestamp(int(seconds) + int(micros) / 1e6, UTC),
+            asked=asked,
+            answered=answered,
+            missing=missing,
+            wrong_keys=wrong_keys,
+            refusal=refusal,
+        )
+
+
+def _info(client: Any) -> Mapping[str, Any]:
+    try:
+        return dict(client.info("all") or client.info())
+    except redis.ResponseError:
+        return {}
+
+
+def _appendfsync(client: Any) -> str | None:
+    try:
+        return str(client.config_get("appendfsync").get("appendfsync"))
+    except redis.ResponseError:
+        return None
+
+
+def _permissions(channel: DurableChannel) -> tuple[str, ...]:
+    missing = channel.run_script(
+        _MAY, ["sessions", "unacked", "unacked_index", "celery-task-meta-doctor"], []
+    )
+    return tuple(dict.fromkeys(map(bytes_to_str, missing)))
+
+
+def _wrong_keys(channel: DurableChannel) -> Mapping[str, str]:
+    expected = {"sessions": "list", "syncs": "list", "maintenance": "list", "threadsync.signs": "hash"}
+    found = channel.run_script(_TYPES, list(expected), [])
+    # The first three keys of each script: unacked, its index, its deliveries.
+    kinds = {"unacked": "hash", "unacked_index": "zset", "unacked_deliveries": "hash", **expected}
+    pairs = zip(kinds.items(), map(bytes_to_str, found), strict=True)
+    return {key: kind for (key, right), kind in pairs if kind not in (right, "none")}
+
+
+def _limits(app: Any) -> tuple[float, float]:
+    app.loader.import_default_modules()
+    ours = [task for name, task in app.tasks.items() if name.partition(".")[0] in ("sessions", "channels")]
+    longest = max(float(task.time_limit or app.conf.task_time_limit) for task in ours)
+    return float(app.conf.broker_transport_options.get("visibility_timeout", 3600)), longest
+
+
+def judge_refusal(exc: Exception) -> Finding:
+    """Why it could not be spoken with."""
+    check, words = "broker: reachable", str(exc)
+    if any(word in words for word in ("WRONGPASS", "NOAUTH", "invalid username-password", "ACCESS_REFUSED")):
+        return error(check, "it refuses our password", "set user and password in CELERY_BROKER_URL right")
+    if "LOADING" in words or isinstance(exc, redis.BusyLoadingError):
+        return error(check, "it is still loading its data", "wait until it is done; then ask again")
+    if "NOPERM" in words:
+        return error(
+            check, f"its user may not even connect: {words}", "docs/delivery.md has an ACL that is enough"
+        )
+    if "certificate" in words.lower() or "ssl" in words.lower():
+        fix = "give its certificate authority with ssl_ca_certs in the URL, and the right host name"
+        return error(check, f"TLS fails: {words}", fix)
+    return error(
+        check,
+        f"it does not answer ({type(exc).__name__}: {words})",
+        "start it, and see that host and port in CELERY_BROKER_URL are right and that no firewall is between",
+    )
+
+
+def judge_server(facts: BrokerFacts) -> Iterator[Finding]:
+    """What can be seen from its own words."""
+    info = facts.info
+    if not info:
+        why = "its user may not run INFO"
+        fix = "allow INFO and CONFIG|GET, or see for yourself: noeviction, appendonly yes, a master"
+        yield from (warning(check, f"cannot be seen: {why}", fix) for check in CHECKS[1:5])
+    else:
+        yield _judge_version(info)
+        yield _judge_role(info)
+        yield _judge_eviction(info)
+        yield _judge_file(info, facts.appendfsync)
+    yield _judge_permissions(facts)
+    if facts.wrong_keys:
+        keys = ", ".join(f"{key} is a {kind}" for key, kind in facts.wrong_keys.items())
+        fix = "another program uses our keys: give us a database of our own, or a global_keyprefix"
+        yield error("broker: keys", f"of another kind than ours: {keys}", fix)
+    elif facts.refusal:
+        yield skipped("broker: keys", "could not be looked at")
+    else:
+        yield ok("broker: keys", "none is of another kind")
+    yield judge_clock("broker: clock", "the broker", facts.time, facts.asked, facts.answered)
+
+
+def _judge_version(info: Mapping[str, Any]) -> Finding:
+    kind = "valkey" if info.get("server_name") == "valkey" or info.get("valkey_version") else "redis"
+    version = str(info.get("valkey_version") or info.get("redis_version") or "0")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < _LEAST[kind]:
+        least = ".".join(map(str, _LEAST[kind]))
+        fix = f"upgrade: {kind} {least} is the oldest that we are tested on"
+        return error("broker: version", f"{kind} {version} is too old", fix)
+    return ok("broker: version", f"{kind} {version}")
+
+
+def _judge_role(info: Mapping[str, Any]) -> Finding:
+    if info.get("role") not in (None, "master"):
+        fix = "name the master in CELERY_BROKER_URL, or sentinel:// addresses and a master_name"
+        return error("broker: role", "it is a replica: it takes no messages", fix)
+    return ok("broker: role", "a master")
+
+
+def _judge_eviction(info: Mapping[str, Any]) -> Finding:
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        fix = "CONFIG SET maxmemory-policy noeviction, and in its configuration file"
+        return error("broker: eviction", f"{policy}: when it is full it throws messages away", fix)
+    return ok("broker: eviction", "noeviction: when it is full it refuses, and nothing is lost")
+
+
+def _judge_file(info: Mapping[str, Any], appendfsync: str | None) -> Finding:
+    check = "broker: append-only file"
+    if not info.get("aof_enabled"):
+        fix = "CONFIG SET appendonly yes, and in its configuration file; with appendfsync always"
+        return error(check, "off: a restart loses what waits in the queues", fix)
+    if info.get("aof_last_write_status", "ok") != "ok":
+        fix = "look at the disk's free space and the broker's log"
+        return error(check, "its last write failed", fix)
+    if appendfsync in ("everysec", "no"):
+        lost = "up to a second" if appendfsync == "everysec" else "half a minute"
+        fix = "CONFIG SET appendfsync always, and in its configuration file"
+        return warning(check, f"appendfsync {appendfsync}: a power cut loses {lost} of commands", fix)
+    return ok(check, f"on, appendfsync {appendfsync or 'cannot be seen'}")
+
+
+def _judge_permissions(facts: BrokerFacts) -> Finding:
+    check, fix = "broker: permissions", "docs/delivery.md has an ACL that is enough; ACL SETUSER it"
+    if facts.refusal:
+        return error(check, f"it does not let us run our scripts: {facts.refusal}", fix)
+    if facts.missing:
+        return error(check, f"its user may not {', '.join(facts.missing)} our keys", fix)
+    return ok(check, "its user may do what we do")
+
+
+def judge_visibility(timeout: float, longest: float) -> Finding:
+    """``longest`` is the hard time limit of a session command; both in seconds."""
+    check = "broker: visibility timeout"
+    fix = "take visibility_timeout out of CELERY_BROKER_TRANSPORT_OPTIONS: ours is right"
+    if timeout <= longest:
+        return error(
+            check, f"{timeout:g} s, but a command may run for {longest:g} s: it would run twice", fix
+        )
+    if timeout > _LATE_SECONDS:
+        return warning(check, f"a killed worker's commands come back only after {timeout:g} s", fix)
+    return ok(check, f"{timeout:g} s, above the {longest:g} s that a command may run")

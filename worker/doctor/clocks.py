@@ -1,0 +1,32 @@
+"""Whether two clocks agree. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from worker.doctor.finding import Finding, error, ok, warning
+
+_NOTICEABLE_SECONDS: Final = 5.0
+_HARMFUL_SECONDS: Final = 60.0
+"""Slack's requests are refused when they seem to be 300 s old; commands' times are wrong long before."""
+
+
+def judge_clock(check: str, whose: str, theirs: datetime, asked: datetime, answered: datetime) -> Finding:
+    """``theirs`` was read at some moment between the other two, by this machine's clock."""
+    skew = max((asked - theirs).total_seconds(), (theirs - answered).total_seconds(), 0.0)
+    fix = "set both by NTP (chrony, systemd-timesyncd) and see that it runs"
+    if skew > _HARMFUL_SECONDS:
+        return error(check, f"this machine's clock and {whose}'s are {skew:.0f} s apart", fix)
+    if skew > _NOTICEABLE_SECONDS:
+        return warning(check, f"this machine's clock and {whose}'s are {skew:.0f} s apart", fix)
+    return ok(check, f"agrees with {whose}'s")
+
+
+def of_header(date: str | None) -> datetime | None:
+    """An HTTP ``Date``, to the second."""
+    try:
+        return parsedate_to_datetime(date).astimezone(UTC) if date else None
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,218 @@
+"""Postgres: whether it answers, has our tables, and gives our role what it needs and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import tuple_row
+
+from worker.config import Settings
+from worker.db.migrate import migrations, schema_version
+from worker.db.pool import connect_arguments
+from worker.db.roles import RUN_PRIVILEGES
+from worker.doctor.clocks import judge_clock
+from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.errors import InvalidSettings
+
+CHECKS: Final = (
+    "database: reachable",
+    "database: version",
+    "database: writable",
+    "database: durable",
+    "database: schema",
+    "database: privileges",
+    "database: role",
+    "database: clock",
+)
+_LEAST: Final = 18
+
+_PRIVILEGES: Final = """
+SELECT name, privilege FROM unnest(%s::text[], %s::text[]) AS needed (name, privilege)
+WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), privilege)
+"""
+_ELSEWHERE: Final = """
+SELECT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = 'threadsync_schema' AND NOT has_schema_privilege(n.oid, 'USAGE')
+"""
+_ROLE: Final = """
+SELECT current_user, rolsuper,
+       coalesce(pg_has_role((SELECT relowner FROM pg_class WHERE oid = to_regclass('syncs')), 'USAGE'), false)
+FROM pg_roles WHERE rolname = current_user
+"""
+_STATE: Final = """
+SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on',
+       current_setting('fsync'), current_setting('synchronous_commit')
+"""
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """What the server says. ``version`` is the schema's, ``hidden_in`` a schema that we may not look into."""
+
+    server: int
+    read_only: bool
+    fsync: str
+    synchronous_commit: str
+    version: int
+    hidden_in: str | None
+    missing: Mapping[str, tuple[str, ...]]
+    user: str
+    superuser: bool
+    owner: bool
+    time: datetime
+    asked: datetime
+    answered: datetime
+    unreadable: str | None = field(default=None)
+
+
+def examine_database(settings: Settings) -> Iterator[Finding]:
+    """All of it, over one connection."""
+    if not settings.database_url:
+        yield from (skipped(check, "DATABASE_URL is not set") for check in CHECKS)
+        return
+    try:
+        arguments = connect_arguments(settings.database_url.get_secret_value())
+        with psycopg.connect(**{**arguments, "row_factory": tuple_row}) as connection:
+            facts = _facts(connection)
+    except (psycopg.Error, InvalidSettings) as exc:
+        yield judge_refusal(exc)
+        yield from (skipped(check, "Postgres does not answer") for check in CHECKS[1:])
+        return
+    yield ok("database: reachable", "it answers")
+    yield from judge(facts, newest=migrations()[-1].version)
+
+
+def _facts(connection: Connection[Any]) -> DatabaseFacts:
+    asked = datetime.now(UTC)
+    [(time,)] = connection.execute("SELECT clock_timestamp()").fetchall()
+    answered = datetime.now(UTC)
+    [(read_only, fsync, synchronous_commit)] = connection.execute(_STATE).fetchall()
+    [(user, superuser, owner)] = connection.execute(_ROLE).fetchall()
+    hidden = connection.execute(_ELSEWHERE).fetchone()
+    unreadable = None
+    try:
+        version = schema_version(connection)
+    except psycopg.errors.InsufficientPrivilege as exc:
+        version, unreadable = 0, str(exc).strip()
+    needed = [(table, privilege) for table, privileges in RUN_PRIVILEGES.items() for privilege in privileges]
+    missing: dict[str, tuple[str, ...]] = {}
+    rows = connection.execute(_PRIVILEGES, [[table for table, _ in needed], [what for _, what in needed]])
+    for table, privilege in rows.fetchall():
+        missing[table] = (*missing.get(table, ()), privilege)
+    return DatabaseFacts(
+        server=connection.info.server_version // 10_000,
+        read_only=read_only,
+        fsync=fsync,
+        synchronous_commit=synchronous_commit,
+        version=version,
+        hidden_in=hidden[0] if hidden else None,
+        missing=missing,
+        user=user,
+        superuser=superuser,
+        owner=owner,
+        time=time,
+        asked=asked,
+        answered=answered,
+        unreadable=unreadable,
+    )
+
+
+def judge_refusal(exc: Exception) -> Finding:
+    """Why it could not be spoken with; the driver's words may name hosts, not passwords."""
+    check, words = "database: reachable", str(exc).strip().splitlines()[0] if str(exc).strip() else ""
+    if isinstance(exc, InvalidSettings):
+        return error(
+            check, "DATABASE_URL cannot be used", "write it as postgresql://user:password@host:5432/name"
+        )
+    if "authentication failed" in words or "no password supplied" in words:
+        return error(check, "it refuses our login", "set user and password in DATABASE_URL right")
+    if "does not exist" in words:
+        missing = "the role" if 'role "' in words else "the database"
+        return error(check, f"{missing} of DATABASE_URL does not exist", "create it, or name the right one")
+    if "too many" in words or "remaining connection slots" in words:
+        return error(check, "it has no connection left", "raise max_connections, or put PgBouncer before it")
+    if "pg_hba.conf" in words:
+        return error(check, "pg_hba.conf does not let us in", "add a line for our host, database and user")
+    fix = "start it, and see that host and port in DATABASE_URL are right and that no firewall is between"
+    return error(check, f"it does not answer ({words})", fix)
+
+
+def judge(facts: DatabaseFacts, newest: int) -> Iterator[Finding]:
+    """``newest`` is the version of the schema that this code knows."""
+    if facts.server < _LEAST:
+        fix = f"upgrade to {_LEAST}: our statements use RETURNING old and uuidv7()"
+        yield error("database: version", f"Postgres {facts.server} is too old", fix)
+    else:
+        yield ok("database: version", f"Postgres {facts.server}")
+    if facts.read_only:
+        fix = "name the primary in DATABASE_URL (target_session_attrs=read-write finds it)"
+        yield error("database: writable", "it is a standby, or read-only", fix)
+    else:
+        yield ok("database: writable", "a primary")
+    yield _judge_durability(facts)
+    yield _judge_schema(facts, newest)
+    yield _judge_privileges(facts)
+    yield _judge_role(facts)
+    yield judge_clock("database: clock", "Postgres", facts.time, facts.asked, facts.answered)
+
+
+def _judge_durability(facts: DatabaseFacts) -> Finding:
+    check = "database: durable"
+    if facts.fsync != "on":
+        return error(
+            check, "fsync is off: a power cut may destroy the database", "set fsync = on, and restart it"
+        )
+    if facts.synchronous_commit == "off":
+        fix = "set synchronous_commit = on, at least for our role (ALTER ROLE … SET)"
+        return error(check, "synchronous_commit is off: a crash loses what was said to be done", fix)
+    return ok(check, "what is committed stays")
+
+
+def _judge_schema(facts: DatabaseFacts, newest: int) -> Finding:
+    check = "database: schema"
+    if facts.hidden_in:
+        fix = f"GRANT USAGE ON SCHEMA {facts.hidden_in} TO {facts.user}; or: threadsync roles"
+        return error(
+            check, f"our tables are in the schema {facts.hidden_in}, which {facts.user} may not use", fix
+        )
+    if facts.unreadable:
+        fix = f"GRANT SELECT ON threadsync_schema TO {facts.user}; or: threadsync roles, then migrate"
+        return error(check, f"{facts.user} may not read its version", fix)
+    if facts.version == 0:
+        return error(check, "our tables are not there", "threadsync migrate")
+    if facts.version < newest:
+        what = f"at version {facts.version}, this code needs {newest}"
+        return error(check, what, "threadsync migrate; old workers may run meanwhile")
+    if facts.version > newest:
+        what = f"at version {facts.version}, this code knows {newest}: a newer threadsync was here"
+        return warning(check, what, "upgrade this machine's threadsync, too")
+    return ok(check, f"version {facts.version}")
+
+
+def _judge_privileges(facts: DatabaseFacts) -> Finding:
+    check = "database: privileges"
+    if facts.version == 0:
+        return skipped(check, "there are no tables to look at")
+    if facts.missing:
+        what = "; ".join(f"{', '.join(names)} on {table}" for table, names in facts.missing.items())
+        grants = "; ".join(
+            f"GRANT {', '.join(names)} ON {table} TO {facts.user}" for table, names in facts.missing.items()
+        )
+        fix = f"make it a member of threadsync_run (threadsync roles), or: {grants}"
+        return error(check, f"{facts.user} lacks {what}", fix)
+    return ok(check, f"{facts.user} may read and write what we do")
+
+
+def _judge_role(facts: DatabaseFacts) -> Finding:
+    check = "database: role"
+    fix = "threadsync roles creates group roles; log workers in as a member of threadsync_run"
+    if facts.superuser:
+        return warning(check, f"{facts.user} is a superuser: whoever gets our password has everything", fix)
+    if facts.owner:
+        return warning(check, f"{facts.user} owns the tables: it could drop them", fix)
+    return ok(check, f"{facts.user} may change rows, and no tables")

@@ -1,0 +1,88 @@
+"""All areas, side by side, within a time limit; an area that fails is a finding, never a traceback."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from queue import Empty, Queue
+from time import monotonic
+from typing import Final
+
+from worker.config import Settings, load_settings
+from worker.doctor.broker import examine_broker
+from worker.doctor.database import examine_database
+from worker.doctor.finding import Finding, error
+from worker.doctor.flower import examine_flower
+from worker.doctor.jira import examine_jira
+from worker.doctor.running import examine_running
+from worker.doctor.settings import examine_settings, judge_faults
+from worker.doctor.slack import examine_slack
+from worker.errors import InvalidSettings
+
+LIMIT_SECONDS: Final = 40
+FLOWER_URL: Final = "http://127.0.0.1:5555"
+
+Area = Callable[[], Iterable[Finding]]
+
+
+def areas(settings: Settings, flower_url: str = FLOWER_URL) -> dict[str, Area]:
+    """By name, in the order in which they are shown."""
+    return {
+        "settings": lambda: examine_settings(settings),
+        "broker": lambda: examine_broker(settings),
+        "database": lambda: examine_database(settings),
+        "running": lambda: examine_running(settings),
+        "slack": lambda: examine_slack(settings),
+        "jira": lambda: examine_jira(settings),
+        "flower": lambda: examine_flower(flower_url),
+    }
+
+
+def examine(flower_url: str = FLOWER_URL) -> Iterator[tuple[str, list[Finding]]]:
+    """The findings of each area, as soon as they are there."""
+    try:
+        settings = load_settings()
+    except InvalidSettings as exc:
+        # What cannot be read cannot be asked.
+        yield "settings", judge_faults(exc)
+        return
+    yield from run(areas(settings, flower_url))
+
+
+def run(areas: dict[str, Area], limit: float = LIMIT_SECONDS) -> Iterator[tuple[str, list[Finding]]]:
+    """Each in a thread. One that is not done after ``limit`` seconds is an error, and is left behind."""
+    done: Queue[tuple[str, list[Finding]]] = Queue()
+    for name, area in areas.items():
+        threading.Thread(
+            target=lambda name=name, area=area: done.put((name, _found(name, area))), daemon=True
+        ).start()
+    waiting = set(areas)
+    until = monotonic() + limit
+    while waiting:
+        try:
+            name, findings = done.get(timeout=max(0.0, until - monotonic()))
+        except Empty:
+            break
+        waiting.discard(name)
+        yield name, findings
+    for name in sorted(waiting):
+        fix = "something accepts connections and says nothing; look at it"
+        yield name, [error(name, f"no answer within {limit:g} s", fix)]
+
+
+def _put(done: Queue[tuple[str, list[Finding]]], name: str, area: Area) -> None:
+    done.put((name, _found(name, area)))
+
+
+def _found(name: str, area: Area) -> list[Finding]:
+    try:
+        return list(area())
+    # Of what nobody foresaw the others must not suffer; its words could quote a secret.
+    except Exception as exc:  # noqa: BLE001
+        return [
+            error(
+                name,
+                f"could not be examined ({type(exc).__name__})",
+                "run it with LOG_LEVEL=DEBUG, and report it",
+            )
+        ]

@@ -1,0 +1,90 @@
+"""Flower: whether somebody without a login, or from another machine, gets in."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from worker.doctor.finding import Finding, error, ok, skipped, warning
+
+CHECKS: Final = ("flower: settings", "flower: login", "flower: address")
+_SECONDS: Final = 3
+_LOGINS: Final = ("FLOWER_BASIC_AUTH", "FLOWER_BASIC_AUTH_FILE", "FLOWER_AUTH", "FLOWER_AUTH_PROVIDER")
+_SET_ONE: Final = "start it with `threadsync flower`, which wants FLOWER_BASIC_AUTH=user:password"
+
+
+def examine_flower(url: str, env: Mapping[str, str] | None = None) -> Iterator[Finding]:
+    """``url`` is where it answers, if it runs."""
+    yield judge_settings(os.environ if env is None else env)
+    status = _status(f"{url.rstrip('/')}/api/workers")
+    yield judge_login(status, url)
+    if status is None:
+        yield skipped("flower: address", "it does not run here")
+        return
+    parts = urlsplit(url)
+    reachable = [
+        host for host in _other_addresses() if _status(f"{parts.scheme}://{host}:{parts.port}/") is not None
+    ]
+    yield judge_address(reachable)
+
+
+def _status(url: str) -> int | None:
+    try:
+        return httpx.get(url, timeout=_SECONDS, trust_env=False).status_code
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None
+
+
+def _other_addresses() -> list[str]:
+    """This machine's, as others see it."""
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    except OSError:
+        found = set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Of documentation alone (RFC 5737), and nothing is sent: the kernel only chooses an address.
+            probe.connect(("192.0.2.1", 9))
+            found.add(probe.getsockname()[0])
+        except OSError:
+            pass
+    return sorted(str(host) for host in found if not str(host).startswith("127."))
+
+
+def judge_settings(env: Mapping[str, str]) -> Finding:
+    """What Flower reads from the environment."""
+    check = "flower: settings"
+    if env.get("FLOWER_UNAUTHENTICATED_API", "").lower() in ("1", "true", "yes", "on"):
+        what = "FLOWER_UNAUTHENTICATED_API lets everybody use its API, which runs and revokes tasks"
+        return error(check, what, "unset FLOWER_UNAUTHENTICATED_API")
+    given = [name for name in _LOGINS if env.get(name)]
+    if not given:
+        return skipped(check, "no login for Flower is set here")
+    basic = env.get("FLOWER_BASIC_AUTH", "")
+    if basic and not all(all(pair.partition(":")[::2]) for pair in basic.split(",")):
+        return error(check, "FLOWER_BASIC_AUTH has no user or no password", "write it as user:password")
+    return ok(check, f"{given[0]} is set")
+
+
+def judge_login(status: int | None, url: str) -> Finding:
+    """``status`` of its API without a login; None if it does not answer."""
+    check = "flower: login"
+    if status is None:
+        return skipped(check, f"nothing answers at {url}; --flower-url names another place")
+    if status in (401, 403) or 300 <= status < 400:
+        return ok(check, "without a login nobody gets in")
+    return error(check, f"{url} is open to everybody who reaches it: tasks can be seen and run", _SET_ONE)
+
+
+def judge_address(reachable: list[str]) -> Finding:
+    """Addresses of this machine, other than loopback, at which it answers."""
+    check = "flower: address"
+    if reachable:
+        fix = "bind it to loopback (--address 127.0.0.1), and put a TLS proxy before it"
+        return warning(check, f"other machines reach it at {', '.join(reachable)}, without TLS", fix)
+    return ok(check, "only this machine reaches it")

@@ -1,0 +1,175 @@
+"""Jira: whether it knows us, and a ticket of ours would pass its create screen."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlsplit
+
+from worker.config import Settings
+from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.jira.answers import AuthProblem, CallFailed, CreateField, NotSent, Rejected, Throttled
+from worker.jira.client import JiraClient
+from worker.jira.target import Target, target_of
+
+CHECKS: Final = (
+    "jira: settings",
+    "jira: address",
+    "jira: login",
+    "jira: deployment",
+    "jira: project",
+    "jira: required fields",
+    "jira: label",
+)
+_SENT: Final = frozenset({"summary", "description", "project", "issuetype", "labels"})
+_SHORT_SETTLE_SECONDS: Final = 120
+_CREDENTIALS: Final = "set JIRA_EMAIL and JIRA_API_TOKEN right (id.atlassian.com, Security, API tokens)"
+
+
+def examine_jira(settings: Settings) -> Iterator[Finding]:
+    """Only reads; no ticket is made."""
+    target = target_of(settings)
+    if settings.jira_url is None and settings.jira_api_token is None:
+        none = "JIRA_URL and JIRA_API_TOKEN are not set: no tickets are made"
+        yield from (skipped(check, none) for check in CHECKS)
+        return
+    yield from judge_settings(settings)
+    if target is None:
+        yield from (skipped(check, "Jira is not set up") for check in CHECKS[2:])
+        return
+    with JiraClient(target.account) as jira:
+        yield from _examine(jira, target)
+
+
+def _examine(jira: JiraClient, target: Target) -> Iterator[Finding]:
+    try:
+        jira.myself()
+    except CallFailed as exc:
+        yield judge_login(exc)
+        yield from (skipped(check, "Jira does not let us in") for check in CHECKS[3:])
+        return
+    yield ok("jira: login", "Jira knows us")
+    yield _examine_deployment(jira, target)
+    if target.project_key is None:
+        fix = "set JIRA_PROJECT_KEY, unless every draft names its project"
+        yield warning("jira: project", "JIRA_PROJECT_KEY is not set", fix)
+        yield from (skipped(check, "there is no project to look at") for check in CHECKS[5:])
+        return
+    try:
+        fields = jira.required_fields(target.project_key, target.issue_type)
+    except CallFailed as exc:
+        yield judge_project(exc, target.project_key, target.issue_type)
+        yield from (skipped(check, "its create screen cannot be seen") for check in CHECKS[5:])
+        return
+    yield ok("jira: project", f"{target.project_key} has {target.issue_type}")
+    yield from judge_screen(fields, target.project_key, target.issue_type)
+
+
+def _examine_deployment(jira: JiraClient, target: Target) -> Finding:
+    check = "jira: deployment"
+    try:
+        found = jira.deployment()
+    except CallFailed:
+        return skipped(check, "Jira does not say what it is")
+    if found != target.account.deployment:
+        what = f"JIRA_DEPLOYMENT is {target.account.deployment}, and it is a {found}"
+        return error(check, what, f"set JIRA_DEPLOYMENT={found}")
+    return ok(check, found)
+
+
+def judge_settings(settings: Settings) -> Iterator[Finding]:
+    """What is there, and fits together."""
+    missing = [
+        name
+        for name, value in (("JIRA_URL", settings.jira_url), ("JIRA_API_TOKEN", settings.jira_api_token))
+        if not value
+    ]
+    check = "jira: settings"
+    if missing:
+        yield error(check, f"not set: {', '.join(missing)}; no tickets are made", "set both, or none")
+    elif settings.jira_deployment == "cloud" and not settings.jira_email:
+        yield error(check, "JIRA_EMAIL is not set, and Jira Cloud wants it", _CREDENTIALS)
+    elif settings.jira_settle_seconds < _SHORT_SETTLE_SECONDS:
+        what = (
+            f"JIRA_SETTLE_SECONDS is {settings.jira_settle_seconds:g}: a slow Jira could get a second ticket"
+        )
+        yield warning(check, what, "leave it at 600, unless your Jira's search is known to be quick")
+    else:
+        yield ok(check, "all are there")
+    yield judge_address(settings.jira_url)
+
+
+def judge_address(url: str | None) -> Finding:
+    """Whether the token travels unseen."""
+    check = "jira: address"
+    if url is None:
+        return skipped(check, "there is none")
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _is_local(parts.hostname or ""):
+        return error(check, "http://: the token travels in the clear", "write JIRA_URL with https://")
+    if "/browse" in parts.path or "/rest" in parts.path or "/jira/" in parts.path:
+        fix = "write JIRA_URL without a path, such as https://example.atlassian.net"
+        return error(check, f"the path {parts.path} is not part of Jira's address", fix)
+    return ok(check, f"{parts.scheme}://{parts.netloc}")
+
+
+def judge_login(failed: CallFailed) -> Finding:
+    """Of ``GET /myself``."""
+    check = "jira: login"
+    match failed.answer:
+        case AuthProblem():
+            return error(check, f"Jira refuses us ({failed.answer.status})", _CREDENTIALS)
+        case Rejected(status=404):
+            fix = "see that JIRA_URL is Jira's address, and JIRA_DEPLOYMENT cloud or datacenter, as it is"
+            return error(check, "there is no Jira at this address (404)", fix)
+        case NotSent():
+            fix = "see that JIRA_URL is right, and that this machine reaches it (DNS, proxy, firewall)"
+            return error(check, failed.answer.why, fix)
+        case Throttled():
+            return warning(
+                check, "Jira asks us to slow down: it cannot be checked now", "ask again in a minute"
+            )
+        case _:
+            fix = "see that JIRA_URL is Jira's address and not a login page or proxy; then ask again"
+            return error(check, failed.answer.why, fix)
+
+
+def judge_project(failed: CallFailed, project: str, issue_type: str) -> Finding:
+    """Of the create screen."""
+    check = "jira: project"
+    if (
+        isinstance(failed.answer, Rejected)
+        and "issue type" in failed.answer.why
+        and project in failed.answer.why
+    ):
+        fix = "set JIRA_ISSUE_TYPE to one that the project has"
+        return error(check, f"{project} has no issue type {issue_type!r}", fix)
+    if isinstance(failed.answer, Rejected | AuthProblem):
+        fix = "set JIRA_PROJECT_KEY right, and give the account Browse and Create in it"
+        return error(check, f"there is no project {project}, or we may not see it", fix)
+    return warning(check, f"its create screen cannot be seen: {failed.answer.why}", "ask again in a minute")
+
+
+def judge_screen(fields: Sequence[CreateField], project: str, issue_type: str) -> Iterator[Finding]:
+    """What must be filled that we do not fill; and whether there is a place for our marker."""
+    asked = [field for field in fields if field.required and not field.has_default and field.id not in _SENT]
+    if asked:
+        names = ", ".join(f"{field.name} ({field.id})" for field in asked)
+        fix = f"make them optional for {issue_type} in {project}, give them a default, or choose another type"
+        yield error("jira: required fields", f"a ticket needs {names}, which we do not send", fix)
+    else:
+        yield ok("jira: required fields", "we send all that a ticket needs")
+    if any(field.id == "labels" for field in fields):
+        yield ok("jira: label", "it is on the create screen")
+    else:
+        fix = f"put Labels on the create screen of {issue_type} in {project} (Project settings, Screens)"
+        what = "Labels is not on the create screen: Jira refuses our tickets, and could not find them again"
+        yield error("jira: label", what, fix)
+
+
+def _is_local(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"

@@ -1,0 +1,56 @@
+"""Whether something takes messages: by the signs of life in the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from worker.config import Settings
+from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.errors import BrokerUnavailable
+from worker.hearing import beat_is_sending, hearing_of_queue, hearing_of_worker
+from worker.signs import QUEUES, Signs, signs_of
+
+CHECKS: Final = ("running: beat", *(f"running: queue {queue}" for queue in QUEUES), "running: workers")
+
+
+def examine_running(settings: Settings) -> Iterator[Finding]:
+    """Beat, each queue, each worker."""
+    from worker.celery import app
+
+    try:
+        signs = signs_of(app) if settings.broker_url else None
+    except BrokerUnavailable:
+        signs = None
+    if signs is None:
+        yield from (skipped(check, "there is no Valkey or Redis to look into") for check in CHECKS)
+        return
+    yield from judge(signs)
+
+
+def judge(signs: Signs) -> Iterator[Finding]:
+    """Before the first start nothing runs; that is a warning."""
+    if beat_is_sending(signs):
+        yield ok("running: beat", f"it sent {signs.beat:.0f} s ago")
+    else:
+        since = "it was never seen" if signs.beat is None else f"it has sent nothing for {signs.beat:.0f} s"
+        fix = "start it: celery -A worker beat. Without it failed tickets are not tried again"
+        yield warning("running: beat", since, fix)
+    for queue in QUEUES:
+        heard = hearing_of_queue(signs, queue)
+        check = f"running: queue {queue}"
+        if heard.state == "deaf":
+            yield error(check, heard.why, f"start or restart a worker: celery -A worker worker -Q {queue}")
+        elif heard.state == "unwatched":
+            yield warning(check, heard.why, "start a worker and beat; then ask again in a minute")
+        else:
+            yield ok(check, heard.why)
+    verdicts = {node: hearing_of_worker(sign) for node, sign in signs.workers.items()}
+    deaf = {node: verdict.why for node, verdict in verdicts.items() if verdict.state == "deaf"}
+    if deaf:
+        told = "; ".join(f"{node}: {why}" for node, why in deaf.items())
+        yield error("running: workers", told, "restart it; one that is gone is forgotten after an hour")
+    elif verdicts:
+        yield ok("running: workers", ", ".join(verdicts))
+    else:
+        yield warning("running: workers", "none has reported", "start one: celery -A worker worker")

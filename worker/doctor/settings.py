@@ -1,0 +1,65 @@
+"""The environment: whether it can be read, and who else can."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from worker.config import Settings
+from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.errors import InvalidSettings
+
+CHECKS: Final = ("settings", "secret files", "console password")
+_SHORT_PASSWORD: Final = 12
+
+
+def judge_faults(refusal: InvalidSettings) -> list[Finding]:
+    """A finding for each fault that ``load_settings`` named."""
+    lines = [line.removeprefix("  - ") for line in str(refusal).splitlines()[1:]]
+    return [error("settings", line, "set the variable right; README.md has the table") for line in lines]
+
+
+def examine_settings(settings: Settings) -> Iterator[Finding]:
+    """What is there, and what lies open."""
+    missing = [
+        name
+        for name, value in (
+            ("DATABASE_URL", settings.database_url),
+            ("CELERY_BROKER_URL", settings.broker_url),
+        )
+        if not value
+    ]
+    if missing:
+        yield error("settings", f"not set: {', '.join(missing)}", "no process works without; set it")
+    else:
+        yield ok("settings", "all can be read")
+    yield _secret_files()
+    password = settings.threadsync_console_password
+    if password is None:
+        yield skipped("console password", "THREADSYNC_CONSOLE_PASSWORD is not set: there is no console")
+    elif len(password.get_secret_value()) < _SHORT_PASSWORD:
+        yield warning(
+            "console password",
+            f"it has fewer than {_SHORT_PASSWORD} characters",
+            "set a random one: openssl rand -base64 24",
+        )
+    else:
+        yield ok("console password", "long enough")
+
+
+def _secret_files() -> Finding:
+    paths = [Path(value) for name, value in os.environ.items() if name.endswith("_FILE") and _is_ours(name)]
+    open_ones = [path for path in paths if path.exists() and path.stat().st_mode & stat.S_IROTH]
+    if open_ones:
+        names = ", ".join(map(str, open_ones))
+        return warning("secret files", f"everybody on this machine can read {names}", f"chmod o-r {names}")
+    return (
+        ok("secret files", "none is open to everybody") if paths else skipped("secret files", "none is used")
+    )
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.removesuffix("_FILE").lower() in Settings.model_fields

@@ -1,0 +1,144 @@
+"""Slack: whether it knows our token, and lets it do what it must."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
+
+from worker.config import Settings
+from worker.doctor.clocks import judge_clock, of_header
+from worker.doctor.finding import Finding, error, ok, skipped, warning
+
+CHECKS: Final = ("slack: signing secret", "slack: token", "slack: scopes", "slack: app token", "slack: clock")
+_BEHIND_TOKEN: Final = ("slack: scopes", "slack: clock")
+_REACH: Final = "see that this machine reaches Slack (proxy, firewall), and SLACK_API_URL"
+NEEDED_SCOPES: Final = ("app_mentions:read", "channels:history", "groups:history", "chat:write", "commands")
+"""Those of handlers/manifest.yaml."""
+
+LOCAL_TOKEN: Final = "xoxb-local"  # noqa: S105 - what `threadsync up` sets where there is none
+_SECRET: Final = re.compile(r"[0-9a-f]{32}")
+_SHORTEST_SECRET: Final = 16
+_SECONDS: Final = 5
+_INSTALL: Final = (
+    "Slack's app page, OAuth & Permissions: reinstall the app, and copy the Bot User OAuth Token"
+)
+
+
+def examine_slack(settings: Settings) -> Iterator[Finding]:
+    """Asks ``auth.test``, and ``apps.connections.open`` where Socket Mode is set; posts nothing."""
+    token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None
+    secret = settings.slack_signing_secret.get_secret_value() if settings.slack_signing_secret else None
+    if token == LOCAL_TOKEN:
+        fix = "set SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET to your app's"
+        yield warning("slack: token", "Slack is not connected: nothing is posted", fix)
+        yield from (skipped(check, "Slack is not connected") for check in CHECKS if check != "slack: token")
+        return
+    app_token = settings.slack_app_token.get_secret_value() if settings.slack_app_token else None
+    yield judge_secret(secret, over_socket=app_token is not None)
+    kind = judge_kind(token)
+    if kind or token is None:
+        yield kind or error("slack: token", "SLACK_BOT_TOKEN is not set", _INSTALL)
+        yield from (
+            skipped(check, "there is no token to ask with") for check in ("slack: scopes", "slack: clock")
+        )
+    else:
+        yield from _examine_token(token, settings.slack_api_url)
+    yield _examine_app_token(app_token, settings.slack_api_url)
+
+
+def _examine_token(token: str, api_url: str) -> Iterator[Finding]:
+    asked = datetime.now(UTC)
+    try:
+        answer = _client(token, api_url).auth_test()
+    except SlackApiError as exc:
+        yield judge_error("slack: token", str(exc.response.get("error")))
+        yield from (skipped(check, "Slack refuses the token") for check in _BEHIND_TOKEN)
+        return
+    # Whatever comes of a network: urllib's errors, time-outs, an answer that is no JSON.
+    except Exception as exc:  # noqa: BLE001
+        yield error("slack: token", f"Slack does not answer ({type(exc).__name__})", _REACH)
+        yield from (skipped(check, "Slack does not answer") for check in _BEHIND_TOKEN)
+        return
+    answered = datetime.now(UTC)
+    yield ok("slack: token", f"{answer.get('user') or 'the bot'} in {answer.get('team') or 'its workspace'}")
+    headers = {name.lower(): value for name, value in (answer.headers or {}).items()}
+    yield judge_scopes(headers.get("x-oauth-scopes"))
+    theirs = of_header(headers.get("date"))
+    if theirs is None:
+        yield skipped("slack: clock", "its answer has no date")
+    else:
+        # The header is cut to the second.
+        yield judge_clock("slack: clock", "Slack", theirs, asked - timedelta(seconds=1), answered)
+
+
+def _examine_app_token(token: str | None, api_url: str) -> Finding:
+    check = "slack: app token"
+    if token is None:
+        return skipped(check, "SLACK_APP_TOKEN is not set: requests come over HTTP, not by Socket Mode")
+    fix = "Slack's app page, Basic Information: an App-Level Token with connections:write"
+    if not token.startswith("xapp-"):
+        return error(check, "SLACK_APP_TOKEN is no app-level token (xapp-…)", fix)
+    try:
+        _client(token, api_url).apps_connections_open(app_token=token)
+    except SlackApiError as exc:
+        return error(check, f"Slack says {exc.response.get('error')}", fix)
+    except Exception as exc:  # noqa: BLE001 - as above
+        return error(
+            check, f"Slack does not answer ({type(exc).__name__})", "see that this machine reaches Slack"
+        )
+    return ok(check, "Socket Mode can be opened")
+
+
+def _client(token: str, api_url: str) -> Any:
+    return WebClient(token=token, base_url=api_url, timeout=_SECONDS, retry_handlers=[])
+
+
+def judge_secret(secret: str | None, *, over_socket: bool = False) -> Finding:
+    """It cannot be tried: only a request of Slack's would show that it is wrong."""
+    check = "slack: signing secret"
+    fix = "Slack's app page, Basic Information, Signing Secret: copy it into SLACK_SIGNING_SECRET"
+    if secret is None:
+        if over_socket:
+            return skipped(check, "Socket Mode needs none")
+        return error(check, "SLACK_SIGNING_SECRET is not set: no request can be told to be Slack's", fix)
+    if secret.startswith(("xox", "xapp")):
+        return error(check, "SLACK_SIGNING_SECRET holds a token", fix)
+    if len(secret) < _SHORTEST_SECRET or not secret.isprintable() or " " in secret:
+        return error(check, "SLACK_SIGNING_SECRET is none: Slack's have 32 hexadecimal digits", fix)
+    if not _SECRET.fullmatch(secret):
+        return warning(check, "it does not look like Slack's, which have 32 hexadecimal digits", fix)
+    return ok(check, "it looks like one")
+
+
+def judge_kind(token: str | None) -> Finding | None:
+    """None for what may be a bot's token."""
+    if token is None or token.startswith("xoxb-"):
+        return None
+    kinds = {"xoxp-": "a user's token", "xapp-": "an app-level token", "xoxe": "a token to configure apps"}
+    kind = next((name for start, name in kinds.items() if token.startswith(start)), "no bot token (xoxb-…)")
+    return error("slack: token", f"SLACK_BOT_TOKEN is {kind}", _INSTALL)
+
+
+def judge_error(check: str, name: str) -> Finding:
+    """Slack's name for why it refuses: https://docs.slack.dev/reference/methods/auth.test."""
+    if name in ("ratelimited", "internal_error", "fatal_error", "service_unavailable"):
+        return warning(check, f"Slack says {name}: it cannot be checked now", "ask again in a minute")
+    return error(check, f"Slack says {name}", _INSTALL)
+
+
+def judge_scopes(header: str | None) -> Finding:
+    """The answer's ``x-oauth-scopes``."""
+    check = "slack: scopes"
+    if header is None:
+        return skipped(check, "Slack did not say which ones the token has")
+    have = {scope.strip() for scope in header.split(",")}
+    missing = [scope for scope in NEEDED_SCOPES if scope not in have]
+    if missing:
+        fix = f"Slack's app page, OAuth & Permissions: add {', '.join(missing)}, and reinstall the app"
+        return error(check, f"the token lacks {', '.join(missing)}", fix)
+    return ok(check, ", ".join(NEEDED_SCOPES))

@@ -1,0 +1,82 @@
+"""Flower's settings: from the environment, and never open. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from worker.errors import InvalidSettings
+
+# Flower hides arguments and results unless told otherwise. Ours are all keyword arguments.
+_COLUMNS: Final = "name,uuid,state,kwargs,result,received,runtime,worker"
+_MOST_TASKS: Final = 10_000
+_MOST_WORKERS: Final = 500
+_SAVED_EVERY_MILLISECONDS: Final = 60_000
+_OFFLINE_SECONDS: Final = 3_600
+_WEAK_PASSWORD: Final = 12
+_YES: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
+_ADVICE: Final = (
+    "Without a login Flower shows everybody every task, and lets everybody run them, so it does not start. "
+    "Set FLOWER_BASIC_AUTH=user:password, or FLOWER_BASIC_AUTH_FILE to a file with that, or Flower's "
+    "FLOWER_AUTH and FLOWER_AUTH_PROVIDER"
+)
+
+
+def options_for(env: Mapping[str, str]) -> dict[str, Any]:
+    """Flower's options. Raises ``InvalidSettings`` where somebody could get in without a login.
+
+    ``FLOWER_ADDRESS`` is loopback, ``FLOWER_DB`` below the user's state, ``FLOWER_MAX_TASKS`` 10,000,
+    unless they are set. Whatever else Flower reads from the environment, it still does.
+    """
+    if env.get("FLOWER_UNAUTHENTICATED_API", "").strip().lower() in _YES:
+        raise InvalidSettings(f"FLOWER_UNAUTHENTICATED_API opens the API to everybody. {_ADVICE}")
+    options: dict[str, Any] = {
+        "address": env.get("FLOWER_ADDRESS") or "127.0.0.1",
+        "persistent": True,
+        "db": env.get("FLOWER_DB") or str(_state_folder(env) / "flower"),
+        "state_save_interval": _SAVED_EVERY_MILLISECONDS,
+        "max_tasks": _number(env, "FLOWER_MAX_TASKS", _MOST_TASKS),
+        "max_workers": _number(env, "FLOWER_MAX_WORKERS", _MOST_WORKERS),
+        "purge_offline_workers": _OFFLINE_SECONDS,
+        "tasks_columns": env.get("FLOWER_TASKS_COLUMNS") or _COLUMNS,
+    }
+    logins = _logins(env)
+    if logins:
+        options["basic_auth"] = logins
+    elif not env.get("FLOWER_AUTH"):
+        raise InvalidSettings(_ADVICE)
+    return options
+
+
+def is_weak(options: Mapping[str, Any]) -> bool:
+    """Whether a login's password is short enough to be guessed."""
+    return any(len(login.partition(":")[2]) < _WEAK_PASSWORD for login in options.get("basic_auth", ()))
+
+
+def _logins(env: Mapping[str, str]) -> list[str]:
+    text = env.get("FLOWER_BASIC_AUTH", "").strip()
+    path = env.get("FLOWER_BASIC_AUTH_FILE")
+    if path and not text:
+        try:
+            text = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as exc:
+            raise InvalidSettings(f"FLOWER_BASIC_AUTH_FILE: cannot read {path}: {exc.strerror}") from exc
+    logins = [login.strip() for login in text.split(",")] if text else []
+    for login in logins:
+        user, _, password = login.partition(":")
+        if not user or not password:
+            raise InvalidSettings("FLOWER_BASIC_AUTH must be user:password; of several, with commas between")
+    return logins
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "").strip()
+    if text and not text.isdecimal():
+        raise InvalidSettings(f"{name} must be a whole number")
+    return int(text) if text else default
+
+
+def _state_folder(env: Mapping[str, str]) -> Path:
+    home = Path(env.get("XDG_STATE_HOME") or Path(env.get("HOME") or "/tmp") / ".local" / "state")  # noqa: S108
+    return home / "threadsync"

@@ -1,0 +1,20 @@
+"""For Flower's ``--conf``, as ``threadsync flower`` gives it: it ends a Flower that would be open to all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from worker.errors import InvalidSettings
+from worker.flower import is_weak, options_for
+
+try:
+    _options = options_for(os.environ)
+except InvalidSettings as exc:
+    sys.exit(f"threadsync: {exc}")
+if is_weak(_options):
+    sys.stderr.write("threadsync: a password in FLOWER_BASIC_AUTH has fewer than 12 characters\n")
+Path(_options["db"]).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+# Flower reads the names of this module; what its command line says goes before it.
+globals().update(_options)
