@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.documents import blocks, read
+from tests.servers import as_owner
 from worker.db import SessionStore
 from worker.db.pool import Pool
 from worker.db.sync_models import Draft
@@ -62,7 +63,7 @@ def clearing() -> list[str]:
 @pytest.fixture
 def seeded(database_url: str) -> Iterator[Any]:
     """A connection to a database with those three."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
         connection.execute(SEED)
         yield connection
 
