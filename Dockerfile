@@ -9,13 +9,12 @@ COPY handlers handlers
 COPY console console
 COPY sandbox sandbox
 RUN /opt/threadsync/bin/pip install --no-cache-dir --constraint constraints.txt '.[otel]' 'flower>=2.0.1,<3' \
- && /opt/threadsync/bin/pip uninstall --yes pip \
- # Bytecode now: the file system is read-only later.
- && python -m compileall -q /opt/threadsync/lib
+ && /opt/threadsync/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim
 # /var/lib/threadsync: an empty volume takes its owner from here.
-RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin threadsync \
+RUN groupadd --system --gid 10001 threadsync \
+ && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin threadsync \
  && install --directory --owner threadsync --group threadsync /var/lib/threadsync
 COPY --from=build /opt/threadsync /opt/threadsync
 ENV PATH=/opt/threadsync/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
