@@ -178,7 +178,7 @@ class DurableQoS(kombu_redis.QoS):
         message = self._delivered.get(delivery_tag)
         # As text: a message of somebody else's making may have anything there.
         queue = str(message.delivery_info.get("routing_key")) if message is not None else ""
-        if queue in self.channel.active_queues:
+        if queue in self.channel._active_queues:
             self.ended_at[queue] = monotonic()
         self._note_end(delivery_tag)
 
@@ -265,6 +265,7 @@ class DurableChannel(kombu_redis.Channel):
     connection: DurableTransport
     qos: DurableQoS
     connection_errors: tuple[type[Exception], ...]
+    _active_queues: list[str]
     _queue_cycle: Any
     _create_client: Callable[[], Any]
     _q_for_pri: Callable[[str, int], str]
