@@ -103,7 +103,7 @@ class LocalStack:
             web=self.web_url,
             console=f"{self.web_url}/console/",
             flower=self.flower_url or None,
-            metrics=dict(self._metrics_urls),
+            metrics=dict(sorted(self._metrics_urls.items())),
             database=self.env.get("DATABASE_URL", ""),
             broker=broker,
         )
@@ -122,13 +122,14 @@ class LocalStack:
             self.env["THREADSYNC_CONSOLE_PASSWORD"] = self._dir.secret("console-password")
         self._write_env_file()
         self._migrate(cancelled)
-        self.supervisor.start(self._worker(), self._syncs(), self._beat(), self._web(), cancelled=cancelled)
+        services = [self._worker(), self._syncs(), self._beat(), self._web()]
         if self._with_metrics:
-            self.supervisor.start(self._metrics(), cancelled=cancelled)
+            services.append(self._metrics())
         if self.is_given("SLACK_APP_TOKEN"):
-            self.supervisor.start(self._socket_mode(), cancelled=cancelled)
+            services.append(self._socket_mode())
         if self._with_flower:
-            self.supervisor.start(self._flower(), cancelled=cancelled)
+            services.append(self._flower())
+        self.supervisor.start(*services, cancelled=cancelled)
         write_private(self._start_page, start_page(self.addresses()))
 
     def addresses(self) -> list[Address]:
@@ -251,7 +252,7 @@ class LocalStack:
     def _metrics(self) -> CommandService:
         port = self._choose_port("metrics", METRICS_PORT)
         url = f"http://127.0.0.1:{port}/metrics"
-        self._metrics_urls["the whole installation"] = url
+        self._metrics_urls["all of it"] = url
         argv = [sys.executable, "-m", "worker.cli", "metrics", "--port", str(port)]
         return self._command("metrics", argv, ready=lambda: answers_http(url))
 

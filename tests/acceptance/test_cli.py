@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 import redis
 
-from tests.servers import ask
+from tests.servers import as_owner, ask
 from worker.db import SessionStore
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.models import DeadLetter, Status
@@ -94,7 +94,7 @@ def test_migrate_says_the_version(empty_database_url: str, process_env: dict[str
 
 def test_migrate_refuses_a_newer_schema(run: Run, database_url: str) -> None:
     """With the remedy."""
-    ask(database_url, "INSERT INTO threadsync_schema (version, name) VALUES (9999, 'x')")
+    ask(as_owner(database_url), "INSERT INTO threadsync_schema (version, name) VALUES (9999, 'x')")
     assert "migrated by a newer threadsync" in failure(run("migrate"))
 
 

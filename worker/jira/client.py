@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
@@ -69,10 +69,10 @@ class JiraClient:
         """
         value = {"marker": marker, "attempt": attempt}
         body = {"fields": fields, "properties": [{"key": contents.PROPERTY, "value": value}]}
-        began = monotonic()
+        began = perf_counter()
         answer = self._connection.exchange("POST", "/issue", body, fresh=True)
         became = _creation(answer) if isinstance(answer, httpx.Response) else answer
-        metrics.jira_answered("create", _label(became), monotonic() - began)
+        metrics.jira_answered("create", _label(became), perf_counter() - began)
         return became
 
     def search_label(self, label: str, limit: int = 5) -> tuple[JiraIssue, ...]:
@@ -192,10 +192,10 @@ class JiraClient:
     def _exchange(
         self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        began = monotonic()
+        began = perf_counter()
         answer = self._connection.exchange(method, path, body, params, fresh=False)
         became = _failure(answer) if isinstance(answer, httpx.Response) else answer
-        metrics.jira_answered(_request_of(path), _label(became), monotonic() - began)
+        metrics.jira_answered(_request_of(path), _label(became), perf_counter() - began)
         if not isinstance(answer, httpx.Response):
             raise CallFailed(answer)
         return answer
