@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import redis
+from celery import Celery
 from kombu.exceptions import KombuError
 from kombu.utils.encoding import bytes_to_str
 
 from worker.config import Settings
+from worker.doctor.app import app_of
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.transport import DurableChannel
@@ -70,11 +72,10 @@ class BrokerFacts:
 
 def examine_broker(settings: Settings) -> Iterator[Finding]:
     """All of it. It asks once, and does not wait for a broker that is away."""
-    from worker.celery import app
-
     if not settings.broker_url:
         yield from (skipped(check, "CELERY_BROKER_URL is not set") for check in CHECKS)
         return
+    app = app_of(settings)
     try:
         with app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
@@ -148,11 +149,10 @@ def _wrong_keys(channel: DurableChannel) -> Mapping[str, str]:
     return {key: kind for (key, right), kind in pairs if kind not in (right, "none")}
 
 
-def _limits(app: Any) -> tuple[float, float]:
-    app.loader.import_default_modules()
-    ours = [task for name, task in app.tasks.items() if name.partition(".")[0] in ("sessions", "channels")]
-    longest = max(float(task.time_limit or app.conf.task_time_limit) for task in ours)
-    return float(app.conf.broker_transport_options.get("visibility_timeout", 3600)), longest
+def _limits(app: Celery) -> tuple[float, float]:
+    """The visibility timeout, and the hard time limit of commands on sessions and channels."""
+    options = app.conf.broker_transport_options
+    return float(options.get("visibility_timeout", 3600)), float(app.conf.task_time_limit)
 
 
 def judge_refusal(exc: Exception) -> Finding:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from worker.config import Settings
+from worker.doctor.app import app_of
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.errors import BrokerUnavailable
 from worker.hearing import beat_is_sending, hearing_of_queue, hearing_of_worker
@@ -16,10 +17,8 @@ CHECKS: Final = ("running: beat", *(f"running: queue {queue}" for queue in QUEUE
 
 def examine_running(settings: Settings) -> Iterator[Finding]:
     """Beat, each queue, each worker."""
-    from worker.celery import app
-
     try:
-        signs = signs_of(app) if settings.broker_url else None
+        signs = signs_of(app_of(settings)) if settings.broker_url else None
     except BrokerUnavailable:
         signs = None
     if signs is None:

@@ -52,13 +52,22 @@ def examine_settings(settings: Settings) -> Iterator[Finding]:
 
 def _secret_files() -> Finding:
     paths = [Path(value) for name, value in os.environ.items() if name.endswith("_FILE") and _is_ours(name)]
-    open_ones = [path for path in paths if path.exists() and path.stat().st_mode & stat.S_IROTH]
+    open_ones = [path for path in paths if _is_open(path)]
     if open_ones:
         names = ", ".join(map(str, open_ones))
         return warning("secret files", f"everybody on this machine can read {names}", f"chmod o-r {names}")
     return (
         ok("secret files", "none is open to everybody") if paths else skipped("secret files", "none is used")
     )
+
+
+def _is_open(path: Path) -> bool:
+    """Whether everybody on the machine can come to it, and read it."""
+    # What a container platform mounts is for the container's user; whose it is outside cannot be seen here.
+    if path.is_relative_to("/run/secrets") or not path.exists():
+        return False
+    way = (folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
+    return bool(path.stat().st_mode & stat.S_IROTH) and all(way)
 
 
 def _is_ours(variable: str) -> bool:
