@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -27,6 +28,7 @@ from tests.monitoring import metrics_of_workers, metrics_used
 from tests.servers import POSTGRES_SETTINGS
 from tests.waiting import wait_until
 from worker.child import Child
+from worker.embedded.cluster import postgres_program
 from worker.embedded.port import free_port
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
@@ -35,6 +37,7 @@ SERVICES: Final = ours(compose_file())
 LONG_RUNNING: Final = sorted(set(SERVICES) - {"migrate"})
 SIGNING_SECRET: Final = "8f742231b10e8888abcd99yyyzzz85a5"
 _PLACES: Final = re.compile(r"^/run/secrets|^/var/lib/threadsync|^/tmp|\b(?:3000|5555|9464)\b")
+DATABASE_URLS: Final = ("database_url", "reader_database_url")
 _ENDS_WITH: Final = {"handlers": {0, -signal.SIGTERM}}
 """Exit codes after TERM. uvicorn ends in good order and then sends itself the signal that it got."""
 
@@ -113,6 +116,30 @@ class Servers:
     secrets: Path
 
 
+def _fill_volume(postgres: EmbeddedPostgres, secrets: Path) -> None:
+    """What the image does with the file's script when its volume is empty."""
+    owner = urlsplit(postgres.url)
+    env = {
+        "PATH": f"{Path(postgres_program('psql')).parent}{os.pathsep}{os.environ['PATH']}",
+        "PGHOST": str(owner.hostname),
+        "PGPORT": str(owner.port),
+        "PGPASSWORD": str(owner.password),
+        "POSTGRES_USER": str(owner.username),
+        "POSTGRES_DB": "threadsync",
+        "SECRETS": str(secrets),
+        "ROLES_SQL": str(ROOT / "worker" / "db" / "roles.sql"),
+    }
+    script = ROOT / "deploy" / "postgres" / "10-logins.sh"
+    done = subprocess.run([script], env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def _here(secret: Path, database_url: str) -> str:
+    """The URL of a secret, for the test's own Postgres."""
+    place = urlsplit(database_url).netloc.rpartition("@")[2]
+    return secret.read_text().strip().replace("@postgres:5432/", f"@{place}/")
+
+
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Secrets as `deploy/make-secrets` makes them, but for the servers' addresses and what Slack gave us."""
@@ -124,8 +151,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     try:
         postgres.start()
         valkey.start()
+        _fill_volume(postgres, secrets)
         filled_in = {
-            "database_url": postgres.url,
+            **{name: _here(secrets / name, postgres.url) for name in DATABASE_URLS},
+            "migrate_database_url": postgres.url,
             "broker_url": valkey.url,
             "slack_signing_secret": SIGNING_SECRET,
             "slack_bot_token": "xoxb-test",
@@ -180,6 +209,14 @@ def test_a_request_of_slacks_becomes_a_row(running: dict[str, ComposeService], s
             return connection.execute("SELECT channel_id, thread_ts, user_id FROM thread_sessions").fetchall()
 
     wait_until(lambda: rows() == [("C0123", "1700000000.000100", "U0456")], "the row is there", 15)
+
+
+def test_nobody_may_more_than_its_work_needs(running: dict[str, ComposeService], servers: Servers) -> None:
+    """Workers change rows and no tables; what shows metrics sees nothing that people wrote."""
+    worker, reader = ((servers.secrets / name).read_text().strip() for name in DATABASE_URLS)
+    for url, statement in ((worker, "DROP TABLE syncs"), (reader, "SELECT draft FROM syncs")):
+        with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement.encode())
 
 
 def test_what_prometheus_is_to_read_is_there(running: dict[str, ComposeService]) -> None:

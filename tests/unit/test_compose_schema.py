@@ -71,6 +71,12 @@ def test_secrets_are_files(name: str) -> None:
         # Its configuration includes the file.
         assert "include /run/secrets/valkey_auth" in read("deploy/valkey.conf").splitlines()
         used |= {"valkey_auth"}
+    if name == "postgres":
+        # The script reads them when it fills the volume.
+        script = read("deploy/postgres/10-logins.sh")
+        logins = {"postgres_worker_password", "postgres_reader_password"}
+        assert all(f"$(secret {login})" in script for login in logins)
+        used |= logins
     assert mounted == used
     assert mounted <= set(COMPOSE["secrets"])
     assert all(variable.endswith("_FILE") for variable in secret_files(service))

@@ -29,7 +29,10 @@ NEEDED: Final = {
 FLOWERS_OWN: Final = {"FLOWER_BASIC_AUTH_FILE", "FLOWER_DB"}
 OTELS_OWN: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
 VALUES: Final = {
-    "database_url": "postgresql://threadsync:p@postgres:5432/threadsync",
+    **dict.fromkeys(
+        ("database_url", "migrate_database_url", "reader_database_url"),
+        "postgresql://threadsync:p@postgres:5432/threadsync",
+    ),
     "broker_url": "valkey://:p@valkey:6379/0",
 }
 _POOL_STALL_SECONDS: Final = 35
@@ -123,7 +126,12 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     made = {file.name: file.read_text() for file in folder.iterdir()}
     # Users of several images read them, none of them their owner.
     assert all(file.stat().st_mode & 0o777 in (0o444, 0o644) for file in folder.iterdir())
-    assert made["postgres_password"] in made["database_url"]
+    for password, url in {
+        "postgres_password": "migrate_database_url",
+        "postgres_worker_password": "database_url",
+        "postgres_reader_password": "reader_database_url",
+    }.items():
+        assert f":{made[password]}@" in made[url]
     assert made["valkey_auth"].removeprefix("requirepass ") in made["broker_url"].replace(
         "@valkey:6379/0", ""
     )
