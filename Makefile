@@ -26,10 +26,10 @@ demo: $(STAMP)   ## Slack requests become rows while a worker is being killed (u
 up: $(STAMP)     ## Everything on this machine: Postgres, Valkey, worker, Slack endpoint, Flower
 	$(BIN)/threadsync up
 
-# Most tests wait for something most of the time, so four at once; each of them has servers of its own. In the order of
+# Most tests wait for something most of the time, so three at once; each of them has servers of its own. In the order of
 # their files: the slow ones are the first.
 test: $(STAMP)   ## Every test, with real servers and real kills
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)  ## What is promised, and the unit tests: under a minute
 	$(BIN)/python -m pytest tests/fundamentals tests/unit

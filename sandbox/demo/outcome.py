@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import redis
 from rich.console import Console
@@ -16,6 +16,7 @@ from sandbox.demo.story import CHANNELS, Story, Thread
 from sandbox.demo.stream import Tally
 from sandbox.jira import JiraSandbox
 from sandbox.slack import SlackSandbox
+from worker.celery import CANARY
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.models import SessionPage, Status, ThreadSession
 from worker.db.pool import Pool
@@ -61,13 +62,16 @@ class Outcome:
     def unfinished(self) -> int:
         """Commands in the queue and in workers."""
         with redis.Redis.from_url(self._broker_url) as client:
-            return int(client.llen("sessions")) + len(self.in_workers())
+            waiting = client.lrange("sessions", 0, -1)
+        return sum(_is_command(json.loads(message)) for message in waiting) + len(self.in_workers())
 
     def in_workers(self) -> set[bytes]:
         """Commands that a worker has, or had when it was killed, and that are not finished."""
         with redis.Redis.from_url(self._broker_url) as client:
-            taken = client.hgetall("unacked")
-        return {tag for tag, entry in taken.items() if json.loads(entry)[2] == "sessions"}
+            taken = {tag: json.loads(entry) for tag, entry in client.hgetall("unacked").items()}
+        return {
+            tag for tag, (message, _, queue) in taken.items() if queue == "sessions" and _is_command(message)
+        }
 
     def without_ticket(self) -> int:
         """Sessions that asked for a ticket, or will, and have none yet."""
@@ -172,3 +176,8 @@ def show_checks(console: Console, checks: list[Check]) -> None:
     for check in checks:
         mark = "[green]✓[/]" if check.holds else "[bold red]✗[/]"
         console.print(f"{mark} {check.promise} [dim]({check.found})[/]")
+
+
+def _is_command(message: Mapping[str, Any]) -> bool:
+    """Canaries go through every queue, and there is always one under way."""
+    return bool(message["headers"]["task"] != CANARY)

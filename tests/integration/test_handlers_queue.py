@@ -122,12 +122,12 @@ async def test_a_silent_broker_does_not_stop_the_loop(silent_url: str) -> None:
             asyncio.create_task(app.deliver(app_mention(CHANNEL, USER, "hi", ts=f"{number}.1")))
             for number in range(20)
         ]
-        longest_turn = 0.0
+        turns = 0
         while not all(event.done() for event in events):
-            before = time.monotonic()
             await asyncio.sleep(0)
-            longest_turn = max(longest_turn, time.monotonic() - before)
-        assert longest_turn < 0.3
+            turns += 1
+        # A loop that waited with them would have turned a few times for each.
+        assert turns > 50 * len(events)
         assert {event.result().status_code for event in events} == {503}
         assert time.monotonic() - started < SLACK_WAITS_SECONDS
 
