@@ -23,11 +23,11 @@ install: $(STAMP)  ## Build .venv with everything in it
 demo: $(STAMP)   ## Slack requests become rows while a worker is being killed (under a minute)
 	$(BIN)/threadsync demo
 
-up: $(STAMP)     ## Everything on this machine: Postgres, Valkey, worker, Slack endpoint, Flower
+up: $(STAMP)     ## Everything on this machine: servers, workers, Slack endpoint, console, metrics, Flower
 	$(BIN)/threadsync up
 
 # Most tests wait for something most of the time, so three at once; each of them has servers of its own. In the order of
-# their files: the slow ones are the first.
+# tests/conftest.py: the slow ones are the first.
 test: $(STAMP)   ## Every test, with real servers and real kills
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 

@@ -24,6 +24,22 @@ settings.register_profile("threadsync", deadline=None, suppress_health_check=[He
 settings.load_profile("threadsync")
 
 
+# More than half a minute each. First, so that none is left over when all the others are done.
+_SLOW = (
+    "test_up",
+    "test_worker_kills",
+    "test_sync_workers",
+    "test_sync_crashes",
+    "test_kill_storm",
+    "test_cli",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow files before the others; else in the order in which they were found."""
+    items.sort(key=lambda item: _SLOW.index(item.path.stem) if item.path.stem in _SLOW else len(_SLOW))
+
+
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees the settings of the shell that it was started in, or those of another test."""
