@@ -64,7 +64,8 @@ class Actions:
             opens = await self._door.opens(form.get("password", ""))
             if opens:
                 sign_in(request, name)
-                log.info("signed in", actor=name)
+                # Not by name: people may sign in with their address.
+                log.info("signed in")
                 return to_path(request, then)
             log.warning("sign-in refused", client=request.client.host if request.client else None)
             error, status = "That is not the password.", HTTPStatus.FORBIDDEN
@@ -139,8 +140,8 @@ class Actions:
             refusal, kept = str(exc), {name: form.get(name, "") for name in ("reason", "key")}
             status = HTTPStatus.BAD_REQUEST if isinstance(exc, InvalidCommand) else HTTPStatus.CONFLICT
             return await run_in_threadpool(lambda: show(request, refusal, status, **kept))
-        # The reason stands in the database: what people write is in no log.
-        log.info("decided", actor=actor, path=request.url.path)
+        # Who and why stand in the database: what people write is in no log.
+        log.info("decided", path=request.url.path)
         flash(request, said)
         return to_path(request, path)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Final, Literal
 from xml.etree import ElementTree
 
@@ -77,6 +78,7 @@ def chart(
     columns = {name: [_finite(series.get(name, {}).get(at, 0.0)) for at in buckets] for name in colours}
     sums = [sum(values) for values in zip(*columns.values(), strict=True)]
     highest = max(sums if kind == "bars" else [max(values) for values in columns.values()], default=0)
+    known = {name: [at in series.get(name, {}) for at in buckets] for name in colours}
     top = nice_top(highest)
     root = ElementTree.Element(
         "svg", {"class": "chart", "viewBox": f"0 0 {WIDTH} {HEIGHT}", "role": "img", "aria-label": title}
@@ -86,8 +88,11 @@ def chart(
     most = f"at most {_number(highest)}{unit}"
     ElementTree.SubElement(root, "desc").text = f"{span.name}; {described if kind == 'bars' else most}"
     _axes(root, top, unit, buckets, span)
-    drawn = [(colours[name], values) for name, values in columns.items()]
-    (_bars if kind == "bars" else _lines)(root, drawn, top)
+    if kind == "bars":
+        _bars(root, [(colours[name], values) for name, values in columns.items()], top)
+    else:
+        for name, numbers in columns.items():
+            _line(root, colours[name], numbers, known[name], top)
     rows = tuple(
         (at, values)
         for at, *values_of in zip(buckets, *columns.values(), strict=True)
@@ -137,10 +142,17 @@ def _bars(root: ElementTree.Element, drawn: Sequence[tuple[int, Sequence[float]]
                 below[index] += value
 
 
-def _lines(root: ElementTree.Element, drawn: Sequence[tuple[int, Sequence[float]]], top: float) -> None:
-    for colour, values in drawn:
-        points = " ".join(f"{_x(index, len(values))},{_y(value, top)}" for index, value in enumerate(values))
-        ElementTree.SubElement(root, "polyline", {"class": f"line series-{colour}", "points": points})
+def _line(
+    root: ElementTree.Element, colour: int, values: Sequence[float], known: Sequence[bool], top: float
+) -> None:
+    """Broken where nothing is known: a line at 0 would say that all was well."""
+    places = [(index, values[index]) for index, is_known in enumerate(known) if is_known]
+    for _, run in groupby(enumerate(places), key=lambda item: item[1][0] - item[0]):
+        points = [f"{_x(index, len(values))},{_y(value, top)}" for _, (index, value) in run]
+        # One alone is drawn as well: round caps make a dot of it.
+        drawn = points if len(points) > 1 else points * 2
+        line = {"class": f"line series-{colour}", "points": " ".join(drawn)}
+        ElementTree.SubElement(root, "polyline", line)
 
 
 def _x(index: int, count: int) -> str:

@@ -45,6 +45,9 @@ def signed_in(page: Page) -> Page:
 
     @functools.wraps(page)
     def guarded(self: Pages, request: Request) -> Response:
+        if actor_of(request) is None and _is_a_refresh(request):
+            # A part of a page cannot show the form: the whole page is to go there.
+            return Response(headers={"HX-Redirect": f"{request.scope.get('root_path', '')}/sign-in"})
         if actor_of(request) is None:
             path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
             return to_path(request, "/sign-in", {"then": path} if path != "/" else None)
@@ -73,7 +76,8 @@ class Pages:
             counts=CountStore(self._pool).counts(),
             people=people[:10],
             letters=DeadLetterStore(self._pool).list_by_state("dead", 10),
-            charts=self._charts(span),
+            # A refresh takes the counts alone.
+            charts=[] if _is_a_refresh(request) else self._charts(span),
             span=span,
             request_span=name,
             spans=SPANS,
@@ -243,6 +247,11 @@ class Pages:
             chart("Tries to get a ticket, by how they ended", attempts, _ATTEMPTS, span, now),
             chart("Oldest waiting message in each queue", waits, _WAITS, span, now, kind="lines", unit=" s"),
         ]
+
+
+def _is_a_refresh(request: Request) -> bool:
+    """By htmx, for a part of the page."""
+    return request.headers.get("hx-request") == "true"
 
 
 def _given(request: Request, name: str) -> str | None:

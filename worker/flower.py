@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +49,16 @@ def options_for(env: Mapping[str, str]) -> dict[str, Any]:
     return options
 
 
+def refuse_logins_in(argv: Sequence[str]) -> None:
+    """Raises ``InvalidSettings``: what the command line says goes before the file, an empty login too."""
+    given = [word for word in argv if word.lstrip("-").replace("-", "_").startswith(("basic_auth", "auth="))]
+    if given:
+        raise InvalidSettings(
+            "a login on the command line can be read by everybody on this machine, and would take the place "
+            "of the one that was checked. Set FLOWER_BASIC_AUTH or FLOWER_AUTH instead"
+        )
+
+
 def is_weak(options: Mapping[str, Any]) -> bool:
     """Whether a login's password is short enough to be guessed."""
     return any(len(login.partition(":")[2]) < _WEAK_PASSWORD for login in options.get("basic_auth", ()))
@@ -62,6 +72,8 @@ def _logins(env: Mapping[str, str]) -> list[str]:
             text = Path(path).read_text(encoding="utf-8").strip()
         except OSError as exc:
             raise InvalidSettings(f"FLOWER_BASIC_AUTH_FILE: cannot read {path}: {exc.strerror}") from exc
+        except UnicodeDecodeError as exc:
+            raise InvalidSettings(f"FLOWER_BASIC_AUTH_FILE: {path} is not UTF-8 text") from exc
     logins = [login.strip() for login in text.split(",")] if text else []
     for login in logins:
         user, _, password = login.partition(":")

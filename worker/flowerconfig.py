@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from worker.errors import InvalidSettings
-from worker.flower import is_weak, options_for
+from worker.flower import is_weak, options_for, refuse_logins_in
 
 try:
+    refuse_logins_in(sys.argv)
     _options = options_for(os.environ)
 except InvalidSettings as exc:
     sys.exit(f"threadsync: {exc}")

@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from typing import Any
@@ -18,7 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from console.access import COOKIE
+from console.access import COOKIE, SESSION_SECONDS
 from console.app import create_console
 from tests.servers import as_owner, ask
 from tests.waiting import wait_until
@@ -223,6 +225,36 @@ def test_a_form_that_is_not_ours_does_nothing(
     sync = SyncStore(pool).get_state(session.id)
     assert sync
     assert sync.state == ("pending" if status == 303 else "blocked")
+
+
+def test_a_refresh_takes_the_counts_alone(ada: httpx.Client) -> None:
+    """No chart is drawn for it; and when the session is over the whole page goes to the sign-in."""
+    refresh = {"hx-request": "true"}
+    assert "<svg" in ada.get("/console/").text
+    part = ada.get("/console/", headers=refresh)
+    assert ('id="live"' in part.text, "<svg" in part.text) == (True, False)
+    ada.cookies.clear()
+    answer = ada.get("/console/", headers=refresh)
+    assert (answer.status_code, answer.headers["hx-redirect"]) == (200, "/console/sign-in")
+
+
+def test_a_session_ends_after_half_a_day(ada: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that was used all the while."""
+    assert ada.get("/console/").status_code == 200
+    later = time.time() + SESSION_SECONDS + 1
+    monkeypatch.setattr("console.access.time.time", lambda: later)
+    assert ada.get("/console/").status_code == 303
+
+
+def test_two_who_replay_at_once(ada: httpx.Client, pool: Pool) -> None:
+    """One settles the letter; the other is told by whom. Sent twice at most, which commands allow."""
+    letter = a_letter(pool)
+    form = {"csrf": token(ada, f"/dead/{letter.id}"), "reason": "mended"}
+    with ThreadPoolExecutor(2) as threads:
+        url = f"/console/dead/{letter.id}/replay"
+        answers = threads.map(lambda _: ada.post(url, data=form), range(2))
+        assert sorted(answer.status_code for answer in answers) == [303, 409]
+    assert DeadLetterStore(pool).get(letter.id).state == "retried"
 
 
 def test_signing_out_ends_it(ada: httpx.Client) -> None:

@@ -61,6 +61,14 @@ def test_the_table_has_what_the_picture_shows() -> None:
     assert ElementTree.fromstring(drawn.svg).findtext("desc") == "the last 24 hours; opened: 2, <synced>: 0"
 
 
+def test_a_line_is_broken_where_nothing_is_known() -> None:
+    """0 was measured; nothing at all is another thing."""
+    buckets = DAY.buckets(NOW)
+    series = {"opened": {buckets[place]: 0.0 for place in (3, 4, 5, 9, 20, 21)}}
+    root = ElementTree.fromstring(chart("Title", series, COLOURS, DAY, NOW, kind="lines").svg)
+    assert [len(line.get("points", "").split()) for line in root.findall("polyline")] == [3, 2, 2]
+
+
 def test_nothing_is_drawn_of_nothing() -> None:
     """Axes alone."""
     root = ElementTree.fromstring(chart("Title", {}, COLOURS, DAY, NOW).svg)

@@ -81,18 +81,21 @@ def test_the_command_says_what_to_set() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_shipped_file_refuses_too() -> None:
-    """For whoever starts Flower by `celery`, with our file."""
+@pytest.mark.parametrize(
+    ("env", "option", "words"), [({}, "--port=1", "does not start"), (LOGIN, "--basic_auth=", "was checked")]
+)
+def test_the_shipped_file_refuses_too(env: dict[str, str], option: str, words: str) -> None:
+    """For whoever starts Flower by `celery`, with our file; an empty login on the command line included."""
     config = ROOT / "worker" / "flowerconfig.py"
     done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", "--port=1"],
-        env={"PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"},
+        [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", option],
+        env={**env, "PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, "does not start" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+    assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (1, True, False)
 
 
 def test_a_short_password_is_noticed() -> None:
