@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ LOGIN = ("admin", "a password of the tests")
 
 @contextmanager
 def flower_of(env: Mapping[str, str], logs: Path) -> Iterator[httpx.Client]:
-    """Running, and with a worker in sight; a client that has the login."""
+    """Running, with a worker in sight: a client that has the login. It is stopped as by a deploy."""
     port = free_port()
     settings = {
         **env,
@@ -35,6 +36,7 @@ def flower_of(env: Mapping[str, str], logs: Path) -> Iterator[httpx.Client]:
             wait_until(lambda: _workers(client), "Flower sees the worker", timeout=30)
             yield client
     finally:
+        child.stop(signal.SIGTERM, 10)
         child.kill()
 
 

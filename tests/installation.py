@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ from celery.result import AsyncResult
 
 from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
-from tests.workers import WorkerGroup
+from tests.workers import ROOT, WorkerGroup
+from worker.child import Child
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.models import DeadLetter, ThreadSession
 from worker.db.pool import new_pool
@@ -43,6 +45,13 @@ class Installation:
     def worker(self, name: str = "worker", *options: str, **env: str) -> WorkerGroup:
         """A worker that is not started yet."""
         return WorkerGroup({**self.env, **env}, self.logs / f"{name}.log", *options)
+
+    def beat(self) -> Child:
+        """Beat, as README starts it; it runs until it is killed."""
+        argv = [sys.executable, "-m", "celery", "-A", "worker", "beat", "--pidfile="]
+        argv += ["--schedule", str(self.logs / "beat")]
+        env = {**self.env, "PYTHONPATH": str(ROOT)}
+        return Child(argv, log_path=self.logs / "beat.log", env=env, cwd=self.logs)
 
     def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Send as a stock client does, to the queue of the contract."""

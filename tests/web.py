@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+import httpx
+
+from sandbox.slack_requests import SlackRequest
 from tests.slack_app import SECRET
 from tests.waiting import wait_until
 from tests.workers import ROOT
@@ -17,6 +20,8 @@ from worker.readiness import answers_http
 
 class WebProcess:
     """``uvicorn handlers.asgi:app``; answers when it is entered, gone when it is left."""
+
+    child: Child
 
     def __init__(self, env: Mapping[str, str], log_path: Path) -> None:
         port = free_port()
@@ -29,21 +34,32 @@ class WebProcess:
             **env,
             "PYTHONPATH": str(ROOT),
         }
-        self._child: Child | None = None
 
     @property
     def log(self) -> str:
         """All that it has written."""
         return self._log_path.read_text(errors="replace")
 
+    def deliver(self, request: SlackRequest) -> httpx.Response:
+        """Send it a request of Slack's."""
+        return httpx.post(f"{self.url}/slack/events", content=request.body, headers=dict(request.headers))
+
     def __enter__(self) -> WebProcess:
         folder = self._log_path.parent
-        self._child = Child(self._argv, log_path=self._log_path, env=self._env, cwd=folder)
-        wait_until(lambda: answers_http(f"{self.url}/healthz"), "the web process answers", 20)
+        self.child = Child(self._argv, log_path=self._log_path, env=self._env, cwd=folder)
+        try:
+            wait_until(
+                lambda: answers_http(f"{self.url}/healthz") or self.child.poll() is not None,
+                "the web process answers",
+                timeout=30,
+            )
+            assert self.child.poll() is None, self.log
+        except BaseException:
+            self.child.kill()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._child:
-            self._child.kill()
+        self.child.kill()

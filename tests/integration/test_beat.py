@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from tests.installation import Installation
 from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.child import Child
 
 SWEEPS = 3
 
 
 def test_sweeps_are_not_told_to_those_who_watch(installation: Installation) -> None:
     """Neither that they are sent nor that they run: every two seconds, so Flower would show little else."""
-    argv = [sys.executable, "-m", "celery", "-A", "worker", "beat", "--pidfile="]
-    argv += ["--schedule", str(installation.logs / "beat")]
-    env = {**installation.env, "PYTHONPATH": str(ROOT)}
     events: list[dict[str, Any]] = []
     app = installation.celery
     with app.connection_for_read() as broker, installation.worker("swept", LOG_LEVEL="DEBUG") as worker:
         receiver = app.events.Receiver(broker, handlers={"*": events.append})
         with receiver.consumer_context() as (connection, *_):
-            beat = Child(argv, log_path=installation.logs / "beat.log", env=env, cwd=installation.logs)
+            beat = installation.beat()
             try:
                 _has_come(connection, events, "nothing")  # kombu subscribes with the first look
                 wait_until(lambda: worker.log.count("task=syncs.sweep") >= SWEEPS, "sweeps have run", 30)

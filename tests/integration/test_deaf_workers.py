@@ -16,17 +16,9 @@ from tests.installation import Installation
 from tests.slack_app import running_app
 from tests.waiting import wait_until, wait_until_async
 from tests.workers import ROOT, WorkerGroup
-from worker.child import Child
 
 PROMISED_SECONDS = 60
 ALL_WELL = dict.fromkeys(("sessions", "syncs", "maintenance"), "ok")
-
-
-def beat_of(installation: Installation) -> Child:
-    argv = [sys.executable, "-m", "celery", "-A", "worker", "beat", "--pidfile="]
-    argv += ["--schedule", str(installation.logs / "beat")]
-    env = {**installation.env, "PYTHONPATH": str(ROOT)}
-    return Child(argv, log_path=installation.logs / "beat.log", env=env, cwd=installation.logs)
 
 
 def health(installation: Installation, *words: str) -> tuple[int, dict[str, Any]]:
@@ -61,7 +53,7 @@ async def test_a_worker_that_takes_nothing_is_seen_within_a_minute(installation:
     with ExitStack() as stack:
         deaf = stack.enter_context(installation.worker("deaf", "--queues", "sessions"))
         frozen = stack.enter_context(installation.worker("frozen", "--queues", "syncs,maintenance"))
-        beat = beat_of(installation)
+        beat = installation.beat()
         stack.callback(beat.kill)
         async with running_app(
             celery_broker_url=installation.broker_url, database_url=installation.database_url

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 import httpx
-import psutil
 import pytest
 
 from tasks.client import SessionClient
@@ -81,23 +79,10 @@ def test_flower_remembers(shared: Installation) -> None:
         task_id = shared.send("sessions.get", **THREAD).id
         path = f"/api/task/info/{task_id}"
         wait_until(lambda: client.get(path).status_code == 200, "Flower has seen it")
-        flower_is_asked_to_stop(shared)
     state = shared.logs / "flower" / "state"
     with flower_of(shared.env, shared.logs) as client:
         assert client.get(path).status_code == 200
-        flower_is_asked_to_stop(shared)
     for file in state.parent.iterdir():
         file.write_bytes(file.read_bytes()[:100])
     with flower_of(shared.env, shared.logs) as client:
         assert client.get(path).status_code == 404
-
-
-def flower_is_asked_to_stop(shared: Installation) -> None:
-    """As a deploy does; it saves what it saw."""
-    marks = [f"FLOWER_DB={shared.logs / 'flower' / 'state'}"]
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            env = [f"{name}={value}" for name, value in process.environ().items()]
-            if set(marks) <= set(env):
-                process.terminate()
-                process.wait(10)

@@ -19,55 +19,27 @@ import pytest
 from sandbox.slack_requests import SlackRequest, app_mention, sign, signed_request, slash_command
 from tests.slack_app import CHANNEL, SECRET, THREAD, USER, queued
 from tests.waiting import wait_until
-from worker.child import Child
-from worker.embedded.port import free_port
-from worker.readiness import answers_http
+from tests.web import WebProcess
 
 TOKEN = "xoxb-not-to-be-logged"
 NOWHERE = "127.0.0.1:1"
 
 
-class Web:
-    """`uvicorn handlers.asgi:app` on a free port."""
-
-    def __init__(self, folder: Path, **env: str) -> None:
-        self.log_path = folder / "web.log"
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        settings = {
-            "SLACK_SIGNING_SECRET": SECRET,
-            "SLACK_BOT_TOKEN": TOKEN,
-            "SLACK_API_URL": f"http://{NOWHERE}/api/",
-            "CELERY_BROKER_URL": f"redis://{NOWHERE}/0",
-            **env,
-        }
-        argv = [sys.executable, "-m", "uvicorn", "handlers.asgi:app", "--port", str(port)]
-        self.child = Child(argv, log_path=self.log_path, env={**os.environ, **settings}, cwd=folder)
-
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text()
-
-    def wait_until_it_answers(self) -> Web:
-        wait_until(
-            lambda: answers_http(f"{self.url}/healthz") or self.child.poll() is not None,
-            "the web process answers",
-            timeout=30,
-        )
-        assert self.child.poll() is None, self.log
-        return self
-
-    def deliver(self, request: SlackRequest) -> httpx.Response:
-        return httpx.post(f"{self.url}/slack/events", content=request.body, headers=dict(request.headers))
+def web_process(folder: Path, **env: str) -> WebProcess:
+    """With a token that must not be logged, and nothing to talk to unless ``env`` says what."""
+    settings = {
+        "SLACK_BOT_TOKEN": TOKEN,
+        "SLACK_API_URL": f"http://{NOWHERE}/api/",
+        "CELERY_BROKER_URL": f"redis://{NOWHERE}/0",
+        **env,
+    }
+    return WebProcess({**os.environ, **settings}, folder / "web.log")
 
 
 @pytest.fixture
-def web(tmp_path: Path, broker_url: str) -> Iterator[Web]:
-    web = Web(tmp_path, CELERY_BROKER_URL=broker_url, LOG_LEVEL="DEBUG")
-    try:
-        yield web.wait_until_it_answers()
-    finally:
-        web.child.kill()
+def web(tmp_path: Path, broker_url: str) -> Iterator[WebProcess]:
+    with web_process(tmp_path, CELERY_BROKER_URL=broker_url, LOG_LEVEL="DEBUG") as web:
+        yield web
 
 
 def run_python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -106,19 +78,16 @@ def test_every_missing_setting_is_named_at_once() -> None:
 
 def test_a_process_without_a_broker_lives_and_is_not_ready(tmp_path: Path) -> None:
     """It starts, answers, and says what is away; Slack being away too."""
-    web = Web(tmp_path).wait_until_it_answers()
-    try:
+    with web_process(tmp_path) as web:
         answer = httpx.get(f"{web.url}/readyz")
         assert (answer.status_code, answer.json()["broker"]) == (503, "away")
         started = time.monotonic()
         mention = signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=THREAD))
         assert web.deliver(mention).status_code == 503
         assert time.monotonic() - started < 2
-    finally:
-        web.child.kill()
 
 
-def test_sigterm_ends_it_in_good_order(web: Web, broker_url: str) -> None:
+def test_sigterm_ends_it_in_good_order(web: WebProcess, broker_url: str) -> None:
     """An event in the background does not hold it up, and nothing is left open."""
     assert web.deliver(signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=THREAD))).status_code == 200
     started = time.monotonic()
@@ -131,7 +100,7 @@ def test_sigterm_ends_it_in_good_order(web: Web, broker_url: str) -> None:
     assert len(queued(broker_url)) == 1
 
 
-def test_bodies_on_the_wire(web: Web) -> None:
+def test_bodies_on_the_wire(web: WebProcess) -> None:
     """Too much is refused while it is sent, also in chunks; bytes of any kind are no fault of ours."""
 
     def chunks() -> Iterator[bytes]:
@@ -146,7 +115,7 @@ def test_bodies_on_the_wire(web: Web) -> None:
     assert httpx.get(f"{web.url}/healthz").status_code == 200
 
 
-def test_a_client_that_hangs_up_is_no_fault_of_ours(web: Web) -> None:
+def test_a_client_that_hangs_up_is_no_fault_of_ours(web: WebProcess) -> None:
     """Half a request, and gone: no traceback, and the next one is served."""
     head = b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf"
     port = int(web.url.rpartition(":")[2])
@@ -158,17 +127,14 @@ def test_a_client_that_hangs_up_is_no_fault_of_ours(web: Web) -> None:
 
 def test_all_logs_have_one_format(tmp_path: Path) -> None:
     """uvicorn's lines too: whatever reads JSON can read them all."""
-    web = Web(tmp_path, LOG_FORMAT="json").wait_until_it_answers()
-    try:
+    with web_process(tmp_path, LOG_FORMAT="json") as web:
         web.deliver(SlackRequest(b"", {}))
         web.child.stop(signal.SIGTERM, grace=10)
-    finally:
-        web.child.kill()
     loggers = {json.loads(line)["logger"] for line in web.log.splitlines()}
     assert {"uvicorn.error", "uvicorn.access", "handlers.slack_endpoint"} <= loggers
 
 
-def test_what_users_write_is_not_logged(web: Web) -> None:
+def test_what_users_write_is_not_logged(web: WebProcess) -> None:
     """Not even at DEBUG: no text, no body, no token, no secret; ids of channels and threads are."""
     mark = "only-for-your-eyes"
     for payload in (

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -118,9 +117,7 @@ def test_from_slack_to_sql_and_jira(installation: Installation, collector: Colle
         ):
 
             def deliver(payload: dict[str, object]) -> None:
-                request = signed_request(SECRET, payload)
-                url = f"{web.url}/slack/events"
-                assert httpx.post(url, content=request.body, headers=dict(request.headers)).status_code == 200
+                assert web.deliver(signed_request(SECRET, payload)).status_code == 200
 
             deliver(app_mention(THREAD[0], "U0456", f"{CANARY} says hi", ts=THREAD[1]))
             wait_until(lambda: installation.sessions(), "the session is there", 20)
