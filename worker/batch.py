@@ -177,12 +177,15 @@ def outcome_of(task_id: str, statement: Callable[[], Statement[T]]) -> T:
 
 def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
     """In a child: run them all, and say how each ended, in the form of Celery's tracer."""
-    if len(items) == 1:
+    if _is_redelivered(items[0]):
+        # Alone, then. Its result may be there already, and stays: Celery's own way to store one looks first.
         return 0, [_traced(items[0])], 0.0
     decoded = [_decoded(item) for item in items]
     try:
-        with batch_span(request for _name, _id, request, *_rest in decoded):
-            _run_statements(decoded)
+        # One alone runs its statement itself.
+        if len(items) > 1:
+            with batch_span(request for _name, _id, request, *_rest in decoded):
+                _run_statements(decoded)
         with _gathering_results():
             ends = [_traced(item) for item in decoded]
     except (redis.ConnectionError, redis.TimeoutError, OSError) as exc:
@@ -190,6 +193,11 @@ def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
     finally:
         _ready.clear()
     return 0, ends, 0.0
+
+
+def _is_redelivered(item: Item) -> bool:
+    _name, _id, request, *_body = item
+    return bool((request.get("delivery_info") or {}).get("redelivered"))
 
 
 def _decoded(item: Item) -> Item:

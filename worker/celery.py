@@ -111,6 +111,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": True,
         # Broken junk, unknown names and time-outs leave dead letters: worker/consumer.py.
         "worker_consumer": "worker.consumer:DurableConsumer",
+        # What its processes have outlives the connection to the broker: worker/prefork.py.
+        "worker_pool": "worker.prefork:DurableTaskPool",
         "result_backend": settings.result_backend_url,
         "result_expires": settings.result_ttl_seconds,
         # Losing a result is better than a worker that waits for ever with the effect done.

@@ -13,7 +13,6 @@ from kombu.message import Message
 from redis import RedisError
 
 from worker.batch import Batches
-from worker.closing import hear_children_out
 from worker.errors import CommandFailed
 from worker.undeliverable import bury_message, message_id
 
@@ -57,7 +56,6 @@ class DurableConsumer(Consumer):
 
     def on_close(self) -> None:
         self.batches.forget()
-        hear_children_out(self.pool, self.hub)
         super().on_close()
 
     def on_unknown_message(self, body: Any, message: Message) -> None:

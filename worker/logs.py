@@ -29,9 +29,19 @@ _SHARED: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
-    structlog.stdlib.ExtraAdder(allow=()),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
+
+
+class _Line(str):
+    """An event of ours, rendered as it will be written."""
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Renders what other libraries log. To render ours here as well would take a copy of each record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.msg if isinstance(record.msg, _Line) else super().format(record)
 
 
 def configure_logging(
@@ -39,10 +49,11 @@ def configure_logging(
 ) -> None:
     """Send the process's logs, other libraries' too, to stderr or to the file ``path``. May be repeated."""
     handler = logging.FileHandler(Path(path)) if path else logging.StreamHandler(sys.stderr)
+    renderer = _renderer(format)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Formatter(
             foreign_pre_chain=_SHARED,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderer(format)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
     root = logging.getLogger()
@@ -56,15 +67,15 @@ def configure_logging(
     for name, least in _TOO_TALKATIVE.items():
         logging.getLogger(name).setLevel(max(least, root.level))
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_SHARED,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[structlog.stdlib.filter_by_level, *_SHARED, *renderer, _as_line],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _as_line(_logger: Any, _method: str, rendered: Any) -> _Line:
+    return _Line(rendered)
 
 
 def _renderer(format: Literal["text", "json"]) -> tuple[Processor, ...]:

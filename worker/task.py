@@ -15,14 +15,15 @@ import json
 import random
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 import structlog
 from celery import Task
+from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry
 from pydantic import ValidationError
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from worker import metrics
 from worker.config import get_settings
@@ -49,49 +50,43 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's worker calls this for each delivery; so does whoever calls the task as a function."""
-        if self.request.called_directly:
+        # Looked up once: a property that searches a stack.
+        request = self.request
+        if request.called_directly:
             return super().__call__(*args, **kwargs)
-        history = read_history(self.request.headers)
-        with self._log_context():
+        history = read_history(request.headers)
+        bound = bind_contextvars(task_id=request.id, task=self.name)
+        try:
             started = time.perf_counter()
+            is_redelivered = _is_redelivered(request)
             try:
-                self._count_delivery()
+                if is_redelivered:
+                    self._count_redelivery(request)
                 answer = self.run(*args, **kwargs)
             except (Retry, Ignore, Reject):
                 raise
             # Whatever else it is, the message must not be lost.
             except Exception as exc:  # noqa: BLE001
                 self._settle(exc, args, kwargs, history)
-            self._forget_deliveries(history)
+            if is_redelivered or history.counted:
+                self._forget_redeliveries(request)
+            self._count(request, _outcome(answer))
             tell = log.debug if self.is_routine else log.info
-            self._count(_outcome(answer))
             tell("task done", seconds=round(time.perf_counter() - started, 4), **_fields(answer))
             return answer
+        finally:
+            reset_contextvars(**bound)
 
-    @property
-    def _message_id(self) -> str:
-        return self.request.id or ""
-
-    @property
-    def _is_redelivered(self) -> bool:
-        return bool((self.request.delivery_info or {}).get("redelivered"))
-
-    def _log_context(self) -> AbstractContextManager[Any]:
-        return structlog.contextvars.bound_contextvars(task_id=self.request.id, task=self.name)
-
-    def _count_delivery(self) -> None:
+    def _count_redelivery(self, request: Context) -> None:
         """The first delivery is not counted: it costs nothing, and nearly all are the first."""
-        if self._is_redelivered:
-            deliveries = DeadLetterStore().count_redelivery(self._message_id, self.name)
-            log.info("task delivered again", deliveries=deliveries)
-            if deliveries > get_settings().max_deliveries:
-                raise PoisonCommand(self.name, deliveries - 1)
+        deliveries = DeadLetterStore().count_redelivery(request.id or "", self.name)
+        log.info("task delivered again", deliveries=deliveries)
+        if deliveries > get_settings().max_deliveries:
+            raise PoisonCommand(self.name, deliveries - 1)
 
-    def _forget_deliveries(self, history: History) -> None:
-        if not (history.counted or self._is_redelivered):
-            return
+    def _forget_redeliveries(self, request: Context) -> None:
         try:
-            DeadLetterStore().forget_redeliveries(self._message_id)
+            DeadLetterStore().forget_redeliveries(request.id or "")
         except DatabaseUnavailable as exc:
             # Tidying up; the task has run, and must not run once more for this.
             log.info("delivery count kept", reason=str(exc))
@@ -107,7 +102,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
                 away = DatabaseUnavailable(f"no dead letter could be written: {exc}")
                 decision = self._decide(away, history)
             else:
-                self._count("failed")
+                self._count(self.request, "failed")
                 log.warning("task failed", error=type(decision.error).__name__, reason=str(decision.error))
                 # `from None`: results and events show the chain; a driver's error may quote the arguments.
                 raise decision.error.with_traceback(error.__traceback__) from None
@@ -118,16 +113,16 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         jitter = random.random()  # noqa: S311 - spreads load, hides nothing
         return decide(error, history, get_settings().session_wait_seconds, jitter)
 
-    def _count(self, outcome: str) -> None:
+    def _count(self, request: Context, outcome: str) -> None:
         if not self.is_routine:
-            metrics.command_ended(self.name, outcome, self.request.headers)
+            metrics.command_ended(self.name, outcome, request.headers)
 
     def _wait(self, decision: Wait) -> NoReturn:
-        self._count("waits")
+        self._count(self.request, "waits")
         log.info("task waits", seconds=round(decision.seconds, 3), reason=str(decision.reason))
         history = decision.history.model_copy(
             update={
-                "counted": decision.history.counted or self._is_redelivered,
+                "counted": decision.history.counted or _is_redelivered(self.request),
                 "first_attempt_at": decision.history.first_attempt_at or datetime.now(UTC),
             }
         )
@@ -147,7 +142,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     def _bury(self, error: ThreadsyncError, args: Any, kwargs: Any, history: History) -> None:
         deliveries = error.deliveries if isinstance(error, PoisonCommand) else 1
         DeadLetterStore().bury(
-            task_id=self._message_id,
+            task_id=self.request.id or "",
             task_name=self.name,
             queue=(self.request.delivery_info or {}).get("routing_key") or self.app.conf.task_default_queue,
             arguments=json.dumps({"args": list(args), "kwargs": kwargs}),
@@ -156,6 +151,10 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             first_attempt_at=history.first_attempt_at or datetime.now(UTC),
         )
         metrics.message_buried(self.name)
+
+
+def _is_redelivered(request: Context) -> bool:
+    return bool((request.delivery_info or {}).get("redelivered"))
 
 
 def read_history(headers: Mapping[str, Any] | None) -> History:

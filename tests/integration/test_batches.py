@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg
 import pytest
+import redis
 
 from tests.installation import Installation
 from tests.servers import ask
@@ -196,6 +198,21 @@ def test_ending_one_command_by_hand_does_not_end_the_others(installation: Instal
         installation.celery.control.revoke(revoked.id, terminate=True, signal="SIGKILL")
         wait_until(lambda: str(revoked.state) == "REVOKED", "it is revoked")
     assert {result.get(timeout=1)["status"] for result in results} == {"ready_to_sync"}
+
+
+def test_who_asked_keeps_the_first_answer(installation: Installation) -> None:
+    """A worker died between answer and acknowledgement: what the second run finds is no news."""
+    (result,) = open_sessions(installation, 1)
+    with redis.Redis.from_url(installation.broker_url, decode_responses=True) as server:
+        message = json.loads(str(server.lindex("sessions", 0)))
+        with installation.worker() as worker:
+            assert result.get(timeout=15)["outcome"] == "created"
+            message["properties"]["delivery_info"]["redelivered"] = True
+            server.lpush("sessions", json.dumps(message))
+            wait_until(lambda: worker.log.count("task done") == 2, "it has run again")
+            wait_until(lambda: installation.waiting() == 0, "it is acknowledged")
+        stored = json.loads(str(server.get(f"celery-task-meta-{result.id}")))
+    assert stored["result"]["outcome"] == "created"
 
 
 def test_commands_that_share_an_id_are_both_carried_out(installation: Installation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
+from worker import logs
 from worker.logs import configure_logging
 
 Write = Callable[[], None]
@@ -50,20 +52,43 @@ def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 
 
 @pytest.mark.parametrize("write", [task_done, with_odd_values, of_a_library, with_a_traceback])
-def test_a_line_is_that_of_structlogs_console_without_colours(stderr: io.StringIO, write: Write) -> None:
+def test_a_line_is_that_of_structlogs_console_without_colours(
+    stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
     """Ours is quicker, and no different."""
     write()
     ours = stderr.getvalue()
     stderr.seek(0)
     stderr.truncate()
-    (handler,) = (handler for handler in logging.getLogger().handlers if handler.stream is stderr)  # type: ignore[attr-defined]
-    handler.formatter.processors = [  # type: ignore[union-attr]
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-    ]
+    theirs = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    monkeypatch.setattr(logs, "_renderer", lambda format: (theirs,))
+    monkeypatch.setattr(sys, "stderr", stderr)
+    configure_logging()
     write()
     assert without_time(ours) == without_time(stderr.getvalue())
     assert without_time(ours)
+
+
+@pytest.mark.parametrize("write", [task_done, with_odd_values, of_a_library, with_a_traceback])
+def test_a_line_for_machines_is_an_object(
+    stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    """Ours and those of libraries have the same fields."""
+    monkeypatch.setattr(sys, "stderr", stderr)
+    configure_logging(format="json")
+    write()
+    (line,) = stderr.getvalue().splitlines()
+    assert json.loads(line).keys() >= {"timestamp", "level", "logger", "event"}
+
+
+def test_other_handlers_get_text(stderr: io.StringIO) -> None:
+    """Such as Sentry's: they read the record's message."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[assignment, method-assign]
+    logging.getLogger().addHandler(handler)
+    task_done()
+    assert [record.getMessage() for record in records] == stderr.getvalue().splitlines()
 
 
 def without_time(line: str) -> str:

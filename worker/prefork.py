@@ -1,0 +1,159 @@
+"""Celery's prefork pool, with what it forgets when the broker goes and when the worker stops.
+
+When the connection to the broker is lost Celery empties its event loop. What it kept nowhere else is gone:
+
+* **An answer that was read in part.** Its rest would be taken for the next one's length, and no word of that
+  child understood any more: it ends nothing, and what it is given stands. So the part stays here.
+* **The time limits of what runs.** A command that hangs would hang for ever. They are set again.
+* **Which child is busy.** A command would stand behind one that hangs while other children are free.
+
+At a stop, too, Celery forgets each job whose child has not said yet that it has begun, although the child
+may have it. Such a child waits 30 s for somebody to hear its result (billiard's
+``_ensure_messages_consumed``), and a stop under load waits with it: measured, one stop in three. So we listen
+for another moment, which takes milliseconds. What Celery could take of it: ADR 8.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from inspect import GEN_SUSPENDED, getgeneratorstate
+from time import monotonic
+from typing import Any, Final
+
+from celery.concurrency.asynpool import AsynPool, ResultHandler
+from celery.concurrency.prefork import TaskPool
+from kombu.asynchronous import set_event_loop
+
+_LONGEST_SECONDS: Final = 1.0
+_POLL_MILLISECONDS: Final = 20
+
+_SOON_SECONDS: Final = 1.0
+"""A job whose time ran out meanwhile may have ended: its answer is read before that."""
+
+Reading = Generator[None, None, None]
+
+
+class _Answers(ResultHandler):
+    """Reads what the children say."""
+
+    fileno_to_outq: dict[int, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._latest: dict[int, tuple[Any, Reading]] = {}
+
+    def _recv_message(self, add_reader: Any, fd: int, callback: Callable[[Any], None]) -> Reading:
+        reading: Reading = super()._recv_message(add_reader, fd, callback)  # type: ignore[misc]
+        self._latest[fd] = self.fileno_to_outq[fd], reading
+        return reading
+
+    def half_read(self) -> dict[int, Reading]:
+        """What goes on with an answer that is not all there yet, by the descriptor that it comes from."""
+        return {
+            fd: reading
+            for fd, (child, reading) in self._latest.items()
+            # The descriptor may be a later child's now.
+            if getgeneratorstate(reading) == GEN_SUSPENDED and self.fileno_to_outq.get(fd) is child
+        }
+
+    def read_on(self, fd: int) -> None:
+        """What the event loop would do when there is something to read."""
+        reading = self.half_read().get(fd)
+        if reading is None:
+            self.handle_event(fd)
+            return
+        # The child is gone, then, and Celery will notice.
+        with suppress(OSError, EOFError):
+            next(reading, None)
+
+
+class DurablePool(AsynPool):
+    """The children, and the jobs that they have."""
+
+    ResultHandler = _Answers
+
+    # Celery's and billiard's own, which the stubs do not know.
+    on_timeout_cancel: Callable[[Any], None]
+    on_timeout_set: Callable[[Any, float | None, float | None], None]
+    _active_writes: set[int]
+    _busy_workers: set[int]
+    _cache: dict[int, Any]
+    _fileno_to_inq: dict[int, Any]
+    _fileno_to_outq: dict[int, Any]
+    _result_handler: _Answers
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """At the start, and with each new connection to the broker."""
+        self._forget_the_dead()
+        running = [job for job in self._cache.values() if job._accepted and not job.ready()]
+        for job in running:
+            # A connection that is lost before the event loop has run leaves its timers.
+            self.on_timeout_cancel(job)
+        super().register_with_event_loop(hub)
+        # Emptied, it is not the process's own any more, and at a stop nobody would renew what still runs.
+        set_event_loop(hub)
+        for fd, reading in self._result_handler.half_read().items():
+            hub.add_reader(fd, reading)
+        for job in running:
+            self._limit_time_again(job)
+
+    def flush(self) -> None:
+        """The consumer closes: forget what no child has begun. The broker delivers it again."""
+        self._forget_the_dead()
+        self._hear_out()
+        super().flush()
+        self._busy_workers.update(self._still_busy())
+
+    def _forget_the_dead(self) -> None:
+        """Celery keeps one that died with a job, though its descriptor may be that of anything by now."""
+        for fd in [fd for fd, child in self._fileno_to_outq.items() if child.dead]:
+            del self._fileno_to_outq[fd]
+
+    def _limit_time_again(self, job: Any) -> None:
+        elapsed = monotonic() - job._time_accepted
+        soft = job._soft_timeout and job._soft_timeout - elapsed
+        hard = job._timeout and max(job._timeout - elapsed, _SOON_SECONDS)
+        # What has heard of the soft one already must not hear of it twice.
+        self.on_timeout_set(job, soft if soft and soft > 0 else None, hard)
+
+    def _hear_out(self) -> None:
+        """Until each job that was given to a child is begun, and each answer that was begun is read."""
+        deadline = monotonic() + _LONGEST_SECONDS
+        while self._is_unheard() and monotonic() < deadline:
+            poller = select.poll()
+            for fd in self._fileno_to_outq:
+                poller.register(fd, select.POLLIN)
+            for fd in self._active_writes:
+                poller.register(fd, select.POLLOUT)
+            for fd, _event in poller.poll(_POLL_MILLISECONDS):
+                if fd in self._fileno_to_outq:
+                    self._result_handler.read_on(fd)
+                else:
+                    self._write_on(fd)
+
+    def _is_unheard(self) -> bool:
+        is_given = any(job._write_to and not job._accepted for job in self._cache.values())
+        return is_given or bool(self._result_handler.half_read())
+
+    def _write_on(self, fd: int) -> None:
+        writers = [
+            job._writer() for job in self._cache.values() if job._write_to and job._write_to.inqW_fd == fd
+        ]
+        for writer in filter(None, writers):
+            with suppress(OSError, EOFError):
+                next(writer, None)
+
+    def _still_busy(self) -> set[int]:
+        return {
+            child.inqW_fd
+            for child in self._fileno_to_inq.values()
+            if any(job._accepted and job._worker_pid == child.pid for job in self._cache.values())
+        }
+
+
+class DurableTaskPool(TaskPool):
+    """Set by ``worker_pool``. Another ``--pool`` has no event loop that it could lose."""
+
+    Pool = DurablePool
