@@ -37,7 +37,7 @@ class StockCelery(SyncContender):
     """A worker by Celery's command line; a client that publishes by Celery's ``send_task``.
 
     The client has no result backend: with one, each call would first subscribe to its result's channel, and
-    nobody here reads that.
+    nobody here reads that. (Not by a setting: Celery prefers ``CELERY_RESULT_BACKEND`` to it.)
     """
 
     distribution = "celery"
@@ -50,7 +50,7 @@ class StockCelery(SyncContender):
         super().__init__(folder)
         broker, results = os.environ["CELERY_BROKER_URL"], os.environ["CELERY_RESULT_BACKEND"]
         self._client = Celery("client", broker=broker, set_as_current=False)
-        self._client.conf.update(result_backend=None)
+        self._client.backend_cls = "disabled://"
         self._reader = Celery("reader", backend=results, set_as_current=False)
         self._results = redis.Redis.from_url(results)
 
