@@ -125,7 +125,7 @@ class Broker:
             _ = connection.default_channel
 
     def _look(self) -> Signs | None:
-        # Not from the pool: kombu shares that with every app of the process, stock ones too.
+        # Not from the pool: one that died while it lay there is no sign that the broker is away.
         with self._app.connection_for_read() as connection:
             return look(connection.default_channel)
 
@@ -167,6 +167,9 @@ def _too_late() -> EnqueueFailed:
 def _producer(broker_url: str, *, is_redis: bool, options: Mapping[str, Any]) -> Celery:
     amqp = "worker.connection:DurableAMQP"
     app = Celery("threadsync-client", broker=broker_url, amqp=amqp, set_as_current=False)
+    # With a backend each publish would first subscribe to its result's channel, and wait for that. A setting
+    # does not do: Celery prefers CELERY_RESULT_BACKEND to it.
+    app.backend_cls = "disabled://"
     app.conf.update(
         # Both, because Celery would prefer CELERY_BROKER_URL to an address that was given.
         broker_read_url=broker_url,
@@ -184,8 +187,6 @@ def _producer(broker_url: str, *, is_redis: bool, options: Mapping[str, Any]) ->
         },
         broker_connection_timeout=_SOCKET_SECONDS,
         broker_transport_options={**_short_timeouts(), **options} if is_redis else {},
-        # With one, each publish would first subscribe to the result's channel, and wait for that.
-        result_backend=None,
     )
     return app
 

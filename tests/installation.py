@@ -73,8 +73,9 @@ class Installation:
 
     def waiting(self) -> int:
         """Messages in the queue and in workers."""
-        with redis.Redis.from_url(self.broker_url) as client:
-            return int(client.llen("sessions")) + int(client.hlen("unacked"))
+        with redis.Redis.from_url(self.broker_url) as client, client.pipeline(transaction=True) as both:
+            # In one transaction: what goes back to the queue in between would be in neither.
+            return sum(both.llen("sessions").hlen("unacked").execute())
 
     def sessions(self) -> list[ThreadSession]:
         """All rows."""

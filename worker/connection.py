@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from celery.app.amqp import AMQP
 from kombu import Connection
+from kombu.connection import ConnectionPool, PooledConnection
 from kombu.transport import redis as kombu_redis
+from kombu.utils.collections import HashedSeq
 
 from worker.transport import DurableSentinelTransport, DurableTransport
 
@@ -31,6 +33,26 @@ class DurableConnection(Connection):
     def get_transport_cls(self) -> type[Any]:
         found = super().get_transport_cls()
         return _OURS.get(found, found)
+
+    def Pool(self, limit: int | None = None, **kwargs: Any) -> ConnectionPool:
+        """kombu's pool, of connections like this one: by itself it makes them of a class of its own."""
+        return _DurablePool(self, limit, **kwargs)
+
+    def __eqhash__(self) -> Any:
+        """What kombu finds a process's pool by: a stock app with our address has another one."""
+        return HashedSeq(DurableConnection, *super().__eqhash__())
+
+
+class _DurablePooledConnection(DurableConnection, PooledConnection):
+    """One that lies in a pool."""
+
+
+class _DurablePool(ConnectionPool):
+    def new(self) -> Connection:
+        # The stubs know nothing of a pool as the first argument.
+        pooled: Any = _DurablePooledConnection
+        made: Connection = pooled(self, **dict(self.connection._info(resolve=False)))
+        return made
 
 
 class DurableAMQP(AMQP):

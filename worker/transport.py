@@ -277,6 +277,7 @@ class DurableChannel(kombu_redis.Channel):
         self._answered_at: dict[str, float] = {}
         self._read_reply: Callable[[Any], None] = self._on_taken
         self._nothing_there = False
+        self._most = 0
         self._rests_until = 0.0
         self._bookkeeper: Any = None
         super().__init__(*args, **kwargs)
@@ -337,6 +338,10 @@ class DurableChannel(kombu_redis.Channel):
                 arguments += [queue, "1" if noted and queue not in self._no_ack_queues else "0"]
         return _TAKE, keys, arguments
 
+    def _take_as_many_as_fit(self, queues: Sequence[str]) -> tuple[str, list[str], list[Any]]:
+        self._most = self.qos.credit
+        return self._take_arguments(queues, self._most)
+
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for a message; or, when there was none, to be told that there may be one."""
         queues = self._queue_cycle.consume(len(self.active_queues))
@@ -346,7 +351,7 @@ class DurableChannel(kombu_redis.Channel):
             command = self._wait_command(queues, timeout or self.brpop_timeout)
             self._read_reply = self._on_woken
         else:
-            command = self._script_command(*self._take_arguments(queues, self.qos.credit))
+            command = self._script_command(*self._take_as_many_as_fit(queues))
             self._read_reply = self._on_taken
         self._nothing_there = False
         self._asked_for = queues
@@ -372,6 +377,14 @@ class DurableChannel(kombu_redis.Channel):
 
     def _brpop_read(self, **options: Any) -> bool:
         """The reply to what ``_brpop_start`` asked is there."""
+        try:
+            self._read_reply(self._reply(**options))
+            return True
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+
+    def _reply(self, **options: Any) -> Any:
         connection = self.client.connection
         try:
             reply = self.client.parse_response(connection, "EVAL", **options)
@@ -381,13 +394,8 @@ class DurableChannel(kombu_redis.Channel):
             raise
         except redis.ResponseError as exc:
             self._rest(exc)
-        else:
-            self._answered_at.update(dict.fromkeys(self._asked_for, monotonic()))
-            self._read_reply(reply)
-            return True
-        finally:
-            self._in_poll = None
-            self._flush_brpop_reauth()
+        self._answered_at.update(dict.fromkeys(self._asked_for, monotonic()))
+        return reply
 
     def _on_woken(self, reply: Any) -> None:
         if reply is None:
@@ -397,11 +405,8 @@ class DurableChannel(kombu_redis.Channel):
         if not queues:
             # Meanwhile nobody consumes any more.
             raise Empty
-        try:
-            taken = self.run_script(*self._take_arguments(queues, self.qos.credit))
-        except redis.ResponseError as exc:
-            self._rest(exc)
-        self._on_taken(taken)
+        self.client.connection.send_command(*self._script_command(*self._take_as_many_as_fit(queues)))
+        self._on_taken(self._reply())
 
     def _rest(self, exc: redis.ResponseError) -> NoReturn:
         """A full server, a wrong type under a key, a failover: wait, and begin on a new connection."""
@@ -411,8 +416,9 @@ class DurableChannel(kombu_redis.Channel):
         raise Empty from exc
 
     def _on_taken(self, reply: Any) -> None:
+        # Less than there was room for: the queues are empty now, which need not be asked once more.
+        self._nothing_there = len(reply) < self._most
         if not reply:
-            self._nothing_there = True
             raise Empty
         self._queue_cycle.rotate(bytes_to_str(reply[0][0]))
         for taken in reply:

@@ -61,17 +61,19 @@ class Outcome:
 
     def unfinished(self) -> int:
         """Commands in the queue and in workers."""
-        with redis.Redis.from_url(self._broker_url) as client:
-            waiting = client.lrange("sessions", 0, -1)
-        return sum(_is_command(json.loads(message)) for message in waiting) + len(self.in_workers())
+        waiting, taken = self._messages()
+        return sum(_is_command(json.loads(message)) for message in waiting) + len(_commands(taken))
 
     def in_workers(self) -> set[bytes]:
         """Commands that a worker has, or had when it was killed, and that are not finished."""
-        with redis.Redis.from_url(self._broker_url) as client:
-            taken = {tag: json.loads(entry) for tag, entry in client.hgetall("unacked").items()}
-        return {
-            tag for tag, (message, _, queue) in taken.items() if queue == "sessions" and _is_command(message)
-        }
+        _, taken = self._messages()
+        return _commands(taken)
+
+    def _messages(self) -> tuple[list[bytes], dict[bytes, bytes]]:
+        # In one transaction: what goes back to the queue in between would be in neither.
+        with redis.Redis.from_url(self._broker_url) as client, client.pipeline(transaction=True) as both:
+            waiting, taken = both.lrange("sessions", 0, -1).hgetall("unacked").execute()
+        return waiting, taken
 
     def without_ticket(self) -> int:
         """Sessions that asked for a ticket, or will, and have none yet."""
@@ -176,6 +178,14 @@ def show_checks(console: Console, checks: list[Check]) -> None:
     for check in checks:
         mark = "[green]✓[/]" if check.holds else "[bold red]✗[/]"
         console.print(f"{mark} {check.promise} [dim]({check.found})[/]")
+
+
+def _commands(taken: Mapping[bytes, bytes]) -> set[bytes]:
+    """The tags of the commands among what workers have; each value is ``[message, exchange, queue]``."""
+    entries = {tag: json.loads(entry) for tag, entry in taken.items()}
+    return {
+        tag for tag, (message, _, queue) in entries.items() if queue == "sessions" and _is_command(message)
+    }
 
 
 def _is_command(message: Mapping[str, Any]) -> bool:

@@ -284,6 +284,20 @@ def is_enqueued(client: SessionClient) -> bool:
     return True
 
 
+def test_a_command_costs_a_push_and_an_event(
+    own_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery would subscribe to the result first, which nobody waits for yet, and the variable says where."""
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", own_valkey.url)
+    with redis.Redis.from_url(own_valkey.url) as server, SessionClient(own_valkey.url) as client:
+        client.get("C1", "1.1")
+        server.config_resetstat()
+        client.get("C1", "1.1")
+        calls = {name: facts["calls"] for name, facts in server.info("commandstats").items()}
+    calls.pop("cmdstat_config|resetstat")
+    assert calls == {"cmdstat_lpush": 1, "cmdstat_publish": 1}
+
+
 def test_a_client_works_after_a_fork(broker_url: str) -> None:
     """Servers that load the app before they fork: threads stay behind in the parent."""
     with SessionClient(broker_url) as client:

@@ -144,6 +144,21 @@ def test_the_server_runs_nothing_that_only_pops(
     assert calls["cmdstat_eval"] >= 4
 
 
+def test_who_got_less_than_there_was_room_for_waits_at_once(
+    broker_url: str, server: redis.Redis, connect: Connect
+) -> None:
+    """That the queue is empty then is known: it is not looked at once more, as TAKE does, before the wait."""
+    peer = connect()
+    publish(broker_url, "alone")
+    peer.take()
+    server.config_resetstat()
+    with contextlib.suppress(TimeoutError):
+        peer.connection.drain_events(timeout=0.3)
+    calls = server.info("commandstats")
+    assert "cmdstat_eval" in calls, "it has renewed what it holds"
+    assert "cmdstat_lindex" not in calls
+
+
 def test_the_prefetch_limit_is_kept(broker_url: str, server: redis.Redis, connect: Connect) -> None:
     """What one may not take stays for others."""
     publish(broker_url, *range(5))

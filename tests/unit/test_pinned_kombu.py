@@ -16,15 +16,17 @@ from unittest.mock import ANY, MagicMock, Mock
 import pytest
 import redis
 from celery import Celery
-from kombu import Connection
+from kombu import Connection, pools
 from kombu.asynchronous.hub import Hub
 from kombu.asynchronous.semaphore import LaxBoundedSemaphore
+from kombu.connection import ConnectionPool, PooledConnection
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 from kombu.utils.scheduling import cycle_by_name
 
 from tests.pinned import needed_by, overridden
+from worker.connection import DurableConnection
 from worker.transport import DurableChannel, DurableQoS, DurableSentinelTransport, DurableTransport
 
 TRANSPORT = "worker/transport.py"
@@ -303,7 +305,7 @@ def test_what_counts_as_the_broker_being_away() -> None:
     assert not issubclass(redis.ResponseError, errors)
 
 
-@needed_by("worker/closing.py", TRANSPORT)
+@needed_by("worker/prefork.py", TRANSPORT)
 def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
     """``readers`` and ``writers``: descriptor -> callback and arguments, None for a consolidated one."""
     hub: Any = Hub()
@@ -360,3 +362,16 @@ def test_an_apps_connection_asks_for_its_transport(url: str, transport: type | N
     with Celery(broker=url, amqp=amqp, set_as_current=False) as app, app.connection_for_read() as connection:
         found = connection.get_transport_cls()
         assert found is transport if transport else found.__module__.startswith("kombu.")
+
+
+@needed_by("worker/connection.py")
+def test_an_apps_pool_is_its_own_and_has_its_connections() -> None:
+    """kombu's pool makes connections of kombu's class, and is found by the connection's hash."""
+    url = "redis://127.0.0.1:1/0"
+    stock, ours = Connection(url), DurableConnection(url)
+    assert not isinstance(ConnectionPool(ours, limit=1).new(), DurableConnection)
+    made = ours.Pool(limit=1).new()
+    assert isinstance(made, PooledConnection)
+    assert isinstance(made.transport, DurableTransport)
+    assert pools.connections[ours] is pools.connections[DurableConnection(url)]
+    assert pools.connections[ours] is not pools.connections[stock]

@@ -22,6 +22,7 @@ from worker.db.models import (
 )
 from worker.db.pipeline import Batch, FirstFault
 from worker.db.pool import AsyncPool, new_async_pool
+from worker.db.rows import SameColumns
 from worker.db.statements import Statement
 from worker.db.sync_models import Draft
 from worker.errors import ThreadsyncError
@@ -92,6 +93,7 @@ class AsyncSessionStore:
                                     if len(part) == 1:
                                         await cursors[-1].execute(part[0].sql, part[0].params)
                                     else:
+                                        cursors[-1].row_factory = SameColumns()
                                         params = [statement.params for statement in part]
                                         await cursors[-1].executemany(part[0].sql, params, returning=True)
                     if first.fault:

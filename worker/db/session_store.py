@@ -19,6 +19,7 @@ from worker.db.models import (
 )
 from worker.db.pipeline import Batch, FirstFault
 from worker.db.pool import Pool, init_db
+from worker.db.rows import SameColumns
 from worker.db.statements import Statement
 from worker.db.sync_models import Draft
 from worker.errors import ThreadsyncError
@@ -64,6 +65,7 @@ class SessionStore:
                         if len(part) == 1:
                             cursors[-1].execute(part[0].sql, part[0].params)
                         else:
+                            cursors[-1].row_factory = SameColumns()
                             params = [statement.params for statement in part]
                             cursors[-1].executemany(part[0].sql, params, returning=True)
                 if first.fault:
