@@ -7,6 +7,9 @@ STAMP  := $(VENV)/.installed
 PEERS  := taskiq dramatiq huey arq procrastinate
 BENCH  := $(PEERS:%=.venv-bench/%/.installed)
 
+# The tests start hundreds of processes; without bytecode on disk each of them would compile our sources again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo up test test-fast chaos bench bench-quick check format install clean
 
 help:            ## This list
@@ -60,3 +63,4 @@ format: $(STAMP) ## Rewrite the sources in the project's format
 
 clean:           ## Remove .venv and caches
 	rm -rf $(VENV) .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 
 from tests.installation import Installation
@@ -34,10 +35,21 @@ class Load:
             self.ends[thread["thread_ts"]] = end
             self.messages += [command for command in commands for _ in range(draw.randint(1, 3))]
         draw.shuffle(self.messages)
+        self.sent = 0
 
     def send(self, installation: Installation, messages: list[Message] | None = None) -> None:
         for task, arguments in messages or self.messages:
             installation.send(task, **arguments)
+            self.sent += 1
+
+    def ended(self, installation: Installation) -> int:
+        """How many of those that were sent wait no more; to be asked while others are sent, too."""
+        # In this order: what is sent in between makes the answer too small, never too large.
+        sent = self.sent
+        return sent - installation.waiting()
+
+    def wait_until_ended(self, installation: Installation, number: int, timeout: float) -> None:
+        wait_until(lambda: self.ended(installation) >= number, f"{number} messages have ended", timeout)
 
     def is_done(self, installation: Installation) -> bool:
         """Every message has ended, and every session is as it must be."""
@@ -48,6 +60,23 @@ class Load:
     def wait_until_done(self, installation: Installation, timeout: float) -> None:
         wait_until(lambda: self.is_done(installation), "all sessions end as the table says", timeout)
         assert installation.dead_letters() == []
+
+    def standstill_until_done(self, installation: Installation, timeout: float) -> float:
+        """Wait as ``wait_until_done`` does; for how many seconds in all no message ended meanwhile."""
+        standstill, looked_at, least = 0.0, time.monotonic(), installation.waiting()
+
+        def none_waits() -> bool:
+            nonlocal standstill, looked_at, least
+            waiting, now = installation.waiting(), time.monotonic()
+            if waiting >= least:
+                standstill += now - looked_at
+            looked_at, least = now, min(waiting, least)
+            return waiting == 0
+
+        wait_until(none_waits, "no message waits", timeout)
+        assert self.is_done(installation)
+        assert installation.dead_letters() == []
+        return standstill
 
 
 def progress(installation: Installation, left: int) -> Callable[[], bool]:

@@ -35,6 +35,7 @@ class WorkerGroup:
             *options,
         ]
         self._child: Child | None = None
+        self._ready_before = 0
 
     @property
     def log(self) -> str:
@@ -57,20 +58,25 @@ class WorkerGroup:
 
     def launch(self) -> None:
         """Start it and return at once."""
+        self._ready_before = self.log.count(" ready.")
         self._child = Child(self._argv, log_path=self._log_path, env=self._env, cwd=self._log_path.parent)
+
+    def wait_until_ready(self) -> None:
+        """Return when what was launched consumes."""
+        ready = self._ready_before
+        wait_until(lambda: self.log.count(" ready.") > ready or not self.is_alive, "the worker is ready", 30)
+        assert self.is_alive, self.log[-3000:]
 
     def start(self) -> WorkerGroup:
         """Start it and return when it consumes."""
-        seen = self.log.count(" ready.")
         self.launch()
-        wait_until(lambda: self.log.count(" ready.") > seen or not self.is_alive, "the worker is ready", 30)
-        assert self.is_alive, self.log[-3000:]
+        self.wait_until_ready()
         return self
 
     def kill(self) -> None:
-        """SIGKILL the main process and all its children at once."""
-        assert self._child is not None
-        self._child.kill()
+        """SIGKILL the main process and all its children at once, if it runs."""
+        if self._child is not None:
+            self._child.kill()
 
     def stop(self, number: signal.Signals = signal.SIGTERM, grace: float = 60) -> None:
         """End it by a signal, as a deploy does; SIGKILL, and a failure, when that takes too long."""
@@ -84,5 +90,4 @@ class WorkerGroup:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._child is not None:
-            self._child.kill()
+        self.kill()
