@@ -10,12 +10,16 @@ When the connection to the broker is lost Celery empties its event loop. What it
 At a stop, too, Celery forgets each job whose child has not said yet that it has begun, although the child
 may have it. Such a child waits 30 s for somebody to hear its result (billiard's
 ``_ensure_messages_consumed``), and a stop under load waits with it: measured, one stop in three. So we listen
-for another moment, which takes milliseconds. What Celery could take of it: ADR 8.
+for another moment, which takes milliseconds.
+
+And a job for a child that is idle is written at once. Celery writes it in the next turn of the event loop,
+which would first talk to the broker. What Celery could take of all this: ADR 8.
 """
 
 from __future__ import annotations
 
 import select
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from inspect import GEN_SUSPENDED, getgeneratorstate
@@ -74,10 +78,14 @@ class DurablePool(AsynPool):
 
     ResultHandler = _Answers
 
+    _hub: Any = None
+
     # Celery's and billiard's own, which the stubs do not know.
+    outbound_buffer: deque[Any]
     on_timeout_cancel: Callable[[Any], None]
     on_timeout_set: Callable[[Any, float | None, float | None], None]
     _active_writes: set[int]
+    _all_inqueues: set[int]
     _busy_workers: set[int]
     _cache: dict[int, Any]
     _fileno_to_inq: dict[int, Any]
@@ -92,12 +100,21 @@ class DurablePool(AsynPool):
             # A connection that is lost before the event loop has run leaves its timers.
             self.on_timeout_cancel(job)
         super().register_with_event_loop(hub)
+        self._hub = hub
         # Emptied, it is not the process's own any more, and at a stop nobody would renew what still runs.
         set_event_loop(hub)
         for fd, reading in self._result_handler.half_read().items():
             hub.add_reader(fd, reading)
         for job in running:
             self._limit_time_again(job)
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        """Also without an event loop, as billiard's: then it is written when there is one."""
+        job = super().apply_async(*args, **options)
+        if self.outbound_buffer and self._all_inqueues:
+            # Which of them are idle is looked at there.
+            self._hub.consolidate_callback(list(self._all_inqueues))
+        return job
 
     def flush(self) -> None:
         """The consumer closes: forget what no child has begun. The broker delivers it again."""

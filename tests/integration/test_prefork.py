@@ -1,4 +1,4 @@
-"""Real children of the pool, whose main process loses the broker in the middle of something."""
+"""Real children of the pool, most of whose main processes lose the broker in the middle of something."""
 
 from __future__ import annotations
 
@@ -201,6 +201,23 @@ def test_a_job_that_was_written_in_part_is_written_to_its_end(main: Main) -> Non
     main.lose_the_broker()
     main.find_the_broker()
     assert main.value_of(job) == MORE_THAN_A_PIPE_HOLDS
+
+
+def test_an_idle_child_gets_a_job_at_once(main: Main) -> None:
+    """Not in the next turn of the event loop, which has other things to do."""
+    assert main.value_of(main.apply(len, "first")) == 5
+    main.apply(len, "second")
+    wait_until(lambda: unread(pipe_of_answers(main)), "it has begun, though nobody has turned")
+
+
+def test_a_job_for_a_child_that_is_dead_goes_to_the_next_one(main: Main) -> None:
+    """Its end is noticed in the next turn; the job may have been written by then."""
+    first = main.apply(len, "first")
+    assert main.value_of(first) == 5
+    child = child_of(first)
+    child.kill()
+    wait_until(lambda: child.status() == psutil.STATUS_ZOMBIE, "it is dead")
+    assert main.value_of(main.apply(len, "second")) == 6
 
 
 def test_a_hard_time_limit_outlives_the_connection(main: Main) -> None:

@@ -39,7 +39,7 @@ class UnforkedPool(AsynPool):
 
 @needed_by(PREFORK)
 def test_what_is_being_written_to_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``_write_to`` from the first byte on; ``_active_writes`` until the last; a generator meanwhile."""
+    """Nothing at first; ``_write_to`` from the first byte on; ``_active_writes`` until the last."""
     pool: Any = UnforkedPool(monkeypatch)
     hub: Any = Hub()
     read, write = os.pipe()
@@ -158,7 +158,7 @@ def test_a_job_was_accepted_by_the_monotonic_clock() -> None:
 @pytest.mark.parametrize(
     ("ours", "expected"),
     [
-        (DurablePool, {"ResultHandler", "register_with_event_loop", "flush"}),
+        (DurablePool, {"ResultHandler", "apply_async", "register_with_event_loop", "flush"}),
         (DurablePool.ResultHandler, {"_recv_message"}),
         (DurableTaskPool, {"Pool"}),
     ],
