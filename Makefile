@@ -10,7 +10,7 @@ BENCH  := $(PEERS:%=.venv-bench/%/.installed)
 # The tests start hundreds of processes; without bytecode on disk each of them would compile our sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test test-fast chaos bench bench-quick check format install clean
+.PHONY: help demo up test test-fast test-all soak chaos bench bench-quick check format install clean
 
 help:            ## This list
 	@sed -n 's/^\([a-z-]*:\).*## /\1 /p' $(MAKEFILE_LIST)
@@ -31,8 +31,16 @@ up: $(STAMP)     ## Everything on this machine: servers, workers, Slack endpoint
 
 # Most tests wait for something most of the time, so three at once; each of them has servers of its own. In the order of
 # tests/conftest.py: the slow ones are the first.
-test: $(STAMP)   ## Every test, with real servers and real kills
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest
+
+test: $(STAMP)   ## What is promised, with real servers and real kills: ten minutes
+	$(PYTEST) --ignore tests/long --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+test-all: $(STAMP)  ## What takes longer and `make test` does not have: every broker, storms, failovers
+	$(PYTEST) tests/long --numprocesses 2 --dist loadfile
+
+soak: $(STAMP)   ## The tests of test-all with five times the numbers
+	THREADSYNC_SOAK=1 $(PYTEST) tests/long --timeout 1800
 
 test-fast: $(STAMP)  ## What is promised, and the unit tests: under a minute
 	$(BIN)/python -m pytest tests/fundamentals tests/unit
