@@ -21,6 +21,7 @@ from tasks.command import Command
 from worker.config import load_settings
 from worker.connection import verified_tls
 from worker.errors import EnqueueFailed, InvalidSettings, as_ours
+from worker.results import IN_STEP
 from worker.signs import Signs, look
 
 T = TypeVar("T")
@@ -193,6 +194,7 @@ def _producer(broker_url: str, *, is_redis: bool, options: Mapping[str, Any]) ->
 
 def _result_reader(result_backend_url: str | None, options: Mapping[str, Any]) -> Celery:
     app = Celery("threadsync-results", backend=result_backend_url, set_as_current=False)
+    app.loader.override_backends = dict(IN_STEP)
     app.conf.update(
         result_serializer="json",
         accept_content=["json"],

@@ -8,9 +8,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from celery.worker.consumer import Consumer
-from kombu.exceptions import KombuError
 from kombu.message import Message
-from redis import RedisError
 
 from worker.batch import Batches
 from worker.errors import CommandFailed
@@ -107,7 +105,4 @@ class DurableConsumer(Consumer):
         """Whoever waits for the result need not wait for ever."""
         task_id = message_id(message)
         if task_id:
-            try:
-                self.app.backend.mark_as_failure(task_id, CommandFailed(str(error)))
-            except (KombuError, RedisError, OSError) as exc:
-                log.warning("no result stored for %s: %s", task_id, exc)
+            self.app.backend.mark_as_failure(task_id, CommandFailed(str(error)))

