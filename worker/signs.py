@@ -177,7 +177,7 @@ def signs_of(app: Celery) -> Signs | None:
     """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
     try:
         with app.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            connection.ensure_connection(max_retries=0)
             return look(connection.default_channel)
     except (KombuError, redis.RedisError, OSError) as exc:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc

@@ -231,6 +231,19 @@ class DurableQoS(kombu_redis.QoS):
         self._tell_what_ended()
         super().restore_unacked_once(stderr)
 
+    def restore_unacked(self) -> list[tuple[BaseException, Any]]:
+        """All at once: kombu asks for each, and waits for each while the server says nothing."""
+        tags = [tag for tag in self._delivered if tag not in self._dirty]
+        self._delivered.clear()
+        trouble: tuple[type[Exception], ...] = (*self.channel.connection_errors, redis.ResponseError)
+        try:
+            # The oldest is put back last, so taken first.
+            for start in range(0, len(tags), _CHUNK):
+                self._restore("RPUSH", *reversed(tags[-start - _CHUNK : len(tags) - start]))
+        except trouble as exc:
+            log.warning("up to %d messages were not handed back, they will be overdue: %s", len(tags), exc)
+        return []
+
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
         """Say what we have, then put back what nobody has. Every ``unacked_restore_interval`` seconds."""
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
