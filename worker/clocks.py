@@ -1,7 +1,8 @@
 """This process's clock beside the broker's and Postgres'. Nothing is decided by it: it is measured and told.
 
-What must hold between machines is timed by one clock: the broker's for what lies in the broker, Postgres' for
-what stands in a table, and a process's own monotonic one for what it alone waits for (docs/adr/0011-clocks.md).
+What must hold between machines is timed by one clock: the broker's for what lies in the broker, Postgres'
+for what stands in a table, a process's own monotonic one for what it alone waits for. See
+docs/adr/0011-clocks.md.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from typing import Final
 
 SKEW_SECONDS: Final = 2.0
 """More than this is said by health, the doctor and a metric."""
-
-_KEPT_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,10 @@ def offset(theirs: float, asked: float, answered: float) -> Offset:
 
 
 class _Broker:
-    """The last measure, and when it was taken, by a clock that nobody sets."""
+    """The last measure, and what this process's clock was then ahead of its monotonic one."""
 
     measured: Offset | None = None
-    at: float = 0.0
+    base: float = 0.0
 
 
 _broker = _Broker()
@@ -49,18 +48,21 @@ _broker = _Broker()
 
 def broker_said(theirs: float, asked: float, answered: float) -> Offset:
     """Keep a measure of the broker's clock."""
-    _broker.measured, _broker.at = offset(theirs, asked, answered), time.monotonic()
+    _broker.measured, _broker.base = offset(theirs, asked, answered), _base()
     return _broker.measured
 
 
 def ahead_of_broker() -> Offset | None:
-    """The last measure; None where there is none, or an old one."""
-    if _broker.measured is None or time.monotonic() - _broker.at > _KEPT_SECONDS:
-        return None
-    return _broker.measured
+    """The last measure, and by how much our clock was set since; None where there is none."""
+    known = _broker.measured
+    return None if known is None else Offset(known.seconds + _base() - _broker.base, known.doubt)
 
 
 def broker_time() -> float:
     """Unix seconds by the broker's clock, as far as this process knows it; else by its own."""
     known = ahead_of_broker()
     return time.time() - (known.certain if known else 0.0)
+
+
+def _base() -> float:
+    return time.time() - time.monotonic()

@@ -7,9 +7,10 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 | ``canary:<queue>`` | the process that ran the queue's canary | it came all the way |
 | ``worker:<node>`` | a worker's main process, every ``REPORT_SECONDS`` | how it uses each of its queues |
 | ``beat`` | beat, with each canary | canaries are being sent |
-| ``place:<node>`` | a worker's process, with each canary | which database it writes to, and its clock beside Postgres' |
+| ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
 
-A worker's sign and beat's also say how far their clocks are from the broker's. Only a broker that our own channel talks to (Valkey, Redis) keeps them.
+A worker's sign and beat's also say how far their clocks are from the broker's. Only a broker that our own
+channel talks to (Valkey, Redis) keeps them.
 """
 
 from __future__ import annotations
