@@ -46,11 +46,11 @@ class Installation:
         """A worker that is not started yet."""
         return WorkerGroup({**self.env, **env}, self.logs / f"{name}.log", *options)
 
-    def beat(self) -> Child:
+    def beat(self, **more: str) -> Child:
         """Beat, as README starts it; it runs until it is killed."""
         argv = [sys.executable, "-m", "celery", "-A", "worker", "beat", "--pidfile="]
         argv += ["--schedule", str(self.logs / "beat")]
-        env = {**self.env, "PYTHONPATH": str(ROOT)}
+        env = {**self.env, "PYTHONPATH": str(ROOT), **more}
         return Child(argv, log_path=self.logs / "beat.log", env=env, cwd=self.logs)
 
     def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult[Any]:

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from worker.db.count_store import CountStore
 from worker.db.pool import Pool
 from worker.errors import BrokerUnavailable, DatabaseUnavailable
+from worker.hearing import two_databases
 from worker.signs import Signs, signs_of
 
 log = structlog.get_logger("threadsync.metrics")
@@ -108,6 +109,21 @@ def _of_broker(signs: Signs) -> Iterator[Metric]:
         "Since the worker's main process reported",
         "worker",
         {node: sign.seconds for node, sign in signs.workers.items()},
+    )
+    skew = _gauge(
+        "threadsync_clock_skew_seconds",
+        "How far the process's clock is ahead of another's; negative: behind",
+        ("process", "whose"),
+    )
+    for name, told in signs.skews.items():
+        for whose, seconds in (("broker", told.broker), ("database", told.database)):
+            if seconds is not None:
+                skew.add_metric([name, whose], seconds)
+    yield skew
+    yield _one(
+        "threadsync_two_databases",
+        "1 if workers of this broker write to two databases",
+        bool(two_databases(signs)),
     )
     if signs.beat is not None:
         yield _one("threadsync_beat_silence_seconds", "Since beat sent its canaries", signs.beat)

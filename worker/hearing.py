@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from worker.signs import Signs, WorkerSign
+from worker.clocks import SKEW_SECONDS
+from worker.signs import Signs, Skew, WorkerSign
 
 CANARY_SECONDS: Final = 5
 """How often beat sends one through every queue."""
@@ -24,9 +25,13 @@ _SILENT_SECONDS: Final = 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """``deaf``: messages go in and none comes out. ``unwatched``: nobody can tell, as nothing goes in."""
+    """What was found, and why.
 
-    state: Literal["ok", "deaf", "unwatched"]
+    ``deaf``: messages go in and none comes out. ``unwatched``: nobody can tell, as nothing goes in.
+    ``skewed``: a clock is wrong; nothing stops for it. ``mixed``: two databases share the broker.
+    """
+
+    state: Literal["ok", "deaf", "unwatched", "skewed", "mixed"]
     why: str
 
 
@@ -65,6 +70,44 @@ def hearing_of_worker(sign: WorkerSign) -> Verdict:
 def beat_is_sending(signs: Signs) -> bool:
     """Whether beat is alive."""
     return signs.beat is not None and signs.beat <= DEAF_SECONDS
+
+
+def skewed_clocks(signs: Signs) -> dict[str, Verdict]:
+    """By process, those whose clocks are more than ``SKEW_SECONDS`` from the broker's or Postgres'."""
+    return {name: _of_clock(skew) for name, skew in signs.skews.items() if abs(skew.largest) > SKEW_SECONDS}
+
+
+def _of_clock(skew: Skew) -> Verdict:
+    told = ((skew.broker, "the broker's"), (skew.database, "Postgres'"))
+    apart = [
+        f"{abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} {whose}"
+        for seconds, whose in told
+        if seconds is not None and abs(seconds) > SKEW_SECONDS
+    ]
+    return Verdict("skewed", f"its clock is {' and '.join(apart)}; set it by NTP")
+
+
+def two_databases(signs: Signs) -> Verdict | None:
+    """Whether workers of one broker write to two databases at once.
+
+    After a failover or a restart of Postgres some have heard of the new one and others have not: so each must
+    have reported its database once more after the other had.
+    """
+    places = sorted(signs.places.items())
+    for number, (one, place) in enumerate(places):
+        for other, second in places[number + 1 :]:
+            if (
+                place.database != second.database
+                and max(place.seconds, second.seconds) <= DEAF_SECONDS
+                and place.seconds < second.since
+                and second.seconds < place.since
+            ):
+                return Verdict(
+                    "mixed",
+                    f"{one} and {other} write to two databases and take from one broker: give one of them a "
+                    "broker of its own; if its database is a copy, `threadsync installation renew` there",
+                )
+    return None
 
 
 def _sending_for(signs: Signs) -> float:

@@ -26,7 +26,8 @@ class History(BaseModel):
     """What a message has been through; it travels in the message's header ``threadsync``.
 
     ``waited`` adds up the pauses for a missing session, not the time that passed: while workers are down
-    or the broker is, nobody's patience runs out.
+    or the broker is, nobody's patience runs out. ``pause`` is how long whoever takes this copy is to wait,
+    from then on and by a clock of its own: an ``eta`` would be a moment by the sender's clock.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -34,6 +35,7 @@ class History(BaseModel):
     pauses: int = Field(0, ge=0)
     waited: float = Field(0.0, ge=0)
     counted: bool = False
+    pause: float = Field(0.0, ge=0, le=LONGEST_PAUSE_SECONDS)
     first_attempt_at: AwareDatetime | None = None
 
 

@@ -7,15 +7,18 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 | ``canary:<queue>`` | the process that ran the queue's canary | it came all the way |
 | ``worker:<node>`` | a worker's main process, every ``REPORT_SECONDS`` | how it uses each of its queues |
 | ``beat`` | beat, with each canary | canaries are being sent |
+| ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
 
-Only a broker that our own channel talks to (Valkey, Redis) keeps them.
+A worker's sign and beat's also say how far their clocks are from the broker's. Only a broker that our own
+channel talks to (Valkey, Redis) keeps them.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import redis
@@ -23,6 +26,7 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from kombu.utils.encoding import bytes_to_str
 
+from worker.clocks import ahead_of_broker, broker_said
 from worker.errors import BrokerUnavailable
 from worker.transport import DurableChannel
 
@@ -32,7 +36,7 @@ QUEUES: Final = ("sessions", "syncs", "maintenance")
 REPORT_SECONDS: Final = 5
 
 _KEY: Final = "threadsync.signs"
-_CANARY, _WORKER, _BEAT = "canary:", "worker:", "beat"
+_CANARY, _WORKER, _BEAT, _PLACE = "canary:", "worker:", "beat", "place:"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
 """A worker that was killed is no news by then."""
@@ -42,22 +46,25 @@ _LOOKED_AT: Final = 20
 """Messages at a queue's end that are asked when they were sent. Stock clients do not say; canaries do."""
 
 # KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a sign is forgotten, longest pause.
+# Returns the time. `since` begins anew with a pause, and with another database.
 _TELL: Final = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local signs = redis.call('HGETALL', KEYS[4])
+local sign = cjson.decode(ARGV[2])
 local since = now
 for i = 1, #signs, 2 do
-  local at = cjson.decode(signs[i + 1]).at
-  if signs[i] == ARGV[1] and now - at < tonumber(ARGV[4]) then
-    since = cjson.decode(signs[i + 1]).since
+  local before = cjson.decode(signs[i + 1])
+  local at = before.at
+  if signs[i] == ARGV[1] and now - at < tonumber(ARGV[4]) and before.database == sign.database then
+    since = before.since
   elseif now - at > tonumber(ARGV[3]) then
     redis.call('HDEL', KEYS[4], signs[i])
   end
 end
-local sign = cjson.decode(ARGV[2])
 sign.at, sign.since = now, since
 redis.call('HSET', KEYS[4], ARGV[1], cjson.encode(sign))
+return time[1] .. '.' .. string.format('%06d', time[2])
 """
 
 # KEYS[4]: the hash. ARGV: field.
@@ -118,6 +125,31 @@ class WorkerSign:
 
 
 @dataclass(frozen=True)
+class Skew:
+    """How far a process's clock is ahead of the broker's and of Postgres', in seconds; None: not measured.
+
+    What the way there and back leaves in doubt is taken off, so that 0.0 is said where they may agree.
+    """
+
+    broker: float | None = None
+    database: float | None = None
+
+    @property
+    def largest(self) -> float:
+        """The larger of the two, with its sign."""
+        return max((self.broker or 0.0, self.database or 0.0), key=abs)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which database a worker's process last wrote to: seconds since it said so, and since it first did."""
+
+    database: str
+    seconds: float
+    since: float
+
+
+@dataclass(frozen=True)
 class Signs:
     """All that is known, in seconds before now.
 
@@ -127,6 +159,8 @@ class Signs:
         workers: by node name, such as ``sessions@host``.
         beat: since beat's last canaries; ``beat_up`` since it began to send them without a pause.
         unacknowledged: messages that workers have, and that have not ended.
+        skews: of clocks, by node name, or ``beat``.
+        places: by node name.
     """
 
     queues: Mapping[str, Waiting]
@@ -135,6 +169,8 @@ class Signs:
     beat: float | None
     beat_up: float | None
     unacknowledged: int
+    skews: Mapping[str, Skew] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 def canary_came_through(channel: Any, queue: str, worker: str) -> None:
@@ -144,14 +180,19 @@ def canary_came_through(channel: Any, queue: str, worker: str) -> None:
 
 def beat_sent_canaries(channel: Any) -> None:
     """Called by beat."""
-    _tell(channel, _BEAT, {})
+    _tell(channel, _BEAT, {"skew": _skew(channel)})
+
+
+def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> None:
+    """Called where a canary ran: ``skew`` is how far its clock is ahead of that database's."""
+    _tell(channel, f"{_PLACE}{node}", {"database": database, "skew": skew})
 
 
 def worker_is_there(channel: DurableChannel, node: str, queues: Mapping[str, QueueUse]) -> None:
     """Called by a worker's main process."""
     # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
     uses = [{"queue": name, "asked": use.asked, "ended": use.ended} for name, use in queues.items()]
-    _tell(channel, f"{_WORKER}{node}", {"queues": uses})
+    _tell(channel, f"{_WORKER}{node}", {"queues": uses, "skew": _skew(channel)})
 
 
 def worker_is_gone(channel: DurableChannel, node: str) -> None:
@@ -183,10 +224,27 @@ def signs_of(app: Celery) -> Signs | None:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
 
 
-def _tell(channel: Any, field: str, sign: Mapping[str, Any]) -> None:
+def measure(channel: Any) -> None:
+    """Look at the broker's clock, where it has one that can be read."""
+    if isinstance(channel, DurableChannel):
+        asked = time.time()
+        seconds, micros = channel.run_script("return redis.call('TIME')", [], [])
+        broker_said(int(seconds) + int(micros) / 1e6, asked, time.time())
+
+
+def _skew(channel: Any) -> float | None:
+    if ahead_of_broker() is None:
+        measure(channel)
+    known = ahead_of_broker()
+    return known.certain if known else None
+
+
+def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
     if isinstance(channel, DurableChannel):
         limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
-        channel.run_script(_TELL, [_KEY], [field, json.dumps(sign), *limits])
+        asked = time.time()
+        now = channel.run_script(_TELL, [_KEY], [name, json.dumps(sign), *limits])
+        broker_said(float(now), asked, time.time())
 
 
 def _read(now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequence[Any]) -> Signs:
@@ -201,6 +259,7 @@ def _read(now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequ
         ages += [] if before.oldest_seconds is None else [before.oldest_seconds]
         queues[queue] = Waiting(before.messages + int(messages), max(ages, default=None))
     beat = found.get(_BEAT)
+    places = {name.removeprefix(_PLACE): sign for name, sign in found.items() if name.startswith(_PLACE)}
     return Signs(
         queues=queues,
         canaries={
@@ -216,7 +275,24 @@ def _read(now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequ
         beat=now - beat["at"] if beat else None,
         beat_up=now - beat["since"] if beat else None,
         unacknowledged=unacknowledged,
+        skews=_skews(found, places),
+        places={
+            node: Place(str(sign["database"]), now - sign["at"], now - sign["since"])
+            for node, sign in places.items()
+        },
     )
+
+
+def _skews(found: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, Skew]:
+    told = {name.removeprefix(_WORKER): sign for name, sign in found.items() if name.startswith(_WORKER)}
+    if _BEAT in found:
+        told[_BEAT] = found[_BEAT]
+    # An older process does not say.
+    return {
+        name: Skew(sign.get("skew"), places.get(name, {}).get("skew"))
+        for name, sign in told.items()
+        if sign.get("skew") is not None or name in places
+    }
 
 
 def _worker_sign(now: float, sign: Mapping[str, Any]) -> WorkerSign:

@@ -124,15 +124,15 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             update={
                 "counted": decision.history.counted or _is_redelivered(self.request),
                 "first_attempt_at": decision.history.first_attempt_at or datetime.now(UTC),
+                "pause": decision.seconds,
             }
         )
         headers = {**(self.request.headers or {}), HEADER: history.model_dump(mode="json")}
         # As they may be shown: worker/display.py.
         shown: dict[str, Any] = {name: self.request.get(name) for name in ("argsrepr", "kwargsrepr")}
         try:
-            again = self.retry(
-                exc=decision.reason, countdown=decision.seconds, headers=headers, throw=False, **shown
-            )
+            # The pause is in the header: worker/request.py.
+            again = self.retry(exc=decision.reason, countdown=0, headers=headers, throw=False, **shown)
         except Reject as exc:
             # The copy that is to run later could not be published; Celery would drop the message now.
             raise Reject(exc, requeue=True) from exc

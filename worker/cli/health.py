@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ def worker(
 
     A worker that answers pings may still take nothing, so it is not pinged.
     """
-    from worker.hearing import Verdict, hearing_of_queue, hearing_of_worker
+    from worker.hearing import Verdict, hearing_of_queue, hearing_of_worker, two_databases
 
     signs = _signs()
     host = socket.gethostname()
@@ -43,6 +44,9 @@ def worker(
         verdicts = {name: hearing_of_worker(sign) for name, sign in nodes.items()}
         queues = {queue for sign in nodes.values() for queue in sign.queues}
         verdicts |= {f"queue {queue}": hearing_of_queue(signs, queue) for queue in sorted(queues)}
+        verdicts |= _clocks_of(signs, nodes)
+    if mixed := two_databases(signs):
+        verdicts["databases"] = mixed
     _tell(verdicts, as_json)
 
 
@@ -53,9 +57,17 @@ def beat(as_json: _Json = False) -> None:
 
     signs = _signs()
     if beat_is_sending(signs):
-        _tell({"beat": Verdict("ok", f"it sent {signs.beat:.0f} s ago")}, as_json)
+        sent = Verdict("ok", f"it sent {signs.beat:.0f} s ago")
+        _tell({"beat": sent, **_clocks_of(signs, {"beat"})}, as_json)
     since = "nothing" if signs.beat is None else f"nothing for {signs.beat:.0f} s"
     _tell({"beat": Verdict("deaf", f"{since} was sent; restart it")}, as_json)
+
+
+def _clocks_of(signs: Signs, names: Collection[str]) -> dict[str, Any]:
+    from worker.hearing import skewed_clocks
+
+    skewed = skewed_clocks(signs)
+    return {f"clock of {name}": verdict for name, verdict in skewed.items() if name in names}
 
 
 def _signs() -> Signs:
@@ -78,4 +90,5 @@ def _tell(verdicts: dict[str, Any], as_json: bool) -> None:
     else:
         for name, verdict in verdicts.items():
             typer.echo(f"{name}: {verdict.state}, {verdict.why}")
-    raise typer.Exit(1 if any(verdict.state == "deaf" for verdict in verdicts.values()) else 0)
+    # A wrong clock is said, and stops nothing: a restart would not mend it.
+    raise typer.Exit(1 if any(verdict.state in ("deaf", "mixed") for verdict in verdicts.values()) else 0)

@@ -1,0 +1,30 @@
+"""How much lies in a queue, asked of any broker."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import redis
+from amqp.exceptions import AMQPError, ChannelError
+from kombu.exceptions import KombuError
+
+from worker.transport import DurableChannel
+
+BROKER_TROUBLE: Final = (KombuError, AMQPError, redis.RedisError, OSError)
+"""What a broker's client raises when the broker is away, or refuses."""
+
+
+def messages_and_consumers(connection: Any, queue: str) -> tuple[int, int]:
+    """Raises ``BROKER_TROUBLE``. Valkey and Redis do not know consumers: 0."""
+    try:
+        if isinstance(connection.default_channel, DurableChannel):
+            # A channel of its own would be a connection of its own.
+            declared = connection.default_channel.queue_declare(queue, passive=True)
+        else:
+            # RabbitMQ closes a channel on which a queue is asked for that is not there.
+            with connection.channel() as channel:
+                declared = channel.queue_declare(queue, passive=True)
+    except ChannelError:
+        # So it is empty, as Valkey and Redis keep no empty list; or nobody has declared it yet.
+        return 0, 0
+    return int(declared.message_count), int(declared.consumer_count)
