@@ -10,8 +10,9 @@ such a record count (``worker.suspects``, ADR 11).
 | RabbitMQ, quorum queue | header ``x-delivery-count``: deliveries before this one |
 | RabbitMQ, classic queue | nowhere: each redelivered message is a suspect |
 
-A transport that can hand over a message without opening it (parsing, decompressing) makes a suspect a
-``SealedMessage``; any other message counts as opened by the time it is here.
+A transport that can hand over a suspect without opening it (parsing, decompressing) gives its message an
+attribute ``envelope`` and a method ``unsealed``, which returns the message that it stands for, under the same
+tag. A message without these was opened by its transport.
 """
 
 from __future__ import annotations
@@ -89,22 +90,11 @@ class Envelope:
         return loads(body, content_type, encoding, accept={"application/json"})
 
 
-class SealedMessage(Message):
-    """A suspect that its transport has not opened. ``unsealed`` makes the message that it stands for."""
-
-    def __init__(self, envelope: Envelope, **kwargs: Any) -> None:
-        super().__init__(body=envelope.body, **kwargs)
-        self.envelope = envelope
-
-    def unsealed(self) -> Message:
-        """Open it here. Acknowledging the result acknowledges this one."""
-        raise NotImplementedError
-
-
 def envelope_of(message: Message) -> Envelope:
     """Return what the process that opens the message needs."""
-    if isinstance(message, SealedMessage):
-        return message.envelope
+    sealed: Envelope | None = getattr(message, "envelope", None)
+    if sealed is not None:
+        return sealed
     headers = message.headers if isinstance(message.headers, dict) else {}
     task_id, name = (_text(headers.get(part)) for part in ("id", "task"))
     body = message.body
@@ -117,6 +107,14 @@ def envelope_of(message: Message) -> Envelope:
         content_type=message.content_type,
         content_encoding=message.content_encoding,
     )
+
+
+def unsealed(message: Message) -> Message:
+    """Return the message to be handled, opened here. To acknowledge it acknowledges ``message``."""
+    if getattr(message, "envelope", None) is None:
+        return message
+    opened: Message = message.unsealed()  # type: ignore[attr-defined]  # the transport's own
+    return opened
 
 
 def _text(value: Any) -> str:
