@@ -58,6 +58,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # A hundred tries, then the worker gives up and stays deaf: never give up.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
+        # A broker that refuses (a replica, a full disk) is waited for like one that is away.
+        "broker_channel_error_retry": True,
         # The reduced prefetch count after a reconnect is not always given back.
         "worker_enable_prefetch_count_reduction": False,
         # A command runs for milliseconds: let it end, its repetition does no harm.

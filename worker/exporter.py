@@ -90,6 +90,17 @@ def _of_broker(signs: Signs) -> Iterator[Metric]:
         {queue: waiting.messages for queue, waiting in signs.queues.items()},
     )
     yield _by(
+        "threadsync_queue_later",
+        "Messages whose time has not come; they wait in the broker",
+        "queue",
+        {queue: waiting.later for queue, waiting in signs.queues.items()},
+    )
+    yield _one(
+        "threadsync_broker_refuses",
+        "1 while the broker takes no new message: memory, disk, replicas",
+        1.0 if signs.refusal else 0.0,
+    )
+    yield _by(
         "threadsync_queue_oldest_seconds",
         "Since the oldest waiting message was sent; 0 when none waits",
         "queue",

@@ -44,6 +44,8 @@ def hearing_of_queue(signs: Signs, queue: str) -> Verdict:
     )
     if came is not None and came <= DEAF_SECONDS:
         return Verdict("ok", f"a message ended {came:.0f} s ago")
+    if signs.refusal:
+        return _refused(signs.refusal)
     waiting = signs.queues.get(queue)
     waits = (waiting.oldest_seconds or 0.0) if waiting else 0.0
     if max(waits, _sending_for(signs)) > DEAF_SECONDS:
@@ -54,8 +56,16 @@ def hearing_of_queue(signs: Signs, queue: str) -> Verdict:
     return Verdict("unwatched", "no canary goes in: is beat running?")
 
 
-def hearing_of_worker(sign: WorkerSign) -> Verdict:
-    """Whether one worker asks for messages of each of its queues; it may be one of many that do."""
+def hearing_of_worker(sign: WorkerSign, refusal: str | None = None) -> Verdict:
+    """Whether one worker asks for messages of each of its queues; it may be one of many that do.
+
+    ``refusal``: the reason why the broker takes nothing now, not even a worker's report.
+    """
+    verdict = _hearing_of_worker(sign)
+    return _refused(refusal) if refusal and verdict.state == "deaf" else verdict
+
+
+def _hearing_of_worker(sign: WorkerSign) -> Verdict:
     if sign.seconds > _SILENT_SECONDS:
         return Verdict("deaf", f"its main process has not reported for {sign.seconds:.0f} s; restart it")
     for queue, use in sign.queues.items():
@@ -65,6 +75,30 @@ def hearing_of_worker(sign: WorkerSign) -> Verdict:
             since = "" if used is None else f" for {used:.0f} s"
             return Verdict("deaf", f"it has taken nothing from {queue}{since}; restart it")
     return Verdict("ok", f"it reported {sign.seconds:.0f} s ago")
+
+
+def hearing_of_no_worker(signs: Signs) -> Verdict:
+    """Where there should be one, and none has reported."""
+    if signs.refusal:
+        return _refused(signs.refusal)
+    return Verdict("deaf", "no such worker has reported; is it running?")
+
+
+def hearing_of_beat(signs: Signs) -> Verdict:
+    """Whether beat sends what it is to send."""
+    if beat_is_sending(signs):
+        return Verdict("ok", f"it sent {signs.beat:.0f} s ago")
+    if signs.refusal:
+        return _refused(signs.refusal)
+    since = "nothing" if signs.beat is None else f"nothing for {signs.beat:.0f} s"
+    return Verdict("deaf", f"{since} was sent; restart it")
+
+
+def _refused(reason: str) -> Verdict:
+    # A restart would change nothing, and a worker that runs goes on when the broker does.
+    return Verdict(
+        "unwatched", f"the broker takes no messages ({reason}): mend that, nothing need be restarted"
+    )
 
 
 def beat_is_sending(signs: Signs) -> bool:

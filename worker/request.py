@@ -32,7 +32,7 @@ log = structlog.get_logger("threadsync.worker")
 # Ours are settled by the task itself; the others say what Celery is to do, or hand the message back.
 _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
 # From storing the result: Celery's tracer lets these out.
-_BACKEND_AWAY = (redis.ConnectionError, redis.TimeoutError, OSError)
+_BACKEND_AWAY = (redis.RedisError, OSError)
 
 
 def error_in(exc_info: Any) -> BaseException:

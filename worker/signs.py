@@ -28,6 +28,7 @@ from kombu.utils.encoding import bytes_to_str
 
 from worker.clocks import ahead_of_broker, broker_said
 from worker.errors import BrokerUnavailable
+from worker.scripts import ASK, DRAINS, READS, WAITING
 from worker.transport import DurableChannel
 
 QUEUES: Final = ("sessions", "syncs", "maintenance")
@@ -47,7 +48,7 @@ _LOOKED_AT: Final = 20
 
 # KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a sign is forgotten, longest pause.
 # Returns the time. `since` begins anew with a pause, and with another database.
-_TELL: Final = """
+_TELL: Final = f"""{DRAINS}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local signs = redis.call('HGETALL', KEYS[4])
@@ -68,16 +69,19 @@ return time[1] .. '.' .. string.format('%06d', time[2])
 """
 
 # KEYS[4]: the hash. ARGV: field.
-_FORGET: Final = "redis.call('HDEL', KEYS[4], ARGV[1])"
+_FORGET: Final = f"{DRAINS}redis.call('HDEL', KEYS[4], ARGV[1])"
 
-# KEYS[1]: unacked, KEYS[4]: the hash, then a key for each queue and priority. ARGV: most messages to ask, and
-# the queue's name for each key. Returns {now, signs, unacknowledged, {queue, waiting, oldest sent_at} …}.
-_LOOK: Final = """
+# KEYS[1]: unacked, KEYS[4]: the hash, then a key for each queue and priority, then one for what waits for its
+# time in each queue. ARGV: most messages to ask, and the queue's name for each key.
+# Returns {now, signs, unacknowledged, {queue, waiting, oldest sent_at, waiting for their time} …}.
+_LOOK: Final = f"""{READS}
 local time = redis.call('TIME')
-local look = {time[1] .. '.' .. string.format('%06d', time[2]), redis.call('HGETALL', KEYS[4]),
-              redis.call('HLEN', KEYS[1])}
+local look = {{time[1] .. '.' .. string.format('%06d', time[2]), redis.call('HGETALL', KEYS[4]),
+              redis.call('HLEN', KEYS[1])}}
 for i = 5, #KEYS do
-  local waiting = redis.pcall('LLEN', KEYS[i])
+  local is_list = redis.pcall('TYPE', KEYS[i]).ok ~= 'zset'
+  local later = not is_list and redis.pcall('ZCARD', KEYS[i])
+  local waiting = is_list and redis.pcall('LLEN', KEYS[i])
   local oldest = ''
   if type(waiting) == 'number' and waiting > 0 then
     local messages = redis.call('LRANGE', KEYS[i], -ARGV[1], -1)
@@ -90,7 +94,8 @@ for i = 5, #KEYS do
       end
     end
   end
-  look[#look + 1] = {ARGV[i - 3], type(waiting) == 'number' and waiting or 0, oldest}
+  look[#look + 1] = {{ARGV[i - 3], type(waiting) == 'number' and waiting or 0, oldest,
+                      type(later) == 'number' and later or 0}}
 end
 return look
 """
@@ -98,10 +103,14 @@ return look
 
 @dataclass(frozen=True)
 class Waiting:
-    """What lies in a queue. ``oldest_seconds`` is None when nothing there says when it was sent."""
+    """What lies in a queue. ``oldest_seconds`` is None when nothing there says when it was sent.
+
+    ``later`` are messages whose time has not come.
+    """
 
     messages: int
     oldest_seconds: float | None
+    later: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,6 +170,7 @@ class Signs:
         unacknowledged: messages that workers have, and that have not ended.
         skews: of clocks, by node name, or ``beat``.
         places: by node name.
+        refusal: why the broker takes no new message now; None if it does.
     """
 
     queues: Mapping[str, Waiting]
@@ -171,6 +181,7 @@ class Signs:
     unacknowledged: int
     skews: Mapping[str, Skew] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
+    refusal: str | None = None
 
 
 def canary_came_through(channel: Any, queue: str, worker: str) -> None:
@@ -207,11 +218,21 @@ def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     # kombu's own, which the stubs do not know.
     steps, key_of = channel.priority_steps, channel._q_for_pri
     keys = [(queue, key_of(queue, step)) for queue in queues for step in steps]
+    keys += [(queue, f"{WAITING}{queue}") for queue in queues]
     arguments = [_LOOKED_AT, *(queue for queue, _ in keys)]
     now, signs, unacknowledged, *waiting = channel.run_script(
         _LOOK, [_KEY, *(key for _, key in keys)], arguments
     )
-    return _read(float(now), signs, int(unacknowledged), waiting)
+    return _read(float(now), signs, int(unacknowledged), waiting, refusal_of(channel))
+
+
+def refusal_of(channel: DurableChannel) -> str | None:
+    """Why the broker would refuse a producer now, such as memory or disk; None if it would not."""
+    try:
+        channel.run_script(ASK, [], [])
+    except redis.ResponseError as exc:
+        return str(exc)
+    return None
 
 
 def signs_of(app: Celery) -> Signs | None:
@@ -247,17 +268,21 @@ def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
         broker_said(float(now), asked, time.time())
 
 
-def _read(now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequence[Any]) -> Signs:
+def _read(
+    now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequence[Any], refusal: str | None
+) -> Signs:
     found = {
         bytes_to_str(field): json.loads(sign) for field, sign in zip(signs[::2], signs[1::2], strict=True)
     }
     queues: dict[str, Waiting] = {}
-    for name, messages, oldest in waiting:
+    for name, messages, oldest, later in waiting:
         queue, before = bytes_to_str(name), queues.get(bytes_to_str(name), Waiting(0, None))
         # A sender's clock may be ahead of the broker's.
         ages = [max(0.0, now - float(oldest))] if oldest else []
         ages += [] if before.oldest_seconds is None else [before.oldest_seconds]
-        queues[queue] = Waiting(before.messages + int(messages), max(ages, default=None))
+        queues[queue] = Waiting(
+            before.messages + int(messages), max(ages, default=None), before.later + int(later)
+        )
     beat = found.get(_BEAT)
     places = {name.removeprefix(_PLACE): sign for name, sign in found.items() if name.startswith(_PLACE)}
     return Signs(
@@ -280,6 +305,7 @@ def _read(now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequ
             node: Place(str(sign["database"]), now - sign["at"], now - sign["since"])
             for node, sign in places.items()
         },
+        refusal=refusal,
     )
 
 

@@ -30,8 +30,9 @@ from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
 from worker.errors import DatabaseUnavailable, PoisonCommand, ThreadsyncError
 from worker.policy import GiveUp, History, Wait, decide
+from worker.transport import COPY
 
-HEADER: Final = "threadsync"
+HEADER: Final = COPY
 _LOGGED_OF_AN_ANSWER: Final = ("channel_id", "thread_ts", "status", "outcome")
 
 log = structlog.get_logger("threadsync.tasks")

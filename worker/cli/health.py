@@ -29,7 +29,7 @@ def worker(
 
     A worker that answers pings may still take nothing, so it is not pinged.
     """
-    from worker.hearing import Verdict, hearing_of_queue, hearing_of_worker, two_databases
+    from worker.hearing import hearing_of_no_worker, hearing_of_queue, hearing_of_worker, two_databases
 
     signs = _signs()
     host = socket.gethostname()
@@ -39,9 +39,9 @@ def worker(
         if name == node or (node is None and name.partition("@")[2] == host)
     }
     if not nodes:
-        verdicts = {node or f"*@{host}": Verdict("deaf", "no such worker has reported; is it running?")}
+        verdicts = {node or f"*@{host}": hearing_of_no_worker(signs)}
     else:
-        verdicts = {name: hearing_of_worker(sign) for name, sign in nodes.items()}
+        verdicts = {name: hearing_of_worker(sign, signs.refusal) for name, sign in nodes.items()}
         queues = {queue for sign in nodes.values() for queue in sign.queues}
         verdicts |= {f"queue {queue}": hearing_of_queue(signs, queue) for queue in sorted(queues)}
         verdicts |= _clocks_of(signs, nodes)
@@ -53,14 +53,10 @@ def worker(
 @app.command()
 def beat(as_json: _Json = False) -> None:
     """Does beat send? It sends canaries through every queue, and asks for what is due."""
-    from worker.hearing import Verdict, beat_is_sending
+    from worker.hearing import hearing_of_beat
 
     signs = _signs()
-    if beat_is_sending(signs):
-        sent = Verdict("ok", f"it sent {signs.beat:.0f} s ago")
-        _tell({"beat": sent, **_clocks_of(signs, {"beat"})}, as_json)
-    since = "nothing" if signs.beat is None else f"nothing for {signs.beat:.0f} s"
-    _tell({"beat": Verdict("deaf", f"{since} was sent; restart it")}, as_json)
+    _tell({"beat": hearing_of_beat(signs), **_clocks_of(signs, {"beat"})}, as_json)
 
 
 def _clocks_of(signs: Signs, names: Collection[str]) -> dict[str, Any]:

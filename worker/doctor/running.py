@@ -56,7 +56,7 @@ def judge(signs: Signs) -> Iterator[Finding]:
             yield warning(check, heard.why, "start a worker and beat; then ask again in a minute")
         else:
             yield ok(check, heard.why)
-    verdicts = {node: hearing_of_worker(sign) for node, sign in signs.workers.items()}
+    verdicts = {node: hearing_of_worker(sign, signs.refusal) for node, sign in signs.workers.items()}
     deaf = {node: verdict.why for node, verdict in verdicts.items() if verdict.state == "deaf"}
     if deaf:
         told = "; ".join(f"{node}: {why}" for node, why in deaf.items())
