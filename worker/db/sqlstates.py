@@ -56,8 +56,8 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
     "57": OUTAGE,  # shutting down, crashed, starting up, database dropped, idle for too long
     "P0": BUSY,  # raised by somebody's trigger
 }
-"""By SQLSTATE or its first two characters; the longer one prevails. Any other is a ``FAULT``, as are 0A000
-(a cached plan whose result changed), 26000 (a prepared statement that is gone), 42 and XX (a type that is)."""
+"""By SQLSTATE or its first two characters; the longer one prevails. Any other is a ``FAULT``: 0A000 (a
+cached plan whose result changed), 26000 (a prepared statement that is gone), 42, XX (a type that is)."""
 
 
 def judge_sqlstate(code: str) -> Verdict:
