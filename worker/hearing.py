@@ -24,9 +24,12 @@ _SILENT_SECONDS: Final = 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """``deaf``: messages go in and none comes out. ``unwatched``: nobody can tell, as nothing goes in."""
+    """``deaf``: messages go in and none comes out. ``unwatched``: nobody can tell, as nothing goes in.
 
-    state: Literal["ok", "deaf", "unwatched"]
+    ``refused``: another program takes nothing from us, which no restart mends.
+    """
+
+    state: Literal["ok", "deaf", "unwatched", "refused"]
     why: str
 
 
