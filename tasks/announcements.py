@@ -45,6 +45,12 @@ def announce_due() -> int:
     return sum(announce_soon(session_id) for session_id in due)
 
 
+def ask_slack_again() -> bool:
+    """Ask whether Slack takes us again, if it refuses us and it is time; True when it does."""
+    announcer = announcer_of_this_process()
+    return announcer is not None and announcer.probe()
+
+
 def _as_uuid(text: str) -> UUID:
     try:
         return UUID(text)

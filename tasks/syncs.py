@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from tasks.announcements import announce_due, announce_soon
+from tasks.announcements import announce_due, announce_soon, ask_slack_again
 from tasks.command import Command, Message
 from tasks.commands import SYNCS_QUEUE
 from tasks.send_soon import AGAIN_AFTER_SECONDS, note_that_it_came, room, send_soon
@@ -57,7 +57,7 @@ def retry(*args: Any, **kwargs: Any) -> Answer:
 # Every two seconds: Flower would show little else.
 @app.task(name=SWEEP_TASK, ignore_result=True, send_events=False, is_routine=True)
 def sweep() -> dict[str, int]:
-    """Send a message for each sync that is due and has none; ask a site that refused us once more.
+    """Send a message for each sync that is due and has none; ask a site that refused us once more, and Slack.
 
     And one for each status message in Slack that is out of date.
     Several at once do no harm. What it returns are counts.
@@ -70,7 +70,9 @@ def sweep() -> dict[str, int]:
     for session_id in due:
         sent += send_soon(Message(Sync.name, {"session_id": str(session_id)}, SYNCS_QUEUE))
     unparked += (Breaker(tools).probe() or 0) if tools else 0
-    return {"sent": sent, "unparked": unparked, "announced": announce_due()}
+    announced = announce_due()
+    ask_slack_again()
+    return {"sent": sent, "unparked": unparked, "announced": announced}
 
 
 def _uuid(command: Sync | RetrySync) -> UUID:

@@ -69,6 +69,17 @@ class InstallationCollector(Collector):
             counts.sites_in_trouble,
         )
         yield _one(
+            "threadsync_slack_in_trouble",
+            "1 while Slack refuses our token; what would be said in threads is parked",
+            counts.slack_in_trouble,
+        )
+        yield _by(
+            "threadsync_status_messages",
+            "Status messages in Slack that do not say what is true: unsaid yet, or refused by Slack",
+            "state",
+            {"unsaid": counts.unsaid, "refused": counts.refused},
+        )
+        yield _one(
             "threadsync_sync_oldest_due_seconds",
             "For how long the next try of a sync is overdue, the longest",
             counts.oldest_due_seconds,

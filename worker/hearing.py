@@ -25,13 +25,14 @@ _SILENT_SECONDS: Final = 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found, and why.
+    """A finding, and the reason for it.
 
-    ``deaf``: messages go in and none comes out. ``unwatched``: nobody can tell, as nothing goes in.
+    ``deaf``: messages go in and none comes out. ``unwatched``: it cannot be told, as nothing goes in.
     ``skewed``: a clock is wrong; nothing stops for it. ``mixed``: two databases share the broker.
+    ``refused``: another program takes nothing from us, which no restart mends.
     """
 
-    state: Literal["ok", "deaf", "unwatched", "skewed", "mixed"]
+    state: Literal["ok", "deaf", "unwatched", "skewed", "mixed", "refused"]
     why: str
 
 

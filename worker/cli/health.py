@@ -45,6 +45,7 @@ def worker(
         queues = {queue for sign in nodes.values() for queue in sign.queues}
         verdicts |= {f"queue {queue}": hearing_of_queue(signs, queue) for queue in sorted(queues)}
         verdicts |= _clocks_of(signs, nodes)
+        verdicts |= slack_verdict()
     if mixed := two_databases(signs):
         verdicts["databases"] = mixed
     _tell(verdicts, as_json)
@@ -75,6 +76,29 @@ def _signs() -> Signs:
         typer.echo("This broker keeps no signs of life; only Valkey and Redis do.", err=True)
         raise typer.Exit(1)
     return signs
+
+
+def slack_verdict() -> dict[str, Any]:
+    """Whether Slack refuses us, as workers wrote down; a restart would not mend it: no failure."""
+    from worker.cli.database import database
+    from worker.config import get_settings
+    from worker.db.status_store import StatusStore
+    from worker.errors import ThreadsyncError
+    from worker.hearing import Verdict
+
+    settings = get_settings()
+    if not settings.is_in_slack or settings.database_url is None:
+        return {}
+    try:
+        with database() as pool:
+            trouble = StatusStore(pool).trouble()
+    except ThreadsyncError:
+        # A health check must not end a worker that waits for Postgres.
+        return {}
+    if trouble is None:
+        return {"slack": Verdict("ok", "it takes what we say, as far as workers know")}
+    since = f"{trouble.since:%Y-%m-%d %H:%M} UTC"
+    return {"slack": Verdict("refused", f"{trouble.reason} since {since}; what would be said waits")}
 
 
 def _tell(verdicts: dict[str, Any], as_json: bool) -> None:
