@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-import redis
 import structlog
-from kombu.exceptions import KombuError
 
+from worker.broker_errors import BROKER_ERRORS
 from worker.celery import CANARY, SAMPLE, app
+from worker.connection import SENT_AT
 from worker.db.sample_store import SampleStore
 from worker.signs import Signs, canary_came_through, look
 
-_TROUBLE: Final = (KombuError, redis.RedisError, OSError)
 log = structlog.get_logger("threadsync.tasks")
 
 
@@ -20,10 +19,11 @@ log = structlog.get_logger("threadsync.tasks")
 @app.task(name=CANARY, ignore_result=True, send_events=False, is_routine=True)
 def canary(queue: str) -> None:
     """Say that what is put into the queue comes out of it, through the broker and a worker's process."""
+    sent_at = (canary.request.headers or {}).get(SENT_AT)
     try:
-        with app.connection_for_write() as connection:
-            canary_came_through(connection.default_channel, queue, canary.request.hostname or "")
-    except _TROUBLE as exc:
+        with app.connection_or_acquire() as connection:
+            canary_came_through(connection.default_channel, queue, canary.request.hostname or "", sent_at)
+    except BROKER_ERRORS as exc:
         # The next one is on its way.
         log.info("canary not noted", queue=queue, reason=f"{type(exc).__name__}: {exc}")
 
@@ -40,8 +40,8 @@ def sample() -> dict[str, Any]:
 
 def _signs() -> Signs | None:
     try:
-        with app.connection_for_write() as connection:
+        with app.connection_or_acquire() as connection:
             return look(connection.default_channel)
-    except _TROUBLE as exc:
+    except BROKER_ERRORS as exc:
         log.info("queues not looked at", reason=f"{type(exc).__name__}: {exc}")
         return None

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from typing import Final
 
-import redis
 import structlog
-from kombu.exceptions import KombuError
 
 from tasks.command import Message
+from worker.broker_errors import BROKER_ERRORS
 from worker.celery import app
 
 EXPIRES_SECONDS: Final = 30
@@ -38,7 +37,7 @@ def send_soon(message: Message) -> bool:
             retry=False,
             ignore_result=True,
         )
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except BROKER_ERRORS as exc:
         _not_before = time.monotonic() + _SILENCE_SECONDS
         log.warning("message not sent", task=message.name, reason=f"{type(exc).__name__}: {exc}")
         return False

@@ -12,8 +12,8 @@ may have it. Such a child waits 30 s for somebody to hear its result (billiard's
 ``_ensure_messages_consumed``), and a stop under load waits with it: measured, one stop in three. So we listen
 for another moment, which takes milliseconds.
 
-A child's end is heard of by its closed pipe, a moment before the kernel lets anybody fetch its exit code. Celery looks
-once, and if it was too early again after up to 5 s: measured, one death in two. So we look again.
+The end of a child shows in a closed pipe, a moment before the kernel has its exit code. Celery looks once;
+when that is too early, its next look is up to 5 s later: measured, one death in two. So we look again.
 
 And a job for a child that is idle is written at once. Celery writes it in the next turn of the event loop,
 which would first talk to the broker. What Celery could take of all this: ADR 8.

@@ -8,28 +8,33 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 | ``worker:<node>`` | a worker's main process, every ``REPORT_SECONDS`` | how it uses each of its queues |
 | ``beat`` | beat, with each canary | canaries are being sent |
 
-Only a broker that our own channel talks to (Valkey, Redis) keeps them.
+RabbitMQ keeps the same in a stream: ``worker.rabbitmq.signs``. No other broker keeps any.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import redis
 from celery import Celery
-from kombu.exceptions import KombuError
 from kombu.utils.encoding import bytes_to_str
 
+from worker.broker_errors import BROKER_ERRORS
 from worker.errors import BrokerUnavailable
+from worker.rabbitmq import signs as stream
+from worker.rabbitmq.transport import RabbitChannel
 from worker.transport import DurableChannel
 
 QUEUES: Final = ("sessions", "syncs", "maintenance")
 """All that there are. A worker takes from all of them unless it is told otherwise."""
 
 REPORT_SECONDS: Final = 5
+
+CANARY_SECONDS: Final = 5
+"""How often beat sends one through every queue."""
 
 _KEY: Final = "threadsync.signs"
 _CANARY, _WORKER, _BEAT = "canary:", "worker:", "beat"
@@ -137,30 +142,38 @@ class Signs:
     unacknowledged: int
 
 
-def canary_came_through(channel: Any, queue: str, worker: str) -> None:
-    """Called where the canary ran. Like every function here it may raise what a broker's client raises."""
-    _tell(channel, f"{_CANARY}{queue}", {"worker": worker})
+def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
+    """Called where the canary ran. Like every function here it may raise what a broker's client raises.
+
+    ``sent_at`` is by beat's clock.
+    """
+    _tell(channel, f"{_CANARY}{queue}", {"worker": worker, "sent_at": sent_at})
 
 
 def beat_sent_canaries(channel: Any) -> None:
     """Called by beat."""
-    _tell(channel, _BEAT, {})
+    _tell(channel, _BEAT, {"clock": time.time()})
 
 
-def worker_is_there(channel: DurableChannel, node: str, queues: Mapping[str, QueueUse]) -> None:
-    """Called by a worker's main process."""
+def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], held: int | None = None) -> None:
+    """Called by a worker's main process. ``held``: messages that it has, where the broker cannot tell."""
     # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
     uses = [{"queue": name, "asked": use.asked, "ended": use.ended} for name, use in queues.items()]
-    _tell(channel, f"{_WORKER}{node}", {"queues": uses})
+    _tell(channel, f"{_WORKER}{node}", {"queues": uses, "held": held})
 
 
-def worker_is_gone(channel: DurableChannel, node: str) -> None:
+def worker_is_gone(channel: Any, node: str) -> None:
     """It stops, as it was asked to."""
-    channel.run_script(_FORGET, [_KEY], [f"{_WORKER}{node}"])
+    if isinstance(channel, RabbitChannel):
+        stream.tell(channel, f"{_WORKER}{node}", None)
+    else:
+        channel.run_script(_FORGET, [_KEY], [f"{_WORKER}{node}"])
 
 
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     """Everything in one round trip; None when the broker keeps no signs."""
+    if isinstance(channel, RabbitChannel):
+        return _look_at_stream(channel, queues)
     if not isinstance(channel, DurableChannel):
         return None
     # kombu's own, which the stubs do not know.
@@ -179,7 +192,7 @@ def signs_of(app: Celery) -> Signs | None:
         with app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             return look(connection.default_channel)
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except BROKER_ERRORS as exc:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
 
 
@@ -187,6 +200,29 @@ def _tell(channel: Any, field: str, sign: Mapping[str, Any]) -> None:
     if isinstance(channel, DurableChannel):
         limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
         channel.run_script(_TELL, [_KEY], [field, json.dumps(sign), *limits])
+    elif isinstance(channel, RabbitChannel):
+        stream.tell(channel, field, sign)
+
+
+def _look_at_stream(channel: RabbitChannel, queues: Sequence[str]) -> Signs:
+    now, found = stream.read(channel, _UNBROKEN_SECONDS)
+    held = sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER))
+    waiting = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
+    fields: list[Any] = [part for name, sign in found.items() for part in (name, json.dumps(sign))]
+    return _read(now, fields, held, [(queue, count, sent if count else "") for queue, count, sent in waiting])
+
+
+def _reckoned(found: Mapping[str, Any], queue: str) -> float | str:
+    """When the oldest message of a queue may have been sent, by the broker's clock; empty if nobody can tell.
+
+    All that was sent before the last canary that came out has come out, too; what was sent before the next
+    canary may have.
+    """
+    beat, canary = found.get(_BEAT), found.get(f"{_CANARY}{queue}")
+    if not beat or not canary or not canary.get("sent_at") or not beat.get("clock"):
+        return ""
+    ahead = beat["clock"] - beat["at"]
+    return float(canary["sent_at"] - ahead + CANARY_SECONDS)
 
 
 def _read(now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequence[Any]) -> Signs:

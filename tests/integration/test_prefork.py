@@ -46,10 +46,10 @@ def hang_until_told(soft_limits: int) -> int:
 
 def end_slowly(pipe: int) -> None:
     """Close the pipe whose end tells of this process's end, and end later: as a busy kernel does it."""
-    for fd in map(int, os.listdir("/proc/self/fd")):
+    for entry in list(Path("/proc/self/fd").iterdir()):
         with suppress(OSError):
-            if os.fstat(fd).st_ino == pipe:
-                os.close(fd)
+            if os.fstat(int(entry.name)).st_ino == pipe:
+                os.close(int(entry.name))
     threading.Event().wait(0.3)
     os.kill(os.getpid(), signal.SIGKILL)
 
