@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import Final
 
-import redis
 import structlog
-from kombu.exceptions import KombuError
 
 from tasks.command import Message
-from worker.backlog import BROKER_TROUBLE, messages_and_consumers
+from worker.backlog import messages_and_consumers
 from worker.beat import begun
+from worker.broker_errors import BROKER_ERRORS
 from worker.celery import app
 
 AGAIN_AFTER_SECONDS: Final = 30
@@ -39,7 +38,7 @@ def send_soon(message: Message) -> bool:
             retry=False,
             ignore_result=True,
         )
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except BROKER_ERRORS as exc:
         _not_before = time.monotonic() + _SILENCE_SECONDS
         log.warning("message not sent", task=message.name, reason=f"{type(exc).__name__}: {exc}")
         return False
@@ -51,7 +50,7 @@ def note_that_it_came(entry: str) -> None:
     try:
         with app.connection_or_acquire() as connection:
             begun(connection.default_channel, entry)
-    except BROKER_TROUBLE as exc:
+    except BROKER_ERRORS as exc:
         log.info("beat not told", entry=entry, reason=f"{type(exc).__name__}: {exc}")
 
 
@@ -63,7 +62,7 @@ def room(queue: str, most: int) -> int:
     try:
         with app.connection_or_acquire() as connection:
             waiting, _consumers = messages_and_consumers(connection, queue)
-    except BROKER_TROUBLE as exc:
+    except BROKER_ERRORS as exc:
         log.info("queue not looked at", queue=queue, reason=f"{type(exc).__name__}: {exc}")
         return 0
     return max(0, most - waiting)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-import redis
-from amqp.exceptions import AMQPError, ChannelError
-from kombu.exceptions import KombuError
+from amqp.exceptions import ChannelError
 
 from worker.transport import DurableChannel
 
-BROKER_TROUBLE: Final = (KombuError, AMQPError, redis.RedisError, OSError)
-"""What a broker's client raises when the broker is away, or refuses."""
-
 
 def messages_and_consumers(connection: Any, queue: str) -> tuple[int, int]:
-    """Raises ``BROKER_TROUBLE``. Valkey and Redis do not know consumers: 0."""
+    """Return both numbers; Valkey and Redis know no consumers: 0. Raises ``BROKER_ERRORS``."""
     try:
         if isinstance(connection.default_channel, DurableChannel):
             # A channel of its own would be a connection of its own.

@@ -18,9 +18,9 @@ from typing import Any, Final
 from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedstate, schedule
 
-from worker.backlog import BROKER_TROUBLE, messages_and_consumers
-from worker.hearing import CANARY_SECONDS
-from worker.signs import QUEUES, beat_sent_canaries
+from worker.backlog import messages_and_consumers
+from worker.broker_errors import BROKER_ERRORS
+from worker.signs import CANARY_SECONDS, QUEUES, beat_sent_canaries
 from worker.transport import DurableChannel
 
 SWEEP_SECONDS: Final = 2
@@ -131,7 +131,7 @@ class SteadyScheduler(Scheduler):
                 limits = [_PATIENCE_INTERVALS * interval, _LONGEST_PATIENCE_SECONDS]
                 return bool(channel.run_script(_MAY_SEND, [_KEY], [entry.name, *limits]))
             return _is_taken_from(producer.connection, self._queue_of(entry))
-        except BROKER_TROUBLE:
+        except BROKER_ERRORS:
             # Publishing tries again, and tells what is wrong.
             return True
 
@@ -141,7 +141,7 @@ class SteadyScheduler(Scheduler):
 
     def _say_that_beat_lives(self, producer: Any) -> None:
         # If not now, the next one will say it.
-        with suppress(*BROKER_TROUBLE):
+        with suppress(*BROKER_ERRORS):
             beat_sent_canaries(producer.connection.default_channel)
 
 

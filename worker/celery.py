@@ -13,16 +13,16 @@ import os
 from contextlib import suppress
 from typing import Any, Final
 
-import redis
 from celery import Celery, bootsteps, signals
 from kombu import Exchange, Queue
-from kombu.exceptions import KombuError
 
 from worker.beat import CANARY_TASK, beat_schedule
+from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings, get_settings
 from worker.connection import verified_tls
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
+from worker.rabbitmq.transport import HEARTBEAT_SECONDS
 from worker.report import Report
 from worker.signs import QUEUES, beat_sent_canaries
 from worker.tracing import check_tracing, start_tracing, stop_tracing
@@ -45,6 +45,9 @@ _WORKER_SOCKETS: Final = {
     "health_check_interval": 5,
 }
 
+_AWAY: Final = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+"""How often a connection of the pool is tried; kombu tries for ever."""
+
 
 def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings. Raises ``InvalidSettings`` when there is no broker."""
@@ -60,6 +63,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         # A broker that refuses (a replica, a full disk) is waited for like one that is away.
         "broker_channel_error_retry": True,
+        # RabbitMQ: a worker that is silent for twice as long loses its messages to the others.
+        "broker_heartbeat": HEARTBEAT_SECONDS,
         # The reduced prefetch count after a reconnect is not always given back.
         "worker_enable_prefetch_count_reduction": False,
         # A command runs for milliseconds: let it end, its repetition does no harm.
@@ -135,8 +140,8 @@ def _respell_environment(settings: Settings) -> None:
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
     if not settings.broker_is_redis:
-        # RabbitMQ redelivers by itself when a connection ends; a publish must be confirmed to be kept.
-        return {"confirm_publish": True}
+        # RabbitMQ redelivers by itself when a connection ends; all else is our transport's.
+        return {**_AWAY, **settings.celery_broker_transport_options}
     return {
         "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
         # Look for overdue messages every second; the defaults look every hundred.
@@ -198,7 +203,8 @@ def _prepare_beat(sender: Any, **_: object) -> None:
 
 def _say_that_beat_sends(**_: object) -> None:
     # The broker took the canary just now; if it is away again, beat will find out by itself.
-    with suppress(KombuError, redis.RedisError, OSError), app.connection_for_write() as connection:
+    # From the pool: RabbitMQ notes each connection that is opened in its log.
+    with suppress(*BROKER_ERRORS), app.connection_or_acquire() as connection:
         beat_sent_canaries(connection.default_channel)
 
 

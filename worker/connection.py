@@ -1,4 +1,4 @@
-"""An app's connections to the broker: kombu's, with ``worker.transport`` in place of its Redis transport."""
+"""An app's connections to the broker: kombu's, with ours in place of its transports for Redis and AMQP."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any, Final
 from celery.app.amqp import AMQP
 from kombu import Connection
 from kombu.connection import ConnectionPool, PooledConnection
+from kombu.transport import pyamqp
 from kombu.transport import redis as kombu_redis
 from kombu.utils.collections import HashedSeq
 
 from worker.clocks import broker_time
+from worker.rabbitmq.transport import RabbitSSLTransport, RabbitTransport
 from worker.transport import DurableSentinelTransport, DurableTransport
 
 SENT_AT: Final = "sent_at"
@@ -20,6 +22,8 @@ SENT_AT: Final = "sent_at"
 _OURS: Final[dict[type, type]] = {
     kombu_redis.Transport: DurableTransport,
     kombu_redis.SentinelTransport: DurableSentinelTransport,
+    pyamqp.Transport: RabbitTransport,
+    pyamqp.SSLTransport: RabbitSSLTransport,
 }
 
 

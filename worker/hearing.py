@@ -13,9 +13,6 @@ from typing import Final, Literal
 from worker.clocks import SKEW_SECONDS
 from worker.signs import Signs, Skew, WorkerSign
 
-CANARY_SECONDS: Final = 5
-"""How often beat sends one through every queue."""
-
 DEAF_SECONDS: Final = 40
 """Nothing came out of a queue for so long, although canaries go in."""
 

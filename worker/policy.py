@@ -34,8 +34,8 @@ class History(BaseModel):
 
     ``waited`` adds up the pauses for a missing session, not the time that passed: while workers are down
     or the broker is, no patience runs out. ``stuck`` does the same for faults of the database; no clock of
-    any machine is in it. ``pause`` is how long the worker that takes this copy is to wait, from then on and by
-    a clock of its own: an ``eta`` would be a moment by the sender's clock.
+    any machine is in it. ``pause`` is how long the worker that takes this copy is to wait, from then on and
+    by a clock of its own: an ``eta`` would be a moment by the sender's clock.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

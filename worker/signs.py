@@ -9,8 +9,8 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 | ``beat`` | beat, with each canary | canaries are being sent |
 | ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
 
-A worker's sign and beat's also say how far their clocks are from the broker's. Only a broker that our own
-channel talks to (Valkey, Redis) keeps them.
+A worker's sign and beat's also say how far their clocks are from the broker's. RabbitMQ keeps the same in a
+stream: ``worker.rabbitmq.signs``. No other broker keeps any.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from typing import Any, Final
 
 import redis
 from celery import Celery
-from kombu.exceptions import KombuError
 from kombu.utils.encoding import bytes_to_str
 
+from worker.broker_errors import BROKER_ERRORS
 from worker.clocks import ahead_of_broker, broker_said
 from worker.errors import BrokerUnavailable
+from worker.rabbitmq import signs as stream
+from worker.rabbitmq.transport import RabbitChannel
 from worker.scripts import ASK, DRAINS, READS, WAITING
 from worker.transport import DurableChannel
 
@@ -35,6 +37,9 @@ QUEUES: Final = ("sessions", "syncs", "maintenance")
 """All that there are. A worker takes from all of them unless it is told otherwise."""
 
 REPORT_SECONDS: Final = 5
+
+CANARY_SECONDS: Final = 5
+"""How often beat sends one through every queue."""
 
 _KEY: Final = "threadsync.signs"
 _CANARY, _WORKER, _BEAT, _PLACE = "canary:", "worker:", "beat", "place:"
@@ -184,14 +189,17 @@ class Signs:
     refusal: str | None = None
 
 
-def canary_came_through(channel: Any, queue: str, worker: str) -> None:
-    """Called where the canary ran. Like every function here it may raise what a broker's client raises."""
-    _tell(channel, f"{_CANARY}{queue}", {"worker": worker})
+def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
+    """Called where the canary ran. Like every function here it may raise what a broker's client raises.
+
+    ``sent_at`` is by beat's clock.
+    """
+    _tell(channel, f"{_CANARY}{queue}", {"worker": worker, "sent_at": sent_at})
 
 
 def beat_sent_canaries(channel: Any) -> None:
     """Called by beat."""
-    _tell(channel, _BEAT, {"skew": _skew(channel)})
+    _tell(channel, _BEAT, {"skew": _skew(channel), "clock": time.time()})
 
 
 def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> None:
@@ -199,20 +207,25 @@ def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> Non
     _tell(channel, f"{_PLACE}{node}", {"database": database, "skew": skew})
 
 
-def worker_is_there(channel: DurableChannel, node: str, queues: Mapping[str, QueueUse]) -> None:
-    """Called by a worker's main process."""
+def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], held: int | None = None) -> None:
+    """Called by a worker's main process. ``held``: messages that it has, where the broker cannot tell."""
     # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
     uses = [{"queue": name, "asked": use.asked, "ended": use.ended} for name, use in queues.items()]
-    _tell(channel, f"{_WORKER}{node}", {"queues": uses, "skew": _skew(channel)})
+    _tell(channel, f"{_WORKER}{node}", {"queues": uses, "skew": _skew(channel), "held": held})
 
 
-def worker_is_gone(channel: DurableChannel, node: str) -> None:
+def worker_is_gone(channel: Any, node: str) -> None:
     """It stops, as it was asked to."""
-    channel.run_script(_FORGET, [_KEY], [f"{_WORKER}{node}"])
+    if isinstance(channel, RabbitChannel):
+        stream.tell(channel, f"{_WORKER}{node}", None)
+    else:
+        channel.run_script(_FORGET, [_KEY], [f"{_WORKER}{node}"])
 
 
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     """Everything in one round trip; None when the broker keeps no signs."""
+    if isinstance(channel, RabbitChannel):
+        return _look_at_stream(channel, queues)
     if not isinstance(channel, DurableChannel):
         return None
     # kombu's own, which the stubs do not know.
@@ -241,7 +254,7 @@ def signs_of(app: Celery) -> Signs | None:
         with app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             return look(connection.default_channel)
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except BROKER_ERRORS as exc:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
 
 
@@ -266,6 +279,30 @@ def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
         asked = time.time()
         now = channel.run_script(_TELL, [_KEY], [name, json.dumps(sign), *limits])
         broker_said(float(now), asked, time.time())
+    elif isinstance(channel, RabbitChannel):
+        stream.tell(channel, name, sign)
+
+
+def _look_at_stream(channel: RabbitChannel, queues: Sequence[str]) -> Signs:
+    now, found = stream.read(channel, _UNBROKEN_SECONDS)
+    held = sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER))
+    counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
+    waiting = [(queue, count, sent if count else "", 0) for queue, count, sent in counts]
+    fields: list[Any] = [part for name, sign in found.items() for part in (name, json.dumps(sign))]
+    return _read(now, fields, held, waiting, refusal=None)
+
+
+def _reckoned(found: Mapping[str, Any], queue: str) -> float | str:
+    """Reckon when a queue's oldest message may have been sent, by the broker's clock; empty if unknown.
+
+    All that was sent before the last canary that came out has come out, too; what was sent before the next
+    canary may have.
+    """
+    beat, canary = found.get(_BEAT), found.get(f"{_CANARY}{queue}")
+    if not beat or not canary or not canary.get("sent_at") or not beat.get("clock"):
+        return ""
+    ahead = beat["clock"] - beat["at"]
+    return float(canary["sent_at"] - ahead + CANARY_SECONDS)
 
 
 def _read(

@@ -1,9 +1,9 @@
 """Connections to Postgres that set what our SQL relies on, answer in time, and end once they are of no use.
 
-    connect     host after host (reach.py), then what the server says otherwise is set
-    wait        no answer for longer than a statement may take: closed, as it is out of step from then on
-    __exit__    an error after which nothing will work on it any more (sqlstates.py): closed
-    check       the server has hung up, or has become read-only since: closed
+connect     host after host (reach.py), then what the server says otherwise is set
+wait        no answer for longer than a statement may take: closed, as it is out of step from then on
+__exit__    an error after which nothing will work on it any more (sqlstates.py): closed
+check       the server has hung up, or has become read-only since: closed
 """
 
 from __future__ import annotations
