@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import redis
 import structlog
+from amqp.exceptions import AMQPError
 from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
 from celery.exceptions import (
     Ignore,
@@ -21,9 +22,12 @@ from celery.worker.request import Request
 from celery.worker.state import task_ready
 from kombu.exceptions import OperationalError
 from kombu.message import Message
+from redis import RedisError
 
 from worker.display import shown
 from worker.errors import ThreadsyncError
+from worker.policy import LONGEST_PAUSE_SECONDS
+from worker.task import HEADER, read_history
 from worker.undeliverable import bury_message
 
 log = structlog.get_logger("threadsync.worker")
@@ -32,7 +36,7 @@ log = structlog.get_logger("threadsync.worker")
 _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
 # Outside the command, whose effect is there or comes with the next run: the broker did not take what is to
 # be sent when it has ended (`link`, `link_error`, a chain), or its time was over in between.
-_AGAIN = (SoftTimeLimitExceeded, OperationalError, redis.RedisError, OSError)
+_AGAIN = (SoftTimeLimitExceeded, OperationalError, RedisError, AMQPError, OSError)
 
 
 def error_in(exc_info: Any) -> BaseException:
@@ -49,7 +53,20 @@ class DurableRequest(Request):
         # A child would take these for a success without a result, and the message would be gone.
         if not isinstance(self.args, list) or not isinstance(self.kwargs, dict):
             raise InvalidTaskError("arguments must be a JSON array, keyword arguments a JSON object")
+        self._wait_by_own_clock()
         self._hide_arguments()
+
+    def _wait_by_own_clock(self) -> None:
+        """A copy of ours waits from now on; a moment that another machine named may be minutes away."""
+        headers = self.request_dict
+        if HEADER not in headers:
+            return
+        now, pause = datetime.now(UTC), read_history(headers).pause
+        if pause:
+            self._eta = now + timedelta(seconds=pause)
+        elif self._eta:
+            # Of an older release, whose pauses were no longer.
+            self._eta = min(self._eta, now + timedelta(seconds=LONGEST_PAUSE_SECONDS))
 
     def _hide_arguments(self) -> None:
         """From events, logs and the child's task, which sends its headers on when it waits."""

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import redis
 import structlog
+from amqp.exceptions import AMQPError
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
 from celery.app import backends
@@ -42,6 +43,7 @@ _AWAY: Final = (
     redis.ConnectionError,
     redis.TimeoutError,
     OperationalError,
+    AMQPError,
     OSError,
     # It waited for the backend until the command's time was over.
     SoftTimeLimitExceeded,
