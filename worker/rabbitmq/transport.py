@@ -18,12 +18,20 @@ from typing import Any, Final
 import amqp
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu.transport import pyamqp
+from kombu.transport.native_delayed_delivery import CELERY_DELAYED_DELIVERY_EXCHANGE
+
+DELAY_PREFIX: Final = "threadsync"
+"""Of the queues in which messages wait, so that another app's are its own: ``worker.rabbitmq.waiting``."""
 
 SOCKET_SECONDS: Final = 5.0
 """Unless the transport option ``socket_timeout`` says otherwise."""
 
 HEARTBEAT_SECONDS: Final = 5
 """Of a worker's connection. A broker, or a worker, that is silent for twice as long is taken for dead."""
+
+DELIVERY_EXCHANGE: Final = f"{DELAY_PREFIX}_{CELERY_DELAYED_DELIVERY_EXCHANGE}"
+
+_DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-")
 
 _UNCONFIRMED: Final = ("celeryev", "pidbox")
 """In names of exchanges: events, remote control and its replies."""
@@ -121,6 +129,7 @@ class RabbitChannel(pyamqp.Channel):  # type: ignore[misc]  # kombu's is untyped
         no_ack = kwargs.get("no_ack", False)
 
         def noted(message: Any) -> Any:
+            _forget_the_way(message, queue)
             if not no_ack:
                 self._held[message.delivery_tag] = queue
             return callback(message) if callback else None
@@ -158,6 +167,18 @@ class RabbitChannel(pyamqp.Channel):  # type: ignore[misc]  # kombu's is untyped
         ended = self._ended_at.get(queue)
         asked = self.connection.seconds_since_heard() if queue in self._tag_of_queue else None
         return asked, None if ended is None else monotonic() - ended
+
+
+def _forget_the_way(message: Any, queue: str) -> None:
+    """A message that has waited in the broker looks as if it came straight to its queue.
+
+    By these headers RabbitMQ drops what expires in a queue for the second time; a copy must not have them.
+    """
+    info, headers = message.delivery_info, message.properties.get("application_headers")
+    if info.get("exchange") == DELIVERY_EXCHANGE:
+        info.update(exchange="", routing_key=queue)
+    for name in [name for name in headers or () if name.startswith(_DEATHS)]:
+        del headers[name]
 
 
 class RabbitConnection(pyamqp.Connection):  # type: ignore[misc]  # kombu's is untyped
