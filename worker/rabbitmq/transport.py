@@ -175,7 +175,8 @@ def _forget_the_way(message: Any, queue: str) -> None:
     By these headers RabbitMQ drops what expires in a queue for the second time; a copy must not have them.
     """
     info, headers = message.delivery_info, message.properties.get("application_headers")
-    if info.get("exchange") == DELIVERY_EXCHANGE:
+    # The one of the last queue in which it waited.
+    if info.get("exchange", "").startswith(f"{DELAY_PREFIX}_celery_delayed_"):
         info.update(exchange="", routing_key=queue)
     for name in [name for name in headers or () if name.startswith(_DEATHS)]:
         del headers[name]
