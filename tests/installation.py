@@ -28,7 +28,9 @@ WORKER_SETTINGS = {"SESSION_WAIT_SECONDS": "1"}
 class Installation:
     """What a test talks to. ``env`` is for the processes that it starts."""
 
-    def __init__(self, database_url: str, broker_url: str, logs: Path) -> None:
+    def __init__(
+        self, database_url: str, broker_url: str, logs: Path, results_url: str | None = None
+    ) -> None:
         self.database_url = database_url
         self.broker_url = broker_url
         self.logs = logs
@@ -39,7 +41,7 @@ class Installation:
             "CELERY_BROKER_URL": broker_url,
         }
         # What anybody would write: https://docs.celeryq.dev/en/stable/userguide/calling.html
-        self.celery = Celery(broker=broker_url, backend=broker_url, set_as_current=False)
+        self.celery = Celery(broker=broker_url, backend=results_url or broker_url, set_as_current=False)
         self._results: list[AsyncResult[Any]] = []
 
     def worker(self, name: str = "worker", *options: str, **env: str) -> WorkerGroup:

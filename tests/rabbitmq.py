@@ -74,11 +74,11 @@ class RabbitMQ:
         scheme = "amqps" if self._tls else "amqp"
         return f"{scheme}://{user}:{_PASSWORD}@localhost:{self.port}/{vhost}"
 
-    def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
+    def signal(self, number: signal.Signals) -> None:
+        """SIGSTOP freezes it, SIGCONT thaws it."""
+        # The group: its first process is a shell.
+        assert self._child is not None
+        os.killpg(self._child.pid, number)
 
     def kill(self) -> None:
         """End it as a power cut does, but for what the kernel has."""
@@ -89,11 +89,6 @@ class RabbitMQ:
         for child in (self._child, self._epmd):
             if child is not None:
                 child.kill()
-
-    def _signal(self, number: signal.Signals) -> None:
-        # The group: its first process is a shell.
-        assert self._child is not None
-        os.killpg(self._child.pid, number)
 
     def _answers(self) -> bool:
         assert self._child is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -66,14 +67,14 @@ def test_a_message_that_no_queue_takes_is_not_called_sent(connection: Connection
 def test_a_frozen_broker_is_no_reason_to_wait_for_ever(rabbitmq: RabbitMQ, connection: Connection) -> None:
     queue = Queue("frozen")(connection.default_channel)
     queue.declare()
-    rabbitmq.freeze()
+    rabbitmq.signal(signal.SIGSTOP)
     try:
         with pytest.raises(BROKER_ERRORS):
             connection.Producer().publish("in time", exchange="", routing_key="frozen", retry=False)
         with pytest.raises(BROKER_ERRORS):
             DurableConnection(rabbitmq.url_of("quorum8"), connect_timeout=0.5).connect()
     finally:
-        rabbitmq.thaw()
+        rabbitmq.signal(signal.SIGCONT)
 
 
 def test_queues_and_exchanges_are_taken_as_an_operator_made_them(connection: Connection) -> None:
