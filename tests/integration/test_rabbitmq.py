@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 from worker import signs
 from worker.broker_errors import BROKER_ERRORS
 from worker.connection import DurableConnection
-from worker.rabbitmq.clock import broker_time
+from worker.rabbitmq.clock import whole_seconds
 from worker.rabbitmq.waiting import Delays
 from worker.signs import QueueUse, signs_of
 
@@ -104,7 +104,7 @@ def test_what_is_missing_is_declared(url: str) -> None:
 def test_the_broker_tells_its_time(url: str) -> None:
     with DurableConnection(url) as connection:
         before = time.time()
-        told = [broker_time(connection.default_channel) for _ in range(3)]
+        told = [whole_seconds(connection.default_channel) for _ in range(3)]
         after = time.time()
     # In whole seconds.
     assert int(before) <= min(told) <= max(told) <= after

@@ -172,20 +172,75 @@ def test_a_look_is_taken_just_when_absence_begins_to_count() -> None:
         (ago(seconds=600), 0, 0, "unknown", "no_answer"),
         (ago(seconds=600), 1, 0, "pending", "create_again"),
         (ago(hours=30), 1, 0, "pending", "create_again"),
-        (ago(seconds=600), 1, 1, "review", "absent_again"),
+        (ago(seconds=1199), 5, 1, "unknown", "no_answer"),
+        (ago(seconds=1200), 1, 1, "pending", "create_again"),
+        (ago(seconds=2399), 5, 2, "unknown", "no_answer"),
+        (ago(seconds=2400), 1, 2, "pending", "create_again"),
+        (ago(seconds=4799), 5, 3, "unknown", "no_answer"),
+        (ago(seconds=4800), 1, 3, "pending", "create_again"),
+        (ago(seconds=9599), 5, 4, "unknown", "no_answer"),
+        (ago(seconds=9600), 1, 4, "review", "absent_again"),
     ],
 )
 def test_when_absence_counts(
     deadline: datetime, absences: int, recreates: int, state: str, reason: str
 ) -> None:
-    """Twice, the last time late enough; then one more create, and after that a person."""
+    """Twice, the last time late enough, each time twice as late as before; after four re-creates a person."""
     sync = Standing(looks=3, absences=absences, recreates=recreates, deadline=deadline)
     following = decided(Absent(), sync)
     assert (following.state, following.reason) == (state, reason)
     if state == "unknown":
         assert following.absences == absences + 1
     if state == "pending":
-        assert following.recreates == 1
+        assert following.recreates == recreates + 1
+
+
+def test_a_jira_that_swallows_every_create_is_asked_five_times() -> None:
+    """The waits double, the schedule of looks included, and a person is asked only after the fifth."""
+    now, sync, creates, waited = NOW, Standing(), 0, list[float]()
+    while True:
+        creates, began = creates + 1, now
+        following = decide(Unknown("no answer"), sync, now, SETTLE, 0.5)
+        deadline = now + timedelta(seconds=15)
+        while following.state == "unknown":
+            now += timedelta(seconds=following.delay or 0)
+            sync = standing(following, deadline)
+            following = decide(Absent(), sync, now, SETTLE, 0.5)
+        waited.append((now - began).total_seconds())
+        if following.state == "review":
+            break
+        sync = standing(following, None)
+    assert (creates, following.reason) == (5, "absent_again")
+    assert waited == pytest.approx([615, 1215, 2415, 4815, 9615])
+
+
+def standing(following: Next, deadline: datetime | None) -> Standing:
+    """The row as it stands after that was written."""
+    return Standing(
+        following.failures,
+        following.failing_since,
+        following.looks,
+        following.absences,
+        following.recreates,
+        deadline,
+    )
+
+
+def test_later_re_creates_are_for_the_first_day() -> None:
+    """With a settle time of hours the waits soon pass that; the first re-create is made in any case."""
+    first = decide(Absent(), Standing(absences=1, deadline=ago(hours=20)), NOW, 72_000, 0.5)
+    assert (first.state, first.failing_since) == ("pending", ago(hours=20))
+    later = NOW + timedelta(hours=41)
+    sync = Standing(
+        absences=1, recreates=1, deadline=later - timedelta(hours=40), failing_since=ago(hours=20)
+    )
+    assert decide(Absent(), sync, later, 72_000, 0.5).reason == "absent_again"
+
+
+def test_what_fails_after_a_re_create_has_a_day_of_its_own() -> None:
+    """A re-create that Jira does not get is tried for 24 hours, however late it was made."""
+    following = decided(NotSent("refused"), Standing(0, ago(hours=30), recreates=1))
+    assert (following.state, following.failing_since) == ("retry_wait", NOW)
 
 
 def test_a_look_that_failed_is_no_absence() -> None:

@@ -27,6 +27,7 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "sync_attempts": _ROWS,
     "sync_actions": ("SELECT", "INSERT"),
     "status_messages": _ROWS,
+    "slack_installation": _ROWS,
     "queue_samples": ("SELECT", "INSERT", "DELETE"),
     "threadsync_schema": ("SELECT",),
 }

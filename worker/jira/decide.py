@@ -10,12 +10,12 @@
 | 401, 403, 404, 422: the set-up | `blocked`; the whole site when it says no to us at all |
 | maybe created | `unknown` |
 | a look found nothing, or could not be taken | `unknown`, look again; `review` after 24 h without an answer |
-| it found nothing twice, the last time late enough | `pending` once more; the second time `review` |
+| it found nothing twice, the last time late enough | `pending`, created again; after four of these `review` |
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, assert_never
 
@@ -38,7 +38,9 @@ PATIENCE: Final = timedelta(hours=24)
 LOOK_AFTER_SECONDS: Final = (5, 15, 30, 60, 120, 300, 600)
 """When to look for a ticket that was maybe created, counted from when that became known."""
 
-MOST_RECREATES: Final = 1
+MOST_RECREATES: Final = 4
+"""Each is as safe as the first create: it is sent only when the one before is certain to have made nothing."""
+
 _LONG_AGO: Final = 600
 _SITE_WIDE: Final = ("jira-quota", "jira-burst")
 
@@ -76,7 +78,8 @@ Outcome = Created | Found | Several | Absent | Unread | Rejected | Throttled | A
 class Standing:
     """What is known of a sync at the moment.
 
-    ``deadline`` is that of the create of which nobody knows how it ended; None when there is none.
+    ``deadline`` is that of the create of which nobody knows how it ended; None when there is none. After a
+    re-create ``failing_since`` is the deadline of the first create of the row, until something else fails.
     """
 
     failures: int = 0
@@ -123,7 +126,10 @@ def decide(outcome: Outcome, sync: Standing, now: datetime, settle: float, jitte
         case Several():
             return Next("review", None, "several_tickets")
         case Unknown():
-            return Next("unknown", LOOK_AFTER_SECONDS[0], "no_answer", recreates=sync.recreates)
+            since = sync.failing_since if sync.recreates else None
+            return Next(
+                "unknown", LOOK_AFTER_SECONDS[0], "no_answer", failing_since=since, recreates=sync.recreates
+            )
         case Absent():
             return _absent(sync, now, settle)
         case Unread():
@@ -169,7 +175,9 @@ def _wait(answer: Throttled, sync: Standing, jitter: float) -> Next:
 
 
 def _retry(sync: Standing, now: datetime, jitter: float, reason: str) -> Next:
-    since = sync.failing_since or now
+    # A re-create's is that of the first create; what fails now has failed since now.
+    is_new = sync.recreates > 0 and sync.failures == 0
+    since = now if is_new or sync.failing_since is None else sync.failing_since
     if now - since >= PATIENCE:
         return Next("review", None, "kept_failing", sync.failures + 1, since, recreates=sync.recreates)
     # Full jitter. The exponent is bounded because the number of failures is not.
@@ -199,12 +207,28 @@ def _unread(outcome: Unread, sync: Standing, now: datetime, settle: float, jitte
 def _absent(sync: Standing, now: datetime, settle: float) -> Next:
     assert sync.deadline is not None  # noqa: S101 - one looks only after a create
     absences = sync.absences + 1
-    if absences < 2 or now < sync.deadline + timedelta(seconds=settle):
-        seen = Standing(looks=sync.looks, absences=absences, recreates=sync.recreates, deadline=sync.deadline)
-        return _look_again(seen, _look_delay(sync, now, settle))
-    if sync.recreates >= MOST_RECREATES:
+    if absences < 2 or now < sync.deadline + timedelta(seconds=certain_after(sync.recreates, settle)):
+        return _look_again(replace(sync, absences=absences), _look_delay(sync, now, settle))
+    if not _may_recreate(sync, now):
         return Next("review", None, "absent_again", recreates=sync.recreates)
-    return Next("pending", 0, "create_again", recreates=sync.recreates + 1)
+    since = (sync.failing_since if sync.recreates else None) or sync.deadline
+    return Next("pending", 0, "create_again", failing_since=since, recreates=sync.recreates + 1)
+
+
+def certain_after(recreates: int, settle: float) -> float:
+    """Seconds after a create's deadline from which absence counts: each time twice as long as before.
+
+    A Jira that swallows one create after the other may as well be one that shows its tickets late.
+    """
+    return settle * 2.0**recreates
+
+
+def _may_recreate(sync: Standing, now: datetime) -> bool:
+    """Always once; then four times at most, and within 24 hours."""
+    if sync.recreates == 0:
+        return True
+    is_recent = sync.failing_since is None or now - sync.failing_since < PATIENCE
+    return sync.recreates < MOST_RECREATES and is_recent
 
 
 def _look_again(sync: Standing, delay: float, *, is_auth: bool = False, pause: float | None = None) -> Next:
@@ -212,6 +236,7 @@ def _look_again(sync: Standing, delay: float, *, is_auth: bool = False, pause: f
         "unknown",
         delay,
         "no_answer",
+        failing_since=sync.failing_since if sync.recreates else None,
         looks=sync.looks + 1,
         absences=sync.absences,
         recreates=sync.recreates,
@@ -226,5 +251,5 @@ def _look_delay(sync: Standing, now: datetime, settle: float) -> float:
     following = LOOK_AFTER_SECONDS[looks + 1] if looks + 1 < len(LOOK_AFTER_SECONDS) else None
     delay = float(following - LOOK_AFTER_SECONDS[looks]) if following else float(_LONG_AGO)
     assert sync.deadline is not None  # noqa: S101 - one looks only after a create
-    settled_in = (sync.deadline - now).total_seconds() + settle
+    settled_in = (sync.deadline - now).total_seconds() + certain_after(sync.recreates, settle)
     return min(delay, settled_in) if settled_in > 0 else delay

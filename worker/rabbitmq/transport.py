@@ -33,6 +33,9 @@ DELIVERY_EXCHANGE: Final = f"{DELAY_PREFIX}_{CELERY_DELAYED_DELIVERY_EXCHANGE}"
 
 _DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-")
 
+_BROKERS_OWN: Final = (*_DEATHS, "x-delivery-count", "x-acquired-count")
+"""Headers that say what a message has been through; a copy of it has been through nothing."""
+
 _UNCONFIRMED: Final = ("celeryev", "pidbox")
 """In names of exchanges: events, remote control and its replies."""
 
@@ -60,6 +63,7 @@ class RabbitChannel(pyamqp.Channel):  # type: ignore[misc]  # kombu's is untyped
         self, msg: Any, exchange: str = "", routing_key: str = "", mandatory: bool = False, **kwargs: Any
     ) -> Any:
         """Return when a queue has it on disk. Raises an AMQP or socket error otherwise."""
+        _drop(msg, _BROKERS_OWN)
         if any(name in exchange for name in _UNCONFIRMED):
             kwargs.pop("confirm_timeout", None)
             return self._basic_publish(msg, exchange, routing_key, mandatory, **kwargs)
@@ -174,11 +178,16 @@ def _forget_the_way(message: Any, queue: str) -> None:
 
     By these headers RabbitMQ drops what expires in a queue for the second time; a copy must not have them.
     """
-    info, headers = message.delivery_info, message.properties.get("application_headers")
+    info = message.delivery_info
     # The one of the last queue in which it waited.
     if info.get("exchange", "").startswith(f"{DELAY_PREFIX}_celery_delayed_"):
         info.update(exchange="", routing_key=queue)
-    for name in [name for name in headers or () if name.startswith(_DEATHS)]:
+    _drop(message, _DEATHS)
+
+
+def _drop(message: Any, beginnings: tuple[str, ...]) -> None:
+    headers = message.properties.get("application_headers")
+    for name in [name for name in headers or () if name.startswith(beginnings)]:
         del headers[name]
 
 
