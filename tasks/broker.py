@@ -11,13 +11,12 @@ from contextvars import copy_context
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-import redis
 from celery import Celery
 from celery.backends.base import Backend
 from celery.exceptions import CeleryError
-from kombu.exceptions import KombuError
 
 from tasks.command import Command
+from worker.broker_errors import BROKER_ERRORS
 from worker.config import load_settings
 from worker.connection import verified_tls
 from worker.errors import EnqueueFailed, InvalidSettings, as_ours
@@ -32,7 +31,6 @@ _DEADLINE_SECONDS: Final = 0.9
 _SOCKET_SECONDS: Final = 0.3
 _THREADS: Final = 8
 _FAILED: Final = frozenset({"FAILURE", "REVOKED"})
-_TROUBLE: Final = (KombuError, redis.RedisError, OSError)
 
 
 class Broker:
@@ -83,7 +81,7 @@ class Broker:
         """Whether the result is there, and what it is. Raises what the worker raised, as an error of ours."""
         try:
             meta = self._backend().get_task_meta(task_id)
-        except _TROUBLE:
+        except BROKER_ERRORS:
             return False, None  # the result may well be there: whoever asks decides how long to go on
         except CeleryError as exc:
             # It names something that is no exception: Celery calls no such thing.
@@ -157,7 +155,7 @@ class Broker:
 def _translated(work: Callable[[], T]) -> T:
     try:
         return work()
-    except _TROUBLE as exc:
+    except BROKER_ERRORS as exc:
         raise EnqueueFailed(f"{_reason(exc)}: {type(exc).__name__}: {exc}") from exc
 
 
@@ -194,7 +192,9 @@ def _producer(broker_url: str, *, is_redis: bool, options: Mapping[str, Any]) ->
             "interval_max": 0.1,
         },
         broker_connection_timeout=_SOCKET_SECONDS,
-        broker_transport_options={**_short_timeouts(), **options} if is_redis else {},
+        broker_transport_options={**_short_timeouts(), **options}
+        if is_redis
+        else {"socket_timeout": _SOCKET_SECONDS},
     )
     return app
 

@@ -29,6 +29,7 @@ from worker.broker_errors import BROKER_ERRORS
 from worker.clocks import ahead_of_broker, broker_said
 from worker.errors import BrokerUnavailable
 from worker.rabbitmq import signs as stream
+from worker.rabbitmq.clock import whole_seconds
 from worker.rabbitmq.transport import RabbitChannel
 from worker.scripts import ASK, DRAINS, READS, WAITING
 from worker.transport import DurableChannel
@@ -264,6 +265,14 @@ def measure(channel: Any) -> None:
         asked = time.time()
         seconds, micros = channel.run_script("return redis.call('TIME')", [], [])
         broker_said(int(seconds) + int(micros) / 1e6, asked, time.time())
+    elif isinstance(channel, RabbitChannel):
+        asked = time.time()
+        _rabbit_said(whole_seconds(channel), asked)
+
+
+def _rabbit_said(seconds: float, asked: float) -> None:
+    # It tells no fractions, so half a second more is in doubt.
+    broker_said(seconds + 0.5, asked - 0.5, time.time() + 0.5)
 
 
 def _skew(channel: Any) -> float | None:
@@ -280,7 +289,8 @@ def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
         now = channel.run_script(_TELL, [_KEY], [name, json.dumps(sign), *limits])
         broker_said(float(now), asked, time.time())
     elif isinstance(channel, RabbitChannel):
-        stream.tell(channel, name, sign)
+        asked = time.time()
+        _rabbit_said(stream.tell(channel, name, sign), asked)
 
 
 def _look_at_stream(channel: RabbitChannel, queues: Sequence[str]) -> Signs:

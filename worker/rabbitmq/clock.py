@@ -18,7 +18,7 @@ from worker.rabbitmq.transport import RabbitChannel
 _PATIENCE_SECONDS: Final = 0.5
 
 
-def broker_time(channel: RabbitChannel) -> float:
+def whole_seconds(channel: RabbitChannel) -> float:
     """Unix seconds, a whole number. Raises ``TimeoutError`` when the answer does not come."""
     if channel.clock is None:
         channel.clock = _Clock(channel)

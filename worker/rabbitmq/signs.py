@@ -1,8 +1,8 @@
 """Signs of life on RabbitMQ: a stream that any number of readers read without taking anything out.
 
 Each sign is a message in the stream ``threadsync.signs``: the field of ``worker.signs``, what it says, and
-the broker's time when it was written. The newest of a field counts. A reader looks at the last ten minutes, up
-to a mark that it writes itself, so that it knows the end.
+the broker's time when it was written. The newest of a field counts. A reader looks at the last ten minutes,
+up to a mark that it writes itself, so that it knows the end.
 
 What a queue holds is asked by declaring it passively. AMQP tells neither what is unacknowledged nor how old a
 message is. So workers say what they hold, and the age is reckoned by canaries: one that came out was behind
@@ -21,7 +21,7 @@ from uuid import uuid4
 import amqp
 from amqp.exceptions import NotFound
 
-from worker.rabbitmq.clock import broker_time
+from worker.rabbitmq.clock import whole_seconds
 from worker.rabbitmq.transport import RabbitChannel
 
 STREAM: Final = "threadsync.signs"
@@ -42,7 +42,7 @@ Sign = dict[str, Any]
 def tell(channel: RabbitChannel, field: str, sign: Mapping[str, Any] | None) -> float:
     """Write a sign, or that there is none any more. Returns the broker's time, in whole seconds."""
     _declare_stream(channel)
-    now = broker_time(channel)
+    now = whole_seconds(channel)
     _write(channel, {"field": field, "at": now, "sign": sign})
     return now
 
@@ -54,7 +54,7 @@ def read(channel: RabbitChannel, unbroken_seconds: float) -> tuple[float, dict[s
         unbroken_seconds: a longer pause between two signs of a field, and ``since`` begins anew.
     """
     _declare_stream(channel)
-    now = broker_time(channel)
+    now = whole_seconds(channel)
     found: dict[str, Sign] = {}
     for entry in _entries(channel, now):
         _take(found, entry, unbroken_seconds)
@@ -74,7 +74,11 @@ def _take(found: dict[str, Sign], entry: Mapping[str, Any], unbroken_seconds: fl
     before = found.pop(field, None)
     if sign is None:
         return
-    goes_on = before is not None and at - before["at"] < unbroken_seconds
+    goes_on = (
+        before is not None
+        and at - before["at"] < unbroken_seconds
+        and before.get("database") == sign.get("database")
+    )
     found[field] = {**sign, "at": at, "since": before["since"] if goes_on and before else at}
 
 

@@ -18,12 +18,23 @@ from typing import Any, Final
 import amqp
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu.transport import pyamqp
+from kombu.transport.native_delayed_delivery import CELERY_DELAYED_DELIVERY_EXCHANGE
+
+DELAY_PREFIX: Final = "threadsync"
+"""Of the queues in which messages wait, so that another app's are its own: ``worker.rabbitmq.waiting``."""
 
 SOCKET_SECONDS: Final = 5.0
 """Unless the transport option ``socket_timeout`` says otherwise."""
 
 HEARTBEAT_SECONDS: Final = 5
 """Of a worker's connection. A broker, or a worker, that is silent for twice as long is taken for dead."""
+
+DELIVERY_EXCHANGE: Final = f"{DELAY_PREFIX}_{CELERY_DELAYED_DELIVERY_EXCHANGE}"
+
+_DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-")
+
+_BROKERS_OWN: Final = (*_DEATHS, "x-delivery-count", "x-acquired-count")
+"""Headers that say what a message has been through; a copy of it has been through nothing."""
 
 _UNCONFIRMED: Final = ("celeryev", "pidbox")
 """In names of exchanges: events, remote control and its replies."""
@@ -52,6 +63,7 @@ class RabbitChannel(pyamqp.Channel):  # type: ignore[misc]  # kombu's is untyped
         self, msg: Any, exchange: str = "", routing_key: str = "", mandatory: bool = False, **kwargs: Any
     ) -> Any:
         """Return when a queue has it on disk. Raises an AMQP or socket error otherwise."""
+        _drop(msg, _BROKERS_OWN)
         if any(name in exchange for name in _UNCONFIRMED):
             kwargs.pop("confirm_timeout", None)
             return self._basic_publish(msg, exchange, routing_key, mandatory, **kwargs)
@@ -121,6 +133,7 @@ class RabbitChannel(pyamqp.Channel):  # type: ignore[misc]  # kombu's is untyped
         no_ack = kwargs.get("no_ack", False)
 
         def noted(message: Any) -> Any:
+            _forget_the_way(message, queue)
             if not no_ack:
                 self._held[message.delivery_tag] = queue
             return callback(message) if callback else None
@@ -158,6 +171,24 @@ class RabbitChannel(pyamqp.Channel):  # type: ignore[misc]  # kombu's is untyped
         ended = self._ended_at.get(queue)
         asked = self.connection.seconds_since_heard() if queue in self._tag_of_queue else None
         return asked, None if ended is None else monotonic() - ended
+
+
+def _forget_the_way(message: Any, queue: str) -> None:
+    """A message that has waited in the broker looks as if it came straight to its queue.
+
+    By these headers RabbitMQ drops what expires in a queue for the second time; a copy must not have them.
+    """
+    info = message.delivery_info
+    # The one of the last queue in which it waited.
+    if info.get("exchange", "").startswith(f"{DELAY_PREFIX}_celery_delayed_"):
+        info.update(exchange="", routing_key=queue)
+    _drop(message, _DEATHS)
+
+
+def _drop(message: Any, beginnings: tuple[str, ...]) -> None:
+    headers = message.properties.get("application_headers")
+    for name in [name for name in headers or () if name.startswith(beginnings)]:
+        del headers[name]
 
 
 class RabbitConnection(pyamqp.Connection):  # type: ignore[misc]  # kombu's is untyped
