@@ -1,4 +1,4 @@
-"""Postgres fails over behind an address of two hosts: killed, frozen, and demoted without ending a session."""
+"""Postgres fails over behind an address of two: killed, frozen, and demoted without ending a session."""
 
 from __future__ import annotations
 

@@ -67,18 +67,16 @@ _USUAL_STATEMENT_SECONDS: Final = 5.0
 _SETTING_UP_SECONDS: Final = 3.0
 _NOT_FOR_LIBPQ: Final = ("autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory")
 
-# Our tables are where their register is, whatever stands before it in the login's search_path.
+# Our tables are where their register is, whatever stands before it in the search_path. Elsewhere nothing is
+# looked for: two installations may share a database, each in a schema of its own.
 _FIND_TABLES: Final = """
 WITH home AS (
-    SELECT n.nspname, array_position(current_schemas(false), n.nspname) AS place
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relname = 'threadsync_schema' AND c.relkind = 'r' AND n.nspname !~ '^pg_'
-      AND has_schema_privilege(n.oid, 'USAGE')
+    SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = 'threadsync_schema' AND n.nspname = ANY(current_schemas(false))
+    ORDER BY array_position(current_schemas(false), n.nspname) LIMIT 1
 )
 SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8,
-       (SELECT set_config('search_path', quote_ident(nspname), false) FROM home
-        WHERE place IS NOT NULL OR (SELECT count(*) FROM home) = 1
-        ORDER BY place LIMIT 1)
+       (SELECT set_config('search_path', quote_ident(nspname), false) FROM home)
 """
 _READ_LIMIT: Final = "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8"
 
