@@ -122,12 +122,10 @@ REASONS = {
 def test_the_pools_time_out_says_why(database_url: str, reason: str) -> None:
     """516 times "PoolTimeout" told nobody anything."""
     wrong, words = REASONS[reason]
-    with (
-        new_pool(wrong(database_url), max_size=1) as pool,
-        pytest.raises(DatabaseUnavailable, match=f"(?s)PoolTimeout.*{words}"),
-    ):
+    with new_pool(wrong(database_url), max_size=1) as pool:
         pool.timeout = 0.7  # seconds; each of these servers answers at once
-        SessionStore(pool).get_session_by_thread("C1", "1.1")
+        with pytest.raises(DatabaseUnavailable, match=f"(?s)PoolTimeout.*{words}"):
+            SessionStore(pool).get_session_by_thread("C1", "1.1")
 
 
 async def test_the_asyncio_pools_time_out_says_why(database_url: str) -> None:

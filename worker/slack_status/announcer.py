@@ -24,7 +24,7 @@ from worker.db.status_store import StatusClaim, StatusStore
 from worker.db.sync_store import SyncStore
 from worker.slack_status.answers import Failure, NotSent, Refused, Throttled, Unknown
 from worker.slack_status.connection import Connection
-from worker.slack_status.decide import MESSAGE_GONE, Stop, decide, pause_after
+from worker.slack_status.decide import FIRST_PAUSE_SECONDS, MESSAGE_GONE, Stop, decide, pause_after
 from worker.slack_status.describe import describe
 from worker.slack_status.message import StatusMessage
 from worker.slack_status.thread import Absent, Shown, SlackThread
@@ -163,6 +163,10 @@ class _Turn:
             kept = self._store.note_shown(self._claim, answer.message_ts, self._message.fingerprint)
             self._log("status shown" if kept else "status lost")
             return "shown" if kept else "lost"
+        if answer is _TOO_LATE:
+            # Slack was not asked, so nothing is known of it: other sessions must not wait for our database.
+            self._log("status put off", seconds=FIRST_PAUSE_SECONDS, reason=_TOO_LATE.why)
+            return self._put_off(FIRST_PAUSE_SECONDS, self._claim.failures, maybe_posted=maybe_posted)
         self.failure = answer
         following = decide(answer, self._claim.failures)
         if isinstance(following, Stop):
