@@ -120,6 +120,12 @@ def _of_broker(signs: Signs) -> Iterator[Metric]:
         "worker",
         {node: sign.seconds for node, sign in signs.workers.items()},
     )
+    yield _by(
+        "threadsync_socket_silence_seconds",
+        "Since Slack said anything to a process of Socket Mode",
+        "process",
+        signs.sockets,
+    )
     if signs.beat is not None:
         yield _one("threadsync_beat_silence_seconds", "Since beat sent its canaries", signs.beat)
 

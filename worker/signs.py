@@ -6,6 +6,7 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 |---|---|---|
 | ``canary:<queue>`` | the process that ran the queue's canary | it came all the way |
 | ``worker:<node>`` | a worker's main process, every ``REPORT_SECONDS`` | how it uses each of its queues |
+| ``socket:<host>:<pid>`` | Socket Mode's process, every ``REPORT_SECONDS`` | since when Slack is silent |
 | ``beat`` | beat, with each canary | canaries are being sent |
 
 Only a broker that our own channel talks to (Valkey, Redis) keeps them.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import redis
@@ -32,7 +33,7 @@ QUEUES: Final = ("sessions", "syncs", "maintenance")
 REPORT_SECONDS: Final = 5
 
 _KEY: Final = "threadsync.signs"
-_CANARY, _WORKER, _BEAT = "canary:", "worker:", "beat"
+_CANARY, _WORKER, _SOCKET, _BEAT = "canary:", "worker:", "socket:", "beat"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
 """A worker that was killed is no news by then."""
@@ -127,6 +128,7 @@ class Signs:
         workers: by node name, such as ``sessions@host``.
         beat: since beat's last canaries; ``beat_up`` since it began to send them without a pause.
         unacknowledged: messages that workers have, and that have not ended.
+        sockets: since Slack said anything to a process of Socket Mode, by its host and process id.
     """
 
     queues: Mapping[str, Waiting]
@@ -135,6 +137,7 @@ class Signs:
     beat: float | None
     beat_up: float | None
     unacknowledged: int
+    sockets: Mapping[str, float] = field(default_factory=dict)
 
 
 def canary_came_through(channel: Any, queue: str, worker: str) -> None:
@@ -145,6 +148,17 @@ def canary_came_through(channel: Any, queue: str, worker: str) -> None:
 def beat_sent_canaries(channel: Any) -> None:
     """Called by beat."""
     _tell(channel, _BEAT, {})
+
+
+def socket_is_there(channel: Any, name: str, silence: float) -> None:
+    """Called by a process of Socket Mode; ``silence`` is in seconds."""
+    _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
+
+
+def socket_is_gone(channel: Any, name: str) -> None:
+    """It stops, or another one takes its place."""
+    if isinstance(channel, DurableChannel):
+        channel.run_script(_FORGET, [_KEY], [f"{_SOCKET}{name}"])
 
 
 def worker_is_there(channel: DurableChannel, node: str, queues: Mapping[str, QueueUse]) -> None:
@@ -190,9 +204,7 @@ def _tell(channel: Any, field: str, sign: Mapping[str, Any]) -> None:
 
 
 def _read(now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequence[Any]) -> Signs:
-    found = {
-        bytes_to_str(field): json.loads(sign) for field, sign in zip(signs[::2], signs[1::2], strict=True)
-    }
+    found = {bytes_to_str(name): json.loads(sign) for name, sign in zip(signs[::2], signs[1::2], strict=True)}
     queues: dict[str, Waiting] = {}
     for name, messages, oldest in waiting:
         queue, before = bytes_to_str(name), queues.get(bytes_to_str(name), Waiting(0, None))
@@ -216,6 +228,11 @@ def _read(now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequ
         beat=now - beat["at"] if beat else None,
         beat_up=now - beat["since"] if beat else None,
         unacknowledged=unacknowledged,
+        sockets={
+            name.removeprefix(_SOCKET): sign["silence"] + now - sign["at"]
+            for name, sign in found.items()
+            if name.startswith(_SOCKET)
+        },
     )
 
 
