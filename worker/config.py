@@ -103,6 +103,12 @@ class Settings(BaseSettings):
     slack_app_token: SecretStr | None = Field(
         None, description="`xapp-…`: Socket Mode instead of an HTTP endpoint"
     )
+    slack_silence_seconds: float = Field(
+        120,
+        ge=5,
+        le=86_400,
+        description="Socket Mode: the process ends, to be started anew, when nothing came for so long",
+    )
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API; a sandbox in tests")
     jira_url: str | None = Field(
         None, description="such as `https://example.atlassian.net`; without one no tickets are made"
