@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
+import structlog
+
 from tasks.announcements import announce_due, announce_soon
 from tasks.command import Command, Message
 from tasks.commands import SYNCS_QUEUE
@@ -20,6 +22,8 @@ from worker.task import DurableTask
 
 SWEEP: Final = "syncs.sweep"
 _MOST_IN_BROKER: Final = 200
+
+log = structlog.get_logger("threadsync.syncs")
 
 
 class SyncTask(DurableTask):
@@ -63,7 +67,9 @@ def sweep() -> dict[str, int]:
     Several at once do no harm. What it returns are counts.
     """
     store, tools = SyncStore(), tools_of_this_process()
-    unparked = store.unpark_unconfigured() if tools else 0
+    unparked = store.unpark(tools.target.site) if tools else 0
+    if far := store.pull_in():
+        log.warning("syncs waited for a moment that makes no sense", syncs=far)
     sent = 0
     for session_id in store.take_due(most=_MOST_IN_BROKER, for_seconds=EXPIRES_SECONDS):
         sent += send_soon(Message(Sync.name, {"session_id": str(session_id)}, SYNCS_QUEUE))

@@ -1,4 +1,4 @@
-"""A Jira that swallows answers and creates, kills, an empty broker: every session gets its one ticket by itself."""
+"""A Jira that swallows answers and creates, kills, an empty broker: every session gets its one ticket."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def ask_for_tickets(installation: Installation) -> None:
 def states(installation: Installation) -> Counter[str]:
     """How many syncs there are in each state."""
     with psycopg.connect(installation.database_url) as connection:
-        return Counter(dict(connection.execute("SELECT state, count(*) FROM syncs GROUP BY state").fetchall()))
+        return Counter(
+            dict(connection.execute("SELECT state, count(*) FROM syncs GROUP BY state").fetchall())
+        )
 
 
 @pytest.mark.timeout(1200)

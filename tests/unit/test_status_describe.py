@@ -45,7 +45,7 @@ def done(origin: Origin, **given: Any) -> SyncState:
     ("of", "text", "has_button"),
     [
         (sync("pending"), "*Queued.* The Jira ticket is created next.", False),
-        (sync("pending", "create_again"), "*Queued.* No ticket came of the first try; it is", False),
+        (sync("pending", "create_again"), "*Queued.* No ticket came of the last try, which", False),
         (sync("inflight"), "*Creating the Jira ticket.*", False),
         (
             sync("retry_wait", "rate_limit"),

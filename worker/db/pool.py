@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from worker.config import get_settings
 from worker.db.driver_errors import translated
+from worker.db.moments import adapters
 from worker.errors import InvalidSettings
 
 Pool = ConnectionPool[Connection[DictRow]]
@@ -44,7 +45,8 @@ def connect_arguments(url: str | None = None) -> dict[str, Any]:
     Each command is its own transaction and one round trip. Raises ``InvalidSettings``.
     """
     given = _parsed(url or _database_url())
-    arguments = {**_UNLESS_THE_URL_SAYS_OTHERWISE, **given, "autocommit": True, "row_factory": dict_row}
+    ours = {"autocommit": True, "row_factory": dict_row, "context": adapters()}
+    arguments = {**_UNLESS_THE_URL_SAYS_OTHERWISE, **given, **ours}
     if get_settings().database_prepared_statements:
         # The URL's own options stand last, and so prevail.
         options = f"{_TIME_LIMITS} {given.get('options', '')}".strip()
