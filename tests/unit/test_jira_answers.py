@@ -307,7 +307,9 @@ def test_a_redirect_names_the_host_and_no_more() -> None:
 )
 def test_an_answer_to_nobody_is_none(status: int, headers: dict[str, str], expected: type) -> None:
     """With an expired token Jira Cloud finds nothing, and calls that a success: it is none."""
-    assert type(failure(status, headers, b"{}", NOW)) is expected
+    found = failure(status, headers, b"{}", NOW)
+    assert type(found) is expected
+    assert not isinstance(found, AuthProblem) or not found.is_page
 
 
 @pytest.mark.parametrize(
@@ -324,7 +326,9 @@ def test_an_answer_to_nobody_is_none(status: int, headers: dict[str, str], expec
 )
 def test_a_page_is_no_answer(body: bytes, content_type: str, expected: type) -> None:
     """A login page comes with status 200, and with whatever type a proxy thinks right."""
-    assert type(failure(200, {"content-type": content_type}, body, NOW)) is expected
+    found = failure(200, {"content-type": content_type}, body, NOW)
+    assert type(found) is expected
+    assert not isinstance(found, AuthProblem) or found.is_page
     assert type(creation(201, {"content-type": content_type}, HTML, NOW)) is Unknown
 
 

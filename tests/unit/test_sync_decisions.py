@@ -77,7 +77,8 @@ def decided(outcome: Outcome, sync: Standing = FRESH, jitter: float = 0.5) -> Ne
         (Unread(CallFailed(Rejected(405, "", about="place"))), "blocked", "not_found", True),
         (Unread(CallFailed(Rejected(410, "", about="place"))), "blocked", "not_found", True),
         (Unread(CallFailed(AuthProblem(302, ""))), "blocked", "no_access", True),
-        (Unread(CallFailed(AuthProblem(200, "a page"))), "retry_wait", "web_page", True),
+        (Unread(CallFailed(AuthProblem(200, "expired"))), "blocked", "no_access", True),
+        (Unread(CallFailed(AuthProblem(200, "a page", is_page=True))), "retry_wait", "web_page", True),
     ],
     ids=lambda value: str(value)[:60],
 )

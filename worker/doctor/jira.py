@@ -185,8 +185,7 @@ def judge_login(failed: CallFailed) -> Finding:
     """Of ``GET /myself``."""
     check = "jira: login"
     match failed.answer:
-        case AuthProblem(status=status) if status < 400:
-            # A page, or the way to one.
+        case AuthProblem(is_page=is_page, status=status) if is_page or 300 <= status < 400:
             return error(check, failed.answer.why, _NO_LOGIN_PAGE)
         case AuthProblem():
             return error(check, f"Jira refuses us ({failed.answer.status})", _CREDENTIALS)

@@ -85,17 +85,16 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class AuthProblem:
-    """No ticket: Jira does not know us, or does not let us."""
+    """No ticket: Jira does not know us, or does not let us.
+
+    ``is_page``: a web page came with a status of success, as single sign-on or a proxy sends it.
+    """
 
     status: int
     why: str
     messages: tuple[str, ...] = field(default=(), repr=False)
     trace_id: str | None = None
-
-    @property
-    def is_page(self) -> bool:
-        """True for a web page that came with a status of success, as single sign-on or a proxy sends it."""
-        return self.status < 300
+    is_page: bool = False
 
 
 @dataclass(frozen=True, slots=True)

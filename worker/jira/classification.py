@@ -91,7 +91,7 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime)
             return _anonymous(status, headers)
         if _is_page(headers, body):
             why = f"a web page came in place of Jira's answer ({status}), perhaps a login"
-            return AuthProblem(status, why, (), trace)
+            return AuthProblem(status, why, (), trace, is_page=True)
         return None
     found = _failure(status, headers, body, now)
     if found is None and 400 <= status < 500 and status not in _PERHAPS_LATER:
