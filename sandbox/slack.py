@@ -22,13 +22,14 @@ from typing import Any, Final, Self
 
 from aiohttp import WSMsgType, web
 
-from sandbox.faults import Dropped, Fault, FaultQueue, Hangs, RateLimited, Refused
+from sandbox.faults import CutOff, Dropped, Fault, FaultQueue, Hangs, Page, RateLimited, Refused
 from sandbox.slack_workspace import Message, SlackError, SlackWorkspace
 
 RESPONSE_URL: Final = "response_url"
 """Faults and calls of response URLs go by this name."""
 
 _CONNECTIONS_OPEN: Final = "apps.connections.open"
+_PAGE: Final = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class SlackSandbox:
         self.token = token
         self.app_token = app_token
         self.scopes: tuple[str, ...] = SCOPES
+        self.refuses: str | None = None
+        """Slack's name for why it refuses the token, in every call: such as ``token_revoked``."""
         self.url = ""
         self._faults = FaultQueue()
         self._calls: list[Call] = []
@@ -177,12 +180,17 @@ class SlackSandbox:
                 return _rate_limited(fault)
             case Refused():
                 return web.json_response({"ok": False, "error": fault.error})
+            case Page():
+                return web.Response(text=_PAGE, status=fault.status, content_type="text/html")
             case Hangs():
                 await asyncio.sleep(fault.seconds)
             case Dropped(committed=False):
                 return _drop(request)
         answer = self._answer(method, request, arguments)
         headers = {"X-OAuth-Scopes": ",".join(self.scopes)} if answer["ok"] else {}
+        if isinstance(fault, CutOff):
+            text = json.dumps(answer)
+            return web.Response(text=text[: len(text) // 2], content_type="application/json")
         return _drop(request) if isinstance(fault, Dropped) else web.json_response(answer, headers=headers)
 
     def _answer(self, method: str, request: web.Request, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,6 +199,8 @@ class SlackSandbox:
         expected = self.app_token if method == _CONNECTIONS_OPEN else self.token
         if token != expected:
             return {"ok": False, "error": "invalid_auth" if token else "not_authed"}
+        if self.refuses is not None:
+            return {"ok": False, "error": self.refuses}
         if method == _CONNECTIONS_OPEN:
             return {"ok": True, "url": f"{self.url.replace('http', 'ws', 1)}/socket"}
         try:
@@ -205,6 +215,8 @@ class SlackSandbox:
                 return _rate_limited(fault)
             case Refused(error):
                 return web.Response(text=error, status=404)
+            case Page(status):
+                return web.Response(text=_PAGE, status=status, content_type="text/html")
             case Hangs(seconds):
                 await asyncio.sleep(seconds)
             case Dropped():

@@ -157,7 +157,14 @@ def _translated(work: Callable[[], T]) -> T:
     try:
         return work()
     except _TROUBLE as exc:
-        raise EnqueueFailed(f"the broker did not take the message: {type(exc).__name__}: {exc}") from exc
+        raise EnqueueFailed(f"{_reason(exc)}: {type(exc).__name__}: {exc}") from exc
+
+
+def _reason(exc: Exception) -> str:
+    # kombu passes the server's words on, not its error.
+    if "maxmemory" in str(exc):
+        return "the broker is full and takes no message until workers have made room"
+    return "the broker did not take the message"
 
 
 def _too_late() -> EnqueueFailed:

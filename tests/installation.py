@@ -24,6 +24,10 @@ from worker.db.pool import new_pool
 
 WORKER_SETTINGS = {"SESSION_WAIT_SECONDS": "1"}
 
+_COUNT = """#!lua flags=no-writes
+return redis.call('LLEN', KEYS[1]) + redis.call('HLEN', KEYS[2]) + redis.call('ZCARD', KEYS[3])
+"""
+
 
 class Installation:
     """What a test talks to. ``env`` is for the processes that it starts."""
@@ -46,11 +50,11 @@ class Installation:
         """A worker that is not started yet."""
         return WorkerGroup({**self.env, **env}, self.logs / f"{name}.log", *options)
 
-    def beat(self) -> Child:
+    def beat(self, **more: str) -> Child:
         """Beat, as README starts it; it runs until it is killed."""
         argv = [sys.executable, "-m", "celery", "-A", "worker", "beat", "--pidfile="]
         argv += ["--schedule", str(self.logs / "beat")]
-        env = {**self.env, "PYTHONPATH": str(ROOT)}
+        env = {**self.env, "PYTHONPATH": str(ROOT), **more}
         return Child(argv, log_path=self.logs / "beat.log", env=env, cwd=self.logs)
 
     def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
@@ -72,10 +76,10 @@ class Installation:
             )
 
     def waiting(self) -> int:
-        """Messages in the queue and in workers."""
-        with redis.Redis.from_url(self.broker_url) as client, client.pipeline(transaction=True) as both:
-            # In one transaction: what goes back to the queue in between would be in neither.
-            return sum(both.llen("sessions").hlen("unacked").execute())
+        """Messages in the queue, in workers, and those whose time has not come."""
+        # One script: what goes from one to another in between would be in neither, or in both.
+        with redis.Redis.from_url(self.broker_url) as client:
+            return int(client.eval(_COUNT, 3, "sessions", "unacked", "threadsync.waiting:sessions"))
 
     def sessions(self) -> list[ThreadSession]:
         """All rows."""

@@ -188,7 +188,7 @@ def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
                 _run_statements(decoded)
         with _gathering_results():
             ends = [_traced(item) for item in decoded]
-    except (redis.ConnectionError, redis.TimeoutError, OSError) as exc:
+    except (redis.RedisError, OSError) as exc:
         log.warning("results lost", count=len(items), reason=str(exc))
     finally:
         _ready.clear()

@@ -13,16 +13,16 @@ import os
 from contextlib import suppress
 from typing import Any, Final
 
-import redis
 from celery import Celery, bootsteps, signals
 from kombu import Exchange, Queue
-from kombu.exceptions import KombuError
 
+from worker.beat import CANARY_TASK, beat_schedule
+from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings, get_settings
 from worker.connection import verified_tls
-from worker.hearing import CANARY_SECONDS
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
+from worker.rabbitmq.transport import HEARTBEAT_SECONDS
 from worker.report import Report
 from worker.signs import QUEUES, beat_sent_canaries
 from worker.tracing import check_tracing, start_tracing, stop_tracing
@@ -34,15 +34,6 @@ SOFT_TIME_LIMIT_SECONDS: Final = 6
 TIME_LIMIT_SECONDS: Final = 8
 """Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
 
-SWEEP_SECONDS: Final = 2
-"""How often syncs are looked for that are due and that no message is on its way for."""
-
-SAMPLE_SECONDS: Final = 30
-"""How often it is noted what waits in each queue."""
-
-CANARY: Final = "maintenance.canary"
-SAMPLE: Final = "maintenance.sample"
-
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 """Objects made before the collector looks at the young ones; Python's 700 cost 3% of a busy worker."""
 
@@ -53,6 +44,9 @@ _WORKER_SOCKETS: Final = {
     "socket_keepalive": True,
     "health_check_interval": 5,
 }
+
+_AWAY: Final = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+"""How often a connection of the pool is tried; kombu tries for ever."""
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -67,6 +61,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # A hundred tries, then the worker gives up and stays deaf: never give up.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
+        # A broker that refuses (a replica, a full disk) is waited for like one that is away.
+        "broker_channel_error_retry": True,
+        # RabbitMQ: a worker that is silent for twice as long loses its messages to the others.
+        "broker_heartbeat": HEARTBEAT_SECONDS,
         # The reduced prefetch count after a reconnect is not always given back.
         "worker_enable_prefetch_count_reduction": False,
         # A command runs for milliseconds: let it end, its repetition does no harm.
@@ -93,7 +91,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "syncs.*": {"queue": "syncs"},
             "maintenance.*": {"queue": "maintenance"},
         },
-        "beat_schedule": _beat_schedule(),
+        "beat_schedule": beat_schedule(),
+        # What nobody took is not sent again and again, whatever the clocks say: worker/beat.py.
+        "beat_scheduler": "worker.beat:SteadyScheduler",
         # At least once: acknowledge when a command has ended, hand it back when its process died.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -130,22 +130,6 @@ def configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _beat_schedule() -> dict[str, Any]:
-    """Any number of beats may run. What nobody took in time is not needed: the next one is there."""
-
-    def every(seconds: float, task: str, **options: Any) -> dict[str, Any]:
-        return {"task": task, "schedule": seconds, "options": {"expires": 5 * seconds}, **options}
-
-    canaries = {
-        f"canary-{queue}": {
-            **every(CANARY_SECONDS, CANARY, args=[queue]),
-            "options": {"queue": queue, "expires": 120},
-        }
-        for queue in QUEUES
-    }
-    return {"sweep": every(SWEEP_SECONDS, "syncs.sweep"), "sample": every(SAMPLE_SECONDS, SAMPLE), **canaries}
-
-
 def _respell_environment(settings: Settings) -> None:
     """Celery reads these two by itself, before any setting of ours, and knows no ``valkey://``."""
     respelt = {"CELERY_BROKER_URL": settings.broker_url, "CELERY_RESULT_BACKEND": settings.result_backend_url}
@@ -156,8 +140,8 @@ def _respell_environment(settings: Settings) -> None:
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
     if not settings.broker_is_redis:
-        # RabbitMQ redelivers by itself when a connection ends; a publish must be confirmed to be kept.
-        return {"confirm_publish": True}
+        # RabbitMQ redelivers by itself when a connection ends; all else is our transport's.
+        return {**_AWAY, **settings.celery_broker_transport_options}
     return {
         "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
         # Look for overdue messages every second; the defaults look every hundred.
@@ -214,12 +198,13 @@ def _begin_to_count(**_: object) -> None:
 def _prepare_beat(sender: Any, **_: object) -> None:
     # Flower would show little else than what beat sends every few seconds.
     sender.app.conf.task_send_sent_event = False
-    signals.after_task_publish.connect(_say_that_beat_sends, sender=CANARY)
+    signals.after_task_publish.connect(_say_that_beat_sends, sender=CANARY_TASK)
 
 
 def _say_that_beat_sends(**_: object) -> None:
     # The broker took the canary just now; if it is away again, beat will find out by itself.
-    with suppress(KombuError, redis.RedisError, OSError), app.connection_for_write() as connection:
+    # From the pool: RabbitMQ notes each connection that is opened in its log.
+    with suppress(*BROKER_ERRORS), app.connection_or_acquire() as connection:
         beat_sent_canaries(connection.default_channel)
 
 

@@ -54,6 +54,10 @@ def _read(variable: str, path: str) -> str | _Unreadable:
         return _Unreadable(f"{variable}: cannot read {path}: it is not UTF-8 text")
 
 
+LOCAL_TOKEN: Final = "xoxb-local"  # noqa: S105 - no token, and says so
+"""The ``SLACK_BOT_TOKEN`` that ``threadsync up`` sets where there is none."""
+
+
 class Settings(BaseSettings):
     """What the environment says. Every name may also be given as ``NAME_FILE``, a path to read it from."""
 
@@ -231,6 +235,11 @@ class Settings(BaseSettings):
         if broker and not value and _scheme(broker) != "sentinel" and ";" in broker.get_secret_value():
             raise ValueError("must be set, because results are kept in one place, not in a list of brokers")
         return value
+
+    @property
+    def is_in_slack(self) -> bool:
+        """Whether there is a token to post with; ``threadsync up`` sets one that is none."""
+        return self.slack_bot_token is not None and self.slack_bot_token.get_secret_value() != LOCAL_TOKEN
 
     @property
     def broker_url(self) -> str | None:

@@ -1,25 +1,29 @@
-"""An app's connections to the broker: kombu's, with ``worker.transport`` in place of its Redis transport."""
+"""An app's connections to the broker: kombu's, with ours in place of its transports for Redis and AMQP."""
 
 from __future__ import annotations
 
 import ssl
-import time
 from typing import Any, Final
 
 from celery.app.amqp import AMQP
 from kombu import Connection
 from kombu.connection import ConnectionPool, PooledConnection
+from kombu.transport import pyamqp
 from kombu.transport import redis as kombu_redis
 from kombu.utils.collections import HashedSeq
 
+from worker.clocks import broker_time
+from worker.rabbitmq.transport import RabbitSSLTransport, RabbitTransport
 from worker.transport import DurableSentinelTransport, DurableTransport
 
 SENT_AT: Final = "sent_at"
-"""The header; Unix seconds by the sender's clock."""
+"""The header; Unix seconds by the broker's clock, as far as the sender knows it."""
 
 _OURS: Final[dict[type, type]] = {
     kombu_redis.Transport: DurableTransport,
     kombu_redis.SentinelTransport: DurableSentinelTransport,
+    pyamqp.Transport: RabbitTransport,
+    pyamqp.SSLTransport: RabbitSSLTransport,
 }
 
 
@@ -63,7 +67,7 @@ class DurableAMQP(AMQP):
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's message, which also says when it was sent. One that is sent again keeps its first time."""
         message = super().as_task_v2(*args, **kwargs)
-        message.headers[SENT_AT] = time.time()
+        message.headers[SENT_AT] = broker_time()
         return message
 
 

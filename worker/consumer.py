@@ -8,11 +8,10 @@ from functools import cached_property
 from typing import Any, Final
 
 from celery.worker.consumer import Consumer
-from kombu.exceptions import KombuError
 from kombu.message import Message
-from redis import RedisError
 
 from worker.batch import Batches
+from worker.broker_errors import BROKER_ERRORS
 from worker.errors import CommandFailed
 from worker.undeliverable import bury_message, message_id
 
@@ -109,5 +108,5 @@ class DurableConsumer(Consumer):
         if task_id:
             try:
                 self.app.backend.mark_as_failure(task_id, CommandFailed(str(error)))
-            except (KombuError, RedisError, OSError) as exc:
+            except BROKER_ERRORS as exc:
                 log.warning("no result stored for %s: %s", task_id, exc)

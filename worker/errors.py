@@ -3,6 +3,7 @@
     ThreadsyncError
     ├── TransientError            the same call may succeed later; nothing is wrong with it
     │   ├── DatabaseUnavailable   Postgres is away, starting, or failing over
+    │   │   └── DatabaseFault     Postgres is there and cannot do this: a person must mend the database
     │   ├── BrokerUnavailable     Valkey, Redis or RabbitMQ did not answer
     │   ├── EnqueueFailed         the broker did not take the message in time
     │   └── ResultTimeout         the command was enqueued; its result did not come in time
@@ -39,6 +40,13 @@ class PermanentError(ThreadsyncError):
 
 class DatabaseUnavailable(TransientError):
     """Postgres did not answer, or ended the connection. Whether the statement took effect is unknown."""
+
+
+class DatabaseFault(DatabaseUnavailable):
+    """Postgres is there, and cannot do this: not set up, locked for long, too slow each time, or damaged.
+
+    Nothing was written. A command that meets it waits for an hour at most, not without end.
+    """
 
 
 class BrokerUnavailable(TransientError):

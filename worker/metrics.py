@@ -13,7 +13,6 @@ import os
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, Final
 
 import structlog
 
+from worker.clocks import broker_time
 from worker.connection import SENT_AT
 
 _FOLDER: Final = "threadsync-metrics-"
@@ -99,8 +99,8 @@ def command_ended(command: str, outcome: str, headers: Mapping[str, Any] | None)
         _counters.prevented.labels("command").inc()
     sent_at = (headers or {}).get(SENT_AT)
     if outcome not in ("failed", "waits") and isinstance(sent_at, int | float):
-        # The sender's clock may be ahead of ours.
-        _counters.command_seconds.labels(command).observe(max(0.0, time.time() - sent_at))
+        # Both by the broker's clock, as far as each process knows it.
+        _counters.command_seconds.labels(command).observe(max(0.0, broker_time() - sent_at))
 
 
 def message_buried(command: str) -> None:

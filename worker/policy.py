@@ -2,7 +2,8 @@
 
 | error | what happens |
 |---|---|
-| Postgres away, or slower than the time limit | waits, for as long as it takes |
+| Postgres away | waits, for as long as it takes |
+| Postgres there, and it cannot do this; slower than the time limit | waits, `FAULT_PATIENCE_SECONDS` in all |
 | no session for the thread yet | waits, `SESSION_WAIT_SECONDS` in all: its `get_or_create` may be behind it |
 | any other | fails for good: dead letter |
 """
@@ -15,25 +16,35 @@ from typing import Final
 from billiard.exceptions import SoftTimeLimitExceeded
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from worker.errors import DatabaseUnavailable, SessionNotFound, ThreadsyncError, as_ours
+from worker.errors import DatabaseFault, DatabaseUnavailable, SessionNotFound, ThreadsyncError, as_ours
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
 """A waiting message fills a worker's memory; with kombu's own channel it is delivered twice if it is long."""
+
+LONGEST_FAULT_PAUSE_SECONDS: Final = 30.0
+"""A fault that a person must mend is not asked about every other second."""
+
+FAULT_PATIENCE_SECONDS: Final = 3600.0
+"""Pauses that a command spends on faults of the database before it is a dead letter."""
 
 
 class History(BaseModel):
     """What a message has been through; it travels in the message's header ``threadsync``.
 
     ``waited`` adds up the pauses for a missing session, not the time that passed: while workers are down
-    or the broker is, nobody's patience runs out.
+    or the broker is, no patience runs out. ``stuck`` does the same for faults of the database; no clock of
+    any machine is in it. ``pause`` is how long the worker that takes this copy is to wait, from then on and
+    by a clock of its own: an ``eta`` would be a moment by the sender's clock.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     pauses: int = Field(0, ge=0)
     waited: float = Field(0.0, ge=0)
+    stuck: float = Field(0.0, ge=0)
     counted: bool = False
+    pause: float = Field(0.0, ge=0, le=LONGEST_FAULT_PAUSE_SECONDS)
     first_attempt_at: AwareDatetime | None = None
 
 
@@ -61,17 +72,32 @@ def decide(error: BaseException, history: History, patience: float, jitter: floa
         jitter: 0 to 1, drawn by the caller: spreads what waits for the same thing.
     """
     if isinstance(error, SoftTimeLimitExceeded):
-        error = DatabaseUnavailable("the command took longer than its time limit")
-    # The exponent is bounded because the number of pauses is not.
-    longest = min(FIRST_PAUSE_SECONDS * 2 ** min(history.pauses, 10), LONGEST_PAUSE_SECONDS)
-    pause = longest * (0.5 + jitter / 2)
+        # One that hangs because Postgres is away ends earlier, with an error of the connection.
+        error = DatabaseFault("the command took longer than its time limit")
+    if isinstance(error, DatabaseFault):
+        if history.stuck >= FAULT_PATIENCE_SECONDS:
+            return GiveUp(error)
+        pause = _pause(history, LONGEST_FAULT_PAUSE_SECONDS, jitter)
+        return Wait(pause, _after(history, stuck=pause), error)
+    pause = _pause(history, LONGEST_PAUSE_SECONDS, jitter)
     if isinstance(error, DatabaseUnavailable):
-        return Wait(pause, _after(history, 0), error)
+        return Wait(pause, _after(history), error)
     if isinstance(error, SessionNotFound) and history.waited < patience:
         pause = min(pause, patience - history.waited)
-        return Wait(pause, _after(history, pause), error)
+        return Wait(pause, _after(history, waited=pause), error)
     return GiveUp(as_ours(error))
 
 
-def _after(history: History, waited: float) -> History:
-    return history.model_copy(update={"pauses": history.pauses + 1, "waited": history.waited + waited})
+def _pause(history: History, longest: float, jitter: float) -> float:
+    # The exponent is bounded because the number of pauses is not.
+    return min(FIRST_PAUSE_SECONDS * 2 ** min(history.pauses, 10), longest) * (0.5 + jitter / 2)
+
+
+def _after(history: History, *, waited: float = 0, stuck: float = 0) -> History:
+    return history.model_copy(
+        update={
+            "pauses": history.pauses + 1,
+            "waited": history.waited + waited,
+            "stuck": history.stuck + stuck,
+        }
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
@@ -22,6 +23,8 @@ from kombu.message import Message
 
 from worker.display import shown
 from worker.errors import ThreadsyncError
+from worker.policy import LONGEST_PAUSE_SECONDS
+from worker.task import HEADER, read_history
 from worker.undeliverable import bury_message
 
 log = structlog.get_logger("threadsync.worker")
@@ -29,7 +32,7 @@ log = structlog.get_logger("threadsync.worker")
 # Ours are settled by the task itself; the others say what Celery is to do, or hand the message back.
 _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
 # From storing the result: Celery's tracer lets these out.
-_BACKEND_AWAY = (redis.ConnectionError, redis.TimeoutError, OSError)
+_BACKEND_AWAY = (redis.RedisError, OSError)
 
 
 def error_in(exc_info: Any) -> BaseException:
@@ -46,7 +49,20 @@ class DurableRequest(Request):
         # A child would take these for a success without a result, and the message would be gone.
         if not isinstance(self.args, list) or not isinstance(self.kwargs, dict):
             raise InvalidTaskError("arguments must be a JSON array, keyword arguments a JSON object")
+        self._wait_by_own_clock()
         self._hide_arguments()
+
+    def _wait_by_own_clock(self) -> None:
+        """A copy of ours waits from now on; a moment that another machine named may be minutes away."""
+        headers = self.request_dict
+        if HEADER not in headers:
+            return
+        now, pause = datetime.now(UTC), read_history(headers).pause
+        if pause:
+            self._eta = now + timedelta(seconds=pause)
+        elif self._eta:
+            # Of an older release, whose pauses were no longer.
+            self._eta = min(self._eta, now + timedelta(seconds=LONGEST_PAUSE_SECONDS))
 
     def _hide_arguments(self) -> None:
         """From events, logs and the child's task, which sends its headers on when it waits."""

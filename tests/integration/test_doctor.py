@@ -28,7 +28,7 @@ from tests.waiting import wait_until
 from tests.workers import ROOT
 from worker.child import Child
 from worker.config import get_settings
-from worker.db.migrate import migrate
+from worker.db.migrate import migrate, migrations
 from worker.db.roles import READ, RUN, create_login, create_roles
 from worker.doctor.examination import examine
 from worker.doctor.finding import Finding
@@ -37,6 +37,7 @@ from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 from worker.readiness import answers_http
 
+NEWEST = migrations()[-1]
 SECRET = "0123456789abcdef0123456789abcdef"
 Env = dict[str, str]
 Plant = Callable[["Ward"], None]
@@ -329,8 +330,8 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "database: behind": (
         with_sql(
-            "DELETE FROM threadsync_schema WHERE version = 4",
-            "INSERT INTO threadsync_schema (version, name) VALUES (4, '0004_operations.sql')",
+            f"DELETE FROM threadsync_schema WHERE version = {NEWEST.version}",  # noqa: S608 - our own file's
+            f"INSERT INTO threadsync_schema (version, name) VALUES ({NEWEST.version}, '{NEWEST.name}')",  # noqa: S608
         ),
         "database: schema",
         "error",
@@ -400,6 +401,16 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "slack: no token": (unset_env("SLACK_BOT_TOKEN"), "slack: token", "error", "Bot User OAuth Token"),
     "slack: away": (set_env(SLACK_API_URL=f"http://{NOWHERE}/"), "slack: token", "error", "SLACK_API_URL"),
+    "slack: messages": (
+        with_sql(
+            "UPDATE slack_installation SET trouble = 'token_revoked', trouble_since = now(), "
+            "next_probe_at = now()",
+            "UPDATE slack_installation SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL",
+        ),
+        "slack: messages",
+        "error",
+        "reinstall",
+    ),
     "slack: scopes": (
         lambda ward: setattr(ward.slack, "scopes", ("chat:write", "commands")),
         "slack: scopes",

@@ -8,25 +8,49 @@ from psycopg import errors
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from worker.db.driver_errors import translate, translated
-from worker.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
+from worker.errors import DatabaseFault, DatabaseUnavailable, InvalidCommand, ThreadsyncError
 
-WAIT = [
+OUTAGES = [
     psycopg.OperationalError("the connection is lost"),
     # Not an OperationalError: the connection was closed before the command.
     psycopg.InterfaceError("the connection is closed"),
     errors.AdminShutdown("terminating connection due to administrator command"),
+    errors.CrashShutdown("terminating connection because of crash of another server process"),
     errors.CannotConnectNow("the database system is starting up"),
+    errors.DatabaseDropped("terminating connection because the database was dropped"),
+    errors.IdleSessionTimeout("terminating connection due to idle-session timeout"),
+    errors.IdleInTransactionSessionTimeout("terminating connection due to idle-in-transaction timeout"),
+    errors.ReadOnlySqlTransaction("cannot execute INSERT in a read-only transaction"),
+    errors.InvalidPassword("password authentication failed"),
+    errors.InvalidAuthorizationSpecification('role "x" is not permitted to log in'),
+    errors.InvalidCatalogName("database does not exist"),
+    errors.TooManyConnections("sorry, too many clients already"),
+    errors.OutOfMemory("out of memory"),
+    errors.DiskFull("could not extend file"),
+    errors.ProtocolViolation("out of step"),
+    PoolTimeout("couldn't get a connection after 2.00 sec"),
+    PoolClosed("the pool is closed"),
+    TooManyRequests("too many"),
+]
+FAULTS = [
     errors.SerializationFailure("could not serialize access"),
     errors.DeadlockDetected("deadlock detected"),
     errors.LockNotAvailable("canceling statement due to lock timeout"),
     errors.QueryCanceled("canceling statement due to statement timeout"),
-    errors.ReadOnlySqlTransaction("cannot execute INSERT in a read-only transaction"),
-    errors.TooManyConnections("sorry, too many clients already"),
-    errors.DiskFull("could not extend file"),
     errors.FeatureNotSupported("cached plan must not change result type"),
-    PoolTimeout("couldn't get a connection after 2.00 sec"),
-    PoolClosed("the pool is closed"),
-    TooManyRequests("too many"),
+    errors.InvalidSqlStatementName('prepared statement "_pg3_0" does not exist'),
+    errors.DuplicatePreparedStatement('prepared statement "_pg3_0" already exists'),
+    errors.InternalError_("cache lookup failed for type 4711"),
+    errors.DataCorrupted("invalid page in block 0"),
+    errors.IoError("could not read block 0"),
+    errors.ConfigurationLimitExceeded("temporary file size exceeds temp_file_limit"),
+    errors.ObjectNotInPrerequisiteState("not in the state needed"),
+    errors.SyntaxError("syntax error"),
+    errors.DatatypeMismatch("column is of another type"),
+    errors.RaiseException("by somebody's trigger"),
+    errors.ExternalRoutineException("of a procedural language"),
+    psycopg.ProgrammingError("of the driver's own"),
+    psycopg.NotSupportedError("can't parse a date"),
 ]
 MIGRATE = [
     errors.UndefinedTable('relation "thread_sessions" does not exist'),
@@ -44,19 +68,23 @@ NEVER = [
 ]
 
 
-@pytest.mark.parametrize("error", WAIT, ids=lambda error: type(error).__name__)
-def test_it_may_succeed_later(error: psycopg.Error) -> None:
-    """The command waits; the message has the driver's class and its reason."""
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [*((error, DatabaseUnavailable) for error in OUTAGES), *((error, DatabaseFault) for error in FAULTS)],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_it_may_succeed_later(error: psycopg.Error, kind: type[ThreadsyncError]) -> None:
+    """The command waits: for as long as an outage takes, or for a while. The message has class and reason."""
     ours = translate(error)
-    assert type(ours) is DatabaseUnavailable
+    assert type(ours) is kind
     assert str(ours) == f"Postgres: {type(error).__name__}: {error}"
 
 
 @pytest.mark.parametrize("error", MIGRATE, ids=lambda error: type(error).__name__)
 def test_a_database_that_is_not_set_up(error: psycopg.Error) -> None:
-    """A person has to do something; the command waits for that, and is not lost."""
+    """A person has to do something; the command waits for that, for an hour at most."""
     ours = translate(error)
-    assert type(ours) is DatabaseUnavailable
+    assert type(ours) is DatabaseFault
     assert "threadsync migrate" in str(ours)
 
 

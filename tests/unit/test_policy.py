@@ -12,19 +12,29 @@ from hypothesis import strategies as st
 from worker.celery import VISIBILITY_TIMEOUT_SECONDS
 from worker.errors import (
     CommandFailed,
+    DatabaseFault,
     DatabaseUnavailable,
     InvalidCommand,
     JiraKeyConflict,
     PoisonCommand,
     SessionNotFound,
 )
-from worker.policy import LONGEST_PAUSE_SECONDS, GiveUp, History, Wait, decide
+from worker.policy import (
+    FAULT_PATIENCE_SECONDS,
+    LONGEST_FAULT_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    GiveUp,
+    History,
+    Wait,
+    decide,
+)
 from worker.task import HEADER, read_history
 
 PATIENCE = 30.0
 AWAY = DatabaseUnavailable("away")
 MISSING = SessionNotFound("C1", "1.1")
-OLD = History(pauses=5000, waited=PATIENCE)
+FAULT = DatabaseFault("the table is locked")
+OLD = History(pauses=5000, waited=PATIENCE, stuck=FAULT_PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +42,11 @@ OLD = History(pauses=5000, waited=PATIENCE)
     [
         (AWAY, History(), Wait),
         (AWAY, OLD, Wait),
+        (FAULT, History(), Wait),
+        (FAULT, History(pauses=5000, stuck=FAULT_PATIENCE_SECONDS - 1), Wait),
+        (FAULT, OLD, GiveUp),
         (SoftTimeLimitExceeded(), History(), Wait),
+        (SoftTimeLimitExceeded(), OLD, GiveUp),
         (MISSING, History(), Wait),
         (MISSING, History(pauses=9, waited=PATIENCE - 0.001), Wait),
         (MISSING, History(pauses=9, waited=PATIENCE), GiveUp),
@@ -44,7 +58,7 @@ OLD = History(pauses=5000, waited=PATIENCE)
     ],
 )
 def test_the_table(error: BaseException, history: History, expected: type) -> None:
-    """The database is waited for, the session for a while, and nothing else."""
+    """An outage is waited out, a fault of the database and a missing session for a while, nothing else."""
     assert type(decide(error, history, PATIENCE, 0.5)) is expected
 
 
@@ -83,9 +97,26 @@ def test_patience_is_spent_exactly(jitter: float, patience: float) -> None:
     assert total == pytest.approx(patience)
 
 
+@given(outages=st.lists(st.booleans(), max_size=60), jitter=st.floats(0, 1))
+def test_an_hour_of_faults_is_an_hour_whatever_comes_between(outages: list[bool], jitter: float) -> None:
+    """Pauses for faults add up, grow, and end; an outage in between costs no patience."""
+    history, paused, last = History(), 0.0, 0.0
+    for is_outage in [*outages, *[False] * 1000]:
+        decision = decide(AWAY if is_outage else FAULT, history, PATIENCE, jitter)
+        if isinstance(decision, GiveUp):
+            break
+        if not is_outage:
+            assert last <= decision.seconds <= LONGEST_FAULT_PAUSE_SECONDS
+            last, paused = decision.seconds, paused + decision.seconds
+        history = decision.history
+    assert decision == GiveUp(FAULT)
+    assert FAULT_PATIENCE_SECONDS <= paused < FAULT_PATIENCE_SECONDS + LONGEST_FAULT_PAUSE_SECONDS
+    assert history.stuck == pytest.approx(paused)
+
+
 def test_the_history_travels_in_a_header() -> None:
     """As JSON, and back."""
-    history = History(pauses=3, waited=0.7, counted=True, first_attempt_at=datetime.now(UTC))
+    history = History(pauses=3, waited=0.7, stuck=1.5, counted=True, first_attempt_at=datetime.now(UTC))
     assert read_history({HEADER: history.model_dump(mode="json")}) == history
 
 

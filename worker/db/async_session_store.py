@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-import psycopg
-
 from worker.db import statements
+from worker.db.connection import GuardedConnection
 from worker.db.driver_errors import translated
 from worker.db.migrate import migrate
 from worker.db.models import (
@@ -162,5 +161,5 @@ class AsyncSessionStore:
 
 
 def _migrate(where: Mapping[str, Any]) -> int:
-    with psycopg.connect(**where, autocommit=True) as connection:
+    with GuardedConnection.connect(**where, autocommit=True) as connection:
         return migrate(connection)

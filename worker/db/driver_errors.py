@@ -9,7 +9,8 @@ from typing import Final
 import psycopg
 from psycopg import errors
 
-from worker.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
+from worker.db.sqlstates import judge
+from worker.errors import DatabaseFault, DatabaseUnavailable, InvalidCommand, ThreadsyncError
 
 CONSTRAINTS: Final = {
     "thread_sessions_status_check": "status: must be collecting, ready_to_sync or synced",
@@ -23,7 +24,7 @@ CONSTRAINTS: Final = {
     "channel_context_size_check": "patch: the channel's context would exceed 1 MiB",
 }
 
-# A person has to mend these, but not by changing the command: it waits, it is not lost.
+# A person has to mend these, but not by changing the command.
 _SET_UP_FAULTS: Final = (
     errors.UndefinedTable,
     errors.UndefinedColumn,
@@ -35,17 +36,23 @@ _SET_UP_FAULTS: Final = (
 
 
 def translate(exc: psycopg.Error) -> ThreadsyncError:
-    """The error of ours that says what the driver's error means for the command."""
+    """Return the error of ours that says what the driver's error means for the command."""
     reason = (exc.diag.message_primary or str(exc)).strip() or type(exc).__name__
+    meaning = judge(exc).meaning
     if isinstance(exc, _SET_UP_FAULTS):
-        return DatabaseUnavailable(f"the database is not set up for this ({reason}); run: threadsync migrate")
-    if isinstance(exc, errors.IntegrityError):
-        return InvalidCommand(
-            CONSTRAINTS.get(exc.diag.constraint_name or "", f"refused by the database: {reason}")
-        )
-    if isinstance(exc, errors.DataError | errors.ProgramLimitExceeded | errors.StatementTooComplex):
-        return InvalidCommand(f"refused by the database: {reason}")
-    return DatabaseUnavailable(f"Postgres: {type(exc).__name__}: {reason}")
+        return DatabaseFault(f"the database is not set up for this ({reason}); run: threadsync migrate")
+    if meaning == "refused":
+        constraint = exc.diag.constraint_name or ""
+        return InvalidCommand(CONSTRAINTS.get(constraint, f"refused by the database: {reason}"))
+    kind = DatabaseUnavailable if meaning == "outage" else DatabaseFault
+    return kind(f"Postgres: {type(exc).__name__}: {reason}{_advice(reason)}")
+
+
+def _advice(reason: str) -> str:
+    # PgBouncer's words, which are the same in every language.
+    if "unsupported startup parameter" in reason:
+        return "; behind PgBouncer set DATABASE_PREPARED_STATEMENTS=false"
+    return ""
 
 
 @contextmanager

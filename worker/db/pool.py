@@ -9,21 +9,18 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncConnection, Connection
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from worker.config import get_settings
+from worker.db.connection import GuardedAsyncConnection, GuardedConnection, start_up_options
 from worker.db.driver_errors import translated
+from worker.db.dsn import parse_dsn
 from worker.db.moments import adapters
-from worker.errors import InvalidSettings
-
-Pool = ConnectionPool[Connection[DictRow]]
-AsyncPool = AsyncConnectionPool[AsyncConnection[DictRow]]
+from worker.db.reach import Reach
 
 _CHECKOUT_TIMEOUT_S: Final = 2.0
-_TIME_LIMITS: Final = "-c statement_timeout=5000 -c lock_timeout=3000"
 _UNLESS_THE_URL_SAYS_OTHERWISE: Final = {
     "application_name": "threadsync",
     "connect_timeout": 3,
@@ -33,6 +30,53 @@ _UNLESS_THE_URL_SAYS_OTHERWISE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+_CONNECT_TIMEOUT_OF_MANY_HOSTS: Final = 2
+"""Seconds, the least that libpq knows: a silent host stands before the one that took over."""
+
+
+class Pool(ConnectionPool[GuardedConnection]):
+    """A pool that says why it has no connection to give."""
+
+    def __init__(self, reach: Reach, **arguments: Any) -> None:
+        super().__init__(connection_class=GuardedConnection, check=_check, name="threadsync", **arguments)
+        self._reach = reach
+
+    def getconn(self, timeout: float | None = None) -> GuardedConnection:
+        """Raise ``PoolTimeout`` with the reason of the last attempt to connect."""
+        try:
+            return super().getconn(timeout)
+        except PoolTimeout as exc:
+            raise PoolTimeout(f"{exc}{_why(self._reach)}") from self._reach.trouble
+
+    def putconn(self, conn: GuardedConnection) -> None:
+        """Where one connection led to a read-only server, so do the others."""
+        if conn.met_read_only:
+            self.drain()
+        super().putconn(conn)
+
+
+class AsyncPool(AsyncConnectionPool[GuardedAsyncConnection]):
+    """The same for asyncio."""
+
+    def __init__(self, reach: Reach, **arguments: Any) -> None:
+        super().__init__(
+            connection_class=GuardedAsyncConnection, check=_check_async, name="threadsync-async", **arguments
+        )
+        self._reach = reach
+
+    async def getconn(self, timeout: float | None = None) -> GuardedAsyncConnection:  # noqa: ASYNC109
+        """Raise ``PoolTimeout`` with the reason of the last attempt to connect."""
+        try:
+            return await super().getconn(timeout)
+        except PoolTimeout as exc:
+            raise PoolTimeout(f"{exc}{_why(self._reach)}") from self._reach.trouble
+
+    async def putconn(self, conn: GuardedAsyncConnection) -> None:
+        """Where one connection led to a read-only server, so do the others."""
+        if conn.met_read_only:
+            await self.drain()
+        await super().putconn(conn)
+
 
 _pool: Pool | None = None
 _opening = threading.Lock()
@@ -40,30 +84,34 @@ _inherited: list[Pool | None] = []
 
 
 def connect_arguments(url: str | None = None) -> dict[str, Any]:
-    """Keyword arguments for ``connect`` on ``url`` (default ``DATABASE_URL``).
+    """Keyword arguments for ``GuardedConnection.connect`` on ``url`` (default ``DATABASE_URL``).
 
     Each command is its own transaction and one round trip. Raises ``InvalidSettings``.
     """
-    given = _parsed(url or _database_url())
-    ours = {"autocommit": True, "row_factory": dict_row, "context": adapters()}
-    arguments = {**_UNLESS_THE_URL_SAYS_OTHERWISE, **given, **ours}
+    given = parse_dsn(url or _database_url())
+    arguments = {
+        **_UNLESS_THE_URL_SAYS_OTHERWISE,
+        **({"connect_timeout": _CONNECT_TIMEOUT_OF_MANY_HOSTS} if "," in str(given.get("host", "")) else {}),
+        **given,
+        "client_encoding": "UTF8",
+        "autocommit": True,
+        "context": adapters(),
+        "row_factory": dict_row,
+    }
     if get_settings().database_prepared_statements:
-        # The URL's own options stand last, and so prevail.
-        options = f"{_TIME_LIMITS} {given.get('options', '')}".strip()
-        return {**arguments, "prepare_threshold": 0, "options": options}
+        return {**arguments, "prepare_threshold": 0, "options": start_up_options(given.get("options", ""))}
     # PgBouncer in transaction mode loses server-side prepares, and refuses start-up options.
     return {**arguments, "prepare_threshold": None}
 
 
 def new_pool(url: str | None = None, *, min_size: int = 1, max_size: int = 4) -> Pool:
     """A pool on ``url`` (default ``DATABASE_URL``), not yet open. Raises ``InvalidSettings``."""
-    return ConnectionPool(**_pool_arguments(url, min_size, max_size), check=_check, name="threadsync")
+    return Pool(**_pool_arguments(url, min_size, max_size))
 
 
 def new_async_pool(url: str | None = None, *, min_size: int = 1, max_size: int = 4) -> AsyncPool:
     """The same for asyncio."""
-    arguments = _pool_arguments(url, min_size, max_size)
-    return AsyncConnectionPool(**arguments, check=_check_async, name="threadsync-async")
+    return AsyncPool(**_pool_arguments(url, min_size, max_size))
 
 
 def init_db(url: str | None = None, *, min_size: int = 1, max_size: int = 4) -> Pool:
@@ -98,7 +146,7 @@ def get_connection() -> Iterator[Connection[DictRow]]:
 @contextmanager
 def single_connection(url: str | None = None) -> Iterator[Connection[DictRow]]:
     """A connection outside any pool, for what a person starts: ``DatabaseUnavailable`` says the reason."""
-    with translated(), psycopg.connect(**connect_arguments(url)) as connection:
+    with translated(), GuardedConnection.connect(**connect_arguments(url)) as connection:
         yield connection
 
 
@@ -109,20 +157,11 @@ def _database_url() -> str:
     return settings.database_url.get_secret_value()
 
 
-def _parsed(url: str) -> dict[str, Any]:
-    try:
-        return conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        # libpq's message repeats the URL, with its password; so no `from exc` either.
-        raise InvalidSettings(
-            "DATABASE_URL: is not a URL that libpq can read; special characters in the password must be "
-            "percent-encoded"
-        ) from None
-
-
 def _pool_arguments(url: str | None, min_size: int, max_size: int) -> dict[str, Any]:
+    reach = Reach()
     return {
-        "kwargs": connect_arguments(url),
+        "reach": reach,
+        "kwargs": {**connect_arguments(url), "reach": reach},
         "min_size": min_size,
         "max_size": max_size,
         "timeout": _CHECKOUT_TIMEOUT_S,
@@ -133,15 +172,24 @@ def _pool_arguments(url: str | None, min_size: int, max_size: int) -> dict[str, 
     }
 
 
-def _check(connection: Connection[DictRow]) -> None:
-    """Raise if the server ended the connection while it lay idle: a look at the socket, no round trip."""
-    connection.pgconn.consume_input()  # what the server said last …
-    connection.pgconn.consume_input()  # … and that it hung up
+def _check(connection: GuardedConnection) -> None:
+    """Raise if the connection is of no more use; closed, because the pool would keep it otherwise."""
+    if why := connection.look():
+        connection.close()
+        raise psycopg.OperationalError(why)
 
 
-async def _check_async(connection: AsyncConnection[DictRow]) -> None:
-    connection.pgconn.consume_input()
-    connection.pgconn.consume_input()
+async def _check_async(connection: GuardedAsyncConnection) -> None:
+    if why := connection.look():
+        await connection.close()
+        raise psycopg.OperationalError(why)
+
+
+def _why(reach: Reach) -> str:
+    if reach.trouble is None:
+        return "; all are in use, or the server has not answered yet"
+    # The driver breaks its lines as it likes.
+    return f"; the last attempt to connect failed: {' '.join(str(reach.trouble).split())}"
 
 
 def _leave_the_parents_pool_alone() -> None:

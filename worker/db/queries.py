@@ -276,6 +276,12 @@ SELECT 'dead_letter', state, count(*) FROM dead_letters GROUP BY state
 UNION ALL
 SELECT 'site_in_trouble', '', count(*) FROM jira_sites WHERE trouble IS NOT NULL
 UNION ALL
+SELECT 'slack_in_trouble', '', count(*) FROM slack_installation WHERE trouble IS NOT NULL
+UNION ALL
+SELECT 'unsaid', '', count(*) FROM syncs WHERE announce_at <= now()
+UNION ALL
+SELECT 'refused', '', count(*) FROM status_messages WHERE trouble IS NOT NULL
+UNION ALL
 SELECT 'oldest_due', '', coalesce(extract(epoch FROM now() - min(next_attempt_at)), 0)::double precision
 FROM syncs WHERE next_attempt_at <= now()
 """

@@ -29,6 +29,7 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "sync_actions": ("SELECT", "INSERT"),
     "session_actions": ("SELECT", "INSERT"),
     "status_messages": _ROWS,
+    "slack_installation": _ROWS,
     "queue_samples": ("SELECT", "INSERT", "DELETE"),
     "threadsync_schema": ("SELECT",),
 }

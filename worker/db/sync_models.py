@@ -157,13 +157,17 @@ class SyncAction(Dto):
 
 
 class SyncDetail(Dto):
-    """All that is known of a sync. For those who may read the thread: the draft is in it."""
+    """All that is known of a sync. For those who may read the thread: the draft is in it.
+
+    ``slack_trouble`` is Slack's name for why its message in the thread is not up to date.
+    """
 
     sync: SyncState
     draft: Draft
     drafted_at: str
     detail: str | None
     marker: str | None
+    slack_trouble: str | None = None
     attempts: tuple[Attempt, ...]
     actions: tuple[SyncAction, ...]
 

@@ -31,7 +31,11 @@ _STATE: Final = """
 
 # One sync, with what a claim needs to know beforehand.
 GET_SYNC: Final[LiteralString] = f"""
-SELECT {_STATE}, s.draft, s.drafted_at, s.detail, s.marker
+SELECT {_STATE}, s.draft, s.drafted_at, s.detail, s.marker,
+       coalesce(
+           (SELECT m.trouble FROM status_messages m WHERE m.session_id = s.session_id),
+           (SELECT i.trouble FROM slack_installation i WHERE s.announce_at IS NOT NULL AND i.id)
+       ) AS slack_trouble
 FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
 WHERE s.session_id = %(session_id)s
 """

@@ -106,6 +106,7 @@ class SyncStore:
             drafted_at=str(rows[0]["drafted_at"]),
             detail=rows[0]["detail"],
             marker=rows[0]["marker"],
+            slack_trouble=rows[0]["slack_trouble"],
             attempts=tuple(map(Attempt.model_validate, attempts)),
             actions=self.actions(session_id),
         )

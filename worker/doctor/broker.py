@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import redis
 from celery import Celery
-from kombu.exceptions import KombuError
 from kombu.utils.encoding import bytes_to_str
 
+from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings
 from worker.doctor.app import app_of
 from worker.doctor.clocks import judge_clock
@@ -86,7 +86,7 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
                 yield from (skipped(check, only) for check in CHECKS[1:])
                 return
             facts = _facts(channel)
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except BROKER_ERRORS as exc:
         yield judge_refusal(exc)
         yield from (skipped(check, "the broker does not answer") for check in CHECKS[1:])
         return

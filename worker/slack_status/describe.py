@@ -12,12 +12,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from worker.db.sync_models import SyncState
 from worker.jira.marker import url_of
 from worker.jira.reasons import explain
 from worker.slack_status.message import RETRY_BUTTON, StatusMessage, escape
+
+_LASTING: Final = frozenset({"blocked", "failed", "review", "done"})
 
 
 def describe(sync: SyncState, jira_url: str | None) -> StatusMessage:
@@ -26,7 +28,7 @@ def describe(sync: SyncState, jira_url: str | None) -> StatusMessage:
     blocks: list[dict[str, Any]] = [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]
     if can_be_retried(sync):
         blocks.append({"type": "actions", "elements": [_retry_button(sync)]})
-    return StatusMessage(text, tuple(blocks))
+    return StatusMessage(text, tuple(blocks), lasts=sync.state in _LASTING)
 
 
 def can_be_retried(sync: SyncState) -> bool:

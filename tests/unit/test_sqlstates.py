@@ -1,0 +1,85 @@
+"""The table of SQLSTATEs: which connection is thrown away, and how long a command waits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import psycopg
+import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
+from psycopg import errors
+
+from worker.db.sqlstates import VERDICTS, judge, judge_sqlstate, spoils
+from worker.errors import DatabaseFault, InvalidCommand
+
+ALL_CODES: Final = sorted(
+    {
+        kind.sqlstate
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, psycopg.Error) and kind.sqlstate
+    }
+)
+"""Every SQLSTATE that the driver knows by a name: Postgres' appendix A."""
+
+LEAVE_NOTHING_BEHIND: Final = ("22", "23", "40P01", "53100", "54", "55P03", "57014", "P0")
+"""The only ones after which a connection goes on."""
+
+OUTAGES: Final = ("08", "25006", "25P03", "25P04", "28", "3D000", "53100", "53200", "53300", "57")
+"""The only ones that are waited out however long they take."""
+
+
+@pytest.mark.parametrize("code", ALL_CODES)
+def test_a_connection_is_kept_only_where_nothing_can_be_left_behind(code: str) -> None:
+    """Whatever else there is, and whatever is to come, throws it away."""
+    assert judge_sqlstate(code).keep == code.startswith(LEAVE_NOTHING_BEHIND)
+
+
+@pytest.mark.parametrize("code", ALL_CODES)
+def test_only_an_outage_is_waited_for_without_bound(code: str) -> None:
+    """What is refused for the command's own sake is told at once, all else after an hour."""
+    is_outage = code.startswith(OUTAGES) and code != "57014"
+    refused = code.startswith(("22", "23", "54"))
+    assert judge_sqlstate(code).meaning == ("outage" if is_outage else "refused" if refused else "fault")
+
+
+def test_the_table_names_codes_that_exist() -> None:
+    """No line of it is a slip of the pen."""
+    assert [code for code in VERDICTS if not any(known.startswith(code) for known in ALL_CODES)] == []
+
+
+def test_a_code_of_a_server_to_come_is_a_fault() -> None:
+    """Extensions and proxies make codes of their own."""
+    assert judge_sqlstate("ZX001") == judge_sqlstate("") == judge_sqlstate("XX000")
+
+
+@pytest.mark.parametrize(
+    ("error", "spoilt"),
+    [
+        (psycopg.OperationalError("lost"), True),
+        (psycopg.DataError("NUL"), False),
+        (errors.CheckViolation("x"), False),
+        (errors.ReadOnlySqlTransaction("x"), True),
+        (InvalidCommand("x"), False),
+        (SoftTimeLimitExceeded(), True),
+        (KeyboardInterrupt(), True),
+        (ValueError("x"), True),
+    ],
+)
+def test_what_spoils_a_connection(error: BaseException, spoilt: bool) -> None:
+    """Ours do not; what struck in the middle of an answer does."""
+    assert spoils(error) is spoilt
+
+
+def test_the_cause_of_our_error_is_what_counts() -> None:
+    """A pipeline raises ours, with the driver's behind it."""
+    ours = DatabaseFault("x")
+    ours.__cause__ = errors.FeatureNotSupported("cached plan must not change result type")
+    assert spoils(ours)
+    ours.__cause__ = errors.QueryCanceled("statement timeout")
+    assert not spoils(ours)
+
+
+def test_the_drivers_own_errors_are_judged_by_their_class() -> None:
+    """They have no SQLSTATE."""
+    assert judge(psycopg.InterfaceError("closed")).meaning == "outage"
+    assert judge(psycopg.InternalError("unexpected")).meaning == "fault"

@@ -1,0 +1,289 @@
+"""Connections to Postgres that set what our SQL relies on, answer in time, and end once they are of no use.
+
+connect     host after host (reach.py), then what the server says otherwise is set
+wait        no answer for longer than a statement may take: closed, as it is out of step from then on
+__exit__    an error after which nothing will work on it any more (sqlstates.py): closed
+check       the server has hung up, or has become read-only since: closed
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import PGconn
+from psycopg.rows import DictRow, tuple_row
+
+from worker.db.reach import Reach
+from worker.db.sqlstates import spoils
+
+T = TypeVar("T")
+
+START_UP_SETTINGS: Final[Mapping[str, str]] = {
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "standard_conforming_strings": "on",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "30s",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+}
+"""What our statements rely on. ``default_transaction_read_only`` is not among them: it is how a primary is
+demoted without ending sessions, and whoever turned it off would go on writing to the old one."""
+
+REPORTED_SETTINGS: Final[Mapping[str, str]] = {
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO",
+    "TimeZone": "UTC",
+    "standard_conforming_strings": "on",
+}
+"""Those that a server reports by itself, and that PgBouncer keeps for each of its clients."""
+
+ANSWER_MARGIN_SECONDS: Final = 0.5
+"""For the server's own time limit to arrive first."""
+
+_USUAL_STATEMENT_SECONDS: Final = 5.0
+_SETTING_UP_SECONDS: Final = 3.0
+_NOT_FOR_LIBPQ: Final = ("autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory")
+
+# Our tables are where their register is, whatever stands before it in the login's search_path.
+_FIND_TABLES: Final = """
+WITH home AS (
+    SELECT n.nspname, array_position(current_schemas(false), n.nspname) AS place
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = 'threadsync_schema' AND c.relkind = 'r' AND n.nspname !~ '^pg_'
+      AND has_schema_privilege(n.oid, 'USAGE')
+)
+SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8,
+       (SELECT set_config('search_path', quote_ident(nspname), false) FROM home
+        WHERE place IS NOT NULL OR (SELECT count(*) FROM home) = 1
+        ORDER BY place LIMIT 1)
+"""
+_READ_LIMIT: Final = "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8"
+
+
+class NoAnswer(psycopg.OperationalError):
+    """The server said nothing for longer than any statement may take: it is frozen, or out of reach."""
+
+
+class _Guard:
+    """What both kinds of connection have."""
+
+    pgconn: PGconn
+    answer_seconds = _SETTING_UP_SECONDS
+    met_read_only = False
+    """A write was refused because the server is read-only."""
+    _reach: Reach | None = None
+    _began_read_only = False
+
+    def _begin(self, reach: Reach, statement_seconds: float) -> None:
+        self._reach = reach
+        self._began_read_only = self._is_read_only()
+        self.answer_seconds = (statement_seconds or _USUAL_STATEMENT_SECONDS) + ANSWER_MARGIN_SECONDS
+
+    def _is_read_only(self) -> bool:
+        names = (b"in_hot_standby", b"default_transaction_read_only")
+        return any(self.pgconn.parameter_status(name) == b"on" for name in names)
+
+    def _is_spoilt_by(self, error: BaseException | None) -> bool:
+        if error is None or not spoils(error):
+            return False
+        cause = error if isinstance(error, psycopg.Error) else error.__cause__
+        if isinstance(cause, psycopg.errors.ReadOnlySqlTransaction):
+            self.met_read_only = True
+            if self._reach:
+                self._reach.led_to_read_only()
+        return True
+
+    def look(self) -> str | None:
+        """Say why it is of no more use, if that is so: a look at what arrived, no round trip."""
+        try:
+            self.pgconn.consume_input()  # what the server said last …
+            self.pgconn.consume_input()  # … and that it hung up
+        except psycopg.Error as exc:
+            return str(exc)
+        if self._is_read_only() and not self._began_read_only:
+            return "the server has become read-only"
+        return None
+
+
+class GuardedConnection(_Guard, Connection[DictRow]):
+    """A ``psycopg.Connection``; see the head of this file."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, reach: Reach | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Connect to the first host that will do, or raise what each of them said."""
+        reach = reach or Reach()
+        options, parameters = _divided(conninfo, kwargs)
+        failures: list[tuple[Mapping[str, Any], psycopg.Error]] = []
+        for attempt in reach.attempts(parameters):
+            begun = time.monotonic()
+            try:
+                connection = super().connect("", **attempt, **options)
+                connection._configure(reach, has_options="options" in attempt)
+            except psycopg.Error as exc:
+                reach.failed(attempt, time.monotonic() - begun, exc)
+                failures.append((attempt, exc))
+            else:
+                reach.succeeded(attempt)
+                return connection
+        _raise(reach, failures)
+
+    def _configure(self, reach: Reach, *, has_options: bool) -> None:
+        try:
+            cursor = self.cursor(row_factory=tuple_row)
+            for name, value in _unlike(self.pgconn):
+                cursor.execute("SELECT set_config(%s, %s, false)", [name, value], prepare=False)
+            sql = _FIND_TABLES if has_options else _READ_LIMIT
+            [(seconds, *_)] = cursor.execute(sql, prepare=False).fetchall()
+            if not self.autocommit:
+                self.rollback()
+        except BaseException:
+            self.close()
+            raise
+        self._begin(reach, seconds)
+
+    def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
+        """Raise ``NoAnswer`` after ``answer_seconds``, and close."""
+        try:
+            return super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
+        except NoAnswer:
+            self.pgconn.finish()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_spoilt_by(exc):
+            self.close()
+        super().__exit__(kind, exc, trace)
+
+
+class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
+    """The same for asyncio."""
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, reach: Reach | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Connect to the first host that will do, or raise what each of them said."""
+        reach = reach or Reach()
+        options, parameters = _divided(conninfo, kwargs)
+        failures: list[tuple[Mapping[str, Any], psycopg.Error]] = []
+        for attempt in reach.attempts(parameters):
+            begun = time.monotonic()
+            try:
+                connection = await super().connect("", **attempt, **options)
+                await connection._configure(reach, has_options="options" in attempt)
+            except psycopg.Error as exc:
+                reach.failed(attempt, time.monotonic() - begun, exc)
+                failures.append((attempt, exc))
+            else:
+                reach.succeeded(attempt)
+                return connection
+        _raise(reach, failures)
+
+    async def _configure(self, reach: Reach, *, has_options: bool) -> None:
+        try:
+            cursor = self.cursor(row_factory=tuple_row)
+            for name, value in _unlike(self.pgconn):
+                await cursor.execute("SELECT set_config(%s, %s, false)", [name, value], prepare=False)
+            sql = _FIND_TABLES if has_options else _READ_LIMIT
+            [(seconds, *_)] = await (await cursor.execute(sql, prepare=False)).fetchall()
+            if not self.autocommit:
+                await self.rollback()
+        except BaseException:
+            await self.close()
+            raise
+        self._begin(reach, seconds)
+
+    async def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
+        """Raise ``NoAnswer`` after ``answer_seconds``, and close."""
+        try:
+            return await super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
+        except NoAnswer:
+            self.pgconn.finish()
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_spoilt_by(exc):
+            await self.close()
+        await super().__aexit__(kind, exc, trace)
+
+
+@contextmanager
+def answering_within(connection: Connection[Any], seconds: float) -> Iterator[None]:
+    """Let statements of this connection take longer, such as a migration's."""
+    before = getattr(connection, "answer_seconds", None)
+    if before is None:
+        yield
+        return
+    connection.answer_seconds = seconds + ANSWER_MARGIN_SECONDS  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        connection.answer_seconds = before  # type: ignore[attr-defined]
+
+
+def start_up_options(given: str = "") -> str:
+    """Return libpq's ``options`` for ``START_UP_SETTINGS``; those of the URL stand last, and so prevail."""
+    ours = (f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in START_UP_SETTINGS.items())
+    return " ".join((*ours, given)).strip()
+
+
+def _divided(conninfo: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    options = {name: value for name, value in kwargs.items() if name in _NOT_FOR_LIBPQ}
+    rest = {name: value for name, value in kwargs.items() if name not in _NOT_FOR_LIBPQ}
+    return options, conninfo_to_dict(conninfo, **rest)
+
+
+def _unlike(pgconn: PGconn) -> Iterator[tuple[str, str]]:
+    """Yield what to set: PgBouncer took no start-up options, or PGTZ or the URL's own options say otherwise."""
+    for name, value in REPORTED_SETTINGS.items():
+        reported = pgconn.parameter_status(name.encode())
+        if reported is not None and not reported.decode().startswith(value):
+            yield name, value
+
+
+def _within(seconds: float, gen: PQGen[T]) -> Generator[Any, Any, T]:
+    deadline = time.monotonic() + seconds
+    try:
+        state = next(gen)
+        while True:
+            # Nothing, if only some time has passed: psycopg looks up ten times a second.
+            ready = yield state
+            if not ready and time.monotonic() > deadline:
+                raise NoAnswer(f"the server gave no answer within {seconds:g} s")
+            state = gen.send(ready)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def _raise(reach: Reach, failures: list[tuple[Mapping[str, Any], psycopg.Error]]) -> NoReturn:
+    last = failures[-1][1]
+    if len(failures) > 1:
+        said = (f"{attempt.get('host')}:{attempt.get('port', 5432)}: {exc}" for attempt, exc in failures)
+        last = type(last)("; ".join(said))
+        reach.trouble = last
+    raise last.with_traceback(None)

@@ -1,0 +1,87 @@
+"""Where a process finds Postgres: the order of a URL's hosts, and why the last attempt failed.
+
+One a pool. Nothing here waits or connects.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+SLOW_SECONDS: Final = 1.0
+"""A host that takes longer to fail is silent: frozen, switched off, or behind a firewall."""
+
+AVOIDED_SECONDS: Final = 60.0
+"""For so long a silent host is asked after all others: each question costs its whole ``connect_timeout``."""
+
+_BY_PSYCOPG: Final = {"prefer-standby"}
+
+
+class Reach:
+    """The hosts of one URL as this process has found them."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.trouble: Exception | None = None
+        """Why the last attempt failed; None after one that did not."""
+        self._monotonic = monotonic
+        self._silent: dict[tuple[str, ...], float] = {}
+        self._writable_only = False
+
+    def attempts(self, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the parameters of each attempt to make, in order.
+
+        Of several hosts one can be written to, and it is looked for unless the URL says otherwise. With one,
+        which may be a proxy or an address that moves, only after it led to a server that is read-only.
+        """
+        hosts = _hosts(parameters)
+        wanted = dict(parameters)
+        if len(hosts) > 1 or self._writable_only:
+            wanted.setdefault("target_session_attrs", "read-write")
+        if (
+            len(hosts) < 2
+            or wanted.get("target_session_attrs") in _BY_PSYCOPG
+            or wanted.get("load_balance_hosts") == "random"
+        ):
+            return [wanted]
+        now = self._monotonic()
+        # Sorting is stable: among equals the URL's order stays.
+        hosts.sort(key=lambda host: self._is_silent(host, now))
+        return [{**wanted, **host} for host in hosts]
+
+    def failed(self, attempt: Mapping[str, Any], seconds: float, trouble: Exception) -> None:
+        """Note that an attempt failed, and after how long."""
+        self.trouble = trouble
+        if seconds >= SLOW_SECONDS:
+            self._silent[_key(attempt)] = self._monotonic()
+
+    def succeeded(self, attempt: Mapping[str, Any]) -> None:
+        """Note that an attempt led to a connection."""
+        self.trouble = None
+        self._silent.pop(_key(attempt), None)
+
+    def led_to_read_only(self) -> None:
+        """Note that a write was refused: from now on only a server that takes writes will do."""
+        self._writable_only = True
+
+    def _is_silent(self, host: Mapping[str, Any], now: float) -> bool:
+        since = self._silent.get(_key(host))
+        return since is not None and now - since < AVOIDED_SECONDS
+
+
+def _hosts(parameters: Mapping[str, Any]) -> list[dict[str, str]]:
+    lists = {
+        name: str(parameters[name]).split(",")
+        for name in ("host", "hostaddr", "port")
+        if parameters.get(name)
+    }
+    count = max((len(lists[name]) for name in ("host", "hostaddr") if name in lists), default=1)
+    if len(lists.get("port", [])) == 1:
+        lists["port"] *= count
+    if any(len(values) != count for values in lists.values()):
+        return []  # libpq will say what is wrong with it
+    return [{name: values[place] for name, values in lists.items()} for place in range(count)]
+
+
+def _key(attempt: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(attempt.get(name, "")) for name in ("host", "hostaddr", "port"))
