@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-import redis
 from celery import Celery
 from celery.backends.base import Backend
 from celery.exceptions import CeleryError
-from kombu.exceptions import KombuError
 
 from tasks.command import Command
-from worker.config import load_settings
-from worker.connection import verified_tls
+from worker.config import Settings, load_settings
 from worker.errors import EnqueueFailed, InvalidSettings, as_ours
+from worker.producer import TROUBLE, broker_options, result_options
 from worker.signs import Signs, look
 
 T = TypeVar("T")
@@ -28,10 +26,8 @@ T = TypeVar("T")
 _DEADLINE_SECONDS: Final = 0.9
 """Slack wants its answer within 3 s, and `EnqueueFailed` is promised within one."""
 
-_SOCKET_SECONDS: Final = 0.3
 _THREADS: Final = 8
 _FAILED: Final = frozenset({"FAILURE", "REVOKED"})
-_TROUBLE: Final = (KombuError, redis.RedisError, OSError)
 
 
 class Broker:
@@ -46,9 +42,8 @@ class Broker:
         settings = load_settings(**{name: value for name, value in given.items() if value is not None})
         if settings.broker_url is None:
             raise InvalidSettings("CELERY_BROKER_URL is not set: commands have no broker to go to")
-        options = settings.celery_broker_transport_options
-        self._app = _producer(settings.broker_url, is_redis=settings.broker_is_redis, options=options)
-        self._results_app = _result_reader(settings.result_backend_url, options)
+        self._app = _producer(settings.broker_url, settings)
+        self._results_app = _result_reader(settings)
         self._results: Backend | None = None
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
@@ -82,7 +77,7 @@ class Broker:
         """Whether the result is there, and what it is. Raises what the worker raised, as an error of ours."""
         try:
             meta = self._backend().get_task_meta(task_id)
-        except _TROUBLE:
+        except TROUBLE:
             return False, None  # the result may well be there: whoever asks decides how long to go on
         except CeleryError as exc:
             # It names something that is no exception: Celery calls no such thing.
@@ -156,7 +151,7 @@ class Broker:
 def _translated(work: Callable[[], T]) -> T:
     try:
         return work()
-    except _TROUBLE as exc:
+    except TROUBLE as exc:
         raise EnqueueFailed(f"the broker did not take the message: {type(exc).__name__}: {exc}") from exc
 
 
@@ -164,48 +159,22 @@ def _too_late() -> EnqueueFailed:
     return EnqueueFailed(f"the broker did not answer within {_DEADLINE_SECONDS:g} s")
 
 
-def _producer(broker_url: str, *, is_redis: bool, options: Mapping[str, Any]) -> Celery:
-    amqp = "worker.connection:DurableAMQP"
-    app = Celery("threadsync-client", broker=broker_url, amqp=amqp, set_as_current=False)
+def _producer(broker_url: str, settings: Settings) -> Celery:
+    app = Celery("threadsync-client", amqp="worker.producer:ProducerAMQP", set_as_current=False)
     # With a backend each publish would first subscribe to its result's channel, and wait for that. A setting
     # does not do: Celery prefers CELERY_RESULT_BACKEND to it.
     app.backend_cls = "disabled://"
     app.conf.update(
-        # Both, because Celery would prefer CELERY_BROKER_URL to an address that was given.
-        broker_read_url=broker_url,
-        broker_write_url=broker_url,
-        **verified_tls(broker_url),
+        broker_options(broker_url, settings, "client"),
         task_serializer="json",
         # Flower's "sent" time.
         task_send_sent_event=True,
-        # One more try at once covers a connection that died while it lay in the pool.
-        task_publish_retry_policy={
-            "max_retries": 1,
-            "interval_start": 0,
-            "interval_step": 0.1,
-            "interval_max": 0.1,
-        },
-        broker_connection_timeout=_SOCKET_SECONDS,
-        broker_transport_options={**_short_timeouts(), **options} if is_redis else {},
     )
     return app
 
 
-def _result_reader(result_backend_url: str | None, options: Mapping[str, Any]) -> Celery:
-    app = Celery("threadsync-results", backend=result_backend_url, set_as_current=False)
-    app.conf.update(
-        result_serializer="json",
-        accept_content=["json"],
-        result_backend_transport_options=dict(options),
-        redis_socket_timeout=_SOCKET_SECONDS,
-        redis_socket_connect_timeout=_SOCKET_SECONDS,
-    )
+def _result_reader(settings: Settings) -> Celery:
+    options = result_options(settings.result_backend_url, settings, "client")
+    app = Celery("threadsync-results", backend=options.get("result_backend"), set_as_current=False)
+    app.conf.update(options, result_serializer="json", accept_content=["json"])
     return app
-
-
-def _short_timeouts() -> dict[str, Any]:
-    return {
-        "socket_timeout": _SOCKET_SECONDS,
-        "socket_connect_timeout": _SOCKET_SECONDS,
-        "socket_keepalive": True,
-    }

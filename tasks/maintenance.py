@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-import redis
 import structlog
-from kombu.exceptions import KombuError
 
 from worker.celery import CANARY, SAMPLE, app
 from worker.db.sample_store import SampleStore
+from worker.producer import TROUBLE
 from worker.signs import Signs, canary_came_through, look
 
-_TROUBLE: Final = (KombuError, redis.RedisError, OSError)
 log = structlog.get_logger("threadsync.tasks")
 
 
@@ -23,7 +21,7 @@ def canary(queue: str) -> None:
     try:
         with app.connection_for_write() as connection:
             canary_came_through(connection.default_channel, queue, canary.request.hostname or "")
-    except _TROUBLE as exc:
+    except TROUBLE as exc:
         # The next one is on its way.
         log.info("canary not noted", queue=queue, reason=f"{type(exc).__name__}: {exc}")
 
@@ -42,6 +40,6 @@ def _signs() -> Signs | None:
     try:
         with app.connection_for_write() as connection:
             return look(connection.default_channel)
-    except _TROUBLE as exc:
+    except TROUBLE as exc:
         log.info("queues not looked at", reason=f"{type(exc).__name__}: {exc}")
         return None

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import Final
 
-import redis
 import structlog
-from kombu.exceptions import KombuError
 
 from tasks.command import Message
 from worker.celery import app
+from worker.producer import TROUBLE
 
 EXPIRES_SECONDS: Final = 30
 """Afterwards another one is on its way: see ``take_due``."""
@@ -38,7 +37,7 @@ def send_soon(message: Message) -> bool:
             retry=False,
             ignore_result=True,
         )
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except TROUBLE as exc:
         _not_before = time.monotonic() + _SILENCE_SECONDS
         log.warning("message not sent", task=message.name, reason=f"{type(exc).__name__}: {exc}")
         return False

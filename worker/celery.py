@@ -13,16 +13,14 @@ import os
 from contextlib import suppress
 from typing import Any, Final
 
-import redis
 from celery import Celery, bootsteps, signals
 from kombu import Exchange, Queue
-from kombu.exceptions import KombuError
 
 from worker.config import Settings, get_settings
-from worker.connection import verified_tls
 from worker.hearing import CANARY_SECONDS
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
+from worker.producer import TROUBLE, broker_options, result_options
 from worker.report import Report
 from worker.signs import QUEUES, beat_sent_canaries
 from worker.tracing import check_tracing, start_tracing, stop_tracing
@@ -46,13 +44,17 @@ SAMPLE: Final = "maintenance.sample"
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 """Objects made before the collector looks at the young ones; Python's 700 cost 3% of a busy worker."""
 
-_WORKER_SOCKETS: Final = {
-    # A half-open connection is noticed in 10 to 16 s; with the defaults a worker hung for over 150 s.
-    "socket_timeout": 5,
-    "socket_connect_timeout": 3,
-    "socket_keepalive": True,
-    "health_check_interval": 5,
+_DELIVERY: Final = {
+    "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+    # Look for overdue messages every second; the defaults look every hundred.
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+    # For stock workers beside ours: one that dies while it restores blocks the others this long.
+    "unacked_mutex_expire": 5,
 }
+"""Of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
+
+_RESULT_RETRY: Final = {"max_retries": 3, "timeout": 3.0}
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -61,9 +63,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         settings.require("celery_broker_url")
     _respell_environment(settings)
     return {
-        "broker_url": settings.broker_url,
-        "broker_transport_options": _transport_options(settings),
-        **verified_tls(settings.broker_url or ""),
+        **_broker_options(settings),
         # A hundred tries, then the worker gives up and stays deaf: never give up.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
@@ -113,18 +113,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_consumer": "worker.consumer:DurableConsumer",
         # What its processes have outlives the connection to the broker: worker/prefork.py.
         "worker_pool": "worker.prefork:DurableTaskPool",
-        "result_backend": settings.result_backend_url,
-        "result_expires": settings.result_ttl_seconds,
         # Losing a result is better than a worker that waits for ever with the effect done.
-        "redis_socket_timeout": 5,
-        "redis_socket_connect_timeout": 3,
-        "redis_socket_keepalive": True,
-        "redis_backend_health_check_interval": 5,
+        **_result_options(settings),
+        "result_expires": settings.result_ttl_seconds,
         "result_backend_always_retry": False,
-        "result_backend_transport_options": {
-            "retry_policy": {"max_retries": 3, "timeout": 3.0},
-            **settings.celery_broker_transport_options,
-        },
         "worker_hijack_root_logger": False,
         "timezone": "UTC",
     }
@@ -154,20 +146,17 @@ def _respell_environment(settings: Settings) -> None:
             os.environ[name] = url
 
 
-def _transport_options(settings: Settings) -> dict[str, Any]:
-    if not settings.broker_is_redis:
-        # RabbitMQ redelivers by itself when a connection ends; a publish must be confirmed to be kept.
-        return {"confirm_publish": True}
-    return {
-        "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
-        # Look for overdue messages every second; the defaults look every hundred.
-        "unacked_restore_interval": 1,
-        "unacked_restore_throttle": 1,
-        # For stock workers beside ours: one that dies while it restores blocks the others this long.
-        "unacked_mutex_expire": 5,
-        **_WORKER_SOCKETS,
-        **settings.celery_broker_transport_options,
-    }
+def _broker_options(settings: Settings) -> dict[str, Any]:
+    options = broker_options(settings.broker_url or "", settings, "worker")
+    if settings.broker_is_redis:
+        options["broker_transport_options"] = {**_DELIVERY, **options["broker_transport_options"]}
+    return options
+
+
+def _result_options(settings: Settings) -> dict[str, Any]:
+    options = result_options(settings.result_backend_url, settings, "worker")
+    chosen = options.get("result_backend_transport_options", {})
+    return {**options, "result_backend_transport_options": {"retry_policy": _RESULT_RETRY, **chosen}}
 
 
 # Read when the first setting is asked for: importing this module needs no environment.
@@ -219,7 +208,7 @@ def _prepare_beat(sender: Any, **_: object) -> None:
 
 def _say_that_beat_sends(**_: object) -> None:
     # The broker took the canary just now; if it is away again, beat will find out by itself.
-    with suppress(KombuError, redis.RedisError, OSError), app.connection_for_write() as connection:
+    with suppress(*TROUBLE), app.connection_for_write() as connection:
         beat_sent_canaries(connection.default_channel)
 
 

@@ -17,11 +17,9 @@ def resend(letter: DeadLetter) -> str:
 
     Raises ``InvalidCommand`` when the letter has no arguments that can be read, and ``EnqueueFailed``.
     """
-    import redis
-    from kombu.exceptions import KombuError
-
     from worker.celery import app
     from worker.display import shown
+    from worker.producer import TROUBLE
 
     args, kwargs = _arguments(letter)
     argsrepr, kwargsrepr = shown(_command(letter.task_name), args, kwargs, None, None)
@@ -41,7 +39,7 @@ def resend(letter: DeadLetter) -> str:
             argsrepr=argsrepr,
             kwargsrepr=kwargsrepr,
         )
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except TROUBLE as exc:
         raise EnqueueFailed(f"the broker did not take the message: {type(exc).__name__}: {exc}") from exc
     return task_id
 

@@ -18,13 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import redis
 from celery import Celery
-from kombu.exceptions import KombuError
 from kombu.utils.encoding import bytes_to_str
 
 from worker.errors import BrokerUnavailable
-from worker.transport import DurableChannel
+from worker.producer import TROUBLE, ProducerChannel
 
 QUEUES: Final = ("sessions", "syncs", "maintenance")
 """All that there are. A worker takes from all of them unless it is told otherwise."""
@@ -147,21 +145,21 @@ def beat_sent_canaries(channel: Any) -> None:
     _tell(channel, _BEAT, {})
 
 
-def worker_is_there(channel: DurableChannel, node: str, queues: Mapping[str, QueueUse]) -> None:
+def worker_is_there(channel: ProducerChannel, node: str, queues: Mapping[str, QueueUse]) -> None:
     """Called by a worker's main process."""
     # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
     uses = [{"queue": name, "asked": use.asked, "ended": use.ended} for name, use in queues.items()]
     _tell(channel, f"{_WORKER}{node}", {"queues": uses})
 
 
-def worker_is_gone(channel: DurableChannel, node: str) -> None:
+def worker_is_gone(channel: ProducerChannel, node: str) -> None:
     """It stops, as it was asked to."""
     channel.run_script(_FORGET, [_KEY], [f"{_WORKER}{node}"])
 
 
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     """Everything in one round trip; None when the broker keeps no signs."""
-    if not isinstance(channel, DurableChannel):
+    if not isinstance(channel, ProducerChannel):
         return None
     # kombu's own, which the stubs do not know.
     steps, key_of = channel.priority_steps, channel._q_for_pri
@@ -179,12 +177,12 @@ def signs_of(app: Celery) -> Signs | None:
         with app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             return look(connection.default_channel)
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except TROUBLE as exc:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
 
 
 def _tell(channel: Any, field: str, sign: Mapping[str, Any]) -> None:
-    if isinstance(channel, DurableChannel):
+    if isinstance(channel, ProducerChannel):
         limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
         channel.run_script(_TELL, [_KEY], [field, json.dumps(sign), *limits])
 

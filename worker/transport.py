@@ -30,8 +30,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from queue import Empty
 from time import monotonic, sleep
 from typing import Any, Final, NoReturn
@@ -42,6 +41,13 @@ from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
+
+from worker.producer import (
+    ProducerChannel,
+    ProducerSentinelChannel,
+    ProducerSentinelTransport,
+    ProducerTransport,
+)
 
 log = get_logger(__name__)
 
@@ -255,20 +261,16 @@ class DurableQoS(kombu_redis.QoS):
         return 0 if foreign else int(looked_at)
 
 
-class DurableChannel(kombu_redis.Channel):
+class DurableChannel(ProducerChannel):
     """Takes messages by script."""
 
     QoS = DurableQoS
-    deliveries_key = "unacked_deliveries"
-
     # kombu's own, which the stubs do not know.
     connection: DurableTransport
     qos: DurableQoS
     connection_errors: tuple[type[Exception], ...]
     _active_queues: list[str]
     _queue_cycle: Any
-    _create_client: Callable[[], Any]
-    _q_for_pri: Callable[[str, int], str]
     _flush_brpop_reauth: Callable[[], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -279,18 +281,7 @@ class DurableChannel(kombu_redis.Channel):
         self._nothing_there = False
         self._most = 0
         self._rests_until = 0.0
-        self._bookkeeper: Any = None
         super().__init__(*args, **kwargs)
-
-    @contextmanager
-    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """A client on this channel's pool. kombu makes one each time, which takes longer than a command."""
-        if client is None:
-            # After a fork and a failover the pool is another one.
-            if self._bookkeeper is None or self._bookkeeper.connection_pool is not self.pool:
-                self._bookkeeper = self._create_client()
-            client = self._bookkeeper
-        yield client
 
     def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:
         if no_ack:
@@ -314,17 +305,6 @@ class DurableChannel(kombu_redis.Channel):
         now = monotonic()
         asked, ended = self._answered_at.get(queue), self.qos.ended_at.get(queue)
         return None if asked is None else now - asked, None if ended is None else now - ended
-
-    def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run it now; ``keys`` are those after the three of unacknowledged messages."""
-        with self.conn_or_acquire() as client:
-            return client.execute_command(*self._script_command(script, keys, arguments))
-
-    def _script_command(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:
-        # EVAL and not EVALSHA: a server that was restarted has forgotten every script.
-        fixed = (self.unacked_key, self.unacked_index_key, self.deliveries_key)
-        prefixed = [f"{self.global_keyprefix}{key}" for key in (*fixed, *keys)]
-        return ("EVAL", script, len(prefixed), *prefixed, *arguments)
 
     def _take_arguments(
         self, queues: Sequence[str], most: int, noted: bool = True
@@ -465,7 +445,7 @@ def _wrapped(raw: bytes, queue: str, tag: str) -> dict[str, Any]:
     }
 
 
-class DurableTransport(kombu_redis.Transport):
+class DurableTransport(ProducerTransport):
     """For Redis and Valkey."""
 
     Channel = DurableChannel
@@ -477,11 +457,11 @@ class DurableTransport(kombu_redis.Transport):
         super().register_with_event_loop(connection, loop)
 
 
-class DurableSentinelChannel(DurableChannel, kombu_redis.SentinelChannel):
+class DurableSentinelChannel(DurableChannel, ProducerSentinelChannel):
     """The same on the master that the sentinels name."""
 
 
-class DurableSentinelTransport(DurableTransport, kombu_redis.SentinelTransport):
+class DurableSentinelTransport(DurableTransport, ProducerSentinelTransport):
     """For ``sentinel://``."""
 
     Channel = DurableSentinelChannel
