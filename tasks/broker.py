@@ -6,9 +6,11 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Final, Generic, TypeVar
 from uuid import uuid4
 
 from celery import Celery
@@ -17,14 +19,17 @@ from celery.exceptions import CeleryError
 
 from tasks.command import Command
 from worker.config import Settings, load_settings
-from worker.errors import EnqueueFailed, InvalidSettings, as_ours
-from worker.producer import TROUBLE, broker_options, result_options
+from worker.errors import EnqueueFailed, InvalidSettings, ThreadsyncError, as_ours
+from worker.producer import TROUBLE, broker_options, refuse_cluster_error, result_options
 from worker.signs import Signs, look
 
 T = TypeVar("T")
 
 _DEADLINE_SECONDS: Final = 0.9
 """Slack wants its answer within 3 s, and `EnqueueFailed` is promised within one."""
+
+_QUEUE_SECONDS: Final = 10
+"""A call may wait for a thread so long, while the broker answers others: only in a burst of thousands."""
 
 _THREADS: Final = 8
 _FAILED: Final = frozenset({"FAILURE", "REVOKED"})
@@ -48,6 +53,7 @@ class Broker:
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._threads_owner = 0
+        self._heard = 0.0
 
     def send(self, command: Command[Any], task_id: str | None = None) -> str:
         """Publish; returns the task's id once the broker has the message. Raises ``EnqueueFailed``."""
@@ -77,7 +83,8 @@ class Broker:
         """Whether the result is there, and what it is. Raises what the worker raised, as an error of ours."""
         try:
             meta = self._backend().get_task_meta(task_id)
-        except TROUBLE:
+        except TROUBLE as exc:
+            refuse_cluster_error(exc)
             return False, None  # the result may well be there: whoever asks decides how long to go on
         except CeleryError as exc:
             # It names something that is no exception: Celery calls no such thing.
@@ -125,38 +132,87 @@ class Broker:
             return look(connection.default_channel)
 
     def _within_deadline(self, work: Callable[[], T]) -> T:
-        future = self._submit(work)
-        try:
-            return future.result(_DEADLINE_SECONDS)
-        except TimeoutError as exc:
-            future.cancel()
-            raise _too_late() from exc
+        call = self._submit(work)
+        while not call.future.done():
+            if (left := self._patience(call)) <= 0:
+                raise call.given_up()
+            wait({call.future}, left)
+        return call.result()
 
     async def _within_deadline_async(self, work: Callable[[], T]) -> T:
-        future = self._submit(work)
+        call = self._submit(work)
+        waiter = asyncio.wrap_future(call.future)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), _DEADLINE_SECONDS)
-        except TimeoutError as exc:
-            raise _too_late() from exc
+            # The call's own future: the waiter hears of it only when the loop comes round to that.
+            while not call.future.done():
+                if (left := self._patience(call)) <= 0:
+                    raise call.given_up()
+                await asyncio.wait({waiter}, timeout=left)
+        finally:
+            waiter.cancel()
+        return call.result()
 
-    def _submit(self, work: Callable[[], T]) -> Future[T]:
+    def _patience(self, call: _Call[T]) -> float:
+        """Seconds to wait for it still. What counts is the broker's silence, not the wait for a thread.
+
+        A call that has begun gets its seconds from then on. One that waits for a thread goes on waiting while
+        others are answered; if none is, it fails with them.
+        """
+        if call.begun is not None:
+            since = call.begun
+        else:
+            since = min(max(call.made, self._heard), call.made + _QUEUE_SECONDS - _DEADLINE_SECONDS)
+        return since + _DEADLINE_SECONDS - monotonic()
+
+    def _submit(self, work: Callable[[], T]) -> _Call[T]:
+        context = copy_context()
+        call: _Call[T] = _Call()
+
+        def run() -> T:
+            call.begun = monotonic()
+            # With the caller's context, in which its trace is.
+            answer = context.run(_translated, work)
+            self._heard = monotonic()
+            return answer
+
         with self._lock:
             if self._threads is None or self._threads_owner != os.getpid():
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="threadsync-enqueue")
                 self._threads_owner = os.getpid()
-            # With the caller's context, in which its trace is.
-            return self._threads.submit(copy_context().run, _translated, work)
+            call.future = self._threads.submit(run)
+        return call
+
+
+@dataclass
+class _Call(Generic[T]):
+    """Work for one of the threads: when it was asked for, and when a thread began with it."""
+
+    future: Future[T] = field(default_factory=Future)
+    made: float = field(default_factory=monotonic)
+    begun: float | None = None
+
+    def result(self) -> T:
+        try:
+            return self.future.result()
+        except CancelledError as exc:
+            raise EnqueueFailed("the client was closed before the broker had the message") from exc
+
+    def given_up(self) -> EnqueueFailed:
+        """The error for it; if it has not begun, it never will."""
+        self.future.cancel()
+        waited = "no thread was free: " if self.begun is None else ""
+        return EnqueueFailed(f"{waited}the broker did not answer within {_DEADLINE_SECONDS:g} s")
 
 
 def _translated(work: Callable[[], T]) -> T:
     try:
         return work()
-    except TROUBLE as exc:
+    except ThreadsyncError:
+        raise
+    # A broker's client may raise whatever it likes: py-amqp raises AttributeError on a lost connection.
+    except Exception as exc:
+        refuse_cluster_error(exc)
         raise EnqueueFailed(f"the broker did not take the message: {type(exc).__name__}: {exc}") from exc
-
-
-def _too_late() -> EnqueueFailed:
-    return EnqueueFailed(f"the broker did not answer within {_DEADLINE_SECONDS:g} s")
 
 
 def _producer(broker_url: str, settings: Settings) -> Celery:

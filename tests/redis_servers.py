@@ -103,12 +103,10 @@ class RedisServer:
         assert self._child is not None
         return self._child.pid
 
-    def client(self, **options: Any) -> redis.Redis:
+    def client(self, database: int = 0) -> redis.Redis:
         """For the test itself."""
         once = Retry(NoBackoff(), 0)
-        return redis.Redis.from_url(
-            self.url(), decode_responses=True, socket_timeout=5, retry=once, **options
-        )
+        return redis.Redis.from_url(self.url(database), decode_responses=True, socket_timeout=5, retry=once)
 
     def start(self) -> RedisServer:
         """Start it, and return when it answers."""

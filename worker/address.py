@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import quote, unquote, unquote_to_bytes, urlencode
 
 REDIS: Final = frozenset({"redis", "rediss", "redis+socket", "sentinel"})
 AMQP: Final = frozenset({"amqp", "amqps"})
@@ -60,9 +60,9 @@ _OF_RESULTS: Final = (
 """What redis-py understands besides in the address of results."""
 
 _NOT_OF_A_SOCKET: Final = frozenset({"socket_keepalive"})
-_HOST: Final = re.compile(r"[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9_.-]+)?\]")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_ENCODE: Final = (
+HOST: Final = re.compile(r"[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9_.-]+)?\]")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+ENCODE: Final = (
     "In a user name or password write special characters percent-encoded: "
     "% as %25, # as %23, / as %2F, ? as %3F, @ as %40, : as %3A, ; as %3B, [ as %5B, ] as %5D, a space as %20"
 )
@@ -175,79 +175,93 @@ def _read_one(text: str, more: Iterable[str]) -> Address:
     scheme = scheme_of(text)
     if "://" not in text or scheme not in REDIS | AMQP:
         raise BadAddress(
-            f"each of several addresses must begin with its scheme, and a ; stands between them. {_ENCODE}"
+            f"each of several addresses must begin with its scheme, and a ; stands between them. {ENCODE}"
         )
     rest = text.partition("://")[2]
-    if _CONTROL.search(rest):
-        raise BadAddress(f"has a line break, a tab or another control character. {_ENCODE}")
+    if CONTROL.search(rest):
+        raise BadAddress(f"has a line break, a tab or another control character. {ENCODE}")
     if "#" in rest:
-        raise BadAddress(f"has an unencoded #. {_ENCODE}")
+        raise BadAddress(f"has an unencoded #. {ENCODE}")
     before, _, query_text = rest.partition("?")
     if "@" in query_text:
-        raise BadAddress(f"has an unencoded ? before an @, or an unencoded @ after a ?. {_ENCODE}")
+        raise BadAddress(f"has an unencoded ? before an @, or an unencoded @ after a ?. {ENCODE}")
     authority, slash, path = before.partition("/")
     if scheme == "redis+socket":
-        place = f"{_credentials(authority, needs_host=False)}/{quote(unquote(path), safe='/')}"
+        place = f"{credentials(authority, needs_host=False)}/{encoded(path, '/')}"
     else:
         if "@" in path:
-            raise BadAddress(f"has an unencoded / before an @, or an unencoded @ in its path. {_ENCODE}")
-        place = f"{_credentials(authority)}{_host(scheme, authority)}{slash}{_path(scheme, path)}"
+            raise BadAddress(f"has an unencoded / before an @, or an unencoded @ in its path. {ENCODE}")
+        place = f"{credentials(authority)}{_host(scheme, authority)}{slash}{_path(scheme, path)}"
     query, given = _query(scheme, query_text, more)
     tls = _tls(given) if scheme in {"rediss", "amqps"} or given else None
     url = f"{scheme}://{place}"
     return Address(scheme, url + _as_query({**query, **given}), url + _as_query(query), tls)
 
 
-def _as_query(parameters: Mapping[str, str]) -> str:
-    return f"?{urlencode(parameters)}" if parameters else ""
+def _as_query(given: Mapping[str, str]) -> str:
+    return f"?{urlencode(given, quote_via=quote)}" if given else ""
 
 
-def _credentials(authority: str, *, needs_host: bool = True) -> str:
+def credentials(authority: str, *, needs_host: bool = True) -> str:
     """User and password, encoded anew. What stands behind the last ``@`` is the host."""
     text, at, host = authority.rpartition("@")
     if not needs_host and host:
         raise BadAddress(
             "must have three slashes before the socket's path: redis+socket:///run/valkey.sock, "
-            f"with a password redis+socket://:password@/run/valkey.sock. {_ENCODE}"
+            f"with a password redis+socket://:password@/run/valkey.sock. {ENCODE}"
         )
     if not at:
         return ""
     user, colon, password = text.partition(":")
-    return f"{quote(unquote(user), safe='')}{colon}{quote(unquote(password), safe='')}@"
+    return f"{encoded(user)}{colon}{encoded(password)}@"
+
+
+def encoded(text: str, safe: str = "") -> str:
+    """The same, encoded as it should be. A % that begins nothing stands for itself."""
+    given = unquote_to_bytes(text)
+    try:
+        if "\0" not in given.decode():
+            return quote(given, safe=safe)
+    except UnicodeDecodeError:
+        pass
+    raise BadAddress(f"has an unencoded %. {ENCODE}")
 
 
 def _host(scheme: str, authority: str) -> str:
     host, port = authority.rpartition("@")[2], ""
     if not host.endswith("]"):
         host, _, port = host.rpartition(":") if ":" in host else (host, "", "")
-    if not _HOST.fullmatch(host):
-        raise BadAddress(f"has a host's name that no host has. {_ENCODE}")
-    if port and not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65_535):
-        raise BadAddress(f"has a port that is no number from 1 to 65535. {_ENCODE}")
+    if not HOST.fullmatch(host):
+        raise BadAddress(f"has a host's name that no host has. {ENCODE}")
+    if port and not is_port(port):
+        raise BadAddress(f"has a port that is no number from 1 to 65535. {ENCODE}")
     default = _DEFAULT_PORTS.get(scheme)
     port = port or (str(default) if default and host else "")
     return f"{host}:{port}" if port else host
+
+
+def is_port(text: str) -> bool:
+    """True for a number from 1 to 65535."""
+    return text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) <= 65_535
 
 
 def _path(scheme: str, path: str) -> str:
     if scheme in REDIS:
         database = path.strip("/")
         if database and not (database.isascii() and database.isdecimal()):
-            raise BadAddress(f"must end with the number of a database, such as /0. {_ENCODE}")
+            raise BadAddress(f"must end with the number of a database, such as /0. {ENCODE}")
         return path
     # RabbitMQ's virtual host: amqp://host// is the one named /.
-    return quote(unquote(path), safe="/")
+    return encoded(path, "/")
 
 
 def _query(scheme: str, text: str, more: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
     """What goes on in the address, and what it says about TLS."""
-    given = dict(parse_qsl(text, keep_blank_values=True))
+    given = dict(parameters(text))
     known = {*_PARAMETERS[scheme], *(more if scheme in REDIS else ())}
     if unknown := sorted(set(given) - known):
-        names = ", ".join(name for name in unknown if name.isidentifier() and "=" in text)
         raise BadAddress(
-            f"has parameters after ? that a {scheme}:// address does not have"
-            f"{f' ({names})' if names and _are_names(text) else ''}. {_ENCODE}"
+            f"has parameters after ? that a {scheme}:// address does not have{shown(unknown, text)}. {ENCODE}"
         )
     tls: dict[str, str] = {name: given.pop(name) for name in _TLS_PARAMETERS if name in given}
     if scheme == "redis+socket":
@@ -258,9 +272,17 @@ def _query(scheme: str, text: str, more: Iterable[str]) -> tuple[dict[str, str],
     return given, tls
 
 
-def _are_names(text: str) -> bool:
-    """True for ``name=value&…``: only then the names are no piece of a password."""
-    return all(re.fullmatch(r"[a-z_]+=[^=]*", part) for part in text.split("&"))
+def parameters(text: str) -> list[tuple[str, str]]:
+    """What stands after the ``?``. A + is a +, as it is in a file's name."""
+    pairs = (part.partition("=") for part in text.split("&") if part)
+    return [(name, unquote(value)) for name, _, value in pairs]
+
+
+def shown(names: Iterable[str], text: str) -> str:
+    """The names in brackets, unless they may be a piece of a password."""
+    is_clear = all(re.fullmatch(r"[a-z_]+=[^=@]*", part) for part in text.split("&"))
+    is_clear = is_clear and "password" not in text
+    return f" ({', '.join(names)})" if is_clear else ""
 
 
 def _tls(given: Mapping[str, str]) -> Tls:

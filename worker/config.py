@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.address import REDIS, read_broker, read_results
+from worker.dsn import read_database
 from worker.errors import InvalidSettings
 
 
@@ -182,9 +183,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and _scheme(value) not in {"postgresql", "postgres"}:
-            raise ValueError("must start with postgresql://")
-        return value
+        return SecretStr(read_database(value.get_secret_value())) if value else None
 
     @field_validator("jira_url")
     @classmethod

@@ -27,6 +27,7 @@ from kombu.transport import pyamqp
 from kombu.transport import redis as kombu_redis
 from kombu.utils.collections import HashedSeq
 from kombu.utils.json import dumps
+from redis.exceptions import AskError, ClusterCrossSlotError, ClusterDownError, MasterDownError
 
 from worker.address import Address, Tls, read_broker, read_results
 from worker.errors import InvalidSettings
@@ -46,6 +47,7 @@ _CLUSTER: Final = (
     "the server is a Redis Cluster, which Celery cannot use, because it needs all keys on one node. "
     "Name a single server or Sentinels; Valkey and Redis replicate without a cluster too"
 )
+_OF_CLUSTER: Final = (AskError, ClusterCrossSlotError, ClusterDownError)
 
 _SOCKETS: Final[Mapping[Role, Mapping[str, Any]]] = {
     # `EnqueueFailed` is promised within a second.
@@ -282,11 +284,13 @@ def refuse_cluster(client: Any) -> None:
         raise InvalidSettings(_CLUSTER)
 
 
-def is_of_cluster(error: BaseException) -> bool:
-    """True for an error that only a node of a Redis Cluster answers with."""
-    return isinstance(error, redis.ResponseError) and str(error).startswith(
-        ("MOVED ", "ASK ", "CROSSSLOT", "CLUSTERDOWN", "Keys in request don't hash")
-    )
+def refuse_cluster_error(error: BaseException | None) -> None:
+    """Raise ``InvalidSettings`` if the error, or one behind it, is of a Redis Cluster alone."""
+    while error is not None:
+        # MASTERDOWN is a subclass too, and comes from a lonely replica.
+        if isinstance(error, _OF_CLUSTER) and not isinstance(error, MasterDownError):
+            raise InvalidSettings(_CLUSTER) from None
+        error = error.__cause__
 
 
 # --- RabbitMQ
