@@ -85,8 +85,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):  # type: ignore[misc]  # komb
                 msg, exchange, routing_key, mandatory=True, confirm_timeout=limit, **kwargs
             )
         except TimeoutError as exc:
-            # What comes later would be taken for the answer to the next one.
-            self.connection.collect()
+            # The connection is closed by now: a late answer would be taken for the next one's.
             raise amqp.RecoverableConnectionError("the broker did not confirm in time") from exc
         if self._returned is not None:
             raise self._returned
