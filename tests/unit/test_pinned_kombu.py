@@ -27,6 +27,7 @@ from kombu.utils.scheduling import cycle_by_name
 
 from tests.pinned import needed_by, overridden
 from worker.connection import DurableConnection
+from worker.rabbitmq.transport import RabbitTransport
 from worker.transport import DurableChannel, DurableQoS, DurableSentinelTransport, DurableTransport
 
 TRANSPORT = "worker/transport.py"
@@ -55,7 +56,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
     }
     assert overridden(DurableChannel) == {
         *("QoS", "conn_or_acquire", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
-        *("_connparams", "subclient"),
+        *("_connparams", "subclient", "Message", "_put", "_queue_bind"),
     }
     assert overridden(DurableTransport) == {"Channel", "register_with_event_loop"}
 
@@ -354,7 +355,7 @@ def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
         ("redis+socket:///s", DurableTransport),
         ("sentinel://h", DurableSentinelTransport),
         ("redis://h;redis://i", DurableTransport),
-        ("amqp://h", None),
+        ("amqp://h", RabbitTransport),
         ("memory://", None),
     ],
 )
