@@ -25,6 +25,7 @@ from tests.workers import ROOT
 from worker.db.models import SessionResult
 from worker.db.pool import new_pool
 from worker.db.session_store import SessionStore
+from worker.db.sync_models import Draft
 from worker.errors import EnqueueFailed
 from worker.hearing import beat_is_sending, hearing_of_queue, hearing_of_worker
 from worker.signs import QUEUES
