@@ -40,17 +40,17 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     return python
 
 
-def tests_pass(python: str, *which: str, within: float) -> None:
+def expect_pass(python: str, *which: str, within: float) -> None:
     done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *which, within=within)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
 def test_what_we_lean_on_is_there(python: str) -> None:
     """Names and habits of Celery, kombu and billiard that nobody promises us."""
-    tests_pass(python, *PINNED, within=300)
+    expect_pass(python, *PINNED, within=300)
 
 
 @pytest.mark.timeout(600)
 def test_kills_lose_nothing(python: str) -> None:
     """Of the worker group and of the broker, under load; the worker outlives its broker."""
-    tests_pass(python, "tests/integration/test_worker_kills.py", "-k", KILLS, within=500)
+    expect_pass(python, "tests/integration/test_worker_kills.py", "-k", KILLS, within=500)
