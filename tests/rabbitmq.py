@@ -54,7 +54,9 @@ class RabbitMQ:
         self._taken = {"classic": 0, "quorum": 0}
 
     def start(self) -> None:
-        """Return when it takes connections, some 8 s later."""
+        """Return when it takes connections, some 8 s later; at once if it runs."""
+        if self._child is not None and self._child.poll() is None:
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         self._configure()
         env = self._environment()

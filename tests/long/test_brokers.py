@@ -25,6 +25,7 @@ from tests.workers import ROOT
 from worker.db.models import SessionResult
 from worker.db.pool import new_pool
 from worker.db.session_store import SessionStore
+from worker.db.sync_models import Draft
 from worker.errors import EnqueueFailed
 from worker.hearing import beat_is_sending, hearing_of_queue, hearing_of_worker
 from worker.signs import QUEUES
@@ -141,7 +142,7 @@ def test_a_sync_without_a_message_is_found_by_the_sweep(site: Site) -> None:
     with new_pool(site.database_url) as pool:
         SessionStore(pool).get_or_create_session("C3", ts(1), "U1")
         SessionStore(pool).request_sync("C3", ts(1), Draft(summary="A"), ts(2))
-    wait_until(lambda: ask(site.database_url, "SELECT state FROM syncs") != "pending", "it was taken up", 20)
+    wait_until(lambda: ask(site.database_url, "SELECT state FROM syncs") != "pending", "it was taken up", 40)
 
 
 def test_what_is_due_later_outlives_its_worker(own: Site, tmp_path: Path) -> None:
@@ -220,9 +221,8 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
                     worker.start()
         ended = time.monotonic()
     wait_until(lambda: rows(own) >= set(sender.taken), "every acknowledged command has its row", timeout=60)
-    print(
-        f"{server.name}: {number} sent, {sender.refused} refused, settled after {time.monotonic() - ended:.1f} s"
-    )
+    settled = time.monotonic() - ended
+    print(f"{server.name}: {number} sent, {sender.refused} refused, settled after {settled:.1f} s")
     assert own.dead_letters() == []
 
 
