@@ -20,7 +20,8 @@ from worker.broker_errors import BROKER_ERRORS
 from worker.config import load_settings
 from worker.connection import verified_tls
 from worker.errors import EnqueueFailed, InvalidSettings, as_ours
-from worker.signs import Signs, look
+from worker.results import IN_STEP
+from worker.signs import Signs, look, socket_is_gone, socket_is_there
 
 T = TypeVar("T")
 
@@ -76,6 +77,10 @@ class Broker:
         """The same for asyncio."""
         return await self._within_deadline_async(self._look)
 
+    async def tell_socket_async(self, name: str, silence: float | None) -> None:
+        """Leave a sign: Slack has been silent for so long; None takes the sign away."""
+        await self._within_deadline_async(lambda: self._tell_socket(name, silence))
+
     def result_of(self, task_id: str) -> tuple[bool, Any]:
         """Whether the result is there, and what it is. Raises what the worker raised, as an error of ours."""
         try:
@@ -126,6 +131,11 @@ class Broker:
         # Not from the pool: one that died while it lay there is no sign that the broker is away.
         with self._app.connection_for_read() as connection:
             return look(connection.default_channel)
+
+    def _tell_socket(self, name: str, silence: float | None) -> None:
+        with self._app.connection_for_write() as connection:
+            channel = connection.default_channel
+            socket_is_gone(channel, name) if silence is None else socket_is_there(channel, name, silence)
 
     def _within_deadline(self, work: Callable[[], T]) -> T:
         future = self._submit(work)
@@ -200,6 +210,7 @@ def _producer(broker_url: str, *, is_redis: bool, options: Mapping[str, Any]) ->
 
 def _result_reader(result_backend_url: str | None, options: Mapping[str, Any]) -> Celery:
     app = Celery("threadsync-results", backend=result_backend_url, set_as_current=False)
+    app.loader.override_backends = dict(IN_STEP)
     app.conf.update(
         result_serializer="json",
         accept_content=["json"],

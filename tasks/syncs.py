@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
+import structlog
+
 from tasks.announcements import announce_due, announce_soon, ask_slack_again
 from tasks.command import Command, Message
 from tasks.commands import SYNCS_QUEUE
@@ -20,6 +22,8 @@ from worker.jira.sync import park_without_jira, run_sync
 from worker.task import DurableTask
 
 _MOST_IN_BROKER: Final = 200
+
+log = structlog.get_logger("threadsync.syncs")
 
 
 class SyncTask(DurableTask):
@@ -64,7 +68,9 @@ def sweep() -> dict[str, int]:
     """
     note_that_it_came(SWEEP)
     store, tools = SyncStore(), tools_of_this_process()
-    unparked = store.unpark_unconfigured() if tools else 0
+    unparked = store.unpark(tools.target.site) if tools else 0
+    if far := store.pull_in():
+        log.warning("syncs waited for a moment that makes no sense", syncs=far)
     sent = 0
     due = store.take_due(most=room(SYNCS_QUEUE, _MOST_IN_BROKER), for_seconds=AGAIN_AFTER_SECONDS)
     for session_id in due:

@@ -13,7 +13,7 @@ import os
 from contextlib import suppress
 from typing import Any, Final
 
-from celery import Celery, bootsteps, signals
+from celery import bootsteps, signals
 from kombu import Exchange, Queue
 
 from worker.beat import CANARY_TASK, beat_schedule
@@ -24,6 +24,7 @@ from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
 from worker.rabbitmq.transport import HEARTBEAT_SECONDS
 from worker.report import Report
+from worker.results import WorkersCelery
 from worker.signs import QUEUES, beat_sent_canaries
 from worker.tracing import check_tracing, start_tracing, stop_tracing
 
@@ -33,6 +34,9 @@ VISIBILITY_TIMEOUT_SECONDS: Final = 10
 SOFT_TIME_LIMIT_SECONDS: Final = 6
 TIME_LIMIT_SECONDS: Final = 8
 """Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
+
+RESULT_SECONDS: Final = 1.5
+"""The longest wait for the result backend; below what lies between the two time limits."""
 
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 """Objects made before the collector looks at the young ones; Python's 700 cost 3% of a busy worker."""
@@ -115,14 +119,15 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_pool": "worker.prefork:DurableTaskPool",
         "result_backend": settings.result_backend_url,
         "result_expires": settings.result_ttl_seconds,
-        # Losing a result is better than a worker that waits for ever with the effect done.
-        "redis_socket_timeout": 5,
-        "redis_socket_connect_timeout": 3,
+        # Losing a result is better than a command that is killed with its effect done: what waits for the
+        # backend from the soft time limit on must be over before the hard one.
+        "redis_socket_timeout": RESULT_SECONDS,
+        "redis_socket_connect_timeout": RESULT_SECONDS,
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": 5,
         "result_backend_always_retry": False,
         "result_backend_transport_options": {
-            "retry_policy": {"max_retries": 3, "timeout": 3.0},
+            "retry_policy": {"max_retries": 1, "timeout": RESULT_SECONDS},
             **settings.celery_broker_transport_options,
         },
         "worker_hijack_root_logger": False,
@@ -155,12 +160,7 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
 
 
 # Read when the first setting is asked for: importing this module needs no environment.
-app = Celery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.connection:DurableAMQP")
-# Celery's way to have a backend of one's own for a URL.
-app.loader.override_backends = {
-    "redis": "worker.results:GatheringBackend",
-    "rediss": "worker.results:GatheringBackend",
-}
+app = WorkersCelery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.connection:DurableAMQP")
 app.add_defaults(lambda: configuration(get_settings()))
 
 

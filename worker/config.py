@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import InvalidSettings
+from worker.jira.marker import canonical
 
 _REDIS_SCHEMES: Final = {"redis", "rediss", "redis+socket", "sentinel"}
 _VALKEY_SCHEME: Final = re.compile(r"(^|;)valkey(?=s?://|\+socket://)")
@@ -85,7 +86,9 @@ class Settings(BaseSettings):
         validate_default=True,
         description="where results are kept; the broker, if that is Valkey or Redis",
     )
-    result_ttl_seconds: int = Field(3600, ge=60, description="how long a result can be fetched, in seconds")
+    result_ttl_seconds: int = Field(
+        3600, ge=60, le=31_536_000, description="how long a result can be fetched, in seconds"
+    )
     session_wait_seconds: float = Field(
         30,
         ge=0,
@@ -103,6 +106,12 @@ class Settings(BaseSettings):
     slack_app_token: SecretStr | None = Field(
         None, description="`xapp-…`: Socket Mode instead of an HTTP endpoint"
     )
+    slack_silence_seconds: float = Field(
+        120,
+        ge=5,
+        le=86_400,
+        description="Socket Mode: the process ends, to be started anew, when nothing came for so long",
+    )
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API; a sandbox in tests")
     jira_url: str | None = Field(
         None, description="such as `https://example.atlassian.net`; without one no tickets are made"
@@ -117,7 +126,9 @@ class Settings(BaseSettings):
     jira_project_key: str | None = Field(
         None, pattern=r"^[A-Z][A-Z0-9_]{0,49}$", description="of tickets whose draft names none"
     )
-    jira_issue_type: str = Field("Task", description="of tickets whose draft names none")
+    jira_issue_type: str = Field(
+        "Task", max_length=255, description="of tickets whose draft names none: its name, or its id in digits"
+    )
     jira_settle_seconds: float = Field(
         600,
         ge=1,
@@ -190,12 +201,25 @@ class Settings(BaseSettings):
     @field_validator("jira_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
-        parts = urlsplit(value or "http://none")
+        try:
+            parts = urlsplit(value or "http://none")
+        except ValueError:
+            raise ValueError("must be a URL, such as https://example.atlassian.net") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be a URL, such as https://example.atlassian.net")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("must be an address alone; credentials go to JIRA_EMAIL and JIRA_API_TOKEN")
-        return value
+        try:
+            return value and canonical(value)
+        except ValueError:
+            raise ValueError("must be a URL, such as https://example.atlassian.net") from None
+
+    @field_validator("jira_project_key", mode="before")
+    @classmethod
+    def _is_a_key(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.strip().isdigit():
+            raise ValueError("must be the project's key, such as PROJ, and not its id")
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("celery_broker_url", "redis_url", "celery_result_backend")
     @classmethod

@@ -19,6 +19,8 @@ from worker.transport import DurableSentinelTransport, DurableTransport
 SENT_AT: Final = "sent_at"
 """The header; Unix seconds by the broker's clock, as far as the sender knows it."""
 
+_CONNECT_SECONDS: Final = 10.0
+
 _OURS: Final[dict[type, type]] = {
     kombu_redis.Transport: DurableTransport,
     kombu_redis.SentinelTransport: DurableSentinelTransport,
@@ -37,6 +39,22 @@ class DurableConnection(Connection):
     def get_transport_cls(self) -> type[Any]:
         found = super().get_transport_cls()
         return _OURS.get(found, found)
+
+    def ensure(
+        self, obj: Any, fun: Any, errback: Any = None, max_retries: int | None = None, **options: Any
+    ) -> Any:
+        """kombu's; who does not say how often gets one more try, where kombu would go on for ever."""
+        tries = 1 if max_retries is None else max_retries
+        return super().ensure(obj, fun, errback, tries, **options)
+
+    def _ensure_connection(
+        self, errback: Any = None, max_retries: int | None = None, *args: Any, **options: Any
+    ) -> Any:
+        """kombu's, with a limit for whoever sets none and hears of no failure either (beat and Flower do)."""
+        if max_retries is None and errback is None and not {"callback", "timeout"} & options.keys():
+            options["timeout"] = _CONNECT_SECONDS
+        kombus: Any = super()
+        return kombus._ensure_connection(errback, max_retries, *args, **options)
 
     def Pool(self, limit: int | None = None, **kwargs: Any) -> ConnectionPool:
         """kombu's pool, of connections like this one: by itself it makes them of a class of its own."""

@@ -11,7 +11,6 @@ from celery.worker.consumer import Consumer
 from kombu.message import Message
 
 from worker.batch import Batches
-from worker.broker_errors import BROKER_ERRORS
 from worker.errors import CommandFailed
 from worker.rabbitmq.transport import RabbitChannel
 from worker.rabbitmq.waiting import Delays
@@ -125,7 +124,4 @@ class DurableConsumer(Consumer):
         """Whoever waits for the result need not wait for ever."""
         task_id = message_id(message)
         if task_id:
-            try:
-                self.app.backend.mark_as_failure(task_id, CommandFailed(str(error)))
-            except BROKER_ERRORS as exc:
-                log.warning("no result stored for %s: %s", task_id, exc)
+            self.app.backend.mark_as_failure(task_id, CommandFailed(str(error)))

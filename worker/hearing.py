@@ -97,6 +97,11 @@ def _refused(reason: str) -> Verdict:
     return Verdict(
         "unwatched", f"the broker takes no messages ({reason}): mend that, nothing need be restarted"
     )
+def hearing_of_socket(silence: float) -> Verdict:
+    """Whether anything comes from Slack over a socket: an event, or at least the answer to a ping."""
+    if silence > DEAF_SECONDS:
+        return Verdict("deaf", f"nothing has come from Slack for {silence:.0f} s; restart it")
+    return Verdict("ok", f"Slack was heard {silence:.0f} s ago")
 
 
 def beat_is_sending(signs: Signs) -> bool:

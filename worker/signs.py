@@ -6,6 +6,7 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 |---|---|---|
 | ``canary:<queue>`` | the process that ran the queue's canary | it came all the way |
 | ``worker:<node>`` | a worker's main process, every ``REPORT_SECONDS`` | how it uses each of its queues |
+| ``socket:<host>:<pid>`` | Socket Mode's process, every ``REPORT_SECONDS`` | since when Slack is silent |
 | ``beat`` | beat, with each canary | canaries are being sent |
 | ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
 
@@ -43,7 +44,7 @@ CANARY_SECONDS: Final = 5
 """How often beat sends one through every queue."""
 
 _KEY: Final = "threadsync.signs"
-_CANARY, _WORKER, _BEAT, _PLACE = "canary:", "worker:", "beat", "place:"
+_CANARY, _WORKER, _SOCKET, _BEAT, _PLACE = "canary:", "worker:", "socket:", "beat", "place:"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
 """A worker that was killed is no news by then."""
@@ -177,6 +178,7 @@ class Signs:
         skews: of clocks, by node name, or ``beat``.
         places: by node name.
         refusal: why the broker takes no new message now; None if it does.
+        sockets: since Slack said anything to a process of Socket Mode, by its host and process id.
     """
 
     queues: Mapping[str, Waiting]
@@ -188,6 +190,7 @@ class Signs:
     skews: Mapping[str, Skew] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
     refusal: str | None = None
+    sockets: Mapping[str, float] = field(default_factory=dict)
 
 
 def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
@@ -208,6 +211,16 @@ def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> Non
     _tell(channel, f"{_PLACE}{node}", {"database": database, "skew": skew})
 
 
+def socket_is_there(channel: Any, name: str, silence: float) -> None:
+    """Called by a process of Socket Mode; ``silence`` is in seconds."""
+    _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
+
+
+def socket_is_gone(channel: Any, name: str) -> None:
+    """Take back a socket's sign: it stops, or another one takes its place."""
+    _forget(channel, f"{_SOCKET}{name}")
+
+
 def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], held: int | None = None) -> None:
     """Called by a worker's main process. ``held``: messages that it has, where the broker cannot tell."""
     # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
@@ -217,10 +230,14 @@ def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], hel
 
 def worker_is_gone(channel: Any, node: str) -> None:
     """It stops, as it was asked to."""
+    _forget(channel, f"{_WORKER}{node}")
+
+
+def _forget(channel: Any, name: str) -> None:
     if isinstance(channel, RabbitChannel):
-        stream.tell(channel, f"{_WORKER}{node}", None)
-    else:
-        channel.run_script(_FORGET, [_KEY], [f"{_WORKER}{node}"])
+        stream.tell(channel, name, None)
+    elif isinstance(channel, DurableChannel):
+        channel.run_script(_FORGET, [_KEY], [name])
 
 
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
@@ -253,7 +270,7 @@ def signs_of(app: Celery) -> Signs | None:
     """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
     try:
         with app.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            connection.ensure_connection(max_retries=0)
             return look(connection.default_channel)
     except BROKER_ERRORS as exc:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
@@ -353,6 +370,11 @@ def _read(
             for node, sign in places.items()
         },
         refusal=refusal,
+        sockets={
+            name.removeprefix(_SOCKET): sign["silence"] + now - sign["at"]
+            for name, sign in found.items()
+            if name.startswith(_SOCKET)
+        },
     )
 
 

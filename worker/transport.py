@@ -21,6 +21,7 @@ import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property, partial
 from queue import Empty
 from time import monotonic, sleep
 from typing import Any, Final, NoReturn
@@ -33,6 +34,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 
 from worker import scripts
+from worker.in_step import in_step, sentinel_limits
 from worker.raw_message import DurableMessage, Taken, payload_of
 
 log = get_logger(__name__)
@@ -42,6 +44,9 @@ MOST_AT_ONCE: Final = 64
 
 _CHUNK: Final = 500
 """Messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
+
+_READ_SECONDS: Final = 1.0
+"""For the rest of what others said (remote control, events), once there is something to read."""
 
 _WARN_AGAIN_SECONDS: Final = 60.0
 
@@ -139,6 +144,19 @@ class DurableQoS(kombu_redis.QoS):
         except redis.ResponseError as exc:
             log.warning("broker refused to take messages back; they will be overdue: %s", exc)
 
+    def restore_unacked(self) -> list[tuple[BaseException, Any]]:
+        """All at once: kombu asks for each, and waits for each while the server says nothing."""
+        tags = [tag for tag in self._delivered if tag not in self._dirty]
+        self._delivered.clear()
+        trouble: tuple[type[Exception], ...] = (*self.channel.connection_errors, redis.ResponseError)
+        try:
+            # The oldest is put back last, so taken first.
+            for start in range(0, len(tags), _CHUNK):
+                self._restore("RPUSH", *reversed(tags[-start - _CHUNK : len(tags) - start]))
+        except trouble as exc:
+            log.warning("up to %d messages were not handed back, they will be overdue: %s", len(tags), exc)
+        return []
+
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
         """Say what we have, then put back what nobody has. Every ``unacked_restore_interval`` seconds."""
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
@@ -195,7 +213,7 @@ class DurableChannel(kombu_redis.Channel):
     connection_errors: tuple[type[Exception], ...]
     _active_queues: list[str]
     _queue_cycle: Any
-    _create_client: Callable[[], Any]
+    _create_client: Callable[..., Any]
     _q_for_pri: Callable[[str, int], str]
     _flush_brpop_reauth: Callable[[], None]
     _get_message_priority: Callable[..., int]
@@ -214,9 +232,24 @@ class DurableChannel(kombu_redis.Channel):
         self._warned_at: dict[str, float] = {}
         super().__init__(*args, **kwargs)
 
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        kombus: Any = super()
+        params: dict[str, Any] = kombus._connparams(asynchronous)
+        return {**params, "connection_class": in_step(params["connection_class"])}
+
+    @cached_property
+    def subclient(self) -> Any:
+        """kombu's, which by itself reads without a limit, also what a frozen server has said in part."""
+        listener = self._create_client(asynchronous=True).pubsub()
+        listener.parse_response = partial(listener.parse_response, block=False, timeout=_READ_SECONDS)
+        return listener
+
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
         """A client on this channel's pool. kombu makes one each time, which takes longer than a command."""
+        if client is None and self.connection.client is None:
+            # Celery 5.7 takes the address away first, and hands messages back then.
+            raise redis.ConnectionError("the connection to the broker is closed")
         if client is None:
             # After a fork and a failover the pool is another one.
             if self._bookkeeper is None or self._bookkeeper.connection_pool is not self.pool:
@@ -405,6 +438,13 @@ class DurableTransport(kombu_redis.Transport):
 
 class DurableSentinelChannel(DurableChannel, kombu_redis.SentinelChannel):
     """The same on the master that the sentinels name."""
+
+    sentinel_kwargs: dict[str, Any] | None = None
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
+        kombus: Any = super()
+        self.sentinel_kwargs = sentinel_limits(self.sentinel_kwargs, self._connparams())
+        return kombus._sentinel_managed_pool(asynchronous)
 
 
 class DurableSentinelTransport(DurableTransport, kombu_redis.SentinelTransport):

@@ -20,7 +20,7 @@ import pytest
 import redis
 
 from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import Status
+from sandbox.jira_faults import NotJson, Redirect, Refuse, Status
 from sandbox.jira_site import ScreenField
 from sandbox.slack import SlackSandbox
 from tests.servers import as_member
@@ -238,6 +238,12 @@ def with_a_field(site: Any) -> None:
     site.screen["customfield_10010"] = ScreenField("Team", required=True)
 
 
+def a_type_called_2024(ward: Ward) -> None:
+    ward.jira.site.issue_types["2024"] = "10007"
+    ward.undo.append(lambda: ward.jira.site.issue_types.pop("2024"))
+    ward.env["JIRA_ISSUE_TYPE"] = "2024"
+
+
 NOWHERE = "127.0.0.1:1"
 MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     # What is planted, the check that finds it, its level, and words of the fix.
@@ -445,6 +451,42 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "jira: login",
         "error",
         "JIRA_URL",
+    ),
+    "jira: login page": (
+        lambda ward: ward.jira.site.fail("myself", NotJson()),
+        "jira: login",
+        "error",
+        "without the login page",
+    ),
+    "jira: redirect": (
+        lambda ward: ward.jira.site.fail("myself", Redirect("https://sso.example/login")),
+        "jira: login",
+        "error",
+        "that it leads to",
+    ),
+    "jira: search": (
+        lambda ward: ward.jira.site.fail("search", Status(410)),
+        "jira: search",
+        "error",
+        "JIRA_DEPLOYMENT",
+    ),
+    "jira: key probe": (
+        lambda ward: ward.jira.site.fail("bulkfetch", Refuse(403, ("no",))),
+        "jira: search",
+        "error",
+        "browse",
+    ),
+    "jira: spelling": (
+        set_env(JIRA_ISSUE_TYPE="task"),
+        "jira: project",
+        "warning",
+        "JIRA_ISSUE_TYPE=Task",
+    ),
+    "jira: name of digits": (
+        a_type_called_2024,
+        "jira: project",
+        "error",
+        "JIRA_ISSUE_TYPE=10007",
     ),
     "jira: project": (set_env(JIRA_PROJECT_KEY="NOPE"), "jira: project", "error", "JIRA_PROJECT_KEY"),
     "jira: issue type": (set_env(JIRA_ISSUE_TYPE="Epos"), "jira: project", "error", "JIRA_ISSUE_TYPE"),

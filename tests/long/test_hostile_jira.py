@@ -1,4 +1,4 @@
-"""A Jira that swallows answers and creates, kills, an empty broker: every session gets its one ticket by itself."""
+"""A Jira that swallows answers and creates, kills, an empty broker: every session gets its one ticket."""
 
 from __future__ import annotations
 

@@ -51,9 +51,11 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
     """A hook that kombu renames is one that nobody calls; a name that kombu adds may be one of ours."""
     assert overridden(DurableQoS) == {
         *("append", "ack", "reject", "restore_unacked_once", "restore_visible", "restore_by_tag"),
+        "restore_unacked",
     }
     assert overridden(DurableChannel) == {
         *("QoS", "conn_or_acquire", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
+        *("_connparams", "subclient"),
     }
     assert overridden(DurableTransport) == {"Channel", "register_with_event_loop"}
 

@@ -58,8 +58,12 @@ def decided(outcome: Outcome, sync: Standing = FRESH, jitter: float = 0.5) -> Ne
         (Throttled(None, None, "slow down"), "retry_wait", "rate_limit", False),
         (Rejected(400, "the draft"), "failed", "draft_refused", False),
         (Rejected(413, "too large"), "failed", "draft_refused", False),
-        (Rejected(404, "no project"), "blocked", "not_found", True),
-        (Rejected(422, "set-up"), "blocked", "set_up", True),
+        (Rejected(400, "a field", about="set_up"), "blocked", "set_up", True),
+        (Rejected(400, "no such type", about="place"), "blocked", "not_found", True),
+        (Rejected(400, "may not", about="access"), "blocked", "no_access", True),
+        (Rejected(404, "no project", about="place"), "blocked", "not_found", True),
+        (Rejected(410, "gone", about="place"), "blocked", "not_found", True),
+        (Rejected(422, "set-up", about="set_up"), "blocked", "set_up", True),
         (AuthProblem(401, "who?"), "blocked", "no_access", True),
         (AuthProblem(403, "no"), "blocked", "no_access", True),
         (AuthProblem(302, "a login"), "blocked", "no_access", True),
@@ -69,6 +73,12 @@ def decided(outcome: Outcome, sync: Standing = FRESH, jitter: float = 0.5) -> Ne
         (Unread(CallFailed(Throttled(3, None, ""))), "retry_wait", "rate_limit", False),
         (Unread(CallFailed(AuthProblem(401, ""))), "blocked", "no_access", True),
         (Unread(CallFailed(Rejected(400, ""))), "blocked", "set_up", True),
+        (Unread(CallFailed(Rejected(404, "", about="place"))), "blocked", "not_found", True),
+        (Unread(CallFailed(Rejected(405, "", about="place"))), "blocked", "not_found", True),
+        (Unread(CallFailed(Rejected(410, "", about="place"))), "blocked", "not_found", True),
+        (Unread(CallFailed(AuthProblem(302, ""))), "blocked", "no_access", True),
+        (Unread(CallFailed(AuthProblem(200, "expired"))), "blocked", "no_access", True),
+        (Unread(CallFailed(AuthProblem(200, "a page", is_page=True))), "retry_wait", "web_page", True),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -120,20 +130,22 @@ def test_after_a_day_a_person_must_look() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "reason", "at_least", "pauses_the_site"),
+    ("retry_after", "reason", "at_least", "scope"),
     [
-        (None, None, 2, False),
-        (30, None, 30, False),
-        (0, "jira-per-issue-on-write", 2, False),
-        (7, "jira-burst-based", 7, True),
-        (1800, "jira-quota-global-based", 1800, True),
-        (60, "jira-quota-tenant-based", 60, True),
+        (None, None, 2, None),
+        (30, None, 30, None),
+        (0, "jira-per-issue-on-write", 2, None),
+        (7, "jira-burst-based", 7, "endpoint"),
+        (7, "Jira-Burst-Based", 7, "endpoint"),
+        (1800, "jira-quota-global-based", 1800, "site"),
+        (60, "jira-quota-tenant-based", 60, "site"),
+        (60, "a-new-one", 60, None),
     ],
 )
 def test_a_rate_limit_costs_time_and_no_attempt(
-    retry_after: float | None, reason: str | None, at_least: float, pauses_the_site: bool
+    retry_after: float | None, reason: str | None, at_least: float, scope: str | None
 ) -> None:
-    """Retry-After is the least; a quota or a burst concerns everybody at that site."""
+    """Retry-After is the least; a quota is about the site, a burst that endpoint, all else this sync."""
     sync = Standing(failures=3, failing_since=ago(hours=30))
     for jitter in (0.0, 0.5, 1.0):
         following = decided(Throttled(retry_after, reason, ""), sync, jitter)
@@ -141,7 +153,8 @@ def test_a_rate_limit_costs_time_and_no_attempt(
         assert following.delay is not None
         assert at_least <= following.delay <= at_least * 1.2
         assert following.failures == 3
-        assert (following.pause_site is not None) == pauses_the_site
+        assert (following.pause.scope if following.pause else None) == scope
+        assert following.pause is None or following.pause.seconds == following.delay
 
 
 def test_the_schedule_of_looks() -> None:
@@ -256,8 +269,27 @@ def test_a_look_that_failed_is_no_absence() -> None:
 def test_a_look_that_is_refused_is_about_the_site() -> None:
     """The sync itself stays in doubt: what was maybe created must not be created again."""
     following = decided(Unread(CallFailed(AuthProblem(401, ""))), DOUBT)
-    assert following.state == "unknown"
+    assert (following.state, following.reason) == ("unknown", "look_refused")
     assert following.may_be_the_site
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 405, 410])
+def test_a_look_that_the_set_up_prevents_says_so(status: int) -> None:
+    """It goes on by itself once that is mended; until then the reason is there for all to see."""
+    answer = AuthProblem(status, "") if status == 302 else Rejected(status, "", about="place")
+    following = decided(Unread(CallFailed(answer)), DOUBT)
+    assert (following.state, following.reason, following.may_be_the_site) == ("unknown", "look_refused", True)
+    assert following.delay is not None
+
+
+@pytest.mark.parametrize(
+    ("reason", "scope"), [(None, None), ("jira-burst-based", "endpoint"), ("jira-quota-tenant-based", "site")]
+)
+def test_a_look_that_is_throttled_waits_as_told(reason: str | None, scope: str | None) -> None:
+    """And others only where the limit is theirs, too."""
+    following = decided(Unread(CallFailed(Throttled(1800, reason, ""))), DOUBT)
+    assert (following.state, following.delay) == ("unknown", 1800)
+    assert (following.pause.scope if following.pause else None) == scope
 
 
 @pytest.mark.parametrize("outcome", [Unknown("no answer"), NotSent("refused"), Throttled(1, None, "")])

@@ -19,13 +19,20 @@ SELECT {_SESSION} FROM thread_sessions WHERE jira_key = %(jira_key)s ORDER BY id
 # When a session was moved on.
 STEPS: Final[LiteralString] = "SELECT ready_at, synced_at FROM thread_sessions WHERE id = %(session_id)s"
 
-# A page of what people decided about syncs and dead letters, newest first, from before a moment and an id.
+# A page of what people decided about sessions and dead letters, newest first, from before a moment and an id.
 LIST_DECISIONS: Final[LiteralString] = """
 SELECT * FROM (
     (
         SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts,
                NULL::uuid AS dead_letter_id, NULL AS task_name
         FROM sync_actions a JOIN thread_sessions t ON t.id = a.session_id
+        WHERE (a.at, a.id) < (%(at)s, %(id)s)
+        ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts, NULL, NULL
+        FROM session_actions a JOIN thread_sessions t ON t.id = a.session_id
         WHERE (a.at, a.id) < (%(at)s, %(id)s)
         ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
     )
@@ -44,7 +51,7 @@ ORDER BY at DESC, id DESC LIMIT %(limit)s
 # How many sessions took each step, by stretches of time.
 COUNT_STEPS: Final[LiteralString] = f"""
 {_SPAN}
-SELECT date_bin(bucket, at, '2000-01-01') AS at, what, count(*) AS value
+SELECT date_bin(bucket, at, '2000-01-01 00:00:00+00') AS at, what, count(*) AS value
 FROM span, LATERAL (
     SELECT created_at AS at, 'opened' AS what FROM thread_sessions WHERE created_at > since
     UNION ALL
@@ -58,7 +65,7 @@ GROUP BY 1, 2
 # How many tries of syncs ended how, by stretches of time. Those under way have no end yet.
 COUNT_ATTEMPTS: Final[LiteralString] = f"""
 {_SPAN}
-SELECT date_bin(bucket, a.started_at, '2000-01-01') AS at,
+SELECT date_bin(bucket, a.started_at, '2000-01-01 00:00:00+00') AS at,
        CASE WHEN a.outcome = 'created' THEN 'created'
             WHEN a.outcome = 'found' THEN 'found'
             WHEN a.outcome IN ('rejected', 'auth') THEN 'refused'
@@ -73,7 +80,7 @@ GROUP BY 1, 2
 # The longest that a message had waited in each queue, by stretches of time.
 LONGEST_WAITS: Final[LiteralString] = f"""
 {_SPAN}
-SELECT date_bin(bucket, sampled_at, '2000-01-01') AS at, queue AS what,
+SELECT date_bin(bucket, sampled_at, '2000-01-01 00:00:00+00') AS at, queue AS what,
        max(coalesce(oldest_seconds, 0)) AS value
 FROM span, queue_samples
 WHERE queue = ANY(%(queues)s::text[]) AND sampled_at > since
