@@ -97,6 +97,8 @@ def _refused(reason: str) -> Verdict:
     return Verdict(
         "unwatched", f"the broker takes no messages ({reason}): mend that, nothing need be restarted"
     )
+
+
 def hearing_of_socket(silence: float) -> Verdict:
     """Whether anything comes from Slack over a socket: an event, or at least the answer to a ping."""
     if silence > DEAF_SECONDS:
