@@ -11,6 +11,7 @@ from celery.worker.consumer import Consumer
 from kombu.message import Message
 
 from worker.batch import Batches
+from worker.broker_errors import BROKER_ERRORS
 from worker.errors import CommandFailed
 from worker.rabbitmq.transport import RabbitChannel
 from worker.rabbitmq.waiting import Delays

@@ -146,6 +146,7 @@ def _of_broker(signs: Signs) -> Iterator[Metric]:
         "threadsync_two_databases",
         "1 if workers of this broker write to two databases",
         bool(two_databases(signs)),
+    )
     yield _by(
         "threadsync_socket_silence_seconds",
         "Since Slack said anything to a process of Socket Mode",

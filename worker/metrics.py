@@ -21,7 +21,7 @@ from typing import Any, Final
 import structlog
 
 from worker.clocks import broker_time
-from worker.connection import SENT_AT
+from worker.producer import SENT_AT
 
 _FOLDER: Final = "threadsync-metrics-"
 _AGAIN_SECONDS: Final = 5

@@ -29,11 +29,11 @@ from kombu.utils.encoding import bytes_to_str
 from worker.broker_errors import BROKER_ERRORS
 from worker.clocks import ahead_of_broker, broker_said
 from worker.errors import BrokerUnavailable
+from worker.producer import ProducerChannel
 from worker.rabbitmq import signs as stream
 from worker.rabbitmq.clock import whole_seconds
-from worker.rabbitmq.transport import RabbitChannel
+from worker.rabbitmq.publishing import ConfirmingChannel
 from worker.scripts import ASK, DRAINS, READS, WAITING
-from worker.transport import DurableChannel
 
 QUEUES: Final = ("sessions", "syncs", "maintenance")
 """All that there are. A worker takes from all of them unless it is told otherwise."""
@@ -234,17 +234,17 @@ def worker_is_gone(channel: Any, node: str) -> None:
 
 
 def _forget(channel: Any, name: str) -> None:
-    if isinstance(channel, RabbitChannel):
+    if isinstance(channel, ConfirmingChannel):
         stream.tell(channel, name, None)
-    elif isinstance(channel, DurableChannel):
+    elif isinstance(channel, ProducerChannel):
         channel.run_script(_FORGET, [_KEY], [name])
 
 
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     """Everything in one round trip; None when the broker keeps no signs."""
-    if isinstance(channel, RabbitChannel):
+    if isinstance(channel, ConfirmingChannel):
         return _look_at_stream(channel, queues)
-    if not isinstance(channel, DurableChannel):
+    if not isinstance(channel, ProducerChannel):
         return None
     # kombu's own, which the stubs do not know.
     steps, key_of = channel.priority_steps, channel._q_for_pri
@@ -257,7 +257,7 @@ def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     return _read(float(now), signs, int(unacknowledged), waiting, refusal_of(channel))
 
 
-def refusal_of(channel: DurableChannel) -> str | None:
+def refusal_of(channel: ProducerChannel) -> str | None:
     """Why the broker would refuse a producer now, such as memory or disk; None if it would not."""
     try:
         channel.run_script(ASK, [], [])
@@ -278,11 +278,11 @@ def signs_of(app: Celery) -> Signs | None:
 
 def measure(channel: Any) -> None:
     """Look at the broker's clock, where it has one that can be read."""
-    if isinstance(channel, DurableChannel):
+    if isinstance(channel, ProducerChannel):
         asked = time.time()
         seconds, micros = channel.run_script("return redis.call('TIME')", [], [])
         broker_said(int(seconds) + int(micros) / 1e6, asked, time.time())
-    elif isinstance(channel, RabbitChannel):
+    elif isinstance(channel, ConfirmingChannel):
         asked = time.time()
         _rabbit_said(whole_seconds(channel), asked)
 
@@ -300,17 +300,17 @@ def _skew(channel: Any) -> float | None:
 
 
 def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
-    if isinstance(channel, DurableChannel):
+    if isinstance(channel, ProducerChannel):
         limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
         asked = time.time()
         now = channel.run_script(_TELL, [_KEY], [name, json.dumps(sign), *limits])
         broker_said(float(now), asked, time.time())
-    elif isinstance(channel, RabbitChannel):
+    elif isinstance(channel, ConfirmingChannel):
         asked = time.time()
         _rabbit_said(stream.tell(channel, name, sign), asked)
 
 
-def _look_at_stream(channel: RabbitChannel, queues: Sequence[str]) -> Signs:
+def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
     now, found = stream.read(channel, _UNBROKEN_SECONDS)
     held = sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER))
     counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]

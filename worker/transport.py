@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from queue import Empty
 from time import monotonic, sleep
@@ -34,7 +33,12 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 
 from worker import scripts
-from worker.in_step import in_step, sentinel_limits
+from worker.producer import (
+    ProducerChannel,
+    ProducerSentinelChannel,
+    ProducerSentinelTransport,
+    ProducerTransport,
+)
 from worker.raw_message import DurableMessage, Taken, payload_of
 
 log = get_logger(__name__)
@@ -189,23 +193,11 @@ class DurableQoS(kombu_redis.QoS):
         return 0 if foreign else int(looked_at)
 
 
-def _without_transactions(client: Any) -> Any:
-    """Let kombu's pipelines be no transactions: Redis 7.0, when full, refuses all in one, reads too."""
-    with_transactions = client.pipeline
-
-    def pipeline(transaction: bool = False, shard_hint: Any = None) -> Any:
-        return with_transactions(transaction, shard_hint)
-
-    client.pipeline = pipeline
-    return client
-
-
-class DurableChannel(kombu_redis.Channel):
+class DurableChannel(ProducerChannel):
     """Takes messages by script."""
 
     QoS = DurableQoS
     Message = DurableMessage
-    deliveries_key = "unacked_deliveries"
 
     # kombu's own, which the stubs do not know.
     connection: DurableTransport
@@ -213,8 +205,6 @@ class DurableChannel(kombu_redis.Channel):
     connection_errors: tuple[type[Exception], ...]
     _active_queues: list[str]
     _queue_cycle: Any
-    _create_client: Callable[..., Any]
-    _q_for_pri: Callable[[str, int], str]
     _flush_brpop_reauth: Callable[[], None]
     _get_message_priority: Callable[..., int]
     keyprefix_queue: str
@@ -228,14 +218,8 @@ class DurableChannel(kombu_redis.Channel):
         self._nothing_there = False
         self._most = 0
         self._rests_until = 0.0
-        self._bookkeeper: Any = None
         self._warned_at: dict[str, float] = {}
         super().__init__(*args, **kwargs)
-
-    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        kombus: Any = super()
-        params: dict[str, Any] = kombus._connparams(asynchronous)
-        return {**params, "connection_class": in_step(params["connection_class"])}
 
     @cached_property
     def subclient(self) -> Any:
@@ -243,19 +227,6 @@ class DurableChannel(kombu_redis.Channel):
         listener = self._create_client(asynchronous=True).pubsub()
         listener.parse_response = partial(listener.parse_response, block=False, timeout=_READ_SECONDS)
         return listener
-
-    @contextmanager
-    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """A client on this channel's pool. kombu makes one each time, which takes longer than a command."""
-        if client is None and self.connection.client is None:
-            # Celery 5.7 takes the address away first, and hands messages back then.
-            raise redis.ConnectionError("the connection to the broker is closed")
-        if client is None:
-            # After a fork and a failover the pool is another one.
-            if self._bookkeeper is None or self._bookkeeper.connection_pool is not self.pool:
-                self._bookkeeper = _without_transactions(self._create_client())
-            client = self._bookkeeper
-        yield client
 
     def warn(self, text: str, reason: Exception) -> None:
         """Log a refusal, each kind once a minute: it may come each second, for hours."""
@@ -307,17 +278,6 @@ class DurableChannel(kombu_redis.Channel):
         now = monotonic()
         asked, ended = self._answered_at.get(queue), self.qos.ended_at.get(queue)
         return None if asked is None else now - asked, None if ended is None else now - ended
-
-    def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run it now; ``keys`` are those after the three of unacknowledged messages."""
-        with self.conn_or_acquire() as client:
-            return client.execute_command(*self._script_command(script, keys, arguments))
-
-    def _script_command(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:
-        # EVAL and not EVALSHA: a server that was restarted has forgotten every script.
-        fixed = (self.unacked_key, self.unacked_index_key, self.deliveries_key)
-        prefixed = [f"{self.global_keyprefix}{key}" for key in (*fixed, *keys)]
-        return ("EVAL", script, len(prefixed), *prefixed, *arguments)
 
     def _take_arguments(
         self, queues: Sequence[str], most: int, noted: bool = True
@@ -424,7 +384,7 @@ class DurableChannel(kombu_redis.Channel):
             self.connection._deliver(payload_of(taken, self), taken.queue)
 
 
-class DurableTransport(kombu_redis.Transport):
+class DurableTransport(ProducerTransport):
     """For Redis and Valkey."""
 
     Channel = DurableChannel
@@ -436,18 +396,11 @@ class DurableTransport(kombu_redis.Transport):
         super().register_with_event_loop(connection, loop)
 
 
-class DurableSentinelChannel(DurableChannel, kombu_redis.SentinelChannel):
+class DurableSentinelChannel(DurableChannel, ProducerSentinelChannel):
     """The same on the master that the sentinels name."""
 
-    sentinel_kwargs: dict[str, Any] | None = None
 
-    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
-        kombus: Any = super()
-        self.sentinel_kwargs = sentinel_limits(self.sentinel_kwargs, self._connparams())
-        return kombus._sentinel_managed_pool(asynchronous)
-
-
-class DurableSentinelTransport(DurableTransport, kombu_redis.SentinelTransport):
+class DurableSentinelTransport(DurableTransport, ProducerSentinelTransport):
     """For ``sentinel://``."""
 
     Channel = DurableSentinelChannel

@@ -32,7 +32,7 @@ def test_a_pipeline_that_is_cut_off(pool: Pool) -> None:
     """With answers of which some have come."""
     with (
         out_of_time_after(0.2),
-        pytest.raises(SoftTimeLimitExceeded),  # noqa: PT012 - wherever in it
+        pytest.raises(SoftTimeLimitExceeded),
         pool.connection() as connection,
         connection.pipeline(),
     ):
@@ -48,7 +48,7 @@ def test_a_transaction_that_is_cut_off_changes_nothing(pool: Pool) -> None:
     """Its rows are not there, and nobody waits for its locks."""
     with (
         out_of_time_after(0.2),
-        pytest.raises(SoftTimeLimitExceeded),  # noqa: PT012 - wherever in it
+        pytest.raises(SoftTimeLimitExceeded),
         pool.connection() as connection,
         connection.transaction(),
     ):

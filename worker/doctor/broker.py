@@ -17,6 +17,7 @@ from worker.doctor.app import app_of
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.doctor.rabbitmq import examine_rabbitmq
+from worker.errors import InvalidSettings
 from worker.rabbitmq.transport import RabbitChannel
 from worker.transport import DurableChannel
 
@@ -92,7 +93,7 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
                 yield from (skipped(check, only) for check in CHECKS[1:])
                 return
             facts = _facts(channel)
-    except BROKER_ERRORS as exc:
+    except (*BROKER_ERRORS, InvalidSettings) as exc:
         yield judge_refusal(exc)
         yield from (skipped(check, "the broker does not answer") for check in CHECKS[1:])
         return
@@ -164,6 +165,8 @@ def _limits(app: Celery) -> tuple[float, float]:
 def judge_refusal(exc: Exception) -> Finding:
     """Why it could not be spoken with."""
     check, words = "broker: reachable", str(exc)
+    if isinstance(exc, InvalidSettings):
+        return error(check, words, "name a single server, or Sentinels, in CELERY_BROKER_URL")
     if any(word in words for word in ("WRONGPASS", "NOAUTH", "invalid username-password", "ACCESS_REFUSED")):
         return error(check, "it refuses our password", "set user and password in CELERY_BROKER_URL right")
     if "LOADING" in words or isinstance(exc, redis.BusyLoadingError):

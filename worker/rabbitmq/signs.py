@@ -22,7 +22,7 @@ import amqp
 from amqp.exceptions import NotFound
 
 from worker.rabbitmq.clock import whole_seconds
-from worker.rabbitmq.transport import RabbitChannel
+from worker.rabbitmq.publishing import ConfirmingChannel
 
 STREAM: Final = "threadsync.signs"
 
@@ -39,7 +39,7 @@ Sign = dict[str, Any]
 """``at`` is when the broker had it, ``since`` since when its field was written without a pause."""
 
 
-def tell(channel: RabbitChannel, field: str, sign: Mapping[str, Any] | None) -> float:
+def tell(channel: ConfirmingChannel, field: str, sign: Mapping[str, Any] | None) -> float:
     """Write a sign, or that there is none any more. Returns the broker's time, in whole seconds."""
     _declare_stream(channel)
     now = whole_seconds(channel)
@@ -47,7 +47,7 @@ def tell(channel: RabbitChannel, field: str, sign: Mapping[str, Any] | None) -> 
     return now
 
 
-def read(channel: RabbitChannel, unbroken_seconds: float) -> tuple[float, dict[str, Sign]]:
+def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, dict[str, Sign]]:
     """Return the broker's time, and the newest sign of each field.
 
     Args:
@@ -61,7 +61,7 @@ def read(channel: RabbitChannel, unbroken_seconds: float) -> tuple[float, dict[s
     return now, found
 
 
-def messages_in(channel: RabbitChannel, queue: str) -> int:
+def messages_in(channel: ConfirmingChannel, queue: str) -> int:
     """How many no worker has taken; none where there is no such queue yet."""
     try:
         return int(channel.queue_declare(queue, passive=True).message_count)
@@ -82,7 +82,7 @@ def _take(found: dict[str, Sign], entry: Mapping[str, Any], unbroken_seconds: fl
     found[field] = {**sign, "at": at, "since": before["since"] if goes_on and before else at}
 
 
-def _entries(channel: RabbitChannel, now: float) -> list[dict[str, Any]]:
+def _entries(channel: ConfirmingChannel, now: float) -> list[dict[str, Any]]:
     """Everything of the last minutes, oldest first, up to a mark that is written now."""
     mark = uuid4().hex
     _write(channel, {_MARK: mark})
@@ -130,11 +130,11 @@ def _is_sign(entry: Mapping[str, Any]) -> bool:
     return isinstance(field, str) and isinstance(at, int | float) and isinstance(sign, dict | None)
 
 
-def _write(channel: RabbitChannel, entry: Mapping[str, Any]) -> None:
+def _write(channel: ConfirmingChannel, entry: Mapping[str, Any]) -> None:
     channel.publish_unconfirmed(amqp.Message(json.dumps(entry), delivery_mode=1), "", STREAM)
 
 
-def _declare_stream(channel: RabbitChannel) -> None:
+def _declare_stream(channel: ConfirmingChannel) -> None:
     arguments = {
         "x-queue-type": "stream",
         "x-max-age": _KEPT,
