@@ -89,7 +89,7 @@ def judge_limit(version: str, kinds: Mapping[str, str | None]) -> Finding:
     check = "broker: delivery limit"
     if "quorum" not in kinds.values() or _numbers(version) < _LIMITS_BY_DEFAULT:
         return ok(check, "none by default")
-    return skipped(check, "AMQP does not show it; set delivery-limit to -1 as docs/operations.md says")
+    return skipped(check, "AMQP does not show it; set it as docs/operations.md says")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
