@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -89,6 +90,11 @@ class RabbitMQ:
         # The group: its first process is a shell.
         assert self._child is not None
         os.killpg(self._child.pid, number)
+
+    def control(self, *arguments: str) -> None:
+        """Run ``rabbitmqctl``, which takes some seconds."""
+        argv = [str(_PROGRAM.with_name("rabbitmqctl")), *arguments]
+        subprocess.run(argv, env=self._environment(), check=True, capture_output=True, timeout=60)
 
     def kill(self) -> None:
         """End it as a power cut does, but for what the kernel has."""
