@@ -205,7 +205,7 @@ def test_a_peer_that_says_nothing_is_left(silent: int, monkeypatch: pytest.Monke
     with DurableConnection(f"redis://127.0.0.1:{silent}", transport_options=options) as connection:
         with pytest.raises(OperationalError):
             connection.ensure(None, publish, interval_start=0)()
-        monkeypatch.setattr("worker.connection._CONNECT_SECONDS", 0.05)
+        monkeypatch.setattr("worker.producer._LONGEST_CONNECT_SECONDS", 0.05)
         connection.collect()
         with pytest.raises(OperationalError):
             connection.ensure_connection(interval_start=60)

@@ -27,7 +27,8 @@ from kombu.utils.scheduling import cycle_by_name
 
 from tests.pinned import needed_by, overridden
 from worker.connection import DurableConnection
-from worker.producer import ConfirmingSSLTransport, ConfirmingTransport, ProducerChannel
+from worker.producer import ProducerChannel
+from worker.rabbitmq.transport import RabbitSSLTransport, RabbitTransport
 from worker.transport import DurableChannel, DurableQoS, DurableSentinelTransport, DurableTransport
 
 TRANSPORT = "worker/transport.py"
@@ -356,8 +357,8 @@ def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
         ("redis+socket:///s", DurableTransport),
         ("sentinel://h", DurableSentinelTransport),
         ("redis://h;redis://i", DurableTransport),
-        ("amqp://h", ConfirmingTransport),
-        ("amqps://h", ConfirmingSSLTransport),
+        ("amqp://h", RabbitTransport),
+        ("amqps://h", RabbitSSLTransport),
         ("memory://", None),
     ],
 )

@@ -18,8 +18,8 @@ from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.doctor.rabbitmq import examine_rabbitmq
 from worker.errors import InvalidSettings
-from worker.rabbitmq.transport import RabbitChannel
-from worker.transport import DurableChannel
+from worker.producer import ProducerChannel
+from worker.rabbitmq.publishing import ConfirmingChannel
 
 CHECKS: Final = (
     "broker: reachable",
@@ -83,11 +83,11 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
         with app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             channel = connection.default_channel
-            if isinstance(channel, RabbitChannel):
+            if isinstance(channel, ConfirmingChannel):
                 yield ok("broker: reachable", "it answers")
                 yield from examine_rabbitmq(channel)
                 return
-            if not isinstance(channel, DurableChannel):
+            if not isinstance(channel, ProducerChannel):
                 yield ok("broker: reachable", f"{connection.transport.driver_type} answers")
                 only = "only Valkey, Redis and RabbitMQ are asked; see docs/operations.md for others"
                 yield from (skipped(check, only) for check in CHECKS[1:])
@@ -102,7 +102,7 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
     yield judge_visibility(*_limits(app))
 
 
-def _facts(channel: DurableChannel) -> BrokerFacts:
+def _facts(channel: ProducerChannel) -> BrokerFacts:
     with channel.conn_or_acquire() as client:
         asked = datetime.now(UTC)
         seconds, micros = client.execute_command("TIME")
@@ -140,14 +140,14 @@ def _appendfsync(client: Any) -> str | None:
         return None
 
 
-def _permissions(channel: DurableChannel) -> tuple[str, ...]:
+def _permissions(channel: ProducerChannel) -> tuple[str, ...]:
     missing = channel.run_script(
         _MAY, ["sessions", "unacked", "unacked_index", "celery-task-meta-doctor"], []
     )
     return tuple(dict.fromkeys(map(bytes_to_str, missing)))
 
 
-def _wrong_keys(channel: DurableChannel) -> Mapping[str, str]:
+def _wrong_keys(channel: ProducerChannel) -> Mapping[str, str]:
     expected = {"sessions": "list", "syncs": "list", "maintenance": "list", "threadsync.signs": "hash"}
     found = channel.run_script(_TYPES, list(expected), [])
     # The first three keys of each script: unacked, its index, its deliveries.

@@ -19,8 +19,8 @@ from worker.broker_errors import BROKER_ERRORS
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.rabbitmq.clock import whole_seconds
+from worker.rabbitmq.publishing import ConfirmingChannel
 from worker.rabbitmq.signs import STREAM
-from worker.rabbitmq.transport import RabbitChannel
 from worker.signs import QUEUES
 
 CHECKS: Final = ("broker: queues", "broker: delivery limit", "broker: room")
@@ -31,7 +31,7 @@ _LIMITS_BY_DEFAULT: Final = (4, 0)
 _GRANT: Final = "give it the rights of docs/operations.md: rabbitmqctl set_permissions"
 
 
-def examine_rabbitmq(channel: RabbitChannel) -> Iterator[Finding]:
+def examine_rabbitmq(channel: ConfirmingChannel) -> Iterator[Finding]:
     """All but whether it can be reached."""
     properties: Mapping[str, Any] = channel.connection.server_properties
     yield judge_version(str(properties.get("product")), str(properties.get("version")))
@@ -97,7 +97,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(part for part in found[:2] if isinstance(part, int))
 
 
-def _refusal(channel: RabbitChannel) -> str | None:
+def _refusal(channel: ConfirmingChannel) -> str | None:
     """What it says against making a queue, writing to it and reading from it, and against our stream."""
     name = f"threadsync.doctor.{uuid4().hex}"
     own = channel.connection.channel()
@@ -117,7 +117,7 @@ def _refusal(channel: RabbitChannel) -> str | None:
     return None
 
 
-def _takes_messages(channel: RabbitChannel) -> bool:
+def _takes_messages(channel: ConfirmingChannel) -> bool:
     own = channel.connection.channel()
     try:
         name = f"threadsync.doctor.{uuid4().hex}"
@@ -128,7 +128,7 @@ def _takes_messages(channel: RabbitChannel) -> bool:
     return True
 
 
-def _clock(channel: RabbitChannel) -> Finding:
+def _clock(channel: ConfirmingChannel) -> Finding:
     asked = datetime.now(UTC)
     told = datetime.fromtimestamp(whole_seconds(channel), UTC)
     # It tells no fractions of a second: it may have been as much later.
@@ -136,7 +136,7 @@ def _clock(channel: RabbitChannel) -> Finding:
     return judge_clock("broker: clock", "the broker", told, asked - timedelta(seconds=1), answered)
 
 
-def _kind(channel: RabbitChannel, queue: str) -> str | None:
+def _kind(channel: ConfirmingChannel, queue: str) -> str | None:
     """``quorum`` or ``classic``: AMQP does not tell, but refuses to declare it as what it is not."""
     own = channel.connection.channel()
     try:

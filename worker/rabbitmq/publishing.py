@@ -1,7 +1,7 @@
 """Sending to RabbitMQ: what a publish, a wait and a declaration lack in kombu's transport for AMQP.
 
 * **A publish returns when the broker has the message**, and raises when no queue took it: confirmed and
-  mandatory. Events and remote control are not: losing one does no harm, and a worker's main process sends them.
+  mandatory. Events and remote control are not: losing one does no harm, and the main process sends them.
 * **No read and no write is without a limit.** The option ``read_timeout`` is none: py-amqp reads on after it.
   A connection on which a reply was cut off is closed.
 * **A queue or exchange that is there is taken as it is.** An operator may have declared it as a quorum queue,
