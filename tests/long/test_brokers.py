@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -76,6 +77,19 @@ def a_client(site: Site) -> SessionClient:
         return SessionClient(site.env["CELERY_BROKER_URL"], site.env.get("CELERY_RESULT_BACKEND"))
 
 
+def sent(client: SessionClient, channel_id: str, number: int) -> Handle[SessionResult]:
+    """As Slack does, which sends again."""
+    taken: list[Handle[SessionResult]] = []
+
+    def is_taken() -> bool:
+        with contextlib.suppress(EnqueueFailed):
+            taken.append(client.get_or_create(channel_id, ts(number), "U1"))
+        return bool(taken)
+
+    wait_until(is_taken, "the broker takes it", timeout=60)
+    return taken[0]
+
+
 def ts(number: int) -> str:
     return f"17000{number:05}.000100"
 
@@ -88,8 +102,8 @@ def test_a_command_is_carried_out_and_its_result_comes(client: SessionClient) ->
 
 def test_commands_that_come_together_all_end(client: SessionClient) -> None:
     with ThreadPoolExecutor(8) as threads:
-        handles = list(threads.map(lambda n: client.get_or_create("C2", ts(n), "U1"), range(100)))
-    assert {handle.get(timeout=20).outcome for handle in handles} == {"created"}
+        handles = list(threads.map(lambda n: sent(client, "C2", n), range(100)))
+    assert {handle.get(timeout=20).outcome for handle in handles} <= {"created", "unchanged"}
 
 
 def test_a_command_whose_process_dies_is_run_again_at_once(site: Site, tmp_path: Path) -> None:
@@ -136,8 +150,8 @@ def test_the_web_process_says_that_it_is_ready(site: Site, tmp_path: Path) -> No
 def test_a_queue_that_grows_is_seen(own: Site) -> None:
     with a_client(own) as client:
         for number in range(7):
-            client.get_or_create("C1", ts(number), "U1")
-    wait_until(lambda: own.signs().queues["sessions"].messages == 7, "they are counted")
+            sent(client, "C1", number)
+    wait_until(lambda: own.signs().queues["sessions"].messages >= 7, "they are counted")
 
 
 def test_a_sync_without_a_message_is_found_by_the_sweep(site: Site) -> None:
@@ -165,7 +179,7 @@ def test_what_is_due_later_outlives_its_worker(own: Site, tmp_path: Path) -> Non
 def test_a_stop_hands_back_what_had_not_begun(own: Site) -> None:
     number = scaled(500)
     with a_client(own) as client, own.worker() as worker:
-        handles = [client.get_or_create("C1", ts(n), "U1") for n in range(number)]
+        handles = [sent(client, "C1", n) for n in range(number)]
         worker.stop()
         worker.start()
         assert {handle.get(timeout=60).outcome for handle in handles} <= {"created", "unchanged"}
