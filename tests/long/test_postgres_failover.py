@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,57 @@ def test_an_idle_worker_finds_the_other_server(pair: Pair, broker_url: str, tmp_
         installation.send("sessions.get_or_create", channel_id="C1", thread_ts="1.2", user_id="U1")
         wait_until(lambda: count(standby) == 2, "the command is written", BACK_WITHIN_SECONDS)
         assert_quiet(worker)
+
+
+class Proxy:
+    """One address in front of two servers, as a load balancer or a virtual address is. It ends no session."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                server = socket.create_connection(("127.0.0.1", self.target))
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._server.close()
+
+
+def test_an_address_that_moves_is_followed(pair: Pair, broker_url: str, tmp_path: Path) -> None:
+    """Demoted behind one address; it leads to the other server some time after that was promoted."""
+    standby = pair.standby.url
+    with closing(Proxy(pair.primary.port)) as proxy:
+        url = pair.primary.url.replace(f":{pair.primary.port}/", f":{proxy.port}/")
+        with (
+            closing(Installation(url, broker_url, tmp_path)) as installation,
+            installation.worker(DATABASE_URL=url) as worker,
+            Sender(installation, scaled(2000, 400)) as sender,
+        ):
+            wait_until(lambda: count(standby) > 100, "the worker is at work", 60)
+            pair.demote()
+            pair.promote()
+            wait_until(lambda: worker.log.count("task waits") > 20, "commands wait", 60)
+            before = count(standby)
+            proxy.target = pair.standby.port
+            wait_until(lambda: count(standby) > before, "a command is written", BACK_WITHIN_SECONDS)
+            sender.finish()
+            wait_until(lambda: installation.waiting() == 0, "no message waits", 120)
+            assert count(standby) == sender.sent
+            assert ask(standby, "SELECT count(*) FROM dead_letters") == 0
+            assert_quiet(worker)
 
 
 def assert_quiet(worker: WorkerGroup) -> None:
