@@ -103,6 +103,7 @@ class Pages:
             400 if error else 200,
             error=error,
             found=found,
+            sites=SyncStore(self._pool).sites_of([session.id for session in found if session.jira_key]),
             following=following,
             statuses=get_args(Status),
             asked={"status": status, "channel": channel, "q": text},
@@ -122,6 +123,7 @@ class Pages:
             detail = detail_of(self._pool, session)
         except SyncNotFound:
             detail = None
+        decisions = None if detail else SyncStore(self._pool).actions(session.id)
         ready_at, synced_at = ConsoleStore(self._pool).steps(session.id)
         return self._view.page(
             request,
@@ -135,7 +137,7 @@ class Pages:
             and detail.sync.state in ("retry_wait", "unknown", "blocked", "failed", "review"),
             needs_a_person=detail is not None and detail.sync.state in NEEDS_A_PERSON,
             can_give_up=detail is not None and detail.sync.state not in ("inflight", "done"),
-            timeline=timeline(session, ready_at, synced_at, detail),
+            timeline=timeline(session, ready_at, synced_at, detail, decisions),
         )
 
     @signed_in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -17,6 +18,7 @@ _STEPS: Final = {
     "link_back": "Linked the ticket to the thread",
     "audit": "Looked whether there is a second one",
 }
+_LONGEST_MOMENT: Final = 40
 _ACTIONS: Final = {"retry": "Retry", "link": "Link to a ticket", "give_up": "Give up"}
 
 
@@ -33,23 +35,41 @@ class Event:
 
 
 def timeline(
-    session: ThreadSession, ready_at: datetime | None, synced_at: datetime | None, detail: SyncDetail | None
+    session: ThreadSession,
+    ready_at: datetime | None,
+    synced_at: datetime | None,
+    detail: SyncDetail | None,
+    decisions: Iterable[SyncAction] | None = None,
 ) -> list[Event]:
-    """Oldest first. Commands that changed nothing have left no trace."""
+    """Oldest first. Commands that changed nothing have left no trace.
+
+    Args:
+        decisions: those of a session that was never asked for a ticket; else the detail's.
+    """
     events = [Event(session.created_at, "command", "Session opened", why=f"by {session.user_id}")]
     if ready_at:
         events.append(Event(ready_at, "command", "Ready to sync"))
     if synced_at:
         events.append(Event(synced_at, "command", "Synced", outcome=session.jira_key or ""))
     if detail:
-        drafted = datetime.fromtimestamp(float(detail.drafted_at), UTC)
         asked = Event(detail.sync.requested_at, "command", "Ticket asked for")
-        events.append(asked)
-        if drafted > asked.at:
-            events.append(Event(drafted, "command", "A newer draft was written"))
+        events += [asked, *_drafted(detail.drafted_at, asked.at)]
         events += map(_tried, detail.attempts)
-        events += map(_decided, detail.actions)
+    events += map(_decided, detail.actions if detail else decisions or ())
     return sorted(events, key=lambda event: event.at)
+
+
+def _drafted(drafted_at: str, asked_at: datetime) -> Iterator[Event]:
+    """When the draft was written, if that was after the ticket was asked for."""
+    try:
+        at = datetime.fromtimestamp(float(drafted_at), UTC)
+    except (ValueError, OverflowError, OSError):
+        # Written down before such a moment was refused: in milliseconds, say.
+        what = "A draft was written at a moment that makes no sense"
+        yield Event(asked_at, "command", what, why=drafted_at[:_LONGEST_MOMENT])
+        return
+    if at > asked_at:
+        yield Event(at, "command", "A newer draft was written")
 
 
 def _tried(attempt: Attempt) -> Event:

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console import words
 from console.access import actor_of, csrf_token
+from worker.jira.marker import url_of
 from worker.jira.reasons import explain
 from worker.jira.thread_link import link_to_thread
 
@@ -26,7 +27,7 @@ class View:
     """Renders. ``jira_url`` makes links of tickets' keys."""
 
     def __init__(self, jira_url: str | None) -> None:
-        self._jira_url = (jira_url or "").rstrip("/")
+        self._jira_url = jira_url
         self._templates = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=select_autoescape(default=True, default_for_string=True),
@@ -62,9 +63,10 @@ class View:
         title = HTTPStatus(status).phrase
         return self.page(request, "error", status, title=title, sentence_text=sentence)
 
-    def ticket_url(self, key: str) -> str:
-        """Where the ticket is looked at; empty where no Jira is known."""
-        return f"{self._jira_url}/browse/{quote(key)}" if self._jira_url else ""
+    def ticket_url(self, key: str, site: str | None = None) -> str:
+        """Where the ticket of ``site`` is looked at; empty where no Jira is known."""
+        url = url_of(site, self._jira_url)
+        return f"{url}/browse/{quote(key)}" if url else ""
 
 
 def to_path(request: Request, path: str, query: Mapping[str, str] | None = None) -> Response:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class RateLimited:
     """Status 429 with ``Retry-After``; nothing is done."""
 
-    retry_after: int = 1
+    retry_after: int | str = 1
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,19 @@ class Refused:
     error: str
 
 
-Fault = RateLimited | Dropped | Hangs | Refused
+@dataclass(frozen=True)
+class Page:
+    """An answer in HTML, as proxies and firewalls give; nothing is done."""
+
+    status: int = 502
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """What was asked is done, and the JSON of the answer ends in its middle."""
+
+
+Fault = RateLimited | Dropped | Hangs | Refused | Page | CutOff
 
 
 class FaultQueue:

@@ -18,7 +18,7 @@ from typing import Annotated, Final, Self
 import typer
 from aiohttp import web
 
-from sandbox.jira_faults import CommitThenDrop, CommitThenStatus, Hang, RandomFaults
+from sandbox.jira_faults import CommitThenDrop, CommitThenStatus, DropBeforeCommit, Hang, RandomFaults
 from sandbox.jira_replies import Drop, Reply, Request
 from sandbox.jira_routes import respond
 from sandbox.jira_site import JiraSite
@@ -147,13 +147,19 @@ def main(
     project: Annotated[str, typer.Option(help="Key of the one project.")] = "PROJ",
     search_lag: Annotated[float, typer.Option(min=0, help="Seconds until the search sees a ticket.")] = 0.0,
     dropped: Annotated[float, typer.Option(min=0, max=1, help="Share of creates: made, answer lost.")] = 0.0,
+    lost: Annotated[float, typer.Option(min=0, max=1, help="Share of creates: not made, no answer.")] = 0.0,
     failed: Annotated[float, typer.Option(min=0, max=1, help="Share of creates: made, answer 503.")] = 0.0,
     hanging: Annotated[float, typer.Option(min=0, max=1, help="Share of creates: made, no answer.")] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed chooses the same creates.")] = 0,
 ) -> None:
     """A Jira on localhost that makes tickets in memory, and mistakes on demand. Ctrl-C ends it."""
     site = JiraSite([project], search_lag=search_lag)
-    shares = ((CommitThenDrop(), dropped), (CommitThenStatus(), failed), (Hang(300, committed=True), hanging))
+    shares = (
+        (CommitThenDrop(), dropped),
+        (DropBeforeCommit(), lost),
+        (CommitThenStatus(), failed),
+        (Hang(300, committed=True), hanging),
+    )
     try:
         site.plan = RandomFaults(shares, seed)
     except ValueError as exc:

@@ -22,13 +22,17 @@ from typing import Any, Final, Self
 
 from aiohttp import WSMsgType, web
 
-from sandbox.faults import Dropped, Fault, FaultQueue, Hangs, RateLimited, Refused
+from sandbox.faults import CutOff, Dropped, Fault, FaultQueue, Hangs, Page, RateLimited, Refused
 from sandbox.slack_workspace import Message, SlackError, SlackWorkspace
 
 RESPONSE_URL: Final = "response_url"
 """Faults and calls of response URLs go by this name."""
 
+SOCKET: Final = "socket"
+"""WebSockets that were asked for go by this name."""
+
 _CONNECTIONS_OPEN: Final = "apps.connections.open"
+_PAGE: Final = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,19 @@ class SlackSandbox:
         self.token = token
         self.app_token = app_token
         self.scopes: tuple[str, ...] = SCOPES
+        self.refuses: str | None = None
+        """Slack's name for why it refuses the token, in every call: such as ``token_revoked``."""
         self.url = ""
         self._faults = FaultQueue()
         self._calls: list[Call] = []
         self._numbers = itertools.count(1)
         self._acknowledged: dict[str, Any] = {}
         self._sockets: set[web.WebSocketResponse] = set()
+        self.refuses_sockets = False
+        """Whether WebSockets are refused now. As Slack's, an address works once, and not after a refusal."""
+        self.deaf_and_dumb = False
+        """Whether open sockets stay open, and nothing comes out of them: no event, no pong."""
+        self._addresses: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping: asyncio.Event | None = None
@@ -123,6 +134,12 @@ class SlackSandbox:
         asyncio.run_coroutine_threadsafe(socket.send_json(envelope), self._loop).result(5)
         return envelope_id
 
+    def close_sockets(self) -> None:
+        """End every open socket, as Slack does now and then."""
+        assert self._loop is not None  # noqa: S101 - it is started
+        for socket in tuple(self._sockets):
+            asyncio.run_coroutine_threadsafe(socket.close(), self._loop).result(5)
+
     def start(self) -> None:
         """Return when it listens."""
         listening: Future[str] = Future()
@@ -177,12 +194,17 @@ class SlackSandbox:
                 return _rate_limited(fault)
             case Refused():
                 return web.json_response({"ok": False, "error": fault.error})
+            case Page():
+                return web.Response(text=_PAGE, status=fault.status, content_type="text/html")
             case Hangs():
                 await asyncio.sleep(fault.seconds)
             case Dropped(committed=False):
                 return _drop(request)
         answer = self._answer(method, request, arguments)
         headers = {"X-OAuth-Scopes": ",".join(self.scopes)} if answer["ok"] else {}
+        if isinstance(fault, CutOff):
+            text = json.dumps(answer)
+            return web.Response(text=text[: len(text) // 2], content_type="application/json")
         return _drop(request) if isinstance(fault, Dropped) else web.json_response(answer, headers=headers)
 
     def _answer(self, method: str, request: web.Request, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,8 +213,12 @@ class SlackSandbox:
         expected = self.app_token if method == _CONNECTIONS_OPEN else self.token
         if token != expected:
             return {"ok": False, "error": "invalid_auth" if token else "not_authed"}
+        if self.refuses is not None:
+            return {"ok": False, "error": self.refuses}
         if method == _CONNECTIONS_OPEN:
-            return {"ok": True, "url": f"{self.url.replace('http', 'ws', 1)}/socket"}
+            ticket = f"{next(self._numbers)}"
+            self._addresses.add(ticket)
+            return {"ok": True, "url": f"{self.url.replace('http', 'ws', 1)}/socket?ticket={ticket}"}
         try:
             return self.workspace.call(method, arguments)
         except SlackError as exc:
@@ -205,19 +231,30 @@ class SlackSandbox:
                 return _rate_limited(fault)
             case Refused(error):
                 return web.Response(text=error, status=404)
+            case Page(status):
+                return web.Response(text=_PAGE, status=status, content_type="text/html")
             case Hangs(seconds):
                 await asyncio.sleep(seconds)
             case Dropped():
                 return _drop(request)
         return web.Response(text="ok")
 
-    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        ticket = request.query.get("ticket", "")
+        self._calls.append(Call(SOCKET, dict(request.query)))
+        is_good = ticket in self._addresses
+        self._addresses.discard(ticket)
+        if self.refuses_sockets or not is_good:
+            return web.Response(status=503 if is_good else 408, text="no")
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
-        await socket.send_json({"type": "hello", "num_connections": 1})
+        if not self.deaf_and_dumb:
+            await socket.send_json({"type": "hello", "num_connections": 1})
         self._sockets.add(socket)
         try:
             async for item in socket:
+                if item.type is WSMsgType.PING and not self.deaf_and_dumb:
+                    await socket.pong(item.data)
                 if item.type is WSMsgType.TEXT:
                     answer = json.loads(item.data)
                     self._acknowledged[answer["envelope_id"]] = answer.get("payload")

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from tasks.command import Message
-from tasks.send_soon import send_soon
+from tasks.send_soon import room, send_soon
 from worker.celery import app
 from worker.db.status_store import StatusStore
 from worker.errors import InvalidCommand
@@ -40,8 +40,15 @@ def announce_due() -> int:
     """Ask for all that is out of date, some at a time; returns for how many."""
     if announcer_of_this_process() is None:
         return 0
-    due = StatusStore().take_due(most=_MOST_A_SWEEP, for_seconds=_AGAIN_AFTER_SECONDS)
+    most = room(MAINTENANCE_QUEUE, _MOST_A_SWEEP)
+    due = StatusStore().take_due(most=most, for_seconds=_AGAIN_AFTER_SECONDS)
     return sum(announce_soon(session_id) for session_id in due)
+
+
+def ask_slack_again() -> bool:
+    """Ask whether Slack takes us again, if it refuses us and it is time; True when it does."""
+    announcer = announcer_of_this_process()
+    return announcer is not None and announcer.probe()
 
 
 def _as_uuid(text: str) -> UUID:

@@ -22,7 +22,7 @@ from worker.db.models import (
     ThreadSession,
 )
 from worker.db.statements import AnyUuid, PageLimit, Statement
-from worker.db.sync_models import Draft
+from worker.db.sync_models import Draft, DraftedAt
 from worker.errors import InvalidCommand
 
 R = TypeVar("R")
@@ -92,7 +92,7 @@ class RequestSync(_AboutThread[SessionResult]):
     name = "sessions.request_sync"
     result = TypeAdapter(SessionResult)
     draft: Draft
-    drafted_at: SlackTs
+    drafted_at: DraftedAt
 
     def summary(self) -> str:
         return f"{super().summary()} → a ticket"

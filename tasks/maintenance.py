@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-import redis
 import structlog
-from kombu.exceptions import KombuError
 
-from worker.celery import CANARY, SAMPLE, app
+from worker.beat import CANARY_TASK, SAMPLE, SAMPLE_TASK, begun, canary_entry
+from worker.broker_errors import BROKER_ERRORS
+from worker.celery import app
+from worker.db.place import place_of
+from worker.db.pool import init_db
 from worker.db.sample_store import SampleStore
-from worker.signs import Signs, canary_came_through, look
+from worker.producer import SENT_AT
+from worker.signs import Signs, canary_came_through, look, worker_writes_to
 
-_TROUBLE: Final = (KombuError, redis.RedisError, OSError)
 log = structlog.get_logger("threadsync.tasks")
 
 
 # Both too often for those who watch: Flower would show little else.
-@app.task(name=CANARY, ignore_result=True, send_events=False, is_routine=True)
+@app.task(name=CANARY_TASK, ignore_result=True, send_events=False, is_routine=True)
 def canary(queue: str) -> None:
-    """Say that what is put into the queue comes out of it, through the broker and a worker's process."""
+    """Say that what is put into the queue comes out of it, through the broker and a worker's process.
+
+    And to which database this process writes, by its clock beside Postgres'.
+    """
+    node = canary.request.hostname or ""
+    sent_at = (canary.request.headers or {}).get(SENT_AT)
     try:
-        with app.connection_for_write() as connection:
-            canary_came_through(connection.default_channel, queue, canary.request.hostname or "")
-    except _TROUBLE as exc:
+        with app.connection_or_acquire() as connection:
+            begun(connection.default_channel, canary_entry(queue))
+            canary_came_through(connection.default_channel, queue, node, sent_at)
+            if place := place_of(init_db()):
+                worker_writes_to(connection.default_channel, node, place.database, place.skew)
+    except BROKER_ERRORS as exc:
         # The next one is on its way.
         log.info("canary not noted", queue=queue, reason=f"{type(exc).__name__}: {exc}")
 
 
-@app.task(name=SAMPLE, ignore_result=True, send_events=False, is_routine=True)
+@app.task(name=SAMPLE_TASK, ignore_result=True, send_events=False, is_routine=True)
 def sample() -> dict[str, Any]:
     """Keep what waits in each queue, and for how long: a chart needs a past. Returns messages by queue."""
     signs = _signs()
@@ -40,8 +50,9 @@ def sample() -> dict[str, Any]:
 
 def _signs() -> Signs | None:
     try:
-        with app.connection_for_write() as connection:
+        with app.connection_or_acquire() as connection:
+            begun(connection.default_channel, SAMPLE)
             return look(connection.default_channel)
-    except _TROUBLE as exc:
+    except BROKER_ERRORS as exc:
         log.info("queues not looked at", reason=f"{type(exc).__name__}: {exc}")
         return None

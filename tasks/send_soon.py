@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from typing import Final
 
-import redis
 import structlog
-from kombu.exceptions import KombuError
 
 from tasks.command import Message
+from worker.backlog import messages_and_consumers
+from worker.beat import begun
+from worker.broker_errors import BROKER_ERRORS
 from worker.celery import app
 
-EXPIRES_SECONDS: Final = 30
-"""Afterwards another one is on its way: see ``take_due``."""
+AGAIN_AFTER_SECONDS: Final = 30
+"""By Postgres' clock: afterwards another one may be on its way, see ``take_due``. Two of them do no harm."""
 
 _SILENCE_SECONDS: Final = 5
 """With the broker away each message would cost its sender a time-out."""
@@ -34,12 +35,34 @@ def send_soon(message: Message) -> bool:
             # Ids alone: what Flower shows.
             kwargsrepr=" ".join(map(str, message.kwargs.values())),
             queue=message.queue,
-            expires=EXPIRES_SECONDS,
             retry=False,
             ignore_result=True,
         )
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except BROKER_ERRORS as exc:
         _not_before = time.monotonic() + _SILENCE_SECONDS
         log.warning("message not sent", task=message.name, reason=f"{type(exc).__name__}: {exc}")
         return False
     return True
+
+
+def note_that_it_came(entry: str) -> None:
+    """Say that the message of an entry of beat's schedule is here, so that beat may send another one."""
+    try:
+        with app.connection_or_acquire() as connection:
+            begun(connection.default_channel, entry)
+    except BROKER_ERRORS as exc:
+        log.info("beat not told", entry=entry, reason=f"{type(exc).__name__}: {exc}")
+
+
+def room(queue: str, most: int) -> int:
+    """How many more of ``most`` messages the queue may hold; 0 while the broker does not say.
+
+    With no worker at the queue messages would pile up there, and one that expires does so by two clocks.
+    """
+    try:
+        with app.connection_or_acquire() as connection:
+            waiting, _consumers = messages_and_consumers(connection, queue)
+    except BROKER_ERRORS as exc:
+        log.info("queue not looked at", queue=queue, reason=f"{type(exc).__name__}: {exc}")
+        return 0
+    return max(0, most - waiting)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from tasks.announcements import announce_due, announce_soon
+import structlog
+
+from tasks.announcements import announce_due, announce_soon, ask_slack_again
 from tasks.command import Command, Message
 from tasks.commands import SYNCS_QUEUE
-from tasks.send_soon import EXPIRES_SECONDS, send_soon
+from tasks.send_soon import AGAIN_AFTER_SECONDS, note_that_it_came, room, send_soon
 from tasks.sync_commands import RetrySync, Sync
 from worker.answer import Answer
+from worker.beat import SWEEP, SWEEP_TASK
 from worker.celery import app
 from worker.db.sync_store import SyncStore
 from worker.jira.breaker import Breaker
@@ -18,8 +21,9 @@ from worker.jira.process import tools_of_this_process
 from worker.jira.sync import park_without_jira, run_sync
 from worker.task import DurableTask
 
-SWEEP: Final = "syncs.sweep"
 _MOST_IN_BROKER: Final = 200
+
+log = structlog.get_logger("threadsync.syncs")
 
 
 class SyncTask(DurableTask):
@@ -55,20 +59,26 @@ def retry(*args: Any, **kwargs: Any) -> Answer:
 
 
 # Every two seconds: Flower would show little else.
-@app.task(name=SWEEP, ignore_result=True, send_events=False, is_routine=True)
+@app.task(name=SWEEP_TASK, ignore_result=True, send_events=False, is_routine=True)
 def sweep() -> dict[str, int]:
-    """Send a message for each sync that is due and has none; ask a site that refused us once more.
+    """Send a message for each sync that is due and has none; ask a site that refused us once more, and Slack.
 
     And one for each status message in Slack that is out of date.
     Several at once do no harm. What it returns are counts.
     """
+    note_that_it_came(SWEEP)
     store, tools = SyncStore(), tools_of_this_process()
-    unparked = store.unpark_unconfigured() if tools else 0
+    unparked = store.unpark(tools.target.site) if tools else 0
+    if far := store.pull_in():
+        log.warning("syncs waited for a moment that makes no sense", syncs=far)
     sent = 0
-    for session_id in store.take_due(most=_MOST_IN_BROKER, for_seconds=EXPIRES_SECONDS):
+    due = store.take_due(most=room(SYNCS_QUEUE, _MOST_IN_BROKER), for_seconds=AGAIN_AFTER_SECONDS)
+    for session_id in due:
         sent += send_soon(Message(Sync.name, {"session_id": str(session_id)}, SYNCS_QUEUE))
     unparked += (Breaker(tools).probe() or 0) if tools else 0
-    return {"sent": sent, "unparked": unparked, "announced": announce_due()}
+    announced = announce_due()
+    ask_slack_again()
+    return {"sent": sent, "unparked": unparked, "announced": announced}
 
 
 def _uuid(command: Sync | RetrySync) -> UUID:

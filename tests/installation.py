@@ -24,11 +24,17 @@ from worker.db.pool import new_pool
 
 WORKER_SETTINGS = {"SESSION_WAIT_SECONDS": "1"}
 
+_COUNT = """#!lua flags=no-writes
+return redis.call('LLEN', KEYS[1]) + redis.call('HLEN', KEYS[2]) + redis.call('ZCARD', KEYS[3])
+"""
+
 
 class Installation:
     """What a test talks to. ``env`` is for the processes that it starts."""
 
-    def __init__(self, database_url: str, broker_url: str, logs: Path) -> None:
+    def __init__(
+        self, database_url: str, broker_url: str, logs: Path, results_url: str | None = None
+    ) -> None:
         self.database_url = database_url
         self.broker_url = broker_url
         self.logs = logs
@@ -39,18 +45,18 @@ class Installation:
             "CELERY_BROKER_URL": broker_url,
         }
         # What anybody would write: https://docs.celeryq.dev/en/stable/userguide/calling.html
-        self.celery = Celery(broker=broker_url, backend=broker_url, set_as_current=False)
+        self.celery = Celery(broker=broker_url, backend=results_url or broker_url, set_as_current=False)
         self._results: list[AsyncResult[Any]] = []
 
     def worker(self, name: str = "worker", *options: str, **env: str) -> WorkerGroup:
         """A worker that is not started yet."""
         return WorkerGroup({**self.env, **env}, self.logs / f"{name}.log", *options)
 
-    def beat(self) -> Child:
+    def beat(self, **more: str) -> Child:
         """Beat, as README starts it; it runs until it is killed."""
         argv = [sys.executable, "-m", "celery", "-A", "worker", "beat", "--pidfile="]
         argv += ["--schedule", str(self.logs / "beat")]
-        env = {**self.env, "PYTHONPATH": str(ROOT)}
+        env = {**self.env, "PYTHONPATH": str(ROOT), **more}
         return Child(argv, log_path=self.logs / "beat.log", env=env, cwd=self.logs)
 
     def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
@@ -72,10 +78,10 @@ class Installation:
             )
 
     def waiting(self) -> int:
-        """Messages in the queue and in workers."""
-        with redis.Redis.from_url(self.broker_url) as client, client.pipeline(transaction=True) as both:
-            # In one transaction: what goes back to the queue in between would be in neither.
-            return sum(both.llen("sessions").hlen("unacked").execute())
+        """Messages in the queue, in workers, and those whose time has not come."""
+        # One script: what goes from one to another in between would be in neither, or in both.
+        with redis.Redis.from_url(self.broker_url) as client:
+            return int(client.eval(_COUNT, 3, "sessions", "unacked", "threadsync.waiting:sessions"))
 
     def sessions(self) -> list[ThreadSession]:
         """All rows."""

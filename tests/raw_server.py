@@ -44,12 +44,16 @@ class Peer:
 
 
 class RawServer:
-    """``url`` leads to it; ``connections`` is how many there were, ``requests`` what came over them."""
+    """``url`` leads to it; ``connections`` is how many there were, ``requests`` what came over them.
+
+    ``sent`` counts the bytes of answers, where a behaviour counts them.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.connections = 0
         self.requests: list[bytes] = []
+        self.sent = 0
 
 
 @contextmanager

@@ -52,14 +52,19 @@ class Story:
     """Time passes when it is told to, beside the real one. ``messages`` are ours in the thread."""
 
     def __init__(self, pool: Pool, slack: SlackSandbox) -> None:
-        self._pool = pool
+        self.pool = pool
         self._slack = slack
         self._offset = 0.0
         self.store = StatusStore(pool, clock=self.now)
         self._sessions = SessionStore(pool)
-        self.session_id: UUID = self._sessions.get_or_create_session(CHANNEL, THREAD, USER).id
+        self.session_id: UUID = self.ask_in(THREAD)
+
+    def ask_in(self, thread_ts: str) -> UUID:
+        """Ask for a thread's ticket; returns its session."""
+        session = self._sessions.get_or_create_session(CHANNEL, thread_ts, USER)
         draft = Draft(summary=CANARY, description=CANARY)
-        self._sessions.request_sync(CHANNEL, THREAD, draft, "1700000001.000100")
+        self._sessions.request_sync(CHANNEL, thread_ts, draft, "1700000001.000100")
+        return session.id
 
     def now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self._offset)
@@ -73,7 +78,7 @@ class Story:
         names = ["state", "reason", "next_attempt_at", "announce_at", "updated_at", *columns]
         values = [state, reason, self.now(), self.now(), self.now(), *columns.values()]
         assignments = ", ".join(f"{name} = %s" for name in names)
-        with self._pool.connection() as connection:
+        with self.pool.connection() as connection:
             connection.execute(
                 f"UPDATE syncs SET {assignments} WHERE session_id = %s",  # noqa: S608
                 [*values, self.session_id],
@@ -81,10 +86,19 @@ class Story:
 
     def row(self) -> dict[str, Any]:
         """The message's row, and when the sync's message is due."""
-        with self._pool.connection() as connection:
+        with self.pool.connection() as connection:
             found = connection.execute(
-                "SELECT m.*, s.announce_at FROM syncs s LEFT JOIN status_messages m USING (session_id)"
+                "SELECT m.*, s.announce_at FROM syncs s LEFT JOIN status_messages m USING (session_id) "
+                "WHERE s.session_id = %s",
+                [self.session_id],
             ).fetchone()
+        assert found is not None
+        return found
+
+    def trouble(self) -> dict[str, Any]:
+        """What is known of Slack's refusal."""
+        with self.pool.connection() as connection:
+            found = connection.execute("SELECT * FROM slack_installation").fetchone()
         assert found is not None
         return found
 
@@ -92,7 +106,7 @@ class Story:
     def announcer(self, connection: Connection | None = None) -> Iterator[Announcer]:
         """A process of its own, as it were."""
         connection = connection or Connection(self._slack.token, self._slack.api_url, timeout=2)
-        syncs = SyncStore(self._pool, clock=self.now)
+        syncs = SyncStore(self.pool, clock=self.now)
         try:
             yield Announcer(
                 self.store, syncs, connection, JIRA, monotonic=lambda: time.monotonic() + self._offset

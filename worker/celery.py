@@ -13,17 +13,18 @@ import os
 from contextlib import suppress
 from typing import Any, Final
 
-import redis
-from celery import Celery, bootsteps, signals
+from celery import bootsteps, signals
 from kombu import Exchange, Queue
-from kombu.exceptions import KombuError
 
+from worker.beat import CANARY_TASK, beat_schedule
+from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings, get_settings
-from worker.connection import verified_tls
-from worker.hearing import CANARY_SECONDS
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
+from worker.producer import broker_options, result_options
+from worker.rabbitmq.transport import HEARTBEAT_SECONDS
 from worker.report import Report
+from worker.results import WorkersCelery
 from worker.signs import QUEUES, beat_sent_canaries
 from worker.tracing import check_tracing, start_tracing, stop_tracing
 
@@ -34,25 +35,23 @@ SOFT_TIME_LIMIT_SECONDS: Final = 6
 TIME_LIMIT_SECONDS: Final = 8
 """Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
 
-SWEEP_SECONDS: Final = 2
-"""How often syncs are looked for that are due and that no message is on its way for."""
-
-SAMPLE_SECONDS: Final = 30
-"""How often it is noted what waits in each queue."""
-
-CANARY: Final = "maintenance.canary"
-SAMPLE: Final = "maintenance.sample"
+RESULT_SECONDS: Final = 1.5
+"""The longest wait for the result backend; below what lies between the two time limits."""
 
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 """Objects made before the collector looks at the young ones; Python's 700 cost 3% of a busy worker."""
 
-_WORKER_SOCKETS: Final = {
-    # A half-open connection is noticed in 10 to 16 s; with the defaults a worker hung for over 150 s.
-    "socket_timeout": 5,
-    "socket_connect_timeout": 3,
-    "socket_keepalive": True,
-    "health_check_interval": 5,
+_DELIVERY: Final = {
+    "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+    # Look for overdue messages every second; the defaults look every hundred.
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+    # For stock workers beside ours: one that dies while it restores blocks the others this long.
+    "unacked_mutex_expire": 5,
 }
+"""Of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
+
+_RESULT_RETRY: Final = {"max_retries": 1, "timeout": RESULT_SECONDS}
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -61,12 +60,14 @@ def configuration(settings: Settings) -> dict[str, Any]:
         settings.require("celery_broker_url")
     _respell_environment(settings)
     return {
-        "broker_url": settings.broker_url,
-        "broker_transport_options": _transport_options(settings),
-        **verified_tls(settings.broker_url or ""),
+        **_broker_options(settings),
         # A hundred tries, then the worker gives up and stays deaf: never give up.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
+        # A broker that refuses (a replica, a full disk) is waited for like one that is away.
+        "broker_channel_error_retry": True,
+        # RabbitMQ: a worker that is silent for twice as long loses its messages to the others.
+        "broker_heartbeat": HEARTBEAT_SECONDS,
         # The reduced prefetch count after a reconnect is not always given back.
         "worker_enable_prefetch_count_reduction": False,
         # A command runs for milliseconds: let it end, its repetition does no harm.
@@ -93,7 +94,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "syncs.*": {"queue": "syncs"},
             "maintenance.*": {"queue": "maintenance"},
         },
-        "beat_schedule": _beat_schedule(),
+        "beat_schedule": beat_schedule(),
+        # What nobody took is not sent again and again, whatever the clocks say: worker/beat.py.
+        "beat_scheduler": "worker.beat:SteadyScheduler",
         # At least once: acknowledge when a command has ended, hand it back when its process died.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -113,37 +116,14 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_consumer": "worker.consumer:DurableConsumer",
         # What its processes have outlives the connection to the broker: worker/prefork.py.
         "worker_pool": "worker.prefork:DurableTaskPool",
-        "result_backend": settings.result_backend_url,
+        # Losing a result is better than a command that is killed with its effect done: what waits for the
+        # backend from the soft time limit on must be over before the hard one.
+        **_result_options(settings),
         "result_expires": settings.result_ttl_seconds,
-        # Losing a result is better than a worker that waits for ever with the effect done.
-        "redis_socket_timeout": 5,
-        "redis_socket_connect_timeout": 3,
-        "redis_socket_keepalive": True,
-        "redis_backend_health_check_interval": 5,
         "result_backend_always_retry": False,
-        "result_backend_transport_options": {
-            "retry_policy": {"max_retries": 3, "timeout": 3.0},
-            **settings.celery_broker_transport_options,
-        },
         "worker_hijack_root_logger": False,
         "timezone": "UTC",
     }
-
-
-def _beat_schedule() -> dict[str, Any]:
-    """Any number of beats may run. What nobody took in time is not needed: the next one is there."""
-
-    def every(seconds: float, task: str, **options: Any) -> dict[str, Any]:
-        return {"task": task, "schedule": seconds, "options": {"expires": 5 * seconds}, **options}
-
-    canaries = {
-        f"canary-{queue}": {
-            **every(CANARY_SECONDS, CANARY, args=[queue]),
-            "options": {"queue": queue, "expires": 120},
-        }
-        for queue in QUEUES
-    }
-    return {"sweep": every(SWEEP_SECONDS, "syncs.sweep"), "sample": every(SAMPLE_SECONDS, SAMPLE), **canaries}
 
 
 def _respell_environment(settings: Settings) -> None:
@@ -154,29 +134,26 @@ def _respell_environment(settings: Settings) -> None:
             os.environ[name] = url
 
 
-def _transport_options(settings: Settings) -> dict[str, Any]:
-    if not settings.broker_is_redis:
-        # RabbitMQ redelivers by itself when a connection ends; a publish must be confirmed to be kept.
-        return {"confirm_publish": True}
+def _broker_options(settings: Settings) -> dict[str, Any]:
+    options = broker_options(settings.broker_url or "", settings, "worker")
+    if settings.broker_is_redis:
+        options["broker_transport_options"] = {**_DELIVERY, **options["broker_transport_options"]}
+    return options
+
+
+def _result_options(settings: Settings) -> dict[str, Any]:
+    options = result_options(settings.result_backend_url, settings, "worker")
+    chosen = options.get("result_backend_transport_options", {})
     return {
-        "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
-        # Look for overdue messages every second; the defaults look every hundred.
-        "unacked_restore_interval": 1,
-        "unacked_restore_throttle": 1,
-        # For stock workers beside ours: one that dies while it restores blocks the others this long.
-        "unacked_mutex_expire": 5,
-        **_WORKER_SOCKETS,
-        **settings.celery_broker_transport_options,
+        **options,
+        "redis_socket_timeout": RESULT_SECONDS,
+        "redis_socket_connect_timeout": RESULT_SECONDS,
+        "result_backend_transport_options": {"retry_policy": _RESULT_RETRY, **chosen},
     }
 
 
 # Read when the first setting is asked for: importing this module needs no environment.
-app = Celery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.connection:DurableAMQP")
-# Celery's way to have a backend of one's own for a URL.
-app.loader.override_backends = {
-    "redis": "worker.results:GatheringBackend",
-    "rediss": "worker.results:GatheringBackend",
-}
+app = WorkersCelery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.connection:DurableAMQP")
 app.add_defaults(lambda: configuration(get_settings()))
 
 
@@ -214,12 +191,13 @@ def _begin_to_count(**_: object) -> None:
 def _prepare_beat(sender: Any, **_: object) -> None:
     # Flower would show little else than what beat sends every few seconds.
     sender.app.conf.task_send_sent_event = False
-    signals.after_task_publish.connect(_say_that_beat_sends, sender=CANARY)
+    signals.after_task_publish.connect(_say_that_beat_sends, sender=CANARY_TASK)
 
 
 def _say_that_beat_sends(**_: object) -> None:
     # The broker took the canary just now; if it is away again, beat will find out by itself.
-    with suppress(KombuError, redis.RedisError, OSError), app.connection_for_write() as connection:
+    # From the pool: RabbitMQ notes each connection that is opened in its log.
+    with suppress(*BROKER_ERRORS), app.connection_or_acquire() as connection:
         beat_sent_canaries(connection.default_channel)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,15 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.address import REDIS, read_broker, read_results
+from worker.dsn import read_database
 from worker.errors import InvalidSettings
-
-_REDIS_SCHEMES: Final = {"redis", "rediss", "redis+socket", "sentinel"}
-_VALKEY_SCHEME: Final = re.compile(r"(^|;)valkey(?=s?://|\+socket://)")
+from worker.jira.marker import canonical
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,10 @@ def _read(variable: str, path: str) -> str | _Unreadable:
         return _Unreadable(f"{variable}: cannot read {path}: it is not UTF-8 text")
 
 
+LOCAL_TOKEN: Final = "xoxb-local"  # noqa: S105 - no token, and says so
+"""The ``SLACK_BOT_TOKEN`` that ``threadsync up`` sets where there is none."""
+
+
 class Settings(BaseSettings):
     """What the environment says. Every name may also be given as ``NAME_FILE``, a path to read it from."""
 
@@ -75,13 +78,21 @@ class Settings(BaseSettings):
         description='JSON, for Valkey and Redis, used for results too: `{"global_keyprefix": "ts:"}`; '
         '`{"master_name": "main"}` with `sentinel://`',
     )
+    broker_wait_replicas: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="how many replicas of Valkey or Redis must have a message before it counts as sent",
+    )
     redis_url: SecretStr | None = Field(None, description="used when `CELERY_BROKER_URL` is not set")
     celery_result_backend: SecretStr | None = Field(
         None,
         validate_default=True,
         description="where results are kept; the broker, if that is Valkey or Redis",
     )
-    result_ttl_seconds: int = Field(3600, ge=60, description="how long a result can be fetched, in seconds")
+    result_ttl_seconds: int = Field(
+        3600, ge=60, le=31_536_000, description="how long a result can be fetched, in seconds"
+    )
     session_wait_seconds: float = Field(
         30,
         ge=0,
@@ -99,6 +110,12 @@ class Settings(BaseSettings):
     slack_app_token: SecretStr | None = Field(
         None, description="`xapp-…`: Socket Mode instead of an HTTP endpoint"
     )
+    slack_silence_seconds: float = Field(
+        120,
+        ge=5,
+        le=86_400,
+        description="Socket Mode: the process ends, to be started anew, when nothing came for so long",
+    )
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API; a sandbox in tests")
     jira_url: str | None = Field(
         None, description="such as `https://example.atlassian.net`; without one no tickets are made"
@@ -113,7 +130,9 @@ class Settings(BaseSettings):
     jira_project_key: str | None = Field(
         None, pattern=r"^[A-Z][A-Z0-9_]{0,49}$", description="of tickets whose draft names none"
     )
-    jira_issue_type: str = Field("Task", description="of tickets whose draft names none")
+    jira_issue_type: str = Field(
+        "Task", max_length=255, description="of tickets whose draft names none: its name, or its id in digits"
+    )
     jira_settle_seconds: float = Field(
         600,
         ge=1,
@@ -179,40 +198,63 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and _scheme(value) not in {"postgresql", "postgres"}:
-            raise ValueError("must start with postgresql://")
-        return value
+        return SecretStr(read_database(value.get_secret_value())) if value else None
 
     @field_validator("jira_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
-        parts = urlsplit(value or "http://none")
+        try:
+            parts = urlsplit(value or "http://none")
+        except ValueError:
+            raise ValueError("must be a URL, such as https://example.atlassian.net") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be a URL, such as https://example.atlassian.net")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("must be an address alone; credentials go to JIRA_EMAIL and JIRA_API_TOKEN")
-        return value
+        try:
+            return value and canonical(value)
+        except ValueError:
+            raise ValueError("must be a URL, such as https://example.atlassian.net") from None
+
+    @field_validator("jira_project_key", mode="before")
+    @classmethod
+    def _is_a_key(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.strip().isdigit():
+            raise ValueError("must be the project's key, such as PROJ, and not its id")
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("celery_broker_url", "redis_url", "celery_result_backend")
     @classmethod
-    def _as_kombu_spells_it(cls, value: SecretStr | None) -> SecretStr | None:
-        """kombu 5.7 has no ``valkey://``; the protocol is the same."""
+    def _as_kombu_spells_it(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Everything encoded, and ``redis://`` for ``valkey://``, which kombu 5.7 does not have."""
         if value is None:
             return None
-        url = value.get_secret_value()
-        if "://" not in url:
-            raise ValueError("must be a URL, such as redis://127.0.0.1:6379/0")
-        return SecretStr(_VALKEY_SCHEME.sub(r"\1redis", url))
+        read = read_results if info.field_name == "celery_result_backend" else read_broker
+        return SecretStr(read(value.get_secret_value()).text)
 
     @field_validator("celery_result_backend")
     @classmethod
     def _results_have_a_home(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         broker = info.data.get("celery_broker_url") or info.data.get("redis_url")
-        if broker and not value and _scheme(broker) not in _REDIS_SCHEMES:
+        if broker and not value and _scheme(broker) not in REDIS:
             raise ValueError(f"must be set, because a {_scheme(broker)}:// broker keeps no results")
         if broker and not value and _scheme(broker) != "sentinel" and ";" in broker.get_secret_value():
             raise ValueError("must be set, because results are kept in one place, not in a list of brokers")
         return value
+
+    @model_validator(mode="after")
+    def _replicas_are_of_redis(self) -> Settings:
+        if self.broker_wait_replicas and self.broker_url and not self.broker_is_redis:
+            raise ValueError(
+                "BROKER_WAIT_REPLICAS is of Valkey and Redis alone; take it out: on RabbitMQ each message is "
+                "confirmed, by all of a quorum queue's replicas that count"
+            )
+        return self
+
+    @property
+    def is_in_slack(self) -> bool:
+        """Whether there is a token to post with; ``threadsync up`` sets one that is none."""
+        return self.slack_bot_token is not None and self.slack_bot_token.get_secret_value() != LOCAL_TOKEN
 
     @property
     def broker_url(self) -> str | None:
@@ -223,7 +265,7 @@ class Settings(BaseSettings):
     @property
     def broker_is_redis(self) -> bool:
         """Whether kombu's Redis transport (Valkey's too) carries the messages."""
-        return (self.broker_url or "").partition("://")[0] in _REDIS_SCHEMES
+        return (self.broker_url or "").partition("://")[0] in REDIS
 
     @property
     def result_backend_url(self) -> str | None:
@@ -268,6 +310,8 @@ def _as_variable(name: str) -> str:
 
 def _as_fault(error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
     variable = str(error["loc"][0]).upper()
     return message if message.startswith(f"{variable}_FILE") else f"{variable}: {message}"
 

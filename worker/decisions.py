@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore, already_settled
 from worker.db.models import DeadLetter, SessionResult, ThreadSession
 from worker.db.session_store import SessionStore
 from worker.db.sync_models import SyncDetail, SyncState
 from worker.db.sync_store import SyncStore
 from worker.errors import InvalidCommand, SyncNotChanged, SyncNotFound
+from worker.jira.named_key import OtherSite, named_key
 from worker.jira.reasons import explain
 from worker.resend import resend
 
@@ -65,9 +67,21 @@ def retry(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState,
     before = detail_of(pool, session).sync
     if not SyncStore(pool).retry(session.id, actor=by.actor, reason=by.reason):
         raise _not_changed(detail_of(pool, session).sync, "retry")
-    # Alone it would only wait for its site once more.
-    what_next = f"But all syncs of its site wait: {explain(before.reason)}" if before.parked else SOON
-    return detail_of(pool, session).sync, f"Tried again. {what_next}"
+    return detail_of(pool, session).sync, f"Tried again. {_what_next(pool, before)}"
+
+
+def _what_next(pool: Pool, before: SyncState) -> str:
+    """Alone it would only wait for its site once more."""
+    if before.parked:
+        return f"But all syncs of its site wait: {explain(before.reason)}"
+    trouble = SyncStore(pool).trouble_of(before.site) if before.site else None
+    seconds = trouble and max(trouble.paused_for, *trouble.endpoints.values(), 0.0)
+    if not seconds:
+        return SOON
+    return (
+        f"But Jira asked for a pause, of which {seconds / 60:.0f} min are left, and it waits for its end. To "
+        "end all pauses now: threadsync syncs retry --all-blocked"
+    )
 
 
 def retry_all_blocked(pool: Pool, by: Signature) -> Sequence[UUID]:
@@ -80,12 +94,11 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
 
     Raises ``InvalidCommand`` for no key, ``JiraKeyConflict`` when it has another one.
     """
-    linked = SessionStore(pool).mark_synced(session.channel_id, session.thread_ts, key)
+    linked = SessionStore(pool).mark_synced(session.channel_id, session.thread_ts, _key_of(key))
     store = SyncStore(pool)
     sync = store.get_state(session.id)
     sentence = f"Linked {session.channel_id} / {session.thread_ts} to {linked.jira_key}: {linked.outcome}."
-    if sync:
-        store.note_link(session.id, actor=by.actor, reason=by.reason)
+    store.note_link(session.id, actor=by.actor, reason=by.reason)
     if sync and sync.state in ("inflight", "unknown"):
         sentence += " A create may have made another ticket: it is looked for, and reported if it is there."
     elif sync and sync.state != "done":
@@ -94,6 +107,16 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
             f" Its sync is still {sync.state}. To end it: threadsync syncs retry {session.id} --reason …"
         )
     return linked, sentence
+
+
+def _key_of(text: str) -> str:
+    """The key that was written, or that an address names."""
+    try:
+        key = named_key(text, get_settings().jira_url)
+    except OtherSite as exc:
+        raise InvalidCommand("jira_key: that address is one of another Jira than JIRA_URL") from exc
+    # What is none is refused where all are, in the same words.
+    return key or text
 
 
 def give_up(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from worker.db.count_store import CountStore
 from worker.db.pool import Pool
 from worker.errors import BrokerUnavailable, DatabaseUnavailable
+from worker.hearing import two_databases
 from worker.signs import Signs, signs_of
 
 log = structlog.get_logger("threadsync.metrics")
@@ -68,6 +69,17 @@ class InstallationCollector(Collector):
             counts.sites_in_trouble,
         )
         yield _one(
+            "threadsync_slack_in_trouble",
+            "1 while Slack refuses our token; what would be said in threads is parked",
+            counts.slack_in_trouble,
+        )
+        yield _by(
+            "threadsync_status_messages",
+            "Status messages in Slack that do not say what is true: unsaid yet, or refused by Slack",
+            "state",
+            {"unsaid": counts.unsaid, "refused": counts.refused},
+        )
+        yield _one(
             "threadsync_sync_oldest_due_seconds",
             "For how long the next try of a sync is overdue, the longest",
             counts.oldest_due_seconds,
@@ -89,6 +101,17 @@ def _of_broker(signs: Signs) -> Iterator[Metric]:
         {queue: waiting.messages for queue, waiting in signs.queues.items()},
     )
     yield _by(
+        "threadsync_queue_later",
+        "Messages whose time has not come; they wait in the broker",
+        "queue",
+        {queue: waiting.later for queue, waiting in signs.queues.items()},
+    )
+    yield _one(
+        "threadsync_broker_refuses",
+        "1 while the broker takes no new message: memory, disk, replicas",
+        1.0 if signs.refusal else 0.0,
+    )
+    yield _by(
         "threadsync_queue_oldest_seconds",
         "Since the oldest waiting message was sent; 0 when none waits",
         "queue",
@@ -108,6 +131,27 @@ def _of_broker(signs: Signs) -> Iterator[Metric]:
         "Since the worker's main process reported",
         "worker",
         {node: sign.seconds for node, sign in signs.workers.items()},
+    )
+    skew = _gauge(
+        "threadsync_clock_skew_seconds",
+        "How far the process's clock is ahead of another's; negative: behind",
+        ("process", "whose"),
+    )
+    for name, told in signs.skews.items():
+        for whose, seconds in (("broker", told.broker), ("database", told.database)):
+            if seconds is not None:
+                skew.add_metric([name, whose], seconds)
+    yield skew
+    yield _one(
+        "threadsync_two_databases",
+        "1 if workers of this broker write to two databases",
+        bool(two_databases(signs)),
+    )
+    yield _by(
+        "threadsync_socket_silence_seconds",
+        "Since Slack said anything to a process of Socket Mode",
+        "process",
+        signs.sockets,
     )
     if signs.beat is not None:
         yield _one("threadsync_beat_silence_seconds", "Since beat sent its canaries", signs.beat)

@@ -13,7 +13,6 @@ import os
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import Any, Final
 
 import structlog
 
-from worker.connection import SENT_AT
+from worker.clocks import broker_time
+from worker.producer import SENT_AT
 
 _FOLDER: Final = "threadsync-metrics-"
 _AGAIN_SECONDS: Final = 5
@@ -61,6 +61,11 @@ class Counters:
         self.dead_letters = Counter(
             "threadsync_dead_letters", "Messages parked for good", ("command",), **here
         )
+        self.results_lost = Counter(
+            "threadsync_results_lost",
+            "Results that could not be stored, of commands that have ended",
+            **here,
+        )
         self.jira_requests = Counter(
             "threadsync_jira_requests",
             "Requests to Jira by what became of them",
@@ -99,14 +104,20 @@ def command_ended(command: str, outcome: str, headers: Mapping[str, Any] | None)
         _counters.prevented.labels("command").inc()
     sent_at = (headers or {}).get(SENT_AT)
     if outcome not in ("failed", "waits") and isinstance(sent_at, int | float):
-        # The sender's clock may be ahead of ours.
-        _counters.command_seconds.labels(command).observe(max(0.0, time.time() - sent_at))
+        # Both by the broker's clock, as far as each process knows it.
+        _counters.command_seconds.labels(command).observe(max(0.0, broker_time() - sent_at))
 
 
 def message_buried(command: str) -> None:
     """A dead letter was written. ``command`` must be a name that we know: anybody may send any other."""
     if _counters is not None:
         _counters.dead_letters.labels(command).inc()
+
+
+def results_lost(count: int) -> None:
+    """So many commands have ended, and who waits for their results will not get them."""
+    if _counters is not None:
+        _counters.results_lost.inc(count)
 
 
 def jira_answered(request: str, answer: str, seconds: float) -> None:

@@ -33,8 +33,9 @@ class History(BaseModel):
     """What a message has been through; it travels in the message's header ``threadsync``.
 
     ``waited`` adds up the pauses for a missing session, not the time that passed: while workers are down
-    or the broker is, nobody's patience runs out. ``stuck`` does the same for faults of the database; no clock
-    of any machine is in it.
+    or the broker is, no patience runs out. ``stuck`` does the same for faults of the database; no clock of
+    any machine is in it. ``pause`` is how long the worker that takes this copy is to wait, from then on and
+    by a clock of its own: an ``eta`` would be a moment by the sender's clock.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -43,6 +44,7 @@ class History(BaseModel):
     waited: float = Field(0.0, ge=0)
     stuck: float = Field(0.0, ge=0)
     counted: bool = False
+    pause: float = Field(0.0, ge=0, le=LONGEST_FAULT_PAUSE_SECONDS)
     first_attempt_at: AwareDatetime | None = None
 
 

@@ -33,17 +33,16 @@ def worker_answers(name: str, broker_url: str | None) -> bool:
 
     ``broker_url`` is the one of the environment if None.
     """
-    import redis
     from celery import Celery
-    from kombu.exceptions import OperationalError
 
+    from worker.broker_errors import BROKER_ERRORS
     from worker.config import Settings
 
     settings = Settings(celery_broker_url=broker_url) if broker_url else Settings()
     with Celery(broker=settings.broker_url, set_as_current=False) as app:
         try:
             return bool(app.control.ping(destination=[f"{name}@{socket.gethostname()}"], timeout=0.5))
-        except (OperationalError, redis.RedisError, OSError):
+        except BROKER_ERRORS:
             return False
 
 

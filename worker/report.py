@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 from celery import bootsteps
 from celery.worker.consumer.tasks import Tasks
-from kombu.exceptions import KombuError
-from redis import RedisError
 
+from worker.broker_errors import BROKER_ERRORS
+from worker.rabbitmq.transport import RabbitChannel
 from worker.signs import REPORT_SECONDS, QueueUse, worker_is_gone, worker_is_there
 from worker.transport import DurableChannel
 
-_TROUBLE: Final = (KombuError, RedisError, OSError)
+_UNHEARD_SECONDS: Final = 6
+"""RabbitMQ sends a heartbeat every 2.5 s. Telling one that is silent would hold the event loop up."""
 
 
 class Report(bootsteps.StartStopStep):
@@ -36,8 +38,8 @@ class Report(bootsteps.StartStopStep):
         channel = _channel(parent)
         if channel:
             # The broker may be what ends us.
-            with contextlib.suppress(*_TROUBLE):
-                worker_is_gone(channel, parent.hostname)
+            with contextlib.suppress(*BROKER_ERRORS), _to_write(parent, channel) as writing:
+                worker_is_gone(writing, parent.hostname)
 
     def shutdown(self, parent: Any) -> None:
         self._cancel()
@@ -52,11 +54,24 @@ class Report(bootsteps.StartStopStep):
         if not channel:
             return
         uses = {queue: QueueUse(*channel.seconds_since_use(queue)) for queue in self._queues}
+        held = channel.held if isinstance(channel, RabbitChannel) else None
         # The next one will say it; that the broker is away others notice.
-        with contextlib.suppress(*_TROUBLE):
-            worker_is_there(channel, parent.hostname, uses)
+        with contextlib.suppress(*BROKER_ERRORS), _to_write(parent, channel) as writing:
+            worker_is_there(writing, parent.hostname, uses, held)
 
 
-def _channel(parent: Any) -> DurableChannel | None:
+def _channel(parent: Any) -> DurableChannel | RabbitChannel | None:
     channel = getattr(parent.task_consumer, "channel", None)
-    return channel if isinstance(channel, DurableChannel) else None
+    return channel if isinstance(channel, DurableChannel | RabbitChannel) else None
+
+
+@contextlib.contextmanager
+def _to_write(parent: Any, channel: DurableChannel | RabbitChannel) -> Iterator[Any]:
+    if not isinstance(channel, RabbitChannel):
+        yield channel
+        return
+    # RabbitMQ with an alarm reads nothing more of a connection that publishes, acknowledgements neither.
+    if not channel.connection or channel.connection.seconds_since_heard() > _UNHEARD_SECONDS:
+        raise TimeoutError("the broker is silent")
+    with parent.app.connection_or_acquire() as connection:
+        yield connection.default_channel

@@ -17,9 +17,7 @@ def resend(letter: DeadLetter) -> str:
 
     Raises ``InvalidCommand`` when the letter has no arguments that can be read, and ``EnqueueFailed``.
     """
-    import redis
-    from kombu.exceptions import KombuError
-
+    from worker.broker_errors import BROKER_ERRORS
     from worker.celery import app
     from worker.display import shown
 
@@ -41,7 +39,7 @@ def resend(letter: DeadLetter) -> str:
             argsrepr=argsrepr,
             kwargsrepr=kwargsrepr,
         )
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except BROKER_ERRORS as exc:
         raise EnqueueFailed(f"the broker did not take the message: {type(exc).__name__}: {exc}") from exc
     return task_id
 

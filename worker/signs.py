@@ -6,33 +6,45 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 |---|---|---|
 | ``canary:<queue>`` | the process that ran the queue's canary | it came all the way |
 | ``worker:<node>`` | a worker's main process, every ``REPORT_SECONDS`` | how it uses each of its queues |
+| ``socket:<host>:<pid>`` | Socket Mode's process, every ``REPORT_SECONDS`` | since when Slack is silent |
 | ``beat`` | beat, with each canary | canaries are being sent |
+| ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
 
-Only a broker that our own channel talks to (Valkey, Redis) keeps them.
+A worker's sign and beat's also say how far their clocks are from the broker's. RabbitMQ keeps the same in a
+stream: ``worker.rabbitmq.signs``. No other broker keeps any.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import redis
 from celery import Celery
-from kombu.exceptions import KombuError
 from kombu.utils.encoding import bytes_to_str
 
+from worker.broker_errors import BROKER_ERRORS
+from worker.clocks import ahead_of_broker, broker_said
 from worker.errors import BrokerUnavailable
-from worker.transport import DurableChannel
+from worker.producer import ProducerChannel
+from worker.rabbitmq import signs as stream
+from worker.rabbitmq.clock import whole_seconds
+from worker.rabbitmq.publishing import ConfirmingChannel
+from worker.scripts import ASK, DRAINS, READS, WAITING
 
 QUEUES: Final = ("sessions", "syncs", "maintenance")
 """All that there are. A worker takes from all of them unless it is told otherwise."""
 
 REPORT_SECONDS: Final = 5
 
+CANARY_SECONDS: Final = 5
+"""How often beat sends one through every queue."""
+
 _KEY: Final = "threadsync.signs"
-_CANARY, _WORKER, _BEAT = "canary:", "worker:", "beat"
+_CANARY, _WORKER, _SOCKET, _BEAT, _PLACE = "canary:", "worker:", "socket:", "beat", "place:"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
 """A worker that was killed is no news by then."""
@@ -42,35 +54,41 @@ _LOOKED_AT: Final = 20
 """Messages at a queue's end that are asked when they were sent. Stock clients do not say; canaries do."""
 
 # KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a sign is forgotten, longest pause.
-_TELL: Final = """
+# Returns the time. `since` begins anew with a pause, and with another database.
+_TELL: Final = f"""{DRAINS}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local signs = redis.call('HGETALL', KEYS[4])
+local sign = cjson.decode(ARGV[2])
 local since = now
 for i = 1, #signs, 2 do
-  local at = cjson.decode(signs[i + 1]).at
-  if signs[i] == ARGV[1] and now - at < tonumber(ARGV[4]) then
-    since = cjson.decode(signs[i + 1]).since
+  local before = cjson.decode(signs[i + 1])
+  local at = before.at
+  if signs[i] == ARGV[1] and now - at < tonumber(ARGV[4]) and before.database == sign.database then
+    since = before.since
   elseif now - at > tonumber(ARGV[3]) then
     redis.call('HDEL', KEYS[4], signs[i])
   end
 end
-local sign = cjson.decode(ARGV[2])
 sign.at, sign.since = now, since
 redis.call('HSET', KEYS[4], ARGV[1], cjson.encode(sign))
+return time[1] .. '.' .. string.format('%06d', time[2])
 """
 
 # KEYS[4]: the hash. ARGV: field.
-_FORGET: Final = "redis.call('HDEL', KEYS[4], ARGV[1])"
+_FORGET: Final = f"{DRAINS}redis.call('HDEL', KEYS[4], ARGV[1])"
 
-# KEYS[1]: unacked, KEYS[4]: the hash, then a key for each queue and priority. ARGV: most messages to ask, and
-# the queue's name for each key. Returns {now, signs, unacknowledged, {queue, waiting, oldest sent_at} …}.
-_LOOK: Final = """
+# KEYS[1]: unacked, KEYS[4]: the hash, then a key for each queue and priority, then one for what waits for its
+# time in each queue. ARGV: most messages to ask, and the queue's name for each key.
+# Returns {now, signs, unacknowledged, {queue, waiting, oldest sent_at, waiting for their time} …}.
+_LOOK: Final = f"""{READS}
 local time = redis.call('TIME')
-local look = {time[1] .. '.' .. string.format('%06d', time[2]), redis.call('HGETALL', KEYS[4]),
-              redis.call('HLEN', KEYS[1])}
+local look = {{time[1] .. '.' .. string.format('%06d', time[2]), redis.call('HGETALL', KEYS[4]),
+              redis.call('HLEN', KEYS[1])}}
 for i = 5, #KEYS do
-  local waiting = redis.pcall('LLEN', KEYS[i])
+  local is_list = redis.pcall('TYPE', KEYS[i]).ok ~= 'zset'
+  local later = not is_list and redis.pcall('ZCARD', KEYS[i])
+  local waiting = is_list and redis.pcall('LLEN', KEYS[i])
   local oldest = ''
   if type(waiting) == 'number' and waiting > 0 then
     local messages = redis.call('LRANGE', KEYS[i], -ARGV[1], -1)
@@ -83,7 +101,8 @@ for i = 5, #KEYS do
       end
     end
   end
-  look[#look + 1] = {ARGV[i - 3], type(waiting) == 'number' and waiting or 0, oldest}
+  look[#look + 1] = {{ARGV[i - 3], type(waiting) == 'number' and waiting or 0, oldest,
+                      type(later) == 'number' and later or 0}}
 end
 return look
 """
@@ -91,10 +110,14 @@ return look
 
 @dataclass(frozen=True)
 class Waiting:
-    """What lies in a queue. ``oldest_seconds`` is None when nothing there says when it was sent."""
+    """What lies in a queue. ``oldest_seconds`` is None when nothing there says when it was sent.
+
+    ``later`` are messages whose time has not come.
+    """
 
     messages: int
     oldest_seconds: float | None
+    later: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,6 +141,31 @@ class WorkerSign:
 
 
 @dataclass(frozen=True)
+class Skew:
+    """How far a process's clock is ahead of the broker's and of Postgres', in seconds; None: not measured.
+
+    What the way there and back leaves in doubt is taken off, so that 0.0 is said where they may agree.
+    """
+
+    broker: float | None = None
+    database: float | None = None
+
+    @property
+    def largest(self) -> float:
+        """The larger of the two, with its sign."""
+        return max((self.broker or 0.0, self.database or 0.0), key=abs)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which database a worker's process last wrote to: seconds since it said so, and since it first did."""
+
+    database: str
+    seconds: float
+    since: float
+
+
+@dataclass(frozen=True)
 class Signs:
     """All that is known, in seconds before now.
 
@@ -127,6 +175,10 @@ class Signs:
         workers: by node name, such as ``sessions@host``.
         beat: since beat's last canaries; ``beat_up`` since it began to send them without a pause.
         unacknowledged: messages that workers have, and that have not ended.
+        skews: of clocks, by node name, or ``beat``.
+        places: by node name.
+        refusal: why the broker takes no new message now; None if it does.
+        sockets: since Slack said anything to a process of Socket Mode, by its host and process id.
     """
 
     queues: Mapping[str, Waiting]
@@ -135,72 +187,168 @@ class Signs:
     beat: float | None
     beat_up: float | None
     unacknowledged: int
+    skews: Mapping[str, Skew] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    refusal: str | None = None
+    sockets: Mapping[str, float] = field(default_factory=dict)
 
 
-def canary_came_through(channel: Any, queue: str, worker: str) -> None:
-    """Called where the canary ran. Like every function here it may raise what a broker's client raises."""
-    _tell(channel, f"{_CANARY}{queue}", {"worker": worker})
+def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
+    """Called where the canary ran. Like every function here it may raise what a broker's client raises.
+
+    ``sent_at`` is by beat's clock.
+    """
+    _tell(channel, f"{_CANARY}{queue}", {"worker": worker, "sent_at": sent_at})
 
 
 def beat_sent_canaries(channel: Any) -> None:
     """Called by beat."""
-    _tell(channel, _BEAT, {})
+    _tell(channel, _BEAT, {"skew": _skew(channel), "clock": time.time()})
 
 
-def worker_is_there(channel: DurableChannel, node: str, queues: Mapping[str, QueueUse]) -> None:
-    """Called by a worker's main process."""
+def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> None:
+    """Called where a canary ran: ``skew`` is how far its clock is ahead of that database's."""
+    _tell(channel, f"{_PLACE}{node}", {"database": database, "skew": skew})
+
+
+def socket_is_there(channel: Any, name: str, silence: float) -> None:
+    """Called by a process of Socket Mode; ``silence`` is in seconds."""
+    _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
+
+
+def socket_is_gone(channel: Any, name: str) -> None:
+    """Take back a socket's sign: it stops, or another one takes its place."""
+    _forget(channel, f"{_SOCKET}{name}")
+
+
+def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], held: int | None = None) -> None:
+    """Called by a worker's main process. ``held``: messages that it has, where the broker cannot tell."""
     # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
     uses = [{"queue": name, "asked": use.asked, "ended": use.ended} for name, use in queues.items()]
-    _tell(channel, f"{_WORKER}{node}", {"queues": uses})
+    _tell(channel, f"{_WORKER}{node}", {"queues": uses, "skew": _skew(channel), "held": held})
 
 
-def worker_is_gone(channel: DurableChannel, node: str) -> None:
+def worker_is_gone(channel: Any, node: str) -> None:
     """It stops, as it was asked to."""
-    channel.run_script(_FORGET, [_KEY], [f"{_WORKER}{node}"])
+    _forget(channel, f"{_WORKER}{node}")
+
+
+def _forget(channel: Any, name: str) -> None:
+    if isinstance(channel, ConfirmingChannel):
+        stream.tell(channel, name, None)
+    elif isinstance(channel, ProducerChannel):
+        channel.run_script(_FORGET, [_KEY], [name])
 
 
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     """Everything in one round trip; None when the broker keeps no signs."""
-    if not isinstance(channel, DurableChannel):
+    if isinstance(channel, ConfirmingChannel):
+        return _look_at_stream(channel, queues)
+    if not isinstance(channel, ProducerChannel):
         return None
     # kombu's own, which the stubs do not know.
     steps, key_of = channel.priority_steps, channel._q_for_pri
     keys = [(queue, key_of(queue, step)) for queue in queues for step in steps]
+    keys += [(queue, f"{WAITING}{queue}") for queue in queues]
     arguments = [_LOOKED_AT, *(queue for queue, _ in keys)]
     now, signs, unacknowledged, *waiting = channel.run_script(
         _LOOK, [_KEY, *(key for _, key in keys)], arguments
     )
-    return _read(float(now), signs, int(unacknowledged), waiting)
+    return _read(float(now), signs, int(unacknowledged), waiting, refusal_of(channel))
+
+
+def refusal_of(channel: ProducerChannel) -> str | None:
+    """Why the broker would refuse a producer now, such as memory or disk; None if it would not."""
+    try:
+        channel.run_script(ASK, [], [])
+    except redis.ResponseError as exc:
+        return str(exc)
+    return None
 
 
 def signs_of(app: Celery) -> Signs | None:
     """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
     try:
         with app.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            connection.ensure_connection(max_retries=0)
             return look(connection.default_channel)
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except BROKER_ERRORS as exc:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
 
 
-def _tell(channel: Any, field: str, sign: Mapping[str, Any]) -> None:
-    if isinstance(channel, DurableChannel):
+def measure(channel: Any) -> None:
+    """Look at the broker's clock, where it has one that can be read."""
+    if isinstance(channel, ProducerChannel):
+        asked = time.time()
+        seconds, micros = channel.run_script("return redis.call('TIME')", [], [])
+        broker_said(int(seconds) + int(micros) / 1e6, asked, time.time())
+    elif isinstance(channel, ConfirmingChannel):
+        asked = time.time()
+        _rabbit_said(whole_seconds(channel), asked)
+
+
+def _rabbit_said(seconds: float, asked: float) -> None:
+    # It tells no fractions, so half a second more is in doubt.
+    broker_said(seconds + 0.5, asked - 0.5, time.time() + 0.5)
+
+
+def _skew(channel: Any) -> float | None:
+    if ahead_of_broker() is None:
+        measure(channel)
+    known = ahead_of_broker()
+    return known.certain if known else None
+
+
+def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
+    if isinstance(channel, ProducerChannel):
         limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
-        channel.run_script(_TELL, [_KEY], [field, json.dumps(sign), *limits])
+        asked = time.time()
+        now = channel.run_script(_TELL, [_KEY], [name, json.dumps(sign), *limits])
+        broker_said(float(now), asked, time.time())
+    elif isinstance(channel, ConfirmingChannel):
+        asked = time.time()
+        _rabbit_said(stream.tell(channel, name, sign), asked)
 
 
-def _read(now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequence[Any]) -> Signs:
+def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
+    now, found = stream.read(channel, _UNBROKEN_SECONDS)
+    held = sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER))
+    counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
+    waiting = [(queue, count, sent if count else "", 0) for queue, count, sent in counts]
+    fields: list[Any] = [part for name, sign in found.items() for part in (name, json.dumps(sign))]
+    return _read(now, fields, held, waiting, refusal=None)
+
+
+def _reckoned(found: Mapping[str, Any], queue: str) -> float | str:
+    """Reckon when a queue's oldest message may have been sent, by the broker's clock; empty if unknown.
+
+    All that was sent before the last canary that came out has come out, too; what was sent before the next
+    canary may have.
+    """
+    beat, canary = found.get(_BEAT), found.get(f"{_CANARY}{queue}")
+    if not beat or not canary or not canary.get("sent_at") or not beat.get("clock"):
+        return ""
+    ahead = beat["clock"] - beat["at"]
+    return float(canary["sent_at"] - ahead + CANARY_SECONDS)
+
+
+def _read(
+    now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequence[Any], refusal: str | None
+) -> Signs:
     found = {
         bytes_to_str(field): json.loads(sign) for field, sign in zip(signs[::2], signs[1::2], strict=True)
     }
     queues: dict[str, Waiting] = {}
-    for name, messages, oldest in waiting:
+    for name, messages, oldest, later in waiting:
         queue, before = bytes_to_str(name), queues.get(bytes_to_str(name), Waiting(0, None))
         # A sender's clock may be ahead of the broker's.
         ages = [max(0.0, now - float(oldest))] if oldest else []
         ages += [] if before.oldest_seconds is None else [before.oldest_seconds]
-        queues[queue] = Waiting(before.messages + int(messages), max(ages, default=None))
+        queues[queue] = Waiting(
+            before.messages + int(messages), max(ages, default=None), before.later + int(later)
+        )
     beat = found.get(_BEAT)
+    places = {name.removeprefix(_PLACE): sign for name, sign in found.items() if name.startswith(_PLACE)}
     return Signs(
         queues=queues,
         canaries={
@@ -216,7 +364,30 @@ def _read(now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequ
         beat=now - beat["at"] if beat else None,
         beat_up=now - beat["since"] if beat else None,
         unacknowledged=unacknowledged,
+        skews=_skews(found, places),
+        places={
+            node: Place(str(sign["database"]), now - sign["at"], now - sign["since"])
+            for node, sign in places.items()
+        },
+        refusal=refusal,
+        sockets={
+            name.removeprefix(_SOCKET): sign["silence"] + now - sign["at"]
+            for name, sign in found.items()
+            if name.startswith(_SOCKET)
+        },
     )
+
+
+def _skews(found: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, Skew]:
+    told = {name.removeprefix(_WORKER): sign for name, sign in found.items() if name.startswith(_WORKER)}
+    if _BEAT in found:
+        told[_BEAT] = found[_BEAT]
+    # An older process does not say.
+    return {
+        name: Skew(sign.get("skew"), places.get(name, {}).get("skew"))
+        for name, sign in told.items()
+        if sign.get("skew") is not None or name in places
+    }
 
 
 def _worker_sign(now: float, sign: Mapping[str, Any]) -> WorkerSign:

@@ -30,8 +30,9 @@ from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
 from worker.errors import DatabaseUnavailable, PoisonCommand, ThreadsyncError
 from worker.policy import GiveUp, History, Wait, decide
+from worker.transport import COPY
 
-HEADER: Final = "threadsync"
+HEADER: Final = COPY
 _LOGGED_OF_AN_ANSWER: Final = ("channel_id", "thread_ts", "status", "outcome")
 
 log = structlog.get_logger("threadsync.tasks")
@@ -124,15 +125,15 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             update={
                 "counted": decision.history.counted or _is_redelivered(self.request),
                 "first_attempt_at": decision.history.first_attempt_at or datetime.now(UTC),
+                "pause": decision.seconds,
             }
         )
         headers = {**(self.request.headers or {}), HEADER: history.model_dump(mode="json")}
         # As they may be shown: worker/display.py.
         shown: dict[str, Any] = {name: self.request.get(name) for name in ("argsrepr", "kwargsrepr")}
         try:
-            again = self.retry(
-                exc=decision.reason, countdown=decision.seconds, headers=headers, throw=False, **shown
-            )
+            # The pause is in the header: worker/request.py.
+            again = self.retry(exc=decision.reason, countdown=0, headers=headers, throw=False, **shown)
         except Reject as exc:
             # The copy that is to run later could not be published; Celery would drop the message now.
             raise Reject(exc, requeue=True) from exc

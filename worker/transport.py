@@ -3,22 +3,12 @@
 kombu pops a message (BRPOP) and notes it as unacknowledged with a second command. A worker that is killed in
 between loses it: measured, up to one message in every second kill under load. Here both are one script.
 
-    queue --TAKE--> unacked --acknowledged--> gone
-      ^              |   ^
-      |              |   +-- RENEW, every second, while the worker that took it lives
-      +---RESTORE----+       overdue, rejected with requeue, or handed back by a worker that stops
-
-| key | what |
-|---|---|
-| ``<queue>`` | list; producers push left, TAKE reads right |
-| ``unacked`` | hash, tag -> ``[message, "", queue]``: kombu's format, so stock workers may restore it |
-| ``unacked_index`` | sorted set, tag by the time when its worker last said that it has it |
-| ``unacked_deliveries`` | hash, tag -> how often RESTORE put it back |
+The scripts, and the keys that they move messages between: ``worker.scripts``.
 
 TAKE brings as many messages as the prefetch limit allows. Acknowledgements are gathered until the event
 loop's next round and told by one script: one that is lost with its worker only means one more run.
-A script runs whole or not at all, and its first write is one that a full server refuses, so a refusal leaves
-everything as it was. Waiting for an empty queue is ``BLMOVE`` from its right end to its right end: it wakes
+A script runs whole or not at all, and may also write where memory is full: so a full server is drained.
+Waiting for an empty queue is ``BLMOVE`` from its right end to its right end: it wakes
 us and moves nothing. Producers may be stock Celery clients.
 
 What kombu calls BRPOP (``_brpop_start``, ``_brpop_read``, ``_in_poll``) is our take or wait: its names, its
@@ -27,11 +17,10 @@ hooks, held in place by tests/integration/test_transport.py.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from queue import Empty
 from time import monotonic, sleep
 from typing import Any, Final, NoReturn
@@ -41,7 +30,16 @@ from kombu.log import get_logger
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import loads
+from kombu.utils.json import dumps
+
+from worker import scripts
+from worker.producer import (
+    ProducerChannel,
+    ProducerSentinelChannel,
+    ProducerSentinelTransport,
+    ProducerTransport,
+)
+from worker.raw_message import DurableMessage, Taken, payload_of
 
 log = get_logger(__name__)
 
@@ -51,104 +49,16 @@ MOST_AT_ONCE: Final = 64
 _CHUNK: Final = 500
 """Messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
 
+_READ_SECONDS: Final = 1.0
+"""For the rest of what others said (remote control, events), once there is something to read."""
+
+_WARN_AGAIN_SECONDS: Final = 60.0
+
+COPY: Final = "threadsync"
+"""The header of a message that a worker sends once more, to run later."""
+
 _SHORT_WAIT_SECONDS: Final = 0.05
 """Of several queues only one can be waited on; the others are looked at this often."""
-
-# KEYS: unacked, index, deliveries, then a key for each queue and priority.
-# ARGV: most to take, each key's share; for each of those keys the queue's name, and "1" to note messages.
-# What some leave of their shares the others get, in a second round.
-# Returns for each message {queue, message, tag, deliveries before, "1" if the tag is the message's own}.
-_TAKE: Final = """
-local now = redis.call('TIME')
-local taken = {}
-for round = 0, 2 * #KEYS - 7 do
-  local place = 4 + round % (#KEYS - 3)
-  local queue, noted = ARGV[2 * place - 5], ARGV[2 * place - 4]
-  local most = round < #KEYS - 3 and ARGV[2] or ARGV[1]
-  for _ = 1, math.min(most, ARGV[1] - #taken) do
-    local message = redis.pcall('LINDEX', KEYS[place], -1)
-    if type(message) ~= 'string' then
-      break
-    end
-    local readable, parsed = pcall(cjson.decode, message)
-    local own = readable and type(parsed) == 'table' and type(parsed.properties) == 'table'
-      and type(parsed.properties.delivery_tag) == 'string'
-    local tag = own and parsed.properties.delivery_tag
-      or 'unreadable-' .. now[1] .. '-' .. now[2] .. '-' .. #taken
-    if noted == '1' then
-      redis.call('HSET', KEYS[1], tag, '[' .. message .. ',"",' .. cjson.encode(queue) .. ']')
-      redis.call('ZADD', KEYS[2], now[1] + now[2] / 1e6, tag)
-    end
-    redis.call('RPOP', KEYS[place])
-    taken[#taken + 1] = {queue, message, tag, redis.call('HGET', KEYS[3], tag) or '0', own and '1' or '0'}
-  end
-end
-return taken
-"""
-
-# KEYS: unacked, index, deliveries. ARGV: tags. What was given back meanwhile keeps its count of deliveries.
-_END: Final = """
-for _, tag in ipairs(ARGV) do
-  if redis.call('HDEL', KEYS[1], tag) == 1 then
-    redis.call('ZREM', KEYS[2], tag)
-    redis.call('HDEL', KEYS[3], tag)
-  end
-end
-"""
-
-# KEYS: unacked, index, deliveries. ARGV: tags. What is not there any more is not put back.
-_RENEW: Final = """
-local now = redis.call('TIME')
-for _, tag in ipairs(ARGV) do
-  redis.call('ZADD', KEYS[2], 'XX', now[1] + now[2] / 1e6, tag)
-end
-"""
-
-# KEYS: unacked, index, deliveries.
-# ARGV: seconds since the last renewal, most to restore, PUSH command, key prefix, separator of a priority,
-# priority steps as JSON; then tags instead.
-# Returns {number of tags looked at, {tags that a stock worker noted}}.
-_RESTORE: Final = """
-local tags = {unpack(ARGV, 7)}
-local steps = cjson.decode(ARGV[6])
-local function suffix(message)
-  local readable, parsed = pcall(cjson.decode, message)
-  local properties = readable and type(parsed) == 'table' and parsed.properties
-  local priority = type(properties) == 'table' and tonumber(properties.priority) or 0
-  local step = 0
-  for _, start in ipairs(steps) do
-    if start <= priority then
-      step = start
-    end
-  end
-  return step > 0 and ARGV[5] .. step or ''
-end
-if #tags == 0 then
-  local now = redis.call('TIME')
-  local overdue = now[1] + now[2] / 1e6 - ARGV[1]
-  tags = redis.call('ZRANGE', KEYS[2], '-inf', overdue, 'BYSCORE', 'LIMIT', 0, ARGV[2])
-end
-local foreign = {}
-for _, tag in ipairs(tags) do
-  local note = redis.call('HGET', KEYS[1], tag)
-  local ending, queue
-  if note then
-    ending, _, queue = note:find(',"",("[^"]*")%]$')
-  end
-  if note and not ending then
-    foreign[#foreign + 1] = tag
-  else
-    if note then
-      redis.call('HINCRBY', KEYS[3], tag, 1)
-      local message = note:sub(2, ending - 1)
-      redis.call(ARGV[3], ARGV[4] .. cjson.decode('[' .. queue .. ']')[1] .. suffix(message), message)
-    end
-    redis.call('HDEL', KEYS[1], tag)
-    redis.call('ZREM', KEYS[2], tag)
-  end
-end
-return {#tags, foreign}
-"""
 
 
 class DurableQoS(kombu_redis.QoS):
@@ -188,7 +98,7 @@ class DurableQoS(kombu_redis.QoS):
             try:
                 self.restore_by_tag(delivery_tag, leftmost=True)
             except redis.ResponseError as exc:
-                log.warning("broker refused to take a message back; it will be overdue: %s", exc)
+                self.channel.warn("broker refused to take a message back; it will be overdue: %s", exc)
             virtual.QoS.ack(self, delivery_tag)
         else:
             self._note_end(delivery_tag)
@@ -214,29 +124,57 @@ class DurableQoS(kombu_redis.QoS):
         tags = [self._ended.popleft() for _ in range(len(self._ended))]
         if not tags:
             return
-        trouble: tuple[type[Exception], ...] = (*self.channel.connection_errors, redis.ResponseError)
         try:
-            self.channel.run_script(_END, [], tags)
-        except trouble as exc:
+            self.channel.run_script(scripts.END, [], tags)
+        except redis.ResponseError as exc:
+            # It may take them later: until then nothing else hears that these have ended.
+            self._ended.extend(tags)
+            self.channel.warn("broker refused acknowledgements, they are told again: %s", exc)
+        except self.channel.connection_errors as exc:
             log.warning("%d acknowledgements lost: %s", len(tags), exc)
+
+    def set_aside(self, delivery_tag: str, seconds: float) -> None:
+        """Let it wait in the broker, for ``seconds`` by the server's clock; it is not held here any more."""
+        self.channel.run_script(
+            scripts.WAIT, [], [f"{self.channel.global_keyprefix}{scripts.WAITING}", delivery_tag, seconds]
+        )
+        virtual.QoS.ack(self, delivery_tag)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """Hand back, at the end, what has not ended."""
         self._tell_what_ended()
-        super().restore_unacked_once(stderr)
+        try:
+            super().restore_unacked_once(stderr)
+        except redis.ResponseError as exc:
+            log.warning("broker refused to take messages back; they will be overdue: %s", exc)
+
+    def restore_unacked(self) -> list[tuple[BaseException, Any]]:
+        """All at once: kombu asks for each, and waits for each while the server says nothing."""
+        tags = [tag for tag in self._delivered if tag not in self._dirty]
+        self._delivered.clear()
+        trouble: tuple[type[Exception], ...] = (*self.channel.connection_errors, redis.ResponseError)
+        try:
+            # The oldest is put back last, so taken first.
+            for start in range(0, len(tags), _CHUNK):
+                self._restore("RPUSH", *reversed(tags[-start - _CHUNK : len(tags) - start]))
+        except trouble as exc:
+            log.warning("up to %d messages were not handed back, they will be overdue: %s", len(tags), exc)
+        return []
 
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
         """Say what we have, then put back what nobody has. Every ``unacked_restore_interval`` seconds."""
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
         try:
+            # What a refusal left here: after a failover it is not to be put back as overdue.
+            self._tell_what_ended()
             if held:
-                self.channel.run_script(_RENEW, [], held)
+                self.channel.run_script(scripts.RENEW, [], held)
             looked_at = _CHUNK
             while looked_at == _CHUNK:
                 looked_at = self._restore("RPUSH")
         # In a failover the master is a replica for a while: next time, then.
         except redis.ResponseError as exc:
-            log.warning("broker refused to say what is overdue: %s", exc)
+            self.channel.warn("broker refused to say what is overdue: %s", exc)
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
         """Put one back: to be taken next, or with ``leftmost`` after all others."""
@@ -247,7 +185,7 @@ class DurableQoS(kombu_redis.QoS):
         steps = json.dumps(channel.priority_steps)
         places = [channel.global_keyprefix, channel.sep, steps]
         looked_at, foreign = channel.run_script(
-            _RESTORE, [], [self.visibility_timeout, _CHUNK, push, *places, *tags]
+            scripts.RESTORE, [], [self.visibility_timeout, _CHUNK, push, *places, *tags]
         )
         for tag in foreign:
             super().restore_by_tag(bytes_to_str(tag), leftmost=push == "LPUSH")
@@ -255,11 +193,11 @@ class DurableQoS(kombu_redis.QoS):
         return 0 if foreign else int(looked_at)
 
 
-class DurableChannel(kombu_redis.Channel):
+class DurableChannel(ProducerChannel):
     """Takes messages by script."""
 
     QoS = DurableQoS
-    deliveries_key = "unacked_deliveries"
+    Message = DurableMessage
 
     # kombu's own, which the stubs do not know.
     connection: DurableTransport
@@ -267,9 +205,10 @@ class DurableChannel(kombu_redis.Channel):
     connection_errors: tuple[type[Exception], ...]
     _active_queues: list[str]
     _queue_cycle: Any
-    _create_client: Callable[[], Any]
-    _q_for_pri: Callable[[str, int], str]
     _flush_brpop_reauth: Callable[[], None]
+    _get_message_priority: Callable[..., int]
+    keyprefix_queue: str
+    keyprefix_binding_permanent: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._no_ack_queues: set[str] = set()
@@ -279,18 +218,42 @@ class DurableChannel(kombu_redis.Channel):
         self._nothing_there = False
         self._most = 0
         self._rests_until = 0.0
-        self._bookkeeper: Any = None
+        self._warned_at: dict[str, float] = {}
         super().__init__(*args, **kwargs)
 
-    @contextmanager
-    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """A client on this channel's pool. kombu makes one each time, which takes longer than a command."""
-        if client is None:
-            # After a fork and a failover the pool is another one.
-            if self._bookkeeper is None or self._bookkeeper.connection_pool is not self.pool:
-                self._bookkeeper = self._create_client()
-            client = self._bookkeeper
-        yield client
+    @cached_property
+    def subclient(self) -> Any:
+        """kombu's, which by itself reads without a limit, also what a frozen server has said in part."""
+        listener = self._create_client(asynchronous=True).pubsub()
+        listener.parse_response = partial(listener.parse_response, block=False, timeout=_READ_SECONDS)
+        return listener
+
+    def warn(self, text: str, reason: Exception) -> None:
+        """Log a refusal, each kind once a minute: it may come each second, for hours."""
+        now = monotonic()
+        if now - self._warned_at.get(text, -_WARN_AGAIN_SECONDS) >= _WARN_AGAIN_SECONDS:
+            self._warned_at[text] = now
+            log.warning(text, reason)
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        """Note a queue in its exchange's table, also on a server whose memory is full."""
+        try:
+            super()._queue_bind(exchange, routing_key, pattern, queue)
+        except redis.OutOfMemoryError as exc:
+            self.warn("broker is full; a queue is noted all the same: %s", exc)
+            member = self.sep.join([routing_key or "", pattern or "", queue or ""])
+            tables = [self.keyprefix_queue % exchange, self.keyprefix_binding_permanent % exchange]
+            self.run_script(scripts.BIND, tables, [member])
+
+    def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
+        """Publish. A full server takes none but a worker's copies, whose first ones end for it."""
+        try:
+            super()._put(queue, message, **kwargs)
+        except redis.OutOfMemoryError:
+            if COPY not in (message.get("headers") or {}):
+                raise
+            key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
+            self.run_script(scripts.PUT_COPY, [key], [dumps(message)])
 
     def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:
         if no_ack:
@@ -304,9 +267,10 @@ class DurableChannel(kombu_redis.Channel):
         reply = self.run_script(*self._take_arguments([queue], 1, noted=not no_ack))
         if not reply:
             return None
-        message = self.Message(self._parsed(reply[0]), channel=self)
+        taken = Taken.of(reply[0])
+        message = self.Message(payload_of(taken, self), channel=self)
         if not no_ack:
-            self.qos.append(message, bytes_to_str(reply[0][2]))
+            self.qos.append(message, taken.tag)
         return message
 
     def seconds_since_use(self, queue: str) -> tuple[float | None, float | None]:
@@ -315,28 +279,17 @@ class DurableChannel(kombu_redis.Channel):
         asked, ended = self._answered_at.get(queue), self.qos.ended_at.get(queue)
         return None if asked is None else now - asked, None if ended is None else now - ended
 
-    def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run it now; ``keys`` are those after the three of unacknowledged messages."""
-        with self.conn_or_acquire() as client:
-            return client.execute_command(*self._script_command(script, keys, arguments))
-
-    def _script_command(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:
-        # EVAL and not EVALSHA: a server that was restarted has forgotten every script.
-        fixed = (self.unacked_key, self.unacked_index_key, self.deliveries_key)
-        prefixed = [f"{self.global_keyprefix}{key}" for key in (*fixed, *keys)]
-        return ("EVAL", script, len(prefixed), *prefixed, *arguments)
-
     def _take_arguments(
         self, queues: Sequence[str], most: int, noted: bool = True
     ) -> tuple[str, list[str], list[Any]]:
-        keys: list[str] = []
         # A share for each, so that a full queue does not starve the others.
-        arguments: list[Any] = [most, max(1, most // len(queues))]
-        for step in self.priority_steps:
-            for queue in queues:
-                keys.append(self._q_for_pri(queue, step))
-                arguments += [queue, "1" if noted and queue not in self._no_ack_queues else "0"]
-        return _TAKE, keys, arguments
+        arguments: list[Any] = [most, max(1, most // len(queues)), len(queues)]
+        lists = [(queue, self._q_for_pri(queue, step)) for step in self.priority_steps for queue in queues]
+        places = [*((queue, f"{scripts.WAITING}{queue}") for queue in queues), *lists]
+        keys = [key for _queue, key in places]
+        for queue, _key in places:
+            arguments += [queue, "1" if noted and queue not in self._no_ack_queues else "0"]
+        return scripts.TAKE, keys, arguments
 
     def _take_as_many_as_fit(self, queues: Sequence[str]) -> tuple[str, list[str], list[Any]]:
         self._most = self.qos.credit
@@ -392,6 +345,11 @@ class DurableChannel(kombu_redis.Channel):
             # So that the next round connects again.
             connection.disconnect()
             raise
+        except redis.OutOfMemoryError as exc:
+            # Taking goes on; it is BLMOVE that a full server refuses, though it would move nothing.
+            self.warn("broker is full; it is asked again every second: %s", exc)
+            self._rests_until = monotonic() + self.brpop_timeout
+            raise Empty from exc
         except redis.ResponseError as exc:
             self._rest(exc)
         self._answered_at.update(dict.fromkeys(self._asked_for, monotonic()))
@@ -410,7 +368,7 @@ class DurableChannel(kombu_redis.Channel):
 
     def _rest(self, exc: redis.ResponseError) -> NoReturn:
         """A full server, a wrong type under a key, a failover: wait, and begin on a new connection."""
-        log.warning("broker refused: %s", exc)
+        self.warn("broker refused; it is asked again every second: %s", exc)
         self._rests_until = monotonic() + self.brpop_timeout
         self.client.connection.disconnect()
         raise Empty from exc
@@ -421,51 +379,12 @@ class DurableChannel(kombu_redis.Channel):
         if not reply:
             raise Empty
         self._queue_cycle.rotate(bytes_to_str(reply[0][0]))
-        for taken in reply:
-            self.connection._deliver(self._parsed(taken), bytes_to_str(taken[0]))
-
-    def _parsed(self, reply: Sequence[bytes]) -> Any:
-        """The message as kombu wants it; what is none becomes the body of one."""
-        queue, raw, tag, deliveries, own_tag = reply
-        try:
-            # kombu's own also turns marked objects into dates and the like, and takes three times as long.
-            message: Any = (loads if b"__type__" in raw else json.loads)(raw.decode())
-            self.Message(message, channel=self)
-            readable = own_tag == b"1" and _has_all_parts(message)
-        # Whatever is wrong with it: an error here would end the worker, and the next one too.
-        except Exception:  # noqa: BLE001
-            readable = False
-        if not readable:
-            message = _wrapped(raw, bytes_to_str(queue), bytes_to_str(tag))
-        if int(deliveries):
-            message["headers"]["redelivered"] = True
-            message["properties"]["delivery_info"]["redelivered"] = True
-        return message
+        for row in reply:
+            taken = Taken.of(row)
+            self.connection._deliver(payload_of(taken, self), taken.queue)
 
 
-def _has_all_parts(message: Any) -> bool:
-    """What kombu and Celery take for granted."""
-    properties = message["properties"]
-    objects = (message.get("headers"), properties, properties.get("delivery_info"))
-    return isinstance(message.get("body"), str) and all(isinstance(part, dict) for part in objects)
-
-
-def _wrapped(raw: bytes, queue: str, tag: str) -> dict[str, Any]:
-    """A message whose body is ``raw``."""
-    return {
-        "body": base64.b64encode(raw).decode(),
-        "content-type": "application/data",
-        "content-encoding": "binary",
-        "headers": {},
-        "properties": {
-            "body_encoding": "base64",
-            "delivery_tag": tag,
-            "delivery_info": {"exchange": "", "routing_key": queue},
-        },
-    }
-
-
-class DurableTransport(kombu_redis.Transport):
+class DurableTransport(ProducerTransport):
     """For Redis and Valkey."""
 
     Channel = DurableChannel
@@ -477,11 +396,11 @@ class DurableTransport(kombu_redis.Transport):
         super().register_with_event_loop(connection, loop)
 
 
-class DurableSentinelChannel(DurableChannel, kombu_redis.SentinelChannel):
+class DurableSentinelChannel(DurableChannel, ProducerSentinelChannel):
     """The same on the master that the sentinels name."""
 
 
-class DurableSentinelTransport(DurableTransport, kombu_redis.SentinelTransport):
+class DurableSentinelTransport(DurableTransport, ProducerSentinelTransport):
     """For ``sentinel://``."""
 
     Channel = DurableSentinelChannel

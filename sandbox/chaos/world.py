@@ -63,9 +63,19 @@ class World:
     Args:
         search_lag: seconds until Jira's search sees a ticket.
         settle: seconds after which what was lost may be asked for again.
+        site_name: of a Jira that another world has, too; one of its own by default.
     """
 
-    def __init__(self, pool: Pool, thread_ts: str, *, search_lag: float, settle: float, seed: int) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        thread_ts: str,
+        *,
+        search_lag: float,
+        settle: float,
+        seed: int,
+        site_name: str | None = None,
+    ) -> None:
         # Never behind the database's own clock: the session commands have no other.
         self.clock = VirtualClock(datetime.now(UTC).timestamp() + 1)
         self.time = WorldClock(self.clock)
@@ -76,7 +86,9 @@ class World:
         self.store = SyncStore(pool, clock=self.time.now)
         # A site of its own, so that its breaker is not another run's.
         account = JiraAccount(URL, self.site.email, self.site.token)
-        self._target = Target(account, f"{site_of(URL)}/{seed}/{thread_ts}", "PROJ", "Task", settle, 1)
+        self.target = Target(
+            account, site_name or f"{site_of(URL)}/{seed}/{thread_ts}", "PROJ", "Task", settle, 1
+        )
         self._jira = self._connect()
         session = self.sessions.get_or_create_session(*self.thread, "U0CHAOS")
         self.session_id: UUID = session.id
@@ -132,9 +144,9 @@ class World:
         return detail
 
     def _connect(self) -> JiraClient:
-        return JiraClient(self._target.account, SandboxTransport(self.site, on_wait=self.clock.advance))
+        return JiraClient(self.target.account, SandboxTransport(self.site, on_wait=self.clock.advance))
 
     def _tools(self, steps: Steps, jira: JiraClient) -> Tools:
         store: Any = Interruptible(self.store, steps)
         client: Any = Interruptible(jira, steps)
-        return Tools(store, client, self._target, jitter=self.draw.random, clock=self.time)
+        return Tools(store, client, self.target, jitter=self.draw.random, clock=self.time)

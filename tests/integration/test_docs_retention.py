@@ -80,6 +80,6 @@ def test_what_is_cleared_away_is_not_missed(seeded: Any, store: SessionStore, po
     everything = ["search", "create", "link_back"]
     assert [steps for _, steps in seeded.execute(STEPS)] == [["create"], everything, everything]
 
-    session = store.request_sync("C1", OLD, Draft(summary="Once more", description=""), "9999999999.000000")
+    session = store.request_sync("C1", OLD, Draft(summary="Once more", description=""), "1700000009.000000")
     assert (session.outcome, session.jira_key) == ("unchanged", "PROJ-1")
     assert SyncStore(pool).take_due(most=10, for_seconds=1) == []

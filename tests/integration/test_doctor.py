@@ -20,7 +20,7 @@ import pytest
 import redis
 
 from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import Status
+from sandbox.jira_faults import NotJson, Redirect, Refuse, Status
 from sandbox.jira_site import ScreenField
 from sandbox.slack import SlackSandbox
 from tests.servers import as_member
@@ -28,7 +28,7 @@ from tests.waiting import wait_until
 from tests.workers import ROOT
 from worker.child import Child
 from worker.config import get_settings
-from worker.db.migrate import migrate
+from worker.db.migrate import migrate, migrations
 from worker.db.roles import READ, RUN, create_login, create_roles
 from worker.doctor.examination import examine
 from worker.doctor.finding import Finding
@@ -37,6 +37,7 @@ from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 from worker.readiness import answers_http
 
+NEWEST = migrations()[-1]
 SECRET = "0123456789abcdef0123456789abcdef"
 Env = dict[str, str]
 Plant = Callable[["Ward"], None]
@@ -249,6 +250,12 @@ def with_a_field(site: Any) -> None:
     site.screen["customfield_10010"] = ScreenField("Team", required=True)
 
 
+def a_type_called_2024(ward: Ward) -> None:
+    ward.jira.site.issue_types["2024"] = "10007"
+    ward.undo.append(lambda: ward.jira.site.issue_types.pop("2024"))
+    ward.env["JIRA_ISSUE_TYPE"] = "2024"
+
+
 NOWHERE = "127.0.0.1:1"
 MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     # What is planted, the check that finds it, its level, and words of the fix.
@@ -335,8 +342,8 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "database: behind": (
         with_sql(
-            "DELETE FROM threadsync_schema WHERE version = 4",
-            "INSERT INTO threadsync_schema (version, name) VALUES (4, '0004_operations.sql')",
+            f"DELETE FROM threadsync_schema WHERE version = {NEWEST.version}",  # noqa: S608 - our own file's
+            f"INSERT INTO threadsync_schema (version, name) VALUES ({NEWEST.version}, '{NEWEST.name}')",  # noqa: S608
         ),
         "database: schema",
         "error",
@@ -424,6 +431,16 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "slack: no token": (unset_env("SLACK_BOT_TOKEN"), "slack: token", "error", "Bot User OAuth Token"),
     "slack: away": (set_env(SLACK_API_URL=f"http://{NOWHERE}/"), "slack: token", "error", "SLACK_API_URL"),
+    "slack: messages": (
+        with_sql(
+            "UPDATE slack_installation SET trouble = 'token_revoked', trouble_since = now(), "
+            "next_probe_at = now()",
+            "UPDATE slack_installation SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL",
+        ),
+        "slack: messages",
+        "error",
+        "reinstall",
+    ),
     "slack: scopes": (
         lambda ward: setattr(ward.slack, "scopes", ("chat:write", "commands")),
         "slack: scopes",
@@ -464,6 +481,42 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "jira: login",
         "error",
         "JIRA_URL",
+    ),
+    "jira: login page": (
+        lambda ward: ward.jira.site.fail("myself", NotJson()),
+        "jira: login",
+        "error",
+        "without the login page",
+    ),
+    "jira: redirect": (
+        lambda ward: ward.jira.site.fail("myself", Redirect("https://sso.example/login")),
+        "jira: login",
+        "error",
+        "that it leads to",
+    ),
+    "jira: search": (
+        lambda ward: ward.jira.site.fail("search", Status(410)),
+        "jira: search",
+        "error",
+        "JIRA_DEPLOYMENT",
+    ),
+    "jira: key probe": (
+        lambda ward: ward.jira.site.fail("bulkfetch", Refuse(403, ("no",))),
+        "jira: search",
+        "error",
+        "browse",
+    ),
+    "jira: spelling": (
+        set_env(JIRA_ISSUE_TYPE="task"),
+        "jira: project",
+        "warning",
+        "JIRA_ISSUE_TYPE=Task",
+    ),
+    "jira: name of digits": (
+        a_type_called_2024,
+        "jira: project",
+        "error",
+        "JIRA_ISSUE_TYPE=10007",
     ),
     "jira: project": (set_env(JIRA_PROJECT_KEY="NOPE"), "jira: project", "error", "JIRA_PROJECT_KEY"),
     "jira: issue type": (set_env(JIRA_ISSUE_TYPE="Epos"), "jira: project", "error", "JIRA_ISSUE_TYPE"),

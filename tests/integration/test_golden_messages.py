@@ -19,7 +19,7 @@ from tasks.broker import Broker
 from tasks.command import Command
 from tasks.commands import COMMANDS
 from tasks.sync_commands import RetrySync, Sync
-from tasks.syncs import SWEEP
+from tasks.syncs import SWEEP_TASK
 from tests.documents import ROOT
 from tests.golden.capture import effects, seed
 from tests.installation import install
@@ -109,4 +109,4 @@ def test_todays_client_reads_yesterdays_results(path: Path, broker_url: str) -> 
 def test_every_task_of_ours_is_among_them() -> None:
     """A task without a golden message would not be watched over."""
     newest = json.loads(RELEASES[-1].read_text())
-    assert {message["task"] for message in newest["messages"]} == {*READERS, ANNOUNCE, SWEEP}
+    assert {message["task"] for message in newest["messages"]} == {*READERS, ANNOUNCE, SWEEP_TASK}

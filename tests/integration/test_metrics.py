@@ -145,6 +145,8 @@ def test_the_installation_is_shown(installation: Installation) -> None:
         for state in ("pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"):
             assert samples[f'threadsync_syncs{{state="{state}"}}'] == 0
         assert samples["threadsync_jira_sites_in_trouble"] == 0
+        assert samples["threadsync_slack_in_trouble"] == 0
+        assert samples['threadsync_status_messages{state="refused"}'] == 0
         beat = ("--beat", "--schedule", str(installation.logs / "beat"))
         with installation.worker("shown", *beat) as worker:
             installation.send("sessions.get_or_create", **THREAD, user_id="U1").get(timeout=20)

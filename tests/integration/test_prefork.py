@@ -44,6 +44,16 @@ def hang_until_told(soft_limits: int) -> int:
     return heard
 
 
+def end_slowly(pipe: int) -> None:
+    """Close the pipe whose end tells of this process's end, and end later: as a busy kernel does it."""
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        with suppress(OSError):
+            if os.fstat(int(entry.name)).st_ino == pipe:
+                os.close(int(entry.name))
+    threading.Event().wait(0.3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Main:
     """A worker's main process, of its pool and its event loop; what Celery does with them is done here."""
 
@@ -123,6 +133,14 @@ def unread(pipe: Any) -> int:
 def pipe_of_answers(main: Main) -> Any:
     (pipe,) = [child.outq._reader for child in main.pool._pool]
     return pipe
+
+
+def test_a_death_is_noticed_when_its_pipe_closes_before_it_has_ended(main: Main) -> None:
+    """Celery looks once, too early, and then when its timer of 5 s comes round."""
+    (child,) = main.pool._pool
+    job = main.apply(end_slowly, os.fstat(child._popen.sentinel).st_ino)
+    main.run_until(job.ready, "the job is known to be lost", timeout=4)
+    assert isinstance(main.error_of(job), WorkerLostError)
 
 
 def read_in_part(main: Main) -> tuple[Any, psutil.Process]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
 import structlog
 
-from sandbox.faults import Dropped, Hangs, RateLimited, Refused
+from sandbox.faults import CutOff, Dropped, Fault, Hangs, Page, RateLimited, Refused
 from sandbox.slack import SlackSandbox
 from tests.status_story import CANARY, CHANNEL, THREAD, USER, Story
 from tests.waiting import wait_until
+from worker.cli.health import slack_verdict
+from worker.config import get_settings
 from worker.db.pool import Pool
-from worker.slack_status.announcer import SETTLE_SECONDS, Result
+from worker.db.sync_store import SyncStore
+from worker.slack_status.announcer import LATEST_SEND_SECONDS, SETTLE_SECONDS, Result
 from worker.slack_status.connection import Connection
 
-POST, EDIT, FIND = "chat.postMessage", "chat.update", "conversations.replies"
+POST, EDIT, FIND, PROBE = "chat.postMessage", "chat.update", "conversations.replies", "auth.test"
+OTHER_THREAD = "1700000000.000200"
 
 
 @pytest.fixture
@@ -160,20 +165,185 @@ def test_a_rate_limit_is_waited_for_as_long_as_slack_says(story: Story, slack: S
     assert (story.count(POST), story.count(FIND)) == (2, 0)
 
 
-@pytest.mark.parametrize("error", ["channel_not_found", "not_in_channel", "is_archived", "invalid_auth"])
-def test_what_slack_refuses_is_logged_once_and_left(error: str, story: Story, slack: SlackSandbox) -> None:
-    """Until the sync changes; then it may be possible again."""
-    slack.fail(POST, Refused(error))
-    with structlog.testing.capture_logs() as logs:
-        assert story.announce() == "stopped"
-        story.later(3600)
-        assert story.announce() == "not due"
+@pytest.mark.parametrize("error", ["channel_not_found", "not_in_channel", "is_archived", "of_next_year"])
+@pytest.mark.parametrize("method", [POST, EDIT])
+def test_a_refusal_is_tried_again_until_the_thread_tells_the_truth(
+    method: str, error: str, story: Story, slack: SlackSandbox
+) -> None:
+    """Somebody invites us, or brings the channel back; why it is late stands with the message meanwhile."""
+    if method == EDIT:
+        story.announce()
+    story.move("blocked", "set_up")
+    slack.fail(method, Refused(error), Refused(error))
+    for pause in (60, 120):
+        assert story.announce() == "put off"
+        assert story.row()["trouble"] == error
+        story.later(pause - 5)
         assert story.store.take_due(most=10, for_seconds=60) == []
+        story.later(6)
+        assert story.store.take_due(most=10, for_seconds=60) == [story.session_id]
+    assert story.announce() == "shown"
+    (text,) = story.texts
+    assert "*Needs a person:*" in text
+    row = story.row()
+    assert (row["trouble"], row["refusals"], row["announce_at"]) == (None, 0, None)
+
+
+def test_a_change_need_not_wait_for_the_end_of_a_refusals_pause(story: Story, slack: SlackSandbox) -> None:
+    """A refusal is about this message in this channel; the next one may be taken."""
+    slack.fail(POST, *[Refused("not_in_channel")] * 4)
+    for _ in range(4):
+        assert story.announce() == "put off"
+        story.later(3600)
+        assert story.store.take_due(most=10, for_seconds=60) == [story.session_id]
+    story.move("blocked", "set_up")
+    assert story.store.take_due(most=10, for_seconds=60) == [story.session_id]
+    assert story.announce() == "shown"
+
+
+def test_after_a_day_of_refusals_it_is_given_up_with_the_reason(story: Story, slack: SlackSandbox) -> None:
+    """Until the sync changes; then it may be possible again."""
+    slack.fail(POST, *[Refused("is_archived")] * 30)
+    tries = 0
+    with structlog.testing.capture_logs() as logs:
+        while story.announce() == "put off":
+            story.later(3601)
+            tries += 1
+    assert tries == 29
+    story.later(86_400)
+    assert story.store.take_due(most=10, for_seconds=60) == []
+    assert story.announce() == "not due"
     (warning,) = [item for item in logs if item["log_level"] == "warning"]
-    assert (warning["event"], warning["error"]) == ("status not shown", error)
+    assert (warning["event"], warning["error"]) == ("status not shown", "is_archived")
+    detail = SyncStore(story.pool).get(story.session_id)
+    assert detail is not None
+    assert detail.slack_trouble == "is_archived"
     story.move("blocked", "set_up")
     assert story.announce() == "shown"
     assert (len(story.texts), story.count(FIND)) == (1, 0)
+
+
+@pytest.mark.parametrize("fault", [Page(200), Page(403), Page(502), CutOff(), RateLimited("soon"), Dropped()])
+@pytest.mark.parametrize("method", [POST, EDIT])
+def test_an_answer_that_says_nothing_is_no_end(
+    method: str, fault: Fault, story: Story, slack: SlackSandbox
+) -> None:
+    """A page of a proxy, half an answer, none: the thread tells the truth in the end, in one message."""
+    if method == EDIT:
+        story.announce()
+    story.move("blocked", "set_up")
+    slack.fail(method, fault, fault, fault)
+    results: list[Result] = []
+    while "shown" not in results:
+        results.append(story.announce())
+        story.later(60)
+        assert len(results) < 15
+    (text,) = story.texts
+    assert "*Needs a person:*" in text
+    assert len(slack.messages) == 2
+
+
+@pytest.mark.parametrize("error", ["invalid_auth", "token_revoked", "account_inactive", "missing_scope"])
+@pytest.mark.parametrize("method", [POST, EDIT])
+def test_a_refused_token_parks_what_would_be_said(
+    method: str, error: str, story: Story, slack: SlackSandbox
+) -> None:
+    """It is a fault of the installation, and said when that is over; one probe at a time asks meanwhile."""
+    if method == EDIT:
+        story.announce()
+    slack.refuses = error
+    story.move("blocked", "set_up")
+    assert story.announce() == "parked"
+    assert story.announce() == "not due"
+    assert story.store.take_due(most=10, for_seconds=60) == []
+    trouble = story.store.trouble()
+    assert trouble is not None
+    assert trouble.reason == error
+    with story.announcer() as announcer:
+        assert not announcer.probe()
+        assert story.count(PROBE) == 0
+        for number in range(1, 4):
+            story.later(61)
+            assert not announcer.probe()
+            assert not announcer.probe()
+            assert story.count(PROBE) == number
+        slack.refuses = None
+        story.later(61)
+        assert announcer.probe()
+    assert story.store.trouble() is None
+    assert story.store.take_due(most=10, for_seconds=60) == [story.session_id]
+    assert story.announce() == "shown"
+    (text,) = story.texts
+    assert "*Needs a person:*" in text
+
+
+def test_a_thread_that_is_asked_for_while_the_token_is_refused_hears_later(
+    story: Story, slack: SlackSandbox
+) -> None:
+    """It had no part in the refusal, and no message is sent for it before the token is good again."""
+    slack.refuses = "invalid_auth"
+    assert story.announce() == "parked"
+    other = story.ask_in(OTHER_THREAD)
+    with story.announcer() as announcer:
+        assert announcer.announce(other) == "not due"
+        assert story.count(POST) == 1
+        slack.refuses = None
+        story.later(16)
+        assert announcer.probe()
+        assert set(story.store.take_due(most=10, for_seconds=60)) == {story.session_id, other}
+        assert [announcer.announce(item) for item in (story.session_id, other)] == ["shown"] * 2
+    assert {item.thread_ts for item in slack.messages} == {None, THREAD, OTHER_THREAD}
+
+
+def test_health_says_that_slack_refuses_us(
+    story: Story, slack: SlackSandbox, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason; no restart of ours would mend it."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("SLACK_BOT_TOKEN", slack.token)
+    get_settings.cache_clear()
+    assert slack_verdict()["slack"].state == "ok"
+    slack.refuses = "account_inactive"
+    assert story.announce() == "parked"
+    verdict = slack_verdict()["slack"]
+    assert verdict.state == "refused"
+    assert "account_inactive" in verdict.why
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/nowhere")
+    get_settings.cache_clear()
+    assert slack_verdict() == {}
+
+
+def test_probes_become_rarer_when_they_say_little(story: Story, slack: SlackSandbox) -> None:
+    """`auth.test` knows a token that lacks a scope: each message would be refused right after the probe."""
+    pauses = []
+    for _ in range(9):
+        slack.fail(POST, Refused("missing_scope"))
+        assert story.announce() == "parked"
+        pauses.append(round((story.trouble()["next_probe_at"] - story.now()).total_seconds()))
+        story.later(pauses[-1] + 1)
+        with story.announcer() as announcer:
+            assert announcer.probe()
+    assert pauses == [15, 60, 120, 240, 480, 900, 900, 900, 900]
+    assert story.announce() == "shown"
+    story.later(3601)
+    slack.fail(EDIT, Refused("missing_scope"))
+    story.move("blocked", "set_up")
+    assert story.announce() == "parked"
+    assert (story.trouble()["next_probe_at"] - story.now()).total_seconds() <= 15
+
+
+def test_a_slack_that_is_away_is_no_answer_to_a_probe(story: Story, slack: SlackSandbox) -> None:
+    """Neither good news nor bad."""
+    slack.refuses = "token_revoked"
+    assert story.announce() == "parked"
+    slack.fail(PROBE, Page(502), Refused("internal_error"))
+    for _ in range(2):
+        story.later(61)
+        with story.announcer() as announcer:
+            assert not announcer.probe()
+        trouble = story.store.trouble()
+        assert trouble is not None
+        assert trouble.reason == "token_revoked"
 
 
 def test_a_message_that_somebody_deleted_is_posted_again(story: Story, slack: SlackSandbox) -> None:
@@ -196,13 +366,25 @@ def test_a_message_that_slack_only_mislaid_is_not_posted_again(story: Story, sla
 
 
 @pytest.mark.parametrize("error", ["edit_window_closed", "cant_update_message"])
-def test_a_message_that_cannot_be_edited_stays(error: str, story: Story, slack: SlackSandbox) -> None:
-    """An old message is better than two."""
+def test_a_message_that_cannot_be_edited_is_followed_by_another(
+    error: str, story: Story, slack: SlackSandbox
+) -> None:
+    """Not at every step, only for what lasts; and the old one is not taken for the new one's post."""
     story.announce()
-    story.move("blocked", "set_up")
+    story.move("retry_wait", "not_reached")
     slack.fail(EDIT, Refused(error))
     assert story.announce() == "stopped"
-    assert (len(story.texts), story.count(POST)) == (1, 1)
+    assert (len(story.texts), story.row()["trouble"]) == (1, error)
+    story.move("blocked", "set_up")
+    slack.fail(EDIT, Refused(error))
+    slack.fail(POST, Dropped(committed=True))
+    assert story.announce() == "put off"
+    story.later(60)
+    assert story.announce() == "shown"
+    assert [text[:9] for text in story.texts] == ["*Queued.*", "*Needs a "]
+    assert story.count(POST) == 2
+    assert slack.calls(EDIT)[-1].arguments["ts"] == slack.messages[-1].ts
+    assert story.row()["trouble"] is None
 
 
 def test_with_slack_away_the_pauses_grow_to_ten_minutes(story: Story, slack: SlackSandbox) -> None:
@@ -241,6 +423,25 @@ def test_a_process_that_slack_slows_down_waits_with_all_its_sessions(
         assert announcer.announce(UUID(int=7)) == "silent"
         story.later(31)
         assert announcer.announce(story.session_id) == "shown"
+
+
+def test_a_slow_database_keeps_no_other_session_waiting(
+    story: Story, slack: SlackSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came too late to be sent says nothing about Slack."""
+    begin = story.store.begin_post
+
+    def slowly(claim: Any) -> bool:
+        begun = begin(claim)
+        story.later(LATEST_SEND_SECONDS + 1)
+        return begun
+
+    other = story.ask_in(OTHER_THREAD)
+    with story.announcer() as announcer:
+        with monkeypatch.context() as patched:
+            patched.setattr(story.store, "begin_post", slowly)
+            assert announcer.announce(story.session_id) == "put off"
+        assert announcer.announce(other) == "shown"
 
 
 def test_the_sweep_takes_what_is_out_of_date_once(story: Story) -> None:

@@ -138,7 +138,7 @@ def test_blank_is_unset(environment: pytest.MonkeyPatch, blank: str) -> None:
         ("valkey+socket:///run/v.sock", "redis+socket:///run/v.sock"),
         ("redis://h", "redis://h"),
         ("rediss://h", "rediss://h"),
-        ("sentinel://a;sentinel://b", "sentinel://a;sentinel://b"),
+        ("sentinel://a;sentinel://b:1", "sentinel://a:26379;sentinel://b:1"),
         ("valkey://:valkey@valkey/0", "redis://:valkey@valkey/0"),
         (" redis://h\n", "redis://h"),
     ],
@@ -237,3 +237,57 @@ def test_transport_options_that_are_no_object_are_named(monkeypatch: pytest.Monk
     monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", given)
     with pytest.raises(InvalidSettings, match="CELERY_BROKER_TRANSPORT_OPTIONS"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("url", "canonical"),
+    [
+        ("https://example.atlassian.net", "https://example.atlassian.net"),
+        ("https://example.atlassian.net/", "https://example.atlassian.net"),
+        (" HTTPS://Example.Atlassian.net:443/ ", "https://example.atlassian.net"),
+        ("https://jira.example.com//jira/", "https://jira.example.com/jira"),
+        ("https://jira.bücher.example/", "https://jira.xn--bcher-kva.example"),
+        ("http://[::1]:8080/", "http://[::1]:8080"),
+    ],
+)
+def test_a_jira_has_one_address(environment: pytest.MonkeyPatch, url: str, canonical: str) -> None:
+    """However it is spelt: links, requests and markers are made of it."""
+    set_all(environment, JIRA_URL=url)
+    assert load_settings().jira_url == canonical
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"JIRA_URL": "example.atlassian.net"},
+        {"JIRA_URL": "https://exa mple.net"},
+        {"JIRA_URL": "https://example.net:99999"},
+        {"JIRA_URL": "https://[::1"},
+        {"JIRA_URL": "https://me:secret@example.net"},
+        {"JIRA_URL": "https://example.net/?a=b"},
+        {"JIRA_URL": "ftp://example.net"},
+        {"JIRA_PROJECT_KEY": "10000"},
+        {"JIRA_PROJECT_KEY": "PROJ-1"},
+        {"JIRA_ISSUE_TYPE": "x" * 256},
+        {"JIRA_SETTLE_SECONDS": "nan"},
+        {"JIRA_SETTLE_SECONDS": "inf"},
+        {"JIRA_TIMEOUT_SECONDS": "1e300"},
+        {"JIRA_CREATES_AT_ONCE": "9" * 5_000},
+        {"RESULT_TTL_SECONDS": "9" * 30},
+    ],
+    ids=lambda values: str(values)[:60],
+)
+def test_what_makes_no_sense_is_reported_by_name(
+    environment: pytest.MonkeyPatch, values: dict[str, str]
+) -> None:
+    """At start, not when a worker first uses it."""
+    set_all(environment, **values)
+    with pytest.raises(InvalidSettings) as refusal:
+        load_settings()
+    assert faults(refusal) == list(values)
+
+
+def test_a_projects_key_may_be_in_lower_case(environment: pytest.MonkeyPatch) -> None:
+    """Jira knows it in upper case only; its id is not a key, and says so."""
+    set_all(environment, JIRA_PROJECT_KEY=" proj ")
+    assert load_settings().jira_project_key == "PROJ"

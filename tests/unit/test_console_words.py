@@ -73,3 +73,24 @@ def test_a_timeline_has_everything_in_its_order() -> None:
     assert events[3].why.startswith("HTTP 422; Jira's set-up does not allow")
     assert "secret plan" not in str(events)
     assert [event.what for event in timeline(session, None, None, None)] == ["Session opened"]
+
+
+def test_a_draft_of_no_moment_is_shown_as_such() -> None:
+    """In milliseconds, as an older version took it: the page is there, and says what is wrong."""
+    session = ThreadSession(
+        id=UUID(int=1), channel_id="C1", thread_ts="1.5", user_id="U1", status="ready_to_sync", jira_key=None,
+        created_at=NOW, updated_at=NOW,
+    )  # fmt: skip
+    state = SyncState(
+        session_id=session.id, channel_id="C1", thread_ts="1.5", state="pending", reason=None, parked=False,
+        attempts=0, next_attempt_at=NOW, jira_key=None, origin=None, duplicates=(), requested_at=after(10),
+        updated_at=after(10),
+    )  # fmt: skip
+    for drafted_at in ("1795608030000000.000100", "1795608030000.000100", "NaN", "9" * 400):
+        detail = SyncDetail(
+            sync=state, draft=Draft(summary="x"), drafted_at=drafted_at, detail=None, marker=None,
+            attempts=(), actions=(),
+        )  # fmt: skip
+        event = timeline(session, None, None, detail)[-1]
+        assert event.what == "A draft was written at a moment that makes no sense"
+        assert event.why == drafted_at[:40]

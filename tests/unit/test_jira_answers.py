@@ -49,6 +49,13 @@ def answer(status: int, body: bytes = NOTHING, headers: dict[str, str] | None = 
         (201, b'{"id": "10001"}', {}, Unknown),
         (201, b'{"id": 10001, "key": null}', {}, Unknown),
         (201, b'{"id": "", "key": ""}', {}, Unknown),
+        (201, b'{"id": "10001", "key": "proj-7"}', {}, Unknown),
+        (201, b'{"id": "10001", "key": "PROJ-0"}', {}, Unknown),
+        (201, b'{"id": "10001", "key": "PROJ-' + b"9" * 5_000 + b'"}', {}, Unknown),
+        (201, b'{"id": "' + b"1" * 5_000 + b'", "key": "PROJ-7"}', {}, Unknown),
+        (201, b'{"id": "1\\u0000", "key": "PROJ-7"}', {}, Unknown),
+        (201, b'{"id": ' + b"1" * 10_000 + b', "key": "PROJ-7"}', {}, Unknown),
+        (201, b"\xef\xbb\xbf" + TICKET, {}, Created),
         (201, b"\xff\xfe\xff", {}, Unknown),
         (201, b"[" * 100_000, {}, Unknown),
         (204, NOTHING, {}, Unknown),
@@ -60,6 +67,11 @@ def answer(status: int, body: bytes = NOTHING, headers: dict[str, str] | None = 
         (413, HTML, {}, Rejected),
         (404, JIRAS, {}, Rejected),
         (404, HTML, {}, Rejected),
+        (405, JIRAS, {}, Rejected),
+        (405, HTML, {}, Rejected),
+        (410, JIRAS, {}, Rejected),
+        (415, HTML, {}, Rejected),
+        (407, HTML, {}, NotSent),
         (404, JIRAS, ANONYMOUS, AuthProblem),
         (422, JIRAS, {}, Rejected),
         (401, JIRAS, {}, AuthProblem),
@@ -75,7 +87,6 @@ def answer(status: int, body: bytes = NOTHING, headers: dict[str, str] | None = 
         (429, JIRAS, {}, Throttled),
         (429, HTML, ANONYMOUS, Throttled),
         (402, JIRAS, {}, Unknown),
-        (405, JIRAS, {}, Unknown),
         (408, NOTHING, {}, Unknown),
         (409, JIRAS, {}, Unknown),
         (425, NOTHING, {}, Unknown),
@@ -130,6 +141,32 @@ def test_a_ticket_has_an_id_and_a_key() -> None:
         ({"Retry-After": "1e999"}, None),
         ({"X-RateLimit-Reset": "tomorrow"}, None),
         ({}, None),
+        # A moment since 1970, in seconds and smaller units, by either header.
+        ({"Retry-After": "1795608030"}, 30.0),
+        ({"Retry-After": "1795608030000"}, 30.0),
+        ({"Retry-After": "1795608030000000"}, 30.0),
+        ({"Retry-After": "1795600000"}, 0.0),
+        ({"X-RateLimit-Reset": "1795608030"}, 30.0),
+        # What is longer than Jira's longest limit has another clock or unit.
+        ({"Retry-After": "3601"}, 3600.0),
+        ({"Retry-After": "86400"}, 3600.0),
+        ({"Retry-After": "3944678400"}, 3600.0),
+        ({"Retry-After": "9" * 80}, 3600.0),
+        ({"Retry-After": "9" * 5_000}, 3600.0),
+        ({"Retry-After": "Sat, 25 Nov 2093 12:01:00 GMT"}, 3600.0),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 3600.0),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -1200"}, 3600.0),
+        ({"Retry-After": "Fri, 31 Dec 19999 23:59:59 GMT"}, None),
+        ({"Retry-After": "Wed, 25 Nov 2026 14:01:00 +0200"}, 60.0),
+        ({"Retry-After": "Wed, 25 Nov 2026 12:01:00 -0000"}, 60.0),
+        ({"Retry-After": "Wed, 25 Nov 2026 12:01:00 +9999"}, None),
+        ({"Retry-After": "Wed, 25 Nov 2026 07:01:00 EST"}, 60.0),
+        ({"Retry-After": "Mon, 01 Jan 0001 00:00:00 +1200"}, 0.0),
+        ({"X-RateLimit-Reset": "2088-01-01T00:00:00Z"}, 3600.0),
+        ({"X-RateLimit-Reset": "9999-12-31T23:59:59-14:00"}, 3600.0),
+        ({"X-RateLimit-Reset": "10000-01-01T00:00:00Z"}, None),
+        ({"Retry-After": "nan", "X-RateLimit-Reset": "2026-11-25T12:10Z"}, 600.0),
+        ({"Retry-After": "-5", "X-RateLimit-Reset": "2026-11-25T12:10Z"}, 600.0),
     ],
 )
 def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
@@ -144,7 +181,15 @@ def test_any_header_may_say_anything(text: str) -> None:
     """A strange Retry-After is none."""
     found = answer(429, NOTHING, {"Retry-After": text, "X-RateLimit-Reset": text})
     assert isinstance(found, Throttled)
-    assert found.retry_after is None or found.retry_after >= 0
+    assert found.retry_after is None or 0 <= found.retry_after <= 3600
+
+
+@given(seconds=st.integers() | st.floats())
+def test_any_number_is_a_bounded_pause(seconds: float) -> None:
+    """Whatever its unit and sign: an hour at most."""
+    found = answer(429, NOTHING, {"Retry-After": str(seconds)})
+    assert isinstance(found, Throttled)
+    assert found.retry_after is None or 0 <= found.retry_after <= 3600
 
 
 def test_which_limit_it_was() -> None:
@@ -178,6 +223,71 @@ def test_jiras_words_are_limited() -> None:
 
 
 @pytest.mark.parametrize(
+    ("messages", "errors", "expected"),
+    [
+        ([], {"summary": "Summary can't exceed 255 characters."}, "draft"),
+        ([], {"description": "The entered text is too long."}, "draft"),
+        (
+            ["We can't create this issue for you right now, it could be due to unsupported content"],
+            {},
+            "draft",
+        ),
+        (["INVALID_INPUT"], {}, "draft"),
+        ([], {}, "draft"),
+        ([], {"summary": "We do not talk about permissions to log in"}, "draft"),
+        ([], {"customfield_10010": "Team is required."}, "set_up"),
+        ([], {"components": "Komponente ist erforderlich."}, "set_up"),
+        ([], {"summary": "is too long", "customfield_10010": "Team is required."}, "set_up"),
+        (
+            [],
+            {"labels": "Field 'labels' cannot be set. It is not on the appropriate screen."},
+            "set_up",
+        ),
+        (
+            [],
+            {"description": "It is not on the appropriate screen, or unknown."},
+            "set_up",
+        ),
+        ([], {"labels": "Das Feld kann nicht gesetzt werden."}, "set_up"),
+        ([], {"issuetype": "Specify a valid issue type"}, "place"),
+        ([], {"issuetype": "Der Vorgangstyp ist ungueltig."}, "place"),
+        ([], {"project": "valid project is required"}, "place"),
+        (["The issue type selected is invalid."], {}, "place"),
+        (["This project is archived."], {}, "place"),
+        ([], {"project": "You do not have permission to create issues in this project."}, "access"),
+        (["Anonymous users do not have permission to create issues in this project."], {}, "access"),
+        (["You are not logged in"], {"project": "valid project is required"}, "access"),
+    ],
+)
+def test_whose_fault_a_refusal_is(messages: list[str], errors: dict[str, str], expected: str) -> None:
+    """A person who wrote a good draft is not told to write another one."""
+    found = answer(400, json.dumps({"errorMessages": messages, "errors": errors}).encode())
+    assert isinstance(found, Rejected)
+    assert found.about == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(404, "place"), (405, "place"), (410, "place"), (413, "draft"), (422, "set_up")]
+)
+def test_whose_fault_a_status_is(status: int, expected: str) -> None:
+    """Where the status says it, the words are not asked."""
+    found = answer(status, JIRAS)
+    assert isinstance(found, Rejected)
+    assert found.about == expected
+
+
+def test_a_redirect_names_the_host_and_no_more() -> None:
+    """What a login page is given in its address may be a secret."""
+    found = answer(302, HTML, {"Location": "https://login.example.com/sso?token=hunter2"})
+    assert isinstance(found, AuthProblem)
+    assert found.why == (
+        "Jira answered 302, a redirect to https://login.example.com, perhaps to a login page"
+    )
+    for odd in ("https://[bad", "javascript:alert(1)", "/login.jsp", "http://" + "x" * 10_000):
+        assert len(answer(301, HTML, {"Location": odd}).why) < 400  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
     ("status", "headers", "expected"),
     [
         (200, {}, type(None)),
@@ -186,12 +296,40 @@ def test_jiras_words_are_limited() -> None:
         (200, {"x-seraph-loginreason": "AUTHENTICATION_DENIED"}, AuthProblem),
         (404, ANONYMOUS, AuthProblem),
         (404, {}, Rejected),
+        (402, {}, Rejected),
+        (406, {}, Rejected),
+        (410, {}, Rejected),
+        (409, {}, Unknown),
+        (408, {}, Unknown),
         (503, {}, Unknown),
+        (200, {"Content-Type": "text/html"}, type(None)),
     ],
 )
 def test_an_answer_to_nobody_is_none(status: int, headers: dict[str, str], expected: type) -> None:
     """With an expired token Jira Cloud finds nothing, and calls that a success: it is none."""
-    assert type(failure(status, headers, b"{}", NOW)) is expected
+    found = failure(status, headers, b"{}", NOW)
+    assert type(found) is expected
+    assert not isinstance(found, AuthProblem) or not found.is_page
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        (HTML, "text/html", AuthProblem),
+        (HTML, "application/json", AuthProblem),
+        (b"\r\n <!DOCTYPE html><title>Log in</title>", "", AuthProblem),
+        (b"Please log in", "text/html; charset=utf-8", AuthProblem),
+        (b'{"issues": []}', "text/html", type(None)),
+        (b"\xef\xbb\xbf{}", "text/plain", type(None)),
+        (b"", "text/html", type(None)),
+    ],
+)
+def test_a_page_is_no_answer(body: bytes, content_type: str, expected: type) -> None:
+    """A login page comes with status 200, and with whatever type a proxy thinks right."""
+    found = failure(200, {"content-type": content_type}, body, NOW)
+    assert type(found) is expected
+    assert not isinstance(found, AuthProblem) or found.is_page
+    assert type(creation(201, {"content-type": content_type}, HTML, NOW)) is Unknown
 
 
 def test_nothing_shows_the_draft_or_the_account() -> None:

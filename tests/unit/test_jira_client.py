@@ -310,7 +310,7 @@ def test_the_create_screen(deployment: Deployment, types: str, fields: str, issu
 def test_an_issue_type_that_the_project_does_not_have() -> None:
     """Is a fault of the set-up."""
     found = failure_of(lambda client: client.required_fields("PROJ", "Epos"), (200, {"issueTypes": []}))
-    assert found == Rejected(404, "project PROJ has no issue type 'Epos'")
+    assert found == Rejected(404, "project PROJ has no issue type 'Epos'", about="place")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,10 @@ def test_an_issue_type_that_the_project_does_not_have() -> None:
         ((200, {"issues": None}), Unknown),
         ((200, {"issues": [{"id": "1"}]}), Unknown),
         ((200, {"issues": ["P-1"]}), Unknown),
-        (httpx.Response(200, text="<html>log in</html>"), Unknown),
+        (httpx.Response(200, text="<html>log in</html>"), AuthProblem),
+        ((410, NO_TICKET), Rejected),
+        ((405, {}), Rejected),
+        ((200, {"issues": [{"id": "1", "key": "P-" + "9" * 6000}]}), Unknown),
         (httpx.ConnectError("SECRET"), NotSent),
         (httpx.ConnectTimeout("SECRET"), NotSent),
         (httpx.PoolTimeout("SECRET"), NotSent),

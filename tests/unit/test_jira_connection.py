@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import signal
 import socket
@@ -139,6 +140,31 @@ def test_told_to_come_again_it_does_not(behaviour: Behaviour, kind: str) -> None
     assert type(found).__name__ == kind
     assert len(server.requests) == 1
     assert not isinstance(found, Throttled) or found.retry_after == 1.0
+
+
+async def floods(peer: Peer, server: RawServer) -> None:
+    """More than anybody can hold."""
+    server.requests.append(await peer.request())
+    await peer.send(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n")
+    block = b" " * 1_000_000
+    for _ in range(1_700):
+        await peer.send(b"%x\r\n%s\r\n" % (len(block), block))
+        server.sent += len(block)
+
+
+async def sends_a_bomb(peer: Peer, server: RawServer) -> None:
+    """Two hundred megabytes, packed."""
+    server.requests.append(await peer.request())
+    await peer.answer(201, gzip.compress(b" " * 200_000_000, 9), "Content-Encoding: gzip")
+
+
+@pytest.mark.parametrize("behaviour", [floods, sends_a_bomb], ids=name_of)
+def test_an_answer_is_read_up_to_a_limit(behaviour: Behaviour) -> None:
+    """What is longer than any answer that we asked for is none; the rest stays where it is."""
+    found, server = create(behaviour, timeout=20)
+    assert found == Unknown("Jira answered 201, but not in readable JSON", 201)
+    assert len(server.requests) == 1
+    assert server.sent < 200_000_000
 
 
 def test_nobody_listens() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.jira.marker import marker_of, site_of
+from worker.jira.marker import marker_of, site_of, url_of
 
 
 def test_the_marker_never_changes() -> None:
@@ -51,8 +51,39 @@ def test_site_channel_and_thread_make_the_marker() -> None:
         ("https://example.com/Jira", "example.com/Jira"),
         ("http://127.0.0.1:8080", "127.0.0.1:8080"),
         ("http://[::1]:8080/jira", "[::1]:8080/jira"),
+        ("https://Example.com:443//jira//", "example.com/jira"),
+        ("https://example.com./jira", "example.com/jira"),
+        ("https://jira.bücher.example", "jira.xn--bcher-kva.example"),
+        ("https://JIRA.BÜCHER.example/", "jira.xn--bcher-kva.example"),
+        ("https://jira.xn--bcher-kva.example", "jira.xn--bcher-kva.example"),
     ],
 )
 def test_a_site_has_one_name(url: str, site: str) -> None:
     """However its URL is spelt; ports and paths that lead elsewhere are other sites."""
     assert site_of(url) == site
+
+
+@pytest.mark.parametrize(
+    "url", ["https://", "", "https://a b.example", "https://x:99999", "https://[::1", "https://-"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    """By a ``ValueError``, which the settings report."""
+    with pytest.raises(ValueError):
+        site_of(url)
+
+
+@pytest.mark.parametrize(
+    ("site", "jira_url", "expected"),
+    [
+        ("x.example", "https://x.example", "https://x.example"),
+        (None, "http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("old.example/jira", "https://x.example", "https://old.example/jira"),
+        ("old.example", None, ""),
+    ],
+)
+def test_a_ticket_is_looked_at_where_it_was_made(
+    site: str | None, jira_url: str | None, expected: str
+) -> None:
+    """Also after the settings name another Jira."""
+    assert url_of(site, jira_url) == expected

@@ -8,7 +8,18 @@ import httpx
 import pytest
 
 from worker.slack_status.answers import Done, NotSent, Refused, Throttled, Unknown, read
-from worker.slack_status.decide import LONGEST_PAUSE_SECONDS, Later, Stop, decide
+from worker.slack_status.decide import (
+    LONGEST_PAUSE_SECONDS,
+    MOST_REFUSALS,
+    NOT_EDITABLE,
+    OF_FORM,
+    OF_INSTALLATION,
+    Later,
+    Park,
+    Replace,
+    Stop,
+    decide,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,12 +28,24 @@ from worker.slack_status.decide import LONGEST_PAUSE_SECONDS, Later, Stop, decid
         (200, {}, b'{"ok": true, "ts": "1.2"}', Done({"ok": True, "ts": "1.2"})),
         (200, {}, b'{"ok": false, "error": "channel_not_found"}', Refused("channel_not_found")),
         (200, {}, b'{"ok": false, "error": "internal_error"}', Unknown("internal_error")),
-        (200, {}, b'{"ok": false}', Unknown("None")),
+        (200, {}, b'{"ok": false}', Unknown("an answer without a reason")),
+        (200, {}, b'{"ok": false, "error": "<b>sorry</b>, C0123"}', Unknown("an answer without a reason")),
+        (200, {}, b'{"ok": 1}', Unknown("an answer without a reason")),
+        (200, {}, b'{"error": "channel_not_found"}', Unknown("channel_not_found")),
+        (403, {}, b'{"ok": false, "error": "token_revoked"}', Refused("token_revoked")),
+        (403, {}, b'{"ok": true}', Unknown("HTTP 403")),
+        (404, {}, b"<html>", Unknown("HTTP 404")),
+        (500, {}, b'{"ok": false, "error": "token_revoked"}', Unknown("HTTP 500")),
+        (200, {}, b'<html>{"ok": true}', Unknown("an answer that is no JSON")),
         (200, {"Retry-After": "3"}, b'{"ok": false, "error": "ratelimited"}', Throttled(3)),
         (429, {"retry-after": "7"}, b"", Throttled(7)),
         (429, {"Retry-After": "soon"}, b"", Throttled(30)),
         (429, {"Retry-After": "99999999"}, b"", Throttled(3600)),
         (429, {"Retry-After": "0"}, b"", Throttled(1)),
+        (429, {"Retry-After": "9" * 400}, b"", Throttled(3600)),
+        (429, {"Retry-After": "-5"}, b"", Throttled(30)),
+        (429, {"Retry-After": "Wed, 21 Oct 2065 07:28:00 GMT"}, b"", Throttled(30)),
+        (429, {}, b"", Throttled(30)),
         (503, {}, b"<html>", Unknown("HTTP 503")),
         (302, {}, b"", Unknown("HTTP 302")),
         (200, {}, b'{"ok": tr', Unknown("an answer that is no JSON")),
@@ -36,20 +59,58 @@ def test_an_answer_is_read(status: int, headers: dict[str, str], content: bytes,
 
 
 @pytest.mark.parametrize(
-    ("answer", "failures", "expected"),
+    ("answer", "failures", "refusals", "expected"),
     [
-        (Throttled(7), 3, Later(7, 3)),
-        (NotSent("ConnectError"), 0, Later(5, 1)),
-        (Unknown("HTTP 503"), 0, Later(5, 1)),
-        (Unknown("HTTP 503"), 1, Later(10, 2)),
-        (Unknown("HTTP 503"), 6, Later(320, 7)),
-        (Unknown("HTTP 503"), 7, Later(LONGEST_PAUSE_SECONDS, 8)),
-        (NotSent("ConnectError"), 10_000, Later(LONGEST_PAUSE_SECONDS, 10_001)),
-        (Refused("message_not_found"), 0, Later(5, 1)),
-        (Refused("channel_not_found"), 2, Stop("channel_not_found")),
-        (Refused("edit_window_closed"), 0, Stop("edit_window_closed")),
+        (Throttled(7), 3, 2, Later(7, 3, 2)),
+        (NotSent("ConnectError"), 0, 0, Later(5, 1)),
+        (Unknown("HTTP 503"), 0, 0, Later(5, 1)),
+        (Unknown("HTTP 503"), 1, 4, Later(10, 2, 4)),
+        (Unknown("HTTP 503"), 6, 0, Later(320, 7)),
+        (Unknown("HTTP 503"), 7, 0, Later(LONGEST_PAUSE_SECONDS, 8)),
+        (NotSent("ConnectError"), 10_000, 0, Later(LONGEST_PAUSE_SECONDS, 10_001)),
+        (Refused("message_not_found"), 0, 0, Later(5, 1)),
+        (Refused("channel_not_found"), 2, 0, Later(60, 0, 1, "channel_not_found")),
+        (Refused("is_archived"), 0, 3, Later(480, 0, 4, "is_archived")),
+        (Refused("not_in_channel"), 0, 28, Later(3600, 0, 29, "not_in_channel")),
+        (Refused("not_in_channel"), 0, MOST_REFUSALS, Stop("not_in_channel")),
+        (Refused("of_next_year"), 10_000, 0, Later(60, 0, 1, "of_next_year")),
+        (Refused("invalid_blocks"), 0, 0, Stop("invalid_blocks")),
+        (Refused("edit_window_closed"), 0, 0, Replace("edit_window_closed")),
+        (Refused("cant_update_message"), 5, 5, Replace("cant_update_message")),
+        (Refused("invalid_auth"), 0, MOST_REFUSALS, Park("invalid_auth")),
     ],
 )
-def test_what_follows_a_failure(answer: Any, failures: int, expected: Any) -> None:
-    """Wait as told; back off up to ten minutes; stop where it would fail again."""
-    assert decide(answer, failures) == expected
+def test_what_follows_a_failure(answer: Any, failures: int, refusals: int, expected: Any) -> None:
+    """Wait as told; back off; end after a day of refusals; park what the whole installation meets."""
+    assert decide(answer, failures, refusals) == expected
+
+
+def test_refusals_are_tried_for_a_day() -> None:
+    """Somebody may invite us, or bring the channel back, by then."""
+    pauses = [decide(Refused("is_archived"), 0, refusals) for refusals in range(MOST_REFUSALS)]
+    seconds = sum(pause.seconds for pause in pauses if isinstance(pause, Later))
+    assert 86_400 - 3600 <= seconds <= 86_400 + 3600
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "invalid_auth",
+        "token_revoked",
+        "token_expired",
+        "account_inactive",
+        "not_authed",
+        "missing_scope",
+        "team_access_not_granted",
+        "org_login_required",
+        "ekm_access_denied",
+    ],
+)
+def test_a_fault_of_the_installation_parks(error: str) -> None:
+    """Whatever was to be said, and however often it failed before."""
+    assert decide(Refused(error), 0, 0) == Park(error)
+
+
+def test_no_refusal_is_of_two_kinds() -> None:
+    """Each name leads to one thing."""
+    assert not (OF_INSTALLATION & OF_FORM | OF_INSTALLATION & NOT_EDITABLE | OF_FORM & NOT_EDITABLE)

@@ -45,7 +45,7 @@ def done(origin: Origin, **given: Any) -> SyncState:
     ("of", "text", "has_button"),
     [
         (sync("pending"), "*Queued.* The Jira ticket is created next.", False),
-        (sync("pending", "create_again"), "*Queued.* No ticket came of the first try; it is", False),
+        (sync("pending", "create_again"), "*Queued.* No ticket came of the last try, which", False),
         (sync("inflight"), "*Creating the Jira ticket.*", False),
         (
             sync("retry_wait", "rate_limit"),
@@ -119,3 +119,14 @@ def test_the_fingerprint_tells_messages_apart() -> None:
     assert describe(sync("pending"), JIRA).fingerprint == describe(sync("pending"), JIRA).fingerprint
     others = [sync("pending"), sync("inflight"), sync("blocked", "set_up"), done("found"), done("named")]
     assert len({describe(item, JIRA).fingerprint for item in others}) == len(others)
+
+
+def test_a_ticket_is_linked_where_it_was_made() -> None:
+    """Another JIRA_URL makes no other ticket of it: the same key there may be anybody's."""
+    old = done("created").model_copy(update={"site": "old.example/jira"})
+    assert "https://old.example/jira/browse/" in describe(old, "https://new.example").text
+    assert (
+        "https://new.example/browse/"
+        in describe(old.model_copy(update={"site": "new.example"}), "https://new.example").text
+    )
+    assert "browse" not in describe(old, None).text

@@ -58,8 +58,12 @@ def decided(outcome: Outcome, sync: Standing = FRESH, jitter: float = 0.5) -> Ne
         (Throttled(None, None, "slow down"), "retry_wait", "rate_limit", False),
         (Rejected(400, "the draft"), "failed", "draft_refused", False),
         (Rejected(413, "too large"), "failed", "draft_refused", False),
-        (Rejected(404, "no project"), "blocked", "not_found", True),
-        (Rejected(422, "set-up"), "blocked", "set_up", True),
+        (Rejected(400, "a field", about="set_up"), "blocked", "set_up", True),
+        (Rejected(400, "no such type", about="place"), "blocked", "not_found", True),
+        (Rejected(400, "may not", about="access"), "blocked", "no_access", True),
+        (Rejected(404, "no project", about="place"), "blocked", "not_found", True),
+        (Rejected(410, "gone", about="place"), "blocked", "not_found", True),
+        (Rejected(422, "set-up", about="set_up"), "blocked", "set_up", True),
         (AuthProblem(401, "who?"), "blocked", "no_access", True),
         (AuthProblem(403, "no"), "blocked", "no_access", True),
         (AuthProblem(302, "a login"), "blocked", "no_access", True),
@@ -69,6 +73,12 @@ def decided(outcome: Outcome, sync: Standing = FRESH, jitter: float = 0.5) -> Ne
         (Unread(CallFailed(Throttled(3, None, ""))), "retry_wait", "rate_limit", False),
         (Unread(CallFailed(AuthProblem(401, ""))), "blocked", "no_access", True),
         (Unread(CallFailed(Rejected(400, ""))), "blocked", "set_up", True),
+        (Unread(CallFailed(Rejected(404, "", about="place"))), "blocked", "not_found", True),
+        (Unread(CallFailed(Rejected(405, "", about="place"))), "blocked", "not_found", True),
+        (Unread(CallFailed(Rejected(410, "", about="place"))), "blocked", "not_found", True),
+        (Unread(CallFailed(AuthProblem(302, ""))), "blocked", "no_access", True),
+        (Unread(CallFailed(AuthProblem(200, "expired"))), "blocked", "no_access", True),
+        (Unread(CallFailed(AuthProblem(200, "a page", is_page=True))), "retry_wait", "web_page", True),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -120,20 +130,22 @@ def test_after_a_day_a_person_must_look() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "reason", "at_least", "pauses_the_site"),
+    ("retry_after", "reason", "at_least", "scope"),
     [
-        (None, None, 2, False),
-        (30, None, 30, False),
-        (0, "jira-per-issue-on-write", 2, False),
-        (7, "jira-burst-based", 7, True),
-        (1800, "jira-quota-global-based", 1800, True),
-        (60, "jira-quota-tenant-based", 60, True),
+        (None, None, 2, None),
+        (30, None, 30, None),
+        (0, "jira-per-issue-on-write", 2, None),
+        (7, "jira-burst-based", 7, "endpoint"),
+        (7, "Jira-Burst-Based", 7, "endpoint"),
+        (1800, "jira-quota-global-based", 1800, "site"),
+        (60, "jira-quota-tenant-based", 60, "site"),
+        (60, "a-new-one", 60, None),
     ],
 )
 def test_a_rate_limit_costs_time_and_no_attempt(
-    retry_after: float | None, reason: str | None, at_least: float, pauses_the_site: bool
+    retry_after: float | None, reason: str | None, at_least: float, scope: str | None
 ) -> None:
-    """Retry-After is the least; a quota or a burst concerns everybody at that site."""
+    """Retry-After is the least; a quota is about the site, a burst that endpoint, all else this sync."""
     sync = Standing(failures=3, failing_since=ago(hours=30))
     for jitter in (0.0, 0.5, 1.0):
         following = decided(Throttled(retry_after, reason, ""), sync, jitter)
@@ -141,7 +153,8 @@ def test_a_rate_limit_costs_time_and_no_attempt(
         assert following.delay is not None
         assert at_least <= following.delay <= at_least * 1.2
         assert following.failures == 3
-        assert (following.pause_site is not None) == pauses_the_site
+        assert (following.pause.scope if following.pause else None) == scope
+        assert following.pause is None or following.pause.seconds == following.delay
 
 
 def test_the_schedule_of_looks() -> None:
@@ -172,20 +185,75 @@ def test_a_look_is_taken_just_when_absence_begins_to_count() -> None:
         (ago(seconds=600), 0, 0, "unknown", "no_answer"),
         (ago(seconds=600), 1, 0, "pending", "create_again"),
         (ago(hours=30), 1, 0, "pending", "create_again"),
-        (ago(seconds=600), 1, 1, "review", "absent_again"),
+        (ago(seconds=1199), 5, 1, "unknown", "no_answer"),
+        (ago(seconds=1200), 1, 1, "pending", "create_again"),
+        (ago(seconds=2399), 5, 2, "unknown", "no_answer"),
+        (ago(seconds=2400), 1, 2, "pending", "create_again"),
+        (ago(seconds=4799), 5, 3, "unknown", "no_answer"),
+        (ago(seconds=4800), 1, 3, "pending", "create_again"),
+        (ago(seconds=9599), 5, 4, "unknown", "no_answer"),
+        (ago(seconds=9600), 1, 4, "review", "absent_again"),
     ],
 )
 def test_when_absence_counts(
     deadline: datetime, absences: int, recreates: int, state: str, reason: str
 ) -> None:
-    """Twice, the last time late enough; then one more create, and after that a person."""
+    """Twice, the last time late enough, each time twice as late as before; after four re-creates a person."""
     sync = Standing(looks=3, absences=absences, recreates=recreates, deadline=deadline)
     following = decided(Absent(), sync)
     assert (following.state, following.reason) == (state, reason)
     if state == "unknown":
         assert following.absences == absences + 1
     if state == "pending":
-        assert following.recreates == 1
+        assert following.recreates == recreates + 1
+
+
+def test_a_jira_that_swallows_every_create_is_asked_five_times() -> None:
+    """The waits double, the schedule of looks included, and a person is asked only after the fifth."""
+    now, sync, creates, waited = NOW, Standing(), 0, list[float]()
+    while True:
+        creates, began = creates + 1, now
+        following = decide(Unknown("no answer"), sync, now, SETTLE, 0.5)
+        deadline = now + timedelta(seconds=15)
+        while following.state == "unknown":
+            now += timedelta(seconds=following.delay or 0)
+            sync = standing(following, deadline)
+            following = decide(Absent(), sync, now, SETTLE, 0.5)
+        waited.append((now - began).total_seconds())
+        if following.state == "review":
+            break
+        sync = standing(following, None)
+    assert (creates, following.reason) == (5, "absent_again")
+    assert waited == pytest.approx([615, 1215, 2415, 4815, 9615])
+
+
+def standing(following: Next, deadline: datetime | None) -> Standing:
+    """The row as it stands after that was written."""
+    return Standing(
+        following.failures,
+        following.failing_since,
+        following.looks,
+        following.absences,
+        following.recreates,
+        deadline,
+    )
+
+
+def test_later_re_creates_are_for_the_first_day() -> None:
+    """With a settle time of hours the waits soon pass that; the first re-create is made in any case."""
+    first = decide(Absent(), Standing(absences=1, deadline=ago(hours=20)), NOW, 72_000, 0.5)
+    assert (first.state, first.failing_since) == ("pending", ago(hours=20))
+    later = NOW + timedelta(hours=41)
+    sync = Standing(
+        absences=1, recreates=1, deadline=later - timedelta(hours=40), failing_since=ago(hours=20)
+    )
+    assert decide(Absent(), sync, later, 72_000, 0.5).reason == "absent_again"
+
+
+def test_what_fails_after_a_re_create_has_a_day_of_its_own() -> None:
+    """A re-create that Jira does not get is tried for 24 hours, however late it was made."""
+    following = decided(NotSent("refused"), Standing(0, ago(hours=30), recreates=1))
+    assert (following.state, following.failing_since) == ("retry_wait", NOW)
 
 
 def test_a_look_that_failed_is_no_absence() -> None:
@@ -201,8 +269,27 @@ def test_a_look_that_failed_is_no_absence() -> None:
 def test_a_look_that_is_refused_is_about_the_site() -> None:
     """The sync itself stays in doubt: what was maybe created must not be created again."""
     following = decided(Unread(CallFailed(AuthProblem(401, ""))), DOUBT)
-    assert following.state == "unknown"
+    assert (following.state, following.reason) == ("unknown", "look_refused")
     assert following.may_be_the_site
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 405, 410])
+def test_a_look_that_the_set_up_prevents_says_so(status: int) -> None:
+    """It goes on by itself once that is mended; until then the reason is there for all to see."""
+    answer = AuthProblem(status, "") if status == 302 else Rejected(status, "", about="place")
+    following = decided(Unread(CallFailed(answer)), DOUBT)
+    assert (following.state, following.reason, following.may_be_the_site) == ("unknown", "look_refused", True)
+    assert following.delay is not None
+
+
+@pytest.mark.parametrize(
+    ("reason", "scope"), [(None, None), ("jira-burst-based", "endpoint"), ("jira-quota-tenant-based", "site")]
+)
+def test_a_look_that_is_throttled_waits_as_told(reason: str | None, scope: str | None) -> None:
+    """And others only where the limit is theirs, too."""
+    following = decided(Unread(CallFailed(Throttled(1800, reason, ""))), DOUBT)
+    assert (following.state, following.delay) == ("unknown", 1800)
+    assert (following.pause.scope if following.pause else None) == scope
 
 
 @pytest.mark.parametrize("outcome", [Unknown("no answer"), NotSent("refused"), Throttled(1, None, "")])

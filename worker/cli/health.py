@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ def worker(
 
     A worker that answers pings may still take nothing, so it is not pinged.
     """
-    from worker.hearing import Verdict, hearing_of_queue, hearing_of_worker
+    from worker.hearing import hearing_of_no_worker, hearing_of_queue, hearing_of_worker, two_databases
 
     signs = _signs()
     host = socket.gethostname()
@@ -38,24 +39,46 @@ def worker(
         if name == node or (node is None and name.partition("@")[2] == host)
     }
     if not nodes:
-        verdicts = {node or f"*@{host}": Verdict("deaf", "no such worker has reported; is it running?")}
+        verdicts = {node or f"*@{host}": hearing_of_no_worker(signs)}
     else:
-        verdicts = {name: hearing_of_worker(sign) for name, sign in nodes.items()}
+        verdicts = {name: hearing_of_worker(sign, signs.refusal) for name, sign in nodes.items()}
         queues = {queue for sign in nodes.values() for queue in sign.queues}
         verdicts |= {f"queue {queue}": hearing_of_queue(signs, queue) for queue in sorted(queues)}
+        verdicts |= _clocks_of(signs, nodes)
+        verdicts |= slack_verdict()
+    if mixed := two_databases(signs):
+        verdicts["databases"] = mixed
     _tell(verdicts, as_json)
+
+
+@app.command("socket")
+def socket_mode(as_json: _Json = False) -> None:
+    """Does anything come from Slack to this host's processes of Socket Mode?"""
+    from worker.hearing import Verdict, hearing_of_socket
+
+    host = socket.gethostname()
+    sockets = {name: silence for name, silence in _signs().sockets.items() if name.rpartition(":")[0] == host}
+    verdicts = {name: hearing_of_socket(silence) for name, silence in sockets.items()}
+    # One that was killed is known for an hour; what counts is that another one listens.
+    if any(verdict.state == "ok" for verdict in verdicts.values()):
+        verdicts = {name: verdict for name, verdict in verdicts.items() if verdict.state == "ok"}
+    _tell(verdicts or {f"{host}:*": Verdict("deaf", "no such process has reported; is it running?")}, as_json)
 
 
 @app.command()
 def beat(as_json: _Json = False) -> None:
     """Does beat send? It sends canaries through every queue, and asks for what is due."""
-    from worker.hearing import Verdict, beat_is_sending
+    from worker.hearing import hearing_of_beat
 
     signs = _signs()
-    if beat_is_sending(signs):
-        _tell({"beat": Verdict("ok", f"it sent {signs.beat:.0f} s ago")}, as_json)
-    since = "nothing" if signs.beat is None else f"nothing for {signs.beat:.0f} s"
-    _tell({"beat": Verdict("deaf", f"{since} was sent; restart it")}, as_json)
+    _tell({"beat": hearing_of_beat(signs), **_clocks_of(signs, {"beat"})}, as_json)
+
+
+def _clocks_of(signs: Signs, names: Collection[str]) -> dict[str, Any]:
+    from worker.hearing import skewed_clocks
+
+    skewed = skewed_clocks(signs)
+    return {f"clock of {name}": verdict for name, verdict in skewed.items() if name in names}
 
 
 def _signs() -> Signs:
@@ -69,6 +92,29 @@ def _signs() -> Signs:
     return signs
 
 
+def slack_verdict() -> dict[str, Any]:
+    """Whether Slack refuses us, as workers wrote down; a restart would not mend it: no failure."""
+    from worker.cli.database import database
+    from worker.config import get_settings
+    from worker.db.status_store import StatusStore
+    from worker.errors import ThreadsyncError
+    from worker.hearing import Verdict
+
+    settings = get_settings()
+    if not settings.is_in_slack or settings.database_url is None:
+        return {}
+    try:
+        with database() as pool:
+            trouble = StatusStore(pool).trouble()
+    except ThreadsyncError:
+        # A health check must not end a worker that waits for Postgres.
+        return {}
+    if trouble is None:
+        return {"slack": Verdict("ok", "it takes what we say, as far as workers know")}
+    since = f"{trouble.since:%Y-%m-%d %H:%M} UTC"
+    return {"slack": Verdict("refused", f"{trouble.reason} since {since}; what would be said waits")}
+
+
 def _tell(verdicts: dict[str, Any], as_json: bool) -> None:
     """Print them, and exit."""
     from worker.cli.output import print_json
@@ -78,4 +124,5 @@ def _tell(verdicts: dict[str, Any], as_json: bool) -> None:
     else:
         for name, verdict in verdicts.items():
             typer.echo(f"{name}: {verdict.state}, {verdict.why}")
-    raise typer.Exit(1 if any(verdict.state == "deaf" for verdict in verdicts.values()) else 0)
+    # A wrong clock is said, and stops nothing: a restart would not mend it.
+    raise typer.Exit(1 if any(verdict.state in ("deaf", "mixed") for verdict in verdicts.values()) else 0)

@@ -186,6 +186,7 @@ def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
         "why": explain(sync.reason) or None,
         "jira says": detail.detail,
         "other tickets": ", ".join(sync.duplicates) or None,
+        "slack says": detail.slack_trouble,
         "marker": detail.marker,
         "drafted_at": detail.drafted_at,
     }

@@ -19,13 +19,20 @@ SELECT {_SESSION} FROM thread_sessions WHERE jira_key = %(jira_key)s ORDER BY id
 # When a session was moved on.
 STEPS: Final[LiteralString] = "SELECT ready_at, synced_at FROM thread_sessions WHERE id = %(session_id)s"
 
-# A page of what people decided about syncs and dead letters, newest first, from before a moment and an id.
+# A page of what people decided about sessions and dead letters, newest first, from before a moment and an id.
 LIST_DECISIONS: Final[LiteralString] = """
 SELECT * FROM (
     (
         SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts,
                NULL::uuid AS dead_letter_id, NULL AS task_name
         FROM sync_actions a JOIN thread_sessions t ON t.id = a.session_id
+        WHERE (a.at, a.id) < (%(at)s, %(id)s)
+        ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts, NULL, NULL
+        FROM session_actions a JOIN thread_sessions t ON t.id = a.session_id
         WHERE (a.at, a.id) < (%(at)s, %(id)s)
         ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
     )

@@ -19,6 +19,9 @@ class Counts:
 
     Attributes:
         sites_in_trouble: Jira sites that refuse us, so that their syncs are parked.
+        slack_in_trouble: 1 while Slack refuses our token, so that messages are parked.
+        unsaid: status messages in Slack that are out of date.
+        refused: those that Slack refuses for a reason of their own, such as an archived channel.
         oldest_due_seconds: for how long the sync has been due that has been so for the longest time; 0 when
             none is.
     """
@@ -27,6 +30,9 @@ class Counts:
     syncs: Mapping[str, int]
     dead_letters: Mapping[str, int]
     sites_in_trouble: int
+    slack_in_trouble: int
+    unsaid: int
+    refused: int
     oldest_due_seconds: float
 
 
@@ -52,5 +58,8 @@ class CountStore:
             syncs=counted("sync", get_args(SyncStatus)),
             dead_letters=counted("dead_letter", get_args(DeadLetterState)),
             sites_in_trouble=int(found["site_in_trouble"][""]),
+            slack_in_trouble=int(found["slack_in_trouble"][""]),
+            unsaid=int(found["unsaid"][""]),
+            refused=int(found["refused"][""]),
             oldest_due_seconds=found["oldest_due"][""],
         )

@@ -24,6 +24,7 @@ from worker.db.connection import (
 )
 from worker.db.driver_errors import translated
 from worker.db.dsn import parse_dsn
+from worker.db.moments import adapters
 from worker.db.reach import Reach
 
 _CHECKOUT_TIMEOUT_S: Final = 2.0
@@ -105,6 +106,7 @@ def connect_arguments(url: str | None = None) -> dict[str, Any]:
         **given,
         "client_encoding": "UTF8",
         "autocommit": True,
+        "context": adapters(),
         "row_factory": dict_row,
     }
     if get_settings().database_prepared_statements:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from worker.db.restarting import restarted_if
+
 _SESSION: Final = "id, channel_id, thread_ts, user_id, status, jira_key, created_at, updated_at"
 _NEW_SESSION: Final = (
     "new.id, new.channel_id, new.thread_ts, new.user_id, "
@@ -21,30 +23,15 @@ _DEAD_LETTER: Final = (
     "id, task_id, task_name, queue, arguments, body, error_type, error, attempts, first_attempt_at, died_at, "
     "state, settled_at, actor, reason"
 )
+# When a draft was written. What claims to be of a day to come was written down before that was refused; it
+# counts as the oldest, for else no later draft would ever win.
+_STORED_AT: Final = (
+    """CASE WHEN s.drafted_at > extract(epoch FROM now()) + 172800 THEN 0 ELSE s.drafted_at END"""
+)
 # A newer draft is an answer to what was wrong with the older one.
-_REVIVED: Final = """(state, reason, detail, next_attempt_at, failures, failing_since, recreates,
-         unfinished_claims, fence) = (
-            SELECT CASE WHEN NOT v.revived THEN s.state WHEN v.doubt THEN 'unknown' ELSE 'pending' END,
-                   CASE WHEN NOT v.revived THEN s.reason WHEN v.doubt THEN 'no_answer' END,
-                   CASE WHEN NOT v.revived THEN s.detail END,
-                   CASE WHEN NOT v.revived THEN s.next_attempt_at ELSE now() END,
-                   CASE WHEN NOT v.revived THEN s.failures ELSE 0 END,
-                   CASE WHEN NOT v.revived THEN s.failing_since END,
-                   CASE WHEN NOT v.revived THEN s.recreates ELSE 0 END,
-                   CASE WHEN NOT v.revived THEN s.unfinished_claims ELSE 0 END,
-                   CASE WHEN NOT v.revived THEN s.fence ELSE s.fence + 1 END
-            FROM (
-                SELECT (s.state IN ('failed', 'review') OR s.state = 'blocked' AND NOT s.parked)
-                           AND (excluded.drafted_at, excluded.draft) > (s.drafted_at, s.draft) AS revived,
-                       EXISTS (
-                           SELECT FROM sync_attempts d
-                           WHERE d.session_id = s.session_id AND d.step = 'create'
-                             AND (d.outcome IS NULL OR d.outcome = 'unknown')
-                       ) AS doubt
-            ) AS v
-        ),
-        announce_at = CASE WHEN s.state IN ('failed', 'review', 'blocked') THEN now() ELSE s.announce_at END,
-        updated_at = now()"""
+_IS_ANSWERED: Final = f"""(s.state IN ('failed', 'review') OR s.state = 'blocked' AND NOT s.parked)
+            AND (excluded.drafted_at, excluded.draft) > ({_STORED_AT}, s.draft)"""
+_REVIVED: Final = f"{restarted_if(_IS_ANSWERED, 'now()')}, updated_at = now()"
 
 # Opens the thread's session. The no-op DO UPDATE makes a concurrent winner's row visible to the loser.
 GET_OR_CREATE_SESSION: Final[LiteralString] = f"""
@@ -104,9 +91,10 @@ WITH session AS (
     ON CONFLICT ON CONSTRAINT syncs_pkey DO UPDATE
     SET (draft, drafted_at) = (
             SELECT d.draft, d.drafted_at
-            FROM (VALUES (s.draft, s.drafted_at), (excluded.draft, excluded.drafted_at))
-                AS d (draft, drafted_at)
-            ORDER BY d.drafted_at DESC, d.draft DESC LIMIT 1
+            FROM (VALUES (s.draft, s.drafted_at, {_STORED_AT}),
+                         (excluded.draft, excluded.drafted_at, excluded.drafted_at))
+                AS d (draft, drafted_at, counts_from)
+            ORDER BY d.counts_from DESC, d.draft DESC LIMIT 1
         ),
         {_REVIVED}
     RETURNING new.session_id, old.session_id IS NULL AS is_new, old.state AS state_before,
@@ -287,6 +275,12 @@ UNION ALL
 SELECT 'dead_letter', state, count(*) FROM dead_letters GROUP BY state
 UNION ALL
 SELECT 'site_in_trouble', '', count(*) FROM jira_sites WHERE trouble IS NOT NULL
+UNION ALL
+SELECT 'slack_in_trouble', '', count(*) FROM slack_installation WHERE trouble IS NOT NULL
+UNION ALL
+SELECT 'unsaid', '', count(*) FROM syncs WHERE announce_at <= now()
+UNION ALL
+SELECT 'refused', '', count(*) FROM status_messages WHERE trouble IS NOT NULL
 UNION ALL
 SELECT 'oldest_due', '', coalesce(extract(epoch FROM now() - min(next_attempt_at)), 0)::double precision
 FROM syncs WHERE next_attempt_at <= now()

@@ -23,10 +23,13 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "redeliveries": (*_ROWS, "DELETE"),
     "dead_letters": _ROWS,
     "jira_sites": _ROWS,
+    "jira_pauses": _ROWS,
     "syncs": _ROWS,
     "sync_attempts": _ROWS,
     "sync_actions": ("SELECT", "INSERT"),
+    "session_actions": ("SELECT", "INSERT"),
     "status_messages": _ROWS,
+    "slack_installation": _ROWS,
     "queue_samples": ("SELECT", "INSERT", "DELETE"),
     "threadsync_schema": ("SELECT",),
 }

@@ -29,7 +29,7 @@ from worker.db.models import (
     Status,
     ThreadSession,
 )
-from worker.db.sync_models import Draft
+from worker.db.sync_models import Draft, DraftedAt
 from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ def mark_synced(channel_id: SlackId, thread_ts: SlackTs, jira_key: JiraKey) -> S
 
 @_checked
 def request_sync(
-    channel_id: SlackId, thread_ts: SlackTs, draft: Draft, drafted_at: SlackTs
+    channel_id: SlackId, thread_ts: SlackTs, draft: Draft, drafted_at: DraftedAt
 ) -> Statement[SessionResult]:
     """Ask for the session's ticket. ``read`` raises ``SessionNotFound``."""
 

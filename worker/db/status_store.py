@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from psycopg.rows import DictRow
@@ -14,13 +14,18 @@ from worker.db import status_queries as queries
 from worker.db.driver_errors import translated
 from worker.db.pool import Pool, init_db
 
+FIRST_PROBE_SECONDS: Final = 15.0
+LONGEST_PROBE_SECONDS: Final = 900.0
+"""Between two questions whether Slack takes us again."""
+
 
 @dataclass(frozen=True, slots=True)
 class StatusClaim:
     """A status message that this process has for the moment; ``now`` is the database's clock.
 
     ``post_begun_at`` without ``message_ts``: a post was begun, and nobody knows how it ended. ``shown`` is
-    the fingerprint of what the message shows, None when that is not known.
+    the fingerprint of what the message shows, None when that is not known. Messages up to ``replaced_ts``
+    were ours and cannot be edited any more.
     """
 
     session_id: UUID
@@ -31,8 +36,18 @@ class StatusClaim:
     post_begun_at: datetime | None
     shown: str | None
     failures: int
+    refusals: int
+    replaced_ts: str | None
     announce_at: datetime
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SlackTrouble:
+    """Slack refuses the installation; ``reason`` is its name for why."""
+
+    reason: str
+    since: datetime
 
 
 class StatusStore:
@@ -69,25 +84,76 @@ class StatusStore:
             return None
         return replace(claim, message_ts=None, shown=None, post_begun_at=rows[0]["post_begun_at"])
 
+    def replace(self, claim: StatusClaim) -> StatusClaim | None:
+        """The message cannot be edited any more; returns the claim as it is now, None when it is lost."""
+        rows = self._rows(queries.REPLACE, _of(claim))
+        if not rows:
+            return None
+        replaced_ts = rows[0]["replaced_ts"]
+        return replace(claim, message_ts=None, shown=None, post_begun_at=None, replaced_ts=replaced_ts)
+
     def note_shown(self, claim: StatusClaim, message_ts: str, shown: str) -> bool:
         """Slack shows it; the claim is over."""
         params = {**_of(claim), "message_ts": message_ts, "shown": shown, "announce_at": claim.announce_at}
         return bool(self._rows(queries.SHOWN, params))
 
-    def put_off(self, claim: StatusClaim, seconds: float, *, failures: int, maybe_posted: bool) -> bool:
+    def put_off(
+        self,
+        claim: StatusClaim,
+        seconds: float,
+        *,
+        failures: int,
+        maybe_posted: bool,
+        refusals: int = 0,
+        refusal: str | None = None,
+    ) -> bool:
         """Not for so many seconds; the claim is over.
 
         Args:
-            failures: in a row, to be found in the next claim.
+            failures: in a row, to be found in the next claim, as ``refusals`` are.
             maybe_posted: whether the message may be there now. Else it is as it was at the claim.
+            refusal: Slack's name for why it does not take this message.
         """
-        params = {"seconds": seconds, "failures": failures, "maybe_posted": maybe_posted}
+        params = {
+            "seconds": seconds,
+            "failures": failures,
+            "refusals": refusals,
+            "refusal": refusal,
+            "maybe_posted": maybe_posted,
+        }
         return bool(self._rows(queries.PUT_OFF, {**_of(claim), **_begun(claim), **params}))
 
-    def stop(self, claim: StatusClaim, *, maybe_posted: bool) -> bool:
-        """Not before the sync's next change; the claim is over."""
-        params = {"announce_at": claim.announce_at, "maybe_posted": maybe_posted}
+    def stop(self, claim: StatusClaim, refusal: str, *, maybe_posted: bool) -> bool:
+        """Not before the sync's next change, for the reason that Slack gave; the claim is over."""
+        params = {"refusal": refusal, "maybe_posted": maybe_posted}
         return bool(self._rows(queries.STOP, {**_of(claim), **_begun(claim), **params}))
+
+    def park(self, claim: StatusClaim, refusal: str, *, maybe_posted: bool) -> bool:
+        """Slack refuses the whole installation: all messages wait for ``taken_again``; the claim is over."""
+        params = {
+            "refusal": refusal,
+            "maybe_posted": maybe_posted,
+            "first_pause": FIRST_PROBE_SECONDS,
+            "longest_pause": LONGEST_PROBE_SECONDS,
+        }
+        return bool(self._rows(queries.PARK, {**_of(claim), **_begun(claim), **params}))
+
+    def take_probe(self) -> bool:
+        """Whether the caller is to ask Slack whether it takes us again; no other process does meanwhile."""
+        return bool(self._rows(queries.TAKE_PROBE, {}))
+
+    def still_refused(self, refusal: str) -> None:
+        """Slack was asked, and refuses us still."""
+        self._rows(queries.STILL_REFUSED, {"refusal": refusal})
+
+    def taken_again(self) -> bool:
+        """Slack was asked, and takes us again; False when another process has found that out."""
+        return bool(self._rows(queries.TAKEN_AGAIN, {}))
+
+    def trouble(self) -> SlackTrouble | None:
+        """Why Slack refuses all that we say, if it does."""
+        rows = self._rows(queries.TROUBLE, {})
+        return SlackTrouble(rows[0]["trouble"], rows[0]["trouble_since"]) if rows else None
 
     def take_due(self, *, most: int, for_seconds: float) -> list[UUID]:
         """Sessions whose message is out of date, oldest first; nobody else gets them for ``for_seconds``."""
@@ -105,4 +171,4 @@ def _of(claim: StatusClaim) -> dict[str, Any]:
 
 
 def _begun(claim: StatusClaim) -> dict[str, Any]:
-    return {"post_begun_at": claim.post_begun_at}
+    return {"post_begun_at": claim.post_begun_at, "announce_at": claim.announce_at}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import time
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
     field_validator,
 )
 
@@ -20,6 +23,9 @@ from worker.db.models import Dto, JiraKey, SlackId, SlackTs
 SyncStatus = Literal["pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"]
 Step = Literal["search", "create", "look", "link_back", "audit"]
 Origin = Literal["created", "found", "named"]
+
+LONGEST_DRAFT_SUMMARY: Final = 10_000
+LONGEST_DRAFT_DESCRIPTION: Final = 200_000
 
 
 def _storable(text: str) -> str:
@@ -40,6 +46,20 @@ def _not_blank(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
+MOST_AHEAD_SECONDS: Final = 86_400
+"""A moment that is further ahead than a day is none that Slack gave, however wrong a machine's clock is."""
+
+
+def _has_happened(ts: str) -> str:
+    """Over one that claims to be of the year 2093, or is in milliseconds, no later draft would ever win."""
+    if float(ts) > time.time() + MOST_AHEAD_SECONDS:
+        raise ValueError("lies in the future; it must be Slack's timestamp, in seconds")
+    return ts
+
+
+DraftedAt = Annotated[SlackTs, AfterValidator(_has_happened)]
+"""When a draft was written, as Slack has it."""
+
 ProjectKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0-9_]{0,49}$")]
 """A Jira project's key, such as ``PROJ``."""
 
@@ -52,8 +72,8 @@ class Draft(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
 
-    summary: Annotated[Text, AfterValidator(_not_blank), Field(max_length=10_000)]
-    description: Annotated[Text, Field(max_length=200_000)] = ""
+    summary: Annotated[Text, AfterValidator(_not_blank), Field(max_length=LONGEST_DRAFT_SUMMARY)]
+    description: Annotated[Text, Field(max_length=LONGEST_DRAFT_DESCRIPTION)] = ""
     project_key: ProjectKey | None = None
     issue_type: Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)] | None = None
     labels: tuple[Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)], ...] = Field(
@@ -66,11 +86,24 @@ class Draft(BaseModel):
         return tuple(value) if isinstance(value, list) else value
 
 
+def readable(draft: Any) -> Draft | None:
+    """The draft that a row holds; None if it is none, as another version or a person may have written it."""
+    try:
+        return Draft.model_validate(draft)
+    except ValidationError:
+        return None
+
+
+UNREADABLE: Final = Draft(summary="(the stored draft cannot be read)")
+"""Stands in for such a one where it is shown."""
+
+
 class SyncState(Dto):
     """How a session's sync stands. Holds nothing that somebody wrote, so it may be shown anywhere.
 
     ``reason`` is a code: ``worker.jira.reasons`` has words for it. ``next_attempt_at`` is None when nothing
     happens by itself. ``origin`` says how the ticket came to be the session's: ``created | found | named``.
+    ``site`` is the Jira that it is about, as ``worker.jira.marker.site_of`` has it; None before a first try.
     """
 
     session_id: UUID
@@ -79,6 +112,7 @@ class SyncState(Dto):
     state: SyncStatus
     reason: str | None
     parked: bool
+    site: str | None = None
     attempts: int
     next_attempt_at: AwareDatetime | None
     jira_key: JiraKey | None
@@ -126,13 +160,17 @@ class SyncAction(Dto):
 
 
 class SyncDetail(Dto):
-    """All that is known of a sync. For those who may read the thread: the draft is in it."""
+    """All that is known of a sync. For those who may read the thread: the draft is in it.
+
+    ``slack_trouble`` is Slack's name for why its message in the thread is not up to date.
+    """
 
     sync: SyncState
     draft: Draft
     drafted_at: str
     detail: str | None
     marker: str | None
+    slack_trouble: str | None = None
     attempts: tuple[Attempt, ...]
     actions: tuple[SyncAction, ...]
 
@@ -145,6 +183,7 @@ class Claim(BaseModel):
 
     ``deadline``, ``baseline`` and ``doubtful_project`` are about a create of which nobody knows how it ended:
     its deadline, and where to look for its ticket. ``session_key`` is the ticket that the session has.
+    ``draft`` is None if it cannot be read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -158,7 +197,7 @@ class Claim(BaseModel):
     state: SyncStatus
     site: str
     marker: str
-    draft: Draft
+    draft: Annotated[Draft | None, BeforeValidator(readable)]
     unfinished_claims: int
     failures: int
     failing_since: AwareDatetime | None

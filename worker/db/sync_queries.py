@@ -9,24 +9,21 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from worker.db.restarting import restarted
+
 # The database's clock, unless a test has one of its own.
 _NOW: Final = "coalesce(%(now)s::timestamptz, now())"
 _MINE: Final = "s.session_id = %(session_id)s AND s.fence = %(fence)s"
 _IS_FREE: Final = f"(s.lease_until IS NULL OR s.lease_until <= {_NOW})"
-# There is a create of which nobody knows how it ended.
-_IN_DOUBT: Final = """EXISTS (
-    SELECT FROM sync_attempts d
-    WHERE d.session_id = s.session_id AND d.step = 'create' AND (d.outcome IS NULL OR d.outcome = 'unknown')
-)"""
-# Goes on where it stopped: what may have made a ticket is looked for, and not asked for again.
-_GO_ON: Final = f"""
-    state = CASE WHEN {_IN_DOUBT} THEN 'unknown' ELSE 'pending' END,
-    reason = CASE WHEN {_IN_DOUBT} THEN 'no_answer' END,
-    detail = NULL, parked = false, failures = 0, failing_since = NULL, looks = 0, absences = 0, recreates = 0,
-    unfinished_claims = 0, next_attempt_at = {_NOW}, queued_until = NULL, announce_at = {_NOW},
-    updated_at = {_NOW}, fence = s.fence + 1"""
+# Goes on where it stopped.
+_GO_ON: Final = f"{restarted(_NOW)}, updated_at = {_NOW}"
+# No pause that is granted is longer than an hour and a fifth (`LONGEST_ASKED_SECONDS`): what ends later was
+# written by something that knew no limit, and counts as none.
+_PAUSED_UNTIL: Final = f"CASE WHEN paused_until <= {_NOW} + interval '2 hours' THEN paused_until END"
+# Nothing here waits for longer than a day, which is the longest settle time.
+_TOO_FAR: Final = f"{_NOW} + interval '2 days'"
 _STATE: Final = """
-    s.session_id, t.channel_id, t.thread_ts, s.state, s.reason, s.parked,
+    s.session_id, t.channel_id, t.thread_ts, s.state, s.reason, s.parked, s.site,
     (SELECT count(*) FROM sync_attempts a
      WHERE a.session_id = s.session_id AND a.step = 'create') AS attempts,
     s.next_attempt_at, coalesce(t.jira_key, s.jira_key) AS jira_key, s.origin, s.duplicates, s.requested_at,
@@ -34,7 +31,11 @@ _STATE: Final = """
 
 # One sync, with what a claim needs to know beforehand.
 GET_SYNC: Final[LiteralString] = f"""
-SELECT {_STATE}, s.draft, s.drafted_at, s.detail, s.marker
+SELECT {_STATE}, s.draft, s.drafted_at, s.detail, s.marker,
+       coalesce(
+           (SELECT m.trouble FROM status_messages m WHERE m.session_id = s.session_id),
+           (SELECT i.trouble FROM slack_installation i WHERE s.announce_at IS NOT NULL AND i.id)
+       ) AS slack_trouble
 FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
 WHERE s.session_id = %(session_id)s
 """
@@ -63,11 +64,21 @@ FROM sync_attempts WHERE session_id = %(session_id)s ORDER BY number
 
 # What people decided about it, oldest first.
 LIST_ACTIONS: Final[LiteralString] = """
-SELECT at, action, actor, reason FROM sync_actions WHERE session_id = %(session_id)s ORDER BY id
+SELECT at, action, actor, reason FROM (
+    SELECT id, at, action, actor, reason FROM sync_actions WHERE session_id = %(session_id)s
+    UNION ALL
+    SELECT id, at, action, actor, reason FROM session_actions WHERE session_id = %(session_id)s
+) AS decision ORDER BY id
+"""
+
+# The Jira of each session's ticket.
+SITES_OF: Final[LiteralString] = """
+SELECT session_id, site FROM syncs WHERE session_id = ANY (%(session_ids)s::uuid[]) AND site IS NOT NULL
 """
 
 # Takes a sync that is due and that nobody has. One that was in flight is now one that maybe made a ticket:
-# its process is gone. No row: not due, or somebody has it.
+# its process is gone. What has surely made none goes to the Jira that the settings name now; all else stays
+# with the one that it was about. No row: not due, or somebody has it.
 CLAIM: Final[LiteralString] = f"""
 WITH claimed AS (
     UPDATE syncs s
@@ -75,7 +86,8 @@ WITH claimed AS (
         lease_until = {_NOW} + make_interval(secs => %(lease)s),
         queued_until = NULL,
         unfinished_claims = s.unfinished_claims + 1,
-        site = coalesce(s.site, %(site)s),
+        site = CASE WHEN s.state IN ('pending', 'retry_wait') THEN %(site)s
+                    ELSE coalesce(s.site, %(site)s) END,
         marker = coalesce(s.marker, %(marker)s),
         state = CASE s.state WHEN 'inflight' THEN 'unknown' ELSE s.state END,
         reason = CASE s.state WHEN 'inflight' THEN 'worker_died' ELSE s.reason END,
@@ -244,10 +256,14 @@ WITH moved AS (
 SELECT state FROM moved
 """
 
-# What stands in the way of a site.
+# What stands in the way of a site: a row of its own, and one for each endpoint that is paused.
 GET_SITE: Final[LiteralString] = f"""
-SELECT trouble, greatest(0, extract(epoch FROM paused_until - {_NOW}))::float8 AS paused_for
+SELECT NULL AS endpoint, trouble,
+       greatest(0, extract(epoch FROM {_PAUSED_UNTIL} - {_NOW}))::float8 AS paused_for
 FROM jira_sites WHERE site = %(site)s
+UNION ALL
+SELECT endpoint, NULL, extract(epoch FROM paused_until - {_NOW})::float8
+FROM jira_pauses WHERE site = %(site)s AND paused_until > {_NOW} AND {_PAUSED_UNTIL} IS NOT NULL
 """
 
 # Nothing is sent to the site for so long.
@@ -255,7 +271,20 @@ PAUSE_SITE: Final[LiteralString] = f"""
 INSERT INTO jira_sites AS j (site, paused_until)
 VALUES (%(site)s, {_NOW} + make_interval(secs => %(seconds)s))
 ON CONFLICT ON CONSTRAINT jira_sites_pkey
-DO UPDATE SET paused_until = greatest(j.paused_until, excluded.paused_until)
+DO UPDATE SET paused_until = greatest(
+    CASE WHEN j.paused_until <= {_NOW} + interval '2 hours' THEN j.paused_until END, excluded.paused_until
+)
+RETURNING site
+"""
+
+# The same for one endpoint of it.
+PAUSE_ENDPOINT: Final[LiteralString] = f"""
+INSERT INTO jira_pauses AS j (site, endpoint, paused_until)
+VALUES (%(site)s, %(endpoint)s, {_NOW} + make_interval(secs => %(seconds)s))
+ON CONFLICT ON CONSTRAINT jira_pauses_pkey
+DO UPDATE SET paused_until = greatest(
+    CASE WHEN j.paused_until <= {_NOW} + interval '2 hours' THEN j.paused_until END, excluded.paused_until
+)
 RETURNING site
 """
 
@@ -312,16 +341,27 @@ WHERE s.session_id = %(session_id)s AND s.state IN ('pending', 'retry_wait') AND
 RETURNING s.session_id
 """
 
-# Syncs that wait for somebody to give the worker a Jira.
-UNPARK_UNCONFIGURED: Final[LiteralString] = f"""
-WITH parked AS (
+# Syncs that wait for somebody to give the worker a Jira, or for one that the settings name no more; that one
+# is nobody's trouble any longer.
+UNPARK: Final[LiteralString] = f"""
+WITH left_behind AS (
+    UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL
+    WHERE trouble IS NOT NULL AND site <> %(site)s
+), parked AS (
     SELECT s.session_id FROM syncs s
-    WHERE s.state = 'blocked' AND s.parked AND s.reason = 'not_configured'
+    WHERE s.state = 'blocked' AND s.parked AND (s.reason = 'not_configured' OR s.site <> %(site)s)
     ORDER BY s.session_id FOR UPDATE SKIP LOCKED
 )
 UPDATE syncs s
 SET {_GO_ON}
 FROM parked WHERE s.session_id = parked.session_id
+RETURNING s.session_id
+"""
+
+# A moment that nobody can have meant, such as one of the year 2093 that a Jira asked to wait for: now.
+PULL_IN: Final[LiteralString] = f"""
+UPDATE syncs s SET next_attempt_at = {_NOW}, queued_until = NULL, lease_until = NULL
+WHERE s.next_attempt_at > {_TOO_FAR}
 RETURNING s.session_id
 """
 
@@ -333,7 +373,7 @@ WITH due AS (
     WHERE s.next_attempt_at <= {_NOW} AND (s.queued_until IS NULL OR s.queued_until <= {_NOW}) AND {_IS_FREE}
       AND NOT EXISTS (
           SELECT FROM jira_sites j
-          WHERE j.site = s.site AND (j.trouble IS NOT NULL OR j.paused_until > {_NOW})
+          WHERE j.site = s.site AND (j.trouble IS NOT NULL OR {_PAUSED_UNTIL} > {_NOW})
       )
     ORDER BY s.next_attempt_at
     LIMIT greatest(0, %(most)s - (SELECT count(*) FROM syncs q WHERE q.queued_until > {_NOW}))
@@ -360,10 +400,13 @@ WITH retried AS (
 SELECT session_id FROM retried
 """
 
-# The same for all that is blocked, on every site; probes need not be waited for.
+# The same for all that is blocked, on every site; neither probes nor pauses are waited for.
 RETRY_ALL_BLOCKED: Final[LiteralString] = f"""
 WITH closed AS (
-    UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL WHERE trouble IS NOT NULL
+    UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL, paused_until = NULL
+    WHERE trouble IS NOT NULL OR paused_until > {_NOW}
+), resumed AS (
+    UPDATE jira_pauses SET paused_until = {_NOW} WHERE paused_until > {_NOW}
 ), blocked AS (
     SELECT s.session_id FROM syncs s WHERE s.state = 'blocked' ORDER BY s.session_id FOR UPDATE
 ), retried AS (
@@ -398,7 +441,13 @@ SELECT session_id FROM given_up
 
 # Notes that somebody named the ticket; `mark_synced` has done the rest.
 NOTE_LINK: Final[LiteralString] = f"""
-INSERT INTO sync_actions (session_id, at, action, actor, reason)
-VALUES (%(session_id)s, {_NOW}, 'link', %(actor)s, %(reason)s)
+WITH of_a_sync AS (
+    INSERT INTO sync_actions (session_id, at, action, actor, reason)
+    SELECT session_id, {_NOW}, 'link', %(actor)s, %(reason)s FROM syncs WHERE session_id = %(session_id)s
+    RETURNING session_id
+)
+INSERT INTO session_actions (session_id, at, action, actor, reason)
+SELECT id, {_NOW}, 'link', %(actor)s, %(reason)s FROM thread_sessions
+WHERE id = %(session_id)s AND NOT EXISTS (SELECT FROM of_a_sync)
 RETURNING session_id
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, LiteralString
 from uuid import UUID
@@ -13,7 +13,18 @@ from psycopg.rows import DictRow
 from worker.db import sync_queries as queries
 from worker.db.driver_errors import translated
 from worker.db.pool import Pool, init_db
-from worker.db.sync_models import Attempt, Claim, Draft, Step, SyncAction, SyncDetail, SyncState, SyncStatus
+from worker.db.sync_models import (
+    UNREADABLE,
+    Attempt,
+    Claim,
+    Draft,
+    Step,
+    SyncAction,
+    SyncDetail,
+    SyncState,
+    SyncStatus,
+    readable,
+)
 
 _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 _LONGEST_DETAIL: Final = 4_000
@@ -29,10 +40,14 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class SiteTrouble:
-    """What stands in the way of a site: a reason for which its syncs are parked, or a pause in seconds."""
+    """What stands in the way of a site: a reason for which its syncs are parked, or pauses in seconds.
+
+    ``endpoints`` are those of single endpoints, by name.
+    """
 
     reason: str | None
     paused_for: float
+    endpoints: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +100,15 @@ class SyncStore:
         if not rows:
             return None
         attempts = self._rows(queries.LIST_ATTEMPTS, {"session_id": session_id})
-        actions = self._rows(queries.LIST_ACTIONS, {"session_id": session_id})
         return SyncDetail(
             sync=SyncState.model_validate(rows[0]),
-            draft=Draft.model_validate(rows[0]["draft"]),
+            draft=readable(rows[0]["draft"]) or UNREADABLE,
             drafted_at=str(rows[0]["drafted_at"]),
             detail=rows[0]["detail"],
             marker=rows[0]["marker"],
+            slack_trouble=rows[0]["slack_trouble"],
             attempts=tuple(map(Attempt.model_validate, attempts)),
-            actions=tuple(map(SyncAction.model_validate, actions)),
+            actions=self.actions(session_id),
         )
 
     def get_state(self, session_id: UUID) -> SyncState | None:
@@ -108,6 +123,16 @@ class SyncStore:
         sql = queries.LIST_SYNCS if state is None else queries.LIST_SYNCS_BY_STATE
         params = {"state": state, "limit": limit, "before": before or _AFTER_ALL_IDS}
         return [SyncState.model_validate(row) for row in self._rows(sql, params)]
+
+    def actions(self, session_id: UUID) -> tuple[SyncAction, ...]:
+        """What people decided about a session's ticket, oldest first."""
+        rows = self._rows(queries.LIST_ACTIONS, {"session_id": session_id})
+        return tuple(map(SyncAction.model_validate, rows))
+
+    def sites_of(self, session_ids: Sequence[UUID]) -> dict[UUID, str]:
+        """The Jira of each session's ticket, where one is known."""
+        rows = self._rows(queries.SITES_OF, {"session_ids": list(session_ids)})
+        return {row["session_id"]: row["site"] for row in rows}
 
     def claim(self, session_id: UUID, *, site: str, marker: str, lease: float) -> Claim | None:
         """Take a sync that is due for ``lease`` seconds; None if it is not due, or somebody has it."""
@@ -206,13 +231,19 @@ class SyncStore:
     def trouble_of(self, site: str) -> SiteTrouble:
         """What stands in the way of the site, if anything."""
         rows = self._rows(queries.GET_SITE, {"site": site})
-        if not rows:
-            return SiteTrouble(None, 0.0)
-        return SiteTrouble(rows[0]["trouble"], rows[0]["paused_for"] or 0.0)
+        endpoints = {row["endpoint"]: row["paused_for"] for row in rows if row["endpoint"]}
+        of_the_site = [row for row in rows if not row["endpoint"]]
+        if not of_the_site:
+            return SiteTrouble(None, 0.0, endpoints)
+        return SiteTrouble(of_the_site[0]["trouble"], of_the_site[0]["paused_for"] or 0.0, endpoints)
 
     def pause_site(self, site: str, seconds: float) -> None:
         """Nothing is to be sent to the site for so long."""
         self._rows(queries.PAUSE_SITE, {"site": site, "seconds": seconds})
+
+    def pause_endpoint(self, site: str, endpoint: str, seconds: float) -> None:
+        """The same for one endpoint of it."""
+        self._rows(queries.PAUSE_ENDPOINT, {"site": site, "endpoint": endpoint, "seconds": seconds})
 
     def open_breaker(self, site: str, trouble: str, probe_after: float) -> int:
         """Park all that waits for the site; returns how many syncs that are."""
@@ -231,9 +262,13 @@ class SyncStore:
         """Park a sync that this worker knows no Jira for."""
         self._rows(queries.PARK_UNCONFIGURED, {"session_id": session_id})
 
-    def unpark_unconfigured(self) -> int:
-        """Let go on what had no Jira to go to; returns how many syncs that are."""
-        return len(self._rows(queries.UNPARK_UNCONFIGURED, {}))
+    def unpark(self, site: str) -> int:
+        """Let go on what had no Jira to go to, or another one than ``site``; returns how many that are."""
+        return len(self._rows(queries.UNPARK, {"site": site}))
+
+    def pull_in(self) -> int:
+        """Make due what would wait for longer than anything does; returns how many syncs that are."""
+        return len(self._rows(queries.PULL_IN, {}))
 
     def take_due(self, *, most: int, for_seconds: float) -> list[UUID]:
         """Due syncs to send a message for, oldest first; no other caller gets them for ``for_seconds``."""
@@ -256,7 +291,7 @@ class SyncStore:
         return bool(self._rows(queries.GIVE_UP, params))
 
     def note_link(self, session_id: UUID, *, actor: str, reason: str) -> None:
-        """Note that somebody named the ticket of a session that has a sync."""
+        """Note that somebody named the session's ticket, also where none was asked for."""
         self._rows(queries.NOTE_LINK, {"session_id": session_id, "actor": actor, "reason": reason})
 
     def _now(self) -> datetime | None:

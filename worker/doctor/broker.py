@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import redis
 from celery import Celery
-from kombu.exceptions import KombuError
 from kombu.utils.encoding import bytes_to_str
 
+from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings
 from worker.doctor.app import app_of
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.errors import InvalidSettings
 from worker.transport import DurableChannel
 
 CHECKS: Final = (
@@ -86,7 +87,7 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
                 yield from (skipped(check, only) for check in CHECKS[1:])
                 return
             facts = _facts(channel)
-    except (KombuError, redis.RedisError, OSError) as exc:
+    except (*BROKER_ERRORS, InvalidSettings) as exc:
         yield judge_refusal(exc)
         yield from (skipped(check, "the broker does not answer") for check in CHECKS[1:])
         return
@@ -158,6 +159,8 @@ def _limits(app: Celery) -> tuple[float, float]:
 def judge_refusal(exc: Exception) -> Finding:
     """Why it could not be spoken with."""
     check, words = "broker: reachable", str(exc)
+    if isinstance(exc, InvalidSettings):
+        return error(check, words, "name a single server, or Sentinels, in CELERY_BROKER_URL")
     if any(word in words for word in ("WRONGPASS", "NOAUTH", "invalid username-password", "ACCESS_REFUSED")):
         return error(check, "it refuses our password", "set user and password in CELERY_BROKER_URL right")
     if "LOADING" in words or isinstance(exc, redis.BusyLoadingError):

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from worker.clocks import SKEW_SECONDS
 from worker.doctor.finding import Finding, error, ok, warning
 
-_NOTICEABLE_SECONDS: Final = 5.0
 _HARMFUL_SECONDS: Final = 60.0
 """Slack's requests are refused when they seem to be 300 s old; commands' times are wrong long before."""
 
@@ -19,7 +19,7 @@ def judge_clock(check: str, whose: str, theirs: datetime, asked: datetime, answe
     fix = "set both by NTP (chrony, systemd-timesyncd) and see that it runs"
     if skew > _HARMFUL_SECONDS:
         return error(check, f"this machine's clock and {whose}'s are {skew:.0f} s apart", fix)
-    if skew > _NOTICEABLE_SECONDS:
+    if skew > SKEW_SECONDS:
         return warning(check, f"this machine's clock and {whose}'s are {skew:.0f} s apart", fix)
     return ok(check, f"agrees with {whose}'s")
 

@@ -10,20 +10,39 @@ from urllib.parse import urlsplit
 
 from worker.config import Settings
 from worker.doctor.finding import Finding, error, ok, skipped, warning
-from worker.jira.answers import AuthProblem, CallFailed, CreateField, NotSent, Rejected, Throttled
+from worker.jira.answers import (
+    AuthProblem,
+    CallFailed,
+    CreateField,
+    IssueType,
+    NotSent,
+    Rejected,
+    Throttled,
+)
 from worker.jira.client import JiraClient
+from worker.jira.marker import canonical
 from worker.jira.target import Target, target_of
+from worker.jira.ticket import is_id
 
 CHECKS: Final = (
     "jira: settings",
     "jira: address",
     "jira: login",
     "jira: deployment",
+    "jira: search",
     "jira: project",
     "jira: required fields",
     "jira: label",
 )
 _SENT: Final = frozenset({"summary", "description", "project", "issuetype", "labels"})
+_CLOUD_HOSTS: Final = (".atlassian.net", ".jira.com")
+_OF_A_PAGE: Final = frozenset(
+    {"browse", "rest", "secure", "projects", "issues", "software", "core", "login.jsp"}
+)
+_NO_LOGIN_PAGE: Final = (
+    "set JIRA_URL to the address that it leads to, if that is Jira's; else let the worker reach Jira without "
+    "the login page (a proxy or single sign-on is before it)"
+)
 _SHORT_SETTLE_SECONDS: Final = 120
 _CREDENTIALS: Final = "set JIRA_EMAIL and JIRA_API_TOKEN right (id.atlassian.com, Security, API tokens)"
 
@@ -52,18 +71,20 @@ def _examine(jira: JiraClient, target: Target) -> Iterator[Finding]:
         return
     yield ok("jira: login", "Jira knows us")
     yield _examine_deployment(jira, target)
+    yield _examine_search(jira, target)
     if target.project_key is None:
         fix = "set JIRA_PROJECT_KEY, unless every draft names its project"
         yield warning("jira: project", "JIRA_PROJECT_KEY is not set", fix)
-        yield from (skipped(check, "there is no project to look at") for check in CHECKS[5:])
+        yield from (skipped(check, "there is no project to look at") for check in CHECKS[6:])
         return
     try:
-        fields = jira.required_fields(target.project_key, target.issue_type)
+        kind = jira.issue_type(target.project_key, target.issue_type)
+        fields = jira.required_fields(target.project_key, kind.id)
     except CallFailed as exc:
         yield judge_project(exc, target.project_key, target.issue_type)
-        yield from (skipped(check, "its create screen cannot be seen") for check in CHECKS[5:])
+        yield from (skipped(check, "its create screen cannot be seen") for check in CHECKS[6:])
         return
-    yield ok("jira: project", f"{target.project_key} has {target.issue_type}")
+    yield judge_issue_type(kind, target.project_key, target.issue_type)
     yield from judge_screen(fields, target.project_key, target.issue_type)
 
 
@@ -77,6 +98,43 @@ def _examine_deployment(jira: JiraClient, target: Target) -> Finding:
         what = f"JIRA_DEPLOYMENT is {target.account.deployment}, and it is a {found}"
         return error(check, what, f"set JIRA_DEPLOYMENT={found}")
     return ok(check, found)
+
+
+def _examine_search(jira: JiraClient, target: Target) -> Finding:
+    """Ask in the two ways in which a ticket is looked for: without them none is ever made."""
+    check = "jira: search"
+    try:
+        jira.search_label("slk-doctor")
+        jira.fetch([f"{target.project_key or 'NONE'}-1"])
+    except CallFailed as exc:
+        return judge_search(exc)
+    return ok(check, "tickets can be looked for, by their label and by their key")
+
+
+def judge_search(failed: CallFailed) -> Finding:
+    """Of the label search or the key probe."""
+    check = "jira: search"
+    if isinstance(failed.answer, Throttled):
+        return warning(check, "Jira asks us to slow down: it cannot be checked now", "ask again in a minute")
+    what = f"tickets cannot be looked for, so none is made: {failed.answer.why}"
+    if isinstance(failed.answer, Rejected):
+        fix = "see that JIRA_DEPLOYMENT is cloud or datacenter, as it is, and that JIRA_URL is Jira's address"
+        return error(check, what, fix)
+    if isinstance(failed.answer, AuthProblem):
+        return error(check, what, "give the account the right to browse projects, and the token its scopes")
+    return warning(check, what, "ask again in a minute")
+
+
+def judge_issue_type(kind: IssueType, project: str, wanted: str) -> Finding:
+    """What is sent must be what Jira has: an id where it is digits, else a name letter by letter."""
+    check = "jira: project"
+    if is_id(wanted) and wanted != kind.id:
+        what = f"{project} has an issue type that is called {wanted}, and digits stand for an id"
+        return error(check, what, f"set JIRA_ISSUE_TYPE={kind.id}")
+    if wanted not in (kind.id, kind.name):
+        what = f"the issue type of {project} is spelt {kind.name!r}, and JIRA_ISSUE_TYPE is {wanted!r}"
+        return warning(check, what, f"set JIRA_ISSUE_TYPE={kind.name}: some Jiras refuse any other spelling")
+    return ok(check, f"{project} has {kind.name}")
 
 
 def judge_settings(settings: Settings) -> Iterator[Finding]:
@@ -106,24 +164,34 @@ def judge_address(url: str | None) -> Finding:
     check = "jira: address"
     if url is None:
         return skipped(check, "there is none")
-    parts = urlsplit(url)
-    if parts.scheme == "http" and not _is_local(parts.hostname or ""):
+    parts = urlsplit(canonical(url))
+    host = parts.hostname or ""
+    if parts.scheme == "http" and not _is_local(host):
         return error(check, "http://: the token travels in the clear", "write JIRA_URL with https://")
-    if "/browse" in parts.path or "/rest" in parts.path or "/jira/" in parts.path:
-        fix = "write JIRA_URL without a path, such as https://example.atlassian.net"
+    steps = [step for step in parts.path.casefold().split("/") if step]
+    is_cloud = host.endswith(_CLOUD_HOSTS)
+    # A Data Center may have a context path, such as /jira; a page of it is behind that.
+    if steps and (is_cloud or len(steps) > 2 or _OF_A_PAGE & set(steps)):
+        fix = (
+            f"set JIRA_URL=https://{host}"
+            if is_cloud
+            else "write JIRA_URL as far as Jira's own path, such as https://jira.example.com/jira"
+        )
         return error(check, f"the path {parts.path} is not part of Jira's address", fix)
-    return ok(check, f"{parts.scheme}://{parts.netloc}")
+    return ok(check, f"{parts.scheme}://{parts.netloc}{parts.path}")
 
 
 def judge_login(failed: CallFailed) -> Finding:
     """Of ``GET /myself``."""
     check = "jira: login"
     match failed.answer:
+        case AuthProblem(is_page=is_page, status=status) if is_page or 300 <= status < 400:
+            return error(check, failed.answer.why, _NO_LOGIN_PAGE)
         case AuthProblem():
             return error(check, f"Jira refuses us ({failed.answer.status})", _CREDENTIALS)
-        case Rejected(status=404):
+        case Rejected(status=404 | 405 | 410):
             fix = "see that JIRA_URL is Jira's address, and JIRA_DEPLOYMENT cloud or datacenter, as it is"
-            return error(check, "there is no Jira at this address (404)", fix)
+            return error(check, f"there is no Jira at this address ({failed.answer.status})", fix)
         case NotSent():
             fix = "see that JIRA_URL is right, and that this machine reaches it (DNS, proxy, firewall)"
             return error(check, failed.answer.why, fix)

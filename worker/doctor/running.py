@@ -8,18 +8,30 @@ from typing import Final
 from worker.config import Settings
 from worker.doctor.app import app_of
 from worker.doctor.finding import Finding, error, ok, skipped, warning
-from worker.errors import BrokerUnavailable
-from worker.hearing import beat_is_sending, hearing_of_queue, hearing_of_worker
+from worker.errors import BrokerUnavailable, InvalidSettings
+from worker.hearing import (
+    beat_is_sending,
+    hearing_of_queue,
+    hearing_of_worker,
+    skewed_clocks,
+    two_databases,
+)
 from worker.signs import QUEUES, Signs, signs_of
 
-CHECKS: Final = ("running: beat", *(f"running: queue {queue}" for queue in QUEUES), "running: workers")
+CHECKS: Final = (
+    "running: beat",
+    *(f"running: queue {queue}" for queue in QUEUES),
+    "running: workers",
+    "running: clocks",
+    "running: databases",
+)
 
 
 def examine_running(settings: Settings) -> Iterator[Finding]:
     """Beat, each queue, each worker."""
     try:
         signs = signs_of(app_of(settings)) if settings.broker_url else None
-    except BrokerUnavailable:
+    except (BrokerUnavailable, InvalidSettings):
         signs = None
     if signs is None:
         yield from (skipped(check, "there is no Valkey or Redis to look into") for check in CHECKS)
@@ -44,7 +56,7 @@ def judge(signs: Signs) -> Iterator[Finding]:
             yield warning(check, heard.why, "start a worker and beat; then ask again in a minute")
         else:
             yield ok(check, heard.why)
-    verdicts = {node: hearing_of_worker(sign) for node, sign in signs.workers.items()}
+    verdicts = {node: hearing_of_worker(sign, signs.refusal) for node, sign in signs.workers.items()}
     deaf = {node: verdict.why for node, verdict in verdicts.items() if verdict.state == "deaf"}
     if deaf:
         told = "; ".join(f"{node}: {why}" for node, why in deaf.items())
@@ -53,3 +65,24 @@ def judge(signs: Signs) -> Iterator[Finding]:
         yield ok("running: workers", ", ".join(verdicts))
     else:
         yield warning("running: workers", "none has reported", "start one: celery -A worker worker")
+    yield _judge_clocks(signs)
+    yield _judge_databases(signs)
+
+
+def _judge_clocks(signs: Signs) -> Finding:
+    check, skewed = "running: clocks", skewed_clocks(signs)
+    if skewed:
+        told = "; ".join(f"{name}: {verdict.why}" for name, verdict in skewed.items())
+        return warning(check, told, "set the clocks of these machines by NTP (chrony, systemd-timesyncd)")
+    if not signs.skews:
+        return skipped(check, "no process has told of its clock")
+    return ok(check, "those of workers and beat agree with the broker's and Postgres'")
+
+
+def _judge_databases(signs: Signs) -> Finding:
+    check, mixed = "running: databases", two_databases(signs)
+    if mixed:
+        return error(check, mixed.why, "docs/operations.md, One installation, one broker database")
+    if not signs.places:
+        return skipped(check, "no worker has told which database it writes to")
+    return ok(check, "all workers write to one")

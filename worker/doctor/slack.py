@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import psycopg
+from psycopg.rows import dict_row
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from worker.config import Settings
+from worker.config import LOCAL_TOKEN, Settings
+from worker.db.pool import connect_arguments
+from worker.db.status_queries import COUNT_UNSAID, TROUBLE
 from worker.doctor.clocks import judge_clock, of_header
 from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.errors import InvalidSettings
 
-CHECKS: Final = ("slack: signing secret", "slack: token", "slack: scopes", "slack: app token", "slack: clock")
+CHECKS: Final = (
+    "slack: signing secret",
+    "slack: token",
+    "slack: scopes",
+    "slack: app token",
+    "slack: clock",
+    "slack: messages",
+)
 _BEHIND_TOKEN: Final = ("slack: scopes", "slack: clock")
 _REACH: Final = "see that this machine reaches Slack (proxy, firewall), and SLACK_API_URL"
 NEEDED_SCOPES: Final = ("app_mentions:read", "channels:history", "groups:history", "chat:write", "commands")
 """Those of handlers/manifest.yaml."""
 
-LOCAL_TOKEN: Final = "xoxb-local"  # noqa: S105 - what `threadsync up` sets where there is none
 _SECRET: Final = re.compile(r"[0-9a-f]{32}")
 _SHORTEST_SECRET: Final = 16
 _SECONDS: Final = 5
@@ -49,6 +60,7 @@ def examine_slack(settings: Settings) -> Iterator[Finding]:
     else:
         yield from _examine_token(token, settings.slack_api_url)
     yield _examine_app_token(app_token, settings.slack_api_url)
+    yield _examine_messages(settings)
 
 
 def _examine_token(token: str, api_url: str) -> Iterator[Finding]:
@@ -92,6 +104,35 @@ def _examine_app_token(token: str | None, api_url: str) -> Finding:
             check, f"Slack does not answer ({type(exc).__name__})", "see that this machine reaches Slack"
         )
     return ok(check, "Socket Mode can be opened")
+
+
+def _examine_messages(settings: Settings) -> Finding:
+    check = "slack: messages"
+    if not settings.database_url:
+        return skipped(check, "DATABASE_URL is not set")
+    try:
+        arguments = connect_arguments(settings.database_url.get_secret_value())
+        with psycopg.connect(**{**arguments, "row_factory": dict_row}) as connection:
+            trouble = connection.execute(TROUBLE).fetchone()
+            counted = connection.execute(COUNT_UNSAID).fetchone()
+    # What is wrong there is said among the checks of the database.
+    except (psycopg.Error, InvalidSettings):
+        return skipped(check, "Postgres does not answer, or is not migrated")
+    return judge_messages(trouble, counted or {"unsaid": 0, "refused": 0})
+
+
+def judge_messages(trouble: Mapping[str, Any] | None, counted: Mapping[str, int]) -> Finding:
+    """What workers found out when they posted: a token may be refused there, and not here."""
+    check = "slack: messages"
+    if trouble is not None:
+        told = f"Slack refuses us since {trouble['trouble_since']:%Y-%m-%d %H:%M} UTC: {trouble['trouble']}; "
+        return error(check, f"{told}{counted['unsaid']} messages wait, none is lost", _INSTALL)
+    if counted["refused"]:
+        told = f"Slack refuses {counted['refused']} of our messages for reasons of their own"
+        return warning(
+            check, told, "see why: threadsync syncs show; most often invite the app to the channel"
+        )
+    return ok(check, "Slack takes what we say")
 
 
 def _client(token: str, api_url: str) -> Any:

@@ -2,7 +2,8 @@
 
     the one POST                                        is there a ticket?
     Created      201 with an id and a key               yes
-    Rejected     400, 413: the draft; 404, 422: set-up  no
+    Rejected     400, 413: the draft or the set-up;     no
+                 404, 405, 410, 422: the set-up
     Throttled    429                                    no
     AuthProblem  401, 403, a redirect to a login        no
     NotSent      nothing that reached Jira              no
@@ -15,9 +16,18 @@ Jira's own and may quote the draft, so no ``repr`` shows them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 Deployment = Literal["cloud", "datacenter"]
+About = Literal["draft", "set_up", "place", "access"]
+"""Fault of a refusal: the draft's, the create screen's, project, issue type or address, or a permission."""
+
+LONGEST_ASKED_SECONDS: Final = 3_600.0
+"""The longest pause that is granted to a Jira that asks for one.
+
+Its longest limit is counted by the hour (https://developer.atlassian.com/cloud/jira/platform/rate-limiting/),
+so what asks for more has another clock or another unit. If it means it, it is asked once an hour.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +58,13 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """No ticket, and the same request would be refused again.
-
-    400 and 413: the draft is at fault. 404 and 422: the set-up is.
-    """
+    """No ticket, and the same request would be refused again. ``about`` says what must be mended before."""
 
     status: int
     why: str
     messages: tuple[str, ...] = field(default=(), repr=False)
     trace_id: str | None = None
+    about: About = "draft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class Throttled:
     """No ticket: too many requests.
 
     Args:
-        retry_after: seconds to wait at least, where Jira names them.
+        retry_after: seconds to wait at least, where Jira names them; never more than an hour.
         reason: which limit it was (``RateLimit-Reason``), such as ``jira-burst-based``.
     """
 
@@ -77,12 +85,16 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class AuthProblem:
-    """No ticket: Jira does not know us, or does not let us."""
+    """No ticket: Jira does not know us, or does not let us.
+
+    ``is_page``: a web page came with a status of success, as single sign-on or a proxy sends it.
+    """
 
     status: int
     why: str
     messages: tuple[str, ...] = field(default=(), repr=False)
     trace_id: str | None = None
+    is_page: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +130,14 @@ class JiraIssue:
 
 
 @dataclass(frozen=True, slots=True)
+class IssueType:
+    """An issue type that a project has."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreateField:
     """A field of a project's create screen."""
 
@@ -128,8 +148,12 @@ class CreateField:
 
 
 class CallFailed(Exception):
-    """A reading call, or one that may be repeated, did not succeed; ``answer`` says how."""
+    """A reading call, or one that may be repeated, did not succeed; ``answer`` says how.
 
-    def __init__(self, answer: Failure) -> None:
+    ``request`` names the endpoint, as `worker.jira.client` labels it; empty where none is to blame.
+    """
+
+    def __init__(self, answer: Failure, request: str = "") -> None:
         super().__init__(answer.why)
         self.answer = answer
+        self.request = request

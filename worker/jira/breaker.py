@@ -26,7 +26,7 @@ class Breaker:
             self._tools.jira.myself()
         except CallFailed as exc:
             if isinstance(exc.answer, AuthProblem):
-                return "no_access"
+                return "web_page" if exc.answer.is_page else "no_access"
             return "not_found" if isinstance(exc.answer, Rejected) else None
         return None
 

@@ -1,27 +1,29 @@
 """What an HTTP answer of Jira means. Pure: tested as a table.
 
-| answer | means |
-|---|---|
-| 2xx with an id and a key | `Created` |
-| 2xx without | `Unknown` |
-| 3xx, 401, 403 as JSON or with Jira's header | `AuthProblem` |
-| 400 as JSON, 413 | `Rejected`: the draft |
-| 404, 422 | `Rejected`: the set-up |
-| 400, 403 with any other body | `NotSent`: an edge answered in Jira's place |
-| 429 | `Throttled` |
-| all else, 5xx above all | `Unknown` |
+| answer | to a create | to a question |
+|---|---|---|
+| 2xx with what was asked for | `Created` | no failure |
+| 2xx with a web page | `Unknown` | `AuthProblem` |
+| 2xx with anything else | `Unknown` | the reader's matter |
+| 3xx, 401, 403 as JSON or with Jira's header | `AuthProblem` | the same |
+| 400 as JSON | `Rejected`: the draft or the set-up, see `refusal` | the same |
+| 413 | `Rejected`: the draft | the same |
+| 404, 405, 410, 415, 422 | `Rejected`: the set-up | the same |
+| 400, 403, 407 with any other body | `NotSent`: an edge answered in Jira's place | the same |
+| 429 | `Throttled` | the same |
+| 408, 409, 425 and all of 5xx | `Unknown` | the same |
+| all else of 4xx | `Unknown` | `Rejected`: the set-up |
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from worker.jira import contents
 from worker.jira.answers import (
     AuthProblem,
     CreateAnswer,
@@ -32,6 +34,8 @@ from worker.jira.answers import (
     Throttled,
     Unknown,
 )
+from worker.jira.pauses import pause
+from worker.jira.refusal import about
 from worker.jira.slack_text import cleaned
 
 _TRACE_HEADERS: Final = ("atl-traceid", "x-arequestid", "x-request-id")
@@ -39,10 +43,15 @@ _DENIED: Final = "x-authentication-denied-reason"
 _REJECTIONS: Final = {
     400: "Jira refused the request (400)",
     404: "Jira does not know what the request is for (404)",
+    405: "this is not the address of Jira's API, or not of this kind of Jira (405)",
+    410: "Jira has no such call any more (410)",
     413: "the request is too large for Jira (413)",
+    415: "this is not the address of Jira's API (415)",
     422: "Jira's configuration prevents it (422)",
 }
-_SURELY_NONE: Final = {400, 401, 403, 404, 413, 422}
+_OF_AN_EDGE: Final = {400, 403, 407}
+_SURELY_NONE: Final = {*_REJECTIONS, *_OF_AN_EDGE, 401}
+_PERHAPS_LATER: Final = {408, 409, 425}
 _MOST_MESSAGES: Final = 20
 _LONGEST_MESSAGE: Final = 500
 _LONGEST_HEADER: Final = 200
@@ -57,14 +66,15 @@ def creation(status: int, headers: Mapping[str, str], body: bytes, now: datetime
     headers = _lower(headers)
     trace = trace_id(headers)
     if not 200 <= status < 300:
-        return _failure(status, headers, body, now)
+        found = _failure(status, headers, body, now)
+        return found or Unknown(f"Jira answered {status}", status, trace)
     content = json_object(body)
     if content is None:
         return Unknown(f"Jira answered {status}, but not in readable JSON", status, trace)
-    issue_id, key = content.get("id"), content.get("key")
-    if isinstance(issue_id, str) and isinstance(key, str) and issue_id and key:
-        return Created(issue_id, key, trace)
-    return Unknown(f"Jira answered {status} without an id and a key", status, trace)
+    try:
+        return Created(*contents.identity(content), trace)
+    except contents.Unreadable as exc:
+        return Unknown(f"Jira answered {status} with {exc}", status, trace)
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Failure | None:
@@ -75,9 +85,18 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime)
     "there is no ticket" makes a second one.
     """
     headers = _lower(headers)
-    if not 200 <= status < 300:
-        return _failure(status, headers, body, now)
-    return _anonymous(status, headers) if _login_failed(headers) else None
+    trace = trace_id(headers)
+    if 200 <= status < 300:
+        if _login_failed(headers):
+            return _anonymous(status, headers)
+        if _is_page(headers, body):
+            why = f"a web page came in place of Jira's answer ({status}), perhaps a login"
+            return AuthProblem(status, why, (), trace, is_page=True)
+        return None
+    found = _failure(status, headers, body, now)
+    if found is None and 400 <= status < 500 and status not in _PERHAPS_LATER:
+        return Rejected(status, f"Jira refused the request ({status})", (), trace, "set_up")
+    return found or Unknown(f"Jira answered {status}", status, trace)
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -95,18 +114,19 @@ def trace_id(headers: Mapping[str, str]) -> str | None:
     return next((value[:_LONGEST_HEADER] for value in found), None)
 
 
-def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Failure:
+def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Failure | None:
+    """What is clear from the status; None for what is not."""
     trace, content = trace_id(headers), json_object(body)
     messages = tuple(_messages(content or {}))[:_MOST_MESSAGES]
     denied = headers.get(_DENIED)
     if status == 429:
         reason = headers.get("ratelimit-reason", "")[:_LONGEST_HEADER] or None
         why = f"too many requests ({reason})" if reason else "too many requests"
-        return Throttled(_pause(headers, now), reason, why, trace_id=trace)
+        return Throttled(pause(headers, now), reason, why, trace_id=trace)
     if status in _SURELY_NONE and _login_failed(headers):
         return _anonymous(status, headers)
     if 300 <= status < 400:
-        return AuthProblem(status, f"Jira answered {status}, a redirect, perhaps to a login page", (), trace)
+        return AuthProblem(status, _redirected(status, headers), (), trace)
     if status == 403 and denied:
         messages = (*messages, denied[:_LONGEST_MESSAGE])
         return AuthProblem(
@@ -115,11 +135,30 @@ def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime
     if status == 401 or (status == 403 and content is not None):
         problem = "does not accept the account" if status == 401 else "does not let the account do this"
         return AuthProblem(status, f"Jira {problem} ({status})", messages, trace)
-    if status in {400, 403} and content is None:
+    if status in _OF_AN_EDGE and content is None:
         return NotSent(f"something in front of Jira refused the request ({status})", status, trace)
     if status in _REJECTIONS:
-        return Rejected(status, _REJECTIONS[status], messages, trace)
-    return Unknown(f"Jira answered {status}", status, trace)
+        return Rejected(status, _REJECTIONS[status], messages, trace, about(status, content or {}))
+    return None
+
+
+def _redirected(status: int, headers: Mapping[str, str]) -> str:
+    """Where to, as far as it is an address and no secret: what a login page is given may be one."""
+    try:
+        to = urlsplit(headers.get("location", ""))
+        host = f"{to.scheme}://{to.hostname}" if to.scheme in ("http", "https") and to.hostname else ""
+    except ValueError:
+        host = ""
+    where = f" to {cleaned(host)[:_LONGEST_HEADER]}" if host else ""
+    return f"Jira answered {status}, a redirect{where}, perhaps to a login page"
+
+
+def _is_page(headers: Mapping[str, str], body: bytes) -> bool:
+    """Judge by the body first: some servers send JSON as ``text/html``, or HTML as JSON."""
+    start = body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"{", b"[")):
+        return False
+    return start.startswith(b"<") or (bool(start) and "html" in headers.get("content-type", "").lower())
 
 
 def _login_failed(headers: Mapping[str, str]) -> bool:
@@ -141,34 +180,6 @@ def _messages(content: Mapping[str, Any]) -> Iterator[str]:
     for item in found:
         if isinstance(item, str) and item:
             yield cleaned(item[:_LONGEST_MESSAGE])
-
-
-def _pause(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds: ``Retry-After`` as a number or a date, else the time until ``X-RateLimit-Reset``."""
-    given = headers.get("retry-after", "").strip()
-    with contextlib.suppress(ValueError):
-        seconds = float(given)
-        return seconds if math.isfinite(seconds) and seconds >= 0 else None
-    moment = _date(given) or _iso(headers.get("x-ratelimit-reset", "").strip())
-    return None if moment is None else max(0.0, (moment - now).total_seconds())
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        return _aware(parsedate_to_datetime(text))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-
-
-def _iso(text: str) -> datetime | None:
-    try:
-        return _aware(datetime.fromisoformat(text))
-    except ValueError:
-        return None
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -30,18 +30,20 @@ from worker.jira.answers import (
     CreateField,
     Deployment,
     Failure,
+    IssueType,
     JiraAccount,
     JiraIssue,
     Rejected,
     Unknown,
 )
-from worker.jira.connection import Connection
+from worker.jira.connection import Connection, HttpAnswer
 
 T = TypeVar("T")
 
 MOST_KEYS: Final = 100
 _MISSING_IN_A_ROW: Final = 10
 _PAGE: Final = 200
+_MOST_PAGES: Final = 10
 _WANTED: Final = {"fields": ["labels"], "properties": [contents.PROPERTY]}
 
 
@@ -71,7 +73,7 @@ class JiraClient:
         body = {"fields": fields, "properties": [{"key": contents.PROPERTY, "value": value}]}
         began = perf_counter()
         answer = self._connection.exchange("POST", "/issue", body, fresh=True)
-        became = _creation(answer) if isinstance(answer, httpx.Response) else answer
+        became = _creation(answer) if isinstance(answer, HttpAnswer) else answer
         metrics.jira_answered("create", _label(became), perf_counter() - began)
         return became
 
@@ -103,12 +105,13 @@ class JiraClient:
     def get(self, id_or_key: str) -> JiraIssue | None:
         """One ticket; None if Jira says that there is none, or none that we may see."""
         params = {"fields": "labels", "properties": contents.PROPERTY}
-        answer = self._exchange("GET", _issue_path(id_or_key), params=params)
+        path = _issue_path(id_or_key)
+        answer = self._exchange("GET", path, params=params)
         failed = _failure(answer)
         # Without JSON it is something in front of Jira that does not know the path, and no answer at all.
         if isinstance(failed, Rejected) and failed.status == 404 and _object(answer) is not None:
             return None
-        return _read(contents.issue, _content(answer))
+        return _read(contents.issue, _content(answer, request_of(path)))
 
     def myself(self) -> None:
         """Return if Jira knows us."""
@@ -119,17 +122,30 @@ class JiraClient:
         kind = str(self._call("GET", "/serverInfo").get("deploymentType") or "")
         return "cloud" if kind.casefold() == "cloud" else "datacenter"
 
+    def issue_type(self, project_key: str, wanted: str) -> IssueType:
+        """The project's issue type with this id or name, of which the case does not matter here.
+
+        Raises `CallFailed` with `Rejected` when the project has none.
+        """
+        kinds = self._pages(_create_meta(project_key), "issueTypes", "createMetaIssueType", "values")
+        known = [IssueType(str(kind.get("id")), str(kind.get("name"))) for kind in kinds]
+        for matches in (
+            lambda kind: wanted in (kind.id, kind.name),
+            lambda kind: wanted.casefold() == kind.name.casefold(),
+        ):
+            if found := next(filter(matches, known), None):
+                return found
+        why = f"project {project_key} has no issue type {wanted!r}"
+        raise CallFailed(Rejected(404, why, about="place"))
+
     def required_fields(self, project_key: str, issue_type: str) -> tuple[CreateField, ...]:
         """What the screen for a new ticket has, and which of it must be filled.
 
         Raises `CallFailed` with `Rejected` when the project has no such issue type.
         """
-        path = f"/issue/createmeta/{_segment(project_key)}/issuetypes"
-        for kind in self._pages(path, "issueTypes", "createMetaIssueType", "values"):
-            if issue_type.casefold() in {str(kind.get("id")), str(kind.get("name")).casefold()}:
-                fields = self._pages(f"{path}/{_segment(str(kind.get('id')))}", "fields", "results", "values")
-                return tuple(map(contents.create_field, fields))
-        raise CallFailed(Rejected(404, f"project {project_key} has no issue type {issue_type!r}"))
+        kind = self.issue_type(project_key, issue_type)
+        path = f"{_create_meta(project_key)}/{_segment(kind.id)}"
+        return tuple(map(contents.create_field, self._pages(path, "fields", "results", "values")))
 
     def put_remote_link(self, key: str, global_id: str, url: str, title: str) -> None:
         """Link the ticket to ``url``, in place of an earlier link with the same ``global_id``."""
@@ -175,42 +191,44 @@ class JiraClient:
 
     def _pages(self, path: str, *names: str) -> list[Mapping[str, Any]]:
         entries: list[Mapping[str, Any]] = []
-        while True:
+        for _ in range(_MOST_PAGES):
             params = {"startAt": str(len(entries)), "maxResults": str(_PAGE)}
             content = self._call("GET", path, params=params)
             page = _read(lambda content: contents.page(content, *names), content)
             entries += page
             total = content.get("total")
             if not page or not isinstance(total, int) or len(entries) >= total:
-                return entries
+                break
+        return entries
 
     def _call(
         self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        return _content(self._exchange(method, path, body, params))
+        return _content(self._exchange(method, path, body, params), request_of(path))
 
     def _exchange(
         self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
-    ) -> httpx.Response:
+    ) -> HttpAnswer:
         began = perf_counter()
         answer = self._connection.exchange(method, path, body, params, fresh=False)
-        became = _failure(answer) if isinstance(answer, httpx.Response) else answer
-        metrics.jira_answered(_request_of(path), _label(became), perf_counter() - began)
-        if not isinstance(answer, httpx.Response):
-            raise CallFailed(answer)
+        became = _failure(answer) if isinstance(answer, HttpAnswer) else answer
+        metrics.jira_answered(request_of(path), _label(became), perf_counter() - began)
+        if not isinstance(answer, HttpAnswer):
+            raise CallFailed(answer, request_of(path))
         return answer
 
 
-def _content(answer: httpx.Response) -> dict[str, Any]:
+def _content(answer: HttpAnswer, request: str) -> dict[str, Any]:
     """The JSON of an answer that is a success. Raises `CallFailed`."""
     failed, content = _failure(answer), _object(answer)
     if failed is None and content is not None:
         return content
     why = f"Jira answered {answer.status_code}, but not in readable JSON"
-    raise CallFailed(failed or Unknown(why, answer.status_code, classification.trace_id(answer.headers)))
+    unclear = Unknown(why, answer.status_code, classification.trace_id(answer.headers))
+    raise CallFailed(failed or unclear, request)
 
 
-def _creation(answer: httpx.Response) -> CreateAnswer:
+def _creation(answer: HttpAnswer) -> CreateAnswer:
     return classification.creation(answer.status_code, answer.headers, answer.content, datetime.now(UTC))
 
 
@@ -219,7 +237,7 @@ def _label(became: CreateAnswer | Failure | None) -> str:
     return "ok" if became is None or isinstance(became, Created) else type(became).__name__
 
 
-def _request_of(path: str) -> str:
+def request_of(path: str) -> str:
     """What a path asks for, without the keys and ids in it."""
     steps = path.strip("/").split("/")
     if steps[0] == "issue" and len(steps) > 1:
@@ -228,11 +246,11 @@ def _request_of(path: str) -> str:
     return steps[0]
 
 
-def _failure(answer: httpx.Response) -> Failure | None:
+def _failure(answer: HttpAnswer) -> Failure | None:
     return classification.failure(answer.status_code, answer.headers, answer.content, datetime.now(UTC))
 
 
-def _object(answer: httpx.Response) -> dict[str, Any] | None:
+def _object(answer: HttpAnswer) -> dict[str, Any] | None:
     return classification.json_object(answer.content)
 
 
@@ -250,6 +268,10 @@ def _quoted(value: str) -> str:
 
 def _issue_path(id_or_key: str) -> str:
     return f"/issue/{_segment(id_or_key)}"
+
+
+def _create_meta(project_key: str) -> str:
+    return f"/issue/createmeta/{_segment(project_key)}/issuetypes"
 
 
 def _segment(text: str) -> str:

@@ -13,6 +13,7 @@ import json
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -26,6 +27,9 @@ T = TypeVar("T")
 _CONNECT_SECONDS: Final = 5.0
 """Less than the deadline: who is not connected by then has surely sent nothing, which is worth knowing."""
 
+MOST_BYTES: Final = 16_000_000
+"""Of an answer, unpacked. The largest that we ask for is a page of a create screen with all its options."""
+
 _NOT_SENT: Final = (
     httpx.ConnectError,  # TLS failures are among these
     httpx.ConnectTimeout,
@@ -34,6 +38,15 @@ _NOT_SENT: Final = (
     httpx.UnsupportedProtocol,
     httpx.InvalidURL,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An answer, whatever its status. A body that was too long is cut, so that it is no JSON any more."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
 
 
 class Connection:
@@ -63,8 +76,8 @@ class Connection:
         params: Mapping[str, str] | None = None,
         *,
         fresh: bool,
-    ) -> httpx.Response | NotSent | Unknown:
-        """Send one request and read the whole answer, whatever its status.
+    ) -> HttpAnswer | NotSent | Unknown:
+        """Send one request and read the answer, whatever its status, up to `MOST_BYTES`.
 
         Args:
             body: sent as JSON, if it is not None.
@@ -97,13 +110,14 @@ class Connection:
 
     async def _send(
         self, method: str, path: str, content: bytes | None, params: Mapping[str, str] | None, fresh: bool
-    ) -> httpx.Response | NotSent | Unknown:
+    ) -> HttpAnswer | NotSent | Unknown:
         headers = {"Content-Type": "application/json"} if content is not None else None
         try:
             async with asyncio.timeout(self._account.timeout):
-                return await self._clients[fresh].request(
+                async with self._clients[fresh].stream(
                     method, self._base + path, content=content, params=params, headers=headers
-                )
+                ) as answer:
+                    return HttpAnswer(answer.status_code, answer.headers, await _beginning(answer))
         except _NOT_SENT as exc:
             return NotSent(f"no connection to Jira ({type(exc).__name__})")
         except (TimeoutError, httpx.TimeoutException):
@@ -142,6 +156,16 @@ class Connection:
             with suppress(Exception):
                 runner.run(_end(clients))
             runner.close()
+
+
+async def _beginning(answer: httpx.Response) -> bytes:
+    """All of the body, or as much as is read of one. Leaving it unread closes the connection."""
+    body = bytearray()
+    async for part in answer.aiter_bytes():
+        body += part[: MOST_BYTES - len(body)]
+        if len(body) == MOST_BYTES:
+            break
+    return bytes(body)
 
 
 async def _end(clients: tuple[httpx.AsyncClient, ...]) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from worker.jira.answers import CreateField, JiraIssue
+
+_ID: Final = re.compile(r"[0-9]{1,30}")
+_KEY: Final = re.compile(r"[A-Z][A-Z0-9_]{0,49}-[1-9][0-9]{0,12}")
+"""As the tables have it."""
+
+_LONGEST_NAME: Final = 255
 
 PROPERTY = "threadsync"
 """The entity property that has the marker. It needs no place on any screen, and shows on none."""
@@ -15,12 +22,20 @@ class Unreadable(ValueError):
     """The answer is not what Jira's documentation promises. The text quotes nothing of it."""
 
 
+def identity(content: Mapping[str, Any]) -> tuple[str, str]:
+    """Id and key of a ticket, in a form that the tables keep."""
+    issue_id, key = content.get("id"), content.get("key")
+    if not isinstance(issue_id, str) or not isinstance(key, str):
+        raise Unreadable("a ticket without an id and a key")
+    if not _ID.fullmatch(issue_id) or not _KEY.fullmatch(key):
+        raise Unreadable("a ticket with an id or a key that is none")
+    return issue_id, key
+
+
 def issue(content: object) -> JiraIssue:
     """A ticket that was asked for with the field ``labels`` and our property."""
     found = _mapping(content, "a ticket")
-    issue_id, key = found.get("id"), found.get("key")
-    if not isinstance(issue_id, str) or not isinstance(key, str):
-        raise Unreadable("a ticket without an id and a key")
+    issue_id, key = identity(found)
     labels = _under(found, "fields").get("labels")
     marker = _under(_under(found, "properties"), PROPERTY).get("marker")
     return JiraIssue(
@@ -41,18 +56,17 @@ def issues(content: Mapping[str, Any]) -> tuple[JiraIssue, ...]:
 
 def number(key: str) -> int:
     """7 for ``PROJ-7``."""
-    digits = key.rpartition("-")[2]
-    if not (digits.isascii() and digits.isdigit()):
+    if not _KEY.fullmatch(key):
         raise Unreadable("a key without a number")
-    return int(digits)
+    return int(key.rpartition("-")[2])
 
 
 def create_field(content: Mapping[str, Any]) -> CreateField:
     """A field of a create screen."""
     field_id = content.get("fieldId") or content.get("key")
     return CreateField(
-        id=str(field_id),
-        name=str(content.get("name") or field_id),
+        id=str(field_id)[:_LONGEST_NAME],
+        name=str(content.get("name") or field_id)[:_LONGEST_NAME],
         required=content.get("required") is True,
         has_default=content.get("hasDefaultValue") is True,
     )

@@ -10,9 +10,9 @@ from typing import Final
 
 import structlog
 
-from worker.db.sync_models import Claim
-from worker.jira.answers import CallFailed, Rejected
-from worker.jira.decide import Several
+from worker.db.sync_models import Claim, Step
+from worker.jira.answers import CallFailed, Rejected, Throttled
+from worker.jira.decide import Pause, Several, scope_of
 from worker.jira.search import search_label
 from worker.jira.thread_link import link_to_thread
 from worker.jira.tools import Tools
@@ -26,7 +26,7 @@ log = structlog.get_logger("threadsync.syncs")
 
 def follow_up(tools: Tools, claim: Claim, now: datetime) -> None:
     """Do the step that is due, and say when the next one is."""
-    if claim.linked_back_at is None and claim.origin != "named":
+    if _lacks_link(claim):
         _link_back(tools, claim, now)
         return
     due = (claim.done_at or now) + timedelta(seconds=tools.target.settle)
@@ -36,11 +36,51 @@ def follow_up(tools: Tools, claim: Claim, now: datetime) -> None:
         tools.store.release(claim, max((due - now).total_seconds(), 0.1))
 
 
+def endpoints_of(claim: Claim) -> tuple[str, ...]:
+    """What the next step of a ticket asks Jira for."""
+    return ("remote_link",) if _lacks_link(claim) else ("search", "get")
+
+
+def leave_alone(tools: Tools, claim: Claim, now: datetime) -> None:
+    """End the steps of a ticket whose Jira the settings name no more: there they cannot be taken."""
+    step: Step = "link_back" if _lacks_link(claim) else "audit"
+    delay = 0.0 if _lacks_link(claim) else None
+    detail = f"the ticket is at {claim.site}, and JIRA_URL is {tools.target.site}"
+    tools.store.follow_up(claim, step, "unclear", is_over=True, delay=delay, started_at=now, detail=detail)
+
+
+def hold(tools: Tools, pause: Pause, request: str) -> None:
+    """Keep others away for as long as Jira asks."""
+    if pause.scope == "site":
+        tools.store.pause_site(tools.target.site, pause.seconds)
+    elif request:
+        tools.store.pause_endpoint(tools.target.site, request, pause.seconds)
+
+
+def _lacks_link(claim: Claim) -> bool:
+    return claim.linked_back_at is None and claim.origin != "named"
+
+
+def _is_told_to_wait(tools: Tools, claim: Claim, failed: CallFailed) -> bool:
+    """Let go of it for as long as a 429 says. That is no failure of the step."""
+    answer = failed.answer
+    if not isinstance(answer, Throttled):
+        return False
+    seconds = max(answer.retry_after or 0.0, _FIRST_PAUSE_SECONDS) * (1 + tools.jitter() / 5)
+    if scope := scope_of(answer):
+        hold(tools, Pause(scope, seconds), failed.request)
+    tools.store.release(claim, seconds)
+    log.info("put off", jira_key=claim.jira_key, reason=answer.why, seconds=round(seconds))
+    return True
+
+
 def _link_back(tools: Tools, claim: Claim, now: datetime) -> None:
     url = link_to_thread(claim.channel_id, claim.thread_ts)
     try:
         tools.jira.put_remote_link(claim.jira_key or "", f"threadsync={claim.marker}", url, _TITLE)
     except CallFailed as exc:
+        if _is_told_to_wait(tools, claim, exc):
+            return
         failures = claim.failures + 1
         # A Jira that refuses such links refuses the next one too.
         is_over = failures == _MOST_FAILURES or isinstance(exc.answer, Rejected)
@@ -66,6 +106,8 @@ def _audit(tools: Tools, claim: Claim, now: datetime) -> None:
     try:
         seen = search_label(tools.jira, claim.marker)
     except CallFailed as exc:
+        if _is_told_to_wait(tools, claim, exc):
+            return
         tools.store.release(claim, max(tools.target.settle, 60))
         log.info("audit put off", jira_key=claim.jira_key, reason=exc.answer.why)
         return

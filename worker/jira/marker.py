@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
 _LENGTH: Final = 26
+_SPACE: Final = re.compile(r"\s")
+_SLASHES: Final = re.compile("/{2,}")
+_HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -20,13 +24,47 @@ def marker_of(site: str, channel_id: str, thread_ts: str) -> str:
 def site_of(url: str) -> str:
     """``host[:port][/path]`` of a Jira URL: one site however its URL is spelt.
 
-    Scheme, case of the host, default port, credentials, trailing slash and query make no difference.
-    Raises ``ValueError`` for a port that is none.
+    Scheme, case of the host, default port, credentials, slashes too many and query make no difference.
+    Raises ``ValueError`` for what is no address.
     """
-    parts = urlsplit(url.strip() if "://" in url else f"https://{url.strip()}")
-    host = (parts.hostname or "").lower()
-    if ":" in host:
-        host = f"[{host}]"
+    return canonical(url).partition("://")[2]
+
+
+def canonical(url: str) -> str:
+    """``scheme://host[:port][/path]``, as `site_of` spells what stands behind the scheme; https without one.
+
+    Raises ``ValueError`` for what is no address.
+    """
+    text = url.strip()
+    if _SPACE.search(text):
+        raise ValueError("has a space in it")
+    parts = urlsplit(text if "://" in text else f"https://{text}")
+    host = _host(parts.hostname or "")
     port = parts.port
     shown = "" if port is None or port == _DEFAULT_PORTS.get(parts.scheme) else f":{port}"
-    return f"{host}{shown}{parts.path.rstrip('/')}"
+    path = _SLASHES.sub("/", parts.path).rstrip("/")
+    return f"{parts.scheme}://{host}{shown}{path}"
+
+
+def url_of(site: str | None, jira_url: str | None) -> str:
+    """Where people look at the tickets of ``site``: ``JIRA_URL``, unless that is another one by now.
+
+    Empty where no Jira is known.
+    """
+    if not jira_url:
+        return ""
+    if site is None or site == site_of(jira_url):
+        return jira_url.rstrip("/")
+    return f"https://{site}"
+
+
+def _host(name: str) -> str:
+    """In lower case, a name in other letters as DNS has it."""
+    if ":" in name:
+        return f"[{name.lower()}]"
+    if not name.isascii():
+        name = name.encode("idna").decode()
+    name = name.lower().rstrip(".")
+    if not _HOST.fullmatch(name):
+        raise ValueError("has no host name")
+    return name

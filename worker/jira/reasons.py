@@ -11,11 +11,15 @@ REASONS: Final[Mapping[str, str]] = {
     "rate_limit": "Jira asks us to slow down; nothing was created.",
     "no_answer": "Jira gave no clear answer, so there may be a ticket; we look for it before we ask again.",
     "worker_died": "the worker ended while Jira was creating the ticket; we look for it before we ask again.",
-    "create_again": "no ticket came of the first try; it is tried once more.",
+    "look_refused": "there may be a ticket, and Jira refuses to be asked for it. Check JIRA_URL, "
+    "JIRA_DEPLOYMENT, JIRA_API_TOKEN and the account's permissions; the rest happens by itself.",
+    "web_page": "a web page came in place of Jira's answer, perhaps a login page; nothing was created. Check "
+    "JIRA_URL, and that the worker reaches Jira without one; the rest happens by itself.",
+    "create_again": "no ticket came of the last try, which is certain by now; it is tried again.",
     "no_access": "Jira does not accept our credentials, or they may not do this. Check JIRA_EMAIL, "
     "JIRA_API_TOKEN and the account's permissions, then: threadsync syncs retry --all-blocked",
     "not_found": "Jira does not know the project, the issue type or the address. Check JIRA_URL, "
-    "JIRA_PROJECT_KEY and JIRA_ISSUE_TYPE, then: threadsync syncs retry --all-blocked",
+    "JIRA_DEPLOYMENT, JIRA_PROJECT_KEY and JIRA_ISSUE_TYPE, then: threadsync syncs retry --all-blocked",
     "set_up": "Jira's set-up does not allow this ticket, a required field for instance. An administrator "
     "must look; then: threadsync syncs retry --all-blocked",
     "no_project": "neither the draft nor JIRA_PROJECT_KEY says which project. Set it, then: "
@@ -27,7 +31,8 @@ REASONS: Final[Mapping[str, str]] = {
     "kept_failing": "it failed for 24 hours. Find out why, then: threadsync syncs retry",
     "not_confirmed": "for 24 hours Jira could not tell whether there is a ticket. Look for it, then: "
     "threadsync syncs link, or threadsync syncs retry",
-    "absent_again": "no ticket came of two tries that Jira gave no answer to. Look for one, then: "
+    "draft_unreadable": "the stored draft cannot be read, so nothing was created. Send another draft.",
+    "absent_again": "no ticket came of any try that Jira gave no answer to. Look for one, then: "
     "threadsync syncs link, or threadsync syncs retry",
     "several_tickets": "more than one ticket has this thread's marker. Choose one: threadsync syncs link",
     "two_tickets": "while a ticket was being created somebody linked the thread to another one. Both exist; "

@@ -56,13 +56,18 @@ def fields_of(
         blocks = (_paragraph("The summary was too long for Jira. All of it:"), _paragraph(whole), *blocks)
     fields: dict[str, Any] = {
         "project": {"key": project_key},
-        "issuetype": {"name": issue_type},
+        "issuetype": {"id": issue_type} if is_id(issue_type) else {"name": issue_type},
         "summary": short,
         "labels": _labels(labels, marker),
     }
     if blocks:
         fields["description"] = _adf(blocks) if deployment == "cloud" else _wiki(blocks)
     return fields
+
+
+def is_id(issue_type: str) -> bool:
+    """True for an issue type that is given by its id: digits alone. A type with such a name needs it, too."""
+    return issue_type.isascii() and issue_type.isdigit()
 
 
 def _adf(blocks: Sequence[Block]) -> dict[str, Any]:

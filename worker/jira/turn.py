@@ -22,7 +22,7 @@ from worker.jira.answers import (
 )
 from worker.jira.breaker import PROBE_SECONDS, Breaker
 from worker.jira.decide import Absent, Found, Next, Outcome, Several, Standing, Unread, decide
-from worker.jira.follow_up import follow_up
+from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
 from worker.jira.search import look, search_label
 from worker.jira.ticket import fields_of
 from worker.jira.tools import Tools
@@ -36,6 +36,7 @@ COMMIT_SECONDS: Final = 5.0
 WRITE_SECONDS: Final = 10.0
 """For what is written in the end, before somebody else may take the sync."""
 
+CREATE: Final = "create"
 _WAIT_FOR_TURN_SECONDS: Final = 8.0
 _TURN_POLL_SECONDS: Final = 0.1
 _MOST_UNFINISHED_CLAIMS: Final = 5
@@ -62,12 +63,20 @@ class Turn:
         elif claim.session_key and claim.state in ("pending", "retry_wait"):
             # Somebody named the ticket in the moment in which one was asked for.
             self._write(Next("done", 0), "search", None)
+        elif claim.draft is None and claim.state in ("pending", "retry_wait"):
+            self._write(Next("failed", None, "draft_unreadable"), "search", None)
         elif claim.state == "unknown" and claim.site != self._site:
             self._give_to_a_person("site_changed")
+        elif claim.state == "done" and claim.site != self._site:
+            # Its key may be another ticket's here.
+            leave_alone(self._tools, claim, self._now())
         elif trouble.reason and claim.state in ("pending", "retry_wait"):
             self._park(trouble.reason)
         elif trouble.reason or trouble.paused_for:
             self._tools.store.release(claim, trouble.paused_for or PROBE_SECONDS)
+        elif pause := max((trouble.endpoints.get(name, 0.0) for name in self._endpoints()), default=0.0):
+            # Not all in one moment: they would meet the same limit again.
+            self._tools.store.release(claim, pause * (1 + self._tools.jitter() / 5))
         elif claim.state == "unknown":
             self._look()
         elif claim.state == "done":
@@ -75,9 +84,15 @@ class Turn:
         else:
             self._create()
 
+    def _endpoints(self) -> tuple[str, ...]:
+        """Those that the next step needs, as `worker.jira.client.request_of` names them."""
+        if self._claim.state == "unknown":
+            return ("search", "bulkfetch", "get")
+        return endpoints_of(self._claim) if self._claim.state == "done" else ("search", CREATE)
+
     def _create(self) -> None:
         claim, jira = self._claim, self._tools.jira
-        project = claim.draft.project_key or self._tools.target.project_key
+        project = (claim.draft and claim.draft.project_key) or self._tools.target.project_key
         if project is None:
             self._write(Next("blocked", None, "no_project"), "search", None)
             return
@@ -167,8 +182,9 @@ class Turn:
             claim.deadline if claim.state == "unknown" else None,
         )
         following = decide(outcome, standing, self._now(), tools.target.settle, tools.jitter())
-        if following.pause_site:
-            tools.store.pause_site(self._site, following.pause_site)
+        if following.pause:
+            request = outcome.answer.request if isinstance(outcome, Unread) else CREATE
+            hold(tools, following.pause, request)
         trouble = Breaker(tools).trouble() if following.may_be_the_site else None
         self._write(following, step, outcome, started, number, trouble)
         if trouble:

@@ -3,8 +3,10 @@
     claim it                                     nobody else has it for a while
     it shows what it should      nothing to do
     it is there                  edit it         gone: as below
+    it cannot be edited          post another    once there is something to say that lasts
     a post has an unknown end    look for it     there: edit it; absent for long enough: post
     there never was one          commit to the post, post
+    Slack refuses us             park it, and all others; ``probe`` asks whether it takes us again
 
 Whatever step it dies at, the next claim finds whether a post may have been made. There would be two messages
 only if Slack posted one ``SETTLE_SECONDS`` after it was asked to, and had given no answer.
@@ -14,17 +16,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 from uuid import UUID
 
 import structlog
 
 from worker.db.status_store import StatusClaim, StatusStore
 from worker.db.sync_store import SyncStore
-from worker.slack_status.answers import Failure, NotSent, Refused, Throttled, Unknown
+from worker.slack_status.answers import Done, Failure, NotSent, Refused, Throttled, Unknown
 from worker.slack_status.connection import Connection
-from worker.slack_status.decide import FIRST_PAUSE_SECONDS, MESSAGE_GONE, Stop, decide, pause_after
+from worker.slack_status.decide import (
+    FIRST_PAUSE_SECONDS,
+    MESSAGE_GONE,
+    OF_INSTALLATION,
+    Later,
+    Park,
+    Replace,
+    Stop,
+    decide,
+    pause_after,
+)
 from worker.slack_status.describe import describe
 from worker.slack_status.message import StatusMessage
 from worker.slack_status.thread import Absent, Shown, SlackThread
@@ -37,7 +50,7 @@ LATEST_SEND_SECONDS: Final = 40.0
 SETTLE_SECONDS: Final = 15.0
 """A post that had no answer may still be made for so long."""
 
-Result = Literal["not due", "silent", "unchanged", "shown", "put off", "stopped", "lost"]
+Result = Literal["not due", "silent", "unchanged", "shown", "put off", "parked", "stopped", "lost"]
 
 _TOO_LATE: Final = NotSent("too much time passed before it could be sent")
 
@@ -85,6 +98,20 @@ class Announcer:
         self._mind(turn.failure)
         return result
 
+    def probe(self) -> bool:
+        """Ask whether Slack takes us again, if it refuses us and it is time; True when it does."""
+        if not self._store.take_probe():
+            return False
+        answer = self._connection.call("auth.test")
+        if isinstance(answer, Done):
+            log.info("slack takes us again")
+            return self._store.taken_again()
+        if isinstance(answer, Refused):
+            if answer.error in OF_INSTALLATION:
+                self._store.still_refused(answer.error)
+            log.warning("slack still refuses us", error=answer.error)
+        return False
+
     def _mind(self, failure: Failure | None) -> None:
         """Let Slack alone for a while, with all sessions, when it asks for it or does not answer."""
         if isinstance(failure, Throttled):
@@ -116,7 +143,9 @@ class _Turn:
         self._claim = claim
         self._message = message
         self._may_send = may_send
-        self._thread = SlackThread(connection, claim.channel_id, claim.thread_ts, claim.session_id)
+        self._thread = SlackThread(
+            connection, claim.channel_id, claim.thread_ts, claim.session_id, claim.replaced_ts
+        )
 
     def take(self) -> Result:
         claim = self._claim
@@ -144,12 +173,14 @@ class _Turn:
         if isinstance(seen, Shown):
             if not self._store.adopt(claim, seen.message_ts):
                 return "lost"
+            self._claim = replace(claim, message_ts=seen.message_ts)
             return self._end(self._edit(seen.message_ts))
         if not isinstance(seen, Absent):
             return self._end(seen)
         unsettled = claim.post_begun_at + timedelta(seconds=SETTLE_SECONDS) - claim.now
         if unsettled > timedelta():
-            return self._put_off(unsettled.total_seconds(), claim.failures, maybe_posted=True)
+            later = Later(unsettled.total_seconds(), claim.failures, claim.refusals)
+            return self._put_off(later, maybe_posted=True)
         return self._post()
 
     def _post(self) -> Result:
@@ -166,18 +197,46 @@ class _Turn:
         if answer is _TOO_LATE:
             # Slack was not asked, so nothing is known of it: other sessions must not wait for our database.
             self._log("status put off", seconds=FIRST_PAUSE_SECONDS, reason=_TOO_LATE.why)
-            return self._put_off(FIRST_PAUSE_SECONDS, self._claim.failures, maybe_posted=maybe_posted)
+            claim = self._claim
+            return self._put_off(
+                Later(FIRST_PAUSE_SECONDS, claim.failures, claim.refusals), maybe_posted=maybe_posted
+            )
         self.failure = answer
-        following = decide(answer, self._claim.failures)
-        if isinstance(following, Stop):
-            kept = self._store.stop(self._claim, maybe_posted=maybe_posted)
-            self._log("status not shown", error=following.error)
-            return "stopped" if kept else "lost"
-        self._log("status put off", seconds=following.seconds, reason=_reason(answer))
-        return self._put_off(following.seconds, following.failures, maybe_posted=maybe_posted)
+        following = decide(answer, self._claim.failures, self._claim.refusals)
+        match following:
+            case Later():
+                self._log("status put off", seconds=following.seconds, reason=_reason(answer))
+                return self._put_off(following, maybe_posted=maybe_posted)
+            case Park():
+                kept = self._store.park(self._claim, following.error, maybe_posted=maybe_posted)
+                self._log("slack refuses us", error=following.error)
+                return "parked" if kept else "lost"
+            case Replace() if self._message.lasts and self._claim.message_ts is not None:
+                return self._replace(following.error)
+            case Replace() | Stop():
+                kept = self._store.stop(self._claim, following.error, maybe_posted=maybe_posted)
+                self._log("status not shown", error=following.error)
+                return "stopped" if kept else "lost"
+            case _:
+                assert_never(following)
 
-    def _put_off(self, seconds: float, failures: int, *, maybe_posted: bool) -> Result:
-        kept = self._store.put_off(self._claim, seconds, failures=failures, maybe_posted=maybe_posted)
+    def _replace(self, error: str) -> Result:
+        self._log("status replaced", error=error)
+        replaced = self._store.replace(self._claim)
+        if replaced is None:
+            return "lost"
+        self._claim = replaced
+        return self._post()
+
+    def _put_off(self, later: Later, *, maybe_posted: bool) -> Result:
+        kept = self._store.put_off(
+            self._claim,
+            later.seconds,
+            failures=later.failures,
+            refusals=later.refusals,
+            refusal=later.refusal,
+            maybe_posted=maybe_posted,
+        )
         return "put off" if kept else "lost"
 
     def _log(self, event: str, **fields: object) -> None:

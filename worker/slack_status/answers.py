@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
+
+MOST_BYTES: Final = 8_388_608
+"""Of an answer; 200 messages with their blocks are far below."""
 
 _LONGEST_WAIT_SECONDS: Final = 3600.0
 _USUAL_WAIT_SECONDS: Final = 30.0
 
 # Slack's own words: "some aspect of the operation may have succeeded".
 _UNCLEAR: Final = frozenset(
-    {"fatal_error", "internal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
+    {
+        "fatal_error",
+        "internal_error",
+        "service_unavailable",
+        "temporarily_unavailable",
+        "request_timeout",
+        "team_added_to_org",
+        "migration_in_progress",
+        "external_channel_migrating",
+    }
 )
+_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
 _THROTTLING: Final = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 
 
@@ -60,20 +74,30 @@ def read(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
     """What an answer of Slack's Web API means. ``headers`` are looked up as they are spelt here."""
     if status == 429:
         return Throttled(_seconds(headers.get("Retry-After")))
-    if status != 200:
+    # A proxy or a firewall answers with a page; a refusal of Slack's own is JSON, whatever its status is.
+    if status != 200 and not 400 <= status < 500:
         return Unknown(f"HTTP {status}")
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
-        return Unknown("an answer that is no JSON")
+        return Unknown("an answer that is no JSON" if status == 200 else f"HTTP {status}")
     if not isinstance(body, dict):
         return Unknown("an answer that is no JSON object")
-    if body.get("ok") is True:
+    if body.get("ok") is True and status == 200:
         return Done(body)
     error = body.get("error")
-    if not isinstance(error, str) or error in _UNCLEAR:
-        return Unknown(str(error)[:100])
-    return Throttled(_seconds(headers.get("Retry-After"))) if error in _THROTTLING else Refused(error[:100])
+    if body.get("ok") is not False or not _is_name(error) or error in _UNCLEAR:
+        return Unknown(_shortened(error) if status == 200 else f"HTTP {status}")
+    return Throttled(_seconds(headers.get("Retry-After"))) if error in _THROTTLING else Refused(error)
+
+
+def _is_name(error: Any) -> TypeGuard[str]:
+    """Whether it is one that may be shown, logged and kept: Slack's are such as ``channel_not_found``."""
+    return isinstance(error, str) and _NAME.fullmatch(error) is not None
+
+
+def _shortened(error: Any) -> str:
+    return error if _is_name(error) else "an answer without a reason"
 
 
 def _seconds(text: str | None) -> float:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from worker.slack_status.answers import Answer, NotSent, Unknown, read
+from worker.slack_status.answers import MOST_BYTES, Answer, NotSent, Unknown, read
 
 _NOT_SENT: Final = (
     httpx.ConnectError,  # TLS failures are among these
@@ -75,13 +75,16 @@ class Connection:
         self._client = self._client or self._new_client()
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._client.post(f"{self._api_url}{method}", data=form)
+                async with self._client.stream("POST", f"{self._api_url}{method}", data=form) as response:
+                    content = await _read_bounded(response)
         except _NOT_SENT as exc:
             return NotSent(type(exc).__name__)
         # Its text may quote what was sent.
         except (TimeoutError, httpx.HTTPError, OSError) as exc:
             return Unknown(type(exc).__name__)
-        return read(response.status_code, response.headers, response.content)
+        if content is None:
+            return Unknown("an answer that is too long")
+        return read(response.status_code, response.headers, content)
 
     def _new_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -102,6 +105,16 @@ class Connection:
                 if client is not None:
                     runner.run(client.aclose())
             runner.close()
+
+
+async def _read_bounded(response: httpx.Response) -> bytes | None:
+    """The body; None as soon as it is longer than any answer that Slack gives."""
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > MOST_BYTES:
+            return None
+    return bytes(content)
 
 
 def _spelt(value: Any) -> str:

@@ -12,11 +12,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from worker.db.sync_models import SyncState
+from worker.jira.marker import url_of
 from worker.jira.reasons import explain
 from worker.slack_status.message import RETRY_BUTTON, StatusMessage, escape
+
+_LASTING: Final = frozenset({"blocked", "failed", "review", "done"})
 
 
 def describe(sync: SyncState, jira_url: str | None) -> StatusMessage:
@@ -25,13 +28,13 @@ def describe(sync: SyncState, jira_url: str | None) -> StatusMessage:
     blocks: list[dict[str, Any]] = [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]
     if can_be_retried(sync):
         blocks.append({"type": "actions", "elements": [_retry_button(sync)]})
-    return StatusMessage(text, tuple(blocks))
+    return StatusMessage(text, tuple(blocks), lasts=sync.state in _LASTING)
 
 
 def can_be_retried(sync: SyncState) -> bool:
     """Whether trying again as it is may help. Jira would refuse the same draft once more."""
     if sync.state == "failed":
-        return sync.reason != "draft_refused"
+        return sync.reason not in ("draft_refused", "draft_unreadable")
     return sync.state in ("blocked", "review")
 
 
@@ -46,12 +49,12 @@ def _text(sync: SyncState, jira_url: str | None) -> str:
             return f"*Not created yet.* Next try{_at(sync.next_attempt_at)}, because {why}"
         case "unknown":
             return f"*Confirming with Jira.* Next look{_at(sync.next_attempt_at)}, because {why}"
-        case "failed" if sync.reason == "draft_refused":
+        case "failed" if sync.reason in ("draft_refused", "draft_unreadable"):
             return f"*Needs another draft:* {why}"
         case "failed" if sync.reason == "given_up":
             return f"*No ticket:* {why}"
         case "blocked" | "failed" | "review":
-            has = f" The thread has {_ticket(sync.jira_key, jira_url)}." if sync.jira_key else ""
+            has = f" The thread has {_ticket(sync.jira_key, _site(sync, jira_url))}." if sync.jira_key else ""
             return f"*Needs a person:* {why}{has}"
         case "done":
             return _done(sync, jira_url)
@@ -60,7 +63,8 @@ def _text(sync: SyncState, jira_url: str | None) -> str:
 
 
 def _done(sync: SyncState, jira_url: str | None) -> str:
-    ticket = _ticket(sync.jira_key, jira_url)
+    url = _site(sync, jira_url)
+    ticket = _ticket(sync.jira_key, url)
     match sync.origin:
         case "found":
             text = f"*Linked* to {ticket}, which was in Jira already, with this thread's marker."
@@ -69,16 +73,21 @@ def _done(sync: SyncState, jira_url: str | None) -> str:
         case _:
             text = f"*Created* {ticket}."
     if sync.duplicates:
-        others = ", ".join(_ticket(key, jira_url) for key in sync.duplicates)
+        others = ", ".join(_ticket(key, url) for key in sync.duplicates)
         text += f" *Needs a person:* this thread's marker is also on {others}. Close what is too much."
     return text
 
 
-def _ticket(key: str | None, jira_url: str | None) -> str:
+def _site(sync: SyncState, jira_url: str | None) -> str:
+    """Where its tickets are looked at: the Jira that they were made in, whichever the settings name now."""
+    return url_of(sync.site, jira_url)
+
+
+def _ticket(key: str | None, url: str) -> str:
     if key is None:
         return "its ticket"
     shown = escape(key)
-    return f"<{escape(jira_url.rstrip('/'))}/browse/{shown}|{shown}>" if jira_url else f"*{shown}*"
+    return f"<{escape(url)}/browse/{shown}|{shown}>" if url else f"*{shown}*"
 
 
 def _at(moment: datetime | None) -> str:

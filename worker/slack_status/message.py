@@ -16,10 +16,14 @@ _ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 @dataclass(frozen=True, slots=True)
 class StatusMessage:
-    """``text`` is mrkdwn, and what notifications show; ``blocks`` say the same, and have the button."""
+    """``text`` is mrkdwn, and what notifications show; ``blocks`` say the same, and have the button.
+
+    ``lasts``: nothing else will be said by itself, so it is worth a message of its own.
+    """
 
     text: str
     blocks: tuple[Mapping[str, Any], ...]
+    lasts: bool = True
 
     @property
     def fingerprint(self) -> str:

@@ -15,7 +15,7 @@ from worker.slack_status.connection import Connection
 def announcer_of_this_process() -> Announcer | None:
     """None when the settings have no token for Slack."""
     settings = get_settings()
-    if settings.slack_bot_token is None:
+    if settings.slack_bot_token is None or not settings.is_in_slack:
         return None
     connection = Connection(settings.slack_bot_token.get_secret_value(), settings.slack_api_url)
     return Announcer(StatusStore(), SyncStore(), connection, settings.jira_url)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any, Final, TypeGuard
 from uuid import UUID
 
 from worker.slack_status.answers import Done, Failure, Refused, Unknown
 from worker.slack_status.connection import Connection
 from worker.slack_status.message import StatusMessage
 
-METHODS: Final = ("chat.postMessage", "chat.update", "conversations.replies")
-"""What is called; handlers/manifest.yaml has the scopes for it."""
+METHODS: Final = ("auth.test", "chat.postMessage", "chat.update", "conversations.replies")
+"""What is called, here and by the announcer; handlers/manifest.yaml has the scopes for it."""
 
 EVENT_TYPE: Final = "threadsync_sync"
 
 _PAGE: Final = 200
 _MOST_PAGES: Final = 5
 _CLOCKS_DIFFER_BY: Final = timedelta(hours=1)
+_TS: Final = re.compile(r"[0-9]{1,16}\.[0-9]{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,25 @@ class Absent:
 
 
 class SlackThread:
-    """The thread of one session. Each method is one call, or a few to look something up."""
+    """The thread of one session. Each method is one call, or a few to look something up.
 
-    def __init__(self, connection: Connection, channel_id: str, thread_ts: str, session_id: UUID) -> None:
+    Args:
+        replaced_ts: messages up to this one are not ours to edit any more, and are not found.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        channel_id: str,
+        thread_ts: str,
+        session_id: UUID,
+        replaced_ts: str | None = None,
+    ) -> None:
         self._connection = connection
         self._channel_id = channel_id
         self._thread_ts = thread_ts
         self._session_id = session_id
+        self._replaced_ts = replaced_ts
 
     def post(self, message: StatusMessage) -> Shown | Failure:
         """Post it, once. ``Unknown`` may have posted it."""
@@ -74,7 +89,7 @@ class SlackThread:
                 return answer
             for message in _objects(answer.body.get("messages")):
                 if self._is_ours(message):
-                    return Shown(str(message["ts"]))
+                    return Shown(message["ts"])
             cursor = _next_cursor(answer.body)
             if not cursor:
                 return Absent()
@@ -89,6 +104,9 @@ class SlackThread:
         }
 
     def _is_ours(self, message: dict[str, Any]) -> bool:
+        ts = message.get("ts")
+        if not _is_ts(ts) or (self._replaced_ts is not None and Decimal(ts) <= Decimal(self._replaced_ts)):
+            return False
         metadata = message.get("metadata")
         if not isinstance(metadata, dict) or metadata.get("event_type") != EVENT_TYPE:
             return False
@@ -100,7 +118,11 @@ def _shown(answer: Done | Failure) -> Shown | Failure:
     if not isinstance(answer, Done):
         return answer
     message_ts = answer.body.get("ts")
-    return Shown(message_ts) if isinstance(message_ts, str) else Unknown("an answer without a timestamp")
+    return Shown(message_ts) if _is_ts(message_ts) else Unknown("an answer without a timestamp")
+
+
+def _is_ts(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and _TS.fullmatch(value) is not None
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,140 @@
+"""A broker that refuses: at maxmemory it is drained, for other reasons it is waited for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import redis
+
+from tasks.client import SessionClient
+from tests.brokers import BROKERS, broker_of_kind, empty, fill
+from tests.installation import Installation
+from tests.integration.test_transport import DURABLE, Peer, places, publish, sweep
+from tests.waiting import wait_until
+from worker.child import Child
+from worker.embedded.valkey import EmbeddedValkey
+from worker.errors import EnqueueFailed
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    with broker_of_kind(request.param, tmp_path, appendfsync="no") as broker:
+        yield broker
+
+
+def test_a_full_server_is_taken_from_to_the_last_message(broker: EmbeddedValkey) -> None:
+    """Take, hold, give back, wait and end, all at the limit; a producer is refused, and told why."""
+    publish(broker.url, *range(300))
+    with redis.Redis.from_url(broker.url) as server, SessionClient(broker.url) as client:
+        fill(server)
+        with pytest.raises(EnqueueFailed, match="full"):
+            client.get_or_create("C1", "1.1", "U1")
+        first = Peer(broker.url, DURABLE, "q")
+        first.take(300)
+        first.vanish()
+        peer = Peer(broker.url, DURABLE, "q")
+        sweep(peer)
+        again = peer.take(300)
+        peer.channel.qos.set_aside(again[0].delivery_tag, 0.0)
+        again[1].requeue()
+        for message in (*again[2:], *peer.take(2)):
+            message.ack()
+        assert sorted({message.payload for message in peer.got}) == list(range(300))
+        assert places(server) == (0, 0, 0)
+        assert {key for key in server.keys("*") if not key.startswith(b"_kombu.binding")} == set()
+        peer.vanish()
+        empty(server)
+        client.get_or_create("C1", "1.1", "U1")
+
+
+def test_workers_drain_a_full_broker(database_url: str, broker: EmbeddedValkey, tmp_path: Path) -> None:
+    """One that runs then, and one that starts then; what waits for its session too. Then commands flow."""
+    with (
+        closing(Installation(database_url, broker.url, tmp_path)) as installation,
+        redis.Redis.from_url(broker.url) as server,
+        installation.worker("running", SESSION_WAIT_SECONDS="60") as running,
+    ):
+        for number in range(100):
+            thread = {"channel_id": "C1", "thread_ts": f"{number}.1"}
+            installation.send("sessions.update_status", **thread, status="ready_to_sync")
+        for number in range(100):
+            thread = {"channel_id": "C1", "thread_ts": f"{number}.1"}
+            installation.send("sessions.get_or_create", **thread, user_id="U1")
+        fill(server)
+        wait_until(lambda: installation.waiting() == 0, "the running worker has drained it", 30)
+        running.kill()
+        empty(server)
+        for number in range(100):
+            thread = {"channel_id": "C2", "thread_ts": f"{number}.1"}
+            installation.send("sessions.get_or_create", **thread, user_id="U1")
+        # As a new set-up has it: no table of kombu's is there.
+        server.delete(*server.keys("_kombu.binding*"))
+        fill(server)
+        with installation.worker("started") as started:
+            wait_until(lambda: installation.waiting() == 0, "the started worker has drained it", 30)
+            empty(server)
+            result = installation.send(
+                "sessions.get_or_create", channel_id="C3", thread_ts="1.1", user_id="U1"
+            )
+            assert result.get(timeout=10)["outcome"] == "created"
+            assert started.is_alive
+        assert len(installation.sessions()) == 201
+        assert {session.status for session in installation.sessions() if session.channel_id == "C1"} == {
+            "ready_to_sync"
+        }
+        assert installation.dead_letters() == []
+
+
+REFUSALS = {
+    "too few replicas": ({"min-replicas-to-write": "1"}, {"min-replicas-to-write": "0"}),
+    "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_broker_that_refuses_is_waited_for(
+    refusal: str, database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    """Workers live on, and go on by themselves; health says why, and asks for no restart."""
+    begin, end = REFUSALS[refusal]
+    with (
+        closing(Installation(database_url, own_valkey.url, tmp_path)) as installation,
+        redis.Redis.from_url(own_valkey.url) as server,
+        installation.worker("running") as running,
+    ):
+        for number in range(200):
+            installation.send(
+                "sessions.get_or_create", channel_id="C1", thread_ts=f"{number}.1", user_id="U1"
+            )
+        _tell(server, begin)
+        starting = installation.worker("starting")
+        starting.launch()
+        wait_until(lambda: "refused" in running.log, "the worker was refused", 20)
+        wait_until(lambda: starting.log.count("Trying again") >= 2, "the other tries again", 30)
+        health = Child(
+            ["threadsync", "health", "worker", "--node", f"running@{os.uname().nodename}"],
+            log_path=tmp_path / "health.log",
+            env=installation.env,
+        )
+        wait_until(lambda: health.poll() is not None, "health has answered", 20)
+        said = (tmp_path / "health.log").read_text()
+        assert "restart it" not in said
+        assert running.is_alive
+        assert starting.is_alive
+        _tell(server, end)
+        wait_until(lambda: installation.waiting() == 0, "all have ended", 40)
+        assert len(installation.sessions()) == 200
+        assert installation.dead_letters() == []
+        starting.stop()
+
+
+def _tell(server: redis.Redis, order: str | dict[str, str]) -> None:
+    if isinstance(order, str):
+        server.execute_command(*order.split())
+    else:
+        for name, value in order.items():
+            server.config_set(name, value)

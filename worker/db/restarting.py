@@ -1,0 +1,47 @@
+"""The columns of a sync that begins again: after a person's retry, a newer draft, a site that is back.
+
+One list, because what one of these ways forgot to reset (the looks of an earlier doubt, say) another one did.
+"""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+# There is a create of which nobody knows how it ended.
+IN_DOUBT: Final = """EXISTS (
+    SELECT FROM sync_attempts d
+    WHERE d.session_id = s.session_id AND d.step = 'create' AND (d.outcome IS NULL OR d.outcome = 'unknown')
+)"""
+
+
+def _restarted(now: LiteralString) -> tuple[tuple[LiteralString, LiteralString], ...]:
+    """Column and value. What may have made a ticket is looked for, and not asked for again."""
+    return (
+        ("state", f"CASE WHEN {IN_DOUBT} THEN 'unknown' ELSE 'pending' END"),
+        ("reason", f"CASE WHEN {IN_DOUBT} THEN 'no_answer' END"),
+        ("detail", "NULL"),
+        ("parked", "false"),
+        ("failures", "0"),
+        ("failing_since", "NULL"),
+        ("looks", "0"),
+        ("absences", "0"),
+        ("recreates", "0"),
+        ("unfinished_claims", "0"),
+        ("next_attempt_at", now),
+        ("queued_until", "NULL"),
+        ("announce_at", now),
+        ("fence", "s.fence + 1"),
+    )
+
+
+def restarted(now: LiteralString) -> LiteralString:
+    """Assignments of an UPDATE of ``syncs s``."""
+    return ",\n    ".join(f"{column} = {value}" for column, value in _restarted(now))
+
+
+def restarted_if(condition: LiteralString, now: LiteralString) -> LiteralString:
+    """The same where the condition is true; else each column stays as it was."""
+    return ",\n        ".join(
+        f"{column} = CASE WHEN {condition} THEN {value} ELSE s.{column} END"
+        for column, value in _restarted(now)
+    )

@@ -1,0 +1,132 @@
+"""Taking messages from RabbitMQ: what kombu's transport for AMQP lacks there.
+
+* **Prefetch counts for each consumer.** The global one, which Celery asks for, is refused by quorum queues.
+* **It is known when a queue was last heard of**, which a worker reports: ``worker.signs``.
+
+How messages are sent is in ``worker.rabbitmq.publishing``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
+
+from kombu.transport.native_delayed_delivery import CELERY_DELAYED_DELIVERY_EXCHANGE
+
+from worker.rabbitmq.publishing import (
+    DEATHS,
+    ConfirmingChannel,
+    ConfirmingConnection,
+    ConfirmingSSLTransport,
+    ConfirmingTransport,
+    drop_headers,
+)
+
+DELAY_PREFIX: Final = "threadsync"
+"""Of the queues in which messages wait, so that another app's are its own: ``worker.rabbitmq.waiting``."""
+
+HEARTBEAT_SECONDS: Final = 5
+"""Of a worker's connection. A broker, or a worker, that is silent for twice as long is taken for dead."""
+
+DELIVERY_EXCHANGE: Final = f"{DELAY_PREFIX}_{CELERY_DELAYED_DELIVERY_EXCHANGE}"
+
+
+class RabbitChannel(ConfirmingChannel):
+    """A channel that knows what it holds."""
+
+    connection: RabbitConnection
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._tag_of_queue: dict[str, Any] = {}
+        self._held: dict[int, str] = {}
+        self._ended_at: dict[str, float] = {}
+        super().__init__(*args, **kwargs)
+
+    def basic_consume(
+        self, queue: str = "", *args: Any, callback: Callable[[Any], Any] | None = None, **kwargs: Any
+    ) -> Any:
+        no_ack = kwargs.get("no_ack", False)
+
+        def noted(message: Any) -> Any:
+            _forget_the_way(message, queue)
+            if not no_ack:
+                self._held[message.delivery_tag] = queue
+            return callback(message) if callback else None
+
+        tag = super().basic_consume(queue, *args, callback=noted, **kwargs)
+        self._tag_of_queue[queue] = tag
+        return tag
+
+    def basic_cancel(self, consumer_tag: Any, *args: Any, **kwargs: Any) -> Any:
+        self._tag_of_queue = {queue: tag for queue, tag in self._tag_of_queue.items() if tag != consumer_tag}
+        return super().basic_cancel(consumer_tag, *args, **kwargs)
+
+    def basic_ack(self, delivery_tag: int, multiple: bool = False, **kwargs: Any) -> Any:
+        self._end(delivery_tag, multiple)
+        return super().basic_ack(delivery_tag, multiple, **kwargs)
+
+    def basic_reject(self, delivery_tag: int, requeue: bool, **kwargs: Any) -> Any:
+        self._end(delivery_tag)
+        return super().basic_reject(delivery_tag, requeue, **kwargs)
+
+    def _end(self, delivery_tag: int, multiple: bool = False) -> None:
+        ended = [tag for tag in self._held if tag <= delivery_tag] if multiple else [delivery_tag]
+        for tag in ended:
+            queue = self._held.pop(tag, None)
+            if queue is not None:
+                self._ended_at[queue] = monotonic()
+
+    @property
+    def held(self) -> int:
+        """Messages that came here and have not ended."""
+        return len(self._held)
+
+    def seconds_since_use(self, queue: str) -> tuple[float | None, float | None]:
+        """Since the broker was heard while we consume from the queue, and since a message of it ended."""
+        ended = self._ended_at.get(queue)
+        asked = self.connection.seconds_since_heard() if queue in self._tag_of_queue else None
+        return asked, None if ended is None else monotonic() - ended
+
+
+def _forget_the_way(message: Any, queue: str) -> None:
+    """A message that has waited in the broker looks as if it came straight to its queue.
+
+    By these headers RabbitMQ drops what expires in a queue for the second time; a copy must not have them.
+    """
+    info = message.delivery_info
+    # The one of the last queue in which it waited.
+    if info.get("exchange", "").startswith(f"{DELAY_PREFIX}_celery_delayed_"):
+        info.update(exchange="", routing_key=queue)
+    drop_headers(message, DEATHS)
+
+
+class RabbitConnection(ConfirmingConnection):
+    """A connection that knows since when its broker is silent."""
+
+    Channel = RabbitChannel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._heard = 0
+        self._heard_at = monotonic()
+        super().__init__(*args, **kwargs)
+
+    def seconds_since_heard(self) -> float:
+        """Since the broker sent anything, as far as it was noticed when this was last asked."""
+        if self.bytes_recv != self._heard:
+            self._heard, self._heard_at = self.bytes_recv, monotonic()
+        return monotonic() - self._heard_at
+
+
+class RabbitTransport(ConfirmingTransport):
+    """For ``amqp://`` and ``pyamqp://``."""
+
+    Connection = RabbitConnection
+
+    def qos_semantics_matches_spec(self, connection: Any) -> bool:
+        """Have Celery count the prefetch for each consumer: RabbitMQ means that by the plain setting."""
+        return True
+
+
+class RabbitSSLTransport(RabbitTransport, ConfirmingSSLTransport):
+    """For ``amqps://``."""
