@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.installation import Installation
+from tests.relay import Relay
 from tests.replication import Pair, replicated
 from tests.scale import scaled
 from tests.servers import ask
@@ -114,38 +114,11 @@ def test_an_idle_worker_finds_the_other_server(pair: Pair, broker_url: str, tmp_
         assert_quiet(worker)
 
 
-class Proxy:
-    """One address in front of two servers, as a load balancer or a virtual address is. It ends no session."""
-
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._server.accept()
-                server = socket.create_connection(("127.0.0.1", self.target))
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65_536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self._server.close()
-
-
 def test_an_address_that_moves_is_followed(pair: Pair, broker_url: str, tmp_path: Path) -> None:
     """Demoted behind one address; it leads to the other server some time after that was promoted."""
     standby = pair.standby.url
-    with closing(Proxy(pair.primary.port)) as proxy:
-        url = pair.primary.url.replace(f":{pair.primary.port}/", f":{proxy.port}/")
+    with Relay(pair.primary.port) as relay:
+        url = pair.primary.url.replace(f":{pair.primary.port}/", f":{relay.port}/")
         with (
             closing(Installation(url, broker_url, tmp_path)) as installation,
             installation.worker(DATABASE_URL=url) as worker,
@@ -156,7 +129,7 @@ def test_an_address_that_moves_is_followed(pair: Pair, broker_url: str, tmp_path
             pair.promote()
             wait_until(lambda: worker.log.count("task waits") > 20, "commands wait", 60)
             before = count(standby)
-            proxy.target = pair.standby.port
+            relay.target = pair.standby.port
             wait_until(lambda: count(standby) > before, "a command is written", BACK_WITHIN_SECONDS)
             sender.finish()
             wait_until(lambda: installation.waiting() == 0, "no message waits", 120)
