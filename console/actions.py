@@ -89,7 +89,7 @@ class Actions:
                 case "retry":
                     return decisions.retry(self._pool, session, by)[1]
                 case "link":
-                    return decisions.link(self._pool, session, form.get("key", "").strip().upper(), by)[1]
+                    return decisions.link(self._pool, session, form.get("key", ""), by)[1]
                 case "give-up":
                     return decisions.give_up(self._pool, session, by)[1]
                 case _:

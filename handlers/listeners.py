@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,7 @@ from handlers.mapping import (
     command_for_event,
     command_for_retry,
     command_for_shortcut,
+    is_of_slacks_types,
 )
 from handlers.ticket_answer import answer_ticket_command
 from handlers.ticket_command import SLASH_COMMAND
@@ -28,14 +29,14 @@ from handlers.ticket_form import (
     SUMMARY,
     TICKET_FORM,
     command_for_submission,
+    faults_in,
     response_url_of,
-    summary_in,
     ticket_form,
 )
 from tasks.client import AsyncHandle, AsyncSessionClient
 from tasks.command import Command
 from worker.db.models import SessionResult
-from worker.errors import ThreadsyncError
+from worker.errors import InvalidCommand, ThreadsyncError
 from worker.slack_status.message import RETRY_BUTTON
 
 log = structlog.get_logger(__name__)
@@ -54,10 +55,13 @@ class Listeners:
     that a user clicked or typed: there the user is asked to try again.
     """
 
-    def __init__(self, client: AsyncSessionClient, follow_ups: FollowUps) -> None:
+    def __init__(
+        self, client: AsyncSessionClient, follow_ups: FollowUps, jira_url: str | None = None
+    ) -> None:
         self._client = client
         self._follow_ups = follow_ups
         self._event_ids = EventIds()
+        self._jira_url = jira_url
 
     def register(self, app: AsyncApp) -> None:
         """Attach every listener."""
@@ -72,14 +76,22 @@ class Listeners:
 
     async def on_event(self, body: Body, request: AsyncBoltRequest) -> None:
         """A mention or a message. A thread gets one reply, from the event that created its session."""
-        command = command_for_event(body["event"])
+        event = body["event"]
+        try:
+            command = command_for_event(event)
+        except InvalidCommand as exc:
+            if not is_of_slacks_types(event):
+                raise
+            # Slack would send the same again, and after enough refusals no event at all.
+            log.warning("event ignored", reason=str(exc))
+            return
         if command is not None:
             task_id = self._event_ids.task_id(body.get("event_id"), _retries(request))
             self._follow_ups.of_event(await self._enqueue(command, task_id))
 
     async def on_slash_command(self, ack: AsyncAck, body: Body) -> None:
         """``/ticket …``: the answer is the response, for the user alone."""
-        answer = await answer_ticket_command(self._client, body)
+        answer = await answer_ticket_command(self._client, body, self._jira_url)
         if answer.pending and answer.request:
             describe = partial(replies.describe_change, answer.request)
             self._follow_ups.of_user(answer.pending, _response_url(body), describe)
@@ -108,8 +120,8 @@ class Listeners:
 
     async def on_form(self, ack: AsyncAck, body: Body) -> None:
         """The form was sent: the ticket is asked for, or the form stays and says what is wrong."""
-        fault = await self._request_ticket(body)
-        await (ack(response_action="errors", errors={SUMMARY: fault}) if fault else ack())
+        faults = await self._request_ticket(body)
+        await (ack(response_action="errors", errors=dict(faults)) if faults else ack())
 
     async def on_retry_button(self, ack: AsyncAck, body: Body) -> None:
         """The button of a status message, which shows what comes of it; the user is told a refusal."""
@@ -122,17 +134,18 @@ class Listeners:
         else:
             self._follow_ups.of_refusal(handle, url)
 
-    async def _request_ticket(self, body: Body) -> str | None:
-        """What is wrong, in words for the user; None when it is asked for."""
-        if not summary_in(body):
-            return replies.NO_SUMMARY
+    async def _request_ticket(self, body: Body) -> Mapping[str, str]:
+        """What is wrong, in words for the user, at its input; nothing when it is asked for."""
+        if faults := faults_in(body):
+            log.info("form not taken", inputs=sorted(faults))
+            return faults
         try:
             handle = await self._enqueue(command_for_submission(body, f"{time.time():.6f}"))
         except ThreadsyncError as exc:
             log.warning("command not enqueued", error_type=type(exc).__name__)
-            return replies.describe_error(exc)
+            return {SUMMARY: replies.describe_error(exc)}
         self._follow_ups.of_user(handle, response_url_of(body), replies.describe_request)
-        return None
+        return {}
 
     async def _do_for_user(
         self,

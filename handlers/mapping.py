@@ -1,16 +1,19 @@
 """From a Slack payload to the command it stands for, or None. Pure: no I/O.
 
-A payload that is for us and malformed raises ``InvalidCommand``; what is not for us is None.
+A payload that is for us and malformed raises ``InvalidCommand``; what is not for us is None. Slack sends many
+shapes: nobody's messages (no ``user``), bots', edits, deletions, what only one person sees.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from handlers.payload import object_in
 from tasks.commands import GetOrCreate, UpdateStatus
 from tasks.sync_commands import RetrySync
+from worker.errors import InvalidCommand
 
 OPEN_SHORTCUT: Final = "threadsync_open"
 READY_BUTTON: Final = "threadsync_ready"
@@ -21,6 +24,7 @@ Payload = Mapping[str, Any]
 # What an ordinary user writes. All other subtypes are edits, deletions, joins, bots, and Slack's own notes.
 _COUNTED_SUBTYPES: Final = frozenset({None, "file_share", "thread_broadcast"})
 _SLACKBOT: Final = "USLACKBOT"
+_MOMENT: Final = re.compile(r"[1-9][0-9]{9}\.[0-9]{1,9}", re.ASCII)
 
 
 def command_for_event(event: Payload) -> GetOrCreate | None:
@@ -29,9 +33,11 @@ def command_for_event(event: Payload) -> GetOrCreate | None:
         return None
     if event.get("type") == "message" and not _is_inside_thread(event):
         return None
+    if not event.get("channel") or not event.get("ts"):
+        return None
     return GetOrCreate(
         channel_id=event.get("channel", ""),
-        thread_ts=event.get("thread_ts") or event.get("ts", ""),
+        thread_ts=_moment(event.get("thread_ts") or event.get("ts", "")),
         user_id=event.get("user", ""),
     )
 
@@ -65,6 +71,23 @@ def command_for_retry(payload: Payload) -> RetrySync:
     )
 
 
+def is_of_slacks_types(event: Payload) -> bool:
+    """Whether the ids and timestamps are text where they are there; else no Slack has sent it."""
+    values = (event.get(name) for name in ("channel", "user", "ts", "thread_ts"))
+    return all(value is None or isinstance(value, str) for value in values)
+
+
+def is_moment(ts: str) -> bool:
+    """Whether a timestamp can be one of a message: seconds of some year between 2001 and 2286."""
+    return _MOMENT.fullmatch(ts) is not None
+
+
+def _moment(ts: Any) -> Any:
+    if isinstance(ts, str) and not is_moment(ts):
+        raise InvalidCommand("ts: is no time at which a message was written")
+    return ts
+
+
 def _pressed(payload: Payload) -> Payload:
     actions = payload.get("actions")
     return actions[0] if isinstance(actions, list) and actions and isinstance(actions[0], Mapping) else {}
@@ -74,7 +97,10 @@ def _is_written_by_a_person(event: Payload) -> bool:
     subtype = event.get("subtype")
     if not (subtype is None or isinstance(subtype, str)) or subtype not in _COUNTED_SUBTYPES:
         return False
-    return not event.get("bot_id") and event.get("user") != _SLACKBOT
+    if event.get("hidden") is True or event.get("is_ephemeral") is True:
+        return False
+    # Without a user it is an app's, Slack's own, or one that was deleted meanwhile.
+    return bool(event.get("user")) and event.get("user") != _SLACKBOT and not event.get("bot_id")
 
 
 def _is_inside_thread(event: Payload) -> bool:

@@ -24,7 +24,7 @@ HELP: Final = f"""\
 *One thread, one Jira ticket.* Mention me in a thread, or choose _Open a ticket session_ on a message.
 • `{SLASH_COMMAND} status [thread]` lists this channel's newest sessions, or shows one
 • `{SLASH_COMMAND} ready [thread]` says that the thread is ready for a ticket
-• `{SLASH_COMMAND} link PROJ-123 [thread]` says that the thread has this ticket
+• `{SLASH_COMMAND} link PROJ-123 [thread]` says that the thread has this ticket; its address will do
 • `{SLASH_COMMAND} help`
 A thread is the link of a message in it (_Copy link_). Without one I take the channel's only open session."""
 
@@ -36,7 +36,6 @@ NOTHING_CHANGED_YET: Final = (
 NO_SESSIONS: Final = "There is no session in this channel yet. Mention me in a thread to open one."
 OPENED: Final = "I am keeping track of this thread. Press the button once it is ready for a Jira ticket."
 OPENED_FOR_TICKET: Final = "I am keeping track of this thread. Press the button to create its Jira ticket."
-NO_SUMMARY: Final = "Please say in a few words what the ticket is about."
 FORM_NOT_OPENED: Final = "I could not open the form just now. Please press the button again."
 
 _STATUS_WORDS: Final[dict[Status, str]] = {

@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from handlers.bolt import NO_RETRY
 from handlers.payload import MalformedPayload, parse_payload
-from handlers.verification import RequestVerifier
+from handlers.verification import RequestVerifier, is_certificate_check
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,10 @@ class SlackEndpoint:
         self._verifier = RequestVerifier(signing_secret)
 
     async def handle(self, request: Request) -> Response:
-        """401 not Slack's, 413 too large, 408 too slow, 400 malformed, 503 not enqueued; all else is 200."""
+        """401 not Slack's, 413 too large, 408 too slow, 400 malformed, 503 not enqueued; all else is 200.
+
+        Slack's look at the certificate is not signed, and asks for nothing.
+        """
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await _read(request)
@@ -51,6 +54,8 @@ class SlackEndpoint:
             return _refused(408, "the body came too slowly")
         if body is None:
             return _refused(413, "the body is too large")
+        if is_certificate_check(body, request.headers):
+            return Response(status_code=200)
         if not self._verifier.is_from_slack(body, request.headers):
             return _refused(401, "the signature is missing, wrong, or too old")
         try:
@@ -59,6 +64,8 @@ class SlackEndpoint:
             return _refused(400, str(exc))
         if number := request.headers.get("x-slack-retry-num"):
             log.info("redelivery", number=number, reason=request.headers.get("x-slack-retry-reason"))
+        if bolt_request.body.get("type") == "app_rate_limited":
+            log.warning("slack keeps events back")
         return await self._dispatch(bolt_request)
 
     async def _dispatch(self, bolt_request: AsyncBoltRequest) -> Response:

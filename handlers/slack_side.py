@@ -29,7 +29,7 @@ class SlackSide:
         self.background = Background()
         identity = BotIdentity(self.slack, self.background)
         follow_ups = FollowUps(self.slack, self.background, makes_tickets=bool(settings.jira_url))
-        self.bolt = create_bolt_app(self.slack, identity, Listeners(client, follow_ups))
+        self.bolt = create_bolt_app(self.slack, identity, Listeners(client, follow_ups, settings.jira_url))
 
     async def __aenter__(self) -> Self:
         await self.slack.open()

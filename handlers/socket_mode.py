@@ -1,71 +1,123 @@
 """Socket Mode, the way in without a public address: ``python -m handlers.socket_mode``.
 
 The process dials out to Slack with ``SLACK_APP_TOKEN``. What it does not acknowledge, Slack delivers again.
+It says every few seconds, in the broker, for how long it has heard nothing; after ``SLACK_SILENCE_SECONDS``
+of that it ends with exit code 1, so that its supervisor starts another one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 import sys
+import time
+from contextlib import suppress
+from typing import Final
 
 import structlog
-from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+from slack_bolt.adapter.socket_mode.async_internals import run_async_bolt_app, send_async_response
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
 
 from handlers.slack_side import SlackSide, reveal
+from handlers.socket_client import SocketClient
 from tasks.client import AsyncSessionClient
 from worker.config import Settings, get_settings
-from worker.errors import InvalidSettings
+from worker.errors import EnqueueFailed, InvalidSettings
 from worker.logs import configure_logging
+from worker.signs import REPORT_SECONDS
+from worker.tracing import start_tracing
 
 log = structlog.get_logger(__name__)
+
+_SERVICE: Final = "socket-mode"
+_PING_SECONDS: Final = 10
+_NAME: Final = f"{socket.gethostname()}:{os.getpid()}"
 
 # At DEBUG the client logs what it receives.
 _socket_log = logging.getLogger("slack_sdk.threadsync.socket_mode")
 _socket_log.setLevel(logging.INFO)
 
 
-async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Handle what comes over the socket until ``stop``; reconnects by itself."""
+async def run(settings: Settings, stop: asyncio.Event) -> bool:
+    """Handle what comes over the socket until ``stop``; reconnects by itself.
+
+    Returns False when it ended because nothing came for too long.
+    """
     settings.require("slack_app_token", "slack_bot_token", "broker_url")
     client = AsyncSessionClient(settings.broker_url, settings.result_backend_url)
     async with SlackSide(settings, client) as side:
-        handler = AsyncSocketModeHandler(
-            side.bolt,
-            reveal(settings.slack_app_token),
-            logger=_socket_log,
-            web_client=side.slack.web,
+        listening = SocketClient(
+            reveal(settings.slack_app_token), _socket_log, side.slack.web, ping_interval=_PING_SECONDS
         )
+
+        async def handle(socket: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+            began = time.time()
+            answer = await run_async_bolt_app(side.bolt, request)
+            await send_async_response(socket, request, answer, began)
+
+        listening.socket_mode_request_listeners.append(handle)
         # Connecting goes on until Slack answers, so it must not keep us from stopping.
-        connecting = asyncio.create_task(handler.connect_async())  # type: ignore[no-untyped-call]
+        connecting = asyncio.create_task(listening.connect())
+        reporting = asyncio.create_task(_report(client, listening))
         try:
-            await stop.wait()
+            return await _watch(listening, stop, settings.slack_silence_seconds)
         finally:
             log.info("socket mode stops")
-            connecting.cancel()
-            await asyncio.gather(connecting, return_exceptions=True)
-            await handler.close_async()  # type: ignore[no-untyped-call]
+            for task in (connecting, reporting):
+                task.cancel()
+            await asyncio.gather(connecting, reporting, return_exceptions=True)
+            await listening.close()
+            with suppress(EnqueueFailed):
+                await client.tell_socket(_NAME, None)
 
 
-async def _run_until_signal(settings: Settings) -> None:
+async def _watch(listening: SocketClient, stop: asyncio.Event, most_silence: float) -> bool:
+    """Wait for ``stop``, and return True then; False once it has been silent for too long."""
+    while not stop.is_set():
+        left = most_silence - listening.silence
+        if left <= 0:
+            log.error("nothing came from slack; ending", seconds=round(listening.silence))
+            return False
+        try:
+            async with asyncio.timeout(left):
+                await stop.wait()
+        except TimeoutError:
+            continue
+    return True
+
+
+async def _report(client: AsyncSessionClient, listening: SocketClient) -> None:
+    while True:
+        try:
+            await client.tell_socket(_NAME, listening.silence)
+        except EnqueueFailed as exc:
+            # Others notice that the broker is away.
+            log.debug("silence not reported", reason=str(exc))
+        await asyncio.sleep(REPORT_SECONDS)
+
+
+async def _run_until_signal(settings: Settings) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await run(settings, stop)
+    return await run(settings, stop)
 
 
 def main() -> int:
-    """Run until SIGTERM or Ctrl-C; the exit code is 0 then, 1 when the settings are not usable."""
+    """Run until SIGTERM or Ctrl-C: 0. 1 when the settings are not usable, or nothing came for too long."""
     try:
         settings = get_settings()
         configure_logging(settings.log_level, settings.log_format)
-        asyncio.run(_run_until_signal(settings))
+        start_tracing(settings, _SERVICE)
+        return 0 if asyncio.run(_run_until_signal(settings)) else 1
     except InvalidSettings as exc:
         sys.stderr.write(f"{exc}\n")
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -42,10 +42,16 @@ class _Budget:
         return await handle.get(timeout=max(0, self._deadline - time.monotonic()))
 
 
-async def answer_ticket_command(client: AsyncSessionClient, form: Mapping[str, Any]) -> Answer:
-    """The answer, at most ``ANSWER_SECONDS`` from now; an error of ours is put into words."""
+async def answer_ticket_command(
+    client: AsyncSessionClient, form: Mapping[str, Any], jira_url: str | None = None
+) -> Answer:
+    """The answer, at most ``ANSWER_SECONDS`` from now; an error of ours is put into words.
+
+    Args:
+        jira_url: of the Jira whose tickets may be linked by their address; any if None.
+    """
     try:
-        request = parse_ticket_command(form)
+        request = parse_ticket_command(form, jira_url)
     except InvalidCommand as exc:
         return Answer(str(exc))
     if request is None:

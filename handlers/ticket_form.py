@@ -8,12 +8,15 @@ from typing import Any, Final
 from handlers.mapping import Payload, command_for_button
 from handlers.payload import object_in
 from tasks.commands import RequestSync
+from worker.db.sync_models import LONGEST_DRAFT_DESCRIPTION, LONGEST_DRAFT_SUMMARY
 from worker.jira.slack_text import one_line
 from worker.slack_status.message import escape
 
 TICKET_FORM: Final = "threadsync_ticket"
 SUMMARY: Final = "summary"
 DESCRIPTION: Final = "description"
+
+NO_SUMMARY: Final = "Please say in a few words what the ticket is about."
 
 _LONGEST_SUMMARY: Final = 255
 _LONGEST_RESPONSE_URL: Final = 1000
@@ -43,6 +46,30 @@ def ticket_form(click: Payload) -> dict[str, Any]:
 def summary_in(submission: Payload) -> str:
     """What was written as the summary, without white space around it."""
     return _written(submission, SUMMARY).strip()
+
+
+def faults_in(submission: Payload) -> dict[str, str]:
+    """What is wrong with what was written, in words for the user, by the name of the input."""
+    faults = {}
+    if not summary_in(submission):
+        faults[SUMMARY] = NO_SUMMARY
+    for name, most in ((SUMMARY, LONGEST_DRAFT_SUMMARY), (DESCRIPTION, LONGEST_DRAFT_DESCRIPTION)):
+        text = escape(_written(submission, name))
+        if fault := _fault_of(text, most):
+            faults[name] = fault
+    return faults
+
+
+def _fault_of(text: str, most: int) -> str | None:
+    if len(text) > most:
+        return f"That is {len(text) - most:,} characters too long; {most:,} is the most. Please shorten it."
+    unseen = sum(1 for letter in text if letter == "\x00" or "\ud800" <= letter <= "\udfff")
+    if unseen:
+        return (
+            f"That has {unseen:,} characters which cannot be seen or kept (NUL, or half a letter). "
+            "Please paste it as plain text, or type it anew."
+        )
+    return None
 
 
 def command_for_submission(submission: Payload, drafted_at: str) -> RequestSync:

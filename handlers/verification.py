@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from slack_sdk.signature import SignatureVerifier
+
+_FORM: Final = "application/x-www-form-urlencoded"
+_LONGEST_CHECK: Final = 256
+_CHECK: Final = re.compile(rb"ssl_check=1(?:&token=[A-Za-z0-9_.-]*)?|token=[A-Za-z0-9_.-]*&ssl_check=1")
 
 
 class RequestVerifier:
@@ -24,6 +30,19 @@ class RequestVerifier:
         # The timestamp is no number, or one beyond all time; the signature is not ASCII.
         except (ValueError, OverflowError, TypeError):
             return False
+
+
+def is_certificate_check(body: bytes, headers: Mapping[str, str]) -> bool:
+    """Whether it is Slack's look at our certificate, which is not signed: a form with ``ssl_check=1``.
+
+    It asks for nothing, so whoever sends one learns that a server is there. Exactly this, with the old
+    verification token at most: https://docs.slack.dev/interactivity/implementing-slash-commands.
+    """
+    if "x-slack-signature" in headers or len(body) > _LONGEST_CHECK:
+        return False
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        return False
+    return _CHECK.fullmatch(body) is not None
 
 
 class _BytesVerifier(SignatureVerifier):

@@ -28,6 +28,9 @@ from sandbox.slack_workspace import Message, SlackError, SlackWorkspace
 RESPONSE_URL: Final = "response_url"
 """Faults and calls of response URLs go by this name."""
 
+SOCKET: Final = "socket"
+"""WebSockets that were asked for go by this name."""
+
 _CONNECTIONS_OPEN: Final = "apps.connections.open"
 _PAGE: Final = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
 
@@ -71,6 +74,11 @@ class SlackSandbox:
         self._numbers = itertools.count(1)
         self._acknowledged: dict[str, Any] = {}
         self._sockets: set[web.WebSocketResponse] = set()
+        self.refuses_sockets = False
+        """Whether WebSockets are refused now. As Slack's, an address works once, and not after a refusal."""
+        self.deaf_and_dumb = False
+        """Whether open sockets stay open, and nothing comes out of them: no event, no pong."""
+        self._addresses: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping: asyncio.Event | None = None
@@ -125,6 +133,12 @@ class SlackSandbox:
         assert self._loop is not None  # noqa: S101 - there is a socket
         asyncio.run_coroutine_threadsafe(socket.send_json(envelope), self._loop).result(5)
         return envelope_id
+
+    def close_sockets(self) -> None:
+        """End every open socket, as Slack does now and then."""
+        assert self._loop is not None  # noqa: S101 - it is started
+        for socket in tuple(self._sockets):
+            asyncio.run_coroutine_threadsafe(socket.close(), self._loop).result(5)
 
     def start(self) -> None:
         """Return when it listens."""
@@ -202,7 +216,9 @@ class SlackSandbox:
         if self.refuses is not None:
             return {"ok": False, "error": self.refuses}
         if method == _CONNECTIONS_OPEN:
-            return {"ok": True, "url": f"{self.url.replace('http', 'ws', 1)}/socket"}
+            ticket = f"{next(self._numbers)}"
+            self._addresses.add(ticket)
+            return {"ok": True, "url": f"{self.url.replace('http', 'ws', 1)}/socket?ticket={ticket}"}
         try:
             return self.workspace.call(method, arguments)
         except SlackError as exc:
@@ -223,13 +239,22 @@ class SlackSandbox:
                 return _drop(request)
         return web.Response(text="ok")
 
-    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        ticket = request.query.get("ticket", "")
+        self._calls.append(Call(SOCKET, dict(request.query)))
+        is_good = ticket in self._addresses
+        self._addresses.discard(ticket)
+        if self.refuses_sockets or not is_good:
+            return web.Response(status=503 if is_good else 408, text="no")
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
-        await socket.send_json({"type": "hello", "num_connections": 1})
+        if not self.deaf_and_dumb:
+            await socket.send_json({"type": "hello", "num_connections": 1})
         self._sockets.add(socket)
         try:
             async for item in socket:
+                if item.type is WSMsgType.PING and not self.deaf_and_dumb:
+                    await socket.pong(item.data)
                 if item.type is WSMsgType.TEXT:
                     answer = json.loads(item.data)
                     self._acknowledged[answer["envelope_id"]] = answer.get("payload")

@@ -5,33 +5,36 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Final, Generic, TypeVar
 from uuid import uuid4
 
-import redis
 from celery import Celery
 from celery.backends.base import Backend
 from celery.exceptions import CeleryError
-from kombu.exceptions import KombuError
 
 from tasks.command import Command
-from worker.config import load_settings
-from worker.connection import verified_tls
-from worker.errors import EnqueueFailed, InvalidSettings, as_ours
-from worker.signs import Signs, look
+from worker.broker_errors import BROKER_ERRORS
+from worker.config import Settings, load_settings
+from worker.errors import EnqueueFailed, InvalidSettings, ThreadsyncError, as_ours
+from worker.producer import broker_options, refuse_cluster_error, result_options
+from worker.results import IN_STEP
+from worker.signs import Signs, look, socket_is_gone, socket_is_there
 
 T = TypeVar("T")
 
 _DEADLINE_SECONDS: Final = 0.9
 """Slack wants its answer within 3 s, and `EnqueueFailed` is promised within one."""
 
-_SOCKET_SECONDS: Final = 0.3
+_QUEUE_SECONDS: Final = 10
+"""A call may wait for a thread so long, while the broker answers others: only in a burst of thousands."""
+
 _THREADS: Final = 8
 _FAILED: Final = frozenset({"FAILURE", "REVOKED"})
-_TROUBLE: Final = (KombuError, redis.RedisError, OSError)
 
 
 class Broker:
@@ -46,13 +49,13 @@ class Broker:
         settings = load_settings(**{name: value for name, value in given.items() if value is not None})
         if settings.broker_url is None:
             raise InvalidSettings("CELERY_BROKER_URL is not set: commands have no broker to go to")
-        options = settings.celery_broker_transport_options
-        self._app = _producer(settings.broker_url, is_redis=settings.broker_is_redis, options=options)
-        self._results_app = _result_reader(settings.result_backend_url, options)
+        self._app = _producer(settings.broker_url, settings)
+        self._results_app = _result_reader(settings)
         self._results: Backend | None = None
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._threads_owner = 0
+        self._heard = 0.0
 
     def send(self, command: Command[Any], task_id: str | None = None) -> str:
         """Publish; returns the task's id once the broker has the message. Raises ``EnqueueFailed``."""
@@ -78,11 +81,16 @@ class Broker:
         """The same for asyncio."""
         return await self._within_deadline_async(self._look)
 
+    async def tell_socket_async(self, name: str, silence: float | None) -> None:
+        """Leave a sign: Slack has been silent for so long; None takes the sign away."""
+        await self._within_deadline_async(lambda: self._tell_socket(name, silence))
+
     def result_of(self, task_id: str) -> tuple[bool, Any]:
         """Whether the result is there, and what it is. Raises what the worker raised, as an error of ours."""
         try:
             meta = self._backend().get_task_meta(task_id)
-        except _TROUBLE:
+        except BROKER_ERRORS as exc:
+            refuse_cluster_error(exc)
             return False, None  # the result may well be there: whoever asks decides how long to go on
         except CeleryError as exc:
             # It names something that is no exception: Celery calls no such thing.
@@ -129,34 +137,92 @@ class Broker:
         with self._app.connection_for_read() as connection:
             return look(connection.default_channel)
 
+    def _tell_socket(self, name: str, silence: float | None) -> None:
+        with self._app.connection_for_write() as connection:
+            channel = connection.default_channel
+            socket_is_gone(channel, name) if silence is None else socket_is_there(channel, name, silence)
+
     def _within_deadline(self, work: Callable[[], T]) -> T:
-        future = self._submit(work)
-        try:
-            return future.result(_DEADLINE_SECONDS)
-        except TimeoutError as exc:
-            future.cancel()
-            raise _too_late() from exc
+        call = self._submit(work)
+        while not call.future.done():
+            if (left := self._patience(call)) <= 0:
+                raise call.given_up()
+            wait({call.future}, left)
+        return call.result()
 
     async def _within_deadline_async(self, work: Callable[[], T]) -> T:
-        future = self._submit(work)
+        call = self._submit(work)
+        waiter = asyncio.wrap_future(call.future)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), _DEADLINE_SECONDS)
-        except TimeoutError as exc:
-            raise _too_late() from exc
+            # The call's own future: the waiter hears of it only when the loop comes round to that.
+            while not call.future.done():
+                if (left := self._patience(call)) <= 0:
+                    raise call.given_up()
+                await asyncio.wait({waiter}, timeout=left)
+        finally:
+            waiter.cancel()
+        return call.result()
 
-    def _submit(self, work: Callable[[], T]) -> Future[T]:
+    def _patience(self, call: _Call[T]) -> float:
+        """Seconds to wait for it still. What counts is the broker's silence, not the wait for a thread.
+
+        A call that has begun gets its seconds from then on. One that waits for a thread goes on waiting while
+        others are answered; if none is, it fails with them.
+        """
+        if call.begun is not None:
+            since = call.begun
+        else:
+            since = min(max(call.made, self._heard), call.made + _QUEUE_SECONDS - _DEADLINE_SECONDS)
+        return since + _DEADLINE_SECONDS - monotonic()
+
+    def _submit(self, work: Callable[[], T]) -> _Call[T]:
+        context = copy_context()
+        call: _Call[T] = _Call()
+
+        def run() -> T:
+            call.begun = monotonic()
+            # With the caller's context, in which its trace is.
+            answer = context.run(_translated, work)
+            self._heard = monotonic()
+            return answer
+
         with self._lock:
             if self._threads is None or self._threads_owner != os.getpid():
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="threadsync-enqueue")
                 self._threads_owner = os.getpid()
-            # With the caller's context, in which its trace is.
-            return self._threads.submit(copy_context().run, _translated, work)
+            call.future = self._threads.submit(run)
+        return call
+
+
+@dataclass
+class _Call(Generic[T]):
+    """Work for one of the threads: when it was asked for, and when a thread began with it."""
+
+    future: Future[T] = field(default_factory=Future)
+    made: float = field(default_factory=monotonic)
+    begun: float | None = None
+
+    def result(self) -> T:
+        try:
+            return self.future.result()
+        except CancelledError as exc:
+            raise EnqueueFailed("the client was closed before the broker had the message") from exc
+
+    def given_up(self) -> EnqueueFailed:
+        """The error for it; if it has not begun, it never will."""
+        self.future.cancel()
+        waited = "no thread was free: " if self.begun is None else ""
+        return EnqueueFailed(f"{waited}the broker did not answer within {_DEADLINE_SECONDS:g} s")
 
 
 def _translated(work: Callable[[], T]) -> T:
     try:
         return work()
-    except _TROUBLE as exc:
+    except ThreadsyncError:
+        raise
+    # A broker's client may raise whatever it likes: py-amqp raises AttributeError on a lost connection.
+    except Exception as exc:
+        refuse_cluster_error(exc)
         raise EnqueueFailed(f"{_reason(exc)}: {type(exc).__name__}: {exc}") from exc
 
 
@@ -167,52 +233,23 @@ def _reason(exc: Exception) -> str:
     return "the broker did not take the message"
 
 
-def _too_late() -> EnqueueFailed:
-    return EnqueueFailed(f"the broker did not answer within {_DEADLINE_SECONDS:g} s")
-
-
-def _producer(broker_url: str, *, is_redis: bool, options: Mapping[str, Any]) -> Celery:
-    amqp = "worker.connection:DurableAMQP"
-    app = Celery("threadsync-client", broker=broker_url, amqp=amqp, set_as_current=False)
+def _producer(broker_url: str, settings: Settings) -> Celery:
+    app = Celery("threadsync-client", amqp="worker.producer:ProducerAMQP", set_as_current=False)
     # With a backend each publish would first subscribe to its result's channel, and wait for that. A setting
     # does not do: Celery prefers CELERY_RESULT_BACKEND to it.
     app.backend_cls = "disabled://"
     app.conf.update(
-        # Both, because Celery would prefer CELERY_BROKER_URL to an address that was given.
-        broker_read_url=broker_url,
-        broker_write_url=broker_url,
-        **verified_tls(broker_url),
+        broker_options(broker_url, settings, "client"),
         task_serializer="json",
         # Flower's "sent" time.
         task_send_sent_event=True,
-        # One more try at once covers a connection that died while it lay in the pool.
-        task_publish_retry_policy={
-            "max_retries": 1,
-            "interval_start": 0,
-            "interval_step": 0.1,
-            "interval_max": 0.1,
-        },
-        broker_connection_timeout=_SOCKET_SECONDS,
-        broker_transport_options={**_short_timeouts(), **options} if is_redis else {},
     )
     return app
 
 
-def _result_reader(result_backend_url: str | None, options: Mapping[str, Any]) -> Celery:
-    app = Celery("threadsync-results", backend=result_backend_url, set_as_current=False)
-    app.conf.update(
-        result_serializer="json",
-        accept_content=["json"],
-        result_backend_transport_options=dict(options),
-        redis_socket_timeout=_SOCKET_SECONDS,
-        redis_socket_connect_timeout=_SOCKET_SECONDS,
-    )
+def _result_reader(settings: Settings) -> Celery:
+    options = result_options(settings.result_backend_url, settings, "client")
+    app = Celery("threadsync-results", backend=options.get("result_backend"), set_as_current=False)
+    app.loader.override_backends = dict(IN_STEP)
+    app.conf.update(options, result_serializer="json", accept_content=["json"])
     return app
-
-
-def _short_timeouts() -> dict[str, Any]:
-    return {
-        "socket_timeout": _SOCKET_SECONDS,
-        "socket_connect_timeout": _SOCKET_SECONDS,
-        "socket_keepalive": True,
-    }

@@ -265,6 +265,13 @@ class AsyncSessionClient:
         """What tells whether workers take messages: ``worker.hearing``. Raises ``EnqueueFailed``."""
         return await self._broker.signs_async()
 
+    async def tell_socket(self, name: str, silence: float | None) -> None:
+        """Leave a sign in the broker for how many seconds Slack has been silent, None at the end.
+
+        Raises ``EnqueueFailed``.
+        """
+        await self._broker.tell_socket_async(name, silence)
+
     async def close(self) -> None:
         """Let go of the connections. A client that is used again opens new ones."""
         await asyncio.to_thread(self._broker.close)

@@ -9,10 +9,10 @@ import structlog
 from worker.beat import CANARY_TASK, SAMPLE, SAMPLE_TASK, begun, canary_entry
 from worker.broker_errors import BROKER_ERRORS
 from worker.celery import app
-from worker.connection import SENT_AT
 from worker.db.place import place_of
 from worker.db.pool import init_db
 from worker.db.sample_store import SampleStore
+from worker.producer import SENT_AT
 from worker.signs import Signs, canary_came_through, look, worker_writes_to
 
 log = structlog.get_logger("threadsync.tasks")

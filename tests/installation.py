@@ -32,7 +32,9 @@ return redis.call('LLEN', KEYS[1]) + redis.call('HLEN', KEYS[2]) + redis.call('Z
 class Installation:
     """What a test talks to. ``env`` is for the processes that it starts."""
 
-    def __init__(self, database_url: str, broker_url: str, logs: Path) -> None:
+    def __init__(
+        self, database_url: str, broker_url: str, logs: Path, results_url: str | None = None
+    ) -> None:
         self.database_url = database_url
         self.broker_url = broker_url
         self.logs = logs
@@ -43,7 +45,7 @@ class Installation:
             "CELERY_BROKER_URL": broker_url,
         }
         # What anybody would write: https://docs.celeryq.dev/en/stable/userguide/calling.html
-        self.celery = Celery(broker=broker_url, backend=broker_url, set_as_current=False)
+        self.celery = Celery(broker=broker_url, backend=results_url or broker_url, set_as_current=False)
         self._results: list[AsyncResult[Any]] = []
 
     def worker(self, name: str = "worker", *options: str, **env: str) -> WorkerGroup:

@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import redis
 import structlog
 from billiard.einfo import ExceptionInfo
 from celery.app.trace import fast_trace_task
@@ -28,7 +27,7 @@ from kombu.serialization import loads
 from worker.celery import app
 from worker.db.session_store import SessionStore
 from worker.request import error_in
-from worker.results import GatheringBackend
+from worker.results import Gathers
 from worker.tracing import batch_span
 
 if TYPE_CHECKING:
@@ -181,15 +180,20 @@ def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
         # Alone, then. Its result may be there already, and stays: Celery's own way to store one looks first.
         return 0, [_traced(items[0])], 0.0
     decoded = [_decoded(item) for item in items]
+    ends: list[Any] = []
     try:
         # One alone runs its statement itself.
         if len(items) > 1:
             with batch_span(request for _name, _id, request, *_rest in decoded):
                 _run_statements(decoded)
         with _gathering_results():
-            ends = [_traced(item) for item in decoded]
-    except (redis.RedisError, OSError) as exc:
-        log.warning("results lost", count=len(items), reason=str(exc))
+            for item in decoded:
+                ends.append(_traced(item))
+    # The time limit, after all that was to be done.
+    except Exception as exc:
+        if len(ends) < len(items):
+            raise
+        log.warning("results lost", count=len(items), reason=f"{type(exc).__name__}: {exc}")
     finally:
         _ready.clear()
     return 0, ends, 0.0
@@ -227,8 +231,8 @@ def _run_statements(items: Sequence[Item]) -> None:
 
 
 def _gathering_results() -> AbstractContextManager[None]:
-    backend = app.backend
-    return backend.gathering() if isinstance(backend, GatheringBackend) else nullcontext()
+    backend: Any = app.backend
+    return backend.gathering() if isinstance(backend, Gathers) else nullcontext()
 
 
 def _traced(item: Item) -> Any:

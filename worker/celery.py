@@ -13,17 +13,18 @@ import os
 from contextlib import suppress
 from typing import Any, Final
 
-from celery import Celery, bootsteps, signals
+from celery import bootsteps, signals
 from kombu import Exchange, Queue
 
 from worker.beat import CANARY_TASK, beat_schedule
 from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings, get_settings
-from worker.connection import verified_tls
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
+from worker.producer import broker_options, result_options
 from worker.rabbitmq.transport import HEARTBEAT_SECONDS
 from worker.report import Report
+from worker.results import WorkersCelery
 from worker.signs import QUEUES, beat_sent_canaries
 from worker.tracing import check_tracing, start_tracing, stop_tracing
 
@@ -34,19 +35,23 @@ SOFT_TIME_LIMIT_SECONDS: Final = 6
 TIME_LIMIT_SECONDS: Final = 8
 """Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
 
+RESULT_SECONDS: Final = 1.5
+"""The longest wait for the result backend; below what lies between the two time limits."""
+
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 """Objects made before the collector looks at the young ones; Python's 700 cost 3% of a busy worker."""
 
-_WORKER_SOCKETS: Final = {
-    # A half-open connection is noticed in 10 to 16 s; with the defaults a worker hung for over 150 s.
-    "socket_timeout": 5,
-    "socket_connect_timeout": 3,
-    "socket_keepalive": True,
-    "health_check_interval": 5,
+_DELIVERY: Final = {
+    "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+    # Look for overdue messages every second; the defaults look every hundred.
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+    # For stock workers beside ours: one that dies while it restores blocks the others this long.
+    "unacked_mutex_expire": 5,
 }
+"""Of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
 
-_AWAY: Final = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
-"""How often a connection of the pool is tried; kombu tries for ever."""
+_RESULT_RETRY: Final = {"max_retries": 1, "timeout": RESULT_SECONDS}
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -55,9 +60,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         settings.require("celery_broker_url")
     _respell_environment(settings)
     return {
-        "broker_url": settings.broker_url,
-        "broker_transport_options": _transport_options(settings),
-        **verified_tls(settings.broker_url or ""),
+        **_broker_options(settings),
         # A hundred tries, then the worker gives up and stays deaf: never give up.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
@@ -113,18 +116,11 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_consumer": "worker.consumer:DurableConsumer",
         # What its processes have outlives the connection to the broker: worker/prefork.py.
         "worker_pool": "worker.prefork:DurableTaskPool",
-        "result_backend": settings.result_backend_url,
+        # Losing a result is better than a command that is killed with its effect done: what waits for the
+        # backend from the soft time limit on must be over before the hard one.
+        **_result_options(settings),
         "result_expires": settings.result_ttl_seconds,
-        # Losing a result is better than a worker that waits for ever with the effect done.
-        "redis_socket_timeout": 5,
-        "redis_socket_connect_timeout": 3,
-        "redis_socket_keepalive": True,
-        "redis_backend_health_check_interval": 5,
         "result_backend_always_retry": False,
-        "result_backend_transport_options": {
-            "retry_policy": {"max_retries": 3, "timeout": 3.0},
-            **settings.celery_broker_transport_options,
-        },
         "worker_hijack_root_logger": False,
         "timezone": "UTC",
     }
@@ -138,29 +134,26 @@ def _respell_environment(settings: Settings) -> None:
             os.environ[name] = url
 
 
-def _transport_options(settings: Settings) -> dict[str, Any]:
-    if not settings.broker_is_redis:
-        # RabbitMQ redelivers by itself when a connection ends; all else is our transport's.
-        return {**_AWAY, **settings.celery_broker_transport_options}
+def _broker_options(settings: Settings) -> dict[str, Any]:
+    options = broker_options(settings.broker_url or "", settings, "worker")
+    if settings.broker_is_redis:
+        options["broker_transport_options"] = {**_DELIVERY, **options["broker_transport_options"]}
+    return options
+
+
+def _result_options(settings: Settings) -> dict[str, Any]:
+    options = result_options(settings.result_backend_url, settings, "worker")
+    chosen = options.get("result_backend_transport_options", {})
     return {
-        "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
-        # Look for overdue messages every second; the defaults look every hundred.
-        "unacked_restore_interval": 1,
-        "unacked_restore_throttle": 1,
-        # For stock workers beside ours: one that dies while it restores blocks the others this long.
-        "unacked_mutex_expire": 5,
-        **_WORKER_SOCKETS,
-        **settings.celery_broker_transport_options,
+        **options,
+        "redis_socket_timeout": RESULT_SECONDS,
+        "redis_socket_connect_timeout": RESULT_SECONDS,
+        "result_backend_transport_options": {"retry_policy": _RESULT_RETRY, **chosen},
     }
 
 
 # Read when the first setting is asked for: importing this module needs no environment.
-app = Celery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.connection:DurableAMQP")
-# Celery's way to have a backend of one's own for a URL.
-app.loader.override_backends = {
-    "redis": "worker.results:GatheringBackend",
-    "rediss": "worker.results:GatheringBackend",
-}
+app = WorkersCelery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.connection:DurableAMQP")
 app.add_defaults(lambda: configuration(get_settings()))
 
 

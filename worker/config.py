@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,16 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.address import REDIS, read_broker, read_results
+from worker.dsn import read_database
 from worker.errors import InvalidSettings
 from worker.jira.marker import canonical
-
-_REDIS_SCHEMES: Final = {"redis", "rediss", "redis+socket", "sentinel"}
-_VALKEY_SCHEME: Final = re.compile(r"(^|;)valkey(?=s?://|\+socket://)")
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,12 @@ class Settings(BaseSettings):
         description='JSON, for Valkey and Redis, used for results too: `{"global_keyprefix": "ts:"}`; '
         '`{"master_name": "main"}` with `sentinel://`',
     )
+    broker_wait_replicas: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="how many replicas of Valkey or Redis must have a message before it counts as sent",
+    )
     redis_url: SecretStr | None = Field(None, description="used when `CELERY_BROKER_URL` is not set")
     celery_result_backend: SecretStr | None = Field(
         None,
@@ -105,6 +109,12 @@ class Settings(BaseSettings):
     slack_bot_token: SecretStr | None = Field(None, description="`xoxb-…`, for replies in the thread")
     slack_app_token: SecretStr | None = Field(
         None, description="`xapp-…`: Socket Mode instead of an HTTP endpoint"
+    )
+    slack_silence_seconds: float = Field(
+        120,
+        ge=5,
+        le=86_400,
+        description="Socket Mode: the process ends, to be started anew, when nothing came for so long",
     )
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API; a sandbox in tests")
     jira_url: str | None = Field(
@@ -188,9 +198,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and _scheme(value) not in {"postgresql", "postgres"}:
-            raise ValueError("must start with postgresql://")
-        return value
+        return SecretStr(read_database(value.get_secret_value())) if value else None
 
     @field_validator("jira_url")
     @classmethod
@@ -217,24 +225,31 @@ class Settings(BaseSettings):
 
     @field_validator("celery_broker_url", "redis_url", "celery_result_backend")
     @classmethod
-    def _as_kombu_spells_it(cls, value: SecretStr | None) -> SecretStr | None:
-        """kombu 5.7 has no ``valkey://``; the protocol is the same."""
+    def _as_kombu_spells_it(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Everything encoded, and ``redis://`` for ``valkey://``, which kombu 5.7 does not have."""
         if value is None:
             return None
-        url = value.get_secret_value()
-        if "://" not in url:
-            raise ValueError("must be a URL, such as redis://127.0.0.1:6379/0")
-        return SecretStr(_VALKEY_SCHEME.sub(r"\1redis", url))
+        read = read_results if info.field_name == "celery_result_backend" else read_broker
+        return SecretStr(read(value.get_secret_value()).text)
 
     @field_validator("celery_result_backend")
     @classmethod
     def _results_have_a_home(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         broker = info.data.get("celery_broker_url") or info.data.get("redis_url")
-        if broker and not value and _scheme(broker) not in _REDIS_SCHEMES:
+        if broker and not value and _scheme(broker) not in REDIS:
             raise ValueError(f"must be set, because a {_scheme(broker)}:// broker keeps no results")
         if broker and not value and _scheme(broker) != "sentinel" and ";" in broker.get_secret_value():
             raise ValueError("must be set, because results are kept in one place, not in a list of brokers")
         return value
+
+    @model_validator(mode="after")
+    def _replicas_are_of_redis(self) -> Settings:
+        if self.broker_wait_replicas and self.broker_url and not self.broker_is_redis:
+            raise ValueError(
+                "BROKER_WAIT_REPLICAS is of Valkey and Redis alone; take it out: on RabbitMQ each message is "
+                "confirmed, by all of a quorum queue's replicas that count"
+            )
+        return self
 
     @property
     def is_in_slack(self) -> bool:
@@ -250,7 +265,7 @@ class Settings(BaseSettings):
     @property
     def broker_is_redis(self) -> bool:
         """Whether kombu's Redis transport (Valkey's too) carries the messages."""
-        return (self.broker_url or "").partition("://")[0] in _REDIS_SCHEMES
+        return (self.broker_url or "").partition("://")[0] in REDIS
 
     @property
     def result_backend_url(self) -> str | None:
@@ -295,6 +310,8 @@ def _as_variable(name: str) -> str:
 
 def _as_fault(error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
     variable = str(error["loc"][0]).upper()
     return message if message.startswith(f"{variable}_FILE") else f"{variable}: {message}"
 

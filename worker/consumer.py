@@ -13,6 +13,8 @@ from kombu.message import Message
 from worker.batch import Batches
 from worker.broker_errors import BROKER_ERRORS
 from worker.errors import CommandFailed
+from worker.rabbitmq.transport import RabbitChannel
+from worker.rabbitmq.waiting import Delays
 from worker.undeliverable import bury_message, message_id
 
 log = logging.getLogger("threadsync.worker")
@@ -41,6 +43,10 @@ class DurableConsumer(Consumer):
     def batches(self) -> Batches:
         """Commands that wait for a process."""
         return Batches(self)
+
+    @cached_property
+    def _delays(self) -> Delays:
+        return Delays(self.app)
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stubs say otherwise
         """Celery's hook: there is an event more to send."""
@@ -80,7 +86,8 @@ class DurableConsumer(Consumer):
 
         def handle_or_park(message: Message) -> None:
             try:
-                handle(message)
+                if not self._waits_elsewhere(message):
+                    handle(message)
             except Exception as exc:
                 # kombu counts KeyError among the broker's own errors; here it is the message's.
                 if isinstance(exc, self.connection_errors) and not isinstance(exc, LookupError):
@@ -88,6 +95,18 @@ class DurableConsumer(Consumer):
                 self._park(message, exc)
 
         return handle_or_park
+
+    def _waits_elsewhere(self, message: Message) -> bool:
+        """Whether the broker keeps the message until it is due; it goes back there when that is refused."""
+        if not isinstance(message.channel, RabbitChannel):
+            return False
+        try:
+            return self._delays.put_away(message)
+        except BROKER_ERRORS as exc:
+            log.warning("broker does not keep a message until it is due: %s", exc)
+            again = (log, self.connection_errors, True)
+            self.timer.call_after(_AGAIN_SECONDS, message.reject_log_error, again)
+            return True
 
     def _park(self, message: Message, error: BaseException) -> None:
         try:
@@ -106,7 +125,4 @@ class DurableConsumer(Consumer):
         """Whoever waits for the result need not wait for ever."""
         task_id = message_id(message)
         if task_id:
-            try:
-                self.app.backend.mark_as_failure(task_id, CommandFailed(str(error)))
-            except BROKER_ERRORS as exc:
-                log.warning("no result stored for %s: %s", task_id, exc)
+            self.app.backend.mark_as_failure(task_id, CommandFailed(str(error)))

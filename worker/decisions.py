@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore, already_settled
 from worker.db.models import DeadLetter, SessionResult, ThreadSession
 from worker.db.session_store import SessionStore
 from worker.db.sync_models import SyncDetail, SyncState
 from worker.db.sync_store import SyncStore
 from worker.errors import InvalidCommand, SyncNotChanged, SyncNotFound
+from worker.jira.named_key import OtherSite, named_key
 from worker.jira.reasons import explain
 from worker.resend import resend
 
@@ -92,7 +94,7 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
 
     Raises ``InvalidCommand`` for no key, ``JiraKeyConflict`` when it has another one.
     """
-    linked = SessionStore(pool).mark_synced(session.channel_id, session.thread_ts, key)
+    linked = SessionStore(pool).mark_synced(session.channel_id, session.thread_ts, _key_of(key))
     store = SyncStore(pool)
     sync = store.get_state(session.id)
     sentence = f"Linked {session.channel_id} / {session.thread_ts} to {linked.jira_key}: {linked.outcome}."
@@ -105,6 +107,16 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
             f" Its sync is still {sync.state}. To end it: threadsync syncs retry {session.id} --reason …"
         )
     return linked, sentence
+
+
+def _key_of(text: str) -> str:
+    """The key that was written, or that an address names."""
+    try:
+        key = named_key(text, get_settings().jira_url)
+    except OtherSite as exc:
+        raise InvalidCommand("jira_key: that address is one of another Jira than JIRA_URL") from exc
+    # What is none is refused where all are, in the same words.
+    return key or text
 
 
 def give_up(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:

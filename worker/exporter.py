@@ -147,6 +147,12 @@ def _of_broker(signs: Signs) -> Iterator[Metric]:
         "1 if workers of this broker write to two databases",
         bool(two_databases(signs)),
     )
+    yield _by(
+        "threadsync_socket_silence_seconds",
+        "Since Slack said anything to a process of Socket Mode",
+        "process",
+        signs.sockets,
+    )
     if signs.beat is not None:
         yield _one("threadsync_beat_silence_seconds", "Since beat sent its canaries", signs.beat)
 

@@ -99,6 +99,13 @@ def _refused(reason: str) -> Verdict:
     )
 
 
+def hearing_of_socket(silence: float) -> Verdict:
+    """Whether anything comes from Slack over a socket: an event, or at least the answer to a ping."""
+    if silence > DEAF_SECONDS:
+        return Verdict("deaf", f"nothing has come from Slack for {silence:.0f} s; restart it")
+    return Verdict("ok", f"Slack was heard {silence:.0f} s ago")
+
+
 def beat_is_sending(signs: Signs) -> bool:
     """Whether beat is alive."""
     return signs.beat is not None and signs.beat <= DEAF_SECONDS

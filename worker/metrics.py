@@ -21,7 +21,7 @@ from typing import Any, Final
 import structlog
 
 from worker.clocks import broker_time
-from worker.connection import SENT_AT
+from worker.producer import SENT_AT
 
 _FOLDER: Final = "threadsync-metrics-"
 _AGAIN_SECONDS: Final = 5
@@ -60,6 +60,11 @@ class Counters:
         )
         self.dead_letters = Counter(
             "threadsync_dead_letters", "Messages parked for good", ("command",), **here
+        )
+        self.results_lost = Counter(
+            "threadsync_results_lost",
+            "Results that could not be stored, of commands that have ended",
+            **here,
         )
         self.jira_requests = Counter(
             "threadsync_jira_requests",
@@ -107,6 +112,12 @@ def message_buried(command: str) -> None:
     """A dead letter was written. ``command`` must be a name that we know: anybody may send any other."""
     if _counters is not None:
         _counters.dead_letters.labels(command).inc()
+
+
+def results_lost(count: int) -> None:
+    """So many commands have ended, and who waits for their results will not get them."""
+    if _counters is not None:
+        _counters.results_lost.inc(count)
 
 
 def jira_answered(request: str, answer: str, seconds: float) -> None:

@@ -12,6 +12,9 @@ may have it. Such a child waits 30 s for somebody to hear its result (billiard's
 ``_ensure_messages_consumed``), and a stop under load waits with it: measured, one stop in three. So we listen
 for another moment, which takes milliseconds.
 
+A soft time limit that comes late, because the main process waited for the broker meanwhile, would hit a child
+between two jobs and end it, with the job that is on its way to it. It interrupts jobs alone.
+
 The end of a child shows in a closed pipe, a moment before the kernel has its exit code. Celery looks once;
 when that is too early, its next look is up to 5 s later: measured, one death in two. So we look again.
 
@@ -22,14 +25,18 @@ which would first talk to the broker. What Celery could take of all this: ADR 8.
 from __future__ import annotations
 
 import select
+import signal
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from inspect import GEN_SUSPENDED, getgeneratorstate
 from time import monotonic
+from types import FrameType
 from typing import Any, Final
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery.concurrency.asynpool import AsynPool, ResultHandler
+from celery.concurrency.asynpool import Worker as CelerysChild
 from celery.concurrency.prefork import TaskPool
 from kombu.asynchronous import set_event_loop
 
@@ -39,10 +46,29 @@ _POLL_MILLISECONDS: Final = 20
 _SOON_SECONDS: Final = 1.0
 """A job whose time ran out meanwhile may have ended: its answer is read before that."""
 
+_JOBS: Final = frozenset({"run_batch", "fast_trace_task", "trace_task_ret"})
+"""Functions of which each job is one."""
+
 _REAP_AGAIN_SECONDS: Final = 0.02
 _REAP_TRIES: Final = 100
 
 Reading = Generator[None, None, None]
+
+
+class _Child(CelerysChild):
+    """A process of the pool."""
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        signal.signal(signal.SIGUSR1, interrupt_job)
+
+
+def interrupt_job(_number: int, frame: FrameType | None) -> None:
+    """Raise ``SoftTimeLimitExceeded`` in the job that runs, and do nothing where none does."""
+    while frame is not None:
+        if frame.f_code.co_name in _JOBS:
+            raise SoftTimeLimitExceeded
+        frame = frame.f_back
 
 
 class _Answers(ResultHandler):
@@ -83,6 +109,7 @@ class DurablePool(AsynPool):
     """The children, and the jobs that they have."""
 
     ResultHandler = _Answers
+    Worker = _Child
 
     _hub: Any = None
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import redis
 import structlog
+from amqp.exceptions import AMQPError
 from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
 from celery.exceptions import (
     Ignore,
     InvalidTaskError,
     Reject,
     Retry,
+    SoftTimeLimitExceeded,
     Terminated,
     TimeLimitExceeded,
     WorkerLostError,
 )
 from celery.worker.request import Request
 from celery.worker.state import task_ready
+from kombu.exceptions import OperationalError
 from kombu.message import Message
+from redis import RedisError
 
 from worker.display import shown
 from worker.errors import ThreadsyncError
@@ -31,8 +34,9 @@ log = structlog.get_logger("threadsync.worker")
 
 # Ours are settled by the task itself; the others say what Celery is to do, or hand the message back.
 _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
-# From storing the result: Celery's tracer lets these out.
-_BACKEND_AWAY = (redis.RedisError, OSError)
+# Outside the command, whose effect is there or comes with the next run: the broker did not take what is to
+# be sent when it has ended (`link`, `link_error`, a chain), or its time was over in between.
+_AGAIN = (SoftTimeLimitExceeded, OperationalError, RedisError, AMQPError, OSError)
 
 
 def error_in(exc_info: Any) -> BaseException:
@@ -94,11 +98,9 @@ class DurableRequest(Request):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """An error from outside the command, such as a body that is no JSON, would lose the message."""
         error = error_in(exc_info)
-        if isinstance(error, _BACKEND_AWAY):
-            # By then the effect is there, or the letter, or the copy for later: only the result is lost.
-            log.warning("result lost", task_id=self.id, command=self.name, reason=str(error))
-            task_ready(self)
-            return self.acknowledge()
+        if isinstance(error, _AGAIN):
+            log.warning("command handed back", task_id=self.id, command=self.name, reason=str(error))
+            return self.hand_back()
         if not isinstance(error, _SETTLED):
             try:
                 bury_message(self.message, error)

@@ -6,6 +6,7 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 |---|---|---|
 | ``canary:<queue>`` | the process that ran the queue's canary | it came all the way |
 | ``worker:<node>`` | a worker's main process, every ``REPORT_SECONDS`` | how it uses each of its queues |
+| ``socket:<host>:<pid>`` | Socket Mode's process, every ``REPORT_SECONDS`` | since when Slack is silent |
 | ``beat`` | beat, with each canary | canaries are being sent |
 | ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
 
@@ -28,10 +29,11 @@ from kombu.utils.encoding import bytes_to_str
 from worker.broker_errors import BROKER_ERRORS
 from worker.clocks import ahead_of_broker, broker_said
 from worker.errors import BrokerUnavailable
+from worker.producer import ProducerChannel
 from worker.rabbitmq import signs as stream
-from worker.rabbitmq.transport import RabbitChannel
+from worker.rabbitmq.clock import whole_seconds
+from worker.rabbitmq.publishing import ConfirmingChannel
 from worker.scripts import ASK, DRAINS, READS, WAITING
-from worker.transport import DurableChannel
 
 QUEUES: Final = ("sessions", "syncs", "maintenance")
 """All that there are. A worker takes from all of them unless it is told otherwise."""
@@ -42,7 +44,7 @@ CANARY_SECONDS: Final = 5
 """How often beat sends one through every queue."""
 
 _KEY: Final = "threadsync.signs"
-_CANARY, _WORKER, _BEAT, _PLACE = "canary:", "worker:", "beat", "place:"
+_CANARY, _WORKER, _SOCKET, _BEAT, _PLACE = "canary:", "worker:", "socket:", "beat", "place:"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
 """A worker that was killed is no news by then."""
@@ -176,6 +178,7 @@ class Signs:
         skews: of clocks, by node name, or ``beat``.
         places: by node name.
         refusal: why the broker takes no new message now; None if it does.
+        sockets: since Slack said anything to a process of Socket Mode, by its host and process id.
     """
 
     queues: Mapping[str, Waiting]
@@ -187,6 +190,7 @@ class Signs:
     skews: Mapping[str, Skew] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
     refusal: str | None = None
+    sockets: Mapping[str, float] = field(default_factory=dict)
 
 
 def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
@@ -207,6 +211,16 @@ def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> Non
     _tell(channel, f"{_PLACE}{node}", {"database": database, "skew": skew})
 
 
+def socket_is_there(channel: Any, name: str, silence: float) -> None:
+    """Called by a process of Socket Mode; ``silence`` is in seconds."""
+    _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
+
+
+def socket_is_gone(channel: Any, name: str) -> None:
+    """Take back a socket's sign: it stops, or another one takes its place."""
+    _forget(channel, f"{_SOCKET}{name}")
+
+
 def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], held: int | None = None) -> None:
     """Called by a worker's main process. ``held``: messages that it has, where the broker cannot tell."""
     # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
@@ -216,17 +230,21 @@ def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], hel
 
 def worker_is_gone(channel: Any, node: str) -> None:
     """It stops, as it was asked to."""
-    if isinstance(channel, RabbitChannel):
-        stream.tell(channel, f"{_WORKER}{node}", None)
-    else:
-        channel.run_script(_FORGET, [_KEY], [f"{_WORKER}{node}"])
+    _forget(channel, f"{_WORKER}{node}")
+
+
+def _forget(channel: Any, name: str) -> None:
+    if isinstance(channel, ConfirmingChannel):
+        stream.tell(channel, name, None)
+    elif isinstance(channel, ProducerChannel):
+        channel.run_script(_FORGET, [_KEY], [name])
 
 
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     """Everything in one round trip; None when the broker keeps no signs."""
-    if isinstance(channel, RabbitChannel):
+    if isinstance(channel, ConfirmingChannel):
         return _look_at_stream(channel, queues)
-    if not isinstance(channel, DurableChannel):
+    if not isinstance(channel, ProducerChannel):
         return None
     # kombu's own, which the stubs do not know.
     steps, key_of = channel.priority_steps, channel._q_for_pri
@@ -239,7 +257,7 @@ def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     return _read(float(now), signs, int(unacknowledged), waiting, refusal_of(channel))
 
 
-def refusal_of(channel: DurableChannel) -> str | None:
+def refusal_of(channel: ProducerChannel) -> str | None:
     """Why the broker would refuse a producer now, such as memory or disk; None if it would not."""
     try:
         channel.run_script(ASK, [], [])
@@ -252,7 +270,7 @@ def signs_of(app: Celery) -> Signs | None:
     """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
     try:
         with app.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            connection.ensure_connection(max_retries=0)
             return look(connection.default_channel)
     except BROKER_ERRORS as exc:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
@@ -260,10 +278,18 @@ def signs_of(app: Celery) -> Signs | None:
 
 def measure(channel: Any) -> None:
     """Look at the broker's clock, where it has one that can be read."""
-    if isinstance(channel, DurableChannel):
+    if isinstance(channel, ProducerChannel):
         asked = time.time()
         seconds, micros = channel.run_script("return redis.call('TIME')", [], [])
         broker_said(int(seconds) + int(micros) / 1e6, asked, time.time())
+    elif isinstance(channel, ConfirmingChannel):
+        asked = time.time()
+        _rabbit_said(whole_seconds(channel), asked)
+
+
+def _rabbit_said(seconds: float, asked: float) -> None:
+    # It tells no fractions, so half a second more is in doubt.
+    broker_said(seconds + 0.5, asked - 0.5, time.time() + 0.5)
 
 
 def _skew(channel: Any) -> float | None:
@@ -274,16 +300,17 @@ def _skew(channel: Any) -> float | None:
 
 
 def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
-    if isinstance(channel, DurableChannel):
+    if isinstance(channel, ProducerChannel):
         limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
         asked = time.time()
         now = channel.run_script(_TELL, [_KEY], [name, json.dumps(sign), *limits])
         broker_said(float(now), asked, time.time())
-    elif isinstance(channel, RabbitChannel):
-        stream.tell(channel, name, sign)
+    elif isinstance(channel, ConfirmingChannel):
+        asked = time.time()
+        _rabbit_said(stream.tell(channel, name, sign), asked)
 
 
-def _look_at_stream(channel: RabbitChannel, queues: Sequence[str]) -> Signs:
+def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
     now, found = stream.read(channel, _UNBROKEN_SECONDS)
     held = sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER))
     counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
@@ -343,6 +370,11 @@ def _read(
             for node, sign in places.items()
         },
         refusal=refusal,
+        sockets={
+            name.removeprefix(_SOCKET): sign["silence"] + now - sign["at"]
+            for name, sign in found.items()
+            if name.startswith(_SOCKET)
+        },
     )
 
 

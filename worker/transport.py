@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from queue import Empty
 from time import monotonic, sleep
 from typing import Any, Final, NoReturn
@@ -33,6 +33,12 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 
 from worker import scripts
+from worker.producer import (
+    ProducerChannel,
+    ProducerSentinelChannel,
+    ProducerSentinelTransport,
+    ProducerTransport,
+)
 from worker.raw_message import DurableMessage, Taken, payload_of
 
 log = get_logger(__name__)
@@ -42,6 +48,9 @@ MOST_AT_ONCE: Final = 64
 
 _CHUNK: Final = 500
 """Messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
+
+_READ_SECONDS: Final = 1.0
+"""For the rest of what others said (remote control, events), once there is something to read."""
 
 _WARN_AGAIN_SECONDS: Final = 60.0
 
@@ -139,6 +148,19 @@ class DurableQoS(kombu_redis.QoS):
         except redis.ResponseError as exc:
             log.warning("broker refused to take messages back; they will be overdue: %s", exc)
 
+    def restore_unacked(self) -> list[tuple[BaseException, Any]]:
+        """All at once: kombu asks for each, and waits for each while the server says nothing."""
+        tags = [tag for tag in self._delivered if tag not in self._dirty]
+        self._delivered.clear()
+        trouble: tuple[type[Exception], ...] = (*self.channel.connection_errors, redis.ResponseError)
+        try:
+            # The oldest is put back last, so taken first.
+            for start in range(0, len(tags), _CHUNK):
+                self._restore("RPUSH", *reversed(tags[-start - _CHUNK : len(tags) - start]))
+        except trouble as exc:
+            log.warning("up to %d messages were not handed back, they will be overdue: %s", len(tags), exc)
+        return []
+
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
         """Say what we have, then put back what nobody has. Every ``unacked_restore_interval`` seconds."""
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
@@ -171,23 +193,11 @@ class DurableQoS(kombu_redis.QoS):
         return 0 if foreign else int(looked_at)
 
 
-def _without_transactions(client: Any) -> Any:
-    """Let kombu's pipelines be no transactions: Redis 7.0, when full, refuses all in one, reads too."""
-    with_transactions = client.pipeline
-
-    def pipeline(transaction: bool = False, shard_hint: Any = None) -> Any:
-        return with_transactions(transaction, shard_hint)
-
-    client.pipeline = pipeline
-    return client
-
-
-class DurableChannel(kombu_redis.Channel):
+class DurableChannel(ProducerChannel):
     """Takes messages by script."""
 
     QoS = DurableQoS
     Message = DurableMessage
-    deliveries_key = "unacked_deliveries"
 
     # kombu's own, which the stubs do not know.
     connection: DurableTransport
@@ -195,8 +205,6 @@ class DurableChannel(kombu_redis.Channel):
     connection_errors: tuple[type[Exception], ...]
     _active_queues: list[str]
     _queue_cycle: Any
-    _create_client: Callable[[], Any]
-    _q_for_pri: Callable[[str, int], str]
     _flush_brpop_reauth: Callable[[], None]
     _get_message_priority: Callable[..., int]
     keyprefix_queue: str
@@ -210,19 +218,15 @@ class DurableChannel(kombu_redis.Channel):
         self._nothing_there = False
         self._most = 0
         self._rests_until = 0.0
-        self._bookkeeper: Any = None
         self._warned_at: dict[str, float] = {}
         super().__init__(*args, **kwargs)
 
-    @contextmanager
-    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """A client on this channel's pool. kombu makes one each time, which takes longer than a command."""
-        if client is None:
-            # After a fork and a failover the pool is another one.
-            if self._bookkeeper is None or self._bookkeeper.connection_pool is not self.pool:
-                self._bookkeeper = _without_transactions(self._create_client())
-            client = self._bookkeeper
-        yield client
+    @cached_property
+    def subclient(self) -> Any:
+        """kombu's, which by itself reads without a limit, also what a frozen server has said in part."""
+        listener = self._create_client(asynchronous=True).pubsub()
+        listener.parse_response = partial(listener.parse_response, block=False, timeout=_READ_SECONDS)
+        return listener
 
     def warn(self, text: str, reason: Exception) -> None:
         """Log a refusal, each kind once a minute: it may come each second, for hours."""
@@ -274,17 +278,6 @@ class DurableChannel(kombu_redis.Channel):
         now = monotonic()
         asked, ended = self._answered_at.get(queue), self.qos.ended_at.get(queue)
         return None if asked is None else now - asked, None if ended is None else now - ended
-
-    def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run it now; ``keys`` are those after the three of unacknowledged messages."""
-        with self.conn_or_acquire() as client:
-            return client.execute_command(*self._script_command(script, keys, arguments))
-
-    def _script_command(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:
-        # EVAL and not EVALSHA: a server that was restarted has forgotten every script.
-        fixed = (self.unacked_key, self.unacked_index_key, self.deliveries_key)
-        prefixed = [f"{self.global_keyprefix}{key}" for key in (*fixed, *keys)]
-        return ("EVAL", script, len(prefixed), *prefixed, *arguments)
 
     def _take_arguments(
         self, queues: Sequence[str], most: int, noted: bool = True
@@ -391,7 +384,7 @@ class DurableChannel(kombu_redis.Channel):
             self.connection._deliver(payload_of(taken, self), taken.queue)
 
 
-class DurableTransport(kombu_redis.Transport):
+class DurableTransport(ProducerTransport):
     """For Redis and Valkey."""
 
     Channel = DurableChannel
@@ -403,11 +396,11 @@ class DurableTransport(kombu_redis.Transport):
         super().register_with_event_loop(connection, loop)
 
 
-class DurableSentinelChannel(DurableChannel, kombu_redis.SentinelChannel):
+class DurableSentinelChannel(DurableChannel, ProducerSentinelChannel):
     """The same on the master that the sentinels name."""
 
 
-class DurableSentinelTransport(DurableTransport, kombu_redis.SentinelTransport):
+class DurableSentinelTransport(DurableTransport, ProducerSentinelTransport):
     """For ``sentinel://``."""
 
     Channel = DurableSentinelChannel

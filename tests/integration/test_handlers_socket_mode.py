@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.slack import SlackSandbox
+from sandbox.faults import Page, RateLimited, Refused
+from sandbox.slack import SOCKET, SlackSandbox
 from sandbox.slack_requests import app_mention, event_callback, slash_command
+from tasks.client import SessionClient
 from tests.slack_app import CHANNEL, THREAD, USER, queued
 from tests.waiting import wait_until
 from worker.child import Child
+from worker.hearing import hearing_of_socket
 from worker.local import LocalStack
 
 MENTION = app_mention(CHANNEL, USER, "only for your eyes", ts=THREAD)
@@ -24,7 +27,7 @@ MENTION = app_mention(CHANNEL, USER, "only for your eyes", ts=THREAD)
 class Socket:
     """`python -m handlers.socket_mode`."""
 
-    def __init__(self, folder: Path, slack: SlackSandbox, broker_url: str) -> None:
+    def __init__(self, folder: Path, slack: SlackSandbox, broker_url: str, **env: str) -> None:
         self.log_path = folder / "socket.log"
         settings = {
             "SLACK_APP_TOKEN": slack.app_token,
@@ -32,6 +35,7 @@ class Socket:
             "SLACK_API_URL": slack.api_url,
             "CELERY_BROKER_URL": broker_url,
             "LOG_LEVEL": "DEBUG",
+            **env,
         }
         argv = [sys.executable, "-m", "handlers.socket_mode"]
         self.child = Child(argv, log_path=self.log_path, env={**os.environ, **settings}, cwd=folder)
@@ -121,6 +125,79 @@ def test_an_event_that_cannot_be_enqueued_is_not_acknowledged(tmp_path: Path, sl
         assert mention not in slack.acknowledged
     finally:
         process.child.kill()
+
+
+def test_each_try_has_an_address_of_its_own(process: Socket, slack: SlackSandbox, broker_url: str) -> None:
+    """Refused in a reconnect, the socket is opened as soon as Slack takes one: an old address never works."""
+    slack.refuses_sockets = True
+    slack.close_sockets()
+    wait_until(lambda: len(slack.calls(SOCKET)) >= 4, "three tries were refused", timeout=60)
+    slack.refuses_sockets = False
+    wait_until(lambda: slack.socket_count == 1, "the process has dialled in again", timeout=60)
+    tickets = [call.arguments["ticket"] for call in slack.calls(SOCKET)]
+    assert len(set(tickets)) == len(tickets) == len(slack.calls("apps.connections.open"))
+    mention = slack.send_over_socket(MENTION)
+    wait_until(lambda: mention in slack.acknowledged, "the event is acknowledged")
+    assert process.stop() == 0, process.log
+    assert "ticket=" not in process.log
+    assert "Unclosed" not in process.log
+
+
+def test_an_app_that_slack_does_not_let_in_yet_is_let_in_later(
+    tmp_path: Path, slack: SlackSandbox, broker_url: str
+) -> None:
+    """Whatever stands in the way of an address: a rate limit, a page, a refusal."""
+    slack.fail("apps.connections.open", RateLimited(1), Page(502), Refused("internal_error"))
+    process = Socket(tmp_path, slack, broker_url)
+    try:
+        wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=60)
+    finally:
+        process.child.kill()
+
+
+def test_a_process_that_hears_nothing_says_so_and_ends(
+    tmp_path: Path, slack: SlackSandbox, broker_url: str
+) -> None:
+    """Sockets open, and nothing comes: health is red, and the supervisor gets a process to start again."""
+    slack.deaf_and_dumb = True
+    process = Socket(tmp_path, slack, broker_url, SLACK_SILENCE_SECONDS="5")
+    try:
+        wait_until(lambda: slack.calls(SOCKET), "the process has dialled in", timeout=20)
+        with SessionClient(broker_url) as client:
+            wait_until(lambda: _silences(client), "it has reported", timeout=20)
+        wait_until(lambda: process.child.poll() is not None, "the process has ended", timeout=60)
+        assert process.child.poll() == 1
+        assert "nothing came from slack" in process.log
+    finally:
+        process.child.kill()
+
+
+def test_a_process_that_hears_is_well(process: Socket, slack: SlackSandbox, broker_url: str) -> None:
+    """Also without an event: Slack answers pings. One that stopped as it should is not missed."""
+    with SessionClient(broker_url) as client:
+        wait_until(lambda: len(_silences(client)) == 1, "it has reported", timeout=20)
+        assert {hearing_of_socket(silence).state for silence in _silences(client)} == {"ok"}
+        assert process.stop() == 0
+        assert _silences(client) == []
+
+
+def test_it_traces(tmp_path: Path, slack: SlackSandbox, broker_url: str) -> None:
+    """As the web process does: an event's command is in a trace."""
+    process = Socket(tmp_path, slack, broker_url, OTEL_TRACES_EXPORTER="console")
+    try:
+        wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=20)
+        mention = slack.send_over_socket(MENTION)
+        wait_until(lambda: mention in slack.acknowledged, "the event is acknowledged")
+        assert process.stop() == 0, process.log
+        assert "threadsync-socket-mode" in process.log
+    finally:
+        process.child.kill()
+
+
+def _silences(client: SessionClient) -> list[float]:
+    signs = client.signs()
+    assert signs is not None
+    return list(signs.sockets.values())
 
 
 def test_the_local_stack_runs_it_when_it_has_the_token(slack: SlackSandbox, tmp_path: Path) -> None:

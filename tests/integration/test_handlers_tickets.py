@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from handlers import replies
-from handlers.ticket_form import DESCRIPTION, SUMMARY
+from handlers.ticket_form import DESCRIPTION, NO_SUMMARY, SUMMARY
 from sandbox.faults import Hangs, Refused
 from sandbox.slack import SlackSandbox
 from sandbox.slack_requests import app_mention, button_click, view_submission
@@ -136,7 +136,7 @@ async def test_a_draft_that_is_of_no_use_is_told(answer: Any, text: str, slack: 
 
 @pytest.mark.parametrize(
     ("summary", "is_down", "fault"),
-    [(" ", False, replies.NO_SUMMARY), (None, False, replies.NO_SUMMARY), ("x", True, replies.TRY_AGAIN)],
+    [(" ", False, NO_SUMMARY), (None, False, NO_SUMMARY), ("x", True, replies.TRY_AGAIN)],
 )
 async def test_a_form_that_cannot_be_taken_stays_open(
     summary: str | None, is_down: bool, fault: str, slack: SlackSandbox

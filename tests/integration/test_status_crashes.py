@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 
@@ -11,7 +12,7 @@ from sandbox.faults import Hangs
 from sandbox.slack import SlackSandbox
 from tests.status_story import CHANNEL, THREAD, USER, SpiedConnection, Story
 from worker.db.pool import Pool
-from worker.slack_status.announcer import LEASE_SECONDS, Result
+from worker.slack_status.announcer import LATEST_SEND_SECONDS, LEASE_SECONDS, Result
 
 POST, EDIT, FIND = "chat.postMessage", "chat.update", "conversations.replies"
 
@@ -118,6 +119,26 @@ def test_a_process_that_stands_still_before_its_post_does_not_send_it(
     assert story.row()["post_begun_at"] is None
     story.later(6)
     assert story.announce() == "shown"
+
+
+def test_a_slow_database_does_not_silence_slack_for_the_other_sessions(
+    story: Story, slack: SlackSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was asked of Slack, so it has not failed: no other session waits, and nothing is counted."""
+    begin = story.store.begin_post
+
+    def slowly(claim: object) -> bool:
+        story.later(LATEST_SEND_SECONDS + 1)
+        return begin(claim)  # type: ignore[arg-type]
+
+    with story.announcer() as announcer:
+        with monkeypatch.context() as patched:
+            patched.setattr(story.store, "begin_post", slowly)
+            assert announcer.announce(story.session_id) == "put off"
+        assert announcer.announce(UUID(int=7)) == "not due"
+        assert story.row()["failures"] == 0
+        story.later(6)
+        assert announcer.announce(story.session_id) == "shown"
 
 
 def test_a_change_while_the_message_is_on_its_way_is_shown_next(story: Story, slack: SlackSandbox) -> None:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
-import socket
-import ssl
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -20,15 +15,18 @@ import redis
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 from kombu import Consumer as KombuConsumer
+from kombu.exceptions import OperationalError
 
 from tests.installation import Installation
 from tests.integration.test_transport import Peer, places, publish, sweep
 from tests.servers import VALKEY_SETTINGS
+from tests.tls import Authority, Certificate, TlsFront
 from tests.waiting import wait_until
 from worker.child import Child
-from worker.connection import verified_tls
+from worker.config import Settings
 from worker.embedded.port import free_port
 from worker.embedded.valkey import EmbeddedValkey
+from worker.producer import broker_options
 from worker.transport import DurableChannel
 
 PREFIX = "ts:"
@@ -57,7 +55,7 @@ class Worker(Peer):
         self.got = []
         self._prefetch = prefetch
         self._app = Celery(broker=url, amqp="worker.connection:DurableAMQP", set_as_current=False)
-        self._app.conf.update(verified_tls(url))
+        self._app.conf.update(broker_options(url, Settings(), "worker"))
         self._app.conf.broker_transport_options = {
             "visibility_timeout": 3600,
             "unacked_restore_throttle": 1,
@@ -160,96 +158,28 @@ def take_vanish_restore(url: str, connect: Connect, **options: Any) -> None:
 # --- TLS
 
 
-class TlsFront:
-    """TLS before a server that has none: the wheel's Valkey is built without. The handshake is a real one."""
-
-    def __init__(self, certificate: Path, key: Path, behind: int) -> None:
-        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._context.load_cert_chain(certificate, key)
-        self._behind = behind
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.refused = 0
-        self.accepted = 0
-        threading.Thread(target=self._accept, name="tls-front", daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), name="tls-client", daemon=True).start()
-
-    def _serve(self, plain: socket.socket) -> None:
-        try:
-            plain.settimeout(5)
-            client = self._context.wrap_socket(plain, server_side=True)
-        except OSError:
-            self.refused += 1
-            plain.close()
-            return
-        self.accepted += 1
-        client.settimeout(None)
-        with client, socket.create_connection(("127.0.0.1", self._behind)) as server:
-            back = threading.Thread(target=_pump, args=(server, client), name="tls-back", daemon=True)
-            back.start()
-            _pump(client, server)
-            back.join()
-
-    def close(self) -> None:
-        # Wakes accept(), which close() alone does not.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `ca.pem`, and `server.pem` with `server.key` that it signed for 127.0.0.1."""
-    program = shutil.which("openssl")
-    if program is None:
-        pytest.skip("no openssl program to make certificates with")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run([program, *arguments], cwd=directory, check=True, capture_output=True)
-
-    directory = tmp_path_factory.mktemp("tls")
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl(
-        *("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem"),
-        *("-days", "2", "-subj", "/CN=test authority", "-addext", "keyUsage=critical,keyCertSign"),
-    )
-    openssl(
-        *("req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=broker"),
-    )
-    (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    openssl(
-        *("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
-        *("-days", "2", "-extfile", "names", "-out", "server.pem"),
-    )
-    return directory
+def certificate(authority: Authority) -> Certificate:
+    return authority.issue("broker")
 
 
 @pytest.fixture
-def tls(authority: Path, own: EmbeddedValkey) -> Iterator[TlsFront]:
-    front = TlsFront(authority / "server.pem", authority / "server.key", own.port)
+def tls(certificate: Certificate, own: EmbeddedValkey) -> Iterator[TlsFront]:
+    front = TlsFront(certificate, own.port)
     yield front
     front.close()
 
 
 def test_tls_with_an_authority_of_ones_own(
-    tls: TlsFront, authority: Path, own: EmbeddedValkey, connect: Connect
+    tls: TlsFront, authority: Authority, own: EmbeddedValkey, connect: Connect
 ) -> None:
     """Named in the URL; a stock producer speaks TLS too."""
-    url = f"rediss://:{own.password}@127.0.0.1:{tls.port}/0?ssl_ca_certs={authority / 'ca.pem'}"
+    url = f"rediss://:{own.password}@127.0.0.1:{tls.port}/0?{authority.query()}"
     publish(url + "&ssl_cert_reqs=required", 1, 2, 3)
     take_vanish_restore(url, connect)
     assert tls.accepted >= 3
@@ -259,10 +189,8 @@ def test_tls_with_an_authority_of_ones_own(
 def test_an_untrusted_certificate_is_refused(tls: TlsFront, own: EmbeddedValkey, connect: Connect) -> None:
     """Without a word about trust, and before the password is sent: kombu would trust anybody."""
     url = f"rediss://:{own.password}@127.0.0.1:{tls.port}/0"
-    with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
-        Connection(
-            url, transport="worker.transport:DurableTransport", ssl=verified_tls(url)["broker_use_ssl"]
-        ).channel()
+    with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
+        connect(url)
     assert tls.accepted == 0
 
 
@@ -458,11 +386,11 @@ def test_the_next_url_of_a_list(own: EmbeddedValkey, connect: Connect) -> None:
 
 
 def test_the_next_url_of_a_list_with_tls(
-    tls: TlsFront, authority: Path, own: EmbeddedValkey, connect: Connect
+    tls: TlsFront, authority: Authority, own: EmbeddedValkey, connect: Connect
 ) -> None:
     """It is asked for its certificate, too."""
     publish(own.url, 1, 2, 3)
-    trust = f"ssl_ca_certs={authority / 'ca.pem'}"
+    trust = f"{authority.query()}"
     away = f"rediss://127.0.0.1:{free_port()}/0?{trust}"
     take_vanish_restore(f"{away};rediss://:{own.password}@127.0.0.1:{tls.port}/0?{trust}", connect)
 

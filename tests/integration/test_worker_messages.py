@@ -205,11 +205,13 @@ def test_any_other_error_is_a_dead_letter(shared: Installation) -> None:
     assert shared.dead_letter(lambda letter: letter.task_id == result.id).error == "ValueError: probe"
 
 
-def test_an_answer_that_is_no_json_is_a_dead_letter(shared: Installation) -> None:
-    """The task ran, its answer cannot travel: somebody has to know."""
+def test_an_answer_that_is_no_json_leaves_the_effect(shared: Installation) -> None:
+    """The task ran; who waits is told that its answer cannot travel, and there is nothing to bury."""
     result = shared.send("probe.unserializable")
-    letter = shared.dead_letter(lambda letter: letter.task_id == result.id)
-    assert "not JSON serializable" in letter.error
+    with pytest.raises(CommandFailed, match="carried out, its result is lost: EncodeError"):
+        result.get(timeout=10)
+    wait_until(lambda: shared.waiting() == 0, "the message has ended")
+    assert [letter for letter in shared.dead_letters() if letter.task_id == result.id] == []
 
 
 def test_an_unavailable_database_is_waited_for(shared: Installation, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_blank_is_unset(environment: pytest.MonkeyPatch, blank: str) -> None:
         ("valkey+socket:///run/v.sock", "redis+socket:///run/v.sock"),
         ("redis://h", "redis://h"),
         ("rediss://h", "rediss://h"),
-        ("sentinel://a;sentinel://b", "sentinel://a;sentinel://b"),
+        ("sentinel://a;sentinel://b:1", "sentinel://a:26379;sentinel://b:1"),
         ("valkey://:valkey@valkey/0", "redis://:valkey@valkey/0"),
         (" redis://h\n", "redis://h"),
     ],

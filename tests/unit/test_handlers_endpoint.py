@@ -59,6 +59,56 @@ async def test_a_redelivery_counts_like_the_first(app: SlackApp, client: Recordi
     assert len(client.commands) == 2
 
 
+CHECKS = [
+    b"ssl_check=1",
+    b"ssl_check=1&token=Jhj5dZrVaK7ZwHHjRyZWjbDl",
+    b"token=x&ssl_check=1",
+    b"ssl_check=1&token=",
+]
+
+
+@pytest.mark.parametrize("body", CHECKS)
+async def test_slacks_look_at_the_certificate_is_answered(
+    body: bytes, app: SlackApp, client: RecordingClient
+) -> None:
+    """It is not signed; with its signature it is welcome as well."""
+    bare = SlackRequest(body, {"content-type": FORM})
+    assert (await app.deliver(bare)).status_code == 200
+    assert (await app.deliver(sign(SECRET, body, FORM))).status_code == 200
+    assert client.commands == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"ssl_check=1&command=%2Fticket&text=ready&channel_id=C0123",
+        b"command=%2Fticket&ssl_check=1",
+        b"ssl_check=1&payload=%7B%7D",
+        b"ssl_check=1&ssl_check=1",
+        b"ssl_check=0",
+        b"ssl_check=1&token=" + b"x" * 1000,
+        b"ssl_check=1\n",
+        b'{"ssl_check": 1}',
+        b"",
+    ],
+)
+async def test_nothing_else_is_taken_unsigned(body: bytes, app: SlackApp, client: RecordingClient) -> None:
+    """Whatever is in it besides; and a wrong signature is one."""
+    assert (await app.deliver(SlackRequest(body, {"content-type": FORM}))).status_code == 401
+    assert (await app.deliver(sign("another secret", CHECKS[0], FORM))).status_code == 401
+    assert (await app.deliver(SlackRequest(CHECKS[0], {"content-type": JSON}))).status_code == 401
+    assert client.commands == []
+
+
+async def test_an_event_without_an_author_is_acknowledged(app: SlackApp, client: RecordingClient) -> None:
+    """Slack would send it three times more, and so with one whose ids are beyond sense."""
+    event = {name: value for name, value in MENTION["event"].items() if name != "user"}
+    assert (await app.deliver(event_callback(event))).status_code == 200
+    for field, value in (("user", "U" * 100), ("channel", "C" * 100), ("ts", "9999999999999999.000100")):
+        assert (await app.deliver(event_callback({**MENTION["event"], field: value}))).status_code == 200
+    assert client.commands == []
+
+
 @pytest.mark.parametrize("age", [-400, 400])
 async def test_a_stale_request_is_refused(age: int, app: SlackApp, client: RecordingClient) -> None:
     """401, and nothing is enqueued."""

@@ -73,15 +73,15 @@ def test_bots_open_nothing() -> None:
     ("field", "value"),
     [
         ("ts", 1700000000.0001),
-        ("ts", None),
         ("ts", "1700000000"),
+        ("ts", "9999999999999999.000100"),
+        ("ts", "17.000100"),
         ("thread_ts", 1700000000.0001),
         ("thread_ts", "1700000000.000100\n"),
         ("channel", "C0\x00123"),
         ("channel", "C" * 1_000_000),
         ("channel", {"id": "C0123"}),
-        ("user", None),
-        ("user", ""),
+        ("user", "U" * 65),
     ],
 )
 def test_a_malformed_mention_is_refused(field: str, value: Any) -> None:
@@ -90,6 +90,49 @@ def test_a_malformed_mention_is_refused(field: str, value: Any) -> None:
     with pytest.raises(InvalidCommand) as caught:
         command_for_event(event)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("kind", ["app_mention", "message"])
+@pytest.mark.parametrize("field", ["user", "channel", "ts"])
+@pytest.mark.parametrize("value", [None, "", "absent"])
+def test_a_message_that_lacks_its_author_or_place_is_not_for_us(
+    kind: str, field: str, value: str | None
+) -> None:
+    """An app's, Slack's own, or one whose author was deleted: nothing is wrong, and no session opens."""
+    event = {**message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD)["event"], "type": kind, field: value}
+    if value == "absent":
+        del event[field]
+    assert command_for_event(event) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "opens"),
+    [
+        ({"text": None}, True),
+        ({"text": None, "blocks": [{"type": "rich_text", "elements": []}]}, True),
+        ({"subtype": "file_share", "text": "", "files": [{"id": "F1"}]}, True),
+        ({"subtype": "thread_broadcast", "root": {"ts": THREAD}}, True),
+        ({"user": "W012345ABCDEF"}, True),
+        ({"user_team": "T0PARTNER", "source_team": "T0PARTNER", "team": "T0PARTNER"}, True),
+        ({"edited": {"user": USER, "ts": REPLY}}, True),
+        ({"hidden": True}, False),
+        ({"is_ephemeral": True}, False),
+        ({"bot_id": "B1", "user": "U0BOT"}, False),
+        ({"subtype": "bot_message", "bot_id": "B1", "user": None}, False),
+        ({"subtype": "message_changed", "hidden": True, "user": None, "message": {"user": USER}}, False),
+        ({"subtype": "message_deleted", "hidden": True, "user": None, "previous_message": {}}, False),
+        ({"subtype": "tombstone"}, False),
+        ({"subtype": "reminder_add"}, False),
+        ({"subtype": "huddle_thread"}, False),
+    ],
+)
+def test_what_people_write_opens_a_session_and_nothing_else(changes: dict[str, Any], opens: bool) -> None:
+    """Whatever the message has in it; a person of another workspace counts as one."""
+    event = {**message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD)["event"], **changes}
+    command = command_for_event(event)
+    assert (command is not None) is opens
+    if command:
+        assert (command.thread_ts, command.user_id) == (THREAD, event["user"])
 
 
 def test_the_shortcut_opens_the_threads_session_for_who_chose_it() -> None:

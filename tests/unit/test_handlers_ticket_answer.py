@@ -68,7 +68,7 @@ async def test_status_of_one_thread() -> None:
     """Its state, or that there is no session."""
     client = RecordingClient(Channel(session(status="ready_to_sync")))
     assert "ready for a ticket" in (await ask(f"status {THREAD}", client)).text
-    assert "do not keep track" in (await ask("status 1.1", client)).text
+    assert "do not keep track" in (await ask("status 1600000000.000100", client)).text
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,26 @@ def test_verbs_and_keys_may_be_written_in_any_case() -> None:
 
 
 @pytest.mark.parametrize(
+    "word",
+    [
+        "https://jira.example/browse/proj-123",
+        "<https://jira.example/browse/PROJ-123?a=1&amp;b=2|PROJ-123: It is broken>",
+        "https://jira.example/jira/projects/PROJ/boards/1?selectedIssue=PROJ-123",
+    ],
+)
+def test_a_ticket_may_be_named_by_its_address(word: str) -> None:
+    """With a thread behind it or without; an address of another Jira names none of ours."""
+    assert parse(f"link {word}") == TicketRequest("link", CHANNEL, None, "PROJ-123")
+    assert parse(f"link {word} <{LINK}|a thread>") == TicketRequest(
+        "link", CHANNEL, "1700000009.000200", "PROJ-123"
+    )
+    form = slash_command(f"link {word}", CHANNEL, USER)
+    assert parse_ticket_command(form, "https://JIRA.example/") == parse(f"link {word}")
+    with pytest.raises(InvalidCommand, match="another Jira"):
+        parse_ticket_command(form, "https://other.example")
+
+
+@pytest.mark.parametrize(
     ("word", "thread_ts"),
     [
         (THREAD, THREAD),
@@ -68,6 +88,9 @@ def test_a_thread_may_come_as_a_form_field() -> None:
         "ready https://x.slack.com/archives/C0123",
         "ready https://[x/archives/C0123/p1700000009000200",
         "ready 1700000000",
+        "ready 9999999999999999.000100",
+        "ready https://x.slack.com/archives/C0123/p9999999999999999000200",
+        "link https://jira.example/browse/PROJ",
         f"ready {THREAD} {THREAD}",
         "link",
         "link PROJ",

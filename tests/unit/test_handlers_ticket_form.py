@@ -14,6 +14,7 @@ from handlers.ticket_form import (
     DESCRIPTION,
     SUMMARY,
     command_for_submission,
+    faults_in,
     response_url_of,
     summary_in,
     ticket_form,
@@ -31,6 +32,33 @@ NOW = "1700000002.000000"
 
 def submission(summary: str | None, description: str | None = None) -> dict[str, Any]:
     return view_submission(ticket_form(CLICK), {SUMMARY: summary, DESCRIPTION: description}, USER)
+
+
+@pytest.mark.parametrize(
+    ("summary", "description", "inputs", "words"),
+    [
+        ("x", None, [], ""),
+        ("x" * 10_000, "y" * 200_000, [], ""),
+        (" ", "y", [SUMMARY], "in a few words"),
+        (None, None, [SUMMARY], "in a few words"),
+        ("x" * 45_000, "y", [SUMMARY], "35,000 characters too long"),
+        ("x", "y" * 200_001, [DESCRIPTION], "1 characters too long"),
+        ("x", "&" * 45_000, [DESCRIPTION], "too long"),
+        ("a\x00b", "y", [SUMMARY], "1 characters which cannot be seen or kept"),
+        ("x", "a\x00\ud800b", [DESCRIPTION], "2 characters which cannot be seen or kept"),
+        ("x" * 45_000, "\x00", [SUMMARY, DESCRIPTION], ""),
+    ],
+)
+def test_a_fault_is_named_at_its_input(
+    summary: str | None, description: str | None, inputs: list[str], words: str
+) -> None:
+    """In words that say what to do; what has none is a command."""
+    form = submission(summary, description)
+    faults = faults_in(form)
+    assert list(faults) == inputs
+    assert words in "".join(faults.values())
+    if not inputs:
+        command_for_submission(form, NOW)
 
 
 def test_the_form_carries_its_thread() -> None:

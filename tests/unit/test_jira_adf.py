@@ -96,11 +96,30 @@ def test_marks(text: str, expected: list[dict[str, Any]]) -> None:
         ("<https://x.y|>", "https://x.y", "https://x.y"),
         ("https://x.y/a_b_c", "https://x.y/a_b_c", "https://x.y/a_b_c"),
         ("<mailto:a@b.c>", "a@b.c", "mailto:a@b.c"),
+        ("<mailto:a@b.c|a@b.c>", "a@b.c", "mailto:a@b.c"),
+        ("<MAILTO:a@b.c>", "a@b.c", "MAILTO:a@b.c"),
+        ("<tel:+4930123>", "+4930123", "tel:+4930123"),
+        ("<tel:+4930123|+49 30 123>", "+49 30 123", "tel:+4930123"),
+        ("<https://x.y|a &amp; b &lt;c&gt;>", "a & b <c>", "https://x.y"),
+        ("<https://x.y/a|x.y/a>", "x.y/a", "https://x.y/a"),
+        ("<!date^1700000000^{date}^https://x.y/?a=1&amp;b=2|yesterday>", "yesterday", "https://x.y/?a=1&b=2"),
     ],
 )
 def test_links(text: str, shown: str, href: str) -> None:
     """With or without a label, and bare."""
     assert line(text) == [text_node(shown, href=href)]
+
+
+def test_links_and_names_within_marks() -> None:
+    """A mark holds what is in it, whatever that is."""
+    assert line("*<https://x.y|label>*") == [text_node("label", "strong", href="https://x.y")]
+    assert line("_see <tel:+49|+49> now_") == [
+        text_node("see ", "em"),
+        text_node("+49", "em", href="tel:+49"),
+        text_node(" now", "em"),
+    ]
+    assert line("~<!subteam^S1|@ops>~") == [text_node("@ops", "strike")]
+    assert line("`<mailto:a@b.c|a@b.c>`") == [text_node("a@b.c", "code")]
 
 
 def test_the_end_of_a_bare_address() -> None:
@@ -120,6 +139,26 @@ def test_the_end_of_a_bare_address() -> None:
         ("<!date^1700000000^{date}|yesterday>", "yesterday"),
         ("List<String>", "List<String>"),
         ("<javascript:alert(1)|x>", "<javascript:alert(1)|x>"),
+        ("<!here|here>", "@here"),
+        ("<!channel|@channel>", "@channel"),
+        ("<!everyone>", "@everyone"),
+        ("<!subteam^S1>", "@S1"),
+        ("<!subteam^S1|support>", "support"),
+        ("<!date^1700000000^{date} at {time}>", "2023-11-14 22:13 UTC"),
+        ("<!date^9999999999999999^{date}>", "9999999999999999"),
+        ("<!date^1700000000^{date}^javascript:x|then>", "then"),
+        ("<!unknown>", "@unknown"),
+        ("<!unknown|what it is>", "what it is"),
+        ("<@W0123ABC|ann &amp; co>", "@ann & co"),
+        ("<@U0123|@bob>", "@bob"),
+        ("<#C0123>", "#C0123"),
+        ("<#C0123|>", "#C0123"),
+        ("<#G0123|priv&amp;ate>", "#priv&ate"),
+        ("<slack://channel?id=C1|the channel>", "the channel (slack://channel?id=C1)"),
+        ("<ftp://x.y/z|ftp://x.y/z>", "ftp://x.y/z"),
+        ("<sip:ann@x.y>", "sip:ann@x.y"),
+        ("<relative/path|label>", "label"),
+        ("Map<K, V|W>", "Map<K, V|W>"),
         ("a <b", "a <b"),
     ],
 )

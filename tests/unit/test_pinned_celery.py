@@ -12,13 +12,17 @@ from unittest.mock import ANY, MagicMock, Mock
 
 import fakeredis
 import pytest
+import redis
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback  # type: ignore[attr-defined]
 from billiard.exceptions import SoftTimeLimitExceeded
 from billiard.pool import ACK, READY, ApplyResult
 from billiard.pool import ResultHandler as BilliardResultHandler
 from celery import Celery, _state, exceptions
 from celery.app import backends
+from celery.app.task import Context
 from celery.app.trace import build_tracer, fast_trace_task
+from celery.backends.base import Backend
+from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.concurrency.base import BasePool
 from celery.events import EventDispatcher
 from celery.exceptions import InvalidTaskError
@@ -33,8 +37,9 @@ from kombu.message import Message
 
 from tests.pinned import needed_by, overridden
 from worker.consumer import DurableConsumer
+from worker.in_step import InStep
 from worker.request import DurableRequest, error_in
-from worker.results import GatheringBackend
+from worker.results import Gathers, InStepBackend, InStepSentinelBackend, NeverDecides, WorkersCelery
 from worker.task import DurableTask
 
 BATCH, CONSUMER, PREFORK = "worker/batch.py", "worker/consumer.py", "worker/prefork.py"
@@ -59,7 +64,7 @@ def app() -> Celery:
     def double(number: int) -> int:
         return 2 * number
 
-    task: Any = app.task(name="double", ignore_result=True)(double)
+    task: Any = app.task(name="double", ignore_result=True, shared=False)(double)
     task.__trace__ = build_tracer("double", task, app=app)
     return app
 
@@ -88,13 +93,44 @@ def message_for(app: Celery, *args: Any) -> Message:
         ),
         (DurableRequest, {"on_timeout", "on_failure", "info"}),
         (DurableTask, {"abstract", "Request", "throws", "max_retries"}),
-        (GatheringBackend, {"_store_result", "_get_result_meta"}),
     ],
 )
 @needed_by(CONSUMER, REQUEST, RESULTS, TASKS)
 def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, expected: set[str]) -> None:
     """A hook that Celery renames is one that nobody calls; a name that Celery adds may be one of ours."""
     assert overridden(ours) == expected
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        # The last is of Celery 5.7.
+        (NeverDecides, RedisBackend, {"store_result", "on_chord_part_return", "_fail_chain"}),
+        (Gathers, RedisBackend, {"_store_result", "_get_result_meta"}),
+        (InStepBackend, RedisBackend, {"_get_pool"}),
+        (InStepSentinelBackend, SentinelBackend, {"_get_pool", "_transport_options"}),
+        (WorkersCelery, Celery, {"_get_backend"}),
+        (
+            InStep,
+            redis.Connection,
+            {
+                "send_command",
+                "pack_commands",
+                "send_packed_command",
+                "read_response",
+                "connect",
+                "disconnect",
+            },
+        ),
+    ],
+)
+@needed_by(RESULTS, "worker/in_step.py")
+def test_what_stands_in_front_of_a_class_hits_nothing_else(
+    ours: type, theirs: type, expected: set[str]
+) -> None:
+    """The same, of classes that are put in front of whatever backend or connection is asked for."""
+    own = {name for name in vars(ours) if not name.startswith("__")}
+    assert own & set(dir(theirs)) == expected & {*dir(theirs), *(expected - {"_fail_chain"})}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +146,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, ex
         (Consumer.on_invalid_task, "(self, body, message, exc)"),
         (Consumer.on_decode_error, "(self, message, exc)"),
         (
-            GatheringBackend.__mro__[1]._store_result,  # type: ignore[attr-defined]
+            RedisBackend._store_result,
             "(self, task_id, result, state, traceback=None, request=None, **kwargs)",
         ),
     ],
@@ -341,9 +377,9 @@ def test_events_are_kept_back_up_to_buffer_limit(app: Celery) -> None:
 @pytest.fixture
 def backend() -> Any:
     """Ours, with a fake Redis."""
-    app = Celery("pinned", set_as_current=False)
+    app = WorkersCelery("pinned", backend="redis://127.0.0.1:1/0", set_as_current=False)
     app.conf.result_serializer = "json"
-    backend: Any = GatheringBackend(app=app, url="redis://127.0.0.1:1/0")
+    backend: Any = app.backend
     backend.__dict__["client"] = fakeredis.FakeRedis()
     return backend
 
@@ -386,6 +422,30 @@ def test_who_waits_hears_of_the_key_itself(backend: Any) -> None:
 @needed_by(CELERY, RESULTS)
 def test_a_loader_may_say_which_backend_a_url_has(app: Celery) -> None:
     """``override_backends`` goes before Celery's own table."""
-    app.loader.override_backends = {"redis": "worker.results:GatheringBackend"}
+    app.loader.override_backends = {"redis": "worker.results:InStepBackend"}
     backend, url = cast(Any, backends).by_url("redis://127.0.0.1:1/0", app.loader)
-    assert (backend, url) == (GatheringBackend, "redis://127.0.0.1:1/0")
+    assert (backend, url) == (InStepBackend, "redis://127.0.0.1:1/0")
+
+
+@needed_by(RESULTS)
+@pytest.mark.parametrize(
+    "address", ["redis://h", "rediss://h?ssl_cert_reqs=required", "sentinel://h", "rpc://", "file:///tmp"]
+)
+def test_an_app_makes_its_backend_by_a_method_of_its_own(address: str) -> None:
+    """``_get_backend``, once; so whatever backend it is, ours stands in front of it."""
+    app = WorkersCelery("pinned", broker="memory://", backend=address, set_as_current=False)
+    assert isinstance(app.backend, NeverDecides)
+    assert app.backend is app.backend
+    assert isinstance(app.backend, RedisBackend) == isinstance(app.backend, Gathers)
+
+
+@needed_by(RESULTS)
+def test_a_backend_tells_by_two_methods() -> None:
+    """``mark_as_…`` of its base class: they go by ``store_result`` and ``on_chord_part_return``."""
+    backend: Any = Mock(spec=["store_result", "on_chord_part_return", "_call_task_errbacks", "_fail_chain"])
+    request = Context({"id": "an id", "chord": {"task": "its.body"}})
+    Backend.mark_as_done(backend, "an id", 1, request)
+    Backend.mark_as_failure(backend, "an id", ValueError(), request=request)
+    Backend.mark_as_retry(backend, "an id", ValueError(), request=request)
+    assert [call.args[2] for call in backend.store_result.call_args_list] == ["SUCCESS", "FAILURE", "RETRY"]
+    assert [call.args[1] for call in backend.on_chord_part_return.call_args_list] == ["SUCCESS", "FAILURE"]

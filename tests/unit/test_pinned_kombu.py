@@ -27,6 +27,8 @@ from kombu.utils.scheduling import cycle_by_name
 
 from tests.pinned import needed_by, overridden
 from worker.connection import DurableConnection
+from worker.producer import ProducerChannel
+from worker.rabbitmq.transport import RabbitSSLTransport, RabbitTransport
 from worker.transport import DurableChannel, DurableQoS, DurableSentinelTransport, DurableTransport
 
 TRANSPORT = "worker/transport.py"
@@ -51,10 +53,13 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
     """A hook that kombu renames is one that nobody calls; a name that kombu adds may be one of ours."""
     assert overridden(DurableQoS) == {
         *("append", "ack", "reject", "restore_unacked_once", "restore_visible", "restore_by_tag"),
+        "restore_unacked",
     }
     assert overridden(DurableChannel) == {
-        *("QoS", "conn_or_acquire", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
+        *("QoS", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
+        "subclient",
     }
+    assert overridden(ProducerChannel) == {"from_transport_options", "conn_or_acquire", "_put", "_connparams"}
     assert overridden(DurableTransport) == {"Channel", "register_with_event_loop"}
 
 
@@ -352,12 +357,13 @@ def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
         ("redis+socket:///s", DurableTransport),
         ("sentinel://h", DurableSentinelTransport),
         ("redis://h;redis://i", DurableTransport),
-        ("amqp://h", None),
+        ("amqp://h", RabbitTransport),
+        ("amqps://h", RabbitSSLTransport),
         ("memory://", None),
     ],
 )
 def test_an_apps_connection_asks_for_its_transport(url: str, transport: type | None) -> None:
-    """``Celery(amqp=…)``, ``AMQP.Connection``, ``get_transport_cls``; what is not Redis stays kombu's."""
+    """``Celery(amqp=…)``, ``AMQP.Connection``, ``get_transport_cls``; what we do not know stays kombu's."""
     amqp = "worker.connection:DurableAMQP"
     with Celery(broker=url, amqp=amqp, set_as_current=False) as app, app.connection_for_read() as connection:
         found = connection.get_transport_cls()

@@ -51,6 +51,20 @@ def worker(
     _tell(verdicts, as_json)
 
 
+@app.command("socket")
+def socket_mode(as_json: _Json = False) -> None:
+    """Does anything come from Slack to this host's processes of Socket Mode?"""
+    from worker.hearing import Verdict, hearing_of_socket
+
+    host = socket.gethostname()
+    sockets = {name: silence for name, silence in _signs().sockets.items() if name.rpartition(":")[0] == host}
+    verdicts = {name: hearing_of_socket(silence) for name, silence in sockets.items()}
+    # One that was killed is known for an hour; what counts is that another one listens.
+    if any(verdict.state == "ok" for verdict in verdicts.values()):
+        verdicts = {name: verdict for name, verdict in verdicts.items() if verdict.state == "ok"}
+    _tell(verdicts or {f"{host}:*": Verdict("deaf", "no such process has reported; is it running?")}, as_json)
+
+
 @app.command()
 def beat(as_json: _Json = False) -> None:
     """Does beat send? It sends canaries through every queue, and asks for what is due."""

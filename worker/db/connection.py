@@ -3,7 +3,7 @@
 connect     host after host (reach.py), then what the server says otherwise is set
 wait        no answer for longer than a statement may take: closed, as it is out of step from then on
 __exit__    an error after which nothing will work on it any more (sqlstates.py): closed
-check       the server has hung up, or has become read-only since: closed
+checkout    the server has hung up, has become read-only, or is silent: closed (pool.py)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, Connection
@@ -57,22 +57,26 @@ REPORTED_SETTINGS: Final[Mapping[str, str]] = {
 ANSWER_MARGIN_SECONDS: Final = 0.5
 """For the server's own time limit to arrive first."""
 
+IDLE_SECONDS: Final = 1.0
+"""A connection that was not used for longer is asked for a sign of life before it is used …"""
+
+SIGN_OF_LIFE_SECONDS: Final = 1.5
+"""… which must come in this time: less than a checkout may take, so that another host can still be tried."""
+
 _USUAL_STATEMENT_SECONDS: Final = 5.0
 _SETTING_UP_SECONDS: Final = 3.0
 _NOT_FOR_LIBPQ: Final = ("autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory")
 
-# Our tables are where their register is, whatever stands before it in the login's search_path.
+# Our tables are where their register is, whatever stands before it in the search_path. Elsewhere nothing is
+# looked for: two installations may share a database, each in a schema of its own.
 _FIND_TABLES: Final = """
 WITH home AS (
-    SELECT n.nspname, array_position(current_schemas(false), n.nspname) AS place
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relname = 'threadsync_schema' AND c.relkind = 'r' AND n.nspname !~ '^pg_'
-      AND has_schema_privilege(n.oid, 'USAGE')
+    SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = 'threadsync_schema' AND n.nspname = ANY(current_schemas(false))
+    ORDER BY array_position(current_schemas(false), n.nspname) LIMIT 1
 )
 SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8,
-       (SELECT set_config('search_path', quote_ident(nspname), false) FROM home
-        WHERE place IS NOT NULL OR (SELECT count(*) FROM home) = 1
-        ORDER BY place LIMIT 1)
+       (SELECT set_config('search_path', quote_ident(nspname), false) FROM home)
 """
 _READ_LIMIT: Final = "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8"
 
@@ -88,11 +92,16 @@ class _Guard:
     answer_seconds = _SETTING_UP_SECONDS
     met_read_only = False
     """A write was refused because the server is read-only."""
+    used_at = 0.0
+    """When a command last ended on it, by the monotonic clock."""
     _reach: Reach | None = None
+    _attempt: Mapping[str, Any]
     _began_read_only = False
 
-    def _begin(self, reach: Reach, statement_seconds: float) -> None:
-        self._reach = reach
+    def _begin(self, reach: Reach, attempt: Mapping[str, Any], statement_seconds: float) -> None:
+        reach.succeeded(attempt)
+        self._reach, self._attempt = reach, attempt
+        self.used_at = time.monotonic()
         self._began_read_only = self._is_read_only()
         self.answer_seconds = (statement_seconds or _USUAL_STATEMENT_SECONDS) + ANSWER_MARGIN_SECONDS
 
@@ -109,6 +118,16 @@ class _Guard:
             if self._reach:
                 self._reach.led_to_read_only()
         return True
+
+    def _fell_silent(self, exc: NoAnswer) -> None:
+        self.pgconn.finish()
+        if self._reach:
+            self._reach.failed(self._attempt, self.answer_seconds, exc)
+
+    @property
+    def is_idle(self) -> bool:
+        """Not used for a while: much may have happened to the server."""
+        return time.monotonic() - self.used_at > IDLE_SECONDS
 
     def look(self) -> str | None:
         """Say why it is of no more use, if that is so: a look at what arrived, no round trip."""
@@ -135,35 +154,34 @@ class GuardedConnection(_Guard, Connection[DictRow]):
             begun = time.monotonic()
             try:
                 connection = super().connect("", **attempt, **options)
-                connection._configure(reach, has_options="options" in attempt)
+                connection._configure(reach, attempt)
             except psycopg.Error as exc:
                 reach.failed(attempt, time.monotonic() - begun, exc)
                 failures.append((attempt, exc))
             else:
-                reach.succeeded(attempt)
                 return connection
-        _raise(reach, failures)
+        raise _failure(reach, failures)
 
-    def _configure(self, reach: Reach, *, has_options: bool) -> None:
+    def _configure(self, reach: Reach, attempt: Mapping[str, Any]) -> None:
         try:
             cursor = self.cursor(row_factory=tuple_row)
             for name, value in _unlike(self.pgconn):
                 cursor.execute("SELECT set_config(%s, %s, false)", [name, value], prepare=False)
-            sql = _FIND_TABLES if has_options else _READ_LIMIT
+            sql = _FIND_TABLES if "options" in attempt else _READ_LIMIT
             [(seconds, *_)] = cursor.execute(sql, prepare=False).fetchall()
             if not self.autocommit:
                 self.rollback()
         except BaseException:
             self.close()
             raise
-        self._begin(reach, seconds)
+        self._begin(reach, attempt, seconds)
 
     def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
         """Raise ``NoAnswer`` after ``answer_seconds``, and close."""
         try:
             return super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
-        except NoAnswer:
-            self.pgconn.finish()
+        except NoAnswer as exc:
+            self._fell_silent(exc)
             raise
 
     def __exit__(
@@ -190,35 +208,34 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
             begun = time.monotonic()
             try:
                 connection = await super().connect("", **attempt, **options)
-                await connection._configure(reach, has_options="options" in attempt)
+                await connection._configure(reach, attempt)
             except psycopg.Error as exc:
                 reach.failed(attempt, time.monotonic() - begun, exc)
                 failures.append((attempt, exc))
             else:
-                reach.succeeded(attempt)
                 return connection
-        _raise(reach, failures)
+        raise _failure(reach, failures)
 
-    async def _configure(self, reach: Reach, *, has_options: bool) -> None:
+    async def _configure(self, reach: Reach, attempt: Mapping[str, Any]) -> None:
         try:
             cursor = self.cursor(row_factory=tuple_row)
             for name, value in _unlike(self.pgconn):
                 await cursor.execute("SELECT set_config(%s, %s, false)", [name, value], prepare=False)
-            sql = _FIND_TABLES if has_options else _READ_LIMIT
+            sql = _FIND_TABLES if "options" in attempt else _READ_LIMIT
             [(seconds, *_)] = await (await cursor.execute(sql, prepare=False)).fetchall()
             if not self.autocommit:
                 await self.rollback()
         except BaseException:
             await self.close()
             raise
-        self._begin(reach, seconds)
+        self._begin(reach, attempt, seconds)
 
     async def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
         """Raise ``NoAnswer`` after ``answer_seconds``, and close."""
         try:
             return await super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
-        except NoAnswer:
-            self.pgconn.finish()
+        except NoAnswer as exc:
+            self._fell_silent(exc)
             raise
 
     async def __aexit__(
@@ -233,13 +250,13 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
 
 
 @contextmanager
-def answering_within(connection: Connection[Any], seconds: float) -> Iterator[None]:
+def answering_within(connection: Connection[Any] | GuardedAsyncConnection, seconds: float) -> Iterator[None]:
     """Let statements of this connection take longer, such as a migration's."""
     before = getattr(connection, "answer_seconds", None)
     if before is None:
         yield
         return
-    connection.answer_seconds = seconds + ANSWER_MARGIN_SECONDS  # type: ignore[attr-defined]
+    connection.answer_seconds = seconds  # type: ignore[attr-defined]
     try:
         yield
     finally:
@@ -259,7 +276,7 @@ def _divided(conninfo: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
 
 def _unlike(pgconn: PGconn) -> Iterator[tuple[str, str]]:
-    """Yield what to set: PgBouncer took no start-up options, or PGTZ or the URL's own options say otherwise."""
+    """Yield what is to be set: PgBouncer took no start-up options, or PGTZ or the URL's options prevailed."""
     for name, value in REPORTED_SETTINGS.items():
         reported = pgconn.parameter_status(name.encode())
         if reported is not None and not reported.decode().startswith(value):
@@ -280,10 +297,10 @@ def _within(seconds: float, gen: PQGen[T]) -> Generator[Any, Any, T]:
         return end.value  # type: ignore[no-any-return]
 
 
-def _raise(reach: Reach, failures: list[tuple[Mapping[str, Any], psycopg.Error]]) -> NoReturn:
+def _failure(reach: Reach, failures: list[tuple[Mapping[str, Any], psycopg.Error]]) -> psycopg.Error:
     last = failures[-1][1]
     if len(failures) > 1:
         said = (f"{attempt.get('host')}:{attempt.get('port', 5432)}: {exc}" for attempt, exc in failures)
         last = type(last)("; ".join(said))
         reach.trouble = last
-    raise last.with_traceback(None)
+    return last.with_traceback(None)

@@ -51,7 +51,7 @@ ORDER BY at DESC, id DESC LIMIT %(limit)s
 # How many sessions took each step, by stretches of time.
 COUNT_STEPS: Final[LiteralString] = f"""
 {_SPAN}
-SELECT date_bin(bucket, at, '2000-01-01') AS at, what, count(*) AS value
+SELECT date_bin(bucket, at, '2000-01-01 00:00:00+00') AS at, what, count(*) AS value
 FROM span, LATERAL (
     SELECT created_at AS at, 'opened' AS what FROM thread_sessions WHERE created_at > since
     UNION ALL
@@ -65,7 +65,7 @@ GROUP BY 1, 2
 # How many tries of syncs ended how, by stretches of time. Those under way have no end yet.
 COUNT_ATTEMPTS: Final[LiteralString] = f"""
 {_SPAN}
-SELECT date_bin(bucket, a.started_at, '2000-01-01') AS at,
+SELECT date_bin(bucket, a.started_at, '2000-01-01 00:00:00+00') AS at,
        CASE WHEN a.outcome = 'created' THEN 'created'
             WHEN a.outcome = 'found' THEN 'found'
             WHEN a.outcome IN ('rejected', 'auth') THEN 'refused'
@@ -80,7 +80,7 @@ GROUP BY 1, 2
 # The longest that a message had waited in each queue, by stretches of time.
 LONGEST_WAITS: Final[LiteralString] = f"""
 {_SPAN}
-SELECT date_bin(bucket, sampled_at, '2000-01-01') AS at, queue AS what,
+SELECT date_bin(bucket, sampled_at, '2000-01-01 00:00:00+00') AS at, queue AS what,
        max(coalesce(oldest_seconds, 0)) AS value
 FROM span, queue_samples
 WHERE queue = ANY(%(queues)s::text[]) AND sampled_at > since

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
 
-from psycopg import Connection
+from psycopg import Connection, errors
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
+from worker.db.connection import ANSWER_MARGIN_SECONDS, answering_within
 from worker.db.roles import become_migrate, grant
-from worker.errors import SchemaMismatch
+from worker.errors import DatabaseFault, SchemaMismatch
 
 _ADVISORY_LOCK: Final = 0x7468_7264_7379_6E63  # "thrdsync"
+_STATEMENT_SECONDS: Final = 300
 _MIN_SERVER: Final = 180_000  # uuidv7(), RETURNING old/new
 _CREATE_REGISTER: Final = """
 CREATE TABLE IF NOT EXISTS threadsync_schema (
@@ -24,6 +26,7 @@ CREATE TABLE IF NOT EXISTS threadsync_schema (
 )
 """
 _NOTE_IN_REGISTER: Final = "INSERT INTO threadsync_schema (version, name) VALUES (%s, %s)"
+NEW_DATABASE: Final = "CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8', and name it in DATABASE_URL"
 _FILE_NAME: Final = re.compile(r"^(\d{4})_\w+\.sql$")
 
 
@@ -61,14 +64,42 @@ def migrate(connection: Connection[Any]) -> int:
     A migration either happens whole or not at all. It gives up after 10 s behind another lock, so that
     it never holds up the workers that queue behind it.
 
-    Raises ``SchemaMismatch``: the database is newer than this code, or the server is older than 18.
+    Raises ``SchemaMismatch``: the database is newer than this code, is not in UTF-8, or the server is older
+    than 18. Raises ``DatabaseFault`` if the login may not make tables.
     """
+    _check_server(connection)
+    try:
+        with answering_within(connection, _STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS):
+            return _migrate(connection)
+    except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as exc:
+        user = connection.info.user
+        raise DatabaseFault(
+            f"{user} may not make tables in its first schema ({exc.diag.message_primary}); "
+            f"GRANT CREATE, USAGE ON SCHEMA … TO {user}, or log in as the tables' owner"
+        ) from exc
+
+
+def encoding_fault(encoding: str | None) -> str | None:
+    """Say what is wrong with a database's encoding; None if nothing is, or a proxy does not tell it."""
+    if encoding in {"UTF8", None}:
+        return None
+    return (
+        f"the database is encoded in {encoding}, which does not hold what people write; threadsync needs UTF8"
+    )
+
+
+def _check_server(connection: Connection[Any]) -> None:
     server = connection.info.server_version
     if server < _MIN_SERVER:
         raise SchemaMismatch(f"threadsync needs Postgres 18 or newer; this server is {server // 10_000}")
+    if fault := encoding_fault(connection.info.parameter_status("server_encoding")):
+        raise SchemaMismatch(f"{fault}: {NEW_DATABASE}")
+
+
+def _migrate(connection: Connection[Any]) -> int:
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '10s'")
-        connection.execute("SET LOCAL statement_timeout = '5min'")
+        connection.execute(SQL("SET LOCAL statement_timeout = {}").format(_STATEMENT_SECONDS * 1000))
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
         become_migrate(connection)
         version = _apply(connection, migrations())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -14,7 +15,13 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from worker.config import get_settings
-from worker.db.connection import GuardedAsyncConnection, GuardedConnection, start_up_options
+from worker.db.connection import (
+    SIGN_OF_LIFE_SECONDS,
+    GuardedAsyncConnection,
+    GuardedConnection,
+    answering_within,
+    start_up_options,
+)
 from worker.db.driver_errors import translated
 from worker.db.dsn import parse_dsn
 from worker.db.moments import adapters
@@ -33,6 +40,8 @@ _UNLESS_THE_URL_SAYS_OTHERWISE: Final = {
 _CONNECT_TIMEOUT_OF_MANY_HOSTS: Final = 2
 """Seconds, the least that libpq knows: a silent host stands before the one that took over."""
 
+_SIGN_OF_LIFE: Final = "SELECT 1"
+
 
 class Pool(ConnectionPool[GuardedConnection]):
     """A pool that says why it has no connection to give."""
@@ -50,6 +59,7 @@ class Pool(ConnectionPool[GuardedConnection]):
 
     def putconn(self, conn: GuardedConnection) -> None:
         """Where one connection led to a read-only server, so do the others."""
+        conn.used_at = time.monotonic()
         if conn.met_read_only:
             self.drain()
         super().putconn(conn)
@@ -73,6 +83,7 @@ class AsyncPool(AsyncConnectionPool[GuardedAsyncConnection]):
 
     async def putconn(self, conn: GuardedAsyncConnection) -> None:
         """Where one connection led to a read-only server, so do the others."""
+        conn.used_at = time.monotonic()
         if conn.met_read_only:
             await self.drain()
         await super().putconn(conn)
@@ -174,12 +185,18 @@ def _pool_arguments(url: str | None, min_size: int, max_size: int) -> dict[str, 
 
 def _check(connection: GuardedConnection) -> None:
     """Raise if the connection is of no more use; closed, because the pool would keep it otherwise."""
+    if not connection.look() and connection.is_idle:
+        with answering_within(connection, SIGN_OF_LIFE_SECONDS):
+            connection.execute(_SIGN_OF_LIFE, prepare=False)
     if why := connection.look():
         connection.close()
         raise psycopg.OperationalError(why)
 
 
 async def _check_async(connection: GuardedAsyncConnection) -> None:
+    if not connection.look() and connection.is_idle:
+        with answering_within(connection, SIGN_OF_LIFE_SECONDS):
+            await connection.execute(_SIGN_OF_LIFE, prepare=False)
     if why := connection.look():
         await connection.close()
         raise psycopg.OperationalError(why)

@@ -24,6 +24,9 @@ SyncStatus = Literal["pending", "inflight", "retry_wait", "unknown", "blocked", 
 Step = Literal["search", "create", "look", "link_back", "audit"]
 Origin = Literal["created", "found", "named"]
 
+LONGEST_DRAFT_SUMMARY: Final = 10_000
+LONGEST_DRAFT_DESCRIPTION: Final = 200_000
+
 
 def _storable(text: str) -> str:
     """What Postgres can keep as JSON."""
@@ -69,8 +72,8 @@ class Draft(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
 
-    summary: Annotated[Text, AfterValidator(_not_blank), Field(max_length=10_000)]
-    description: Annotated[Text, Field(max_length=200_000)] = ""
+    summary: Annotated[Text, AfterValidator(_not_blank), Field(max_length=LONGEST_DRAFT_SUMMARY)]
+    description: Annotated[Text, Field(max_length=LONGEST_DRAFT_DESCRIPTION)] = ""
     project_key: ProjectKey | None = None
     issue_type: Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)] | None = None
     labels: tuple[Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)], ...] = Field(

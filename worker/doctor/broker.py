@@ -16,7 +16,8 @@ from worker.config import Settings
 from worker.doctor.app import app_of
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
-from worker.transport import DurableChannel
+from worker.errors import InvalidSettings
+from worker.producer import ProducerChannel
 
 CHECKS: Final = (
     "broker: reachable",
@@ -80,13 +81,13 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
         with app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             channel = connection.default_channel
-            if not isinstance(channel, DurableChannel):
+            if not isinstance(channel, ProducerChannel):
                 yield ok("broker: reachable", f"{connection.transport.driver_type} answers")
                 only = "only Valkey and Redis are asked; see docs/operations.md for others"
                 yield from (skipped(check, only) for check in CHECKS[1:])
                 return
             facts = _facts(channel)
-    except BROKER_ERRORS as exc:
+    except (*BROKER_ERRORS, InvalidSettings) as exc:
         yield judge_refusal(exc)
         yield from (skipped(check, "the broker does not answer") for check in CHECKS[1:])
         return
@@ -95,7 +96,7 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
     yield judge_visibility(*_limits(app))
 
 
-def _facts(channel: DurableChannel) -> BrokerFacts:
+def _facts(channel: ProducerChannel) -> BrokerFacts:
     with channel.conn_or_acquire() as client:
         asked = datetime.now(UTC)
         seconds, micros = client.execute_command("TIME")
@@ -133,14 +134,14 @@ def _appendfsync(client: Any) -> str | None:
         return None
 
 
-def _permissions(channel: DurableChannel) -> tuple[str, ...]:
+def _permissions(channel: ProducerChannel) -> tuple[str, ...]:
     missing = channel.run_script(
         _MAY, ["sessions", "unacked", "unacked_index", "celery-task-meta-doctor"], []
     )
     return tuple(dict.fromkeys(map(bytes_to_str, missing)))
 
 
-def _wrong_keys(channel: DurableChannel) -> Mapping[str, str]:
+def _wrong_keys(channel: ProducerChannel) -> Mapping[str, str]:
     expected = {"sessions": "list", "syncs": "list", "maintenance": "list", "threadsync.signs": "hash"}
     found = channel.run_script(_TYPES, list(expected), [])
     # The first three keys of each script: unacked, its index, its deliveries.
@@ -158,6 +159,8 @@ def _limits(app: Celery) -> tuple[float, float]:
 def judge_refusal(exc: Exception) -> Finding:
     """Why it could not be spoken with."""
     check, words = "broker: reachable", str(exc)
+    if isinstance(exc, InvalidSettings):
+        return error(check, words, "name a single server, or Sentinels, in CELERY_BROKER_URL")
     if any(word in words for word in ("WRONGPASS", "NOAUTH", "invalid username-password", "ACCESS_REFUSED")):
         return error(check, "it refuses our password", "set user and password in CELERY_BROKER_URL right")
     if "LOADING" in words or isinstance(exc, redis.BusyLoadingError):

@@ -8,7 +8,7 @@ from typing import Final
 from worker.config import Settings
 from worker.doctor.app import app_of
 from worker.doctor.finding import Finding, error, ok, skipped, warning
-from worker.errors import BrokerUnavailable
+from worker.errors import BrokerUnavailable, InvalidSettings
 from worker.hearing import (
     beat_is_sending,
     hearing_of_queue,
@@ -31,7 +31,7 @@ def examine_running(settings: Settings) -> Iterator[Finding]:
     """Beat, each queue, each worker."""
     try:
         signs = signs_of(app_of(settings)) if settings.broker_url else None
-    except BrokerUnavailable:
+    except (BrokerUnavailable, InvalidSettings):
         signs = None
     if signs is None:
         yield from (skipped(check, "there is no Valkey or Redis to look into") for check in CHECKS)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any, Final
 
 from worker.embedded.data_dir import write_private
 from worker.embedded.failure import LocalServiceFailed
@@ -13,6 +14,7 @@ from worker.embedded.identity import Identity
 from worker.embedded.server import server_environment, wheel_path
 
 SUPERUSER = "threadsync"
+_INITDB_SECONDS: Final = 300
 
 
 def postgres_program(name: str) -> str:
@@ -34,7 +36,16 @@ def create_cluster(pgdata: Path, password: str, identity: Identity) -> None:
     write_private(password_file, password + "\n")
     identity.hand_over(draft)
     command = _initdb(identity, draft / "data", password_file)
-    result = subprocess.run(command, capture_output=True, text=True, env=server_environment(), check=False)
+    options: dict[str, Any] = {
+        "capture_output": True,
+        "text": True,
+        "env": server_environment(),
+        "check": False,
+    }
+    try:
+        result = subprocess.run(command, timeout=_INITDB_SECONDS, **options)
+    except subprocess.TimeoutExpired as exc:
+        raise LocalServiceFailed(f"initdb in {draft} took more than {_INITDB_SECONDS} s") from exc
     if result.returncode != 0:
         said = result.stderr.strip() or result.stdout.strip()
         raise LocalServiceFailed(f"initdb failed in {draft}:\n{said}")

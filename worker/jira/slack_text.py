@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Final, Literal
 
@@ -67,8 +68,13 @@ _BULLET: Final = re.compile(r"[ \t]*[-*•◦▪][ \t]+(?=\S)")
 _QUOTE: Final = re.compile(r"(?:(?:>|&gt;){3}|>|&gt;) ?")
 _ANGLE: Final = re.compile(r"<([^<>\n]+)>")
 _LONGEST_ADDRESS: Final = 2000  # in a link; a longer one is text, which can be cut
-_ADDRESS: Final = re.compile(rf"(?:https?://|mailto:)\S{{1,{_LONGEST_ADDRESS}}}", re.IGNORECASE)
+_ADDRESS: Final = re.compile(rf"(?:https?://|mailto:|tel:)\S{{1,{_LONGEST_ADDRESS}}}", re.IGNORECASE)
+# All that Slack makes a link of: what has a label, or a scheme. Those above alone are links in a ticket.
+_SCHEME: Final = re.compile(r"(?!javascript:|data:|vbscript:)[a-z][a-z0-9+.-]*:(?=\S)", re.IGNORECASE)
+_BARE: Final = re.compile(r"(?:mailto|tel):", re.IGNORECASE)
 _SIGNS: Final = {"@": "@", "#": "#", "!": "@"}  # of people, channels, and @here and its like
+_TO_ALL: Final = frozenset({"here", "channel", "everyone", "group"})
+_DATE: Final = re.compile(r"date\^(-?[0-9]{1,16})\^[^^]*(?:\^(\S+))?")
 _MARKS: Final[dict[str, Mark]] = {"strong": "strong", "em": "em", "strike": "strike"}
 
 # Each alternative stops at its own end sign, so no character is looked at more than a few times.
@@ -168,8 +174,11 @@ def _literal(code: str) -> str:
 
 
 def _href(inside: str) -> str | None:
-    """The address in ``<address>`` or ``<address|label>``, if it is one to link to."""
+    """The address in ``<address>`` or ``<address|label>``, or of a date, if it is one to link to."""
     target = inside.partition("|")[0]
+    if target.startswith("!date^"):
+        date = _DATE.fullmatch(target[1:])
+        target = (date[2] or "") if date else ""
     return _unescaped(target) if _ADDRESS.fullmatch(target) else None
 
 
@@ -178,16 +187,43 @@ def _readable(found: re.Match[str]) -> str:
 
     Still escaped.
     """
-    target, _, label = found[1].partition("|")
+    target, has_label, label = found[1].partition("|")
     label = label.strip()
-    if _ADDRESS.fullmatch(target):
-        return label or target.removeprefix("mailto:")
+    if _SCHEME.match(target):
+        address = _BARE.sub("", target, count=1)
+        if label and (label in (target, address) or _ADDRESS.fullmatch(target)):
+            return label
+        # Where the address cannot be a link it would be lost behind its label.
+        return f"{label} ({address})" if label else address
     sign, name = target[:1], target[1:]
     if sign not in _SIGNS or not name:
-        return found[0]
-    if label and (sign == "!" or label[0] in "@#"):
+        # Slack labels nothing but addresses; one without a scheme is relative.
+        return label if has_label and label and target and not set(": ") & set(target) else found[0]
+    return _named(sign, name, label)
+
+
+def _named(sign: str, name: str, label: str) -> str:
+    """A person, a channel, a group, a date, or all: https://docs.slack.dev/messaging/formatting-message-text."""
+    if sign == "!":
+        if name in _TO_ALL:
+            return f"@{name}"
+        if label:
+            return label
+        if date := _DATE.fullmatch(name):
+            return _moment(date[1])
+        # Such as subteam^S0123: what comes last says which.
+        return f"@{name.rpartition('^')[2] or name}"
+    if label and label[0] in "@#":
         return label
     return _SIGNS[sign] + (label or name)
+
+
+def _moment(seconds: str) -> str:
+    """In UTC, as everybody reads a ticket."""
+    try:
+        return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return seconds
 
 
 def _unescaped(text: str) -> str:

@@ -13,12 +13,12 @@ from uuid import uuid4
 
 import amqp
 
-from worker.rabbitmq.transport import RabbitChannel
+from worker.rabbitmq.publishing import ConfirmingChannel
 
 _PATIENCE_SECONDS: Final = 0.5
 
 
-def broker_time(channel: RabbitChannel) -> float:
+def whole_seconds(channel: ConfirmingChannel) -> float:
     """Unix seconds, a whole number. Raises ``TimeoutError`` when the answer does not come."""
     if channel.clock is None:
         channel.clock = _Clock(channel)
@@ -29,7 +29,7 @@ def broker_time(channel: RabbitChannel) -> float:
 class _Clock:
     """Asks over one channel. Its queues are gone with the connection."""
 
-    def __init__(self, channel: RabbitChannel) -> None:
+    def __init__(self, channel: ConfirmingChannel) -> None:
         self._channel = channel
         name = f"threadsync.clock.{uuid4().hex}"
         self._asked, self._answered = f"{name}.asked", f"{name}.answered"

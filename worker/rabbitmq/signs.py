@@ -1,8 +1,8 @@
 """Signs of life on RabbitMQ: a stream that any number of readers read without taking anything out.
 
 Each sign is a message in the stream ``threadsync.signs``: the field of ``worker.signs``, what it says, and
-the broker's time when it was written. The newest of a field counts. A reader looks at the last ten minutes, up
-to a mark that it writes itself, so that it knows the end.
+the broker's time when it was written. The newest of a field counts. A reader looks at the last ten minutes,
+up to a mark that it writes itself, so that it knows the end.
 
 What a queue holds is asked by declaring it passively. AMQP tells neither what is unacknowledged nor how old a
 message is. So workers say what they hold, and the age is reckoned by canaries: one that came out was behind
@@ -21,8 +21,8 @@ from uuid import uuid4
 import amqp
 from amqp.exceptions import NotFound
 
-from worker.rabbitmq.clock import broker_time
-from worker.rabbitmq.transport import RabbitChannel
+from worker.rabbitmq.clock import whole_seconds
+from worker.rabbitmq.publishing import ConfirmingChannel
 
 STREAM: Final = "threadsync.signs"
 
@@ -39,29 +39,29 @@ Sign = dict[str, Any]
 """``at`` is when the broker had it, ``since`` since when its field was written without a pause."""
 
 
-def tell(channel: RabbitChannel, field: str, sign: Mapping[str, Any] | None) -> float:
+def tell(channel: ConfirmingChannel, field: str, sign: Mapping[str, Any] | None) -> float:
     """Write a sign, or that there is none any more. Returns the broker's time, in whole seconds."""
     _declare_stream(channel)
-    now = broker_time(channel)
+    now = whole_seconds(channel)
     _write(channel, {"field": field, "at": now, "sign": sign})
     return now
 
 
-def read(channel: RabbitChannel, unbroken_seconds: float) -> tuple[float, dict[str, Sign]]:
+def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, dict[str, Sign]]:
     """Return the broker's time, and the newest sign of each field.
 
     Args:
         unbroken_seconds: a longer pause between two signs of a field, and ``since`` begins anew.
     """
     _declare_stream(channel)
-    now = broker_time(channel)
+    now = whole_seconds(channel)
     found: dict[str, Sign] = {}
     for entry in _entries(channel, now):
         _take(found, entry, unbroken_seconds)
     return now, found
 
 
-def messages_in(channel: RabbitChannel, queue: str) -> int:
+def messages_in(channel: ConfirmingChannel, queue: str) -> int:
     """How many no worker has taken; none where there is no such queue yet."""
     try:
         return int(channel.queue_declare(queue, passive=True).message_count)
@@ -74,11 +74,15 @@ def _take(found: dict[str, Sign], entry: Mapping[str, Any], unbroken_seconds: fl
     before = found.pop(field, None)
     if sign is None:
         return
-    goes_on = before is not None and at - before["at"] < unbroken_seconds
+    goes_on = (
+        before is not None
+        and at - before["at"] < unbroken_seconds
+        and before.get("database") == sign.get("database")
+    )
     found[field] = {**sign, "at": at, "since": before["since"] if goes_on and before else at}
 
 
-def _entries(channel: RabbitChannel, now: float) -> list[dict[str, Any]]:
+def _entries(channel: ConfirmingChannel, now: float) -> list[dict[str, Any]]:
     """Everything of the last minutes, oldest first, up to a mark that is written now."""
     mark = uuid4().hex
     _write(channel, {_MARK: mark})
@@ -126,11 +130,11 @@ def _is_sign(entry: Mapping[str, Any]) -> bool:
     return isinstance(field, str) and isinstance(at, int | float) and isinstance(sign, dict | None)
 
 
-def _write(channel: RabbitChannel, entry: Mapping[str, Any]) -> None:
+def _write(channel: ConfirmingChannel, entry: Mapping[str, Any]) -> None:
     channel.publish_unconfirmed(amqp.Message(json.dumps(entry), delivery_mode=1), "", STREAM)
 
 
-def _declare_stream(channel: RabbitChannel) -> None:
+def _declare_stream(channel: ConfirmingChannel) -> None:
     arguments = {
         "x-queue-type": "stream",
         "x-max-age": _KEPT,

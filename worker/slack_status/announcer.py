@@ -28,6 +28,7 @@ from worker.db.sync_store import SyncStore
 from worker.slack_status.answers import Done, Failure, NotSent, Refused, Throttled, Unknown
 from worker.slack_status.connection import Connection
 from worker.slack_status.decide import (
+    FIRST_PAUSE_SECONDS,
     MESSAGE_GONE,
     OF_INSTALLATION,
     Later,
@@ -193,9 +194,14 @@ class _Turn:
             kept = self._store.note_shown(self._claim, answer.message_ts, self._message.fingerprint)
             self._log("status shown" if kept else "status lost")
             return "shown" if kept else "lost"
-        if answer is not _TOO_LATE:
-            # That was a slow database, and no fault of Slack's.
-            self.failure = answer
+        if answer is _TOO_LATE:
+            # Slack was not asked, so nothing is known of it: other sessions must not wait for our database.
+            self._log("status put off", seconds=FIRST_PAUSE_SECONDS, reason=_TOO_LATE.why)
+            claim = self._claim
+            return self._put_off(
+                Later(FIRST_PAUSE_SECONDS, claim.failures, claim.refusals), maybe_posted=maybe_posted
+            )
+        self.failure = answer
         following = decide(answer, self._claim.failures, self._claim.refusals)
         match following:
             case Later():

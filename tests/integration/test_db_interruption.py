@@ -1,0 +1,61 @@
+"""A time limit in the middle of a statement: its connection is not used again, so the next answer is right."""
+
+from __future__ import annotations
+
+import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
+
+from tests.interruption import out_of_time_after
+from worker.db.pool import Pool
+from worker.db.session_store import SessionStore
+
+LONG = "SELECT pg_sleep(2), 'an answer that comes late'"
+
+
+def answers_are_right(pool: Pool) -> bool:
+    def answer(number: int) -> object:
+        with pool.connection() as connection:
+            row = connection.execute("SELECT %s::int AS number", [number]).fetchone()
+        return row and row["number"]
+
+    return [answer(number) for number in range(5)] == list(range(5))
+
+
+def test_a_statement_that_is_cut_off(pool: Pool) -> None:
+    """It may go on at the server; who asks next has another connection."""
+    with out_of_time_after(0.2), pytest.raises(SoftTimeLimitExceeded), pool.connection() as connection:
+        connection.execute(LONG)
+    assert answers_are_right(pool)
+
+
+def test_a_pipeline_that_is_cut_off(pool: Pool) -> None:
+    """With answers of which some have come."""
+    with (
+        out_of_time_after(0.2),
+        pytest.raises(SoftTimeLimitExceeded),
+        pool.connection() as connection,
+        connection.pipeline(),
+    ):
+        first = connection.execute("SELECT 1 AS number")
+        connection.execute(LONG)
+        connection.execute("SELECT 3 AS number")
+        assert first.fetchone() == {"number": 1}
+        connection.execute("SELECT 4 AS number").fetchone()
+    assert answers_are_right(pool)
+
+
+def test_a_transaction_that_is_cut_off_changes_nothing(pool: Pool) -> None:
+    """Its rows are not there, and nobody waits for its locks."""
+    with (
+        out_of_time_after(0.2),
+        pytest.raises(SoftTimeLimitExceeded),
+        pool.connection() as connection,
+        connection.transaction(),
+    ):
+        connection.execute(
+            "INSERT INTO thread_sessions (id, channel_id, thread_ts, user_id) "
+            "VALUES (gen_random_uuid(), 'C1', '1.1', 'U1')"
+        )
+        connection.execute(LONG)
+    assert SessionStore(pool).get_or_create_session("C1", "1.1", "U2").outcome == "created"
+    assert answers_are_right(pool)

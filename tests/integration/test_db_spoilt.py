@@ -1,0 +1,188 @@
+"""A connection on which nothing will ever work again is not given back to the pool."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import LiteralString
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from tests.servers import PostgresForTests, ask
+from tests.stores import awaitable
+from worker.db import AsyncSessionStore, SessionStore
+from worker.db.pool import new_async_pool, new_pool
+from worker.db.statements import Statement, get_or_create_session
+from worker.errors import DatabaseFault, DatabaseUnavailable
+
+
+@pytest.fixture(params=["SessionStore", "AsyncSessionStore"])
+async def one(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[AsyncSessionStore]:
+    """Each store, on a pool of one connection that has served a command."""
+    if request.param == "SessionStore":
+        with new_pool(database_url, max_size=1) as pool:
+            store = awaitable(SessionStore(pool))
+            await store.get_or_create_session("C1", "1.1", "U1")
+            yield store
+    else:
+        async with new_async_pool(database_url, max_size=1) as async_pool:
+            store = AsyncSessionStore(async_pool)
+            await store.get_or_create_session("C1", "1.1", "U1")
+            yield store
+
+
+def backend(postgres: PostgresForTests, url: str) -> object:
+    """Which server process the store has."""
+    statement = "SELECT max(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'threadsync'"
+    return ask(postgres.url_of("postgres"), statement, urlsplit(url).path[1:])
+
+
+async def first_refusal(store: AsyncSessionStore) -> DatabaseUnavailable:
+    """What has changed is not noticed at once."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            await store.get_or_create_session("C1", "1.2", "U1")
+        except DatabaseUnavailable as exc:
+            return exc
+    raise AssertionError("no command was refused for 30 s")
+
+
+async def fails_once(store: AsyncSessionStore, kind: type[DatabaseUnavailable], *, many: bool) -> None:
+    command = get_or_create_session("C1", "1.2", "U1")
+    with pytest.raises(kind):
+        await (store.run_many([command] * 3) if many else store.run(command))
+    result = await store.get_or_create_session("C1", "1.3", "U1")
+    assert result.outcome == "created"
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_plans_that_do_not_fit_any_more(
+    postgres: PostgresForTests, database_url: str, one: AsyncSessionStore, many: bool
+) -> None:
+    """A column's type was changed under a prepared statement: 0A000, on this connection, each time."""
+    if many:
+        await one.run_many([get_or_create_session("C1", "1.1", "U1") for _ in range(3)])
+    ask(
+        postgres.for_administrator(database_url), "ALTER TABLE thread_sessions ALTER user_id TYPE varchar(64)"
+    )
+    await fails_once(one, DatabaseFault, many=many)
+
+
+async def test_a_prepared_statement_that_is_gone(
+    postgres: PostgresForTests, database_url: str, one: AsyncSessionStore
+) -> None:
+    """Deallocated behind the driver's back, as a proxy does that gives another server connection: 26000."""
+    forget: LiteralString = """
+        CREATE FUNCTION forget() RETURNS int LANGUAGE plpgsql
+        AS 'BEGIN EXECUTE ''DEALLOCATE ALL''; RETURN 1; END'
+    """
+    ask(postgres.for_administrator(database_url), forget)
+    await one.run(Statement("SELECT forget()", {}, lambda rows: rows))
+    with pytest.raises(DatabaseFault, match="InvalidSqlStatementName"):
+        await one.get_or_create_session("C1", "1.2", "U1")
+    assert (await one.get_or_create_session("C1", "1.2", "U1")).outcome == "created"
+
+
+async def test_a_server_that_became_read_only(
+    postgres: PostgresForTests, database_url: str, one: AsyncSessionStore
+) -> None:
+    """Demoted without ending a session: one command meets it, and no connection of before is used again."""
+    before = backend(postgres, database_url)
+    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as administrator:
+        administrator.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        administrator.execute("SELECT pg_reload_conf()")
+        try:
+            refused = await first_refusal(one)
+        finally:
+            administrator.execute("SET default_transaction_read_only = off")
+            administrator.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            administrator.execute("SELECT pg_reload_conf()")
+    assert "read-only" in str(refused)
+    assert (await one.get_or_create_session("C1", "1.3", "U1")).outcome == "created"
+    assert backend(postgres, database_url) != before
+
+
+REASONS = {
+    "password": (lambda url: url.replace("of-these-tests", "a-wrong-one"), "authentication failed"),
+    "database": (lambda url: url.rpartition("/")[0] + "/nowhere", '"nowhere" does not exist'),
+    "name": (lambda url: url.replace("127.0.0.1", "nowhere.invalid"), "nowhere.invalid"),
+    "TLS": (lambda url: f"{url}?sslmode=require", "SSL"),
+    "start-up option": (lambda url: f"{url}?options=-cno_such_setting%3D1", "no_such_setting"),
+    "nobody there": (lambda url: url.replace(urlsplit(url).netloc.split(":")[-1], "1"), "refused"),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_the_pools_time_out_says_why(database_url: str, reason: str) -> None:
+    """516 times "PoolTimeout" told nobody anything."""
+    wrong, words = REASONS[reason]
+    with new_pool(wrong(database_url), max_size=1) as pool:
+        pool.timeout = 0.7  # seconds; each of these servers answers at once
+        with pytest.raises(DatabaseUnavailable, match=f"(?s)PoolTimeout.*{words}"):
+            SessionStore(pool).get_session_by_thread("C1", "1.1")
+
+
+async def test_the_asyncio_pools_time_out_says_why(database_url: str) -> None:
+    """The same for handlers of Slack's side."""
+    wrong, words = REASONS["password"]
+    async with new_async_pool(wrong(database_url)) as pool:
+        with pytest.raises(DatabaseUnavailable, match=f"(?s)PoolTimeout.*{words}"):
+            await AsyncSessionStore(pool).get_session_by_thread("C1", "1.1")
+
+
+class Mute:
+    """Passes on what it hears until it is told to fall silent; connections stay open."""
+
+    def __init__(self, port: int) -> None:
+        self.is_silent = threading.Event()
+        self._target = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                if self.is_silent.is_set():
+                    self._kept = client
+                    continue
+                server = socket.create_connection(("127.0.0.1", self._target))
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                if not self.is_silent.is_set():
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._server.close()
+
+
+@pytest.fixture
+def mute(database_url: str) -> Iterator[Mute]:
+    mute = Mute(urlsplit(database_url).port or 0)
+    yield mute
+    mute.close()
+
+
+async def test_a_server_that_falls_silent_is_left_for_another(database_url: str, mute: Mute) -> None:
+    """Within the limit of a command: the first host is not asked again while it is silent."""
+    parts = urlsplit(database_url)
+    login, _, address = parts.netloc.rpartition("@")
+    url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{mute.port},{address}"))
+    with new_pool(url, max_size=1) as pool:
+        store = SessionStore(pool)
+        store.get_or_create_session("C1", "1.1", "U1")
+        mute.is_silent.set()
+        assert "no answer within 5.5 s" in str(await first_refusal(awaitable(store)))
+        assert store.get_or_create_session("C1", "1.1", "U1").outcome == "unchanged"

@@ -1,0 +1,147 @@
+"""No reply is taken for another command's: worker/in_step.py, on a real Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from billiard.exceptions import SoftTimeLimitExceeded
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
+
+from tasks.broker import Broker
+from worker.connection import DurableConnection
+from worker.in_step import in_step
+from worker.results import WorkersCelery
+
+LATE = 0.3
+"""Seconds after which the server answers, so that nothing has come when the connection is asked for again."""
+
+
+class OneSentinel:
+    """Says where the master is."""
+
+    def __init__(self, url: str) -> None:
+        self._address = (urlsplit(url).hostname, urlsplit(url).port)
+
+    def discover_master(self, _name: str) -> Any:
+        return self._address
+
+
+def of_a_pool(url: str) -> redis.Redis:
+    return redis.Redis(
+        connection_pool=redis.ConnectionPool.from_url(url, connection_class=in_step(redis.Connection))
+    )
+
+
+def of_a_sentinel(url: str) -> redis.Redis:
+    pool: Any = SentinelConnectionPool(
+        "master",
+        OneSentinel(url),
+        connection_class=in_step(SentinelManagedConnection),
+        db=int(urlsplit(url).path[1:]),
+        password=urlsplit(url).password,
+    )
+    return redis.Redis(connection_pool=pool)
+
+
+def of_a_channel(url: str) -> Any:
+    channel: Any = DurableConnection(url).default_channel
+    return channel._create_client()
+
+
+def of_a_result_backend(url: str) -> Any:
+    backend: Any = WorkersCelery(backend=url, set_as_current=False).backend
+    return backend.client
+
+
+def of_a_session_client(url: str) -> Any:
+    backend: Any = Broker(url)._backend()
+    return backend.client
+
+
+@pytest.fixture(params=[of_a_pool, of_a_sentinel, of_a_channel, of_a_result_backend, of_a_session_client])
+def client(request: pytest.FixtureRequest, broker_url: str) -> Iterator[Any]:
+    """Each way to a server that is ours, on one connection; ``own:<n>`` holds ``n``."""
+    make: Callable[[str], Any] = request.param
+    client = make(broker_url)
+    for number in range(8):
+        client.set(f"own:{number}", number)
+    yield client
+    client.connection_pool.disconnect()
+
+
+def answers_are_right(client: Any) -> bool:
+    return all(client.get(f"own:{number}") == str(number).encode() for number in range(8))
+
+
+def interrupt_at(client: Any, command: str) -> None:
+    """Raise, once, what a signal raises, when the reply to the command has been read."""
+
+    def interrupted(reply: Any, **_: Any) -> Any:
+        del client.response_callbacks[command]
+        raise SoftTimeLimitExceeded
+
+    client.response_callbacks[command] = interrupted
+
+
+def test_a_pipeline_that_is_cut_off_leaves_no_reply_behind(client: Any) -> None:
+    """The time limit between two replies; the others come when the connection is in use again."""
+    interrupt_at(client, "GET")
+    with pytest.raises(SoftTimeLimitExceeded), client.pipeline(transaction=False) as pipe:
+        pipe.get("own:1").blpop(["nothing"], LATE).get("own:2").execute()
+    assert answers_are_right(client)
+
+
+def test_a_transaction_that_is_cut_off_leaves_no_reply_behind(client: Any) -> None:
+    """The same with MULTI and EXEC."""
+    interrupt_at(client, "_")  # as redis-py calls what stands around them
+    with pytest.raises(SoftTimeLimitExceeded), client.pipeline() as pipe:
+        pipe.get("own:1").get("own:2").execute()
+    assert answers_are_right(client)
+
+
+def test_a_reply_that_nobody_reads_is_not_the_next_ones(client: Any) -> None:
+    """A command was sent, and what stood between it and its reply raised."""
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    connection.send_command("BLPOP", "nothing", LATE)
+    pool.release(connection)
+    assert answers_are_right(client)
+
+
+def test_a_time_out_in_mid_reply_hangs_up(client: Any) -> None:
+    """Also where redis-py leaves that to its caller, as on a Sentinel's master."""
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    connection.send_command("BLPOP", "nothing", LATE)
+    with pytest.raises(redis.TimeoutError):
+        connection.read_response(timeout=0.05)
+    pool.release(connection)
+    assert answers_are_right(client)
+
+
+def test_a_refusal_keeps_the_connection(client: Any) -> None:
+    """An error is a whole reply; connecting anew each time would cost more than the command."""
+    before = client.client_id()
+    client.set("text", "no number")
+    for _ in range(3):
+        with pytest.raises(redis.ResponseError):
+            client.incr("text")
+    with client.pipeline() as pipe, pytest.raises(redis.ResponseError):
+        pipe.incr("text").get("own:1").execute()
+    assert client.client_id() == before
+    assert answers_are_right(client)
+
+
+def test_a_listener_is_owed_nothing(client: Any) -> None:
+    """What others publish is no reply: a subscription goes on, and ends."""
+    with client.pubsub() as listener:
+        listener.subscribe("news")
+        assert listener.get_message(timeout=5)["type"] == "subscribe"
+        client.publish("news", "first")
+        assert listener.get_message(timeout=5)["data"] in (b"first", "first")
+        assert listener.get_message(timeout=0) is None
+    assert answers_are_right(client)

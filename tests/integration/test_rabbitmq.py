@@ -1,0 +1,194 @@
+"""What our transport for RabbitMQ adds to kombu's, on a real node."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu import Connection, Exchange, Queue
+
+from tests.rabbitmq import RabbitMQ, needs_rabbitmq
+from tests.waiting import wait_until
+from worker import signs
+from worker.broker_errors import BROKER_ERRORS
+from worker.connection import DurableConnection
+from worker.rabbitmq.clock import whole_seconds
+from worker.rabbitmq.waiting import Delays
+from worker.signs import QueueUse, signs_of
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    needs_rabbitmq()
+    server = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["classic", "quorum"])
+def url(request: pytest.FixtureRequest, rabbitmq: RabbitMQ) -> str:
+    """An empty virtual host, whose queues are of this kind by default."""
+    return rabbitmq.url(request.param)
+
+
+@pytest.fixture
+def connection(rabbitmq: RabbitMQ) -> Iterator[Connection]:
+    """Ours, with short limits."""
+    with DurableConnection(rabbitmq.url_of("quorum8"), transport_options={"socket_timeout": 1.0}) as made:
+        yield made
+
+
+def an_app(url: str) -> Celery:
+    app = Celery(broker=url, amqp="worker.connection:DurableAMQP", set_as_current=False)
+    app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in signs.QUEUES]
+    return app
+
+
+def as_stock(url: str) -> Connection:
+    """What another program would connect with."""
+    return Connection(url)
+
+
+def test_a_message_that_no_queue_takes_is_not_called_sent(connection: Connection) -> None:
+    """RabbitMQ confirms it all the same: it has done what it could."""
+    with pytest.raises(BROKER_ERRORS, match="NO_ROUTE"):
+        connection.Producer().publish("lost", exchange="", routing_key="no-such-queue")
+
+
+def test_a_frozen_broker_is_no_reason_to_wait_for_ever(rabbitmq: RabbitMQ, connection: Connection) -> None:
+    queue = Queue("frozen")(connection.default_channel)
+    queue.declare()
+    rabbitmq.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(BROKER_ERRORS):
+            connection.Producer().publish("in time", exchange="", routing_key="frozen", retry=False)
+        with pytest.raises(BROKER_ERRORS):
+            DurableConnection(rabbitmq.url_of("quorum8"), connect_timeout=0.5).connect()
+    finally:
+        rabbitmq.signal(signal.SIGCONT)
+
+
+def test_queues_and_exchanges_are_taken_as_an_operator_made_them(connection: Connection) -> None:
+    with as_stock(connection.as_uri(include_password=True)) as operators:
+        limits = {"x-queue-type": "quorum", "x-delivery-limit": 100}
+        Queue("given", Exchange("given", type="topic"), routing_key="given", queue_arguments=limits)(
+            operators.default_channel
+        ).declare()
+
+    ours = Queue("given", Exchange("given"), routing_key="given")(connection.default_channel)
+    ours.declare()
+
+    connection.Producer().publish("arrives", exchange="given", routing_key="given")
+    message = ours.get()
+    assert message is not None
+    message.ack()
+
+
+def test_what_is_missing_is_declared(url: str) -> None:
+    with DurableConnection(url) as connection:
+        ours = Queue("ours", Exchange("ours"), routing_key="ours")(connection.default_channel)
+        ours.declare()
+        connection.Producer().publish("arrives", exchange="ours", routing_key="ours")
+        assert ours.get(no_ack=True) is not None
+
+
+def test_the_broker_tells_its_time(url: str) -> None:
+    with DurableConnection(url) as connection:
+        before = time.time()
+        told = [whole_seconds(connection.default_channel) for _ in range(3)]
+        after = time.time()
+    # In whole seconds.
+    assert int(before) <= min(told) <= max(told) <= after
+
+
+def test_any_number_of_readers_see_all_signs_of_life(url: str) -> None:
+    app = an_app(url)
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        for queue in signs.QUEUES:
+            Queue(queue)(channel).declare()
+        connection.Producer().publish("waits", exchange="", routing_key="sessions")
+        signs.beat_sent_canaries(channel)
+        signs.canary_came_through(channel, "sessions", "one@host", time.time() - 60)
+        signs.worker_is_there(channel, "one@host", {"sessions": QueueUse(1.0, None)}, held=3)
+        signs.worker_is_there(channel, "two@host", {"syncs": QueueUse(1.0, 2.0)}, held=4)
+        signs.worker_is_gone(channel, "two@host")
+        connection.Producer().publish("no sign at all", exchange="", routing_key="threadsync.signs")
+
+    seen = [signs_of(app), signs_of(app)]
+
+    for found in seen:
+        assert found is not None
+        assert set(found.workers) == {"one@host"}
+        assert found.workers["one@host"].queues["sessions"].ended is None
+        assert set(found.canaries) == {"sessions"}
+        assert found.beat is not None
+        assert found.beat < 10
+        assert found.unacknowledged == 3
+        assert found.queues["sessions"].messages == 1
+        # It was sent after the canary of a minute ago, and before the next one.
+        assert found.queues["sessions"].oldest_seconds == pytest.approx(55, abs=4)
+        assert found.queues["syncs"].messages == 0
+    app.close()
+
+
+class Worker:
+    """Takes messages as a worker's main process does."""
+
+    def __init__(self, app: Celery, connection: Connection) -> None:
+        self.delays = Delays(app)
+        self.connection = connection
+        self.kept: list[Any] = []
+        queue = app.amqp.queues["sessions"](connection.default_channel)
+        queue.declare()
+        connection.Consumer([queue], on_message=self.take, accept=["json"]).consume()
+
+    def take(self, message: Any) -> None:
+        if not self.delays.put_away(message):
+            self.kept.append(message)
+
+    def has(self, count: int) -> bool:
+        with contextlib.suppress(TimeoutError):
+            self.connection.drain_events(timeout=0.1)
+        return len(self.kept) >= count
+
+
+def test_what_is_due_later_waits_in_the_broker(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # So that it goes round more than once.
+    monkeypatch.setattr("worker.rabbitmq.waiting._LONGEST_SECONDS", 2)
+    app = an_app(url)
+    stock = Celery(broker=url, set_as_current=False)
+    with app.connection_for_read() as connection:
+        worker = Worker(app, connection)
+        due = datetime.now(UTC) + timedelta(seconds=8)
+        for protocol in (2, 1):
+            stock.conf.task_protocol = protocol
+            stock.amqp.__dict__.pop("create_task_message", None)
+            stock.send_task("any", eta=due, queue="sessions")
+        stock.send_task("any", countdown=2, queue="sessions")
+        # What is due soon stays, what is due later has gone.
+        wait_until(lambda: worker.has(1), "the one that is due soon is there")
+        sessions = app.amqp.queues["sessions"](connection.channel())
+        wait_until(
+            lambda: not worker.has(2) and sessions.queue_declare(passive=True).message_count == 0, "rest"
+        )
+        assert connection.default_channel.held == 1
+
+        wait_until(lambda: worker.has(3), "they come when they are due", timeout=30)
+
+        assert datetime.now(UTC) > due - timedelta(seconds=6)
+        for message in worker.kept:
+            assert message.delivery_info["routing_key"] == "sessions"
+            assert not [name for name in message.headers if name.startswith("x-")]
+            message.ack()
+    app.close()
+    stock.close()

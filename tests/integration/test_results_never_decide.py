@@ -1,0 +1,131 @@
+"""Storing a result never decides over its command: worker/results.py, in real workers on real servers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+from celery.result import AsyncResult
+
+from tasks.client import SessionClient
+from tests.installation import Installation, install
+from tests.servers import VALKEY_SETTINGS, PostgresForTests, ValkeyForTests
+from tests.waiting import wait_until
+from worker.embedded.valkey import EmbeddedValkey
+
+ENOUGH_FOR_BATCHES = 40
+_numbers = itertools.count(1)
+
+
+class Apart:
+    """An installation with a worker, whose results have a server of their own."""
+
+    def __init__(self, installation: Installation, results: EmbeddedValkey) -> None:
+        self.installation = installation
+        self.results = results
+        self.administrator = redis.Redis.from_url(results.url)
+
+    def send(self, count: int) -> list[AsyncResult[Any]]:
+        """Open so many sessions that are not there yet."""
+        ours = self.installation
+        return [
+            ours.send("sessions.get_or_create", channel_id="C1", thread_ts=f"1.{number}", user_id="U1")
+            for number in itertools.islice(_numbers, count)
+        ]
+
+    def all_end_well(self, count: int, sessions_before: int) -> bool:
+        """The effects are there, no message is left, and no letter."""
+        ours = self.installation
+        return len(ours.sessions()) == sessions_before + count and ours.waiting() == 0
+
+    def results_come(self) -> bool:
+        """Each one the answer of its own command."""
+        number = next(_numbers)
+        with SessionClient(self.installation.broker_url, self.results.url) as client:
+            handle = client.get_or_create("C1", f"1.{number}", "U1")
+            wait_until(lambda: self.installation.waiting() == 0, "it has ended")
+            ready, value = client._broker.result_of(handle.task_id)
+        assert not ready or value["thread_ts"] == f"1.{number}"
+        return ready
+
+
+@pytest.fixture(scope="module")
+def apart(
+    postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Apart]:
+    folder = tmp_path_factory.mktemp("apart")
+    results = EmbeddedValkey(folder / "results", settings=VALKEY_SETTINGS)
+    results.start()
+    try:
+        with (
+            install(postgres, valkey, folder) as installation,
+            installation.worker(CELERY_RESULT_BACKEND=results.url),
+        ):
+            yield Apart(installation, results)
+    finally:
+        results.stop()
+
+
+@contextmanager
+def full(apart: Apart) -> Iterator[None]:
+    """OOM."""
+    apart.administrator.config_set("maxmemory", 1)
+    yield
+    apart.administrator.config_set("maxmemory", 0)
+
+
+@contextmanager
+def a_replica(apart: Apart) -> Iterator[None]:
+    """READONLY; its master is away, so it keeps what it has."""
+    apart.administrator.replicaof("127.0.0.1", 1)
+    yield
+    apart.administrator.replicaof("NO", "ONE")
+
+
+@contextmanager
+def without_permission(apart: Apart) -> Iterator[None]:
+    """NOPERM."""
+    apart.administrator.acl_setuser("default", enabled=True, commands=["-set", "-setex", "-publish"])
+    yield
+    apart.administrator.acl_setuser("default", enabled=True, commands=["+set", "+setex", "+publish"])
+
+
+@contextmanager
+def without_a_login(apart: Apart) -> Iterator[None]:
+    """WRONGPASS, on each new connection; the old ones are gone."""
+    apart.administrator.config_set("requirepass", "another one")
+    apart.administrator.client_kill_filter(_type="normal", skipme=True)
+    yield
+    apart.administrator.config_set("requirepass", apart.results.password)
+
+
+@contextmanager
+def frozen(apart: Apart) -> Iterator[None]:
+    """No word, on connections that stand."""
+    pid = apart.results.pid
+    assert pid is not None
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("trouble", [full, a_replica, without_permission, without_a_login, frozen])
+def test_a_server_of_results_in_trouble_changes_nothing(
+    apart: Apart, trouble: Callable[[Apart], Any]
+) -> None:
+    """Effects are there, messages are gone, no letter; and when it is well again results come."""
+    before = len(apart.installation.sessions())
+    with trouble(apart):
+        apart.send(ENOUGH_FOR_BATCHES)
+        wait_until(lambda: apart.all_end_well(ENOUGH_FOR_BATCHES, before), "all have ended", timeout=20)
+    assert apart.installation.dead_letters() == []
+    wait_until(apart.results_come, "results come again", timeout=20)

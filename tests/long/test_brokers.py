@@ -1,0 +1,244 @@
+"""One behaviour suite over each broker that README names: the same promises for all of them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tasks.client import Handle, SessionClient
+from tests.broker_pairs import PAIRS, BrokerServer, Site, install_on
+from tests.scale import scaled
+from tests.servers import PostgresForTests, ValkeyForTests, ask
+from tests.waiting import wait_until
+from tests.web import WebProcess
+from tests.workers import ROOT
+from worker.db.models import SessionResult
+from worker.db.pool import new_pool
+from worker.db.session_store import SessionStore
+from worker.db.sync_models import Draft
+from worker.errors import EnqueueFailed
+from worker.hearing import beat_is_sending, hearing_of_queue, hearing_of_worker
+from worker.signs import QUEUES
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: pair.name)
+def server(
+    request: pytest.FixtureRequest, valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BrokerServer]:
+    """One of each pair in turn."""
+    server: BrokerServer = request.param(tmp_path_factory.mktemp(request.param.name), valkey)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def site(
+    server: BrokerServer, postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """One with a worker and beat, for the tests that leave it as it is."""
+    with install_on(server, postgres, tmp_path_factory.mktemp("shared")) as site, site.worker():
+        beat = site.beat()
+        try:
+            yield site
+        finally:
+            beat.kill()
+
+
+@pytest.fixture
+def own(server: BrokerServer, postgres: PostgresForTests, tmp_path: Path) -> Iterator[Site]:
+    """One without a worker, of this test alone."""
+    with install_on(server, postgres, tmp_path) as site:
+        yield site
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[SessionClient]:
+    with a_client(site) as client:
+        yield client
+
+
+def a_client(site: Site) -> SessionClient:
+    return SessionClient(site.env["CELERY_BROKER_URL"], site.env.get("CELERY_RESULT_BACKEND"))
+
+
+def ts(number: int) -> str:
+    return f"17000{number:05}.000100"
+
+
+def test_a_command_is_carried_out_and_its_result_comes(client: SessionClient) -> None:
+    created = client.get_or_create("C1", ts(1), "U1").get(timeout=20)
+    ready = client.update_status("C1", ts(1), "ready_to_sync").get(timeout=20)
+    assert (created.outcome, ready.outcome) == ("created", "applied")
+
+
+def test_commands_that_come_together_all_end(client: SessionClient) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        handles = list(threads.map(lambda n: client.get_or_create("C2", ts(n), "U1"), range(100)))
+    assert {handle.get(timeout=20).outcome for handle in handles} == {"created"}
+
+
+def test_a_command_whose_process_dies_is_run_again_at_once(site: Site, tmp_path: Path) -> None:
+    for number in range(4):
+        result = site.send("probe.kill_child", str(tmp_path / f"diary{number}"), 1)
+        # Celery's look at its children comes every 5 s, which is too late for this limit.
+        assert result.get(timeout=4) == "survived"
+
+
+def test_poison_is_buried_after_five_deaths(site: Site, tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    result = site.send("probe.kill_child", str(diary))
+    letter = site.dead_letter(lambda letter: letter.task_id == result.id, timeout=30)
+    assert letter.error_type == "PoisonCommand"
+    assert diary.read_text().count("run") == 5
+
+
+def test_junk_is_buried_with_its_bytes(site: Site) -> None:
+    site.publish(b"\x00 no message of ours", task="no.such.task", id="junk")
+    letter = site.dead_letter(lambda letter: letter.body == b"\x00 no message of ours")
+    assert letter.error_type
+
+
+def test_everything_says_that_it_lives(site: Site) -> None:
+    wait_until(lambda: set(site.signs().canaries) == set(QUEUES), "canaries came out", timeout=30)
+    found = site.signs()
+    assert beat_is_sending(found)
+    assert {hearing_of_worker(sign).state for sign in found.workers.values()} == {"ok"}
+    assert {hearing_of_queue(found, queue).state for queue in QUEUES} == {"ok"}
+
+    for what in ("worker", "beat"):
+        said = run_cli(site, "health", what)
+        assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_the_web_process_says_that_it_is_ready(site: Site, tmp_path: Path) -> None:
+    """It is told of the broker and nothing else."""
+    told = {name: value for name, value in site.env.items() if name != "DATABASE_URL"}
+    with WebProcess(told, tmp_path / "web.log") as web:
+        answer = httpx.get(f"{web.url}/readyz", timeout=10)
+    assert (answer.status_code, answer.json()["queues"]) == (200, dict.fromkeys(QUEUES, "ok"))
+
+
+def test_a_queue_that_grows_is_seen(own: Site) -> None:
+    with a_client(own) as client:
+        for number in range(7):
+            client.get_or_create("C1", ts(number), "U1")
+    wait_until(lambda: own.signs().queues["sessions"].messages == 7, "they are counted")
+
+
+def test_a_sync_without_a_message_is_found_by_the_sweep(site: Site) -> None:
+    with new_pool(site.database_url) as pool:
+        SessionStore(pool).get_or_create_session("C3", ts(1), "U1")
+        SessionStore(pool).request_sync("C3", ts(1), Draft(summary="A"), ts(2))
+    wait_until(lambda: ask(site.database_url, "SELECT state FROM syncs") != "pending", "it was taken up", 20)
+
+
+def test_what_is_due_later_outlives_its_worker(own: Site, tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    due = datetime.now(UTC) + timedelta(seconds=8)
+    with own.worker() as worker:
+        result = own.celery.send_task("probe.take", args=[str(diary), 0.0], queue="sessions", eta=due)
+        marker = own.send("probe.take", str(tmp_path / "marker"), 0.0)
+        # It was behind the other one.
+        assert marker.get(timeout=20) == "ended"
+        worker.kill()
+        assert not diary.exists()
+        worker.start()
+        assert result.get(timeout=40) == "ended"
+        assert datetime.now(UTC) >= due
+    result.backend = None  # type: ignore[assignment]
+
+
+def test_a_stop_hands_back_what_had_not_begun(own: Site) -> None:
+    number = scaled(500)
+    with a_client(own) as client, own.worker() as worker:
+        handles = [client.get_or_create("C1", ts(n), "U1") for n in range(number)]
+        worker.stop()
+        worker.start()
+        assert {handle.get(timeout=60).outcome for handle in handles} <= {"created", "unchanged"}
+    assert len(own.sessions()) == number
+    assert own.dead_letters() == []
+
+
+class Sender:
+    """Sends commands by our client all the time, and keeps those that the broker took."""
+
+    def __init__(self, site: Site, number: int) -> None:
+        self.taken: dict[str, Handle[SessionResult]] = {}
+        self.refused = 0
+        self._site, self._number = site, number
+        self._thread = threading.Thread(target=self._send)
+
+    def __enter__(self) -> Sender:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+
+    @property
+    def is_done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _send(self) -> None:
+        with a_client(self._site) as client, ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda n: self._send_one(client, ts(n)), range(self._number)))
+
+    def _send_one(self, client: SessionClient, thread_ts: str) -> None:
+        # As Slack does, which sends again.
+        while thread_ts not in self.taken:
+            try:
+                self.taken[thread_ts] = client.get_or_create("C1", thread_ts, "U1")
+            except EnqueueFailed:
+                self.refused += 1
+
+
+def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> None:
+    """Of worker groups and the broker, under load: nothing acknowledged is lost, nothing wrongly buried."""
+    number, kills, ends = scaled(2000), scaled(5, 2), scaled(2, 1)
+    with own.worker("one") as one, own.worker("two") as two, Sender(own, number) as sender:
+        share = number // (kills + ends + 2)
+        faults = [one.kill, server.kill, two.kill, lambda: freeze(server, scaled(25, 8))]
+        faults += [one.kill, server.kill, two.kill, one.kill][: kills + ends - 3]
+        for turn, fault in enumerate(faults, start=1):
+            wait_until(lambda turn=turn: len(sender.taken) >= turn * share or sender.is_done, "load", 60)
+            fault()
+            server.start()
+            for worker in (one, two):
+                if not worker.is_alive:
+                    worker.start()
+        ended = time.monotonic()
+    wait_until(lambda: rows(own) >= set(sender.taken), "every acknowledged command has its row", timeout=60)
+    print(
+        f"{server.name}: {number} sent, {sender.refused} refused, settled after {time.monotonic() - ended:.1f} s"
+    )
+    assert own.dead_letters() == []
+
+
+def freeze(server: BrokerServer, seconds: float) -> None:
+    server.signal(signal.SIGSTOP)
+    threading.Event().wait(seconds)
+    server.signal(signal.SIGCONT)
+
+
+def rows(site: Site) -> set[str]:
+    return {session.thread_ts for session in site.sessions()}
+
+
+def run_cli(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "worker.cli", *arguments]
+    return subprocess.run(
+        argv, env={**site.env, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )

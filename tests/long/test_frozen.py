@@ -1,0 +1,132 @@
+"""What others do while they stand still, and after: everything goes on by itself, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from tasks.client import SessionClient
+from tasks.commands import COMMANDS
+from tests.frozen import FROZEN_SECONDS, family, freeze, standing_still
+from tests.installation import Installation
+from tests.load import Load, Message
+from tests.scale import scaled
+from tests.waiting import wait_until
+from worker.embedded.postgres import EmbeddedPostgres
+from worker.embedded.valkey import EmbeddedValkey
+from worker.errors import EnqueueFailed
+
+STOP_SECONDS = 45
+"""The grace at a stop: docs/delivery.md."""
+
+
+def has_it(client: SessionClient, message: Message) -> bool:
+    task, arguments = message
+    command = next(command for command in COMMANDS if command.name == task)
+    try:
+        client.enqueue(command(**arguments))
+    except EnqueueFailed:
+        return False
+    return True
+
+
+def results_come(installation: Installation, backend: str) -> None:
+    """Each the one of its own command."""
+    with SessionClient(installation.broker_url, backend) as client:
+        handles = [client.get_or_create("C9", f"1800000000.{number:06}", "U1") for number in range(20)]
+        for handle in handles:
+            thread_ts = handle.command.arguments()["thread_ts"]
+            assert handle.get(timeout=30).thread_ts == thread_ts
+
+
+def test_a_frozen_broker_loses_nothing(database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    """Under load; what a client was told that the broker has is carried out, and no letter is written."""
+    load = Load(seed=21, threads=scaled(250))
+    with (
+        closing(Installation(database_url, own_valkey.url, tmp_path)) as installation,
+        installation.worker("first", SESSION_WAIT_SECONDS="30") as first,
+        installation.worker("second", SESSION_WAIT_SECONDS="30") as second,
+        SessionClient(own_valkey.url) as client,
+        ThreadPoolExecutor(1) as other,
+    ):
+        half = len(load.messages) // 2
+        for place, message in enumerate(load.messages):
+            if place == half:
+                other.submit(freeze, *family(own_valkey.pid))
+            wait_until(partial(has_it, client, message), "the broker has it", timeout=60)
+        load.wait_until_done(installation, timeout=120)
+        results_come(installation, own_valkey.url)
+        assert first.is_alive, first.log[-3000:]
+        assert second.is_alive, second.log[-3000:]
+        first.stop(grace=STOP_SECONDS)
+        second.stop(grace=STOP_SECONDS)
+
+
+def test_a_worker_stops_while_its_broker_is_frozen(
+    database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    """Within its grace, though it holds messages; they are carried out by the next one."""
+    load = Load(seed=22, threads=scaled(500))
+    with closing(Installation(database_url, own_valkey.url, tmp_path)) as installation:
+        load.send(installation)
+        with installation.worker("stops") as worker:
+            wait_until(lambda: load.ended(installation) > 50, "it works", timeout=60)
+            with standing_still(*family(own_valkey.pid)):
+                worker.stop(grace=STOP_SECONDS)
+        with installation.worker("next", SESSION_WAIT_SECONDS="30"):
+            load.wait_until_done(installation, timeout=120)
+
+
+def test_a_frozen_database_loses_nothing(
+    own_postgres: EmbeddedPostgres, broker_url: str, tmp_path: Path
+) -> None:
+    """Commands wait, none becomes a letter; the worker can be stopped meanwhile, and another goes on."""
+    load = Load(seed=23, threads=scaled(500))
+    with closing(Installation(own_postgres.url, broker_url, tmp_path)) as installation:
+        load.send(installation)
+        with installation.worker("stops", SESSION_WAIT_SECONDS="30") as worker:
+            wait_until(lambda: load.ended(installation) > 50, "it works", timeout=60)
+            with standing_still(*family(own_postgres.pid)):
+                installation.publish(b"junk that has to be kept meanwhile")
+                threading.Event().wait(FROZEN_SECONDS)
+                assert worker.is_alive, worker.log[-3000:]
+                worker.stop(grace=STOP_SECONDS)
+        with installation.worker("next", SESSION_WAIT_SECONDS="30") as worker:
+            wait_until(lambda: load.is_done(installation), "all sessions end as they must", timeout=120)
+            letter = installation.dead_letter(lambda letter: letter.body is not None)
+            assert installation.dead_letters() == [letter]
+            worker.stop(grace=STOP_SECONDS)
+
+
+def test_a_frozen_server_of_results_decides_nothing(
+    database_url: str, broker_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    """The soft time limit comes while one is stored: no letter, no child killed, no mixed-up result."""
+    load = Load(seed=24, threads=scaled(500))
+    diary = tmp_path / "diary"
+    with (
+        closing(Installation(database_url, broker_url, tmp_path)) as installation,
+        installation.worker(CELERY_RESULT_BACKEND=own_valkey.url, SESSION_WAIT_SECONDS="30") as worker,
+    ):
+        results_come(installation, own_valkey.url)
+        for _ in range(4):
+            # It ends shortly before its soft time limit of 6 s, so that storing its result runs into that.
+            installation.send("probe.take", str(diary), 5.0)
+        wait_until(lambda: diary.exists() and diary.read_text().count("begin") >= 2, "they run", timeout=20)
+        children = {child.pid for child in worker.children}
+        pid = own_valkey.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        load.send(installation)
+        load.wait_until_done(installation, timeout=120)
+        os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: diary.read_text().count("end") == 4, "all have ended", timeout=30)
+        results_come(installation, own_valkey.url)
+        assert installation.dead_letters() == []
+        assert {child.pid for child in worker.children} == children
+        assert diary.read_text().count("begin") == 4, "none ran twice"

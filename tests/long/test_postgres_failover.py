@@ -1,0 +1,118 @@
+"""Postgres fails over behind an address of two: killed, frozen, and demoted without ending a session."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.installation import Installation
+from tests.replication import Pair, replicated
+from tests.scale import scaled
+from tests.servers import ask
+from tests.waiting import wait_until
+from tests.workers import WorkerGroup
+
+BACK_WITHIN_SECONDS = 10
+"""From the promotion to the first command that is written."""
+
+FAILURES: dict[str, Callable[[Pair], None]] = {
+    "killed": lambda pair: pair.primary.kill(),
+    "frozen": Pair.freeze,
+    "demoted": Pair.demote,
+}
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with replicated(tmp_path) as pair:
+        yield pair
+
+
+class Sender:
+    """Sends a command for a thread of its own again and again, and remembers those that the broker took."""
+
+    def __init__(self, installation: Installation, least: int) -> None:
+        self.sent = 0
+        self._installation = installation
+        self._least = least
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._send)
+
+    def __enter__(self) -> Sender:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Send what is missing, and return when all is sent."""
+        self._enough.set()
+        self._thread.join()
+
+    def _send(self) -> None:
+        while not (self._enough.is_set() and self.sent >= self._least):
+            thread_ts = f"1700000000.{self.sent + 1:06}"
+            self._installation.send(
+                "sessions.get_or_create", channel_id="C1", thread_ts=thread_ts, user_id="U1"
+            )
+            self.sent += 1
+            self._enough.wait(0.01)
+
+
+def count(url: str) -> int:
+    found = ask(url, "SELECT count(*) FROM thread_sessions")
+    assert isinstance(found, int)
+    return found
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_no_command_is_lost_and_the_next_one_is_written_in_time(
+    pair: Pair, broker_url: str, tmp_path: Path, failure: str
+) -> None:
+    """Under load: the other server has a new row 10 s after its promotion, and all of them in the end."""
+    url, standby = pair.url, pair.standby.url
+    with (
+        closing(Installation(url, broker_url, tmp_path)) as installation,
+        installation.worker(DATABASE_URL=url) as worker,
+        Sender(installation, scaled(2000, 400)) as sender,
+    ):
+        wait_until(lambda: count(standby) > 100, "the worker is at work", 60)
+        FAILURES[failure](pair)
+        # Long enough that every process has met it, and waits.
+        wait_until(lambda: worker.log.count("task waits") > 4, "commands wait", 30)
+        before = count(standby)
+        pair.promote()
+        promoted = time.monotonic()
+        wait_until(lambda: count(standby) > before, "a command is written", BACK_WITHIN_SECONDS)
+        print(f"{failure}: {time.monotonic() - promoted:.1f} s after the promotion")
+        sender.finish()
+        wait_until(lambda: installation.waiting() == 0, "no message waits", 120)
+        assert count(standby) == sender.sent
+        assert ask(standby, "SELECT count(*) FROM dead_letters") == 0
+        assert worker.is_alive, worker.log[-3000:]
+
+
+def test_an_idle_worker_finds_the_other_server(pair: Pair, broker_url: str, tmp_path: Path) -> None:
+    """Frozen while nothing was going on: the first command after the promotion is written within 10 s."""
+    url, standby = pair.url, pair.standby.url
+    with (
+        closing(Installation(url, broker_url, tmp_path)) as installation,
+        installation.worker(DATABASE_URL=url) as worker,
+    ):
+        installation.send("sessions.get_or_create", channel_id="C1", thread_ts="1.1", user_id="U1").get(30)
+        pair.freeze()
+        pair.promote()
+        installation.send("sessions.get_or_create", channel_id="C1", thread_ts="1.2", user_id="U1")
+        wait_until(lambda: count(standby) == 2, "the command is written", BACK_WITHIN_SECONDS)
+        assert_quiet(worker)
+
+
+def assert_quiet(worker: WorkerGroup) -> None:
+    assert worker.is_alive, worker.log[-3000:]
+    assert "Traceback" not in worker.log

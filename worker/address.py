@@ -1,0 +1,301 @@
+"""Addresses of brokers and result backends: read once, refused in words that show no part of a secret. Pure.
+
+Each library has a parser of its own, and each takes a character that was not encoded for something else: the
+broker's password ``12#x`` is a port to one and the end of the address to the next. So an address is taken
+apart here, and handed on with everything encoded and with TLS said in one way.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, unquote, unquote_to_bytes, urlencode
+
+REDIS: Final = frozenset({"redis", "rediss", "redis+socket", "sentinel"})
+AMQP: Final = frozenset({"amqp", "amqps"})
+
+_SPELLINGS: Final = {
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "valkey+socket": "redis+socket",
+    "pyamqp": "amqp",
+}
+_DEFAULT_PORTS: Final = {"sentinel": 26379}
+"""Only where the libraries differ: kombu takes 26379 for a sentinel, Celery's results take 6379."""
+
+_TLS_PARAMETERS: Final = (
+    "ssl_ca_certs",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+)
+_VERIFY: Final = {
+    "required": ssl.CERT_REQUIRED,
+    "optional": ssl.CERT_OPTIONAL,
+    "none": ssl.CERT_NONE,
+}
+_PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "redis": ("credential_provider",),
+    "rediss": (*_TLS_PARAMETERS, "credential_provider"),
+    "redis+socket": ("virtual_host", "credential_provider"),
+    "sentinel": _TLS_PARAMETERS,
+    "amqp": ("heartbeat", "login_method"),
+    "amqps": (*_TLS_PARAMETERS, "heartbeat", "login_method"),
+}
+"""What kombu understands in an address; anything else would be a TypeError when it connects."""
+
+_OF_RESULTS: Final = (
+    "socket_timeout",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "retry_on_timeout",
+    "max_connections",
+    "health_check_interval",
+    "protocol",
+)
+"""What redis-py understands besides in the address of results."""
+
+_NOT_OF_A_SOCKET: Final = frozenset({"socket_keepalive"})
+HOST: Final = re.compile(r"[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9_.-]+)?\]")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+ENCODE: Final = (
+    "In a user name or password write special characters percent-encoded: "
+    "% as %25, # as %23, / as %2F, ? as %3F, @ as %40, : as %3A, ; as %3B, [ as %5B, ] as %5D, a space as %20"
+)
+
+
+class BadAddress(ValueError):
+    """An address that cannot be meant so. Its words may be shown to all."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How a connection is encrypted. By default the certificate is checked, and the host's name in it."""
+
+    ca_certs: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    verify: ssl.VerifyMode = ssl.CERT_REQUIRED
+    check_hostname: bool = True
+
+    def for_redis(self) -> dict[str, object]:
+        """As redis-py spells it, so also for Celery's results."""
+        options = {
+            "ssl_cert_reqs": self.verify,
+            "ssl_check_hostname": self.check_hostname,
+            "ssl_ca_certs": self.ca_certs,
+            "ssl_certfile": self.certfile,
+            "ssl_keyfile": self.keyfile,
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+    def for_amqp(self) -> dict[str, object]:
+        """As py-amqp spells it; ``check_hostname`` is taken out again by our transport."""
+        options = {
+            "cert_reqs": self.verify,
+            "check_hostname": self.check_hostname,
+            "ca_certs": self.ca_certs,
+            "certfile": self.certfile,
+            "keyfile": self.keyfile,
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Address:
+    """One address, or several with ``;`` between them.
+
+    Attributes:
+        text: all of it, everything encoded. Settings hold this.
+        url: without what it says about TLS, as kombu reads it.
+        tls: None for a connection that is not encrypted.
+    """
+
+    scheme: str
+    text: str
+    url: str
+    tls: Tls | None = None
+
+    @property
+    def is_redis(self) -> bool:
+        """True where kombu's Redis transport (Valkey's too) carries the messages."""
+        return self.scheme in REDIS
+
+    @property
+    def is_amqp(self) -> bool:
+        return self.scheme in AMQP
+
+    @property
+    def is_socket(self) -> bool:
+        return self.scheme == "redis+socket"
+
+
+def read_broker(text: str) -> Address:
+    """Read a broker's address, or several with ``;`` between them. Raises ``BadAddress``."""
+    address = _read(text, ())
+    if address is None:
+        raise BadAddress(
+            "must begin with redis://, rediss://, valkey://, valkeys://, redis+socket://, sentinel://, "
+            "amqp:// or amqps://"
+        )
+    return address
+
+
+def read_results(text: str) -> Address:
+    """Read the address of results. Those that Celery keeps elsewhere are left as they are."""
+    return _read(text, _OF_RESULTS) or Address(scheme_of(text), text, text)
+
+
+def scheme_of(text: str) -> str:
+    """The scheme as kombu spells it; Valkey speaks Redis' protocol."""
+    scheme = text.partition("://")[0].lower()
+    return _SPELLINGS.get(scheme, scheme)
+
+
+def _read(text: str, more: Iterable[str]) -> Address | None:
+    if "://" not in text:
+        raise BadAddress("must be a URL, such as redis://127.0.0.1:6379/0")
+    if scheme_of(text) not in REDIS | AMQP:
+        return None
+    parts = [_read_one(part, more) for part in text.split(";")]
+    first = parts[0]
+    if any((part.scheme, part.tls) != (first.scheme, first.tls) for part in parts):
+        raise BadAddress("of several addresses all must have the same scheme and the same ssl_ parameters")
+    texts, urls = (
+        ";".join(pieces) for pieces in zip(*((part.text, part.url) for part in parts), strict=True)
+    )
+    return Address(first.scheme, texts, urls, first.tls)
+
+
+def _read_one(text: str, more: Iterable[str]) -> Address:
+    scheme = scheme_of(text)
+    if "://" not in text or scheme not in REDIS | AMQP:
+        raise BadAddress(
+            f"each of several addresses must begin with its scheme, and a ; stands between them. {ENCODE}"
+        )
+    rest = text.partition("://")[2]
+    if CONTROL.search(rest):
+        raise BadAddress(f"has a line break, a tab or another control character. {ENCODE}")
+    if "#" in rest:
+        raise BadAddress(f"has an unencoded #. {ENCODE}")
+    before, _, query_text = rest.partition("?")
+    if "@" in query_text:
+        raise BadAddress(f"has an unencoded ? before an @, or an unencoded @ after a ?. {ENCODE}")
+    authority, slash, path = before.partition("/")
+    if scheme == "redis+socket":
+        place = f"{credentials(authority, needs_host=False)}/{encoded(path, '/')}"
+    else:
+        if "@" in path:
+            raise BadAddress(f"has an unencoded / before an @, or an unencoded @ in its path. {ENCODE}")
+        place = f"{credentials(authority)}{_host(scheme, authority)}{slash}{_path(scheme, path)}"
+    query, given = _query(scheme, query_text, more)
+    tls = _tls(given) if scheme in {"rediss", "amqps"} or given else None
+    url = f"{scheme}://{place}"
+    return Address(scheme, url + _as_query({**query, **given}), url + _as_query(query), tls)
+
+
+def _as_query(given: Mapping[str, str]) -> str:
+    return f"?{urlencode(given, quote_via=quote)}" if given else ""
+
+
+def credentials(authority: str, *, needs_host: bool = True) -> str:
+    """User and password, encoded anew. What stands behind the last ``@`` is the host."""
+    text, at, host = authority.rpartition("@")
+    if not needs_host and host:
+        raise BadAddress(
+            "must have three slashes before the socket's path: redis+socket:///run/valkey.sock, "
+            f"with a password redis+socket://:password@/run/valkey.sock. {ENCODE}"
+        )
+    if not at:
+        return ""
+    user, colon, password = text.partition(":")
+    return f"{encoded(user)}{colon}{encoded(password)}@"
+
+
+def encoded(text: str, safe: str = "") -> str:
+    """The same, encoded as it should be. A % that begins nothing stands for itself."""
+    given = unquote_to_bytes(text)
+    try:
+        if "\0" not in given.decode():
+            return quote(given, safe=safe)
+    except UnicodeDecodeError:
+        pass
+    raise BadAddress(f"has an unencoded %. {ENCODE}")
+
+
+def _host(scheme: str, authority: str) -> str:
+    host, port = authority.rpartition("@")[2], ""
+    if not host.endswith("]"):
+        host, _, port = host.rpartition(":") if ":" in host else (host, "", "")
+    if not HOST.fullmatch(host):
+        raise BadAddress(f"has a host's name that no host has. {ENCODE}")
+    if port and not is_port(port):
+        raise BadAddress(f"has a port that is no number from 1 to 65535. {ENCODE}")
+    default = _DEFAULT_PORTS.get(scheme)
+    port = port or (str(default) if default and host else "")
+    return f"{host}:{port}" if port else host
+
+
+def is_port(text: str) -> bool:
+    """True for a number from 1 to 65535."""
+    return text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) <= 65_535
+
+
+def _path(scheme: str, path: str) -> str:
+    if scheme in REDIS:
+        database = path.strip("/")
+        if database and not (database.isascii() and database.isdecimal()):
+            raise BadAddress(f"must end with the number of a database, such as /0. {ENCODE}")
+        return path
+    # RabbitMQ's virtual host: amqp://host// is the one named /.
+    return encoded(path, "/")
+
+
+def _query(scheme: str, text: str, more: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What goes on in the address, and what it says about TLS."""
+    given = dict(parameters(text))
+    known = {*_PARAMETERS[scheme], *(more if scheme in REDIS else ())}
+    if unknown := sorted(set(given) - known):
+        raise BadAddress(
+            f"has parameters after ? that a {scheme}:// address does not have{shown(unknown, text)}. {ENCODE}"
+        )
+    tls: dict[str, str] = {name: given.pop(name) for name in _TLS_PARAMETERS if name in given}
+    if scheme == "redis+socket":
+        given = {name: value for name, value in given.items() if name not in _NOT_OF_A_SOCKET}
+    if "ssl_cert_reqs" in tls:
+        # As all of the libraries spell it.
+        tls["ssl_cert_reqs"] = tls["ssl_cert_reqs"].lower().removeprefix("cert_")
+    return given, tls
+
+
+def parameters(text: str) -> list[tuple[str, str]]:
+    """What stands after the ``?``. A + is a +, as it is in a file's name."""
+    pairs = (part.partition("=") for part in text.split("&") if part)
+    return [(name, unquote(value)) for name, _, value in pairs]
+
+
+def shown(names: Iterable[str], text: str) -> str:
+    """The names in brackets, unless they may be a piece of a password."""
+    is_clear = all(re.fullmatch(r"[a-z_]+=[^=@]*", part) for part in text.split("&"))
+    is_clear = is_clear and "password" not in text
+    return f" ({', '.join(names)})" if is_clear else ""
+
+
+def _tls(given: Mapping[str, str]) -> Tls:
+    verify = given.get("ssl_cert_reqs", "required")
+    if verify not in _VERIFY:
+        raise BadAddress("ssl_cert_reqs must be required, optional or none")
+    check = given.get("ssl_check_hostname", "true").lower()
+    if check not in {"true", "false"}:
+        raise BadAddress("ssl_check_hostname must be true or false")
+    return Tls(
+        ca_certs=given.get("ssl_ca_certs") or None,
+        certfile=given.get("ssl_certfile") or None,
+        keyfile=given.get("ssl_keyfile") or None,
+        verify=_VERIFY[verify],
+        check_hostname=check == "true" and verify != "none",
+    )

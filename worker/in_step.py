@@ -1,0 +1,109 @@
+"""Connections to Valkey and Redis on which no reply is ever taken for another command's.
+
+A reply is read after its command was sent, and much may come between the two: Celery's soft time limit, which
+is an exception raised by a signal, Ctrl-C, a time-out of our own. Then a reply is still on its way, and the
+next command would get it. redis-py hangs up in most of these cases, but not on the master that a Sentinel
+names, and nowhere between two replies of a pipeline; and what has come by the time when a pool hands a
+connection out again it minds with RESP2 only. A frozen server makes all that likely: everybody waits for it,
+and when it goes on it answers everything.
+
+So a connection counts the replies that it is owed. In a pool, one that is owed any is connected anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+_LISTENING: Final = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"})
+"""After one of these what comes in is no reply, and is not counted."""
+
+_SENTINEL_SECONDS: Final = 1.0
+"""For one sentinel to say which server is the master. The next one is asked when it does not."""
+
+
+class _Packed(list[Any]):
+    """Commands as bytes, for one write."""
+
+    replies = 1
+
+
+class InStep:
+    """Stands in front of a connection class of redis-py: see ``in_step``."""
+
+    _owed = 0
+    _listens = False
+
+    def send_command(self, *args: Any, **kwargs: Any) -> None:
+        if args and args[0] in _LISTENING:
+            self._listens = True
+        _of(self).send_command(*args, **kwargs)
+
+    def pack_commands(self, commands: Iterable[Any]) -> _Packed:
+        commands = list(commands)
+        packed = _Packed(_of(self).pack_commands(commands))
+        packed.replies = len(commands)
+        return packed
+
+    def send_packed_command(self, command: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            _of(self).send_packed_command(command, *args, **kwargs)
+            self._owed += getattr(command, "replies", 1)
+        except BaseException:
+            self.disconnect()
+            raise
+
+    def read_response(self, *args: Any, disconnect_on_error: bool = True, **kwargs: Any) -> Any:
+        try:
+            reply = _of(self).read_response(*args, disconnect_on_error=disconnect_on_error, **kwargs)
+        except redis.ResponseError:
+            self._owed -= 1
+            raise
+        except BaseException:
+            if disconnect_on_error:
+                self.disconnect()
+            raise
+        self._owed -= 1
+        return reply
+
+    def connect(self, *args: Any, **kwargs: Any) -> None:
+        """A pool does this with each connection that it hands out; one that is connected stays so."""
+        if self._owed > 0 and not self._listens:
+            self.disconnect()
+        _of(self).connect(*args, **kwargs)
+
+    def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            _of(self).disconnect(*args, **kwargs)
+        finally:
+            self._owed, self._listens = 0, False
+
+
+def _of(connection: InStep) -> Any:
+    """redis-py's own methods; which class they are of is known when ``in_step`` is called."""
+    return super(InStep, connection)
+
+
+def in_step(connection_class: type[Any]) -> type[Any]:
+    """Return a class of the same connections that count what they are owed."""
+    if issubclass(connection_class, InStep):
+        return connection_class
+    return type(f"InStep{connection_class.__name__}", (InStep, connection_class), {})
+
+
+def sentinel_limits(given: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """``sentinel_kwargs`` with limits: redis-py sets none as soon as any are given, such as a password.
+
+    Args:
+        options: those of the connections to the master; what they say of sockets is an upper bound.
+    """
+    limits = {
+        name: min(_SENTINEL_SECONDS, float(options.get(name) or _SENTINEL_SECONDS))
+        for name in ("socket_timeout", "socket_connect_timeout")
+    }
+    # By itself redis-py asks a frozen sentinel several times over, with pauses of up to ten seconds.
+    return {**limits, "socket_keepalive": True, "retry": Retry(NoBackoff(), 0), **(given or {})}

@@ -1,0 +1,186 @@
+"""Sending to RabbitMQ: what a publish, a wait and a declaration lack in kombu's transport for AMQP.
+
+* **A publish returns when the broker has the message**, and raises when no queue took it: confirmed and
+  mandatory. Events and remote control are not: losing one does no harm, and the main process sends them.
+* **No read and no write is without a limit.** The option ``read_timeout`` is none: py-amqp reads on after it.
+  A connection on which a reply was cut off is closed.
+* **A queue or exchange that is there is taken as it is.** An operator may have declared it as a quorum queue,
+  with a delivery limit or a policy; declaring it otherwise is an error (406) that Celery repeats for ever.
+* **TLS checks the name** of the host that is connected to.
+
+How a worker takes messages is in ``worker.rabbitmq.transport``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from ssl import CERT_NONE, CERT_REQUIRED
+from typing import Any, Final
+
+import amqp
+from amqp.exceptions import AMQPError, NotFound, PreconditionFailed
+from kombu.transport import pyamqp
+
+SOCKET_SECONDS: Final = 5.0
+"""Unless the transport option ``socket_timeout`` says otherwise."""
+
+DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-")
+"""Headers by which RabbitMQ drops what expires in a queue for the second time."""
+
+_BROKERS_OWN: Final = (*DEATHS, "x-delivery-count", "x-acquired-count")
+"""Headers that say what a message has been through; a copy of it has been through nothing."""
+
+_UNCONFIRMED: Final = ("celeryev", "pidbox")
+"""In names of exchanges: events, remote control and its replies."""
+
+
+class _Bounded:
+    """No reply is waited for without a limit, and no connection is used again on which one was cut off."""
+
+    connection: Any
+
+    def wait(
+        self, method: Any, callback: Any = None, timeout: Any = None, returns_tuple: bool = False
+    ) -> Any:
+        """Wait for the server's reply. A late one would be taken for the next one's: then hang up."""
+        connection = self.connection
+        limit = timeout or getattr(connection, "socket_timeout", None)
+        bounded: Any = super()
+        try:
+            return bounded.wait(method, callback, limit, returns_tuple)
+        except AMQPError:
+            raise
+        except BaseException:
+            if connection is not None:
+                connection.collect()
+            raise
+
+
+class ConfirmingChannel(_Bounded, pyamqp.Channel):  # type: ignore[misc]  # kombu's is untyped
+    """One that can be trusted."""
+
+    connection: ConfirmingConnection
+    clock: Any = None
+    """Made when it is first asked: ``worker.rabbitmq.clock``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._returned: BaseException | None = None
+        super().__init__(*args, **kwargs)
+        self.events["basic_return"].add(self._on_returned)
+
+    # Publishing
+
+    def basic_publish(
+        self, msg: Any, exchange: str = "", routing_key: str = "", mandatory: bool = False, **kwargs: Any
+    ) -> Any:
+        """Return when a queue has it on disk. Raises an AMQP or socket error otherwise."""
+        drop_headers(msg, _BROKERS_OWN)
+        if any(name in exchange for name in _UNCONFIRMED):
+            kwargs.pop("confirm_timeout", None)
+            return self._basic_publish(msg, exchange, routing_key, mandatory, **kwargs)
+        self._returned = None
+        limit = kwargs.pop("confirm_timeout", None) or self.connection.socket_timeout
+        try:
+            done = self.basic_publish_confirm(
+                msg, exchange, routing_key, mandatory=True, confirm_timeout=limit, **kwargs
+            )
+        except TimeoutError as exc:
+            # What comes later would be taken for the answer to the next one.
+            self.connection.collect()
+            raise amqp.RecoverableConnectionError("the broker did not confirm in time") from exc
+        if self._returned is not None:
+            raise self._returned
+        return done
+
+    def publish_unconfirmed(self, msg: Any, exchange: str, routing_key: str) -> None:
+        """Send what may be lost."""
+        self._basic_publish(msg, exchange, routing_key)
+
+    def _on_returned(self, error: BaseException, exchange: str, routing_key: str, message: Any) -> None:
+        # Its confirmation follows.
+        self._returned = error
+
+    # Declaring
+
+    def queue_declare(self, queue: str = "", passive: bool = False, *args: Any, **kwargs: Any) -> Any:
+        """Declare it, or take it as it is."""
+        if not queue or passive or kwargs.get("exclusive"):
+            return super().queue_declare(queue, passive, *args, **kwargs)
+        return self._as_it_is(
+            lambda channel: pyamqp.Channel.queue_declare(channel, queue, passive=True),
+            lambda channel: pyamqp.Channel.queue_declare(channel, queue, False, *args, **kwargs),
+        )
+
+    def exchange_declare(self, exchange: str, type: str, passive: bool = False, **kwargs: Any) -> Any:
+        """The same for an exchange."""
+        if passive:
+            return super().exchange_declare(exchange, type, passive=True, **kwargs)
+        return self._as_it_is(
+            lambda channel: pyamqp.Channel.exchange_declare(channel, exchange, type, passive=True),
+            lambda channel: pyamqp.Channel.exchange_declare(channel, exchange, type, **kwargs),
+        )
+
+    def _as_it_is(self, look: Callable[[Any], Any], declare: Callable[[Any], Any]) -> Any:
+        """Each on a channel of its own, because the broker closes one on which something is refused."""
+        for attempt in (look, declare):
+            channel = self.connection.channel()
+            try:
+                return attempt(channel)
+            except NotFound:
+                continue
+            except PreconditionFailed:
+                # Another process has declared it meanwhile.
+                break
+            finally:
+                if channel.is_open:
+                    channel.close()
+        return look(self)
+
+
+def drop_headers(message: Any, beginnings: tuple[str, ...]) -> None:
+    """Take the headers away whose names begin so."""
+    headers = message.properties.get("application_headers")
+    for name in [name for name in headers or () if name.startswith(beginnings)]:
+        del headers[name]
+
+
+class ConfirmingConnection(_Bounded, pyamqp.Connection):  # type: ignore[misc]  # kombu's is untyped
+    """A connection on which nothing waits for ever."""
+
+    Channel = ConfirmingChannel
+
+    def __init__(self, *args: Any, socket_timeout: float = SOCKET_SECONDS, **kwargs: Any) -> None:
+        self.socket_timeout = socket_timeout
+        # Ours confirms what must be confirmed.
+        super().__init__(*args, **{**kwargs, "confirm_publish": False})
+
+    def connect(self, callback: Callable[[], Any] | None = None) -> Any:
+        done = super().connect(callback)
+        # Blocking from here on, says py-amqp; a read that is given a limit of its own keeps that.
+        self.transport.sock.settimeout(self.socket_timeout)
+        return done
+
+
+class ConfirmingTransport(pyamqp.Transport):  # type: ignore[misc]  # kombu's is untyped
+    """For ``amqp://`` and ``pyamqp://``."""
+
+    Connection = ConfirmingConnection
+
+    def establish_connection(self) -> Any:
+        """Connect; with TLS under the name of the host that is connected to, also when it is the next one."""
+        client: Any = self.client
+        given = client.ssl
+        if isinstance(given, Mapping):
+            options = dict(given)
+            # py-amqp checks the name when it is told one.
+            if options.pop("check_hostname", True) and options.get("cert_reqs", CERT_REQUIRED) != CERT_NONE:
+                options.setdefault("server_hostname", client.hostname or "localhost")
+            client.ssl = options
+        try:
+            return super().establish_connection()
+        finally:
+            client.ssl = given
+
+
+class ConfirmingSSLTransport(ConfirmingTransport, pyamqp.SSLTransport):
+    """For ``amqps://``."""
