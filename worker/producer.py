@@ -18,7 +18,7 @@ from ssl import CERT_NONE, CERT_REQUIRED
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import redis
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, MessageNacked
 from celery.app.amqp import AMQP
 from kombu import Connection
 from kombu.connection import ConnectionPool, PooledConnection
@@ -40,7 +40,7 @@ Role = Literal["client", "worker"]
 SENT_AT: Final = "sent_at"
 """The header; Unix seconds by the sender's clock."""
 
-TROUBLE: Final = (KombuError, AMQPError, redis.RedisError, OSError)
+TROUBLE: Final = (KombuError, AMQPError, MessageNacked, redis.RedisError, OSError)
 """All that a broker's client raises. py-amqp's own errors are none of kombu's."""
 
 _CLUSTER: Final = (
@@ -310,7 +310,8 @@ class _Bounded:
         bounded: Any = super()
         try:
             return bounded.wait(method, callback, limit, returns_tuple)
-        except AMQPError:
+        except (AMQPError, MessageNacked):
+            # An answer, and all of it.
             raise
         except BaseException:
             if connection is not None:
