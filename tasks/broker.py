@@ -172,7 +172,8 @@ class Broker:
         others are answered; if none is, it fails with them.
         """
         if call.begun is not None:
-            since = call.begun
+            # One that begins behind others which were not answered has no time of its own.
+            since = call.begun if self._heard > call.made else call.made
         else:
             since = min(max(call.made, self._heard), call.made + _QUEUE_SECONDS - _DEADLINE_SECONDS)
         return since + _DEADLINE_SECONDS - monotonic()

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ class Installation:
         env = {**self.env, "PYTHONPATH": str(ROOT), **more}
         return Child(argv, log_path=self.logs / "beat.log", env=env, cwd=self.logs)
 
-    def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
+    def send(self, task: str, *args: Any, eta: datetime | None = None, **kwargs: Any) -> AsyncResult[Any]:
         """Send as a stock client does, to the queue of the contract."""
-        result = self.celery.send_task(task, args=args, kwargs=kwargs, queue="sessions")
+        result = self.celery.send_task(task, args=args, kwargs=kwargs, queue="sessions", eta=eta)
         self._results.append(result)
         return result
 

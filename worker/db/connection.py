@@ -76,7 +76,8 @@ WITH home AS (
     ORDER BY array_position(current_schemas(false), n.nspname) LIMIT 1
 )
 SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8,
-       (SELECT set_config('search_path', quote_ident(nspname), false) FROM home)
+       (SELECT set_config('search_path', quote_ident(nspname), false) FROM home
+        WHERE nspname <> (current_schemas(false))[1])
 """
 _READ_LIMIT: Final = "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8"
 
