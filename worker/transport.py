@@ -148,7 +148,7 @@ class DurableQoS(kombu_redis.QoS):
         except redis.ResponseError as exc:
             log.warning("broker refused to take messages back; they will be overdue: %s", exc)
 
-    def restore_unacked(self) -> list[tuple[BaseException, Any]]:
+    def restore_unacked(self) -> list[tuple[BaseException, Any]]:  # type: ignore[override]  # as kombu has it
         """All at once: kombu asks for each, and waits for each while the server says nothing."""
         tags = [tag for tag in self._delivered if tag not in self._dirty]
         self._delivered.clear()
