@@ -68,6 +68,17 @@ def test_a_message_that_no_queue_takes_is_not_called_sent(connection: Connection
         connection.Producer().publish("lost", exchange="", routing_key="no-such-queue")
 
 
+def test_a_queue_that_was_deleted_is_made_by_the_next_message(url: str) -> None:
+    app = an_app(url)
+    app.send_task("any", queue="sessions")
+    with as_stock(url) as operators:
+        ours = app.amqp.queues["sessions"](operators.default_channel)
+        ours.delete()
+        app.send_task("any", queue="sessions")
+        assert ours.queue_declare(passive=True).message_count == 1
+    app.close()
+
+
 def test_a_frozen_broker_is_no_reason_to_wait_for_ever(rabbitmq: RabbitMQ, connection: Connection) -> None:
     queue = Queue("frozen")(connection.default_channel)
     queue.declare()

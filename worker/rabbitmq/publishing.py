@@ -87,8 +87,15 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):  # type: ignore[misc]  # komb
         except TimeoutError as exc:
             raise amqp.RecoverableConnectionError("the broker did not confirm in time") from exc
         if self._returned is not None:
-            raise self._returned
+            self._declare_anew()
+            raise amqp.RecoverableChannelError(str(self._returned)) from self._returned
         return done
+
+    def _declare_anew(self) -> None:
+        """Forget what kombu has declared: somebody has deleted it. It publishes once more after this error."""
+        client = getattr(self.connection, "client", None)
+        if client is not None:
+            client.declared_entities.clear()
 
     def publish_unconfirmed(self, msg: Any, exchange: str, routing_key: str) -> None:
         """Send what may be lost."""
