@@ -8,4 +8,4 @@ from amqp.exceptions import AMQPError
 from kombu.exceptions import KombuError
 from redis import RedisError
 
-BROKER_ERRORS: Final[tuple[type[Exception], ...]] = (KombuError, RedisError, AMQPError, OSError)
+BROKER_ERRORS: Final = (KombuError, RedisError, AMQPError, OSError)

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -203,9 +204,8 @@ class Sender:
     def __exit__(self, *_: object) -> None:
         self._thread.join()
 
-    @property
-    def is_done(self) -> bool:
-        return not self._thread.is_alive()
+    def has_sent(self, number: int) -> bool:
+        return len(self.taken) >= number or not self._thread.is_alive()
 
     def _send(self) -> None:
         with a_client(self._site) as client, ThreadPoolExecutor(4) as threads:
@@ -226,10 +226,10 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
     with own.worker("one") as one, own.worker("two") as two, Sender(own, number) as sender:
         share = number // (kills + ends + 2)
         end = server.kill if server.can_be_killed else two.kill
-        faults = [one.kill, end, two.kill, lambda: freeze(server, scaled(25, 8))]
+        faults: list[Callable[[], object]] = [one.kill, end, two.kill, lambda: freeze(server, scaled(25, 8))]
         faults += [one.kill, end, two.kill, one.kill][: kills + ends - 3]
         for turn, fault in enumerate(faults, start=1):
-            wait_until(lambda turn=turn: len(sender.taken) >= turn * share or sender.is_done, "load", 60)
+            wait_until(partial(sender.has_sent, turn * share), "there was load", 60)
             fault()
             server.start()
             for worker in (one, two):

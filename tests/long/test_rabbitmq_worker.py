@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kombu import Connection, Exchange, Queue
@@ -86,7 +87,7 @@ def test_an_alarm_stops_senders_and_lets_workers_drain(server: _Rabbit, site: Si
         with site.worker():
             wait_until(lambda: len(site.sessions()) >= 20, "the commands are carried out", 30)
             with Connection(site.broker_url) as looking:
-                queue = queue_of(site, looking)
+                queue: Any = queue_of(site, looking)
                 wait_until(lambda: queue.queue_declare(passive=True).message_count == 0, "they are gone")
             stack.close()
             wait_until(lambda: is_taken(client), "commands are taken again", 20)
