@@ -240,6 +240,11 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
     settled = time.monotonic() - ended
     print(f"{server.name}: {number} sent, {sender.refused} refused, settled after {settled:.1f} s")
     assert own.dead_letters() == []
+    with a_client(own) as client, own.worker("three"):
+        assert sent(client, "C2", 1).get(timeout=20).outcome in {"created", "unchanged"}
+    if server.results_are_elsewhere:
+        came = {handle.get(timeout=20).outcome for handle in sender.taken.values()}
+        assert came <= {"created", "unchanged"}
 
 
 def freeze(server: BrokerServer, seconds: float) -> None:
