@@ -60,9 +60,15 @@ class Installation:
         env = {**self.env, "PYTHONPATH": str(ROOT), **more}
         return Child(argv, log_path=self.logs / "beat.log", env=env, cwd=self.logs)
 
-    def send(self, task: str, *args: Any, eta: datetime | None = None, **kwargs: Any) -> AsyncResult[Any]:
+    def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Send as a stock client does, to the queue of the contract."""
-        result = self.celery.send_task(task, args=args, kwargs=kwargs, queue="sessions", eta=eta)
+        return self._sent(self.celery.send_task(task, args=args, kwargs=kwargs, queue="sessions"))
+
+    def send_for(self, eta: datetime, task: str, *args: Any) -> AsyncResult[Any]:
+        """Send what is due at a time of its own."""
+        return self._sent(self.celery.send_task(task, args=args, queue="sessions", eta=eta))
+
+    def _sent(self, result: AsyncResult[Any]) -> AsyncResult[Any]:
         self._results.append(result)
         return result
 

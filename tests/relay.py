@@ -1,29 +1,61 @@
-"""``python -m tests.relay PORT``: pass connections on to a port of this machine, and say on which one."""
+"""An address in front of a server, as a proxy or a virtual address is: it can move, and it can fall silent."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
+import socket
+import threading
 from contextlib import suppress
+from types import TracebackType
+from typing import Self
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+class Relay:
+    """Pass on what comes to ``port`` to ``target``, which may be changed; connections stay where they are."""
 
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.is_silent = False
+        """Keep everything back; connections stay open, and new ones are taken."""
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self._sockets = [self._server]
+        self._threads: list[threading.Thread] = []
 
-async def main(port: int) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(_pass_on(reader, back), _pass_on(there, writer))
+    def __enter__(self) -> Self:
+        self._run(self._accept)
+        return self
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for end in self._sockets:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in self._sockets:
+            end.close()
 
+    def _run(self, target: object, *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
 
-if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                self._sockets.append(client)
+                if self.is_silent:
+                    continue
+                server = socket.create_connection(("127.0.0.1", self.target))
+                self._sockets.append(server)
+                self._run(self._pass_on, client, server)
+                self._run(self._pass_on, server, client)
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                if not self.is_silent:
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)

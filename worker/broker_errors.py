@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, MessageNacked
 from kombu.exceptions import KombuError
 from redis import RedisError
 
-BROKER_ERRORS: Final = (KombuError, RedisError, AMQPError, OSError)
+# MessageNacked is none of py-amqp's other errors.
+BROKER_ERRORS: Final = (KombuError, RedisError, AMQPError, MessageNacked, OSError)

@@ -26,10 +26,10 @@ class Verdict:
 
     ``deaf``: messages go in and none comes out. ``unwatched``: it cannot be told, as nothing goes in.
     ``skewed``: a clock is wrong; nothing stops for it. ``mixed``: two databases share the broker.
-    ``refused``: another program takes nothing from us, which no restart mends.
+    ``refused``: another program takes nothing from us, which no restart mends. ``away``: it does not answer.
     """
 
-    state: Literal["ok", "deaf", "unwatched", "skewed", "mixed", "refused"]
+    state: Literal["ok", "deaf", "unwatched", "skewed", "mixed", "refused", "away"]
     why: str
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier, Literal
 
-from tests.servers import ask
+from tests.servers import PostgresForTests, ask
 from worker.config import get_settings
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.pool import new_async_pool, new_pool, single_connection
@@ -102,3 +104,30 @@ def test_with_prepared_statements_the_reason_is_said(
     get_settings.cache_clear()
     with pytest.raises(DatabaseUnavailable, match="options"), single_connection(bouncer_url):
         pass
+
+
+def test_a_pool_says_the_reason_too(bouncer_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """516 times "PoolTimeout" hid it; and what to set stands beside it."""
+    monkeypatch.setenv("DATABASE_PREPARED_STATEMENTS", "true")
+    get_settings.cache_clear()
+    with (
+        new_pool(bouncer_url) as pool,
+        pytest.raises(DatabaseUnavailable, match=r"options.*DATABASE_PREPARED_STATEMENTS=false"),
+    ):
+        SessionStore(pool).get_session_by_thread("C1", "1.1")
+
+
+def test_what_it_keeps_for_a_client_is_set(
+    bouncer_url: str, empty_database_url: str, postgres: PostgresForTests
+) -> None:
+    """Dates and times are read as they are, whatever the database says; the rest is in operations.md."""
+    database = Identifier(str(conninfo_to_dict(empty_database_url)["dbname"]))
+    with psycopg.connect(postgres.for_administrator(empty_database_url), autocommit=True) as connection:
+        for name, value in (("DateStyle", "German"), ("TimeZone", "Asia/Kolkata")):
+            alter = SQL("ALTER DATABASE {} SET {} TO {}")
+            connection.execute(alter.format(database, Identifier(name), Literal(value)))
+    with new_pool(bouncer_url, min_size=4, max_size=4) as pool:
+        store = SessionStore(pool)
+        store.create_tables()
+        sessions = [store.get_or_create_session("C1", f"{n}.1", "U1") for n in range(1, 9)]
+    assert {session.created_at.utcoffset() for session in sessions} == {timedelta()}

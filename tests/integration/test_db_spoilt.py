@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from typing import LiteralString
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 
+from tests.relay import Relay
 from tests.servers import PostgresForTests, ask
 from tests.stores import awaitable
+from worker.cli.health import database_verdict
+from worker.config import get_settings
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.pool import new_async_pool, new_pool
 from worker.db.statements import Statement, get_or_create_session
@@ -136,53 +136,26 @@ async def test_the_asyncio_pools_time_out_says_why(database_url: str) -> None:
             await AsyncSessionStore(pool).get_session_by_thread("C1", "1.1")
 
 
-class Mute:
-    """Passes on what it hears until it is told to fall silent; connections stay open."""
-
-    def __init__(self, port: int) -> None:
-        self.is_silent = threading.Event()
-        self._target = port
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._server.accept()
-                if self.is_silent.is_set():
-                    self._kept = client
-                    continue
-                server = socket.create_connection(("127.0.0.1", self._target))
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65_536):
-                if not self.is_silent.is_set():
-                    sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self._server.close()
+def test_health_says_why_the_database_is_away(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of it when it is there."""
+    wrong, words = REASONS["password"]
+    for url, said in ((database_url, {}), (wrong(database_url), {"database": "away"})):
+        monkeypatch.setenv("DATABASE_URL", url)
+        get_settings.cache_clear()
+        verdicts = database_verdict()
+        assert {name: verdict.state for name, verdict in verdicts.items()} == said
+    assert words in verdicts["database"].why
 
 
-@pytest.fixture
-def mute(database_url: str) -> Iterator[Mute]:
-    mute = Mute(urlsplit(database_url).port or 0)
-    yield mute
-    mute.close()
-
-
-async def test_a_server_that_falls_silent_is_left_for_another(database_url: str, mute: Mute) -> None:
+async def test_a_server_that_falls_silent_is_left_for_another(database_url: str) -> None:
     """Within the limit of a command: the first host is not asked again while it is silent."""
     parts = urlsplit(database_url)
     login, _, address = parts.netloc.rpartition("@")
-    url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{mute.port},{address}"))
-    with new_pool(url, max_size=1) as pool:
-        store = SessionStore(pool)
-        store.get_or_create_session("C1", "1.1", "U1")
-        mute.is_silent.set()
-        assert "no answer within 5.5 s" in str(await first_refusal(awaitable(store)))
-        assert store.get_or_create_session("C1", "1.1", "U1").outcome == "unchanged"
+    with Relay(parts.port or 0) as relay:
+        url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{relay.port},{address}"))
+        with new_pool(url, max_size=1) as pool:
+            store = SessionStore(pool)
+            store.get_or_create_session("C1", "1.1", "U1")
+            relay.is_silent = True
+            assert "no answer within 5.5 s" in str(await first_refusal(awaitable(store)))
+            assert store.get_or_create_session("C1", "1.1", "U1").outcome == "unchanged"

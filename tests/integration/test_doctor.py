@@ -216,6 +216,18 @@ def no_database(ward: Ward) -> None:
     ward.env["DATABASE_URL"] = f"{ward.env['DATABASE_URL'].rpartition('/')[0]}/nowhere"
 
 
+def tables_in_front(ward: Ward) -> None:
+    """A schema that has some of our names, where a connection cannot choose: behind PgBouncer."""
+    ward.env["DATABASE_PREPARED_STATEMENTS"] = "false"
+    ward.sql(
+        "CREATE SCHEMA decoy; CREATE TABLE decoy.thread_sessions (); GRANT USAGE ON SCHEMA decoy TO public;"
+        "ALTER ROLE threadsync_run_login SET search_path = decoy, public"
+    )
+    ward.undo.append(
+        lambda: ward.sql("DROP SCHEMA decoy CASCADE; ALTER ROLE threadsync_run_login RESET search_path")
+    )
+
+
 def open_flower(ward: Ward) -> None:
     """Flower as it is without a login."""
     port = ward.flower_url.rpartition(":")[2]
@@ -381,6 +393,24 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "database: writable",
         "error",
         "primary",
+    ),
+    "database: another tool's parameter": (
+        lambda ward: ward.env.update(DATABASE_URL=f"{ward.env['DATABASE_URL']}?pgbouncer=true"),
+        "database: reachable",
+        "error",
+        "postgresql://",
+    ),
+    "database: no time limits": (
+        set_env(DATABASE_PREPARED_STATEMENTS="false"),
+        "database: settings",
+        "warning",
+        "ALTER ROLE threadsync_run_login SET statement_timeout = '5s'",
+    ),
+    "database: tables in front": (
+        tables_in_front,
+        "database: settings",
+        "error",
+        "SET search_path",
     ),
     "database: not durable": (
         with_sql(

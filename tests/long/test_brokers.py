@@ -166,7 +166,7 @@ def test_what_is_due_later_outlives_its_worker(own: Site, tmp_path: Path) -> Non
     diary = tmp_path / "diary"
     due = datetime.now(UTC) + timedelta(seconds=8)
     with own.worker() as worker:
-        result = own.send("probe.take", str(diary), 0.0, eta=due)
+        result = own.send_for(due, "probe.take", str(diary), 0.0)
         marker = own.send("probe.take", str(tmp_path / "marker"), 0.0)
         # It was behind the other one.
         assert marker.get(timeout=20) == "ended"

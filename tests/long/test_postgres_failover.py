@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.installation import Installation
+from tests.relay import Relay
 from tests.replication import Pair, replicated
 from tests.scale import scaled
 from tests.servers import ask
@@ -111,6 +112,30 @@ def test_an_idle_worker_finds_the_other_server(pair: Pair, broker_url: str, tmp_
         installation.send("sessions.get_or_create", channel_id="C1", thread_ts="1.2", user_id="U1")
         wait_until(lambda: count(standby) == 2, "the command is written", BACK_WITHIN_SECONDS)
         assert_quiet(worker)
+
+
+def test_an_address_that_moves_is_followed(pair: Pair, broker_url: str, tmp_path: Path) -> None:
+    """Demoted behind one address; it leads to the other server some time after that was promoted."""
+    standby = pair.standby.url
+    with Relay(pair.primary.port) as relay:
+        url = pair.primary.url.replace(f":{pair.primary.port}/", f":{relay.port}/")
+        with (
+            closing(Installation(url, broker_url, tmp_path)) as installation,
+            installation.worker(DATABASE_URL=url) as worker,
+            Sender(installation, scaled(2000, 400)) as sender,
+        ):
+            wait_until(lambda: count(standby) > 100, "the worker is at work", 60)
+            pair.demote()
+            pair.promote()
+            wait_until(lambda: worker.log.count("task waits") > 20, "commands wait", 60)
+            before = count(standby)
+            relay.target = pair.standby.port
+            wait_until(lambda: count(standby) > before, "a command is written", BACK_WITHIN_SECONDS)
+            sender.finish()
+            wait_until(lambda: installation.waiting() == 0, "no message waits", 120)
+            assert count(standby) == sender.sent
+            assert ask(standby, "SELECT count(*) FROM dead_letters") == 0
+            assert_quiet(worker)
 
 
 def assert_quiet(worker: WorkerGroup) -> None:

@@ -170,8 +170,8 @@ def value_of(name: str) -> float:
         return float(pkgutil.resolve_name(name))
     if name.lower() in Settings.model_fields:
         return float(Settings.model_fields[name.lower()].get_default())
-    if name.endswith("_timeout") and (match := re.search(rf"{name}=(\d+)", postgres_options())):
-        return int(match[1]) / 1000
+    if name.endswith("_timeout") and (match := re.search(rf"{name}=(\d+)s", postgres_options())):
+        return int(match[1])
     celery = configuration(load_settings(celery_broker_url=BROKER))
     return float({**celery["broker_transport_options"], **celery}[name])
 
@@ -187,3 +187,8 @@ def test_the_numbers_depend_on_each_other() -> None:
     values = [value_of(name) for name in order]
     assert values == sorted(set(values))
     assert value_of("worker.policy.LONGEST_PAUSE_SECONDS") < values[-1] / 2
+    connection = "worker.db.connection"
+    answer = value_of("statement_timeout") + value_of(f"{connection}.ANSWER_MARGIN_SECONDS")
+    assert answer < value_of("worker.celery.SOFT_TIME_LIMIT_SECONDS")
+    sign_of_life = value_of(f"{connection}.SIGN_OF_LIFE_SECONDS")
+    assert sign_of_life < value_of("worker.db.pool._CHECKOUT_TIMEOUT_S")

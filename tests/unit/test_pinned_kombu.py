@@ -56,8 +56,8 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
         "restore_unacked",
     }
     assert overridden(DurableChannel) == {
-        *("QoS", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
-        "subclient",
+        *("QoS", "Message", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
+        *("_put", "_queue_bind", "subclient"),
     }
     assert overridden(ProducerChannel) == {"from_transport_options", "conn_or_acquire", "_put", "_connparams"}
     assert overridden(DurableTransport) == {"Channel", "register_with_event_loop"}

@@ -45,7 +45,7 @@ def worker(
         queues = {queue for sign in nodes.values() for queue in sign.queues}
         verdicts |= {f"queue {queue}": hearing_of_queue(signs, queue) for queue in sorted(queues)}
         verdicts |= _clocks_of(signs, nodes)
-        verdicts |= slack_verdict()
+        verdicts |= database_verdict() or slack_verdict()
     if mixed := two_databases(signs):
         verdicts["databases"] = mixed
     _tell(verdicts, as_json)
@@ -90,6 +90,22 @@ def _signs() -> Signs:
         typer.echo("This broker keeps no signs of life; Valkey, Redis and RabbitMQ do.", err=True)
         raise typer.Exit(1)
     return signs
+
+
+def database_verdict() -> dict[str, Any]:
+    """Why no connection can be made, if that is so; a restart would not mend it: no failure."""
+    from worker.cli.database import database
+    from worker.config import get_settings
+    from worker.errors import ThreadsyncError
+    from worker.hearing import Verdict
+
+    if get_settings().database_url is None:
+        return {}
+    try:
+        with database():
+            return {}
+    except ThreadsyncError as exc:
+        return {"database": Verdict("away", f"{' '.join(str(exc).split())}; commands wait")}
 
 
 def slack_verdict() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Connections to Postgres that set what our SQL relies on, answer in time, and end once they are of no use.
 
 connect     host after host (reach.py), then what the server says otherwise is set
-wait        no answer for longer than a statement may take: closed, as it is out of step from then on
+wait        no answer for longer than a statement may take, or interrupted: closed, as it is out of step then
 __exit__    an error after which nothing will work on it any more (sqlstates.py): closed
 checkout    the server has hung up, has become read-only, or is silent: closed (pool.py)
 """
@@ -76,7 +76,8 @@ WITH home AS (
     ORDER BY array_position(current_schemas(false), n.nspname) LIMIT 1
 )
 SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8,
-       (SELECT set_config('search_path', quote_ident(nspname), false) FROM home)
+       (SELECT set_config('search_path', quote_ident(nspname), false) FROM home
+        WHERE nspname <> (current_schemas(false))[1])
 """
 _READ_LIMIT: Final = "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8"
 
@@ -183,6 +184,12 @@ class GuardedConnection(_Guard, Connection[DictRow]):
         except NoAnswer as exc:
             self._fell_silent(exc)
             raise
+        except psycopg.Error:
+            raise
+        except BaseException:
+            # A time limit, Ctrl-C: whoever leaves a pipeline or a transaction now must not wait for the rest.
+            self.pgconn.finish()
+            raise
 
     def __exit__(
         self,
@@ -236,6 +243,12 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
             return await super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
         except NoAnswer as exc:
             self._fell_silent(exc)
+            raise
+        except psycopg.Error:
+            raise
+        except BaseException:
+            # A time limit, Ctrl-C: whoever leaves a pipeline or a transaction now must not wait for the rest.
+            self.pgconn.finish()
             raise
 
     async def __aexit__(

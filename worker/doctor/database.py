@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,16 +13,20 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from worker.config import Settings
-from worker.db.migrate import migrations, schema_version
+from worker.db.connection import START_UP_SETTINGS, GuardedConnection
+from worker.db.migrate import NEW_DATABASE, encoding_fault, migrations, schema_version
 from worker.db.pool import connect_arguments
 from worker.db.roles import RUN_PRIVILEGES
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.errors import InvalidSettings
+from worker.readiness import postgres_accepts
 
 CHECKS: Final = (
     "database: reachable",
     "database: version",
+    "database: encoding",
+    "database: settings",
     "database: writable",
     "database: durable",
     "database: schema",
@@ -49,12 +54,28 @@ SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') =
        current_setting('fsync'), current_setting('synchronous_commit')
 """
 
+_SETTINGS: Final = "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS wanted (name)"
+# In front of ours, in the search_path, there may be tables of the same names.
+_IN_FRONT: Final = """
+SELECT t.relnamespace::regnamespace::text FROM pg_class t, pg_class r
+WHERE t.oid = to_regclass('thread_sessions') AND r.oid = to_regclass('threadsync_schema')
+  AND t.relnamespace <> r.relnamespace
+"""
+_LIMITS: Final = ("statement_timeout", "lock_timeout")
+_AS_ANYONE_LIKES: Final = ("idle_session_timeout", "idle_in_transaction_session_timeout")
+
 
 @dataclass(frozen=True)
 class DatabaseFacts:
-    """What the server says. ``version`` is the schema's, ``hidden_in`` a schema that we may not look into."""
+    """What the server says. ``version`` is the schema's, ``hidden_in`` a schema that we may not look into.
+
+    ``settings`` are those that hold on our connections; ``in_front`` is a schema whose tables hide ours.
+    """
 
     server: int
+    encoding: str
+    settings: Mapping[str, str]
+    in_front: str | None
     read_only: bool
     fsync: str
     synchronous_commit: str
@@ -77,10 +98,11 @@ def examine_database(settings: Settings) -> Iterator[Finding]:
         return
     try:
         arguments = connect_arguments(settings.database_url.get_secret_value())
-        with psycopg.connect(**{**arguments, "row_factory": tuple_row}) as connection:
+        with GuardedConnection.connect(**{**arguments, "row_factory": tuple_row}) as connection:
             facts = _facts(connection)
     except (psycopg.Error, InvalidSettings) as exc:
-        yield judge_refusal(exc)
+        is_there = asyncio.run(postgres_accepts(settings.database_url.get_secret_value()))
+        yield judge_refusal(exc, is_there=is_there)
         yield from (skipped(check, "Postgres does not answer") for check in CHECKS[1:])
         return
     yield ok("database: reachable", "it answers")
@@ -94,6 +116,8 @@ def _facts(connection: Connection[Any]) -> DatabaseFacts:
     [(read_only, fsync, synchronous_commit)] = connection.execute(_STATE).fetchall()
     [(user, superuser, owner)] = connection.execute(_ROLE).fetchall()
     hidden = connection.execute(_ELSEWHERE).fetchone()
+    known = dict(connection.execute(_SETTINGS, [list(START_UP_SETTINGS)]).fetchall())
+    in_front = connection.execute(_IN_FRONT).fetchone()
     unreadable = None
     try:
         version = schema_version(connection)
@@ -106,6 +130,9 @@ def _facts(connection: Connection[Any]) -> DatabaseFacts:
         missing[table] = (*missing.get(table, ()), privilege)
     return DatabaseFacts(
         server=connection.info.server_version // 10_000,
+        encoding=connection.info.parameter_status("server_encoding") or "UTF8",
+        settings=known,
+        in_front=in_front[0] if in_front else None,
         read_only=read_only,
         fsync=fsync,
         synchronous_commit=synchronous_commit,
@@ -122,12 +149,23 @@ def _facts(connection: Connection[Any]) -> DatabaseFacts:
     )
 
 
-def judge_refusal(exc: Exception) -> Finding:
-    """Why it could not be spoken with; the driver's words may name hosts, not passwords."""
+def judge_refusal(exc: Exception, *, is_there: bool = False) -> Finding:
+    """Why it could not be spoken with; the driver's words may name hosts, not passwords.
+
+    Args:
+        is_there: a server took a connection, so that it is it that refuses, perhaps in a language of its own.
+    """
     check, words = "database: reachable", str(exc).strip().splitlines()[0] if str(exc).strip() else ""
     if isinstance(exc, InvalidSettings):
         return error(
-            check, "DATABASE_URL cannot be used", "write it as postgresql://user:password@host:5432/name"
+            check,
+            f"DATABASE_URL cannot be used ({words.removeprefix('DATABASE_URL: ')})",
+            "write it as postgresql://user:password@host:5432/name",
+        )
+    if "unsupported startup parameter" in words:
+        what = "PgBouncer takes none of the settings that a connection begins with"
+        return error(
+            check, what, "set DATABASE_PREPARED_STATEMENTS=false, and see `PgBouncer` in operations.md"
         )
     if "authentication failed" in words or "no password supplied" in words:
         return error(check, "it refuses our login", "set user and password in DATABASE_URL right")
@@ -138,6 +176,11 @@ def judge_refusal(exc: Exception) -> Finding:
         return error(check, "it has no connection left", "raise max_connections, or put PgBouncer before it")
     if "pg_hba.conf" in words:
         return error(check, "pg_hba.conf does not let us in", "add a line for our host, database and user")
+    if "read-only" in words:
+        fix = "wait for the failover to end, or name the primary in DATABASE_URL"
+        return error(check, f"no server takes writes ({words})", fix)
+    if is_there:
+        return error(check, f"it refuses us ({words})", "do what its words say; its log has more")
     fix = "start it, and see that host and port in DATABASE_URL are right and that no firewall is between"
     return error(check, f"it does not answer ({words})", fix)
 
@@ -149,6 +192,8 @@ def judge(facts: DatabaseFacts, newest: int) -> Iterator[Finding]:
         yield error("database: version", f"Postgres {facts.server} is too old", fix)
     else:
         yield ok("database: version", f"Postgres {facts.server}")
+    yield _judge_encoding(facts)
+    yield _judge_settings(facts)
     if facts.read_only:
         fix = "name the primary in DATABASE_URL (target_session_attrs=read-write finds it)"
         yield error("database: writable", "it is a standby, or read-only", fix)
@@ -159,6 +204,36 @@ def judge(facts: DatabaseFacts, newest: int) -> Iterator[Finding]:
     yield _judge_privileges(facts)
     yield _judge_role(facts)
     yield judge_clock("database: clock", "Postgres", facts.time, facts.asked, facts.answered)
+
+
+def _judge_encoding(facts: DatabaseFacts) -> Finding:
+    check = "database: encoding"
+    fault = encoding_fault(facts.encoding)
+    return error(check, fault, NEW_DATABASE) if fault else ok(check, "UTF8")
+
+
+def _judge_settings(facts: DatabaseFacts) -> Finding:
+    """What a connection could not set itself, because PgBouncer takes no start-up options."""
+    check = "database: settings"
+    if facts.in_front:
+        what = f"tables of the same names in the schema {facts.in_front} are in front of ours"
+        return error(
+            check, what, f"ALTER ROLE {facts.user} SET search_path = the schema of threadsync_schema"
+        )
+    wrong = {name: START_UP_SETTINGS[name] for name, value in facts.settings.items() if _differs(name, value)}
+    if wrong:
+        found = ", ".join(f"{name} is {facts.settings[name]}" for name in wrong)
+        alter = "; ".join(f"ALTER ROLE {facts.user} SET {name} = '{value}'" for name, value in wrong.items())
+        return warning(check, f"{found}; a connection cannot set that here", alter)
+    return ok(check, "as our statements need them")
+
+
+def _differs(name: str, value: str) -> bool:
+    if name in _AS_ANYONE_LIKES:
+        return False
+    if name in _LIMITS:
+        return value == "0"
+    return not value.startswith(START_UP_SETTINGS[name])
 
 
 def _judge_durability(facts: DatabaseFacts) -> Finding:

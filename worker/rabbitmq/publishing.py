@@ -18,7 +18,7 @@ from ssl import CERT_NONE, CERT_REQUIRED
 from typing import Any, Final
 
 import amqp
-from amqp.exceptions import AMQPError, NotFound, PreconditionFailed
+from amqp.exceptions import AMQPError, MessageNacked, NotFound, PreconditionFailed
 from kombu.transport import pyamqp
 
 SOCKET_SECONDS: Final = 5.0
@@ -48,7 +48,8 @@ class _Bounded:
         bounded: Any = super()
         try:
             return bounded.wait(method, callback, limit, returns_tuple)
-        except AMQPError:
+        except (AMQPError, MessageNacked):
+            # An answer, and all of it.
             raise
         except BaseException:
             if connection is not None:
@@ -89,6 +90,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
                 msg, exchange, routing_key, mandatory=True, confirm_timeout=limit, **kwargs
             )
         except TimeoutError as exc:
+            # The connection is closed by now: a late answer would be taken for the next one's.
             raise amqp.RecoverableConnectionError("the broker did not confirm in time") from exc
         if self._returned is not None:
             self._declare_anew()

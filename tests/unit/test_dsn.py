@@ -1,0 +1,58 @@
+"""DATABASE_URL: the part that is wrong is named, and no secret is."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.db.dsn import parse_dsn
+from worker.errors import InvalidSettings
+
+SECRET = "topsecret"
+URL = f"postgresql://u:{SECRET}@h:5432/d"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (f"{URL}?pgbouncer=true", '"pgbouncer".*DATABASE_PREPARED_STATEMENTS=false'),
+        (f"{URL}?schema=app", '"schema".*options=-csearch_path'),
+        (f"{URL}?connection_limit=5&pool_timeout=0", '"connection_limit".*"pool_timeout"'),
+        (f"{URL}?sslmode=requre", '"sslmode" must be one of disable, .*verify-full'),
+        (f"{URL}?sslmode=REQUIRE", '"sslmode" must be one of'),
+        (f"{URL}?ssl=no-verify", '"ssl".*sslmode says that'),
+        (f"{URL}?target_session_attrs=master", '"target_session_attrs" must be one of'),
+        (f"{URL}?connect_timeout=soon", '"connect_timeout" must be a whole number'),
+        (f"{URL}?charset=utf8", '"charset" is not one that libpq knows'),
+        ("postgresql://u:topsecret@h:54x/d", "port must be a number"),
+        ("postgresql://u:topsecret@h:99999/d", "port must be a number"),
+        ("postgresql://u:topsecret@a,b,c/d?port=1,2", "one port for all hosts"),
+        ("postgresql://u:topsecret%zz@h/d", "percent-encoded"),
+        ("postgresql://u:top/secret@h/d", "percent-encoded"),
+        (f"postgresql://u:{SECRET}@[::1/d", "percent-encoded"),
+        (f"{URL}?topsecret%20is=here", "of its parameters, one is not"),
+    ],
+)
+def test_the_part_that_is_wrong_is_named(url: str, words: str) -> None:
+    """The parameter, not the password; the fault has no cause that would print the URL."""
+    with pytest.raises(InvalidSettings, match=f"^DATABASE_URL: .*{words}") as refusal:
+        parse_dsn(url)
+    assert "secret" not in str(refusal.value).replace("secret_", "")
+    assert refusal.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://h",
+        "postgresql://u:p?q#r@h/d",
+        "postgresql://u:p@a:1,b:2/d?target_session_attrs=read-write",
+        "postgresql://u:p@a,b/d?port=5432",
+        "postgresql:///d?host=/run/postgresql&port=5433",
+        f"{URL}?ssl=true",
+        f"{URL}?sslmode=verify-full&sslrootcert=system&channel_binding=require",
+        f"{URL}?options=-cstatement_timeout%3D7s&application_name=mine&tcp_user_timeout=3000",
+    ],
+)
+def test_what_libpq_takes_is_taken(url: str) -> None:
+    """With what the newest one knows."""
+    assert parse_dsn(url)

@@ -1,0 +1,90 @@
+"""The order in which hosts are asked, and which of them will do."""
+
+from __future__ import annotations
+
+from worker.db.reach import AVOIDED_SECONDS, SLOW_SECONDS, Reach
+
+TWO = {"host": "a,b", "port": "1,2", "dbname": "d"}
+TROUBLE = OSError("it")
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def order(reach: Reach, parameters: dict[str, str]) -> list[str]:
+    return [attempt["host"] for attempt in reach.attempts(parameters)]
+
+
+def test_of_several_hosts_the_one_that_takes_writes_is_wanted() -> None:
+    """Unless the URL says otherwise."""
+    assert Reach().attempts(TWO) == [
+        {"host": "a", "port": "1", "dbname": "d", "target_session_attrs": "read-write"},
+        {"host": "b", "port": "2", "dbname": "d", "target_session_attrs": "read-write"},
+    ]
+    wanted = {
+        attempt["target_session_attrs"]
+        for attempt in Reach().attempts({**TWO, "target_session_attrs": "any"})
+    }
+    assert wanted == {"any"}
+
+
+def test_one_host_is_taken_as_it_is_until_it_refuses_a_write() -> None:
+    """It may be a standby, and only be read from; or an address that will move."""
+    reach = Reach()
+    assert reach.attempts({"host": "a"}) == [{"host": "a"}]
+    reach.led_to_read_only()
+    assert reach.attempts({"host": "a"}) == [{"host": "a", "target_session_attrs": "read-write"}]
+    assert reach.attempts({"host": "a", "target_session_attrs": "any"})[0]["target_session_attrs"] == "any"
+
+
+def test_a_silent_host_is_asked_last_for_a_while() -> None:
+    """One that refuses at once costs nothing, and keeps its place."""
+    clock = Clock()
+    reach = Reach(clock)
+    first, _ = reach.attempts(TWO)
+    reach.failed(first, 0.01, TROUBLE)
+    assert order(reach, TWO) == ["a", "b"]
+    reach.failed(first, SLOW_SECONDS, TROUBLE)
+    assert order(reach, TWO) == ["b", "a"]
+    clock.now += AVOIDED_SECONDS
+    assert order(reach, TWO) == ["a", "b"]
+    reach.failed(first, SLOW_SECONDS, TROUBLE)
+    reach.succeeded(first)
+    assert order(reach, TWO) == ["a", "b"]
+
+
+def test_a_silent_host_alone_is_asked_all_the_same() -> None:
+    """There is no other."""
+    reach = Reach()
+    for host in reach.attempts(TWO):
+        reach.failed(host, 5, TROUBLE)
+    assert order(reach, TWO) == ["a", "b"]
+
+
+def test_what_psycopg_does_itself_is_left_to_it() -> None:
+    """Standbys first, a random order, and lists that do not fit."""
+    for more in (
+        {"target_session_attrs": "prefer-standby"},
+        {"load_balance_hosts": "random"},
+        {"port": "1,2,3"},
+    ):
+        (attempt,) = Reach().attempts({**TWO, **more})
+        assert attempt["host"] == "a,b"
+
+
+def test_one_port_is_for_all_hosts() -> None:
+    """As libpq has it."""
+    assert [attempt["port"] for attempt in Reach().attempts({"host": "a,b,c", "port": "7"})] == ["7"] * 3
+
+
+def test_the_last_trouble_is_kept_until_a_connection_is_made() -> None:
+    """For the time-out of the pool, and the log."""
+    reach = Reach()
+    reach.failed({"host": "a"}, 0.1, TROUBLE)
+    assert reach.trouble is TROUBLE
+    reach.succeeded({"host": "a"})
+    assert reach.trouble is None
