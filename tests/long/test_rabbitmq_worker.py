@@ -79,8 +79,8 @@ def test_an_alarm_stops_senders_and_lets_workers_drain(server: _Rabbit, site: Si
     with a_client(site) as client, ExitStack() as stack:
         for number in range(20):
             client.get_or_create("C1", f"17000{number:05}.000100", "U1")
-        node.control("set_vm_memory_high_watermark", "absolute", "1KB")
-        stack.callback(node.control, "set_vm_memory_high_watermark", "absolute", "2GB")
+        node.control("set_vm_memory_high_watermark", "absolute", "1000")
+        stack.callback(node.control, "set_vm_memory_high_watermark", "absolute", "2000000000")
         with pytest.raises(EnqueueFailed):
             client.get_or_create("C2", "1700000000.000100", "U1")
 
