@@ -189,12 +189,13 @@ def test_a_stop_hands_back_what_had_not_begun(own: Site) -> None:
 
 
 class Sender:
-    """Sends commands by our client all the time, and keeps those that the broker took."""
+    """Sends commands by our client, as many as are allowed, and keeps those that the broker took."""
 
     def __init__(self, site: Site, number: int) -> None:
         self.taken: dict[str, Handle[SessionResult]] = {}
         self.refused = 0
         self._site, self._number = site, number
+        self._allowed = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._send)
 
     def __enter__(self) -> Sender:
@@ -202,16 +203,22 @@ class Sender:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.allow(self._number)
         self._thread.join()
 
+    def allow(self, number: int) -> None:
+        """So many more."""
+        self._allowed.release(number)
+
     def has_sent(self, number: int) -> bool:
-        return len(self.taken) >= number or not self._thread.is_alive()
+        return len(self.taken) >= number
 
     def _send(self) -> None:
         with a_client(self._site) as client, ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda n: self._send_one(client, ts(n)), range(self._number)))
 
     def _send_one(self, client: SessionClient, thread_ts: str) -> None:
+        self._allowed.acquire()
         # As Slack does, which sends again.
         while thread_ts not in self.taken:
             try:
@@ -229,7 +236,9 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
         faults: list[Callable[[], object]] = [one.kill, end, two.kill, lambda: freeze(server, scaled(25, 8))]
         faults += [one.kill, end, two.kill, one.kill][: kills + ends - 3]
         for turn, fault in enumerate(faults, start=1):
-            wait_until(partial(sender.has_sent, turn * share), "there was load", 60)
+            sender.allow(share)
+            # In the middle of being sent, and of being worked at.
+            wait_until(partial(sender.has_sent, turn * share - share // 2), "there is load", 60)
             fault()
             server.start()
             for worker in (one, two):
