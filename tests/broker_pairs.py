@@ -29,6 +29,8 @@ class BrokerServer(ABC):
 
     name: ClassVar[str]
     can_be_killed: ClassVar[bool] = True
+    results_are_elsewhere: ClassVar[bool] = False
+    """So that none is lost when the broker is killed."""
     runs = False
 
     def __init__(self, folder: Path, results: ValkeyForTests) -> None:
@@ -199,6 +201,7 @@ class RabbitClassic(BrokerServer):
     """RabbitMQ over TCP, with classic queues, as a user who may no more than docs/operations.md says."""
 
     name = "rabbitmq-classic"
+    results_are_elsewhere = True
     kind = "classic"
     user = "confined"
 

@@ -109,7 +109,7 @@ class RabbitMQ:
     def _answers(self) -> bool:
         assert self._child is not None
         assert self._child.poll() is None, self._child.log_tail()
-        tls: dict[str, object] | None = None
+        tls: dict[str, object] | bool = False
         if self._authority is not None and self._client is not None:
             files = {"ca_certs": self._authority.ca, "certfile": self._client.certfile}
             tls = {**files, "keyfile": self._client.keyfile, "server_hostname": "localhost"}

@@ -8,11 +8,5 @@ from amqp.exceptions import AMQPError, MessageNacked
 from kombu.exceptions import KombuError
 from redis import RedisError
 
-BROKER_ERRORS: Final[tuple[type[Exception], ...]] = (
-    KombuError,
-    RedisError,
-    AMQPError,
-    # None of py-amqp's other errors.
-    MessageNacked,
-    OSError,
-)
+# MessageNacked is none of py-amqp's other errors.
+BROKER_ERRORS: Final = (KombuError, RedisError, AMQPError, MessageNacked, OSError)

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from celery import Celery
@@ -57,6 +57,12 @@ def an_app(url: str) -> Celery:
     return app
 
 
+def count(queue: Queue) -> int:
+    """Messages in it that nobody has taken."""
+    told: Any = queue.queue_declare(passive=True)
+    return int(told.message_count)
+
+
 def as_stock(url: str) -> Connection:
     """What another program would connect with."""
     return Connection(url)
@@ -66,6 +72,17 @@ def test_a_message_that_no_queue_takes_is_not_called_sent(connection: Connection
     """RabbitMQ confirms it all the same: it has done what it could."""
     with pytest.raises(BROKER_ERRORS, match="NO_ROUTE"):
         connection.Producer().publish("lost", exchange="", routing_key="no-such-queue")
+
+
+def test_a_queue_that_was_deleted_is_made_by_the_next_message(url: str) -> None:
+    app = an_app(url)
+    app.send_task("any", queue="sessions")
+    with as_stock(url) as operators:
+        ours = app.amqp.queues["sessions"](operators.default_channel)
+        ours.delete()
+        app.send_task("any", queue="sessions")
+        assert count(ours) == 1
+    app.close()
 
 
 def test_a_frozen_broker_is_no_reason_to_wait_for_ever(rabbitmq: RabbitMQ, connection: Connection) -> None:
@@ -107,8 +124,9 @@ def test_what_is_missing_is_declared(url: str) -> None:
 
 def test_the_broker_tells_its_time(url: str) -> None:
     with DurableConnection(url) as connection:
+        channel: Any = connection.default_channel
         before = time.time()
-        told = [whole_seconds(connection.default_channel) for _ in range(3)]
+        told = [whole_seconds(channel) for _ in range(3)]
         after = time.time()
     # In whole seconds.
     assert int(before) <= min(told) <= max(told) <= after
@@ -172,7 +190,7 @@ def test_what_is_due_later_waits_in_the_broker(url: str, monkeypatch: pytest.Mon
     app = an_app(url)
     stock = Celery(broker=url, set_as_current=False)
     with app.connection_for_read() as connection:
-        worker = Worker(app, connection)
+        worker, ours = Worker(app, connection), cast(Any, connection.default_channel)
         due = datetime.now(UTC) + timedelta(seconds=8)
         for protocol in (2, 1):
             stock.conf.task_protocol = protocol
@@ -182,10 +200,8 @@ def test_what_is_due_later_waits_in_the_broker(url: str, monkeypatch: pytest.Mon
         # What is due soon stays, what is due later has gone.
         wait_until(lambda: worker.has(1), "the one that is due soon is there")
         sessions = app.amqp.queues["sessions"](connection.channel())
-        wait_until(
-            lambda: not worker.has(2) and sessions.queue_declare(passive=True).message_count == 0, "rest"
-        )
-        assert connection.default_channel.held == 1
+        wait_until(lambda: not worker.has(2) and count(sessions) == 0, "rest")
+        assert ours.held == 1
 
         wait_until(lambda: worker.has(3), "they come when they are due", timeout=30)
 

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -188,12 +189,13 @@ def test_a_stop_hands_back_what_had_not_begun(own: Site) -> None:
 
 
 class Sender:
-    """Sends commands by our client all the time, and keeps those that the broker took."""
+    """Sends commands by our client, as many as are allowed, and keeps those that the broker took."""
 
     def __init__(self, site: Site, number: int) -> None:
         self.taken: dict[str, Handle[SessionResult]] = {}
         self.refused = 0
         self._site, self._number = site, number
+        self._allowed = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._send)
 
     def __enter__(self) -> Sender:
@@ -201,17 +203,22 @@ class Sender:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.allow(self._number)
         self._thread.join()
 
-    @property
-    def is_done(self) -> bool:
-        return not self._thread.is_alive()
+    def allow(self, number: int) -> None:
+        """So many more."""
+        self._allowed.release(number)
+
+    def has_sent(self, number: int) -> bool:
+        return len(self.taken) >= number
 
     def _send(self) -> None:
         with a_client(self._site) as client, ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda n: self._send_one(client, ts(n)), range(self._number)))
 
     def _send_one(self, client: SessionClient, thread_ts: str) -> None:
+        self._allowed.acquire()
         # As Slack does, which sends again.
         while thread_ts not in self.taken:
             try:
@@ -226,10 +233,12 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
     with own.worker("one") as one, own.worker("two") as two, Sender(own, number) as sender:
         share = number // (kills + ends + 2)
         end = server.kill if server.can_be_killed else two.kill
-        faults = [one.kill, end, two.kill, lambda: freeze(server, scaled(25, 8))]
+        faults: list[Callable[[], object]] = [one.kill, end, two.kill, lambda: freeze(server, scaled(25, 8))]
         faults += [one.kill, end, two.kill, one.kill][: kills + ends - 3]
         for turn, fault in enumerate(faults, start=1):
-            wait_until(lambda turn=turn: len(sender.taken) >= turn * share or sender.is_done, "load", 60)
+            sender.allow(share)
+            # In the middle of being sent, and of being worked at.
+            wait_until(partial(sender.has_sent, turn * share - share // 2), "there is load", 60)
             fault()
             server.start()
             for worker in (one, two):
@@ -240,6 +249,11 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
     settled = time.monotonic() - ended
     print(f"{server.name}: {number} sent, {sender.refused} refused, settled after {settled:.1f} s")
     assert own.dead_letters() == []
+    with a_client(own) as client, own.worker("three"):
+        assert sent(client, "C2", 1).get(timeout=20).outcome in {"created", "unchanged"}
+    if server.results_are_elsewhere:
+        came = {handle.get(timeout=20).outcome for handle in sender.taken.values()}
+        assert came <= {"created", "unchanged"}
 
 
 def freeze(server: BrokerServer, seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kombu import Connection, Exchange, Queue
@@ -78,15 +79,15 @@ def test_an_alarm_stops_senders_and_lets_workers_drain(server: _Rabbit, site: Si
     with a_client(site) as client, ExitStack() as stack:
         for number in range(20):
             client.get_or_create("C1", f"17000{number:05}.000100", "U1")
-        node.control("set_vm_memory_high_watermark", "absolute", "1KB")
-        stack.callback(node.control, "set_vm_memory_high_watermark", "absolute", "2GB")
+        node.control("set_vm_memory_high_watermark", "absolute", "1000")
+        stack.callback(node.control, "set_vm_memory_high_watermark", "absolute", "2000000000")
         with pytest.raises(EnqueueFailed):
             client.get_or_create("C2", "1700000000.000100", "U1")
 
         with site.worker():
             wait_until(lambda: len(site.sessions()) >= 20, "the commands are carried out", 30)
             with Connection(site.broker_url) as looking:
-                queue = queue_of(site, looking)
+                queue: Any = queue_of(site, looking)
                 wait_until(lambda: queue.queue_declare(passive=True).message_count == 0, "they are gone")
             stack.close()
             wait_until(lambda: is_taken(client), "commands are taken again", 20)

@@ -100,7 +100,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _refusal(channel: ConfirmingChannel) -> str | None:
     """What it says against making a queue, writing to it and reading from it, and against our stream."""
     name = f"threadsync.doctor.{uuid4().hex}"
-    own = channel.connection.channel()
+    own: Any = channel.connection.channel()
     try:
         own.queue_declare(name, exclusive=True, durable=False, arguments={"x-queue-type": "classic"})
         own.publish_unconfirmed(amqp.Message(b""), "", name)

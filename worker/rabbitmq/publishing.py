@@ -57,10 +57,13 @@ class _Bounded:
             raise
 
 
-class ConfirmingChannel(_Bounded, pyamqp.Channel):  # type: ignore[misc]  # kombu's is untyped
+class ConfirmingChannel(_Bounded, pyamqp.Channel):
     """One that can be trusted."""
 
     connection: ConfirmingConnection
+    # amqp's own, which the stubs do not know.
+    _basic_publish: Callable[..., Any]
+    events: dict[str, set[Callable[..., None]]]
     clock: Any = None
     """Made when it is first asked: ``worker.rabbitmq.clock``."""
 
@@ -71,26 +74,33 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):  # type: ignore[misc]  # komb
 
     # Publishing
 
-    def basic_publish(
+    def basic_publish(  # type: ignore[override]  # the rest is passed on
         self, msg: Any, exchange: str = "", routing_key: str = "", mandatory: bool = False, **kwargs: Any
-    ) -> Any:
+    ) -> None:
         """Return when a queue has it on disk. Raises an AMQP or socket error otherwise."""
         drop_headers(msg, _BROKERS_OWN)
         if any(name in exchange for name in _UNCONFIRMED):
             kwargs.pop("confirm_timeout", None)
-            return self._basic_publish(msg, exchange, routing_key, mandatory, **kwargs)
+            self._basic_publish(msg, exchange, routing_key, mandatory, **kwargs)
+            return
         self._returned = None
         limit = kwargs.pop("confirm_timeout", None) or self.connection.socket_timeout
         try:
-            done = self.basic_publish_confirm(
+            self.basic_publish_confirm(
                 msg, exchange, routing_key, mandatory=True, confirm_timeout=limit, **kwargs
             )
         except TimeoutError as exc:
             # The connection is closed by now: a late answer would be taken for the next one's.
             raise amqp.RecoverableConnectionError("the broker did not confirm in time") from exc
         if self._returned is not None:
-            raise self._returned
-        return done
+            self._declare_anew()
+            raise amqp.RecoverableChannelError(str(self._returned)) from self._returned
+
+    def _declare_anew(self) -> None:
+        """Forget what kombu has declared: it is gone. After this error kombu publishes once more."""
+        client = getattr(self.connection, "client", None)
+        if client is not None:
+            client.declared_entities.clear()
 
     def publish_unconfirmed(self, msg: Any, exchange: str, routing_key: str) -> None:
         """Send what may be lost."""
@@ -111,7 +121,9 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):  # type: ignore[misc]  # komb
             lambda channel: pyamqp.Channel.queue_declare(channel, queue, False, *args, **kwargs),
         )
 
-    def exchange_declare(self, exchange: str, type: str, passive: bool = False, **kwargs: Any) -> Any:
+    def exchange_declare(  # type: ignore[override]  # the rest is passed on
+        self, exchange: str, type: str, passive: bool = False, **kwargs: Any
+    ) -> Any:
         """The same for an exchange."""
         if passive:
             return super().exchange_declare(exchange, type, passive=True, **kwargs)
@@ -144,10 +156,12 @@ def drop_headers(message: Any, beginnings: tuple[str, ...]) -> None:
         del headers[name]
 
 
-class ConfirmingConnection(_Bounded, pyamqp.Connection):  # type: ignore[misc]  # kombu's is untyped
+class ConfirmingConnection(_Bounded, pyamqp.Connection):
     """A connection on which nothing waits for ever."""
 
     Channel = ConfirmingChannel
+    # amqp's own, which the stubs do not know.
+    server_properties: dict[str, Any]
 
     def __init__(self, *args: Any, socket_timeout: float = SOCKET_SECONDS, **kwargs: Any) -> None:
         self.socket_timeout = socket_timeout
@@ -161,7 +175,7 @@ class ConfirmingConnection(_Bounded, pyamqp.Connection):  # type: ignore[misc]  
         return done
 
 
-class ConfirmingTransport(pyamqp.Transport):  # type: ignore[misc]  # kombu's is untyped
+class ConfirmingTransport(pyamqp.Transport):
     """For ``amqp://`` and ``pyamqp://``."""
 
     Connection = ConfirmingConnection

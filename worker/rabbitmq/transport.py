@@ -54,7 +54,8 @@ class RabbitChannel(ConfirmingChannel):
                 self._held[message.delivery_tag] = queue
             return callback(message) if callback else None
 
-        tag = super().basic_consume(queue, *args, callback=noted, **kwargs)
+        kombus: Any = super()
+        tag = kombus.basic_consume(queue, *args, callback=noted, **kwargs)
         self._tag_of_queue[queue] = tag
         return tag
 
@@ -62,13 +63,13 @@ class RabbitChannel(ConfirmingChannel):
         self._tag_of_queue = {queue: tag for queue, tag in self._tag_of_queue.items() if tag != consumer_tag}
         return super().basic_cancel(consumer_tag, *args, **kwargs)
 
-    def basic_ack(self, delivery_tag: int, multiple: bool = False, **kwargs: Any) -> Any:
+    def basic_ack(self, delivery_tag: int, multiple: bool = False, argsig: str = "Lb") -> None:
         self._end(delivery_tag, multiple)
-        return super().basic_ack(delivery_tag, multiple, **kwargs)
+        super().basic_ack(delivery_tag, multiple, argsig)
 
-    def basic_reject(self, delivery_tag: int, requeue: bool, **kwargs: Any) -> Any:
+    def basic_reject(self, delivery_tag: int, requeue: bool, argsig: str = "Lb") -> None:
         self._end(delivery_tag)
-        return super().basic_reject(delivery_tag, requeue, **kwargs)
+        super().basic_reject(delivery_tag, requeue, argsig)
 
     def _end(self, delivery_tag: int, multiple: bool = False) -> None:
         ended = [tag for tag in self._held if tag <= delivery_tag] if multiple else [delivery_tag]

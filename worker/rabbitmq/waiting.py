@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -37,6 +38,10 @@ _LONGEST_SECONDS: Final = 2**MAX_NUMBER_OF_BITS_TO_USE - 1
 
 _QUEUE_TYPE: Final = "quorum"
 """Classic queues pass an expired message on without waiting until it is there."""
+
+# The stubs do not know its prefix.
+_declare_delays: Callable[..., None] = declare_native_delayed_delivery_exchanges_and_queues
+_ENTRANCE: Final = f"{DELAY_PREFIX}_{level_name(MAX_LEVEL)}"
 
 _LOST: Final = {"delivery_mode", "expiration", "application_headers"}
 """Properties that a copy does not take over as they are."""
@@ -67,20 +72,22 @@ class Delays:
 
     def _bind(self, connection: Connection, queue: str) -> None:
         if not self._bound:
-            declare_native_delayed_delivery_exchanges_and_queues(connection, _QUEUE_TYPE, DELAY_PREFIX)
+            _declare_delays(connection, _QUEUE_TYPE, DELAY_PREFIX)
         if queue not in self._bound:
             # Not by the queue's own exchange, as Celery has it: a direct one knows no such key.
-            connection.default_channel.queue_bind(queue, DELIVERY_EXCHANGE, f"#.{queue}")
+            channel: Any = connection.default_channel
+            channel.queue_bind(queue, DELIVERY_EXCHANGE, f"#.{queue}")
             self._bound.add(queue)
 
 
 def _publish(connection: Connection, message: Message, seconds: int) -> None:
     queue = message.delivery_info["routing_key"]
     properties = {name: value for name, value in message.properties.items() if name not in _LOST}
-    copy = amqp.Message(message.body, application_headers=message.headers, delivery_mode=2, **properties)
-    connection.default_channel.basic_publish(
-        copy, level_name(MAX_LEVEL, DELAY_PREFIX), calculate_routing_key(seconds, queue)
+    copy = amqp.Message(
+        message.body or "", application_headers=message.headers, delivery_mode=2, **properties
     )
+    channel: Any = connection.default_channel
+    channel.basic_publish(copy, _ENTRANCE, calculate_routing_key(seconds, queue))
 
 
 def _seconds_until_due(message: Message) -> float | None:
@@ -96,5 +103,5 @@ def _eta(message: Message) -> Any:
     if "task" in message.headers:
         return message.headers.get("eta")
     # Celery's first protocol has it in the body.
-    body = json.loads(message.body)
+    body = json.loads(message.body or "")
     return body.get("eta") if isinstance(body, dict) else None
