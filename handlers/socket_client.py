@@ -93,7 +93,10 @@ class SocketClient(SocketModeClient):
 
     async def _open(self, url: str) -> None:
         if self.aiohttp_client_session is self._first_session or self.aiohttp_client_session.closed:
-            self.aiohttp_client_session = aiohttp.ClientSession(ws_response_class=_response_class(self))
+            self.aiohttp_client_session = aiohttp.ClientSession(
+                ws_response_class=_response_class(self),
+                timeout=aiohttp.ClientTimeout(total=None, connect=_ATTEMPT_SECONDS),
+            )
         session = await self.aiohttp_client_session.ws_connect(
             url,
             autoping=False,

@@ -22,7 +22,7 @@ from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings, load_settings
 from worker.errors import EnqueueFailed, InvalidSettings, ThreadsyncError, as_ours
 from worker.producer import broker_options, refuse_cluster_error, result_options
-from worker.results import IN_STEP
+from worker.results import IN_STEP, InStepBackend, InStepSentinelBackend
 from worker.signs import Signs, look, socket_is_gone, socket_is_there
 
 T = TypeVar("T")
@@ -103,9 +103,11 @@ class Broker:
         """Close what is open; a later call opens it again."""
         with self._lock:
             threads, self._threads = self._threads, None
-            self._results = None
+            results, self._results = self._results, None
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
+        if isinstance(results, InStepBackend | InStepSentinelBackend):
+            results.hang_up()
         self._app.close()
         self._results_app.close()
 
@@ -170,7 +172,8 @@ class Broker:
         others are answered; if none is, it fails with them.
         """
         if call.begun is not None:
-            since = call.begun
+            # One that begins behind others which were not answered has no time of its own.
+            since = call.begun if self._heard > call.made else call.made
         else:
             since = min(max(call.made, self._heard), call.made + _QUEUE_SECONDS - _DEADLINE_SECONDS)
         return since + _DEADLINE_SECONDS - monotonic()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import re
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -11,12 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tests.documents import read
 from tests.installation import Installation
 from tests.rabbitmq import RabbitMQ, needs_rabbitmq
+from tests.redis_servers import RedisServer, SentinelSet, redis_program
 from tests.servers import PostgresForTests, ValkeyForTests
+from tests.tls import Authority
 from worker.config import load_settings
 from worker.doctor.app import app_of
-from worker.embedded.valkey import EmbeddedValkey
 from worker.signs import Signs, signs_of
 
 
@@ -25,6 +29,7 @@ class BrokerServer(ABC):
 
     name: ClassVar[str]
     can_be_killed: ClassVar[bool] = True
+    runs = False
 
     def __init__(self, folder: Path, results: ValkeyForTests) -> None:
         self.folder = folder
@@ -51,65 +56,159 @@ class BrokerServer(ABC):
         """The settings of an installation that has the broker to itself, with nothing in it."""
 
 
-class OwnValkey(BrokerServer):
+class ValkeyTcp(BrokerServer):
     """Valkey over TCP."""
 
     name = "valkey-tcp"
 
     def __init__(self, folder: Path, results: ValkeyForTests) -> None:
         super().__init__(folder, results)
-        self.server = EmbeddedValkey(folder / "valkey", settings=self.settings())
         self._numbers = itertools.count()
+        self.server = self.make()
 
-    def settings(self) -> dict[str, str]:
-        return {}
+    def make(self) -> RedisServer:
+        return RedisServer(self.folder / "server")
 
     def start(self) -> None:
-        self.server.start()
+        if not self.runs:
+            self.server.start()
+            self.runs = True
 
     def stop(self) -> None:
-        self.server.stop()
+        self.server.kill()
 
     def kill(self) -> None:
         self.server.kill()
+        self.runs = False
 
     def signal(self, number: signal.Signals) -> None:
-        assert self.server.pid is not None
         os.kill(self.server.pid, number)
 
     def env(self) -> Mapping[str, str]:
         return {"CELERY_BROKER_URL": self.url_of(next(self._numbers))}
 
     def url_of(self, database: int) -> str:
-        return self.server.url.removesuffix("/0") + f"/{database}"
+        return self.server.url(database)
 
 
-class ValkeySocket(OwnValkey):
+class ValkeySocket(ValkeyTcp):
     """Valkey over a unix socket."""
 
     name = "valkey-socket"
 
-    def settings(self) -> dict[str, str]:
-        return {"unixsocket": f'"{self.folder / "valkey.sock"}"'}
+    def url_of(self, database: int) -> str:
+        return self.server.socket_url(database)
+
+
+class ValkeyPrefix(ValkeyTcp):
+    """Valkey, as a user who may touch nothing but keys of a prefix: docs/delivery.md has its rights."""
+
+    name = "valkey-acl"
+
+    def make(self) -> RedisServer:
+        return RedisServer(self.folder / "server", self.program(), users=[self.acl(n) for n in range(16)])
+
+    def program(self) -> str | None:
+        return None
+
+    def acl(self, database: int) -> str:
+        rights = documented_acl().replace("/0.", f"/{database}.")
+        return f"confined{database} on >pw {rights}"
+
+    def env(self) -> Mapping[str, str]:
+        number = next(self._numbers)
+        return {
+            "CELERY_BROKER_URL": self.server.url(number, f"confined{number}:pw"),
+            "CELERY_BROKER_TRANSPORT_OPTIONS": '{"global_keyprefix": "ts:"}',
+        }
+
+
+class RedisTls(ValkeyTcp):
+    """Debian's Redis 7.0 with TLS and client certificates; the wheel's Valkey is built without."""
+
+    name = "redis-tls"
+
+    def make(self) -> RedisServer:
+        (self.folder / "tls").mkdir()
+        self._authority = Authority(self.folder / "tls")
+        self._client = self._authority.issue("client")
+        return RedisServer(
+            self.folder / "server", redis_program(), authority=self._authority, client_certificates=True
+        )
 
     def url_of(self, database: int) -> str:
-        path = self.folder / "valkey.sock"
-        return f"redis+socket://:{self.server.password}@{path}?virtual_host={database}"
+        return f"{self.server.tls_url(database)}?{self._authority.query(self._client)}"
 
 
-class ClassicRabbitMQ(BrokerServer):
-    """RabbitMQ over TCP, with queues as they are by default."""
+class RedisTcp(ValkeyTcp):
+    """Debian's Redis 7.0 over TCP."""
+
+    name = "redis-tcp"
+
+    def make(self) -> RedisServer:
+        return RedisServer(self.folder / "server", redis_program())
+
+
+class RedisPrefix(ValkeyPrefix):
+    """Debian's Redis 7.0, as the same user."""
+
+    name = "redis-acl"
+
+    def program(self) -> str | None:
+        return redis_program()
+
+    def acl(self, database: int) -> str:
+        # Of 7.2 and later.
+        return super().acl(database).replace(" +client|setinfo", "")
+
+
+class ValkeySentinel(BrokerServer):
+    """Valkey's master that sentinels name. What becomes of it in a failover is another suite's."""
+
+    name = "valkey-sentinel"
+    can_be_killed = False
+
+    def __init__(self, folder: Path, results: ValkeyForTests) -> None:
+        super().__init__(folder, results)
+        self._numbers = itertools.count()
+        # No second one: a freeze would be a failover.
+        self.server = SentinelSet(folder, replicas=0, sentinels=1)
+
+    def start(self) -> None:
+        if not self.runs:
+            self.server.start()
+            self.runs = True
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def kill(self) -> None:
+        raise NotImplementedError
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.server.servers[0].pid, number)
+
+    def env(self) -> Mapping[str, str]:
+        return {
+            "CELERY_BROKER_URL": self.server.url.replace("/0", f"/{next(self._numbers)}"),
+            "CELERY_BROKER_TRANSPORT_OPTIONS": json.dumps(self.server.options),
+        }
+
+
+class RabbitClassic(BrokerServer):
+    """RabbitMQ over TCP, with classic queues, as a user who may no more than docs/operations.md says."""
 
     name = "rabbitmq-classic"
     kind = "classic"
+    user = "confined"
 
     def __init__(self, folder: Path, results: ValkeyForTests) -> None:
         needs_rabbitmq()
         super().__init__(folder, results)
-        self.server = RabbitMQ(folder / "rabbitmq", tls=self.tls())
+        self.server = self.make()
 
-    def tls(self) -> Mapping[str, str] | None:
-        return None
+    def make(self) -> RabbitMQ:
+        return RabbitMQ(self.folder / "rabbitmq")
 
     def start(self) -> None:
         self.server.start()
@@ -125,19 +224,35 @@ class ClassicRabbitMQ(BrokerServer):
 
     def env(self) -> Mapping[str, str]:
         return {
-            "CELERY_BROKER_URL": self.server.url(self.kind),
+            "CELERY_BROKER_URL": self.server.url(self.kind, self.user),
             "CELERY_RESULT_BACKEND": self.results.broker(),
         }
 
 
-class QuorumRabbitMQ(ClassicRabbitMQ):
-    """RabbitMQ with quorum queues by default."""
+class RabbitQuorumTls(RabbitClassic):
+    """RabbitMQ over TLS with client certificates, with quorum queues by the virtual host's default."""
 
-    name = "rabbitmq-quorum"
+    name = "rabbitmq-quorum-tls"
     kind = "quorum"
+    user = "threadsync"
+
+    def make(self) -> RabbitMQ:
+        (self.folder / "tls").mkdir()
+        return RabbitMQ(self.folder / "rabbitmq", Authority(self.folder / "tls"))
 
 
-PAIRS: tuple[type[BrokerServer], ...] = (OwnValkey, ValkeySocket, ClassicRabbitMQ, QuorumRabbitMQ)
+PAIRS: tuple[type[BrokerServer], ...] = (
+    *(ValkeyTcp, ValkeySocket, ValkeyPrefix, ValkeySentinel),
+    *(RedisTls, RedisTcp, RedisPrefix),
+    *(RabbitClassic, RabbitQuorumTls),
+)
+
+
+def documented_acl() -> str:
+    """The rights of docs/delivery.md, for a server of a configuration file."""
+    found = re.search(r"ACL SETUSER threadsync on >password (.*?)```", read("docs/delivery.md"), re.DOTALL)
+    assert found
+    return " ".join(found[1].split())
 
 
 class Site(Installation):
@@ -146,9 +261,8 @@ class Site(Installation):
     def __init__(self, database_url: str, env: Mapping[str, str], logs: Path) -> None:
         super().__init__(database_url, env["CELERY_BROKER_URL"], logs, env.get("CELERY_RESULT_BACKEND"))
         self.env.update(env)
-        self.env["LOG_LEVEL"] = "DEBUG"
         given: dict[str, Any] = {name.lower(): value for name, value in env.items()}
-        self.app = app_of(load_settings(**given))
+        self.app = self.celery = app_of(load_settings(**given))
 
     def signs(self) -> Signs:
         found = signs_of(self.app)
@@ -160,8 +274,13 @@ class Site(Installation):
         return sum(queue.messages for queue in found.queues.values()) + (found.unacknowledged or 0)
 
     def close(self) -> None:
+        for result in self._results:
+            # Its __del__ would look for the broker, which may be gone by then.
+            result.backend = None  # type: ignore[assignment]
+        backend: Any = self.app.backend
+        backend.result_consumer.stop()
+        backend.client.connection_pool.disconnect()
         self.app.close()
-        super().close()
 
 
 @contextmanager

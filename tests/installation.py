@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,13 @@ class Installation:
 
     def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Send as a stock client does, to the queue of the contract."""
-        result = self.celery.send_task(task, args=args, kwargs=kwargs, queue="sessions")
+        return self._sent(self.celery.send_task(task, args=args, kwargs=kwargs, queue="sessions"))
+
+    def send_for(self, eta: datetime, task: str, *args: Any) -> AsyncResult[Any]:
+        """Send what is due at a time of its own."""
+        return self._sent(self.celery.send_task(task, args=args, queue="sessions", eta=eta))
+
+    def _sent(self, result: AsyncResult[Any]) -> AsyncResult[Any]:
         self._results.append(result)
         return result
 

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import signal
-import socket
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -16,14 +16,20 @@ from typing import Final
 import amqp
 import pytest
 
+from tests.tls import Authority
 from tests.waiting import wait_until
 from worker.child import Child
 from worker.embedded.port import free_port
 
 _PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _PASSWORD: Final = "of-these-tests"
+ENOUGH: Final = r"^(sessions|syncs|maintenance|threadsync.*|celeryev.*|.*celery\.pidbox|amq\.default)$"
+"""The rights of docs/operations.md, for each of configure, write and read."""
+
 USERS: Final[Mapping[str, Mapping[str, str]]] = {
     "threadsync": {"configure": ".*", "write": ".*", "read": ".*"},
+    # As docs/operations.md says.
+    "confined": dict.fromkeys(("configure", "write", "read"), ENOUGH),
     # One that may not declare what is missing.
     "limited": {"configure": "", "write": ".*", "read": ".*"},
 }
@@ -41,12 +47,13 @@ class RabbitMQ:
     """One node. ``url`` leads to a virtual host whose queues are of a kind by default.
 
     Args:
-        tls: lines of its configuration that begin with ``ssl_options.``; then it listens with TLS alone.
+        authority: then it listens with TLS alone, and lets in who shows a certificate of it.
     """
 
-    def __init__(self, folder: Path, tls: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, authority: Authority | None = None) -> None:
         self._folder = folder
-        self._tls = tls
+        self._authority = authority
+        self._client = authority.issue("rabbitmq-client") if authority else None
         self.port = free_port()
         self._others = [free_port(), free_port()]
         self._epmd: Child | None = None
@@ -54,7 +61,9 @@ class RabbitMQ:
         self._taken = {"classic": 0, "quorum": 0}
 
     def start(self) -> None:
-        """Return when it takes connections, some 8 s later."""
+        """Return when it takes connections, some 8 s later; at once if it runs."""
+        if self._child is not None and self._child.poll() is None:
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         self._configure()
         env = self._environment()
@@ -71,14 +80,21 @@ class RabbitMQ:
         return self.url_of(f"{kind}{self._taken[kind]}", user)
 
     def url_of(self, vhost: str, user: str = "threadsync") -> str:
-        scheme = "amqps" if self._tls else "amqp"
-        return f"{scheme}://{user}:{_PASSWORD}@localhost:{self.port}/{vhost}"
+        if self._authority is None:
+            return f"amqp://{user}:{_PASSWORD}@127.0.0.1:{self.port}/{vhost}"
+        query = self._authority.query(self._client)
+        return f"amqps://{user}:{_PASSWORD}@localhost:{self.port}/{vhost}?{query}"
 
     def signal(self, number: signal.Signals) -> None:
         """SIGSTOP freezes it, SIGCONT thaws it."""
         # The group: its first process is a shell.
         assert self._child is not None
         os.killpg(self._child.pid, number)
+
+    def control(self, *arguments: str) -> None:
+        """Run ``rabbitmqctl``, which takes some seconds."""
+        argv = [str(_PROGRAM.with_name("rabbitmqctl")), *arguments]
+        subprocess.run(argv, env=self._environment(), check=True, capture_output=True, timeout=60)
 
     def kill(self) -> None:
         """End it as a power cut does, but for what the kernel has."""
@@ -93,11 +109,23 @@ class RabbitMQ:
     def _answers(self) -> bool:
         assert self._child is not None
         assert self._child.poll() is None, self._child.log_tail()
+        tls: dict[str, object] | None = None
+        if self._authority is not None and self._client is not None:
+            files = {"ca_certs": self._authority.ca, "certfile": self._client.certfile}
+            tls = {**files, "keyfile": self._client.keyfile, "server_hostname": "localhost"}
+        # It listens before it has read its virtual hosts.
+        vhost = f"quorum{_VHOSTS}"
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
-                # It listens before it has read its virtual hosts.
-                return bool(self._tls) or _is_open(probe.getpeername()[1])
-        except OSError:
+            with amqp.Connection(
+                f"localhost:{self.port}",
+                "threadsync",
+                _PASSWORD,
+                virtual_host=vhost,
+                connect_timeout=2,
+                ssl=tls,
+            ):
+                return True
+        except (OSError, amqp.exceptions.AMQPError):
             return False
 
     def _environment(self) -> dict[str, str]:
@@ -121,23 +149,21 @@ class RabbitMQ:
 
     def _configure(self) -> None:
         lines = [f"load_definitions = {self._folder}/definitions.json", "log.file.level = warning"]
-        if self._tls is None:
+        if self._authority is None:
             lines.append(f"listeners.tcp.1 = 127.0.0.1:{self.port}")
         else:
-            lines += ["listeners.tcp = none", f"listeners.ssl.1 = 127.0.0.1:{self.port}"]
-            lines += [f"{name} = {value}" for name, value in self._tls.items()]
+            server = self._authority.issue("rabbitmq")
+            lines += [
+                "listeners.tcp = none",
+                f"listeners.ssl.1 = 127.0.0.1:{self.port}",
+                f"ssl_options.cacertfile = {self._authority.ca}",
+                f"ssl_options.certfile = {server.certfile}",
+                f"ssl_options.keyfile = {server.keyfile}",
+                "ssl_options.verify = verify_peer",
+                "ssl_options.fail_if_no_peer_cert = true",
+            ]
         (self._folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (self._folder / "definitions.json").write_text(json.dumps(_definitions()))
-
-
-def _is_open(port: int) -> bool:
-    try:
-        with amqp.Connection(
-            f"127.0.0.1:{port}", "threadsync", _PASSWORD, virtual_host=f"quorum{_VHOSTS}", connect_timeout=2
-        ):
-            return True
-    except (OSError, amqp.exceptions.AMQPError):
-        return False
 
 
 def _definitions() -> dict[str, object]:

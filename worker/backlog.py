@@ -6,13 +6,13 @@ from typing import Any
 
 from amqp.exceptions import ChannelError
 
-from worker.transport import DurableChannel
+from worker.producer import ProducerChannel
 
 
 def messages_and_consumers(connection: Any, queue: str) -> tuple[int, int]:
     """Return both numbers; Valkey and Redis know no consumers: 0. Raises ``BROKER_ERRORS``."""
     try:
-        if isinstance(connection.default_channel, DurableChannel):
+        if isinstance(connection.default_channel, ProducerChannel):
             # A channel of its own would be a connection of its own.
             declared = connection.default_channel.queue_declare(queue, passive=True)
         else:

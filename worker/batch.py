@@ -28,6 +28,7 @@ from worker.celery import app
 from worker.db.session_store import SessionStore
 from worker.request import error_in
 from worker.results import Gathers
+from worker.task import batch_of_commands
 from worker.tracing import batch_span
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
         if len(items) > 1:
             with batch_span(request for _name, _id, request, *_rest in decoded):
                 _run_statements(decoded)
-        with _gathering_results():
+        with _gathering_results(), batch_of_commands():
             for item in decoded:
                 ends.append(_traced(item))
     # The time limit, after all that was to be done.

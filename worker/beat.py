@@ -20,8 +20,8 @@ from celery.schedules import schedstate, schedule
 
 from worker.backlog import messages_and_consumers
 from worker.broker_errors import BROKER_ERRORS
+from worker.producer import ProducerChannel
 from worker.signs import CANARY_SECONDS, QUEUES, beat_sent_canaries
-from worker.transport import DurableChannel
 
 SWEEP_SECONDS: Final = 2
 """How often syncs are looked for that are due and that no message is on its way for."""
@@ -82,7 +82,7 @@ def canary_entry(queue: str) -> str:
 
 def begun(channel: Any, entry: str) -> None:
     """Say that the entry's message has come to a worker, so that another one may be sent."""
-    if isinstance(channel, DurableChannel):
+    if isinstance(channel, ProducerChannel):
         channel.run_script(_BEGUN, [_KEY], [entry])
 
 
@@ -127,7 +127,7 @@ class SteadyScheduler(Scheduler):
             return True
         try:
             channel = producer.connection.default_channel
-            if isinstance(channel, DurableChannel):
+            if isinstance(channel, ProducerChannel):
                 limits = [_PATIENCE_INTERVALS * interval, _LONGEST_PATIENCE_SECONDS]
                 return bool(channel.run_script(_MAY_SEND, [_KEY], [entry.name, *limits]))
             return _is_taken_from(producer.connection, self._queue_of(entry))

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, MessageNacked
 from kombu.exceptions import KombuError
 from redis import RedisError
 
-BROKER_ERRORS: Final[tuple[type[Exception], ...]] = (KombuError, RedisError, AMQPError, OSError)
+BROKER_ERRORS: Final[tuple[type[Exception], ...]] = (
+    KombuError,
+    RedisError,
+    AMQPError,
+    # None of py-amqp's other errors.
+    MessageNacked,
+    OSError,
+)

@@ -35,6 +35,9 @@ SOFT_TIME_LIMIT_SECONDS: Final = 6
 TIME_LIMIT_SECONDS: Final = 8
 """Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
 
+SEND_SECONDS: Final = 1.5
+"""The longest wait for one answer of the broker to what a command sends."""
+
 RESULT_SECONDS: Final = 1.5
 """The longest wait for the result backend; below what lies between the two time limits."""
 
@@ -208,6 +211,16 @@ def _keep_what_is_loaded(**_: object) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
+
+
+@signals.worker_process_init.connect(weak=False)
+def _send_within_the_time_limit(**_: object) -> None:
+    """A command that sends (its own copy, what follows it) has less time than the main process."""
+    options = app.conf.broker_transport_options
+    limits = ("socket_timeout", "socket_connect_timeout", "write_timeout")
+    shorter = {name: min(options[name], SEND_SECONDS) for name in limits if options.get(name)}
+    app.conf.broker_transport_options = {**options, **shorter}
+    app.conf.task_publish_retry_policy = {**app.conf.task_publish_retry_policy, "max_retries": 1}
 
 
 @signals.worker_process_init.connect(weak=False)

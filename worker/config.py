@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,9 @@ from worker.address import REDIS, read_broker, read_results
 from worker.dsn import read_database
 from worker.errors import InvalidSettings
 from worker.jira.marker import canonical
+
+_OF_KUBERNETES: Final = re.compile(r"(tcp|udp|sctp)://")
+"""What Kubernetes puts into NAME_PORT of every pod beside a service called `name`: not meant for us."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,8 @@ class Settings(BaseSettings):
         if isinstance(value, _Unreadable):
             raise ValueError(value.fault)  # noqa: TRY004 - pydantic reports a ValueError as a fault
         if isinstance(value, str):
+            if str(info.field_name).endswith("_port") and _OF_KUBERNETES.match(value):
+                value = ""
             return value.strip() or cls.model_fields[str(info.field_name)].get_default()
         return value
 

@@ -49,6 +49,18 @@ def options_for(env: Mapping[str, str]) -> dict[str, Any]:
     return options
 
 
+def without_kubernetes(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what Kubernetes says of a service called `flower`: FLOWER_PORT=tcp://…
+
+    Flower takes every ``FLOWER_…`` for an option of its own.
+    """
+    return {name: value for name, value in env.items() if not _is_of_kubernetes(name, value)}
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    return name.startswith("FLOWER_PORT") and value.startswith(("tcp://", "udp://", "sctp://"))
+
+
 def refuse_logins_in(argv: Sequence[str]) -> None:
     """Raises ``InvalidSettings``: what the command line says goes before the file, an empty login too."""
     given = [word for word in argv if word.lstrip("-").replace("-", "_").startswith(("basic_auth", "auth="))]

@@ -48,7 +48,7 @@ def configure_logging(
     level: str | int = "INFO", format: Literal["text", "json"] = "text", path: str | None = None
 ) -> None:
     """Send the process's logs, other libraries' too, to stderr or to the file ``path``. May be repeated."""
-    handler = logging.FileHandler(Path(path)) if path else logging.StreamHandler(sys.stderr)
+    handler = logging.FileHandler(Path(path), encoding="utf-8") if path else logging.StreamHandler(sys.stderr)
     renderer = _renderer(format)
     handler.setFormatter(
         _Formatter(

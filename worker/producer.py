@@ -11,6 +11,7 @@ a worker takes messages; ``worker.connection`` adds that.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
@@ -52,7 +53,11 @@ _SOCKETS: Final[Mapping[Role, Mapping[str, Any]]] = {
     # A half-open connection is noticed in 10 to 16 s; with the defaults a worker hung for over 150 s.
     "worker": {"socket_timeout": 5, "socket_connect_timeout": 3, "health_check_interval": 5},
 }
-_KEEPALIVE: Final = {"socket_keepalive": True}
+_KEEPALIVE: Final = {
+    "socket_keepalive": True,
+    # Flower only listens: without these it would take two hours to find that the other side is gone.
+    "socket_keepalive_options": {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3},
+}
 """Of TCP only: a unix socket's connection does not know it."""
 
 _WAIT_SECONDS: Final[Mapping[Role, float]] = {"client": 0.6, "worker": 3}

@@ -109,7 +109,12 @@ class InStepBackend(RedisBackend):
     """For ``redis://`` and ``rediss://``: no reply is taken for another's."""
 
     app: Any
+    client: Any
     connparams: dict[str, Any]
+
+    def hang_up(self) -> None:
+        """Close all connections."""
+        self.client.connection_pool.disconnect()
 
     def _get_pool(self, **params: Any) -> Any:
         given = params.get("connection_class", redis.Connection)
@@ -120,7 +125,15 @@ class InStepSentinelBackend(SentinelBackend):
     """For ``sentinel://``: the same, and the sentinels are not waited for without a limit."""
 
     app: Any
+    client: Any
     connparams: dict[str, Any]
+
+    def hang_up(self) -> None:
+        """Close all connections, those to the sentinels too."""
+        pool = self.client.connection_pool
+        pool.disconnect()
+        for sentinel in pool.sentinel_manager.sentinels:
+            sentinel.close()
 
     def _get_pool(self, **params: Any) -> Any:
         given = params.get("connection_class", SentinelManagedConnection)

@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
@@ -36,6 +37,29 @@ HEADER: Final = COPY
 _LOGGED_OF_AN_ANSWER: Final = ("channel_id", "thread_ts", "status", "outcome")
 
 log = structlog.get_logger("threadsync.tasks")
+
+
+class _Copies:
+    """Of commands that must wait: whether one of this batch found that the broker takes none now."""
+
+    in_batch = False
+    refused = False
+
+
+_copies = _Copies()
+
+
+@contextmanager
+def batch_of_commands() -> Iterator[None]:
+    """Let one command of the block find out that the broker takes no copies.
+
+    If each waited for a time-out of its own, the process would be killed for it.
+    """
+    _copies.in_batch = True
+    try:
+        yield
+    finally:
+        _copies.in_batch = _copies.refused = False
 
 
 class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
@@ -131,11 +155,14 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         headers = {**(self.request.headers or {}), HEADER: history.model_dump(mode="json")}
         # As they may be shown: worker/display.py.
         shown: dict[str, Any] = {name: self.request.get(name) for name in ("argsrepr", "kwargsrepr")}
+        if _copies.refused:
+            raise Reject("the broker did not take a copy of another command of this batch", requeue=True)
         try:
             # The pause is in the header: worker/request.py.
             again = self.retry(exc=decision.reason, countdown=0, headers=headers, throw=False, **shown)
         except Reject as exc:
             # The copy that is to run later could not be published; Celery would drop the message now.
+            _copies.refused = _copies.in_batch
             raise Reject(exc, requeue=True) from exc
         # The event has the chain, as above.
         raise again from None

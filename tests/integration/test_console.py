@@ -24,13 +24,16 @@ from console.access import COOKIE, SESSION_SECONDS
 from console.app import create_console
 from tests.servers import as_owner, ask
 from tests.waiting import wait_until
+from worker import decisions
 from worker.config import Settings
 from worker.db import SessionStore
+from worker.db.count_store import CountStore
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.models import DeadLetter, ThreadSession
 from worker.db.pool import Pool
 from worker.db.sync_models import Draft
 from worker.db.sync_store import SyncStore
+from worker.decisions import Signature
 from worker.errors import CommandFailed
 
 PASSWORD = "pässword-4711"
@@ -163,6 +166,45 @@ def test_nobody_sees_anything_before_they_sign_in(
     pressed = press(client, f"/sessions/{session.id}/retry", on="/sign-in", reason="because")
     assert pressed.headers["location"].startswith("/console/sign-in")
     assert ask(database_url, "SELECT count(*) FROM sync_actions") == 0
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "58000-01-01", "400-01-01 BC", "2093-01-01"])
+def test_rows_that_make_no_sense_spoil_no_page(
+    ada: httpx.Client, pool: Pool, database_url: str, moment: str
+) -> None:
+    """Moments beyond Python's, a draft in milliseconds or of no sense: shown beside all others."""
+    session, other = a_sync(pool, 1), a_sync(pool, 2)
+    spoil = """UPDATE syncs SET drafted_at = 1795608030000, draft = '{"summary": 7}', requested_at = %(at)s,
+        updated_at = %(at)s, next_attempt_at = %(at)s, state = 'retry_wait', reason = 'rate_limit'
+        WHERE session_id = %(id)s"""
+    with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
+        connection.execute(spoil, {"at": moment, "id": session.id})
+    for path in ("/", "/sessions", "/syncs", "/syncs?state=retry_wait", f"/sessions/{session.id}"):
+        answer = ada.get(f"/console{path}")
+        assert (path, answer.status_code) == (path, 200)
+    assert "cannot be read" in ada.get(f"/console/sessions/{session.id}/draft").text
+    page = ada.get("/console/syncs").text
+    assert str(session.id) in page
+    assert str(other.id) in page
+    counts = CountStore(pool).counts()
+    assert (counts.syncs["retry_wait"], counts.syncs["blocked"]) == (1, 1)
+    decisions.retry(pool, session, Signature("ada", "again"))
+    assert "Retry" in ada.get(f"/console/sessions/{session.id}").text
+
+
+def test_a_ticket_is_linked_at_the_jira_that_has_it(ada: httpx.Client, pool: Pool, database_url: str) -> None:
+    """After another JIRA_URL, too: in lists and on its page. One without a sync is linked at today's."""
+    old, named = a_sync(pool, 1), a_session(pool, 2)
+    with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
+        connection.execute("UPDATE syncs SET site = 'old.example/jira'")
+    for session in (old, named):
+        decisions.link(pool, session, f"PROJ-{session.thread_ts[-1]}", Signature("ada", "by hand"))
+    for path in ("/sessions", "/syncs?state=done", f"/sessions/{old.id}"):
+        assert 'href="https://old.example/jira/browse/PROJ-1"' in ada.get(f"/console{path}").text
+    for path in ("/sessions", f"/sessions/{named.id}"):
+        assert 'href="https://jira.example.com/browse/PROJ-2"' in ada.get(f"/console{path}").text
+    # The decision is on the page of the session that was never asked for a ticket, too.
+    assert "By hand" in ada.get(f"/console/sessions/{named.id}").text
 
 
 def test_another_password_is_refused(client: httpx.Client) -> None:

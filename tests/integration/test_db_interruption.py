@@ -1,15 +1,20 @@
-"""A time limit in the middle of a statement: its connection is not used again, so the next answer is right."""
+"""A time limit in the middle of a statement: its connection is not used again."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 
+from tests.frozen import family, standing_still
 from tests.interruption import out_of_time_after
-from worker.db.pool import Pool
+from tests.waiting import wait_until
+from worker.db.pool import Pool, new_pool
 from worker.db.session_store import SessionStore
+from worker.embedded.postgres import EmbeddedPostgres
 
-LONG = "SELECT pg_sleep(2), 'an answer that comes late'"
+LONG = "SELECT pg_sleep(1), 'an answer that comes late'"
 
 
 def answers_are_right(pool: Pool) -> bool:
@@ -28,34 +33,48 @@ def test_a_statement_that_is_cut_off(pool: Pool) -> None:
     assert answers_are_right(pool)
 
 
-def test_a_pipeline_that_is_cut_off(pool: Pool) -> None:
-    """With answers of which some have come."""
-    with (
-        out_of_time_after(0.2),
-        pytest.raises(SoftTimeLimitExceeded),
-        pool.connection() as connection,
-        connection.pipeline(),
-    ):
+def in_a_pipeline(pool: Pool) -> None:
+    with pool.connection() as connection, connection.pipeline():
         first = connection.execute("SELECT 1 AS number")
         connection.execute(LONG)
         connection.execute("SELECT 3 AS number")
         assert first.fetchone() == {"number": 1}
         connection.execute("SELECT 4 AS number").fetchone()
-    assert answers_are_right(pool)
 
 
-def test_a_transaction_that_is_cut_off_changes_nothing(pool: Pool) -> None:
-    """Its rows are not there, and nobody waits for its locks."""
-    with (
-        out_of_time_after(0.2),
-        pytest.raises(SoftTimeLimitExceeded),
-        pool.connection() as connection,
-        connection.transaction(),
-    ):
+def in_a_transaction(pool: Pool) -> None:
+    with pool.connection() as connection, connection.transaction():
         connection.execute(
             "INSERT INTO thread_sessions (id, channel_id, thread_ts, user_id) "
             "VALUES (gen_random_uuid(), 'C1', '1.1', 'U1')"
         )
         connection.execute(LONG)
+
+
+def test_a_pipeline_that_is_cut_off(pool: Pool) -> None:
+    """With answers of which some have come."""
+    with out_of_time_after(0.2), pytest.raises(SoftTimeLimitExceeded):
+        in_a_pipeline(pool)
+    assert answers_are_right(pool)
+
+
+def test_a_transaction_that_is_cut_off_changes_nothing(pool: Pool) -> None:
+    """Its rows are not there, and nobody waits for its locks."""
+    with out_of_time_after(0.2), pytest.raises(SoftTimeLimitExceeded):
+        in_a_transaction(pool)
     assert SessionStore(pool).get_or_create_session("C1", "1.1", "U2").outcome == "created"
     assert answers_are_right(pool)
+
+
+def test_who_is_out_of_time_does_not_wait_for_a_frozen_server(own_postgres: EmbeddedPostgres) -> None:
+    """To leave a pipeline or a transaction in good order would take an answer, which nobody gives."""
+    with new_pool(own_postgres.url) as pool:
+        for work in (in_a_pipeline, in_a_transaction):
+            assert answers_are_right(pool)
+            with (
+                standing_still(*family(own_postgres.pid)),
+                out_of_time_after(0.2),
+                pytest.raises(SoftTimeLimitExceeded),
+            ):
+                work(pool)
+            wait_until(partial(answers_are_right, pool), "it answers again")

@@ -1,4 +1,4 @@
-"""What Postgres keeps and Python cannot hold is shown as what it is: out of reach."""
+"""Moments that Postgres keeps and Python cannot hold are shown as what they are: out of reach."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Jira, messages and old rows say is bounded: pauses, moments, drafts. Time is virtual."""
+"""Pauses, moments and drafts of Jira, of messages and of old rows are bounded. Time is virtual."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def new_world(pool: Pool) -> Iterator[NewWorld]:
 
 
 def execute(database_url: str, statement: str, *parameters: Any) -> None:
-    """As nobody but the owner of the tables may."""
+    """Run a statement as the owner of the tables."""
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
         connection.execute(statement.encode(), parameters)
 
@@ -139,7 +139,7 @@ def test_jira_asks_for_a_year_and_gets_an_hour(new_world: NewWorld) -> None:
 
 
 def test_a_retry_into_a_pause_says_so_and_all_of_them_end_it(new_world: NewWorld, pool: Pool) -> None:
-    """Nobody is told that it is tried within seconds when it is not."""
+    """It does not say that it is tried within seconds when it is not."""
     world = new_world()
     world.site.fail("create", Throttle(1800, GLOBAL_QUOTA))
     world.work()

@@ -130,7 +130,7 @@ def test_a_login_page_for_everything_parks_the_site(world: World) -> None:
 
 @pytest.mark.parametrize("fault", [Status(410), Redirect(), Refuse(403, ("no",))], ids=str)
 def test_a_look_that_is_refused_says_so_and_goes_on(world: World, fault: Fault) -> None:
-    """What may exist is not asked for again; once Jira may be asked, the ticket is found."""
+    """The ticket may exist, so it is not asked for again; once Jira may be asked, it is found."""
     world.site.fail("create", CommitThenDrop())
     world.work()
     world.clock.advance(6)
@@ -144,7 +144,7 @@ def test_a_look_that_is_refused_says_so_and_goes_on(world: World, fault: Fault) 
 
 
 def test_a_changed_address_frees_what_was_parked(world: World) -> None:
-    """The new Jira is asked; the old one is nobody's trouble any more."""
+    """The new Jira is asked; the old one is no trouble any more."""
     good, world.site.token = world.site.token, "another"
     world.work()
     assert stands(world) == ("blocked", "no_access")

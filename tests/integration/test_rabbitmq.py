@@ -17,7 +17,11 @@ from tests.rabbitmq import RabbitMQ, needs_rabbitmq
 from tests.waiting import wait_until
 from worker import signs
 from worker.broker_errors import BROKER_ERRORS
+from worker.config import load_settings
 from worker.connection import DurableConnection
+from worker.doctor.broker import examine_broker
+from worker.doctor.finding import Finding
+from worker.doctor.rabbitmq import judge_limit, judge_queues, judge_room, judge_version
 from worker.rabbitmq.clock import whole_seconds
 from worker.rabbitmq.waiting import Delays
 from worker.signs import QueueUse, signs_of
@@ -192,3 +196,45 @@ def test_what_is_due_later_waits_in_the_broker(url: str, monkeypatch: pytest.Mon
             message.ack()
     app.close()
     stock.close()
+
+
+def found_by_doctor(url: str) -> dict[str, Finding]:
+    settings = load_settings(celery_broker_url=url, celery_result_backend="redis://127.0.0.1:1/0")
+    return {finding.check: finding for finding in examine_broker(settings)}
+
+
+def test_the_doctor_is_content_with_a_healthy_node(url: str) -> None:
+    empty = found_by_doctor(url)
+    with DurableConnection(url) as connection:
+        for queue in signs.QUEUES:
+            Queue(queue)(connection.default_channel).declare()
+
+    found = found_by_doctor(url)
+
+    assert {finding.level for finding in (*empty.values(), *found.values())} == {"ok"}
+    assert found["broker: queues"].message == f"{url.rpartition('/')[2].rstrip('0123456789')} queues"
+
+
+def test_the_doctor_sees_what_is_wrong(rabbitmq: RabbitMQ) -> None:
+    limited = found_by_doctor(rabbitmq.url_of("classic8", user="limited"))
+    assert limited["broker: permissions"].level == "error"
+    assert "refused for user 'limited'" in limited["broker: permissions"].message
+    assert "vhost" in found_by_doctor(rabbitmq.url_of("no-such-vhost"))["broker: reachable"].fix
+
+
+@pytest.mark.parametrize(
+    ("finding", "level"),
+    [
+        (judge_version("RabbitMQ", "4.1.0"), "ok"),
+        (judge_version("RabbitMQ", "3.9.13"), "error"),
+        (judge_version("LavinMQ", "2.3.0"), "warning"),
+        (judge_room(takes=False), "error"),
+        (judge_limit("4.1.0", {"sessions": "quorum"}), "skipped"),
+        (judge_limit("4.1.0", {"sessions": "classic"}), "ok"),
+        (judge_limit("3.13.7", {"sessions": "quorum"}), "ok"),
+        (judge_queues({"sessions": "quorum", "syncs": "classic"}), "warning"),
+        (judge_queues({"sessions": "quorum", "syncs": None}), "ok"),
+    ],
+)
+def test_the_doctors_verdicts(finding: Finding, level: str) -> None:
+    assert finding.level == level

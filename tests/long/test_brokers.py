@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -71,7 +72,22 @@ def client(site: Site) -> Iterator[SessionClient]:
 
 
 def a_client(site: Site) -> SessionClient:
-    return SessionClient(site.env["CELERY_BROKER_URL"], site.env.get("CELERY_RESULT_BACKEND"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", site.env.get("CELERY_BROKER_TRANSPORT_OPTIONS", "{}"))
+        return SessionClient(site.env["CELERY_BROKER_URL"], site.env.get("CELERY_RESULT_BACKEND"))
+
+
+def sent(client: SessionClient, channel_id: str, number: int) -> Handle[SessionResult]:
+    """As Slack does, which sends again."""
+    taken: list[Handle[SessionResult]] = []
+
+    def is_taken() -> bool:
+        with contextlib.suppress(EnqueueFailed):
+            taken.append(client.get_or_create(channel_id, ts(number), "U1"))
+        return bool(taken)
+
+    wait_until(is_taken, "the broker takes it", timeout=60)
+    return taken[0]
 
 
 def ts(number: int) -> str:
@@ -86,8 +102,8 @@ def test_a_command_is_carried_out_and_its_result_comes(client: SessionClient) ->
 
 def test_commands_that_come_together_all_end(client: SessionClient) -> None:
     with ThreadPoolExecutor(8) as threads:
-        handles = list(threads.map(lambda n: client.get_or_create("C2", ts(n), "U1"), range(100)))
-    assert {handle.get(timeout=20).outcome for handle in handles} == {"created"}
+        handles = list(threads.map(lambda n: sent(client, "C2", n), range(100)))
+    assert {handle.get(timeout=20).outcome for handle in handles} <= {"created", "unchanged"}
 
 
 def test_a_command_whose_process_dies_is_run_again_at_once(site: Site, tmp_path: Path) -> None:
@@ -134,22 +150,22 @@ def test_the_web_process_says_that_it_is_ready(site: Site, tmp_path: Path) -> No
 def test_a_queue_that_grows_is_seen(own: Site) -> None:
     with a_client(own) as client:
         for number in range(7):
-            client.get_or_create("C1", ts(number), "U1")
-    wait_until(lambda: own.signs().queues["sessions"].messages == 7, "they are counted")
+            sent(client, "C1", number)
+    wait_until(lambda: own.signs().queues["sessions"].messages >= 7, "they are counted")
 
 
 def test_a_sync_without_a_message_is_found_by_the_sweep(site: Site) -> None:
     with new_pool(site.database_url) as pool:
         SessionStore(pool).get_or_create_session("C3", ts(1), "U1")
         SessionStore(pool).request_sync("C3", ts(1), Draft(summary="A"), ts(2))
-    wait_until(lambda: ask(site.database_url, "SELECT state FROM syncs") != "pending", "it was taken up", 20)
+    wait_until(lambda: ask(site.database_url, "SELECT state FROM syncs") != "pending", "it was taken up", 40)
 
 
 def test_what_is_due_later_outlives_its_worker(own: Site, tmp_path: Path) -> None:
     diary = tmp_path / "diary"
     due = datetime.now(UTC) + timedelta(seconds=8)
     with own.worker() as worker:
-        result = own.celery.send_task("probe.take", args=[str(diary), 0.0], queue="sessions", eta=due)
+        result = own.send_for(due, "probe.take", str(diary), 0.0)
         marker = own.send("probe.take", str(tmp_path / "marker"), 0.0)
         # It was behind the other one.
         assert marker.get(timeout=20) == "ended"
@@ -158,13 +174,12 @@ def test_what_is_due_later_outlives_its_worker(own: Site, tmp_path: Path) -> Non
         worker.start()
         assert result.get(timeout=40) == "ended"
         assert datetime.now(UTC) >= due
-    result.backend = None  # type: ignore[assignment]
 
 
 def test_a_stop_hands_back_what_had_not_begun(own: Site) -> None:
     number = scaled(500)
     with a_client(own) as client, own.worker() as worker:
-        handles = [client.get_or_create("C1", ts(n), "U1") for n in range(number)]
+        handles = [sent(client, "C1", n) for n in range(number)]
         worker.stop()
         worker.start()
         assert {handle.get(timeout=60).outcome for handle in handles} <= {"created", "unchanged"}
@@ -210,8 +225,9 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
     number, kills, ends = scaled(2000), scaled(5, 2), scaled(2, 1)
     with own.worker("one") as one, own.worker("two") as two, Sender(own, number) as sender:
         share = number // (kills + ends + 2)
-        faults = [one.kill, server.kill, two.kill, lambda: freeze(server, scaled(25, 8))]
-        faults += [one.kill, server.kill, two.kill, one.kill][: kills + ends - 3]
+        end = server.kill if server.can_be_killed else two.kill
+        faults = [one.kill, end, two.kill, lambda: freeze(server, scaled(25, 8))]
+        faults += [one.kill, end, two.kill, one.kill][: kills + ends - 3]
         for turn, fault in enumerate(faults, start=1):
             wait_until(lambda turn=turn: len(sender.taken) >= turn * share or sender.is_done, "load", 60)
             fault()
@@ -221,9 +237,8 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
                     worker.start()
         ended = time.monotonic()
     wait_until(lambda: rows(own) >= set(sender.taken), "every acknowledged command has its row", timeout=60)
-    print(
-        f"{server.name}: {number} sent, {sender.refused} refused, settled after {time.monotonic() - ended:.1f} s"
-    )
+    settled = time.monotonic() - ended
+    print(f"{server.name}: {number} sent, {sender.refused} refused, settled after {settled:.1f} s")
     assert own.dead_letters() == []
 
 

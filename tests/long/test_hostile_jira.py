@@ -78,7 +78,7 @@ def ask_for_tickets(installation: Installation) -> None:
 
 
 def states(installation: Installation) -> Counter[str]:
-    """How many syncs there are in each state."""
+    """Count the syncs in each state."""
     with psycopg.connect(installation.database_url) as connection:
         return Counter(
             dict(connection.execute("SELECT state, count(*) FROM syncs GROUP BY state").fetchall())

@@ -277,7 +277,7 @@ def test_whose_fault_a_status_is(status: int, expected: str) -> None:
 
 
 def test_a_redirect_names_the_host_and_no_more() -> None:
-    """What a login page is given in its address may be a secret."""
+    """The rest of a login page's address may be a secret."""
     found = answer(302, HTML, {"Location": "https://login.example.com/sso?token=hunter2"})
     assert isinstance(found, AuthProblem)
     assert found.why == (

@@ -143,7 +143,7 @@ def test_told_to_come_again_it_does_not(behaviour: Behaviour, kind: str) -> None
 
 
 async def floods(peer: Peer, server: RawServer) -> None:
-    """More than anybody can hold."""
+    """Send more than fits into any memory."""
     server.requests.append(await peer.request())
     await peer.send(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n")
     block = b" " * 1_000_000
@@ -160,7 +160,7 @@ async def sends_a_bomb(peer: Peer, server: RawServer) -> None:
 
 @pytest.mark.parametrize("behaviour", [floods, sends_a_bomb], ids=name_of)
 def test_an_answer_is_read_up_to_a_limit(behaviour: Behaviour) -> None:
-    """What is longer than any answer that we asked for is none; the rest stays where it is."""
+    """An answer longer than any that we ask for is none; the rest of it stays where it is."""
     found, server = create(behaviour, timeout=20)
     assert found == Unknown("Jira answered 201, but not in readable JSON", 201)
     assert len(server.requests) == 1

@@ -139,6 +139,31 @@ def test_every_connection_of_a_worker_has_its_limits(url: str) -> None:
     assert SOFT_TIME_LIMIT_SECONDS + RESULT_SECONDS < TIME_LIMIT_SECONDS
 
 
+def test_who_only_listens_hears_that_the_other_side_is_gone() -> None:
+    """By the kernel, within seconds: Flower asks nothing, so no time-out of ours would tell it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}"
+        options = configuration(Settings(celery_broker_url=url))["broker_transport_options"]
+        channel: Any = object.__new__(DurableConnection("redis://h").transport.Channel)
+        channel.connection = DurableConnection(url, transport_options=options).transport
+        channel.__dict__.update({name: options[name] for name in options if name.startswith("socket_")})
+        params = channel._connparams()
+        made = params.pop("connection_class")(
+            **{
+                name: params[name]
+                for name in ("host", "port", "socket_keepalive", "socket_keepalive_options")
+            }
+        )
+        connected = made._connect()
+        with connected:
+            idle, pause, count = (
+                connected.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            )
+            assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert idle + pause * count < 15
+
+
 @pytest.mark.parametrize("given", [{}, {"password": "of the sentinels"}])
 def test_sentinels_are_asked_within_a_limit(given: dict[str, str]) -> None:
     """Also where ``sentinel_kwargs`` are given, of which redis-py then takes all there are."""
@@ -205,7 +230,7 @@ def test_a_peer_that_says_nothing_is_left(silent: int, monkeypatch: pytest.Monke
     with DurableConnection(f"redis://127.0.0.1:{silent}", transport_options=options) as connection:
         with pytest.raises(OperationalError):
             connection.ensure(None, publish, interval_start=0)()
-        monkeypatch.setattr("worker.connection._CONNECT_SECONDS", 0.05)
+        monkeypatch.setattr("worker.producer._LONGEST_CONNECT_SECONDS", 0.05)
         connection.collect()
         with pytest.raises(OperationalError):
             connection.ensure_connection(interval_start=60)
@@ -218,6 +243,9 @@ def test_a_client_asks_for_results_within_a_limit(silent: int) -> None:
     broker.close()
 
 
+BOUND_ELSEWHERE: Final = {
+    "handlers/socket_client.py": "a WebSocket that is to stay; its pings and Slack's are watched",
+}
 OF_HTTPX: Final = frozenset({"Client", "AsyncClient", "get", "post", "request", "stream"})
 
 
@@ -252,4 +280,5 @@ def test_we_ask_nobody_without_a_limit() -> None:
     """Of our own calls to HTTP, Slack and other programs each says how long it waits."""
     looked_at = list(_calls())
     assert len(looked_at) > 1000
-    assert [place for place, call in looked_at if _without_a_limit(call)] == []
+    unlimited = {place.partition(":")[0] for place, call in looked_at if _without_a_limit(call)}
+    assert unlimited == set(BOUND_ELSEWHERE)

@@ -27,7 +27,8 @@ from kombu.utils.scheduling import cycle_by_name
 
 from tests.pinned import needed_by, overridden
 from worker.connection import DurableConnection
-from worker.producer import ConfirmingSSLTransport, ConfirmingTransport, ProducerChannel
+from worker.producer import ProducerChannel
+from worker.rabbitmq.transport import RabbitSSLTransport, RabbitTransport
 from worker.transport import DurableChannel, DurableQoS, DurableSentinelTransport, DurableTransport
 
 TRANSPORT = "worker/transport.py"
@@ -55,8 +56,8 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
         "restore_unacked",
     }
     assert overridden(DurableChannel) == {
-        *("QoS", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
-        "subclient",
+        *("QoS", "Message", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
+        *("_put", "_queue_bind", "subclient"),
     }
     assert overridden(ProducerChannel) == {"from_transport_options", "conn_or_acquire", "_put", "_connparams"}
     assert overridden(DurableTransport) == {"Channel", "register_with_event_loop"}
@@ -356,8 +357,8 @@ def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
         ("redis+socket:///s", DurableTransport),
         ("sentinel://h", DurableSentinelTransport),
         ("redis://h;redis://i", DurableTransport),
-        ("amqp://h", ConfirmingTransport),
-        ("amqps://h", ConfirmingSSLTransport),
+        ("amqp://h", RabbitTransport),
+        ("amqps://h", RabbitSSLTransport),
         ("memory://", None),
     ],
 )

@@ -163,7 +163,13 @@ def test_a_job_was_accepted_by_the_monotonic_clock() -> None:
 @pytest.mark.parametrize(
     ("ours", "expected"),
     [
-        (DurablePool, {"ResultHandler", "Worker", "apply_async", "register_with_event_loop", "flush"}),
+        (
+            DurablePool,
+            {
+                *("ResultHandler", "Worker", "apply_async", "register_with_event_loop", "flush"),
+                "_event_process_exit",
+            },
+        ),
         (DurablePool.Worker, {"after_fork"}),
         (DurablePool.ResultHandler, {"_recv_message"}),
         (DurableTaskPool, {"Pool"}),

@@ -12,6 +12,7 @@ from worker.cli.doctor import doctor
 from worker.cli.flower import flower
 from worker.cli.metrics import metrics
 from worker.cli.migrate import migrate
+from worker.cli.output import speak_any_locale
 from worker.cli.roles import roles
 from worker.cli.up import up
 from worker.errors import ThreadsyncError
@@ -38,6 +39,7 @@ app.add_typer(health.app, name="health")
 
 def main() -> None:
     """Our own errors come as text and exit code 1; a traceback is for what we did not foresee."""
+    speak_any_locale()
     try:
         app()
     except ThreadsyncError as exc:

@@ -16,6 +16,8 @@ _SIGNS: Final[dict[Level, str]] = {
     "skipped": "[dim]·[/]",
 }
 
+_ASCII_SIGNS: Final[dict[Level, str]] = {"ok": "+", "warning": "!", "error": "x", "skipped": "-"}
+
 
 def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for warnings, too.")] = False,
@@ -51,11 +53,13 @@ def _show(found: dict[str, list[Finding]]) -> None:
     from rich.markup import escape
 
     console = Console(highlight=False, soft_wrap=True)
+    signs = _SIGNS if _can_write("✓✗·→", console.encoding) else _ASCII_SIGNS
+    arrow = "→" if signs is _SIGNS else "->"
     for findings in found.values():
         for finding in findings:
-            console.print(f"{_SIGNS[finding.level]} [bold]{finding.check}[/]  {escape(finding.message)}")
+            console.print(f"{signs[finding.level]} [bold]{finding.check}[/]  {escape(finding.message)}")
             if finding.fix:
-                console.print(f"    → {escape(finding.fix)}")
+                console.print(f"    {arrow} {escape(finding.fix)}")
     levels: list[str] = [finding.level for findings in found.values() for finding in findings]
     counts = [
         f"{levels.count(level)} {name}" for level, name in (("error", "errors"), ("warning", "warnings"))
@@ -63,3 +67,11 @@ def _show(found: dict[str, list[Finding]]) -> None:
     console.print(
         f"\n{', '.join(counts)}, {levels.count('ok')} fine, {levels.count('skipped')} not looked at"
     )
+
+
+def _can_write(letters: str, encoding: str) -> bool:
+    try:
+        letters.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

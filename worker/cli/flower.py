@@ -22,7 +22,7 @@ def flower(
     What it saw is kept over restarts (FLOWER_DB), the last 10,000 tasks at most.
     """
     from worker.errors import InvalidSettings
-    from worker.flower import options_for
+    from worker.flower import options_for, without_kubernetes
 
     # In one sentence here, before Celery and Flower are loaded.
     options_for(os.environ)
@@ -32,4 +32,4 @@ def flower(
     argv = [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", f"--port={port}"]
     argv += [f"--address={address}"] if address else []
     sys.stdout.flush()
-    os.execv(sys.executable, argv)  # noqa: S606 - our own command line
+    os.execve(sys.executable, argv, without_kubernetes(os.environ))  # noqa: S606 - our own command line

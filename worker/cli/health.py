@@ -87,7 +87,7 @@ def _signs() -> Signs:
 
     signs = signs_of(celery)
     if signs is None:
-        typer.echo("This broker keeps no signs of life; only Valkey and Redis do.", err=True)
+        typer.echo("This broker keeps no signs of life; Valkey, Redis and RabbitMQ do.", err=True)
         raise typer.Exit(1)
     return signs
 

@@ -5,7 +5,9 @@ What is shown was written by strangers: it may not move the cursor, nor be taken
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDE_ENOUGH: Final = 100_000
+
+
+def speak_any_locale() -> None:
+    """Let no letter that the terminal does not have end a command: it is shown as a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def print_json(value: Any) -> None:

@@ -1,7 +1,7 @@
 """Connections to Postgres that set what our SQL relies on, answer in time, and end once they are of no use.
 
 connect     host after host (reach.py), then what the server says otherwise is set
-wait        no answer for longer than a statement may take: closed, as it is out of step from then on
+wait        no answer for longer than a statement may take, or interrupted: closed, as it is out of step then
 __exit__    an error after which nothing will work on it any more (sqlstates.py): closed
 checkout    the server has hung up, has become read-only, or is silent: closed (pool.py)
 """
@@ -184,6 +184,12 @@ class GuardedConnection(_Guard, Connection[DictRow]):
         except NoAnswer as exc:
             self._fell_silent(exc)
             raise
+        except psycopg.Error:
+            raise
+        except BaseException:
+            # A time limit, Ctrl-C: whoever leaves a pipeline or a transaction now must not wait for the rest.
+            self.pgconn.finish()
+            raise
 
     def __exit__(
         self,
@@ -237,6 +243,12 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
             return await super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
         except NoAnswer as exc:
             self._fell_silent(exc)
+            raise
+        except psycopg.Error:
+            raise
+        except BaseException:
+            # A time limit, Ctrl-C: whoever leaves a pipeline or a transaction now must not wait for the rest.
+            self.pgconn.finish()
             raise
 
     async def __aexit__(

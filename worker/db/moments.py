@@ -51,7 +51,7 @@ class _BoundedBinary(_BoundedText):
 
 
 def adapters() -> AdaptersMap:
-    """How our connections read values; for the ``context`` of ``connect``."""
+    """Return how our connections read values; for the ``context`` of ``connect``."""
     bounded = AdaptersMap(psycopg.adapters)
     bounded.register_loader(_TYPE, _BoundedText)
     bounded.register_loader(_TYPE, _BoundedBinary)

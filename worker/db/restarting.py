@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-# There is a create of which nobody knows how it ended.
+# There is a create whose end is not known.
 IN_DOUBT: Final = """EXISTS (
     SELECT FROM sync_attempts d
     WHERE d.session_id = s.session_id AND d.step = 'create' AND (d.outcome IS NULL OR d.outcome = 'unknown')

@@ -78,7 +78,7 @@ SELECT session_id, site FROM syncs WHERE session_id = ANY (%(session_ids)s::uuid
 
 # Takes a sync that is due and that nobody has. One that was in flight is now one that maybe made a ticket:
 # its process is gone. What has surely made none goes to the Jira that the settings name now; all else stays
-# with the one that it was about. No row: not due, or somebody has it.
+# with the one that it was about. No row: not due, or another process has it.
 CLAIM: Final[LiteralString] = f"""
 WITH claimed AS (
     UPDATE syncs s
@@ -341,8 +341,8 @@ WHERE s.session_id = %(session_id)s AND s.state IN ('pending', 'retry_wait') AND
 RETURNING s.session_id
 """
 
-# Syncs that wait for somebody to give the worker a Jira, or for one that the settings name no more; that one
-# is nobody's trouble any longer.
+# Syncs that wait until the worker is given a Jira, or for one that the settings name no more; that one is no
+# trouble any longer.
 UNPARK: Final[LiteralString] = f"""
 WITH left_behind AS (
     UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL
@@ -358,7 +358,7 @@ FROM parked WHERE s.session_id = parked.session_id
 RETURNING s.session_id
 """
 
-# A moment that nobody can have meant, such as one of the year 2093 that a Jira asked to wait for: now.
+# Makes due what waits for a moment that makes no sense, such as one of the year 2093 that a Jira asked for.
 PULL_IN: Final[LiteralString] = f"""
 UPDATE syncs s SET next_attempt_at = {_NOW}, queued_until = NULL, lease_until = NULL
 WHERE s.next_attempt_at > {_TOO_FAR}
@@ -439,7 +439,7 @@ WITH given_up AS (
 SELECT session_id FROM given_up
 """
 
-# Notes that somebody named the ticket; `mark_synced` has done the rest.
+# Notes that a person named the ticket; `mark_synced` has done the rest.
 NOTE_LINK: Final[LiteralString] = f"""
 WITH of_a_sync AS (
     INSERT INTO sync_actions (session_id, at, action, actor, reason)

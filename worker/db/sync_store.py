@@ -40,7 +40,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class SiteTrouble:
-    """What stands in the way of a site: a reason for which its syncs are parked, or pauses in seconds.
+    """Trouble of a site: a reason for which its syncs are parked, or pauses in seconds.
 
     ``endpoints`` are those of single endpoints, by name.
     """
@@ -125,12 +125,12 @@ class SyncStore:
         return [SyncState.model_validate(row) for row in self._rows(sql, params)]
 
     def actions(self, session_id: UUID) -> tuple[SyncAction, ...]:
-        """What people decided about a session's ticket, oldest first."""
+        """Return the decisions of people about a session's ticket, oldest first."""
         rows = self._rows(queries.LIST_ACTIONS, {"session_id": session_id})
         return tuple(map(SyncAction.model_validate, rows))
 
     def sites_of(self, session_ids: Sequence[UUID]) -> dict[UUID, str]:
-        """The Jira of each session's ticket, where one is known."""
+        """Return the Jira of each session's ticket, where one is known."""
         rows = self._rows(queries.SITES_OF, {"session_ids": list(session_ids)})
         return {row["session_id"]: row["site"] for row in rows}
 
@@ -291,7 +291,7 @@ class SyncStore:
         return bool(self._rows(queries.GIVE_UP, params))
 
     def note_link(self, session_id: UUID, *, actor: str, reason: str) -> None:
-        """Note that somebody named the session's ticket, also where none was asked for."""
+        """Note that a person named the session's ticket, also where none was asked for."""
         self._rows(queries.NOTE_LINK, {"session_id": session_id, "actor": actor, "reason": reason})
 
     def _now(self) -> datetime | None:

@@ -16,8 +16,10 @@ from worker.config import Settings
 from worker.doctor.app import app_of
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.doctor.rabbitmq import examine_rabbitmq
 from worker.errors import InvalidSettings
-from worker.transport import DurableChannel
+from worker.producer import ProducerChannel
+from worker.rabbitmq.publishing import ConfirmingChannel
 
 CHECKS: Final = (
     "broker: reachable",
@@ -81,9 +83,13 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
         with app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             channel = connection.default_channel
-            if not isinstance(channel, DurableChannel):
+            if isinstance(channel, ConfirmingChannel):
+                yield ok("broker: reachable", "it answers")
+                yield from examine_rabbitmq(channel)
+                return
+            if not isinstance(channel, ProducerChannel):
                 yield ok("broker: reachable", f"{connection.transport.driver_type} answers")
-                only = "only Valkey and Redis are asked; see docs/operations.md for others"
+                only = "only Valkey, Redis and RabbitMQ are asked; see docs/operations.md for others"
                 yield from (skipped(check, only) for check in CHECKS[1:])
                 return
             facts = _facts(channel)
@@ -96,7 +102,7 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
     yield judge_visibility(*_limits(app))
 
 
-def _facts(channel: DurableChannel) -> BrokerFacts:
+def _facts(channel: ProducerChannel) -> BrokerFacts:
     with channel.conn_or_acquire() as client:
         asked = datetime.now(UTC)
         seconds, micros = client.execute_command("TIME")
@@ -134,14 +140,14 @@ def _appendfsync(client: Any) -> str | None:
         return None
 
 
-def _permissions(channel: DurableChannel) -> tuple[str, ...]:
+def _permissions(channel: ProducerChannel) -> tuple[str, ...]:
     missing = channel.run_script(
         _MAY, ["sessions", "unacked", "unacked_index", "celery-task-meta-doctor"], []
     )
     return tuple(dict.fromkeys(map(bytes_to_str, missing)))
 
 
-def _wrong_keys(channel: DurableChannel) -> Mapping[str, str]:
+def _wrong_keys(channel: ProducerChannel) -> Mapping[str, str]:
     expected = {"sessions": "list", "syncs": "list", "maintenance": "list", "threadsync.signs": "hash"}
     found = channel.run_script(_TYPES, list(expected), [])
     # The first three keys of each script: unacked, its index, its deliveries.
@@ -169,6 +175,9 @@ def judge_refusal(exc: Exception) -> Finding:
         return error(
             check, f"its user may not even connect: {words}", "docs/delivery.md has an ACL that is enough"
         )
+    if "NOT_ALLOWED" in words:
+        fix = "rabbitmqctl add_vhost, set_permissions; in CELERY_BROKER_URL the vhost / is written %2F"
+        return error(check, f"its user may not enter the virtual host: {words}", fix)
     if "certificate" in words.lower() or "ssl" in words.lower():
         fix = "give its certificate authority with ssl_ca_certs in the URL, and the right host name"
         return error(check, f"TLS fails: {words}", fix)

@@ -126,7 +126,7 @@ def judge_search(failed: CallFailed) -> Finding:
 
 
 def judge_issue_type(kind: IssueType, project: str, wanted: str) -> Finding:
-    """What is sent must be what Jira has: an id where it is digits, else a name letter by letter."""
+    """Compare what is sent with what Jira has: an id where it is digits, else a name letter by letter."""
     check = "jira: project"
     if is_id(wanted) and wanted != kind.id:
         what = f"{project} has an issue type that is called {wanted}, and digits stand for an id"

@@ -34,7 +34,7 @@ def examine_running(settings: Settings) -> Iterator[Finding]:
     except (BrokerUnavailable, InvalidSettings):
         signs = None
     if signs is None:
-        yield from (skipped(check, "there is no Valkey or Redis to look into") for check in CHECKS)
+        yield from (skipped(check, "there is no broker to look into") for check in CHECKS)
         return
     yield from judge(signs)
 

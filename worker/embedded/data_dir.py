@@ -58,7 +58,7 @@ class DataDir:
         """A random word, made at the first call and kept in the file ``name`` of mode 0600."""
         path = self.path / name
         with contextlib.suppress(FileNotFoundError):
-            if word := path.read_text().strip():
+            if word := path.read_text(encoding="ascii").strip():
                 return word
         word = secrets.token_urlsafe(24)
         write_private(path, word + "\n")
@@ -79,6 +79,7 @@ def write_private(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         draft.unlink()
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        # As file names are, whatever the locale.
+        file.write(os.fsencode(text))
     draft.replace(path)

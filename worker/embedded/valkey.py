@@ -54,7 +54,7 @@ class EmbeddedValkey(EmbeddedServer):
 
     def _write_config(self) -> Path:
         """A file that only we can read: everybody can read a command line."""
-        place = {"port": str(self.port), "dir": f'"{self._data}"', "requirepass": self.password}
+        place = {"port": str(self.port), "dir": _quoted(str(self._data)), "requirepass": self.password}
         lines = [f"{name} {value}\n" for name, value in {**self._settings, **place}.items()]
         config = self._dir.path / "valkey.conf"
         write_private(config, "".join(lines))
@@ -70,6 +70,12 @@ class EmbeddedValkey(EmbeddedServer):
                 return bool(client.ping()) and info["process_id"] == child.pid
         except redis.RedisError:
             return False
+
+
+def _quoted(text: str) -> str:
+    """As a word of ``valkey.conf``."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def valkey_program() -> Path:

@@ -115,7 +115,7 @@ def trace_id(headers: Mapping[str, str]) -> str | None:
 
 
 def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Failure | None:
-    """What is clear from the status; None for what is not."""
+    """Return what is clear from the status; None where nothing is."""
     trace, content = trace_id(headers), json_object(body)
     messages = tuple(_messages(content or {}))[:_MOST_MESSAGES]
     denied = headers.get(_DENIED)

@@ -87,7 +87,7 @@ Outcome = Created | Found | Several | Absent | Unread | Rejected | Throttled | A
 class Standing:
     """What is known of a sync at the moment.
 
-    ``deadline`` is that of the create of which nobody knows how it ended; None when there is none. After a
+    ``deadline`` is that of the create whose end is not known; None when there is none. After a
     re-create ``failing_since`` is the deadline of the first create of the row, until something else fails.
     """
 
@@ -191,7 +191,7 @@ def _wait(answer: Throttled, sync: Standing, jitter: float) -> Next:
 
 
 def scope_of(answer: Throttled) -> Scope | None:
-    """What else must wait: the whole site, the endpoint, or nothing where it is about one ticket or unsaid.
+    """Return what else must wait: the site, the endpoint, or nothing where it is about one ticket or unsaid.
 
     The reasons: https://developer.atlassian.com/cloud/jira/platform/rate-limiting/
     """

@@ -37,7 +37,7 @@ def follow_up(tools: Tools, claim: Claim, now: datetime) -> None:
 
 
 def endpoints_of(claim: Claim) -> tuple[str, ...]:
-    """What the next step of a ticket asks Jira for."""
+    """Return the endpoints that the next step of a ticket needs."""
     return ("remote_link",) if _lacks_link(claim) else ("search", "get")
 
 

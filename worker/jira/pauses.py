@@ -1,4 +1,4 @@
-"""How long a Jira that says 429 wants to be left alone. Pure.
+"""Read from a 429 for how long Jira wants to be left alone. Pure.
 
 It may say so in seconds, as a moment since 1970, as an HTTP date or an ISO date, and be wrong in all of them.
 What makes no sense counts as not said; what is longer than `LONGEST_ASKED_SECONDS` is cut.
@@ -21,7 +21,7 @@ _UNITS: Final = ((1e14, 1e6), (1e11, 1e3), (1e9, 1.0))
 
 
 def pause(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds from ``now``, by the first header that says something; None where none does.
+    """Return seconds from ``now``, by the first header that says something; None where none does.
 
     Args:
         headers: with names in lower case.

@@ -28,7 +28,7 @@ _SET_UP: Final = re.compile(
 
 
 def about(status: int, content: Mapping[str, Any]) -> About:
-    """What must be mended.
+    """Return what must be mended.
 
     Args:
         status: of a refusal.

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final, assert_never
+from typing import Final
 
 import structlog
 
 from worker import metrics
 from worker.db.sync_models import Claim, Step
 from worker.db.sync_store import Begun, Ending
-from worker.jira.answers import (
-    AuthProblem,
-    CallFailed,
-    CreateAnswer,
-    Created,
-    NotSent,
-    Rejected,
-    Throttled,
-    Unknown,
-)
+from worker.jira.answers import CallFailed, CreateAnswer, Created, NotSent, Rejected
 from worker.jira.breaker import PROBE_SECONDS, Breaker
-from worker.jira.decide import Absent, Found, Next, Outcome, Several, Standing, Unread, decide
+from worker.jira.decide import Absent, Next, Outcome, Standing, Unread, decide
 from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
+from worker.jira.record import detail_of, end_of_doubt, name_of, ticket_of
 from worker.jira.search import look, search_label
 from worker.jira.ticket import fields_of
 from worker.jira.tools import Tools
@@ -85,7 +77,7 @@ class Turn:
             self._create()
 
     def _endpoints(self) -> tuple[str, ...]:
-        """Those that the next step needs, as `worker.jira.client.request_of` names them."""
+        """Return those that the next step needs, as `worker.jira.client.request_of` names them."""
         if self._claim.state == "unknown":
             return ("search", "bulkfetch", "get")
         return endpoints_of(self._claim) if self._claim.state == "done" else ("search", CREATE)
@@ -201,14 +193,14 @@ class Turn:
         trouble: str | None = None,
     ) -> None:
         answer = outcome.answer.answer if isinstance(outcome, Unread) else outcome
-        ticket = _ticket_of(outcome)
+        ticket = ticket_of(outcome)
         ending = Ending(
             state=following.state,
             step=step,
-            outcome=_name(outcome) if outcome else None,
+            outcome=name_of(outcome) if outcome else None,
             delay=following.delay,
             reason=trouble if trouble and following.state == "blocked" else following.reason,
-            detail=_detail(outcome),
+            detail=detail_of(outcome),
             parked=bool(trouble) and following.state == "blocked",
             failures=following.failures,
             failing_since=following.failing_since,
@@ -222,7 +214,7 @@ class Turn:
             started_at=started or self._now(),
             http_status=getattr(answer, "status", None),
             trace_id=getattr(answer, "trace_id", None),
-            doubt_ends_as=_end_of_doubt(outcome, following),
+            doubt_ends_as=end_of_doubt(outcome, following),
         )
         state = self._tools.store.finish(self._claim, ending)
         if state is not None:
@@ -263,65 +255,3 @@ class Turn:
     def _now(self) -> datetime:
         """The database's clock, as far as this process can tell without asking."""
         return self._claim.now + timedelta(seconds=self._tools.clock.monotonic() - self._began)
-
-
-def _ticket_of(outcome: Outcome | None) -> tuple[str, str] | None:
-    match outcome:
-        case Created():
-            return outcome.issue_id, outcome.key
-        case Found():
-            return outcome.issue.id, outcome.issue.key
-        case _:
-            return None
-
-
-def _name(outcome: Outcome) -> str:
-    match outcome:
-        case Created():
-            return "created"
-        case Found():
-            return "found"
-        case Several():
-            return "several"
-        case Absent():
-            return "absent"
-        case Unread():
-            return "unclear"
-        case Rejected():
-            return "rejected"
-        case Throttled():
-            return "throttled"
-        case AuthProblem():
-            return "auth"
-        case NotSent():
-            return "not_sent"
-        case Unknown():
-            return "unknown"
-        case _:
-            assert_never(outcome)
-
-
-def _detail(outcome: Outcome | None) -> str | None:
-    """Jira's words where it said something, ours where it did not."""
-    match outcome:
-        case Several():
-            return ", ".join(outcome.keys)
-        case Unread():
-            return _words(outcome.answer.answer)
-        case Rejected() | AuthProblem() | Throttled() | NotSent() | Unknown():
-            return _words(outcome)
-        case _:
-            return None
-
-
-def _words(answer: Rejected | AuthProblem | Throttled | NotSent | Unknown) -> str:
-    return " ".join(getattr(answer, "messages", ())) or answer.why
-
-
-def _end_of_doubt(outcome: Outcome | None, following: Next) -> str | None:
-    """What creates that nobody knew the end of turned out to be."""
-    if isinstance(outcome, Found):
-        return "found"
-    if isinstance(outcome, Absent) and following.state in ("pending", "review"):
-        return "absent"
-    return None

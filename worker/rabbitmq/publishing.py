@@ -1,7 +1,7 @@
 """Sending to RabbitMQ: what a publish, a wait and a declaration lack in kombu's transport for AMQP.
 
 * **A publish returns when the broker has the message**, and raises when no queue took it: confirmed and
-  mandatory. Events and remote control are not: losing one does no harm, and a worker's main process sends them.
+  mandatory. Events and remote control are not: losing one does no harm, and the main process sends them.
 * **No read and no write is without a limit.** The option ``read_timeout`` is none: py-amqp reads on after it.
   A connection on which a reply was cut off is closed.
 * **A queue or exchange that is there is taken as it is.** An operator may have declared it as a quorum queue,
@@ -18,7 +18,7 @@ from ssl import CERT_NONE, CERT_REQUIRED
 from typing import Any, Final
 
 import amqp
-from amqp.exceptions import AMQPError, NotFound, PreconditionFailed
+from amqp.exceptions import AMQPError, MessageNacked, NotFound, PreconditionFailed
 from kombu.transport import pyamqp
 
 SOCKET_SECONDS: Final = 5.0
@@ -48,7 +48,8 @@ class _Bounded:
         bounded: Any = super()
         try:
             return bounded.wait(method, callback, limit, returns_tuple)
-        except AMQPError:
+        except (AMQPError, MessageNacked):
+            # An answer, and all of it.
             raise
         except BaseException:
             if connection is not None:
@@ -85,8 +86,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):  # type: ignore[misc]  # komb
                 msg, exchange, routing_key, mandatory=True, confirm_timeout=limit, **kwargs
             )
         except TimeoutError as exc:
-            # What comes later would be taken for the answer to the next one.
-            self.connection.collect()
+            # The connection is closed by now: a late answer would be taken for the next one's.
             raise amqp.RecoverableConnectionError("the broker did not confirm in time") from exc
         if self._returned is not None:
             raise self._returned

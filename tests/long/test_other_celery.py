@@ -1,0 +1,56 @@
+"""The Celery that these tests do not run on: what we lean on is there too, and kills lose nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+
+import celery
+import pytest
+
+from tests.workers import ROOT
+
+OTHER = "5.7" if celery.__version__.startswith("5.6.") else "5.6"
+PINNED = [str(path) for path in sorted((ROOT / "tests" / "unit").glob("test_pinned_*.py"))]
+KILLS = "killed_broker or killed_worker_group"
+
+
+def run(*argv: str, within: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=within, check=False)
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The interpreter of an environment that has the other Celery, and everything else from ours."""
+    folder = tmp_path_factory.mktemp("other-celery")
+    venv.create(folder, with_pip=True)
+    python = str(folder / "bin" / "python")
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+    # Behind its own packages, so that its Celery is found first.
+    (site / "ours.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n", encoding="utf-8")
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    done = run(python, *install, f"celery=={OTHER}.*", within=300)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        pytest.skip(f"Celery {OTHER} cannot be had from a package index here: {last}")
+    version = run(python, "-c", "import celery; print(celery.__version__)", within=60).stdout
+    assert version.startswith(OTHER)
+    return python
+
+
+def expect_pass(python: str, *which: str, within: float) -> None:
+    done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *which, within=within)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+def test_what_we_lean_on_is_there(python: str) -> None:
+    """Names and habits of Celery, kombu and billiard that nobody promises us."""
+    expect_pass(python, *PINNED, within=300)
+
+
+@pytest.mark.timeout(600)
+def test_kills_lose_nothing(python: str) -> None:
+    """Of the worker group and of the broker, under load; the worker outlives its broker."""
+    expect_pass(python, "tests/integration/test_worker_kills.py", "-k", KILLS, within=500)

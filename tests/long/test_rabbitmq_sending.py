@@ -1,0 +1,227 @@
+"""Sending to a real RabbitMQ: confirmed or refused within a second, whatever becomes of the broker."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import amqp
+import pytest
+
+from tasks.client import SessionClient
+from tests.rabbit_node import RabbitNode
+from tests.scale import scaled
+from tests.senders import Senders, thread_ts_of
+from tests.tls import Authority
+from tests.waiting import wait_until
+from worker.broker_errors import BROKER_ERRORS
+from worker.config import get_settings
+from worker.doctor.app import app_of
+from worker.errors import EnqueueFailed, InvalidSettings
+
+NOWHERE = "redis://127.0.0.1:1/0"
+"""Where results are kept that are not asked for."""
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[RabbitNode]:
+    directory = tmp_path_factory.mktemp("rabbit")
+    with RabbitNode(directory, authority=authority, client_certificates=True) as node:
+        yield node
+
+
+@pytest.fixture
+def vhost(node: RabbitNode) -> str:
+    """The URL of a virtual host of this test's own."""
+    return node.add_vhost(f"v{uuid4().hex[:8]}")
+
+
+def channel_of(url: str) -> Any:
+    """A plain connection's channel, for the test itself."""
+    host, _, vhost = url.rpartition("@")[2].partition("/")
+    connection = amqp.Connection(host, virtual_host=vhost, login_method="PLAIN", confirm_publish=True)
+    connection.connect()
+    return connection.channel()
+
+
+def drained(url: str) -> set[str]:
+    """The thread_ts of all that is in the queue."""
+    channel = channel_of(url)
+    with closing(channel.connection):
+        found = set()
+        while (message := channel.basic_get("sessions", no_ack=True)) is not None:
+            found.add(thread_ts_of(json.loads(message.body)))
+        return found
+
+
+def send(client: SessionClient) -> None:
+    client.get_or_create("C1", "1700000000.000001", "U1")
+
+
+def refusal(action: Callable[[], object]) -> str:
+    """What the promised error says; it must come within a second, and a little for a busy machine."""
+    began = time.monotonic()
+    with pytest.raises(EnqueueFailed) as raised:
+        action()
+    assert time.monotonic() - began < 2
+    return str(raised.value)
+
+
+def test_the_queue_may_be_of_any_kind(vhost: str) -> None:
+    """A quorum queue that was declared before is no conflict, and one that was deleted is made again."""
+    with SessionClient(vhost, NOWHERE) as client:
+        channel = channel_of(vhost)
+        with closing(channel.connection):
+            quorum = {"x-queue-type": "quorum"}
+            channel.queue_declare("sessions", durable=True, auto_delete=False, arguments=quorum)
+            send(client)
+            send(client)
+            assert channel.queue_delete("sessions") == 2
+            send(client)
+            assert channel.queue_delete("sessions") == 1
+
+
+def test_a_vhost_of_quorum_queues(node: RabbitNode) -> None:
+    url = node.add_vhost(f"q{uuid4().hex[:8]}", "quorum")
+    with SessionClient(url, NOWHERE) as client:
+        send(client)
+        send(client)
+    assert drained(url) == {"1700000000.000001"}
+
+
+def test_tls_with_certificates_of_both(node: RabbitNode, authority: Authority) -> None:
+    query = authority.query(authority.issue("client"))
+    for url in (node.tls_url(), node.tls_url().replace("127.0.0.1", "localhost")):
+        with SessionClient(f"{url}?{query}", NOWHERE) as client:
+            send(client)
+    for wrong in (node.tls_url(), f"{node.tls_url()}?{authority.query()}"):
+        with SessionClient(wrong, NOWHERE) as client:
+            assert "SSL" in refusal(lambda client=client: send(client))  # type: ignore[misc]
+
+
+def test_the_hosts_name_is_checked(tmp_path: Path) -> None:
+    """Unless it is said that it need not be."""
+    (tmp_path / "ca").mkdir()
+    authority = Authority(tmp_path / "ca")
+    issue = authority.issue
+    authority.issue = lambda name, subject="": issue(name, "DNS:elsewhere.example")  # type: ignore[method-assign]
+    with RabbitNode(tmp_path / "r", authority=authority) as node:
+        with SessionClient(f"{node.tls_url()}?{authority.query()}", NOWHERE) as client:
+            assert "mismatch" in refusal(lambda: send(client))
+        with SessionClient(
+            f"{node.tls_url()}?{authority.query()}&ssl_check_hostname=false", NOWHERE
+        ) as client:
+            send(client)
+
+
+@pytest.mark.parametrize("wrong", ["vhost", "password", "permission"])
+def test_what_the_broker_refuses(node: RabbitNode, wrong: str) -> None:
+    """py-amqp's errors are none of kombu's, and must not come out."""
+    if wrong == "permission":
+        node.control("add_user", "mute", "mute")
+        node.control("set_permissions", "mute", "^$", "^$", ".*")
+    url = {
+        "vhost": node.url("/nope"),
+        "password": node.url(user="guest:wrong"),
+        "permission": node.url(user="mute:mute"),
+    }[wrong]
+    with SessionClient(url, NOWHERE) as client:
+        assert "broker did not" in refusal(lambda: send(client))
+
+
+def test_every_publisher_hears_that_it_was_not_taken(vhost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is full, and the broker says so by a confirm: a publisher without would take it for sent."""
+    channel = channel_of(vhost)
+    with closing(channel.connection):
+        full = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        for queue in ("sessions", "syncs"):
+            channel.queue_declare(queue, durable=True, auto_delete=False, arguments=full)
+            channel.basic_publish(amqp.Message("{}"), routing_key=queue)
+    monkeypatch.setenv("CELERY_BROKER_URL", vhost)
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", NOWHERE)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/none")
+    get_settings.cache_clear()
+    with SessionClient() as client:
+        assert "did not take" in refusal(lambda: send(client))
+    for retry in (True, False):
+        with app_of(get_settings()) as app, pytest.raises(BROKER_ERRORS):
+            app.send_task(
+                "sessions.get", queue="sessions", ignore_result=True, retry=retry, retry_policy=ONCE
+            )
+
+
+ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+
+
+def test_replicas_are_of_redis_alone(vhost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_WAIT_REPLICAS", "1")
+    with pytest.raises(InvalidSettings, match="each message is confirmed"):
+        SessionClient(vhost, NOWHERE)
+
+
+def test_frozen_and_thawed(node: RabbitNode, authority: Authority, vhost: str) -> None:
+    """Each call fails within its second, TLS or not; afterwards the same client goes on."""
+    query = authority.query(authority.issue("client"))
+    with SessionClient(vhost, NOWHERE) as plain, SessionClient(f"{node.tls_url()}?{query}", NOWHERE) as tls:
+        send(plain)
+        send(tls)
+        node.freeze()
+        try:
+            for client in (plain, tls, plain, tls):
+                refusal(lambda client=client: send(client))  # type: ignore[misc]
+        finally:
+            node.thaw()
+        for client in (plain, tls):
+            wait_until(lambda client=client: is_sent(client), "it goes on")  # type: ignore[misc]
+
+
+def is_sent(client: SessionClient) -> bool:
+    try:
+        send(client)
+    except EnqueueFailed:
+        return False
+    return True
+
+
+def test_a_killed_broker_loses_nothing_that_it_confirmed(node: RabbitNode, vhost: str) -> None:
+    """Killed three times while clients send; every error that they get is the promised one."""
+    total = scaled(4000)
+    with Senders(vhost, total) as senders:
+        for part in (1, 2, 3):
+            wait_until(lambda part=part: len(senders.acknowledged) > total * part / 4, "some are sent", 60)  # type: ignore[misc]
+            node.restart()
+        senders.join(60)
+    assert senders.surprises == []
+    assert senders.refused
+    assert senders.acknowledged <= drained(vhost)
+
+
+def test_the_same_app_goes_on_after_the_broker_was_killed(
+    node: RabbitNode, vhost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A publisher that does not try again (`send_soon`, `dead retry`) fails once at most."""
+    monkeypatch.setenv("CELERY_BROKER_URL", vhost)
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", NOWHERE)
+    get_settings.cache_clear()
+    with app_of(get_settings()) as app:
+
+        def is_published() -> bool:
+            try:
+                app.send_task("sessions.get", queue="sessions", ignore_result=True, retry=False)
+            except BROKER_ERRORS:
+                return False
+            return True
+
+        assert is_published()
+        node.restart()
+        assert [is_published() for _ in range(3)][1:] == [True, True]

@@ -1,0 +1,72 @@
+"""The words that an attempt keeps of what ended it. Pure."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from worker.jira.answers import AuthProblem, Created, NotSent, Rejected, Throttled, Unknown
+from worker.jira.decide import Absent, Found, Next, Outcome, Several, Unread
+
+
+def ticket_of(outcome: Outcome | None) -> tuple[str, str] | None:
+    """Return id and key of the ticket that there is, if there is one."""
+    match outcome:
+        case Created():
+            return outcome.issue_id, outcome.key
+        case Found():
+            return outcome.issue.id, outcome.issue.key
+        case _:
+            return None
+
+
+def name_of(outcome: Outcome) -> str:
+    """Return the word for it in ``sync_attempts``."""
+    match outcome:
+        case Created():
+            return "created"
+        case Found():
+            return "found"
+        case Several():
+            return "several"
+        case Absent():
+            return "absent"
+        case Unread():
+            return "unclear"
+        case Rejected():
+            return "rejected"
+        case Throttled():
+            return "throttled"
+        case AuthProblem():
+            return "auth"
+        case NotSent():
+            return "not_sent"
+        case Unknown():
+            return "unknown"
+        case _:
+            assert_never(outcome)
+
+
+def detail_of(outcome: Outcome | None) -> str | None:
+    """Jira's words where it said something, ours where it did not."""
+    match outcome:
+        case Several():
+            return ", ".join(outcome.keys)
+        case Unread():
+            return _words(outcome.answer.answer)
+        case Rejected() | AuthProblem() | Throttled() | NotSent() | Unknown():
+            return _words(outcome)
+        case _:
+            return None
+
+
+def _words(answer: Rejected | AuthProblem | Throttled | NotSent | Unknown) -> str:
+    return " ".join(getattr(answer, "messages", ())) or answer.why
+
+
+def end_of_doubt(outcome: Outcome | None, following: Next) -> str | None:
+    """Return what the creates in doubt turned out to be; None while that is open."""
+    if isinstance(outcome, Found):
+        return "found"
+    if isinstance(outcome, Absent) and following.state in ("pending", "review"):
+        return "absent"
+    return None
