@@ -151,7 +151,8 @@ class Claim(BaseModel):
     """A sync that this process has for the moment. Writes say its ``fence``; ``now`` is the database's clock.
 
     ``deadline``, ``baseline`` and ``doubtful_project`` are about a create of which nobody knows how it ended:
-    its deadline, and where to look for its ticket. ``session_key`` is the ticket that the session has.
+    its deadline, and where to look for its ticket. ``newest_channel_id`` is what Slack calls the channel now,
+    where that is another id. ``session_key`` is the ticket that the session has.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -159,6 +160,7 @@ class Claim(BaseModel):
     session_id: UUID
     channel_id: SlackId
     thread_ts: SlackTs
+    newest_channel_id: SlackId | None = None
     session_key: JiraKey | None
     fence: int
     now: AwareDatetime
