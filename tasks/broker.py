@@ -21,6 +21,7 @@ from tasks.command import Command
 from worker.config import load_settings
 from worker.connection import verified_tls
 from worker.errors import EnqueueFailed, InvalidSettings, as_ours
+from worker.installation import options_for
 from worker.signs import Signs, look
 
 T = TypeVar("T")
@@ -47,7 +48,9 @@ class Broker:
         if settings.broker_url is None:
             raise InvalidSettings("CELERY_BROKER_URL is not set: commands have no broker to go to")
         options = settings.celery_broker_transport_options
-        self._app = _producer(settings.broker_url, is_redis=settings.broker_is_redis, options=options)
+        known = str(settings.installation_id) if settings.installation_id else None
+        producing = {**options, **options_for(known, is_redis=settings.broker_is_redis)}
+        self._app = _producer(settings.broker_url, is_redis=settings.broker_is_redis, options=producing)
         self._results_app = _result_reader(settings.result_backend_url, options)
         self._results: Backend | None = None
         self._lock = threading.Lock()

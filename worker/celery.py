@@ -21,6 +21,8 @@ from kombu.exceptions import KombuError
 from worker.beat import CANARY_TASK, beat_schedule
 from worker.config import Settings, get_settings
 from worker.connection import verified_tls
+from worker.identify import identify
+from worker.installation import options_for
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
 from worker.report import Report
@@ -135,7 +137,9 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
     if not settings.broker_is_redis:
         # RabbitMQ redelivers by itself when a connection ends; a publish must be confirmed to be kept.
         return {"confirm_publish": True}
+    known = str(settings.installation_id) if settings.installation_id else None
     return {
+        **options_for(known, is_redis=True),
         "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
         # Look for overdue messages every second; the defaults look every hundred.
         "unacked_restore_interval": 1,
@@ -158,12 +162,16 @@ app.add_defaults(lambda: configuration(get_settings()))
 
 
 class _NeededSettings(bootsteps.Step):
-    """A worker without a database could neither run a command nor keep it: it does not start."""
+    """A worker without a database could neither run a command nor keep it: it does not start.
+
+    It waits for one that is away: whose messages it may take stands there.
+    """
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         get_settings().require("broker_url", "database_url")
         check_tracing(get_settings())
+        identify(parent.app, get_settings())
 
 
 app.steps["worker"].add(_NeededSettings)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -74,6 +75,11 @@ class Settings(BaseSettings):
         {},
         description='JSON, for Valkey and Redis, used for results too: `{"global_keyprefix": "ts:"}`; '
         '`{"master_name": "main"}` with `sentinel://`',
+    )
+    installation_id: UUID | None = Field(
+        None,
+        description="what `threadsync installation show` says: clients and beat then refuse the broker of "
+        "another installation, and workers the database of another",
     )
     redis_url: SecretStr | None = Field(None, description="used when `CELERY_BROKER_URL` is not set")
     celery_result_backend: SecretStr | None = Field(

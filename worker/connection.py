@@ -12,6 +12,7 @@ from kombu.transport import redis as kombu_redis
 from kombu.utils.collections import HashedSeq
 
 from worker.clocks import broker_time
+from worker.installation import OthersBroker, OthersConnection
 from worker.transport import DurableSentinelTransport, DurableTransport
 
 SENT_AT: Final = "sent_at"
@@ -29,6 +30,14 @@ class DurableConnection(Connection):
     The setting ``broker_transport`` does not do: for ``redis+socket://``, and when it goes on to the next URL
     of a list, kombu takes the transport from the URL.
     """
+
+    def _connection_factory(self) -> Any:
+        """Connect. Another installation's broker is not tried again, as one that is away would be."""
+        kombus: Any = super()
+        try:
+            return kombus._connection_factory()
+        except OthersConnection as exc:
+            raise OthersBroker(str(exc)) from exc
 
     def get_transport_cls(self) -> type[Any]:
         found = super().get_transport_cls()

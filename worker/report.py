@@ -10,6 +10,8 @@ from celery.worker.consumer.tasks import Tasks
 from kombu.exceptions import KombuError
 from redis import RedisError
 
+from worker.identify import INSTALLATION
+from worker.installation import OthersBroker, OthersConnection, claim
 from worker.signs import REPORT_SECONDS, QueueUse, worker_is_gone, worker_is_there
 from worker.transport import DurableChannel
 
@@ -51,10 +53,22 @@ class Report(bootsteps.StartStopStep):
         channel = _channel(parent)
         if not channel:
             return
+        claim_again(parent)
         uses = {queue: QueueUse(*channel.seconds_since_use(queue)) for queue in self._queues}
         # The next one will say it; that the broker is away others notice.
         with contextlib.suppress(*_TROUBLE):
             worker_is_there(channel, parent.hostname, uses)
+
+
+def claim_again(parent: Any) -> None:
+    """Somebody may have emptied the broker, or taken it over: then nothing more is taken from it."""
+    try:
+        claim(parent.connection, parent.app.conf[INSTALLATION])
+    except OthersBroker as exc:
+        # As an error of the connection, so that the event loop ends at once, before it reads what came.
+        raise OthersConnection(str(exc)) from exc
+    except _TROUBLE:
+        return
 
 
 def _channel(parent: Any) -> DurableChannel | None:

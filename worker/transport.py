@@ -43,6 +43,8 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
+from worker.installation import IdentifiedChannel
+
 log = get_logger(__name__)
 
 MOST_AT_ONCE: Final = 64
@@ -255,7 +257,7 @@ class DurableQoS(kombu_redis.QoS):
         return 0 if foreign else int(looked_at)
 
 
-class DurableChannel(kombu_redis.Channel):
+class DurableChannel(IdentifiedChannel):
     """Takes messages by script."""
 
     QoS = DurableQoS

@@ -28,6 +28,8 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "sync_actions": ("SELECT", "INSERT"),
     "status_messages": _ROWS,
     "queue_samples": ("SELECT", "INSERT", "DELETE"),
+    "installation": ("SELECT", "UPDATE"),
+    "installation_actions": ("SELECT", "INSERT"),
     "threadsync_schema": ("SELECT",),
 }
 
