@@ -23,6 +23,8 @@ from worker.errors import InvalidSettings
 _REDIS_SCHEMES: Final = {"redis", "rediss", "redis+socket", "sentinel"}
 _VALKEY_SCHEME: Final = re.compile(r"(^|;)valkey(?=s?://|\+socket://)")
 
+_Role = Literal["sessions", "syncs", "beat", "web", "flower", "metrics", "migrate"]
+
 
 @dataclass(frozen=True)
 class _Unreadable:
@@ -143,6 +145,11 @@ class Settings(BaseSettings):
     otel_traces_exporter: Literal["none", "otlp", "console"] = Field(
         "none",
         description="`otlp` sends traces where `OTEL_EXPORTER_OTLP_ENDPOINT` says; needs `threadsync[otel]`",
+    )
+    threadsync_role: _Role | None = Field(
+        None,
+        description="which process has these settings, where each has only its own: what `threadsync doctor` "
+        "looks at; unset: all of it",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="least severe level logged"

@@ -52,8 +52,8 @@ def refusal(ours: str, theirs: str) -> str:
     """The sentence for those who have pointed us there."""
     return (
         f"this broker database belongs to another installation, {theirs}; ours is {ours}. Its commands would "
-        "be carried out in our database. Set CELERY_BROKER_URL to a database, key prefix or vhost of our own; "
-        "or, if the other one is no more: threadsync installation adopt --reason …"
+        "be carried out in our database. Set CELERY_BROKER_URL to a database, key prefix or vhost of our own"
+        "; or, if the other one is no more: threadsync installation adopt --reason …"
     )
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -31,7 +32,7 @@ THREAD = {"channel_id": "C1", "thread_ts": "1700000000.000100"}
 @pytest.fixture
 def other(
     postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path, installation: Installation
-) -> Any:
+) -> Iterator[Installation]:
     """A second installation that was pointed at the broker of the first."""
     logs = tmp_path / "other"
     logs.mkdir()
