@@ -76,7 +76,7 @@ class DurableConsumer(Consumer):
             raise
         return connection
 
-    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
         if isinstance(exc, OthersConnection):
             raise OthersBroker(str(exc)) from exc
         super().on_connection_error_after_connected(exc)

@@ -24,7 +24,7 @@ from worker.config import Settings, load_settings
 from worker.db.models import ChannelContext, ContextResult, SessionPage, SessionResult, Status, ThreadSession
 from worker.db.pool import connect_arguments
 from worker.db.sync_models import Draft, SyncState, SyncStatus
-from worker.doctor import broker, database, flower, jira, running, settings, slack
+from worker.doctor import broker, database, flower, installation, jira, running, settings, slack
 from worker.jira.decide import LOOK_AFTER_SECONDS
 from worker.jira.reasons import REASONS
 
@@ -53,7 +53,7 @@ def test_the_table_of_settings_is_up_to_date() -> None:
 
 def test_the_table_of_the_doctor_has_every_check() -> None:
     """And no other."""
-    areas = (settings, broker, database, running, slack, jira, flower)
+    areas = (settings, broker, database, installation, running, slack, jira, flower)
     checks = [check for area in areas for check in area.CHECKS]
     assert [row[0].strip("`") for row in table(read("docs/doctor.md"), "check")] == checks
 

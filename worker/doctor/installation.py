@@ -15,6 +15,7 @@ from worker.errors import DatabaseUnavailable, InvalidSettings
 from worker.installation import owner_of
 
 CHECK: Final = "installation"
+CHECKS: Final = (CHECK,)
 
 
 def examine_installation(settings: Settings) -> Iterator[Finding]:
