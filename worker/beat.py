@@ -145,8 +145,8 @@ class SteadyScheduler(Scheduler):
 
 def _interval(entry: Any) -> float | None:
     """Seconds between two; None where it runs by the calendar."""
-    kind = entry.schedule
-    return float(kind.run_every.total_seconds()) if type(kind) is schedule else None
+    kind: Any = entry.schedule
+    return float(kind.run_every.total_seconds()) if type(entry.schedule) is schedule else None
 
 
 def _is_taken_from(connection: Any, queue: str) -> bool:
