@@ -48,9 +48,8 @@ def test_a_signed_request_becomes_a_ticket(installation: Installation, tmp_path:
             child = Child(argv, log_path=tmp_path / f"{name}.log", env=env, cwd=tmp_path)
             stack.callback(child.kill)
         schedule = ("--beat", "--schedule", str(tmp_path / "beat"))
-        stack.enter_context(
-            installation.worker("all", *schedule, **{k: env[k] for k in env if k[:4] == "JIRA"})
-        )
+        jiras = {name: value for name, value in env.items() if name.startswith("JIRA_")}
+        stack.enter_context(installation.worker("all", *schedule, **jiras))
         wait_until(lambda: answers_http(f"http://127.0.0.1:{web}/healthz"), "the web process answers", 30)
         url = f"http://127.0.0.1:{web}/slack/events"
         subprocess.run(trial("ask", "--url", url), env=env, check=True, timeout=60)
