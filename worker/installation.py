@@ -60,16 +60,17 @@ def refusal(ours: str, theirs: str) -> str:
 class IdentifiedChannel(kombu_redis.Channel):
     """A channel whose every connection looks whose broker it is on, before its first command."""
 
-    from_transport_options = (*kombu_redis.Channel.from_transport_options, OPTION)
-    installation: str | None = None
     global_keyprefix: str
+    connection: Any
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         kombus: Any = super()
         params: dict[str, Any] = kombus._connparams(asynchronous=asynchronous)
-        if self.installation:
+        # Not by kombu's list of options, of which Sentinel's channel has another one.
+        ours = self.connection.client.transport_options.get(OPTION)
+        if ours:
             key = f"{self.global_keyprefix}{KEY}"
-            params["connection_class"] = _looking(params["connection_class"], key, self.installation)
+            params["connection_class"] = _looking(params["connection_class"], key, ours)
         return params
 
 
