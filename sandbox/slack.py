@@ -54,6 +54,7 @@ class SlackSandbox:
 
     Args:
         channels: those that exist; every well-formed id does if None.
+        port: 0 takes a free one.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class SlackSandbox:
         channels: Collection[str] | None = None,
         token: str = "xoxb-sandbox",  # noqa: S107 - nobody's
         app_token: str = "xapp-sandbox",  # noqa: S107
+        port: int = 0,
     ) -> None:
+        self._port = port
         self.workspace = SlackWorkspace(channels)
         self.token = token
         self.app_token = app_token
@@ -174,7 +177,7 @@ class SlackSandbox:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await web.TCPSite(runner, "127.0.0.1", self._port).start()
             host, port = runner.addresses[0][:2]
             listening.set_result(f"http://{host}:{port}")
             await self._stopping.wait()

@@ -14,8 +14,8 @@ needs_faketime = pytest.mark.skipif(not _LIBRARIES, reason="needs Debian's packa
 def clock_ahead(seconds: float) -> dict[str, str]:
     """Environment of a process whose clock is so far ahead, or behind if negative.
 
-    Its monotonic clock is shifted by as much, in all its children alike, so waiting takes as long as ever: with
-    ``FAKETIME_DONT_FAKE_MONOTONIC`` the kernel refuses what Python's ``sleep`` asks for.
+    Its monotonic clock is shifted by as much, in all its children alike, so that waiting takes as long as
+    ever: with ``FAKETIME_DONT_FAKE_MONOTONIC`` the kernel refuses what Python's ``sleep`` asks for.
     """
     return {
         "LD_PRELOAD": str(_LIBRARIES[0]),

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from celery.beat import ScheduleEntry, Scheduler
+from celery.beat import Scheduler
 from celery.schedules import schedstate, schedule
 
 from worker.backlog import messages_and_consumers
@@ -93,27 +93,25 @@ class SteadyScheduler(Scheduler):
         self._sent_at: dict[str, float] = {}
         super().__init__(*args, **kwargs)
 
-    def is_due(self, entry: ScheduleEntry) -> schedstate:
+    # The stubs say otherwise of entries: https://docs.celeryq.dev/en/stable/reference/celery.beat.html
+    def is_due(self, entry: Any) -> Any:
         """Whether its interval is over since this process last sent it; at the start, each is due."""
         interval = _interval(entry)
         if interval is None:
             return super().is_due(entry)
-        sent_at = self._sent_at.get(entry.name)
+        sent_at = self._sent_at.get(str(entry.name))
         left = 0.0 if sent_at is None else sent_at + interval - time.monotonic()
         return schedstate(left <= 0, interval if left <= 0 else left)
 
-    def reserve(self, entry: ScheduleEntry) -> ScheduleEntry:
-        self._sent_at[entry.name] = time.monotonic()
-        reserved: ScheduleEntry = super().reserve(entry)
-        return reserved
+    def reserve(self, entry: Any) -> Any:
+        self._sent_at[str(entry.name)] = time.monotonic()
+        return super().reserve(entry)
 
-    def _when(self, entry: ScheduleEntry, next_time_to_run: float, *_: Any, **__: Any) -> float:
+    def _when(self, entry: Any, next_time_to_run: float, *_: Any, **__: Any) -> float:
         """Its place among the others: by Celery's own, a clock that is set back stops all but one."""
         return time.monotonic() + (next_time_to_run or 0)
 
-    def apply_async(
-        self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **kwargs: Any
-    ) -> Any:
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
         """Send it, unless one is on its way already; then return None."""
         if not self._may_send(entry, producer):
             if entry.task == CANARY_TASK:
@@ -121,7 +119,7 @@ class SteadyScheduler(Scheduler):
             return None
         return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
 
-    def _may_send(self, entry: ScheduleEntry, producer: Any) -> bool:
+    def _may_send(self, entry: Any, producer: Any) -> bool:
         interval = _interval(entry)
         if producer is None or interval is None:
             return True
@@ -135,7 +133,7 @@ class SteadyScheduler(Scheduler):
             # Publishing tries again, and tells what is wrong.
             return True
 
-    def _queue_of(self, entry: ScheduleEntry) -> str:
+    def _queue_of(self, entry: Any) -> str:
         routed: Mapping[str, Any] = self.app.amqp.router.route(dict(entry.options), entry.task)
         return str(getattr(routed["queue"], "name", routed["queue"]))
 
@@ -145,10 +143,10 @@ class SteadyScheduler(Scheduler):
             beat_sent_canaries(producer.connection.default_channel)
 
 
-def _interval(entry: ScheduleEntry) -> float | None:
+def _interval(entry: Any) -> float | None:
     """Seconds between two; None where it runs by the calendar."""
-    kind = entry.schedule
-    return kind.run_every.total_seconds() if type(kind) is schedule else None
+    kind: Any = entry.schedule
+    return float(kind.run_every.total_seconds()) if type(entry.schedule) is schedule else None
 
 
 def _is_taken_from(connection: Any, queue: str) -> bool:

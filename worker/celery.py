@@ -19,6 +19,7 @@ from kombu import Exchange, Queue
 from worker.beat import CANARY_TASK, beat_schedule
 from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings, get_settings
+from worker.identify import identify
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
 from worker.producer import broker_options, result_options
@@ -161,12 +162,16 @@ app.add_defaults(lambda: configuration(get_settings()))
 
 
 class _NeededSettings(bootsteps.Step):
-    """A worker without a database could neither run a command nor keep it: it does not start."""
+    """A worker without a database could neither run a command nor keep it: it does not start.
+
+    It waits for one that is away: whose messages it may take stands there.
+    """
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         get_settings().require("broker_url", "database_url")
         check_tracing(get_settings())
+        identify(parent.app, get_settings())
 
 
 app.steps["worker"].add(_NeededSettings)

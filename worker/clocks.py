@@ -2,7 +2,7 @@
 
 What must hold between machines is timed by one clock: the broker's for what lies in the broker, Postgres'
 for what stands in a table, a process's own monotonic one for what it alone waits for. See
-docs/adr/0011-clocks.md.
+docs/adr/0013-clocks.md.
 """
 
 from __future__ import annotations

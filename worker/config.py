@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -24,6 +25,8 @@ from worker.jira.marker import canonical
 
 _OF_KUBERNETES: Final = re.compile(r"(tcp|udp|sctp)://")
 """What Kubernetes puts into NAME_PORT of every pod beside a service called `name`: not meant for us."""
+
+_Role = Literal["sessions", "syncs", "beat", "web", "flower", "metrics", "migrate"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,11 @@ class Settings(BaseSettings):
         ge=0,
         le=100,
         description="how many replicas of Valkey or Redis must have a message before it counts as sent",
+    )
+    installation_id: UUID | None = Field(
+        None,
+        description="what `threadsync installation show` says: clients and beat then refuse the broker of "
+        "another installation, and workers the database of another",
     )
     redis_url: SecretStr | None = Field(None, description="used when `CELERY_BROKER_URL` is not set")
     celery_result_backend: SecretStr | None = Field(
@@ -160,6 +168,11 @@ class Settings(BaseSettings):
     otel_traces_exporter: Literal["none", "otlp", "console"] = Field(
         "none",
         description="`otlp` sends traces where `OTEL_EXPORTER_OTLP_ENDPOINT` says; needs `threadsync[otel]`",
+    )
+    threadsync_role: _Role | None = Field(
+        None,
+        description="which process has these settings, where each has only its own: what `threadsync doctor` "
+        "looks at; unset: all of it",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="least severe level logged"

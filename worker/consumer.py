@@ -7,12 +7,16 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
 
+from celery.exceptions import WorkerShutdown
+from celery.platforms import EX_FAILURE
 from celery.worker.consumer import Consumer
 from kombu.message import Message
 
 from worker.batch import Batches
 from worker.broker_errors import BROKER_ERRORS
 from worker.errors import CommandFailed
+from worker.identify import INSTALLATION
+from worker.installation import OthersBroker, OthersConnection, claim
 from worker.rabbitmq.transport import RabbitChannel
 from worker.rabbitmq.waiting import Delays
 from worker.undeliverable import bury_message, message_id
@@ -58,6 +62,29 @@ class DurableConsumer(Consumer):
         self._events_are_due = False
         if self.event_dispatcher:
             self.event_dispatcher.flush()
+
+    def start(self) -> None:
+        """Consume until the end; another installation's broker is the end."""
+        try:
+            super().start()
+        except OthersBroker as exc:
+            log.critical("%s", exc)
+            raise WorkerShutdown(EX_FAILURE) from None
+
+    def connect(self) -> Any:
+        """Celery's way to the broker, at the start and again: see whose it is before anything is taken."""
+        connection = super().connect()
+        try:
+            claim(connection, self.app.conf[INSTALLATION])
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        if isinstance(exc, OthersConnection):
+            raise OthersBroker(str(exc)) from exc
+        super().on_connection_error_after_connected(exc)
 
     def on_close(self) -> None:
         self.batches.forget()

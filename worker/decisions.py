@@ -12,6 +12,7 @@ from uuid import UUID
 
 from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore, already_settled
+from worker.db.installation_store import installation_of
 from worker.db.models import DeadLetter, SessionResult, ThreadSession
 from worker.db.session_store import SessionStore
 from worker.db.sync_models import SyncDetail, SyncState
@@ -141,7 +142,7 @@ def replay(pool: Pool, letter_id: UUID | str, by: Signature) -> tuple[DeadLetter
     if letter.state != "dead":
         raise already_settled(letter)
     # In this order: who dies in between sends it twice, which commands allow. The other would lose it.
-    task_id = resend(letter)
+    task_id = resend(letter, installation_of(pool))
     return letters.settle(letter_id, "retried", actor=by.actor, reason=by.reason), task_id
 
 

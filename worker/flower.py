@@ -29,7 +29,7 @@ def options_for(env: Mapping[str, str]) -> dict[str, Any]:
     ``FLOWER_ADDRESS`` is loopback, ``FLOWER_DB`` below the user's state, ``FLOWER_MAX_TASKS`` 10,000,
     unless they are set. Whatever else Flower reads from the environment, it still does.
     """
-    if env.get("FLOWER_UNAUTHENTICATED_API", "").strip().lower() in _YES:
+    if is_yes(env.get("FLOWER_UNAUTHENTICATED_API", "")):
         raise InvalidSettings(f"FLOWER_UNAUTHENTICATED_API opens the API to everybody. {_ADVICE}")
     options: dict[str, Any] = {
         "address": env.get("FLOWER_ADDRESS") or "127.0.0.1",
@@ -59,6 +59,11 @@ def without_kubernetes(env: Mapping[str, str]) -> dict[str, str]:
 
 def _is_of_kubernetes(name: str, value: str) -> bool:
     return name.startswith("FLOWER_PORT") and value.startswith(("tcp://", "udp://", "sctp://"))
+
+
+def is_yes(text: str) -> bool:
+    """Whether Flower takes it for a yes."""
+    return text.strip().lower() in _YES
 
 
 def refuse_logins_in(argv: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ from worker.address import Address, Tls, read_broker, read_results
 from worker.clocks import broker_time
 from worker.errors import InvalidSettings
 from worker.in_step import in_step, sentinel_limits
+from worker.installation import IdentifiedChannel, OthersBroker, OthersConnection, options_for
 from worker.rabbitmq.publishing import ConfirmingSSLTransport, ConfirmingTransport
 
 if TYPE_CHECKING:
@@ -157,7 +158,9 @@ def _transport_options(address: Address, settings: Settings, role: Role) -> dict
         seconds = _WAIT_SECONDS[role]
         sockets["socket_timeout"] = max(sockets["socket_timeout"], seconds + _WAIT_MARGIN)
         sockets |= {"wait_replicas": replicas, "wait_seconds": seconds}
+    known = str(settings.installation_id) if settings.installation_id else None
     return {
+        **options_for(known, is_redis=True),
         **sockets,
         **({} if address.is_socket else _KEEPALIVE),
         **_sentinel_options(address, settings, role),
@@ -205,7 +208,7 @@ def _without_transactions(client: Any) -> Any:
     return client
 
 
-class ProducerChannel(kombu_redis.Channel):
+class ProducerChannel(IdentifiedChannel):
     """Publishes; with ``wait_replicas`` it returns only when so many replicas have the message."""
 
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "wait_replicas", "wait_seconds")
@@ -347,6 +350,14 @@ class ProducerConnection(Connection):
     def get_transport_cls(self) -> type[Any]:
         found = super().get_transport_cls()
         return self.transports.get(found, found)
+
+    def _connection_factory(self) -> Any:
+        """Connect. Another installation's broker is not tried again, as one that is away would be."""
+        kombus: Any = super()
+        try:
+            return kombus._connection_factory()
+        except OthersConnection as exc:
+            raise OthersBroker(str(exc)) from exc
 
     def ensure(  # type: ignore[override]  # all else goes on as it is
         self, obj: Any, fun: Any, errback: Any = None, max_retries: int | None = None, **options: Any

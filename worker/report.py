@@ -10,6 +10,8 @@ from celery import bootsteps
 from celery.worker.consumer.tasks import Tasks
 
 from worker.broker_errors import BROKER_ERRORS
+from worker.identify import INSTALLATION
+from worker.installation import OthersBroker, OthersConnection, claim
 from worker.rabbitmq.transport import RabbitChannel
 from worker.signs import REPORT_SECONDS, QueueUse, worker_is_gone, worker_is_there
 from worker.transport import DurableChannel
@@ -53,11 +55,23 @@ class Report(bootsteps.StartStopStep):
         channel = _channel(parent)
         if not channel:
             return
+        claim_again(parent)
         uses = {queue: QueueUse(*channel.seconds_since_use(queue)) for queue in self._queues}
         held = channel.held if isinstance(channel, RabbitChannel) else None
         # The next one will say it; that the broker is away others notice.
         with contextlib.suppress(*BROKER_ERRORS), _to_write(parent, channel) as writing:
             worker_is_there(writing, parent.hostname, uses, held)
+
+
+def claim_again(parent: Any) -> None:
+    """Somebody may have emptied the broker, or taken it over: then nothing more is taken from it."""
+    try:
+        claim(parent.connection, parent.app.conf[INSTALLATION])
+    except OthersBroker as exc:
+        # As an error of the connection, so that the event loop ends at once, before it reads what came.
+        raise OthersConnection(str(exc)) from exc
+    except BROKER_ERRORS:
+        return
 
 
 def _channel(parent: Any) -> DurableChannel | RabbitChannel | None:

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from worker.db.models import DeadLetter
 
 
-def resend(letter: DeadLetter) -> str:
+def resend(letter: DeadLetter, installation: str) -> str:
     """Send the letter's command to its queue as a new task, and return the task's id.
+
+    Not to the broker of another ``installation`` than the letter's.
 
     Raises ``InvalidCommand`` when the letter has no arguments that can be read, and ``EnqueueFailed``.
     """
     from worker.broker_errors import BROKER_ERRORS
     from worker.celery import app
     from worker.display import shown
+    from worker.installation import claim
 
     args, kwargs = _arguments(letter)
     argsrepr, kwargsrepr = shown(_command(letter.task_name), args, kwargs, None, None)
@@ -28,6 +31,8 @@ def resend(letter: DeadLetter) -> str:
     # A new id, because the old one is a letter already. Nobody waits for the result.
     task_id = str(uuid4())
     try:
+        with app.connection_or_acquire() as connection:
+            claim(connection, installation)
         app.send_task(
             letter.task_name,
             args,

@@ -16,7 +16,7 @@ from sandbox.demo.story import CHANNELS, Story, Thread
 from sandbox.demo.stream import Tally
 from sandbox.jira import JiraSandbox
 from sandbox.slack import SlackSandbox
-from worker.celery import CANARY
+from worker.beat import CANARY_TASK as CANARY
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.models import SessionPage, Status, ThreadSession
 from worker.db.pool import Pool

@@ -27,7 +27,7 @@ from tests.servers import as_member
 from tests.waiting import wait_until
 from tests.workers import ROOT
 from worker.child import Child
-from worker.config import get_settings
+from worker.config import Settings, get_settings
 from worker.db.migrate import migrate, migrations
 from worker.db.roles import READ, RUN, create_login, create_roles
 from worker.doctor.examination import examine
@@ -92,11 +92,12 @@ class Ward:
         with redis.Redis.from_url(self.valkey.url) as client:
             return client.execute_command(*words)
 
-    def examine(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Finding]:
+    def examine(self, monkeypatch: pytest.MonkeyPatch, env: Env | None = None) -> dict[str, Finding]:
         """The findings by check, in this process."""
-        for name in {*os.environ, *self.env} - {"PATH", "PYTHONPATH"}:
-            if name in self.env:
-                monkeypatch.setenv(name, self.env[name])
+        env = self.env if env is None else env
+        for name in {*os.environ, *env} - {"PATH", "PYTHONPATH"}:
+            if name in env:
+                monkeypatch.setenv(name, env[name])
             elif name.startswith("FLOWER_"):
                 monkeypatch.delenv(name)
         get_settings.cache_clear()
@@ -183,6 +184,11 @@ def limited_user(*rules: str) -> Plant:
 def foreign_key(ward: Ward) -> None:
     ward.command("SET", "syncs", "of another program")
     ward.undo.append(lambda: ward.command("DEL", "syncs"))
+
+
+def another_installation(ward: Ward) -> None:
+    ward.command("SET", "threadsync.installation", "00000000-0000-0000-0000-000000000001")
+    ward.undo.append(lambda: ward.command("DEL", "threadsync.installation"))
 
 
 def replica(ward: Ward) -> None:
@@ -308,6 +314,19 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "error",
         "docs/delivery.md",
     ),
+    "broker: no remote control": (
+        limited_user("~*", "&another:*", "+@all"),
+        "broker: permissions",
+        "error",
+        "docs/delivery.md",
+    ),
+    "broker: another's": (another_installation, "installation", "error", "threadsync installation adopt"),
+    "installation: told another": (
+        set_env(INSTALLATION_ID="00000000-0000-0000-0000-000000000001"),
+        "installation",
+        "error",
+        "threadsync installation show",
+    ),
     "broker: no INFO": (limited_user("~*", "&*", "+@all", "-info"), "broker: eviction", "warning", "INFO"),
     "broker: visibility": (
         set_env(CELERY_BROKER_TRANSPORT_OPTIONS='{"visibility_timeout": 5}'),
@@ -342,8 +361,10 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "database: behind": (
         with_sql(
-            f"DELETE FROM threadsync_schema WHERE version = {NEWEST.version}",  # noqa: S608 - our own file's
-            f"INSERT INTO threadsync_schema (version, name) VALUES ({NEWEST.version}, '{NEWEST.name}')",  # noqa: S608
+            "CREATE TABLE known AS SELECT * FROM threadsync_schema;"
+            "DELETE FROM threadsync_schema WHERE version = (SELECT max(version) FROM known)",
+            "INSERT INTO threadsync_schema SELECT * FROM known ORDER BY version DESC LIMIT 1;"
+            "DROP TABLE known",
         ),
         "database: schema",
         "error",
@@ -524,6 +545,18 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     "jira: label": (jira(without_labels), "jira: label", "error", "Labels"),
     "jira: settle": (set_env(JIRA_SETTLE_SECONDS="20"), "jira: settings", "warning", "600"),
     "flower: open API": (set_env(FLOWER_UNAUTHENTICATED_API="true"), "flower: settings", "error", "unset"),
+    "flower: open API, by one letter": (
+        set_env(FLOWER_UNAUTHENTICATED_API=" T "),
+        "flower: settings",
+        "error",
+        "unset",
+    ),
+    "flower: no login in the file": (
+        set_env(FLOWER_BASIC_AUTH_FILE="/nowhere"),
+        "flower: settings",
+        "error",
+        "user:password",
+    ),
     "flower: no password": (
         set_env(FLOWER_BASIC_AUTH="admin:"),
         "flower: settings",
@@ -563,6 +596,43 @@ def test_all_is_well(ward: Ward) -> None:
     assert "0 errors" in done.stdout
     for name in ("JIRA_API_TOKEN", "JIRA_EMAIL", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"):
         assert ward.env[name] not in done.stdout + done.stderr + json.dumps(found)
+
+
+ROLES = {
+    "sessions": {"CELERY_BROKER_URL", "DATABASE_URL"},
+    "syncs": {
+        *("CELERY_BROKER_URL", "DATABASE_URL", "SLACK_BOT_TOKEN", "SLACK_API_URL"),
+        *("JIRA_URL", "JIRA_EMAIL", "JIRA_API_TOKEN", "JIRA_PROJECT_KEY"),
+    },
+    "beat": {"CELERY_BROKER_URL"},
+    "web": {
+        *("CELERY_BROKER_URL", "DATABASE_URL", "SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "SLACK_API_URL"),
+        "JIRA_URL",
+    },
+    "flower": {"CELERY_BROKER_URL"},
+    "metrics": {"CELERY_BROKER_URL", "DATABASE_URL"},
+    "migrate": {"DATABASE_URL"},
+}
+"""What a service of docker-compose.yml has, and no more."""
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_process_with_its_own_settings_alone_is_well(
+    ward: Ward, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is another process's is not looked at, and no error."""
+    ward.env = {name: value for name, value in ward.env.items() if name in ROLES[role]}
+    if role == "metrics":
+        ward.env["DATABASE_URL"] = as_member(ward.postgres.url, READ)
+    if role == "migrate":
+        ward.env["DATABASE_URL"] = ward.postgres.url
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    found = ward.examine(monkeypatch, {**ward.env, "THREADSYNC_ROLE": role})
+    not_well = {check for check, finding in found.items() if finding.level in ("warning", "error")}
+    assert not_well <= {check for check in found if check.startswith("running: ")}, found
+    looked_at = {check for check, finding in found.items() if finding.level != "skipped"}
+    assert {"settings"} < looked_at
 
 
 def test_strict_counts_warnings(ward: Ward) -> None:

@@ -19,12 +19,12 @@ from tasks.broker import Broker
 from tasks.command import Command
 from tasks.commands import COMMANDS
 from tasks.sync_commands import RetrySync, Sync
-from tasks.syncs import SWEEP_TASK
 from tests.documents import ROOT
 from tests.golden.capture import effects, seed
 from tests.installation import install
 from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
+from worker.beat import SWEEP_TASK
 from worker.errors import ThreadsyncError
 
 NOT_RELEASED: Final = {"channels.moved"}

@@ -54,7 +54,30 @@ def test_the_services() -> None:
     assert set(SERVICES) == {"postgres", "valkey", "prometheus", "grafana", *NEEDED}
     assert set(ours(compose_file())) == set(NEEDED)
     assert SERVICES["postgres"]["image"] == "postgres:18"
-    assert SERVICES["valkey"]["image"] == "valkey/valkey:9"
+    # Not a tag that goes on to 9.2 by itself: https://github.com/valkey-io/valkey/releases
+    assert re.fullmatch(r"valkey/valkey:9\.1\.([2-9]|\d\d+)", SERVICES["valkey"]["image"])
+
+
+def test_each_service_says_which_process_it_is() -> None:
+    """So that `threadsync doctor` looks there at what is there."""
+    roles = {name: environment(service)["THREADSYNC_ROLE"] for name, service in ours(compose_file()).items()}
+    assert roles == {
+        "migrate": "migrate",
+        "worker-sessions": "sessions",
+        "worker-syncs": "syncs",
+        "beat": "beat",
+        "handlers": "web",
+        "flower": "flower",
+        "metrics": "metrics",
+    }
+
+
+def test_no_option_that_compose_ignores() -> None:
+    """Compose mounts a config by file as it is: `mode` there only looks as if it did something."""
+    for service in SERVICES.values():
+        for config in service.get("configs", ()):
+            assert set(config) <= {"source", "target"}
+    assert (ROOT / "deploy" / "postgres" / "10-logins.sh").stat().st_mode & 0o555 == 0o555
 
 
 @pytest.mark.parametrize("service", NEEDED)

@@ -32,7 +32,7 @@ from worker.db.models import (
 )
 from worker.db.pool import connect_arguments
 from worker.db.sync_models import Draft, SyncState, SyncStatus
-from worker.doctor import broker, database, flower, jira, rabbitmq, running, settings, slack
+from worker.doctor import broker, database, flower, installation, jira, rabbitmq, running, settings, slack
 from worker.jira.decide import LOOK_AFTER_SECONDS
 from worker.jira.reasons import REASONS
 
@@ -62,7 +62,7 @@ def test_the_table_of_settings_is_up_to_date() -> None:
 
 def test_the_table_of_the_doctor_has_every_check() -> None:
     """And no other."""
-    areas = (settings, broker, rabbitmq, database, running, slack, jira, flower)
+    areas = (settings, broker, rabbitmq, database, installation, running, slack, jira, flower)
     checks = [check for area in areas for check in area.CHECKS]
     assert [row[0].strip("`") for row in table(read("docs/doctor.md"), "check")] == checks
 

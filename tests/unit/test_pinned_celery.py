@@ -36,6 +36,7 @@ from kombu.exceptions import DecodeError
 from kombu.message import Message
 
 from tests.pinned import needed_by, overridden
+from worker.beat import SteadyScheduler
 from worker.consumer import DurableConsumer
 from worker.in_step import InStep
 from worker.request import DurableRequest, error_in
@@ -89,8 +90,10 @@ def message_for(app: Celery, *args: Any) -> Message:
         (
             DurableConsumer,
             {"on_close", "on_unknown_message", "on_unknown_task", "on_invalid_task", "on_decode_error"}
-            | {"create_task_handler", "on_send_event_buffered", "_flush_events"},
+            | {"create_task_handler", "on_send_event_buffered", "_flush_events"}
+            | {"start", "connect", "on_connection_error_after_connected"},
         ),
+        (SteadyScheduler, {"is_due", "reserve", "_when", "apply_async"}),
         (DurableRequest, {"on_timeout", "on_failure", "info"}),
         (DurableTask, {"abstract", "Request", "throws", "max_retries"}),
     ],

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from worker.doctor.roles import Role
+
 if TYPE_CHECKING:
     from worker.doctor.finding import Finding, Level
 
 _SIGNS: Final[dict[Level, str]] = {
     "ok": "[green]✓[/]",
+    "info": "[blue]i[/]",
     "warning": "[yellow]![/]",
     "error": "[red]✗[/]",
     "skipped": "[dim]·[/]",
@@ -22,6 +25,13 @@ _ASCII_SIGNS: Final[dict[Level, str]] = {"ok": "+", "warning": "!", "error": "x"
 def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for warnings, too.")] = False,
     flower_url: Annotated[str, typer.Option(help="Where Flower answers.")] = "http://127.0.0.1:5555",
+    role: Annotated[
+        Role | None,
+        typer.Option(
+            help="Whose settings are here, if not all: what is another process's is not looked at. "
+            "Default: THREADSYNC_ROLE.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")] = False,
 ) -> None:
     """Look at everything that must be set up, and say what is wrong and how to mend it.
@@ -35,7 +45,7 @@ def doctor(
 
     found: dict[str, list[Finding]] = {}
     with Console(stderr=True).status("Asking Postgres, broker, Slack, Jira, Flower …") as status:
-        for area, findings in examine(flower_url):
+        for area, findings in examine(flower_url, role):
             found[area] = findings
             status.update(f"Asked: {', '.join(found)} …")
     everything = [finding for findings in found.values() for finding in findings]
@@ -62,11 +72,12 @@ def _show(found: dict[str, list[Finding]]) -> None:
                 console.print(f"    {arrow} {escape(finding.fix)}")
     levels: list[str] = [finding.level for findings in found.values() for finding in findings]
     counts = [
-        f"{levels.count(level)} {name}" for level, name in (("error", "errors"), ("warning", "warnings"))
+        f"{levels.count('error')} errors",
+        f"{levels.count('warning')} warnings",
+        f"{levels.count('ok') + levels.count('info')} fine",
+        f"{levels.count('skipped')} not looked at",
     ]
-    console.print(
-        f"\n{', '.join(counts)}, {levels.count('ok')} fine, {levels.count('skipped')} not looked at"
-    )
+    console.print(f"\n{', '.join(counts)}")
 
 
 def _can_write(letters: str, encoding: str) -> bool:

@@ -19,7 +19,8 @@ SELECT {_SESSION} FROM thread_sessions WHERE jira_key = %(jira_key)s ORDER BY id
 # When a session was moved on.
 STEPS: Final[LiteralString] = "SELECT ready_at, synced_at FROM thread_sessions WHERE id = %(session_id)s"
 
-# A page of what people decided about sessions and dead letters, newest first, from before a moment and an id.
+# A page of what people decided about sessions, dead letters and the installation, newest first, from before a
+# moment and an id.
 LIST_DECISIONS: Final[LiteralString] = """
 SELECT * FROM (
     (
@@ -43,6 +44,13 @@ SELECT * FROM (
         FROM dead_letters d
         WHERE d.state <> 'dead' AND (d.settled_at, d.id) < (%(at)s, %(id)s)
         ORDER BY d.settled_at DESC, d.id DESC LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT i.id, i.at, i.action, i.actor, i.reason, NULL, NULL, NULL, NULL, 'installation'
+        FROM installation_actions i
+        WHERE (i.at, i.id) < (%(at)s, %(id)s)
+        ORDER BY i.at DESC, i.id DESC LIMIT %(limit)s
     )
 ) AS decision
 ORDER BY at DESC, id DESC LIMIT %(limit)s

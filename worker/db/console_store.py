@@ -33,11 +33,11 @@ _END_OF_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Decision(Dto):
-    """What somebody decided, about a sync (``session_id``) or a dead letter (``dead_letter_id``)."""
+    """What somebody decided, about a sync (``session_id``), a dead letter (``dead_letter_id``) or all."""
 
     id: UUID
     at: AwareDatetime
-    action: Literal["retry", "link", "give_up", "replay", "discard"]
+    action: Literal["retry", "link", "give_up", "replay", "discard", "adopt", "renew"]
     actor: str
     reason: str
     session_id: UUID | None

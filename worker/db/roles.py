@@ -32,6 +32,8 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "slack_installation": _ROWS,
     "channel_aliases": _ROWS,
     "queue_samples": ("SELECT", "INSERT", "DELETE"),
+    "installation": ("SELECT", "UPDATE"),
+    "installation_actions": ("SELECT", "INSERT"),
     "threadsync_schema": ("SELECT",),
 }
 

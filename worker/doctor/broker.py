@@ -15,9 +15,11 @@ from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings
 from worker.doctor.app import app_of
 from worker.doctor.clocks import judge_clock
-from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.doctor.finding import Finding, error, info, ok, skipped, warning
+from worker.doctor.holes import hole_in
 from worker.doctor.rabbitmq import examine_rabbitmq
 from worker.errors import InvalidSettings
+from worker.installation import KEY
 from worker.producer import ProducerChannel
 from worker.rabbitmq.publishing import ConfirmingChannel
 
@@ -34,8 +36,10 @@ CHECKS: Final = (
 )
 _LEAST: Final = {"redis": (7, 0), "valkey": (8, 0)}
 _LATE_SECONDS: Final = 60
+_CLUSTER: Final = "it is a Cluster, which spreads keys over servers: what we do at once has keys of several"
 
-# KEYS: unacked, its index, its deliveries, a queue, a result. Returns the commands that are refused on them.
+# KEYS: unacked, its index, its deliveries, a queue, unacked again, its index again, a result, a binding, the
+# installation. ARGV: channels that workers listen to by pattern. Returns what is refused.
 _MAY: Final = """
 local missing = {}
 local function may(...)
@@ -47,7 +51,19 @@ may('LPUSH', KEYS[4], '') may('RPUSH', KEYS[4], '') may('RPOP', KEYS[4]) may('LR
 may('BLMOVE', KEYS[4], KEYS[4], 'RIGHT', 'RIGHT', 1)
 may('HSET', KEYS[1], 'f', '') may('HDEL', KEYS[1], 'f') may('HGETALL', KEYS[1])
 may('ZADD', KEYS[2], 1, '') may('ZREM', KEYS[2], '') may('ZRANGE', KEYS[2], 0, 1)
-may('SET', KEYS[5], '') may('GET', KEYS[5]) may('PUBLISH', KEYS[5], '') may('SUBSCRIBE', KEYS[5])
+may('LINDEX', KEYS[4], -1) may('LLEN', KEYS[4]) may('HGET', KEYS[1], 'f') may('HLEN', KEYS[1])
+may('HINCRBY', KEYS[3], 'f', 1) may('SADD', KEYS[8], '') may('SREM', KEYS[8], '') may('SMEMBERS', KEYS[8])
+may('EXISTS', KEYS[4]) may('DEL', KEYS[4]) may('WATCH', KEYS[1]) may('UNWATCH') may('MULTI') may('EXEC')
+may('SET', KEYS[9], '') may('GET', KEYS[9])
+may('SET', KEYS[7], '') may('GET', KEYS[7]) may('PUBLISH', KEYS[7], '') may('SUBSCRIBE', KEYS[7])
+for _, channel in ipairs(ARGV) do
+  if not redis.acl_check_cmd('PSUBSCRIBE', channel) then
+    missing[#missing + 1] = 'PSUBSCRIBE ' .. channel
+  end
+  if not redis.acl_check_cmd('PUBLISH', channel, '') then
+    missing[#missing + 1] = 'PUBLISH ' .. channel
+  end
+end
 return missing
 """
 _TYPES: Final = """
@@ -141,14 +157,23 @@ def _appendfsync(client: Any) -> str | None:
 
 
 def _permissions(channel: ProducerChannel) -> tuple[str, ...]:
-    missing = channel.run_script(
-        _MAY, ["sessions", "unacked", "unacked_index", "celery-task-meta-doctor"], []
-    )
+    keys = ["sessions", "unacked", "unacked_index", "celery-task-meta-doctor", "_kombu.binding.sessions", KEY]
+    missing = channel.run_script(_MAY, keys, _channels(channel))
     return tuple(dict.fromkeys(map(bytes_to_str, missing)))
+
+
+def _channels(channel: ProducerChannel) -> list[str]:
+    """Of remote control, of other workers' events, and of all events, as kombu names them."""
+    # kombu's own, which the stubs do not know.
+    kombus: Any = channel
+    kombus.client  # noqa: B018 - with the client kombu learns the number of the database
+    prefix = f"{channel.global_keyprefix}{kombus.keyprefix_fanout}"
+    return [f"{prefix}{topic}" for topic in ("celery.pidbox", "celeryev/worker.*", "celeryev/*")]
 
 
 def _wrong_keys(channel: ProducerChannel) -> Mapping[str, str]:
     expected = {"sessions": "list", "syncs": "list", "maintenance": "list", "threadsync.signs": "hash"}
+    expected |= {"threadsync.beat": "hash", KEY: "string"}
     found = channel.run_script(_TYPES, list(expected), [])
     # The first three keys of each script: unacked, its index, its deliveries.
     kinds = {"unacked": "hash", "unacked_index": "zset", "unacked_deliveries": "hash", **expected}
@@ -212,19 +237,27 @@ def judge_server(facts: BrokerFacts) -> Iterator[Finding]:
     yield judge_clock("broker: clock", "the broker", facts.time, facts.asked, facts.answered)
 
 
-def _judge_version(info: Mapping[str, Any]) -> Finding:
-    kind = "valkey" if info.get("server_name") == "valkey" or info.get("valkey_version") else "redis"
-    version = str(info.get("valkey_version") or info.get("redis_version") or "0")
+def _judge_version(server: Mapping[str, Any]) -> Finding:
+    kind = "valkey" if server.get("server_name") == "valkey" or server.get("valkey_version") else "redis"
+    version = str(server.get("valkey_version") or server.get("redis_version") or "0")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < _LEAST[kind]:
         least = ".".join(map(str, _LEAST[kind]))
         fix = f"upgrade: {kind} {least} is the oldest that we are tested on"
         return error("broker: version", f"{kind} {version} is too old", fix)
-    return ok("broker: version", f"{kind} {version}")
+    hole = hole_in(kind, version)
+    return (
+        info("broker: version", f"{kind} {version}: {hole}")
+        if hole
+        else ok("broker: version", f"{kind} {version}")
+    )
 
 
-def _judge_role(info: Mapping[str, Any]) -> Finding:
-    if info.get("role") not in (None, "master"):
+def _judge_role(server: Mapping[str, Any]) -> Finding:
+    if int(server.get("cluster_enabled") or 0):
+        fix = "name a single server in CELERY_BROKER_URL, or sentinel:// addresses and a master_name"
+        return error("broker: role", _CLUSTER, fix)
+    if server.get("role") not in (None, "master"):
         fix = "name the master in CELERY_BROKER_URL, or sentinel:// addresses and a master_name"
         return error("broker: role", "it is a replica: it takes no messages", fix)
     return ok("broker: role", "a master")
@@ -255,10 +288,12 @@ def _judge_file(info: Mapping[str, Any], appendfsync: str | None) -> Finding:
 
 def _judge_permissions(facts: BrokerFacts) -> Finding:
     check, fix = "broker: permissions", "docs/delivery.md has an ACL that is enough; ACL SETUSER it"
+    if facts.refusal and "same slot" in facts.refusal:
+        return error(check, _CLUSTER, "a single server, or sentinel:// addresses and a master_name")
     if facts.refusal:
         return error(check, f"it does not let us run our scripts: {facts.refusal}", fix)
     if facts.missing:
-        return error(check, f"its user may not {', '.join(facts.missing)} our keys", fix)
+        return error(check, f"its user may not {', '.join(facts.missing)}", fix)
     return ok(check, "its user may do what we do")
 
 

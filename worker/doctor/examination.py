@@ -11,9 +11,11 @@ from typing import Final
 from worker.config import Settings, load_settings
 from worker.doctor.broker import examine_broker
 from worker.doctor.database import examine_database
-from worker.doctor.finding import Finding, error
+from worker.doctor.finding import Finding, error, skipped
 from worker.doctor.flower import examine_flower
+from worker.doctor.installation import examine_installation
 from worker.doctor.jira import examine_jira
+from worker.doctor.roles import Role, concerns, for_role, needed_settings
 from worker.doctor.running import examine_running
 from worker.doctor.settings import examine_settings, judge_faults
 from worker.doctor.slack import examine_slack
@@ -25,20 +27,28 @@ FLOWER_URL: Final = "http://127.0.0.1:5555"
 Area = Callable[[], Iterable[Finding]]
 
 
-def areas(settings: Settings, flower_url: str = FLOWER_URL) -> dict[str, Area]:
-    """By name, in the order in which they are shown."""
-    return {
-        "settings": lambda: examine_settings(settings),
+def areas(settings: Settings, flower_url: str = FLOWER_URL, role: Role | None = None) -> dict[str, Area]:
+    """By name, in the order in which they are shown; those that do not concern the role say just that."""
+    found: dict[str, Area] = {
+        "settings": lambda: examine_settings(settings, needed_settings(role)),
         "broker": lambda: examine_broker(settings),
         "database": lambda: examine_database(settings),
+        "installation": lambda: examine_installation(settings),
         "running": lambda: examine_running(settings),
         "slack": lambda: examine_slack(settings),
         "jira": lambda: examine_jira(settings),
         "flower": lambda: examine_flower(flower_url),
     }
+    return {name: _of_role(role, name, area) for name, area in found.items()}
 
 
-def examine(flower_url: str = FLOWER_URL) -> Iterator[tuple[str, list[Finding]]]:
+def _of_role(role: Role | None, name: str, area: Area) -> Area:
+    if not concerns(role, name):
+        return lambda: [skipped(name, f"not for the role {role}")]
+    return lambda: for_role(role, area())
+
+
+def examine(flower_url: str = FLOWER_URL, role: Role | None = None) -> Iterator[tuple[str, list[Finding]]]:
     """The findings of each area, as soon as they are there."""
     try:
         settings = load_settings()
@@ -46,7 +56,7 @@ def examine(flower_url: str = FLOWER_URL) -> Iterator[tuple[str, list[Finding]]]
         # What cannot be read cannot be asked.
         yield "settings", judge_faults(exc)
         return
-    yield from run(areas(settings, flower_url))
+    yield from run(areas(settings, flower_url, role or settings.threadsync_role))
 
 
 def run(areas: dict[str, Area], limit: float = LIMIT_SECONDS) -> Iterator[tuple[str, list[Finding]]]:

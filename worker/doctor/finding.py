@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["ok", "warning", "error", "skipped"]
+Level = Literal["ok", "info", "warning", "error", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Finding:
 
 def ok(check: str, message: str) -> Finding:
     return Finding(check, "ok", message)
+
+
+def info(check: str, message: str) -> Finding:
+    """Worth to know; it changes no exit code."""
+    return Finding(check, "info", message)
 
 
 def warning(check: str, message: str, fix: str) -> Finding:

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.errors import InvalidSettings
+from worker.flower import is_yes, options_for
 
 CHECKS: Final = ("flower: settings", "flower: login", "flower: address")
 _SECONDS: Final = 3
@@ -59,15 +61,16 @@ def _other_addresses() -> list[str]:
 def judge_settings(env: Mapping[str, str]) -> Finding:
     """What Flower reads from the environment."""
     check = "flower: settings"
-    if env.get("FLOWER_UNAUTHENTICATED_API", "").lower() in ("1", "true", "yes", "on"):
+    if is_yes(env.get("FLOWER_UNAUTHENTICATED_API", "")):
         what = "FLOWER_UNAUTHENTICATED_API lets everybody use its API, which runs and revokes tasks"
         return error(check, what, "unset FLOWER_UNAUTHENTICATED_API")
     given = [name for name in _LOGINS if env.get(name)]
     if not given:
         return skipped(check, "no login for Flower is set here")
-    basic = env.get("FLOWER_BASIC_AUTH", "")
-    if basic and not all(all(pair.partition(":")[::2]) for pair in basic.split(",")):
-        return error(check, "FLOWER_BASIC_AUTH has no user or no password", "write it as user:password")
+    try:
+        options_for(env)
+    except InvalidSettings as exc:
+        return error(check, str(exc), "write FLOWER_BASIC_AUTH as user:password")
     return ok(check, f"{given[0]} is set")
 
 

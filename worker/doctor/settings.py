@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,16 +22,10 @@ def judge_faults(refusal: InvalidSettings) -> list[Finding]:
     return [error("settings", line, "set the variable right; README.md has the table") for line in lines]
 
 
-def examine_settings(settings: Settings) -> Iterator[Finding]:
-    """What is there, and what lies open."""
-    missing = [
-        name
-        for name, value in (
-            ("DATABASE_URL", settings.database_url),
-            ("CELERY_BROKER_URL", settings.broker_url),
-        )
-        if not value
-    ]
+def examine_settings(settings: Settings, needed: Sequence[str]) -> Iterator[Finding]:
+    """What is there, and what lies open. ``needed`` are the variables without which nothing starts."""
+    there = {"DATABASE_URL": settings.database_url, "CELERY_BROKER_URL": settings.broker_url}
+    missing = [name for name in needed if not there[name]]
     if missing:
         yield error("settings", f"not set: {', '.join(missing)}", "no process works without; set it")
     else:

@@ -1,0 +1,163 @@
+"""One installation, one broker database: nobody carries out another's commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+import redis
+
+from tasks.client import SessionClient
+from tests.installation import Installation, install
+from tests.servers import PostgresForTests, ValkeyForTests
+from tests.waiting import wait_until
+from tests.workers import ROOT
+from worker.config import load_settings
+from worker.db.installation_store import InstallationStore
+from worker.db.pool import single_connection
+from worker.doctor.app import app_of
+from worker.errors import EnqueueFailed
+from worker.installation import KEY, OthersBroker, claim, owner_of
+
+THREAD = {"channel_id": "C1", "thread_ts": "1700000000.000100"}
+
+
+@pytest.fixture
+def other(
+    postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path, installation: Installation
+) -> Iterator[Installation]:
+    """A second installation that was pointed at the broker of the first."""
+    logs = tmp_path / "other"
+    logs.mkdir()
+    with install(postgres, valkey, logs) as other:
+        # Both databases are copies of one.
+        with single_connection(other.database_url) as connection:
+            InstallationStore(connection).renew(actor="tests", reason="a copy")
+        other.env["CELERY_BROKER_URL"] = installation.broker_url
+        yield other
+
+
+def identity(installation: Installation) -> str:
+    with single_connection(installation.database_url) as connection:
+        return str(InstallationStore(connection).get())
+
+
+def cli(installation: Installation, *words: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.cli", *words],
+        env={**installation.env, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_second_of_two_installations_refuses_to_start(
+    installation: Installation, other: Installation
+) -> None:
+    """It says whose broker it is and what to do; none of the first one's commands is carried out in it.
+
+    Until a person decides that the broker is its own: that is recorded, and the first one's workers end.
+    """
+    installation.send("sessions.get_or_create", **THREAD, user_id="U1")
+    with installation.worker("first") as first:
+        wait_until(lambda: len(installation.sessions()) == 1, "the first one's command is carried out")
+        second = other.worker("second")
+        second.launch()
+        wait_until(lambda: not second.is_alive, "the second one ends", 30)
+        assert f"another installation, {identity(installation)}; ours is {identity(other)}" in second.log
+        assert "threadsync installation adopt" in second.log
+        assert "Traceback" not in second.log
+        assert other.sessions() == []
+        code, said, _ = cli(other, "installation", "show", "--json")
+        assert (code, json.loads(said)) == (
+            1,
+            {"installation": identity(other), "broker": identity(installation)},
+        )
+        code, _, refused = cli(other, "installation", "adopt", "--reason", "ours")
+        assert code == 1
+        assert "Stop them first" in refused
+        with redis.Redis.from_url(installation.broker_url) as broker:
+            # As if they were only silent.
+            broker.set(KEY, identity(other))
+            wait_until(lambda: not first.is_alive, "the first one's worker ends", 30)
+            broker.delete("threadsync.signs")
+            broker.set(KEY, identity(installation))
+        assert "another installation" in first.log
+        assert cli(other, "installation", "adopt", "--reason", "the first is gone", "--actor", "ada")[0] == 0
+    with other.worker("adopted"):
+        other.celery = installation.celery
+        installation.send("sessions.get_or_create", **THREAD, user_id="U1")
+        wait_until(lambda: len(other.sessions()) == 1, "it is carried out in the second")
+    _, said, _ = cli(other, "audit", "list", "--json")
+    adopted, renewed = json.loads(said)
+    assert (adopted["action"], adopted["actor"], adopted["reason"]) == ("adopt", "ada", "the first is gone")
+    assert renewed["action"] == "renew"
+
+
+def test_a_client_that_was_told_refuses_the_broker_of_another(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `INSTALLATION_ID` it compares, and sends nothing; without, it does not ask."""
+    ours, theirs = UUID(int=1), UUID(int=2)
+    with redis.Redis.from_url(installation.broker_url) as broker:
+        broker.set(KEY, str(theirs))
+        monkeypatch.setenv("INSTALLATION_ID", str(ours))
+        client = SessionClient(installation.broker_url)
+        with pytest.raises(EnqueueFailed, match=f"another installation, {theirs}"):
+            client.get_or_create(**THREAD, user_id="U1")
+        client.close()
+        assert broker.llen("sessions") == 0
+        for told in (str(theirs), ""):
+            monkeypatch.setenv("INSTALLATION_ID", told)
+            client = SessionClient(installation.broker_url)
+            client.get_or_create(**THREAD, user_id="U1")
+            client.close()
+        assert broker.llen("sessions") == 2
+
+
+def test_of_two_that_come_first_at_once_one_gets_the_broker(installation: Installation) -> None:
+    """Whoever is second is refused; to look and to write are one step."""
+    app = app_of(load_settings(celery_broker_url=installation.broker_url))
+    barrier, refused = threading.Barrier(8), []
+
+    def come(number: int) -> None:
+        with app.connection_for_write() as connection:
+            barrier.wait()
+            try:
+                claim(connection, str(UUID(int=number)))
+            except OthersBroker as exc:
+                refused.append(exc)
+
+    threads = [threading.Thread(target=come, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with app.connection_for_write() as connection:
+        winner = owner_of(connection)
+    assert len(refused) == 7
+    assert all(f"another installation, {winner}" in str(exc) for exc in refused)
+
+
+def test_an_emptied_broker_is_written_again(installation: Installation) -> None:
+    """Else the next installation that comes along would take it."""
+    with installation.worker("first"), redis.Redis.from_url(installation.broker_url) as broker:
+        assert broker.get(KEY) == identity(installation).encode()
+        broker.flushdb()
+        wait_until(lambda: broker.get(KEY) == identity(installation).encode(), "it is there again", 15)
+
+
+def test_the_database_knows_one_installation(database_url: str) -> None:
+    """A second row is refused, so that there is one answer."""
+    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("INSERT INTO installation DEFAULT VALUES")

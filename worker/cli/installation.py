@@ -1,0 +1,120 @@
+"""``threadsync installation``: which one this is, and whose the broker is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from worker.cli.signature import Actor, Reason, signed
+
+if TYPE_CHECKING:
+    from worker.db.installation_store import InstallationStore
+
+app = typer.Typer(help="One installation has one broker database of its own.", no_args_is_help=True)
+
+_Json = Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")]
+_FRESH_SECONDS: Final = 20
+
+
+@app.command()
+def show(as_json: _Json = False) -> None:
+    """Say which installation this database is, and whose the broker is. Exit code 1: not the same."""
+    from worker.cli.output import print_json
+    from worker.installation import owner_of
+
+    with _store() as store, _broker() as broker:
+        ours, theirs = str(store.get()), owner_of(broker)
+    if as_json:
+        print_json({"installation": ours, "broker": theirs})
+    else:
+        whose = {None: "of none yet; the first worker writes it", ours: "ours"}
+        typer.echo(f"installation: {ours}")
+        typer.echo(f"broker: {whose.get(theirs) or f'of another installation, {theirs}'}")
+    raise typer.Exit(0 if theirs in (None, ours) else 1)
+
+
+@app.command()
+def adopt(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
+    """Take over the broker of another installation that is no more, with all that lies in it.
+
+    Its messages will be carried out in this database. Its workers must have stopped: those that still run end
+    by themselves within seconds.
+    """
+    from worker.cli.output import print_json
+    from worker.installation import owner_of, take_over
+
+    by = signed(actor, reason)
+    with _store() as store, _broker() as broker:
+        ours, theirs = str(store.get()), owner_of(broker)
+        if theirs != ours:
+            _refuse_if_it_lives(broker, theirs)
+            with store.adopting(theirs, actor=by.actor, reason=by.reason):
+                take_over(broker, ours)
+    if as_json:
+        print_json({"installation": ours, "before": theirs})
+    elif theirs == ours:
+        typer.echo("The broker is ours already.")
+    else:
+        typer.echo(f"The broker is ours now; before it was of {theirs or 'none'}.")
+
+
+@app.command()
+def renew(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
+    """Give this database an id of its own, after it was copied from another installation's.
+
+    Stop its workers first, and start them after. A broker with the former id stays the other's: if it is a
+    copy too, `threadsync installation adopt` takes it over.
+    """
+    from worker.cli.output import print_json
+
+    by = signed(actor, reason)
+    with _store() as store:
+        before, now = store.renew(actor=by.actor, reason=by.reason)
+    if as_json:
+        print_json({"installation": str(now), "before": str(before)})
+    else:
+        typer.echo(f"This installation is {now} now; it was {before}. Start its workers again.")
+
+
+@contextmanager
+def _store() -> Iterator[InstallationStore]:
+    from worker.db.installation_store import InstallationStore
+    from worker.db.pool import single_connection
+
+    with single_connection() as connection:
+        yield InstallationStore(connection)
+
+
+@contextmanager
+def _broker() -> Iterator[Any]:
+    """A connection that looks at nothing by itself. Raises ``BrokerUnavailable``."""
+    from worker.broker_errors import BROKER_ERRORS
+    from worker.config import get_settings
+    from worker.doctor.app import app_of
+    from worker.errors import BrokerUnavailable
+
+    settings = get_settings().model_copy(update={"installation_id": None})
+    settings.require("broker_url")
+    try:
+        with app_of(settings).connection_for_write() as found:
+            found.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            yield found
+    except BROKER_ERRORS as exc:
+        raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
+
+
+def _refuse_if_it_lives(broker: Any, theirs: str | None) -> None:
+    from worker.errors import InvalidCommand
+    from worker.signs import look
+
+    signs = look(broker.default_channel)
+    workers = signs.workers if signs else {}
+    alive = [node for node, sign in workers.items() if sign.seconds < _FRESH_SECONDS]
+    if theirs and alive:
+        raise InvalidCommand(
+            f"workers of {theirs} still take from this broker: {', '.join(sorted(alive))}. Stop them first; "
+            "or, if theirs is an installation that goes on, set CELERY_BROKER_URL to another database"
+        )

@@ -1,0 +1,50 @@
+"""Whether the broker is this installation's: its id stands in Postgres and in the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from worker.broker_errors import BROKER_ERRORS
+from worker.config import Settings
+from worker.db.installation_store import InstallationStore
+from worker.db.pool import single_connection
+from worker.doctor.app import app_of
+from worker.doctor.finding import Finding, error, ok, skipped
+from worker.errors import DatabaseUnavailable, InvalidSettings
+from worker.installation import owner_of
+
+CHECK: Final = "installation"
+CHECKS: Final = (CHECK,)
+
+
+def examine_installation(settings: Settings) -> Iterator[Finding]:
+    """Ask both; what else is wrong with them the other areas say."""
+    if not settings.database_url or not settings.broker_url:
+        yield skipped(CHECK, "it takes Postgres and a broker to compare")
+        return
+    try:
+        with single_connection(settings.database_url.get_secret_value()) as connection:
+            ours = str(InstallationStore(connection).get())
+        app = app_of(settings.model_copy(update={"installation_id": None}))
+        with app.connection_for_read() as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            theirs = owner_of(broker)
+    except (DatabaseUnavailable, InvalidSettings, *BROKER_ERRORS):
+        yield skipped(CHECK, "one of the two does not say")
+        return
+    yield judge(ours, theirs, str(settings.installation_id) if settings.installation_id else None)
+
+
+def judge(ours: str, theirs: str | None, told: str | None) -> Finding:
+    """``ours`` is Postgres' id, ``theirs`` the broker's, ``told`` the setting's."""
+    if told not in (None, ours):
+        what = f"INSTALLATION_ID is {told}, and the database belongs to {ours}"
+        return error(CHECK, what, "set INSTALLATION_ID to what `threadsync installation show` says")
+    if theirs not in (None, ours):
+        fix = (
+            "set CELERY_BROKER_URL to a database, key prefix or vhost of our own; or, if the other one is no "
+            "more: threadsync installation adopt --reason …"
+        )
+        return error(CHECK, f"the broker belongs to another installation, {theirs}; ours is {ours}", fix)
+    return ok(CHECK, ours if theirs else f"{ours}; the first worker will write it into the broker")

@@ -1,0 +1,54 @@
+"""Which areas concern which process: a container has the settings of its own work, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
+
+from worker.doctor.finding import Finding, skipped
+
+Role = Literal["sessions", "syncs", "beat", "web", "flower", "metrics", "migrate"]
+
+_AREAS: Final[Mapping[Role, frozenset[str]]] = {
+    "sessions": frozenset({"settings", "broker", "database", "installation", "running"}),
+    "syncs": frozenset({"settings", "broker", "database", "installation", "running", "slack", "jira"}),
+    "beat": frozenset({"settings", "broker", "running"}),
+    "web": frozenset({"settings", "broker", "database", "installation", "running", "slack"}),
+    "flower": frozenset({"settings", "broker", "flower"}),
+    "metrics": frozenset({"settings", "broker", "database", "installation", "running"}),
+    "migrate": frozenset({"settings", "database"}),
+}
+_NEEDED: Final[Mapping[Role, tuple[str, ...]]] = {
+    "beat": ("CELERY_BROKER_URL",),
+    "flower": ("CELERY_BROKER_URL",),
+    "web": ("CELERY_BROKER_URL",),
+    "migrate": ("DATABASE_URL",),
+}
+_EVERYTHING: Final = ("DATABASE_URL", "CELERY_BROKER_URL")
+
+_NOT_CHECKED: Final[Mapping[Role, frozenset[str]]] = {
+    # Signatures are checked where Slack's requests come in.
+    "syncs": frozenset({"slack: signing secret", "slack: app token"}),
+    # The owner of the tables, and a reader, are meant to have other rights than a worker.
+    "migrate": frozenset({"database: privileges", "database: role"}),
+    "metrics": frozenset({"database: privileges", "database: role"}),
+}
+
+
+def concerns(role: Role | None, area: str) -> bool:
+    """Whether the area is the role's; without a role each is."""
+    return role is None or area in _AREAS[role]
+
+
+def needed_settings(role: Role | None) -> tuple[str, ...]:
+    """The settings without which a process of the role does not start."""
+    return _NEEDED.get(role, _EVERYTHING) if role else _EVERYTHING
+
+
+def for_role(role: Role | None, findings: Iterable[Finding]) -> list[Finding]:
+    """The findings, without those about what is another role's."""
+    others = _NOT_CHECKED.get(role, frozenset()) if role else frozenset()
+    return [
+        skipped(found.check, f"not for the role {role}") if found.check in others else found
+        for found in findings
+    ]

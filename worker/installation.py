@@ -1,0 +1,158 @@
+"""One installation, one broker database: whose broker this is, and what becomes of those whose it is not.
+
+Postgres has the id of its installation; the first worker writes it into the broker. With two installations on
+one broker database a command may be carried out in the other's database, and answered as if all were well.
+The scope is the number of the database and the key prefix, or RabbitMQ's vhost.
+
+Valkey and Redis: the key ``threadsync.installation``. Each connection reads it before its first command, so
+that none goes to another's broker, whatever was put behind the address meanwhile. RabbitMQ: a queue of that
+name, whose argument ``x-dead-letter-routing-key`` is the id. The server compares arguments when a queue is
+declared, so that to look and to write are one step, and any number may look at once; a message could be with
+only one of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import redis
+from amqp.exceptions import PreconditionFailed
+from kombu.exceptions import KombuError
+from kombu.transport import redis as kombu_redis
+from kombu.utils.encoding import bytes_to_str
+
+KEY: Final = "threadsync.installation"
+OPTION: Final = "installation"
+"""The transport option that says who we are."""
+
+_CURRENT: Final = re.compile(r"but current is '([^']*)'")
+
+# KEYS[1]: the key. ARGV: our id. Returns whose it is. A full server may refuse to be written to.
+_CLAIM: Final = """
+local theirs = redis.call('GET', KEYS[1])
+if not theirs then
+  redis.pcall('SET', KEYS[1], ARGV[1])
+  return ARGV[1]
+end
+return theirs
+"""
+
+
+class OthersBroker(KombuError):
+    """The broker belongs to another installation; the message says what to do. Not tried again."""
+
+
+class OthersConnection(redis.ConnectionError):
+    """The same, of a connection that was just opened."""
+
+
+def refusal(ours: str, theirs: str) -> str:
+    """The sentence for those who have pointed us there."""
+    return (
+        f"this broker database belongs to another installation, {theirs}; ours is {ours}. Its commands would "
+        "be carried out in our database. Set CELERY_BROKER_URL to a database, key prefix or vhost of our own"
+        "; or, if the other one is no more: threadsync installation adopt --reason …"
+    )
+
+
+class IdentifiedChannel(kombu_redis.Channel):
+    """A channel whose every connection looks whose broker it is on, before its first command."""
+
+    global_keyprefix: str
+    connection: Any
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        kombus: Any = super()
+        params: dict[str, Any] = kombus._connparams(asynchronous=asynchronous)
+        # Not by kombu's list of options, of which Sentinel's channel has another one.
+        ours = self.connection.client.transport_options.get(OPTION)
+        if ours:
+            key = f"{self.global_keyprefix}{KEY}"
+            params["connection_class"] = _looking(params["connection_class"], key, ours)
+        return params
+
+
+def _looking(connection_class: Any, key: str, ours: str) -> Any:
+    class Connection(connection_class):  # type: ignore[misc]
+        def on_connect_check_health(self, check_health: bool = True) -> None:
+            super().on_connect_check_health(check_health=check_health)
+            try:
+                self.send_command("GET", key)
+                theirs = self.read_response()
+            except redis.ResponseError:
+                # Its user may not: the doctor says so.
+                return
+            if theirs is not None and bytes_to_str(theirs) != ours:
+                self.disconnect()
+                raise OthersConnection(refusal(ours, bytes_to_str(theirs)))
+
+    return Connection
+
+
+def options_for(installation: str | None, *, is_redis: bool) -> Mapping[str, str]:
+    """Transport options of an app that knows who it is."""
+    return {OPTION: installation} if installation and is_redis else {}
+
+
+def claim(connection: Any, ours: str) -> None:
+    """Compare, and write our id where there is none. Raises ``OthersBroker``, and the client's own errors."""
+    try:
+        theirs = _claimed(connection, ours)
+    except OthersConnection as exc:
+        raise OthersBroker(str(exc)) from exc
+    if theirs != ours:
+        raise OthersBroker(refusal(ours, theirs))
+
+
+def owner_of(connection: Any) -> str | None:
+    """Whose broker it is; None if nobody's. On a connection that knows nothing of us."""
+    channel = connection.default_channel
+    if isinstance(channel, kombu_redis.Channel):
+        with channel.conn_or_acquire() as client:
+            theirs = client.execute_command("GET", _key(channel))
+        return None if theirs is None else bytes_to_str(theirs)
+    # What nobody could have declared: the refusal names what is there.
+    return _declared(connection, None)
+
+
+def take_over(connection: Any, ours: str) -> None:
+    """Write our id over whatever is there."""
+    channel = connection.default_channel
+    if isinstance(channel, kombu_redis.Channel):
+        with channel.conn_or_acquire() as client:
+            client.execute_command("SET", _key(channel), ours)
+        return
+    channel.queue_delete(KEY)
+    claim(connection, ours)
+
+
+def _claimed(connection: Any, ours: str) -> str:
+    channel = connection.default_channel
+    if isinstance(channel, kombu_redis.Channel):
+        with channel.conn_or_acquire() as client:
+            return bytes_to_str(client.execute_command("EVAL", _CLAIM, 1, _key(channel), ours))
+    return _declared(connection, ours) or ours
+
+
+def _key(channel: Any) -> str:
+    return f"{channel.global_keyprefix}{KEY}"
+
+
+def _declared(connection: Any, ours: str | None) -> str | None:
+    """RabbitMQ: declare the queue as ours, and return whose it is."""
+    try:
+        # A refusal closes the channel.
+        with connection.channel() as channel:
+            if ours is None:
+                channel.queue_declare(KEY, passive=True)
+            # RabbitMQ wants an exchange beside the routing key; nothing is ever put into the queue.
+            arguments = {"x-dead-letter-exchange": KEY, "x-dead-letter-routing-key": ours or ""}
+            channel.queue_declare(KEY, durable=True, auto_delete=False, arguments=arguments)
+    except PreconditionFailed as exc:
+        found = _CURRENT.search(str(exc))
+        return found[1] if found else "an unknown one"
+    except connection.channel_errors:
+        return None
+    return ours
