@@ -46,6 +46,9 @@ _POLL_MILLISECONDS: Final = 20
 _SOON_SECONDS: Final = 1.0
 """A job whose time ran out meanwhile may have ended: its answer is read before that."""
 
+_MOST_ANSWERS: Final = 100
+"""Of one child: it has said that it began, and how it ended."""
+
 _JOBS: Final = frozenset({"run_batch", "fast_trace_task", "trace_task_ret"})
 """Functions of which each job is one."""
 
@@ -170,6 +173,27 @@ class DurablePool(AsynPool):
         self._hear_out()
         super().flush()
         self._busy_workers.update(self._still_busy())
+
+    def _on_soft_timeout(self, *args: Any) -> None:
+        """A job that ended while the main process waited for the broker is not out of time."""
+        self._hear_what_is_there()
+        super()._on_soft_timeout(*args)  # type: ignore[misc]
+
+    def _on_hard_timeout(self, *args: Any) -> None:
+        """The same; its process would be killed, and the command run again."""
+        self._hear_what_is_there()
+        super()._on_hard_timeout(*args)  # type: ignore[misc]
+
+    def _hear_what_is_there(self) -> None:
+        poller = select.poll()
+        for fd in self._fileno_to_outq:
+            poller.register(fd, select.POLLIN)
+        for _ in range(_MOST_ANSWERS):
+            ready = [fd for fd, event in poller.poll(0) if event & select.POLLIN]
+            if not ready:
+                return
+            for fd in ready:
+                self._result_handler.read_on(fd)
 
     def _forget_the_dead(self) -> None:
         """Celery keeps one that died with a job, though its descriptor may be that of anything by now."""

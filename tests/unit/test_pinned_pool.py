@@ -167,7 +167,7 @@ def test_a_job_was_accepted_by_the_monotonic_clock() -> None:
             DurablePool,
             {
                 *("ResultHandler", "Worker", "apply_async", "register_with_event_loop", "flush"),
-                "_event_process_exit",
+                *("_event_process_exit", "_on_soft_timeout", "_on_hard_timeout"),
             },
         ),
         (DurablePool.Worker, {"after_fork"}),
