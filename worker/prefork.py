@@ -49,8 +49,8 @@ _SOON_SECONDS: Final = 1.0
 _MOST_ANSWERS: Final = 100
 """Of one child: it has said that it began, and how it ended."""
 
-_JOBS: Final = frozenset({"run_batch", "fast_trace_task", "trace_task_ret"})
-"""Functions of which each job is one."""
+_NO_JOBS: Final = ("billiard.", "celery.concurrency.")
+"""Modules of what a child does between two jobs."""
 
 _REAP_AGAIN_SECONDS: Final = 0.02
 _REAP_TRIES: Final = 100
@@ -68,8 +68,9 @@ class _Child(CelerysChild):
 
 def interrupt_job(_number: int, frame: FrameType | None) -> None:
     """Raise ``SoftTimeLimitExceeded`` in the job that runs, and do nothing where none does."""
-    while frame is not None:
-        if frame.f_code.co_name in _JOBS:
+    while frame is not None and frame.f_back is not None:
+        is_called_by_loop = frame.f_back.f_code is CelerysChild.workloop.__code__
+        if is_called_by_loop and not frame.f_globals["__name__"].startswith(_NO_JOBS):
             raise SoftTimeLimitExceeded
         frame = frame.f_back
 
