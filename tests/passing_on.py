@@ -1,4 +1,4 @@
-"""``python -m tests.passing_on PORT``: pass connections on to a port of this machine, and say on which one."""
+"""``python -m tests.passing_on PORT``: pass connections on to a port here, and say on which one."""
 
 from __future__ import annotations
 

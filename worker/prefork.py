@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from inspect import GEN_SUSPENDED, getgeneratorstate
-from time import monotonic
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any, Final
 
@@ -97,6 +97,15 @@ class _Answers(ResultHandler):
             # The descriptor may be a later child's now.
             if getgeneratorstate(reading) == GEN_SUSPENDED and self.fileno_to_outq.get(fd) is child
         }
+
+    def _flush_outqueue(self, fd: int, remove: Any, process_index: Any, on_state_change: Any) -> Any:
+        """At a stop. Celery's waits without a limit for the rest of an answer, also of a child that is gone."""
+        child = process_index.get(fd)
+        if child is None or child.dead or child.exitcode is not None:
+            return remove(fd)
+        self.read_on(fd)
+        sleep(_POLL_MILLISECONDS / 1000)
+        return None
 
     def read_on(self, fd: int) -> None:
         """What the event loop would do when there is something to read."""

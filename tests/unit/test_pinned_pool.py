@@ -169,7 +169,7 @@ def test_a_job_was_accepted_by_the_monotonic_clock() -> None:
             },
         ),
         (DurablePool.Worker, {"after_fork"}),
-        (DurablePool.ResultHandler, {"_recv_message"}),
+        (DurablePool.ResultHandler, {"_recv_message", "_flush_outqueue"}),
         (DurableTaskPool, {"Pool"}),
     ],
 )
