@@ -99,7 +99,7 @@ class _Answers(ResultHandler):
         }
 
     def _flush_outqueue(self, fd: int, remove: Any, process_index: Any, on_state_change: Any) -> Any:
-        """At a stop. Celery's waits without a limit for the rest of an answer, also of a child that is gone."""
+        """At a stop. Celery's waits without a limit for the rest of an answer, though its child be gone."""
         child = process_index.get(fd)
         if child is None or child.dead or child.exitcode is not None:
             return remove(fd)
