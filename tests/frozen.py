@@ -45,7 +45,7 @@ def freeze(*pids: int, seconds: float = FROZEN_SECONDS) -> None:
 @contextmanager
 def relay_to(port: int) -> Iterator[tuple[int, int]]:
     """A process of its own that passes everything on to the port: its port, and its pid, to be frozen."""
-    argv = [sys.executable, "-m", "tests.relay", str(port)]
+    argv = [sys.executable, "-m", "tests.passing_on", str(port)]
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

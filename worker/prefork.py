@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from inspect import GEN_SUSPENDED, getgeneratorstate
-from time import monotonic
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any, Final
 
@@ -46,8 +46,11 @@ _POLL_MILLISECONDS: Final = 20
 _SOON_SECONDS: Final = 1.0
 """A job whose time ran out meanwhile may have ended: its answer is read before that."""
 
-_JOBS: Final = frozenset({"run_batch", "fast_trace_task", "trace_task_ret"})
-"""Functions of which each job is one."""
+_MOST_ANSWERS: Final = 100
+"""Of one child: it has said that it began, and how it ended."""
+
+_NO_JOBS: Final = ("billiard.", "celery.concurrency.")
+"""Modules of what a child does between two jobs."""
 
 _REAP_AGAIN_SECONDS: Final = 0.02
 _REAP_TRIES: Final = 100
@@ -65,8 +68,9 @@ class _Child(CelerysChild):
 
 def interrupt_job(_number: int, frame: FrameType | None) -> None:
     """Raise ``SoftTimeLimitExceeded`` in the job that runs, and do nothing where none does."""
-    while frame is not None:
-        if frame.f_code.co_name in _JOBS:
+    while frame is not None and frame.f_back is not None:
+        is_called_by_loop = frame.f_back.f_code is CelerysChild.workloop.__code__
+        if is_called_by_loop and not frame.f_globals["__name__"].startswith(_NO_JOBS):
             raise SoftTimeLimitExceeded
         frame = frame.f_back
 
@@ -93,6 +97,15 @@ class _Answers(ResultHandler):
             # The descriptor may be a later child's now.
             if getgeneratorstate(reading) == GEN_SUSPENDED and self.fileno_to_outq.get(fd) is child
         }
+
+    def _flush_outqueue(self, fd: int, remove: Any, process_index: Any, on_state_change: Any) -> Any:
+        """At a stop. Celery's waits without a limit for the rest of an answer, though its child be gone."""
+        child = process_index.get(fd)
+        if child is None or child.dead or child.exitcode is not None:
+            return remove(fd)
+        self.read_on(fd)
+        sleep(_POLL_MILLISECONDS / 1000)
+        return None
 
     def read_on(self, fd: int) -> None:
         """What the event loop would do when there is something to read."""
@@ -170,6 +183,27 @@ class DurablePool(AsynPool):
         self._hear_out()
         super().flush()
         self._busy_workers.update(self._still_busy())
+
+    def _on_soft_timeout(self, *args: Any) -> None:
+        """A job that ended while the main process waited for the broker is not out of time."""
+        self._hear_what_is_there()
+        super()._on_soft_timeout(*args)  # type: ignore[misc]
+
+    def _on_hard_timeout(self, *args: Any) -> None:
+        """The same; its process would be killed, and the command run again."""
+        self._hear_what_is_there()
+        super()._on_hard_timeout(*args)  # type: ignore[misc]
+
+    def _hear_what_is_there(self) -> None:
+        poller = select.poll()
+        for fd in self._fileno_to_outq:
+            poller.register(fd, select.POLLIN)
+        for _ in range(_MOST_ANSWERS):
+            ready = [fd for fd, event in poller.poll(0) if event & select.POLLIN]
+            if not ready:
+                return
+            for fd in ready:
+                self._result_handler.read_on(fd)
 
     def _forget_the_dead(self) -> None:
         """Celery keeps one that died with a job, though its descriptor may be that of anything by now."""

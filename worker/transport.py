@@ -71,6 +71,7 @@ class DurableQoS(kombu_redis.QoS):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ended: deque[str] = deque()
+        self._given_back: deque[str] = deque()
         self.ended_at: dict[str, float] = {}
 
     @property
@@ -95,13 +96,27 @@ class DurableQoS(kombu_redis.QoS):
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Not wanted here; with ``requeue`` others may have it, and at once."""
         if requeue and not self.channel.closed:
-            try:
-                self.restore_by_tag(delivery_tag, leftmost=True)
-            except redis.ResponseError as exc:
-                self.channel.warn("broker refused to take a message back; it will be overdue: %s", exc)
             virtual.QoS.ack(self, delivery_tag)
+            self._given_back.append(delivery_tag)
+            loop = self.channel.connection.loop
+            if loop is None:
+                self.give_back()
+            elif len(self._given_back) == 1:
+                loop.call_soon(self.give_back)
         else:
             self._note_end(delivery_tag)
+
+    def give_back(self) -> None:
+        """All that was rejected, at once: one by one each would wait for a server that says nothing."""
+        tags = [self._given_back.popleft() for _ in range(len(self._given_back))]
+        if not tags or self.channel.closed:
+            return
+        try:
+            self._restore("LPUSH", *tags)
+        except redis.ResponseError as exc:
+            self.channel.warn("broker refused to take messages back; they will be overdue: %s", exc)
+        except self.channel.connection_errors as exc:
+            log.warning("%d messages were not given back, they will be overdue: %s", len(tags), exc)
 
     def _note_end(self, delivery_tag: str) -> None:
         virtual.QoS.ack(self, delivery_tag)
@@ -143,6 +158,7 @@ class DurableQoS(kombu_redis.QoS):
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """Hand back, at the end, what has not ended."""
         self._tell_what_ended()
+        self.give_back()
         try:
             super().restore_unacked_once(stderr)
         except redis.ResponseError as exc:

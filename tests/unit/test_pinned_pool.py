@@ -14,10 +14,8 @@ from unittest.mock import MagicMock, Mock
 
 import pytest
 from billiard import pool as billiard_pool
-from billiard.exceptions import SoftTimeLimitExceeded
 from billiard.pool import TASK, ApplyResult, Worker
 from billiard.pool import Pool as BilliardPool
-from celery.app import trace
 from celery.bin.worker import WorkersPool
 from celery.concurrency import prefork, solo
 from celery.concurrency.asynpool import AsynPool, ResultHandler
@@ -25,7 +23,7 @@ from celery.worker.loops import asynloop
 from kombu.asynchronous import Hub, get_event_loop, set_event_loop
 
 from tests.pinned import needed_by, overridden
-from worker.prefork import DurablePool, DurableTaskPool, interrupt_job
+from worker.prefork import DurablePool, DurableTaskPool
 
 PREFORK = "worker/prefork.py"
 
@@ -167,11 +165,11 @@ def test_a_job_was_accepted_by_the_monotonic_clock() -> None:
             DurablePool,
             {
                 *("ResultHandler", "Worker", "apply_async", "register_with_event_loop", "flush"),
-                "_event_process_exit",
+                *("_event_process_exit", "_on_soft_timeout", "_on_hard_timeout"),
             },
         ),
         (DurablePool.Worker, {"after_fork"}),
-        (DurablePool.ResultHandler, {"_recv_message"}),
+        (DurablePool.ResultHandler, {"_recv_message", "_flush_outqueue"}),
         (DurableTaskPool, {"Pool"}),
     ],
 )
@@ -192,18 +190,8 @@ def test_the_command_lines_default_is_the_pool_of_the_settings() -> None:
 
 @needed_by(PREFORK)
 def test_a_soft_time_limit_is_a_signal_that_a_child_listens_to_after_its_fork() -> None:
-    """Set last by ``after_fork``, so ours may be set after it; jobs are these functions."""
+    """Set last by ``after_fork``, so ours may be set after it; ``workloop`` calls jobs."""
     assert billiard_pool.SIG_SOFT_TIMEOUT == signal.SIGUSR1
     assert "soft_timeout_sighandler" in Worker.after_fork.__code__.co_names
-    assert {"fast_trace_task", "trace_task_ret"} <= set(vars(trace))
-
-
-def test_a_soft_time_limit_interrupts_jobs_alone() -> None:
-    """Between two of them it does nothing: the next one would be lost with its process."""
-
-    def run_batch() -> None:
-        interrupt_job(signal.SIGUSR1, inspect.currentframe())
-
-    interrupt_job(signal.SIGUSR1, inspect.currentframe())
-    with pytest.raises(SoftTimeLimitExceeded):
-        run_batch()
+    assert cast(Any, DurablePool).Worker.workloop is Worker.workloop
+    assert Worker.workloop.__globals__["__name__"] == "billiard.pool"
