@@ -248,7 +248,7 @@ class Settings(BaseSettings):
             raise ValueError("must be set, because results are kept in one place, not in a list of brokers")
         if value and _scheme(value) in {"rpc", *AMQP}:
             raise ValueError(
-                f"{_scheme(value)}:// sends a result to a connection of its asker, which may be gone by then; "
+                f"{_scheme(value)}:// sends a result to a connection of its asker, which may have gone; "
                 "name a Valkey or Redis, where it can be looked up"
             )
         return value
