@@ -61,7 +61,7 @@ class FollowUps:
     async def _follow_event(self, handle: Handle) -> None:
         async with self._event_turns:
             try:
-                await self._reply_if_created(await handle.get(timeout=_EVENT_SECONDS))
+                await self._reply_if_created(handle, await handle.get(timeout=_EVENT_SECONDS))
             except ThreadsyncError as exc:
                 log.warning("no result", task_id=handle.task_id, error_type=type(exc).__name__)
 
@@ -72,7 +72,7 @@ class FollowUps:
             log.warning("no result", task_id=handle.task_id, error_type=type(exc).__name__)
             await self._respond(url, replies.describe_error(exc))
         else:
-            await self._reply_if_created(session)
+            await self._reply_if_created(handle, session)
             await self._respond(url, describe(session))
 
     async def _follow_refusal(self, handle: AsyncHandle[Any], url: str) -> None:
@@ -86,12 +86,14 @@ class FollowUps:
         if not await self._slack.open_view(trigger_id, view):
             await self._respond(url, replies.FORM_NOT_OPENED)
 
-    async def _reply_if_created(self, session: SessionResult) -> None:
+    async def _reply_if_created(self, handle: Handle, session: SessionResult) -> None:
         """A redelivered or doubled event finds the session there, and stays silent."""
         if session.outcome == "created":
             text = replies.opened(makes_tickets=self._makes_tickets)
             blocks = replies.opened_blocks(session.thread_ts, makes_tickets=self._makes_tickets)
-            await self._slack.post_in_thread(session.channel_id, session.thread_ts, text, blocks)
+            # The id by which Slack has just called the channel; the session's may be an older one.
+            channel_id = getattr(handle.command, "channel_id", session.channel_id)
+            await self._slack.post_in_thread(channel_id, session.thread_ts, text, blocks)
 
     async def _respond(self, url: str, text: str) -> None:
         if url:

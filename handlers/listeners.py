@@ -19,6 +19,7 @@ from handlers.mapping import (
     READY_BUTTON,
     command_for_button,
     command_for_event,
+    command_for_move,
     command_for_retry,
     command_for_shortcut,
     is_of_slacks_types,
@@ -44,7 +45,7 @@ log = structlog.get_logger(__name__)
 Body = dict[str, Any]
 R = TypeVar("R")
 
-_LOGGED: Final = ("channel_id", "thread_ts", "user_id", "status", "session_id", "actor")
+_LOGGED: Final = ("channel_id", "new_channel_id", "thread_ts", "user_id", "status", "session_id", "actor")
 """Arguments that nobody wrote by hand."""
 
 
@@ -67,6 +68,7 @@ class Listeners:
         """Attach every listener."""
         app.event("app_mention")(self.on_event)
         app.event("message")(self.on_event)
+        app.event("channel_id_changed")(self.on_move)
         app.command(SLASH_COMMAND)(self.on_slash_command)
         app.shortcut({"type": "message_action", "callback_id": OPEN_SHORTCUT})(self.on_shortcut)
         app.action({"type": "block_actions", "action_id": READY_BUTTON})(self.on_button)
@@ -88,6 +90,16 @@ class Listeners:
         if command is not None:
             task_id = self._event_ids.task_id(body.get("event_id"), _retries(request))
             self._follow_ups.of_event(await self._enqueue(command, task_id))
+
+    async def on_move(self, body: Body, request: AsyncBoltRequest) -> None:
+        """A channel got another id. Its sessions are found by either one from then on."""
+        try:
+            command = command_for_move(body["event"])
+        except InvalidCommand as exc:
+            log.warning("event ignored", reason=str(exc))
+            return
+        if command is not None:
+            await self._enqueue(command, self._event_ids.task_id(body.get("event_id"), _retries(request)))
 
     async def on_slash_command(self, ack: AsyncAck, body: Body) -> None:
         """``/ticket …``: the answer is the response, for the user alone."""

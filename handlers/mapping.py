@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from handlers.payload import object_in
-from tasks.commands import GetOrCreate, UpdateStatus
+from tasks.commands import ChannelMoved, GetOrCreate, UpdateStatus
 from tasks.sync_commands import RetrySync
 from worker.errors import InvalidCommand
 
@@ -40,6 +40,14 @@ def command_for_event(event: Payload) -> GetOrCreate | None:
         thread_ts=_moment(event.get("thread_ts") or event.get("ts", "")),
         user_id=event.get("user", ""),
     )
+
+
+def command_for_move(event: Payload) -> ChannelMoved | None:
+    """A channel got another id: https://docs.slack.dev/reference/events/channel_id_changed."""
+    old, new = event.get("old_channel_id"), event.get("new_channel_id")
+    if not old or not new or old == new:
+        return None
+    return ChannelMoved(channel_id=old, new_channel_id=new)
 
 
 def command_for_shortcut(payload: Payload) -> GetOrCreate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -77,7 +77,8 @@ async def _status(client: AsyncSessionClient, request: TicketRequest, workspace:
         session = await client.get(request.channel_id, request.thread_ts)
         return replies.describe_session(await budget.result(session))
     page = await budget.result(await client.list_by_channel(request.channel_id, limit=_LISTED))
-    return replies.list_sessions(page.sessions, workspace, more=page.next_cursor is not None)
+    sessions = _as_slack_has_them(page.sessions, request.channel_id)
+    return replies.list_sessions(sessions, workspace, more=page.next_cursor is not None)
 
 
 async def _change(client: AsyncSessionClient, request: TicketRequest, workspace: str) -> Answer:
@@ -97,6 +98,11 @@ async def _change(client: AsyncSessionClient, request: TicketRequest, workspace:
         return Answer(replies.QUEUED, request, handle)
 
 
+def _as_slack_has_them(sessions: Sequence[ThreadSession], channel_id: str) -> list[ThreadSession]:
+    """With the channel's id of now, for links: those that it had before lead nowhere."""
+    return [session.model_copy(update={"channel_id": channel_id}) for session in sessions]
+
+
 async def _sessions_that_fit(
     client: AsyncSessionClient, request: TicketRequest, budget: _Budget
 ) -> list[ThreadSession]:
@@ -107,5 +113,5 @@ async def _sessions_that_fit(
         return (await budget.result(listing)).sessions
 
     pages = await asyncio.gather(*(page(status) for status in request.applies_to))
-    found = [session for sessions in pages for session in sessions]
+    found = _as_slack_has_them([session for sessions in pages for session in sessions], request.channel_id)
     return sorted(found, key=lambda session: session.id, reverse=True)[:_LISTED]

@@ -59,12 +59,14 @@ class Message:
 class SlackWorkspace:
     """Messages of some channels; ``channels`` None means that every well-formed channel id exists.
 
-    ``views`` are those that were opened.
+    ``views`` are those that were opened. A channel in ``moved`` has got the other id; it answers by that,
+    also where it is called by the old one.
     """
 
     channels: Collection[str] | None = None
     messages: list[Message] = field(default_factory=list)
     views: list[Answer] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _last_ts: int = 0
 
@@ -98,6 +100,7 @@ class SlackWorkspace:
 
     def _channel(self, arguments: Arguments) -> str:
         channel = str(arguments.get("channel", ""))
+        channel = self.moved.get(channel, channel)
         known = _CHANNEL.fullmatch(channel) if self.channels is None else channel in self.channels
         if not known:
             raise SlackError("channel_not_found")

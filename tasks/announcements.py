@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from tasks.command import Message
+from tasks.commands import ChannelMoved
 from tasks.send_soon import room, send_soon
 from worker.celery import app
 from worker.db.status_store import StatusStore
@@ -26,7 +27,15 @@ def announce(session_id: str) -> str:
     The limits are below the claim's lease. What it returns is one word for whoever watches.
     """
     announcer = announcer_of_this_process()
-    return announcer.announce(_as_uuid(session_id)) if announcer else "no token"
+    if announcer is None:
+        return "no token"
+    result = announcer.announce(_as_uuid(session_id))
+    while announcer.moves:
+        old, new = announcer.moves.pop()
+        # One that is lost is found out with the next message.
+        command = ChannelMoved(channel_id=old, new_channel_id=new)
+        send_soon(Message(command.name, command.arguments(), command.queue))
+    return result
 
 
 def announce_soon(session_id: UUID) -> bool:

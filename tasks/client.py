@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 from tasks.broker import Broker
 from tasks.command import Command
 from tasks.commands import (
+    ChannelMoved,
     GetContext,
     GetOrCreate,
     GetSession,
@@ -32,6 +33,7 @@ from tasks.commands import (
 from tasks.sync_commands import RetrySync
 from worker.db.models import (
     ChannelContext,
+    ChannelMove,
     ContextResult,
     SessionPage,
     SessionResult,
@@ -176,6 +178,10 @@ class SessionClient:
             MergeContext(channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4())
         )
 
+    def channel_moved(self, channel_id: str, new_channel_id: str) -> Handle[ChannelMove]:
+        """Say that a channel got another id: ``applied | unchanged``."""
+        return self.enqueue(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id))
+
     def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
         self._broker.ping()
@@ -256,6 +262,10 @@ class AsyncSessionClient:
         return await self.enqueue(
             MergeContext(channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4())
         )
+
+    async def channel_moved(self, channel_id: str, new_channel_id: str) -> AsyncHandle[ChannelMove]:
+        """Say that a channel got another id: ``applied | unchanged``."""
+        return await self.enqueue(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id))
 
     async def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""

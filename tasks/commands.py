@@ -12,6 +12,7 @@ from tasks.command import Message, StatementCommand
 from worker.db import statements
 from worker.db.models import (
     ChannelContext,
+    ChannelMove,
     ContextResult,
     JiraKey,
     SessionPage,
@@ -166,6 +167,20 @@ class MergeContext(_AboutChannel[ContextResult]):
         return {"channel_id": self.channel_id, "patch": self.patch, "command_id": str(self.command_id)}
 
 
+class ChannelMoved(_AboutChannel[ChannelMove]):
+    """A channel got another id: either one leads to the same sessions and the same context then."""
+
+    name = "channels.moved"
+    result = TypeAdapter(ChannelMove)
+    new_channel_id: SlackId
+
+    def summary(self) -> str:
+        return f"{self.channel_id} → {self.new_channel_id}"
+
+    def statement(self) -> Statement[ChannelMove]:
+        return statements.channel_moved(self.channel_id, self.new_channel_id)
+
+
 COMMANDS: Final[tuple[type[StatementCommand[Any]], ...]] = (
     GetOrCreate,
     UpdateStatus,
@@ -175,4 +190,5 @@ COMMANDS: Final[tuple[type[StatementCommand[Any]], ...]] = (
     ListByChannel,
     GetContext,
     MergeContext,
+    ChannelMoved,
 )

@@ -1,4 +1,4 @@
-"""An address in front of a server, as a proxy or a virtual address is: it can move, and it can fall silent."""
+"""An address in front of a server, as a proxy or a virtual one: it can move, and it can fall silent."""
 
 from __future__ import annotations
 

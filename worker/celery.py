@@ -216,11 +216,14 @@ def _keep_what_is_loaded(**_: object) -> None:
 @signals.worker_process_init.connect(weak=False)
 def _send_within_the_time_limit(**_: object) -> None:
     """A command that sends (its own copy, what follows it) has less time than the main process."""
-    options = app.conf.broker_transport_options
-    limits = ("socket_timeout", "socket_connect_timeout", "write_timeout")
-    shorter = {name: min(options[name], SEND_SECONDS) for name in limits if options.get(name)}
-    app.conf.broker_transport_options = {**options, **shorter}
     app.conf.task_publish_retry_policy = {**app.conf.task_publish_retry_policy, "max_retries": 1}
+    settings = get_settings()
+    # A replica, or a quorum, may take longer.
+    if settings.broker_is_redis and not settings.broker_wait_replicas:
+        options = app.conf.broker_transport_options
+        limits = ("socket_timeout", "socket_connect_timeout")
+        shorter = {name: min(options[name], SEND_SECONDS) for name in limits if options.get(name)}
+        app.conf.broker_transport_options = {**options, **shorter}
 
 
 @signals.worker_process_init.connect(weak=False)

@@ -90,7 +90,7 @@ def decide(error: BaseException, history: History, patience: float, jitter: floa
 
 def _pause(history: History, longest: float, jitter: float) -> float:
     # The exponent is bounded because the number of pauses is not.
-    return min(FIRST_PAUSE_SECONDS * 2 ** min(history.pauses, 10), longest) * (0.5 + jitter / 2)
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** min(history.pauses, 10), longest) * (0.5 + jitter / 2)
 
 
 def _after(history: History, *, waited: float = 0, stuck: float = 0) -> History:

@@ -214,7 +214,7 @@ class ProducerChannel(kombu_redis.Channel):
     wait_seconds: float = 0
 
     # kombu's own, which the stubs do not know.
-    _create_client: Callable[[], Any]
+    _create_client: Callable[..., Any]
     _q_for_pri: Callable[[str, int], str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -348,7 +348,7 @@ class ProducerConnection(Connection):
         found = super().get_transport_cls()
         return self.transports.get(found, found)
 
-    def ensure(
+    def ensure(  # type: ignore[override]  # all else goes on as it is
         self, obj: Any, fun: Any, errback: Any = None, max_retries: int | None = None, **options: Any
     ) -> Any:
         """kombu's; who does not say how often gets one more try, where kombu would go on for ever."""

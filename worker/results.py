@@ -256,7 +256,8 @@ class WorkersCelery(Celery):
 
     def _get_backend(self) -> Any:
         asked_for: Any = self.backend_cls or self.conf.result_backend
-        found, url = backends.by_url(asked_for, self.loader)
+        by_url: Any = backends.by_url  # the stubs say that it returns a class alone
+        found, url = by_url(asked_for, self.loader)
         bases = (NeverDecides, *_OURS.get(found, (found,)))
         policy = getattr(found, "retry_policy", None)
         # Twenty tries, by default; Redis has a setting for it.

@@ -148,7 +148,7 @@ class DurableQoS(kombu_redis.QoS):
         except redis.ResponseError as exc:
             log.warning("broker refused to take messages back; they will be overdue: %s", exc)
 
-    def restore_unacked(self) -> list[tuple[BaseException, Any]]:
+    def restore_unacked(self) -> list[tuple[BaseException, Any]]:  # type: ignore[override]  # as kombu has it
         """All at once: kombu asks for each, and waits for each while the server says nothing."""
         tags = [tag for tag in self._delivered if tag not in self._dirty]
         self._delivered.clear()
@@ -167,6 +167,7 @@ class DurableQoS(kombu_redis.QoS):
         try:
             # What a refusal left here: after a failover it is not to be put back as overdue.
             self._tell_what_ended()
+            self.channel.bind_refused()
             if held:
                 self.channel.run_script(scripts.RENEW, [], held)
             looked_at = _CHUNK
@@ -219,6 +220,7 @@ class DurableChannel(ProducerChannel):
         self._most = 0
         self._rests_until = 0.0
         self._warned_at: dict[str, float] = {}
+        self._unbound: list[tuple[str, str, str, str]] = []
         super().__init__(*args, **kwargs)
 
     @cached_property
@@ -236,7 +238,7 @@ class DurableChannel(ProducerChannel):
             log.warning(text, reason)
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
-        """Note a queue in its exchange's table, also on a server whose memory is full."""
+        """Note a queue in its exchange's table; later, if the server refuses. Publishers note it too."""
         try:
             super()._queue_bind(exchange, routing_key, pattern, queue)
         except redis.OutOfMemoryError as exc:
@@ -244,6 +246,21 @@ class DurableChannel(ProducerChannel):
             member = self.sep.join([routing_key or "", pattern or "", queue or ""])
             tables = [self.keyprefix_queue % exchange, self.keyprefix_binding_permanent % exchange]
             self.run_script(scripts.BIND, tables, [member])
+        except redis.ResponseError as exc:
+            self.warn("broker refused to note a queue; it is asked again: %s", exc)
+            self._unbound.append((exchange, routing_key, pattern, queue))
+
+    def bind_refused(self) -> None:
+        """Ask again for what was refused."""
+        unbound, self._unbound = self._unbound, []
+        for binding in unbound:
+            self._queue_bind(*binding)
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        try:
+            super().maybe_refresh_binding_expiry()
+        except redis.ResponseError as exc:
+            self.warn("broker refused to note a queue once more; it is asked again: %s", exc)
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
         """Publish. A full server takes none but a worker's copies, whose first ones end for it."""

@@ -130,6 +130,17 @@ def test_sessions_are_listed(run: Run, store: SessionStore) -> None:
     assert [item["thread_ts"] for item in json.loads(chosen)] == ["1.1"]
 
 
+def test_a_channel_that_moved(run: Run, store: SessionStore) -> None:
+    """Its sessions are found by either id."""
+    session = store.get_or_create_session("G0OLD", "1.1", "U1")
+    assert "G0OLD → C0NEW: applied" in output(run("channels", "moved", "G0OLD", "C0NEW"))
+    again = json.loads(output(run("channels", "moved", "G0OLD", "C0NEW", "--json")))
+    assert (again["outcome"], again["home_id"], again["newest_id"]) == ("unchanged", "G0OLD", "C0NEW")
+    shown = json.loads(output(run("sessions", "show", "C0NEW", "1.1", "--json")))
+    assert shown["id"] == str(session.id)
+    assert "same" in failure(run("channels", "moved", "C0NEW", "C0NEW"))
+
+
 def test_pages_of_sessions(run: Run, store: SessionStore) -> None:
     """The hint beside the table leads to the next page; JSON has none, for the last id is the cursor."""
     for number in range(3):

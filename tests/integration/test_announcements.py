@@ -10,9 +10,11 @@ from sandbox.slack import SlackSandbox
 from tasks import announcements
 from tasks.announcements import ANNOUNCE, announce_due, announce_soon
 from tasks.command import Message
-from tests.status_story import Story
+from tasks.commands import ChannelMoved
+from tests.status_story import CHANNEL, Story
 from worker.config import get_settings
 from worker.db.pool import Pool
+from worker.db.session_store import SessionStore
 from worker.slack_status.process import announcer_of_this_process
 
 
@@ -57,3 +59,25 @@ def test_each_session_gets_a_message_of_its_own(
     assert sent == [Message(ANNOUNCE, {"session_id": str(story.session_id)}, "maintenance")]
     assert announce_soon(story.session_id) is True
     assert len(sent) == 2
+
+
+def test_a_channel_that_slack_calls_by_another_id_is_told_of(
+    sent: list[Message], pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A private channel's conversion comes without an event; the answer to a post names the new id."""
+    with SlackSandbox() as slack:
+        story = Story(pool, slack)
+        slack.workspace.moved[CHANNEL] = "C0CONVERTED"
+        monkeypatch.setenv("SLACK_BOT_TOKEN", slack.token)
+        monkeypatch.setenv("SLACK_API_URL", slack.api_url)
+        monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
+        get_settings.cache_clear()
+        assert announcements.announce(str(story.session_id)) == "shown"
+        moved = {"channel_id": CHANNEL, "new_channel_id": "C0CONVERTED"}
+        assert sent == [Message("channels.moved", moved, "sessions")]
+        ChannelMoved(**moved).statement()
+        SessionStore(pool).channel_moved(**moved)
+        story.move("blocked", "set_up")
+        assert announcements.announce(str(story.session_id)) == "shown"
+        assert len(sent) == 1
+        assert slack.calls("chat.update")[0].arguments["channel"] == "C0CONVERTED"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -23,7 +24,7 @@ from worker.db.pool import new_async_pool, new_pool, single_connection
 from worker.db.sync_models import Draft
 from worker.errors import CommandFailed, DatabaseFault, SchemaMismatch
 
-STRANGE = {
+STRANGE: dict[LiteralString, LiteralString] = {
     "DateStyle": "German, DMY",
     "IntervalStyle": "sql_standard",
     "TimeZone": "Pacific/Chatham",
@@ -60,9 +61,9 @@ def strange_url(postgres: PostgresForTests, database_url: str) -> str:
             "GRANT ALL ON ALL TABLES IN SCHEMA decoy TO public; GRANT USAGE ON SCHEMA decoy TO public"
         )
         for name, value in STRANGE.items():
-            name_, value_ = psycopg.sql.Identifier(name), psycopg.sql.Literal(value)
-            if name == "search_path":
-                value_ = psycopg.sql.SQL("decoy, public")
+            name_ = psycopg.sql.Identifier(name)
+            # A list of names, not a text.
+            value_ = psycopg.sql.SQL(value) if name == "search_path" else psycopg.sql.Literal(value)
             statement = psycopg.sql.SQL("ALTER DATABASE {} SET {} TO {}")
             connection.execute(statement.format(psycopg.sql.Identifier(str(database)), name_, value_))
     return database_url

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import LiteralString
 from urllib.parse import urlsplit, urlunsplit
 
@@ -108,7 +108,7 @@ async def test_a_server_that_became_read_only(
     assert backend(postgres, database_url) != before
 
 
-REASONS = {
+REASONS: dict[str, tuple[Callable[[str], str], str]] = {
     "password": (lambda url: url.replace("of-these-tests", "a-wrong-one"), "authentication failed"),
     "database": (lambda url: url.rpartition("/")[0] + "/nowhere", '"nowhere" does not exist'),
     "name": (lambda url: url.replace("127.0.0.1", "nowhere.invalid"), "nowhere.invalid"),

@@ -53,6 +53,8 @@ SELECT gen_random_uuid(), 'sessions.mark_synced', 'sessions', '{}', 'JiraKeyConf
        CASE WHEN n % 1000 > 0 THEN 'ann' END,
        CASE WHEN n % 1000 > 0 THEN 'mended' END
 FROM generate_series(1, 100000) AS n;
+INSERT INTO channel_aliases (channel_id, home_id, newest_id)
+SELECT 'M' || n, 'M' || n / 2, 'M' || n FROM generate_series(1, 1000) AS n;
 INSERT INTO jira_sites (site) SELECT 'jira-' || n FROM generate_series(1, 1000) AS n;
 INSERT INTO jira_pauses (site, endpoint, paused_until)
 SELECT 'jira-' || n, 'search', now() FROM generate_series(1, 1000) AS n;
@@ -142,7 +144,12 @@ def test_no_statement_scans_a_table(big_database_url: str, name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_no_page_sorts_or_filters(big_database_url: str, name: str) -> None:
     """A page is read in the index's order, so it costs as much as it is long, on every page alike."""
-    limit, scan = generic_plan(big_database_url, name)
+    plan = generic_plan(big_database_url, name)
+    # A channel's other ids are looked up before, once.
+    aliases = [node for node in plan if node.get("Relation Name") == "channel_aliases"]
+    assert [node["Index Name"] for node in aliases] == ["channel_aliases_pkey"] * ("BY_CHANNEL" in name)
+    assert {node["Parent Relationship"] for node in aliases} <= {"InitPlan"}
+    limit, scan = (node for node in plan if node not in aliases)
     assert (limit["Node Type"], scan["Node Type"]) == ("Limit", "Index Scan")
     assert "Filter" not in scan
 
@@ -173,6 +180,16 @@ def young_database_url(postgres: PostgresForTests) -> Iterator[str]:
             )
             connection.execute("ANALYZE thread_sessions")
         yield url
+
+
+@pytest.mark.parametrize("name", OF_A_THREAD)
+def test_a_channels_other_ids_cost_one_look(young_database_url: str, name: str) -> None:
+    """By the primary key of a small table, not once a row; where no channel has any, of an empty one."""
+    plan = generic_plan(young_database_url, name)
+    looks = [node for node in plan if node.get("Relation Name") == "channel_aliases"]
+    assert {(node["Node Type"], node["Parent Relationship"]) for node in looks} == {
+        ("Index Scan", "InitPlan")
+    }
 
 
 @pytest.mark.parametrize("name", OF_A_THREAD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.brokers import BROKERS, broker_of_kind, empty, fill
 from tests.installation import Installation
 from tests.integration.test_transport import DURABLE, Peer, places, publish, sweep
 from tests.waiting import wait_until
+from tests.workers import ROOT
 from worker.child import Child
 from worker.embedded.valkey import EmbeddedValkey
 from worker.errors import EnqueueFailed
@@ -111,17 +113,25 @@ def test_a_broker_that_refuses_is_waited_for(
                 "sessions.get_or_create", channel_id="C1", thread_ts=f"{number}.1", user_id="U1"
             )
         _tell(server, begin)
-        starting = installation.worker("starting")
-        starting.launch()
-        wait_until(lambda: "refused" in running.log, "the worker was refused", 20)
-        wait_until(lambda: starting.log.count("Trying again") >= 2, "the other tries again", 30)
+        starting = installation.worker("starting").start()
+        wait_until(lambda: "broker refused" in running.log, "the worker was refused", 20)
+        wait_until(lambda: "broker refused" in starting.log, "the other too", 20)
         health = Child(
-            ["threadsync", "health", "worker", "--node", f"running@{os.uname().nodename}"],
+            [
+                sys.executable,
+                "-m",
+                "worker.cli",
+                "health",
+                "worker",
+                "--node",
+                f"running@{os.uname().nodename}",
+            ],
             log_path=tmp_path / "health.log",
-            env=installation.env,
+            env={**installation.env, "PYTHONPATH": str(ROOT)},
         )
         wait_until(lambda: health.poll() is not None, "health has answered", 20)
         said = (tmp_path / "health.log").read_text()
+        assert "running@" in said
         assert "restart it" not in said
         assert running.is_alive
         assert starting.is_alive

@@ -27,6 +27,9 @@ from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
 from worker.errors import ThreadsyncError
 
+NOT_RELEASED: Final = {"channels.moved"}
+"""Tasks that are younger than the newest release."""
+
 RELEASES: Final = sorted(ROOT.glob("tests/golden/messages/*.json"))
 _ALL: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, RetrySync)
 READERS: Final = {command.name: command.result for command in _ALL}
@@ -109,4 +112,6 @@ def test_todays_client_reads_yesterdays_results(path: Path, broker_url: str) -> 
 def test_every_task_of_ours_is_among_them() -> None:
     """A task without a golden message would not be watched over."""
     newest = json.loads(RELEASES[-1].read_text())
-    assert {message["task"] for message in newest["messages"]} == {*READERS, ANNOUNCE, SWEEP_TASK}
+    released = {message["task"] for message in newest["messages"]}
+    assert released | NOT_RELEASED == {*READERS, ANNOUNCE, SWEEP_TASK}
+    assert not released & NOT_RELEASED

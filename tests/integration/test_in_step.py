@@ -37,7 +37,8 @@ def of_a_pool(url: str) -> redis.Redis:
 
 
 def of_a_sentinel(url: str) -> redis.Redis:
-    pool: Any = SentinelConnectionPool(
+    made: Any = SentinelConnectionPool
+    pool = made(
         "master",
         OneSentinel(url),
         connection_class=in_step(SentinelManagedConnection),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -41,7 +42,7 @@ def slack() -> Iterator[SlackSandbox]:
 
 def ask_for_tickets(installation: Installation, numbers: range) -> None:
     for number in numbers:
-        place = {"channel_id": CHANNEL, "thread_ts": thread(number)}
+        place: dict[str, Any] = {"channel_id": CHANNEL, "thread_ts": thread(number)}
         installation.send("sessions.get_or_create", **place, user_id="U1")
         draft = {"summary": f"Thread {number}", "description": "As *told*"}
         installation.send("sessions.request_sync", **place, draft=draft, drafted_at="1700000001.000100")

@@ -91,7 +91,7 @@ def test_a_full_disk_is_waited_out(broker_url: str, tmp_path: Path) -> None:
             space = disk.path / "space"
             space.mkdir(mode=0o700)
             unprivileged().hand_over(space)
-            ask(postgres.url, f"CREATE TABLESPACE small LOCATION '{space}'")  # type: ignore[arg-type]
+            ask(postgres.url, f"CREATE TABLESPACE small LOCATION '{space}'")
             ask(postgres.url, "CREATE DATABASE small TABLESPACE small")
             url = migrated(urlunsplit(urlsplit(postgres.url)._replace(path="/small")))
             with (

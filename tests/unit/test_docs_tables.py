@@ -21,7 +21,15 @@ from tests.documents import ROOT, blocks, read, table
 from tests.fundamentals.test_command_table import TABLE
 from worker.celery import configuration
 from worker.config import Settings, load_settings
-from worker.db.models import ChannelContext, ContextResult, SessionPage, SessionResult, Status, ThreadSession
+from worker.db.models import (
+    ChannelContext,
+    ChannelMove,
+    ContextResult,
+    SessionPage,
+    SessionResult,
+    Status,
+    ThreadSession,
+)
 from worker.db.pool import connect_arguments
 from worker.db.sync_models import Draft, SyncState, SyncStatus
 from worker.doctor import broker, database, flower, jira, rabbitmq, running, settings, slack
@@ -39,6 +47,7 @@ RESULTS: Final[dict[Any, str]] = {
     SessionPage: "page",
     ChannelContext | None: "context or null",
     ContextResult: "context + outcome",
+    ChannelMove: "move + outcome",
     SyncState: "sync",
 }
 
@@ -122,6 +131,7 @@ def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
         ("session", ThreadSession),
         ("context", ChannelContext),
         ("page", SessionPage),
+        ("move", ChannelMove),
         ("draft", Draft),
         ("sync", SyncState),
     ],

@@ -100,6 +100,20 @@ async def test_nothing_else_is_taken_unsigned(body: bytes, app: SlackApp, client
     assert client.commands == []
 
 
+async def test_another_id_of_a_channel_is_enqueued(app: SlackApp, client: RecordingClient) -> None:
+    """Both ids travel; an event without them, or with one twice, is acknowledged and ignored."""
+    event = {"type": "channel_id_changed", "old_channel_id": "G012QA0M6", "new_channel_id": "C012Y48Q6"}
+    assert (await app.deliver(event_callback(event))).status_code == 200
+    (command,) = client.commands
+    assert command.name == "channels.moved"
+    assert command.arguments() == {"channel_id": "G012QA0M6", "new_channel_id": "C012Y48Q6"}
+    for change in ({"old_channel_id": None}, {"new_channel_id": "G012QA0M6"}, {"new_channel_id": "C" * 100}):
+        assert (await app.deliver(event_callback({**event, **change}))).status_code == 200
+    assert len(client.commands) == 1
+    client.down = True
+    assert (await app.deliver(event_callback(event))).status_code == 503
+
+
 async def test_an_event_without_an_author_is_acknowledged(app: SlackApp, client: RecordingClient) -> None:
     """Slack would send it three times more, and so with one whose ids are beyond sense."""
     event = {name: value for name, value in MENTION["event"].items() if name != "user"}

@@ -24,6 +24,8 @@ SCOPES_OF_CALLS = {
     "conversations_replies": {"channels:history", "groups:history"},
     "views_open": set[str](),
 }
+# It comes for the channels that one of them lets us see.
+OPTIONAL_EVENTS = {"channel_id_changed": {"channels:read", "groups:read"}}
 SCOPES_OF_EVENTS = {
     "app_mention": "app_mentions:read",
     "message.channels": "channels:history",
@@ -84,12 +86,14 @@ def test_scopes_are_the_least(manifest: Any) -> None:
         *(SCOPES_OF_CALLS[call] for call in web_api_calls())
     )
     assert set(manifest["oauth_config"]["scopes"]["bot"]) == needed
-    assert set(manifest["oauth_config"]["scopes"]) == {"bot"}
+    assert set(manifest["oauth_config"]["scopes"]) == {"bot", "bot_optional"}
+    assert set(manifest["oauth_config"]["scopes"]["bot_optional"]) == set.union(*OPTIONAL_EVENTS.values())
 
 
 def test_events_are_those_with_a_listener(manifest: Any) -> None:
-    """A mention, and messages in channels, public and private."""
-    assert set(manifest["settings"]["event_subscriptions"]["bot_events"]) == set(SCOPES_OF_EVENTS)
+    """A mention, messages in channels, public and private, and another id of a channel."""
+    events = set(manifest["settings"]["event_subscriptions"]["bot_events"])
+    assert events == set(SCOPES_OF_EVENTS) | set(OPTIONAL_EVENTS)
 
 
 def test_command_and_shortcut_have_the_names_that_the_code_listens_to(manifest: Any) -> None:

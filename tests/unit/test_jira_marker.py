@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,7 @@ def test_site_channel_and_thread_make_the_marker() -> None:
         ("https://jira.bücher.example", "jira.xn--bcher-kva.example"),
         ("https://JIRA.BÜCHER.example/", "jira.xn--bcher-kva.example"),
         ("https://jira.xn--bcher-kva.example", "jira.xn--bcher-kva.example"),
+        ("https://straße.example", "xn--strae-oqa.example"),
     ],
 )
 def test_a_site_has_one_name(url: str, site: str) -> None:
@@ -64,7 +66,16 @@ def test_a_site_has_one_name(url: str, site: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://", "", "https://a b.example", "https://x:99999", "https://[::1", "https://-"]
+    "url",
+    [
+        "https://",
+        "",
+        "https://a b.example",
+        "https://x:99999",
+        "https://[::1",
+        "https://-",
+        "https://\u2603.ex\u0000",
+    ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     """By a ``ValueError``, which the settings report."""
@@ -87,3 +98,9 @@ def test_a_ticket_is_looked_at_where_it_was_made(
 ) -> None:
     """Also after the settings name another Jira."""
     assert url_of(site, jira_url) == expected
+
+
+def test_requests_go_to_the_host_that_the_site_names() -> None:
+    """The name in DNS is the one that httpx asks for."""
+    for host in ("jira.bücher.example", "straße.example", "ジラ.example", "Jira.Example"):
+        assert httpx.URL(f"https://{host}").raw_host.decode() == site_of(f"https://{host}")

@@ -146,7 +146,7 @@ def test_what_stands_in_front_of_a_class_hits_nothing_else(
         (Consumer.on_invalid_task, "(self, body, message, exc)"),
         (Consumer.on_decode_error, "(self, message, exc)"),
         (
-            RedisBackend._store_result,
+            cast(Any, RedisBackend)._store_result,
             "(self, task_id, result, state, traceback=None, request=None, **kwargs)",
         ),
     ],

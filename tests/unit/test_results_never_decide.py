@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def fail() -> None:
 
 
 def wait() -> None:
-    raise Retry(exc=SessionNotFound("C1", "1.1"), when=1)
+    raise Retry(exc=SessionNotFound("C1", "1.1"), when=datetime.now(UTC))
 
 
 @pytest.mark.parametrize("error", REFUSED, ids=lambda error: f"{type(error).__name__} {error}"[:30])

@@ -13,6 +13,7 @@ from worker.db.driver_errors import translated
 from worker.db.migrate import migrate
 from worker.db.models import (
     ChannelContext,
+    ChannelMove,
     ContextResult,
     SessionPage,
     SessionResult,
@@ -152,6 +153,10 @@ class AsyncSessionStore:
     async def get_channel_context(self, channel_id: str) -> ChannelContext | None:
         """The channel's context, or None."""
         return await self.run(statements.get_channel_context(channel_id))
+
+    async def channel_moved(self, channel_id: str, new_channel_id: str) -> ChannelMove:
+        """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
+        return await self.run(statements.channel_moved(channel_id, new_channel_id))
 
     async def merge_channel_context(
         self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str

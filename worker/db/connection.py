@@ -18,7 +18,7 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import PGconn
+from psycopg.pq.abc import PGconn
 from psycopg.rows import DictRow, tuple_row
 
 from worker.db.reach import Reach
@@ -263,17 +263,16 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
 
 
 @contextmanager
-def answering_within(connection: Connection[Any] | GuardedAsyncConnection, seconds: float) -> Iterator[None]:
-    """Let statements of this connection take longer, such as a migration's."""
-    before = getattr(connection, "answer_seconds", None)
-    if before is None:
+def answering_within(connection: Connection[Any] | AsyncConnection[Any], seconds: float) -> Iterator[None]:
+    """Let statements of this connection take longer, such as a migration's, if it is one of ours."""
+    if not isinstance(connection, _Guard):
         yield
         return
-    connection.answer_seconds = seconds  # type: ignore[attr-defined]
+    before, connection.answer_seconds = connection.answer_seconds, seconds
     try:
         yield
     finally:
-        connection.answer_seconds = before  # type: ignore[attr-defined]
+        connection.answer_seconds = before
 
 
 def start_up_options(given: str = "") -> str:

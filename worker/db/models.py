@@ -90,6 +90,24 @@ class ContextResult(ChannelContext):
         return f"{super().summary()}: {self.outcome}"
 
 
+class ChannelMove(Dto):
+    """A channel that got another id: ``applied``, or ``unchanged`` when that was known.
+
+    Its rows stand under ``home_id``, calls to Slack go to ``newest_id``; ``sessions`` is how many threads had
+    a session under both ids and have one now.
+    """
+
+    channel_id: SlackId
+    new_channel_id: SlackId
+    home_id: SlackId
+    newest_id: SlackId
+    sessions: int
+    outcome: Outcome
+
+    def summary(self) -> str:
+        return f"{self.channel_id} → {self.new_channel_id}: {self.outcome}"
+
+
 DeadLetterState = Literal["dead", "retried", "discarded"]
 
 

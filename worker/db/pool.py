@@ -185,19 +185,23 @@ def _pool_arguments(url: str | None, min_size: int, max_size: int) -> dict[str, 
 
 def _check(connection: GuardedConnection) -> None:
     """Raise if the connection is of no more use; closed, because the pool would keep it otherwise."""
-    if not connection.look() and connection.is_idle:
+    why = connection.look()
+    if not why and connection.is_idle:
         with answering_within(connection, SIGN_OF_LIFE_SECONDS):
             connection.execute(_SIGN_OF_LIFE, prepare=False)
-    if why := connection.look():
+        why = connection.look()
+    if why:
         connection.close()
         raise psycopg.OperationalError(why)
 
 
 async def _check_async(connection: GuardedAsyncConnection) -> None:
-    if not connection.look() and connection.is_idle:
+    why = connection.look()
+    if not why and connection.is_idle:
         with answering_within(connection, SIGN_OF_LIFE_SECONDS):
             await connection.execute(_SIGN_OF_LIFE, prepare=False)
-    if why := connection.look():
+        why = connection.look()
+    if why:
         await connection.close()
         raise psycopg.OperationalError(why)
 

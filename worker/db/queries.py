@@ -17,7 +17,12 @@ _NEW_SESSION: Final = (
     "new.id, new.channel_id, new.thread_ts, new.user_id, "
     "new.status, new.jira_key, new.created_at, new.updated_at"
 )
-_THREAD: Final = "channel_id = %(channel_id)s AND thread_ts = %(thread_ts)s"
+# A channel that has had several ids has its rows under one of them; any other is its own home.
+_HOME: Final = (
+    "coalesce((SELECT a.home_id FROM channel_aliases a WHERE a.channel_id = %(channel_id)s::text), "
+    "%(channel_id)s::text)"
+)
+_THREAD: Final = f"channel_id = {_HOME} AND thread_ts = %(thread_ts)s"
 _CONTEXT: Final = "channel_id, context_data, version, updated_at"
 _DEAD_LETTER: Final = (
     "id, task_id, task_name, queue, arguments, body, error_type, error, attempts, first_attempt_at, died_at, "
@@ -39,7 +44,7 @@ WITH existing AS (
     SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD}
 ), inserted AS (
     INSERT INTO thread_sessions (channel_id, thread_ts, user_id)
-    SELECT %(channel_id)s, %(thread_ts)s, %(user_id)s WHERE NOT EXISTS (SELECT FROM existing)
+    SELECT {_HOME}, %(thread_ts)s, %(user_id)s WHERE NOT EXISTS (SELECT FROM existing)
     ON CONFLICT ON CONSTRAINT thread_sessions_thread_key DO UPDATE SET user_id = thread_sessions.user_id
     RETURNING {_NEW_SESSION}, CASE WHEN old.id IS NULL THEN 'created' ELSE 'unchanged' END AS outcome
 )
@@ -153,14 +158,14 @@ GET_SESSION_BY_THREAD: Final[LiteralString] = f"SELECT {_SESSION} FROM thread_se
 # sessions of every other channel.
 LIST_SESSIONS_BY_CHANNEL: Final[LiteralString] = f"""
 SELECT {_SESSION} FROM thread_sessions
-WHERE channel_id = %(channel_id)s AND id < %(before)s::uuid
+WHERE channel_id = {_HOME} AND id < %(before)s::uuid
 ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 """
 
 # The same for one status.
 LIST_SESSIONS_BY_CHANNEL_AND_STATUS: Final[LiteralString] = f"""
 SELECT {_SESSION} FROM thread_sessions
-WHERE channel_id = %(channel_id)s AND status = %(status)s AND id < %(before)s::uuid
+WHERE channel_id = {_HOME} AND status = %(status)s AND id < %(before)s::uuid
 ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 """
 
@@ -180,19 +185,26 @@ ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 
 # A channel's context.
 GET_CHANNEL_CONTEXT: Final[LiteralString] = (
-    f"SELECT {_CONTEXT} FROM channel_context WHERE channel_id = %(channel_id)s"
+    f"SELECT {_CONTEXT} FROM channel_context WHERE channel_id = {_HOME}"
 )
+
+# Notes that a channel got another id: the function is in migrations/0007_channel_aliases.sql.
+CHANNEL_MOVED: Final[LiteralString] = """
+SELECT %(channel_id)s::text AS channel_id, %(new_channel_id)s::text AS new_channel_id,
+       home_id, newest_id, sessions, outcome
+FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text)
+"""
 
 # Applies a merge patch once a command_id. `first_time` is empty for a repetition; its write changes nothing.
 MERGE_CHANNEL_CONTEXT: Final[LiteralString] = f"""
 WITH first_time AS (
     INSERT INTO channel_context_commands (channel_id, command_id)
-    VALUES (%(channel_id)s, %(command_id)s)
+    VALUES ({_HOME}, %(command_id)s)
     ON CONFLICT ON CONSTRAINT channel_context_commands_pkey DO NOTHING
     RETURNING command_id
 ), merged AS (
     INSERT INTO channel_context AS c (channel_id, context_data)
-    VALUES (%(channel_id)s, threadsync_merge_patch('{{}}', %(patch)s::jsonb))
+    VALUES ({_HOME}, threadsync_merge_patch('{{}}', %(patch)s::jsonb))
     ON CONFLICT ON CONSTRAINT channel_context_pkey DO UPDATE
     SET context_data = CASE WHEN EXISTS (SELECT FROM first_time)
                             THEN threadsync_merge_patch(c.context_data, %(patch)s::jsonb)

@@ -30,6 +30,7 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "session_actions": ("SELECT", "INSERT"),
     "status_messages": _ROWS,
     "slack_installation": _ROWS,
+    "channel_aliases": _ROWS,
     "queue_samples": ("SELECT", "INSERT", "DELETE"),
     "threadsync_schema": ("SELECT",),
 }

@@ -11,6 +11,7 @@ from worker.db.driver_errors import translated
 from worker.db.migrate import migrate
 from worker.db.models import (
     ChannelContext,
+    ChannelMove,
     ContextResult,
     SessionPage,
     SessionResult,
@@ -119,6 +120,10 @@ class SessionStore:
     def get_channel_context(self, channel_id: str) -> ChannelContext | None:
         """The channel's context, or None."""
         return self.run(statements.get_channel_context(channel_id))
+
+    def channel_moved(self, channel_id: str, new_channel_id: str) -> ChannelMove:
+        """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
+        return self.run(statements.channel_moved(channel_id, new_channel_id))
 
     def merge_channel_context(
         self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str

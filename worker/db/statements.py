@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, ValidationError, validate_call
 from worker.db import queries
 from worker.db.models import (
     ChannelContext,
+    ChannelMove,
     ContextResult,
     JiraKey,
     SessionPage,
@@ -203,6 +204,18 @@ def get_channel_context(channel_id: SlackId) -> Statement[ChannelContext | None]
         {"channel_id": channel_id},
         lambda rows: ChannelContext.model_validate(rows[0]) if rows else None,
         row=(channel_id,),
+    )
+
+
+@_checked
+def channel_moved(channel_id: SlackId, new_channel_id: SlackId) -> Statement[ChannelMove]:
+    """Note that a channel got another id. It reads and writes rows of both, so it names none."""
+    if channel_id == new_channel_id:
+        raise InvalidCommand("new_channel_id: is the same as channel_id")
+    return Statement(
+        queries.CHANNEL_MOVED,
+        {"channel_id": channel_id, "new_channel_id": new_channel_id},
+        lambda rows: ChannelMove.model_validate(rows[0]),
     )
 
 

@@ -22,7 +22,10 @@ _TAKES_US: Final = "NOT EXISTS (SELECT FROM slack_installation i WHERE i.trouble
 # Slack wants to be left alone, or refuses us.
 CLAIM: Final[LiteralString] = f"""
 WITH due AS (
-    SELECT s.session_id, s.announce_at, t.channel_id, t.thread_ts
+    SELECT s.session_id, s.announce_at, t.thread_ts,
+           coalesce(
+               (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id), t.channel_id
+           ) AS channel_id
     FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
     WHERE s.session_id = %(session_id)s AND s.announce_at IS NOT NULL AND {_TAKES_US}
 ), claimed AS (

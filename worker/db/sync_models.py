@@ -182,8 +182,9 @@ class Claim(BaseModel):
     """A sync that this process has for the moment. Writes say its ``fence``; ``now`` is the database's clock.
 
     ``deadline``, ``baseline`` and ``doubtful_project`` are about a create of which nobody knows how it ended:
-    its deadline, and where to look for its ticket. ``session_key`` is the ticket that the session has.
-    ``draft`` is None if it cannot be read.
+    its deadline, and where to look for its ticket. ``newest_channel_id`` is what Slack calls the channel now,
+    where that is another id. ``session_key`` is the ticket that the session has. ``draft`` is None if it
+    cannot be read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -191,6 +192,7 @@ class Claim(BaseModel):
     session_id: UUID
     channel_id: SlackId
     thread_ts: SlackTs
+    newest_channel_id: SlackId | None = None
     session_key: JiraKey | None
     fence: int
     now: AwareDatetime

@@ -107,7 +107,9 @@ WITH claimed AS (
     FROM sync_attempts d
     WHERE d.session_id = %(session_id)s AND d.step = 'create' AND (d.outcome IS NULL OR d.outcome = 'unknown')
 )
-SELECT c.session_id, t.channel_id, t.thread_ts, t.jira_key AS session_key, c.fence, {_NOW} AS now, c.state,
+SELECT c.session_id, t.channel_id, t.thread_ts,
+       (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id) AS newest_channel_id,
+       t.jira_key AS session_key, c.fence, {_NOW} AS now, c.state,
        c.site, c.marker, c.draft,
        c.unfinished_claims, c.failures, c.failing_since, c.looks, c.absences, c.recreates, c.jira_key,
        c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline,
@@ -124,7 +126,8 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(site)s || '|' || %(project_key)s
 # draft now names another project, or somebody has just named the ticket.
 BEGIN_CREATE: Final[LiteralString] = f"""
 WITH session AS (
-    SELECT id FROM thread_sessions WHERE id = %(session_id)s AND jira_key IS NULL FOR NO KEY UPDATE
+    SELECT id FROM thread_sessions
+    WHERE id = %(session_id)s AND jira_key IS NULL AND alias_of IS NULL FOR NO KEY UPDATE
 ), begun AS (
     UPDATE syncs s
     SET state = 'inflight', reason = NULL, detail = NULL, project_key = %(project_key)s,
@@ -392,6 +395,7 @@ WITH retried AS (
     SET {_GO_ON}
     WHERE s.session_id = %(session_id)s AND {_IS_FREE}
       AND s.state IN ('retry_wait', 'unknown', 'blocked', 'failed', 'review')
+      AND s.reason IS DISTINCT FROM 'moved'
     RETURNING s.session_id
 ), noted AS (
     INSERT INTO sync_actions (session_id, at, action, actor, reason)

@@ -75,7 +75,7 @@ def _is_told_to_wait(tools: Tools, claim: Claim, failed: CallFailed) -> bool:
 
 
 def _link_back(tools: Tools, claim: Claim, now: datetime) -> None:
-    url = link_to_thread(claim.channel_id, claim.thread_ts)
+    url = link_to_thread(claim.newest_channel_id or claim.channel_id, claim.thread_ts)
     try:
         tools.jira.put_remote_link(claim.jira_key or "", f"threadsync={claim.marker}", url, _TITLE)
     except CallFailed as exc:

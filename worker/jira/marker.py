@@ -63,7 +63,10 @@ def _host(name: str) -> str:
     if ":" in name:
         return f"[{name.lower()}]"
     if not name.isascii():
-        name = name.encode("idna").decode()
+        # Of httpx, which sends the requests: Python's own is of 2003, and has another host for `straße`.
+        import idna
+
+        name = idna.encode(name, uts46=True).decode()
     name = name.lower().rstrip(".")
     if not _HOST.fullmatch(name):
         raise ValueError("has no host name")

@@ -80,6 +80,8 @@ class Announcer:
         self._monotonic = monotonic
         self._silent_until = 0.0
         self._failures = 0
+        self.moves: list[tuple[str, str]] = []
+        """Channels for which Slack has answered with another id: the old one and the new one."""
 
     def announce(self, session_id: UUID) -> Result:
         """Do what is to be done about the session's message now. Raises ``DatabaseUnavailable``."""
@@ -96,6 +98,10 @@ class Announcer:
         turn = _Turn(self._store, self._connection, claim, message, lambda: self._monotonic() < latest)
         result = turn.take()
         self._mind(turn.failure)
+        if turn.called is not None and turn.called != claim.channel_id:
+            # A conversion, for instance, of which no event tells.
+            log.info("slack calls the channel by another id", channel_id=claim.channel_id, new=turn.called)
+            self.moves.append((claim.channel_id, turn.called))
         return result
 
     def probe(self) -> bool:
@@ -139,6 +145,7 @@ class _Turn:
         may_send: Callable[[], bool],
     ) -> None:
         self.failure: Failure | None = None
+        self.called: str | None = None
         self._store = store
         self._claim = claim
         self._message = message
@@ -191,6 +198,7 @@ class _Turn:
 
     def _end(self, answer: Shown | Failure, *, maybe_posted: bool = True) -> Result:
         if isinstance(answer, Shown):
+            self.called = answer.channel_id
             kept = self._store.note_shown(self._claim, answer.message_ts, self._message.fingerprint)
             self._log("status shown" if kept else "status lost")
             return "shown" if kept else "lost"

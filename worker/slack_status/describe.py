@@ -34,7 +34,7 @@ def describe(sync: SyncState, jira_url: str | None) -> StatusMessage:
 def can_be_retried(sync: SyncState) -> bool:
     """Whether trying again as it is may help. Jira would refuse the same draft once more."""
     if sync.state == "failed":
-        return sync.reason not in ("draft_refused", "draft_unreadable")
+        return sync.reason not in ("draft_refused", "draft_unreadable", "moved")
     return sync.state in ("blocked", "review")
 
 
@@ -51,6 +51,8 @@ def _text(sync: SyncState, jira_url: str | None) -> str:
             return f"*Confirming with Jira.* Next look{_at(sync.next_attempt_at)}, because {why}"
         case "failed" if sync.reason in ("draft_refused", "draft_unreadable"):
             return f"*Needs another draft:* {why}"
+        case "failed" if sync.reason == "moved":
+            return f"*Followed elsewhere:* {why}"
         case "failed" if sync.reason == "given_up":
             return f"*No ticket:* {why}"
         case "blocked" | "failed" | "review":

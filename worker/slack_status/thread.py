@@ -21,14 +21,16 @@ EVENT_TYPE: Final = "threadsync_sync"
 _PAGE: Final = 200
 _MOST_PAGES: Final = 5
 _CLOCKS_DIFFER_BY: Final = timedelta(hours=1)
+_CHANNEL: Final = re.compile(r"[CG][A-Z0-9]{2,63}", re.ASCII)
 _TS: Final = re.compile(r"[0-9]{1,16}\.[0-9]{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The message is there, as it should be."""
+    """The message is there, as it should be. ``channel_id`` is what Slack calls the channel."""
 
     message_ts: str
+    channel_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,11 @@ class SlackThread:
 def _shown(answer: Done | Failure) -> Shown | Failure:
     if not isinstance(answer, Done):
         return answer
-    message_ts = answer.body.get("ts")
-    return Shown(message_ts) if _is_ts(message_ts) else Unknown("an answer without a timestamp")
+    message_ts, channel_id = answer.body.get("ts"), answer.body.get("channel")
+    if not _is_ts(message_ts):
+        return Unknown("an answer without a timestamp")
+    is_channel = isinstance(channel_id, str) and _CHANNEL.fullmatch(channel_id) is not None
+    return Shown(message_ts, channel_id if is_channel else None)
 
 
 def _is_ts(value: Any) -> TypeGuard[str]:
