@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker.address import REDIS, read_broker, read_results
+from worker.address import AMQP, REDIS, read_broker, read_results
 from worker.dsn import read_database
 from worker.errors import InvalidSettings
 from worker.jira.marker import canonical
@@ -259,6 +259,11 @@ class Settings(BaseSettings):
             raise ValueError(f"must be set, because a {_scheme(broker)}:// broker keeps no results")
         if broker and not value and _scheme(broker) != "sentinel" and ";" in broker.get_secret_value():
             raise ValueError("must be set, because results are kept in one place, not in a list of brokers")
+        if value and _scheme(value) in {"rpc", *AMQP}:
+            raise ValueError(
+                f"{_scheme(value)}:// sends a result to a connection of its asker, which may have gone; "
+                "name a Valkey or Redis, where it can be looked up"
+            )
         return value
 
     @model_validator(mode="after")

@@ -230,27 +230,30 @@ class Sender:
 def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> None:
     """Of worker groups and the broker, under load: nothing acknowledged is lost, nothing wrongly buried."""
     number, kills, ends = scaled(2000), scaled(5, 2), scaled(2, 1)
-    with own.worker("one") as one, own.worker("two") as two, Sender(own, number) as sender:
-        share = number // (kills + ends + 2)
-        end = server.kill if server.can_be_killed else two.kill
-        faults: list[Callable[[], object]] = [one.kill, end, two.kill, lambda: freeze(server, scaled(25, 8))]
-        faults += [one.kill, end, two.kill, one.kill][: kills + ends - 3]
-        for turn, fault in enumerate(faults, start=1):
-            sender.allow(share)
-            # In the middle of being sent, and of being worked at.
-            wait_until(partial(sender.has_sent, turn * share - share // 2), "there is load", 60)
-            fault()
-            server.start()
-            for worker in (one, two):
-                if not worker.is_alive:
-                    worker.start()
+    with own.worker("one") as one, own.worker("two") as two:
+        with Sender(own, number) as sender:
+            share = number // (kills + ends + 2)
+            end = server.kill if server.can_be_killed else two.kill
+            faults: list[Callable[[], object]] = [
+                *(one.kill, end, two.kill, lambda: freeze(server, scaled(25, 8))),
+                *(one.kill, end, two.kill, one.kill)[: kills + ends - 3],
+            ]
+            for turn, fault in enumerate(faults, start=1):
+                sender.allow(share)
+                # In the middle of being sent, and of being worked at.
+                wait_until(partial(sender.has_sent, turn * share - share // 2), "there is load", 60)
+                fault()
+                server.start()
+                for worker in (one, two):
+                    if not worker.is_alive:
+                        worker.start()
         ended = time.monotonic()
-    wait_until(lambda: rows(own) >= set(sender.taken), "every acknowledged command has its row", timeout=60)
-    settled = time.monotonic() - ended
-    print(f"{server.name}: {number} sent, {sender.refused} refused, settled after {settled:.1f} s")
-    assert own.dead_letters() == []
-    with a_client(own) as client, own.worker("three"):
-        assert sent(client, "C2", 1).get(timeout=20).outcome in {"created", "unchanged"}
+        wait_until(lambda: rows(own) >= set(sender.taken), "each acknowledged command has its row", 60)
+        settled = time.monotonic() - ended
+        print(f"{server.name}: {number} sent, {sender.refused} refused, settled after {settled:.1f} s")
+        assert own.dead_letters() == []
+        with a_client(own) as client:
+            assert sent(client, "C2", 1).get(timeout=20).outcome in {"created", "unchanged"}
     if server.results_are_elsewhere:
         came = {handle.get(timeout=20).outcome for handle in sender.taken.values()}
         assert came <= {"created", "unchanged"}

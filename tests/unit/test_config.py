@@ -168,6 +168,10 @@ def test_rabbitmq_needs_a_place_for_results(environment: pytest.MonkeyPatch) -> 
     settings = load_settings()
     assert settings.result_backend_url == "redis://h/1"
     assert not settings.broker_is_redis
+    for nowhere in ("rpc://", "amqp://guest:guest@h//"):
+        environment.setenv("CELERY_RESULT_BACKEND", nowhere)
+        with pytest.raises(InvalidSettings, match="name a Valkey or Redis, where it can be looked up"):
+            load_settings()
 
 
 def test_each_url_of_a_list_is_rewritten(environment: pytest.MonkeyPatch) -> None:
