@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import tempfile
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from celery import Celery, bootsteps, signals
 from kombu import Exchange, Queue
 
 from worker.config import Settings, get_settings
+from worker.errors import InvalidSettings
 from worker.hearing import CANARY_SECONDS
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
@@ -54,6 +56,7 @@ _DELIVERY: Final = {
 }
 """Of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
 
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - only where there is no other
 _RESULT_RETRY: Final = {"max_retries": 3, "timeout": 3.0}
 
 
@@ -94,6 +97,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "maintenance.*": {"queue": "maintenance"},
         },
         "beat_schedule": _beat_schedule(),
+        # Without a file: nothing in it would matter after a restart, and file systems may be read-only.
+        "beat_scheduler": "celery.beat:Scheduler",
         # At least once: acknowledge when a command has ended, hand it back when its process died.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -175,7 +180,20 @@ class _NeededSettings(bootsteps.Step):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         get_settings().require("broker_url", "database_url")
+        _need_temporary_folder()
         check_tracing(get_settings())
+
+
+def _need_temporary_folder() -> None:
+    """The pool's processes share memory by a file. A container's read-only image may have no other place."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        if not os.access(_SHARED_MEMORY, os.W_OK):
+            raise InvalidSettings(
+                "no folder for temporary files can be written: mount one at /tmp, or name one in TMPDIR"
+            ) from None
+        tempfile.tempdir = _SHARED_MEMORY
 
 
 app.steps["worker"].add(_NeededSettings)

@@ -77,5 +77,5 @@ def _works_in(pid: int, folder: Path) -> bool:
         if (_PROC / str(pid) / "cwd").readlink() == folder.resolve():
             return True
     with contextlib.suppress(OSError):
-        return str(folder).encode() in (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+        return os.fsencode(folder) in (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
     return False
