@@ -118,9 +118,11 @@ class Installed:
         try:
             yield log
             assert child.poll() is None, log.read_text()[-3000:]
-            assert "Traceback" not in log.read_text()
+            # slack_sdk logs each failed try so.
+            assert role == "socket-mode" or "Traceback" not in log.read_text()
         finally:
-            child.stop(SIGTERM, 20) or child.kill()
+            child.stop(SIGTERM, 20)
+            child.kill()
 
 
 @pytest.fixture

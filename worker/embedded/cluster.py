@@ -34,7 +34,9 @@ def create_cluster(pgdata: Path, password: str, identity: Identity) -> None:
     write_private(password_file, password + "\n")
     identity.hand_over(draft)
     command = _initdb(identity, draft / "data", password_file)
-    result = subprocess.run(command, capture_output=True, text=True, env=server_environment(), check=False)
+    result = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", env=server_environment(), check=False
+    )
     if result.returncode != 0:
         said = result.stderr.strip() or result.stdout.strip()
         raise LocalServiceFailed(f"initdb failed in {draft}:\n{said}")
