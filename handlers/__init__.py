@@ -1,0 +1,19 @@
+"""Slack's side."""
+
+import os
+import pwd
+
+
+def _have_a_home() -> None:
+    """Give the process a home folder, as container runtimes do: slack_sdk asks for one when it is imported.
+
+    A user without an entry in passwd, in an environment without HOME, has none.
+    """
+    if not os.environ.get("HOME"):
+        try:
+            pwd.getpwuid(os.getuid())
+        except KeyError:
+            os.environ["HOME"] = "/"
+
+
+_have_a_home()

@@ -168,14 +168,12 @@ class Broker:
     def _patience(self, call: _Call[T]) -> float:
         """Seconds to wait for it still. What counts is the broker's silence, not the wait for a thread.
 
-        A call that has begun gets its seconds from then on. One that waits for a thread goes on waiting while
-        others are answered; if none is, it fails with them.
+        While others are answered a call goes on waiting for a thread, and has its seconds from when it began.
+        If none is, all fail together, those too that have only just begun.
         """
-        if call.begun is not None:
-            # One that begins behind others which were not answered has no time of its own.
-            since = call.begun if self._heard > call.made else call.made
-        else:
-            since = min(max(call.made, self._heard), call.made + _QUEUE_SECONDS - _DEADLINE_SECONDS)
+        silent_since = max(call.made, self._heard)
+        latest = call.made + _QUEUE_SECONDS - _DEADLINE_SECONDS if call.begun is None else call.begun
+        since = min(silent_since, latest)
         return since + _DEADLINE_SECONDS - monotonic()
 
     def _submit(self, work: Callable[[], T]) -> _Call[T]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import tempfile
 from contextlib import suppress
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from kombu import Exchange, Queue
 from worker.beat import CANARY_TASK, beat_schedule
 from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings, get_settings
+from worker.errors import InvalidSettings
 from worker.identify import identify
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
@@ -55,6 +57,7 @@ _DELIVERY: Final = {
 }
 """Of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
 
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - only where there is no other
 _RESULT_RETRY: Final = {"max_retries": 1, "timeout": RESULT_SECONDS}
 
 
@@ -170,8 +173,21 @@ class _NeededSettings(bootsteps.Step):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         get_settings().require("broker_url", "database_url")
+        _need_temporary_folder()
         check_tracing(get_settings())
         identify(parent.app, get_settings())
+
+
+def _need_temporary_folder() -> None:
+    """The pool's processes share memory by a file. A container's read-only image may have no other place."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        if not os.access(_SHARED_MEMORY, os.W_OK):
+            raise InvalidSettings(
+                "no folder for temporary files can be written: mount one at /tmp, or name one in TMPDIR"
+            ) from None
+        tempfile.tempdir = _SHARED_MEMORY
 
 
 app.steps["worker"].add(_NeededSettings)

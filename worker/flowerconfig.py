@@ -16,6 +16,11 @@ except InvalidSettings as exc:
     sys.exit(f"threadsync: {exc}")
 if is_weak(_options):
     sys.stderr.write("threadsync: a password in FLOWER_BASIC_AUTH has fewer than 12 characters\n")
-Path(_options["db"]).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+try:
+    Path(_options["db"]).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+except OSError as exc:
+    # On a read-only file system, say. To show what happens is worth more than to remember it.
+    sys.stderr.write(f"threadsync: FLOWER_DB: {exc.strerror}: what Flower sees is not kept over restarts\n")
+    _options["persistent"] = False
 # Flower reads the names of this module; what its command line says goes before it.
 globals().update(_options)

@@ -36,10 +36,13 @@ def worker_answers(name: str, broker_url: str | None) -> bool:
     from celery import Celery
 
     from worker.broker_errors import BROKER_ERRORS
-    from worker.config import Settings
+    from worker.config import load_settings
+    from worker.producer import broker_options
 
-    settings = Settings(celery_broker_url=broker_url) if broker_url else Settings()
-    with Celery(broker=settings.broker_url, set_as_current=False) as app:
+    settings = load_settings(**({"celery_broker_url": broker_url} if broker_url else {}))
+    with Celery(amqp="worker.producer:ProducerAMQP", set_as_current=False) as app:
+        # Its key prefix, its sentinels' master, its certificates.
+        app.conf.update(broker_options(settings.broker_url or "", settings, "worker"))
         try:
             return bool(app.control.ping(destination=[f"{name}@{socket.gethostname()}"], timeout=0.5))
         except BROKER_ERRORS:

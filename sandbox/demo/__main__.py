@@ -31,6 +31,7 @@ from sandbox.jira_faults import (
 )
 from sandbox.jira_site import JiraSite
 from sandbox.slack import SlackSandbox
+from worker.cli.output import speak_any_locale
 from worker.cli.stop_request import StopRequest
 from worker.db.pool import Pool, new_pool
 from worker.embedded.data_dir import default_data_dir
@@ -270,5 +271,6 @@ def _wait(ready: Callable[[], object], cancelled: Callable[[], bool], timeout: f
 
 
 if __name__ == "__main__":
+    speak_any_locale()
     sys.argv[0] = "threadsync demo"
     typer.run(main)

@@ -53,7 +53,7 @@ class ComposeService:
         self._places = {
             "/run/secrets": str(secrets),
             "/var/lib/threadsync": str(self._folder),
-            "/tmp": str(self._folder),  # noqa: S108 - the container's
+            "/tmp": str(self._folder),
             **dict.fromkeys(("3000", "5555", "9464"), str(self.port)),
         }
         self.env = {

@@ -76,7 +76,12 @@ def there_and_back() -> None:
             bodies = [channel.basic_get("sessions", no_ack=True) for _ in range(2)]
             assert all(bodies)
         results: Any = app.backend
-        stored = {"status": "SUCCESS", "result": {"it": "came"}, "traceback": None, "children": []}
+        stored: dict[str, Any] = {
+            "status": "SUCCESS",
+            "result": {"it": "came"},
+            "traceback": None,
+            "children": [],
+        }
         results.client.set(results.get_key_for_task(handle.task_id), results.encode(stored))
         assert client._broker.result_of(handle.task_id) == (True, {"it": "came"})
 

@@ -39,6 +39,7 @@ def create_cluster(pgdata: Path, password: str, identity: Identity) -> None:
     options: dict[str, Any] = {
         "capture_output": True,
         "text": True,
+        "errors": "replace",
         "env": server_environment(),
         "check": False,
     }

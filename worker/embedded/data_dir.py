@@ -9,14 +9,19 @@ import secrets
 from pathlib import Path
 from types import TracebackType
 
-from worker.embedded.failure import DataDirInUse
+from worker.embedded.failure import DataDirInUse, LocalServiceFailed
 
 
 def default_data_dir() -> Path:
     """``$XDG_DATA_HOME/threadsync``, or ``~/.local/share/threadsync`` (XDG base directory specification)."""
     home = os.environ.get("XDG_DATA_HOME", "")
     # The specification says to ignore a relative path.
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share"
+    try:
+        base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share"
+    except RuntimeError as exc:
+        raise LocalServiceFailed(
+            "this user has no home folder: set XDG_DATA_HOME, or give --data-dir"
+        ) from exc
     return base / "threadsync"
 
 

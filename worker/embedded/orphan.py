@@ -63,7 +63,7 @@ def _running() -> list[tuple[int, str, int]]:
     found = []
     for entry in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            stat = (entry / "stat").read_text()
+            stat = (entry / "stat").read_text(errors="replace")
             name = stat[stat.index("(") + 1 : stat.rindex(")")]
             state, parent = stat[stat.rindex(")") + 2 :].split()[:2]
             if state not in "ZX":
@@ -77,5 +77,5 @@ def _works_in(pid: int, folder: Path) -> bool:
         if (_PROC / str(pid) / "cwd").readlink() == folder.resolve():
             return True
     with contextlib.suppress(OSError):
-        return str(folder).encode() in (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+        return os.fsencode(folder) in (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
     return False

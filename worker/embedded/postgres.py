@@ -71,7 +71,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def _says_ready(self, child: Child) -> bool:
         """Lines 1 and 8 of the pid file: https://www.postgresql.org/docs/18/storage-file-layout.html."""
         try:
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
+            lines = (self._data / "postmaster.pid").read_text(errors="replace").splitlines()
         except OSError:
             return False
         return len(lines) >= 8 and lines[0] == str(child.pid) and lines[7].strip() == "ready"

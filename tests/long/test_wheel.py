@@ -1,0 +1,207 @@
+"""The artefact: each role starts from the wheel, in an environment that never saw the developers' tools."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGTERM
+
+import pytest
+
+from tests.servers import PostgresForTests, ValkeyForTests
+from tests.waiting import wait_until
+from tests.workers import ROOT
+from worker.child import Child
+from worker.embedded.port import free_port
+from worker.readiness import answers_http
+
+ROLES: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["threadsync"]["roles"]
+_INSTALL_SECONDS = 900
+_SEND = """
+from tasks.client import SessionClient
+with SessionClient() as client:
+    print(client.get_or_create("C1", "1700000000.000001", "U1").get(timeout=20).outcome)
+"""
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+class Environment:
+    """A virtual environment with the wheel and one extra in it, and nothing else."""
+
+    def __init__(self, directory: Path, wheel: Path, extra: str) -> None:
+        self.directory = directory
+        run(sys.executable, "-m", "venv", str(directory))
+        install(str(self.python), "install", f"{wheel}[{extra}]" if extra else str(wheel))
+
+    @property
+    def python(self) -> Path:
+        return self.directory / "bin" / "python"
+
+
+def run(*argv: str, timeout: float = 120) -> None:
+    subprocess.run(argv, check=True, capture_output=True, timeout=timeout)
+
+
+def install(python: str, *arguments: str) -> None:
+    """Run pip by the machine's own configuration; skip where it reaches no index."""
+    done = subprocess.run(
+        [python, "-m", "pip", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=_INSTALL_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        words = done.stdout + done.stderr
+        away = ("Could not find a version", "Connection", "Temporary failure", "No matching distribution")
+        if any(word in words for word in away):
+            pytest.skip(f"pip reaches no package index: {words[-300:]}")
+        raise AssertionError(words[-3000:])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from this checkout."""
+    directory = tmp_path_factory.mktemp("wheel")
+    install(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(directory), str(ROOT))
+    return next(directory.glob("threadsync-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def environment_of(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Environment]:
+    """One for each extra, made when it is first asked for."""
+    made: dict[str, Environment] = {}
+
+    def environment_of(role: str) -> Environment:
+        extra = ROLES[role]
+        if extra not in made:
+            directory = tmp_path_factory.mktemp(f"venv-{extra or 'plain'}")
+            made[extra] = Environment(directory, wheel, extra)
+        return made[extra]
+
+    return environment_of
+
+
+class Installed:
+    """Runs what is installed, far from the checkout."""
+
+    def __init__(self, environment_of: Callable[[str], Environment], cwd: Path, env: dict[str, str]) -> None:
+        self._environment_of = environment_of
+        self._cwd = cwd
+        self.env = env
+
+    def ask(self, role: str, *arguments: str) -> str:
+        """What a command prints that ends by itself."""
+        done = subprocess.run(
+            [str(self._environment_of(role).python), *arguments],
+            env=self.env,
+            cwd=self._cwd,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @contextmanager
+    def running(self, role: str, *arguments: str) -> Iterator[Path]:
+        """A role that goes on; its log."""
+        log = self._cwd / f"{role}.log"
+        argv = [str(self._environment_of(role).python), *arguments]
+        child = Child(argv, log_path=log, env=self.env, cwd=self._cwd)
+        try:
+            yield log
+            assert child.poll() is None, log.read_text()[-3000:]
+            # slack_sdk logs each failed try so.
+            assert role == "socket-mode" or "Traceback" not in log.read_text()
+        finally:
+            child.stop(SIGTERM, 20)
+            child.kill()
+
+
+@pytest.fixture
+def installed(
+    environment_of: Callable[[str], Environment],
+    postgres: PostgresForTests,
+    valkey: ValkeyForTests,
+    tmp_path: Path,
+) -> Iterator[Installed]:
+    with postgres.database() as url:
+        env = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "DATABASE_URL": url,
+            "CELERY_BROKER_URL": valkey.broker(),
+            "SLACK_SIGNING_SECRET": "secret",
+            "SLACK_BOT_TOKEN": "xoxb-none",
+            "PYTHONUNBUFFERED": "1",
+            "SLACK_APP_TOKEN": "xapp-none",
+            "SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/",
+            "THREADSYNC_CONSOLE_PASSWORD": "of-these-tests",
+            "FLOWER_BASIC_AUTH": "admin:of-these-tests",
+        }
+        yield Installed(environment_of, tmp_path, env)
+
+
+def says(log: Path, words: str) -> bool:
+    return log.exists() and words in log.read_text()
+
+
+CELERY = ("-m", "celery", "-A", "worker")
+
+
+def test_client_and_worker(installed: Installed) -> None:
+    """A command from a web process, and its result."""
+    with installed.running("worker", *CELERY, "worker", "-c", "1") as log:
+        wait_until(lambda: says(log, " ready."), "the worker consumes", 60)
+        assert installed.ask("client", "-c", _SEND).strip() == "created"
+        assert "C1" in installed.ask("cli", "-m", "worker.cli", "sessions", "list")
+
+
+def test_beat(installed: Installed) -> None:
+    with installed.running("beat", *CELERY, "beat", "--pidfile=") as log:
+        wait_until(lambda: says(log, "is starting"), "beat starts", 60)
+
+
+@pytest.mark.parametrize(
+    ("role", "path"), [("handlers", "/healthz"), ("console", "/console/")], ids=["handlers", "console"]
+)
+def test_web(installed: Installed, role: str, path: str) -> None:
+    port = free_port()
+    with installed.running(role, "-m", "uvicorn", "handlers.asgi:app", "--port", str(port)):
+        wait_until(lambda: answers_http(f"http://127.0.0.1:{port}{path}"), "it answers", 60)
+
+
+def test_socket_mode(installed: Installed) -> None:
+    """It goes on trying to reach Slack."""
+    with installed.running("socket-mode", "-m", "handlers.socket_mode") as log:
+        wait_until(lambda: says(log, "127.0.0.1"), "it has tried", 60)
+
+
+def test_metrics(installed: Installed) -> None:
+    port = free_port()
+    with installed.running("metrics", "-m", "worker.cli", "metrics", "--port", str(port)):
+        wait_until(lambda: answers_http(f"http://127.0.0.1:{port}/metrics"), "it answers", 60)
+
+
+def test_flower(installed: Installed) -> None:
+    port = free_port()
+    with installed.running("flower", "-m", "worker.cli", "flower", "--port", str(port)):
+        wait_until(lambda: answers_http(f"http://127.0.0.1:{port}"), "it answers", 60)
+
+
+@pytest.mark.parametrize("command", [["--help"], ["dead", "list"], ["syncs", "list"], ["audit", "--help"]])
+def test_cli(installed: Installed, command: list[str]) -> None:
+    assert installed.ask("cli", "-m", "worker.cli", *command) is not None
+    assert (installed._environment_of("cli").directory / "bin" / "threadsync").exists()
+
+
+def test_the_table_names_extras_that_there_are() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {extra for extra in ROLES.values() if extra} <= set(extras)
