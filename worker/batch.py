@@ -30,6 +30,7 @@ from worker.db.session_store import SessionStore
 from worker.request import error_in
 from worker.results import GatheringBackend
 from worker.tracing import batch_span
+from worker.waiting import WaitingInBroker
 
 if TYPE_CHECKING:
     from worker.consumer import DurableConsumer
@@ -54,15 +55,12 @@ def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[...,
     return handler
 
 
-class _Gathering:
+class _Gathering(WaitingInBroker):
     """Stands in for the consumer when Celery's strategy is built."""
 
     def __init__(self, consumer: DurableConsumer) -> None:
-        self._consumer = consumer
+        super().__init__(consumer)
         self.on_task_request = consumer.batches.add
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._consumer, name)
 
 
 class Batches:

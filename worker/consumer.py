@@ -13,7 +13,9 @@ from kombu.message import Message
 from redis import RedisError
 
 from worker.batch import Batches
+from worker.deliveries import OPENED_AS, is_suspect
 from worker.errors import CommandFailed
+from worker.suspects import Suspects
 from worker.undeliverable import bury_message, message_id
 
 log = logging.getLogger("threadsync.worker")
@@ -35,6 +37,7 @@ class DurableConsumer(Consumer):
     event_dispatcher: Any
     hub: Any
     pool: Any
+    suspects: Suspects | None = None
     _events_are_due = False
     on_task_request: Callable[[Any], None]
 
@@ -56,6 +59,8 @@ class DurableConsumer(Consumer):
 
     def on_close(self) -> None:
         self.batches.forget()
+        if self.suspects:
+            self.suspects.forget()
         super().on_close()
 
     def on_unknown_message(self, body: Any, message: Message) -> None:
@@ -80,7 +85,18 @@ class DurableConsumer(Consumer):
             self.event_dispatcher.buffer_limit = _EVENTS_AT_ONCE
 
         def handle_or_park(message: Message) -> None:
+            if is_suspect(message):
+                suspects.add(message)
+            else:
+                handle_one(message)
+
+        def handle_one(message: Message, opened_as: str | None = None) -> None:
             try:
+                if isinstance(message.headers, dict):
+                    # Ours alone to say.
+                    message.headers.pop(OPENED_AS, None)
+                    if opened_as:
+                        message.headers[OPENED_AS] = opened_as
                 handle(message)
             except Exception as exc:
                 # kombu counts KeyError among the broker's own errors; here it is the message's.
@@ -88,6 +104,7 @@ class DurableConsumer(Consumer):
                     raise
                 self._park(message, exc)
 
+        suspects = self.suspects = Suspects(self, handle_one)
         return handle_or_park
 
     def _park(self, message: Message, error: BaseException) -> None:
