@@ -22,6 +22,7 @@ import redis
 import structlog
 from billiard.einfo import ExceptionInfo
 from celery.app.trace import fast_trace_task
+from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.worker.strategy import default as celery_strategy
 from kombu.serialization import loads
 
@@ -76,8 +77,8 @@ class Batches:
 
     def add(self, request: Request) -> None:
         """Run it as soon as a process is free, with all that has come until then."""
-        # A pool without an event loop has no semaphore.
-        if self._consumer.controller.semaphore is None or request.delivery_info.get("redelivered"):
+        # Pool solo ends a job before it returns, and gives no place back.
+        if not isinstance(self._consumer.pool, PreforkPool) or request.delivery_info.get("redelivered"):
             self._consumer.on_task_request(request)
             return
         self._waiting.append(request)

@@ -23,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import uuid4
 
+from celery.concurrency.prefork import TaskPool as PreforkPool
 from kombu.message import Message
 
 from worker import metrics
@@ -74,11 +75,10 @@ class Suspects:
         if self._current is None and self._line:
             self._current = self._line.popleft()
             self._is_recorded = False
-            semaphore = self._consumer.controller.semaphore
-            if semaphore is None:
-                self._open(self._current)
+            if isinstance(self._consumer.pool, PreforkPool):
+                self._consumer.controller.semaphore.acquire(self._open, self._current)
             else:
-                semaphore.acquire(self._open, self._current)
+                self._open(self._current)
 
     def _open(self, message: Message) -> None:
         if message is not self._current:

@@ -50,7 +50,8 @@ class WaitingInBroker:
     def call_at(self, eta: float, callback: Callable[..., Any], args: Any = (), **options: Any) -> Any:
         """Celery's wish to hold a request until ``eta``."""
         request, consumer = args[0], self._consumer
-        seconds = eta - time.time()
+        # kombu's timers go by this clock.
+        seconds = eta - time.monotonic()
         if request.message.delivery_info.get(WAITED):
             eta = 0.0
         elif seconds > MOST_HELD_SECONDS and self._set_aside(request, seconds):
