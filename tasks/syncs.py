@@ -38,7 +38,9 @@ class SyncTask(DurableTask):
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
         """Send the command. Raises ``InvalidCommand`` before anything is sent, also for a misspelt name."""
-        self.command.refuse_unknown(kwargs or {})
+        # What is sent again was checked when it came, and a newer producer may have added to it.
+        if not options.get("retries"):
+            self.command.refuse_unknown(kwargs or {})
         command = self.command.from_message(args, kwargs or {})
         options["kwargsrepr"] = command.summary()
         return super().apply_async(args, command.arguments(), **options)

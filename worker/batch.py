@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 from billiard.einfo import ExceptionInfo
 from celery.app.trace import fast_trace_task
+from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.worker.strategy import default as celery_strategy
 from kombu.serialization import loads
 
@@ -30,6 +31,7 @@ from worker.request import error_in
 from worker.results import Gathers
 from worker.task import batch_of_commands
 from worker.tracing import batch_span
+from worker.waiting import WaitingInBroker
 
 if TYPE_CHECKING:
     from worker.consumer import DurableConsumer
@@ -54,15 +56,12 @@ def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[...,
     return handler
 
 
-class _Gathering:
+class _Gathering(WaitingInBroker):
     """Stands in for the consumer when Celery's strategy is built."""
 
     def __init__(self, consumer: DurableConsumer) -> None:
-        self._consumer = consumer
+        super().__init__(consumer)
         self.on_task_request = consumer.batches.add
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._consumer, name)
 
 
 class Batches:
@@ -78,8 +77,8 @@ class Batches:
 
     def add(self, request: Request) -> None:
         """Run it as soon as a process is free, with all that has come until then."""
-        # A pool without an event loop has no semaphore.
-        if self._consumer.controller.semaphore is None or request.delivery_info.get("redelivered"):
+        # Pool solo ends a job before it returns, and gives no place back.
+        if not isinstance(self._consumer.pool, PreforkPool) or request.delivery_info.get("redelivered"):
             self._consumer.on_task_request(request)
             return
         self._waiting.append(request)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from celery import bootsteps, signals
+from celery.exceptions import ImproperlyConfigured
 from kombu import Exchange, Queue
 
 from worker.beat import CANARY_TASK, beat_schedule
@@ -190,7 +191,25 @@ def _need_temporary_folder() -> None:
         tempfile.tempdir = _SHARED_MEMORY
 
 
+class _KnownPool(bootsteps.Step):
+    """Other pools take as many commands as they have places and then none, or run several in one process."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        pool = f"{parent.pool_cls.__module__}:{parent.pool_cls.__qualname__}"
+        if pool == "celery.concurrency.solo:TaskPool":
+            logging.getLogger("threadsync.worker").warning(
+                "pool solo is for debugging: a command has no time limit, and one that ends its process "
+                "ends the worker"
+            )
+        elif pool != "worker.prefork:DurableTaskPool":
+            raise ImproperlyConfigured(
+                f"pool {pool} is not supported: take prefork (the default), or solo for debugging"
+            )
+
+
 app.steps["worker"].add(_NeededSettings)
+app.steps["worker"].add(_KnownPool)
 app.steps["consumer"].add(Report)
 
 

@@ -14,11 +14,13 @@ from kombu.message import Message
 
 from worker.batch import Batches
 from worker.broker_errors import BROKER_ERRORS
+from worker.deliveries import OPENED_AS, is_suspect
 from worker.errors import CommandFailed
 from worker.identify import INSTALLATION
 from worker.installation import OthersBroker, OthersConnection, claim
 from worker.rabbitmq.transport import RabbitChannel
 from worker.rabbitmq.waiting import Delays
+from worker.suspects import Suspects
 from worker.undeliverable import bury_message, message_id
 
 log = logging.getLogger("threadsync.worker")
@@ -40,6 +42,7 @@ class DurableConsumer(Consumer):
     event_dispatcher: Any
     hub: Any
     pool: Any
+    suspects: Suspects | None = None
     _events_are_due = False
     on_task_request: Callable[[Any], None]
 
@@ -88,6 +91,8 @@ class DurableConsumer(Consumer):
 
     def on_close(self) -> None:
         self.batches.forget()
+        if self.suspects:
+            self.suspects.forget()
         super().on_close()
 
     def on_unknown_message(self, body: Any, message: Message) -> None:
@@ -112,7 +117,18 @@ class DurableConsumer(Consumer):
             self.event_dispatcher.buffer_limit = _EVENTS_AT_ONCE
 
         def handle_or_park(message: Message) -> None:
+            if is_suspect(message):
+                suspects.add(message)
+            else:
+                handle_one(message)
+
+        def handle_one(message: Message, opened_as: str | None = None) -> None:
             try:
+                if isinstance(message.headers, dict):
+                    # Ours alone to say.
+                    message.headers.pop(OPENED_AS, None)
+                    if opened_as:
+                        message.headers[OPENED_AS] = opened_as
                 if not self._waits_elsewhere(message):
                     handle(message)
             except Exception as exc:
@@ -121,6 +137,7 @@ class DurableConsumer(Consumer):
                     raise
                 self._park(message, exc)
 
+        suspects = self.suspects = Suspects(self, handle_one)
         return handle_or_park
 
     def _waits_elsewhere(self, message: Message) -> bool:

@@ -29,6 +29,9 @@ from kombu.serialization import loads
 OPENED_ALONE_FROM: Final = 3
 """The delivery from which on a message is a suspect."""
 
+OPENED_AS: Final = "opened_as"
+"""The header in which a worker notes the key of the record that it opened the message after."""
+
 DELIVERIES: Final = "deliveries"
 """The key in ``delivery_info`` under which a transport says the number of this delivery."""
 

@@ -98,6 +98,8 @@ class DurableRequest(Request):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """An error from outside the command, such as a body that is no JSON, would lose the message."""
         error = error_in(exc_info)
+        # For worker/suspects.py, which hears only that the message goes back.
+        self.message.ended_its_process = isinstance(error, (WorkerLostError, TimeLimitExceeded))
         if isinstance(error, _AGAIN):
             log.warning("command handed back", task_id=self.id, command=self.name, reason=str(error))
             return self.hand_back()

@@ -1,6 +1,6 @@
 """The base of every task of the app: nothing that was accepted gets lost, and nothing runs for ever.
 
-    message -> delivered again? count it; more than MAX_DELIVERIES times: dead letter
+    message -> delivered often? opened alone, after a record (suspects.py)
             -> run
             -> result
              | a pause, and the same message again (policy.py)
@@ -29,7 +29,8 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 from worker import metrics
 from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
-from worker.errors import DatabaseUnavailable, PoisonCommand, ThreadsyncError
+from worker.deliveries import OPENED_AS
+from worker.errors import DatabaseUnavailable, ThreadsyncError
 from worker.policy import GiveUp, History, Wait, decide
 from worker.transport import COPY
 
@@ -67,6 +68,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
 
     abstract = True
     Request = "worker.request:DurableRequest"
+    Strategy = "worker.waiting:strategy"
     # Expected, so no traceback in the log.
     throws = (ThreadsyncError,)
     max_retries = None
@@ -83,18 +85,16 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         bound = bind_contextvars(task_id=request.id, task=self.name)
         try:
             started = time.perf_counter()
-            is_redelivered = _is_redelivered(request)
+            opened_as = _opened_as(request)
             try:
-                if is_redelivered:
-                    self._count_redelivery(request)
                 answer = self.run(*args, **kwargs)
             except (Retry, Ignore, Reject):
                 raise
             # Whatever else it is, the message must not be lost.
             except Exception as exc:  # noqa: BLE001
                 self._settle(exc, args, kwargs, history)
-            if is_redelivered or history.counted:
-                self._forget_redeliveries(request)
+            if opened_as or history.counted:
+                self._forget_redeliveries(opened_as or request.id or "")
             self._count(request, _outcome(answer))
             tell = log.debug if self.is_routine else log.info
             tell("task done", seconds=round(time.perf_counter() - started, 4), **_fields(answer))
@@ -102,19 +102,18 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         finally:
             reset_contextvars(**bound)
 
-    def _count_redelivery(self, request: Context) -> None:
-        """The first delivery is not counted: it costs nothing, and nearly all are the first."""
-        deliveries = DeadLetterStore().count_redelivery(request.id or "", self.name)
-        log.info("task delivered again", deliveries=deliveries)
-        if deliveries > get_settings().max_deliveries:
-            raise PoisonCommand(self.name, deliveries - 1)
-
-    def _forget_redeliveries(self, request: Context) -> None:
+    def _forget_redeliveries(self, key: str) -> None:
         try:
-            DeadLetterStore().forget_redeliveries(request.id or "")
+            DeadLetterStore().forget_redeliveries(key)
         except DatabaseUnavailable as exc:
             # Tidying up; the task has run, and must not run once more for this.
-            log.info("delivery count kept", reason=str(exc))
+            log.info("deaths kept", reason=str(exc))
+
+    def _close_suspect(self, key: str) -> None:
+        try:
+            DeadLetterStore().close_suspect(key)
+        except DatabaseUnavailable as exc:
+            log.info("record of the opening kept", reason=str(exc))
 
     def _settle(self, error: Exception, args: Any, kwargs: Any, history: History) -> NoReturn:
         """Wait, or fail for good. Always raises."""
@@ -145,14 +144,18 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     def _wait(self, decision: Wait) -> NoReturn:
         self._count(self.request, "waits")
         log.info("task waits", seconds=round(decision.seconds, 3), reason=str(decision.reason))
+        opened_as = _opened_as(self.request)
+        if opened_as:
+            self._close_suspect(opened_as)
         history = decision.history.model_copy(
             update={
-                "counted": decision.history.counted or _is_redelivered(self.request),
+                "counted": decision.history.counted or bool(opened_as),
                 "first_attempt_at": decision.history.first_attempt_at or datetime.now(UTC),
                 "pause": decision.seconds,
             }
         )
         headers = {**(self.request.headers or {}), HEADER: history.model_dump(mode="json")}
+        headers.pop(OPENED_AS, None)
         # As they may be shown: worker/display.py.
         shown: dict[str, Any] = {name: self.request.get(name) for name in ("argsrepr", "kwargsrepr")}
         if _copies.refused:
@@ -168,21 +171,21 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         raise again from None
 
     def _bury(self, error: ThreadsyncError, args: Any, kwargs: Any, history: History) -> None:
-        deliveries = error.deliveries if isinstance(error, PoisonCommand) else 1
         DeadLetterStore().bury(
             task_id=self.request.id or "",
             task_name=self.name,
             queue=(self.request.delivery_info or {}).get("routing_key") or self.app.conf.task_default_queue,
             arguments=json.dumps({"args": list(args), "kwargs": kwargs}),
             error=error,
-            attempts=history.pauses + deliveries,
+            attempts=history.pauses + 1,
             first_attempt_at=history.first_attempt_at or datetime.now(UTC),
         )
         metrics.message_buried(self.name)
 
 
-def _is_redelivered(request: Context) -> bool:
-    return bool((request.delivery_info or {}).get("redelivered"))
+def _opened_as(request: Context) -> str:
+    """The key of the record that it was opened after; empty if there is none."""
+    return str((request.headers or {}).get(OPENED_AS) or "")
 
 
 def read_history(headers: Mapping[str, Any] | None) -> History:

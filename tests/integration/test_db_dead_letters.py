@@ -64,24 +64,29 @@ def test_a_settled_letter_stays_settled(dead_letters: DeadLetterStore) -> None:
     assert dead_letters.list_by_state() == []
 
 
-def test_redeliveries_are_counted(dead_letters: DeadLetterStore) -> None:
-    """The first delivery is not counted when it happens, so the first redelivery makes two."""
-    counts = [dead_letters.count_redelivery("task-1", "sessions.get") for _ in range(4)]
-    assert counts == [2, 3, 4, 5]
-    assert dead_letters.count_redelivery("task-2", "sessions.get") == 2
+def test_deaths_are_counted_and_deliveries_are_not(dead_letters: DeadLetterStore) -> None:
+    """Found open by another process, or by the same after a death that it saw; once closed, not."""
+    assert dead_letters.open_suspect("task-1", "sessions.get", "a") == (0, False)
+    assert dead_letters.open_suspect("task-1", "sessions.get", "a") == (0, False)
+    assert dead_letters.open_suspect("task-1", "sessions.get", "a", died=True) == (1, False)
+    dead_letters.note_read("task-1")
+    assert dead_letters.open_suspect("task-1", "sessions.get", "b") == (2, True)
+    dead_letters.close_suspect("task-1")
+    assert dead_letters.open_suspect("task-1", "sessions.get", "c", died=True) == (2, False)
+    assert dead_letters.open_suspect("task-2", "sessions.get", "c") == (0, False)
 
 
 def test_what_ended_is_forgotten(dead_letters: DeadLetterStore) -> None:
     """Counting starts anew, and forgetting what was never counted is no error."""
-    dead_letters.count_redelivery("task-1", "sessions.get")
+    dead_letters.open_suspect("task-1", "sessions.get", "a")
     dead_letters.forget_redeliveries("task-1")
     dead_letters.forget_redeliveries("task-1")
-    assert dead_letters.count_redelivery("task-1", "sessions.get") == 2
+    assert dead_letters.open_suspect("task-1", "sessions.get", "b") == (0, False)
 
 
 def test_burying_ends_the_count_and_takes_its_time(dead_letters: DeadLetterStore, database_url: str) -> None:
     """The letter says when the message was first attempted."""
-    dead_letters.count_redelivery("task-1", "sessions.get")
+    dead_letters.open_suspect("task-1", "sessions.get", "a")
     counted_at = ask(database_url, "SELECT first_attempt_at FROM redeliveries")
     letter = bury(dead_letters, error=PoisonCommand("sessions.get", 5), attempts=5)
     assert letter.first_attempt_at == counted_at
@@ -93,13 +98,6 @@ def test_an_uncounted_message_has_the_time_it_is_given(dead_letters: DeadLetterS
     begun = datetime.now(UTC) - timedelta(hours=1)
     assert bury(dead_letters, "task-1", first_attempt_at=begun).first_attempt_at == begun
     assert bury(dead_letters, "task-2").first_attempt_at is None
-
-
-def test_racing_counts_are_all_counted(dead_letters: DeadLetterStore) -> None:
-    """Two workers may get the same message back at the same time."""
-    with ThreadPoolExecutor(8) as threads:
-        counts = list(threads.map(lambda _: dead_letters.count_redelivery("task-1", "x"), range(20)))
-    assert sorted(counts) == list(range(2, 22))
 
 
 @pytest.mark.parametrize("state", ["retried", "discarded"])
@@ -167,7 +165,7 @@ def test_bytes_that_nobody_can_read_are_kept(dead_letters: DeadLetterStore) -> N
 @pytest.mark.parametrize("text", ["\x00", "half \ud83c of a pair", "x" * 1_000_000, "🎫"])
 def test_hostile_text_can_be_buried(dead_letters: DeadLetterStore, text: str) -> None:
     """A message is never lost because its id, its name or its error cannot be written."""
-    dead_letters.count_redelivery(text, text)
+    dead_letters.open_suspect(text, text, "a")
     letter = bury(dead_letters, text, task_name=text, queue=text, error=ValueError(text), arguments=text)
     assert dead_letters.get(letter.id) == letter
     assert bury(dead_letters, text).id == letter.id

@@ -1,4 +1,4 @@
-"""Dead letters and redelivery counts: a poison message must not loop, a failed one must not be lost."""
+"""Dead letters and counts of deaths: a poison message must not loop, a failed one must not be lost."""
 
 from __future__ import annotations
 
@@ -27,14 +27,28 @@ class DeadLetterStore:
     def __init__(self, pool: Pool | None = None) -> None:
         self._pool = pool
 
-    def count_redelivery(self, task_id: str, task_name: str) -> int:
-        """Note that a message came back; returns how often it was delivered, the first time included."""
-        params = {"task_id": _key(task_id), "task_name": _text(task_name)}
-        return int(self._rows(queries.COUNT_REDELIVERY, params)[0]["deliveries"])
+    def open_suspect(
+        self, key: str, task_name: str, opened_by: str, *, died: bool = False
+    ) -> tuple[int, bool]:
+        """Record that ``opened_by`` opens the message now; ``died``: its last opening by the same ended so.
 
-    def forget_redeliveries(self, task_id: str) -> None:
-        """The message ended: its count is of no more use."""
-        self._rows(queries.FORGET_REDELIVERIES, {"task_id": _key(task_id)})
+        Returns how often it has ended its process, and whether the last time came after it had been read.
+        """
+        params = {"task_id": _key(key), "task_name": _text(task_name), "opened_by": opened_by, "died": died}
+        row = self._rows(queries.OPEN_SUSPECT, params)[0]
+        return int(row["deaths"]), bool(row["was_read"])
+
+    def note_read(self, key: str) -> None:
+        """Record that the open message was parsed and decoded, and that its process lives."""
+        self._rows(queries.NOTE_READ, {"task_id": _key(key)})
+
+    def close_suspect(self, key: str) -> None:
+        """Record that the message is not open any more; its deaths stay."""
+        self._rows(queries.CLOSE_SUSPECT, {"task_id": _key(key)})
+
+    def forget_redeliveries(self, key: str) -> None:
+        """The message ended: its deaths are of no more use."""
+        self._rows(queries.FORGET_REDELIVERIES, {"task_id": _key(key)})
 
     def bury(
         self,

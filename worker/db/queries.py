@@ -221,14 +221,25 @@ SELECT {_CONTEXT},
 FROM merged
 """
 
-# Counts one more delivery of a message that came back. The first delivery was not counted, hence 2.
-COUNT_REDELIVERY: Final[LiteralString] = """
-INSERT INTO redeliveries AS r (task_id, task_name, deliveries)
-VALUES (%(task_id)s, %(task_name)s, 2)
+# Records that a suspect is being opened. If it was open already the process that had it died, unless that is
+# the same one, which says by `died` what became of it. Returns the deaths, and whether the last came after
+# the message had been read.
+OPEN_SUSPECT: Final[LiteralString] = """
+INSERT INTO redeliveries AS r (task_id, task_name, deliveries, opened_at, opened_by)
+VALUES (%(task_id)s, %(task_name)s, 1, now(), %(opened_by)s)
 ON CONFLICT ON CONSTRAINT redeliveries_pkey
-DO UPDATE SET deliveries = r.deliveries + 1, last_attempt_at = now()
-RETURNING deliveries
+DO UPDATE SET deliveries = r.deliveries + 1, last_attempt_at = now(), opened_at = now(),
+              opened_by = excluded.opened_by, is_read = false,
+              deaths = r.deaths + (r.opened_at IS NOT NULL
+                                   AND (r.opened_by <> excluded.opened_by OR %(died)s))::integer
+RETURNING new.deaths, coalesce(old.is_read, false) AS was_read
 """
+
+# Records that a suspect was parsed and decoded, and its process lives.
+NOTE_READ: Final[LiteralString] = "UPDATE redeliveries SET is_read = true WHERE task_id = %(task_id)s"
+
+# Records that a suspect is not open any more, although it has not ended: it waits, or was handed back.
+CLOSE_SUSPECT: Final[LiteralString] = "UPDATE redeliveries SET opened_at = NULL WHERE task_id = %(task_id)s"
 
 # Forgets the count of a message that ended.
 FORGET_REDELIVERIES: Final[LiteralString] = "DELETE FROM redeliveries WHERE task_id = %(task_id)s"

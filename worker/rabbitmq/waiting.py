@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 from worker.rabbitmq.transport import DELAY_PREFIX, DELIVERY_EXCHANGE
+from worker.task import HEADER, read_history
 
 LONGEST_IN_MEMORY_SECONDS: Final = 5
 """What is due sooner may wait in a worker."""
@@ -83,20 +84,29 @@ class Delays:
 def _publish(connection: Connection, message: Message, seconds: int) -> None:
     queue = message.delivery_info["routing_key"]
     properties = {name: value for name, value in message.properties.items() if name not in _LOST}
-    copy = amqp.Message(
-        message.body or "", application_headers=message.headers, delivery_mode=2, **properties
-    )
+    headers = {**message.headers, **_without_pause(message.headers)}
+    copy = amqp.Message(message.body or "", application_headers=headers, delivery_mode=2, **properties)
     channel: Any = connection.default_channel
     channel.basic_publish(copy, _ENTRANCE, calculate_routing_key(seconds, queue))
 
 
 def _seconds_until_due(message: Message) -> float | None:
     """None when it does not say, or nothing that can be read: that is for Celery to judge."""
+    pause = read_history(message.headers).pause
+    if pause:
+        return pause
     try:
         due = datetime.fromisoformat(_eta(message))
         return due.replace(tzinfo=due.tzinfo or UTC).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _without_pause(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the header of a command's history as it is after the pause, so that it does not wait again."""
+    if HEADER not in headers:
+        return {}
+    return {HEADER: read_history(headers).model_copy(update={"pause": 0.0}).model_dump(mode="json")}
 
 
 def _eta(message: Message) -> Any:

@@ -1,0 +1,75 @@
+"""Messages that are due later: they wait in the broker, by its clock, and in no worker's memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.installation import Installation
+from tests.integration.test_transport import DURABLE, Peer, publish
+from tests.waiting import wait_until
+
+KEY = "threadsync.waiting:sessions"
+
+
+def test_what_is_due_later_waits_in_the_broker(installation: Installation) -> None:
+    """It is held by nobody, outlives a killed worker, and runs once when its time has come."""
+    thread = {"channel_id": "C1", "thread_ts": "1.1"}
+    with redis.Redis.from_url(installation.broker_url) as server, installation.worker("first") as first:
+        result = installation.celery.send_task(
+            "sessions.get_or_create", kwargs={**thread, "user_id": "U1"}, queue="sessions", countdown=3600
+        )
+        wait_until(lambda: server.zcard(KEY) == 1, "it waits in the broker")
+        assert (server.hlen("unacked"), server.zcard("unacked_index"), server.llen("sessions")) == (0, 0, 0)
+        first.kill()
+        ((message, due),) = server.zrange(KEY, 0, -1, withscores=True)
+        assert 3500 < due - server.time()[0] < 3601
+        # As if the hour had passed by the server's clock; the workers' still says that it has not.
+        server.zadd(KEY, {message: 1.0})
+        with installation.worker("second"):
+            assert result.get(timeout=20)["outcome"] == "created"
+        wait_until(lambda: installation.waiting() == 0, "it has ended")
+    result.backend = None
+
+
+def test_due_ones_come_first_and_keep_their_count(broker_url: str) -> None:
+    """Under the same tag; as many in one run of TAKE as there is room for."""
+    peer = Peer(broker_url, DURABLE, "q", prefetch=2)
+    publish(broker_url, "a", "b")
+    for message in peer.take(2):
+        peer.channel.qos.set_aside(message.delivery_tag, 0.0)
+    publish(broker_url, "new")
+    first, second = peer.take(2)
+    assert {first.payload, second.payload} == {"a", "b"}
+    assert first.delivery_info["waited"]
+    assert not first.delivery_info.get("redelivered")
+    first.ack()
+    second.ack()
+    assert peer.take()[0].payload == "new"
+    peer.vanish()
+
+
+@pytest.mark.parametrize("pool", ["threads"])
+def test_a_pool_that_we_do_not_know_is_refused(pool: str, installation: Installation) -> None:
+    """With a sentence, at start."""
+    worker = installation.worker("refused", "--pool", pool)
+    worker.launch()
+    wait_until(lambda: not worker.is_alive, "it has ended", 20)
+    assert "is not supported: take prefork" in worker.log
+
+
+def test_solo_carries_out_more_than_a_batch(installation: Installation, tmp_path: Path) -> None:
+    """It warns, and runs some hundred commands, redelivered ones too."""
+    with installation.worker("killed", "--pool", "solo") as killed:
+        installation.send("probe.take", str(tmp_path / "diary"), 1.0)
+        for number in range(300):
+            thread = {"channel_id": "C1", "thread_ts": f"{number}.1"}
+            installation.send("sessions.get_or_create", **thread, user_id="U1")
+        wait_until((tmp_path / "diary").exists, "it has begun")
+        killed.kill()
+    with installation.worker("solo", "--pool", "solo") as solo:
+        wait_until(lambda: installation.waiting() == 0, "all have ended", 60)
+        assert "solo is for debugging" in solo.log
+    assert len(installation.sessions()) == 300

@@ -1,0 +1,72 @@
+"""Let what is due later wait in the broker, not in a worker's memory.
+
+Celery keeps a message with a countdown or an ``eta`` in the worker that took it. Ours moves one that is due
+in more than ``MOST_HELD_SECONDS`` to the broker, where TAKE finds it when its time has come: it survives the
+worker, and fills no memory. The distance is measured once, by the worker's clock; from then on the server's
+clock counts, and the message that TAKE brings runs whatever a clock here says.
+
+A broker whose channel has no ``set_aside`` gets no such message from here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from celery.worker.state import task_ready
+from celery.worker.strategy import default as celery_strategy
+
+from worker.raw_message import WAITED
+
+if TYPE_CHECKING:
+    from worker.consumer import DurableConsumer
+
+MOST_HELD_SECONDS: Final = 5.0
+"""What is due sooner stays here: a pause of a command that waits for Postgres or its session."""
+
+
+def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[..., Any]:
+    """Set by ``DurableTask.Strategy``: Celery's own, but what is due later goes to the broker."""
+    handler: Callable[..., Any] = celery_strategy(task, celery, WaitingInBroker(consumer))
+    return handler
+
+
+class WaitingInBroker:
+    """Stands in for the consumer, its timer and its prefetch count when Celery's strategy is built."""
+
+    def __init__(self, consumer: DurableConsumer) -> None:
+        self._consumer = consumer
+        self.on_task_request = consumer.on_task_request
+        self.timer = self
+        self.qos = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+    def increment_eventually(self, n: int = 1) -> None:
+        """Celery makes room for a message that it will hold: ``call_at`` does, where it is held."""
+
+    def call_at(self, eta: float, callback: Callable[..., Any], args: Any = (), **options: Any) -> Any:
+        """Celery's wish to hold a request until ``eta``."""
+        request, consumer = args[0], self._consumer
+        # kombu's timers go by this clock.
+        seconds = eta - time.monotonic()
+        if request.message.delivery_info.get(WAITED):
+            eta = 0.0
+        elif seconds > MOST_HELD_SECONDS and self._set_aside(request, seconds):
+            return None
+        consumer.qos.increment_eventually()
+        return consumer.timer.call_at(eta, callback, args, **options)
+
+    def _set_aside(self, request: Any, seconds: float) -> bool:
+        message = request.message
+        set_aside = getattr(message.channel.qos, "set_aside", None)
+        if set_aside is None:
+            return False
+        set_aside(message.delivery_tag, seconds)
+        task_ready(request)
+        ended = getattr(message, "on_set_aside", None)
+        if ended:
+            ended()
+        return True
