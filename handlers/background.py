@@ -36,10 +36,14 @@ class Background:
 
     async def close(self, grace: float = 2) -> None:
         """Let what runs end within ``grace`` seconds, cancel the rest, and return when none is left."""
-        tasks = set(self._tasks)
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=grace)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + grace
+        # What runs may begin something else before it ends.
+        while self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=max(0.0, until - loop.time()))
+            if loop.time() >= until:
+                break
+        late = set(self._tasks)
         for task in late:
             task.cancel()
         if late:

@@ -27,6 +27,14 @@ _USER_SECONDS: Final = 45
 
 _EVENTS_AT_ONCE: Final = 32
 
+_MOST_PARKED: Final = 500
+"""Replies that Slack does not take now; they must not use up what background work there may be."""
+
+_FIRST_PAUSE_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+_REPLY_PATIENCE_SECONDS: Final = 86_400
+"""For the first reply in a thread, while Slack takes none of ours."""
+
 
 class FollowUps:
     """Waits for results in the background. A process that ends drops them; ``/ticket status`` does not."""
@@ -37,6 +45,7 @@ class FollowUps:
         self._makes_tickets = makes_tickets
         # Each wait looks ten times a second; a burst of events must not leave users' clicks without a turn.
         self._event_turns = asyncio.Semaphore(_EVENTS_AT_ONCE)
+        self._parked = 0
 
     def of_event(self, handle: Handle) -> None:
         """Reply in the thread if the event's command created its session."""
@@ -93,7 +102,33 @@ class FollowUps:
             blocks = replies.opened_blocks(session.thread_ts, makes_tickets=self._makes_tickets)
             # The id by which Slack has just called the channel; the session's may be an older one.
             channel_id = getattr(handle.command, "channel_id", session.channel_id)
-            await self._slack.post_in_thread(channel_id, session.thread_ts, text, blocks)
+            if not await self._slack.post_in_thread(channel_id, session.thread_ts, text, blocks):
+                if self._parked >= _MOST_PARKED:
+                    fields = {"channel_id": channel_id, "thread_ts": session.thread_ts}
+                    log.warning("reply not posted: too many wait", **fields)
+                    return
+                again = self._reply_later(channel_id, session.thread_ts, text, blocks)
+                self._background.start(again, "reply that Slack did not take")
+
+    async def _reply_later(
+        self, channel_id: str, thread_ts: str, text: str, blocks: list[dict[str, Any]]
+    ) -> None:
+        """Nothing else would ever say it: the next event finds the session there, and stays silent."""
+        pause, waited = _FIRST_PAUSE_SECONDS, 0.0
+        self._parked += 1
+        try:
+            while waited < _REPLY_PATIENCE_SECONDS:
+                await asyncio.sleep(pause)
+                waited += pause
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                if await self._slack.post_in_thread(channel_id, thread_ts, text, blocks):
+                    return
+        except asyncio.CancelledError:
+            log.warning("reply not posted: the process ends", channel_id=channel_id, thread_ts=thread_ts)
+            raise
+        finally:
+            self._parked -= 1
+        log.warning("reply not posted: given up", channel_id=channel_id, thread_ts=thread_ts)
 
     async def _respond(self, url: str, text: str) -> None:
         if url:

@@ -24,7 +24,7 @@ Payload = Mapping[str, Any]
 # What an ordinary user writes. All other subtypes are edits, deletions, joins, bots, and Slack's own notes.
 _COUNTED_SUBTYPES: Final = frozenset({None, "file_share", "thread_broadcast"})
 _SLACKBOT: Final = "USLACKBOT"
-_MOMENT: Final = re.compile(r"[1-9][0-9]{9}\.[0-9]{1,9}", re.ASCII)
+_MOMENT: Final = re.compile(r"[0-9]{1,10}\.[0-9]{1,9}", re.ASCII)
 
 
 def command_for_event(event: Payload) -> GetOrCreate | None:
@@ -86,7 +86,7 @@ def is_of_slacks_types(event: Payload) -> bool:
 
 
 def is_moment(ts: str) -> bool:
-    """Whether a timestamp can be one of a message: seconds of some year between 2001 and 2286."""
+    """Whether a timestamp can be one of a message: seconds of some year before 2287."""
     return _MOMENT.fullmatch(ts) is not None
 
 

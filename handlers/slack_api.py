@@ -18,11 +18,16 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from worker.slack_status.decide import OF_INSTALLATION
+
 log = structlog.get_logger(__name__)
 
 _REQUEST_SECONDS: Final = 10
 _CALL_SECONDS: Final = 60
 """Waiting as long as a 429 says included."""
+
+# A ValueError is a Retry-After that is no number.
+_TROUBLE: Final = (SlackClientError, aiohttp.ClientError, OSError, ValueError)
 
 _VIEW_SECONDS: Final = 2.5
 """After 3 s a trigger is worth nothing: https://docs.slack.dev/interactivity/handling-user-interaction."""
@@ -59,14 +64,28 @@ class SlackApi:
 
     async def post_in_thread(
         self, channel_id: str, thread_ts: str, text: str, blocks: Sequence[dict[str, Any]]
-    ) -> None:
-        """Reply in a thread, at most once."""
-        await _logged(
-            self.web.chat_postMessage(channel=channel_id, thread_ts=thread_ts, text=text, blocks=blocks),
-            "chat.postMessage",
-            channel_id=channel_id,
-            thread_ts=thread_ts,
-        )
+    ) -> bool:
+        """Reply in a thread, at most once.
+
+        Returns False when nothing was posted for a reason that passes: Slack refuses the token, asks to wait,
+        or cannot be reached. Whatever else fails is logged, and not worth another try or not safe.
+        """
+        call = self.web.chat_postMessage(channel=channel_id, thread_ts=thread_ts, text=text, blocks=blocks)
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                await call
+        except _TROUBLE as exc:
+            error = describe_failure(exc)
+            passes = error in OF_INSTALLATION or error == "ratelimited"
+            log.warning(
+                "slack call failed",
+                method="chat.postMessage",
+                error=error,
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+            )
+            return not (passes or isinstance(exc, aiohttp.ClientConnectorError))
+        return True
 
     async def open_view(self, trigger_id: str, view: dict[str, Any]) -> bool:
         """Open a modal for the user whose click gave the trigger; whether Slack did."""
@@ -89,8 +108,7 @@ async def _logged(call: Awaitable[Any], method: str, *, within: float = _CALL_SE
     try:
         async with asyncio.timeout(within):
             answer = await call
-    # A ValueError is a Retry-After that is no number.
-    except (SlackClientError, aiohttp.ClientError, OSError, ValueError) as exc:
+    except _TROUBLE as exc:
         log.warning("slack call failed", method=method, error=describe_failure(exc), **fields)
         return False
     if answer.status_code != 200:

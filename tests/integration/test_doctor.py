@@ -454,9 +454,9 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     "slack: away": (set_env(SLACK_API_URL=f"http://{NOWHERE}/"), "slack: token", "error", "SLACK_API_URL"),
     "slack: messages": (
         with_sql(
-            "UPDATE slack_installation SET trouble = 'token_revoked', trouble_since = now(), "
-            "next_probe_at = now()",
-            "UPDATE slack_installation SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL",
+            "INSERT INTO slack_installation (trouble, trouble_since, next_probe_at) "
+            "VALUES ('token_revoked', now(), now())",
+            "DELETE FROM slack_installation",
         ),
         "slack: messages",
         "error",

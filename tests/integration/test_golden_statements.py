@@ -36,6 +36,11 @@ def faults_of(sql: str) -> list[str]:
     bare = re.sub(r"--.*", "", sql)
     bare = re.sub(r"\$\$.*?\$\$", "''", bare, flags=re.DOTALL)
     statements = [" ".join(statement.split()) for statement in bare.split(";")]
+    # The rows of a table that no older worker knows.
+    made = re.findall(r"CREATE TABLE (\w+)", bare)
+    statements = [
+        s for s in statements if s.partition(" DEFAULT")[0] not in {f"INSERT INTO {t}" for t in made}
+    ]
     return [s for s in statements if s and (not _ADDS.fullmatch(s) or _TAKES.search(s))]
 
 
@@ -78,6 +83,7 @@ def test_a_migration_only_adds(migration: Migration) -> None:
         "ALTER TABLE syncs ADD CONSTRAINT c CHECK (false)",
         "CREATE UNIQUE INDEX i ON syncs (site)",
         "UPDATE syncs SET state = 'done'",
+        "CREATE TABLE a (b int); INSERT INTO syncs DEFAULT VALUES",
     ],
 )
 def test_one_that_takes_away_is_noticed(sql: str) -> None:

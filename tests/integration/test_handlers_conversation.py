@@ -98,6 +98,32 @@ async def test_a_dropped_connection_is_not_posted_over_again(committed: bool, sl
     assert len(slack.messages) == committed
 
 
+async def test_a_reply_waits_until_slack_takes_the_token_again(slack: SlackSandbox) -> None:
+    """Nothing else would say it: once, when the token is good; other threads are told as well."""
+    slack.refuses = "account_inactive"
+    async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
+        await app.deliver(MENTION)
+        await app.deliver(app_mention(CHANNEL, USER, "hi", ts="1700000009.000200"))
+        await eventually(lambda: len(slack.calls(POST)) >= 2, "both replies were refused")
+        assert not slack.messages
+        slack.refuses = None
+        await eventually(lambda: len(slack.messages) == 2, "both threads have their reply")
+        await app.deliver(MENTION)
+    assert {message.thread_ts for message in slack.messages} == {THREAD, "1700000009.000200"}
+    assert len(slack.messages) == 2
+
+
+async def test_a_reply_that_waits_is_not_lost_without_a_word(slack: SlackSandbox) -> None:
+    """A process that ends says which thread was not told."""
+    slack.refuses = "account_inactive"
+    with structlog.testing.capture_logs() as logs:
+        async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
+            await app.deliver(MENTION)
+            await eventually(lambda: slack.calls(POST), "the reply was refused")
+    (lost,) = [entry for entry in logs if entry["event"] == "reply not posted: the process ends"]
+    assert (lost["channel_id"], lost["thread_ts"]) == (CHANNEL, THREAD)
+
+
 async def test_a_rate_limit_is_waited_for(slack: SlackSandbox) -> None:
     """After a 429 nothing was posted, so once Retry-After is over it may be."""
     slack.fail(POST, RateLimited(1))

@@ -1,5 +1,5 @@
 -- What stands in the way of everything that is to be said in Slack: a token that Slack refuses. While `trouble`
--- is set, messages wait, and only a probe is sent. One row: an installation has one token.
+-- is set, messages wait, and only a probe is sent. One row at most: an installation has one token.
 CREATE TABLE slack_installation (
     id            boolean          NOT NULL DEFAULT true,
     trouble       text,
@@ -13,7 +13,6 @@ CREATE TABLE slack_installation (
     CONSTRAINT slack_installation_trouble_check
         CHECK ((trouble IS NULL) = (trouble_since IS NULL) AND (trouble IS NULL) = (next_probe_at IS NULL))
 );
-INSERT INTO slack_installation DEFAULT VALUES;
 
 -- `trouble` is Slack's name for why the message does not say what is true; null when it does, or was not refused.
 -- Up to `replaced_ts` messages cannot be edited: what is found there is not ours to keep up to date any more.
