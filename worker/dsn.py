@@ -26,6 +26,31 @@ _NAMES: Final = (
 PARAMETERS: Final = frozenset(_NAMES.split())
 """libpq's, of all versions that psycopg may bring."""
 
+# Of Prisma, SQLAlchemy, JDBC, Django, node-postgres and asyncpg, which read such URLs as well.
+INSTEAD: Final = {
+    "pgbouncer": "DATABASE_PREPARED_STATEMENTS=false says that",
+    "statement_cache_size": "DATABASE_PREPARED_STATEMENTS=false says that",
+    "prepared_statement_cache_size": "DATABASE_PREPARED_STATEMENTS=false says that",
+    "prepareThreshold": "DATABASE_PREPARED_STATEMENTS=false says that",
+    "schema": "options=-csearch_path%3DNAME says that",
+    "currentSchema": "options=-csearch_path%3DNAME says that",
+    "search_path": "options=-csearch_path%3DNAME says that",
+    "statement_timeout": "options=-cstatement_timeout%3D5s says that",
+    "connection_limit": "the size of the pool is threadsync's own",
+    "pool_size": "the size of the pool is threadsync's own",
+    "max_overflow": "the size of the pool is threadsync's own",
+    "pool_timeout": "the limits of the pool are threadsync's own",
+    "conn_max_age": "the limits of the pool are threadsync's own",
+    "timeout": "connect_timeout says that",
+    "socket_timeout": "tcp_user_timeout says that",
+    "ssl": "sslmode says that",
+    "sslaccept": "sslmode says that",
+    "ssl_mode": "sslmode says that",
+    "targetServerType": "target_session_attrs says that",
+    "ApplicationName": "application_name says that",
+}
+"""Parameters of other tools, and what says the same here."""
+
 _KEYWORD_FORM: Final = re.compile(r"\s*[A-Za-z_]+\s*=")
 _PAIR: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)(?:\s+|$)", re.DOTALL)
 _QUOTE: Final = (
@@ -76,8 +101,9 @@ def _query(text: str) -> str:
     given = parameters(text)
     unknown = [name for name, _ in given if name not in PARAMETERS]
     if unknown or any("=" not in part for part in text.split("&")):
+        hints = "".join(f'. For "{name}": {INSTEAD[name]}' for name in unknown if name in INSTEAD)
         raise BadAddress(
-            f"has parameters after ? that Postgres does not know{shown(unknown, text)}. {ENCODE}"
+            f"has parameters after ? that Postgres does not know{shown(unknown, text)}{hints}. {ENCODE}"
         )
     return f"?{urlencode(given, quote_via=quote)}"
 

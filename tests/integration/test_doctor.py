@@ -417,9 +417,9 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "database: another tool's parameter": (
         lambda ward: ward.env.update(DATABASE_URL=f"{ward.env['DATABASE_URL']}?pgbouncer=true"),
-        "database: reachable",
+        "settings",
         "error",
-        "postgresql://",
+        "README.md",
     ),
     "database: no time limits": (
         set_env(DATABASE_PREPARED_STATEMENTS="false"),

@@ -197,3 +197,10 @@ def test_an_address_that_was_read_is_read_the_same_again() -> None:
     ):
         once = read_broker(text)
         assert read_broker(once.text) == once
+
+
+def test_another_tools_parameter_is_named_with_ours() -> None:
+    """Prisma's and SQLAlchemy's words for a thing lead to our own."""
+    with pytest.raises(ValueError, match='For "pgbouncer": DATABASE_PREPARED_STATEMENTS=false') as caught:
+        read_database("postgresql://u:secret@h/d?pgbouncer=true")
+    assert "secret" not in str(caught.value)

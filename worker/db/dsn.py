@@ -10,6 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
+from worker.dsn import INSTEAD
 from worker.errors import InvalidSettings
 
 _CHOICES: Final = {
@@ -36,30 +37,6 @@ _NUMBERS: Final = (
     "keepalives_count",
     "tcp_user_timeout",
 )
-# Of Prisma, SQLAlchemy, JDBC, Django, node-postgres and asyncpg, which read such URLs as well.
-_INSTEAD: Final = {
-    "pgbouncer": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "statement_cache_size": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "prepared_statement_cache_size": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "prepareThreshold": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "schema": "options=-csearch_path%3DNAME says that",
-    "currentSchema": "options=-csearch_path%3DNAME says that",
-    "search_path": "options=-csearch_path%3DNAME says that",
-    "statement_timeout": "options=-cstatement_timeout%3D5s says that",
-    "connection_limit": "the size of the pool is threadsync's own",
-    "pool_size": "the size of the pool is threadsync's own",
-    "max_overflow": "the size of the pool is threadsync's own",
-    "pool_timeout": "the limits of the pool are threadsync's own",
-    "conn_max_age": "the limits of the pool are threadsync's own",
-    "timeout": "connect_timeout says that",
-    "socket_timeout": "tcp_user_timeout says that",
-    "ssl": "sslmode says that",
-    "sslaccept": "sslmode says that",
-    "ssl_mode": "sslmode says that",
-    "targetServerType": "target_session_attrs says that",
-    "ApplicationName": "application_name says that",
-}
-
 _ENCODE: Final = "special characters in the password must be percent-encoded"
 _UNREADABLE: Final = f"is not a URL that libpq can read; see that host and port are right; {_ENCODE}"
 
@@ -93,7 +70,7 @@ def _query(url: str) -> list[tuple[str, str]]:
 def _unknown(name: str) -> str:
     # Only a word is repeated: what else stands there may be part of a password.
     shown = f'"{name}"' if name.isidentifier() and len(name) < 40 else "of its parameters, one"
-    instead = f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
+    instead = f"; {INSTEAD[name]}" if name in INSTEAD else ""
     return f"the parameter {shown} is not one that libpq knows{instead}"
 
 
