@@ -98,6 +98,21 @@ def test_a_frozen_broker_is_no_reason_to_wait_for_ever(rabbitmq: RabbitMQ, conne
         rabbitmq.signal(signal.SIGCONT)
 
 
+def test_an_events_confirmation_is_not_the_next_messages(rabbitmq: RabbitMQ, connection: Connection) -> None:
+    """RabbitMQ confirms all that is published on a channel, once it confirms anything there."""
+    producer: Any = connection.Producer()
+    Queue("steps")(producer.channel).declare()
+    Exchange("celeryev", type="topic")(producer.channel).declare()
+    producer.publish("confirmed", exchange="", routing_key="steps")
+    producer.publish("event", exchange="celeryev", routing_key="worker.online")
+    rabbitmq.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(BROKER_ERRORS):
+            producer.publish("not there", exchange="", routing_key="steps", retry=False)
+    finally:
+        rabbitmq.signal(signal.SIGCONT)
+
+
 def test_queues_and_exchanges_are_taken_as_an_operator_made_them(connection: Connection) -> None:
     with as_stock(connection.as_uri(include_password=True)) as operators:
         limits = {"x-queue-type": "quorum", "x-delivery-limit": 100}

@@ -248,7 +248,11 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
                     if not worker.is_alive:
                         worker.start()
         ended = time.monotonic()
-        wait_until(lambda: rows(own) >= set(sender.taken), "each acknowledged command has its row", 60)
+        try:
+            wait_until(lambda: rows(own) >= set(sender.taken), "each acknowledged command has its row", 60)
+        except AssertionError as exc:
+            missing = sorted(set(sender.taken) - rows(own))
+            raise AssertionError(f"{len(missing)} have none: {missing[:5]}; {own.signs()}") from exc
         settled = time.monotonic() - ended
         print(f"{server.name}: {number} sent, {sender.refused} refused, settled after {settled:.1f} s")
         assert own.dead_letters() == []

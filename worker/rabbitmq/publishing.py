@@ -63,6 +63,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
     connection: ConfirmingConnection
     # amqp's own, which the stubs do not know.
     _basic_publish: Callable[..., Any]
+    _confirm_selected: bool
     events: dict[str, set[Callable[..., None]]]
     clock: Any = None
     """Made when it is first asked: ``worker.rabbitmq.clock``."""
@@ -81,7 +82,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
         drop_headers(msg, _BROKERS_OWN)
         if any(name in exchange for name in _UNCONFIRMED):
             kwargs.pop("confirm_timeout", None)
-            self._basic_publish(msg, exchange, routing_key, mandatory, **kwargs)
+            self._publish_plain(msg, exchange, routing_key, mandatory, **kwargs)
             return
         self._returned = None
         limit = kwargs.pop("confirm_timeout", None) or self.connection.socket_timeout
@@ -104,7 +105,14 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
 
     def publish_unconfirmed(self, msg: Any, exchange: str, routing_key: str) -> None:
         """Send what may be lost."""
-        self._basic_publish(msg, exchange, routing_key)
+        self._publish_plain(msg, exchange, routing_key)
+
+    def _publish_plain(self, *args: Any, **kwargs: Any) -> None:
+        # Once confirms are on, RabbitMQ confirms this too; unread, that would pass for the next message's.
+        if self._confirm_selected:
+            self.basic_publish_confirm(*args, confirm_timeout=self.connection.socket_timeout, **kwargs)
+        else:
+            self._basic_publish(*args, **kwargs)
 
     def _on_returned(self, error: BaseException, exchange: str, routing_key: str, message: Any) -> None:
         # Its confirmation follows.
