@@ -30,7 +30,7 @@ def test_what_is_due_later_waits_in_the_broker(installation: Installation) -> No
         server.zadd(KEY, {message: 1.0})
         with installation.worker("second"):
             assert result.get(timeout=20)["outcome"] == "created"
-        wait_until(lambda: installation.waiting() == 0, "it has ended")
+            wait_until(lambda: installation.waiting() == 0, "it has ended")
     result.backend = None
 
 
