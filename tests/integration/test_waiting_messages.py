@@ -31,7 +31,7 @@ def test_what_is_due_later_waits_in_the_broker(installation: Installation) -> No
         with installation.worker("second"):
             assert result.get(timeout=20)["outcome"] == "created"
             wait_until(lambda: installation.waiting() == 0, "it has ended")
-    result.backend = None
+    result.backend = None  # type: ignore[assignment]
 
 
 def test_due_ones_come_first_and_keep_their_count(broker_url: str) -> None:

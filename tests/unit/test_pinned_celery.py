@@ -87,7 +87,7 @@ def message_for(app: Celery, *args: Any) -> Message:
             | {"create_task_handler", "on_send_event_buffered", "_flush_events"},
         ),
         (DurableRequest, {"on_timeout", "on_failure", "info"}),
-        (DurableTask, {"abstract", "Request", "throws", "max_retries"}),
+        (DurableTask, {"abstract", "Request", "Strategy", "throws", "max_retries"}),
         (GatheringBackend, {"_store_result", "_get_result_meta"}),
     ],
 )

@@ -54,6 +54,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
     }
     assert overridden(DurableChannel) == {
         *("QoS", "conn_or_acquire", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
+        *("Message", "_put", "_queue_bind", "maybe_refresh_binding_expiry"),
     }
     assert overridden(DurableTransport) == {"Channel", "register_with_event_loop"}
 
