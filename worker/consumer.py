@@ -40,6 +40,7 @@ class DurableConsumer(Consumer):
     connection_errors: tuple[type[Exception], ...]
     controller: Any
     event_dispatcher: Any
+    qos: Any
     hub: Any
     pool: Any
     suspects: Suspects | None = None

@@ -44,6 +44,8 @@ class Taken:
 class DurableMessage(virtual.Message):
     """kombu's message; ``envelope`` is there while it is sealed: see ``worker.deliveries``."""
 
+    _raw: Any
+
     def __init__(self, payload: Any, channel: Any = None, **kwargs: Any) -> None:
         super().__init__(payload, channel=channel, **kwargs)
         envelope = payload.get("envelope")

@@ -256,7 +256,7 @@ class DurableChannel(ProducerChannel):
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         """Note a queue in its exchange's table; later, if the server refuses. Publishers note it too."""
         try:
-            super()._queue_bind(exchange, routing_key, pattern, queue)
+            super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[misc]  # not in the stubs
         except redis.OutOfMemoryError as exc:
             self.warn("broker is full; a queue is noted all the same: %s", exc)
             member = self.sep.join([routing_key or "", pattern or "", queue or ""])
@@ -274,7 +274,7 @@ class DurableChannel(ProducerChannel):
 
     def maybe_refresh_binding_expiry(self) -> None:
         try:
-            super().maybe_refresh_binding_expiry()
+            super().maybe_refresh_binding_expiry()  # type: ignore[misc]  # not in the stubs
         except redis.ResponseError as exc:
             self.warn("broker refused to note a queue once more; it is asked again: %s", exc)
 

@@ -53,8 +53,10 @@ class WaitingInBroker:
         # kombu's timers go by this clock.
         seconds = eta - time.monotonic()
         if request.message.delivery_info.get(WAITED):
-            eta = 0.0
-        elif seconds > MOST_HELD_SECONDS and self._set_aside(request, seconds):
+            consumer.qos.increment_eventually()
+            callback(*args)
+            return None
+        if seconds > MOST_HELD_SECONDS and self._set_aside(request, seconds):
             return None
         consumer.qos.increment_eventually()
         return consumer.timer.call_at(eta, callback, args, **options)

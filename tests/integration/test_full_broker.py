@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -91,7 +92,7 @@ def test_workers_drain_a_full_broker(database_url: str, broker: EmbeddedValkey, 
         assert installation.dead_letters() == []
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[Any, Any]] = {
     "too few replicas": ({"min-replicas-to-write": "1"}, {"min-replicas-to-write": "0"}),
     "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
 }
@@ -142,7 +143,7 @@ def test_a_broker_that_refuses_is_waited_for(
         starting.stop()
 
 
-def _tell(server: redis.Redis, order: str | dict[str, str]) -> None:
+def _tell(server: Any, order: str | dict[str, str]) -> None:
     if isinstance(order, str):
         server.execute_command(*order.split())
     else:

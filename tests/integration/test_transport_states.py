@@ -25,6 +25,8 @@ from hypothesis.stateful import (
 from kombu import Connection
 
 from tests.servers import ValkeyForTests
+from worker.deliveries import unsealed
+from worker.scripts import WAITING
 
 QUEUES = ("one", "two")
 
@@ -72,6 +74,7 @@ class ChannelMachine(RuleBasedStateMachine):
         message = peer.basic_get(queue)
         if message is None:
             return multiple()
+        message = unsealed(message)
         number = message.decode()
         assert number in self.open, "what has ended is delivered again"
         came_before = bool(message.delivery_info.get("redelivered"))
@@ -94,6 +97,15 @@ class ChannelMachine(RuleBasedStateMachine):
         message.reject(requeue=requeue)
         if not peer.closed and mine and not requeue:
             self.open.discard(number)
+
+    @rule(one=consumes(held), seconds=st.sampled_from([0.0, 3600.0]))
+    def set_aside(self, one: tuple[Any, Any], seconds: float) -> None:
+        """It waits in the broker: a while, or until the next take."""
+        peer, message = one
+        if not peer.closed:
+            if self._is_still_held(message):
+                self.delivered[message.decode()] = message.delivery_info["deliveries"] - 1
+            peer.qos.set_aside(message.delivery_tag, seconds)
 
     @rule(peer=consumes(peers))
     def stop(self, peer: Any) -> None:
@@ -136,7 +148,9 @@ class ChannelMachine(RuleBasedStateMachine):
 
     def _waiting(self) -> list[int]:
         keys = [f"{queue}{step}" for queue in QUEUES for step in ("", "\x06\x166")]
-        return [_number(raw) for key in keys for raw in self.server.lrange(key, 0, -1)]
+        lists: list[Any] = [raw for key in keys for raw in self.server.lrange(key, 0, -1)]
+        later: list[Any] = [raw for queue in QUEUES for raw in self.server.zrange(f"{WAITING}{queue}", 0, -1)]
+        return [_number(raw) for raw in (*lists, *later)]
 
     def _noted(self) -> list[int]:
         return [_number(json.dumps(json.loads(note)[0])) for note in self.server.hvals("unacked")]

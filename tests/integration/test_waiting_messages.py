@@ -30,8 +30,8 @@ def test_what_is_due_later_waits_in_the_broker(installation: Installation) -> No
         server.zadd(KEY, {message: 1.0})
         with installation.worker("second"):
             assert result.get(timeout=20)["outcome"] == "created"
-        wait_until(lambda: installation.waiting() == 0, "it has ended")
-    result.backend = None
+            wait_until(lambda: installation.waiting() == 0, "it has ended")
+    result.backend = None  # type: ignore[assignment]
 
 
 def test_due_ones_come_first_and_keep_their_count(broker_url: str) -> None:

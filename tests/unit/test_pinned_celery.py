@@ -95,7 +95,7 @@ def message_for(app: Celery, *args: Any) -> Message:
         ),
         (SteadyScheduler, {"is_due", "reserve", "_when", "apply_async"}),
         (DurableRequest, {"on_timeout", "on_failure", "info"}),
-        (DurableTask, {"abstract", "Request", "throws", "max_retries"}),
+        (DurableTask, {"abstract", "Request", "Strategy", "throws", "max_retries"}),
     ],
 )
 @needed_by(CONSUMER, REQUEST, RESULTS, TASKS)
