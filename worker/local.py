@@ -247,8 +247,7 @@ class LocalStack:
 
     def _beat(self) -> CommandService:
         """Without a file for its process id: a stale one would keep it from starting."""
-        schedule = self.path / "run" / "beat-schedule"
-        return self._celery("beat", ["beat", "--schedule", str(schedule), "--pidfile=", "--loglevel", "INFO"])
+        return self._celery("beat", ["beat", "--pidfile=", "--loglevel", "INFO"])
 
     def _metrics(self) -> CommandService:
         port = self._choose_port("metrics", METRICS_PORT)

@@ -86,6 +86,8 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         try:
             started = time.perf_counter()
             opened_as = _opened_as(request)
+            if (request.delivery_info or {}).get("redelivered"):
+                log.info("task delivered again")
             try:
                 answer = self.run(*args, **kwargs)
             except (Retry, Ignore, Reject):

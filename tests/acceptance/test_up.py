@@ -170,11 +170,11 @@ def test_jira_is_said_not_to_be_connected(running: Up) -> None:
 
 
 def test_what_makes_tickets_runs(running: Up) -> None:
-    """A worker for syncs, and one beat, whose schedule is in the data directory."""
+    """A worker for syncs, and one beat, which keeps no file."""
     lines = [item.cmdline() for item in running.processes()]
     assert any("syncs,maintenance" in line for line in lines)
     assert len([line for line in lines if "beat" in line]) == 1
-    assert list((running.data_dir / "run").glob("beat-schedule*"))
+    assert not list((running.data_dir / "run").glob("beat-schedule*"))
 
 
 def test_a_second_up_on_the_directory_is_refused(running: Up, ups: list[Up]) -> None:

@@ -28,6 +28,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[list[Me
         return True
 
     monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setattr(announcements, "room", lambda queue, most: most)
     get_settings.cache_clear()
     monkeypatch.setattr(announcements, "send_soon", send)
     announcer_of_this_process.cache_clear()
