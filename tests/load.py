@@ -52,9 +52,11 @@ class Load:
         wait_until(lambda: self.ended(installation) >= number, f"{number} messages have ended", timeout)
 
     def is_done(self, installation: Installation) -> bool:
-        """Every message has ended, and every session is as it must be."""
+        """Every message has ended, and each of its sessions is as it must be; there may be others."""
         return installation.waiting() == 0 and self.ends == {
-            session.thread_ts: (session.status, session.jira_key) for session in installation.sessions()
+            session.thread_ts: (session.status, session.jira_key)
+            for session in installation.sessions()
+            if session.thread_ts in self.ends
         }
 
     def wait_until_done(self, installation: Installation, timeout: float) -> None:

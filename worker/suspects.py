@@ -138,7 +138,14 @@ class Suspects:
 
         opened.ack, opened.reject = on_ack, on_reject
         opened.on_set_aside = partial(self._end, message)
-        self._handle(opened, key)
+        try:
+            self._handle(opened, key)
+        # The broker is away, say. The pool would log it, and the line would wait for its end for ever.
+        except Exception as exc:  # noqa: BLE001
+            log.warning("a message opened alone goes back: %s", exc)
+            if not opened.acknowledged:
+                opened.reject_log_error(log, self._consumer.connection_errors, requeue=True)
+            self._end(message)
 
     def _end(self, message: Message) -> None:
         if message is self._current:

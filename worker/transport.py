@@ -148,12 +148,19 @@ class DurableQoS(kombu_redis.QoS):
         except self.channel.connection_errors as exc:
             log.warning("%d acknowledgements lost: %s", len(tags), exc)
 
-    def set_aside(self, delivery_tag: str, seconds: float) -> None:
-        """Let it wait in the broker, for ``seconds`` by the server's clock; it is not held here any more."""
-        self.channel.run_script(
-            scripts.WAIT, [], [f"{self.channel.global_keyprefix}{scripts.WAITING}", delivery_tag, seconds]
-        )
+    def set_aside(self, delivery_tag: str, seconds: float) -> bool:
+        """Let it wait in the broker, for ``seconds`` by the server's clock; it is not held here any more.
+
+        False if the broker refuses: then it is held here as before.
+        """
+        places = f"{self.channel.global_keyprefix}{scripts.WAITING}"
+        try:
+            self.channel.run_script(scripts.WAIT, [], [places, delivery_tag, seconds])
+        except redis.ResponseError as exc:
+            self.channel.warn("broker refused to keep what is due later; it waits in this worker: %s", exc)
+            return False
         virtual.QoS.ack(self, delivery_tag)
+        return True
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """Hand back, at the end, what has not ended."""

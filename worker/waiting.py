@@ -5,7 +5,8 @@ in more than ``MOST_HELD_SECONDS`` to the broker, where TAKE finds it when its t
 worker, and fills no memory. The distance is measured once, by the worker's clock; from then on the server's
 clock counts, and the message that TAKE brings runs whatever a clock here says.
 
-A broker whose channel has no ``set_aside`` gets no such message from here.
+A broker whose channel has no ``set_aside`` gets no such message from here. What a broker refuses to keep is
+held here, as Celery does it: a refusal says nothing against the message.
 """
 
 from __future__ import annotations
@@ -64,9 +65,8 @@ class WaitingInBroker:
     def _set_aside(self, request: Any, seconds: float) -> bool:
         message = request.message
         set_aside = getattr(message.channel.qos, "set_aside", None)
-        if set_aside is None:
+        if set_aside is None or not set_aside(message.delivery_tag, seconds):
             return False
-        set_aside(message.delivery_tag, seconds)
         task_ready(request)
         ended = getattr(message, "on_set_aside", None)
         if ended:

@@ -10,6 +10,7 @@ import redis
 from tests.installation import Installation
 from tests.integration.test_transport import DURABLE, Peer, publish
 from tests.waiting import wait_until
+from worker.waiting import MOST_HELD_SECONDS
 
 KEY = "threadsync.waiting:sessions"
 
@@ -31,6 +32,24 @@ def test_what_is_due_later_waits_in_the_broker(installation: Installation) -> No
         with installation.worker("second"):
             assert result.get(timeout=20)["outcome"] == "created"
             wait_until(lambda: installation.waiting() == 0, "it has ended")
+    result.backend = None  # type: ignore[assignment]
+
+
+def test_what_the_broker_does_not_keep_waits_in_the_worker(installation: Installation) -> None:
+    """Refused for whatever reason (here by a wrong type): no dead letter; it runs when its time has come."""
+    with redis.Redis.from_url(installation.broker_url) as server:
+        server.set(KEY, "of somebody else's making")
+        with installation.worker() as worker:
+            result = installation.celery.send_task(
+                "sessions.get_or_create",
+                kwargs={"channel_id": "C1", "thread_ts": "1.1", "user_id": "U1"},
+                queue="sessions",
+                countdown=MOST_HELD_SECONDS + 2,
+            )
+            assert result.get(timeout=30)["outcome"] == "created"
+            assert "refused to keep" in worker.log
+            wait_until(lambda: server.hlen("unacked") == 0, "it has ended")
+        assert installation.dead_letters() == []
     result.backend = None  # type: ignore[assignment]
 
 
