@@ -31,6 +31,8 @@ class BrokerServer(ABC):
     can_be_killed: ClassVar[bool] = True
     results_are_elsewhere: ClassVar[bool] = False
     """So that none is lost when the broker is killed."""
+    unsuspected: ClassVar[int] = 2
+    """Deliveries of a message before it is a suspect."""
     runs = False
 
     def __init__(self, folder: Path, results: ValkeyForTests) -> None:
@@ -202,6 +204,8 @@ class RabbitClassic(BrokerServer):
 
     name = "rabbitmq-classic"
     results_are_elsewhere = True
+    # The broker says that a message comes again, and not how often.
+    unsuspected = 1
     kind = "classic"
     user = "confined"
 
@@ -236,6 +240,7 @@ class RabbitQuorumTls(RabbitClassic):
     """RabbitMQ over TLS with client certificates, with quorum queues by the virtual host's default."""
 
     name = "rabbitmq-quorum-tls"
+    unsuspected = 2
     kind = "quorum"
     user = "threadsync"
 

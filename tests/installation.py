@@ -107,6 +107,11 @@ class Installation:
         (letter,) = filter(where, self.dead_letters())
         return letter
 
+    def deaths(self) -> list[tuple[str, int]]:
+        """What is recorded of suspects: the message and its deaths."""
+        with psycopg.connect(self.database_url) as connection:
+            return connection.execute("SELECT task_id, deaths FROM redeliveries").fetchall()
+
     def close(self) -> None:
         for result in self._results:
             # Its __del__ would look for the broker, which may be gone by then.

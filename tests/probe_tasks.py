@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kombu import compression
+
 from tasks.command_task import CommandTask
 from tasks.commands import GetSession
+from tests.workers import DEADLY
 from worker.celery import app
 from worker.db.statements import Statement
 from worker.errors import DatabaseUnavailable
@@ -21,6 +24,14 @@ def _note(diary: str, line: str) -> None:
     fd = os.open(diary, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(fd, f"{line}\n".encode())
     os.close(fd)
+
+
+def _die(_: Any) -> bytes:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+compression.register(bytes, _die, DEADLY)
 
 
 @app.task(name="probe.kill_child")

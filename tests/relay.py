@@ -36,6 +36,14 @@ class Relay:
         for end in self._sockets:
             end.close()
 
+    def drop(self) -> None:
+        """End all connections; new ones are taken."""
+        ends, self._sockets = self._sockets[1:], self._sockets[:1]
+        for end in ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
     def _run(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
         self._threads.append(thread)

@@ -14,6 +14,8 @@ from tests.waiting import wait_until
 from worker.child import Child
 
 ROOT = Path(__file__).parent.parent
+DEADLY = "application/x-deadly"
+"""A message that is compressed so ends the process of these workers that opens it."""
 
 
 class WorkerGroup:

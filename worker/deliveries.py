@@ -18,6 +18,7 @@ tag. A message without these was opened by its transport.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any, Final
@@ -99,18 +100,43 @@ def envelope_of(message: Message) -> Envelope:
     sealed: Envelope | None = getattr(message, "envelope", None)
     if sealed is not None:
         return sealed
+    return envelope_around(message, message.body)
+
+
+def envelope_around(message: Message, body: Any, compression: str | None = None) -> Envelope:
+    """Return the envelope of a message that arrived with this body."""
     headers = message.headers if isinstance(message.headers, dict) else {}
-    task_id, name = (_text(headers.get(part)) for part in ("id", "task"))
-    body = message.body
+    is_bytes = isinstance(body, bytes)
     return Envelope(
-        key=task_id or f"message-{message.delivery_tag}",
-        task_id=task_id,
-        task_name=name,
+        key=key_of(message, body),
+        task_id=_text(headers.get("id")),
+        task_name=_text(headers.get("task")),
         queue=_text((message.delivery_info or {}).get("routing_key")),
-        body=body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogatepass"),
+        body=bytes_of(body),
         content_type=message.content_type,
-        content_encoding=message.content_encoding,
+        content_encoding=message.content_encoding if is_bytes else "utf-8",
+        compression=compression,
     )
+
+
+def key_of(message: Message, body: Any) -> str:
+    """Return the name of a message that stays the same when it is delivered again, and is no other's.
+
+    The task's id. Without one, the tag; but a tag of AMQP is a number that begins anew with each channel, so
+    there the content has to do.
+    """
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    task_id = _text(headers.get("id"))
+    if task_id or not isinstance(message.delivery_tag, int):
+        return task_id or f"message-{message.delivery_tag}"
+    queue = str((message.delivery_info or {}).get("routing_key"))
+    parts = (bytes_of(queue), bytes_of(str(headers.get("task"))), bytes_of(body))
+    return f"message-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:32]}"
+
+
+def bytes_of(body: Any) -> bytes:
+    """Return a body as bytes, whatever a transport has made of it."""
+    return body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogatepass")
 
 
 def unsealed(message: Message) -> Message:

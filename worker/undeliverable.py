@@ -12,6 +12,7 @@ from kombu.message import Message
 
 from worker import metrics
 from worker.db.dead_letters import DeadLetterStore
+from worker.deliveries import bytes_of, key_of
 from worker.errors import as_ours
 
 _UNKNOWN: Final = "(unknown)"
@@ -20,12 +21,11 @@ _UNKNOWN: Final = "(unknown)"
 def bury_message(message: Message, error: BaseException) -> None:
     """Keep the message as a dead letter; may be repeated. Raises ``DatabaseUnavailable``."""
     DeadLetterStore().bury(
-        # A message without an id still has its tag, which stays the same when it is delivered again.
-        task_id=message_id(message) or f"message-{message.delivery_tag}",
+        task_id=key_of(message, message.body),
         task_name=_header(message, "task") or _UNKNOWN,
         queue=(message.delivery_info or {}).get("routing_key") or _UNKNOWN,
         arguments=_arguments(message.body),
-        body=_bytes(message.body),
+        body=bytes_of(message.body),
         error=as_ours(error),
         attempts=1,
     )
@@ -47,13 +47,9 @@ def _header(message: Message, name: str) -> str:
 def _arguments(body: Any) -> str | None:
     """The arguments as JSON text, if the body is a well-formed one (Celery's message protocol 2)."""
     try:
-        args, kwargs, _embed = json.loads(_bytes(body))
+        args, kwargs, _embed = json.loads(bytes_of(body))
     except (ValueError, TypeError, RecursionError):
         return None
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         return None
     return json.dumps({"args": args, "kwargs": kwargs})
-
-
-def _bytes(body: Any) -> bytes:
-    return body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogatepass")

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tasks.client import Handle, SessionClient
-from tests.broker_pairs import PAIRS, BrokerServer, RabbitClassic, Site, install_on
+from tests.broker_pairs import PAIRS, BrokerServer, Site, install_on
 from tests.scale import scaled
 from tests.servers import PostgresForTests, ValkeyForTests, ask
 from tests.waiting import wait_until
@@ -28,7 +28,6 @@ from worker.db.models import SessionResult
 from worker.db.pool import new_pool
 from worker.db.session_store import SessionStore
 from worker.db.sync_models import Draft
-from worker.deliveries import OPENED_ALONE_FROM
 from worker.errors import EnqueueFailed
 from worker.hearing import beat_is_sending, hearing_of_queue, hearing_of_worker
 from worker.signs import QUEUES
@@ -116,13 +115,12 @@ def test_a_command_whose_process_dies_is_run_again_at_once(site: Site, tmp_path:
 
 
 def test_poison_is_buried_after_five_deaths(server: BrokerServer, site: Site, tmp_path: Path) -> None:
-    """The deliveries before it was a suspect are none: a classic queue does not count, so its first alone."""
-    before = 1 if server.name == RabbitClassic.name else OPENED_ALONE_FROM - 1
+    """Beyond those that raise suspicion."""
     diary = tmp_path / "diary"
     result = site.send("probe.kill_child", str(diary))
-    letter = site.dead_letter(lambda letter: letter.task_id == result.id, timeout=30)
-    assert letter.error_type == "PoisonCommand"
-    assert diary.read_text().count("run") == before + 5
+    letter = site.dead_letter(lambda letter: letter.task_id == result.id, timeout=60)
+    assert (letter.error_type, letter.attempts) == ("PoisonCommand", 5)
+    assert diary.read_text().count("run") == server.unsuspected + 5
 
 
 def test_junk_is_buried_with_its_bytes(site: Site) -> None:

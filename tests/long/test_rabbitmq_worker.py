@@ -1,4 +1,4 @@
-"""What happens to a worker on RabbitMQ and on no other broker: queues that others made, or delete; alarms."""
+"""What happens to a worker on RabbitMQ and on no other broker: given queues, alarms, redeliveries."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from kombu import Connection, Exchange, Queue
+from kombu.utils.url import parse_url
 
 from tasks.client import SessionClient
 from tests.broker_pairs import RabbitClassic, Site, install_on
 from tests.rabbitmq import RabbitMQ
+from tests.relay import Relay
 from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
+from tests.workers import DEADLY
 from worker.errors import EnqueueFailed
 
 
@@ -100,3 +103,89 @@ def is_taken(client: SessionClient) -> bool:
     except EnqueueFailed:
         return False
     return True
+
+
+def in_queue(site: Site) -> int:
+    """Messages that no worker has taken."""
+    with Connection(site.broker_url) as looking:
+        told: Any = queue_of(site, looking).queue_declare(passive=True)
+        return int(told.message_count)
+
+
+def test_what_is_only_prefetched_is_never_a_dead_letter(site: Site, tmp_path: Path) -> None:
+    """Through six connections that dropped; a quorum queue counts each as a delivery."""
+    port = parse_url(site.broker_url)["port"]
+    with Relay(port) as relay:
+        through = site.broker_url.replace(f":{port}/", f":{relay.port}/")
+        diaries = [tmp_path / f"diary{number}" for number in range(20)]
+        results = [site.send("probe.take", str(diary), 1.5) for diary in diaries]
+        with site.worker(CELERY_BROKER_URL=through) as worker:
+            for _ in range(6):
+                wait_until(lambda: in_queue(site) == 0, "all are prefetched", 30)
+                connected = worker.log.count("Connected to")
+                relay.drop()
+                wait_until(lambda n=connected: worker.log.count("Connected to") > n, "it connects again", 30)  # type: ignore[misc]
+            assert not diaries[-1].exists(), "it was to be prefetched and no more"
+            assert {result.get(timeout=90) for result in results} == {"ended"}
+    assert site.dead_letters() == []
+    assert site.deaths() == []
+
+
+def test_what_ends_the_process_that_opens_it_is_buried(site: Site) -> None:
+    """By its compression, which kombu undoes as soon as the message is there: after that a child opens it."""
+    deaths = 0
+    with site.worker() as worker:
+        site.publish(b"[[], {}, {}]", task="probe.take", id="deadly", compression=DEADLY)
+
+        def is_over() -> bool:
+            nonlocal deaths
+            if not worker.is_alive:
+                deaths += 1
+                worker.kill()
+                worker.launch()
+            return bool(site.dead_letters())
+
+        wait_until(is_over, "it is buried", 90)
+        (letter,) = site.dead_letters()
+        wait_until(lambda: in_queue(site) == 0, "it is gone")
+        assert worker.is_alive
+    assert (letter.task_id, letter.error_type, letter.attempts) == ("deadly", "PoisonCommand", 5)
+    assert letter.body == b"[[], {}, {}]"
+    assert deaths == (2 if "quorum" in site.broker_url else 1)
+
+
+def test_junk_without_an_id_is_kept_each_by_itself(site: Site) -> None:
+    """AMQP numbers messages anew on each channel: such a number names none."""
+    for number in range(2):
+        with site.worker(f"worker{number}"):
+            site.publish(b"\x00 junk %d" % number)
+            wait_until(lambda n=number: len(site.dead_letters()) > n, "it is buried", 20)  # type: ignore[misc]
+    assert {letter.body for letter in site.dead_letters()} == {b"\x00 junk 0", b"\x00 junk 1"}
+
+
+def test_a_long_pause_is_waited_once_and_in_the_broker(site: Site, tmp_path: Path) -> None:
+    """A copy of ours says how long, not until when."""
+    history = {"pauses": 3, "stuck": 20.0, "pause": 7.0}
+    diary = tmp_path / "diary"
+    with site.worker() as worker:
+        site.celery.send_task(
+            "probe.take", [str(diary), 0.0], queue="sessions", headers={"threadsync": history}, task_id="late"
+        )
+        marker = site.send("probe.take", str(tmp_path / "marker"), 0.0)
+        assert marker.get(timeout=20) == "ended"
+        # It would hand back what it has.
+        worker.stop()
+    assert not diary.exists()
+    with Connection(site.broker_url) as looking:
+        queue = queue_of(site, looking)
+        assert queue.get() is None
+        wait_until(lambda: in_queue(site) == 1, "its time has come", 30)
+        message = queue.get()
+        assert message is not None
+        headers: Any = message.headers
+        after = headers["threadsync"]
+        assert (headers["id"], after["pauses"], after["stuck"]) == ("late", 3, 20.0)
+        assert after["pause"] == 0, "it would wait again"
+        message.requeue()
+    with site.worker():
+        wait_until(lambda: diary.exists() and "end" in diary.read_text(), "it runs", 20)

@@ -2,6 +2,7 @@
 
 * **Prefetch counts for each consumer.** The global one, which Celery asks for, is refused by quorum queues.
 * **It is known when a queue was last heard of**, which a worker reports: ``worker.signs``.
+* **A suspect stays sealed**: kombu would decompress it in the main process (``worker.deliveries``).
 
 How messages are sent is in ``worker.rabbitmq.publishing``.
 """
@@ -12,8 +13,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
+import amqp
+from kombu.transport import pyamqp
 from kombu.transport.native_delayed_delivery import CELERY_DELAYED_DELIVERY_EXCHANGE
 
+from worker.deliveries import Envelope, envelope_around, is_suspect
 from worker.rabbitmq.publishing import (
     DEATHS,
     ConfirmingChannel,
@@ -32,10 +36,44 @@ HEARTBEAT_SECONDS: Final = 5
 DELIVERY_EXCHANGE: Final = f"{DELAY_PREFIX}_{CELERY_DELAYED_DELIVERY_EXCHANGE}"
 
 
+class RabbitMessage(pyamqp.Message):
+    """kombu's message; ``envelope`` is there while it is sealed: see ``worker.deliveries``."""
+
+    def __init__(self, msg: Any, channel: Any = None, **kwargs: Any) -> None:
+        self._whole = msg
+        super().__init__(msg, channel=channel, **kwargs)
+        self.envelope: Envelope | None = None
+
+    @classmethod
+    def sealed(cls, whole: Any, channel: Any) -> RabbitMessage:
+        """Make one without its content."""
+        compression = _headers_of(whole).get("compression")
+        headers = {name: value for name, value in _headers_of(whole).items() if name != "compression"}
+        shell: Any = amqp.Message(b"", **{**whole.properties, "application_headers": headers})
+        shell.delivery_info = whole.delivery_info
+        made = cls(shell, channel)
+        made.envelope = envelope_around(made, whole.body, compression)
+        made._whole = whole
+        return made
+
+    def unsealed(self) -> RabbitMessage:
+        """Open it here, under the same tag."""
+        return RabbitMessage(self._whole, self.channel, accept=self.accept)
+
+
+def _headers_of(whole: Any) -> dict[str, Any]:
+    return whole.properties.get("application_headers") or {}
+
+
 class RabbitChannel(ConfirmingChannel):
     """A channel that knows what it holds."""
 
     connection: RabbitConnection
+
+    def message_to_python(self, raw_message: Any) -> RabbitMessage:
+        """Make kombu's message of what arrived; one that may be deadly is not opened for it."""
+        make = RabbitMessage.sealed if is_suspect(raw_message) else RabbitMessage
+        return make(raw_message, self)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._tag_of_queue: dict[str, Any] = {}
