@@ -18,6 +18,7 @@ tag. A message without these was opened by its transport.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any, Final
@@ -57,12 +58,27 @@ def is_suspect(message: Message) -> bool:
     return suspicion(message) >= OPENED_ALONE_FROM
 
 
+def nameless(message: Message) -> str:
+    """Return what stands for the id of a message that has none: the same at each delivery.
+
+    Not its tag: another message may have the same one later, and RabbitMQ's count from 1 in each connection.
+    """
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    opened_as = headers.get(OPENED_AS)
+    return str(opened_as) if opened_as else digest(_text(headers.get("task")).encode(), _bytes(message.body))
+
+
+def digest(*parts: bytes) -> str:
+    """Return a name for the message that consists of these."""
+    return f"message-{hashlib.sha256(bytes(1).join(parts)).hexdigest()}"
+
+
 @dataclass(frozen=True)
 class Envelope:
     """A message that is not opened yet, in the form in which it travels to the process that opens it.
 
     Attributes:
-        key: under which its deaths are recorded. The task's id; without one, of the broker's tag.
+        key: under which its deaths are recorded. The task's id; without one, ``nameless``.
         body: the bytes that are to be opened; the whole message where ``is_whole``, as kombu's virtual
             transports write it.
     """
@@ -101,13 +117,12 @@ def envelope_of(message: Message) -> Envelope:
         return sealed
     headers = message.headers if isinstance(message.headers, dict) else {}
     task_id, name = (_text(headers.get(part)) for part in ("id", "task"))
-    body = message.body
     return Envelope(
-        key=task_id or f"message-{message.delivery_tag}",
+        key=task_id or nameless(message),
         task_id=task_id,
         task_name=name,
         queue=_text((message.delivery_info or {}).get("routing_key")),
-        body=body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogatepass"),
+        body=_bytes(message.body),
         content_type=message.content_type,
         content_encoding=message.content_encoding,
     )
@@ -123,3 +138,7 @@ def unsealed(message: Message) -> Message:
 
 def _text(value: Any) -> str:
     return value[:255] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _bytes(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogatepass")
