@@ -58,12 +58,30 @@ def is_suspect(message: Message) -> bool:
     return suspicion(message) >= OPENED_ALONE_FROM
 
 
+def nameless(message: Message, body: Any = None) -> str:
+    """Return what stands for the id of a message that has none: the same at each delivery.
+
+    ``body`` is the one that it arrived with, where that is not the message's own.
+
+    Not its tag: another message may have the same one later, and RabbitMQ's count from 1 in each connection.
+    """
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    if opened_as := headers.get(OPENED_AS):
+        return str(opened_as)
+    return digest(_text(headers.get("task")).encode(), bytes_of(message.body if body is None else body))
+
+
+def digest(*parts: bytes) -> str:
+    """Return a name for the message that consists of these."""
+    return f"message-{hashlib.sha256(bytes(1).join(parts)).hexdigest()}"
+
+
 @dataclass(frozen=True)
 class Envelope:
     """A message that is not opened yet, in the form in which it travels to the process that opens it.
 
     Attributes:
-        key: under which its deaths are recorded. The task's id; without one, of the broker's tag.
+        key: under which its deaths are recorded. The task's id; without one, ``nameless``.
         body: the bytes that are to be opened; the whole message where ``is_whole``, as kombu's virtual
             transports write it.
     """
@@ -107,31 +125,17 @@ def envelope_around(message: Message, body: Any, compression: str | None = None)
     """Return the envelope of a message that arrived with this body."""
     headers = message.headers if isinstance(message.headers, dict) else {}
     is_bytes = isinstance(body, bytes)
+    task_id, name = (_text(headers.get(part)) for part in ("id", "task"))
     return Envelope(
-        key=key_of(message, body),
-        task_id=_text(headers.get("id")),
-        task_name=_text(headers.get("task")),
+        key=task_id or nameless(message, body),
+        task_id=task_id,
+        task_name=name,
         queue=_text((message.delivery_info or {}).get("routing_key")),
         body=bytes_of(body),
         content_type=message.content_type,
         content_encoding=message.content_encoding if is_bytes else "utf-8",
         compression=compression,
     )
-
-
-def key_of(message: Message, body: Any) -> str:
-    """Return the name of a message that stays the same when it is delivered again, and is no other's.
-
-    The task's id. Without one, the tag; but a tag of AMQP is a number that begins anew with each channel, so
-    there the content has to do.
-    """
-    headers = message.headers if isinstance(message.headers, dict) else {}
-    task_id = _text(headers.get("id"))
-    if task_id or not isinstance(message.delivery_tag, int):
-        return task_id or f"message-{message.delivery_tag}"
-    queue = str((message.delivery_info or {}).get("routing_key"))
-    parts = (bytes_of(queue), bytes_of(str(headers.get("task"))), bytes_of(body))
-    return f"message-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:32]}"
 
 
 def bytes_of(body: Any) -> bytes:

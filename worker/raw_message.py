@@ -16,7 +16,7 @@ from typing import Any, Final
 from kombu.transport import virtual
 from kombu.utils.json import loads
 
-from worker.deliveries import DELIVERIES, OPENED_ALONE_FROM, Envelope
+from worker.deliveries import DELIVERIES, OPENED_ALONE_FROM, Envelope, digest
 
 WAITED: Final = "waited"
 """The key in ``delivery_info`` of a message whose time has come, whatever a clock says of its ``eta``."""
@@ -64,7 +64,7 @@ def payload_of(taken: Taken, channel: Any) -> dict[str, Any]:
 
 def _sealed(taken: Taken) -> dict[str, Any]:
     envelope = Envelope(
-        key=taken.task_id or f"message-{taken.tag}",
+        key=taken.task_id or digest(taken.raw),
         task_id=taken.task_id,
         task_name=taken.task_name,
         queue=taken.queue,

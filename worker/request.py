@@ -24,6 +24,7 @@ from kombu.exceptions import OperationalError
 from kombu.message import Message
 from redis import RedisError
 
+from worker.deliveries import nameless
 from worker.display import shown
 from worker.errors import ThreadsyncError
 from worker.policy import LONGEST_PAUSE_SECONDS
@@ -50,6 +51,12 @@ class DurableRequest(Request):
 
     def __init__(self, message: Message, *args: Any, **kwargs: Any) -> None:
         super().__init__(message, *args, **kwargs)
+        if not isinstance(self.id, str) or not self.id:
+            # Of another client. Results, records and letters need one that is this message's alone.
+            self.id = self.request_dict["id"] = nameless(message)
+        # Protocol 1, args left out: Celery's default.
+        if self.args == ():
+            self._args: list[Any] = []
         # A child would take these for a success without a result, and the message would be gone.
         if not isinstance(self.args, list) or not isinstance(self.kwargs, dict):
             raise InvalidTaskError("arguments must be a JSON array, keyword arguments a JSON object")

@@ -14,7 +14,6 @@ none. Why so: ADR 15.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
 from worker.deliveries import Envelope, envelope_of, unsealed
 from worker.errors import PoisonCommand
+from worker.undeliverable import arguments_in
 
 if TYPE_CHECKING:
     from worker.consumer import DurableConsumer
@@ -200,8 +200,7 @@ def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: 
 
 def _arguments(envelope: Envelope) -> str | None:
     with suppress(Exception):
-        args, kwargs, _embed = envelope.open()
-        return json.dumps({"args": args, "kwargs": kwargs})
+        return arguments_in(envelope.open())
     return None
 
 

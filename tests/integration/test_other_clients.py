@@ -1,0 +1,249 @@
+"""Messages of other clients of Celery's protocols, raw in the queue: run where stock Celery 5.6 runs them.
+
+Where it rejects them, or ends, there is a dead letter with their bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+import redis
+
+from tests.installation import Installation, install
+from tests.servers import PostgresForTests, ValkeyForTests
+from tests.waiting import wait_until
+from worker.db.models import DeadLetter
+
+_LEFT_OUT: Final[Any] = object()
+"""Stands for a part that is not there."""
+
+COMMAND: Final = "sessions.get_or_create"
+
+
+def _without_left_out(parts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parts.items() if value is not _LEFT_OUT}
+
+
+def arguments(name: str) -> dict[str, Any]:
+    """Of the command by which a message is found again: each writes a row of its own."""
+    return {"channel_id": "C1", "thread_ts": thread(name), "user_id": "U1"}
+
+
+def thread(name: str) -> str:
+    """What the message with this name writes."""
+    return f"{zlib.crc32(name.encode())}.000100"
+
+
+def message(content: Any, headers: Any, properties: dict[str, Any] | None = None, /, **parts: Any) -> str:
+    """As kombu writes it, but for what is named."""
+    text = json.dumps(content).encode()
+    whole = {
+        "body": base64.b64encode(text).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": headers,
+        "properties": _without_left_out(
+            {
+                "body_encoding": "base64",
+                "delivery_info": {"exchange": "", "routing_key": "sessions"},
+                "delivery_mode": 2,
+                "delivery_tag": f"tag-{zlib.crc32(text)}",
+                "priority": 0,
+                **(properties or {}),
+            }
+        ),
+        **parts,
+    }
+    return json.dumps(_without_left_out(whole))
+
+
+def first(name: str, headers: Any = _LEFT_OUT, **parts: Any) -> str:
+    """Protocol 1: the body has it all."""
+    body = {"task": COMMAND, "id": name, "args": [], "kwargs": arguments(name), **parts}
+    return message(_without_left_out(body), headers)
+
+
+def second(name: str, properties: dict[str, Any] | None = None, /, **parts: Any) -> str:
+    """Protocol 2."""
+    return message([[], arguments(name), {}], {"task": COMMAND, "id": name}, properties, **parts)
+
+
+def unencoded(name: str, **properties: Any) -> str:
+    """The body as text, as it is."""
+    body = json.dumps([[], arguments(name), {}])
+    return second(name, {"body_encoding": _LEFT_OUT, **properties}, body=body)
+
+
+def _in_lines(name: str) -> str:
+    return base64.encodebytes(json.dumps([[], arguments(name), {}]).encode()).decode()
+
+
+def hybrid(name: str) -> str:
+    """Headers of protocol 2, the body of protocol 1."""
+    return message({"args": [], "kwargs": arguments(name)}, {"task": COMMAND, "id": name})
+
+
+SOON: Final = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+LATER: Final = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+EARLIER: Final = "2020-01-01T00:00:00+00:00"
+
+RUN: Final = {
+    "1": first("1", eta=None, expires=None, retries=0, utc=True, taskset=None, timelimit=[None, None]),
+    "1 with moments": first("1 with moments", eta=SOON, expires=LATER, retries=2, utc=True),
+    "1 with naive moments": first("1 with naive moments", eta=EARLIER[:19], expires=LATER[:19], utc=True),
+    "1 without args": first("1 without args", args=_LEFT_OUT),
+    "1, headers null": first("1, headers null", headers=None),
+    "1, headers empty": first("1, headers empty", headers={}),
+    "1, headers of its own": first("1, headers of its own", headers={"trace": [1]}),
+    "1, no id": first("1, no id", id=_LEFT_OUT),
+    "1, a number as id": first("1, a number as id", id=7),
+    "2, id null": message([[], arguments("2, id null"), {}], {"task": COMMAND, "id": None}),
+    "hybrid": hybrid("hybrid"),
+    "2": second("2"),
+    "2, more headers": message(
+        [[], arguments("2, more headers"), None],
+        {"task": COMMAND, "id": "2, more headers", "lang": "js", "x": {"y": None}, "retries": 3},
+    ),
+    "a number as tag": second("a number as tag", {"delivery_tag": 7}),
+    "a fraction as tag": second("a fraction as tag", {"delivery_tag": 7.5}),
+    "no tag": second("no tag", {"delivery_tag": _LEFT_OUT}),
+    "tag null": second("tag null", {"delivery_tag": None}),
+    "tag a list": second("tag a list", {"delivery_tag": [1]}),
+    "one tag": second("one tag", {"delivery_tag": "the same"}),
+    "one tag again": second("one tag again", {"delivery_tag": "the same"}),
+    "no delivery info": second("no delivery info", {"delivery_info": _LEFT_OUT}),
+    "delivery info null": second("delivery info null", {"delivery_info": None}),
+    "delivery info empty": second("delivery info empty", {"delivery_info": {}}),
+    "routing key null": second(
+        "routing key null", {"delivery_info": {"exchange": None, "routing_key": None}}
+    ),
+    "no encoding": second("no encoding", **{"content-encoding": _LEFT_OUT}),
+    "encoding null": second("encoding null", **{"content-encoding": None}),
+    "priority as text": second("priority as text", {"priority": "high"}),
+    "no priority": second("no priority", {"priority": _LEFT_OUT}),
+    "unknown properties": second("unknown properties", {"app_id": 7, "x": {"y": [None]}, "reply_to": None}),
+    "unknown parts": second("unknown parts", **{"version": 3}),
+    "base64 in lines": second("base64 in lines", body=_in_lines("base64 in lines")),
+    "unencoded": unencoded("unencoded"),
+    "unencoded, null": unencoded("unencoded, null", body_encoding=None),
+}
+
+LETTERS: Final = {
+    "2, headers null": message([[], arguments("2, headers null"), {}], None),
+    "2, no headers": message([[], arguments("2, no headers"), {}], _LEFT_OUT),
+    "headers a list": message([[], arguments("headers a list"), {}], ["task"]),
+    "headers text": first("headers text", headers="none"),
+    "1, args null": first("1, args null", args=None),
+    "1, args text": first("1, args text", args="ab"),
+    "1, kwargs null": first("1, kwargs null", kwargs=None),
+    "1, kwargs a list": first("1, kwargs a list", kwargs=["1, kwargs a list"]),
+    "1, neither id nor args": first("1, neither id nor args", id=_LEFT_OUT, args=_LEFT_OUT),
+    "1, unknown task": first("1, unknown task", task="sessions.vanished"),
+    "1, bad eta": first("1, bad eta", eta="soon"),
+    "no content type": second("no content type", **{"content-type": _LEFT_OUT}),
+    "unknown content type": second("unknown content type", **{"content-type": "text/x-unknown"}),
+    "unknown body encoding": second("unknown body encoding", {"body_encoding": "rot13"}),
+    "no base64": second("no base64", body="abcde"),
+    "body an object": second("body an object", body={"name": "body an object"}),
+    "no properties": message([[], arguments("no properties"), {}], {"task": COMMAND}, properties=_LEFT_OUT),
+    "delivery info text": second("delivery info text", {"delivery_info": "none"}),
+}
+
+
+def tag(raw: str) -> str:
+    """The one that TAKE gives to the message, or leaves it."""
+    own = json.loads(raw).get("properties", {}).get("delivery_tag")
+    if isinstance(own, int | float):
+        return str(own)
+    return own if isinstance(own, str) else f"unreadable-{hashlib.sha1(raw.encode()).hexdigest()}"  # noqa: S324
+
+
+def bodies(raw: str) -> set[bytes]:
+    """The bytes that may be kept: the whole message's, or its body's."""
+    body = json.loads(raw)["body"]
+    with suppress(ValueError, TypeError):
+        return {raw.encode(), base64.b64decode(body, validate=True)}
+    return {raw.encode(), str(body).encode()}
+
+
+@pytest.fixture(scope="module", params=[0, 2], ids=["at once", "opened alone"])
+def fed(
+    request: pytest.FixtureRequest,
+    postgres: PostgresForTests,
+    valkey: ValkeyForTests,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Installation]:
+    """One whose worker was given all of it and has ended all of it, after so many former deliveries."""
+    with install(postgres, valkey, tmp_path_factory.mktemp("fed")) as installation:
+        raw = [*RUN.values(), *LETTERS.values()]
+        if request.param:
+            # Of each tag, as of two workers that died.
+            with redis.Redis.from_url(installation.broker_url) as broker:
+                broker.hset("unacked_deliveries", mapping=dict.fromkeys(map(tag, raw), request.param))
+        with installation.worker(), redis.Redis.from_url(installation.broker_url) as broker:
+            broker.lpush("sessions", *raw)
+            wait_until(lambda: installation.waiting() == 0, "all have ended", 60)
+            yield installation
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_what_stock_celery_runs_is_run(fed: Installation, name: str) -> None:
+    """Its command has had its effect, and there is no dead letter of it."""
+    assert thread(name) in {session.thread_ts for session in fed.sessions()}, letters(fed, RUN[name])
+    assert letters(fed, RUN[name]) == []
+
+
+@pytest.mark.parametrize("name", LETTERS)
+def test_what_stock_celery_rejects_is_kept(fed: Installation, name: str) -> None:
+    """With its bytes, and without an effect."""
+    (letter,) = letters(fed, LETTERS[name])
+    assert letter.attempts == 1
+    assert thread(name) not in {session.thread_ts for session in fed.sessions()}
+
+
+def letters(fed: Installation, raw: str) -> list[DeadLetter]:
+    """Those of the message."""
+    return [letter for letter in fed.dead_letters() if letter.body in bodies(raw)]
+
+
+def test_those_without_an_id_are_kept_apart(fed: Installation) -> None:
+    """Commands that fail, and what cannot be read; all with one tag."""
+    refused = [first(f"nameless {number}", id=_LEFT_OUT, args=[number]) for number in range(2)]
+    unread = [message([number], None, {"delivery_tag": "one for all"}) for number in range(2)]
+    with redis.Redis.from_url(fed.broker_url) as broker:
+        for raw in (*refused, *unread):
+            broker.lpush("sessions", raw)
+            wait_until(lambda: fed.waiting() == 0, "it has ended")
+    assert {raw: len(letters(fed, raw)) for raw in unread} == dict.fromkeys(unread, 1)
+    kept = [json.loads(letter.arguments)["args"] for letter in fed.dead_letters() if letter.arguments]
+    assert [args for args in kept if args in ([0], [1])] in ([[0], [1]], [[1], [0]])
+
+
+def test_a_command_of_protocol_1_waits_for_its_session(fed: Installation) -> None:
+    """Its own copy is of protocol 2."""
+    name = "waits for its session"
+    kwargs = {**arguments(name), "status": "ready_to_sync"}
+    del kwargs["user_id"]
+    raw = first(name, task="sessions.update_status", args=_LEFT_OUT, kwargs=kwargs)
+    with redis.Redis.from_url(fed.broker_url) as broker:
+        broker.lpush("sessions", raw)
+        wait_until(lambda: broker.llen("sessions") == 0, "it is taken")
+        broker.lpush("sessions", first(name))
+    wait_until(lambda: fed.waiting() == 0, "both have ended")
+    (session,) = [session for session in fed.sessions() if session.thread_ts == thread(name)]
+    assert session.status == "ready_to_sync"
+
+
+def test_a_dead_letter_of_protocol_1_can_be_sent_again(fed: Installation) -> None:
+    """It has the name and the arguments that are in the body."""
+    (letter,) = letters(fed, LETTERS["1, unknown task"])
+    assert (letter.task_id, letter.task_name) == ("1, unknown task", "sessions.vanished")
+    assert json.loads(letter.arguments or "") == {"args": [], "kwargs": arguments("1, unknown task")}
