@@ -31,8 +31,7 @@ def identify(app: Any, settings: Settings) -> None:
             "one of the two settings is another installation's"
         )
     app.conf[INSTALLATION] = ours
-    options = {**app.conf.broker_transport_options, **options_for(ours, is_redis=settings.broker_is_redis)}
-    app.conf.broker_transport_options = options
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, **options_for(ours)}
 
 
 def _ask() -> str:

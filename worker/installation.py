@@ -8,7 +8,7 @@ Valkey and Redis: the key ``threadsync.installation``. Each connection reads it 
 that none goes to another's broker, whatever was put behind the address meanwhile. RabbitMQ: a queue of that
 name, whose argument ``x-dead-letter-routing-key`` is the id. The server compares arguments when a queue is
 declared, so that to look and to write are one step, and any number may look at once; a message could be with
-only one of them.
+only one of them. There too each connection that knows who it is looks first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+import amqp
 import redis
 from amqp.exceptions import PreconditionFailed
 from kombu.exceptions import KombuError
@@ -91,9 +92,26 @@ def _looking(connection_class: Any, key: str, ours: str) -> Any:
     return Connection
 
 
-def options_for(installation: str | None, *, is_redis: bool) -> Mapping[str, str]:
+def options_for(installation: str | None) -> Mapping[str, str]:
     """Transport options of an app that knows who it is."""
-    return {OPTION: installation} if installation and is_redis else {}
+    return {OPTION: installation} if installation else {}
+
+
+def look(connection: amqp.Connection, ours: str) -> None:
+    """RabbitMQ: raise ``OthersConnection`` if the broker that was just connected to is another's."""
+    channel: Any = connection.channel()
+    try:
+        # Only read: to write is for workers, which know it from Postgres.
+        amqp.Channel.queue_declare(channel, KEY, passive=True)
+        theirs = _compared(channel, ours)
+    except amqp.ChannelError:
+        # There is none, or its user may not look: the doctor says so.
+        return
+    finally:
+        if channel.is_open:
+            channel.close()
+    if theirs != ours:
+        raise OthersConnection(refusal(ours, theirs))
 
 
 def claim(connection: Any, ours: str) -> None:
@@ -146,13 +164,19 @@ def _declared(connection: Any, ours: str | None) -> str | None:
         # A refusal closes the channel.
         with connection.channel() as channel:
             if ours is None:
-                channel.queue_declare(KEY, passive=True)
-            # RabbitMQ wants an exchange beside the routing key; nothing is ever put into the queue.
-            arguments = {"x-dead-letter-exchange": KEY, "x-dead-letter-routing-key": ours or ""}
-            channel.queue_declare(KEY, durable=True, auto_delete=False, arguments=arguments)
+                amqp.Channel.queue_declare(channel, KEY, passive=True)
+            return _compared(channel, ours or "")
+    except connection.channel_errors:
+        return None
+
+
+def _compared(channel: Any, ours: str) -> str:
+    """Declare it by py-amqp's own method: our channels take a queue as it is, and compare nothing."""
+    # RabbitMQ wants an exchange beside the routing key; nothing is ever put into the queue.
+    arguments = {"x-dead-letter-exchange": KEY, "x-dead-letter-routing-key": ours}
+    try:
+        amqp.Channel.queue_declare(channel, KEY, durable=True, auto_delete=False, arguments=arguments)
     except PreconditionFailed as exc:
         found = _CURRENT.search(str(exc))
         return found[1] if found else "an unknown one"
-    except connection.channel_errors:
-        return None
     return ours

@@ -150,17 +150,17 @@ def _valid(name: str, read: Callable[[str], Address], url: str) -> Address:
 
 
 def _transport_options(address: Address, settings: Settings, role: Role) -> dict[str, Any]:
+    ours = options_for(str(settings.installation_id) if settings.installation_id else None)
     if address.is_amqp:
-        return {**_AMQP[role], **_chosen(settings, of_redis=False)}
+        return {**ours, **_AMQP[role], **_chosen(settings, of_redis=False)}
     sockets: dict[str, Any] = dict(_SOCKETS[role])
     replicas = settings.broker_wait_replicas
     if replicas:
         seconds = _WAIT_SECONDS[role]
         sockets["socket_timeout"] = max(sockets["socket_timeout"], seconds + _WAIT_MARGIN)
         sockets |= {"wait_replicas": replicas, "wait_seconds": seconds}
-    known = str(settings.installation_id) if settings.installation_id else None
     return {
-        **options_for(known, is_redis=True),
+        **ours,
         **sockets,
         **({} if address.is_socket else _KEEPALIVE),
         **_sentinel_options(address, settings, role),

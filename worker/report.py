@@ -55,7 +55,8 @@ class Report(bootsteps.StartStopStep):
         channel = _channel(parent)
         if not channel:
             return
-        claim_again(parent)
+        if not _is_silent(channel):
+            claim_again(parent)
         uses = {queue: QueueUse(*channel.seconds_since_use(queue)) for queue in self._queues}
         held = channel.held if isinstance(channel, RabbitChannel) else None
         # The next one will say it; that the broker is away others notice.
@@ -85,7 +86,14 @@ def _to_write(parent: Any, channel: DurableChannel | RabbitChannel) -> Iterator[
         yield channel
         return
     # RabbitMQ with an alarm reads nothing more of a connection that publishes, acknowledgements neither.
-    if not channel.connection or channel.connection.seconds_since_heard() > _UNHEARD_SECONDS:
+    if _is_silent(channel):
         raise TimeoutError("the broker is silent")
     with parent.app.connection_or_acquire() as connection:
         yield connection.default_channel
+
+
+def _is_silent(channel: DurableChannel | RabbitChannel) -> bool:
+    """Whether to ask RabbitMQ anything would hold the event loop up."""
+    return isinstance(channel, RabbitChannel) and (
+        not channel.connection or channel.connection.seconds_since_heard() > _UNHEARD_SECONDS
+    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from celery import Celery
@@ -22,6 +24,7 @@ from worker.connection import DurableConnection
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
 from worker.doctor.rabbitmq import judge_limit, judge_queues, judge_room, judge_version
+from worker.installation import KEY, OthersBroker, claim, owner_of, take_over
 from worker.rabbitmq.clock import whole_seconds
 from worker.rabbitmq.waiting import Delays
 from worker.signs import QueueUse, signs_of
@@ -176,6 +179,51 @@ def test_any_number_of_readers_see_all_signs_of_life(url: str) -> None:
         assert found.queues["sessions"].oldest_seconds == pytest.approx(55, abs=4)
         assert found.queues["syncs"].messages == 0
     app.close()
+
+
+OURS, THEIRS = str(UUID(int=1)), str(UUID(int=2))
+
+
+def test_the_second_installation_is_refused(rabbitmq: RabbitMQ) -> None:
+    """As a user who may no more than docs/operations.md says."""
+    with DurableConnection(rabbitmq.url(user="confined")) as connection:
+        assert owner_of(connection) is None
+        for _ in range(2):
+            claim(connection, OURS)
+        with pytest.raises(OthersBroker, match=f"another installation, {OURS}; ours is {THEIRS}"):
+            claim(connection, THEIRS)
+        assert owner_of(connection) == OURS
+        take_over(connection, THEIRS)
+        assert owner_of(connection) == THEIRS
+        with pytest.raises(OthersBroker, match=THEIRS):
+            claim(connection, OURS)
+        # It was lost: the next claim writes it again.
+        cast(Any, connection.default_channel).queue_delete(KEY)
+        claim(connection, OURS)
+        assert owner_of(connection) == OURS
+
+
+def test_of_installations_that_come_at_once_one_gets_the_broker(rabbitmq: RabbitMQ) -> None:
+    url, barrier, refused = rabbitmq.url(), threading.Barrier(8), list[OthersBroker]()
+
+    def come(number: int) -> None:
+        with DurableConnection(url) as connection:
+            connection.connect()
+            barrier.wait()
+            try:
+                claim(connection, str(UUID(int=number)))
+            except OthersBroker as exc:
+                refused.append(exc)
+
+    threads = [threading.Thread(target=come, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with DurableConnection(url) as connection:
+        winner = owner_of(connection)
+    assert len(refused) == 7
+    assert all(f"another installation, {winner}" in str(exc) for exc in refused)
 
 
 class Worker:

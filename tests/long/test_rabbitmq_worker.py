@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from kombu import Connection, Exchange, Queue
@@ -15,10 +16,11 @@ from tasks.client import SessionClient
 from tests.broker_pairs import RabbitClassic, Site, install_on
 from tests.rabbitmq import RabbitMQ
 from tests.relay import Relay
-from tests.servers import PostgresForTests, ValkeyForTests
+from tests.servers import PostgresForTests, ValkeyForTests, ask
 from tests.waiting import wait_until
 from tests.workers import DEADLY
 from worker.errors import EnqueueFailed
+from worker.installation import KEY, owner_of, take_over
 
 
 class _Rabbit(RabbitClassic):
@@ -189,3 +191,38 @@ def test_a_long_pause_is_waited_once_and_in_the_broker(site: Site, tmp_path: Pat
         message.requeue()
     with site.worker():
         wait_until(lambda: diary.exists() and "end" in diary.read_text(), "it runs", 20)
+
+
+def test_a_broker_of_another_installation_is_left_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a worker at its start and in the middle of its life, by clients and beat that know who they are."""
+    ours = str(ask(site.database_url, "SELECT id FROM installation"))
+    theirs = str(UUID(int=2))
+    with Connection(site.broker_url) as operators:
+        with site.worker() as worker:
+            assert owner_of(operators) == ours
+            operators.default_channel.queue_delete(KEY)  # type: ignore[attr-defined]
+            wait_until(lambda: owner_of(operators) == ours, "it is written again", 20)
+
+            take_over(operators, theirs)
+
+            wait_until(lambda: not worker.is_alive, "the worker ends", 30)
+        second = site.worker("second")
+        second.launch()
+        wait_until(lambda: not second.is_alive, "the next one does not start", 30)
+        for log in (worker.log, second.log):
+            assert f"another installation, {theirs}; ours is {ours}" in log
+            assert "Traceback" not in log
+
+        monkeypatch.setenv("INSTALLATION_ID", ours)
+        with a_client(site) as client, pytest.raises(EnqueueFailed, match=f"another installation, {theirs}"):
+            client.get_or_create("C1", "1700000000.000100", "U1")
+        beat = site.beat(INSTALLATION_ID=ours)
+        try:
+            wait_until(lambda: f"another installation, {theirs}" in beat.log_tail(), "beat says it", 30)
+        finally:
+            beat.kill()
+        for told in (theirs, ""):
+            monkeypatch.setenv("INSTALLATION_ID", told)
+            with a_client(site) as client:
+                client.get_or_create("C1", "1700000000.000100", "U1")
+    assert in_queue(site) == 2

@@ -21,6 +21,8 @@ import amqp
 from amqp.exceptions import AMQPError, MessageNacked, NotFound, PreconditionFailed
 from kombu.transport import pyamqp
 
+from worker.installation import OthersConnection, look
+
 SOCKET_SECONDS: Final = 5.0
 """Unless the transport option ``socket_timeout`` says otherwise."""
 
@@ -171,8 +173,15 @@ class ConfirmingConnection(_Bounded, pyamqp.Connection):
     # amqp's own, which the stubs do not know.
     server_properties: dict[str, Any]
 
-    def __init__(self, *args: Any, socket_timeout: float = SOCKET_SECONDS, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        socket_timeout: float = SOCKET_SECONDS,
+        installation: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.socket_timeout = socket_timeout
+        self._installation = installation
         # Ours confirms what must be confirmed.
         super().__init__(*args, **{**kwargs, "confirm_publish": False})
 
@@ -180,13 +189,24 @@ class ConfirmingConnection(_Bounded, pyamqp.Connection):
         done = super().connect(callback)
         # Blocking from here on, says py-amqp; a read that is given a limit of its own keeps that.
         self.transport.sock.settimeout(self.socket_timeout)
+        if self._installation:
+            self._look_whose_it_is(self._installation)
         return done
+
+    def _look_whose_it_is(self, ours: str) -> None:
+        try:
+            look(self, ours)
+        except OthersConnection:
+            self.close()
+            raise
 
 
 class ConfirmingTransport(pyamqp.Transport):
     """For ``amqp://`` and ``pyamqp://``."""
 
     Connection = ConfirmingConnection
+    # A worker that finds that the broker was taken over ends by an error of its connection.
+    connection_errors = (*pyamqp.Transport.connection_errors, OthersConnection)
 
     def establish_connection(self) -> Any:
         """Connect; with TLS under the name of the host that is connected to, also when it is the next one."""
