@@ -34,6 +34,19 @@ def _die(_: Any) -> bytes:
 compression.register(bytes, _die, DEADLY)
 
 
+DEADLY_WITH_DIARY = "application/x-deadly-with-diary"
+"""A compression: a message that says so ends each process that opens it. Its body is a diary's path."""
+
+
+def _die_of_it(diary: bytes) -> bytes:
+    _note(diary.decode(), str(os.getpid()))
+    os.kill(os.getpid(), signal.SIGKILL)
+    return diary
+
+
+compression.register(bytes, _die_of_it, DEADLY_WITH_DIARY)
+
+
 @app.task(name="probe.kill_child")
 def kill_child(diary: str, times: int = 1_000_000) -> str:
     """SIGKILL its own process, the first ``times`` times."""

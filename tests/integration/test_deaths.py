@@ -1,0 +1,92 @@
+"""Deaths are counted, deliveries are not: ADR 15, with real messages and real processes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+
+from tests.installation import Installation
+from tests.integration.test_transport import DURABLE, Peer, sweep
+from tests.waiting import wait_until
+
+DEADLY = "application/x-deadly-with-diary"
+"""As tests/probe_tasks.py registers it in workers."""
+
+ID = "deadly-1"
+TAG = "tag-of-the-deadly-one"
+
+
+def deadly(diary: Path) -> str:
+    """A message that ends what opens it, as kombu writes one."""
+    properties = {
+        "body_encoding": "base64",
+        "delivery_info": {"exchange": "", "routing_key": "sessions"},
+        "delivery_tag": TAG,
+    }
+    parts: dict[str, Any] = {
+        "body": base64.b64encode(str(diary).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"task": "sessions.get", "id": ID, "compression": DEADLY},
+        "properties": properties,
+    }
+    return json.dumps(parts)
+
+
+def counted(database_url: str) -> int:
+    """Records of openings and deaths."""
+    with psycopg.connect(database_url) as connection:
+        (number,) = connection.execute("SELECT count(*) FROM redeliveries").fetchone() or (-1,)
+    return int(number)
+
+
+def test_what_kills_the_process_that_opens_it_is_a_dead_letter(shared: Installation, tmp_path: Path) -> None:
+    """Two main processes died before. Then five children do, while others are answered."""
+    diary = tmp_path / "diary"
+    raw = deadly(diary)
+    with redis.Redis.from_url(shared.broker_url) as broker:
+        broker.hset("unacked_deliveries", TAG, 2)
+        broker.lpush("sessions", raw)
+    wait_until(lambda: diary.exists(), "it is opened")
+    answers = 0
+    while not shared.dead_letters():
+        assert shared.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=10) is None
+        answers += 1
+    assert answers
+    letter = shared.dead_letter(lambda letter: letter.task_id == ID)
+    assert (letter.error_type, letter.attempts, letter.body) == ("PoisonCommand", 5, raw.encode())
+    wait_until(lambda: shared.waiting() == 0, "nothing is left in the broker")
+    died = diary.read_text().split()
+    assert len(died) == len(set(died)) == 5
+    assert counted(shared.database_url) == 0
+
+
+def test_what_was_prefetched_by_six_dead_workers_is_run(
+    database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    """Seven deliveries and no death: each is opened alone, and none is a dead letter."""
+    with closing(Installation(database_url, broker_url, tmp_path)) as installation:
+        results = [
+            installation.send("sessions.get_or_create", channel_id="C1", thread_ts=f"{n}.1", user_id="U1")
+            for n in range(20)
+        ]
+        for _ in range(6):
+            peer, finder = Peer(broker_url, DURABLE, "sessions"), Peer(broker_url, DURABLE)
+            # As they come: what is opened alone stays sealed.
+            wait_until(lambda peer=peer: peer.look() and len(peer.got) == 20, "it has all")  # type: ignore[misc]
+            peer.vanish()
+            sweep(finder)
+            finder.vanish()
+        with redis.Redis.from_url(broker_url) as broker:
+            assert set(broker.hvals("unacked_deliveries")) == {b"6"}
+        with installation.worker():
+            assert {result.get(timeout=20)["outcome"] for result in results} == {"created"}
+            wait_until(lambda: installation.waiting() == 0, "nothing is left in the broker")
+        assert installation.dead_letters() == []
+        assert counted(database_url) == 0
