@@ -25,6 +25,7 @@ from console.app import create_console
 from tests.servers import as_owner, ask
 from tests.waiting import wait_until
 from worker import decisions
+from worker.celery import app
 from worker.config import Settings
 from worker.db import SessionStore
 from worker.db.count_store import CountStore
@@ -35,6 +36,7 @@ from worker.db.sync_models import Draft
 from worker.db.sync_store import SyncStore
 from worker.decisions import Signature
 from worker.errors import CommandFailed
+from worker.producer import broker_options
 
 PASSWORD = "pässword-4711"
 HOSTILE = "<script>alert(1)</script>"
@@ -69,10 +71,17 @@ def console_on(database_url: str, broker_url: str) -> Iterator[httpx.Client]:
         yield client
 
 
+def send_by(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process's app send to the broker: it keeps the address that an earlier test gave it."""
+    monkeypatch.setenv("CELERY_BROKER_URL", broker_url)
+    app.conf.update(broker_options(broker_url, Settings(), "worker"))
+    # Its connections are an earlier test's, too.
+    app._after_fork()
+
+
 @pytest.fixture
 def client(database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    # What is sent again goes by the app's settings.
-    monkeypatch.setenv("CELERY_BROKER_URL", broker_url)
+    send_by(broker_url, monkeypatch)
     with console_on(database_url, broker_url) as client:
         yield client
 
