@@ -33,6 +33,9 @@ def sent(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[list[Me
     monkeypatch.setattr(announcements, "send_soon", send)
     announcer_of_this_process.cache_clear()
     yield sent
+    announcer = announcer_of_this_process()
+    if announcer is not None:
+        announcer.close()
     announcer_of_this_process.cache_clear()
 
 

@@ -83,6 +83,10 @@ class Announcer:
         self.moves: list[tuple[str, str]] = []
         """Channels for which Slack has answered with another id: the old one and the new one."""
 
+    def close(self) -> None:
+        """Close the connection to Slack; may be repeated."""
+        self._connection.close()
+
     def announce(self, session_id: UUID) -> Result:
         """Do what is to be done about the session's message now. Raises ``DatabaseUnavailable``."""
         if self._monotonic() < self._silent_until:
