@@ -118,8 +118,10 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
         wait_until(is_done, "the ticket appears", 30)
         assert [issue.key for issue in jira.site.issues] == ["PROJ-1"]
 
-        page.get_by_role("link", name="Dead letters").click()
-        page.get_by_role("link", name="sessions.mark_synced").click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Dead letters").click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="sessions.mark_synced").click()
         page.get_by_label("Reason").first.fill("its session is there now")
         console.picture("dead-letter")
         page.get_by_role("button", name="Replay").click()
@@ -131,7 +133,8 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
             20,
         )
 
-        page.get_by_role("link", name="Audit trail").click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Audit trail").click()
         rows = page.get_by_role("row").all_inner_texts()
         for decided in (
             ("ada", "replay", "its session is there now"),
@@ -140,9 +143,11 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
             assert any(all(part in row for part in decided) for row in rows), rows
         console.picture("audit")
 
-        page.get_by_role("link", name="Sessions", exact=True).click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Sessions", exact=True).click()
         page.get_by_label("Find").fill("proj-77")
-        page.get_by_label("Find").press("Enter")
+        with page.expect_navigation():
+            page.get_by_label("Find").press("Enter")
         page.get_by_role("link", name=f"{LOST['channel_id']} / {LOST['thread_ts']}").wait_for()
         assert page.get_by_role("row").count() == 2
         console.picture("sessions")

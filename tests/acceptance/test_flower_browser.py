@@ -28,6 +28,8 @@ def test_an_event_id_finds_its_task(shared: Installation) -> None:
         draft = Draft(summary="The ocelot plan")
         command = RequestSync(**THREAD, draft=draft, drafted_at="1700000001.000100")
         client.enqueue(command, task_id="Ev0THIRD").get(timeout=20)
+    from playwright.sync_api import expect
+
     with flower_of(shared.env, shared.logs) as flower, browser() as chromium:
         with SessionClient(shared.broker_url) as client:
             for number in range(3):
@@ -50,7 +52,7 @@ def test_an_event_id_finds_its_task(shared: Installation) -> None:
             page.screenshot(path=ROOT / "docs" / "img" / "flower-tasks.png")
         page.get_by_role("searchbox").fill("Ev0AGAIN1")
         page.get_by_text("Ev0FOURTH").wait_for(state="detached")
-        assert page.get_by_role("row").filter(has_text="Ev0AGAIN1").count() == 1
+        expect(page.get_by_role("row").filter(has_text="Ev0AGAIN1")).to_have_count(1)
         assert "ocelot" not in page.content()
         page.goto(f"{flower.base_url}/task/Ev0FOURTH")
         page.get_by_text("ready_to_sync: unchanged").first.wait_for()
