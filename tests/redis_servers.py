@@ -73,6 +73,9 @@ class RedisServer:
             "repl-diskless-sync-delay": "0",
             **(settings or {}),
         }
+        if "cluster-enabled" in lines:
+            # By itself it takes another ten thousand higher, without a look whether that is free.
+            lines["cluster-port"] = str(free_port())
         if authority is not None:
             server = authority.issue("redis")
             lines |= {

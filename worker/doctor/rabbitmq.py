@@ -23,9 +23,9 @@ from worker.rabbitmq.publishing import ConfirmingChannel
 from worker.rabbitmq.signs import STREAM
 from worker.signs import QUEUES
 
-CHECKS: Final = ("broker: queues", "broker: delivery limit", "broker: room")
+CHECKS: Final = ("broker: queues", "broker: delivery limit")
 
-_SHARED: Final = ("broker: version", "broker: permissions", "broker: clock")
+_SHARED: Final = ("broker: version", "broker: room", "broker: permissions", "broker: clock")
 _LEAST: Final = (3, 10)
 _LIMITS_BY_DEFAULT: Final = (4, 0)
 _GRANT: Final = "give it the rights of docs/operations.md: rabbitmqctl set_permissions"

@@ -1,0 +1,255 @@
+"""A broker that answers, and refuses, for each reason that Valkey and Redis have: nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tasks.client import SessionClient
+from tests.installation import Installation
+from tests.redis_servers import RedisServer
+from tests.refusals import REFUSALS, SETTINGS
+from tests.waiting import wait_until
+from tests.workers import ROOT, WorkerGroup
+from worker.errors import EnqueueFailed
+
+NUMBER = 300
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "server", settings=SETTINGS) as server:
+        yield server
+
+
+def send(installation: Installation, number: int = NUMBER) -> None:
+    for n in range(number):
+        installation.send("sessions.get_or_create", channel_id="C1", thread_ts=f"{n}.1", user_id="U1")
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_a_broker_that_refuses_is_waited_for(
+    reason: str, server: RedisServer, database_url: str, tmp_path: Path
+) -> None:
+    """Sending fails and says why, workers live on, and one that starts then does too; then all goes on."""
+    refusal = REFUSALS[reason]
+    with (
+        closing(Installation(database_url, server.url(), tmp_path)) as installation,
+        SessionClient(server.url()) as client,
+        server.client() as admin,
+        installation.worker("running") as running,
+        starting_worker(installation) as starting,
+    ):
+        client.ping()
+        send(installation)
+        with refusal.until_mended(server, admin):
+            wait_until(lambda: refusal.words in sending_fails(client), "sending says why", 20)
+            starting.launch()
+            wait_until(lambda: refusal.met in starting.log, "the one that starts has met it", 60)
+            # Of a broker that refuses nothing but rights or writes the running worker's sign is still there.
+            for what in ("worker", "beat"):
+                code, said = health(installation, what)
+                assert (code, "restart it" in said) == (0, False), said
+                assert "takes no messages" in said
+            assert running.is_alive
+            assert starting.is_alive, starting.log[-3000:]
+        wait_until(lambda: installation.waiting() == 0, "all have ended", 90)
+        wait_until(lambda: not sending_fails(client), "sending succeeds", 20)
+        wait_until(lambda: len(installation.sessions()) == NUMBER + 1, "all are carried out", 30)
+        starting.wait_until_ready()
+        assert running.is_alive
+        for log in (running.log, starting.log):
+            assert "AttributeError" not in log
+            assert "Frequent restarts" not in log
+        starting.stop()
+        assert installation.dead_letters() == []
+
+
+@contextmanager
+def starting_worker(installation: Installation) -> Iterator[WorkerGroup]:
+    """One that is launched later, and gone afterwards."""
+    worker = installation.worker("starting")
+    try:
+        yield worker
+    finally:
+        worker.kill()
+
+
+def sending_fails(client: SessionClient) -> str:
+    """What the error says; nothing if the command is taken."""
+    try:
+        client.get_or_create("C2", "1.1", "U1")
+    except EnqueueFailed as exc:
+        return str(exc)
+    return ""
+
+
+def health(installation: Installation, what: str) -> tuple[int, str]:
+    done = run(installation, "worker.cli", "health", what)
+    return done.returncode, done.stdout + done.stderr
+
+
+def run(installation: Installation, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        env={**installation.env, "PYTHONPATH": str(ROOT)},
+        cwd=installation.logs,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own; only root can have one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    program = shutil.which("mount")
+    mount = [str(program), "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    if program is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system can be mounted by root alone")
+    try:
+        yield place
+    finally:
+        subprocess.run([str(shutil.which("umount")), "--lazy", str(place)], check=True)
+
+
+def fill(place: Path) -> Path:
+    """Leave no byte."""
+    ballast = place / "ballast"
+    with ballast.open("wb") as file, suppress(OSError):
+        while True:
+            file.write(b"\0" * 4096)
+            file.flush()
+    return ballast
+
+
+def test_a_full_disk_under_a_log_of_each_second_is_waited_for(
+    small_disk: Path, database_url: str, tmp_path: Path
+) -> None:
+    """The server stays, and refuses; with room again it takes by itself what it was given."""
+    settings = {"appendfsync": "everysec", "unixsocket": f'"{tmp_path / "s"}"'}
+    with (
+        RedisServer(small_disk / "server", settings=settings) as server,
+        closing(Installation(database_url, server.url(), tmp_path)) as installation,
+        SessionClient(server.url()) as client,
+        starting_worker(installation) as starting,
+        installation.worker("running") as running,
+    ):
+        client.ping()
+        ballast = fill(small_disk)
+        # What it was sent before it noticed is in its memory, and written when there is room.
+        taken = take_until_refused(client)
+        starting.launch()
+        wait_until(lambda: "refused" in starting.log, "the one that starts is refused", 60)
+        assert running.is_alive
+        assert starting.is_alive
+        assert "disk" in sending_fails(client)
+        ballast.unlink()
+        wait_until(lambda: not sending_fails(client), "sending succeeds", 30)
+        wait_until(lambda: len(installation.sessions()) == taken + 1, "all are carried out", 60)
+        starting.stop()
+        assert installation.dead_letters() == []
+
+
+def test_a_full_disk_under_a_log_of_each_write_is_waited_for(
+    small_disk: Path, database_url: str, tmp_path: Path
+) -> None:
+    """Such a server ends rather than forget; its supervisor starts it again until there is room."""
+    settings = {"appendfsync": "always", "unixsocket": f'"{tmp_path / "s"}"'}
+    with (
+        RedisServer(small_disk / "server", settings=settings) as server,
+        closing(Installation(database_url, server.url(), tmp_path)) as installation,
+        SessionClient(server.url()) as client,
+        starting_worker(installation) as starting,
+        installation.worker("running") as running,
+    ):
+        client.ping()
+        ballast = fill(small_disk)
+        taken = take_until_refused(client)
+        starting.launch()
+        wait_until(lambda: "rror" in starting.log, "the one that starts has met it", 60)
+        assert running.is_alive
+        ballast.unlink()
+        server.restart()
+        wait_until(lambda: not sending_fails(client), "sending succeeds", 30)
+        wait_until(lambda: len(installation.sessions()) == taken + 1, "all are carried out", 60)
+        assert running.is_alive
+        assert starting.is_alive
+        assert installation.dead_letters() == []
+
+
+def take_until_refused(client: SessionClient) -> int:
+    """Send commands until one is refused; returns how many were taken."""
+    taken = 0
+
+    def is_refused() -> bool:
+        nonlocal taken
+        try:
+            client.get_or_create("C1", f"{taken}.1", "U1")
+        except EnqueueFailed:
+            return True
+        taken += 1
+        return False
+
+    wait_until(is_refused, "it refuses", 60)
+    return taken
+
+
+def test_a_cluster_is_refused_in_a_sentence(tmp_path: Path, database_url: str) -> None:
+    """By worker, beat, CLI and doctor; the client's is in tests/integration/test_sending.py."""
+    with (
+        RedisServer(tmp_path / "server", settings={"cluster-enabled": "yes"}) as server,
+        closing(Installation(database_url, server.url(), tmp_path)) as installation,
+    ):
+        for words in (
+            ("celery", "-A", "worker", "worker"),
+            ("celery", "-A", "worker", "beat", "--pidfile="),
+            ("celery", "-A", "worker", "inspect", "ping"),
+            ("worker.cli", "health", "worker"),
+        ):
+            done = run(installation, *words)
+            said = done.stdout + done.stderr
+            assert done.returncode not in (0, None), words
+            assert said.count("Redis Cluster") == 1, said
+            assert "Traceback" not in said, said
+        done = run(installation, "worker.cli", "doctor", "--role", "sessions", "--json")
+        found: dict[str, Any] = {finding["check"]: finding for finding in json.loads(done.stdout)}
+        assert found["broker: reachable"]["level"] == "error"
+        assert "Redis Cluster" in found["broker: reachable"]["message"]
+
+
+def test_commands_wait_out_a_broker_that_refuses_a_password(
+    server: RedisServer, database_url: str, tmp_path: Path
+) -> None:
+    """It was changed, and all connections ended: a worker asks until it is the right one again."""
+    with (
+        closing(Installation(database_url, server.url(), tmp_path)) as installation,
+        SessionClient(server.url()) as client,
+        server.client() as admin,
+        installation.worker("running") as running,
+    ):
+        password = str(admin.connection_pool.connection_kwargs["password"])
+        client.ping()
+        send(installation, 50)
+        admin.config_set("requirepass", "another")
+        admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        with suppress(redis.RedisError):
+            admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        assert "refuses our password" in sending_fails(client)
+        wait_until(lambda: "Cannot connect" in running.log, "the worker was refused", 30)
+        admin.config_set("requirepass", password)
+        wait_until(lambda: len(installation.sessions()) == 50, "all are carried out", 60)
+        wait_until(lambda: not sending_fails(client), "sending succeeds", 20)
+        assert running.is_alive
