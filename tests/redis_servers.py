@@ -129,6 +129,11 @@ class RedisServer:
         self.kill()
         self.start()
 
+    @property
+    def has_ended(self) -> bool:
+        """By itself, or killed."""
+        return self._child is not None and self._child.poll() is not None
+
     def freeze(self) -> None:
         """Stop it in its tracks; connections stay, and nothing answers."""
         psutil.Process(self.pid).send_signal(signal.SIGSTOP)

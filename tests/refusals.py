@@ -166,3 +166,6 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "no command": Refusal(rights("-lpush", "-eval", given="+@all"), "user may not", _AGAIN),
     "no key": Refusal(rights("resetkeys", "~unacked*", "~_kombu*", given="allkeys"), "user may not", _AGAIN),
 }
+
+CHEAP: Final = frozenset({"no snapshot", "a replica"})
+"""Those of ``make test``."""

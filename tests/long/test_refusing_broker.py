@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,10 @@ import redis
 from tasks.client import SessionClient
 from tests.installation import Installation
 from tests.redis_servers import RedisServer
-from tests.refusals import REFUSALS, SETTINGS
+from tests.refusals import CHEAP, REFUSALS, SETTINGS
 from tests.waiting import wait_until
-from tests.workers import ROOT, WorkerGroup
+from tests.waiting_out import run, send, sending_fails, starting_worker, wait_out
 from worker.errors import EnqueueFailed
-
-NUMBER = 300
 
 
 @pytest.fixture
@@ -31,83 +28,12 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-def send(installation: Installation, number: int = NUMBER) -> None:
-    for n in range(number):
-        installation.send("sessions.get_or_create", channel_id="C1", thread_ts=f"{n}.1", user_id="U1")
-
-
-@pytest.mark.parametrize("reason", REFUSALS)
+@pytest.mark.parametrize("reason", sorted(REFUSALS.keys() - CHEAP))
 def test_a_broker_that_refuses_is_waited_for(
     reason: str, server: RedisServer, database_url: str, tmp_path: Path
 ) -> None:
-    """Sending fails and says why, workers live on, and one that starts then does too; then all goes on."""
-    refusal = REFUSALS[reason]
-    with (
-        closing(Installation(database_url, server.url(), tmp_path)) as installation,
-        SessionClient(server.url()) as client,
-        server.client() as admin,
-        installation.worker("running") as running,
-        starting_worker(installation) as starting,
-    ):
-        client.ping()
-        send(installation)
-        with refusal.until_mended(server, admin):
-            wait_until(lambda: refusal.words in sending_fails(client), "sending says why", 20)
-            starting.launch()
-            wait_until(lambda: refusal.met in starting.log, "the one that starts has met it", 60)
-            # Of a broker that refuses nothing but rights or writes the running worker's sign is still there.
-            for what in ("worker", "beat"):
-                code, said = health(installation, what)
-                assert (code, "restart it" in said) == (0, False), said
-                assert "takes no messages" in said
-            assert running.is_alive
-            assert starting.is_alive, starting.log[-3000:]
-        wait_until(lambda: installation.waiting() == 0, "all have ended", 90)
-        wait_until(lambda: not sending_fails(client), "sending succeeds", 20)
-        wait_until(lambda: len(installation.sessions()) == NUMBER + 1, "all are carried out", 30)
-        starting.wait_until_ready()
-        assert running.is_alive
-        for log in (running.log, starting.log):
-            assert "AttributeError" not in log
-            assert "Frequent restarts" not in log
-        starting.stop()
-        assert installation.dead_letters() == []
-
-
-@contextmanager
-def starting_worker(installation: Installation) -> Iterator[WorkerGroup]:
-    """One that is launched later, and gone afterwards."""
-    worker = installation.worker("starting")
-    try:
-        yield worker
-    finally:
-        worker.kill()
-
-
-def sending_fails(client: SessionClient) -> str:
-    """What the error says; nothing if the command is taken."""
-    try:
-        client.get_or_create("C2", "1.1", "U1")
-    except EnqueueFailed as exc:
-        return str(exc)
-    return ""
-
-
-def health(installation: Installation, what: str) -> tuple[int, str]:
-    done = run(installation, "worker.cli", "health", what)
-    return done.returncode, done.stdout + done.stderr
-
-
-def run(installation: Installation, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *words],
-        env={**installation.env, "PYTHONPATH": str(ROOT)},
-        cwd=installation.logs,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """Those that take longer; the others are in tests/integration/test_full_broker.py."""
+    wait_out(REFUSALS[reason], server, database_url, tmp_path)
 
 
 @pytest.fixture
@@ -128,10 +54,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def fill(place: Path) -> Path:
     """Leave no byte."""
     ballast = place / "ballast"
-    with ballast.open("wb") as file, suppress(OSError):
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(b"\0" * 4096)
-            file.flush()
     return ballast
 
 
@@ -178,6 +103,7 @@ def test_a_full_disk_under_a_log_of_each_write_is_waited_for(
         client.ping()
         ballast = fill(small_disk)
         taken = take_until_refused(client)
+        wait_until(lambda: server.has_ended, "the server ends", 20)
         starting.launch()
         wait_until(lambda: "rror" in starting.log, "the one that starts has met it", 60)
         assert running.is_alive
