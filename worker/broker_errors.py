@@ -11,6 +11,14 @@ from redis import BusyLoadingError, RedisError, ResponseError
 # MessageNacked is none of py-amqp's other errors.
 BROKER_ERRORS: Final = (KombuError, RedisError, AMQPError, MessageNacked, OSError)
 
+
+class BrokerBlocked(TimeoutError):
+    """RabbitMQ said ``connection.blocked``, and then nothing more to this connection."""
+
+    def __init__(self) -> None:
+        super().__init__("RabbitMQ has an alarm of memory or disk and takes no message")
+
+
 _REASONS: Final = (
     # Words of Valkey's and Redis' refusals, of which kombu and pipelines pass on nothing but the text.
     (("maxmemory",), "the broker is full and takes no message until workers have made room"),
@@ -28,6 +36,7 @@ _REASONS: Final = (
         ("WRONGPASS", "NOAUTH", "invalid username-password", "Authentication required"),
         "the broker refuses our password",
     ),
+    (("alarm of memory or disk",), "the broker is full and takes no message until there is room"),
     (("max number of clients",), "the broker has no connection left"),
 )
 
@@ -41,7 +50,7 @@ def reason_of(error: BaseException) -> str | None:
 def is_refusal(error: BaseException | None) -> bool:
     """Tell a server's own answer from a server that is away; kombu's errors have it behind them."""
     while error is not None:
-        if isinstance(error, ResponseError | BusyLoadingError):
+        if isinstance(error, ResponseError | BusyLoadingError | BrokerBlocked):
             return True
         error = error.__cause__
     return False

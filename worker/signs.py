@@ -27,7 +27,7 @@ import redis
 from celery import Celery
 from kombu.utils.encoding import bytes_to_str
 
-from worker.broker_errors import BROKER_ERRORS, is_refusal
+from worker.broker_errors import BROKER_ERRORS, BrokerBlocked, is_refusal
 from worker.clocks import ahead_of_broker, broker_said
 from worker.errors import BrokerUnavailable
 from worker.producer import ProducerChannel
@@ -246,7 +246,7 @@ def _forget(channel: Any, name: str) -> None:
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     """Everything in one round trip; None when the broker keeps no signs."""
     if isinstance(channel, ConfirmingChannel):
-        return _look_at_stream(channel, queues)
+        return _look_at_rabbit(channel, queues)
     if not isinstance(channel, ProducerChannel):
         return None
     # kombu's own, which the stubs do not know.
@@ -282,7 +282,7 @@ def channel_of(app: Celery) -> Iterator[Any]:
         with app.connection_for_read() as connection:
             try:
                 connection.ensure_connection(max_retries=0)
-                channel = connection.default_channel
+                channel: Any = connection.default_channel
             except BROKER_ERRORS as exc:
                 if not is_refusal(exc):
                     raise
@@ -296,6 +296,13 @@ def signs_of(app: Celery) -> Signs | None:
     """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
     with channel_of(app) as found:
         return found if isinstance(found, Signs) else look(found)
+
+
+def _look_at_rabbit(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
+    try:
+        return _look_at_stream(channel, queues)
+    except BrokerBlocked as exc:
+        return _blind(exc)
 
 
 def _blind(refusal: Exception) -> Signs:
