@@ -163,6 +163,9 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "a lonely replica": Refusal(lonely_replica, "replica without its master", _AGAIN),
     "loading": Refusal(loading, "still loading", _AGAIN),
     "busy": Refusal(busy, "a script that does not end", _AGAIN),
+    "no connection left": Refusal(
+        settings({"maxclients": "1"}, {"maxclients": "1000"}), "no connection left", _AGAIN
+    ),
     "no command": Refusal(rights("-lpush", "-eval", given="+@all"), "user may not", _AGAIN),
     "no key": Refusal(rights("resetkeys", "~unacked*", "~_kombu*", given="allkeys"), "user may not", _AGAIN),
 }

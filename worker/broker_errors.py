@@ -19,6 +19,7 @@ class BrokerBlocked(TimeoutError):
         super().__init__("RabbitMQ has an alarm of memory or disk and takes no message")
 
 
+_FULL_HOUSE: Final = "max number of clients"
 _REASONS: Final = (
     # Words of Valkey's and Redis' refusals, of which kombu and pipelines pass on nothing but the text.
     (("maxmemory",), "the broker is full and takes no message until workers have made room"),
@@ -37,7 +38,7 @@ _REASONS: Final = (
         "the broker refuses our password",
     ),
     (("alarm of memory or disk",), "the broker is full and takes no message until there is room"),
-    (("max number of clients",), "the broker has no connection left"),
+    ((_FULL_HOUSE,), "the broker has no connection left"),
 )
 
 
@@ -50,7 +51,8 @@ def reason_of(error: BaseException) -> str | None:
 def is_refusal(error: BaseException | None) -> bool:
     """Tell a server's own answer from a server that is away; kombu's errors have it behind them."""
     while error is not None:
-        if isinstance(error, ResponseError | BusyLoadingError | BrokerBlocked):
+        # redis-py takes the last of these for a connection that broke.
+        if isinstance(error, ResponseError | BusyLoadingError | BrokerBlocked) or _FULL_HOUSE in str(error):
             return True
         error = error.__cause__
     return False
