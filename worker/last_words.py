@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import deque
 from types import TracebackType
 from typing import Final
 
 from worker.errors import InvalidSettings
 
-_told: Final[set[int]] = set()
+_told: Final[deque[BaseException]] = deque(maxlen=8)
 
 
 class InASentence(logging.Filter):
@@ -22,7 +23,7 @@ class InASentence(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and _is_a_mistake(error):
-            _told.add(id(error))
+            _told.append(error)
             record.msg, record.args, record.exc_info = str(error), (), None
         return True
 
@@ -34,7 +35,7 @@ def tell_mistakes_in_a_sentence() -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not _is_a_mistake(error):
             former(kind, error, trace)
-        elif id(error) not in _told:
+        elif not any(error is told for told in _told):
             sys.stderr.write(f"{error}\n")
 
     sys.excepthook = hook

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_what_ends_the_process_is_said_once(
     """Not again where the log has said it."""
     kept: list[BaseException] = []
     monkeypatch.setattr(sys, "excepthook", lambda _kind, error, _trace: kept.append(error))
-    monkeypatch.setattr(last_words, "_told", set())
+    monkeypatch.setattr(last_words, "_told", deque())
     tell_mistakes_in_a_sentence()
     for error in (InvalidSettings(SENTENCE), InvalidSettings("logged"), ZeroDivisionError("another")):
         try:
