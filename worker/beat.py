@@ -35,7 +35,7 @@ CANARY_TASK: Final = "maintenance.canary"
 SAMPLE_TASK: Final = "maintenance.sample"
 SWEEP_TASK: Final = "syncs.sweep"
 
-_KEY: Final = "threadsync.beat"
+KEY: Final = "threadsync.beat"
 _PATIENCE_INTERVALS: Final = 5
 _LONGEST_PATIENCE_SECONDS: Final = 3600
 
@@ -83,7 +83,7 @@ def canary_entry(queue: str) -> str:
 def begun(channel: Any, entry: str) -> None:
     """Say that the entry's message has come to a worker, so that another one may be sent."""
     if isinstance(channel, ProducerChannel):
-        channel.run_script(_BEGUN, [_KEY], [entry])
+        channel.run_script(_BEGUN, [KEY], [entry])
 
 
 class SteadyScheduler(Scheduler):
@@ -127,7 +127,7 @@ class SteadyScheduler(Scheduler):
             channel = producer.connection.default_channel
             if isinstance(channel, ProducerChannel):
                 limits = [_PATIENCE_INTERVALS * interval, _LONGEST_PATIENCE_SECONDS]
-                return bool(channel.run_script(_MAY_SEND, [_KEY], [entry.name, *limits]))
+                return bool(channel.run_script(_MAY_SEND, [KEY], [entry.name, *limits]))
             return _is_taken_from(producer.connection, self._queue_of(entry))
         except BROKER_ERRORS:
             # Publishing tries again, and tells what is wrong.

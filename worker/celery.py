@@ -23,6 +23,7 @@ from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings, get_settings
 from worker.errors import InvalidSettings
 from worker.identify import identify
+from worker.last_words import tell_mistakes_in_a_sentence
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
 from worker.producer import broker_options, result_options
@@ -160,6 +161,7 @@ def _result_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+tell_mistakes_in_a_sentence()
 # Read when the first setting is asked for: importing this module needs no environment.
 app = WorkersCelery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.connection:DurableAMQP")
 app.add_defaults(lambda: configuration(get_settings()))

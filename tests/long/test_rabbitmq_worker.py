@@ -19,7 +19,11 @@ from tests.relay import Relay
 from tests.servers import PostgresForTests, ValkeyForTests, ask
 from tests.waiting import wait_until
 from tests.workers import DEADLY
+from worker.config import load_settings
+from worker.doctor.broker import examine_broker
+from worker.doctor.finding import Finding
 from worker.errors import EnqueueFailed
+from worker.hearing import hearing_of_no_worker
 from worker.installation import KEY, owner_of, take_over
 
 
@@ -88,6 +92,13 @@ def test_an_alarm_stops_senders_and_lets_workers_drain(server: _Rabbit, site: Si
         stack.callback(node.control, "set_vm_memory_high_watermark", "absolute", "2000000000")
         # It looks at its memory now and then.
         wait_until(lambda: not is_taken(client), "senders are refused", 20)
+        with pytest.raises(EnqueueFailed, match="full"):
+            client.get_or_create("C3", "1700000000.000100", "U1")
+        found = {finding.check: finding for finding in examine(site)}
+        assert found["broker: room"].level == "error", found
+        signs = site.signs()
+        assert (signs.is_blind, "alarm" in str(signs.refusal)) == (True, True)
+        assert hearing_of_no_worker(signs).state == "unwatched"
 
         with site.worker():
             wait_until(lambda: len(site.sessions()) >= 20, "the commands are carried out", 30)
@@ -97,6 +108,12 @@ def test_an_alarm_stops_senders_and_lets_workers_drain(server: _Rabbit, site: Si
             stack.close()
             wait_until(lambda: is_taken(client), "commands are taken again", 20)
     assert site.dead_letters() == []
+
+
+def examine(site: Site) -> list[Finding]:
+    names = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND")
+    given: dict[str, Any] = {name.lower(): site.env[name] for name in names}
+    return list(examine_broker(load_settings(**given)))
 
 
 def is_taken(client: SessionClient) -> bool:
