@@ -102,9 +102,9 @@ def _of_broker(signs: Signs) -> Iterator[Metric]:
     )
     yield _by(
         "threadsync_queue_later",
-        "Messages whose time has not come; they wait in the broker",
+        "Messages whose time has not come; they wait in the broker. RabbitMQ does not tell them by queue",
         "queue",
-        {queue: waiting.later for queue, waiting in signs.queues.items()},
+        {queue: waiting.later for queue, waiting in signs.queues.items() if waiting.later is not None},
     )
     yield _one(
         "threadsync_broker_refuses",
