@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any, Final
 
-from celery._state import _set_task_join_will_block
+from celery import _state
 from celery.exceptions import Reject, Retry
 
 import tests.probe_tasks  # noqa: F401 - its tasks are registered
@@ -132,7 +132,8 @@ def _copy() -> str:
     )
     try:
         task(*arguments)
-    except Reject as exc:
+    except Reject as rejected:
+        exc: Any = rejected
         traceback.print_exc()
         return f"Reject, requeue: {exc.requeue}"
     except Retry:
@@ -168,7 +169,8 @@ def _outcome(publish: Callable[[], str]) -> str:
 
 def main() -> None:
     # As in a process of a worker's pool.
-    _set_task_join_will_block(True)
+    celery: Any = _state
+    celery._set_task_join_will_block(True)
     with closing(app):
         print(json.dumps({name: _outcome(publish) for name, publish in PUBLISHERS.items()}), flush=True)
 
