@@ -7,16 +7,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import amqp
 import pytest
 
+from tests.rabbit_node import RabbitNode
 from tests.redis_servers import RedisServer
 from tests.relay import Relay
 from tests.servers import PostgresForTests
+from tests.waiting import wait_until
 from tests.workers import ROOT
+from worker.signs import QUEUES
+
+_PUBLISH: Final = b"\x00\x3c\x00\x28"
+"""AMQP's basic.publish, class 60 and method 40."""
 
 REFUSED: Final = {
     # Slack sends the event again, or whoever calls it does.
@@ -70,6 +77,49 @@ def valkey_cut_off(folder: Path, stack: ExitStack) -> Mapping[str, str]:
     return {"CELERY_BROKER_URL": server.url().replace(f":{server.port}/", f":{relay.port}/")}
 
 
+def healthy_rabbitmq(folder: Path, stack: ExitStack) -> Mapping[str, str]:
+    """With a consumer of each queue."""
+    node = stack.enter_context(RabbitNode(folder))
+    _consume(node, stack)
+    return {"CELERY_BROKER_URL": node.url()}
+
+
+def rabbitmq_refuses(folder: Path, stack: ExitStack) -> Mapping[str, str]:
+    """Each queue is full, and says so (nack)."""
+    node = stack.enter_context(RabbitNode(folder))
+    channel = _consume(node, stack, **{"x-max-length": 1, "x-overflow": "reject-publish"})
+    for queue in QUEUES:
+        wait_until(lambda queue=queue: _is_full(channel, queue), "it is full")  # type: ignore[misc]
+    return {"CELERY_BROKER_URL": node.url()}
+
+
+def rabbitmq_cut_off(folder: Path, stack: ExitStack) -> Mapping[str, str]:
+    """Each connection ends after the publish, before the confirm."""
+    node = stack.enter_context(RabbitNode(folder))
+    _consume(node, stack)
+    relay = stack.enter_context(Relay(node.port))
+    relay.ends_after = _PUBLISH
+    return {"CELERY_BROKER_URL": node.url().replace(f":{node.port}/", f":{relay.port}/")}
+
+
+def _consume(node: RabbitNode, stack: ExitStack, **limits: object) -> Any:
+    """Declare the queues, and take one message of each: beat sends where there is a consumer."""
+    connection = amqp.Connection(f"127.0.0.1:{node.port}", login_method="PLAIN")
+    connection.connect()
+    channel: Any = stack.enter_context(closing(connection)).channel()
+    channel.basic_qos(0, 1, False)
+    for queue in QUEUES:
+        channel.queue_declare(queue, durable=True, auto_delete=False, arguments=limits)
+        channel.basic_consume(queue, callback=lambda _: None)
+    return channel
+
+
+def _is_full(channel: Any, queue: str) -> bool:
+    """Put one more in, and look."""
+    channel.basic_publish(amqp.Message("{}"), routing_key=queue)
+    return int(channel.queue_declare(queue, passive=True).message_count) == 1
+
+
 def _replicated(folder: Path, stack: ExitStack) -> tuple[RedisServer, RedisServer]:
     master, replica = (stack.enter_context(RedisServer(folder / name)) for name in ("master", "replica"))
     with replica.client() as client:
@@ -80,8 +130,8 @@ def _replicated(folder: Path, stack: ExitStack) -> tuple[RedisServer, RedisServe
     return master, replica
 
 
-HEALTHY: Final[tuple[Fault, ...]] = (healthy_valkey,)
-FAULTS: Final[tuple[Fault, ...]] = (replica_cut_off, valkey_cut_off)
+HEALTHY: Final[tuple[Fault, ...]] = (healthy_valkey, healthy_rabbitmq)
+FAULTS: Final[tuple[Fault, ...]] = (replica_cut_off, valkey_cut_off, rabbitmq_refuses, rabbitmq_cut_off)
 
 
 @pytest.fixture(scope="module", params=(*HEALTHY, *FAULTS), ids=lambda fault: fault.__name__)
