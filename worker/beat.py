@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from celery.beat import Scheduler
+from celery.beat import Scheduler, SchedulingError
 from celery.schedules import schedstate, schedule
 
 from worker.backlog import messages_and_consumers
@@ -117,7 +117,11 @@ class SteadyScheduler(Scheduler):
             if entry.task == CANARY_TASK:
                 self._say_that_beat_lives(producer)
             return None
-        return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        try:
+            return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        except SchedulingError:
+            self._say_that_none_is_on_its_way(entry, producer)
+            raise
 
     def _may_send(self, entry: Any, producer: Any) -> bool:
         interval = _interval(entry)
@@ -132,6 +136,12 @@ class SteadyScheduler(Scheduler):
         except BROKER_ERRORS:
             # Publishing tries again, and tells what is wrong.
             return True
+
+    def _say_that_none_is_on_its_way(self, entry: Any, producer: Any) -> None:
+        # If it cannot be said, its patience ends.
+        with suppress(*BROKER_ERRORS):
+            if producer is not None:
+                begun(producer.connection.default_channel, entry.name)
 
     def _queue_of(self, entry: Any) -> str:
         routed: Mapping[str, Any] = self.app.amqp.router.route(dict(entry.options), entry.task)

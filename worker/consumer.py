@@ -12,6 +12,7 @@ import redis
 from celery.exceptions import WorkerShutdown
 from celery.platforms import EX_FAILURE
 from celery.worker.consumer import Consumer
+from celery.worker.state import revoked
 from kombu.message import Message
 
 from worker.batch import Batches
@@ -150,6 +151,9 @@ class DurableConsumer(Consumer):
     def _waits_elsewhere(self, message: Message) -> bool:
         """Whether the broker keeps the message until it is due; it goes back there when that is refused."""
         if not isinstance(message.channel, RabbitChannel):
+            return False
+        if message_id(message) in revoked:
+            # Celery drops it now: by the time that it is due the revocation may be forgotten.
             return False
         try:
             return self._delays.put_away(message)

@@ -137,9 +137,9 @@ def _of_signs(signs: Signs) -> Iterator[Metric]:
     )
     yield _by(
         "threadsync_queue_later",
-        "Messages whose time has not come; they wait in the broker",
+        "Messages whose time has not come; they wait in the broker. RabbitMQ does not tell them by queue",
         "queue",
-        {queue: waiting.later for queue, waiting in signs.queues.items()},
+        {queue: waiting.later for queue, waiting in signs.queues.items() if waiting.later is not None},
     )
     yield _by(
         "threadsync_queue_oldest_seconds",

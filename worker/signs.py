@@ -113,12 +113,12 @@ return look
 class Waiting:
     """What lies in a queue. ``oldest_seconds`` is None when nothing there says when it was sent.
 
-    ``later`` are messages whose time has not come.
+    ``later`` are messages whose time has not come; None where the broker cannot tell them by their queue.
     """
 
     messages: int
     oldest_seconds: float | None
-    later: int = 0
+    later: int | None = None
 
 
 @dataclass(frozen=True)
@@ -348,7 +348,8 @@ def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
     now, found = stream.read(channel, _UNBROKEN_SECONDS)
     held = sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER))
     counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
-    waiting = [(queue, count, sent if count else "", 0) for queue, count, sent in counts]
+    # Of all queues those whose time has not come lie in the same ones.
+    waiting = [(queue, count, sent if count else "", None) for queue, count, sent in counts]
     fields: list[Any] = [part for name, sign in found.items() for part in (name, json.dumps(sign))]
     return _read(now, fields, held, waiting, refusal=None)
 
@@ -379,7 +380,9 @@ def _read(
         ages = [max(0.0, now - float(oldest))] if oldest else []
         ages += [] if before.oldest_seconds is None else [before.oldest_seconds]
         queues[queue] = Waiting(
-            before.messages + int(messages), max(ages, default=None), before.later + int(later)
+            before.messages + int(messages),
+            max(ages, default=None),
+            None if later is None else (before.later or 0) + int(later),
         )
     beat = found.get(_BEAT)
     places = {name.removeprefix(_PLACE): sign for name, sign in found.items() if name.startswith(_PLACE)}
