@@ -86,6 +86,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "tasks.syncs",
             "tasks.announcements",
             "tasks.maintenance",
+            "tasks.replies",
         ],
         # Only data travels: nobody who can write to the broker can run code here.
         "task_serializer": "json",
