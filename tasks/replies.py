@@ -48,6 +48,7 @@ def reply(self: Any, *args: Any, **kwargs: Any) -> ReplyAnswer:
     except Reject as exc:
         # Celery would drop the message now.
         raise Reject(exc, requeue=True) from exc
+    log.info("reply waits", seconds=seconds, channel_id=command.channel_id, thread_ts=command.thread_ts)
     raise again
 
 
