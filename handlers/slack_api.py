@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 _REQUEST_SECONDS: Final = 10
 _CALL_SECONDS: Final = 60
-"""Waiting as long as a 429 says included."""
+"""For an answer to a user, waiting as long as a 429 says included."""
 
 Posting = Literal["ended", "not posted", "perhaps"]
 """Posted or refused for good; not now, for a reason that passes; posted, perhaps."""
@@ -51,7 +51,11 @@ class SlackApi:
     def __init__(self, token: str, base_url: str) -> None:
         self.token = token
         self.web = AsyncWebClient(
-            token=token, base_url=base_url, retry_handlers=_retry_handlers(), logger=_sdk_log
+            # A reply that waits in this process would be lost with it: handlers/follow_ups.py.
+            token=token,
+            base_url=base_url,
+            retry_handlers=[],
+            logger=_sdk_log,
         )
         if _is_loopback(base_url):
             # The SDK takes HTTP_PROXY from the environment, and does not know NO_PROXY.

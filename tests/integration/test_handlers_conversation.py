@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -130,7 +131,8 @@ async def test_a_reply_waits_until_slack_takes_the_token_again(slack: SlackSandb
         (Refused("fatal_error"), True),
         (Dropped(), True),
         (Dropped(committed=False), True),
-        (RateLimited(0), False),
+        (RateLimited(3600), False),
+        (RateLimited("soon"), False),
         (Page(200), True),
         (Page(200, "", "text/plain"), True),
         (Page(503, "upstream connect error", "text/plain"), True),
@@ -145,7 +147,7 @@ async def test_what_slack_does_not_take_is_passed_on(
     fault: Any, maybe_said: bool, slack: SlackSandbox
 ) -> None:
     """To a worker, which is told whether it may be there; then nothing is posted from here."""
-    slack.fail(POST, *[fault] * 3)
+    slack.fail(POST, fault)
     client = FirstCreates("said")
     async with running_app(client, slack_api_url=slack.api_url) as app:
         await app.deliver(MENTION)
@@ -153,7 +155,7 @@ async def test_what_slack_does_not_take_is_passed_on(
     (reply,) = [command for command in client.commands if isinstance(command, SayReply)]
     assert (reply.channel_id, reply.thread_ts, reply.maybe_said) == (CHANNEL, THREAD, maybe_said)
     assert SayReply.from_message((), json.loads(json.dumps(reply.arguments()))) == reply
-    assert len(slack.calls(POST)) == (3 if isinstance(fault, RateLimited) else 1)
+    assert len(slack.calls(POST)) == 1
 
 
 async def test_a_reply_that_is_refused_for_good_is_not_passed_on(slack: SlackSandbox) -> None:
@@ -196,7 +198,7 @@ async def test_a_rate_limit_is_waited_for(slack: SlackSandbox) -> None:
     assert len(slack.messages) == 1
 
 
-@pytest.mark.parametrize("fault", [Refused("not_in_channel"), Dropped(), RateLimited(3600)])
+@pytest.mark.parametrize("fault", [Refused("not_in_channel"), Dropped()])
 async def test_a_reply_that_fails_is_logged_and_harms_nobody(fault: Any, slack: SlackSandbox) -> None:
     """The event was acknowledged; the log names Slack's error, and neither text nor token."""
     slack.fail(POST, fault)
@@ -208,7 +210,6 @@ async def test_a_reply_that_fails_is_logged_and_harms_nobody(fault: Any, slack: 
     assert [item["event"] for item in warnings] in (
         ["slack call failed"],
         ["slack call failed", "reply perhaps not posted"],
-        ["background work cancelled"],
     )
     assert slack.token not in repr(logs)
     assert replies.OPENED not in repr(logs)
@@ -256,6 +257,8 @@ async def test_our_own_messages_open_nothing(slack: SlackSandbox) -> None:
 
         while not await is_ignored():
             assert len(client.commands) < delivered + 1000
+            # Requests without a pause would keep the answer from this process, in which the sandbox is, too.
+            await asyncio.sleep(0.02)
         assert await is_ignored()
 
 

@@ -15,7 +15,7 @@ from worker.jira.marker import site_of
 _KEY: Final = re.compile(r"[A-Z][A-Z0-9_]{0,49}-[1-9][0-9]{0,12}", re.ASCII)
 _ANGLES: Final = re.compile(r"<([^<>|]*)(?:\|[^<>]*)?>")
 _LONGEST: Final = 2_000
-_AROUND: Final = " \t\n*_~`'\"“”‘’()[]{}.,;:!?"
+_AROUND: Final = " \t\n*_~`'\"“”\u2018\u2019()[]{}.,;:!?"
 """Marks and punctuation that a key or an address neither begins nor ends with."""
 
 _IN_QUERY: Final = ("selectedIssue", "issueKey", "issue")
