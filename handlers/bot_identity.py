@@ -53,3 +53,4 @@ class BotIdentity:
             log.warning("slack identity unknown", error=describe_failure(exc))
             return
         self._bot = Bot(answer.get("user_id"), answer.get("bot_id"))
+        log.info("slack identity known", user_id=self._bot.user_id, bot_id=self._bot.bot_id)

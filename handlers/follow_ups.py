@@ -17,7 +17,7 @@ from tasks.client import AsyncHandle, AsyncSessionClient
 from tasks.reply_commands import REPLY_EVENT_TYPE, SayReply
 from worker.db.models import SessionResult
 from worker.errors import ResultTimeout, ThreadsyncError
-from worker.slack_status.thread import metadata_of
+from worker.slack_status.message import metadata_of
 
 log = structlog.get_logger(__name__)
 

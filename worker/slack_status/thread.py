@@ -11,7 +11,7 @@ from uuid import UUID
 
 from worker.slack_status.answers import Done, Failure, Refused, Unknown
 from worker.slack_status.connection import Connection
-from worker.slack_status.message import StatusMessage
+from worker.slack_status.message import StatusMessage, metadata_of
 
 METHODS: Final = ("auth.test", "chat.postMessage", "chat.update", "conversations.replies")
 """What is called, here and by the announcer; handlers/manifest.yaml has the scopes for it."""
@@ -117,11 +117,6 @@ class SlackThread:
             return False
         payload = metadata.get("event_payload")
         return isinstance(payload, dict) and payload.get("session_id") == str(self._session_id)
-
-
-def metadata_of(session_id: UUID, event_type: str) -> dict[str, Any]:
-    """Metadata by which ``SlackThread.find`` knows a message of ours."""
-    return {"event_type": event_type, "event_payload": {"session_id": str(session_id)}}
 
 
 def _shown(answer: Done | Failure) -> Shown | Failure:
