@@ -48,4 +48,4 @@ def test_a_reply_outlives_the_web_process(trouble: str, installation: Installati
             wait_until(
                 lambda: worker.log.count("task done") >= 2 * len(threads), "no reply waits", timeout=60
             )
-        assert sorted(message.thread_ts for message in slack.messages) == threads
+        assert sorted(str(message.thread_ts) for message in slack.messages) == threads
