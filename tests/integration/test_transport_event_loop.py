@@ -39,8 +39,12 @@ class Looping:
         """Return the next message."""
         before = len(self.got)
         self.send()
-        wait_until(lambda: self.go_round() or len(self.got) > before, "it is there")
+        wait_until(lambda: self._brings_more_than(before), "it is there")
         return self.got[before]
+
+    def _brings_more_than(self, before: int) -> bool:
+        self.go_round()
+        return len(self.got) > before
 
 
 @contextmanager
