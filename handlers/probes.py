@@ -43,6 +43,8 @@ class Probes:
         if signs is None:
             # Its own channel's doing: any other broker was not asked yet.
             return await self._ping(), {}
+        if signs.is_blind:
+            return "away", {}
         return "ok", {queue: hearing_of_queue(signs, queue).state for queue in QUEUES}
 
     async def _ping(self) -> str:

@@ -19,7 +19,7 @@ from celery.backends.base import Backend
 from celery.exceptions import CeleryError
 
 from tasks.command import Command
-from worker.broker_errors import BROKER_ERRORS
+from worker.broker_errors import BROKER_ERRORS, reason_of
 from worker.config import Settings, load_settings
 from worker.errors import EnqueueFailed, InvalidSettings, ThreadsyncError, as_ours
 from worker.producer import broker_options, refuse_cluster_error, result_options
@@ -228,14 +228,8 @@ def _translated(work: Callable[[], T]) -> T:
     # A broker's client may raise whatever it likes: py-amqp raises AttributeError on a lost connection.
     except Exception as exc:
         refuse_cluster_error(exc)
-        raise EnqueueFailed(f"{_reason(exc)}: {type(exc).__name__}: {exc}") from exc
-
-
-def _reason(exc: Exception) -> str:
-    # kombu passes the server's words on, not its error.
-    if "maxmemory" in str(exc):
-        return "the broker is full and takes no message until workers have made room"
-    return "the broker did not take the message"
+        reason = reason_of(exc) or "the broker did not take the message"
+        raise EnqueueFailed(f"{reason}: {type(exc).__name__}: {exc}") from exc
 
 
 def _producer(broker_url: str, settings: Settings) -> Celery:

@@ -68,6 +68,13 @@ class Installation:
         """Send what is due at a time of its own."""
         return self._sent(self.celery.send_task(task, args=args, queue="sessions", eta=eta))
 
+    def send_later(
+        self, seconds: int, task_id: str, task: str, *args: Any, **kwargs: Any
+    ) -> AsyncResult[Any]:
+        """Send what is due in so many seconds, under an id of the test's."""
+        options: dict[str, Any] = {"queue": "sessions", "countdown": seconds, "task_id": task_id}
+        return self._sent(self.celery.send_task(task, args=args, kwargs=kwargs, **options))
+
     def _sent(self, result: AsyncResult[Any]) -> AsyncResult[Any]:
         self._results.append(result)
         return result

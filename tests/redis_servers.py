@@ -73,6 +73,9 @@ class RedisServer:
             "repl-diskless-sync-delay": "0",
             **(settings or {}),
         }
+        if "cluster-enabled" in lines:
+            # By itself it takes another ten thousand higher, without a look whether that is free.
+            lines["cluster-port"] = str(free_port())
         if authority is not None:
             server = authority.issue("redis")
             lines |= {
@@ -125,6 +128,11 @@ class RedisServer:
         """Kill it and start it again."""
         self.kill()
         self.start()
+
+    @property
+    def has_ended(self) -> bool:
+        """By itself, or killed."""
+        return self._child is not None and self._child.poll() is not None
 
     def freeze(self) -> None:
         """Stop it in its tracks; connections stay, and nothing answers."""

@@ -16,6 +16,8 @@ class Relay:
         self.target = target
         self.is_silent = False
         """Keep everything back; connections stay open, and new ones are taken."""
+        self.ends_after: bytes | None = None
+        """A client that sends this is cut off: the server has it, and its reply gets lost."""
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self._sockets = [self._server]
@@ -58,12 +60,17 @@ class Relay:
                     continue
                 server = socket.create_connection(("127.0.0.1", self.target))
                 self._sockets.append(server)
-                self._run(self._pass_on, client, server)
-                self._run(self._pass_on, server, client)
+                self._run(self._pass_on, client, server, client)
+                self._run(self._pass_on, server, client, client)
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
+                if source is client and self.ends_after and self.ends_after in data:
+                    # Before the server can have answered.
+                    client.shutdown(socket.SHUT_RDWR)
+                    sink.sendall(data)
+                    break
                 if not self.is_silent:
                     sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)

@@ -15,6 +15,11 @@ def scrape(port: int) -> Samples:
         text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
     except httpx.TransportError:
         return {}
+    return samples_of(text)
+
+
+def samples_of(text: str) -> Samples:
+    """All samples of a page of metrics."""
     return {
         _written(sample.name, sample.labels): sample.value
         for family in text_string_to_metric_families(text)

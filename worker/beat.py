@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from celery.beat import Scheduler
+from celery.beat import Scheduler, SchedulingError
 from celery.schedules import schedstate, schedule
 
 from worker.backlog import messages_and_consumers
@@ -35,7 +35,7 @@ CANARY_TASK: Final = "maintenance.canary"
 SAMPLE_TASK: Final = "maintenance.sample"
 SWEEP_TASK: Final = "syncs.sweep"
 
-_KEY: Final = "threadsync.beat"
+KEY: Final = "threadsync.beat"
 _PATIENCE_INTERVALS: Final = 5
 _LONGEST_PATIENCE_SECONDS: Final = 3600
 
@@ -83,7 +83,7 @@ def canary_entry(queue: str) -> str:
 def begun(channel: Any, entry: str) -> None:
     """Say that the entry's message has come to a worker, so that another one may be sent."""
     if isinstance(channel, ProducerChannel):
-        channel.run_script(_BEGUN, [_KEY], [entry])
+        channel.run_script(_BEGUN, [KEY], [entry])
 
 
 class SteadyScheduler(Scheduler):
@@ -117,7 +117,11 @@ class SteadyScheduler(Scheduler):
             if entry.task == CANARY_TASK:
                 self._say_that_beat_lives(producer)
             return None
-        return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        try:
+            return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        except SchedulingError:
+            self._say_that_none_is_on_its_way(entry, producer)
+            raise
 
     def _may_send(self, entry: Any, producer: Any) -> bool:
         interval = _interval(entry)
@@ -127,11 +131,17 @@ class SteadyScheduler(Scheduler):
             channel = producer.connection.default_channel
             if isinstance(channel, ProducerChannel):
                 limits = [_PATIENCE_INTERVALS * interval, _LONGEST_PATIENCE_SECONDS]
-                return bool(channel.run_script(_MAY_SEND, [_KEY], [entry.name, *limits]))
+                return bool(channel.run_script(_MAY_SEND, [KEY], [entry.name, *limits]))
             return _is_taken_from(producer.connection, self._queue_of(entry))
         except BROKER_ERRORS:
             # Publishing tries again, and tells what is wrong.
             return True
+
+    def _say_that_none_is_on_its_way(self, entry: Any, producer: Any) -> None:
+        # If it cannot be said, its patience ends.
+        with suppress(*BROKER_ERRORS):
+            if producer is not None:
+                begun(producer.connection.default_channel, entry.name)
 
     def _queue_of(self, entry: Any) -> str:
         routed: Mapping[str, Any] = self.app.amqp.router.route(dict(entry.options), entry.task)

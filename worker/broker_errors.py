@@ -6,7 +6,53 @@ from typing import Final
 
 from amqp.exceptions import AMQPError, MessageNacked
 from kombu.exceptions import KombuError
-from redis import RedisError
+from redis import BusyLoadingError, RedisError, ResponseError
 
 # MessageNacked is none of py-amqp's other errors.
 BROKER_ERRORS: Final = (KombuError, RedisError, AMQPError, MessageNacked, OSError)
+
+
+class BrokerBlocked(TimeoutError):
+    """RabbitMQ said ``connection.blocked``, and then nothing more to this connection."""
+
+    def __init__(self) -> None:
+        super().__init__("RabbitMQ has an alarm of memory or disk and takes no message")
+
+
+_FULL_HOUSE: Final = "max number of clients"
+_REASONS: Final = (
+    # Words of Valkey's and Redis' refusals, of which kombu and pipelines pass on nothing but the text.
+    (("maxmemory",), "the broker is full and takes no message until workers have made room"),
+    (("MISCONF",), "the broker cannot write to its disk and takes no message until it can"),
+    (("NOREPLICAS",), "the broker has too few replicas to take a message"),
+    (("READONLY", "read only replica"), "the broker is a replica, which takes no message"),
+    (("MASTERDOWN", "Link with MASTER is down"), "the broker is a replica without its master"),
+    (("loading the dataset",), "the broker is still loading its data"),
+    (("BUSY ",), "the broker is held up by a script that does not end"),
+    (
+        ("NOPERM", "no permissions", "No permissions"),
+        "the broker's user may not do that (docs/delivery.md has the rights that it needs)",
+    ),
+    (
+        ("WRONGPASS", "NOAUTH", "invalid username-password", "Authentication required"),
+        "the broker refuses our password",
+    ),
+    (("alarm of memory or disk",), "the broker is full and takes no message until there is room"),
+    ((_FULL_HOUSE,), "the broker has no connection left"),
+)
+
+
+def reason_of(error: BaseException) -> str | None:
+    """Say in plain words why a broker that answers refused; None if its words are not known."""
+    told = str(error)
+    return next((reason for words, reason in _REASONS if any(word in told for word in words)), None)
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Tell a server's own answer from a server that is away; kombu's errors have it behind them."""
+    while error is not None:
+        # redis-py takes the last of these for a connection that broke.
+        if isinstance(error, ResponseError | BusyLoadingError | BrokerBlocked) or _FULL_HOUSE in str(error):
+            return True
+        error = error.__cause__
+    return False

@@ -21,8 +21,10 @@ from kombu import Exchange, Queue
 from worker.beat import CANARY_TASK, beat_schedule
 from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings, get_settings
+from worker.decompression import bound_decompression
 from worker.errors import InvalidSettings
 from worker.identify import identify
+from worker.last_words import tell_mistakes_in_a_sentence
 from worker.logs import configure_logging
 from worker.metrics import MetricsEndpoint
 from worker.producer import broker_options, result_options
@@ -160,6 +162,7 @@ def _result_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+tell_mistakes_in_a_sentence()
 # Read when the first setting is asked for: importing this module needs no environment.
 app = WorkersCelery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.connection:DurableAMQP")
 app.add_defaults(lambda: configuration(get_settings()))
@@ -219,6 +222,11 @@ def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = Non
     asked_for = logging.getLevelNamesMapping()[settings.log_level]
     level = min(asked_for, loglevel) if isinstance(loglevel, int) else asked_for
     configure_logging(level, settings.log_format, logfile)
+
+
+@signals.worker_init.connect(weak=False)
+def _bound_what_is_read(**_: object) -> None:
+    bound_decompression()
 
 
 @signals.worker_init.connect(weak=False)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
 
+import redis
 from celery.exceptions import WorkerShutdown
 from celery.platforms import EX_FAILURE
 from celery.worker.consumer import Consumer
+from celery.worker.state import revoked
 from kombu.message import Message
 
 from worker.batch import Batches
@@ -26,6 +29,7 @@ from worker.undeliverable import bury_message, message_id
 log = logging.getLogger("threadsync.worker")
 
 _AGAIN_SECONDS: Final = 3.0
+_REFUSED_SECONDS: Final = 1.0
 
 _EVENTS_AT_ONCE: Final = 200
 """Events in one message; Celery's 24 made sending them two fifths of a busy worker's time."""
@@ -81,8 +85,11 @@ class DurableConsumer(Consumer):
         connection = super().connect()
         try:
             claim(connection, self.app.conf[INSTALLATION])
-        except BaseException:
+        except BaseException as exc:
             connection.close()
+            if isinstance(exc, redis.ResponseError):
+                # Celery pauses for a broker that is away; of one that refuses it would ask at once, for ever.
+                time.sleep(_REFUSED_SECONDS)
             raise
         return connection
 
@@ -145,6 +152,9 @@ class DurableConsumer(Consumer):
     def _waits_elsewhere(self, message: Message) -> bool:
         """Whether the broker keeps the message until it is due; it goes back there when that is refused."""
         if not isinstance(message.channel, RabbitChannel):
+            return False
+        if message_id(message) in revoked:
+            # Celery drops it now: by the time that it is due the revocation may be forgotten.
             return False
         try:
             return self._delays.put_away(message)

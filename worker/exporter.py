@@ -18,7 +18,8 @@ from worker.db.count_store import CountStore
 from worker.db.pool import Pool
 from worker.errors import BrokerUnavailable, DatabaseUnavailable
 from worker.hearing import two_databases
-from worker.signs import Signs, signs_of
+from worker.memory import Memory, memory_of
+from worker.signs import Signs, channel_of, look
 
 log = structlog.get_logger("threadsync.metrics")
 
@@ -39,8 +40,9 @@ class InstallationCollector(Collector):
             log.warning("database not asked", reason=str(exc))
             up.add_metric(["database"], 0)
         try:
-            signs = signs_of(self._app)
+            signs, memory = signs_and_memory(self._app)
             up.add_metric(["broker"], 1)
+            yield from _of_memory(memory) if memory else ()
             yield from _of_broker(signs) if signs else ()
         except BrokerUnavailable as exc:
             log.warning("broker not asked", reason=str(exc))
@@ -93,7 +95,40 @@ def registry_of(pool: Pool, app: Celery) -> CollectorRegistry:
     return registry
 
 
+def signs_and_memory(app: Celery) -> tuple[Signs | None, Memory | None]:
+    """Over one connection. Raises ``BrokerUnavailable``."""
+    with channel_of(app) as found:
+        if isinstance(found, Signs):
+            return found, None
+        return look(found), memory_of(found)
+
+
+def _of_memory(memory: Memory) -> Iterator[Metric]:
+    yield _one("threadsync_broker_memory_bytes", "Memory that counts towards the broker's limit", memory.used)
+    yield _one(
+        "threadsync_broker_memory_limit_bytes",
+        "The broker's maxmemory; 0 if it has none",
+        memory.limit,
+    )
+    if memory.share is not None:
+        yield _one(
+            "threadsync_broker_memory_share",
+            "The used part of maxmemory, else of the machine's memory; above 1 it refuses commands",
+            memory.share,
+        )
+
+
 def _of_broker(signs: Signs) -> Iterator[Metric]:
+    yield _one(
+        "threadsync_broker_refuses",
+        "1 while the broker takes no new message: memory, disk, replicas, loading",
+        1.0 if signs.refusal else 0.0,
+    )
+    if not signs.is_blind:
+        yield from _of_signs(signs)
+
+
+def _of_signs(signs: Signs) -> Iterator[Metric]:
     yield _by(
         "threadsync_queue_waiting",
         "Messages that no worker has taken",
@@ -102,14 +137,9 @@ def _of_broker(signs: Signs) -> Iterator[Metric]:
     )
     yield _by(
         "threadsync_queue_later",
-        "Messages whose time has not come; they wait in the broker",
+        "Messages whose time has not come; they wait in the broker. RabbitMQ does not tell them by queue",
         "queue",
-        {queue: waiting.later for queue, waiting in signs.queues.items()},
-    )
-    yield _one(
-        "threadsync_broker_refuses",
-        "1 while the broker takes no new message: memory, disk, replicas",
-        1.0 if signs.refusal else 0.0,
+        {queue: waiting.later for queue, waiting in signs.queues.items() if waiting.later is not None},
     )
     yield _by(
         "threadsync_queue_oldest_seconds",

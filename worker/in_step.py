@@ -70,6 +70,14 @@ class InStep:
         self._owed -= 1
         return reply
 
+    def _send_ping(self) -> None:
+        """Ask whether the server is there, before a connection is used again."""
+        try:
+            _of(self)._send_ping()
+        except redis.ResponseError as exc:
+            if not is_unwritable(exc):
+                raise
+
     def connect(self, *args: Any, **kwargs: Any) -> None:
         """A pool does this with each connection that it hands out; one that is connected stays so."""
         if self._owed > 0 and not self._listens:
@@ -86,6 +94,11 @@ class InStep:
 def _of(connection: InStep) -> Any:
     """redis-py's own methods; which class they are of is known when ``in_step`` is called."""
     return super(InStep, connection)
+
+
+def is_unwritable(error: redis.ResponseError) -> bool:
+    """Tell whether the server cannot write to its disk: it refuses PING too then, and can be read."""
+    return str(error).startswith("MISCONF")
 
 
 def in_step(connection_class: type[Any]) -> type[Any]:

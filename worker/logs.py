@@ -11,6 +11,8 @@ from typing import Any, Literal
 import structlog
 from structlog.types import Processor
 
+from worker.last_words import InASentence
+
 # One line a command is ours ("task done" and its kin). Celery's would repeat it, results included.
 _TOO_TALKATIVE = {
     "celery.app.trace": logging.WARNING,
@@ -56,6 +58,7 @@ def configure_logging(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
+    handler.addFilter(InASentence())
     root = logging.getLogger()
     for former in root.handlers[:]:
         root.removeHandler(former)

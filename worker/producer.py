@@ -30,7 +30,7 @@ from redis.exceptions import AskError, ClusterCrossSlotError, ClusterDownError, 
 from worker.address import Address, Tls, read_broker, read_results
 from worker.clocks import broker_time
 from worker.errors import InvalidSettings
-from worker.in_step import in_step, sentinel_limits
+from worker.in_step import in_step, is_unwritable, sentinel_limits
 from worker.installation import IdentifiedChannel, OthersBroker, OthersConnection, options_for
 from worker.rabbitmq.publishing import ConfirmingSSLTransport, ConfirmingTransport
 
@@ -197,6 +197,22 @@ def _tls_options(address: Address) -> dict[str, object] | bool:
 # --- Valkey and Redis
 
 
+def _answering(client: Any) -> Any:
+    """Let a server that cannot write to its disk be one that is there: it refuses PING too (MISCONF)."""
+    ping = client.ping
+
+    def answered(**kwargs: Any) -> Any:
+        try:
+            return ping(**kwargs)
+        except redis.ResponseError as exc:
+            if not is_unwritable(exc):
+                raise
+            return True
+
+    client.ping = answered
+    return client
+
+
 def _without_transactions(client: Any) -> Any:
     """Let kombu's pipelines be no transactions: Redis 7.0, when full, refuses all in one, reads too."""
     with_transactions = client.pipeline
@@ -217,7 +233,6 @@ class ProducerChannel(IdentifiedChannel):
     wait_seconds: float = 0
 
     # kombu's own, which the stubs do not know.
-    _create_client: Callable[..., Any]
     _q_for_pri: Callable[[str, int], str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -230,11 +245,15 @@ class ProducerChannel(IdentifiedChannel):
         params: dict[str, Any] = kombus._connparams(asynchronous)
         return {**params, "connection_class": in_step(params["connection_class"])}
 
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        kombus: Any = super()
+        return _answering(kombus._create_client(asynchronous))
+
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
         """A client on this channel's pool. kombu makes one each time, which takes longer than a command."""
-        if client is None and self.connection.client is None:
-            # Celery 5.7 takes the address away first, and hands messages back then.
+        if client is None and (self.connection is None or self.connection.client is None):
+            # Closed meanwhile; Celery 5.7 takes the address away first, and hands messages back then.
             raise redis.ConnectionError("the connection to the broker is closed")
         if client is None:
             # After a fork and a failover the pool is another one.

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ import redis
 from celery import Celery
 from kombu.utils.encoding import bytes_to_str
 
-from worker.broker_errors import BROKER_ERRORS
+from worker.broker_errors import BROKER_ERRORS, BrokerBlocked, is_refusal
 from worker.clocks import ahead_of_broker, broker_said
 from worker.errors import BrokerUnavailable
 from worker.producer import ProducerChannel
@@ -43,7 +44,7 @@ REPORT_SECONDS: Final = 5
 CANARY_SECONDS: Final = 5
 """How often beat sends one through every queue."""
 
-_KEY: Final = "threadsync.signs"
+KEY: Final = "threadsync.signs"
 _CANARY, _WORKER, _SOCKET, _BEAT, _PLACE = "canary:", "worker:", "socket:", "beat", "place:"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
@@ -112,12 +113,12 @@ return look
 class Waiting:
     """What lies in a queue. ``oldest_seconds`` is None when nothing there says when it was sent.
 
-    ``later`` are messages whose time has not come.
+    ``later`` are messages whose time has not come; None where the broker cannot tell them by their queue.
     """
 
     messages: int
     oldest_seconds: float | None
-    later: int = 0
+    later: int | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,7 @@ class Signs:
         places: by node name.
         refusal: why the broker takes no new message now; None if it does.
         sockets: since Slack said anything to a process of Socket Mode, by its host and process id.
+        is_blind: the broker refuses so much that nothing could be looked at; ``refusal`` says why.
     """
 
     queues: Mapping[str, Waiting]
@@ -191,6 +193,7 @@ class Signs:
     places: Mapping[str, Place] = field(default_factory=dict)
     refusal: str | None = None
     sockets: Mapping[str, float] = field(default_factory=dict)
+    is_blind: bool = False
 
 
 def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
@@ -237,13 +240,13 @@ def _forget(channel: Any, name: str) -> None:
     if isinstance(channel, ConfirmingChannel):
         stream.tell(channel, name, None)
     elif isinstance(channel, ProducerChannel):
-        channel.run_script(_FORGET, [_KEY], [name])
+        channel.run_script(_FORGET, [KEY], [name])
 
 
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     """Everything in one round trip; None when the broker keeps no signs."""
     if isinstance(channel, ConfirmingChannel):
-        return _look_at_stream(channel, queues)
+        return _look_at_rabbit(channel, queues)
     if not isinstance(channel, ProducerChannel):
         return None
     # kombu's own, which the stubs do not know.
@@ -251,9 +254,12 @@ def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     keys = [(queue, key_of(queue, step)) for queue in queues for step in steps]
     keys += [(queue, f"{WAITING}{queue}") for queue in queues]
     arguments = [_LOOKED_AT, *(queue for queue, _ in keys)]
-    now, signs, unacknowledged, *waiting = channel.run_script(
-        _LOOK, [_KEY, *(key for _, key in keys)], arguments
-    )
+    try:
+        now, signs, unacknowledged, *waiting = channel.run_script(
+            _LOOK, [KEY, *(key for _, key in keys)], arguments
+        )
+    except redis.ResponseError as exc:
+        return _blind(exc)
     return _read(float(now), signs, int(unacknowledged), waiting, refusal_of(channel))
 
 
@@ -266,14 +272,42 @@ def refusal_of(channel: ProducerChannel) -> str | None:
     return None
 
 
-def signs_of(app: Celery) -> Signs | None:
-    """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
+@contextmanager
+def channel_of(app: Celery) -> Iterator[Any]:
+    """Connect, for questions; a broker that answers and refuses is given as ``Signs`` of its refusal.
+
+    Raises ``BrokerUnavailable``, also for what fails inside.
+    """
     try:
         with app.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=0)
-            return look(connection.default_channel)
+            try:
+                connection.ensure_connection(max_retries=0)
+                channel: Any = connection.default_channel
+            except BROKER_ERRORS as exc:
+                if not is_refusal(exc):
+                    raise
+                channel = _blind(exc)
+            yield channel
     except BROKER_ERRORS as exc:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
+
+
+def signs_of(app: Celery) -> Signs | None:
+    """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
+    with channel_of(app) as found:
+        return found if isinstance(found, Signs) else look(found)
+
+
+def _look_at_rabbit(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
+    try:
+        return _look_at_stream(channel, queues)
+    except BrokerBlocked as exc:
+        return _blind(exc)
+
+
+def _blind(refusal: Exception) -> Signs:
+    """Signs of a broker that answers and shows nothing, such as one that loads its data."""
+    return Signs({}, {}, {}, beat=None, beat_up=None, unacknowledged=0, refusal=str(refusal), is_blind=True)
 
 
 def measure(channel: Any) -> None:
@@ -303,7 +337,7 @@ def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
     if isinstance(channel, ProducerChannel):
         limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
         asked = time.time()
-        now = channel.run_script(_TELL, [_KEY], [name, json.dumps(sign), *limits])
+        now = channel.run_script(_TELL, [KEY], [name, json.dumps(sign), *limits])
         broker_said(float(now), asked, time.time())
     elif isinstance(channel, ConfirmingChannel):
         asked = time.time()
@@ -314,7 +348,8 @@ def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
     now, found = stream.read(channel, _UNBROKEN_SECONDS)
     held = sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER))
     counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
-    waiting = [(queue, count, sent if count else "", 0) for queue, count, sent in counts]
+    # Of all queues those whose time has not come lie in the same ones.
+    waiting = [(queue, count, sent if count else "", None) for queue, count, sent in counts]
     fields: list[Any] = [part for name, sign in found.items() for part in (name, json.dumps(sign))]
     return _read(now, fields, held, waiting, refusal=None)
 
@@ -345,7 +380,9 @@ def _read(
         ages = [max(0.0, now - float(oldest))] if oldest else []
         ages += [] if before.oldest_seconds is None else [before.oldest_seconds]
         queues[queue] = Waiting(
-            before.messages + int(messages), max(ages, default=None), before.later + int(later)
+            before.messages + int(messages),
+            max(ages, default=None),
+            None if later is None else (before.later or 0) + int(later),
         )
     beat = found.get(_BEAT)
     places = {name.removeprefix(_PLACE): sign for name, sign in found.items() if name.startswith(_PLACE)}

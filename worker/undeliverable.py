@@ -67,6 +67,7 @@ def _name(value: Any) -> str:
 
 
 def _payload(body: bytes) -> Any:
-    with suppress(ValueError, RecursionError):
+    # Read for its name and arguments, if it can be; what it cost the reader is no reason to keep no letter.
+    with suppress(ValueError, RecursionError, MemoryError):
         return json.loads(body)
     return None

@@ -23,6 +23,7 @@ from sandbox.jira import JiraSandbox
 from sandbox.jira_faults import NotJson, Redirect, Refuse, Status
 from sandbox.jira_site import ScreenField
 from sandbox.slack import SlackSandbox
+from tests.compose import compose_file, environment
 from tests.servers import as_member
 from tests.waiting import wait_until
 from tests.workers import ROOT
@@ -614,6 +615,25 @@ ROLES = {
     "migrate": {"DATABASE_URL"},
 }
 """What a service of docker-compose.yml has, and no more."""
+
+
+OF_NO_MATTER = {
+    *("LOG_FORMAT", "METRICS_HOST", "METRICS_PORT", "THREADSYNC_ROLE", "THREADSYNC_CONSOLE_PASSWORD"),
+    *("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "JIRA_DEPLOYMENT", "JIRA_ISSUE_TYPE"),
+}
+"""Of these settings too, but what they change is no matter of health; some are empty there."""
+
+
+def test_roles_have_what_their_services_have() -> None:
+    """Each service of docker-compose.yml that has a role, and each role."""
+    given: dict[str, set[str]] = {}
+    for service in compose_file()["services"].values():
+        env = environment(service)
+        if role := env.get("THREADSYNC_ROLE"):
+            names = {name.removesuffix("_FILE") for name in env}
+            given[role] = {name for name in names if name.lower() in Settings.model_fields} - OF_NO_MATTER
+    expected = {role: names - {"SLACK_API_URL"} for role, names in ROLES.items()}
+    assert given == expected
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -16,9 +13,10 @@ from tasks.client import SessionClient
 from tests.brokers import BROKERS, broker_of_kind, empty, fill
 from tests.installation import Installation
 from tests.integration.test_transport import DURABLE, Peer, places, publish, sweep
+from tests.redis_servers import RedisServer
+from tests.refusals import CHEAP, REFUSALS, SETTINGS
 from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.child import Child
+from tests.waiting_out import wait_out
 from worker.embedded.valkey import EmbeddedValkey
 from worker.errors import EnqueueFailed
 
@@ -92,60 +90,8 @@ def test_workers_drain_a_full_broker(database_url: str, broker: EmbeddedValkey, 
         assert installation.dead_letters() == []
 
 
-REFUSALS: dict[str, tuple[Any, Any]] = {
-    "too few replicas": ({"min-replicas-to-write": "1"}, {"min-replicas-to-write": "0"}),
-    "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
-}
-
-
-@pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_broker_that_refuses_is_waited_for(
-    refusal: str, database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("reason", sorted(CHEAP))
+def test_a_broker_that_refuses_is_waited_for(reason: str, database_url: str, tmp_path: Path) -> None:
     """Workers live on, and go on by themselves; health says why, and asks for no restart."""
-    begin, end = REFUSALS[refusal]
-    with (
-        closing(Installation(database_url, own_valkey.url, tmp_path)) as installation,
-        redis.Redis.from_url(own_valkey.url) as server,
-        installation.worker("running") as running,
-    ):
-        for number in range(200):
-            installation.send(
-                "sessions.get_or_create", channel_id="C1", thread_ts=f"{number}.1", user_id="U1"
-            )
-        _tell(server, begin)
-        starting = installation.worker("starting").start()
-        wait_until(lambda: "broker refused" in running.log, "the worker was refused", 20)
-        wait_until(lambda: "broker refused" in starting.log, "the other too", 20)
-        health = Child(
-            [
-                sys.executable,
-                "-m",
-                "worker.cli",
-                "health",
-                "worker",
-                "--node",
-                f"running@{os.uname().nodename}",
-            ],
-            log_path=tmp_path / "health.log",
-            env={**installation.env, "PYTHONPATH": str(ROOT)},
-        )
-        wait_until(lambda: health.poll() is not None, "health has answered", 20)
-        said = (tmp_path / "health.log").read_text()
-        assert "running@" in said
-        assert "restart it" not in said
-        assert running.is_alive
-        assert starting.is_alive
-        _tell(server, end)
-        wait_until(lambda: installation.waiting() == 0, "all have ended", 40)
-        assert len(installation.sessions()) == 200
-        assert installation.dead_letters() == []
-        starting.stop()
-
-
-def _tell(server: Any, order: str | dict[str, str]) -> None:
-    if isinstance(order, str):
-        server.execute_command(*order.split())
-    else:
-        for name, value in order.items():
-            server.config_set(name, value)
+    with RedisServer(tmp_path / "server", settings=SETTINGS) as server:
+        wait_out(REFUSALS[reason], server, database_url, tmp_path)

@@ -12,15 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from sandbox.jira import JiraSandbox
 from sandbox.jira_faults import CommitThenDrop
 from tests.installation import Installation
-from tests.scraping import Samples, scrape
+from tests.redis_servers import RedisServer
+from tests.refusals import REFUSALS
+from tests.scraping import Samples, samples_of, scrape
 from tests.waiting import wait_until
 from tests.workers import ROOT
 from worker.child import Child
+from worker.config import load_settings
+from worker.db.pool import new_pool
+from worker.doctor.app import app_of
 from worker.embedded.port import free_port
+from worker.exporter import registry_of
 
 THREAD = {"channel_id": "C1", "thread_ts": "1700000000.000100"}
 NO_THREAD = {"channel_id": "C1", "thread_ts": "1700000000.000200"}
@@ -164,6 +171,41 @@ def test_the_installation_is_shown(installation: Installation) -> None:
             assert scrape(port)[node] < 20
             assert scrape(port)["threadsync_beat_silence_seconds"] < 20
             worker.stop()
+
+
+def test_the_brokers_memory_is_shown(installation: Installation, tmp_path: Path) -> None:
+    """To a user who may ask; to another one all but that. A broker that refuses to be looked at says so."""
+    may = "on >pw ~* &* +@all"
+    users = [f"curious {may}", f"blinkered {may} -info", f"blind {may} -eval"]
+    with RedisServer(tmp_path / "server", users=users) as server, server.client() as admin:
+        admin.config_set("maxmemory", "100mb")
+
+        def shown_to(user: str) -> Samples:
+            return collected(installation, server.url(user=f"{user}:pw"))
+
+        curious, blinkered, blind = shown_to("curious"), shown_to("blinkered"), shown_to("blind")
+        assert curious["threadsync_broker_memory_limit_bytes"] == 100 * 1024 * 1024
+        assert 0 < curious["threadsync_broker_memory_share"] < 0.5
+        assert curious["threadsync_broker_memory_bytes"] > 100_000
+        assert not [name for name in blinkered if "memory" in name]
+        assert {samples['threadsync_up{what="broker"}'] for samples in (curious, blinkered, blind)} == {1}
+        for samples in (curious, blinkered):
+            assert samples["threadsync_broker_refuses"] == 0
+            assert samples['threadsync_queue_waiting{queue="sessions"}'] == 0
+        assert blind["threadsync_broker_refuses"] == 1
+        assert not [name for name in blind if "queue" in name]
+        # Without its own snapshot it refuses even to be greeted.
+        with REFUSALS["no snapshot"].until_mended(server, admin):
+            refusing = shown_to("curious")
+        assert refusing['threadsync_up{what="broker"}'] == refusing["threadsync_broker_refuses"] == 1
+        assert refusing['threadsync_queue_waiting{queue="sessions"}'] == 0
+
+
+def collected(installation: Installation, broker_url: str) -> Samples:
+    """What the exporter's collector says, asked in this process."""
+    app = app_of(load_settings(celery_broker_url=broker_url))
+    with new_pool(installation.database_url) as pool:
+        return samples_of(generate_latest(registry_of(pool, app)).decode())
 
 
 def test_what_is_away_is_shown_as_away(installation: Installation) -> None:

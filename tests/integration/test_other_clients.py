@@ -6,10 +6,12 @@ Where it rejects them, or ends, there is a dead letter with their bytes.
 from __future__ import annotations
 
 import base64
+import bz2
 import hashlib
 import json
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -91,6 +93,43 @@ def hybrid(name: str) -> str:
     return message({"args": [], "kwargs": arguments(name)}, {"task": COMMAND, "id": name})
 
 
+def compressed(name: str, by: str, compress: Callable[[bytes], bytes], **options: Any) -> str:
+    """Protocol 2, with a body that is compressed."""
+    content = json.dumps([[], arguments(name), {}]).encode()
+    return packed(name, by, compress(content), **options)
+
+
+def packed(name: str, by: str, body: bytes, **options: Any) -> str:
+    """With this body, which is said to be compressed."""
+    headers = {"task": COMMAND, "id": name, "compression": by, **options}
+    return message(None, headers, {"delivery_tag": f"tag of {name}"}, body=base64.b64encode(body).decode())
+
+
+def prioritized(name: str) -> str:
+    """As of a client that asks for the lowest one."""
+    return second(name, {"priority": 9})
+
+
+def optioned(name: str, content: Any = _LEFT_OUT, /, **headers: Any) -> str:
+    """With headers that a stock client may set."""
+    body = [[], arguments(name), {}] if content is _LEFT_OUT else content
+    return message(body, {"task": COMMAND, "id": name, **headers})
+
+
+def signature(name: str) -> dict[str, Any]:
+    """Another message, to be sent when this one has ended."""
+    options = {"queue": "sessions", "task_id": name}
+    return {"task": COMMAND, "args": [], "kwargs": arguments(name), "options": options, "immutable": True}
+
+
+def linked(name: str, then: str, what: str = "callbacks") -> str:
+    """One that asks for another one to follow."""
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    return message(
+        [[], arguments(name), {**embed, what: [signature(then)]}], {"task": COMMAND, "id": name, "lang": "py"}
+    )
+
+
 SOON: Final = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
 LATER: Final = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 EARLIER: Final = "2020-01-01T00:00:00+00:00"
@@ -134,7 +173,30 @@ RUN: Final = {
     "base64 in lines": second("base64 in lines", body=_in_lines("base64 in lines")),
     "unencoded": unencoded("unencoded"),
     "unencoded, null": unencoded("unencoded, null", body_encoding=None),
+    "zlib": compressed("zlib", "zlib", zlib.compress),
+    "zlib, by its type": compressed("zlib, by its type", "application/x-gzip", zlib.compress),
+    "bz2": compressed("bz2", "application/x-bz2", bz2.compress),
+    "lzma": compressed("lzma", "application/x-lzma", lzma.compress),
+    "lowest priority": prioritized("lowest priority"),
+    "expires later": optioned("expires later", expires=LATER),
+    "expires in no known way": optioned(
+        "expires in no known way", expires=None, eta=None, timelimit=[None, None]
+    ),
+    "of a group": optioned("of a group", group="g", group_index=0, root_id="r", parent_id=None, origin="x@y"),
+    "with limits": optioned("with limits", timelimit=[3, 2], ignore_result=True, shadow="s", stamps={}),
+    "with a callback": linked("with a callback", "its callback"),
+    "its callback": linked("with a callback", "its callback"),
+    "with a chain": linked("with a chain", "its chain", "chain"),
+    "its chain": linked("with a chain", "its chain", "chain"),
+    "with an errback": linked("with an errback", "its errback", "errbacks"),
 }
+
+EXPIRED: Final = {
+    "1, expired": first("1, expired", expires=EARLIER, utc=True),
+    "2, expired": optioned("2, expired", expires=EARLIER),
+    "2, expired before its time": optioned("2, expired before its time", expires=EARLIER, eta=LATER),
+}
+"""Stock Celery drops these: nothing is done, and no letter is written."""
 
 LETTERS: Final = {
     "2, headers null": message([[], arguments("2, headers null"), {}], None),
@@ -154,6 +216,18 @@ LETTERS: Final = {
     "no base64": second("no base64", body="abcde"),
     "body an object": second("body an object", body={"name": "body an object"}),
     "no properties": message([[], arguments("no properties"), {}], {"task": COMMAND}, properties=_LEFT_OUT),
+    "zstd, which is not installed": packed("zstd, which is not installed", "application/zstd", b"z"),
+    "compression unknown": packed("compression unknown", "application/x-unknown", b"u"),
+    "compression no text": packed("compression no text", 7, b"7"),  # type: ignore[arg-type]
+    "not what it says": packed("not what it says", "zlib", b"plain"),
+    "cut off": packed("cut off", "zlib", zlib.compress(b"cut off" * 100)[:-8]),
+    "a bomb": packed("a bomb", "zlib", zlib.compress(bytes(200 << 20))),
+    "a bomb of bz2": packed("a bomb of bz2", "application/x-bz2", bz2.compress(bytes(200 << 20))),
+    "a bomb of lzma": packed("a bomb of lzma", "application/x-lzma", lzma.compress(bytes(40 << 20))),
+    "bad expires": optioned("bad expires", expires="soon"),
+    "bad eta": optioned("bad eta", eta={"at": 1}),
+    "embed no object": optioned("embed no object", [[], arguments("embed no object"), 7]),
+    "four parts": optioned("four parts", [[], arguments("four parts"), {}, {}]),
     "delivery info text": second("delivery info text", {"delivery_info": "none"}),
 }
 
@@ -183,7 +257,7 @@ def fed(
 ) -> Iterator[Installation]:
     """One whose worker was given all of it and has ended all of it, after so many former deliveries."""
     with install(postgres, valkey, tmp_path_factory.mktemp("fed")) as installation:
-        raw = [*RUN.values(), *LETTERS.values()]
+        raw = list(dict.fromkeys([*RUN.values(), *EXPIRED.values(), *LETTERS.values()]))
         if request.param:
             # Of each tag, as of two workers that died.
             with redis.Redis.from_url(installation.broker_url) as broker:
@@ -207,6 +281,13 @@ def test_what_stock_celery_rejects_is_kept(fed: Installation, name: str) -> None
     (letter,) = letters(fed, LETTERS[name])
     assert letter.attempts == 1
     assert thread(name) not in {session.thread_ts for session in fed.sessions()}
+
+
+@pytest.mark.parametrize("name", EXPIRED)
+def test_what_stock_celery_drops_is_dropped(fed: Installation, name: str) -> None:
+    """Too late by what its sender said: without an effect, and without a letter."""
+    assert thread(name) not in {session.thread_ts for session in fed.sessions()}
+    assert letters(fed, EXPIRED[name]) == []
 
 
 def letters(fed: Installation, raw: str) -> list[DeadLetter]:

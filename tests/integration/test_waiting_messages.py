@@ -13,6 +13,8 @@ from tests.waiting import wait_until
 from worker.waiting import MOST_HELD_SECONDS
 
 KEY = "threadsync.waiting:sessions"
+DISCARDS = "Discarding revoked task: sessions.get_or_create"
+GET_OR_CREATE = "sessions.get_or_create"
 
 
 def test_what_is_due_later_waits_in_the_broker(installation: Installation) -> None:
@@ -33,6 +35,32 @@ def test_what_is_due_later_waits_in_the_broker(installation: Installation) -> No
             assert result.get(timeout=20)["outcome"] == "created"
             wait_until(lambda: installation.waiting() == 0, "it has ended")
     result.backend = None  # type: ignore[assignment]
+
+
+def test_what_is_revoked_is_dropped_wherever_it_waits(installation: Installation, tmp_path: Path) -> None:
+    """As by stock Celery: before it has come, and while it waits, also when the worker starts again."""
+    worker = installation.worker("worker", "--statedb", str(tmp_path / "state"))
+    with redis.Redis.from_url(installation.broker_url) as server, worker:
+        thread = {"channel_id": "C1", "thread_ts": "1.1", "user_id": "U1"}
+        early, late = "revoked before it comes", "revoked while it waits"
+        installation.send_later(3600, late, GET_OR_CREATE, **thread)
+        wait_until(lambda: server.zcard(KEY) == 1, "it waits in the broker")
+        for task_id in (early, late):
+            installation.celery.control.revoke(task_id)
+        wait_until(
+            lambda: all(f"flagged as revoked: {name}" in worker.log for name in (early, late)), "it knows"
+        )
+        installation.send_later(3600, early, GET_OR_CREATE, **thread)
+        wait_until(lambda: f"{DISCARDS}[{early}]" in worker.log, "it is dropped when it comes")
+        assert server.zcard(KEY) == 1
+        worker.stop()
+        ((message, _due),) = server.zrange(KEY, 0, -1, withscores=True)
+        server.zadd(KEY, {message: 1.0})
+        worker.start()
+        wait_until(lambda: f"{DISCARDS}[{late}]" in worker.log, "it is dropped when its time has come")
+        wait_until(lambda: installation.waiting() == 0, "nothing is left")
+    assert installation.sessions() == []
+    assert installation.dead_letters() == []
 
 
 def test_what_the_broker_does_not_keep_waits_in_the_worker(installation: Installation) -> None:

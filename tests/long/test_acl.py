@@ -1,91 +1,125 @@
-"""The ACL of docs/delivery.md, word for word, on the oldest server that is promised: Redis 7.0."""
+"""The ACL of docs/delivery.md, word for word, on both servers: it is enough, and none is for nothing."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
-import redis
 
-from tests.documents import read
-from tests.installation import Installation
+from tasks.client import SessionClient
+from tests.broker_pairs import (
+    RedisPrefix,
+    Site,
+    ValkeyPrefix,
+    documented_acl,
+    install_on,
+)
+from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
 from tests.workers import ROOT
-from worker.child import Child
-from worker.embedded.port import free_port
 
-SERVER = shutil.which("redis-server")
-pytestmark = pytest.mark.skipif(SERVER is None, reason="needs Debian's package redis-server")
-OPTIONS = json.dumps({"global_keyprefix": "ts:"})
+NOT_SEEN: Final[Mapping[str, str]] = {
+    "wait": "where BROKER_WAIT_REPLICAS is set, which takes a replica",
+    "exists": "kombu's sweep of tables that are overdue for an hour",
+    "punsubscribe": "kombu, when a consumer of a broadcast is cancelled",
+    "mget": "Celery's client, when its connection for results was lost",
+}
+"""Commands that no step here needs, and what does."""
+
+HARMLESS: Final = {"client|setinfo", "client|maint_notifications", "config|get", "config"}
+"""Refused, and done without: what redis-py says of itself, and how often the log is flushed."""
 
 
-@pytest.fixture
-def old_redis(tmp_path: Path) -> Iterator[redis.Redis]:
-    port = free_port()
-    argv = [str(SERVER), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--save", ""]
-    child = Child(argv, log_path=tmp_path / "redis.log", env=dict(os.environ), cwd=tmp_path)
-    client = redis.Redis(port=port)
+@pytest.fixture(params=[ValkeyPrefix, RedisPrefix], ids=lambda pair: pair.name)
+def server(request: pytest.FixtureRequest, valkey: ValkeyForTests, tmp_path: Path) -> Iterator[ValkeyPrefix]:
+    server: ValkeyPrefix = request.param(tmp_path / "broker", valkey)
     try:
-        wait_until(lambda: answers(client), "Redis answers", 20)
-        yield client
+        server.start()
+        # The first is database 0, which needs no SELECT.
+        server.env()
+        yield server
     finally:
-        client.close()
-        child.kill()
+        server.stop()
 
 
-def answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.ConnectionError:
-        return False
-
-
-def documented_acl() -> list[str]:
-    block = re.search(r"ACL SETUSER threadsync on .*?\n```", read("docs/delivery.md"), re.DOTALL)
-    assert block
-    return block[0].removesuffix("```").split()
-
-
-def test_a_worker_needs_no_more_than_is_documented(
-    installation: Installation, old_redis: redis.Redis
+def test_the_documented_rights_are_enough_and_none_is_for_nothing(
+    server: ValkeyPrefix, postgres: PostgresForTests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server takes the ACL, a worker lives with it past events, and the doctor is content."""
-    administrator: Any = old_redis
-    administrator.execute_command(*documented_acl())
-    port = old_redis.connection_pool.connection_kwargs["port"]
-    env = {
-        "CELERY_BROKER_URL": f"redis://threadsync:password@127.0.0.1:{port}/0",
-        "CELERY_BROKER_TRANSPORT_OPTIONS": OPTIONS,
-    }
-    code = (
-        "from tasks.client import SessionClient; c = SessionClient()\n"
-        "for n in range(300): h = c.get_or_create('C1', f'1700000000.{n:06}', 'U1')\n"
-        "print(h.get(timeout=30).outcome)"
+    """Everything that the suite over all brokers does, counted by the server."""
+    with server.server.client() as admin, install_on(server, postgres, tmp_path) as site:
+        monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", site.env["CELERY_BROKER_TRANSPORT_OPTIONS"])
+        administrator: Any = admin
+        administrator.config_resetstat()
+        go_through_everything(site, tmp_path)
+        counted = {
+            name.removeprefix("cmdstat_"): stat for name, stat in administrator.info("commandstats").items()
+        }
+        refused = {entry["object"] for entry in administrator.acl_log()}
+    assert refused <= HARMLESS, refused
+    used = {name for name, stat in counted.items() if stat["calls"]}
+    given = {word[1:] for word in documented_acl().split() if word.startswith("+")}
+    assert given - used == set(NOT_SEEN)
+
+
+def go_through_everything(site: Site, folder: Path) -> None:
+    """Send, kill, wait, junk, results, remote control, signs of life, the CLI and the doctor."""
+    beat = site.beat()
+    try:
+        with closing(SessionClient(site.env["CELERY_BROKER_URL"])) as client:
+            # What waits then is looked at.
+            first = client.get_or_create("C1", "1700000000.000001", "U1")
+            assert "no such worker" in run(site, "worker.cli", "health", "worker", code=1)
+            with site.worker() as worker:
+                assert first.get(timeout=20).outcome == "created"
+                for number in range(300):
+                    client.get_or_create("C2", f"1700000000.{number:06}", "U1")
+                assert site.send("probe.kill_child", str(folder / "diary"), 1).get(timeout=20) == "survived"
+                due = datetime.now(UTC) + timedelta(seconds=15)
+                later = site.send_for(due, "probe.take", str(folder / "later"), 0.0)
+                wait_until(lambda: site.signs().queues["sessions"].later, "it waits in the broker", 10)
+                site.publish(b"\x00 no message of ours", task="no.such.task", id="junk")
+                site.dead_letter(lambda letter: letter.task_id == "junk", timeout=20)
+                assert later.get(timeout=30) == "ended"
+                assert "pong" in run(site, "celery", "-A", "worker", "inspect", "ping")
+                wait_until(lambda: site.signs().canaries, "canaries come out", 20)
+                run(site, "worker.cli", "health", "worker")
+                run(site, "worker.cli", "health", "beat")
+                run(site, "worker.cli", "installation", "show")
+                # Its messages are overdue 10 s after its death, and put back by the next one.
+                held = site.send("probe.take", str(folder / "held"), 5.0)
+                wait_until((folder / "held").exists, "it runs", 20)
+                worker.kill()
+                worker.start()
+                assert held.get(timeout=40) == "ended"
+                found = doctor(site)
+                wrong = {check: one for check, one in found.items() if one["level"] in ("warning", "error")}
+                assert {check for check in wrong if check.startswith("broker")} <= {
+                    "broker: append-only file"
+                }
+                worker.stop()
+    finally:
+        beat.kill()
+
+
+def doctor(site: Site) -> dict[str, dict[str, str]]:
+    words = [sys.executable, "-m", "worker.cli", "doctor", "--role", "sessions", "--json"]
+    env = {**site.env, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=env, timeout=60, capture_output=True, check=False)
+    return {finding["check"]: finding for finding in json.loads(done.stdout)}
+
+
+def run(site: Site, *words: str, code: int = 0) -> str:
+    env = {**site.env, "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-m", *words]
+    done = subprocess.run(
+        argv, env=env, cwd=site.logs, timeout=60, capture_output=True, text=True, check=False
     )
-    with installation.worker("confined", **env) as worker:
-        shell = {**installation.env, **env, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=shell, check=True, timeout=60, capture_output=True, text=True
-        )
-        assert done.stdout.strip() == "created"
-        wait_until(lambda: len(installation.sessions()) == 300, "all are carried out", 30)
-        doctor = [sys.executable, "-m", "worker.cli", "doctor", "--role", "sessions", "--json"]
-        said = json.loads(
-            subprocess.run(doctor, env=shell, timeout=60, capture_output=True, check=False).stdout
-        )
-        found = {finding["check"]: finding for finding in said}
-        assert found["broker: permissions"]["level"] == "ok", found["broker: permissions"]
-        assert worker.is_alive
-    # What redis-py says of itself is refused, and does no harm.
-    refused = {entry["object"] for entry in old_redis.acl_log()}
-    assert refused <= {"client|setinfo", "client|maint_notifications", "info", "config|get", "config"}, (
-        refused
-    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -31,6 +32,9 @@ from worker.db.sync_models import Draft
 from worker.errors import EnqueueFailed
 from worker.hearing import beat_is_sending, hearing_of_queue, hearing_of_worker
 from worker.signs import QUEUES
+
+NOT_DURABLE = {"broker: append-only file", "database: durable"}
+"""The tests' servers wait for no disk, and the doctor says so, rightly."""
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: pair.name)
@@ -139,6 +143,18 @@ def test_everything_says_that_it_lives(site: Site) -> None:
     for what in ("worker", "beat"):
         said = run_cli(site, "health", what)
         assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_the_doctor_is_content(site: Site) -> None:
+    """With all that runs, and all that it asks of the broker."""
+    wait_until(lambda: set(site.signs().canaries) == set(QUEUES), "canaries came out", timeout=30)
+    said = run_cli(site, "doctor", "--json", "--role", "sessions")
+    found = {finding["check"]: finding for finding in json.loads(said.stdout)}
+    wrong = {check: one for check, one in found.items() if one["level"] in ("warning", "error")}
+    assert wrong.keys() <= NOT_DURABLE, wrong
+    for check in ("broker: reachable", "broker: room", "broker: permissions"):
+        assert found[check]["level"] == "ok", found[check]
+    assert {check for check in found if check.startswith("running: ") and check not in wrong}
 
 
 def test_the_web_process_says_that_it_is_ready(site: Site, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,11 @@ from tests.relay import Relay
 from tests.servers import PostgresForTests, ValkeyForTests, ask
 from tests.waiting import wait_until
 from tests.workers import DEADLY
+from worker.config import load_settings
+from worker.doctor.broker import examine_broker
+from worker.doctor.finding import Finding
 from worker.errors import EnqueueFailed
+from worker.hearing import hearing_of_no_worker
 from worker.installation import KEY, owner_of, take_over
 
 
@@ -88,6 +93,13 @@ def test_an_alarm_stops_senders_and_lets_workers_drain(server: _Rabbit, site: Si
         stack.callback(node.control, "set_vm_memory_high_watermark", "absolute", "2000000000")
         # It looks at its memory now and then.
         wait_until(lambda: not is_taken(client), "senders are refused", 20)
+        with pytest.raises(EnqueueFailed, match="full"):
+            client.get_or_create("C3", "1700000000.000100", "U1")
+        found = {finding.check: finding for finding in examine(site)}
+        assert found["broker: room"].level == "error", found
+        signs = site.signs()
+        assert (signs.is_blind, "alarm" in str(signs.refusal)) == (True, True)
+        assert hearing_of_no_worker(signs).state == "unwatched"
 
         with site.worker():
             wait_until(lambda: len(site.sessions()) >= 20, "the commands are carried out", 30)
@@ -97,6 +109,12 @@ def test_an_alarm_stops_senders_and_lets_workers_drain(server: _Rabbit, site: Si
             stack.close()
             wait_until(lambda: is_taken(client), "commands are taken again", 20)
     assert site.dead_letters() == []
+
+
+def examine(site: Site) -> list[Finding]:
+    names = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND")
+    given: dict[str, Any] = {name.lower(): site.env[name] for name in names}
+    return list(examine_broker(load_settings(**given)))
 
 
 def is_taken(client: SessionClient) -> bool:
@@ -156,6 +174,18 @@ def test_what_ends_the_process_that_opens_it_is_buried(site: Site) -> None:
     assert deaths == (2 if "quorum" in site.broker_url else 1)
 
 
+def test_a_decompression_bomb_is_kept_as_it_came(site: Site) -> None:
+    """It ends no process, and what stands beside it runs."""
+    bomb = zlib.compress(bytes(200 << 20))
+    with site.worker() as worker:
+        site.publish(bomb, task="probe.take", id="bomb", compression="zlib")
+        assert site.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=20) is None
+        letter = site.dead_letter(lambda letter: letter.task_id == "bomb")
+        assert (letter.body, letter.attempts) == (bomb, 1)
+        assert worker.is_alive
+    assert site.deaths() == []
+
+
 def test_junk_without_an_id_is_kept_each_by_itself(site: Site) -> None:
     """AMQP numbers messages anew on each channel: such a number names none."""
     for number in range(2):
@@ -191,6 +221,27 @@ def test_a_long_pause_is_waited_once_and_in_the_broker(site: Site, tmp_path: Pat
         message.requeue()
     with site.worker():
         wait_until(lambda: diary.exists() and "end" in diary.read_text(), "it runs", 20)
+
+
+def test_what_is_revoked_is_dropped_wherever_it_waits(site: Site, tmp_path: Path) -> None:
+    """As by stock Celery: at once when it comes later than its revocation, else when its time has come."""
+    diary, marker = tmp_path / "diary", tmp_path / "marker"
+    worker = site.worker("worker", "--statedb", str(tmp_path / "state"))
+    with worker:
+        site.send_later(25, "revoked while it waits", "probe.take", str(diary), 0.0)
+        # It was behind the other one.
+        assert site.send("probe.take", str(marker), 0.0).get(timeout=20) == "ended"
+        for task_id in ("revoked before it comes", "revoked while it waits"):
+            site.app.control.revoke(task_id)
+            wait_until(lambda n=task_id: f"flagged as revoked: {n}" in worker.log, "it knows", 20)  # type: ignore[misc]
+        site.send_later(3600, "revoked before it comes", "probe.take", str(diary), 0.0)
+        dropped = "Discarding revoked task: probe.take"
+        wait_until(lambda: f"{dropped}[revoked before" in worker.log, "it is dropped when it comes", 20)
+        worker.stop()
+        worker.start()
+        wait_until(lambda: f"{dropped}[revoked while" in worker.log, "it is dropped when it is due", 60)
+    assert not diary.exists()
+    assert site.dead_letters() == []
 
 
 def test_a_broker_of_another_installation_is_left_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from tests.compose import compose_file, environment, ours, seconds, secret_files
 from tests.documents import ROOT, fault_of, read
 from worker.celery import TIME_LIMIT_SECONDS
 from worker.config import Settings, load_settings
+from worker.doctor.flower import judge_address
 
 SERVICES: Final[dict[str, Any]] = compose_file()["services"]
 NEEDED: Final = {
@@ -26,7 +27,7 @@ NEEDED: Final = {
     "flower": ("broker_url",),
     "metrics": ("broker_url", "database_url"),
 }
-FLOWERS_OWN: Final = {"FLOWER_BASIC_AUTH_FILE", "FLOWER_DB"}
+FLOWERS_OWN: Final = {"FLOWER_BASIC_AUTH_FILE", "FLOWER_DB", "FLOWER_PUBLISHED_AT"}
 OTELS_OWN: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
 VALUES: Final = {
     **dict.fromkeys(
@@ -196,3 +197,16 @@ def test_the_user_is_the_images() -> None:
     number = re.search(r"--uid (\d+)", read("Dockerfile"))
     assert number
     assert {service["user"] for service in ours(compose_file()).values()} == {f"{number[1]}:{number[1]}"}
+
+
+def test_flowers_doctor_is_told_where_it_is_published() -> None:
+    """From inside the container only its networks' addresses are seen, which are no other machine's."""
+    flower = SERVICES["flower"]
+    published_at = environment(flower)["FLOWER_PUBLISHED_AT"]
+    assert [port.rpartition(":")[0] for port in flower["ports"]] == [published_at]
+    assert judge_address(["172.20.0.3"], published_at).level == "ok"
+
+
+def test_a_volume_can_be_written_with_any_uid() -> None:
+    """By group 0, which platforms with a uid of their own choice give: `user: 12345:0`."""
+    assert "--group root --mode 0775 /var/lib/threadsync" in read("Dockerfile")

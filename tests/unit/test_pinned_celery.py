@@ -121,6 +121,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, ex
                 "pack_commands",
                 "send_packed_command",
                 "read_response",
+                "_send_ping",
                 "connect",
                 "disconnect",
             },

@@ -107,10 +107,12 @@ def _broker() -> Iterator[Any]:
 
 
 def _refuse_if_it_lives(broker: Any, theirs: str | None) -> None:
-    from worker.errors import InvalidCommand
+    from worker.errors import BrokerUnavailable, InvalidCommand
     from worker.signs import look
 
     signs = look(broker.default_channel)
+    if signs and signs.is_blind:
+        raise BrokerUnavailable(f"the broker does not show which workers take from it: {signs.refusal}")
     workers = signs.workers if signs else {}
     alive = [node for node, sign in workers.items() if sign.seconds < _FRESH_SECONDS]
     if theirs and alive:

@@ -14,14 +14,18 @@ from kombu.utils.encoding import bytes_to_str
 from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings
 from worker.doctor.app import app_of
+from worker.doctor.broker_rights import missing_rights
+from worker.doctor.broker_room import Replicas, judge_replicas, judge_room, replicas_of
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, info, ok, skipped, warning
 from worker.doctor.holes import hole_in
 from worker.doctor.rabbitmq import examine_rabbitmq
 from worker.errors import InvalidSettings
 from worker.installation import KEY
+from worker.memory import Memory
 from worker.producer import ProducerChannel
 from worker.rabbitmq.publishing import ConfirmingChannel
+from worker.signs import refusal_of
 
 CHECKS: Final = (
     "broker: reachable",
@@ -29,43 +33,20 @@ CHECKS: Final = (
     "broker: role",
     "broker: eviction",
     "broker: append-only file",
+    "broker: room",
     "broker: permissions",
+    "broker: replicas",
     "broker: keys",
     "broker: visibility timeout",
     "broker: clock",
 )
+_OF_INFO: Final = ("broker: version", "broker: role", "broker: eviction", "broker: append-only file")
+"""Those that only INFO shows."""
+
 _LEAST: Final = {"redis": (7, 0), "valkey": (8, 0)}
 _LATE_SECONDS: Final = 60
 _CLUSTER: Final = "it is a Cluster, which spreads keys over servers: what we do at once has keys of several"
 
-# KEYS: unacked, its index, its deliveries, a queue, unacked again, its index again, a result, a binding, the
-# installation. ARGV: channels that workers listen to by pattern. Returns what is refused.
-_MAY: Final = """
-local missing = {}
-local function may(...)
-  if not redis.acl_check_cmd(...) then
-    missing[#missing + 1] = ({...})[1]
-  end
-end
-may('LPUSH', KEYS[4], '') may('RPUSH', KEYS[4], '') may('RPOP', KEYS[4]) may('LRANGE', KEYS[4], 0, 1)
-may('BLMOVE', KEYS[4], KEYS[4], 'RIGHT', 'RIGHT', 1)
-may('HSET', KEYS[1], 'f', '') may('HDEL', KEYS[1], 'f') may('HGETALL', KEYS[1])
-may('ZADD', KEYS[2], 1, '') may('ZREM', KEYS[2], '') may('ZRANGE', KEYS[2], 0, 1)
-may('LINDEX', KEYS[4], -1) may('LLEN', KEYS[4]) may('HGET', KEYS[1], 'f') may('HLEN', KEYS[1])
-may('HINCRBY', KEYS[3], 'f', 1) may('SADD', KEYS[8], '') may('SREM', KEYS[8], '') may('SMEMBERS', KEYS[8])
-may('EXISTS', KEYS[4]) may('DEL', KEYS[4]) may('WATCH', KEYS[1]) may('UNWATCH') may('MULTI') may('EXEC')
-may('SET', KEYS[9], '') may('GET', KEYS[9])
-may('SET', KEYS[7], '') may('GET', KEYS[7]) may('PUBLISH', KEYS[7], '') may('SUBSCRIBE', KEYS[7])
-for _, channel in ipairs(ARGV) do
-  if not redis.acl_check_cmd('PSUBSCRIBE', channel) then
-    missing[#missing + 1] = 'PSUBSCRIBE ' .. channel
-  end
-  if not redis.acl_check_cmd('PUBLISH', channel, '') then
-    missing[#missing + 1] = 'PUBLISH ' .. channel
-  end
-end
-return missing
-"""
 _TYPES: Final = """
 local types = {}
 for i = 1, #KEYS do
@@ -85,8 +66,10 @@ class BrokerFacts:
     asked: datetime
     answered: datetime
     missing: tuple[str, ...] = ()
-    wrong_keys: Mapping[str, str] = field(default_factory=dict)
+    wrong_keys: Mapping[str, str] | None = field(default_factory=dict)
     refusal: str | None = None
+    writes_refused: str | None = None
+    replicas: Replicas | None = None
 
 
 def examine_broker(settings: Settings) -> Iterator[Finding]:
@@ -108,7 +91,7 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
                 only = "only Valkey, Redis and RabbitMQ are asked; see docs/operations.md for others"
                 yield from (skipped(check, only) for check in CHECKS[1:])
                 return
-            facts = _facts(channel)
+            facts = _facts(channel, settings)
     except (*BROKER_ERRORS, InvalidSettings) as exc:
         yield judge_refusal(exc)
         yield from (skipped(check, "the broker does not answer") for check in CHECKS[1:])
@@ -118,16 +101,18 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
     yield judge_visibility(*_limits(app))
 
 
-def _facts(channel: ProducerChannel) -> BrokerFacts:
+def _facts(channel: ProducerChannel, settings: Settings) -> BrokerFacts:
     with channel.conn_or_acquire() as client:
         asked = datetime.now(UTC)
         seconds, micros = client.execute_command("TIME")
         answered = datetime.now(UTC)
         refusal: str | None = None
         missing: tuple[str, ...] = ()
-        wrong_keys: Mapping[str, str] = {}
+        wrong_keys: Mapping[str, str] | None = None
         try:
-            missing, wrong_keys = _permissions(channel), _wrong_keys(channel)
+            shared = settings.result_backend_url == settings.broker_url
+            missing = missing_rights(channel, results=shared)
+            wrong_keys = None if _forbids_to_look(missing) else _wrong_keys(channel)
         except redis.ResponseError as exc:
             refusal = str(exc)
         return BrokerFacts(
@@ -139,7 +124,13 @@ def _facts(channel: ProducerChannel) -> BrokerFacts:
             missing=missing,
             wrong_keys=wrong_keys,
             refusal=refusal,
+            writes_refused=None if refusal else refusal_of(channel),
+            replicas=replicas_of(client, settings.broker_wait_replicas),
         )
+
+
+def _forbids_to_look(missing: tuple[str, ...]) -> bool:
+    return any(right.startswith("TYPE ") for right in missing)
 
 
 def _info(client: Any) -> Mapping[str, Any]:
@@ -154,21 +145,6 @@ def _appendfsync(client: Any) -> str | None:
         return str(client.config_get("appendfsync").get("appendfsync"))
     except redis.ResponseError:
         return None
-
-
-def _permissions(channel: ProducerChannel) -> tuple[str, ...]:
-    keys = ["sessions", "unacked", "unacked_index", "celery-task-meta-doctor", "_kombu.binding.sessions", KEY]
-    missing = channel.run_script(_MAY, keys, _channels(channel))
-    return tuple(dict.fromkeys(map(bytes_to_str, missing)))
-
-
-def _channels(channel: ProducerChannel) -> list[str]:
-    """Of remote control, of other workers' events, and of all events, as kombu names them."""
-    # kombu's own, which the stubs do not know.
-    kombus: Any = channel
-    kombus.client  # noqa: B018 - with the client kombu learns the number of the database
-    prefix = f"{channel.global_keyprefix}{kombus.keyprefix_fanout}"
-    return [f"{prefix}{topic}" for topic in ("celery.pidbox", "celeryev/worker.*", "celeryev/*")]
 
 
 def _wrong_keys(channel: ProducerChannel) -> Mapping[str, str]:
@@ -194,9 +170,16 @@ def judge_refusal(exc: Exception) -> Finding:
         return error(check, words, "name a single server, or Sentinels, in CELERY_BROKER_URL")
     if any(word in words for word in ("WRONGPASS", "NOAUTH", "invalid username-password", "ACCESS_REFUSED")):
         return error(check, "it refuses our password", "set user and password in CELERY_BROKER_URL right")
-    if "LOADING" in words or isinstance(exc, redis.BusyLoadingError):
+    if "loading the dataset" in words or isinstance(exc, redis.BusyLoadingError):
         return error(check, "it is still loading its data", "wait until it is done; then ask again")
-    if "NOPERM" in words:
+    if "MASTERDOWN" in words or "Link with MASTER" in words:
+        fix = "bring its master back, or name the master in CELERY_BROKER_URL"
+        return error(check, f"it is a replica without its master: {words}", fix)
+    if "BUSY " in words:
+        return error(check, f"a script holds it up: {words}", "SCRIPT KILL; whose script is it?")
+    if "max number of clients" in words:
+        return error(check, "it has no connection left", "raise its maxclients, or end what holds so many")
+    if "NOPERM" in words or "no permissions" in words.lower():
         return error(
             check, f"its user may not even connect: {words}", "docs/delivery.md has an ACL that is enough"
         )
@@ -219,18 +202,20 @@ def judge_server(facts: BrokerFacts) -> Iterator[Finding]:
     if not info:
         why = "its user may not run INFO"
         fix = "allow INFO and CONFIG|GET, or see for yourself: noeviction, appendonly yes, a master"
-        yield from (warning(check, f"cannot be seen: {why}", fix) for check in CHECKS[1:5])
+        yield from (warning(check, f"cannot be seen: {why}", fix) for check in _OF_INFO)
     else:
         yield _judge_version(info)
         yield _judge_role(info)
         yield _judge_eviction(info)
         yield _judge_file(info, facts.appendfsync)
+    yield judge_room(Memory.of(info), facts.writes_refused)
     yield _judge_permissions(facts)
+    yield judge_replicas(facts.replicas)
     if facts.wrong_keys:
         keys = ", ".join(f"{key} is a {kind}" for key, kind in facts.wrong_keys.items())
         fix = "another program uses our keys: give us a database of our own, or a global_keyprefix"
         yield error("broker: keys", f"of another kind than ours: {keys}", fix)
-    elif facts.refusal:
+    elif facts.wrong_keys is None:
         yield skipped("broker: keys", "could not be looked at")
     else:
         yield ok("broker: keys", "none is of another kind")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ from worker.errors import InvalidSettings
 from worker.flower import is_yes, options_for
 
 CHECKS: Final = ("flower: settings", "flower: login", "flower: address")
+PUBLISHED_AT: Final = "FLOWER_PUBLISHED_AT"
+"""Where a container's host publishes the port, such as ``127.0.0.1:5555``: not to be seen from inside."""
+
 _SECONDS: Final = 3
 _LOGINS: Final = ("FLOWER_BASIC_AUTH", "FLOWER_BASIC_AUTH_FILE", "FLOWER_AUTH", "FLOWER_AUTH_PROVIDER")
 _SET_ONE: Final = "start it with `threadsync flower`, which wants FLOWER_BASIC_AUTH=user:password"
@@ -22,7 +26,8 @@ _SET_ONE: Final = "start it with `threadsync flower`, which wants FLOWER_BASIC_A
 
 def examine_flower(url: str, env: Mapping[str, str] | None = None) -> Iterator[Finding]:
     """``url`` is where it answers, if it runs."""
-    yield judge_settings(os.environ if env is None else env)
+    env = os.environ if env is None else env
+    yield judge_settings(env)
     status = _status(f"{url.rstrip('/')}/api/workers")
     yield judge_login(status, url)
     if status is None:
@@ -32,7 +37,7 @@ def examine_flower(url: str, env: Mapping[str, str] | None = None) -> Iterator[F
     reachable = [
         host for host in _other_addresses() if _status(f"{parts.scheme}://{host}:{parts.port}/") is not None
     ]
-    yield judge_address(reachable)
+    yield judge_address(reachable, env.get(PUBLISHED_AT, ""))
 
 
 def _status(url: str) -> int | None:
@@ -84,10 +89,24 @@ def judge_login(status: int | None, url: str) -> Finding:
     return error(check, f"{url} is open to everybody who reaches it: tasks can be seen and run", _SET_ONE)
 
 
-def judge_address(reachable: list[str]) -> Finding:
-    """Addresses of this machine, other than loopback, at which it answers."""
+def judge_address(reachable: list[str], published_at: str = "") -> Finding:
+    """Addresses of this machine, other than loopback, at which it answers.
+
+    A container's are its networks' alone; what counts there is where the host publishes the port.
+    """
     check = "flower: address"
-    if reachable:
+    if published_at and _is_loopback(published_at):
+        return ok(check, f"published at {published_at}: only its host reaches it")
+    others = [published_at] if published_at else reachable
+    if others:
         fix = "bind it to loopback (--address 127.0.0.1), and put a TLS proxy before it"
-        return warning(check, f"other machines reach it at {', '.join(reachable)}, without TLS", fix)
+        return warning(check, f"other machines reach it at {', '.join(others)}, without TLS", fix)
     return ok(check, "only this machine reaches it")
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 import amqp
@@ -15,7 +15,7 @@ from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu.transport import pyamqp
 from kombu.utils.text import version_string_as_tuple
 
-from worker.broker_errors import BROKER_ERRORS
+from worker.broker_errors import BROKER_ERRORS, BrokerBlocked
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.rabbitmq.clock import whole_seconds
@@ -23,9 +23,9 @@ from worker.rabbitmq.publishing import ConfirmingChannel
 from worker.rabbitmq.signs import STREAM
 from worker.signs import QUEUES
 
-CHECKS: Final = ("broker: queues", "broker: delivery limit", "broker: room")
+CHECKS: Final = ("broker: queues", "broker: delivery limit")
 
-_SHARED: Final = ("broker: version", "broker: permissions", "broker: clock")
+_SHARED: Final = ("broker: version", "broker: room", "broker: permissions", "broker: clock")
 _LEAST: Final = (3, 10)
 _LIMITS_BY_DEFAULT: Final = (4, 0)
 _GRANT: Final = "give it the rights of docs/operations.md: rabbitmqctl set_permissions"
@@ -35,12 +35,20 @@ def examine_rabbitmq(channel: ConfirmingChannel) -> Iterator[Finding]:
     """All but whether it can be reached."""
     properties: Mapping[str, Any] = channel.connection.server_properties
     yield judge_version(str(properties.get("product")), str(properties.get("version")))
+    room = judge_room(*_takes_messages(channel))
+    if room.level == "error":
+        # With an alarm it may answer to nothing more on a connection.
+        yield room
+        others = ("broker: permissions", "broker: clock", *CHECKS)
+        yield from (skipped(check, "it takes no message; ask again when it does") for check in others)
+        return
     refusal = _refusal(channel)
     yield judge_permissions(refusal)
     if refusal:
-        yield from (skipped(check, "our rights are too few") for check in ("broker: room", "broker: clock"))
+        few = "our rights are too few"
+        yield from (skipped(check, few) for check in ("broker: room", "broker: clock"))
     else:
-        yield judge_room(_takes_messages(channel))
+        yield room
         yield _clock(channel)
     kinds = {queue: _kind(channel, queue) for queue in QUEUES}
     yield judge_queues(kinds)
@@ -64,12 +72,14 @@ def judge_permissions(refusal: str | None) -> Finding:
     return ok("broker: permissions", "its user may do what we do")
 
 
-def judge_room(takes: bool) -> Finding:
-    """With an alarm it takes no message until there is room."""
+def judge_room(takes: bool, has_alarm: bool = False) -> Finding:
+    """With an alarm it takes no message until there is room. How much is left AMQP does not tell."""
     if takes:
-        return ok("broker: room", "it confirms what it is sent")
+        left = "how much memory and disk is left AMQP does not say"
+        return ok("broker: room", f"it confirms what it is sent; {left}")
     fix = "see rabbitmq-diagnostics alarms; give it memory or disk, or start workers that drain it"
-    return error("broker: room", "it did not confirm a message: an alarm of memory or disk?", fix)
+    told = "it has an alarm of memory or disk" if has_alarm else "an alarm of memory or disk?"
+    return error("broker: room", f"it did not confirm a message: {told}", fix)
 
 
 def judge_queues(kinds: Mapping[str, str | None]) -> Finding:
@@ -117,15 +127,26 @@ def _refusal(channel: ConfirmingChannel) -> str | None:
     return None
 
 
-def _takes_messages(channel: ConfirmingChannel) -> bool:
-    own = channel.connection.channel()
+def _takes_messages(channel: ConfirmingChannel) -> tuple[bool, bool]:
+    """Return whether it confirms one, and if not whether it says that it has an alarm."""
+    # kombu's, which py-amqp's connection knows and its stubs do not.
+    connection = cast(Any, channel.connection).client.clone()
     try:
+        own = connection.default_channel
         name = f"threadsync.doctor.{uuid4().hex}"
         own.queue_declare(name, exclusive=True, durable=False, arguments={"x-queue-type": "classic"})
-        own.basic_publish(amqp.Message(b""), "", name)
-    except BROKER_ERRORS:
-        return False
-    return True
+        # Of each connection RabbitMQ reads one message before it stops.
+        for _ in range(2):
+            own.basic_publish(amqp.Message(b""), "", name)
+    except AccessRefused:
+        # Rights are another check.
+        return True, False
+    except BROKER_ERRORS as exc:
+        return False, isinstance(exc.__cause__, BrokerBlocked)
+    finally:
+        # Without a good-bye, which a broker with an alarm would not answer.
+        connection.collect()
+    return True, False
 
 
 def _clock(channel: ConfirmingChannel) -> Finding:

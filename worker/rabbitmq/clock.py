@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import amqp
 
+from worker.broker_errors import BrokerBlocked
 from worker.rabbitmq.publishing import ConfirmingChannel
 
 _PATIENCE_SECONDS: Final = 0.5
@@ -50,6 +51,8 @@ class _Clock:
             message = self._channel.basic_get(self._answered, no_ack=True)
             if message is not None:
                 return _expired_at(message)
+        if self._channel.connection.is_blocked:
+            raise BrokerBlocked
         raise TimeoutError("the broker did not tell its time")
 
     def _declare(self, queue: str, arguments: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ import amqp
 from amqp.exceptions import AMQPError, MessageNacked, NotFound, PreconditionFailed
 from kombu.transport import pyamqp
 
+from worker.broker_errors import BrokerBlocked
 from worker.installation import OthersConnection, look
 
 SOCKET_SECONDS: Final = 5.0
@@ -53,9 +54,12 @@ class _Bounded:
         except (AMQPError, MessageNacked):
             # An answer, and all of it.
             raise
-        except BaseException:
+        except BaseException as exc:
+            is_blocked = getattr(connection, "is_blocked", False)
             if connection is not None:
                 connection.collect()
+            if is_blocked and isinstance(exc, TimeoutError):
+                raise BrokerBlocked from exc
             raise
 
 
@@ -94,6 +98,9 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
             )
         except TimeoutError as exc:
             # The connection is closed by now: a late answer would be taken for the next one's.
+            if isinstance(exc, BrokerBlocked):
+                # Not tried again: another connection would hear as little.
+                raise amqp.IrrecoverableConnectionError(str(exc)) from exc
             raise amqp.RecoverableConnectionError("the broker did not confirm in time") from exc
         if self._returned is not None:
             self._declare_anew()
@@ -182,8 +189,16 @@ class ConfirmingConnection(_Bounded, pyamqp.Connection):
     ) -> None:
         self.socket_timeout = socket_timeout
         self._installation = installation
+        self.is_blocked = False
+        told = {"on_blocked": self._note_alarm, "on_unblocked": self._note_end_of_alarm}
         # Ours confirms what must be confirmed.
-        super().__init__(*args, **{**kwargs, "confirm_publish": False})
+        super().__init__(*args, **{**kwargs, **told, "confirm_publish": False})
+
+    def _note_alarm(self, _why: str) -> None:
+        self.is_blocked = True
+
+    def _note_end_of_alarm(self) -> None:
+        self.is_blocked = False
 
     def connect(self, callback: Callable[[], Any] | None = None) -> Any:
         done = super().connect(callback)

@@ -1,0 +1,59 @@
+"""Tell a wrong clock of a web process by the timestamps that Slack signs.
+
+A web process has no other clock to look at before it answers, and one that is five minutes off refuses
+everything. Slack's timestamp is in whole seconds, and a request may have been under way: of a clock that is
+ahead only the quickest of several requests is evidence, of one that is behind each one from the future is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from worker.clocks import SKEW_SECONDS
+
+log = structlog.get_logger(__name__)
+
+_REQUESTS: Final = 5
+_SAID_EVERY_SECONDS: Final = 600.0
+_WHOLE_SECONDS: Final = 1.0
+_FIX: Final = "set it by NTP; at 300 s every request is refused"
+
+
+class SlackClock:
+    """Judge this machine's clock by requests whose signature is right. Nothing is decided by it."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._ahead: deque[float] = deque(maxlen=_REQUESTS)
+        self._monotonic = monotonic
+        self._said_at: float | None = None
+
+    def heard(self, timestamp: float, now: float) -> None:
+        """Take in a signed request's timestamp, and log a warning if the clock is off."""
+        self._ahead.append(now - timestamp)
+        seconds = self.skew
+        if abs(seconds) > SKEW_SECONDS and self._may_say():
+            log.warning("clock is not Slack's", ahead_seconds=round(seconds, 1), fix=_FIX)
+
+    @property
+    def skew(self) -> float:
+        """Seconds, at least, that our clock is ahead of Slack's; behind is negative, 0.0 unknown."""
+        if not self._ahead:
+            return 0.0
+        least = min(self._ahead)
+        if least < 0:
+            return least
+        if len(self._ahead) < _REQUESTS:
+            return 0.0
+        return max(0.0, least - _WHOLE_SECONDS)
+
+    def _may_say(self) -> bool:
+        now = self._monotonic()
+        if self._said_at is not None and now - self._said_at < _SAID_EVERY_SECONDS:
+            return False
+        self._said_at = now
+        return True

@@ -1,0 +1,84 @@
+"""A mistake in the settings ends a process with a sentence; any other error keeps its traceback."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workers import ROOT
+from worker import last_words
+from worker.errors import InvalidSettings
+from worker.installation import OthersBroker
+from worker.last_words import InASentence, tell_mistakes_in_a_sentence
+
+SENTENCE = "NAME is wrong: set it right"
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """What a log of our own says."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.addFilter(InASentence())
+    logger = logging.getLogger("tests.last_words")
+    logger.addHandler(handler)
+    logger.propagate = False
+    yield written
+    logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("kind", [InvalidSettings, OthersBroker])
+def test_a_mistake_is_logged_as_its_sentence(written: io.StringIO, kind: type[Exception]) -> None:
+    """Celery logs it with its traceback."""
+    try:
+        raise kind(SENTENCE)
+    except kind:
+        logging.getLogger("tests.last_words").critical("beat raised %r", "it", exc_info=True)
+    assert written.getvalue() == f"{SENTENCE}\n"
+
+
+def test_another_error_keeps_its_traceback(written: io.StringIO) -> None:
+    try:
+        raise ZeroDivisionError(SENTENCE)
+    except ZeroDivisionError:
+        logging.getLogger("tests.last_words").critical("beat raised %r", "it", exc_info=True)
+    assert "Traceback" in written.getvalue()
+
+
+def test_what_ends_the_process_is_said_once(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not again where the log has said it."""
+    kept: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda _kind, error, _trace: kept.append(error))
+    monkeypatch.setattr(last_words, "_told", deque())
+    tell_mistakes_in_a_sentence()
+    for error in (InvalidSettings(SENTENCE), InvalidSettings("logged"), ZeroDivisionError("another")):
+        try:
+            raise error
+        except Exception as exc:
+            if str(exc) == "logged":
+                logging.getLogger("tests.last_words").critical("it ended", exc_info=True)
+            sys.excepthook(type(exc), exc, exc.__traceback__)
+    assert capsys.readouterr().err == f"{SENTENCE}\n"
+    assert [str(error) for error in kept] == ["another"]
+
+
+def test_celery_without_a_broker_ends_in_a_sentence(tmp_path: Path) -> None:
+    """Whatever it was to be: it is the configuration that cannot be read."""
+    argv = [sys.executable, "-m", "celery", "-A", "worker", "beat"]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "CELERY_BROKER_URL (or REDIS_URL): is not set" in done.stderr
+    assert "Traceback" not in done.stderr

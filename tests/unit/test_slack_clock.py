@@ -1,0 +1,77 @@
+"""A web process whose clock is wrong says so, by the timestamps that Slack signs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from handlers.slack_clock import SlackClock
+from sandbox.slack_requests import sign
+from tests.documents import ROOT
+from tests.faketime import clock_ahead, needs_faketime
+from tests.slack_app import SECRET
+
+BODY = b'{"type": "url_verification"}'
+_VERIFY = """
+import json, sys
+from handlers.verification import RequestVerifier
+secret, headers = json.load(sys.stdin)
+verifier = RequestVerifier(secret)
+print([verifier.is_from_slack(b'{"type": "url_verification"}', headers) for _ in range(5)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("ages", "skew"),
+    [
+        ([], 0.0),
+        ([0.4, 0.9, 0.2, 0.6, 0.1], 0.0),
+        # Slow requests, and one that was not.
+        ([9.0, 8.0, 30.0, 2.5, 9.0], 1.5),
+        ([9.0, 8.0, 30.0, 0.5, 9.0], 0.0),
+        # Too few to tell a slow way from a wrong clock.
+        ([9.0, 9.0, 9.0, 9.0], 0.0),
+        ([9.0, 9.0, 9.0, 9.0, 8.0], 7.0),
+        # From the future: no way explains that.
+        ([-4.0], -4.0),
+        # It was set right meanwhile.
+        ([-4.0, 0.1, 0.2, 0.3, 0.4, 0.5], 0.0),
+    ],
+)
+def test_the_quickest_request_tells(ages: Sequence[float], skew: float) -> None:
+    """What a request may have been under way is no skew."""
+    clock = SlackClock()
+    for age in ages:
+        clock.heard(1_700_000_000.0, 1_700_000_000.0 + age)
+    assert clock.skew == skew
+
+
+@needs_faketime
+@pytest.mark.parametrize(
+    ("seconds", "taken", "said"),
+    [(0, True, False), (60, True, True), (-60, True, True), (600, False, True), (-600, False, True)],
+)
+def test_a_process_whose_clock_is_wrong_says_so(seconds: int, taken: bool, said: bool) -> None:
+    """Also where it takes nothing from Slack any more, and says so once."""
+    headers = dict(sign(SECRET, BODY, at=time.time()).headers)
+    wrong = clock_ahead(seconds) if seconds else {}
+    done = subprocess.run(
+        [sys.executable, "-c", _VERIFY],
+        input=json.dumps([SECRET, headers]),
+        env={**os.environ, "PYTHONPATH": str(ROOT), **wrong},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert str([taken] * 5) in done.stdout
+    output = done.stdout + done.stderr
+    assert output.count("clock is not Slack's") == said
+    if said:
+        assert ("ahead_seconds=-" in output) == (seconds < 0)

@@ -1,0 +1,25 @@
+"""Messages that cost more than there is, to be read for their dead letter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_READ: str = """
+import resource
+from pathlib import Path
+from worker.undeliverable import _payload
+
+body = b"[" + b"{}," * 2_000_000 + b"{}]"
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + 80 * 1024 * 1024
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+assert _payload(body) is None
+assert _payload(b"[1]") == [1]
+"""
+
+
+def test_what_does_not_fit_into_memory_is_kept_unread() -> None:
+    """Some thirty times its size, as Python's objects: the letter has its bytes, and no arguments."""
+    done = subprocess.run([sys.executable, "-c", _READ], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

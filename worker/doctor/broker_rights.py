@@ -1,0 +1,124 @@
+"""What our scripts, kombu and Celery's results do in Valkey and Redis, asked of the server without doing it.
+
+``RIGHTS`` is the list; docs/delivery.md has the ACL that gives it, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from kombu.utils.encoding import bytes_to_str
+
+from worker.beat import KEY as BEAT
+from worker.installation import KEY as INSTALLATION
+from worker.producer import ProducerChannel
+from worker.scripts import WAITING
+from worker.signs import KEY as SIGNS
+from worker.signs import QUEUES
+
+Command = tuple[str, ...]
+
+_QUEUE: Final = (
+    *(("LPUSH", "{}", ""), ("RPUSH", "{}", ""), ("LINDEX", "{}", "-1"), ("RPOP", "{}"), ("LLEN", "{}")),
+    *(("LRANGE", "{}", "0", "1"), ("BLMOVE", "{}", "{}", "RIGHT", "RIGHT", "1"), ("TYPE", "{}")),
+    *(("DEL", "{}"), ("EXISTS", "{}")),
+)
+_WAITING: Final = (
+    *(("ZADD", "{}", "1", ""), ("ZRANGE", "{}", "0", "1"), ("ZREM", "{}", ""), ("ZCARD", "{}")),
+    ("TYPE", "{}"),
+)
+_UNACKED: Final = (
+    *(("HSET", "unacked", "f", ""), ("HGET", "unacked", "f"), ("HDEL", "unacked", "f")),
+    *(("HLEN", "unacked"), ("ZADD", "unacked_index", "1", ""), ("ZREM", "unacked_index", "")),
+    *(("ZRANGE", "unacked_index", "0", "1"), ("HGET", "unacked_deliveries", "f")),
+    *(("HINCRBY", "unacked_deliveries", "f", "1"), ("HDEL", "unacked_deliveries", "f")),
+)
+_TABLE: Final = (
+    *(("SADD", "{}", ""), ("SREM", "{}", "")),
+    *(("SMEMBERS", "{}"), ("EXISTS", "{}"), ("DEL", "{}")),
+)
+_DEADLINES: Final = (
+    *(("ZADD", "_kombu.binding_deadlines", "1", ""), ("ZREM", "_kombu.binding_deadlines", "")),
+    ("ZRANGEBYSCORE", "_kombu.binding_deadlines", "0", "1"),
+)
+_HASHES: Final = (
+    *(("HGETALL", SIGNS), ("HSET", SIGNS, "f", ""), ("HDEL", SIGNS, "f")),
+    *(("HGET", BEAT, "f"), ("HSET", BEAT, "f", ""), ("HDEL", BEAT, "f")),
+)
+_INSTALLATION: Final = (("GET", INSTALLATION), ("SET", INSTALLATION, ""))
+_REPLIES: Final = "doctor.reply.celery.pidbox"
+_EXCHANGES: Final = (*QUEUES, "celery.pidbox", "reply.celery.pidbox", "celeryev")
+_RESULT: Final = "celery-task-meta-doctor"
+_RESULTS: Final = (
+    *(("GET", _RESULT), ("SET", _RESULT, ""), ("SETEX", _RESULT, "1", ""), ("MGET", _RESULT)),
+    *(("DEL", _RESULT), ("PUBLISH", _RESULT, ""), ("SUBSCRIBE", _RESULT)),
+)
+_OF_NO_KEY: Final = (
+    *(("TIME",), ("EVALSHA", "x", "0"), ("SCRIPT", "LOAD", "x"), ("SCRIPT", "EXISTS", "x")),
+    ("PUNSUBSCRIBE", "x"),
+)
+_RESULTS_OF_NO_KEY: Final = (("MULTI",), ("EXEC",), ("UNSUBSCRIBE", "x"))
+_WITHOUT_KEYS: Final = frozenset(command[0] for command in (*_OF_NO_KEY, *_RESULTS_OF_NO_KEY))
+
+# ARGV: the commands as JSON. Returns those that are refused.
+_ASK: Final = """
+local missing = {}
+for _, command in ipairs(cjson.decode(ARGV[1])) do
+  if not redis.acl_check_cmd(unpack(command)) then
+    missing[#missing + 1] = command[1] .. (command[2] and command[2] ~= 'x' and ' ' .. command[2] or '')
+  end
+end
+return missing
+"""
+
+
+def rights(*, results: bool) -> Iterator[Command]:
+    """Name a command and its first key for all that we do; keys without their prefix.
+
+    Args:
+        results: they are kept in the broker, too.
+    """
+    yield from (*_UNACKED, *_HASHES, *_INSTALLATION, *_DEADLINES, *_OF_NO_KEY)
+    for queue in (*QUEUES, _REPLIES):
+        yield from _of(_QUEUE, queue)
+    for queue in QUEUES:
+        yield from _of(_WAITING, f"{WAITING}{queue}")
+    for exchange in _EXCHANGES:
+        for name in ("binding", "binding_permanent"):
+            yield from _of(_TABLE, f"_kombu.{name}.{exchange}")
+    if results:
+        yield from (*_RESULTS, *_RESULTS_OF_NO_KEY)
+
+
+def missing_rights(channel: ProducerChannel, *, results: bool) -> tuple[str, ...]:
+    """Ask which of them the user lacks. Raises ``redis.ResponseError`` where it may not even ask."""
+    prefix = channel.global_keyprefix
+    commands = [_prefixed(command, prefix) for command in rights(results=results)]
+    for pattern in _channels(channel):
+        commands += [("PSUBSCRIBE", pattern), ("PUBLISH", pattern, "")]
+    refused = channel.run_script(_ASK, [], [json.dumps(commands)])
+    return tuple(dict.fromkeys(map(bytes_to_str, refused)))
+
+
+def _of(commands: tuple[Command, ...], key: str) -> Iterator[Command]:
+    yield from (tuple(word.format(key) for word in command) for command in commands)
+
+
+def _prefixed(command: Command, prefix: str) -> Command:
+    name, *rest = command
+    if name in _WITHOUT_KEYS:
+        return command
+    if name == "BLMOVE":
+        return (name, *(f"{prefix}{key}" for key in rest[:2]), *rest[2:])
+    return (name, f"{prefix}{rest[0]}", *rest[1:])
+
+
+def _channels(channel: ProducerChannel) -> list[str]:
+    """Of remote control, of other workers' events, and of all events, as kombu names them."""
+    # kombu's own, which the stubs do not know.
+    kombus: Any = channel
+    kombus.client  # noqa: B018 - with the client kombu learns the number of the database
+    prefix = f"{channel.global_keyprefix}{kombus.keyprefix_fanout}"
+    return [f"{prefix}{topic}" for topic in ("celery.pidbox", "celeryev/worker.*", "celeryev/*")]
