@@ -129,3 +129,19 @@ def test_a_server_of_results_in_trouble_changes_nothing(
         wait_until(lambda: apart.all_end_well(ENOUGH_FOR_BATCHES, before), "all have ended", timeout=20)
     assert apart.installation.dead_letters() == []
     wait_until(apart.results_come, "results come again", timeout=20)
+
+
+def test_the_first_result_after_a_trouble_comes(apart: Apart) -> None:
+    """Also when each process has just found its server away: that one is looked at again."""
+    for trouble in (frozen, without_a_login):
+        before = len(apart.installation.sessions())
+        with trouble(apart):
+            apart.send(ENOUGH_FOR_BATCHES)
+            wait_until(
+                lambda: apart.all_end_well(ENOUGH_FOR_BATCHES, before),  # noqa: B023
+                "all have ended",
+                timeout=20,
+            )
+        with SessionClient(apart.installation.broker_url, apart.results.url) as client:
+            handles = [client.get_or_create("C1", f"1.{next(_numbers)}", "U1") for _ in range(20)]
+            assert {handle.get(timeout=20).outcome for handle in handles} == {"created"}
