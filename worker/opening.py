@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Literal
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -61,15 +62,16 @@ def _read(envelope: Envelope) -> None:
 
 def close_alone(keys: list[str], opened_by: str) -> None:
     """Record that these are not open any more; their deaths stay."""
-    _tidy(lambda: DeadLetterStore().close_suspects(keys, opened_by))
+    _tidy(partial(DeadLetterStore().close_suspects, keys, opened_by))
 
 
 def forget_alone(keys: list[str], _opened_by: str) -> None:
     """Forget these and their deaths: they have ended without having run."""
-    _tidy(lambda: [DeadLetterStore().forget_redeliveries(key) for key in keys])
+    for key in keys:
+        _tidy(partial(DeadLetterStore().forget_redeliveries, key))
 
 
-def _tidy(write: Callable[[], object]) -> None:
+def _tidy(write: Callable[[], None]) -> None:
     # It is only a record: what keeps it from being written may count one death too many.
     try:
         write()

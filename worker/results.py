@@ -71,7 +71,7 @@ class Glances:
 
     def is_back(self) -> bool:
         """Whether the server answers now, and at once."""
-        limits = {name: _GLANCE_SECONDS for name in _LIMITS if name in self.connparams}
+        limits: dict[str, Any] = {name: _GLANCE_SECONDS for name in _LIMITS if name in self.connparams}
         # On a connection of its own: those that there are may be as they were when it went.
         client = self._create_client(**{**self.connparams, **limits, "retry": Retry(NoBackoff(), 0)})
         try:

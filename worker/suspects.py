@@ -57,6 +57,7 @@ class Suspects:
         self._handle = handle
         self._line: deque[Message] = deque()
         self._current: Message | None = None
+        self._is_given = False
         self._job: Any = None
         # Of those in line: Postgres did not answer when they were to be recorded, so they may be.
         self._tried: set[str] = set()
@@ -72,19 +73,19 @@ class Suspects:
     def forget(self) -> None:
         """The connection closes, or the worker stops: all go back. What is open did not end its process."""
         keys = list(self._tried)
-        if self._current is not None and self._job is not None:
+        if self._current is not None and self._is_given:
             key = envelope_of(self._current).key
             keys.append(key)
             self._still_read.append((key, self._job))
-        self._current = self._job = None
+        self._rest()
         self._line.clear()
         self._tried.clear()
         if keys:
             close_alone(keys, _ME)
 
     def _read_now(self) -> list[tuple[str, Any]]:
-        # One that no process has begun was forgotten by the pool.
-        return [(key, job) for key, job in self._still_read if job._accepted and not job.ready()]
+        # One that no process has begun was forgotten by the pool. Pool solo has none.
+        return [(key, job) for key, job in self._still_read if _is_at_work(job)]
 
     def _go_on(self) -> None:
         if self._current is not None or not self._line:
@@ -116,12 +117,16 @@ class Suspects:
     def _open(self, message: Message) -> None:
         envelope = envelope_of(message)
         self._tried.discard(envelope.key)
-        self._job = self._in_a_child(
+        self._is_given = True
+        job = self._in_a_child(
             (open_alone, envelope, _ME, envelope.key in self._died),
             partial(self._on_opened, message),
             partial(self._on_death, message),
             envelope.key,
         )
+        # Pool solo has done it by now, and what follows.
+        if message is self._current:
+            self._job = job
 
     def _in_a_child(
         self, call: tuple[Any, ...], answer: Callable[..., None], error: Callable[..., None], key: str
@@ -157,7 +162,7 @@ class Suspects:
             self._wait(message, key)
 
     def _wait(self, message: Message, key: str) -> None:
-        self._current = self._job = None
+        self._rest()
         # An error does not say that nothing was written.
         self._tried.add(key)
         self._line.append(message)
@@ -179,6 +184,8 @@ class Suspects:
 
     def _run(self, message: Message, key: str) -> None:
         opened: Any = message
+        # Where the transport has opened it, this is the one to be watched, too.
+        reject = message.reject
         try:
             opened = unsealed(message)
             self._watch(message, opened, key)
@@ -187,7 +194,7 @@ class Suspects:
         except Exception as exc:  # noqa: BLE001
             log.warning("a message opened alone goes back: %s", exc)
             if not opened.acknowledged:
-                self._leave(message, close_alone, partial(message.reject, requeue=True))
+                self._leave(message, close_alone, partial(reject, requeue=True))
             else:
                 self._leave(message, forget_alone)
 
@@ -251,8 +258,15 @@ class Suspects:
 
     def _end(self, message: Message) -> None:
         if message is self._current:
-            self._current = self._job = None
+            self._rest()
             self._go_on()
+
+    def _rest(self) -> None:
+        self._current, self._is_given, self._job = None, False, None
+
+
+def _is_at_work(job: Any) -> bool:
+    return bool(getattr(job, "_accepted", False)) and not job.ready()
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -26,7 +26,7 @@ from tests.servers import as_owner
 from tests.waiting import wait_until
 from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
-from worker.deliveries import envelope_of
+from worker.deliveries import envelope_of, unsealed
 from worker.embedded.valkey import EmbeddedValkey
 from worker.opening import OutOfTime
 from worker.suspects import Suspects
@@ -75,8 +75,8 @@ class Processes(TaskPool):
         self.semaphore = LaxBoundedSemaphore(1)
         self.jobs: list[Job] = []
 
-    def apply_async(self, function: Any, args: Any = (), **options: Any) -> Any:
-        job = Job(self, function, args, options)
+    def apply_async(self, target: Any, args: Any = (), kwargs: Any = None, **options: Any) -> Any:
+        job = Job(self, target, args, options)
         self.jobs.append(job)
         return job
 
@@ -98,6 +98,7 @@ class Line:
         self.handled: list[Message] = []
         self.timers: list[Callable[[], None]] = []
         self.suspects: Any = None
+        self.are_sealed = True
         self.handle: Callable[[Any], None] = self.handled.append
         self.connect()
 
@@ -126,7 +127,7 @@ class Line:
         for _ in range(count):
             message = self.channel.basic_get("q")
             assert message.envelope is not None, "it is to be a suspect"
-            self.suspects.add(message)
+            self.suspects.add(message if self.are_sealed else unsealed(message))
 
     def tick(self) -> None:
         """A second passes."""
@@ -149,14 +150,20 @@ class Line:
 Ending = Callable[[Line], None]
 
 
+EACH_KIND = pytest.mark.parametrize("line", ["sealed", "opened by its transport"], indirect=True)
+
+
 @pytest.fixture
-def line(broker_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    """With two suspects in line; the first has its turn."""
+def line(
+    request: pytest.FixtureRequest, broker_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Line]:
+    """With two suspects in line, sealed or opened by their transport; the first has its turn."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("CELERY_BROKER_URL", broker_url)
     get_settings.cache_clear()
     send_suspects(broker_url, "first", "second")
     line = Line(broker_url)
+    line.are_sealed = getattr(request, "param", "sealed") == "sealed"
     line.take(2)
     yield line
     line.close()
@@ -216,6 +223,7 @@ def takes_too_long(line: Line) -> None:
     line.processes.next().fail(OutOfTime("probe"))
 
 
+@EACH_KIND
 @pytest.mark.parametrize("ending", [dies, takes_too_long])
 def test_a_death_is_counted_and_the_line_goes_on(line: Line, database_url: str, ending: Ending) -> None:
     job = line.processes.jobs[0]
@@ -287,6 +295,7 @@ def cannot_be_handled(line: Line) -> None:
     line.processes.next().run()
 
 
+@EACH_KIND
 @pytest.mark.parametrize(
     ("ending", "comes_again"),
     [
