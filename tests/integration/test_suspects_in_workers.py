@@ -59,8 +59,8 @@ def test_whatever_they_are_the_worker_goes_on(
                 assert session.get(timeout=30)["outcome"] in {"created", "unchanged"}
                 assert once.get(timeout=30) == "survived"
                 assert soon.get(timeout=30) == "ended"
-                wait_until(lambda: len(installation.dead_letters()) == 2, "two are dead letters", 30)
-                wait_until(lambda: installation.waiting() == 1, "one waits", 30)
+                wait_until(lambda: len(installation.dead_letters()) == 2, "two are dead letters", 60)
+                wait_until(lambda: installation.waiting() == 1, "one waits", 60)
                 assert installation.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=20)
                 wait_until(lambda: opened(installation) == 0, "no record is open")
                 assert installation.deaths() == [(later.id, 0)]
