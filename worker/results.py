@@ -70,7 +70,7 @@ class Glances:
     _create_client: Callable[..., Any]
 
     def is_back(self) -> bool:
-        """Whether the server answers now, and at once."""
+        """Return True if the server answers now, and at once."""
         limits: dict[str, Any] = {name: _GLANCE_SECONDS for name in _LIMITS if name in self.connparams}
         # On a connection of its own: those that there are may be as they were when it went.
         client = self._create_client(**{**self.connparams, **limits, "retry": Retry(NoBackoff(), 0)})
@@ -128,7 +128,7 @@ class NeverDecides:
         return None
 
     def _is_silent(self) -> bool:
-        """Whether it was away a moment ago, and is so still, as far as that can be seen at a glance."""
+        """Return True if it was away a moment ago and does not answer at a glance."""
         if monotonic() < self._silent_until and isinstance(self, Glances) and self.is_back():
             self._silent_until = 0.0
         return monotonic() < self._silent_until

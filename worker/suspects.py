@@ -250,7 +250,7 @@ class Suspects:
 
     @contextmanager
     def _ending(self, message: Message) -> Iterator[None]:
-        """Whatever becomes of telling the broker, the line goes on."""
+        """Let the line go on, also when the broker cannot be told."""
         try:
             yield
         finally:

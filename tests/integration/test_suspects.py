@@ -33,7 +33,7 @@ from worker.suspects import Suspects
 
 
 class Job:
-    """What a process of the pool is to do."""
+    """A job for a process of the pool."""
 
     def __init__(self, pool: Processes, function: Callable[..., Any], args: Any, options: Any) -> None:
         self._pool, self._function, self._args, self._options = pool, function, args, options
@@ -81,7 +81,7 @@ class Processes(TaskPool):
         return job
 
     def flush(self) -> None:
-        """As Celery does when a connection is lost: what was not begun is forgotten."""
+        """As Celery does when a connection is lost: forget each that was not begun."""
         self.semaphore.clear()
         self.jobs = [job for job in self.jobs if job._accepted]
 

@@ -70,7 +70,7 @@ def test_whatever_they_are_the_worker_goes_on(
 
 
 def test_a_stop_is_no_death(installation: Installation, tmp_path: Path) -> None:
-    """What had been opened and had not run goes back; the next worker finds no record that is open."""
+    """One that had been opened and had not run goes back; the next worker finds no record that is open."""
     diary = tmp_path / "diary"
     with installation.worker("first", *ONE_PROCESS) as worker:
         # Away, so that it is sent and made a suspect before it is taken.
