@@ -16,11 +16,13 @@ from sandbox.demo.story import CHANNELS, Story, Thread
 from sandbox.demo.stream import Tally
 from sandbox.jira import JiraSandbox
 from sandbox.slack import SlackSandbox
+from tasks.reply_commands import REPLY_EVENT_TYPE
 from worker.beat import CANARY_TASK as CANARY
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.models import SessionPage, Status, ThreadSession
 from worker.db.pool import Pool
 from worker.db.session_store import SessionStore
+from worker.slack_status.thread import EVENT_TYPE
 
 _SHOWN = 12
 _STYLES: Final[dict[Status, str]] = {"collecting": "yellow", "ready_to_sync": "cyan", "synced": "green"}
@@ -86,13 +88,19 @@ class Outcome:
 
     def replies(self) -> Counter[str]:
         """How many times the bot answered in each of the story's threads, its status message left out."""
-        return Counter(
-            item.thread_ts for item in self._slack.messages if item.thread_ts and not item.metadata
-        )
+        return self._messages_of(REPLY_EVENT_TYPE)
 
     def status_messages(self) -> Counter[str]:
         """How many status messages each thread has."""
-        return Counter(item.thread_ts for item in self._slack.messages if item.thread_ts and item.metadata)
+        return self._messages_of(EVENT_TYPE)
+
+    def _messages_of(self, event_type: str) -> Counter[str]:
+        """By thread, those whose metadata is of this type."""
+        return Counter(
+            item.thread_ts
+            for item in self._slack.messages
+            if item.thread_ts and item.metadata and item.metadata["event_type"] == event_type
+        )
 
     def checks(self, tally: Tally, letters_before: int) -> Iterator[Check]:
         """What is promised, and what was found."""
