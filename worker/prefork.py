@@ -46,9 +46,6 @@ _POLL_MILLISECONDS: Final = 20
 _SOON_SECONDS: Final = 1.0
 """A job whose time ran out meanwhile may have ended: its answer is read before that."""
 
-_MOST_ANSWERS: Final = 100
-"""Of one child: it has said that it began, and how it ended."""
-
 _NO_JOBS: Final = ("billiard.", "celery.concurrency.")
 """Modules of what a child does between two jobs."""
 
@@ -195,12 +192,15 @@ class DurablePool(AsynPool):
         super()._on_hard_timeout(*args)  # type: ignore[misc]
 
     def _hear_what_is_there(self) -> None:
+        """Also the rest of an answer that is longer than a pipe holds: its child writes it while we read."""
         poller = select.poll()
         for fd in self._fileno_to_outq:
             poller.register(fd, select.POLLIN)
-        for _ in range(_MOST_ANSWERS):
-            ready = [fd for fd, event in poller.poll(0) if event & select.POLLIN]
-            if not ready:
+        deadline = monotonic() + _LONGEST_SECONDS
+        while monotonic() < deadline:
+            wait = _POLL_MILLISECONDS if self._result_handler.half_read() else 0
+            ready = [fd for fd, event in poller.poll(wait) if event & select.POLLIN]
+            if not ready and not wait:
                 return
             for fd in ready:
                 self._result_handler.read_on(fd)

@@ -306,6 +306,16 @@ def test_what_ended_while_the_broker_was_away_is_not_out_of_time(main: Main) -> 
     assert main.value_of(job) is None
 
 
+def test_an_answer_that_is_being_written_is_not_out_of_time(main: Main) -> None:
+    """It is longer than a pipe holds, so that its end is written only while the main process reads."""
+    job = main.apply(bytes, MORE_THAN_A_PIPE_HOLDS, timeout=1)
+    main.run_until(job.accepted, "it has begun")
+    out_of_time_at = time.monotonic() + 1
+    # As the main process that waits for a broker which stands still.
+    wait_until(lambda: time.monotonic() > out_of_time_at, "its time has run out")
+    assert main.value_of(job) == bytes(MORE_THAN_A_PIPE_HOLDS)
+
+
 def test_nothing_stands_behind_a_job_that_hangs(main_of_two: Main) -> None:
     """While another child is free, also when the busy one was busy before the broker went."""
     main = main_of_two
