@@ -149,9 +149,8 @@ def test_every_process_of_the_second_is_refused(
         installed(postgres, valkey, tmp_path / "first", scope) as first,
         installed(postgres, valkey, tmp_path / "second", scope) as second,
     ):
-        worker = first.worker("first").start()
-        with psycopg.connect(first.database_url) as lock:
-            lock.execute("BEGIN")
+        worker = first.worker("first")
+        with worker, psycopg.connect(first.database_url) as lock:
             lock.execute("LOCK TABLE thread_sessions IN SHARE MODE")
             for number in range(COMMANDS):
                 send(first, number)
@@ -244,14 +243,14 @@ def test_a_broker_that_became_anothers_is_left_alone(
 
 def as_sent(installation: Installation, broker: redis.Redis) -> list[bytes]:
     """Commands as they lie in a queue."""
-    installation.celery.conf.task_default_queue = "aside"
     for number in range(COMMANDS):
         thread = {"channel_id": "C2", "thread_ts": f"1700000000.{number:06d}"}
         command = installation.celery.send_task(
             "sessions.get_or_create", kwargs={**thread, "user_id": "U1"}, queue="aside"
         )
         command.backend = None  # type: ignore[assignment]
-    return [bytes(message) for message in broker.lrange("aside", 0, -1)]  # type: ignore[union-attr]
+    waiting: Any = broker.lrange("aside", 0, -1)
+    return list(waiting)
 
 
 def test_a_vhost_that_was_given_away(
@@ -271,5 +270,8 @@ def test_a_vhost_that_was_given_away(
         send(first, 1)
         again = first.worker("again")
         again.launch()
-        wait_until(lambda: not again.is_alive, "it is refused at its start", 60)
+        try:
+            wait_until(lambda: not again.is_alive, "it is refused at its start", 60)
+        finally:
+            again.kill()
         assert first.sessions() == []
