@@ -125,6 +125,24 @@ def test_a_client_that_was_told_refuses_the_broker_of_another(
         assert broker.llen("sessions") == 2
 
 
+def test_beat_that_was_told_ends_at_the_broker_of_another(
+    installation: Installation, other: Installation
+) -> None:
+    """In a sentence; none of its sweeps and canaries is put there."""
+    with redis.Redis.from_url(installation.broker_url) as broker:
+        broker.set(KEY, identity(installation))
+        beat = other.beat(INSTALLATION_ID=identity(other))
+        try:
+            wait_until(lambda: beat.poll() is not None, "beat ends", 30)
+        finally:
+            beat.kill()
+        assert beat.poll() != 0
+        said = (other.logs / "beat.log").read_text()
+        assert f"another installation, {identity(installation)}; ours is {identity(other)}" in said
+        assert "Traceback" not in said
+        assert broker.keys() == [KEY.encode()]
+
+
 def test_of_two_that_come_first_at_once_one_gets_the_broker(installation: Installation) -> None:
     """Whoever is second is refused; to look and to write are one step."""
     app = app_of(load_settings(celery_broker_url=installation.broker_url))
