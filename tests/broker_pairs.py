@@ -28,7 +28,6 @@ class BrokerServer(ABC):
     """One server of a kind, shared by the tests of a module."""
 
     name: ClassVar[str]
-    can_be_killed: ClassVar[bool] = True
     results_are_elsewhere: ClassVar[bool] = False
     """So that none is lost when the broker is killed."""
     unsuspected: ClassVar[int] = 2
@@ -170,24 +169,29 @@ class ValkeySentinel(BrokerServer):
     """Valkey's master that sentinels name. What becomes of it in a failover is another suite's."""
 
     name = "valkey-sentinel"
-    can_be_killed = False
 
     def __init__(self, folder: Path, results: ValkeyForTests) -> None:
         super().__init__(folder, results)
         self._numbers = itertools.count()
         # No second one: a freeze would be a failover.
         self.server = SentinelSet(folder, replicas=0, sentinels=1)
+        self._is_killed = False
 
     def start(self) -> None:
         if not self.runs:
             self.server.start()
             self.runs = True
+        elif self._is_killed:
+            # Before the sentinel or after it has seen that: there is no other one to take over.
+            self.server.servers[0].start()
+            self._is_killed = False
 
     def stop(self) -> None:
         self.server.stop()
 
     def kill(self) -> None:
-        raise NotImplementedError
+        self.server.servers[0].kill()
+        self._is_killed = True
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.server.servers[0].pid, number)

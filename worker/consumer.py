@@ -98,6 +98,7 @@ class DurableConsumer(Consumer):
         super().on_connection_error_after_connected(exc)
 
     def on_close(self) -> None:
+        """Celery's hook for a lost connection, and the first step of a stop."""
         self.batches.forget()
         if self.suspects:
             self.suspects.forget()
@@ -145,7 +146,7 @@ class DurableConsumer(Consumer):
                     raise
                 self._park(message, exc)
 
-        suspects = self.suspects = Suspects(self, handle_one)
+        suspects = self.suspects = Suspects(self, handle_one, self.suspects)
         return handle_or_park
 
     def _waits_elsewhere(self, message: Message) -> bool:
@@ -155,8 +156,12 @@ class DurableConsumer(Consumer):
         if message_id(message) in revoked:
             # Celery drops it now: by the time that it is due the revocation may be forgotten.
             return False
+        # For worker/suspects.py, which hears only that the message is acknowledged.
+        watched: Any = message
+        watched.is_put_away = True
         try:
-            return self._delays.put_away(message)
+            watched.is_put_away = self._delays.put_away(message)
+            return bool(watched.is_put_away)
         except BROKER_ERRORS as exc:
             log.warning("broker does not keep a message until it is due: %s", exc)
             again = (log, self.connection_errors, True)

@@ -253,7 +253,7 @@ class ProducerChannel(IdentifiedChannel):
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
         """A client on this channel's pool. kombu makes one each time, which takes longer than a command."""
         if client is None and (self.connection is None or self.connection.client is None):
-            # Closed meanwhile; Celery 5.7 takes the address away first, and hands messages back then.
+            # Closed; or Celery 5.7 has taken the address away first, and hands messages back then.
             raise redis.ConnectionError("the connection to the broker is closed")
         if client is None:
             # After a fork and a failover the pool is another one.

@@ -102,6 +102,11 @@ class DurableRequest(Request):
         else:
             log.error("command ran out of time", task_id=self.id, command=self.name, seconds=timeout)
 
+    def on_success(self, failed__retval__runtime: tuple[Any, Any, Any], **kwargs: Any) -> Any:
+        # For worker/suspects.py: its records are in order, whatever the end was.
+        self.message.ran_to_its_end = True
+        return super().on_success(failed__retval__runtime, **kwargs)
+
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """An error from outside the command, such as a body that is no JSON, would lose the message."""
         error = error_in(exc_info)

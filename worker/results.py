@@ -8,6 +8,7 @@ that refuses, is away or frozen, a time limit in the middle, a result that is no
 |---|---|
 | ``NeverDecides`` | any backend of Celery's, in workers |
 | ``InStepBackend``, ``InStepSentinelBackend`` | Valkey and Redis, in workers and clients |
+| ``Glances`` | the same in workers: one that was away is asked at once whether it is back |
 | ``Gathers`` | the same in workers: many results down one pipeline |
 """
 
@@ -30,14 +31,24 @@ from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.states import FAILURE
 from kombu.exceptions import EncodeError, OperationalError
 from kombu.utils.encoding import bytes_to_str
-from redis.sentinel import SentinelManagedConnection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from worker import metrics
 from worker.errors import CommandFailed
 from worker.in_step import in_step, sentinel_limits
 
 _SILENCE_SECONDS: Final = 2.0
-"""A backend that is away is left alone this long: else each command would wait for a time-out of its own."""
+"""A backend that is away is only asked this long: else each command would wait for a time-out of its own."""
+
+_GLANCE_SECONDS: Final = 0.5
+"""For a backend that was away to say that it is back."""
+
+_LIMITS: Final = ("socket_timeout", "socket_connect_timeout")
+"""Those of a connection that has them: there is nothing to connect to on a unix socket."""
+
+_SILENT: Final = "the backend was away a moment ago"
 
 _AWAY: Final = (
     redis.ConnectionError,
@@ -50,6 +61,29 @@ _AWAY: Final = (
 )
 
 log = structlog.get_logger("threadsync.worker")
+
+
+class Glances:
+    """Stands in front of a Redis backend: looks whether a server that was away is back."""
+
+    connparams: dict[str, Any]
+    _create_client: Callable[..., Any]
+
+    def is_back(self) -> bool:
+        """Return True if the server answers now, and at once."""
+        limits: dict[str, Any] = {name: _GLANCE_SECONDS for name in _LIMITS if name in self.connparams}
+        # On a connection of its own: those that there are may be as they were when it went.
+        client = self._create_client(**{**self.connparams, **limits, "retry": Retry(NoBackoff(), 0)})
+        try:
+            client.ping()
+        except redis.ResponseError:
+            # It is there, and refuses.
+            return True
+        except (redis.RedisError, OSError):
+            return False
+        finally:
+            _hang_up(client)
+        return True
 
 
 class NeverDecides:
@@ -81,10 +115,10 @@ class NeverDecides:
         self._attempt("", lambda: _celerys(self)._fail_chain(*args, **kwargs))
 
     def _attempt(self, task_id: str, tell: Callable[[], Any]) -> Exception | None:
-        if self._is_silent():
-            self._lose(1, "the backend was away a moment ago", task_id=task_id)
-            return None
         try:
+            if self._is_silent():
+                self._lose(1, _SILENT, task_id=task_id)
+                return None
             tell()
         # Whatever it is: the command has ended.
         except Exception as exc:  # noqa: BLE001
@@ -94,6 +128,9 @@ class NeverDecides:
         return None
 
     def _is_silent(self) -> bool:
+        """Return True if it was away a moment ago and does not answer at a glance."""
+        if monotonic() < self._silent_until and isinstance(self, Glances) and self.is_back():
+            self._silent_until = 0.0
         return monotonic() < self._silent_until
 
     def _note(self, error: Exception) -> None:
@@ -114,7 +151,7 @@ class InStepBackend(RedisBackend):
 
     def hang_up(self) -> None:
         """Close all connections."""
-        self.client.connection_pool.disconnect()
+        _hang_up(self.client)
 
     def _get_pool(self, **params: Any) -> Any:
         given = params.get("connection_class", redis.Connection)
@@ -130,10 +167,7 @@ class InStepSentinelBackend(SentinelBackend):
 
     def hang_up(self) -> None:
         """Close all connections, those to the sentinels too."""
-        pool = self.client.connection_pool
-        pool.disconnect()
-        for sentinel in pool.sentinel_manager.sentinels:
-            sentinel.close()
+        _hang_up(self.client)
 
     def _get_pool(self, **params: Any) -> Any:
         given = params.get("connection_class", SentinelManagedConnection)
@@ -214,10 +248,10 @@ class Gathers:
     def _store_all(self, gathered: list[tuple[str, Any]]) -> None:
         if not gathered:
             return
-        if self._is_silent():
-            self._lose(len(gathered), "the backend was away a moment ago")
-            return
         try:
+            if self._is_silent():
+                self._lose(len(gathered), _SILENT)
+                return
             refused = self._stored_at_once(gathered)
         # Whatever it is: these commands have ended.
         except Exception as exc:  # noqa: BLE001
@@ -239,8 +273,8 @@ class Gathers:
 
 
 _OURS: Final[dict[type, tuple[type, ...]]] = {
-    RedisBackend: (Gathers, InStepBackend),
-    SentinelBackend: (Gathers, InStepSentinelBackend),
+    RedisBackend: (Gathers, Glances, InStepBackend),
+    SentinelBackend: (Gathers, Glances, InStepSentinelBackend),
 }
 
 IN_STEP: Final[Mapping[str, str]] = {
@@ -263,6 +297,14 @@ class WorkersCelery(Celery):
         # Twenty tries, by default; Redis has a setting for it.
         fewer = {"retry_policy": {**policy, "max_retries": 1}} if isinstance(policy, dict) else {}
         return type(f"NeverDeciding{found.__name__}", bases, fewer)(app=self, url=url)
+
+
+def _hang_up(client: Any) -> None:
+    """Close its connections, those to the sentinels too."""
+    pool = client.connection_pool
+    pool.disconnect()
+    for sentinel in pool.sentinel_manager.sentinels if isinstance(pool, SentinelConnectionPool) else ():
+        sentinel.close()
 
 
 def _celerys(backend: NeverDecides) -> Any:

@@ -1,10 +1,11 @@
 """Open alone what may have ended the process that opened it, after a record in Postgres; count its deaths.
 
     delivered for the third time -> in line, sealed (a broker's count is suspicion: worker.deliveries)
-    its turn                     -> a child records that it is opened, then parses and decodes it
+    its turn                     -> a child records that it is opened, then reads it (worker.opening)
                                     died as often as MAX_DELIVERIES: dead letter, without reading it again
                                  -> the main process handles it like any message
                                  -> it ends: the record goes; its process dies: the record stays, open
+                                 -> it goes back, or waits: the record is closed before another may have it
 
 One suspect at a time in a worker, from its record to its end, so a death is put down to the one that was
 open. Opening it is a child's work: where it is deadly the main process lives, and waiting for Postgres
@@ -16,46 +17,53 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from kombu.message import Message
 
-from worker import metrics
-from worker.celery import SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS, app
-from worker.config import get_settings
-from worker.db.dead_letters import DeadLetterStore
-from worker.deliveries import Envelope, envelope_of, unsealed
-from worker.errors import PoisonCommand
-from worker.undeliverable import arguments_in
+from worker.celery import SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS
+from worker.deliveries import envelope_of, unsealed
+from worker.opening import OutOfTime, Verdict, close_alone, forget_alone, open_alone
 
 if TYPE_CHECKING:
     from worker.consumer import DurableConsumer
 
 log = logging.getLogger("threadsync.worker")
 
-Verdict = Literal["open", "buried", "wait"]
-
 _AGAIN_SECONDS: Final = 1.0
-_UNKNOWN: Final = "(unknown)"
+_ENDED_BY_IT: Final = (WorkerLostError, TimeLimitExceeded, OutOfTime)
 _ME: Final = str(uuid4())
 """This main process: children have it from their parent."""
 
+Then = Callable[[], None]
+
 
 class Suspects:
-    """The suspects that a consumer has, in line. One a connection."""
+    """The suspects that a consumer has, in line. One a connection; ``before``: the former connection's."""
 
-    def __init__(self, consumer: DurableConsumer, handle: Callable[[Message, str], None]) -> None:
+    def __init__(
+        self,
+        consumer: DurableConsumer,
+        handle: Callable[[Message, str], None],
+        before: Suspects | None = None,
+    ) -> None:
         self._consumer = consumer
         self._handle = handle
         self._line: deque[Message] = deque()
         self._current: Message | None = None
-        self._is_recorded = False
-        self._died: set[str] = set()
+        self._is_given = False
+        self._job: Any = None
+        # Of those in line: Postgres did not answer when they were to be recorded, so they may be.
+        self._tried: set[str] = set()
+        self._died: set[str] = before._died if before else set()
+        # Read by a process of the pool when the connection was lost. What they are about is here again.
+        self._still_read: list[tuple[str, Any]] = before._read_now() if before else []
 
     def add(self, message: Message) -> None:
         """Open it when those before it have ended."""
@@ -63,145 +71,202 @@ class Suspects:
         self._go_on()
 
     def forget(self) -> None:
-        """The connection closes: all go back. What is open now did not end its process."""
-        current, self._current = self._current, None
+        """The connection closes, or the worker stops: all go back. What is open did not end its process."""
+        keys = list(self._tried)
+        if self._current is not None and self._is_given:
+            key = envelope_of(self._current).key
+            keys.append(key)
+            self._still_read.append((key, self._job))
+        self._rest()
         self._line.clear()
-        if current is not None and self._is_recorded:
-            # It is only a record: what keeps it from being written may count one death too many.
-            with suppress(Exception):
-                DeadLetterStore().close_suspect(envelope_of(current).key)
+        self._tried.clear()
+        if keys:
+            close_alone(keys, _ME)
+
+    def _read_now(self) -> list[tuple[str, Any]]:
+        # One that no process has begun was forgotten by the pool. Pool solo has none.
+        return [(key, job) for key, job in self._still_read if _is_at_work(job)]
 
     def _go_on(self) -> None:
-        if self._current is None and self._line:
-            self._current = self._line.popleft()
-            self._is_recorded = False
-            if isinstance(self._consumer.pool, PreforkPool):
-                self._consumer.controller.semaphore.acquire(self._open, self._current)
-            else:
-                self._open(self._current)
+        if self._current is not None or not self._line:
+            return
+        self._still_read = self._read_now()
+        read = {key for key, _job in self._still_read}
+        free = next((message for message in self._line if envelope_of(message).key not in read), None)
+        if free is None:
+            self._consumer.timer.call_after(_AGAIN_SECONDS, self._go_on)
+            return
+        self._line.remove(free)
+        self._current = free
+        self._when_a_process_is_free(free, partial(self._open, free))
 
-    def _open(self, message: Message) -> None:
-        if message is not self._current:
+    def _when_a_process_is_free(self, message: Message, use: Then) -> None:
+        """Call ``use``, which gives a job to the pool: its end gives the place back."""
+        if isinstance(self._consumer.pool, PreforkPool):
+            self._consumer.controller.semaphore.acquire(self._use_place, message, use)
+        else:
+            use()
+
+    def _use_place(self, message: Message, use: Then) -> None:
+        if message is self._current:
+            use()
+        else:
             # It went back meanwhile.
             self._consumer.controller.semaphore.release()
-            return
+
+    def _open(self, message: Message) -> None:
         envelope = envelope_of(message)
-        self._is_recorded = True
-        self._consumer.pool.apply_async(
-            open_alone,
-            args=(envelope, _ME, envelope.key in self._died),
-            callback=partial(self._on_opened, message),
-            error_callback=partial(self._on_death, message),
+        self._tried.discard(envelope.key)
+        self._is_given = True
+        job = self._in_a_child(
+            (open_alone, envelope, _ME, envelope.key in self._died),
+            partial(self._on_opened, message),
+            partial(self._on_death, message),
+            envelope.key,
+        )
+        # Pool solo has done it by now, and what follows.
+        if message is self._current:
+            self._job = job
+
+    def _in_a_child(
+        self, call: tuple[Any, ...], answer: Callable[..., None], error: Callable[..., None], key: str
+    ) -> Any:
+        function, *args = call
+        return self._consumer.pool.apply_async(
+            function,
+            args=tuple(args),
+            callback=answer,
+            error_callback=error,
             accept_callback=_nothing,
             timeout_callback=_nothing,
             soft_timeout=SOFT_TIME_LIMIT_SECONDS,
             timeout=TIME_LIMIT_SECONDS,
-            correlation_id=envelope.key,
+            correlation_id=key,
         )
 
     def _on_opened(self, message: Message, verdict: Verdict, **_: Any) -> None:
-        if message is not self._current:
-            return
         key = envelope_of(message).key
+        if message is not self._current:
+            # It went back while the record was made.
+            if verdict != "buried":
+                close_alone([key], _ME)
+            return
         if verdict != "wait":
             self._died.discard(key)
         if verdict == "open":
             self._run(message, key)
         elif verdict == "buried":
-            message.ack_log_error(log, self._consumer.connection_errors)
-            self._next()
+            with self._ending(message):
+                message.ack_log_error(log, self._consumer.connection_errors)
         else:
-            self._current, self._is_recorded = None, False
-            self._line.append(message)
-            self._consumer.timer.call_after(_AGAIN_SECONDS, self._go_on)
+            self._wait(message, key)
+
+    def _wait(self, message: Message, key: str) -> None:
+        self._rest()
+        # An error does not say that nothing was written.
+        self._tried.add(key)
+        self._line.append(message)
+        self._consumer.timer.call_after(_AGAIN_SECONDS, self._go_on)
 
     def _on_death(self, message: Message, exc_info: Any, **_: Any) -> None:
-        if message is self._current:
-            log.warning("a message ended the process that opened it: %s", exc_info.exception)
-            self._died.add(envelope_of(message).key)
+        if message is not self._current:
+            return
+        error = exc_info.exception
+        key = envelope_of(message).key
+        if not isinstance(getattr(error, "exc", error), _ENDED_BY_IT):
+            log.warning("a message could not be opened: %s", error)
+            self._wait(message, key)
+            return
+        log.warning("a message ended the process that opened it: %s", error)
+        self._died.add(key)
+        with self._ending(message):
             message.reject_log_error(log, self._consumer.connection_errors, requeue=True)
-            self._next()
 
     def _run(self, message: Message, key: str) -> None:
-        opened: Any = unsealed(message)
-        acknowledge, reject = opened.ack, opened.reject
-
-        def on_ack(multiple: bool = False) -> None:
-            acknowledge(multiple=multiple)
-            self._end(message)
-
-        def on_reject(requeue: bool = False) -> None:
-            reject(requeue=requeue)
-            if requeue and getattr(opened, "ended_its_process", False):
-                self._died.add(key)
-            self._end(message)
-
-        opened.ack, opened.reject = on_ack, on_reject
-        opened.on_set_aside = partial(self._end, message)
+        opened: Any = message
+        # Where the transport has opened it, this is the one to be watched, too.
+        reject = message.reject
         try:
+            opened = unsealed(message)
+            self._watch(message, opened, key)
             self._handle(opened, key)
         # The broker is away, say. The pool would log it, and the line would wait for its end for ever.
         except Exception as exc:  # noqa: BLE001
             log.warning("a message opened alone goes back: %s", exc)
             if not opened.acknowledged:
-                opened.reject_log_error(log, self._consumer.connection_errors, requeue=True)
+                self._leave(message, close_alone, partial(reject, requeue=True))
+            else:
+                self._leave(message, forget_alone)
+
+    def _watch(self, message: Message, opened: Any, key: str) -> None:
+        """Hear of its end, by whatever way."""
+        acknowledge, reject = opened.ack, opened.reject
+
+        def on_end(tell: Then) -> None:
+            ran = getattr(opened, "ran_to_its_end", False)
+            waits = getattr(opened, "is_put_away", False)
+            try:
+                tell()
+            finally:
+                if ran:
+                    self._end(message)
+                else:
+                    # Else it was revoked, say.
+                    self._leave(message, close_alone if waits else forget_alone)
+
+        def on_ack(multiple: bool = False) -> None:
+            on_end(partial(acknowledge, multiple=multiple))
+
+        def on_reject(requeue: bool = False) -> None:
+            if message is not self._current:
+                reject(requeue=requeue)
+            elif not requeue:
+                on_end(partial(reject, requeue=False))
+            elif getattr(opened, "ended_its_process", False):
+                self._died.add(key)
+                with self._ending(message):
+                    reject(requeue=True)
+            else:
+                self._leave(message, close_alone, partial(reject, requeue=True))
+
+        opened.ack, opened.reject = on_ack, on_reject
+        opened.on_set_aside = partial(self._leave, message, close_alone)
+
+    def _leave(self, message: Message, tidy: Callable[..., None], then: Then | None = None) -> None:
+        """It ends here without having run: its record first, lest another takes it for a death."""
+        if message is not self._current:
+            return
+        key = envelope_of(message).key
+
+        def ended(*_: Any, **__: Any) -> None:
+            if message is self._current:
+                with self._ending(message), suppress(*self._consumer.connection_errors):
+                    if then:
+                        then()
+
+        self._when_a_process_is_free(
+            message, partial(self._in_a_child, (tidy, [key], _ME), ended, ended, key)
+        )
+
+    @contextmanager
+    def _ending(self, message: Message) -> Iterator[None]:
+        """Let the line go on, also when the broker cannot be told."""
+        try:
+            yield
+        finally:
             self._end(message)
 
     def _end(self, message: Message) -> None:
         if message is self._current:
-            self._next()
+            self._rest()
+            self._go_on()
 
-    def _next(self) -> None:
-        self._current, self._is_recorded = None, False
-        self._go_on()
-
-
-def open_alone(envelope: Envelope, opened_by: str, died: bool) -> Verdict:
-    """In a child: record that the message is opened, then read it; or bury it, if it has died too often."""
-    store = DeadLetterStore()
-    try:
-        name = envelope.task_name or _UNKNOWN
-        deaths, was_read = store.open_suspect(envelope.key, name, opened_by, died=died)
-        if deaths >= get_settings().max_deliveries:
-            _bury(store, envelope, deaths, was_read=was_read)
-            return "buried"
-        log.info("message delivered often is opened alone; deaths so far: %d", deaths)
-        # What is wrong with it the main process will find, and bury it for that.
-        with suppress(Exception):
-            envelope.open()
-        store.note_read(envelope.key)
-    # Postgres away, or too slow: others go on, and this one waits.
-    except Exception as exc:  # noqa: BLE001
-        log.warning("a message delivered often waits to be opened: %s", exc)
-        return "wait"
-    return "open"
+    def _rest(self) -> None:
+        self._current, self._is_given, self._job = None, False, None
 
 
-def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: bool) -> None:
-    """Read once more only what did not die of being read: should it do so now, its next letter has bytes."""
-    error = PoisonCommand(envelope.task_name or _UNKNOWN, deaths)
-    arguments = _arguments(envelope) if was_read else None
-    store.bury(
-        task_id=envelope.key,
-        task_name=envelope.task_name or _UNKNOWN,
-        queue=envelope.queue or _UNKNOWN,
-        arguments=arguments,
-        body=None if arguments else envelope.body,
-        error=error,
-        attempts=deaths,
-    )
-    metrics.message_buried(envelope.task_name or "unreadable")
-    log.error("message is now a dead letter: %s", error)
-    if envelope.task_id:
-        # The letter is there; a result is a copy.
-        with suppress(Exception):
-            app.backend.mark_as_failure(envelope.task_id, error)
-
-
-def _arguments(envelope: Envelope) -> str | None:
-    with suppress(Exception):
-        return arguments_in(envelope.open())
-    return None
+def _is_at_work(job: Any) -> bool:
+    return bool(getattr(job, "_accepted", False)) and not job.ready()
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -57,8 +57,11 @@ class WaitingInBroker:
             consumer.qos.increment_eventually()
             callback(*args)
             return None
-        if seconds > MOST_HELD_SECONDS and self._set_aside(request, seconds):
-            return None
+        if seconds > MOST_HELD_SECONDS:
+            is_away = self._set_aside(request, seconds)
+            _tell_that_it_waits(request.message)
+            if is_away:
+                return None
         consumer.qos.increment_eventually()
         return consumer.timer.call_at(eta, callback, args, **options)
 
@@ -68,7 +71,11 @@ class WaitingInBroker:
         if set_aside is None or not set_aside(message.delivery_tag, seconds):
             return False
         task_ready(request)
-        ended = getattr(message, "on_set_aside", None)
-        if ended:
-            ended()
         return True
+
+
+def _tell_that_it_waits(message: Any) -> None:
+    """So that a suspect does not hold up those behind it, wherever it waits."""
+    on_set_aside = getattr(message, "on_set_aside", None)
+    if on_set_aside:
+        on_set_aside()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +17,13 @@ from celery.result import AsyncResult
 
 from tasks.client import SessionClient
 from tests.installation import Installation, install
+from tests.redis_servers import RedisServer, SentinelSet
 from tests.servers import VALKEY_SETTINGS, PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
+from worker.celery import configuration
+from worker.config import load_settings
 from worker.embedded.valkey import EmbeddedValkey
+from worker.results import WorkersCelery
 
 ENOUGH_FOR_BATCHES = 40
 _numbers = itertools.count(1)
@@ -129,3 +135,57 @@ def test_a_server_of_results_in_trouble_changes_nothing(
         wait_until(lambda: apart.all_end_well(ENOUGH_FOR_BATCHES, before), "all have ended", timeout=20)
     assert apart.installation.dead_letters() == []
     wait_until(apart.results_come, "results come again", timeout=20)
+
+
+def test_the_first_result_after_a_trouble_comes(apart: Apart) -> None:
+    """Also when each process has just found its server away: that one is looked at again."""
+    for trouble in (frozen, without_a_login):
+        before = len(apart.installation.sessions())
+        with trouble(apart):
+            apart.send(ENOUGH_FOR_BATCHES)
+            wait_until(
+                lambda: apart.all_end_well(ENOUGH_FOR_BATCHES, before),  # noqa: B023
+                "all have ended",
+                timeout=20,
+            )
+        with SessionClient(apart.installation.broker_url, apart.results.url) as client:
+            handles = [client.get_or_create("C1", f"1.{next(_numbers)}", "U1") for _ in range(20)]
+            assert {handle.get(timeout=20).outcome for handle in handles} == {"created"}
+
+
+@contextmanager
+def by_tcp(folder: Path) -> Iterator[tuple[RedisServer, str]]:
+    with RedisServer(folder) as server:
+        yield server, server.url()
+
+
+@contextmanager
+def by_socket(folder: Path) -> Iterator[tuple[RedisServer, str]]:
+    with RedisServer(folder) as server:
+        yield server, server.socket_url()
+
+
+@contextmanager
+def by_sentinel(folder: Path) -> Iterator[tuple[RedisServer, str]]:
+    with SentinelSet(folder, replicas=0, sentinels=1) as sentinels:
+        yield sentinels.servers[0], sentinels.url
+
+
+@pytest.mark.parametrize("reached", [by_tcp, by_socket, by_sentinel])
+def test_a_server_is_seen_to_be_back(
+    tmp_path: Path, reached: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a look that opens and closes connections of its own, by each way to it."""
+    monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", json.dumps({"master_name": SentinelSet.name}))
+    with reached(tmp_path / "s") as (server, url):
+        app = WorkersCelery("probe", set_as_current=False)
+        app.conf.update(configuration(load_settings(celery_broker_url=url)))
+        backend: Any = app.backend
+        wait_until(backend.is_back, "it is there")
+        server.freeze()
+        assert not backend.is_back()
+        server.thaw()
+        wait_until(backend.is_back, "it is back")
+        server.kill()
+        assert not backend.is_back()
+        app.close()

@@ -10,6 +10,8 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tasks.client import SessionClient
 from tasks.commands import COMMANDS
 from tests.frozen import FROZEN_SECONDS, family, freeze, standing_still
@@ -23,6 +25,9 @@ from worker.errors import EnqueueFailed, ResultTimeout
 
 STOP_SECONDS = 45
 """The grace at a stop: docs/delivery.md."""
+
+AGAIN_SECONDS = 8.0
+"""Longer than a worker waits for its broker."""
 
 
 def has_it(client: SessionClient, message: Message) -> bool:
@@ -71,6 +76,37 @@ def test_a_frozen_broker_loses_nothing(database_url: str, own_valkey: EmbeddedVa
         results_come(installation, own_valkey.url)
         assert first.is_alive, first.log[-3000:]
         assert second.is_alive, second.log[-3000:]
+        first.stop(grace=STOP_SECONDS)
+        second.stop(grace=STOP_SECONDS)
+
+
+@pytest.mark.timeout(900)
+def test_no_worker_hangs_when_the_broker_stands_still_again_and_again(
+    database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    """Each time both go on, with commands and results; both can be stopped at the end, without a letter."""
+    load = Load(seed=25, threads=40)
+    with (
+        closing(Installation(database_url, own_valkey.url, tmp_path)) as installation,
+        installation.worker("first", SESSION_WAIT_SECONDS="30") as first,
+        installation.worker("second", SESSION_WAIT_SECONDS="30") as second,
+        SessionClient(own_valkey.url) as client,
+    ):
+        for number in range(scaled(10)):
+            for message in load.messages:
+                wait_until(partial(has_it, client, message), "the broker has it", timeout=60)
+            freeze(*family(own_valkey.pid), seconds=AGAIN_SECONDS)
+            thread_ts = f"1800000000.{number:06}"
+            command = (
+                "sessions.get_or_create",
+                {"channel_id": "C8", "thread_ts": thread_ts, "user_id": "U1"},
+            )
+            wait_until(partial(has_it, client, command), "the broker has it", timeout=60)
+            wait_until(lambda: installation.waiting() == 0, "both have taken what there is", timeout=60)
+            handle = client.get_or_create("C8", thread_ts, "U1")
+            assert handle.get(timeout=30).outcome == "unchanged"
+            assert (first.is_alive, second.is_alive) == (True, True)
+        load.wait_until_done(installation, timeout=60)
         first.stop(grace=STOP_SECONDS)
         second.stop(grace=STOP_SECONDS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
 from uuid import UUID
@@ -45,6 +45,11 @@ class DeadLetterStore:
     def close_suspect(self, key: str) -> None:
         """Record that the message is not open any more; its deaths stay."""
         self._rows(queries.CLOSE_SUSPECT, {"task_id": _key(key)})
+
+    def close_suspects(self, keys: Sequence[str], opened_by: str) -> None:
+        """The same of all of these that ``opened_by`` was the last to open."""
+        params = {"task_ids": [_key(key) for key in keys], "opened_by": opened_by}
+        self._rows(queries.CLOSE_SUSPECTS, params)
 
     def forget_redeliveries(self, key: str) -> None:
         """The message ended: its deaths are of no more use."""

@@ -241,6 +241,11 @@ NOTE_READ: Final[LiteralString] = "UPDATE redeliveries SET is_read = true WHERE 
 # Records that a suspect is not open any more, although it has not ended: it waits, or was handed back.
 CLOSE_SUSPECT: Final[LiteralString] = "UPDATE redeliveries SET opened_at = NULL WHERE task_id = %(task_id)s"
 
+# The same of several, unless another process has opened them since.
+CLOSE_SUSPECTS: Final[LiteralString] = """
+UPDATE redeliveries SET opened_at = NULL WHERE task_id = ANY(%(task_ids)s) AND opened_by = %(opened_by)s
+"""
+
 # Forgets the count of a message that ended.
 FORGET_REDELIVERIES: Final[LiteralString] = "DELETE FROM redeliveries WHERE task_id = %(task_id)s"
 
