@@ -76,3 +76,38 @@ def test_what_is_too_large_for_the_worker_is_buried(site: Site) -> None:
         wait_until(lambda: site.waiting() == 0, "nothing goes round", 30)
         assert worker.is_alive
     assert site.deaths() == []
+
+
+def test_the_count_of_deaths_survives(server: BrokerServer, site: Site, tmp_path: Path) -> None:
+    """A restart of the worker, another worker, a restart of the broker: each run ends in a death, none is lost."""
+    diary = tmp_path / "diary"
+    result = site.send("probe.hang", str(diary))
+    runs = 0
+
+    def has_begun(worker: WorkerGroup) -> WorkerGroup:
+        nonlocal runs
+        runs += 1
+        wait_until(lambda: diary.exists() and diary.read_text().count("run") >= runs, f"run {runs}", 60)
+        return worker
+
+    def end_its_process(worker: WorkerGroup) -> None:
+        for process in worker.children:
+            process.kill()
+
+    names = ["first", "first", "second", "third"]
+    first, again, second, third = (site.worker(name, "--concurrency", "1") for name in names)
+    with first:
+        for _ in range(server.unsuspected + 1):
+            end_its_process(has_begun(first))
+        has_begun(first)
+    with again:
+        has_begun(again)
+    with second:
+        has_begun(second)
+    server.kill()
+    server.start()
+    with third:
+        end_its_process(has_begun(third))
+        letter = site.dead_letter(lambda letter: letter.task_id == result.id, timeout=60)
+    assert (letter.error_type, letter.attempts) == ("PoisonCommand", 5)
+    assert diary.read_text().count("run") == server.unsuspected + 5
