@@ -7,12 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-import aiohttp
 import structlog
-from slack_sdk.errors import SlackClientError
 
 from handlers.background import Background
-from handlers.slack_api import SlackApi, describe_failure
+from handlers.slack_api import TROUBLE, SlackApi, describe_failure
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +49,8 @@ class BotIdentity:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 answer = await self._slack.web.auth_test()
-        except (SlackClientError, aiohttp.ClientError, OSError, ValueError) as exc:
+        except TROUBLE as exc:
             log.warning("slack identity unknown", error=describe_failure(exc))
             return
         self._bot = Bot(answer.get("user_id"), answer.get("bot_id"))
+        log.info("slack identity known", user_id=self._bot.user_id, bot_id=self._bot.bot_id)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Awaitable, Sequence
-from typing import Any, Final
+import re
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,16 +19,23 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from worker.slack_status.answers import THROTTLING, UNCLEAR
 from worker.slack_status.decide import OF_INSTALLATION
 
 log = structlog.get_logger(__name__)
 
 _REQUEST_SECONDS: Final = 10
 _CALL_SECONDS: Final = 60
-"""Waiting as long as a 429 says included."""
+"""For an answer to a user, waiting as long as a 429 says included."""
 
-# A ValueError is a Retry-After that is no number.
-_TROUBLE: Final = (SlackClientError, aiohttp.ClientError, OSError, ValueError)
+Posting = Literal["ended", "not posted", "perhaps"]
+"""Posted or refused for good; not now, for a reason that passes; posted, perhaps."""
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
+"""Slack's names for errors; those of exceptions have capitals."""
+
+TROUBLE: Final = (SlackClientError, aiohttp.ClientError, OSError, ValueError)
+"""What slack_sdk raises; a ValueError is a Retry-After that is no number."""
 
 _VIEW_SECONDS: Final = 2.5
 """After 3 s a trigger is worth nothing: https://docs.slack.dev/interactivity/handling-user-interaction."""
@@ -43,7 +51,11 @@ class SlackApi:
     def __init__(self, token: str, base_url: str) -> None:
         self.token = token
         self.web = AsyncWebClient(
-            token=token, base_url=base_url, retry_handlers=_retry_handlers(), logger=_sdk_log
+            # A reply that waits in this process would be lost with it: handlers/follow_ups.py.
+            token=token,
+            base_url=base_url,
+            retry_handlers=[],
+            logger=_sdk_log,
         )
         if _is_loopback(base_url):
             # The SDK takes HTTP_PROXY from the environment, and does not know NO_PROXY.
@@ -63,29 +75,30 @@ class SlackApi:
             self.web.session = None
 
     async def post_in_thread(
-        self, channel_id: str, thread_ts: str, text: str, blocks: Sequence[dict[str, Any]]
-    ) -> bool:
-        """Reply in a thread, at most once.
-
-        Returns False when nothing was posted for a reason that passes: Slack refuses the token, asks to wait,
-        or cannot be reached. Whatever else fails is logged, and not worth another try or not safe.
-        """
-        call = self.web.chat_postMessage(channel=channel_id, thread_ts=thread_ts, text=text, blocks=blocks)
+        self,
+        channel_id: str,
+        thread_ts: str,
+        text: str,
+        blocks: Sequence[dict[str, Any]],
+        metadata: Mapping[str, Any],
+    ) -> Posting:
+        """Reply in a thread, at most once; what fails is logged."""
+        call = self.web.chat_postMessage(
+            channel=channel_id, thread_ts=thread_ts, text=text, blocks=blocks, metadata=dict(metadata)
+        )
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 await call
-        except _TROUBLE as exc:
-            error = describe_failure(exc)
-            passes = error in OF_INSTALLATION or error == "ratelimited"
+        except TROUBLE as exc:
             log.warning(
                 "slack call failed",
                 method="chat.postMessage",
-                error=error,
+                error=describe_failure(exc),
                 channel_id=channel_id,
                 thread_ts=thread_ts,
             )
-            return not (passes or isinstance(exc, aiohttp.ClientConnectorError))
-        return True
+            return _became(exc)
+        return "ended"
 
     async def open_view(self, trigger_id: str, view: dict[str, Any]) -> bool:
         """Open a modal for the user whose click gave the trigger; whether Slack did."""
@@ -108,7 +121,7 @@ async def _logged(call: Awaitable[Any], method: str, *, within: float = _CALL_SE
     try:
         async with asyncio.timeout(within):
             answer = await call
-    except _TROUBLE as exc:
+    except TROUBLE as exc:
         log.warning("slack call failed", method=method, error=describe_failure(exc), **fields)
         return False
     if answer.status_code != 200:
@@ -119,8 +132,21 @@ async def _logged(call: Awaitable[Any], method: str, *, within: float = _CALL_SE
 def describe_failure(exc: Exception) -> str:
     """Slack's name for the error, or the exception's: its text may quote what we sent."""
     answer = getattr(exc, "response", None)
-    name = answer.get("error") if isinstance(answer, AsyncSlackResponse) else None
-    return str(name or type(exc).__name__)
+    # Behind a proxy it may be text, bytes or a list, of which slack_sdk's own `get` raises an error.
+    body = answer.data if isinstance(answer, AsyncSlackResponse) else None
+    return str((body.get("error") if isinstance(body, dict) else None) or type(exc).__name__)
+
+
+def _became(exc: Exception) -> Posting:
+    """Judge by Slack's name for the error; without one, by whether Slack was reached."""
+    answer = getattr(exc, "response", None)
+    if isinstance(answer, AsyncSlackResponse) and answer.status_code < 500:
+        error = describe_failure(exc)
+        if error in OF_INSTALLATION or error in THROTTLING or answer.status_code == 429:
+            return "not posted"
+        if _NAME.fullmatch(error) and error not in UNCLEAR:
+            return "ended"
+    return "not posted" if isinstance(exc, aiohttp.ClientConnectorError) else "perhaps"
 
 
 def _retry_handlers() -> list[AsyncRetryHandler]:

@@ -28,7 +28,7 @@ class SlackSide:
         self.slack = SlackApi(reveal(settings.slack_bot_token), settings.slack_api_url)
         self.background = Background()
         identity = BotIdentity(self.slack, self.background)
-        follow_ups = FollowUps(self.slack, self.background, makes_tickets=bool(settings.jira_url))
+        follow_ups = FollowUps(self.slack, self.background, client, makes_tickets=bool(settings.jira_url))
         self.bolt = create_bolt_app(self.slack, identity, Listeners(client, follow_ups, settings.jira_url))
 
     async def __aenter__(self) -> Self:

@@ -14,8 +14,10 @@ from typing import Any, Final
 import aiohttp
 import structlog
 from aiohttp import WSMsgType
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
+
+from handlers.slack_api import TROUBLE, describe_failure
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +58,7 @@ class SocketClient(SocketModeClient):
             except _Throttled as exc:
                 log.warning("slack gives no address yet", seconds=exc.seconds)
                 await asyncio.sleep(exc.seconds)
-            except (SlackClientError, aiohttp.ClientError, OSError, ValueError) as exc:
+            except TROUBLE as exc:
                 # Its text may have the address, which is a secret.
                 log.warning("Failed to connect", error=_describe(exc), seconds=pause)
                 await asyncio.sleep(pause)
@@ -79,7 +81,7 @@ class SocketClient(SocketModeClient):
         try:
             answer = await self.web_client.apps_connections_open(app_token=self.app_token)
         except SlackApiError as exc:
-            if exc.response.get("error") == "ratelimited":
+            if describe_failure(exc) == "ratelimited":
                 raise _Throttled(_seconds(exc.response.headers.get("Retry-After"))) from exc
             raise
         return str(answer["url"])
@@ -130,9 +132,7 @@ def _seconds(text: str | None) -> float:
 
 
 def _describe(exc: Exception) -> str:
-    if isinstance(exc, SlackApiError):
-        return str(exc.response.get("error"))
-    return f"HTTP {exc.status}" if isinstance(exc, aiohttp.WSServerHandshakeError) else type(exc).__name__
+    return f"HTTP {exc.status}" if isinstance(exc, aiohttp.WSServerHandshakeError) else describe_failure(exc)
 
 
 def _response_class(client: SocketClient) -> type[aiohttp.ClientWebSocketResponse]:

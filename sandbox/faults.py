@@ -37,9 +37,11 @@ class Refused:
 
 @dataclass(frozen=True)
 class Page:
-    """An answer in HTML, as proxies and firewalls give; nothing is done."""
+    """An answer that is none of the API's, as proxies and firewalls give, in HTML or not; nothing is done."""
 
     status: int = 502
+    text: str | None = None
+    content_type: str = "text/html"
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,8 @@ class SlackSandbox:
             case Refused():
                 return web.json_response({"ok": False, "error": fault.error})
             case Page():
-                return web.Response(text=_PAGE, status=fault.status, content_type="text/html")
+                text = _PAGE if fault.text is None else fault.text
+                return web.Response(text=text, status=fault.status, content_type=fault.content_type)
             case Hangs():
                 await asyncio.sleep(fault.seconds)
             case Dropped(committed=False):

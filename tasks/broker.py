@@ -6,7 +6,8 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from time import monotonic
@@ -149,7 +150,9 @@ class Broker:
         while not call.future.done():
             if (left := self._patience(call)) <= 0:
                 raise call.given_up()
-            wait({call.future}, left)
+            # Of the work itself there is no such error: it is an `EnqueueFailed` then.
+            with suppress(TimeoutError):
+                return call.result(left)
         return call.result()
 
     async def _within_deadline_async(self, work: Callable[[], T]) -> T:
@@ -203,9 +206,10 @@ class _Call(Generic[T]):
     made: float = field(default_factory=monotonic)
     begun: float | None = None
 
-    def result(self) -> T:
+    def result(self, within: float | None = None) -> T:
+        """Return its result. Raises ``TimeoutError`` if there is none ``within`` so many seconds."""
         try:
-            return self.future.result()
+            return self.future.result(within)
         except CancelledError as exc:
             raise EnqueueFailed("the client was closed before the broker had the message") from exc
 

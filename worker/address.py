@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote, unquote, unquote_to_bytes, urlencode
 
@@ -59,6 +59,19 @@ _OF_RESULTS: Final = (
 )
 """What redis-py understands besides in the address of results."""
 
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_WHOLE: Final = re.compile(r"[0-9]{1,9}")
+_NUMBERS: Final = {
+    "heartbeat": (_SECONDS, "a number of seconds"),
+    "socket_timeout": (_SECONDS, "a number of seconds"),
+    "socket_connect_timeout": (_SECONDS, "a number of seconds"),
+    "health_check_interval": (_WHOLE, "a whole number of seconds"),
+    "max_connections": (_WHOLE, "a whole number"),
+    "protocol": (re.compile("[23]"), "2 or 3"),
+    "virtual_host": (_WHOLE, "the number of a database, such as 0"),
+}
+"""What the libraries read as numbers, when they connect, and with a ValueError."""
+
 _NOT_OF_A_SOCKET: Final = frozenset({"socket_keepalive"})
 HOST: Final = re.compile(r"[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9_.-]+)?\]")
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -81,6 +94,16 @@ class Tls:
     keyfile: str | None = None
     verify: ssl.VerifyMode = ssl.CERT_REQUIRED
     check_hostname: bool = True
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Those that it names, by the parameter that names them."""
+        named = {
+            "ssl_ca_certs": self.ca_certs,
+            "ssl_certfile": self.certfile,
+            "ssl_keyfile": self.keyfile,
+        }
+        return {parameter: path for parameter, path in named.items() if path}
 
     def for_redis(self) -> dict[str, object]:
         """As redis-py spells it, so also for Celery's results."""
@@ -161,17 +184,62 @@ def _read(text: str, more: Iterable[str]) -> Address | None:
         raise BadAddress("must be a URL, such as redis://127.0.0.1:6379/0")
     if scheme_of(text) not in REDIS | AMQP:
         return None
-    parts = [_read_one(part, more) for part in text.split(";")]
+    parts = _alike([_read_one(part, more) for part in text.split(";")])
     first = parts[0]
     if any((part.scheme, part.tls) != (first.scheme, first.tls) for part in parts):
         raise BadAddress("of several addresses all must have the same scheme and the same ssl_ parameters")
-    texts, urls = (
-        ";".join(pieces) for pieces in zip(*((part.text, part.url) for part in parts), strict=True)
-    )
+    texts, urls = (";".join(part.text for part in parts), ";".join(part.url for part in parts))
     return Address(first.scheme, texts, urls, first.tls)
 
 
-def _read_one(text: str, more: Iterable[str]) -> Address:
+@dataclass(frozen=True)
+class _Part:
+    """One address, everything encoded."""
+
+    scheme: str
+    login: str
+    host: str
+    path: str
+    query: Mapping[str, str]
+    about_tls: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        return self._with(self.query)
+
+    @property
+    def text(self) -> str:
+        return self._with({**self.query, **self.about_tls})
+
+    @property
+    def tls(self) -> Tls | None:
+        return _tls(self.about_tls) if self.scheme in {"rediss", "amqps"} or self.about_tls else None
+
+    def _with(self, query: Mapping[str, str]) -> str:
+        return f"{self.scheme}://{self.login}{self.host}{self.path}{_as_query(query)}"
+
+
+def _alike(parts: list[_Part]) -> list[_Part]:
+    """Let all sentinels of a list say the same of the one master: its login, and the database.
+
+    Where they differ Celery's results take what the first one says, and kombu what the next one says
+    whenever a connection fails: messages would go to a database that no worker looks into.
+    """
+    if any(part.scheme != "sentinel" for part in parts):
+        return parts
+    logins = {part.login for part in parts} - {""}
+    databases = {part.path.strip("/") for part in parts} - {""}
+    if len(logins) > 1 or len(databases) > 1:
+        raise BadAddress(
+            "of several sentinels all must have the same user, password and database: they are those of the "
+            "servers that the sentinels watch. A password of the sentinels' own stands in sentinel_kwargs of "
+            "CELERY_BROKER_TRANSPORT_OPTIONS"
+        )
+    login, database = "".join(logins), "".join(databases)
+    return [replace(part, login=login, path=f"/{database}" if database else part.path) for part in parts]
+
+
+def _read_one(text: str, more: Iterable[str]) -> _Part:
     scheme = scheme_of(text)
     if "://" not in text or scheme not in REDIS | AMQP:
         raise BadAddress(
@@ -186,16 +254,14 @@ def _read_one(text: str, more: Iterable[str]) -> Address:
     if "@" in query_text:
         raise BadAddress(f"has an unencoded ? before an @, or an unencoded @ after a ?. {ENCODE}")
     authority, slash, path = before.partition("/")
+    query, about_tls = _query(scheme, query_text, more)
     if scheme == "redis+socket":
-        place = f"{credentials(authority, needs_host=False)}/{encoded(path, '/')}"
-    else:
-        if "@" in path:
-            raise BadAddress(f"has an unencoded / before an @, or an unencoded @ in its path. {ENCODE}")
-        place = f"{credentials(authority)}{_host(scheme, authority)}{slash}{_path(scheme, path)}"
-    query, given = _query(scheme, query_text, more)
-    tls = _tls(given) if scheme in {"rediss", "amqps"} or given else None
-    url = f"{scheme}://{place}"
-    return Address(scheme, url + _as_query({**query, **given}), url + _as_query(query), tls)
+        login, place = credentials(authority, needs_host=False), f"/{encoded(path, '/')}"
+        return _Part(scheme, login, "", place, query, about_tls)
+    if "@" in path:
+        raise BadAddress(f"has an unencoded / before an @, or an unencoded @ in its path. {ENCODE}")
+    host, place = _host(scheme, authority), f"{slash}{_path(scheme, path)}"
+    return _Part(scheme, credentials(authority), host, place, query, about_tls)
 
 
 def _as_query(given: Mapping[str, str]) -> str:
@@ -248,9 +314,9 @@ def is_port(text: str) -> bool:
 def _path(scheme: str, path: str) -> str:
     if scheme in REDIS:
         database = path.strip("/")
-        if database and not (database.isascii() and database.isdecimal()):
+        if database and not _WHOLE.fullmatch(database):
             raise BadAddress(f"must end with the number of a database, such as /0. {ENCODE}")
-        return path
+        return database
     # RabbitMQ's virtual host: amqp://host// is the one named /.
     return encoded(path, "/")
 
@@ -263,6 +329,9 @@ def _query(scheme: str, text: str, more: Iterable[str]) -> tuple[dict[str, str],
         raise BadAddress(
             f"has parameters after ? that a {scheme}:// address does not have{shown(unknown, text)}. {ENCODE}"
         )
+    for name, (form, words) in _NUMBERS.items():
+        if name in given and not form.fullmatch(given[name]):
+            raise BadAddress(f"{name} must be {words}")
     tls: dict[str, str] = {name: given.pop(name) for name in _TLS_PARAMETERS if name in given}
     if scheme == "redis+socket":
         given = {name: value for name, value in given.items() if name not in _NOT_OF_A_SOCKET}

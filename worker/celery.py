@@ -88,6 +88,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "tasks.syncs",
             "tasks.announcements",
             "tasks.maintenance",
+            "tasks.replies",
         ],
         # Only data travels: nobody who can write to the broker can run code here.
         "task_serializer": "json",
@@ -168,11 +169,31 @@ app = WorkersCelery("threadsync", task_cls="worker.task:DurableTask", amqp="work
 app.add_defaults(lambda: configuration(get_settings()))
 
 
+class _KnownPool(bootsteps.Step):
+    """Other pools take as many commands as they have places and then none, or run several in one process."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        pool = f"{parent.pool_cls.__module__}:{parent.pool_cls.__qualname__}"
+        if pool == "celery.concurrency.solo:TaskPool":
+            logging.getLogger("threadsync.worker").warning(
+                "pool solo is for debugging: a command has no time limit, and one that ends its process "
+                "ends the worker"
+            )
+        elif pool != "worker.prefork:DurableTaskPool":
+            raise ImproperlyConfigured(
+                f"pool {pool} is not supported: take prefork (the default), or solo for debugging"
+            )
+
+
 class _NeededSettings(bootsteps.Step):
     """A worker without a database could neither run a command nor keep it: it does not start.
 
     It waits for one that is away: whose messages it may take stands there.
     """
+
+    # Celery keeps steps in a set: without this a wrong pool is refused before the wait, or after it.
+    requires = (_KnownPool,)
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
@@ -192,23 +213,6 @@ def _need_temporary_folder() -> None:
                 "no folder for temporary files can be written: mount one at /tmp, or name one in TMPDIR"
             ) from None
         tempfile.tempdir = _SHARED_MEMORY
-
-
-class _KnownPool(bootsteps.Step):
-    """Other pools take as many commands as they have places and then none, or run several in one process."""
-
-    def __init__(self, parent: Any, **options: Any) -> None:
-        super().__init__(parent, **options)
-        pool = f"{parent.pool_cls.__module__}:{parent.pool_cls.__qualname__}"
-        if pool == "celery.concurrency.solo:TaskPool":
-            logging.getLogger("threadsync.worker").warning(
-                "pool solo is for debugging: a command has no time limit, and one that ends its process "
-                "ends the worker"
-            )
-        elif pool != "worker.prefork:DurableTaskPool":
-            raise ImproperlyConfigured(
-                f"pool {pool} is not supported: take prefork (the default), or solo for debugging"
-            )
 
 
 app.steps["worker"].add(_NeededSettings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -249,7 +249,10 @@ class Settings(BaseSettings):
         if value is None:
             return None
         read = read_results if info.field_name == "celery_result_backend" else read_broker
-        return SecretStr(read(value.get_secret_value()).text)
+        address = read(value.get_secret_value())
+        if address.tls:
+            _refuse_unreadable(address.tls.files)
+        return SecretStr(address.text)
 
     @field_validator("celery_result_backend")
     @classmethod
@@ -259,6 +262,8 @@ class Settings(BaseSettings):
             raise ValueError(f"must be set, because a {_scheme(broker)}:// broker keeps no results")
         if broker and not value and _scheme(broker) != "sentinel" and ";" in broker.get_secret_value():
             raise ValueError("must be set, because results are kept in one place, not in a list of brokers")
+        if value and _scheme(value) in REDIS - {"sentinel"} and ";" in value.get_secret_value():
+            raise ValueError("must be one address, because results are kept in one place")
         if value and _scheme(value) in {"rpc", *AMQP}:
             raise ValueError(
                 f"{_scheme(value)}:// sends a result to a connection of its asker, which may have gone; "
@@ -322,6 +327,16 @@ def load_settings(**given: Any) -> Settings:
 def get_settings() -> Settings:
     """The process's settings, read once."""
     return load_settings()
+
+
+def _refuse_unreadable(files: Mapping[str, str]) -> None:
+    """Here, because a connection says "Error 2 connecting to …" of them, at each try."""
+    for parameter, path in files.items():
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as exc:
+            raise ValueError(f"{parameter}: cannot read {path}: {exc.strerror}") from None
 
 
 def _scheme(url: SecretStr) -> str:

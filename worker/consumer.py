@@ -34,8 +34,9 @@ _REFUSED_SECONDS: Final = 1.0
 _EVENTS_AT_ONCE: Final = 200
 """Events in one message; Celery's 24 made sending them two fifths of a busy worker's time."""
 
-_EVENTS_WAIT_SECONDS: Final = 0.05
-"""Nobody who watches minds. Celery sends at once, and each command waits for its own events to be sent."""
+_EVENTS_WAIT_SECONDS: Final = 0.2
+"""A chart in Flower does not mind. Celery sends at once, and each command waits for its own events. To send
+some takes longer than to take a message, and a command that comes then waits: seldom is better than often."""
 
 
 class DurableConsumer(Consumer):

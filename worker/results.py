@@ -42,8 +42,11 @@ from worker.in_step import in_step, sentinel_limits
 _SILENCE_SECONDS: Final = 2.0
 """A backend that is away is only asked this long: else each command would wait for a time-out of its own."""
 
-_GLANCE_SECONDS: Final = 0.5
+_GLANCE_SECONDS: Final = 0.1
 """For a backend that was away to say that it is back."""
+
+_PAUSE_TIMES: Final = 5
+"""The pause between two looks, in times of how long the first took: a refusal costs next to nothing."""
 
 _LIMITS: Final = ("socket_timeout", "socket_connect_timeout")
 """Those of a connection that has them: there is nothing to connect to on a unix socket."""
@@ -68,9 +71,19 @@ class Glances:
 
     connparams: dict[str, Any]
     _create_client: Callable[..., Any]
+    _look_again_at = 0.0
 
     def is_back(self) -> bool:
-        """Return True if the server answers now, and at once."""
+        """Return True if the server answers at once; False also if that was looked at just now."""
+        began = monotonic()
+        if began < self._look_again_at:
+            return False
+        is_there = self._answers()
+        now = monotonic()
+        self._look_again_at = 0.0 if is_there else now + _PAUSE_TIMES * (now - began)
+        return is_there
+
+    def _answers(self) -> bool:
         limits: dict[str, Any] = {name: _GLANCE_SECONDS for name in _LIMITS if name in self.connparams}
         # On a connection of its own: those that there are may be as they were when it went.
         client = self._create_client(**{**self.connparams, **limits, "retry": Retry(NoBackoff(), 0)})

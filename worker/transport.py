@@ -6,7 +6,7 @@ between loses it: measured, up to one message in every second kill under load. H
 The scripts, and the keys that they move messages between: ``worker.scripts``.
 
 TAKE brings as many messages as the prefetch limit allows. Acknowledgements are gathered until the event
-loop's next round and told by one script: one that is lost with its worker only means one more run.
+loop is about to wait, and told by one script: one that is lost with its worker only means one more run.
 A script runs whole or not at all, and may also write where memory is full: so a full server is drained.
 Waiting for an empty queue is ``BLMOVE`` from its right end to its right end: it wakes
 us and moves nothing. Producers may be stock Celery clients.
@@ -98,11 +98,8 @@ class DurableQoS(kombu_redis.QoS):
         if requeue and not self.channel.closed:
             virtual.QoS.ack(self, delivery_tag)
             self._given_back.append(delivery_tag)
-            loop = self.channel.connection.loop
-            if loop is None:
+            if self.channel.connection.loop is None:
                 self.give_back()
-            elif len(self._given_back) == 1:
-                loop.call_soon(self.give_back)
         else:
             self._note_end(delivery_tag)
 
@@ -124,16 +121,14 @@ class DurableQoS(kombu_redis.QoS):
             # What it had went back when it was closed, or will when it is overdue.
             return
         self._ended.append(delivery_tag)
-        loop = self.channel.connection.loop
-        if loop is None:
+        if self.channel.connection.loop is None:
             self.flush()
-        elif len(self._ended) == 1:
-            loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Tell the server what has ended. What it does not hear of is delivered once more."""
+        """Tell the server what has ended, and what goes back. What it does not hear of is delivered again."""
         if not self.channel.closed:
             self._tell_what_ended()
+            self.give_back()
 
     def _tell_what_ended(self) -> None:
         tags = [self._ended.popleft() for _ in range(len(self._ended))]
@@ -226,6 +221,7 @@ class DurableChannel(ProducerChannel):
     # kombu's own, which the stubs do not know.
     connection: DurableTransport
     qos: DurableQoS
+    _qos: DurableQoS | None
     connection_errors: tuple[type[Exception], ...]
     _active_queues: list[str]
     _queue_cycle: Any
@@ -426,12 +422,29 @@ class DurableChannel(ProducerChannel):
             self.connection._deliver(payload_of(taken, self), taken.queue)
 
 
+class DurablePoller(kombu_redis.MultiChannelPoller):
+    """kombu's, which the event loop calls each time before it waits for whatever comes."""
+
+    _channels: set[DurableChannel]
+
+    def on_poll_start(self) -> None:
+        # Celery acknowledges in a callback of the loop; a callback of that one's would run after the wait.
+        for channel in tuple(self._channels):
+            if channel._qos is not None:
+                channel._qos.flush()
+        super().on_poll_start()
+
+
 class DurableTransport(ProducerTransport):
     """For Redis and Valkey."""
 
     Channel = DurableChannel
     loop: Any = None
     """The event loop, in a worker that has one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cycle = DurablePoller()
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         self.loop = loop

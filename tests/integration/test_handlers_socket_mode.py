@@ -147,7 +147,8 @@ def test_an_app_that_slack_does_not_let_in_yet_is_let_in_later(
     tmp_path: Path, slack: SlackSandbox, broker_url: str
 ) -> None:
     """Whatever stands in the way of an address: a rate limit, a page, a refusal."""
-    slack.fail("apps.connections.open", RateLimited(1), Page(502), Refused("internal_error"))
+    page = Page(503, "upstream connect error", "text/plain")
+    slack.fail("apps.connections.open", RateLimited(1), page, Refused("internal_error"))
     process = Socket(tmp_path, slack, broker_url)
     try:
         wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=60)

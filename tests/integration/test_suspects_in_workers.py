@@ -112,5 +112,5 @@ def test_what_is_revoked_or_expires_leaves_no_record(installation: Installation,
         wait_until(lambda: installation.waiting() == 0, "all have ended", 30)
         wait_until(lambda: installation.deaths() == [], "none has a record")
         assert installation.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=20) is None
-    assert not (diaries[0].exists() or diaries[2].exists())
+    assert [diaries[0].exists(), diaries[2].exists()] == [False, False]
     assert installation.dead_letters() == []

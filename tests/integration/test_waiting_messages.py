@@ -98,12 +98,12 @@ def test_due_ones_come_first_and_keep_their_count(broker_url: str) -> None:
     peer.vanish()
 
 
-@pytest.mark.parametrize("pool", ["threads"])
+@pytest.mark.parametrize("pool", ["threads", "processes"])
 def test_a_pool_that_we_do_not_know_is_refused(pool: str, installation: Installation) -> None:
-    """With a sentence, at start."""
-    worker = installation.worker("refused", "--pool", pool)
+    """With a sentence, at start, before anything is waited for."""
+    worker = installation.worker("refused", "--pool", pool, DATABASE_URL="postgresql://127.0.0.1:1/away")
     worker.launch()
-    wait_until(lambda: not worker.is_alive, "it has ended", 20)
+    wait_until(lambda: not worker.is_alive, "it has ended", 60)
     assert "is not supported: take prefork" in worker.log
 
 

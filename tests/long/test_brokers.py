@@ -29,7 +29,7 @@ from worker.db.models import SessionResult
 from worker.db.pool import new_pool
 from worker.db.session_store import SessionStore
 from worker.db.sync_models import Draft
-from worker.errors import EnqueueFailed
+from worker.errors import EnqueueFailed, ResultTimeout
 from worker.hearing import beat_is_sending, hearing_of_queue, hearing_of_worker
 from worker.signs import QUEUES
 
@@ -279,10 +279,17 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
         )
         assert own.dead_letters() == []
         with a_client(own) as client:
-            assert sent(client, "C2", 1).get(timeout=20).outcome in {"created", "unchanged"}
+            # A server that stood still a moment ago is looked at now and then: worker/results.py.
+            wait_until(lambda: result_comes(client), "results come", 60)
     if server.results_are_elsewhere:
         came = {handle.get(timeout=20).outcome for handle in sender.taken.values()}
         assert came <= {"created", "unchanged"}
+
+
+def result_comes(client: SessionClient) -> bool:
+    with contextlib.suppress(ResultTimeout):
+        return sent(client, "C2", 1).get(timeout=5).outcome in {"created", "unchanged"}
+    return False
 
 
 def freeze(server: BrokerServer, seconds: float) -> None:

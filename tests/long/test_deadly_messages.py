@@ -1,4 +1,4 @@
-"""Messages that end what opens them, or are too large for it, on each kind of broker: nothing goes round for ever."""
+"""Messages that end what opens them, or are too large for it: none goes round for ever, on any broker."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_what_is_too_large_for_the_worker_is_buried(site: Site) -> None:
 
 
 def test_the_count_of_deaths_survives(server: BrokerServer, site: Site, tmp_path: Path) -> None:
-    """A restart of the worker, another worker, a restart of the broker: each run ends in a death, none is lost."""
+    """A restart of the worker, another worker, a restart of the broker. Each run ends in a death."""
     diary = tmp_path / "diary"
     result = site.send("probe.hang", str(diary))
     runs = 0

@@ -14,6 +14,7 @@ from tests.workers import ROOT
 
 OTHER = "5.7" if celery.__version__.startswith("5.6.") else "5.6"
 PINNED = [str(path) for path in sorted((ROOT / "tests" / "unit").glob("test_pinned_*.py"))]
+PROMISES = str(ROOT / "tests" / "fundamentals")
 KILLS = "killed_broker or killed_worker_group"
 
 
@@ -48,6 +49,12 @@ def expect_pass(python: str, *which: str, within: float) -> None:
 def test_what_we_lean_on_is_there(python: str) -> None:
     """Names and habits of Celery, kombu and billiard that nobody promises us."""
     expect_pass(python, *PINNED, within=300)
+
+
+@pytest.mark.timeout(600)
+def test_what_is_promised_holds(python: str) -> None:
+    """By whole workers, from a command to its one ticket."""
+    expect_pass(python, PROMISES, within=500)
 
 
 @pytest.mark.timeout(600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -117,6 +118,11 @@ def test_settings_say_what_is_wrong_and_no_secret(
         "redis://:hun\tter2@h",
         "redis://a/0;rediss://b/0",
         "amqp://h:70000",
+        "amqp://h/v?heartbeat=hunter2",
+        "redis://h/12345678901",
+        "redis+socket:///v.sock?virtual_host=hunter2",
+        "sentinel://:hunter2@a;sentinel://:another@b",
+        "sentinel://a/1;sentinel://b/2",
     ],
 )
 def test_what_is_no_address(address: str) -> None:
@@ -182,6 +188,55 @@ def test_tls_is_checked_unless_it_is_said_otherwise() -> None:
         assert lenient is not None
         assert (lenient.verify, lenient.check_hostname) == (ssl.CERT_NONE, False)
     assert read_broker("amqps://h?ssl_certfile=/c&ssl_keyfile=/k").tls == Tls(certfile="/c", keyfile="/k")
+
+
+@pytest.mark.parametrize("parameter", ["socket_timeout=soon", "max_connections=2.5", "protocol=4"])
+def test_results_with_a_number_that_is_none(parameter: str) -> None:
+    """Celery would raise a bare ValueError for each result."""
+    with pytest.raises(BadAddress, match=parameter.partition("=")[0]):
+        read_results(f"redis://h/0?{parameter}")
+
+
+@pytest.mark.parametrize("path", ["/", "//", "/0", "/0/", "//0"])
+def test_slashes_around_a_database(path: str) -> None:
+    """kombu and Celery each fail on some of them."""
+    assert read_broker(f"redis://h{path}").url in {"redis://h/", "redis://h/0"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "sentinel://u:pw@a:1/3;sentinel://b:2;sentinel://c:3",
+        "sentinel://a:1;sentinel://u:pw@b:2;sentinel://c:3/3",
+        "sentinel://u:pw@a:1/3;sentinel://u:pw@b:2/3;sentinel://u:pw@c:3/3",
+    ],
+)
+def test_all_sentinels_lead_to_one_database_by_one_login(address: str) -> None:
+    """Whenever a connection fails kombu goes on to the next address, its login and database too."""
+    expected = "sentinel://u:pw@a:1/3;sentinel://u:pw@b:2/3;sentinel://u:pw@c:3/3"
+    assert read_broker(address).url == read_results(address).url == expected
+
+
+@pytest.mark.parametrize("parameter", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
+@pytest.mark.parametrize("variable", ["CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"])
+def test_a_file_of_tls_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, parameter: str
+) -> None:
+    """A connection would say "Error 2 connecting to h:6379", again and again."""
+    monkeypatch.setenv(variable, f"rediss://:secret@h/0?{parameter}={tmp_path}/ca.pem")
+    with pytest.raises(
+        InvalidSettings, match=rf"{variable}: {parameter}: cannot read .*ca.pem: No such file"
+    ):
+        load_settings()
+    (tmp_path / "ca.pem").touch()
+    load_settings()
+
+
+def test_results_have_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of brokers is no list of result servers."""
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "redis://a/0;redis://b/0")
+    with pytest.raises(InvalidSettings, match="CELERY_RESULT_BACKEND: must be one address"):
+        load_settings()
 
 
 def test_results_that_are_kept_elsewhere_are_left_alone() -> None:

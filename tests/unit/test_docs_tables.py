@@ -37,7 +37,13 @@ from worker.jira.decide import LOOK_AFTER_SECONDS
 from worker.jira.reasons import REASONS
 
 ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, RetrySync)
-OUR_OWN: Final = {"syncs.sweep", "syncs.announce", "maintenance.canary", "maintenance.sample"}
+OUR_OWN: Final = {
+    "syncs.sweep",
+    "syncs.announce",
+    "maintenance.canary",
+    "maintenance.sample",
+    "maintenance.reply",
+}
 """Tasks that only we send."""
 
 BROKER: Final = "redis://127.0.0.1:1/0"

@@ -145,6 +145,7 @@ def test_a_ticket_has_an_id_and_a_key() -> None:
         ({"Retry-After": "1795608030"}, 30.0),
         ({"Retry-After": "1795608030000"}, 30.0),
         ({"Retry-After": "1795608030000000"}, 30.0),
+        ({"Retry-After": "1795608030000000000"}, 30.0),
         ({"Retry-After": "1795600000"}, 0.0),
         ({"X-RateLimit-Reset": "1795608030"}, 30.0),
         # What is longer than Jira's longest limit has another clock or unit.

@@ -30,6 +30,9 @@ SITE = "https://example.atlassian.net"
         f"{SITE}/jira/software/c/projects/XY/issues/ABC-1",
         f"{SITE}/jira/servicedesk/projects/ABC/queues/custom/3/ABC-1",
         f"{SITE}/browse/XY-7?selectedIssue=ABC-1",
+        "example.atlassian.net/browse/ABC-1",
+        *("`ABC-1`", "*ABC-1*", "ABC-1.", "“ABC-1”", "[ABC-1]"),
+        *(f"({SITE}/browse/ABC-1).", f"`{SITE}/browse/ABC-1`", f"*<{SITE}/browse/ABC-1|ABC-1>*,"),
     ],
 )
 def test_a_key_or_an_address_of_a_ticket(text: str) -> None:

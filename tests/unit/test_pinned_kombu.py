@@ -29,7 +29,13 @@ from tests.pinned import needed_by, overridden
 from worker.connection import DurableConnection
 from worker.producer import ProducerChannel
 from worker.rabbitmq.transport import RabbitSSLTransport, RabbitTransport
-from worker.transport import DurableChannel, DurableQoS, DurableSentinelTransport, DurableTransport
+from worker.transport import (
+    DurableChannel,
+    DurablePoller,
+    DurableQoS,
+    DurableSentinelTransport,
+    DurableTransport,
+)
 
 TRANSPORT = "worker/transport.py"
 Channel: Any = kombu_redis.Channel
@@ -63,6 +69,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
         *("from_transport_options", "conn_or_acquire", "_put", "_connparams", "_create_client"),
     }
     assert overridden(DurableTransport) == {"Channel", "register_with_event_loop"}
+    assert overridden(DurablePoller) == {"on_poll_start"}
 
 
 @needed_by(TRANSPORT)
@@ -329,6 +336,15 @@ def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
         assert called == []
         hub.run_once()
         assert called == [1]
+        # What a callback asks for comes after the wait; a tick before it: hence DurablePoller.
+        done: list[str] = []
+        hub.call_soon(lambda: hub.call_soon(done.append, "later"))
+        hub.on_tick.add(lambda: done.append("tick"))
+        hub.add_reader(read, lambda: done.append("waited for"))
+        os.write(write, b"1")
+        rounds = hub.create_loop()
+        next(rounds)
+        assert done == ["tick", "waited for"]
     finally:
         hub.close()
         os.close(read)

@@ -15,6 +15,9 @@ from worker.jira.marker import site_of
 _KEY: Final = re.compile(r"[A-Z][A-Z0-9_]{0,49}-[1-9][0-9]{0,12}", re.ASCII)
 _ANGLES: Final = re.compile(r"<([^<>|]*)(?:\|[^<>]*)?>")
 _LONGEST: Final = 2_000
+_AROUND: Final = " \t\n*_~`'\"“”\u2018\u2019()[]{}.,;:!?"
+"""Marks and punctuation that a key or an address neither begins nor ends with."""
+
 _IN_QUERY: Final = ("selectedIssue", "issueKey", "issue")
 
 
@@ -32,10 +35,11 @@ def named_key(text: str, jira_url: str | None = None) -> str | None:
 
     Raises ``OtherSite`` for an address that does not begin as ``jira_url`` does, where that is known.
     """
-    text = without_angles(text.strip()[:_LONGEST]).strip()
+    text = without_angles(text.strip()[:_LONGEST]).strip(_AROUND)
     if key := _as_key(text):
         return key
     try:
+        text = text if "://" in text or "/" not in text else f"https://{text}"
         parts = urlsplit(text)
         is_address = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
         key = next(_keys_in(parts), None) if is_address else None

@@ -16,7 +16,7 @@ from worker.jira.answers import LONGEST_ASKED_SECONDS
 
 _HEADERS: Final = ("retry-after", "x-ratelimit-reset")
 _LONGEST_TEXT: Final = 100
-_UNITS: Final = ((1e14, 1e6), (1e11, 1e3), (1e9, 1.0))
+_UNITS: Final = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e9, 1.0))
 """From which number on it is a moment, and how many of its units make a second."""
 
 

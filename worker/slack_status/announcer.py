@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal, assert_never
 from uuid import UUID
 
@@ -51,6 +51,7 @@ SETTLE_SECONDS: Final = 15.0
 """A post that had no answer may still be made for so long."""
 
 Result = Literal["not due", "silent", "unchanged", "shown", "put off", "parked", "stopped", "lost"]
+Said = Literal["said", "later", "refused"]
 
 _TOO_LATE: Final = NotSent("too much time passed before it could be sent")
 
@@ -83,6 +84,11 @@ class Announcer:
         self.moves: list[tuple[str, str]] = []
         """Channels for which Slack has answered with another id: the old one and the new one."""
 
+    @property
+    def connection(self) -> Connection:
+        """The process's connection to Slack."""
+        return self._connection
+
     def close(self) -> None:
         """Close the connection to Slack; may be repeated."""
         self._connection.close()
@@ -107,6 +113,22 @@ class Announcer:
             log.info("slack calls the channel by another id", channel_id=claim.channel_id, new=turn.called)
             self.moves.append((claim.channel_id, turn.called))
         return result
+
+    def say(self, thread: SlackThread, message: StatusMessage, since: datetime) -> Said:
+        """Say what is said once in a thread, unless it is there already. May be repeated."""
+        if self._monotonic() < self._silent_until:
+            return "later"
+        answer = thread.find(since)
+        if isinstance(answer, Absent):
+            answer = thread.post(message)
+        if isinstance(answer, Shown):
+            self._mind(None)
+            return "said"
+        self._mind(answer)
+        following = decide(answer, 0, 0)
+        waits = isinstance(following, Park) or (isinstance(following, Later) and following.refusal is None)
+        log.info("reply put off" if waits else "reply refused", reason=_reason(answer))
+        return "later" if waits else "refused"
 
     def probe(self) -> bool:
         """Ask whether Slack takes us again, if it refuses us and it is time; True when it does."""

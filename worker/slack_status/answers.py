@@ -15,7 +15,7 @@ _LONGEST_WAIT_SECONDS: Final = 3600.0
 _USUAL_WAIT_SECONDS: Final = 30.0
 
 # Slack's own words: "some aspect of the operation may have succeeded".
-_UNCLEAR: Final = frozenset(
+UNCLEAR: Final = frozenset(
     {
         "fatal_error",
         "internal_error",
@@ -28,7 +28,7 @@ _UNCLEAR: Final = frozenset(
     }
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
-_THROTTLING: Final = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
+THROTTLING: Final = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ def read(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
     if body.get("ok") is True and status == 200:
         return Done(body)
     error = body.get("error")
-    if body.get("ok") is not False or not _is_name(error) or error in _UNCLEAR:
+    if body.get("ok") is not False or not _is_name(error) or error in UNCLEAR:
         return Unknown(_shortened(error) if status == 200 else f"HTTP {status}")
-    return Throttled(_seconds(headers.get("Retry-After"))) if error in _THROTTLING else Refused(error)
+    return Throttled(_seconds(headers.get("Retry-After"))) if error in THROTTLING else Refused(error)
 
 
 def _is_name(error: Any) -> TypeGuard[str]:

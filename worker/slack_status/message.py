@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 RETRY_BUTTON: Final = "threadsync_retry"
 """The button's action id; its value is the session's id."""
@@ -29,6 +30,11 @@ class StatusMessage:
     def fingerprint(self) -> str:
         """The same for messages that look the same: 64 hexadecimal digits."""
         return hashlib.sha256(json.dumps([self.text, self.blocks], sort_keys=True).encode()).hexdigest()
+
+
+def metadata_of(session_id: UUID, event_type: str) -> dict[str, Any]:
+    """Metadata by which a message of ours is found again in its thread."""
+    return {"event_type": event_type, "event_payload": {"session_id": str(session_id)}}
 
 
 def escape(text: str) -> str:

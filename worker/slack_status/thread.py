@@ -11,7 +11,7 @@ from uuid import UUID
 
 from worker.slack_status.answers import Done, Failure, Refused, Unknown
 from worker.slack_status.connection import Connection
-from worker.slack_status.message import StatusMessage
+from worker.slack_status.message import StatusMessage, metadata_of
 
 METHODS: Final = ("auth.test", "chat.postMessage", "chat.update", "conversations.replies")
 """What is called, here and by the announcer; handlers/manifest.yaml has the scopes for it."""
@@ -43,6 +43,7 @@ class SlackThread:
 
     Args:
         replaced_ts: messages up to this one are not ours to edit any more, and are not found.
+        event_type: of the message's metadata.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class SlackThread:
         thread_ts: str,
         session_id: UUID,
         replaced_ts: str | None = None,
+        event_type: str = EVENT_TYPE,
     ) -> None:
         self._connection = connection
         self._channel_id = channel_id
         self._thread_ts = thread_ts
         self._session_id = session_id
         self._replaced_ts = replaced_ts
+        self._event_type = event_type
 
     def post(self, message: StatusMessage) -> Shown | Failure:
         """Post it, once. ``Unknown`` may have posted it."""
@@ -102,7 +105,7 @@ class SlackThread:
             "channel": self._channel_id,
             "text": message.text,
             "blocks": list(message.blocks),
-            "metadata": {"event_type": EVENT_TYPE, "event_payload": {"session_id": str(self._session_id)}},
+            "metadata": metadata_of(self._session_id, self._event_type),
         }
 
     def _is_ours(self, message: dict[str, Any]) -> bool:
@@ -110,7 +113,7 @@ class SlackThread:
         if not _is_ts(ts) or (self._replaced_ts is not None and Decimal(ts) <= Decimal(self._replaced_ts)):
             return False
         metadata = message.get("metadata")
-        if not isinstance(metadata, dict) or metadata.get("event_type") != EVENT_TYPE:
+        if not isinstance(metadata, dict) or metadata.get("event_type") != self._event_type:
             return False
         payload = metadata.get("event_payload")
         return isinstance(payload, dict) and payload.get("session_id") == str(self._session_id)

@@ -1,0 +1,64 @@
+"""The task that says a thread's first reply. It waits for Slack in the broker: no process's end loses it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from celery.exceptions import Reject
+
+from tasks.reply_commands import REPLY_EVENT_TYPE, ReplyAnswer, SayReply
+from worker.celery import app
+from worker.slack_status.announcer import Announcer, Said
+from worker.slack_status.message import StatusMessage
+from worker.slack_status.process import announcer_of_this_process
+from worker.slack_status.thread import SlackThread
+
+FIRST_PAUSE_SECONDS: Final = 15
+"""A post without an answer may still be made for so long."""
+
+LONGEST_PAUSE_SECONDS: Final = 60
+MOST_TRIES: Final = 1_440
+"""With those pauses a day."""
+
+log = structlog.get_logger("threadsync.tasks")
+
+
+@app.task(name=SayReply.name, bind=True, typing=False, soft_time_limit=50, time_limit=60)
+def reply(self: Any, *args: Any, **kwargs: Any) -> ReplyAnswer:
+    """Say it if it is not there, once Slack takes it; ``no token`` leaves it to the sender."""
+    command = SayReply.from_message(args, kwargs)
+    announcer = announcer_of_this_process()
+    if announcer is None:
+        return "no token"
+    tries = self.request.retries
+    is_unsettled = command.maybe_said and tries == 0
+    became: Said = "later" if is_unsettled else _say(announcer, command)
+    if became == "said":
+        return "said"
+    if became == "refused" or tries >= MOST_TRIES:
+        log.warning("reply given up", channel_id=command.channel_id, thread_ts=command.thread_ts)
+        return "given up"
+    seconds = min(FIRST_PAUSE_SECONDS * 2 ** min(tries, 2), LONGEST_PAUSE_SECONDS)
+    try:
+        # The copy is in the broker before this message is acknowledged.
+        again = self.retry(countdown=seconds, throw=False, kwargsrepr=command.summary())
+    except Reject as exc:
+        # Celery would drop the message now.
+        raise Reject(exc, requeue=True) from exc
+    log.info("reply waits", seconds=seconds, channel_id=command.channel_id, thread_ts=command.thread_ts)
+    raise again
+
+
+def _say(announcer: Announcer, command: SayReply) -> Said:
+    thread = SlackThread(
+        announcer.connection,
+        command.channel_id,
+        command.thread_ts,
+        UUID(str(command.session_id)),
+        event_type=REPLY_EVENT_TYPE,
+    )
+    message = StatusMessage(command.text, tuple(command.blocks))
+    return announcer.say(thread, message, datetime.fromtimestamp(command.since, UTC))

@@ -1,0 +1,80 @@
+"""Celery's event loop may wait for a second in each round: what is to be told is told before that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from kombu import Connection, Consumer, Queue
+from kombu.asynchronous.hub import Hub
+from kombu.message import Message
+
+from tests.waiting import wait_until
+
+QUEUE = "q"
+
+
+class Looping:
+    """A consumer in an event loop of its own, which goes round when it is told to."""
+
+    def __init__(self, connection: Any, hub: Any) -> None:
+        self.got: list[Message] = []
+        self.hub = hub
+        consumer = Consumer(connection.channel(), [Queue(QUEUE)], on_message=self.got.append, accept=["json"])
+        connection.register_with_event_loop(hub)
+        consumer.consume()
+        self._rounds = hub.create_loop()
+        self._publish = connection.Producer().publish
+
+    def go_round(self) -> None:
+        """Callbacks, timers, then a wait for whatever comes."""
+        next(self._rounds)
+
+    def send(self) -> None:
+        self._publish({}, routing_key=QUEUE, serializer="json")
+
+    def take(self) -> Message:
+        """Return the next message."""
+        before = len(self.got)
+        self.send()
+        wait_until(lambda: self._brings_more_than(before), "it is there")
+        return self.got[before]
+
+    def _brings_more_than(self, before: int) -> bool:
+        self.go_round()
+        return len(self.got) > before
+
+
+@contextmanager
+def looping(broker_url: str) -> Iterator[Looping]:
+    hub: Any = Hub()
+    with Connection(broker_url, transport="worker.transport:DurableTransport") as connection:
+        try:
+            yield Looping(connection, hub)
+        finally:
+            hub.close()
+
+
+def test_the_server_hears_of_an_end_before_the_loop_waits(broker_url: str) -> None:
+    """Celery acknowledges in a callback; until the server knows, a kill means one more run."""
+    with looping(broker_url) as worker, redis.Redis.from_url(broker_url) as server:
+        first, second = worker.take(), worker.take()
+        for message in (first, second):
+            worker.hub.call_soon(message.ack)
+        # Otherwise the wait takes a second.
+        worker.send()
+        worker.go_round()
+        assert not {first.delivery_tag, second.delivery_tag} & {
+            tag.decode() for tag in server.hkeys("unacked")
+        }
+
+
+def test_a_message_goes_back_before_the_loop_waits(broker_url: str) -> None:
+    """Others may have it at once, not when this worker's loop comes round again."""
+    with looping(broker_url) as worker, redis.Redis.from_url(broker_url) as server:
+        message = worker.take()
+        worker.hub.call_soon(message.reject, True)
+        worker.go_round()
+        assert server.hget("unacked_deliveries", message.delivery_tag) == b"1"

@@ -1,0 +1,111 @@
+"""The task that says a thread's first reply: once, and only where there is a token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from celery.exceptions import Retry
+
+from sandbox.faults import Page, Refused
+from sandbox.slack import SlackSandbox
+from tasks import replies
+from worker.config import get_settings
+from worker.errors import InvalidCommand
+from worker.slack_status.process import announcer_of_this_process
+
+CHANNEL, THREAD = "C0REPLY", "1700000000.000100"
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackSandbox]:
+    with SlackSandbox() as slack:
+        yield slack
+
+
+@pytest.fixture(autouse=True)
+def broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app's settings name one; nothing here goes there."""
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def worker(slack: SlackSandbox, monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[None]:
+    """This process as a worker's, with a token."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("SLACK_BOT_TOKEN", slack.token)
+    monkeypatch.setenv("SLACK_API_URL", slack.api_url)
+    get_settings.cache_clear()
+    announcer_of_this_process.cache_clear()
+    yield
+    if announcer := announcer_of_this_process():
+        announcer.close()
+    announcer_of_this_process.cache_clear()
+    get_settings.cache_clear()
+
+
+def arguments(**changed: Any) -> dict[str, Any]:
+    given = {"session_id": str(uuid4()), "channel_id": CHANNEL, "thread_ts": THREAD, "text": "Hello"}
+    return {**given, "blocks": [], "since": time.time(), **changed}
+
+
+@pytest.mark.usefixtures("worker")
+def test_it_is_said_once_however_often_the_message_comes(slack: SlackSandbox) -> None:
+    """Another session's is not taken for it."""
+    first = arguments()
+    assert [replies.reply(**first), replies.reply(**first), replies.reply(**arguments())] == ["said"] * 3
+    assert [message.thread_ts for message in slack.messages] == [THREAD, THREAD]
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_slack_refuses_for_good_is_given_up(slack: SlackSandbox) -> None:
+    """It would be refused again."""
+    slack.fail("chat.postMessage", Refused("is_archived"))
+    assert replies.reply(**arguments()) == "given up"
+    assert not slack.messages
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_page_of_a_proxy_is_no_answer(slack: SlackSandbox) -> None:
+    """Nothing is posted before it is known that nothing was."""
+    slack.fail("conversations.replies", Page(200))
+    with pytest.raises(Retry):
+        replies.reply(**arguments())
+    assert not slack.calls("chat.postMessage")
+
+
+def test_without_a_token_it_is_the_senders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The web process has one."""
+    monkeypatch.delenv("SLACK_BOT_TOKEN", raising=False)
+    get_settings.cache_clear()
+    announcer_of_this_process.cache_clear()
+    assert replies.reply(**arguments()) == "no token"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"since": float("nan")},
+        {"since": float("inf")},
+        {"since": 1e18},
+        {"since": -1},
+        {"since": True},
+        {"since": "1700000000"},
+        {"text": ""},
+        {"text": "x" * 3_001},
+        {"blocks": [{}] * 11},
+        {"blocks": ["x"]},
+        {"channel_id": "C\0"},
+        {"thread_ts": "soon"},
+        {"session_id": "none"},
+    ],
+    ids=repr,
+)
+def test_what_is_no_reply_is_refused(wrong: dict[str, Any]) -> None:
+    """Before anything is asked of Slack."""
+    with pytest.raises(InvalidCommand):
+        replies.reply(**arguments(**wrong))
