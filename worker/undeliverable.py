@@ -70,9 +70,9 @@ def _name(value: Any) -> str:
 
 
 def _payload(body: bytes) -> Any:
-    # Read for its name and arguments, if it can be; what it cost the reader is no reason to keep no letter.
     if len(body) > _MOST_READ:
         return None
+    # Read for its name and arguments, if it can be; what it cost the reader is no reason to keep no letter.
     with suppress(ValueError, RecursionError, MemoryError):
         return json.loads(body)
     return None

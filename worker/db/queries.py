@@ -250,7 +250,7 @@ UPDATE redeliveries SET opened_at = NULL WHERE task_id = ANY(%(task_ids)s) AND o
 FORGET_REDELIVERIES: Final[LiteralString] = "DELETE FROM redeliveries WHERE task_id = %(task_id)s"
 
 # Keeps a message that failed for good. A second burial of the same message adds nothing. Returns the letter's
-# id alone: the rest is as large as the message, and whoever buries it has it already.
+# id alone: the rest is as large as the message, for which a process may have no room twice.
 BURY: Final[LiteralString] = """
 WITH counted AS (
     DELETE FROM redeliveries WHERE task_id = %(task_id)s RETURNING first_attempt_at
