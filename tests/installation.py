@@ -68,6 +68,10 @@ class Installation:
         """Send what is due at a time of its own."""
         return self._sent(self.celery.send_task(task, args=args, queue="sessions", eta=eta))
 
+    def send_expiring(self, expires: datetime, task: str, *args: Any) -> AsyncResult[Any]:
+        """Send what is of no use after a time."""
+        return self._sent(self.celery.send_task(task, args=args, queue="sessions", expires=expires))
+
     def send_later(
         self, seconds: int, task_id: str, task: str, *args: Any, **kwargs: Any
     ) -> AsyncResult[Any]:

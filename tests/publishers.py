@@ -99,11 +99,11 @@ def _replay() -> str:
             arguments=json.dumps({"args": [], "kwargs": {}}),
         )
         try:
-            decisions.replay(pool, letter.id, decisions.signature("ann", "to see"))
+            decisions.replay(pool, letter, decisions.signature("ann", "to see"))
         except Exception as exc:  # noqa: BLE001 - whatever it says
             traceback.print_exc()
-            return f"{type(exc).__name__}, {DeadLetterStore(pool).get(letter.id).state}"
-        return DeadLetterStore(pool).get(letter.id).state
+            return f"{type(exc).__name__}, {DeadLetterStore(pool).get(letter).state}"
+        return DeadLetterStore(pool).get(letter).state
 
 
 def _beat() -> str:

@@ -394,6 +394,8 @@ class DurableChannel(ProducerChannel):
     def _on_woken(self, reply: Any) -> None:
         if reply is None:
             raise Empty
+        # The message, which is to come once more: there may be no room for it twice.
+        del reply
         # Not by way of the event loop, whose next round is later.
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:

@@ -19,6 +19,9 @@ from worker.errors import as_ours
 _UNKNOWN: Final = "(unknown)"
 _PARTS: Final = 3
 """Of a body of protocol 2."""
+_MOST_READ: Final = 4 * 1024 * 1024
+"""Bytes. As Python's objects, and on the way to Postgres, a body takes many times its size; the main process
+of a worker may have less than that. A longer one is kept as it came, without being read."""
 
 
 def bury_message(message: Message, error: BaseException) -> None:
@@ -67,6 +70,8 @@ def _name(value: Any) -> str:
 
 
 def _payload(body: bytes) -> Any:
+    if len(body) > _MOST_READ:
+        return None
     # Read for its name and arguments, if it can be; what it cost the reader is no reason to keep no letter.
     with suppress(ValueError, RecursionError, MemoryError):
         return json.loads(body)

@@ -57,7 +57,7 @@ def bury(dead_letters: DeadLetterStore, task_id: str = "task-1", **changes: Any)
         "error": JiraKeyConflict("C1", "1.1", "PROJ-1", "PROJ-2"),
         "attempts": 1,
     }
-    return dead_letters.bury(**{**letter, **changes})
+    return dead_letters.get(dead_letters.bury(**{**letter, **changes}))
 
 
 def messages(broker_url: str, queue: str = "sessions") -> list[dict[str, Any]]:

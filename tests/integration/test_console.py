@@ -129,7 +129,8 @@ def a_sync(pool: Pool, number: int = 1, state: str = "blocked", reason: str = "s
 
 
 def a_letter(pool: Pool, number: int = 1, arguments: str | None = '{"args": [], "kwargs": {}}') -> DeadLetter:
-    return DeadLetterStore(pool).bury(
+    letters = DeadLetterStore(pool)
+    letter = letters.bury(
         task_id=f"task-{number}",
         task_name="sessions.get",
         queue="sessions",
@@ -138,6 +139,7 @@ def a_letter(pool: Pool, number: int = 1, arguments: str | None = '{"args": [], 
         arguments=arguments,
         body=b"junk",
     )
+    return letters.get(letter)
 
 
 class Strict(HTMLParser):

@@ -31,7 +31,7 @@ def bury(dead_letters: DeadLetterStore, task_id: str = "task-1", **changes: Any)
         "error": CONFLICT,
         "attempts": 1,
     }
-    return dead_letters.bury(**{**letter, **changes})
+    return dead_letters.get(dead_letters.bury(**{**letter, **changes}))
 
 
 def test_a_letter_keeps_all_that_is_needed(dead_letters: DeadLetterStore) -> None:

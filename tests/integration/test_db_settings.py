@@ -111,7 +111,7 @@ def test_operators_see_the_same(strange_url: str) -> None:
             attempts=1,
             body=b"\\x\x00\xff",
         )
-        assert letters.get(letter.id).body == b"\\x\x00\xff"
+        assert letters.get(letter).body == b"\\x\x00\xff"
 
 
 def test_every_setting_holds_against_the_database(strange_url: str) -> None:

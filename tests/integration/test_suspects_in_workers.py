@@ -85,3 +85,32 @@ def test_a_stop_is_no_death(installation: Installation, tmp_path: Path) -> None:
     with installation.worker("second", *ONE_PROCESS):
         assert result.get(timeout=20) == "ended"
         wait_until(lambda: installation.deaths() == [], "no death was counted")
+
+
+def test_what_is_revoked_or_expires_leaves_no_record(installation: Installation, tmp_path: Path) -> None:
+    """When it comes, while it waits in the worker, and, if it is to be ended, while it runs."""
+    control = installation.celery.control
+    diaries = [tmp_path / f"diary{number}" for number in range(4)]
+    with installation.worker("worker", *ONE_PROCESS) as worker:
+        # Away, so that they are sent and made suspects before they are taken.
+        control.cancel_consumer("sessions", reply=True, timeout=5, limit=1)
+        soon = datetime.now(UTC) + timedelta(seconds=4)
+        sent = [
+            installation.send("probe.take", str(diaries[0]), 0.0),
+            installation.send_for(soon, "probe.take", str(diaries[1]), 0.0),
+            installation.send_expiring(soon - timedelta(hours=1), "probe.take", str(diaries[2]), 0.0),
+            installation.send("probe.take", str(diaries[3]), 30.0),
+        ]
+        control.revoke(sent[0].id)
+        wait_until(lambda: f"flagged as revoked: {sent[0].id}" in worker.log, "it knows")
+        make_suspects(installation.broker_url)
+        control.add_consumer("sessions", reply=True, timeout=5, limit=1)
+        wait_until(lambda: worker.log.count("is opened alone") >= 2, "it has the second one", 20)
+        control.revoke(sent[1].id)
+        wait_until(lambda: diaries[3].exists(), "the last one runs", 20)
+        control.revoke(sent[3].id, terminate=True)
+        wait_until(lambda: installation.waiting() == 0, "all have ended", 30)
+        wait_until(lambda: installation.deaths() == [], "none has a record")
+        assert installation.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=20) is None
+    assert [diaries[0].exists(), diaries[2].exists()] == [False, False]
+    assert installation.dead_letters() == []

@@ -8,14 +8,16 @@ import sys
 _READ: str = """
 import resource
 from pathlib import Path
-from worker.undeliverable import _payload
+from worker.undeliverable import _MOST_READ, _payload
 
-body = b"[" + b"{}," * 2_000_000 + b"{}]"
+body = b"[" + b"{}," * 1_300_000 + b"{}]"
+assert len(body) <= _MOST_READ
 pages = int(Path("/proc/self/statm").read_text().split()[0])
-limit = pages * resource.getpagesize() + 80 * 1024 * 1024
+limit = pages * resource.getpagesize() + 40 * 1024 * 1024
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 assert _payload(body) is None
 assert _payload(b"[1]") == [1]
+assert _payload(b"[1" + b" " * _MOST_READ + b"]") is None
 """
 
 

@@ -66,10 +66,11 @@ class DeadLetterStore:
         arguments: str | None = None,
         body: bytes | None = None,
         first_attempt_at: datetime | None = None,
-    ) -> DeadLetter:
+    ) -> UUID:
         """Keep a message with its arguments (JSON text), or its bytes when it could not be read.
 
-        Repeatable: a second burial of the same message changes nothing and returns the first.
+        Repeatable: a second burial of the same message changes nothing. Returns the id of the letter, the
+        first one's then.
         """
         params = {
             "task_id": _key(task_id),
@@ -82,7 +83,8 @@ class DeadLetterStore:
             "attempts": attempts,
             "first_attempt_at": first_attempt_at,
         }
-        return DeadLetter.model_validate(self._rows(queries.BURY, params)[0])
+        letter: UUID = self._rows(queries.BURY, params)[0]["id"]
+        return letter
 
     def list_by_state(
         self,

@@ -249,8 +249,9 @@ UPDATE redeliveries SET opened_at = NULL WHERE task_id = ANY(%(task_ids)s) AND o
 # Forgets the count of a message that ended.
 FORGET_REDELIVERIES: Final[LiteralString] = "DELETE FROM redeliveries WHERE task_id = %(task_id)s"
 
-# Keeps a message that failed for good. A second burial of the same message adds nothing.
-BURY: Final[LiteralString] = f"""
+# Keeps a message that failed for good. A second burial of the same message adds nothing. Returns the letter's
+# id alone: the rest is as large as the message, for which a process may have no room twice.
+BURY: Final[LiteralString] = """
 WITH counted AS (
     DELETE FROM redeliveries WHERE task_id = %(task_id)s RETURNING first_attempt_at
 )
@@ -259,7 +260,7 @@ INSERT INTO dead_letters AS d
 VALUES (%(task_id)s, %(task_name)s, %(queue)s, %(arguments)s, %(body)s, %(error_type)s, %(error)s,
         %(attempts)s, coalesce((SELECT first_attempt_at FROM counted), %(first_attempt_at)s))
 ON CONFLICT ON CONSTRAINT dead_letters_task_id_key DO UPDATE SET attempts = d.attempts
-RETURNING {_DEAD_LETTER}
+RETURNING id
 """
 
 # A page of dead letters in one state, newest first.

@@ -1,0 +1,113 @@
+"""Messages that end what opens them, or are too large for it: none goes round for ever, on any broker."""
+
+from __future__ import annotations
+
+import resource
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.broker_pairs import BrokerServer, RabbitClassic, Site, ValkeyTcp, install_on
+from tests.servers import PostgresForTests, ValkeyForTests
+from tests.waiting import wait_until
+from tests.workers import WorkerGroup
+
+MB = 1_000_000
+
+
+class _RabbitQuorum(RabbitClassic):
+    name = "rabbitmq-quorum"
+    unsuspected = 2
+    kind = "quorum"
+
+
+@pytest.fixture(scope="module", params=[ValkeyTcp, RabbitClassic, _RabbitQuorum], ids=lambda kind: kind.name)
+def server(
+    request: pytest.FixtureRequest, valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BrokerServer]:
+    server: BrokerServer = request.param(tmp_path_factory.mktemp(request.param.name), valkey)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def site(server: BrokerServer, postgres: PostgresForTests, tmp_path: Path) -> Iterator[Site]:
+    """Without a worker."""
+    with install_on(server, postgres, tmp_path) as site:
+        yield site
+
+
+def leave_only(size: int, worker: WorkerGroup) -> None:
+    """Let its main process take this much more memory, and no more."""
+    limit = psutil.Process(worker.pid).memory_info().vms + size
+    resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit, limit))
+
+
+_OBJECTS = b"[[" + b"{}," * (5 * MB) + b"{}], {}, {}]"
+
+TOO_MUCH = {
+    "bytes": (b"\xff" * (18 * MB), ""),
+    "text": (b'[["' + b"x" * (18 * MB) + b'"], {}, {}]', ""),
+    "objects": (_OBJECTS + b" " * (3 * MB), ""),
+    "a bomb": (zlib.compress(bytes(400 * MB)), "zlib"),
+    "a bomb within the limit": (zlib.compress(_OBJECTS), "zlib"),
+}
+
+
+def test_what_is_too_large_for_the_worker_is_buried(site: Site) -> None:
+    """And what stands beside it runs."""
+    with site.worker() as worker:
+        # Its pool of connections has threads, each with an arena of address space.
+        site.publish(b"junk", id="small", task="no.such.task")
+        site.dead_letter(lambda letter: letter.task_id == "small", timeout=20)
+        leave_only(300 * MB, worker)
+        for task_id, (body, compression) in TOO_MUCH.items():
+            site.publish(body, id=task_id, task="no.such.task", compression=compression or None)
+            beside = site.send("sessions.get", channel_id="C1", thread_ts="1.1")
+            letter = site.dead_letter(lambda letter, i=task_id: letter.task_id == i, timeout=30)  # type: ignore[misc]
+            assert letter.body in {body, _OBJECTS}, "as it came, or as it was decompressed"
+            assert beside.get(timeout=20) is None
+        wait_until(lambda: site.waiting() == 0, "nothing goes round", 30)
+        assert worker.is_alive
+    assert site.deaths() == []
+
+
+def test_the_count_of_deaths_survives(server: BrokerServer, site: Site, tmp_path: Path) -> None:
+    """A restart of the worker, another worker, a restart of the broker. Each run ends in a death."""
+    diary = tmp_path / "diary"
+    result = site.send("probe.hang", str(diary))
+    runs = 0
+
+    def has_begun(worker: WorkerGroup) -> WorkerGroup:
+        nonlocal runs
+        runs += 1
+        wait_until(lambda: diary.exists() and diary.read_text().count("run") >= runs, f"run {runs}", 60)
+        return worker
+
+    def end_its_process(worker: WorkerGroup) -> None:
+        for process in worker.children:
+            process.kill()
+
+    names = ["first", "first", "second", "third"]
+    first, again, second, third = (site.worker(name, "--concurrency", "1") for name in names)
+    with first:
+        for _ in range(server.unsuspected + 1):
+            end_its_process(has_begun(first))
+        has_begun(first)
+    with again:
+        has_begun(again)
+    with second:
+        has_begun(second)
+    server.kill()
+    server.start()
+    with third:
+        end_its_process(has_begun(third))
+        letter = site.dead_letter(lambda letter: letter.task_id == result.id, timeout=60)
+    assert (letter.error_type, letter.attempts) == ("PoisonCommand", 5)
+    assert diary.read_text().count("run") == server.unsuspected + 5
