@@ -122,7 +122,7 @@ def bury(installation: Installation) -> str:
             error=RuntimeError("of this test"),
             attempts=1,
         )
-    return str(letter.id)
+    return str(letter)
 
 
 def ended(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[int, str]:
