@@ -114,7 +114,7 @@ def waiting_for_the_table(installation: Installation) -> int:
 def bury(installation: Installation) -> str:
     """A letter whose command can be sent again."""
     with new_pool(installation.database_url) as pool:
-        letter = DeadLetterStore(pool).bury(
+        letter_id = DeadLetterStore(pool).bury(
             task_id=str(uuid4()),
             task_name="sessions.get_or_create",
             queue="sessions",
@@ -122,7 +122,7 @@ def bury(installation: Installation) -> str:
             error=RuntimeError("of this test"),
             attempts=1,
         )
-    return str(letter)
+    return str(letter_id)
 
 
 def ended(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[int, str]:
