@@ -55,7 +55,8 @@ def _of_service(name: str, given: Mapping[str, Any], environment: Mapping[str, s
 
 def _files(given: Mapping[str, Any], environment: Mapping[str, str]) -> list[Path]:
     named = given.get("servicefile") or environment.get("PGSERVICEFILE")
-    files = [Path(named) if named else Path("~/.pg_service.conf").expanduser()]
+    # Not Path.expanduser(), which raises for a user of a container that has no home.
+    files = [Path(named or os.path.expanduser("~/.pg_service.conf"))]  # noqa: PTH111
     if folder := environment.get("PGSYSCONFDIR"):
         files.append(Path(folder) / "pg_service.conf")
     return files
