@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from worker.db.reach import AVOIDED_SECONDS, SLOW_SECONDS, Reach
 
 TWO = {"host": "a,b", "port": "1,2", "dbname": "d"}
@@ -65,15 +67,46 @@ def test_a_silent_host_alone_is_asked_all_the_same() -> None:
     assert order(reach, TWO) == ["a", "b"]
 
 
-def test_what_psycopg_does_itself_is_left_to_it() -> None:
-    """Standbys first, a random order, and lists that do not fit."""
-    for more in (
-        {"target_session_attrs": "prefer-standby"},
-        {"load_balance_hosts": "random"},
-        {"port": "1,2,3"},
-    ):
-        (attempt,) = Reach().attempts({**TWO, **more})
-        assert attempt["host"] == "a,b"
+def test_lists_that_do_not_fit_are_left_to_libpq() -> None:
+    """It says what is wrong with them."""
+    (attempt,) = Reach().attempts({**TWO, "port": "1,2,3"})
+    assert attempt["host"] == "a,b"
+
+
+def test_a_silent_host_comes_last_in_a_random_order_too() -> None:
+    """Drawn by lot among those that answer."""
+    reach = Reach()
+    parameters = {"host": "a,b,c", "load_balance_hosts": "random"}
+    assert {order(reach, parameters)[0] for _ in range(200)} == {"a", "b", "c"}
+    reach.failed({"host": "b"}, SLOW_SECONDS, TROUBLE)
+    orders = [order(reach, parameters) for _ in range(200)]
+    assert {hosts[0] for hosts in orders} == {"a", "c"}
+    assert {hosts[2] for hosts in orders} == {"b"}
+
+
+def test_standbys_are_asked_first_where_they_are_preferred() -> None:
+    """And both kinds of each host that answers before one that is silent."""
+    reach = Reach()
+    parameters = {**TWO, "target_session_attrs": "prefer-standby"}
+
+    def asked() -> list[tuple[str, str]]:
+        return [(attempt["host"], attempt["target_session_attrs"]) for attempt in reach.attempts(parameters)]
+
+    assert asked() == [("a", "standby"), ("b", "standby"), ("a", "any"), ("b", "any")]
+    reach.failed({"host": "a", "port": "1"}, SLOW_SECONDS, TROUBLE)
+    assert asked() == [("b", "standby"), ("b", "any"), ("a", "standby"), ("a", "any")]
+
+
+@pytest.mark.parametrize("preferred", ["any", "prefer-standby"])
+def test_of_several_a_read_only_one_is_not_taken_again(preferred: str) -> None:
+    """Whatever the URL prefers: the first host was demoted, and would be the first again for ever."""
+    reach = Reach()
+    parameters = {**TWO, "target_session_attrs": preferred}
+    reach.led_to_read_only()
+    assert [attempt["target_session_attrs"] for attempt in reach.attempts(parameters)] == ["read-write"] * 2
+    for wanted in ("primary", "standby", "read-only"):
+        (first, _) = reach.attempts({**TWO, "target_session_attrs": wanted})
+        assert first["target_session_attrs"] == wanted
 
 
 def test_one_port_is_for_all_hosts() -> None:

@@ -26,6 +26,7 @@ from worker.db.driver_errors import translated
 from worker.db.dsn import parse_dsn
 from worker.db.moments import adapters
 from worker.db.reach import Reach
+from worker.db.surroundings import with_surroundings
 
 _CHECKOUT_TIMEOUT_S: Final = 2.0
 _UNLESS_THE_URL_SAYS_OTHERWISE: Final = {
@@ -99,10 +100,10 @@ def connect_arguments(url: str | None = None) -> dict[str, Any]:
 
     Each command is its own transaction and one round trip. Raises ``InvalidSettings``.
     """
-    given = parse_dsn(url or _database_url())
+    given = with_surroundings(parse_dsn(url or _database_url()))
     arguments = {
         **_UNLESS_THE_URL_SAYS_OTHERWISE,
-        **({"connect_timeout": _CONNECT_TIMEOUT_OF_MANY_HOSTS} if "," in str(given.get("host", "")) else {}),
+        **({"connect_timeout": _CONNECT_TIMEOUT_OF_MANY_HOSTS} if _names_many(given) else {}),
         **given,
         "client_encoding": "UTF8",
         "autocommit": True,
@@ -113,6 +114,10 @@ def connect_arguments(url: str | None = None) -> dict[str, Any]:
         return {**arguments, "prepare_threshold": 0, "options": start_up_options(given.get("options", ""))}
     # PgBouncer in transaction mode loses server-side prepares, and refuses start-up options.
     return {**arguments, "prepare_threshold": None}
+
+
+def _names_many(given: dict[str, Any]) -> bool:
+    return any("," in str(given.get(name, "")) for name in ("host", "hostaddr"))
 
 
 def new_pool(url: str | None = None, *, min_size: int = 1, max_size: int = 4) -> Pool:

@@ -5,6 +5,7 @@ One a pool. Nothing here waits or connects.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -15,7 +16,7 @@ SLOW_SECONDS: Final = 1.0
 AVOIDED_SECONDS: Final = 60.0
 """For so long a silent host is asked after all others: each question costs its whole ``connect_timeout``."""
 
-_BY_PSYCOPG: Final = {"prefer-standby"}
+_MAY_BE_READ_ONLY: Final = {"any", "prefer-standby"}
 
 
 class Reach:
@@ -33,21 +34,23 @@ class Reach:
 
         Of several hosts one can be written to, and it is looked for unless the URL says otherwise. With one,
         which may be a proxy or an address that moves, only after it led to a server that is read-only.
+        Then no other of several hosts may be read-only either, whatever the URL prefers.
         """
         hosts = _hosts(parameters)
         wanted = dict(parameters)
-        if len(hosts) > 1 or self._writable_only:
-            wanted.setdefault("target_session_attrs", "read-write")
-        if (
-            len(hosts) < 2
-            or wanted.get("target_session_attrs") in _BY_PSYCOPG
-            or wanted.get("load_balance_hosts") == "random"
-        ):
+        if len(hosts) < 2:
+            if self._writable_only:
+                wanted.setdefault("target_session_attrs", "read-write")
             return [wanted]
+        if self._writable_only and wanted.get("target_session_attrs") in _MAY_BE_READ_ONLY:
+            wanted["target_session_attrs"] = "read-write"
+        wanted.setdefault("target_session_attrs", "read-write")
+        if wanted.get("load_balance_hosts") == "random":
+            random.shuffle(hosts)
+        attempts = [{**attempt, **host} for attempt in _in_turn(wanted) for host in hosts]
         now = self._monotonic()
-        # Sorting is stable: among equals the URL's order stays.
-        hosts.sort(key=lambda host: self._is_silent(host, now))
-        return [{**wanted, **host} for host in hosts]
+        # Sorting is stable: among equals the order stays.
+        return sorted(attempts, key=lambda attempt: self._is_silent(attempt, now))
 
     def failed(self, attempt: Mapping[str, Any], seconds: float, trouble: Exception) -> None:
         """Note that an attempt failed, and after how long."""
@@ -67,6 +70,13 @@ class Reach:
     def _is_silent(self, host: Mapping[str, Any], now: float) -> bool:
         since = self._silent.get(_key(host))
         return since is not None and now - since < AVOIDED_SECONDS
+
+
+def _in_turn(wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    # As psycopg has it. Not left to it: it does not know which host was silent.
+    if wanted.get("target_session_attrs") != "prefer-standby":
+        return [wanted]
+    return [{**wanted, "target_session_attrs": attribute} for attribute in ("standby", "any")]
 
 
 def _hosts(parameters: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -1,0 +1,101 @@
+"""Several hosts, the first of which is silent, in each of the places where hosts may stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from tests.relay import Relay
+from tests.servers import PostgresForTests
+from worker.db import SessionStore
+from worker.db.pool import new_pool, single_connection
+from worker.errors import DatabaseUnavailable
+
+
+@pytest.fixture(params=["service", "environment", "prefer-standby"])
+def silent_first(
+    request: pytest.FixtureRequest, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """An address of a host that takes connections and says nothing, and of one that answers."""
+    parts = urlsplit(database_url)
+    login, _, here = parts.netloc.rpartition("@")
+    with Relay(parts.port or 0) as relay:
+        relay.is_silent = True
+        both = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{relay.port},{here}"))
+        hosts, ports = "127.0.0.1,127.0.0.1", f"{relay.port},{parts.port}"
+        if request.param == "service":
+            file = tmp_path / "services"
+            file.write_text(f"[ours]\nhost={hosts}\nport={ports}\ndbname={parts.path[1:]}\n")
+            monkeypatch.setenv("PGSERVICEFILE", str(file))
+            yield f"postgresql://{login}@?service=ours"
+        elif request.param == "environment":
+            monkeypatch.setenv("PGHOST", hosts)
+            monkeypatch.setenv("PGPORT", ports)
+            yield f"postgresql://{login}@{parts.path}"
+        else:
+            yield f"{both}?target_session_attrs=prefer-standby"
+
+
+def test_a_silent_host_is_not_asked_again(silent_first: str) -> None:
+    """Once found silent, it costs no later connection its time-out."""
+    with new_pool(silent_first, max_size=1) as pool:
+        pool.timeout = 20  # seconds: the first connection has to find out
+        store = SessionStore(pool)
+        store.get_or_create_session("C1", "1.1", "U1")
+        pool.timeout = 1.9  # seconds: less than a silent host costs
+        for _ in range(4):
+            pool.drain()
+            assert store.get_or_create_session("C1", "1.1", "U1").outcome == "unchanged"
+
+
+def test_options_that_stand_elsewhere_hold(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service's `options`, or PGOPTIONS: ours stand before them, not in their place."""
+    parts = urlsplit(database_url)
+    file = tmp_path / "services"
+    file.write_text(
+        f"[ours]\nhost=127.0.0.1\nport={parts.port}\ndbname={parts.path[1:]}\noptions=-cwork_mem=7MB\n"
+    )
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    login = parts.netloc.rpartition("@")[0]
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=5MB")
+    for url, work_mem in ((f"postgresql://{login}@?service=ours", "7MB"), (database_url, "5MB")):
+        with single_connection(url) as connection:
+            [row] = connection.execute(
+                "SELECT current_setting('work_mem') AS w, current_setting('TimeZone') AS z"
+            ).fetchall()
+        assert row == {"w": work_mem, "z": "UTC"}
+
+
+@pytest.mark.parametrize("preferred", ["any", "prefer-standby"])
+def test_of_several_hosts_a_read_only_one_is_left(
+    postgres: PostgresForTests, database_url: str, preferred: str
+) -> None:
+    """Also where the URL takes any: one command meets it, then one that takes writes is looked for."""
+    parts = urlsplit(database_url)
+    login, _, here = parts.netloc.rpartition("@")
+    url = urlunsplit(
+        parts._replace(netloc=f"{login}@{here},{here}", query=f"target_session_attrs={preferred}")
+    )
+    database = Identifier(parts.path[1:])
+    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as administrator:
+        administrator.execute(
+            SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database)
+        )
+        with new_pool(url, max_size=1) as pool:
+            store = SessionStore(pool)
+            with pytest.raises(DatabaseUnavailable, match="ReadOnlySqlTransaction"):
+                store.get_or_create_session("C1", "1.1", "U1")
+            with pytest.raises(DatabaseUnavailable, match="read-only"):
+                store.get_session_by_thread("C1", "1.1")
+            administrator.execute(
+                SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(database)
+            )
+            pool.timeout = 20  # seconds: the pool pauses between two attempts
+            assert store.get_or_create_session("C1", "1.1", "U1").outcome == "created"
