@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, Final, Generic, TypeVar
 from uuid import uuid4
 
+import redis
 from celery import Celery
 from celery.backends.base import Backend
 from celery.exceptions import CeleryError
@@ -38,7 +39,7 @@ _AT_ONCE_SECONDS: Final = 0.1
 _QUEUE_SECONDS: Final = 10
 """A call may wait for a thread so long, while the broker answers others: only in a burst of thousands."""
 
-_LONGEST_SECONDS: Final = 2.0
+_LONGEST_SECONDS: Final = 5.0
 """A call may take so long, while the broker answers others: its thread has to share the interpreter."""
 
 _THREADS: Final = 8
@@ -183,12 +184,19 @@ class Broker:
         """Seconds to wait for it still. What counts is the broker's silence, not the wait for a thread.
 
         Nor the time in which no thread of ours could run: see ``RunningTime``.
-        While others are answered a call goes on waiting for a thread, and then for its own answer. If none is,
-        all fail together, those too that have only just begun.
+        While others are answered a call goes on waiting for a thread, and then for its own answer. If none
+        is, all fail together, those too that have only just begun.
         """
         silent_since = max(call.made, self._heard.at)
         latest = call.made + _QUEUE_SECONDS if call.begun is None else call.begun + _LONGEST_SECONDS
         return min(silent_since + _DEADLINE_SECONDS, latest) - _AT_ONCE_SECONDS - RUNNING.now()
+
+    def _is_answering(self, call: _Call[T], since: float, error: EnqueueFailed) -> bool:
+        """Return True if the call only had to wait too long, while others were answered: it may try again.
+
+        The broker's own processor is busy then. Commands may be sent again.
+        """
+        return _ran_out_of_time(error) and self._heard.at > since and not call.is_given_up
 
     def _submit(self, work: Callable[[], T]) -> _Call[T]:
         context = copy_context()
@@ -196,10 +204,17 @@ class Broker:
 
         def run() -> T:
             call.begun = RUNNING.last()
-            # With the caller's context, in which its trace is.
-            answer = context.run(_translated, work)
-            self._heard.at = RUNNING.last()
-            return answer
+            while True:
+                tried = RUNNING.last()
+                try:
+                    # With the caller's context, in which its trace is.
+                    answer = context.run(_translated, work)
+                except EnqueueFailed as exc:
+                    if not self._is_answering(call, tried, exc):
+                        raise
+                else:
+                    self._heard.at = RUNNING.last()
+                    return answer
 
         with self._lock:
             if self._threads is None or self._threads_owner != os.getpid():
@@ -228,6 +243,7 @@ class _Call(Generic[T]):
     made: float
     future: Future[T] = field(default_factory=Future)
     begun: float | None = None
+    is_given_up: bool = False
 
     def result(self, within: float | None = None) -> T:
         """Return its result. Raises ``TimeoutError`` if there is none ``within`` so many seconds."""
@@ -238,9 +254,18 @@ class _Call(Generic[T]):
 
     def given_up(self) -> EnqueueFailed:
         """The error for it; if it has not begun, it never will."""
+        self.is_given_up = True
         self.future.cancel()
         waited = "no thread was free: " if self.begun is None else ""
         return EnqueueFailed(f"{waited}the broker did not answer within {_DEADLINE_SECONDS:g} s")
+
+
+def _ran_out_of_time(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, TimeoutError | redis.TimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _translated(work: Callable[[], T]) -> T:
