@@ -177,6 +177,7 @@ class Broker:
                 await asyncio.wait({waiter}, timeout=max(left, TICK_SECONDS))
                 left = self._patience(call)
         finally:
+            call.is_given_up = True
             waiter.cancel()
         return call.result()
 
