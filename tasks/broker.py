@@ -10,15 +10,17 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from time import monotonic
+from functools import cache
 from typing import Any, Final, Generic, TypeVar
 from uuid import uuid4
 
+import redis
 from celery import Celery
 from celery.backends.base import Backend
 from celery.exceptions import CeleryError
 
 from tasks.command import Command
+from tasks.running_time import RUNNING, TICK_SECONDS
 from worker.broker_errors import BROKER_ERRORS, reason_of
 from worker.config import Settings, load_settings
 from worker.errors import EnqueueFailed, InvalidSettings, ThreadsyncError, as_ours
@@ -31,8 +33,14 @@ T = TypeVar("T")
 _DEADLINE_SECONDS: Final = 0.9
 """Slack wants its answer within 3 s, and `EnqueueFailed` is promised within one."""
 
+_AT_ONCE_SECONDS: Final = 0.1
+"""Of the deadline; most calls end within, and need no clock of their own."""
+
 _QUEUE_SECONDS: Final = 10
 """A call may wait for a thread so long, while the broker answers others: only in a burst of thousands."""
+
+_LONGEST_SECONDS: Final = 5.0
+"""A call may take so long, while the broker answers others: its thread has to share the interpreter."""
 
 _THREADS: Final = 8
 _FAILED: Final = frozenset({"FAILURE", "REVOKED"})
@@ -56,7 +64,7 @@ class Broker:
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._threads_owner = 0
-        self._heard = 0.0
+        self._heard = _heard_from(settings.broker_url)
 
     def send(self, command: Command[Any], task_id: str | None = None) -> str:
         """Publish; returns the task's id once the broker has the message. Raises ``EnqueueFailed``."""
@@ -147,12 +155,14 @@ class Broker:
 
     def _within_deadline(self, work: Callable[[], T]) -> T:
         call = self._submit(work)
+        left = _AT_ONCE_SECONDS
         while not call.future.done():
-            if (left := self._patience(call)) <= 0:
+            if left <= 0:
                 raise call.given_up()
             # Of the work itself there is no such error: it is an `EnqueueFailed` then.
             with suppress(TimeoutError):
-                return call.result(left)
+                return call.result(max(left, TICK_SECONDS))
+            left = self._patience(call)
         return call.result()
 
     async def _within_deadline_async(self, work: Callable[[], T]) -> T:
@@ -160,35 +170,52 @@ class Broker:
         waiter = asyncio.wrap_future(call.future)
         try:
             # The call's own future: the waiter hears of it only when the loop comes round to that.
+            left = _AT_ONCE_SECONDS
             while not call.future.done():
-                if (left := self._patience(call)) <= 0:
+                if left <= 0:
                     raise call.given_up()
-                await asyncio.wait({waiter}, timeout=left)
+                await asyncio.wait({waiter}, timeout=max(left, TICK_SECONDS))
+                left = self._patience(call)
         finally:
+            call.is_given_up = True
             waiter.cancel()
         return call.result()
 
     def _patience(self, call: _Call[T]) -> float:
         """Seconds to wait for it still. What counts is the broker's silence, not the wait for a thread.
 
-        While others are answered a call goes on waiting for a thread, and has its seconds from when it began.
-        If none is, all fail together, those too that have only just begun.
+        Nor the time in which no thread of ours could run: see ``RunningTime``.
+        While others are answered a call goes on waiting for a thread, and then for its own answer. If none
+        is, all fail together, those too that have only just begun.
         """
-        silent_since = max(call.made, self._heard)
-        latest = call.made + _QUEUE_SECONDS - _DEADLINE_SECONDS if call.begun is None else call.begun
-        since = min(silent_since, latest)
-        return since + _DEADLINE_SECONDS - monotonic()
+        silent_since = max(call.made, self._heard.at)
+        latest = call.made + _QUEUE_SECONDS if call.begun is None else call.begun + _LONGEST_SECONDS
+        return min(silent_since + _DEADLINE_SECONDS, latest) - _AT_ONCE_SECONDS - RUNNING.now()
+
+    def _is_answering(self, call: _Call[T], since: float, error: EnqueueFailed) -> bool:
+        """Return True if the call only had to wait too long, while others were answered: it may try again.
+
+        The broker's own processor is busy then. Commands may be sent again.
+        """
+        return _ran_out_of_time(error) and self._heard.at > since and not call.is_given_up
 
     def _submit(self, work: Callable[[], T]) -> _Call[T]:
         context = copy_context()
-        call: _Call[T] = _Call()
+        call: _Call[T] = _Call(made=RUNNING.last())
 
         def run() -> T:
-            call.begun = monotonic()
-            # With the caller's context, in which its trace is.
-            answer = context.run(_translated, work)
-            self._heard = monotonic()
-            return answer
+            call.begun = RUNNING.last()
+            while True:
+                tried = RUNNING.last()
+                try:
+                    # With the caller's context, in which its trace is.
+                    answer = context.run(_translated, work)
+                except EnqueueFailed as exc:
+                    if not self._is_answering(call, tried, exc):
+                        raise
+                else:
+                    self._heard.at = RUNNING.last()
+                    return answer
 
         with self._lock:
             if self._threads is None or self._threads_owner != os.getpid():
@@ -199,12 +226,25 @@ class Broker:
 
 
 @dataclass
-class _Call(Generic[T]):
-    """Work for one of the threads: when it was asked for, and when a thread began with it."""
+class _Heard:
+    """When a broker answered any of this process's clients: running time."""
 
+    at: float = 0.0
+
+
+@cache
+def _heard_from(broker_url: str) -> _Heard:
+    return _Heard()
+
+
+@dataclass
+class _Call(Generic[T]):
+    """Work for one of the threads: when it was asked for, and when a thread began with it: running time."""
+
+    made: float
     future: Future[T] = field(default_factory=Future)
-    made: float = field(default_factory=monotonic)
     begun: float | None = None
+    is_given_up: bool = False
 
     def result(self, within: float | None = None) -> T:
         """Return its result. Raises ``TimeoutError`` if there is none ``within`` so many seconds."""
@@ -215,9 +255,18 @@ class _Call(Generic[T]):
 
     def given_up(self) -> EnqueueFailed:
         """The error for it; if it has not begun, it never will."""
+        self.is_given_up = True
         self.future.cancel()
         waited = "no thread was free: " if self.begun is None else ""
         return EnqueueFailed(f"{waited}the broker did not answer within {_DEADLINE_SECONDS:g} s")
+
+
+def _ran_out_of_time(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, TimeoutError | redis.TimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _translated(work: Callable[[], T]) -> T:

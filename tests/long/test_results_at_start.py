@@ -1,0 +1,69 @@
+"""A worker whose results' server is of no use from the start: it starts, and works at its pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.installation import Installation
+from tests.redis_servers import RedisServer
+from tests.waiting import wait_until
+from worker.embedded.port import free_port
+
+COMMANDS = 40
+
+Backend = Callable[[Path, ExitStack], str]
+
+
+def away(folder: Path, stack: ExitStack) -> str:
+    return f"redis://127.0.0.1:{free_port()}/0"
+
+
+def wrong_name(folder: Path, stack: ExitStack) -> str:
+    return "redis://no-such-host.invalid:6379/0"
+
+
+def wrong_password(folder: Path, stack: ExitStack) -> str:
+    server = stack.enter_context(RedisServer(folder))
+    return f"redis://:another@127.0.0.1:{server.port}/0"
+
+
+def no_tls_there(folder: Path, stack: ExitStack) -> str:
+    """It waits for the rest of a command that is none, or hangs up."""
+    server = stack.enter_context(RedisServer(folder))
+    return f"rediss://127.0.0.1:{server.port}/0"
+
+
+def frozen(folder: Path, stack: ExitStack) -> str:
+    server = stack.enter_context(RedisServer(folder))
+    server.freeze()
+    stack.callback(server.thaw)
+    return server.url()
+
+
+def memory(folder: Path, stack: ExitStack) -> str:
+    return "cache+memory://"
+
+
+@pytest.mark.parametrize("backend", [away, wrong_name, wrong_password, no_tls_there, frozen, memory])
+def test_a_worker_starts_and_works_without_its_results(
+    installation: Installation, backend: Backend, tmp_path: Path
+) -> None:
+    """Effects are there, messages are gone, no letter."""
+    with ExitStack() as stack:
+        address = backend(tmp_path / "results", stack)
+        worker = stack.enter_context(installation.worker(CELERY_RESULT_BACKEND=address))
+        for number in range(COMMANDS):
+            installation.send(
+                "sessions.get_or_create", channel_id="C1", thread_ts=f"1.{number}", user_id="U1"
+            )
+        wait_until(
+            lambda: len(installation.sessions()) == COMMANDS and installation.waiting() == 0,
+            "all have ended",
+            timeout=30,
+        )
+        assert installation.dead_letters() == []
+        assert worker.is_alive
