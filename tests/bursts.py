@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+
+import redis
 
 from tasks.client import AsyncSessionClient, SessionClient
 from tests.workers import ROOT
@@ -17,6 +20,11 @@ PARTS = 4
 """Of several clients, or of forked processes."""
 
 Send = Callable[[int], object]
+
+
+def commands_in(broker: redis.Redis, queue: str = "sessions") -> set[str]:
+    """The ids of the commands that wait there; one may lie there twice, as it may be sent again."""
+    return {json.loads(message)["headers"]["id"] for message in broker.lrange(queue, 0, -1)}
 
 
 def thread_ts(number: int) -> str:
@@ -113,7 +121,7 @@ def burst(kind: str, calls: int, url: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def busy_processors(processes: int = 8) -> Iterator[None]:
+def busy_processors(processes: int) -> Iterator[None]:
     """Others want them all the time."""
     argv = [sys.executable, "-c", "while True: pass"]
     with ExitStack() as stack:

@@ -28,6 +28,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
 from celery.app import backends
 from celery.backends.redis import RedisBackend, SentinelBackend
+from celery.exceptions import ImproperlyConfigured
 from celery.states import FAILURE
 from kombu.exceptions import EncodeError, OperationalError
 from kombu.utils.encoding import bytes_to_str
@@ -36,7 +37,7 @@ from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from worker import metrics
-from worker.errors import CommandFailed
+from worker.errors import CommandFailed, InvalidSettings
 from worker.in_step import in_step, sentinel_limits
 
 _SILENCE_SECONDS: Final = 2.0
@@ -302,6 +303,13 @@ class WorkersCelery(Celery):
     """An app whose results never decide over a command, wherever ``result_backend`` keeps them."""
 
     def _get_backend(self) -> Any:
+        try:
+            return self._new_backend()
+        except (ImproperlyConfigured, ImportError) as exc:
+            # Celery's own words, such as of a folder that is not there, or of a driver that is not installed.
+            raise InvalidSettings(f"CELERY_RESULT_BACKEND is of no use here: {exc}") from exc
+
+    def _new_backend(self) -> Any:
         asked_for: Any = self.backend_cls or self.conf.result_backend
         by_url: Any = backends.by_url  # the stubs say that it returns a class alone
         found, url = by_url(asked_for, self.loader)

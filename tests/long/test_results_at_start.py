@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from tests.installation import Installation
 from tests.redis_servers import RedisServer
 from tests.waiting import wait_until
+from tests.workers import ROOT
 from worker.embedded.port import free_port
 
 COMMANDS = 40
@@ -67,3 +70,16 @@ def test_a_worker_starts_and_works_without_its_results(
         )
         assert installation.dead_letters() == []
         assert worker.is_alive
+
+
+@pytest.mark.parametrize("address", ["file:///no/such/folder", "mongodb://127.0.0.1", "no-such-kind://h"])
+def test_a_backend_that_cannot_be_had_is_refused_in_a_sentence(
+    installation: Installation, address: str
+) -> None:
+    """A folder, a driver or a kind that is not there will not come by itself: a mistake in the settings."""
+    argv = [sys.executable, "-m", "celery", "-A", "worker", "worker", "--concurrency", "1"]
+    env = {**installation.env, "PYTHONPATH": str(ROOT), "CELERY_RESULT_BACKEND": address}
+    ended = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert "CELERY_RESULT_BACKEND is of no use here" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
