@@ -33,7 +33,7 @@ USERS: Final[Mapping[str, Mapping[str, str]]] = {
     # One that may not declare what is missing.
     "limited": {"configure": "", "write": ".*", "read": ".*"},
 }
-_VHOSTS: Final = 8
+_VHOSTS: Final = 16
 """Of each kind: a test takes one that no other test uses."""
 
 
