@@ -250,19 +250,15 @@ async def test_a_broker_that_is_away_is_told_within_a_second(away: Callable[[], 
                 *(async_client.get("C1", "1.1") for _ in range(30)), return_exceptions=True
             )
             assert {type(answer) for answer in answers} == {EnqueueFailed}
-            assert time.monotonic() - began < A_SECOND
-
-
-A_SECOND = 2.5
-"""Promised is one; the rest is for thirty threads on a busy machine (1.5 s were seen to be too few). Without
-its deadline a call takes as long as the network's, or its retries'."""
+            assert time.monotonic() - began < 1.5
 
 
 def assert_fails_within_a_second(action: Callable[[], object]) -> None:
     began = time.monotonic()
     with pytest.raises(EnqueueFailed):
         action()
-    assert time.monotonic() - began < A_SECOND
+    # Promised is one second; the rest is for thirty threads on a busy machine.
+    assert time.monotonic() - began < 1.3
 
 
 def test_a_client_survives_its_broker(own_valkey: EmbeddedValkey) -> None:
