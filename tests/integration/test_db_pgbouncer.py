@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode, with ``DATABASE_PREPARED_STATEMENTS=false``.
+"""Behind PgBouncer in transaction mode, with ``DATABASE_PREPARED_STATEMENTS=false``; and set up wrong.
 
 PgBouncer is in no wheel: these tests run where ``pgbouncer`` is installed.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -15,15 +16,22 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import error_from_result
 from psycopg.sql import SQL, Identifier, Literal
+from pydantic import SecretStr
 
 from tests.servers import PostgresForTests, ask
-from worker.config import get_settings
+from worker.config import Settings, get_settings
 from worker.db import AsyncSessionStore, SessionStore
+from worker.db.driver_errors import translate
 from worker.db.pool import new_async_pool, new_pool, single_connection
+from worker.db.sync_models import Claim
+from worker.db.sync_store import SyncStore
+from worker.doctor.database import examine_database
+from worker.doctor.finding import Finding
 from worker.embedded.identity import unprivileged
 from worker.embedded.port import free_port
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseFault, DatabaseUnavailable
 from worker.service import CommandService
 
 PGBOUNCER = shutil.which("pgbouncer")
@@ -35,35 +43,51 @@ listen_addr = 127.0.0.1
 listen_port = {listen_port}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
 default_pool_size = 2
 max_client_conn = 100
+{more}
 """
 
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
 
 
-@pytest.fixture
-def bouncer_url(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Two server connections for everybody, so that clients share them all the time."""
-    monkeypatch.setenv("DATABASE_PREPARED_STATEMENTS", "false")
-    get_settings.cache_clear()
+@contextmanager
+def bouncer(database_url: str, folder: Path, *more: str) -> Iterator[str]:
+    """Yield the address of a PgBouncer before the database, with these lines in its settings."""
     port = free_port()
-    config = tmp_path / "pgbouncer.ini"
-    config.write_text(CONFIGURATION.format(**conninfo_to_dict(empty_database_url), listen_port=port))
-    unprivileged().hand_over(tmp_path)
+    config = folder / "pgbouncer.ini"
+    parameters = {**conninfo_to_dict(database_url), "listen_port": port, "more": "\n".join(more)}
+    config.write_text(CONFIGURATION.format(**parameters))
+    unprivileged().hand_over(folder)
     url = f"postgresql://anybody@127.0.0.1:{port}/threadsync"
-    bouncer = CommandService(
+    process = CommandService(
         "pgbouncer",
         [*unprivileged().prefix, str(PGBOUNCER), str(config)],
-        log_path=tmp_path / "pgbouncer.log",
+        log_path=folder / "pgbouncer.log",
         ready=lambda: takes_connections(url),
     )
-    bouncer.start()
+    process.start()
     try:
         yield url
     finally:
-        bouncer.stop()
+        process.stop()
+
+
+@pytest.fixture(autouse=True)
+def _without_prepares(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_prepares(monkeypatch, "false")
+
+
+def with_prepares(monkeypatch: pytest.MonkeyPatch, value: str = "true") -> None:
+    monkeypatch.setenv("DATABASE_PREPARED_STATEMENTS", value)
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def bouncer_url(empty_database_url: str, tmp_path: Path) -> Iterator[str]:
+    """Two server connections for everybody, so that clients share them all the time."""
+    with bouncer(empty_database_url, tmp_path, "pool_mode = transaction") as url:
+        yield url
 
 
 def takes_connections(url: str) -> bool:
@@ -100,16 +124,14 @@ def test_with_prepared_statements_the_reason_is_said(
     bouncer_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PgBouncer refuses the start-up parameter `options`, which carries our time limits."""
-    monkeypatch.setenv("DATABASE_PREPARED_STATEMENTS", "true")
-    get_settings.cache_clear()
+    with_prepares(monkeypatch)
     with pytest.raises(DatabaseUnavailable, match="options"), single_connection(bouncer_url):
         pass
 
 
 def test_a_pool_says_the_reason_too(bouncer_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """516 times "PoolTimeout" hid it; and what to set stands beside it."""
-    monkeypatch.setenv("DATABASE_PREPARED_STATEMENTS", "true")
-    get_settings.cache_clear()
+    with_prepares(monkeypatch)
     with (
         new_pool(bouncer_url) as pool,
         pytest.raises(DatabaseUnavailable, match=r"options.*DATABASE_PREPARED_STATEMENTS=false"),
@@ -131,3 +153,88 @@ def test_what_it_keeps_for_a_client_is_set(
         store.create_tables()
         sessions = [store.get_or_create_session("C1", f"{n}.1", "U1") for n in range(1, 9)]
     assert {session.created_at.utcoffset() for session in sessions} == {timedelta()}
+
+
+def test_statement_mode_is_no_outage(database_url: str, tmp_path: Path) -> None:
+    """It allows no transactions: what needs one waits for an hour at most, and says what to set."""
+    with bouncer(database_url, tmp_path, "pool_mode = statement") as url, new_pool(url, max_size=1) as pool:
+        with pytest.raises(DatabaseFault, match="pool_mode = transaction"):
+            begin_a_create(SyncStore(pool))
+        assert SessionStore(pool).get_or_create_session("C1", "1.1", "U1").outcome == "created"
+        found = database_finding(url)
+    assert (found.level, "pool_mode = transaction" in found.fix) == ("error", True), found
+
+
+def begin_a_create(store: SyncStore) -> None:
+    claim = Claim.model_construct(session_id=uuid4(), fence=1)
+    store.begin_create(
+        claim,
+        site="s",
+        project_key="P",
+        default_project_key="P",
+        baseline=0,
+        at_once=1,
+        deadline=1,
+        turn=1,
+        lease=1,
+    )
+
+
+def database_finding(url: str) -> Finding:
+    return next(examine_database(Settings(database_url=SecretStr(url))))
+
+
+def test_a_query_that_pgbouncer_ends_is_no_outage(database_url: str, tmp_path: Path) -> None:
+    """One that is too slow each time would wait for ever."""
+    settings = ("pool_mode = transaction", "query_timeout = 1")
+    with (
+        bouncer(database_url, tmp_path, *settings) as url,
+        pytest.raises(DatabaseFault, match="raise query_timeout in PgBouncer"),
+        single_connection(url) as connection,
+    ):
+        connection.execute("SELECT pg_sleep(4)")
+
+
+def test_a_pool_that_is_used_up_is_an_outage(database_url: str, tmp_path: Path) -> None:
+    """So it is when Postgres behind PgBouncer is away: waited for without end, and said."""
+    settings = ("pool_mode = transaction", "default_pool_size = 1", "query_wait_timeout = 1")
+    with (
+        bouncer(database_url, tmp_path, *settings) as url,
+        psycopg.connect(url) as other,
+        other.transaction(),
+        pytest.raises(DatabaseUnavailable, match="default_pool_size in PgBouncer") as failure,
+        single_connection(url),
+    ):
+        pass
+    assert not isinstance(failure.value, DatabaseFault)
+
+
+def test_prepares_of_others_are_a_fault_that_says_what_to_set(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `ignore_startup_parameters` PgBouncer lets us in, and mixes up what its clients prepare."""
+    with_prepares(monkeypatch)
+    settings = ("pool_mode = transaction", "default_pool_size = 1", "ignore_startup_parameters = options")
+    with bouncer(database_url, tmp_path, *settings) as url, single_connection(url) as connection:
+        connection.execute("SELECT 1")
+        with (
+            new_pool(url, max_size=1) as pool,
+            pytest.raises(DatabaseFault, match="DATABASE_PREPARED_STATEMENTS=false"),
+        ):
+            SessionStore(pool).get_session_by_thread("C1", "1.1")
+        found = database_finding(url)
+    assert (found.level, "DATABASE_PREPARED_STATEMENTS=false" in found.fix) == ("error", True), found
+
+
+def test_a_database_that_pgbouncer_does_not_have(bouncer_url: str) -> None:
+    """Its words differ between releases, and by whether it asks for passwords."""
+    found = database_finding(bouncer_url.replace("/threadsync", "/nowhere"))
+    assert (found.level, "[databases]" in found.fix) == ("error", True), found
+
+
+def test_a_command_that_postgres_takes_for_out_of_step_is_no_outage(database_url: str) -> None:
+    """08P01 of Postgres itself, on a connection that goes on: what PgBouncer's mixed prepares end in, too."""
+    with single_connection(database_url) as connection:
+        connection.pgconn.prepare(b"one", b"SELECT $1::int")
+        error = error_from_result(connection.pgconn.exec_prepared(b"one", []))
+    assert (type(translate(error)), error.sqlstate) == (DatabaseFault, "08P01")

@@ -9,6 +9,7 @@ from typing import Final
 import psycopg
 from psycopg import errors
 
+from worker.db import pgbouncer
 from worker.db.sqlstates import judge
 from worker.errors import DatabaseFault, DatabaseUnavailable, InvalidCommand, ThreadsyncError
 
@@ -34,6 +35,9 @@ _SET_UP_FAULTS: Final = (
     errors.InsufficientPrivilege,
 )
 
+# Behind a proxy that gives each transaction another connection.
+_LOST_PREPARES: Final = (errors.DuplicatePreparedStatement, errors.InvalidSqlStatementName)
+
 
 def translate(exc: psycopg.Error) -> ThreadsyncError:
     """Return the error of ours that says what the driver's error means for the command."""
@@ -45,14 +49,8 @@ def translate(exc: psycopg.Error) -> ThreadsyncError:
         constraint = exc.diag.constraint_name or ""
         return InvalidCommand(CONSTRAINTS.get(constraint, f"refused by the database: {reason}"))
     kind = DatabaseUnavailable if meaning == "outage" else DatabaseFault
-    return kind(f"Postgres: {type(exc).__name__}: {reason}{_advice(reason)}")
-
-
-def _advice(reason: str) -> str:
-    # PgBouncer's words, which are the same in every language.
-    if "unsupported startup parameter" in reason:
-        return "; behind PgBouncer set DATABASE_PREPARED_STATEMENTS=false"
-    return ""
+    fix = pgbouncer.WITHOUT_PREPARES if isinstance(exc, _LOST_PREPARES) else pgbouncer.advice(reason)
+    return kind(f"Postgres: {type(exc).__name__}: {reason}{f'; {fix}' if fix else ''}")
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 A connection is kept only after errors that leave nothing behind on it. All others may come again for as long
 as the connection lives: a server that became read-only, is shutting down, or plans that no longer fit. The
-words of an error are never looked at, because a server says them in the language of its administrator.
+words of an error are never looked at, because a server says them in the language of its administrator; but
+for those of PgBouncer, which has one code for most of its own (pgbouncer.py).
 
 Codes: https://www.postgresql.org/docs/18/errcodes-appendix.html.
 """
@@ -16,6 +17,7 @@ from typing import Final, Literal
 import psycopg
 from psycopg import errors
 
+from worker.db import pgbouncer
 from worker.errors import ThreadsyncError
 
 Meaning = Literal["outage", "fault", "refused"]
@@ -67,6 +69,8 @@ def judge_sqlstate(code: str) -> Verdict:
 
 def judge(error: psycopg.Error) -> Verdict:
     """Return the verdict on an error of the driver, which has a SQLSTATE if the server said it."""
+    if isinstance(error, errors.ProtocolViolation):
+        return _judge_protocol_violation(error)
     if error.sqlstate:
         return judge_sqlstate(error.sqlstate)
     if isinstance(error, psycopg.DataError):
@@ -74,6 +78,13 @@ def judge(error: psycopg.Error) -> Verdict:
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return OUTAGE
     return FAULT
+
+
+def _judge_protocol_violation(error: errors.ProtocolViolation) -> Verdict:
+    """Judge 08P01: of Postgres on a connection that goes on, or of PgBouncer, which always ends it."""
+    words = error.diag.message_primary or str(error)
+    refuses = error.diag.severity_nonlocalized == "ERROR" or words in pgbouncer.FAULTS
+    return FAULT if refuses else judge_sqlstate("08P01")
 
 
 def spoils(error: BaseException) -> bool:

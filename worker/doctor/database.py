@@ -13,6 +13,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from worker.config import Settings
+from worker.db import pgbouncer
 from worker.db.connection import START_UP_SETTINGS, GuardedConnection
 from worker.db.migrate import NEW_DATABASE, encoding_fault, migrations, schema_version
 from worker.db.pool import connect_arguments
@@ -99,6 +100,9 @@ def examine_database(settings: Settings) -> Iterator[Finding]:
     try:
         arguments = connect_arguments(settings.database_url.get_secret_value())
         with GuardedConnection.connect(**{**arguments, "row_factory": tuple_row}) as connection:
+            # PgBouncer in statement mode allows none.
+            with connection.transaction():
+                connection.execute("SELECT 1")
             facts = _facts(connection)
     except (psycopg.Error, InvalidSettings) as exc:
         is_there = asyncio.run(postgres_accepts(settings.database_url.get_secret_value()))
@@ -162,11 +166,10 @@ def judge_refusal(exc: Exception, *, is_there: bool = False) -> Finding:
             f"DATABASE_URL cannot be used ({words.removeprefix('DATABASE_URL: ')})",
             "write it as postgresql://user:password@host:5432/name",
         )
-    if "unsupported startup parameter" in words:
-        what = "PgBouncer takes none of the settings that a connection begins with"
-        return error(
-            check, what, "set DATABASE_PREPARED_STATEMENTS=false, and see `PgBouncer` in operations.md"
-        )
+    if isinstance(exc, psycopg.errors.DuplicatePreparedStatement | psycopg.errors.InvalidSqlStatementName):
+        return error(check, f"a proxy mixes connections up ({words})", pgbouncer.WITHOUT_PREPARES)
+    if pgbouncers := pgbouncer.advice(words):
+        return error(check, f"PgBouncer refuses us ({words})", pgbouncers)
     if "authentication failed" in words or "no password supplied" in words:
         return error(check, "it refuses our login", "set user and password in DATABASE_URL right")
     if "does not exist" in words:
