@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -12,8 +15,8 @@ from psycopg.sql import SQL, Identifier
 
 from tests.relay import Relay
 from tests.servers import PostgresForTests
-from worker.db import SessionStore
-from worker.db.pool import new_pool, single_connection
+from worker.db import AsyncSessionStore, SessionStore
+from worker.db.pool import new_async_pool, new_pool, single_connection
 from worker.errors import DatabaseUnavailable
 
 
@@ -99,3 +102,75 @@ def test_of_several_hosts_a_read_only_one_is_left(
             )
             pool.timeout = 20  # seconds: the pool pauses between two attempts
             assert store.get_or_create_session("C1", "1.1", "U1").outcome == "created"
+
+
+SILENT = "127.0.0.2"
+
+
+@pytest.fixture
+def one_name(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A URL whose host's name has two addresses, the first of which takes connections and says nothing."""
+    parts = urlsplit(database_url)
+    login = parts.netloc.rpartition("@")[0]
+    try:
+        listener = socket.create_server((SILENT, parts.port or 0))
+    except OSError:
+        pytest.skip("this machine has one loopback address only")
+
+    def resolver(host: str, port: object, *args: object, **options: object) -> list[Any]:
+        assert host == "pg.test"
+        answers = [(SILENT, parts.port), ("127.0.0.1", parts.port)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", answer) for answer in answers]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    with listener:
+        yield urlunsplit(parts._replace(netloc=f"{login}@pg.test:{parts.port}"))
+
+
+def test_a_silent_address_of_a_name_is_not_asked_again(one_name: str) -> None:
+    """Once found silent, it costs no later connection its time-out; the certificate's name stays known."""
+    with new_pool(one_name, max_size=1) as pool:
+        pool.timeout = 20  # seconds: the first connection has to find out
+        store = SessionStore(pool)
+        store.get_or_create_session("C1", "1.1", "U1")
+        pool.timeout = 1.9  # seconds: less than a silent address costs
+        for _ in range(4):
+            pool.drain()
+            assert store.get_or_create_session("C1", "1.1", "U1").outcome == "unchanged"
+        with pool.connection() as connection:
+            assert (connection.info.host, connection.info.hostaddr) == ("pg.test", "127.0.0.1")
+
+
+async def test_nor_by_asyncio(one_name: str) -> None:
+    """The same over the other kind of connection."""
+    async with new_async_pool(one_name, max_size=1) as pool:
+        pool.timeout = 20  # seconds: the first connection has to find out
+        store = AsyncSessionStore(pool)
+        await store.get_or_create_session("C1", "1.1", "U1")
+        pool.timeout = 1.9  # seconds: less than a silent address costs
+        for _ in range(4):
+            await pool.drain()
+            assert (await store.get_or_create_session("C1", "1.1", "U1")).outcome == "unchanged"
+
+
+def test_a_lookup_has_a_limit(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver that hangs keeps a connection for so long, and is not asked twice."""
+    asked: list[object] = []
+    over = threading.Event()
+
+    def resolver(host: object, *args: object, **options: object) -> list[Any]:
+        asked.append(host)
+        over.wait(60)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    monkeypatch.setattr("worker.db.names.LOOK_UP_SECONDS", 0.1)
+    parts = urlsplit(database_url)
+    login = parts.netloc.rpartition("@")[0]
+    url = urlunsplit(parts._replace(netloc=f"{login}@pg.test:{parts.port}"))
+    try:
+        with pytest.raises(DatabaseUnavailable, match=r"failed to resolve host 'pg\.test'"):
+            single_connection(url).__enter__()
+    finally:
+        over.set()
+    assert asked == ["pg.test"]

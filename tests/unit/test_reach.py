@@ -121,3 +121,42 @@ def test_the_last_trouble_is_kept_until_a_connection_is_made() -> None:
     assert reach.trouble is TROUBLE
     reach.succeeded({"host": "a"})
     assert reach.trouble is None
+
+
+def addresses(reach: Reach, attempt: dict[str, str], *known: str) -> list[str]:
+    return [one["hostaddr"] for one in reach.each_address(attempt, known)]
+
+
+def test_a_silent_address_of_a_name_is_asked_last_for_a_while() -> None:
+    """The name stays beside it, and the name's others are asked before; so are other names."""
+    clock = Clock()
+    reach = Reach(clock)
+    first, _ = reach.attempts(TWO)
+    silent, _ = reach.each_address(first, ["::1", "::2"])
+    assert silent == {**first, "hostaddr": "::1"}
+    reach.failed(silent, SLOW_SECONDS, TROUBLE)
+    assert addresses(reach, first, "::1", "::2") == ["::2", "::1"]
+    assert order(reach, TWO) == ["b", "a"]
+    clock.now += AVOIDED_SECONDS
+    assert addresses(reach, first, "::1", "::2") == ["::1", "::2"]
+    assert order(reach, TWO) == ["a", "b"]
+
+
+def test_a_host_without_addresses_is_one_attempt() -> None:
+    """An address by itself, a folder of sockets, a name that is not known."""
+    assert Reach().each_address({"host": "/tmp"}, ()) == [{"host": "/tmp"}]
+
+
+def test_a_standby_is_looked_for_at_all_addresses_of_a_name_before_any_will_do() -> None:
+    """Not at each address both, one after the other."""
+    wanted = [
+        attempt["target_session_attrs"]
+        for attempt in Reach().attempts({"host": "a", "target_session_attrs": "prefer-standby"})
+    ]
+    assert wanted == ["standby", "any"]
+
+
+def test_addresses_are_drawn_by_lot_where_hosts_are() -> None:
+    """As libpq does."""
+    attempt = {"host": "a", "load_balance_hosts": "random"}
+    assert {addresses(Reach(), attempt, "::1", "::2", "::3")[0] for _ in range(200)} == {"::1", "::2", "::3"}

@@ -1,6 +1,6 @@
 """Connections to Postgres that set what our SQL relies on, answer in time, and end once they are of no use.
 
-connect     host after host (reach.py), then what the server says otherwise is set
+connect     host after host, address after address (reach.py), then what the server says otherwise is set
 wait        no answer for longer than a statement may take, or interrupted: closed, as it is out of step then
 __exit__    an error after which nothing will work on it any more (sqlstates.py): closed
 checkout    the server has hung up, has become read-only, or is silent: closed (pool.py)
@@ -8,6 +8,7 @@ checkout    the server has hung up, has become read-only, or is silent: closed (
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq.abc import PGconn
 from psycopg.rows import DictRow, tuple_row
 
+from worker.db.names import addresses_of, looked_up
 from worker.db.reach import Reach
 from worker.db.sqlstates import spoils
 
@@ -151,16 +153,18 @@ class GuardedConnection(_Guard, Connection[DictRow]):
         reach = reach or Reach()
         options, parameters = _divided(conninfo, kwargs)
         failures: list[tuple[Mapping[str, Any], psycopg.Error]] = []
-        for attempt in reach.attempts(parameters):
+        for host in reach.attempts(parameters):
             begun = time.monotonic()
-            try:
-                connection = super().connect("", **attempt, **options)
-                connection._configure(reach, attempt)
-            except psycopg.Error as exc:
-                reach.failed(attempt, time.monotonic() - begun, exc)
-                failures.append((attempt, exc))
-            else:
-                return connection
+            for attempt in reach.each_address(host, addresses_of(host)):
+                try:
+                    connection = super().connect("", **looked_up(attempt), **options)
+                    connection._configure(reach, attempt)
+                except psycopg.Error as exc:
+                    reach.failed(attempt, time.monotonic() - begun, exc)
+                    failures.append((attempt, exc))
+                    begun = time.monotonic()
+                else:
+                    return connection
         raise _failure(reach, failures)
 
     def _configure(self, reach: Reach, attempt: Mapping[str, Any]) -> None:
@@ -211,16 +215,18 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
         reach = reach or Reach()
         options, parameters = _divided(conninfo, kwargs)
         failures: list[tuple[Mapping[str, Any], psycopg.Error]] = []
-        for attempt in reach.attempts(parameters):
+        for host in reach.attempts(parameters):
             begun = time.monotonic()
-            try:
-                connection = await super().connect("", **attempt, **options)
-                await connection._configure(reach, attempt)
-            except psycopg.Error as exc:
-                reach.failed(attempt, time.monotonic() - begun, exc)
-                failures.append((attempt, exc))
-            else:
-                return connection
+            for attempt in reach.each_address(host, await asyncio.to_thread(addresses_of, host)):
+                try:
+                    connection = await super().connect("", **looked_up(attempt), **options)
+                    await connection._configure(reach, attempt)
+                except psycopg.Error as exc:
+                    reach.failed(attempt, time.monotonic() - begun, exc)
+                    failures.append((attempt, exc))
+                    begun = time.monotonic()
+                else:
+                    return connection
         raise _failure(reach, failures)
 
     async def _configure(self, reach: Reach, attempt: Mapping[str, Any]) -> None:
@@ -312,7 +318,12 @@ def _within(seconds: float, gen: PQGen[T]) -> Generator[Any, Any, T]:
 def _failure(reach: Reach, failures: list[tuple[Mapping[str, Any], psycopg.Error]]) -> psycopg.Error:
     last = failures[-1][1]
     if len(failures) > 1:
-        said = (f"{attempt.get('host')}:{attempt.get('port', 5432)}: {exc}" for attempt, exc in failures)
+        said = (f"{_place(attempt)}: {exc}" for attempt, exc in failures)
         last = type(last)("; ".join(said))
         reach.trouble = last
     return last.with_traceback(None)
+
+
+def _place(attempt: Mapping[str, Any]) -> str:
+    host, address = attempt.get("host"), attempt.get("hostaddr")
+    return f"{host}:{attempt.get('port', 5432)}{f' ({address})' if host and address else ''}"

@@ -1,4 +1,4 @@
-"""Where a process finds Postgres: the order of a URL's hosts, and why the last attempt failed.
+"""Where a process finds Postgres: the order of hosts and of their addresses, and why the last attempt failed.
 
 One a pool. Nothing here waits or connects.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 SLOW_SECONDS: Final = 1.0
@@ -26,7 +26,7 @@ class Reach:
         self.trouble: Exception | None = None
         """Why the last attempt failed; None after one that did not."""
         self._monotonic = monotonic
-        self._silent: dict[tuple[str, ...], float] = {}
+        self._silent: dict[tuple[str, str, str], float] = {}
         self._writable_only = False
 
     def attempts(self, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ class Reach:
         if len(hosts) < 2:
             if self._writable_only:
                 wanted.setdefault("target_session_attrs", "read-write")
-            return [wanted]
+            return _in_turn(wanted)
         if self._writable_only and wanted.get("target_session_attrs") in _MAY_BE_READ_ONLY:
             wanted["target_session_attrs"] = "read-write"
         wanted.setdefault("target_session_attrs", "read-write")
@@ -52,11 +52,26 @@ class Reach:
         # Sorting is stable: among equals the order stays.
         return sorted(attempts, key=lambda attempt: self._is_silent(attempt, now))
 
+    def each_address(self, attempt: Mapping[str, Any], addresses: Sequence[str]) -> list[dict[str, Any]]:
+        """Return an attempt of ``attempts`` for each address of its host, in order; itself if it has none.
+
+        The host stays beside the address, for the certificate and the password file.
+        """
+        drawn = list(addresses)
+        if attempt.get("load_balance_hosts") == "random":
+            random.shuffle(drawn)
+        now = self._monotonic()
+        attempts = [{**attempt, "hostaddr": address} for address in drawn] or [dict(attempt)]
+        return sorted(attempts, key=lambda one: self._is_silent(one, now))
+
     def failed(self, attempt: Mapping[str, Any], seconds: float, trouble: Exception) -> None:
         """Note that an attempt failed, and after how long."""
         self.trouble = trouble
         if seconds >= SLOW_SECONDS:
-            self._silent[_key(attempt)] = self._monotonic()
+            now = self._monotonic()
+            # Names lead to ever other addresses.
+            recent = {key: since for key, since in self._silent.items() if now - since < AVOIDED_SECONDS}
+            self._silent = {**recent, _key(attempt): now}
 
     def succeeded(self, attempt: Mapping[str, Any]) -> None:
         """Note that an attempt led to a connection."""
@@ -68,8 +83,12 @@ class Reach:
         self._writable_only = True
 
     def _is_silent(self, host: Mapping[str, Any], now: float) -> bool:
-        since = self._silent.get(_key(host))
-        return since is not None and now - since < AVOIDED_SECONDS
+        name, address, port = _key(host)
+        # A name without an address is that of all its addresses.
+        return any(
+            (name, port) == (of, by) and address in ("", at) and now - since < AVOIDED_SECONDS
+            for (of, at, by), since in self._silent.items()
+        )
 
 
 def _in_turn(wanted: dict[str, Any]) -> list[dict[str, Any]]:
@@ -93,5 +112,6 @@ def _hosts(parameters: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{name: values[place] for name, values in lists.items()} for place in range(count)]
 
 
-def _key(attempt: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(attempt.get(name, "")) for name in ("host", "hostaddr", "port"))
+def _key(attempt: Mapping[str, Any]) -> tuple[str, str, str]:
+    host, address, port = (str(attempt.get(name, "")) for name in ("host", "hostaddr", "port"))
+    return host, address, port
