@@ -69,8 +69,16 @@ class DurableConsumer(Consumer):
 
     def _flush_events(self) -> None:
         self._events_are_due = False
-        if self.event_dispatcher:
-            self.event_dispatcher.flush()
+        dispatcher = self.event_dispatcher
+        if not dispatcher:
+            return
+        try:
+            dispatcher.flush()
+        except RuntimeError:
+            # At a stop Celery calls timers in a thread, waits a second for it, and closes the dispatcher. If
+            # that is in the middle of sending, its lock is gone, and the events cannot go out any more.
+            if dispatcher.producer is not None:
+                raise
 
     def start(self) -> None:
         """Consume until the end; another installation's broker is the end."""

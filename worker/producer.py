@@ -11,10 +11,12 @@ a worker takes messages; ``worker.connection`` adds that.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from weakref import WeakSet
 
 import redis
 from celery.app.amqp import AMQP
@@ -399,8 +401,11 @@ class ProducerConnection(Connection):
         return _Pool(self, limit, **kwargs)
 
     def __eqhash__(self) -> Any:
-        """What kombu finds a process's pool by: a stock app with our address has another one."""
-        return HashedSeq(self.kind, repr(self.ssl), *super().__eqhash__())
+        """What kombu finds a process's pool by: a stock app with our address has another one.
+
+        So has a child of ours; its parent's stays where it is, because to close it would end the parent's.
+        """
+        return HashedSeq(self.kind, os.getpid(), repr(self.ssl), *super().__eqhash__())
 
 
 class _PooledProducerConnection(ProducerConnection, PooledConnection):
@@ -422,8 +427,28 @@ class ProducerAMQP(AMQP):
 
     Connection = ProducerConnection
 
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        _senders.add(self)
+
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's message, which also says when it was sent. One that is sent again keeps its first time."""
         message = super().as_task_v2(*args, **kwargs)
         message.headers[SENT_AT] = broker_time()
         return message
+
+
+_senders: WeakSet[ProducerAMQP] = WeakSet()
+
+
+def _leave_the_parents_connections_alone() -> None:
+    """Forget the pools after a plain ``os.fork``, of which neither Celery nor kombu hears.
+
+    redis-py looks at the process's id; RabbitMQ's confirms would be read by parent and child in turn.
+    """
+    sender: Any
+    for sender in tuple(_senders):
+        sender._producer_pool = sender.app._pool = None
+
+
+os.register_at_fork(after_in_child=_leave_the_parents_connections_alone)

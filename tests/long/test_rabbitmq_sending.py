@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,6 +21,7 @@ from tests.scale import scaled
 from tests.senders import Senders, thread_ts_of
 from tests.tls import Authority
 from tests.waiting import wait_until
+from tests.workers import ROOT
 from worker.broker_errors import BROKER_ERRORS
 from worker.config import get_settings
 from worker.doctor.app import app_of
@@ -225,3 +228,48 @@ def test_the_same_app_goes_on_after_the_broker_was_killed(
         assert is_published()
         node.restart()
         assert [is_published() for _ in range(3)][1:] == [True, True]
+
+
+FORKS = """
+import os, sys
+from kombu.pools import connections
+from tasks.client import SessionClient
+
+url, results, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+def send(*numbers):
+    for number in numbers:
+        client.get_or_create("C1", f"1700000000.{number:06}", "U1")
+    return ports()
+
+def ports():
+    # Of the connection that sent last: all lie in their pools now.
+    lie = [one for pool in connections.values() for one in pool._resource.queue]
+    made = [one._connection for one in lie if getattr(one, "_connection", None)]
+    return made[-1].transport.sock.getsockname()[1]
+
+with SessionClient(url, results) as client:
+    before = send(0)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.read(reading, 1)
+        after = send(*range(1, count + 1))
+        # It ends as a program does, with all that Python does then.
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert before == after == send(2 * count + 1), "the parent's was lost"
+    else:
+        own = send(count + 1)
+        os.write(writing, b"1")
+        assert before != own, "the child sends on its parent's"
+        assert own == send(*range(count + 2, 2 * count + 1)), "the child's was lost"
+"""
+
+
+def test_a_client_works_after_a_fork(vhost: str) -> None:
+    """Servers that load the app before they fork: parent and child send on connections of their own."""
+    count = scaled(200)
+    command = [sys.executable, "-c", FORKS, vhost, NOWHERE, str(count)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert drained(vhost) == {f"1700000000.{number:06}" for number in range(2 * count + 2)}
