@@ -118,13 +118,13 @@ def test_while_others_are_answered_a_call_waits_for_a_thread(clocks: Clocks) -> 
 
 @contextmanager
 def interpreter_held() -> Iterator[None]:
-    """An extension of C that keeps the interpreter for 100 ms at a time."""
+    """An extension of C that keeps the interpreter for 300 ms at a time."""
     usleep = ctypes.PyDLL(None).usleep
     is_over = threading.Event()
 
     def hold() -> None:
         while not is_over.wait(0.001):
-            usleep(100_000)
+            usleep(300_000)
 
     thread = threading.Thread(target=hold)
     thread.start()
@@ -141,7 +141,7 @@ def wait_in_vain(call: Call[None]) -> None:
 
 
 def test_a_held_interpreter_does_not_make_a_caller_wait_for_ever() -> None:
-    """By running time alone it would be 40 s: of 100 ms only 2 count."""
+    """By running time alone it would be minutes: of 300 ms not one counts."""
     call: Call[None] = Call(Answers())
     with interpreter_held(), pytest.raises(EnqueueFailed, match="could hardly run"):
         wait_in_vain(call)
