@@ -6,12 +6,10 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import redis
@@ -20,7 +18,7 @@ from celery.backends.base import Backend
 from celery.exceptions import CeleryError
 
 from tasks.command import Command
-from tasks.running_time import RUNNING, TICK_SECONDS
+from tasks.deadline import Call, Moment, answers_of, now
 from worker.broker_errors import BROKER_ERRORS, reason_of
 from worker.config import Settings, load_settings
 from worker.errors import EnqueueFailed, InvalidSettings, ThreadsyncError, as_ours
@@ -29,18 +27,6 @@ from worker.results import IN_STEP, InStepBackend, InStepSentinelBackend
 from worker.signs import Signs, look, socket_is_gone, socket_is_there
 
 T = TypeVar("T")
-
-_DEADLINE_SECONDS: Final = 0.9
-"""Slack wants its answer within 3 s, and `EnqueueFailed` is promised within one."""
-
-_AT_ONCE_SECONDS: Final = 0.1
-"""Of the deadline; most calls end within, and need no clock of their own."""
-
-_QUEUE_SECONDS: Final = 10
-"""A call may wait for a thread so long, while the broker answers others: only in a burst of thousands."""
-
-_LONGEST_SECONDS: Final = 5.0
-"""A call may take so long, while the broker answers others: its thread has to share the interpreter."""
 
 _THREADS: Final = 8
 _FAILED: Final = frozenset({"FAILURE", "REVOKED"})
@@ -64,7 +50,7 @@ class Broker:
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._threads_owner = 0
-        self._heard = _heard_from(settings.broker_url)
+        self._answers = answers_of(settings.broker_url)
 
     def send(self, command: Command[Any], task_id: str | None = None) -> str:
         """Publish; returns the task's id once the broker has the message. Raises ``EnqueueFailed``."""
@@ -83,7 +69,7 @@ class Broker:
         await self._within_deadline_async(self._connect)
 
     def signs(self) -> Signs | None:
-        """Whether messages are taken; None where the broker keeps no signs. Raises ``EnqueueFailed``."""
+        """Return the workers' signs; None where the broker keeps none. Raises ``EnqueueFailed``."""
         return self._within_deadline(self._look)
 
     async def signs_async(self) -> Signs | None:
@@ -95,12 +81,12 @@ class Broker:
         await self._within_deadline_async(lambda: self._tell_socket(name, silence))
 
     def result_of(self, task_id: str) -> tuple[bool, Any]:
-        """Whether the result is there, and what it is. Raises what the worker raised, as an error of ours."""
+        """Return True and the result if it is there. Raises what the worker raised, as an error of ours."""
         try:
             meta = self._backend().get_task_meta(task_id)
         except BROKER_ERRORS as exc:
             refuse_cluster_error(exc)
-            return False, None  # the result may well be there: whoever asks decides how long to go on
+            return False, None  # the result may well be there: the caller decides how long to go on
         except CeleryError as exc:
             # It names something that is no exception: Celery calls no such thing.
             raise as_ours(exc) from exc
@@ -155,14 +141,10 @@ class Broker:
 
     def _within_deadline(self, work: Callable[[], T]) -> T:
         call = self._submit(work)
-        left = _AT_ONCE_SECONDS
         while not call.future.done():
-            if left <= 0:
-                raise call.given_up()
             # Of the work itself there is no such error: it is an `EnqueueFailed` then.
             with suppress(TimeoutError):
-                return call.result(max(left, TICK_SECONDS))
-            left = self._patience(call)
+                return call.result(call.patience())
         return call.result()
 
     async def _within_deadline_async(self, work: Callable[[], T]) -> T:
@@ -170,51 +152,29 @@ class Broker:
         waiter = asyncio.wrap_future(call.future)
         try:
             # The call's own future: the waiter hears of it only when the loop comes round to that.
-            left = _AT_ONCE_SECONDS
             while not call.future.done():
-                if left <= 0:
-                    raise call.given_up()
-                await asyncio.wait({waiter}, timeout=max(left, TICK_SECONDS))
-                left = self._patience(call)
+                await asyncio.wait({waiter}, timeout=call.patience())
         finally:
             call.is_given_up = True
             waiter.cancel()
         return call.result()
 
-    def _patience(self, call: _Call[T]) -> float:
-        """Seconds to wait for it still. What counts is the broker's silence, not the wait for a thread.
-
-        Nor the time in which no thread of ours could run: see ``RunningTime``.
-        While others are answered a call goes on waiting for a thread, and then for its own answer. If none
-        is, all fail together, those too that have only just begun.
-        """
-        silent_since = max(call.made, self._heard.at)
-        latest = call.made + _QUEUE_SECONDS if call.begun is None else call.begun + _LONGEST_SECONDS
-        return min(silent_since + _DEADLINE_SECONDS, latest) - _AT_ONCE_SECONDS - RUNNING.now()
-
-    def _is_answering(self, call: _Call[T], since: float, error: EnqueueFailed) -> bool:
-        """Return True if the call only had to wait too long, while others were answered: it may try again.
-
-        The broker's own processor is busy then. Commands may be sent again.
-        """
-        return _ran_out_of_time(error) and self._heard.at > since and not call.is_given_up
-
-    def _submit(self, work: Callable[[], T]) -> _Call[T]:
+    def _submit(self, work: Callable[[], T]) -> Call[T]:
         context = copy_context()
-        call: _Call[T] = _Call(made=RUNNING.last())
+        call: Call[T] = Call(self._answers)
 
         def run() -> T:
-            call.begun = RUNNING.last()
+            call.begun = tried = now()
             while True:
-                tried = RUNNING.last()
                 try:
                     # With the caller's context, in which its trace is.
                     answer = context.run(_translated, work)
                 except EnqueueFailed as exc:
-                    if not self._is_answering(call, tried, exc):
+                    if not self._may_try_again(call, tried, exc):
                         raise
+                    tried = now()
                 else:
-                    self._heard.at = RUNNING.last()
+                    self._answers.last = now()
                     return answer
 
         with self._lock:
@@ -224,41 +184,12 @@ class Broker:
             call.future = self._threads.submit(run)
         return call
 
+    def _may_try_again(self, call: Call[T], tried: Moment, error: EnqueueFailed) -> bool:
+        """Return True if the call only waited too long for its answer, while others had theirs.
 
-@dataclass
-class _Heard:
-    """When a broker answered any of this process's clients: running time."""
-
-    at: float = 0.0
-
-
-@cache
-def _heard_from(broker_url: str) -> _Heard:
-    return _Heard()
-
-
-@dataclass
-class _Call(Generic[T]):
-    """Work for one of the threads: when it was asked for, and when a thread began with it: running time."""
-
-    made: float
-    future: Future[T] = field(default_factory=Future)
-    begun: float | None = None
-    is_given_up: bool = False
-
-    def result(self, within: float | None = None) -> T:
-        """Return its result. Raises ``TimeoutError`` if there is none ``within`` so many seconds."""
-        try:
-            return self.future.result(within)
-        except CancelledError as exc:
-            raise EnqueueFailed("the client was closed before the broker had the message") from exc
-
-    def given_up(self) -> EnqueueFailed:
-        """The error for it; if it has not begun, it never will."""
-        self.is_given_up = True
-        self.future.cancel()
-        waited = "no thread was free: " if self.begun is None else ""
-        return EnqueueFailed(f"{waited}the broker did not answer within {_DEADLINE_SECONDS:g} s")
+        The broker's own processor is busy then. Commands may be sent again.
+        """
+        return _ran_out_of_time(error) and self._answers.last > tried and not call.is_given_up
 
 
 def _ran_out_of_time(error: BaseException | None) -> bool:

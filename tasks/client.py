@@ -187,7 +187,7 @@ class SessionClient:
         self._broker.ping()
 
     def signs(self) -> Signs | None:
-        """What tells whether workers take messages: ``worker.hearing``. Raises ``EnqueueFailed``."""
+        """Return what ``worker.hearing`` judges workers by. Raises ``EnqueueFailed``."""
         return self._broker.signs()
 
     def close(self) -> None:
@@ -272,7 +272,7 @@ class AsyncSessionClient:
         await self._broker.ping_async()
 
     async def signs(self) -> Signs | None:
-        """What tells whether workers take messages: ``worker.hearing``. Raises ``EnqueueFailed``."""
+        """Return what ``worker.hearing`` judges workers by. Raises ``EnqueueFailed``."""
         return await self._broker.signs_async()
 
     async def tell_socket(self, name: str, silence: float | None) -> None:
