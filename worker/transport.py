@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from queue import Empty
 from time import monotonic, sleep
@@ -40,6 +41,7 @@ from worker.producer import (
     ProducerTransport,
 )
 from worker.raw_message import DurableMessage, Taken, payload_of
+from worker.silence import SILENCE
 
 log = get_logger(__name__)
 
@@ -241,6 +243,11 @@ class DurableChannel(ProducerChannel):
         self._warned_at: dict[str, float] = {}
         self._unbound: list[tuple[str, str, str, str]] = []
         super().__init__(*args, **kwargs)
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        with SILENCE.watched(), super().conn_or_acquire(client) as found:
+            yield found
 
     @cached_property
     def subclient(self) -> Any:
