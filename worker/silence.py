@@ -28,7 +28,7 @@ class Silence:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Let one call be made. Raises ``redis.ConnectionError`` in a stop whose broker has just been silent."""
+        """Let one call be made. Raises ``redis.ConnectionError`` if a stop just met silence."""
         if self._since is not None and _stops() and monotonic() - self._since < ASK_AGAIN_SECONDS:
             raise redis.ConnectionError("the worker stops, and the broker was silent when it was last asked")
         try:
