@@ -17,6 +17,7 @@ from kombu.message import Message
 
 from worker.batch import Batches
 from worker.broker_errors import BROKER_ERRORS
+from worker.db.pool import init_db
 from worker.deliveries import OPENED_AS, is_suspect
 from worker.errors import CommandFailed
 from worker.identify import INSTALLATION
@@ -74,6 +75,8 @@ class DurableConsumer(Consumer):
 
     def start(self) -> None:
         """Consume until the end; another installation's broker is the end."""
+        # Its threads need memory that a message may have taken by the time that one is to be buried.
+        init_db(min_size=0)
         try:
             super().start()
         except OthersBroker as exc:

@@ -63,9 +63,6 @@ TOO_MUCH = {
 def test_what_is_too_large_for_the_worker_is_buried(site: Site) -> None:
     """And what stands beside it runs."""
     with site.worker() as worker:
-        # Its pool of connections has threads, each with an arena of address space.
-        site.publish(b"junk", id="small", task="no.such.task")
-        site.dead_letter(lambda letter: letter.task_id == "small", timeout=20)
         leave_only(300 * MB, worker)
         for task_id, (body, compression) in TOO_MUCH.items():
             site.publish(body, id=task_id, task="no.such.task", compression=compression or None)
