@@ -17,8 +17,9 @@ from kombu.message import Message
 
 from worker.batch import Batches
 from worker.broker_errors import BROKER_ERRORS
+from worker.db.pool import init_db
 from worker.deliveries import OPENED_AS, is_suspect
-from worker.errors import CommandFailed
+from worker.errors import CommandFailed, DatabaseUnavailable
 from worker.identify import INSTALLATION
 from worker.installation import OthersBroker, OthersConnection, claim
 from worker.rabbitmq.transport import RabbitChannel
@@ -82,6 +83,8 @@ class DurableConsumer(Consumer):
 
     def start(self) -> None:
         """Consume until the end; another installation's broker is the end."""
+        # Its threads need memory that a message may have taken by the time that one is to be buried.
+        init_db(min_size=0)
         try:
             super().start()
         except OthersBroker as exc:
@@ -182,7 +185,10 @@ class DurableConsumer(Consumer):
             bury_message(message, error)
         # Whatever it is: the message goes back, the worker goes on.
         except Exception as exc:  # noqa: BLE001
-            log.warning("unreadable message waits for its dead letter to be written: %s", exc)
+            log.warning("unreadable message waits for its dead letter to be written: %r", exc)
+            # For worker/suspects.py: if it is not Postgres that is away it would be the same for ever.
+            watched: Any = message
+            watched.ended_its_process = not isinstance(exc, DatabaseUnavailable)
             again = (log, self.connection_errors, True)
             self.timer.call_after(_AGAIN_SECONDS, message.reject_log_error, again)
         else:

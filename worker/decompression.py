@@ -4,16 +4,18 @@ kombu decompresses a message as soon as it is there, in the worker's main proces
 is longer than ``MOST_BYTES`` is an error like any other damage, found without making it: a dead letter with
 the bytes that came.
 
-Only what Python brings itself. zstd and brotli are known to kombu where somebody has installed them; what
-ends a process through one of these is counted (ADR 15).
+zstd and brotli are known to kombu where they are installed. A brotli that cannot stop at a size (before 1.2)
+is refused.
 """
 
 from __future__ import annotations
 
 import bz2
 import lzma
+import sys
 import zlib
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Final
 
 from kombu import compression
@@ -29,6 +31,39 @@ def bound_decompression() -> None:
     compression.register(zlib.compress, _bounded(zlib.decompressobj), "application/x-gzip")
     compression.register(bz2.compress, _bounded(bz2.BZ2Decompressor), "application/x-bz2")
     compression.register(lzma.compress, _bounded(lzma.LZMADecompressor), "application/x-lzma")
+    known = compression.encoders()
+    if (kind := "application/zstd") in known:
+        zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+        compression.register(zstd.compress, _bounded(zstd.ZstdDecompressor), kind)
+    if (kind := "application/x-brotli") in known:
+        brotli = _brotli()
+        compression.register(brotli.compress, _bounded(lambda: _Brotli(brotli.Decompressor())), kind)
+
+
+class _Brotli:
+    """brotli's decompressor, which takes a limit and says its end in its own way."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        try:
+            found: bytes = self._stream.process(data, output_buffer_limit=most)
+        except TypeError:
+            raise ValueError("brotli is read from its release 1.2 on") from None
+        return found
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._stream.is_finished())
+
+
+def _brotli() -> Any:
+    # kombu's order.
+    try:
+        return import_module("brotli")
+    except ImportError:
+        return import_module("brotlicffi")
 
 
 def _bounded(make: Callable[[], Any]) -> _Decode:

@@ -13,6 +13,10 @@ such a record count (``worker.suspects``, ADR 15).
 A transport that can hand over a suspect without opening it (parsing, decompressing) gives its message an
 attribute ``envelope`` and a method ``unsealed``, which returns the message that it stands for, under the same
 tag. A message without these was opened by its transport.
+
+What does not fit into memory arrives cut off and sealed: each such delivery counts like a death, and the last
+one makes a dead letter with the first ``KEPT_BYTES``. So arrives what was delivered often and is larger than
+any command: to receive all of it may be what ends the main process, where nothing counts.
 """
 
 from __future__ import annotations
@@ -20,12 +24,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kombu.compression import decompress
 from kombu.message import Message
 from kombu.serialization import loads
+
+from worker.decompression import MOST_BYTES
 
 OPENED_ALONE_FROM: Final = 3
 """The delivery from which on a message is a suspect."""
@@ -33,8 +39,18 @@ OPENED_ALONE_FROM: Final = 3
 OPENED_AS: Final = "opened_as"
 """The header in which a worker notes the key of the record that it opened the message after."""
 
+LARGEST_SUSPECT: Final = MOST_BYTES
+"""Of a larger one only the beginning is received: it is no command, nor could it be decompressed into one."""
+
+KEPT_BYTES: Final = 64 * 1024
+"""Of a message that arrives cut off: enough to see whose it is."""
+
 DELIVERIES: Final = "deliveries"
 """The key in ``delivery_info`` under which a transport says the number of this delivery."""
+
+
+class TooLarge(Exception):
+    """The message is not all here, because it does not fit into memory."""
 
 
 def suspicion(message: Message) -> int:
@@ -55,7 +71,7 @@ def suspicion(message: Message) -> int:
 
 def is_suspect(message: Message) -> bool:
     """Return True if the message is to be opened alone, after a record."""
-    return suspicion(message) >= OPENED_ALONE_FROM
+    return getattr(message, "envelope", None) is not None or suspicion(message) >= OPENED_ALONE_FROM
 
 
 def nameless(message: Message, body: Any = None) -> str:
@@ -68,12 +84,20 @@ def nameless(message: Message, body: Any = None) -> str:
     headers = message.headers if isinstance(message.headers, dict) else {}
     if opened_as := headers.get(OPENED_AS):
         return str(opened_as)
-    return digest(_text(headers.get("task")).encode(), bytes_of(message.body if body is None else body))
+    digest = begin_digest(message)
+    digest.update(bytes_of(message.body if body is None else body))
+    return name_of(digest)
 
 
-def digest(*parts: bytes) -> str:
-    """Return a name for the message that consists of these."""
-    return f"message-{hashlib.sha256(bytes(1).join(parts)).hexdigest()}"
+def begin_digest(message: Message) -> Any:
+    """Return the hash that ``name_of`` makes the message's name of, once it has had the body."""
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    return hashlib.sha256(_text(headers.get("task")).encode() + bytes(1))
+
+
+def name_of(digest: Any) -> str:
+    """Return the name of a message by the hash of what it consists of."""
+    return f"message-{digest.hexdigest()}"
 
 
 @dataclass(frozen=True)
@@ -84,6 +108,7 @@ class Envelope:
         key: under which its deaths are recorded. The task's id; without one, ``nameless``.
         body: the bytes that are to be opened; the whole message where ``is_whole``, as kombu's virtual
             transports write it.
+        missing: bytes of the body that are not here.
     """
 
     key: str
@@ -95,9 +120,17 @@ class Envelope:
     content_encoding: str | None = None
     compression: str | None = None
     is_whole: bool = False
+    missing: int = 0
+
+    def cut(self) -> Envelope:
+        """Return the one with no more than the beginning of the body."""
+        kept = self.body[:KEPT_BYTES]
+        return replace(self, body=kept, missing=self.missing + len(self.body) - len(kept))
 
     def open(self) -> Any:
         """Parse, decompress and decode it: all that could kill a process. Returns the payload."""
+        if self.missing:
+            raise TooLarge(f"{self.missing} of its bytes were not received")
         body, content_type, encoding = self.body, self.content_type, self.content_encoding
         compression = self.compression
         if self.is_whole:
@@ -121,20 +154,26 @@ def envelope_of(message: Message) -> Envelope:
     return envelope_around(message, message.body)
 
 
-def envelope_around(message: Message, body: Any, compression: str | None = None) -> Envelope:
-    """Return the envelope of a message that arrived with this body."""
+def envelope_around(
+    message: Message, body: Any, compression: str | None = None, missing: int = 0, name: str = ""
+) -> Envelope:
+    """Return the envelope of a message that arrived with this body.
+
+    ``name``: what stands for its id, if that was made of more than the body.
+    """
     headers = message.headers if isinstance(message.headers, dict) else {}
     is_bytes = isinstance(body, bytes)
-    task_id, name = (_text(headers.get(part)) for part in ("id", "task"))
+    task_id, task_name = (_text(headers.get(part)) for part in ("id", "task"))
     return Envelope(
-        key=task_id or nameless(message, body),
+        key=task_id or name or nameless(message, body),
         task_id=task_id,
-        task_name=name,
+        task_name=task_name,
         queue=_text((message.delivery_info or {}).get("routing_key")),
         body=bytes_of(body),
         content_type=message.content_type,
         content_encoding=message.content_encoding if is_bytes else "utf-8",
         compression=compression,
+        missing=missing,
     )
 
 
@@ -144,9 +183,15 @@ def bytes_of(body: Any) -> bytes:
 
 
 def unsealed(message: Message) -> Message:
-    """Return the message to be handled, opened here. To acknowledge it acknowledges ``message``."""
-    if getattr(message, "envelope", None) is None:
+    """Return the message to be handled, opened here. To acknowledge it acknowledges ``message``.
+
+    Raises ``TooLarge``, and whatever is wrong with the message.
+    """
+    envelope = getattr(message, "envelope", None)
+    if envelope is None:
         return message
+    if envelope.missing:
+        raise TooLarge(f"{envelope.missing} of its bytes were not received")
     opened: Message = message.unsealed()  # type: ignore[attr-defined]  # the transport's own
     return opened
 

@@ -114,7 +114,8 @@ class PoisonCommand(PermanentError):
         self.deliveries = deliveries
 
     def __str__(self) -> str:
-        return f"{self.task_name} was delivered {self.deliveries} times; its worker died each time"
+        times = f"was delivered {self.deliveries} times"
+        return f"{self.task_name} {times}; its worker died of it, or had no room for it, each time"
 
 
 class CommandFailed(PermanentError):

@@ -15,7 +15,7 @@ from worker.celery import app
 from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
 from worker.deliveries import Envelope
-from worker.errors import PoisonCommand
+from worker.errors import DatabaseUnavailable, PoisonCommand
 from worker.undeliverable import arguments_in
 
 log = logging.getLogger("threadsync.worker")
@@ -80,8 +80,29 @@ def _tidy(write: Callable[[], None]) -> None:
 
 
 def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: bool) -> None:
-    """Read once more only what did not die of being read: should it do so now, its next letter has bytes."""
     error = PoisonCommand(envelope.task_name or _UNKNOWN, deaths)
+    if deaths > get_settings().max_deliveries:
+        # To bury all of it has ended a process.
+        _keep(store, envelope.cut(), error, was_read=False)
+    else:
+        try:
+            _keep(store, envelope, error, was_read=was_read)
+        except DatabaseUnavailable:
+            raise
+        # No memory for it, or Postgres does not take so much in the time that a statement has.
+        except Exception as exc:  # noqa: BLE001
+            log.warning("a message is kept in part: %r", exc)
+            _keep(store, envelope.cut(), error, was_read=False)
+    metrics.message_buried(envelope.task_name or "unreadable")
+    log.error("message is now a dead letter: %s", error)
+    if envelope.task_id:
+        # The letter is there; a result is a copy.
+        with suppress(Exception):
+            app.backend.mark_as_failure(envelope.task_id, error)
+
+
+def _keep(store: DeadLetterStore, envelope: Envelope, error: PoisonCommand, *, was_read: bool) -> None:
+    """Read once more only what did not die of being read: should it do so now, its next letter has bytes."""
     arguments = _arguments(envelope) if was_read else None
     store.bury(
         task_id=envelope.key,
@@ -89,15 +110,10 @@ def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: 
         queue=envelope.queue or _UNKNOWN,
         arguments=arguments,
         body=None if arguments else envelope.body,
+        missing=0 if arguments else envelope.missing,
         error=error,
-        attempts=deaths,
+        attempts=error.deliveries,
     )
-    metrics.message_buried(envelope.task_name or "unreadable")
-    log.error("message is now a dead letter: %s", error)
-    if envelope.task_id:
-        # The letter is there; a result is a copy.
-        with suppress(Exception):
-            app.backend.mark_as_failure(envelope.task_id, error)
 
 
 def _arguments(envelope: Envelope) -> str | None:

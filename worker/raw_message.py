@@ -8,6 +8,7 @@ it the next one.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, Final
 from kombu.transport import virtual
 from kombu.utils.json import loads
 
-from worker.deliveries import DELIVERIES, OPENED_ALONE_FROM, Envelope, digest
+from worker.deliveries import DELIVERIES, OPENED_ALONE_FROM, Envelope, name_of
 
 WAITED: Final = "waited"
 """The key in ``delivery_info`` of a message whose time has come, whatever a clock says of its ``eta``."""
@@ -33,12 +34,16 @@ class Taken:
     waited: bool
     task_id: str
     task_name: str
+    missing: int
+    """Bytes at its end that were not brought."""
 
     @classmethod
-    def of(cls, row: Sequence[bytes]) -> Taken:
-        queue, raw, tag, before, waited, task_id, task_name = row
-        name, own_tag, *task = (part.decode("utf-8", "replace") for part in (queue, tag, task_id, task_name))
-        return cls(name, raw, own_tag, int(before) + 1, waited == b"1", *task)
+    def of(cls, row: Sequence[Any]) -> Taken:
+        queue, raw, tag, before, waited, task_id, task_name, size = row
+        texts = (part.decode("utf-8", "replace") for part in (queue, tag, task_id, task_name))
+        name, own_tag, own_id, own_name = texts
+        missing = int(size) - len(raw)
+        return cls(name, raw, own_tag, int(before) + 1, waited == b"1", own_id, own_name, missing)
 
 
 class DurableMessage(virtual.Message):
@@ -64,14 +69,23 @@ def payload_of(taken: Taken, channel: Any) -> dict[str, Any]:
 
 def _sealed(taken: Taken) -> dict[str, Any]:
     envelope = Envelope(
-        key=taken.task_id or digest(taken.raw),
+        key=taken.task_id or _name_of(taken),
         task_id=taken.task_id,
         task_name=taken.task_name,
         queue=taken.queue,
         body=taken.raw,
         is_whole=True,
+        missing=taken.missing,
     )
     return {**_wrapped(b"", taken), "envelope": envelope, "taken": taken}
+
+
+def _name_of(taken: Taken) -> str:
+    digest = hashlib.sha256(taken.raw)
+    if taken.missing:
+        # Two may begin alike.
+        digest.update(taken.tag.encode())
+    return name_of(digest)
 
 
 def _opened(taken: Taken, channel: Any) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from worker.deliveries import KEPT_BYTES, OPENED_ALONE_FROM
+
 WAITING: Final = "threadsync.waiting:"
 """Before the queue's name: the key of what waits for its time."""
 
@@ -36,21 +38,22 @@ READS: Final = "#!lua flags=no-writes\n"
 """The first line of a script that only looks: it is answered whatever the server refuses."""
 
 # KEYS: unacked, index, deliveries, then for each queue what waits, then a key for each queue and priority.
-# ARGV: most to take, each key's share, number of queues; for each of those keys the queue's name, and "1" to
-# note messages. What some leave of their shares the others get, in a second round.
+# ARGV: most to take, each key's share, number of queues, bytes after which no more are taken, bytes of a
+# suspect above which only its beginning is brought; for each of those keys the queue's name, and "1" to note
+# messages. What some leave of their shares the others get, in a second round.
 # Returns for each message {queue, message, tag, deliveries before, "1" if it waited, the task's id and name
-# where it was delivered before}.
+# where it was delivered before, its size}.
 TAKE: Final = f"""{DRAINS}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local queues = tonumber(ARGV[3])
 local places = #KEYS - 3
-local taken = {{}}
+local taken, brought = {{}}, 0
 local function text(value)
   return type(value) == 'string' and value or ''
 end
 local function take(place, message, waited)
-  local queue, noted = ARGV[2 + 2 * place], ARGV[3 + 2 * place]
+  local queue, noted = ARGV[4 + 2 * place], ARGV[5 + 2 * place]
   local readable, parsed = pcall(cjson.decode, message)
   local properties = readable and type(parsed) == 'table' and parsed.properties
   local own = type(properties) == 'table' and properties.delivery_tag
@@ -70,11 +73,22 @@ local function take(place, message, waited)
   local before = redis.call('HGET', KEYS[3], tag) or '0'
   local headers = before ~= '0' and type(properties) == 'table' and type(parsed.headers) == 'table'
     and parsed.headers or {{}}
-  taken[#taken + 1] = {{queue, message, tag, before, waited, text(headers.id), text(headers.task)}}
+  local shown = message
+  if #message > tonumber(ARGV[5]) and tonumber(before) >= {OPENED_ALONE_FROM - 1} then
+    shown = message:sub(1, {KEPT_BYTES})
+  end
+  brought = brought + #shown
+  taken[#taken + 1] = {{queue, shown, tag, before, waited, text(headers.id), text(headers.task), #message}}
+end
+local function is_enough()
+  return brought >= tonumber(ARGV[4])
 end
 for place = 1, queues do
   local due = redis.pcall('ZRANGE', KEYS[3 + place], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[1] - #taken)
   for _, message in ipairs(due) do
+    if is_enough() then
+      break
+    end
     take(place, message, '1')
     redis.call('ZREM', KEYS[3 + place], message)
   end
@@ -85,7 +99,7 @@ for round = 0, 2 * lists - 1 do
   local most = round < lists and ARGV[2] or ARGV[1]
   for _ = 1, math.min(most, ARGV[1] - #taken) do
     local message = redis.pcall('LINDEX', KEYS[3 + place], -1)
-    if type(message) ~= 'string' then
+    if type(message) ~= 'string' or is_enough() then
       break
     end
     take(place, message, '0')

@@ -28,7 +28,7 @@ from celery.concurrency.prefork import TaskPool as PreforkPool
 from kombu.message import Message
 
 from worker.celery import SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS
-from worker.deliveries import envelope_of, unsealed
+from worker.deliveries import Envelope, envelope_of, unsealed
 from worker.opening import OutOfTime, Verdict, close_alone, forget_alone, open_alone
 
 if TYPE_CHECKING:
@@ -118,15 +118,22 @@ class Suspects:
         envelope = envelope_of(message)
         self._tried.discard(envelope.key)
         self._is_given = True
-        job = self._in_a_child(
+        try:
+            job = self._give(message, envelope)
+        except MemoryError:
+            # The record is needed, lest its deaths are not counted.
+            job = self._give(message, envelope.cut())
+        # Pool solo has done it by now, and what follows.
+        if message is self._current:
+            self._job = job
+
+    def _give(self, message: Message, envelope: Envelope) -> Any:
+        return self._in_a_child(
             (open_alone, envelope, _ME, envelope.key in self._died),
             partial(self._on_opened, message),
             partial(self._on_death, message),
             envelope.key,
         )
-        # Pool solo has done it by now, and what follows.
-        if message is self._current:
-            self._job = job
 
     def _in_a_child(
         self, call: tuple[Any, ...], answer: Callable[..., None], error: Callable[..., None], key: str
@@ -178,9 +185,15 @@ class Suspects:
             self._wait(message, key)
             return
         log.warning("a message ended the process that opened it: %s", error)
-        self._died.add(key)
+        self._count(
+            message, partial(message.reject_log_error, log, self._consumer.connection_errors, requeue=True)
+        )
+
+    def _count(self, message: Message, give_back: Then) -> None:
+        """A death: its record stays open."""
+        self._died.add(envelope_of(message).key)
         with self._ending(message):
-            message.reject_log_error(log, self._consumer.connection_errors, requeue=True)
+            give_back()
 
     def _run(self, message: Message, key: str) -> None:
         opened: Any = message
@@ -188,17 +201,21 @@ class Suspects:
         reject = message.reject
         try:
             opened = unsealed(message)
-            self._watch(message, opened, key)
+            self._watch(message, opened)
             self._handle(opened, key)
-        # The broker is away, say. The pool would log it, and the line would wait for its end for ever.
+        # The pool would log it, and the line would wait for its end for ever.
         except Exception as exc:  # noqa: BLE001
-            log.warning("a message opened alone goes back: %s", exc)
-            if not opened.acknowledged:
-                self._leave(message, close_alone, partial(reject, requeue=True))
-            else:
+            log.warning("a message opened alone goes back: %r", exc)
+            if opened.acknowledged:
                 self._leave(message, forget_alone)
+            # kombu counts KeyError among these.
+            elif isinstance(exc, self._consumer.connection_errors) and not isinstance(exc, LookupError):
+                self._leave(message, close_alone, partial(reject, requeue=True))
+            # It has no memory for it, say: opened again, the message would fare the same.
+            else:
+                self._count(message, partial(reject, requeue=True))
 
-    def _watch(self, message: Message, opened: Any, key: str) -> None:
+    def _watch(self, message: Message, opened: Any) -> None:
         """Hear of its end, by whatever way."""
         acknowledge, reject = opened.ack, opened.reject
 
@@ -223,9 +240,7 @@ class Suspects:
             elif not requeue:
                 on_end(partial(reject, requeue=False))
             elif getattr(opened, "ended_its_process", False):
-                self._died.add(key)
-                with self._ending(message):
-                    reject(requeue=True)
+                self._count(message, partial(reject, requeue=True))
             else:
                 self._leave(message, close_alone, partial(reject, requeue=True))
 

@@ -34,6 +34,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 
 from worker import scripts
+from worker.deliveries import LARGEST_SUSPECT
 from worker.producer import (
     ProducerChannel,
     ProducerSentinelChannel,
@@ -50,6 +51,12 @@ MOST_AT_ONCE: Final = 64
 
 _CHUNK: Final = 500
 """Messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
+
+_BYTES_AT_ONCE: Final = 4 * 1024 * 1024
+"""Of messages, after which one run of TAKE brings no more: the worker holds them several times over."""
+
+_LARGEST_SUSPECT_IN_NEED: Final = 4 * 1024 * 1024
+"""Where memory has run out before. A message is about a third larger than its body."""
 
 _READ_SECONDS: Final = 1.0
 """For the rest of what others said (remote control, events), once there is something to read."""
@@ -242,6 +249,7 @@ class DurableChannel(ProducerChannel):
         self._rests_until = 0.0
         self._warned_at: dict[str, float] = {}
         self._unbound: list[tuple[str, str, str, str]] = []
+        self._largest_suspect = LARGEST_SUSPECT * 4 // 3
         super().__init__(*args, **kwargs)
 
     @contextmanager
@@ -327,6 +335,7 @@ class DurableChannel(ProducerChannel):
     ) -> tuple[str, list[str], list[Any]]:
         # A share for each, so that a full queue does not starve the others.
         arguments: list[Any] = [most, max(1, most // len(queues)), len(queues)]
+        arguments += [_BYTES_AT_ONCE, self._largest_suspect]
         lists = [(queue, self._q_for_pri(queue, step)) for step in self.priority_steps for queue in queues]
         places = [*((queue, f"{scripts.WAITING}{queue}") for queue in queues), *lists]
         keys = [key for _queue, key in places]
@@ -394,7 +403,11 @@ class DurableChannel(ProducerChannel):
             self._rests_until = monotonic() + self.brpop_timeout
             raise Empty from exc
         except redis.ResponseError as exc:
-            self._rest(exc)
+            self._rest("broker refused; it is asked again every second: %s", exc)
+        except MemoryError as exc:
+            # What came is overdue soon. Delivered often, the largest come without their content.
+            self._largest_suspect = _LARGEST_SUSPECT_IN_NEED
+            self._rest("no memory for what the broker has; it is asked again every second: %s", exc)
         self._answered_at.update(dict.fromkeys(self._asked_for, monotonic()))
         return reply
 
@@ -411,22 +424,34 @@ class DurableChannel(ProducerChannel):
         self.client.connection.send_command(*self._script_command(*self._take_as_many_as_fit(queues)))
         self._on_taken(self._reply())
 
-    def _rest(self, exc: redis.ResponseError) -> NoReturn:
+    def _rest(self, text: str, exc: Exception) -> NoReturn:
         """A full server, a wrong type under a key, a failover: wait, and begin on a new connection."""
-        self.warn("broker refused; it is asked again every second: %s", exc)
+        self.warn(text, exc)
         self._rests_until = monotonic() + self.brpop_timeout
         self.client.connection.disconnect()
         raise Empty from exc
 
     def _on_taken(self, reply: Any) -> None:
         # Less than there was room for: the queues are empty now, which need not be asked once more.
-        self._nothing_there = len(reply) < self._most
+        brought = sum(len(row[1]) for row in reply)
+        self._nothing_there = len(reply) < self._most and brought < _BYTES_AT_ONCE
         if not reply:
             raise Empty
         self._queue_cycle.rotate(bytes_to_str(reply[0][0]))
-        for row in reply:
-            taken = Taken.of(row)
+        while reply:
+            # Held no longer than needed.
+            self._hand_on(Taken.of(reply.pop(0)))
+
+    def _hand_on(self, taken: Taken) -> None:
+        """Let it be handled. What cannot even be begun goes back: delivered often it is not opened here."""
+        try:
             self.connection._deliver(payload_of(taken, self), taken.queue)
+        except Exception as exc:
+            # kombu counts KeyError among these, and so would end the connection for a message.
+            if isinstance(exc, self.connection_errors) and not isinstance(exc, LookupError):
+                raise
+            log.warning("a message goes back, it could not be received: %r", exc)
+            self.qos.reject(taken.tag, requeue=True)
 
 
 class DurablePoller(kombu_redis.MultiChannelPoller):

@@ -26,7 +26,7 @@ from tests.servers import as_owner
 from tests.waiting import wait_until
 from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
-from worker.deliveries import envelope_of, unsealed
+from worker.deliveries import KEPT_BYTES, LARGEST_SUSPECT, envelope_of, unsealed
 from worker.embedded.valkey import EmbeddedValkey
 from worker.opening import OutOfTime
 from worker.suspects import Suspects
@@ -172,6 +172,11 @@ def line(
 def send_suspects(url: str, *names: str) -> None:
     for name in names:
         publish(url, name, headers={"task": "probe", "id": name})
+    make_suspects(url)
+
+
+def make_suspects(url: str) -> None:
+    """Of all that waits: delivered twice before."""
     with redis.Redis.from_url(url) as server:
         for raw in server.lrange("q", 0, -1):
             server.hset("unacked_deliveries", json.loads(raw)["properties"]["delivery_tag"], "2")
@@ -235,6 +240,55 @@ def test_a_death_is_counted_and_the_line_goes_on(line: Line, database_url: str, 
     assert deaths(database_url) == 1
     line.finish(line.handled[-1])
     assert all_run(line) == []
+
+
+@EACH_KIND
+def test_what_the_main_process_cannot_hold_is_counted(line: Line, database_url: str) -> None:
+    """It would fare the same each time: opened again as often as a message that kills, then buried."""
+
+    def refuse(_message: Any) -> None:
+        raise MemoryError
+
+    line.handle = refuse
+    line.processes.next().run()
+    line.handle = line.handled.append
+    line.finish(line.open_next())
+    line.take(1)
+    line.open_next()
+    assert deaths(database_url) == 1
+    line.finish(line.handled[-1])
+    assert all_run(line) == []
+
+
+def test_what_the_main_process_cannot_bury_is_counted(line: Line, database_url: str) -> None:
+    """The message goes back as one that ended its process."""
+    message = line.open_next()
+    message.ended_its_process = True
+    message.reject(requeue=True)
+    line.finish(line.open_next())
+    line.take(1)
+    line.open_next()
+    assert deaths(database_url) == 1
+    line.finish(line.handled[-1])
+    assert all_run(line) == []
+
+
+def test_what_arrives_cut_off_is_buried_in_the_end(line: Line, database_url: str) -> None:
+    """Each delivery counts; the letter has the beginning, and says so."""
+    for _ in range(2):
+        line.finish(line.open_next())
+    publish(line.url, "x" * (2 * LARGEST_SUSPECT), headers={"task": "probe", "id": "large"})
+    make_suspects(line.url)
+    for number in range(6):
+        line.take(1)
+        line.processes.next().run()
+        assert deaths(database_url) == (number if number < 5 else 0)
+    assert left(line) == 0
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT length(body), error FROM dead_letters").fetchall()
+    ((kept, error),) = rows
+    assert kept == KEPT_BYTES
+    assert f"the first {KEPT_BYTES} of its" in error
 
 
 def cannot_be_opened(line: Line) -> None:

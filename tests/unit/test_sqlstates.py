@@ -83,3 +83,10 @@ def test_the_drivers_own_errors_are_judged_by_their_class() -> None:
     """They have no SQLSTATE."""
     assert judge(psycopg.InterfaceError("closed")).meaning == "outage"
     assert judge(psycopg.InternalError("unexpected")).meaning == "fault"
+
+
+@pytest.mark.parametrize("words", ["out of memory", "cannot allocate memory for output buffer"])
+def test_what_this_process_has_no_memory_for_is_no_outage(words: str) -> None:
+    """It would be waited for without bound; a server that has none says so by its SQLSTATE."""
+    assert judge(psycopg.OperationalError(f"sending query and params failed: {words}")).meaning == "fault"
+    assert judge(psycopg.OperationalError("connection lost")).meaning == "outage"

@@ -65,9 +65,12 @@ class DeadLetterStore:
         attempts: int,
         arguments: str | None = None,
         body: bytes | None = None,
+        missing: int = 0,
         first_attempt_at: datetime | None = None,
     ) -> UUID:
         """Keep a message with its arguments (JSON text), or its bytes when it could not be read.
+
+        ``missing``: bytes at the end of the body that are not kept, which the error says.
 
         Repeatable: a second burial of the same message changes nothing. Returns the id of the letter, the
         first one's then.
@@ -79,7 +82,7 @@ class DeadLetterStore:
             "arguments": None if arguments is None else _printable(arguments),
             "body": body,
             "error_type": type(error).__name__,
-            "error": _printable(str(error))[:_LONGEST_ERROR],
+            "error": _printable(str(error))[:_LONGEST_ERROR] + _said(body, missing),
             "attempts": attempts,
             "first_attempt_at": first_attempt_at,
         }
@@ -148,6 +151,11 @@ def _key(text: str) -> str:
 
 def _text(name: str) -> str:
     return _printable(name)[:_LONGEST_NAME]
+
+
+def _said(body: bytes | None, missing: int) -> str:
+    kept = len(body or b"")
+    return f"; too large, so the first {kept} of its {kept + missing} bytes are kept" if missing else ""
 
 
 def _printable(text: str) -> str:

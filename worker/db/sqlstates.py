@@ -2,14 +2,16 @@
 
 A connection is kept only after errors that leave nothing behind on it. All others may come again for as long
 as the connection lives: a server that became read-only, is shutting down, or plans that no longer fit. The
-words of an error are never looked at, because a server says them in the language of its administrator; but
-for those of PgBouncer, which has one code for most of its own (pgbouncer.py).
+words of a server's error are never looked at, because they are in the language of its administrator; but those
+of PgBouncer, which has one code for most of its own (pgbouncer.py), and of the library in this process, which
+has no codes, are English.
 
 Codes: https://www.postgresql.org/docs/18/errcodes-appendix.html.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -19,6 +21,8 @@ from psycopg import errors
 
 from worker.db import pgbouncer
 from worker.errors import ThreadsyncError
+
+_OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory", re.IGNORECASE)
 
 Meaning = Literal["outage", "fault", "refused"]
 """``outage``: nothing is wrong with the command, wait for as long as it takes. ``fault``: Postgres is there
@@ -75,6 +79,8 @@ def judge(error: psycopg.Error) -> Verdict:
         return judge_sqlstate(error.sqlstate)
     if isinstance(error, psycopg.DataError):
         return REFUSED  # such as NUL in a text; nothing was sent
+    if isinstance(error, psycopg.OperationalError) and _OUT_OF_MEMORY.search(str(error)):
+        return FAULT  # this process has none for what it is to send or was sent, however long it waits
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return OUTAGE
     return FAULT

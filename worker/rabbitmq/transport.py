@@ -9,6 +9,7 @@ How messages are sent is in ``worker.rabbitmq.publishing``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
@@ -26,9 +27,12 @@ from worker.rabbitmq.publishing import (
     ConfirmingTransport,
     drop_headers,
 )
+from worker.rabbitmq.receiving import frame_handler
 
 DELAY_PREFIX: Final = "threadsync"
 """Of the queues in which messages wait, so that another app's are its own: ``worker.rabbitmq.waiting``."""
+
+log = logging.getLogger("threadsync.worker")
 
 HEARTBEAT_SECONDS: Final = 5
 """Of a worker's connection. A broker, or a worker, that is silent for twice as long is taken for dead."""
@@ -52,13 +56,18 @@ class RabbitMessage(pyamqp.Message):
         shell: Any = amqp.Message(b"", **{**whole.properties, "application_headers": headers})
         shell.delivery_info = whole.delivery_info
         made = cls(shell, channel)
-        made.envelope = envelope_around(made, whole.body, compression)
+        made.envelope = envelope_around(made, whole.body, compression, *_cut_off(whole))
         made._whole = whole
         return made
 
     def unsealed(self) -> RabbitMessage:
         """Open it here, under the same tag."""
         return RabbitMessage(self._whole, self.channel, accept=self.accept)
+
+
+def _cut_off(whole: Any) -> tuple[int, str]:
+    missing = getattr(whole, "missing", 0)
+    return missing, whole.content_name if missing else ""
 
 
 def _headers_of(whole: Any) -> dict[str, Any]:
@@ -72,7 +81,8 @@ class RabbitChannel(ConfirmingChannel):
 
     def message_to_python(self, raw_message: Any) -> RabbitMessage:
         """Make kombu's message of what arrived; one that may be deadly is not opened for it."""
-        make = RabbitMessage.sealed if is_suspect(raw_message) else RabbitMessage
+        is_sealed = is_suspect(raw_message) or _cut_off(raw_message)[0]
+        make = RabbitMessage.sealed if is_sealed else RabbitMessage
         return make(raw_message, self)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -90,12 +100,27 @@ class RabbitChannel(ConfirmingChannel):
             _forget_the_way(message, queue)
             if not no_ack:
                 self._held[message.delivery_tag] = queue
-            return callback(message) if callback else None
+            if callback:
+                self._hand_on(message, callback)
 
         kombus: Any = super()
         tag = kombus.basic_consume(queue, *args, callback=noted, **kwargs)
         self._tag_of_queue[queue] = tag
         return tag
+
+    def _hand_on(self, message: Any, callback: Callable[[Any], Any]) -> None:
+        """Let it be handled. What cannot even be begun goes back: delivered often it is not opened here."""
+        try:
+            callback(message)
+        except Exception as exc:
+            # kombu counts KeyError among these, and so would end the connection for a message.
+            connection = self.connection
+            errors = (*connection.connection_errors, *connection.channel_errors)
+            if isinstance(exc, errors) and not isinstance(exc, LookupError):
+                raise
+            log.warning("a message goes back, it could not be received: %r", exc)
+            if message.delivery_tag in self._held:
+                self.basic_reject(message.delivery_tag, requeue=True)
 
     def basic_cancel(self, consumer_tag: Any, *args: Any, **kwargs: Any) -> Any:
         self._tag_of_queue = {queue: tag for queue, tag in self._tag_of_queue.items() if tag != consumer_tag}
@@ -149,6 +174,16 @@ class RabbitConnection(ConfirmingConnection):
         self._heard = 0
         self._heard_at = monotonic()
         super().__init__(*args, **kwargs)
+        self.frame_handler_cls = frame_handler
+
+    def blocking_read(self, timeout: float | None = None) -> Any:
+        """Read a frame. Where there is no memory for it, where the next one begins is not known any more."""
+        amqps: Any = super()
+        try:
+            return amqps.blocking_read(timeout)
+        except MemoryError as exc:
+            self.collect()
+            raise amqp.RecoverableConnectionError("no memory for what the broker sends") from exc
 
     def seconds_since_heard(self) -> float:
         """Since the broker sent anything, as far as it was noticed when this was last asked."""
