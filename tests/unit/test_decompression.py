@@ -32,7 +32,7 @@ def own_error(module: str, name: str) -> tuple[type[Exception], ...]:
         return ()
 
 
-DAMAGED: Final = (
+DAMAGED: Final[tuple[type[Exception], ...]] = (
     ValueError,
     OSError,
     zlib.error,

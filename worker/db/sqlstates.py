@@ -2,9 +2,9 @@
 
 A connection is kept only after errors that leave nothing behind on it. All others may come again for as long
 as the connection lives: a server that became read-only, is shutting down, or plans that no longer fit. The
-words of a server's error are never looked at, because they are in the language of its administrator; but those
-of PgBouncer, which has one code for most of its own (pgbouncer.py), and of the library in this process, which
-has no codes, are English.
+words of a server's error are never looked at, because they are in the language of its administrator. English
+are those of PgBouncer, which has one code for most of its own (pgbouncer.py), and of the library in this
+process, which has no codes.
 
 Codes: https://www.postgresql.org/docs/18/errcodes-appendix.html.
 """
