@@ -1,0 +1,228 @@
+"""RESP2 and RESP3: redis-py speaks the second since its version 8, the first before, and we are the same.
+
+Many replies have another shape: a map for a list of pairs, a message that is pushed for one that is read. A
+broker's address cannot choose, so kombu is made to; the server is asked what it was spoken to in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu import Connection, Consumer, Exchange, Queue
+from kombu.transport import redis as kombu_redis
+
+from tasks.broker import Broker
+from tests.integration.test_transport import DURABLE, Peer, publish, sweep
+from tests.redis_servers import RedisServer, SentinelSet
+from worker import signs
+from worker.config import load_settings
+from worker.connection import DurableConnection
+from worker.doctor.app import app_of
+from worker.doctor.broker import CHECKS, examine_broker
+from worker.errors import InvalidSettings
+from worker.installation import OthersBroker, claim, owner_of, take_over
+from worker.memory import memory_of
+from worker.producer import broker_options
+from worker.results import WorkersCelery
+from worker.signs import QueueUse
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelSet]:
+    """A master, a replica and a sentinel."""
+    with SentinelSet(tmp_path_factory.mktemp("servers"), replicas=1, sentinels=1) as servers:
+        yield servers
+
+
+@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
+def spoken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """What the connections of a channel speak: said to redis-py, as kombu says the rest."""
+    # The stubs do not know it.
+    channels: Any = kombu_redis.Channel
+    kombus = channels._connparams
+
+    def with_protocol(channel: Any, asynchronous: bool = False) -> dict[str, Any]:
+        return {**kombus(channel, asynchronous), "protocol": request.param}
+
+    monkeypatch.setattr(channels, "_connparams", with_protocol)
+    return int(request.param)
+
+
+@pytest.fixture
+def url(servers: SentinelSet, spoken: int) -> str:
+    """The master, empty."""
+    with servers.master.client() as administrator:
+        administrator.flushall()
+    return servers.master.url()
+
+
+@pytest.fixture
+def channel(url: str) -> Iterator[Any]:
+    """A worker's."""
+    with DurableConnection(url) as connection:
+        yield connection.default_channel
+
+
+@pytest.fixture
+def connect(url: str) -> Iterator[Callable[..., Peer]]:
+    """A peer on this test's broker, gone at the end."""
+    peers: list[Peer] = []
+
+    def make(*queues: str) -> Peer:
+        peers.append(Peer(url, DURABLE, *(queues or ("q",))))
+        return peers[-1]
+
+    yield make
+    for peer in peers:
+        peer.vanish()
+
+
+def test_each_connection_speaks_it(url: str, spoken: int, channel: Any) -> None:
+    """Those of commands and those that wait for messages, as the server sees them."""
+    clients = [channel._create_client(), channel._create_client(asynchronous=True)]
+    assert [client.client_info()["resp"] for client in clients] == [str(spoken)] * 2
+    for client in clients:
+        client.connection_pool.disconnect()
+
+
+def test_messages_go_all_their_ways(url: str, connect: Callable[..., Peer]) -> None:
+    """Taken, ended, given back, set aside, overdue, and awaited where there is none."""
+    publish(url, "one", "two", "three", "four")
+    peer = connect()
+    one, two, three, four = peer.take(4)
+    assert [message.payload for message in (one, two, three, four)] == ["one", "two", "three", "four"]
+    one.ack()
+    two.requeue()
+    (again,) = peer.take()
+    assert (again.payload, again.delivery_info["redelivered"]) == ("two", True)
+    assert peer.channel.qos.set_aside(three.delivery_tag, 0.01)
+    (due,) = peer.take()
+    assert due.payload == "three"
+    peer.vanish()
+    later = connect()
+    sweep(later)
+    overdue = later.take(3)
+    assert {message.payload for message in overdue} == {"two", "three", "four"}
+    # Asks, finds nothing, waits, and is woken.
+    later.look()
+    publish(url, "five")
+    assert later.take()[0].payload == "five"
+
+
+def test_one_is_asked_for(url: str, channel: Any) -> None:
+    publish(url, "one")
+    assert channel.basic_get("q").payload == "one"
+    assert channel.basic_get("q") is None
+
+
+def test_remote_control_is_heard(url: str, connect: Callable[..., Peer]) -> None:
+    """With RESP3 it comes as a push."""
+    peer = connect()
+    pidbox = Exchange("celery.pidbox", type="fanout", durable=False)
+    queue = Queue("a.pidbox", pidbox, durable=False, auto_delete=True)
+    Consumer(peer.channel, [queue], on_message=peer.got.append).consume()
+    peer.look()
+    with Connection(url) as connection:
+        for word in ("ping", "pong"):
+            connection.Producer().publish(word, exchange=pidbox, declare=[pidbox], serializer="json")
+    assert [message.payload for message in peer.take(2)] == ["ping", "pong"]
+
+
+def test_signs_are_left_and_read(channel: Any) -> None:
+    signs.beat_sent_canaries(channel)
+    signs.canary_came_through(channel, "sessions", "one@host")
+    signs.worker_is_there(channel, "one@host", {"sessions": QueueUse(1.0, None)})
+    signs.worker_is_there(channel, "two@host", {})
+    signs.worker_is_gone(channel, "two@host")
+    signs.worker_writes_to(channel, "one@host", "db", 0.0)
+    signs.socket_is_there(channel, "host:1", 3.0)
+    found = signs.look(channel)
+    assert found is not None
+    assert found.refusal is None
+    assert (set(found.canaries), set(found.workers), set(found.places)) == (
+        {"sessions"},
+        {"one@host"},
+        {"one@host"},
+    )
+    assert found.workers["one@host"].queues["sessions"].ended is None
+    assert found.beat is not None
+    assert found.sockets["host:1"] >= 3.0
+
+
+def test_the_doctor_sees_the_same(url: str, servers: SentinelSet) -> None:
+    """Each of its checks, and nothing that it could not read."""
+    settings = load_settings(celery_broker_url=url, broker_wait_replicas=1)
+    found = {finding.check: finding for finding in examine_broker(settings)}
+    assert set(found) == set(CHECKS)
+    assert found["broker: append-only file"].message.startswith("appendfsync no")
+    del found["broker: append-only file"]
+    assert {
+        finding.check for finding in found.values() if finding.level in ("warning", "error", "skipped")
+    } == set()
+
+
+def test_memory_and_replicas_are_told(url: str, channel: Any) -> None:
+    """INFO is text with a prefix in RESP3; WAIT stands at the end of a pipeline."""
+    memory = memory_of(channel)
+    assert memory is not None
+    assert 0 < memory.used < memory.machine
+    options = broker_options(url, load_settings(celery_broker_url=url, broker_wait_replicas=1), "client")
+    with DurableConnection(url, transport_options=options["broker_transport_options"]) as connection:
+        connection.Producer().publish("one", routing_key="q")
+    assert channel.basic_get("q").payload == "one"
+
+
+def test_a_broker_has_one_owner(url: str) -> None:
+    with DurableConnection(url) as connection:
+        assert owner_of(connection) is None
+        claim(connection, "ours")
+        assert owner_of(connection) == "ours"
+        with pytest.raises(OthersBroker, match="ours"):
+            claim(connection, "theirs")
+        take_over(connection, "theirs")
+        claim(connection, "theirs")
+    with (
+        DurableConnection(url, transport_options={"installation": "ours"}) as connection,
+        pytest.raises(OthersBroker),
+    ):
+        claim(connection, "ours")
+
+
+def test_a_cluster_is_known(spoken: int, tmp_path: Path) -> None:
+    """By the server's greeting, a map in RESP3."""
+    with (
+        RedisServer(tmp_path, settings={"cluster-enabled": "yes"}) as server,
+        DurableConnection(server.url()) as connection,
+        pytest.raises(InvalidSettings, match="Redis Cluster"),
+    ):
+        connection.default_channel  # noqa: B018 - connects
+
+
+def test_sentinels_name_the_master(servers: SentinelSet, url: str, spoken: int) -> None:
+    options = {**servers.options, "sentinel_kwargs": {"protocol": spoken}}
+    settings = load_settings(celery_broker_url=servers.url, celery_broker_transport_options=options)
+    with app_of(settings) as app, app.connection_for_write() as connection:
+        connection.Producer().publish("one", routing_key="q")
+        channel: Any = connection.default_channel
+        assert channel.basic_get("q").payload == "one"
+
+
+# Celery's own.
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex")
+def test_results_are_stored_and_read(url: str, spoken: int) -> None:
+    """Here the address chooses."""
+    results = f"{url}?protocol={spoken}"
+    app: Any = WorkersCelery(backend=results, set_as_current=False)
+    assert app.backend.client.client_info()["resp"] == str(spoken)
+    app.backend.store_result("stored", {"outcome": "created"}, "SUCCESS")
+    with app.backend.gathering():
+        app.backend.store_result("gathered", [1.5, True, None], "SUCCESS")
+    broker = Broker(url, results)
+    assert broker.result_of("stored") == (True, {"outcome": "created"})
+    assert broker.result_of("gathered") == (True, [1.5, True, None])
+    assert broker.result_of("never") == (False, None)
+    broker.close()
+    app.backend.hang_up()
