@@ -18,9 +18,13 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from billiard.pool import ACK, READY, ApplyResult
 from billiard.pool import ResultHandler as BilliardResultHandler
 from celery import Celery, _state, exceptions
+from celery import platforms as celery_platforms
 from celery.app import backends
 from celery.app.task import Context
 from celery.app.trace import build_tracer, fast_trace_task
+from celery.apps.worker import (  # type: ignore[attr-defined]
+    _shutdown_handler as install_shutdown_handler,
+)
 from celery.backends.base import Backend
 from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.concurrency.base import BasePool
@@ -28,6 +32,7 @@ from celery.events import EventDispatcher
 from celery.exceptions import InvalidTaskError
 from celery.worker import WorkController, components
 from celery.worker import request as celery_request
+from celery.worker import state as celery_state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.events import Events
 from celery.worker.request import Request
@@ -453,3 +458,16 @@ def test_a_backend_tells_by_two_methods() -> None:
     Backend.mark_as_retry(backend, "an id", ValueError(), request=request)
     assert [call.args[2] for call in backend.store_result.call_args_list] == ["SUCCESS", "FAILURE", "RETRY"]
     assert [call.args[1] for call in backend.on_chord_part_return.call_args_list] == ["SUCCESS", "FAILURE"]
+
+
+@needed_by("worker/silence.py")
+@pytest.mark.parametrize("how", ["Warm", "Cold"])
+def test_a_stop_that_was_asked_for_is_a_flag(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its exit code, which is 0 for a good end; and neither False nor None."""
+    flag = {"Warm": "should_stop", "Cold": "should_terminate"}[how]
+    handlers: dict[str, Callable[..., None]] = {}
+    monkeypatch.setattr(celery_platforms, "signals", handlers)
+    monkeypatch.setattr(celery_state, flag, None)
+    install_shutdown_handler(Mock(), sig="SIGTERM", how=how, verbose=False)
+    handlers["SIGTERM"]()
+    assert getattr(celery_state, flag) == 0

@@ -63,7 +63,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
     }
     assert overridden(DurableChannel) == {
         *("QoS", "Message", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
-        *("_put", "_queue_bind", "maybe_refresh_binding_expiry", "subclient"),
+        *("_put", "_queue_bind", "maybe_refresh_binding_expiry", "subclient", "conn_or_acquire"),
     }
     assert overridden(ProducerChannel) == {
         *("from_transport_options", "conn_or_acquire", "_put", "_connparams", "_create_client"),
