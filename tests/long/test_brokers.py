@@ -181,8 +181,8 @@ def test_a_sync_without_a_message_is_found_by_the_sweep(site: Site) -> None:
 
 def test_what_is_due_later_outlives_its_worker(own: Site, tmp_path: Path) -> None:
     diary = tmp_path / "diary"
-    due = datetime.now(UTC) + timedelta(seconds=8)
     with own.worker() as worker:
+        due = datetime.now(UTC) + timedelta(seconds=8)
         result = own.send_for(due, "probe.take", str(diary), 0.0)
         marker = own.send("probe.take", str(tmp_path / "marker"), 0.0)
         # It was behind the other one.

@@ -89,7 +89,7 @@ def test_frozen_jira_and_slack_cost_time_alone(
             ask_for_tickets(installation, range(place * third, last))
             wait(frozen)
         wait_until(
-            lambda: {session.status for session in installation.sessions()} == {"synced"},
+            lambda: [session.status for session in installation.sessions()] == ["synced"] * SESSIONS,
             "every session is synced",
             timeout=300,
         )
