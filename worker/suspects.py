@@ -103,9 +103,27 @@ class Suspects:
     def _when_a_process_is_free(self, message: Message, use: Then) -> None:
         """Call ``use``, which gives a job to the pool: its end gives the place back."""
         if isinstance(self._consumer.pool, PreforkPool):
-            self._consumer.controller.semaphore.acquire(self._use_place, message, use)
+            with self._before_others(message):
+                self._consumer.controller.semaphore.acquire(self._use_place, message, use)
         else:
             use()
+
+    @contextmanager
+    def _before_others(self, message: Message) -> Iterator[None]:
+        """Put what comes to wait for a process meanwhile in front of those that wait already.
+
+        One suspect at a time, each behind all that a worker holds, would take minutes for the line that a
+        killed worker leaves, and others wait for what is in it. It takes one place of the pool at most, and
+        what has ended a process here waits like the others.
+        """
+        is_first = isinstance(self._consumer.pool, PreforkPool) and envelope_of(message).key not in self._died
+        waiting: Any = self._consumer.controller.semaphore._waiting if is_first else ()
+        before = len(waiting)
+        try:
+            yield
+        finally:
+            if len(waiting) > before:
+                waiting.rotate(len(waiting) - before)
 
     def _use_place(self, message: Message, use: Then) -> None:
         if message is self._current:
@@ -202,7 +220,8 @@ class Suspects:
         try:
             opened = unsealed(message)
             self._watch(message, opened)
-            self._handle(opened, key)
+            with self._before_others(message):
+                self._handle(opened, key)
         # The pool would log it, and the line would wait for its end for ever.
         except Exception as exc:  # noqa: BLE001
             log.warning("a message opened alone goes back: %r", exc)

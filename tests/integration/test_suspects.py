@@ -462,6 +462,46 @@ def test_the_same_is_not_opened_while_a_process_still_reads_it(line: Line) -> No
     assert all_run(line) == ["first"]
 
 
+def others_wait(line: Line, number: int) -> list[int]:
+    """Let messages that are no suspects wait for the one process; returns those that have had it."""
+    served: list[int] = []
+    semaphore = line.processes.semaphore
+    for place in range(number):
+        semaphore.acquire(served.append, place)
+    line.handle = lambda message: semaphore.acquire(line.handled.append, message)
+    return served
+
+
+def test_the_line_goes_before_what_waits_for_a_process(line: Line) -> None:
+    """Others may wait for what is in it: a command for the session that one of these creates."""
+    served = others_wait(line, 100)
+    semaphore = line.processes.semaphore
+    for number in (1, 2):
+        line.processes.next().run()
+        # Its place is given on before it is known that it may run.
+        assert (len(served), len(line.handled)) == (number, number - 1)
+        semaphore.release()
+        assert (len(served), len(line.handled)) == (number, number)
+        line.finish(line.handled[-1])
+        semaphore.release()
+    assert served == [0, 1, 2]
+
+
+def test_what_ended_a_process_waits_like_the_others(line: Line) -> None:
+    """However many of them there are, others go on at their pace."""
+    served = others_wait(line, 10)
+    dies(line)
+    line.take(1)
+    line.processes.next().run()
+    line.processes.semaphore.release()
+    line.finish(line.handled[-1])
+    while len(served) < 10:
+        assert not line.processes.jobs, "it waits for its turn"
+        line.processes.semaphore.release()
+    line.processes.semaphore.release()
+    assert len(line.processes.jobs) == 1
+
+
 def test_a_place_that_is_free_too_late_is_given_back(line: Line) -> None:
     """Its turn had come, all processes were busy, and then it went back."""
     line.finish(line.open_next())

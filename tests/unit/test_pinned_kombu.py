@@ -351,6 +351,19 @@ def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
         os.close(write)
 
 
+@needed_by("worker/suspects.py")
+def test_what_waits_at_the_semaphore_may_change_places() -> None:
+    """The next is the first of ``_waiting``."""
+    semaphore = LaxBoundedSemaphore(1)
+    served: list[str] = []
+    for name in ("first", "second", "third"):
+        semaphore.acquire(served.append, name)
+    cast(Any, semaphore)._waiting.rotate(1)
+    semaphore.release()
+    semaphore.release()
+    assert served == ["first", "third", "second"]
+
+
 @needed_by("worker/batch.py")
 def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
     """At once while one is free; then each release serves the next; ``clear`` drops who waits, frees all."""
