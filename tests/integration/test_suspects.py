@@ -468,7 +468,11 @@ def others_wait(line: Line, number: int) -> list[int]:
     semaphore = line.processes.semaphore
     for place in range(number):
         semaphore.acquire(served.append, place)
-    line.handle = lambda message: semaphore.acquire(line.handled.append, message)
+
+    def handle(message: Any) -> None:
+        semaphore.acquire(line.handled.append, message)
+
+    line.handle = handle
     return served
 
 

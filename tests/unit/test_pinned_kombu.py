@@ -354,11 +354,11 @@ def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
 @needed_by("worker/suspects.py")
 def test_what_waits_at_the_semaphore_may_change_places() -> None:
     """The next is the first of ``_waiting``."""
-    semaphore = LaxBoundedSemaphore(1)
+    semaphore: Any = LaxBoundedSemaphore(1)
     served: list[str] = []
     for name in ("first", "second", "third"):
         semaphore.acquire(served.append, name)
-    cast(Any, semaphore)._waiting.rotate(1)
+    semaphore._waiting.rotate(1)
     semaphore.release()
     semaphore.release()
     assert served == ["first", "third", "second"]
