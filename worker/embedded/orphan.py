@@ -29,24 +29,30 @@ def stop_all(program: str, folder: Path, number: signal.Signals, grace: float) -
     for pid in family:
         if _parent_of(pid) not in family:
             _send(pid, number)
-    if not _all_gone(program, folder, grace):
+    if not _all_gone(program, folder, family, grace):
         kill_all(program, folder)
 
 
 def kill_all(program: str, folder: Path) -> None:
     """SIGKILL every one of them, parents first so that none is replaced, and wait until they are gone."""
-    for pid in processes_of(program, folder):
+    family = processes_of(program, folder)
+    for pid in family:
         _send(pid, signal.SIGKILL)
-    _all_gone(program, folder, 10)
+    _all_gone(program, folder, family, 10)
 
 
-def _all_gone(program: str, folder: Path, timeout: float) -> bool:
+def _all_gone(program: str, folder: Path, family: list[int], timeout: float) -> bool:
+    """Wait until none is found, and ``family`` has ended: one that is ending works in no folder any more."""
     deadline = time.monotonic() + timeout
-    while processes_of(program, folder):
+    while processes_of(program, folder) or _still_run(program, family):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
     return True
+
+
+def _still_run(program: str, pids: list[int]) -> bool:
+    return any(pid in pids and name == program[:15] for pid, name, _ in _running())
 
 
 def _send(pid: int, number: signal.Signals) -> None:
