@@ -23,7 +23,7 @@ from worker.errors import EnqueueFailed
 T = TypeVar("T")
 
 SILENCE_SECONDS: Final = 0.9
-"""Of running time. `EnqueueFailed` is promised within a second."""
+"""Running time without an answer after which a call fails. `EnqueueFailed` is promised within a second."""
 
 LONGEST_SILENCE_SECONDS: Final = 2.2
 """By the clock on the wall."""

@@ -5,16 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Final
 
 from tests.installation import Installation
 from tests.waiting import wait_until
 
 Message = tuple[str, dict[str, str]]
 End = tuple[str, str | None]
-
-_PAUSE_SECONDS: Final = 1.0
-"""The longest pause between two messages that end in which a busy machine does not stand still."""
 
 
 class Load:
@@ -68,20 +64,15 @@ class Load:
         assert installation.dead_letters() == []
 
     def standstill_until_done(self, installation: Installation, timeout: float) -> float:
-        """Wait as ``wait_until_done`` does; for how many seconds in all no message ended meanwhile.
-
-        A pause of less than a second between two batches is that of a busy machine: without any kill, at a
-        seventh of a processor, such pauses were 53 of 60 seconds.
-        """
-        standstill, ended_at, least = 0.0, time.monotonic(), installation.waiting()
+        """Wait as ``wait_until_done`` does; for how many seconds in all no message ended meanwhile."""
+        standstill, looked_at, least = 0.0, time.monotonic(), installation.waiting()
 
         def none_waits() -> bool:
-            nonlocal standstill, ended_at, least
+            nonlocal standstill, looked_at, least
             waiting, now = installation.waiting(), time.monotonic()
-            if waiting < least or waiting == 0:
-                pause = now - ended_at
-                standstill += pause if pause > _PAUSE_SECONDS else 0
-                ended_at, least = now, waiting
+            if waiting >= least:
+                standstill += now - looked_at
+            looked_at, least = now, min(waiting, least)
             return waiting == 0
 
         wait_until(none_waits, "no message waits", timeout)

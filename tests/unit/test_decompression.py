@@ -17,7 +17,7 @@ from worker.decompression import MOST_BYTES, bound_decompression
 
 
 def is_known(name: str) -> bool:
-    """Whether kombu has this kind here."""
+    """Return True if kombu has this kind here."""
     try:
         return bool(compression.get_decoder(name))
     except KeyError:
