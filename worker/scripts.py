@@ -28,11 +28,38 @@ from typing import Final
 
 from worker.deliveries import KEPT_BYTES, OPENED_ALONE_FROM
 
+READ_WHOLE_BYTES: Final = 1 << 20
+"""A longer message is read without its body."""
+
+LONGEST_QUEUE_NAME: Final = 4096
+"""In bytes, as JSON: so much of the end of what ``unacked`` has is searched for it."""
+
 WAITING: Final = "threadsync.waiting:"
 """Before the queue's name: the key of what waits for its time."""
 
 DRAINS: Final = "#!lua flags=allow-oom\n"
 """The first line of a script that workers run."""
+
+READ: Final = f"""
+local function read(message)
+  local text = message
+  if #message > {READ_WHOLE_BYTES} then
+    local _, start = message:find('^{{"body": ?"')
+    local ending = start and message:find('"', start + 1, true)
+    if not ending or #message - ending > {READ_WHOLE_BYTES} then
+      return nil
+    end
+    text = '{{"body":"' .. message:sub(ending)
+  end
+  local readable, parsed = pcall(cjson.decode, text)
+  return readable and type(parsed) == 'table' and parsed or nil
+end
+"""
+"""A function that returns a message as a table, of a large one without its body, or nil.
+
+To parse a body of tens of megabytes would hold up the server for longer than its clients wait. kombu writes
+the body first, in base64; a large message of another make is not read, as one that is no JSON is not.
+"""
 
 READS: Final = "#!lua flags=no-writes\n"
 """The first line of a script that only looks: it is answered whatever the server refuses."""
@@ -43,7 +70,7 @@ READS: Final = "#!lua flags=no-writes\n"
 # messages. What some leave of their shares the others get, in a second round.
 # Returns for each message {queue, message, tag, deliveries before, "1" if it waited, the task's id and name
 # where it was delivered before, its size}.
-TAKE: Final = f"""{DRAINS}
+TAKE: Final = f"""{DRAINS}{READ}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local queues = tonumber(ARGV[3])
@@ -54,13 +81,16 @@ local function text(value)
 end
 local function take(place, message, waited)
   local queue, noted = ARGV[4 + 2 * place], ARGV[5 + 2 * place]
-  local readable, parsed = pcall(cjson.decode, message)
-  local properties = readable and type(parsed) == 'table' and parsed.properties
+  local parsed = read(message)
+  local properties = parsed and parsed.properties
   local own = type(properties) == 'table' and properties.delivery_tag
   if type(own) == 'number' then
     own = string.format('%.17g', own)
   end
-  own = text(own) ~= '' and own or 'unreadable-' .. redis.sha1hex(message)
+  if text(own) == '' then
+    local ends = #message > {READ_WHOLE_BYTES} and message:sub(1, {KEPT_BYTES}) .. message:sub(-{KEPT_BYTES})
+    own = 'unreadable-' .. redis.sha1hex(ends or message)
+  end
   local tag, twins = own, 0
   if noted == '1' then
     while redis.call('HGET', KEYS[1], tag) do
@@ -136,7 +166,7 @@ for i = 2, #ARGV, 2 do
   local tag = ARGV[i]
   local note = redis.call('HGET', KEYS[1], tag)
   if note then
-    local ending, _, queue = note:find(',"",("[^"]*")%]$')
+    local ending, _, queue = note:find(',"",("[^"]*")%]$', -{LONGEST_QUEUE_NAME})
     local message = note:sub(2, ending - 1)
     redis.call('ZADD', ARGV[1] .. cjson.decode('[' .. queue .. ']')[1], now + ARGV[i + 1], message)
     redis.call('HDEL', KEYS[1], tag)
@@ -149,12 +179,12 @@ end
 # ARGV: seconds since the last renewal, most to restore, PUSH command, key prefix, separator of a priority,
 # priority steps as JSON; then tags instead.
 # Returns {number of tags looked at, {tags that a stock worker noted}}.
-RESTORE: Final = f"""{DRAINS}
+RESTORE: Final = f"""{DRAINS}{READ}
 local tags = {{unpack(ARGV, 7)}}
 local steps = cjson.decode(ARGV[6])
 local function suffix(message)
-  local readable, parsed = pcall(cjson.decode, message)
-  local properties = readable and type(parsed) == 'table' and parsed.properties
+  local parsed = read(message)
+  local properties = parsed and parsed.properties
   local priority = type(properties) == 'table' and tonumber(properties.priority) or 0
   local step = 0
   for _, start in ipairs(steps) do
@@ -174,7 +204,7 @@ for _, tag in ipairs(tags) do
   local note = redis.call('HGET', KEYS[1], tag)
   local ending, queue
   if note then
-    ending, _, queue = note:find(',"",("[^"]*")%]$')
+    ending, _, queue = note:find(',"",("[^"]*")%]$', -{LONGEST_QUEUE_NAME})
   end
   if note and not ending then
     foreign[#foreign + 1] = tag
