@@ -6,11 +6,12 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
+import amqp
 import pytest
 from celery import Celery
 from kombu import Connection, Exchange, Queue
@@ -99,6 +100,34 @@ def test_a_frozen_broker_is_no_reason_to_wait_for_ever(rabbitmq: RabbitMQ, conne
             DurableConnection(rabbitmq.url_of("quorum8"), connect_timeout=0.5).connect()
     finally:
         rabbitmq.signal(signal.SIGCONT)
+
+
+def test_a_channel_of_a_closed_connection_says_so(connection: Connection) -> None:
+    """As an error of the connection, whatever it is asked for; a report of a worker's goes on without it."""
+    channel: Any = connection.channel()
+    queue = Queue("closed")
+    queue(channel).declare()
+
+    def broken(message: Any) -> None:
+        channel.connection.collect()
+        raise amqp.RecoverableConnectionError("cut off")
+
+    channel.basic_consume("closed", callback=broken)
+    connection.Producer().publish("x", routing_key="closed")
+    with pytest.raises(amqp.RecoverableConnectionError, match="cut off"):
+        connection.drain_events(timeout=10)
+    assert channel.seconds_since_use("closed") == (None, None)
+    message: Any = amqp.Message(b"x")
+    asked: tuple[Callable[[], Any], ...] = (
+        lambda: channel.basic_publish(message, "", "closed"),
+        lambda: channel.publish_unconfirmed(message, "", "closed"),
+        lambda: channel.queue_declare("closed", durable=True),
+        lambda: channel.exchange_declare("closed", "direct"),
+        lambda: channel.basic_ack(1),
+    )
+    for ask in asked:
+        with pytest.raises(amqp.RecoverableConnectionError):
+            ask()
 
 
 def test_an_events_confirmation_is_not_the_next_messages(rabbitmq: RabbitMQ, connection: Connection) -> None:

@@ -51,7 +51,7 @@ class _Clock:
             message = self._channel.basic_get(self._answered, no_ack=True)
             if message is not None:
                 return _expired_at(message)
-        if self._channel.connection.is_blocked:
+        if self._channel.opened.is_blocked:
             raise BrokerBlocked
         raise TimeoutError("the broker did not tell its time")
 

@@ -91,7 +91,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
             self._publish_plain(msg, exchange, routing_key, mandatory, **kwargs)
             return
         self._returned = None
-        limit = kwargs.pop("confirm_timeout", None) or self.connection.socket_timeout
+        limit = kwargs.pop("confirm_timeout", None) or self.opened.socket_timeout
         try:
             self.basic_publish_confirm(
                 msg, exchange, routing_key, mandatory=True, confirm_timeout=limit, **kwargs
@@ -112,6 +112,13 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
         if client is not None:
             client.declared_entities.clear()
 
+    @property
+    def opened(self) -> Any:
+        """The connection. If it was closed, raises as amqp's own methods do; kombu then takes another one."""
+        if self.connection is None:
+            raise amqp.RecoverableConnectionError("the connection was closed")
+        return self.connection
+
     def publish_unconfirmed(self, msg: Any, exchange: str, routing_key: str) -> None:
         """Send what may be lost."""
         self._publish_plain(msg, exchange, routing_key)
@@ -119,7 +126,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
     def _publish_plain(self, *args: Any, **kwargs: Any) -> None:
         # Once confirms are on, RabbitMQ confirms this too; unread, that would pass for the next message's.
         if self._confirm_selected:
-            self.basic_publish_confirm(*args, confirm_timeout=self.connection.socket_timeout, **kwargs)
+            self.basic_publish_confirm(*args, confirm_timeout=self.opened.socket_timeout, **kwargs)
         else:
             self._basic_publish(*args, **kwargs)
 
@@ -152,7 +159,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
     def _as_it_is(self, look: Callable[[Any], Any], declare: Callable[[Any], Any]) -> Any:
         """Each on a channel of its own, because the broker closes one on which something is refused."""
         for attempt in (look, declare):
-            channel = self.connection.channel()
+            channel = self.opened.channel()
             try:
                 return attempt(channel)
             except NotFound:

@@ -87,7 +87,7 @@ def _entries(channel: ConfirmingChannel, now: float) -> list[dict[str, Any]]:
     mark = uuid4().hex
     _write(channel, {_MARK: mark})
     entries: list[dict[str, Any]] = []
-    reader = channel.connection.channel()
+    reader = channel.opened.channel()
     is_read = False
 
     def take(message: Any) -> None:
@@ -108,7 +108,7 @@ def _entries(channel: ConfirmingChannel, now: float) -> list[dict[str, Any]]:
             left = deadline - monotonic()
             if left <= 0:
                 raise TimeoutError("the signs of life could not be read in time")
-            channel.connection.drain_events(timeout=left)
+            channel.opened.drain_events(timeout=left)
     finally:
         if reader.is_open:
             reader.close()

@@ -110,11 +110,12 @@ class RabbitChannel(ConfirmingChannel):
 
     def _hand_on(self, message: Any, callback: Callable[[Any], Any]) -> None:
         """Let it be handled. What cannot even be begun goes back: delivered often it is not opened here."""
+        # It may be closed afterwards, and the channel not know it any more.
+        connection = self.opened
         try:
             callback(message)
         except Exception as exc:
             # kombu counts KeyError among these, and so would end the connection for a message.
-            connection = self.connection
             errors = (*connection.connection_errors, *connection.channel_errors)
             if isinstance(exc, errors) and not isinstance(exc, LookupError):
                 raise
@@ -149,7 +150,8 @@ class RabbitChannel(ConfirmingChannel):
     def seconds_since_use(self, queue: str) -> tuple[float | None, float | None]:
         """Since the broker was heard while we consume from the queue, and since a message of it ended."""
         ended = self._ended_at.get(queue)
-        asked = self.connection.seconds_since_heard() if queue in self._tag_of_queue else None
+        is_asked = self.connection and queue in self._tag_of_queue
+        asked = self.connection.seconds_since_heard() if is_asked else None
         return asked, None if ended is None else monotonic() - ended
 
 
