@@ -8,13 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
 import amqp
 import pytest
 from celery import Celery
-from kombu import Connection, Exchange, Queue
+from kombu import Connection, Consumer, Exchange, Queue
+from kombu.asynchronous.timer import Timer
 
 from tests.rabbitmq import RabbitMQ, needs_rabbitmq
 from tests.waiting import wait_until
@@ -25,9 +27,12 @@ from worker.connection import DurableConnection
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
 from worker.doctor.rabbitmq import judge_limit, judge_queues, judge_room, judge_version
+from worker.identify import INSTALLATION
 from worker.installation import KEY, OthersBroker, claim, owner_of, take_over
 from worker.rabbitmq.clock import whole_seconds
+from worker.rabbitmq.signs import read as read_signs
 from worker.rabbitmq.waiting import Delays
+from worker.report import Report
 from worker.signs import QueueUse, signs_of
 
 
@@ -103,20 +108,19 @@ def test_a_frozen_broker_is_no_reason_to_wait_for_ever(rabbitmq: RabbitMQ, conne
 
 
 def test_a_channel_of_a_closed_connection_says_so(connection: Connection) -> None:
-    """As an error of the connection, whatever it is asked for; a report of a worker's goes on without it."""
+    """Each question to it raises an error of the connection, upon which kombu connects anew."""
     channel: Any = connection.channel()
-    queue = Queue("closed")
-    queue(channel).declare()
+    Queue("closed")(channel).declare()
+    assert whole_seconds(channel) > 0
 
     def broken(message: Any) -> None:
         channel.connection.collect()
         raise amqp.RecoverableConnectionError("cut off")
 
-    channel.basic_consume("closed", callback=broken)
     connection.Producer().publish("x", routing_key="closed")
+    channel.basic_consume("closed", callback=broken)
     with pytest.raises(amqp.RecoverableConnectionError, match="cut off"):
         connection.drain_events(timeout=10)
-    assert channel.seconds_since_use("closed") == (None, None)
     message: Any = amqp.Message(b"x")
     asked: tuple[Callable[[], Any], ...] = (
         lambda: channel.basic_publish(message, "", "closed"),
@@ -124,10 +128,36 @@ def test_a_channel_of_a_closed_connection_says_so(connection: Connection) -> Non
         lambda: channel.queue_declare("closed", durable=True),
         lambda: channel.exchange_declare("closed", "direct"),
         lambda: channel.basic_ack(1),
+        lambda: whole_seconds(channel),
+        lambda: read_signs(channel, 60),
     )
     for ask in asked:
         with pytest.raises(amqp.RecoverableConnectionError):
             ask()
+
+
+def test_a_report_outlives_the_connection(url: str, broker_url: str) -> None:
+    """A timer may call it between the end of a connection and the worker's next one."""
+    for broker in (url, broker_url):
+        app = an_app(broker)
+        app.conf[INSTALLATION] = str(UUID(int=1))
+        with DurableConnection(broker) as connection:
+            channel: Any = connection.channel()
+            consumer = Consumer(channel, [Queue("sessions")], on_message=lambda _message: None)
+            consumer.consume()
+            worker = SimpleNamespace(
+                app=app,
+                connection=connection,
+                hostname="sessions@here",
+                task_consumer=consumer,
+                timer=Timer(),
+            )
+            report = Report(worker)
+            report.start(worker)
+            connection.collect(socket_timeout=1)
+            ((_at, _priority, tick),) = worker.timer.queue
+            tick()
+            report.stop(worker)
 
 
 def test_an_events_confirmation_is_not_the_next_messages(rabbitmq: RabbitMQ, connection: Connection) -> None:

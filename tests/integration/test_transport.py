@@ -14,7 +14,6 @@ from kombu.message import Message
 
 from tests.waiting import wait_until
 from worker.deliveries import unsealed
-from worker.scripts import READ_WHOLE_BYTES
 
 DURABLE = "worker.transport:DurableTransport"
 STOCK = "redis"
@@ -312,60 +311,6 @@ def test_what_is_given_back_keeps_its_priority(
     assert server.keys("q*") == ["q\x06\x166"]
     publish(broker_url, "soon", priority=0)
     assert [message.payload for message in connect().take(2)] == ["soon", "late"]
-
-
-LARGE = "x" * (2 * READ_WHOLE_BYTES)
-
-
-@pytest.mark.parametrize(
-    ("body", "headers", "read"),
-    [(LARGE, {}, True), ([LARGE, "\N{SNOWMAN}"], {"id": "t-1"}, True), ("x", {"much": LARGE}, False)],
-)
-def test_a_large_message_is_the_same_each_time(
-    body: object,
-    headers: dict[str, object],
-    read: bool,
-    server: redis.Redis,
-    broker_url: str,
-    connect: Connect,
-) -> None:
-    """Its tag, its count and its priority are read without its body, after a wait and a vanished peer too."""
-    publish(broker_url, body, body, queue="long" * 100, headers=headers, priority=7)
-    own = [
-        json.loads(raw)["properties"]["delivery_tag"]
-        for raw in server.lrange("long" * 100 + "\x06\x166", 0, -1)
-    ]
-    first = connect(DURABLE, "long" * 100)
-    tags = {str(message.delivery_tag) for message in first.take(2)}
-    assert (tags == set(own)) is read
-    assert first.channel.qos.set_aside(min(tags), 0)
-    first.vanish()
-    sweep(connect(DURABLE, "unused"))
-    assert server.hgetall("unacked_deliveries") == {max(tags): "1"}
-    assert sorted(server.keys("long*")) == ["long" * 100 + ("\x06\x166" if read else "")]
-    again = connect(DURABLE, "long" * 100).take(2)
-    assert {message.delivery_tag for message in again} == tags
-    assert [message.payload for message in again] == [body, body]
-
-
-def test_a_large_message_of_another_make_is_delivered(
-    server: redis.Redis, broker_url: str, connect: Connect
-) -> None:
-    """With its body elsewhere, or with quotes in it: under a tag that is made from its ends."""
-    properties = {"delivery_tag": "own", "delivery_info": {}}
-    behind = json.dumps({"properties": properties, "headers": {}, "body": LARGE})
-    quoted = json.dumps({"body": '"' + LARGE, "properties": properties, "headers": {}})
-    junk = "{" + LARGE
-    server.lpush("q", behind, quoted, junk)
-    first = connect()
-    messages = first.take(3)
-    bodies = {str(message.delivery_tag): cast(bytes, message.body) for message in messages}
-    assert all(tag.startswith("unreadable-") for tag in bodies)
-    assert list(bodies.values()) == [LARGE.encode(), b'"' + LARGE.encode(), junk.encode()]
-    first.vanish()
-    sweep(connect(DURABLE, "unused"))
-    again = {str(message.delivery_tag): cast(bytes, message.body) for message in connect().take(3)}
-    assert again == bodies
 
 
 def test_a_message_that_comes_when_nobody_consumes_any_more_stays(

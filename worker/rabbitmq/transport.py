@@ -150,8 +150,8 @@ class RabbitChannel(ConfirmingChannel):
     def seconds_since_use(self, queue: str) -> tuple[float | None, float | None]:
         """Since the broker was heard while we consume from the queue, and since a message of it ended."""
         ended = self._ended_at.get(queue)
-        is_asked = self.connection and queue in self._tag_of_queue
-        asked = self.connection.seconds_since_heard() if is_asked else None
+        is_consumed = self.connection is not None and queue in self._tag_of_queue
+        asked = self.connection.seconds_since_heard() if is_consumed else None
         return asked, None if ended is None else monotonic() - ended
 
 
