@@ -63,9 +63,11 @@ class InStep:
         except redis.ResponseError:
             self._owed -= 1
             raise
-        except BaseException:
+        except BaseException as exc:
             if disconnect_on_error:
                 self.disconnect()
+            if isinstance(exc, ValueError) and _lacks_memory(exc):
+                raise MemoryError("no memory for a reply") from exc
             raise
         self._owed -= 1
         return reply
@@ -89,6 +91,12 @@ class InStep:
             _of(self).disconnect(*args, **kwargs)
         finally:
             self._owed, self._listens = 0, False
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    """Tell whether it came of a MemoryError: that closes redis-py's buffer, which then is to be rewound."""
+    before = error.__context__
+    return before is not None and (isinstance(before, MemoryError) or _lacks_memory(before))
 
 
 def _of(connection: InStep) -> Any:

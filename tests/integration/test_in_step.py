@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -146,3 +148,36 @@ def test_a_listener_is_owed_nothing(client: Any) -> None:
         assert listener.get_message(timeout=5)["data"] in (b"first", "first")
         assert listener.get_message(timeout=0) is None
     assert answers_are_right(client)
+
+
+_SHORT_OF_MEMORY = """
+import resource, sys
+import psutil, redis
+from worker.in_step import in_step
+
+url, protocol = sys.argv[1], int(sys.argv[2])
+client = redis.Redis(
+    connection_pool=redis.ConnectionPool.from_url(
+        url, connection_class=in_step(redis.Connection), protocol=protocol
+    )
+)
+client.set("own", 1)
+client.setrange("large", 100_000_000, "x")
+script = "return {1, redis.call('GET', 'large')}"
+for ask in (lambda: client.get("large"), lambda: client.eval(script, 0), lambda: client.mget("own", "large")):
+    limit = psutil.Process().memory_info().vms + 40_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    try:
+        ask()
+    except MemoryError:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        print("no memory, then", client.get("own").decode())
+"""
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_reply_without_room_is_a_memory_error(protocol: int, broker_url: str) -> None:
+    """redis-py says ValueError of it, which ends a worker; the next reply is the right one."""
+    asked = [sys.executable, "-c", _SHORT_OF_MEMORY, broker_url, str(protocol)]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == ["no memory, then 1"] * 3, done.stderr
