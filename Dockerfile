@@ -1,17 +1,22 @@
-# One image for every process of threadsync; the command says which. Embedded servers are not in it.
-FROM python:3.13-slim AS build
+# One image for every process of threadsync; the command says which. Neither embedded servers nor the sandbox are in it.
+# By version: Debian's fixes come under the same tag. To pin a digest too: docs/supply-chain.md.
+FROM python:3.13.18-slim-trixie AS build
 WORKDIR /src
-RUN python -m venv /opt/threadsync
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+# What others wrote comes by its hashes. The build tools are this stage's, and stay here.
+COPY locks/build.txt locks/image.txt locks/
+RUN pip install --no-cache-dir --root-user-action ignore --require-hashes --requirement locks/build.txt
+RUN python -m venv --without-pip /opt/threadsync \
+ && pip --python /opt/threadsync/bin/python install --no-cache-dir --require-hashes --requirement locks/image.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY tasks tasks
 COPY handlers handlers
 COPY console console
-COPY sandbox sandbox
-RUN /opt/threadsync/bin/pip install --no-cache-dir --constraint constraints.txt '.[otel]' 'flower>=2.0.1,<3' \
- && /opt/threadsync/bin/pip uninstall --yes pip
+# hatchling leaves out of the wheel what is not here: the sandbox.
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && pip --python /opt/threadsync/bin/python install --no-cache-dir --no-deps /wheels/*.whl
 
-FROM python:3.13-slim
+FROM python:3.13.18-slim-trixie
 # /var/lib/threadsync: an empty volume takes its owner from here. Group 0 writes there too, for platforms that run a
 # container with any uid and that group.
 RUN groupadd --system --gid 10001 threadsync \

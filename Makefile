@@ -7,18 +7,25 @@ STAMP  := $(VENV)/.installed
 PEERS  := taskiq dramatiq huey arq procrastinate
 BENCH  := $(PEERS:%=.venv-bench/%/.installed)
 
+# Tools of the lock files, in an environment of their own.
+SUPPLY := .venv-supply
+PIP    := -m pip --disable-pip-version-check install --quiet
+
 # The tests start hundreds of processes; without bytecode on disk each of them would compile our sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up test test-fast test-all soak chaos bench bench-quick check format install clean
+.PHONY: help demo up test test-fast test-all soak chaos bench bench-quick check format install lock sbom audit clean
 
 help:            ## This list
 	@sed -n 's/^\([a-z-]*:\).*## /\1 /p' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml constraints.txt
+# What others wrote comes by its hashes; only then ourselves, for whom pip takes none, with what is there by then.
+$(STAMP): pyproject.toml locks/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "threadsync needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local,otel,dev]'
+	$(BIN)/python $(PIP) --require-hashes --requirement locks/dev.txt
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip --disable-pip-version-check check >/dev/null || { $(BIN)/python -m pip check; echo "locks/dev.txt is not pyproject.toml's: make lock" >&2; exit 1; }
 	@touch $@
 
 install: $(STAMP)  ## Build .venv with everything in it
@@ -50,7 +57,7 @@ chaos: $(STAMP)  ## A thousand sessions through every fault, in virtual time: ex
 
 .venv-bench/%/.installed: benchmarks/requirements/%.txt
 	@test -x .venv-bench/$*/bin/python || $(PYTHON) -m venv .venv-bench/$*
-	.venv-bench/$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	.venv-bench/$*/bin/python $(PIP) --requirement $<
 	@touch $@
 
 bench: $(STAMP) $(BENCH)  ## Beside other task queues, on a quiet machine: more than an hour
@@ -69,6 +76,20 @@ format: $(STAMP) ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+$(SUPPLY)/.installed: locks/supply.txt
+	@test -x $(SUPPLY)/bin/python || $(PYTHON) -m venv $(SUPPLY)
+	@$(SUPPLY)/bin/python $(PIP) --require-hashes --requirement $< || { echo "The tools of $< cannot be installed. They come from a package index: is this machine offline?" >&2; exit 1; }
+	@touch $@
+
+lock: $(SUPPLY)/.installed  ## Write locks/ and constraints.txt from pyproject.toml; newer versions by UPGRADE=all or UPGRADE="names"
+	$(SUPPLY)/bin/python -m supply.lock $(UPGRADE)
+
+sbom: $(SUPPLY)/.installed  ## The image's bill of materials (CycloneDX) in dist/
+	$(SUPPLY)/bin/python -m supply.bill
+
+audit: $(SUPPLY)/.installed ## Ask an advisory service about every locked version; it is on the network
+	$(SUPPLY)/bin/python -m supply.audit $(AUDIT)
+
 clean:           ## Remove .venv and caches
-	rm -rf $(VENV) .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SUPPLY) .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

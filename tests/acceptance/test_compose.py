@@ -25,6 +25,7 @@ from sandbox.slack_requests import app_mention, signed_request
 from tests.compose import compose_file, environment, ours, seconds, valkey_settings
 from tests.documents import ROOT
 from tests.monitoring import metrics_of_workers, metrics_used
+from tests.production import python_path_without_sandbox
 from tests.servers import POSTGRES_SETTINGS
 from tests.waiting import wait_until
 from worker.child import Child
@@ -59,7 +60,7 @@ class ComposeService:
         self.env = {
             # What the container has besides: no Slack here, and the folder for what is passing.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": python_path_without_sandbox(self._folder, ROOT),
             "SLACK_API_URL": "http://127.0.0.1:1/api/",
             "TMPDIR": str(self._folder),
             **{variable: self._here(value) for variable, value in environment(self._service).items()},
@@ -81,7 +82,7 @@ class ComposeService:
 
     def run(self) -> subprocess.CompletedProcess[str]:
         """For what ends by itself."""
-        return self._run(self._service["command"])
+        return self.run_words(self._service["command"])
 
     def is_healthy(self) -> bool:
         """What its health check says."""
@@ -89,7 +90,7 @@ class ComposeService:
         assert self.child.poll() is None, self.log_path.read_text()[-3000:]
         kind, *words = self._service["healthcheck"]["test"]
         assert kind == "CMD"
-        return self._run(words).returncode == 0
+        return self.run_words(words).returncode == 0
 
     def stop(self) -> int | None:
         """Its exit code after TERM, None if it took longer than Docker would wait."""
@@ -101,7 +102,8 @@ class ComposeService:
         if self.child is not None:
             self.child.kill()
 
-    def _run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
+    def run_words(self, words: list[str]) -> subprocess.CompletedProcess[str]:
+        """A command line in its environment, to its end."""
         argv = self.argv(words)
         return subprocess.run(
             argv, env=self.env, cwd=self._folder, capture_output=True, text=True, check=False, timeout=60
@@ -190,6 +192,15 @@ def running(
 def test_it_becomes_healthy(running: dict[str, ComposeService], name: str) -> None:
     """By its own health check, run in its own environment."""
     wait_until(running[name].is_healthy, f"{name} is healthy", 60)
+
+
+def test_no_service_has_the_sandbox(running: dict[str, ComposeService]) -> None:
+    """So that all of the above holds without it; the demo says where it is to be had."""
+    for service in running.values():
+        done = service.run_words(["threadsync", "demo"])
+        assert done.returncode == 2
+        assert "make demo" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_request_of_slacks_becomes_a_row(running: dict[str, ComposeService], servers: Servers) -> None:

