@@ -47,13 +47,14 @@ def run(*argv: str, timeout: float = 120) -> None:
     subprocess.run(argv, check=True, capture_output=True, timeout=timeout)
 
 
-def install(python: str, *arguments: str) -> None:
+def install(python: str, *arguments: str, cwd: Path | None = None) -> None:
     """Run pip by the machine's own configuration; skip where it reaches no index."""
     done = subprocess.run(
         [python, "-m", "pip", *arguments],
         capture_output=True,
         text=True,
         timeout=_INSTALL_SECONDS,
+        cwd=cwd,
         check=False,
     )
     if done.returncode:
