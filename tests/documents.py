@@ -96,8 +96,7 @@ def fault_of(line: str | Sequence[str], env: Mapping[str, str] | None = None) ->
     if program == "threadsync":
         return _fault_of_threadsync(arguments)
     if program == "make":
-        targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
-        return None if set(arguments) <= targets else f"no target {arguments} among {sorted(targets)}"
+        return _fault_of_make(arguments)
     if program.endswith("python"):
         return _fault_of_python(arguments)
     if program in ("celery", "uvicorn"):
@@ -127,6 +126,17 @@ def _fault_of_threadsync(arguments: list[str]) -> str | None:
     except Exception as exc:  # noqa: BLE001 - typer brings a click of its own, whose classes have no public name
         # In running text the arguments that a command needs may be left out.
         return None if type(exc).__name__ == "MissingParameter" else f"{type(exc).__name__}: {exc}"
+    return None
+
+
+def _fault_of_make(arguments: list[str]) -> str | None:
+    makefile = read("Makefile")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    variables = set(re.findall(r"\$\((\w+)\)", makefile))
+    for argument in arguments:
+        name, assigned, _ = argument.partition("=")
+        if name not in (variables if assigned else targets):
+            return f"neither a target nor a variable: {argument}"
     return None
 
 

@@ -27,6 +27,7 @@ def test_a_command_line_is_one_of_ours(line: str) -> None:
         "threadsync fly",
         "threadsync dead retry ID --because x",
         "make nothing",
+        "make lock UPGRADES=all",
         "celery -A worker worker --quues sessions",
         "celery -A nowhere worker",
         "uvicorn handlers.asgi:app --prot 3000",
