@@ -55,9 +55,9 @@ test-fast: $(STAMP)  ## What is promised, and the unit tests: under a minute
 chaos: $(STAMP)  ## A thousand sessions through every fault, in virtual time: exactly one ticket each
 	$(BIN)/python -m sandbox.chaos
 
-.venv-bench/%/.installed: benchmarks/requirements/%.txt
+.venv-bench/%/.installed: locks/bench-%.txt
 	@test -x .venv-bench/$*/bin/python || $(PYTHON) -m venv .venv-bench/$*
-	.venv-bench/$*/bin/python $(PIP) --requirement $<
+	.venv-bench/$*/bin/python $(PIP) --require-hashes --requirement $<
 	@touch $@
 
 bench: $(STAMP) $(BENCH)  ## Beside other task queues, on a quiet machine: more than an hour

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from supply.locks import LOCKS
+from supply.locks import LOCKS, locks
 
-AUDITED: Final = ("dev", "supply")
+AUDITED: Final = ("dev", *(lock.name for lock in locks() if lock.apart))
 """Each version in the others is in these."""
 
 

@@ -65,7 +65,7 @@ def _resolved(lock: Lock, folder: Path, upgrade: Sequence[str]) -> str:
     output = folder / f"{lock.name}.txt"
     # One version of each package in all locks of ours: the first is the largest, and the others follow it.
     first = folder / f"{locks()[0].name}.txt"
-    kept = first if first.exists() and "supply" not in lock.groups else lock.path
+    kept = first if first.exists() and not lock.apart else lock.path
     if kept.exists():
         shutil.copy(kept, output)
     newer = upgrade if kept == lock.path else ()

@@ -27,12 +27,17 @@ class Pin:
 
 @dataclass(frozen=True)
 class Lock:
-    """A row of ``[tool.threadsync.locks]``. ``alone``: of groups, without what threadsync itself needs."""
+    """A row of ``[tool.threadsync.locks]``.
+
+    ``alone`` is of groups, without what threadsync needs; ``apart`` is so in an environment of its own,
+    where versions may be others.
+    """
 
     name: str
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     alone: bool = False
+    apart: bool = False
 
     @property
     def path(self) -> Path:
@@ -48,7 +53,13 @@ def locks() -> list[Lock]:
     """All of them, in the order of the table."""
     rows: dict[str, dict[str, Any]] = project()["tool"]["threadsync"]["locks"]
     return [
-        Lock(name, tuple(row.get("extras", ())), tuple(row.get("groups", ())), row.get("alone", False))
+        Lock(
+            name,
+            extras=tuple(row.get("extras", ())),
+            groups=tuple(row.get("groups", ())),
+            alone=row.get("alone", False) or row.get("apart", False),
+            apart=row.get("apart", False),
+        )
         for name, row in rows.items()
     ]
 

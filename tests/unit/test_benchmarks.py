@@ -29,11 +29,13 @@ from benchmarks.report.page import page, ratio_text, table
 from benchmarks.side import Side, serve
 from benchmarks.stage import SESSIONS
 from benchmarks.threads import known_threads, threads
+from supply.locks import LOCKS, locks, pins
 from tests.documents import ROOT
 from tests.waiting import wait_until
 from worker.db.statements import get_or_create_session
 
 SVG = "{http://www.w3.org/2000/svg}"
+PEERS = {lock.name: lock for lock in locks() if lock.name.startswith("bench-")}
 numbers = st.lists(st.floats(0.001, 1e6), min_size=1)
 
 
@@ -113,17 +115,17 @@ def test_every_contender_has_a_file_and_what_it_needs() -> None:
         source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
         assert f"class {name}(" in source
         if entry.environment:
-            pins = (ROOT / f"benchmarks/requirements/{entry.environment}.txt").read_text(encoding="utf-8")
-            assert all("==" in line for line in pins.splitlines() if not line.startswith("#"))
+            assert f"bench-{entry.environment}" in PEERS
             assert entry.environment in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def test_peers_run_on_the_driver_that_we_run_on() -> None:
     """A newer psycopg would be an advantage, or the contrary."""
-    ours = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    wanted = {line for line in ours if line.startswith("psycopg")}
-    for file in (ROOT / "benchmarks/requirements").glob("*.txt"):
-        assert wanted <= set(file.read_text(encoding="utf-8").splitlines()), file.name
+    ours = {pin for pin in pins((LOCKS / "base.txt").read_text(encoding="utf-8")) if "psycopg" in pin.name}
+    assert len(ours) == 3
+    for lock in PEERS.values():
+        theirs = {(pin.name, pin.version) for pin in pins(lock.path.read_text(encoding="utf-8"))}
+        assert {(pin.name, pin.version) for pin in ours} <= theirs, f"{lock.name}: make lock UPGRADE=psycopg"
 
 
 class Pretender(Contender):

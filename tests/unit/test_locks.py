@@ -17,7 +17,7 @@ from supply.lock import constraints
 from supply.locks import CONSTRAINTS, LOCKS, Lock, locks, pins, project, without_other_platforms
 
 ALL: Final = {lock.name: lock for lock in locks()}
-OURS: Final = [lock for lock in ALL.values() if "supply" not in lock.groups]
+OURS: Final = [lock for lock in ALL.values() if not lock.apart]
 PROJECT: Final = project()
 EXTRAS: Final[dict[str, list[str]]] = PROJECT["project"]["optional-dependencies"]
 GROUPS: Final[dict[str, list[str]]] = PROJECT["dependency-groups"]
