@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml locks/dev.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(PIP) --require-hashes --requirement locks/dev.txt
 	$(BIN)/python $(PIP) --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m pip --disable-pip-version-check check >/dev/null || { $(BIN)/python -m pip check; echo "locks/dev.txt is not pyproject.toml's: make lock" >&2; exit 1; }
+	@$(BIN)/python -m pip --disable-pip-version-check check >/dev/null || { $(BIN)/python -m pip check; echo "Not what pyproject.toml asks for. If that was changed: make lock. If a package of before is left: make clean." >&2; exit 1; }
 	@touch $@
 
 install: $(STAMP)  ## Build .venv with everything in it

@@ -80,5 +80,15 @@ def _is_for_the_image(marker: str) -> bool:
     # Of the tools' environment; the lock files themselves are read without it.
     from packaging.markers import Marker
 
-    image = {"python_version": "3.13", "python_full_version": "3.13.0", "sys_platform": "linux"}
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    full = re.findall(r"^FROM python:([\d.]+)", dockerfile, re.MULTILINE)[-1]
+    image = {
+        "python_version": full.rpartition(".")[0],
+        "python_full_version": full,
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
+    }
     return not marker or Marker(marker).evaluate(image)

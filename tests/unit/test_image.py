@@ -13,12 +13,16 @@ import pytest
 from supply.locks import project
 from tests.compose import OURS, compose_file
 from tests.dockerfile import stages
-from tests.documents import read
+from tests.documents import read, table
 from tests.production import python_path_without_sandbox
 
 BUILD, IMAGE = stages()
 PACKAGES: Final[list[str]] = project()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 SANDBOX: Final = "sandbox"
+IMAGES: Final[list[str]] = [
+    *(stage.image for stage in stages()),
+    *(service["image"] for service in compose_file()["services"].values() if service["image"] != OURS),
+]
 EXACT: Final = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?(@sha256:[0-9a-f]{64})?")
 """A version that no later release moves."""
 POSTGRES: Final = re.compile(r"postgres:\d+\.\d+-\w+(@sha256:[0-9a-f]{64})?")
@@ -64,13 +68,7 @@ def test_the_image_takes_the_environment_alone() -> None:
     assert IMAGE.those("USER") == ["threadsync"]
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        *(stage.image for stage in stages()),
-        *(service["image"] for service in compose_file()["services"].values() if service["image"] != OURS),
-    ],
-)
+@pytest.mark.parametrize("image", IMAGES)
 def test_images_are_pinned(image: str) -> None:
     """By exact version: a pull a month later brings no other release."""
     assert EXACT.fullmatch(image) or POSTGRES.fullmatch(image)
@@ -83,6 +81,16 @@ def test_a_tag_that_moves_is_noticed(image: str) -> None:
     """Otherwise the test above would prove nothing."""
     assert not EXACT.fullmatch(image)
     assert not POSTGRES.fullmatch(image)
+
+
+def test_the_documented_images_are_these() -> None:
+    """Name, version, and whether a digest is pinned."""
+    rows = {row[0].strip("`"): row[1] for row in table(read("docs/supply-chain.md"), "Image")}
+    pinned = [image.partition("@") for image in IMAGES]
+    shown = {
+        name.partition(":")[0]: name.partition(":")[2] + (", digest" if at else "") for name, at, _ in pinned
+    }
+    assert rows == shown
 
 
 def test_both_stages_have_the_same_python() -> None:

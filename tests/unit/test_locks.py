@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 from supply.audit import AUDITED, describe, findings
 from supply.lock import constraints
 from supply.locks import CONSTRAINTS, LOCKS, Lock, locks, pins, project, without_other_platforms
+from tests.documents import read, table
 
 ALL: Final = {lock.name: lock for lock in locks()}
 OURS: Final = [lock for lock in ALL.values() if not lock.apart]
@@ -164,6 +165,29 @@ def test_what_is_for_other_systems_is_not_in_the_bill() -> None:
     names = {pin.name for pin in pins(without_other_platforms(text_of(ALL["image"])))}
     assert "colorama" not in names
     assert {"aiohttp", "flower", "opentelemetry-sdk"} <= names
+
+
+def test_the_documented_locks_are_those_of_the_roles() -> None:
+    """File by file, and role by role."""
+    rows = {row[0].strip("`"): row[1] for row in table(read("docs/supply-chain.md"), "File")}
+    shown = {name.removeprefix("locks/").removesuffix(".txt") for name in rows}
+    assert shown == {re.sub("^bench-.*", "bench-…", name) for name in ALL}
+    roles = PROJECT["tool"]["threadsync"]["roles"]
+    for extra in set(roles.values()):
+        of_this = {role for role, needed in roles.items() if needed == extra}
+        assert set(rows[f"locks/{extra or 'base'}.txt"].split(", ")) == of_this
+
+
+def test_the_documented_bounds_are_those_of_pyproject() -> None:
+    """A hole that made a bound rise is named with the bound."""
+    bounds = {
+        requirement.name: {part.version for part in requirement.specifier if part.operator == ">="}
+        for lock in OURS
+        for requirement in wanted(lock)
+    }
+    rows = table(read("docs/supply-chain.md"), "Package")
+    assert {"aiohttp", "python-multipart", "starlette"} <= {name for name, *_ in rows}
+    assert {name: {bound} for name, bound, _ in rows} == {name: bounds[name] for name, *_ in rows}
 
 
 def report(*dependencies: dict[str, Any]) -> dict[str, Any]:
