@@ -20,7 +20,7 @@ class Stage:
     instructions: tuple[tuple[str, str], ...]
 
     def those(self, name: str) -> list[str]:
-        """What stands behind each instruction of this name, in order."""
+        """The words behind each instruction of this name, in order."""
         return [rest for word, rest in self.instructions if word == name]
 
 

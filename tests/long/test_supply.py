@@ -106,7 +106,7 @@ def test_a_file_with_another_hash_is_refused(tmp_path: Path) -> None:
 
 
 def test_locking_again_changes_no_version(make: Make, copy: Path) -> None:
-    """What is committed is what `make lock` makes of pyproject.toml, but for hashes of files added since."""
+    """The committed files are made of pyproject.toml as it is, but for hashes of files added since."""
     before = {lock.name: set(pins(lock.path.read_text(encoding="utf-8"))) for lock in locks()}
     done = make("lock")
     if done.returncode:

@@ -30,7 +30,7 @@ POSTGRES: Final = re.compile(r"postgres:\d+\.\d+-\w+(@sha256:[0-9a-f]{64})?")
 
 
 def test_the_image_has_every_package_but_the_sandbox() -> None:
-    """What is not copied is not in the wheel that is built there, and the engine is not even sent it."""
+    """The sandbox is not copied, so it is not in the wheel that is built there, nor sent to the engine."""
     copied = {
         source for source, target in (copy.split()[-2:] for copy in BUILD.those("COPY")) if source == target
     }

@@ -32,7 +32,7 @@ def text_of(lock: Lock) -> str:
 
 
 def here(marker: str) -> bool:
-    """Whether a line is for this Python and platform."""
+    """True for a line that this Python and platform install."""
     return not marker or Marker(marker).evaluate()
 
 
@@ -41,7 +41,7 @@ def pinned_here(lock: Lock) -> dict[str, str]:
 
 
 def wanted(lock: Lock) -> list[Requirement]:
-    """What pyproject.toml asks for directly, with ``threadsync[extra]`` in place of the extra's own."""
+    """The direct requirements in pyproject.toml, with ``threadsync[extra]`` in place of the extra's own."""
     lines = [] if lock.alone else [*PROJECT["project"]["dependencies"]]
     extras = deque(lock.extras)
     while extras:
@@ -57,7 +57,7 @@ def wanted(lock: Lock) -> list[Requirement]:
 
 
 def brought_by(requirement: Requirement) -> list[Requirement]:
-    """What an installed package needs here, with the extras that are asked of it."""
+    """The requirements of an installed package here, with the extras that are asked of it."""
     found = [Requirement(line) for line in distribution(requirement.name).requires or ()]
     extras = ("", *requirement.extras)
     return [
@@ -124,7 +124,7 @@ def test_each_version_has_its_hashes(lock: Lock) -> None:
 
 
 def test_a_package_has_one_version_in_all_locks() -> None:
-    """What was tested is what runs; each version is among those that `make audit` asks about."""
+    """The versions that were tested are those that run, and those that `make audit` asks about."""
     tested = set(pins(text_of(ALL["dev"])))
     for lock in OURS:
         assert set(pins(text_of(lock))) <= tested, f"locks/{lock.name}.txt is {STALE}"
@@ -144,7 +144,7 @@ def test_a_constraint_has_a_marker_where_it_must() -> None:
 
 
 def test_build_tools_are_locked() -> None:
-    """Whatever builds us comes from a lock: nothing of [build-system] is fetched while building."""
+    """Build tools come from a lock too: nothing of [build-system] is fetched while building."""
     build = {Requirement(line).name for line in GROUPS["build"]}
     assert {Requirement(line).name for line in PROJECT["build-system"]["requires"]} <= build
     assert set(PROJECT["build-system"]["requires"]) <= set(GROUPS["build"])
