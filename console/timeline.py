@@ -77,7 +77,7 @@ def _tried(attempt: Attempt) -> Event:
     return Event(
         attempt.started_at,
         "attempt",
-        _STEPS[attempt.step],
+        _STEPS.get(attempt.step, str(attempt.step)),
         outcome=attempt.outcome or "under way",
         why="; ".join(filter(None, told)),
         detail=attempt.detail or "",
@@ -85,4 +85,10 @@ def _tried(attempt: Attempt) -> Event:
 
 
 def _decided(action: SyncAction) -> Event:
-    return Event(action.at, "decision", _ACTIONS[action.action], outcome=action.actor, why=action.reason)
+    return Event(
+        action.at,
+        "decision",
+        _ACTIONS.get(action.action, str(action.action)),
+        outcome=action.actor,
+        why=action.reason,
+    )

@@ -16,7 +16,7 @@ class Answer(Mapping[str, Any]):
     """
 
     def __init__(self, dto: Dto) -> None:
-        self._values = dto.model_dump(mode="json")
+        self._values = dto.model_dump(mode="json", warnings=False)
         self._summary = dto.summary()
 
     def __getitem__(self, name: str) -> Any:

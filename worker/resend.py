@@ -25,7 +25,11 @@ def resend(letter: DeadLetter, installation: str) -> str:
     from worker.installation import claim
 
     args, kwargs = _arguments(letter)
-    argsrepr, kwargsrepr = shown(_command(letter.task_name), args, kwargs, None, None)
+    try:
+        argsrepr, kwargsrepr = shown(_command(letter.task_name), args, kwargs, None, None)
+        json.dumps([args, kwargs])
+    except (ValueError, RecursionError):
+        raise _not_readable(letter) from None
     # A queue that no worker reads would be the end of it.
     queue = letter.queue if letter.queue in app.amqp.queues else app.conf.task_default_queue
     # A new id, because the old one is a letter already. Nobody waits for the result.
@@ -65,8 +69,12 @@ def _arguments(letter: DeadLetter) -> tuple[list[Any], dict[str, Any]]:
     except (ValueError, TypeError, KeyError, RecursionError):
         args = kwargs = None
     if not isinstance(args, list) or not isinstance(kwargs, dict):
-        raise InvalidCommand(
-            f"dead letter {letter.id} cannot be sent again, because its arguments cannot be read. Look at it "
-            f"with `threadsync dead show {letter.id} --json`, send the command anew, then discard the letter"
-        )
+        raise _not_readable(letter)
     return args, kwargs
+
+
+def _not_readable(letter: DeadLetter) -> InvalidCommand:
+    return InvalidCommand(
+        f"dead letter {letter.id} cannot be sent again, because its arguments cannot be read. Look at it "
+        f"with `threadsync dead show {letter.id} --json`, send the command anew, then discard the letter"
+    )

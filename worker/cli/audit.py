@@ -17,20 +17,20 @@ def list_decisions(
 ) -> None:
     """Who decided what about which thread or letter, when and why; newest first."""
     from worker.cli.database import database
-    from worker.cli.output import print_json, print_table, say
+    from worker.cli.output import marked, print_json, print_table, say
     from worker.db.console_store import ConsoleStore
 
     with database() as pool:
         decisions = ConsoleStore(pool).decisions(limit + 1, cursor)
     page = decisions[:limit]
     if as_json:
-        print_json([decision.model_dump(mode="json") for decision in page])
+        print_json([decision.as_json() for decision in page])
         return
     rows = [
         (
             decision.at,
             decision.actor,
-            decision.action,
+            marked(decision.action, decision),
             f"{decision.channel_id} / {decision.thread_ts}" if decision.session_id else decision.task_name,
             decision.session_id or decision.dead_letter_id,
             decision.reason,

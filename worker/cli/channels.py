@@ -17,14 +17,14 @@ def moved(
 ) -> None:
     """Say that Slack gave a channel another id. Either one leads to the same sessions then."""
     from worker.cli.database import database
-    from worker.cli.output import print_json
+    from worker.cli.output import print_json, tell
     from worker.db.session_store import SessionStore
 
     with database() as pool:
         move = SessionStore(pool).channel_moved(old, new)
     if as_json:
-        print_json(move.model_dump(mode="json"))
+        print_json(move.as_json())
         return
-    typer.echo(f"{move.summary()}. Slack is called by {move.newest_id}; sessions stand under {move.home_id}.")
+    tell(f"{move.summary()}. Slack is called by {move.newest_id}; sessions stand under {move.home_id}.")
     if move.sessions:
         typer.echo(f"Threads that had a session under both: {move.sessions}. Each has one now.")

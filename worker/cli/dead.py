@@ -38,7 +38,7 @@ def list_letters(
         letters = DeadLetterStore(pool).list_by_state(state, limit + 1, before)
     page = letters[:limit]
     if as_json:
-        print_json([letter.model_dump(mode="json") for letter in page])
+        print_json([letter.as_json() for letter in page])
         return
     print_table(("ID", "Died", "Task", "Attempts", "Error", "Settled by"), map(_row, page))
     if len(letters) > limit:
@@ -49,16 +49,16 @@ def list_letters(
 def show(letter_id: _Id, as_json: _Json = False) -> None:
     """All that is known of one letter: its arguments, its error, and who settled it."""
     from worker.cli.database import database
-    from worker.cli.output import print_fields, print_json
+    from worker.cli.output import fields_of, print_fields, print_json
     from worker.db.dead_letters import DeadLetterStore
 
     with database() as pool:
         letter = DeadLetterStore(pool).get(letter_id)
     if as_json:
-        print_json(letter.model_dump(mode="json"))
+        print_json(letter.as_json())
         return
     body = f"{len(letter.body)} bytes; --json has them in base64" if letter.body else None
-    print_fields({**letter.model_dump(exclude={"body"}), "body": body})
+    print_fields({**fields_of(letter, exclude={"body"}), "body": body})
 
 
 @app.command()
@@ -66,15 +66,15 @@ def retry(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = 
     """Send the command again, and record who did and why."""
     from worker import decisions
     from worker.cli.database import database
-    from worker.cli.output import print_json
+    from worker.cli.output import print_json, tell
 
     by = signed(actor, reason)
     with database() as pool:
         letter, task_id = decisions.replay(pool, letter_id, by)
     if as_json:
-        print_json({**letter.model_dump(mode="json"), "new_task_id": task_id})
+        print_json({**letter.as_json(), "new_task_id": task_id})
     else:
-        typer.echo(f"Sent {letter.task_name} again, as task {task_id}.")
+        tell(f"Sent {letter.task_name} again, as task {task_id}.")
 
 
 @app.command()
@@ -82,19 +82,21 @@ def discard(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json 
     """Give the command up, and record who did and why. The letter is kept."""
     from worker import decisions
     from worker.cli.database import database
-    from worker.cli.output import print_json
+    from worker.cli.output import print_json, tell
 
     by = signed(actor, reason)
     with database() as pool:
         letter = decisions.discard(pool, letter_id, by)
     if as_json:
-        print_json(letter.model_dump(mode="json"))
+        print_json(letter.as_json())
     else:
-        typer.echo(f"Discarded {letter.task_name} {letter.id}.")
+        tell(f"Discarded {letter.task_name} {letter.id}.")
 
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
+    from worker.cli.output import marked
+
     error = f"{letter.error_type}: {letter.error}"
     if len(error) > _SHOWN_OF_AN_ERROR:
         error = f"{error[:_SHOWN_OF_AN_ERROR]}…"
-    return letter.id, letter.died_at, letter.task_name, letter.attempts, error, letter.actor
+    return letter.id, letter.died_at, letter.task_name, letter.attempts, marked(error, letter), letter.actor

@@ -62,14 +62,18 @@ def _show(found: dict[str, list[Finding]]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
+    from worker.cli.output import plain
+
     console = Console(highlight=False, soft_wrap=True)
     signs = _SIGNS if _can_write("✓✗·→", console.encoding) else _ASCII_SIGNS
     arrow = "→" if signs is _SIGNS else "->"
     for findings in found.values():
         for finding in findings:
-            console.print(f"{signs[finding.level]} [bold]{finding.check}[/]  {escape(finding.message)}")
+            console.print(
+                f"{signs[finding.level]} [bold]{finding.check}[/]  {escape(plain(finding.message))}"
+            )
             if finding.fix:
-                console.print(f"    {arrow} {escape(finding.fix)}")
+                console.print(f"    {arrow} {escape(plain(finding.fix))}")
     levels: list[str] = [finding.level for findings in found.values() for finding in findings]
     counts = [
         f"{levels.count('error')} errors",

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from worker.cli.output import plain
+
 if TYPE_CHECKING:
     from worker.session_import.bookmark import Tally
     from worker.session_import.importer import BadLine
@@ -58,7 +60,7 @@ class ImportReport:
 
     def say(self, sentence: str) -> None:
         """Above the bar, if there is one."""
-        self._console.print(Text(sentence))
+        self._console.print(Text(plain(sentence)))
 
     def bad(self, lines: Iterable[BadLine]) -> None:
         """Show the first ones, write all."""

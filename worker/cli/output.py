@@ -17,6 +17,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from worker.db.models import Dto
+
 _WIDE_ENOUGH: Final = 100_000
 
 
@@ -59,9 +61,30 @@ def print_fields(fields: Mapping[str, object]) -> None:
     _console().print(table)
 
 
+def tell(sentence: str) -> None:
+    """The result in a sentence, which may hold what others wrote."""
+    typer.echo(plain(sentence))
+
+
 def say(sentence: str) -> None:
     """Beside the result, so not to stdout."""
-    typer.echo(sentence, err=True)
+    typer.echo(plain(sentence), err=True)
+
+
+def marked(value: object, row: Dto) -> str:
+    """A value of a row, and what of the row cannot be read."""
+    return f"{value} (cannot be read: {', '.join(row.unreadable)})" if row.unreadable else f"{value}"
+
+
+def fields_of(row: Dto, **options: Any) -> dict[str, Any]:
+    """A row's members, and which of them cannot be read."""
+    fields = row.model_dump(warnings=False, **options)
+    return {**fields, "cannot be read": ", ".join(row.unreadable)} if row.unreadable else fields
+
+
+def plain(text: str) -> str:
+    """One line of text that moves no cursor and hides nothing: all else is spelt out, as ``\\x1b``."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _console() -> Console:
@@ -76,4 +99,4 @@ def _as_text(value: object) -> str:
         return "-"
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(value))
+    return plain(str(value))

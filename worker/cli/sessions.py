@@ -25,7 +25,7 @@ def list_sessions(
 ) -> None:
     """Sessions, newest first."""
     from worker.cli.database import database
-    from worker.cli.output import print_json, print_table, say
+    from worker.cli.output import marked, print_json, print_table, say
     from worker.db.session_store import SessionStore
 
     with database() as pool:
@@ -35,7 +35,7 @@ def list_sessions(
         else:
             page = store.list_sessions_by_channel(channel, status, limit, cursor)
     if as_json:
-        print_json([session.model_dump(mode="json") for session in page.sessions])
+        print_json([session.as_json() for session in page.sessions])
         return
     print_table(
         ("ID", "Channel", "Thread", "User", "Status", "Ticket", "Updated"),
@@ -45,7 +45,7 @@ def list_sessions(
                 item.channel_id,
                 item.thread_ts,
                 item.user_id,
-                item.status,
+                marked(item.status, item),
                 item.jira_key,
                 item.updated_at,
             )
@@ -63,12 +63,12 @@ def show(
 ) -> None:
     """One session, by its id or by its thread."""
     from worker.cli.database import database
-    from worker.cli.output import print_fields, print_json
+    from worker.cli.output import fields_of, print_fields, print_json
     from worker.db.session_store import SessionStore
 
     with database() as pool:
         session = find_session(SessionStore(pool), place)
     if as_json:
-        print_json(session.model_dump(mode="json"))
+        print_json(session.as_json())
     else:
-        print_fields(session.model_dump())
+        print_fields(fields_of(session))

@@ -42,7 +42,7 @@ def list_syncs(
         syncs = SyncStore(pool).list_syncs(state, limit + 1, before)
     page = syncs[:limit]
     if as_json:
-        print_json([sync.model_dump(mode="json") for sync in page])
+        print_json([sync.as_json() for sync in page])
         return
     columns = ("Session", "Channel", "Thread", "State", "Ticket", "Creates", "Next try", "Why")
     print_table(columns, map(_row, page))
@@ -64,7 +64,7 @@ def show(
     with database() as pool:
         detail = decisions.detail_of(pool, _session(pool, place))
     if as_json:
-        print_json(detail.model_dump(mode="json"))
+        print_json(detail.as_json())
         return
     _print_sync(detail, with_draft=draft)
 
@@ -110,7 +110,7 @@ def link(
     """Name the session's ticket yourself. No other is created for it."""
     from worker import decisions
     from worker.cli.database import database
-    from worker.cli.output import print_json
+    from worker.cli.output import print_json, tell
 
     *named, key = place
     if not named:
@@ -119,9 +119,9 @@ def link(
     with database() as pool:
         linked, sentence = decisions.link(pool, _session(pool, named), key, by)
     if as_json:
-        print_json(linked.model_dump(mode="json"))
+        print_json(linked.as_json())
     else:
-        typer.echo(sentence)
+        tell(sentence)
 
 
 @app.command("give-up")
@@ -143,12 +143,12 @@ def _session(pool: Pool, place: list[str]) -> ThreadSession:
 
 
 def _say(sync: SyncState, sentence: str, *, as_json: bool) -> None:
-    from worker.cli.output import print_json
+    from worker.cli.output import print_json, tell
 
     if as_json:
-        print_json(sync.model_dump(mode="json"))
+        print_json(sync.as_json())
     else:
-        typer.echo(f"{sync.summary()}. {sentence}")
+        tell(f"{sync.summary()}. {sentence}")
 
 
 def _say_how_many(ids: Sequence[UUID], *, as_json: bool) -> None:
@@ -162,13 +162,14 @@ def _say_how_many(ids: Sequence[UUID], *, as_json: bool) -> None:
 
 
 def _row(sync: SyncState) -> tuple[object, ...]:
+    from worker.cli.output import marked
     from worker.jira.reasons import explain
 
     return (
         sync.session_id,
         sync.channel_id,
         sync.thread_ts,
-        sync.state,
+        marked(sync.state, sync),
         sync.jira_key,
         sync.attempts,
         sync.next_attempt_at if sync.state != "done" else None,
@@ -177,11 +178,11 @@ def _row(sync: SyncState) -> tuple[object, ...]:
 
 
 def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
-    from worker.cli.output import print_fields, print_table
+    from worker.cli.output import fields_of, marked, print_fields, print_table
     from worker.jira.reasons import explain
 
     sync = detail.sync
-    fields: dict[str, Any] = sync.model_dump(exclude={"reason", "parked", "attempts", "duplicates"})
+    fields = fields_of(sync, exclude={"reason", "parked", "attempts", "duplicates"})
     fields |= {
         "why": explain(sync.reason) or None,
         "jira says": detail.detail,
@@ -199,18 +200,22 @@ def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
         print_table(columns, map(_attempt_row, detail.attempts))
     if detail.actions:
         typer.echo()
-        rows = [(action.at, action.action, action.actor, action.reason) for action in detail.actions]
+        rows = [
+            (action.at, marked(action.action, action), action.actor, action.reason)
+            for action in detail.actions
+        ]
         print_table(("When", "Decision", "By", "Because"), rows)
 
 
 def _attempt_row(attempt: Any) -> tuple[object, ...]:
+    from worker.cli.output import marked
     from worker.jira.reasons import explain
 
     took = attempt.finished_at and f"{(attempt.finished_at - attempt.started_at).total_seconds():.1f} s"
     why = " ".join(part for part in (explain(attempt.reason), attempt.detail) if part)
     return (
         attempt.number,
-        attempt.step,
+        marked(attempt.step, attempt),
         attempt.started_at,
         took,
         attempt.outcome or "under way",

@@ -8,7 +8,8 @@ _SESSION: Final = "id, channel_id, thread_ts, user_id, status, jira_key, created
 
 _SPAN: Final = """
 WITH span AS (
-    SELECT make_interval(secs => %(bucket)s) AS bucket, now() - make_interval(secs => %(seconds)s) AS since
+    SELECT make_interval(secs => %(bucket)s) AS bucket, now() - make_interval(secs => %(seconds)s) AS since,
+           now() + make_interval(secs => %(bucket)s) AS until
 )"""
 
 # Sessions of one ticket. More than one only if somebody named the same ticket for two threads.
@@ -22,19 +23,19 @@ STEPS: Final[LiteralString] = "SELECT ready_at, synced_at FROM thread_sessions W
 # A page of what people decided about sessions, dead letters and the installation, newest first, from before a
 # moment and an id.
 LIST_DECISIONS: Final[LiteralString] = """
-SELECT * FROM (
+SELECT *, at::text AS place FROM (
     (
         SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts,
                NULL::uuid AS dead_letter_id, NULL AS task_name
         FROM sync_actions a JOIN thread_sessions t ON t.id = a.session_id
-        WHERE (a.at, a.id) < (%(at)s, %(id)s)
+        WHERE (a.at, a.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
     )
     UNION ALL
     (
         SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts, NULL, NULL
         FROM session_actions a JOIN thread_sessions t ON t.id = a.session_id
-        WHERE (a.at, a.id) < (%(at)s, %(id)s)
+        WHERE (a.at, a.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
     )
     UNION ALL
@@ -42,30 +43,32 @@ SELECT * FROM (
         SELECT d.id, d.settled_at, CASE d.state WHEN 'retried' THEN 'replay' ELSE 'discard' END, d.actor,
                d.reason, NULL, NULL, NULL, d.id, d.task_name
         FROM dead_letters d
-        WHERE d.state <> 'dead' AND (d.settled_at, d.id) < (%(at)s, %(id)s)
+        WHERE d.state <> 'dead' AND (d.settled_at, d.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY d.settled_at DESC, d.id DESC LIMIT %(limit)s
     )
     UNION ALL
     (
         SELECT i.id, i.at, i.action, i.actor, i.reason, NULL, NULL, NULL, NULL, 'installation'
         FROM installation_actions i
-        WHERE (i.at, i.id) < (%(at)s, %(id)s)
+        WHERE (i.at, i.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY i.at DESC, i.id DESC LIMIT %(limit)s
     )
 ) AS decision
 ORDER BY at DESC, id DESC LIMIT %(limit)s
 """
 
-# How many sessions took each step, by stretches of time.
+# How many sessions took each step, by stretches of time. What claims to be of a day to come is left out: of
+# such a moment there may be no stretch.
 COUNT_STEPS: Final[LiteralString] = f"""
 {_SPAN}
 SELECT date_bin(bucket, at, '2000-01-01 00:00:00+00') AS at, what, count(*) AS value
 FROM span, LATERAL (
-    SELECT created_at AS at, 'opened' AS what FROM thread_sessions WHERE created_at > since
+    SELECT created_at AS at, 'opened' AS what FROM thread_sessions
+    WHERE created_at > since AND created_at < until
     UNION ALL
-    SELECT ready_at, 'ready' FROM thread_sessions WHERE ready_at > since
+    SELECT ready_at, 'ready' FROM thread_sessions WHERE ready_at > since AND ready_at < until
     UNION ALL
-    SELECT synced_at, 'synced' FROM thread_sessions WHERE synced_at > since
+    SELECT synced_at, 'synced' FROM thread_sessions WHERE synced_at > since AND synced_at < until
 ) AS step
 GROUP BY 1, 2
 """
@@ -80,7 +83,7 @@ SELECT date_bin(bucket, a.started_at, '2000-01-01 00:00:00+00') AS at,
             ELSE 'no answer, or later' END AS what,
        count(*) AS value
 FROM span, sync_attempts a
-WHERE a.started_at > since AND a.step IN ('search', 'create', 'look')
+WHERE a.started_at > since AND a.started_at < until AND a.step IN ('search', 'create', 'look')
   AND a.outcome IS NOT NULL AND a.outcome <> 'absent'
 GROUP BY 1, 2
 """
@@ -91,6 +94,6 @@ LONGEST_WAITS: Final[LiteralString] = f"""
 SELECT date_bin(bucket, sampled_at, '2000-01-01 00:00:00+00') AS at, queue AS what,
        max(coalesce(oldest_seconds, 0)) AS value
 FROM span, queue_samples
-WHERE queue = ANY(%(queues)s::text[]) AND sampled_at > since
+WHERE queue = ANY(%(queues)s::text[]) AND sampled_at > since AND sampled_at < until
 GROUP BY 1, 2
 """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
 from uuid import UUID
 
 from psycopg.rows import DictRow
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from worker.db import console_queries
 from worker.db.driver_errors import translated
@@ -28,8 +28,11 @@ _THREAD: Final = re.compile(r"([A-Za-z0-9]{1,64})[\s/]+([0-9]{1,16}\.[0-9]{1,9})
 # https://docs.slack.dev/reference/methods/chat.getPermalink: p, then the timestamp without its point.
 _LINK: Final = re.compile(r"https?://\S*/archives/([A-Za-z0-9]{1,64})/p([0-9]{7,16})([0-9]{6})(\?\S*)?")
 _REPLY: Final = re.compile(r"[?&]thread_ts=([0-9]{1,16}\.[0-9]{1,9})")
+_MOMENT: Final = re.compile(
+    r"-?infinity|[0-9]{4,6}-[0-9]{2}-[0-9]{2}(T[0-9:.]{1,20}([+-][0-9:]{1,8}|Z)?)?( BC)?"
+)
 _MOST_FOUND: Final = 50
-_END_OF_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
+_AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 
 
 class Decision(Dto):
@@ -45,11 +48,13 @@ class Decision(Dto):
     thread_ts: str | None
     dead_letter_id: UUID | None
     task_name: str | None
+    place: str | None = Field(None, exclude=True)
+    """`at` as Postgres writes it, which has years that Python does not."""
 
     @property
     def cursor(self) -> str:
         """Whoever gives it back gets the page behind this one."""
-        return f"{self.at.isoformat()}_{self.id}"
+        return f"{(self.place or self.at.isoformat()).replace(' ', 'T', 1)}_{self.id}"
 
     def summary(self) -> str:
         return f"{self.action} by {self.actor}"
@@ -77,7 +82,7 @@ class ConsoleStore:
             one = sessions.get_session(text)
         elif _KEY.fullmatch(text):
             rows = self._rows(console_queries.FIND_BY_KEY, {"jira_key": text.upper(), "limit": _MOST_FOUND})
-            return [ThreadSession.model_validate(row) for row in rows]
+            return [ThreadSession.of_row(row) for row in rows]
         else:
             raise InvalidCommand(
                 "that is no ticket's key, no session's id, no link to a Slack message, "
@@ -92,9 +97,9 @@ class ConsoleStore:
 
     def decisions(self, limit: int, cursor: str | None = None) -> list[Decision]:
         """What people decided, newest first. Raises ``InvalidCommand`` for a cursor that is none of ours."""
-        at, before = _parsed(cursor) if cursor else (_END_OF_TIME, UUID(int=2**128 - 1))
+        at, before = _parsed(cursor) if cursor else ("infinity", _AFTER_ALL_IDS)
         rows = self._rows(console_queries.LIST_DECISIONS, {"at": at, "id": before, "limit": limit})
-        return [Decision.model_validate(row) for row in rows]
+        return [Decision.of_row(row) for row in rows]
 
     def steps_over_time(self, seconds: int, bucket: int) -> Series:
         """``opened``, ``ready`` and ``synced``: how many sessions, in stretches of ``bucket`` seconds."""
@@ -120,10 +125,12 @@ class ConsoleStore:
             return connection.execute(sql, params).fetchall()
 
 
-def _parsed(cursor: str) -> tuple[datetime, UUID]:
+def _parsed(cursor: str) -> tuple[str, UUID]:
     at, _, decision_id = cursor.partition("_")
     try:
-        moment = datetime.fromisoformat(at)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)), UUID(decision_id)
+        before = UUID(decision_id) if _MOMENT.fullmatch(at) else None
     except ValueError:
-        raise InvalidCommand(f"{cursor[:60]!r} is not the cursor of a page") from None
+        before = None
+    if before is None:
+        raise InvalidCommand(f"{cursor[:60]!r} is not the cursor of a page")
+    return at, before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import Final, get_args
 
 from worker.db import queries
 from worker.db.driver_errors import translated
@@ -12,10 +12,14 @@ from worker.db.models import DeadLetterState, Status
 from worker.db.pool import Pool, init_db
 from worker.db.sync_models import SyncStatus
 
+OTHER: Final = "other"
+
 
 @dataclass(frozen=True)
 class Counts:
     """Every status and state is there, also those that nothing is in.
+
+    What stands in one that only another release knows is counted under ``other``, if there is any.
 
     Attributes:
         sites_in_trouble: Jira sites that refuse us, so that their syncs are parked.
@@ -51,7 +55,10 @@ class CountStore:
             found.setdefault(row["what"], {})[row["name"]] = row["value"]
 
         def counted(what: str, names: tuple[str, ...]) -> dict[str, int]:
-            return {name: int(found.get(what, {}).get(name, 0)) for name in names}
+            of_what = found.get(what, {})
+            known = {name: int(of_what.get(name, 0)) for name in names}
+            other = int(sum(of_what.values())) - sum(known.values())
+            return {**known, OTHER: other} if other else known
 
         return Counts(
             sessions=counted("session", get_args(Status)),

@@ -97,14 +97,14 @@ class DeadLetterStore:
     ) -> list[DeadLetter]:
         """Dead letters in one state, newest first, from before the id ``before``."""
         params = {"state": state, "limit": limit, "before": before or _AFTER_ALL_IDS}
-        return [DeadLetter.model_validate(row) for row in self._rows(queries.LIST_DEAD_LETTERS, params)]
+        return [DeadLetter.of_row(row) for row in self._rows(queries.LIST_DEAD_LETTERS, params)]
 
     def get(self, dead_letter_id: UUID | str) -> DeadLetter:
         """One dead letter. Raises ``DeadLetterNotFound``."""
         rows = self._rows(queries.GET_DEAD_LETTER, {"dead_letter_id": _id(dead_letter_id)})
         if not rows:
             raise DeadLetterNotFound(f"no dead letter {dead_letter_id}; see: threadsync dead list")
-        return DeadLetter.model_validate(rows[0])
+        return DeadLetter.of_row(rows[0])
 
     def settle(
         self, dead_letter_id: UUID | str, state: Literal["retried", "discarded"], *, actor: str, reason: str
@@ -119,7 +119,7 @@ class DeadLetterStore:
         rows = self._rows(queries.SETTLE_DEAD_LETTER, params)
         if not rows:
             raise already_settled(self.get(dead_letter_id))
-        return DeadLetter.model_validate(rows[0])
+        return DeadLetter.of_row(rows[0])
 
     def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
         with translated(), (self._pool or init_db()).connection() as connection:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Final, Literal, Self, cast
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    PrivateAttr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 Status = Literal["collecting", "ready_to_sync", "synced"]
 Outcome = Literal["created", "applied", "unchanged", "stale"]
@@ -28,9 +41,59 @@ class Dto(BaseModel, ABC):
     # A newer worker may add fields; an older reader must not fail on them. What people wrote is in no error.
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
+    _unreadable: tuple[str, ...] = PrivateAttr(())
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read a stored row, also one that another release or a person wrote: nothing beside it is lost.
+
+        A value that is none of ours stays as its text, or is None, and `unreadable` names it. So a reader
+        that tells values apart must have a branch for those that it does not know.
+        """
+        try:
+            return cls.model_validate(row)
+        except ValidationError as exc:
+            return cls._without(row, {str(error["loc"][0]) for error in exc.errors(include_input=False)})
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The members whose stored value is none that this release knows."""
+        return self._unreadable
+
+    def as_json(self) -> dict[str, Any]:
+        """Its JSON values; with `unreadable` among them if there is any."""
+        values = self.model_dump(mode="json", warnings=False)
+        return {**values, "unreadable": list(self._unreadable)} if self._unreadable else values
+
     @abstractmethod
     def summary(self) -> str:
         """One short line for people who watch: which one, and its state. Never what somebody wrote."""
+
+    @classmethod
+    def _without(cls, row: Mapping[str, Any], bad: set[str]) -> Self:
+        members = _members(cls)
+        read: dict[str, Any] = {
+            name: _stand_in(row.get(name)) if name in bad else member.validate_python(row[name])
+            for name, member in members.items()
+            if name in bad or name in row
+        }
+        made = cast("Self", cls.model_construct(**read))
+        made._unreadable = tuple(name for name in members if name in bad)
+        return made
+
+
+@cache
+def _members(model: type[Dto]) -> dict[str, TypeAdapter[Any]]:
+    """A validator for each member alone."""
+    return {name: TypeAdapter(field.rebuild_annotation()) for name, field in model.model_fields.items()}
+
+
+_LONGEST_STAND_IN: Final = 255
+
+
+def _stand_in(value: Any) -> str | None:
+    """The text of a value that is none of ours, as far as it is worth showing."""
+    return value[:_LONGEST_STAND_IN] if isinstance(value, str) else None
 
 
 class ThreadSession(Dto):
@@ -50,6 +113,25 @@ class ThreadSession(Dto):
         return f"{self.channel_id} / {self.thread_ts} → {state}"
 
 
+_A_STATUS: Final = re.compile(r"[a-z][a-z_]{0,49}", re.ASCII)
+
+
+def _of_another_release(value: Any, read: ValidatorFunctionWrapHandler) -> ThreadSession:
+    """Let a session pass whose status alone is not known here: a newer worker may have more of them."""
+    try:
+        session: ThreadSession = read(value)
+    except ValidationError as exc:
+        bad = {error["loc"] for error in exc.errors(include_input=False)}
+        if bad != {("status",)} or not _A_STATUS.fullmatch(str(value["status"])):
+            raise
+        return ThreadSession.of_row(value)
+    return session
+
+
+StoredSession = Annotated[ThreadSession, WrapValidator(_of_another_release)]
+"""A session as a result has it; its status may be one of a newer release."""
+
+
 class SessionResult(ThreadSession):
     """A session as a command left it, and what the command did: ``created | applied | unchanged | stale``."""
 
@@ -62,7 +144,7 @@ class SessionResult(ThreadSession):
 class SessionPage(Dto):
     """Sessions of a channel, newest first. ``next_cursor`` is None on the last page."""
 
-    sessions: tuple[ThreadSession, ...]
+    sessions: tuple[StoredSession, ...]
     next_cursor: str | None
 
     def summary(self) -> str:

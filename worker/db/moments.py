@@ -1,11 +1,13 @@
-"""Moments that Postgres keeps and Python has no ``datetime`` for: years past 9999, before 1, and infinity.
+"""Values that Postgres keeps and Python cannot read: moments out of reach, JSON nested thousands deep.
 
-One such value in one row would fail the whole page that it stands on, for psycopg raises. Here it is shown as
-the end of time, or its beginning, which no reader takes for an appointment; what is beside it can be read.
+One such value in one row would fail the whole page that it stands on, for psycopg raises. Here a moment past
+9999, before the year 1 or at infinity is shown as the end of time, or its beginning, which no reader takes
+for an appointment; and JSON that Python's parser refuses is None. What is beside it can be read.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,6 +15,7 @@ import psycopg
 from psycopg import pq
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import AdaptersMap, Loader
+from psycopg.types.json import set_json_loads
 
 # A day away from what `datetime` can hold, so that any time zone can show them.
 END_OF_TIME: Final = datetime(9999, 12, 30, tzinfo=UTC)
@@ -55,4 +58,13 @@ def adapters() -> AdaptersMap:
     bounded = AdaptersMap(psycopg.adapters)
     bounded.register_loader(_TYPE, _BoundedText)
     bounded.register_loader(_TYPE, _BoundedBinary)
+    set_json_loads(_json_or_none, bounded)
     return bounded
+
+
+def _json_or_none(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    # ValueError: also a number of thousands of digits.
+    except (ValueError, RecursionError):
+        return None

@@ -280,11 +280,11 @@ def _page(limit: int, cursor: str | None) -> dict[str, Any]:
 
 def _read_page(limit: int) -> Callable[[Rows], SessionPage]:
     def read(rows: Rows) -> SessionPage:
-        sessions = tuple(ThreadSession.model_validate(row) for row in rows[:limit])
+        sessions = tuple(map(ThreadSession.of_row, rows[:limit]))
         return SessionPage(sessions=sessions, next_cursor=str(sessions[-1].id) if len(rows) > limit else None)
 
     return read
 
 
 def _session_or_none(rows: Rows) -> ThreadSession | None:
-    return ThreadSession.model_validate(rows[0]) if rows else None
+    return ThreadSession.of_row(rows[0]) if rows else None

@@ -174,6 +174,14 @@ class SyncDetail(Dto):
     attempts: tuple[Attempt, ...]
     actions: tuple[SyncAction, ...]
 
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **super().as_json(),
+            "sync": self.sync.as_json(),
+            "attempts": [attempt.as_json() for attempt in self.attempts],
+            "actions": [action.as_json() for action in self.actions],
+        }
+
     def summary(self) -> str:
         return self.sync.summary()
 

@@ -101,20 +101,20 @@ class SyncStore:
             return None
         attempts = self._rows(queries.LIST_ATTEMPTS, {"session_id": session_id})
         return SyncDetail(
-            sync=SyncState.model_validate(rows[0]),
+            sync=SyncState.of_row(rows[0]),
             draft=readable(rows[0]["draft"]) or UNREADABLE,
             drafted_at=str(rows[0]["drafted_at"]),
             detail=rows[0]["detail"],
             marker=rows[0]["marker"],
             slack_trouble=rows[0]["slack_trouble"],
-            attempts=tuple(map(Attempt.model_validate, attempts)),
+            attempts=tuple(map(Attempt.of_row, attempts)),
             actions=self.actions(session_id),
         )
 
     def get_state(self, session_id: UUID) -> SyncState | None:
         """How a sync stands, or None."""
         rows = self._rows(queries.GET_SYNC, {"session_id": session_id})
-        return SyncState.model_validate(rows[0]) if rows else None
+        return SyncState.of_row(rows[0]) if rows else None
 
     def list_syncs(
         self, state: SyncStatus | None = None, limit: int = 50, before: UUID | None = None
@@ -122,12 +122,12 @@ class SyncStore:
         """Syncs, newest session first, from before the session id ``before``."""
         sql = queries.LIST_SYNCS if state is None else queries.LIST_SYNCS_BY_STATE
         params = {"state": state, "limit": limit, "before": before or _AFTER_ALL_IDS}
-        return [SyncState.model_validate(row) for row in self._rows(sql, params)]
+        return [SyncState.of_row(row) for row in self._rows(sql, params)]
 
     def actions(self, session_id: UUID) -> tuple[SyncAction, ...]:
         """Return the decisions of people about a session's ticket, oldest first."""
         rows = self._rows(queries.LIST_ACTIONS, {"session_id": session_id})
-        return tuple(map(SyncAction.model_validate, rows))
+        return tuple(map(SyncAction.of_row, rows))
 
     def sites_of(self, session_ids: Sequence[UUID]) -> dict[UUID, str]:
         """Return the Jira of each session's ticket, where one is known."""

@@ -1,0 +1,270 @@
+"""Rows that another release or a person wrote: a bad one is shown as bad, and the others as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import LiteralString
+from uuid import UUID
+
+import httpx
+import psycopg
+import pytest
+from prometheus_client import generate_latest
+
+from tests.integration.test_console import PASSWORD, console_on, sign_in
+from tests.scraping import samples_of
+from tests.servers import as_owner, ask
+from worker.config import load_settings
+from worker.db import SessionStore
+from worker.db.console_store import ConsoleStore
+from worker.db.count_store import CountStore
+from worker.db.dead_letters import DeadLetterStore
+from worker.db.pool import Pool
+from worker.db.sync_models import Draft
+from worker.db.sync_store import SyncStore
+from worker.doctor.app import app_of
+from worker.errors import CommandFailed
+from worker.exporter import registry_of
+
+DEEP = "[" * 5_000 + "]" * 5_000
+ANSI = "\x1b[2J\x1b[31mforged\r\nline\u202e"
+MOMENTS = ("infinity", "-infinity", "0001-01-01 00:00+14", "0044-03-15 BC", "294276-12-31", "2093-01-01")
+
+OF_A_NEWER_RELEASE: LiteralString = """
+ALTER TABLE thread_sessions DROP CONSTRAINT thread_sessions_status_check,
+    DROP CONSTRAINT thread_sessions_user_id_check, ADD COLUMN mood text DEFAULT 'fine';
+ALTER TABLE syncs DROP CONSTRAINT syncs_state_check, DROP CONSTRAINT syncs_origin_check;
+ALTER TABLE sync_attempts DROP CONSTRAINT sync_attempts_step_check,
+    DROP CONSTRAINT sync_attempts_outcome_check;
+ALTER TABLE sync_actions DROP CONSTRAINT sync_actions_action_check;
+ALTER TABLE dead_letters DROP CONSTRAINT dead_letters_state_check, ADD COLUMN mood text DEFAULT 'fine';
+ALTER TABLE installation_actions DROP CONSTRAINT installation_actions_action_check;
+"""
+
+
+def opened(pool: Pool, number: int) -> UUID:
+    store, thread = SessionStore(pool), f"1700000000.{number:06}"
+    session = store.get_or_create_session("C1", thread, "U1")
+    store.request_sync("C1", thread, Draft(summary="a plan"), "1700000001.000100")
+    return session.id
+
+
+def buried(pool: Pool, number: int, arguments: str = '{"args": [], "kwargs": {}}') -> UUID:
+    return DeadLetterStore(pool).bury(
+        task_id=f"task-{number}",
+        task_name="sessions.get",
+        queue="sessions",
+        error=CommandFailed("a failure"),
+        attempts=1,
+        arguments=arguments,
+    )
+
+
+def spoil(url: str, good: UUID, bad: UUID, letter: UUID) -> None:
+    """Write what this release never writes, into rows beside good ones."""
+    with psycopg.connect(as_owner(url), autocommit=True) as connection:
+        connection.execute(OF_A_NEWER_RELEASE)
+        connection.execute(
+            "UPDATE thread_sessions SET status = 'frozen', user_id = %s, created_at = 'infinity',"
+            " updated_at = '0044-03-15 BC' WHERE id = %s",
+            [ANSI, bad],
+        )
+        connection.execute(
+            "UPDATE syncs SET state = 'thawing', reason = %s, detail = %s, origin = 'dreamt',"
+            " drafted_at = 'NaN', next_attempt_at = 'infinity', draft = %s::jsonb WHERE session_id = %s",
+            [ANSI, ANSI, f'{{"summary": "x", "deep": {DEEP}}}', bad],
+        )
+        for session in (good, bad):
+            connection.execute(
+                "INSERT INTO sync_attempts (session_id, number, step, fence, started_at, outcome,"
+                " finished_at, http_status) VALUES (%s, 1, 'search', 1, now(), 'absent', now(), 200),"
+                " (%s, 2, 'divine', 1, 'infinity', 'foreseen', '-infinity', 2147483647)",
+                [session, session],
+            )
+            connection.execute(
+                "INSERT INTO sync_actions (session_id, action, actor, reason, at) VALUES"
+                " (%s, 'retry', 'ann', 'because', now()), (%s, 'bless', %s, %s, 'infinity')",
+                [session, session, ANSI, ANSI],
+            )
+        connection.execute(
+            "UPDATE dead_letters SET state = 'parked', settled_at = 'infinity', actor = %s, reason = %s,"
+            " task_name = %s, error = %s, attempts = 2147483647, first_attempt_at = '0044-01-01 BC'"
+            " WHERE id = %s",
+            [ANSI, ANSI, ANSI, ANSI, letter],
+        )
+        connection.execute(
+            "INSERT INTO installation_actions (action, actor, reason, installation, at)"
+            " VALUES ('exorcise', %s, 'because', gen_random_uuid(), '-infinity')",
+            [ANSI],
+        )
+        connection.execute(
+            "INSERT INTO queue_samples (queue, sampled_at, waiting, oldest_seconds) VALUES"
+            " ('sessions', 'infinity', 1, 'infinity'), ('sessions', '294276-12-31', 1, 'NaN'),"
+            " ('sessions', now(), 1, 'NaN'), ('syncs', now(), 1, 'infinity')"
+        )
+
+
+@pytest.fixture
+def spoilt(pool: Pool, database_url: str) -> tuple[UUID, UUID, UUID]:
+    """A good session, a bad one, and a bad letter, with good letters around it."""
+    good, bad = opened(pool, 1), opened(pool, 2)
+    buried(pool, 1)
+    letter = buried(pool, 2)
+    buried(pool, 3)
+    spoil(database_url, good, bad, letter)
+    return good, bad, letter
+
+
+def test_stores_read_what_is_beside_a_bad_row(pool: Pool, spoilt: tuple[UUID, UUID, UUID]) -> None:
+    """Each value that this release does not know is named; all others are as they were."""
+    good, bad, letter = spoilt
+    first, second = SessionStore(pool).list_sessions().sessions
+    assert (first.id, first.unreadable) == (bad, ("user_id", "status"))
+    assert (second.id, second.unreadable, second.status) == (good, (), "ready_to_sync")
+    detail = SyncStore(pool).get(bad)
+    assert detail is not None
+    assert detail.sync.unreadable == ("state", "origin")
+    assert detail.draft.summary == "(the stored draft cannot be read)"
+    assert [attempt.unreadable for attempt in detail.attempts] == [(), ("step",)]
+    assert [action.unreadable for action in detail.actions] == [(), ("action",)]
+    assert [sync.unreadable for sync in SyncStore(pool).list_syncs()] == [("state", "origin"), ()]
+    assert DeadLetterStore(pool).get(letter).unreadable == ("state",)
+    assert len(DeadLetterStore(pool).list_by_state("dead")) == 2
+    decisions = ConsoleStore(pool).decisions(50)
+    assert [decision.action for decision in decisions if not decision.unreadable] == ["discard"] + [
+        "retry"
+    ] * 2
+    assert len(decisions) == 6
+
+
+def test_counts_have_a_place_for_what_is_not_known(
+    pool: Pool, broker_url: str, spoilt: tuple[UUID, UUID, UUID]
+) -> None:
+    """In metrics too: one series more, whatever it is called."""
+    counts = CountStore(pool).counts()
+    assert (counts.sessions["other"], counts.syncs["other"], counts.dead_letters["other"]) == (1, 1, 1)
+    assert counts.dead_letters["dead"] == 2
+    shown = samples_of(
+        generate_latest(registry_of(pool, app_of(load_settings(celery_broker_url=broker_url)))).decode()
+    )
+    assert shown['threadsync_sessions{status="other"}'] == 1
+
+
+@pytest.fixture
+def ada(database_url: str, broker_url: str) -> Iterator[httpx.Client]:
+    with console_on(database_url, broker_url) as client:
+        assert sign_in(client, "ada", PASSWORD).status_code == 303
+        yield client
+
+
+def test_every_page_of_the_console_is_shown(ada: httpx.Client, spoilt: tuple[UUID, UUID, UUID]) -> None:
+    """With the good rows, and a mark on the bad ones."""
+    good, bad, letter = spoilt
+    for path, mark, beside in (
+        ("/", "", "sessions.get"),
+        ("/?span=7d", "", "sessions.get"),
+        ("/sessions", "cannot be read: user_id, status", str(good)),
+        (f"/sessions/{bad}", "cannot be read: state, origin", "frozen"),
+        (f"/sessions/{good}", "divine", "Looked for a ticket"),
+        (f"/sessions/{bad}/draft", "cannot be read", ""),
+        ("/syncs", "", str(good)),
+        ("/dead", "", "sessions.get"),
+        (f"/dead/{letter}", "cannot be read: state", "forged"),
+        ("/audit", "cannot be read: action", "because"),
+    ):
+        answer = ada.get(f"/console{path}")
+        assert answer.status_code == 200, path
+        assert mark in answer.text, path
+        assert beside in answer.text, path
+
+
+def run_cli(database_url: str, broker_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "DATABASE_URL": database_url, "CELERY_BROKER_URL": broker_url}
+    command = [sys.executable, "-m", "worker.cli", *arguments]
+    # Not as text: it would make one line's end of the other.
+    done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=60)
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def test_every_list_of_the_command_line_is_shown(
+    database_url: str, broker_url: str, spoilt: tuple[UUID, UUID, UUID]
+) -> None:
+    """What others wrote moves no cursor there, in a refusal neither."""
+    _, bad, letter = spoilt
+    for arguments, code, mark in (
+        (("sessions", "list"), 0, "frozen (cannot be read: user_id, status)"),
+        (("syncs", "show", str(bad), "--draft"), 0, "bless (cannot be read: action)"),
+        (("dead", "show", str(letter)), 0, "cannot be read"),
+        (("audit", "list"), 0, "exorcise (cannot be read: action)"),
+        (("dead", "discard", str(letter), "--reason", "no use"), 1, r"already parked by \x1b[2J"),
+    ):
+        done = run_cli(database_url, broker_url, *arguments)
+        said = done.stdout + done.stderr
+        assert (done.returncode, "Traceback" in said) == (code, False), said
+        assert mark in said, said
+        assert not set(said) & {"\x1b", "\r", "\u202e"}, arguments
+
+
+def test_json_says_what_cannot_be_read(
+    database_url: str, broker_url: str, spoilt: tuple[UUID, UUID, UUID]
+) -> None:
+    """And nothing else of it goes to stderr."""
+    done = run_cli(database_url, broker_url, "syncs", "show", str(spoilt[1]), "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = json.loads(done.stdout)
+    assert shown["sync"]["unreadable"] == ["state", "origin"]
+    assert [attempt.get("unreadable") for attempt in shown["attempts"]] == [None, ["step"]]
+
+
+@pytest.mark.parametrize("at", MOMENTS)
+def test_any_moment_is_listed(pool: Pool, database_url: str, ada: httpx.Client, at: str) -> None:
+    """Of a letter's first attempt, its death and its settling; pages of the audit trail go on behind it."""
+    letters = [buried(pool, number) for number in range(1, 4)]
+    ask(
+        as_owner(database_url),
+        "UPDATE dead_letters SET first_attempt_at = %s::timestamptz, died_at = %s::timestamptz",
+        at,
+        at,
+    )
+    assert {letter.id for letter in DeadLetterStore(pool).list_by_state("dead")} == set(letters)
+    for path in ("/", "/dead", *(f"/dead/{letter}" for letter in letters)):
+        assert ada.get(f"/console{path}").status_code == 200, path
+    ask(
+        as_owner(database_url),
+        "UPDATE dead_letters SET state = 'retried', actor = 'a', reason = 'b', settled_at = %s::timestamptz",
+        at,
+    )
+    store, cursor, found = ConsoleStore(pool), None, set()
+    for _ in letters:
+        (decision,) = store.decisions(1, cursor)
+        cursor = decision.cursor
+        found.add(decision.dead_letter_id)
+    assert found == set(letters)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        f'{{"args": [], "kwargs": {{"deep": {DEEP}}}}}',
+        '{"args": [], "kwargs": {"deep": %s}}' % ("[" * 900 + "]" * 900),
+        '{"args": [], "kwargs": {"number": %s}}' % ("9" * 5_000),
+        '{"args": [], "kwargs": {"number": 1e999, "half": "\\ud800", "nul": "\\u0000"}}',
+        '{"args": {}, "kwargs": []}',
+        "null",
+    ],
+)
+def test_a_letter_is_sent_again_or_refused(
+    pool: Pool, database_url: str, broker_url: str, arguments: str
+) -> None:
+    """By an error of ours that says what to do, whatever its arguments are; then it stays open."""
+    letter = buried(pool, 1, arguments)
+    done = run_cli(database_url, broker_url, "dead", "retry", str(letter), "--reason", "again")
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said
+    assert ("Sent sessions.get again" in said) or ("cannot be sent again" in said)
+    state = DeadLetterStore(pool).get(letter).state
+    assert state == ("retried" if done.returncode == 0 else "dead")
