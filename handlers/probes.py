@@ -30,22 +30,24 @@ class Probes:
 
         A queue is ``unwatched`` when nobody can tell, as no beat sends canaries; that alone is no 503.
         """
-        (broker, queues), database = await asyncio.gather(self._broker(), self._database())
+        (broker, queues, spoilt), database = await asyncio.gather(self._broker(), self._database())
         is_ready = "away" not in (broker, database) and "deaf" not in queues.values()
-        answer = {"broker": broker, "database": database, "queues": queues}
+        answer: dict[str, object] = {"broker": broker, "database": database, "queues": queues}
+        if spoilt:
+            answer["unreadable_signs"] = spoilt
         return JSONResponse(answer, status_code=200 if is_ready else 503)
 
-    async def _broker(self) -> tuple[str, dict[str, str]]:
+    async def _broker(self) -> tuple[str, dict[str, str], int]:
         try:
             signs = await self._client.signs()
         except EnqueueFailed:
-            return "away", {}
+            return "away", {}, 0
         if signs is None:
             # Its own channel's doing: any other broker was not asked yet.
-            return await self._ping(), {}
+            return await self._ping(), {}, 0
         if signs.is_blind:
-            return "away", {}
-        return "ok", {queue: hearing_of_queue(signs, queue).state for queue in QUEUES}
+            return "away", {}, 0
+        return "ok", {queue: hearing_of_queue(signs, queue).state for queue in QUEUES}, signs.unreadable
 
     async def _ping(self) -> str:
         try:

@@ -6,7 +6,7 @@ What single processes count is ``worker.metrics``. No metric has an id, a channe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from celery import Celery
@@ -19,7 +19,11 @@ from worker.db.pool import Pool
 from worker.errors import BrokerUnavailable, DatabaseUnavailable
 from worker.hearing import two_databases
 from worker.memory import Memory, memory_of
+from worker.sign_fields import freshest
 from worker.signs import Signs, channel_of, look
+
+_MOST_SERIES: Final = 100
+"""Of one metric, the freshest: names come from the broker, where a forger may write thousands."""
 
 log = structlog.get_logger("threadsync.metrics")
 
@@ -153,21 +157,26 @@ def _of_signs(signs: Signs) -> Iterator[Metric]:
         },
     )
     yield _one("threadsync_queue_unacknowledged", "Messages that workers have taken", signs.unacknowledged)
-    yield _by(
-        "threadsync_canary_age_seconds", "Since a canary came out of the queue", "queue", signs.canaries
+    yield _one(
+        "threadsync_signs_unreadable",
+        "Fields among the signs of life that were none of ours, within the last hour",
+        signs.unreadable,
     )
+    canaries = freshest(signs.canaries, _MOST_SERIES, float)
+    yield _by("threadsync_canary_age_seconds", "Since a canary came out of the queue", "queue", canaries)
+    workers = freshest(signs.workers, _MOST_SERIES, lambda sign: float(sign.seconds))
     yield _by(
         "threadsync_worker_silence_seconds",
         "Since the worker's main process reported",
         "worker",
-        {node: sign.seconds for node, sign in signs.workers.items()},
+        {node: sign.seconds for node, sign in workers.items()},
     )
     skew = _gauge(
         "threadsync_clock_skew_seconds",
         "How far the process's clock is ahead of another's; negative: behind",
         ("process", "whose"),
     )
-    for name, told in signs.skews.items():
+    for name, told in freshest(signs.skews, _MOST_SERIES, lambda skew: -abs(skew.largest)).items():
         for whose, seconds in (("broker", told.broker), ("database", told.database)):
             if seconds is not None:
                 skew.add_metric([name, whose], seconds)
@@ -181,7 +190,7 @@ def _of_signs(signs: Signs) -> Iterator[Metric]:
         "threadsync_socket_silence_seconds",
         "Since Slack said anything to a process of Socket Mode",
         "process",
-        signs.sockets,
+        freshest(signs.sockets, _MOST_SERIES, float),
     )
     if signs.beat is not None:
         yield _one("threadsync_beat_silence_seconds", "Since beat sent its canaries", signs.beat)

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from worker.clocks import SKEW_SECONDS
+from worker.sign_fields import freshest
 from worker.signs import Signs, Skew, WorkerSign
 
 DEAF_SECONDS: Final = 40
 """Nothing came out of a queue for so long, although canaries go in."""
+
+_MOST_PLACES: Final = 200
 
 _SILENT_SECONDS: Final = 20
 """A worker's main process reports every five seconds; this long without a report, and it hangs."""
@@ -27,9 +30,10 @@ class Verdict:
     ``deaf``: messages go in and none comes out. ``unwatched``: it cannot be told, as nothing goes in.
     ``skewed``: a clock is wrong; nothing stops for it. ``mixed``: two databases share the broker.
     ``refused``: another program takes nothing from us, which no restart mends. ``away``: it does not answer.
+    ``spoilt``: among the signs stand some that are none; the others count.
     """
 
-    state: Literal["ok", "deaf", "unwatched", "skewed", "mixed", "refused", "away"]
+    state: Literal["ok", "deaf", "unwatched", "skewed", "mixed", "refused", "away", "spoilt"]
     why: str
 
 
@@ -132,7 +136,8 @@ def two_databases(signs: Signs) -> Verdict | None:
     After a failover or a restart of Postgres some have heard of the new one and others have not: so each must
     have reported its database once more after the other had.
     """
-    places = sorted(signs.places.items())
+    # Each is compared with each, and a forger may write thousands.
+    places = sorted(freshest(signs.places, _MOST_PLACES, lambda place: place.seconds).items())
     for number, (one, place) in enumerate(places):
         for other, second in places[number + 1 :]:
             if (
@@ -147,6 +152,16 @@ def two_databases(signs: Signs) -> Verdict | None:
                     "broker of its own; if its database is a copy, `threadsync installation renew` there",
                 )
     return None
+
+
+def spoilt_signs(signs: Signs) -> str | None:
+    """Say that there are fields among the signs that are none; None if there are not."""
+    if not signs.unreadable:
+        return None
+    return (
+        f"{signs.unreadable} fields of threadsync.signs are or were none of ours within the last hour: "
+        "another program writes to this broker database, or somebody who should not"
+    )
 
 
 def _sending_for(signs: Signs) -> float:

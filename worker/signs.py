@@ -9,6 +9,10 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 | ``socket:<host>:<pid>`` | Socket Mode's process, every ``REPORT_SECONDS`` | since when Slack is silent |
 | ``beat`` | beat, with each canary | canaries are being sent |
 | ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
+| ``spoilt`` | the next one of these that finds any | how many fields it took out that were no signs |
+
+Anybody who may write to the broker can write into the hash: ``worker.sign_fields`` tells what is a sign. What
+is none is counted, said by readers, and taken out by the next one that tells.
 
 A worker's sign and beat's also say how far their clocks are from the broker's. RabbitMQ keeps the same in a
 stream: ``worker.rabbitmq.signs``. No other broker keeps any.
@@ -18,9 +22,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import redis
@@ -35,6 +39,12 @@ from worker.rabbitmq import signs as stream
 from worker.rabbitmq.clock import whole_seconds
 from worker.rabbitmq.publishing import ConfirmingChannel
 from worker.scripts import ASK, DRAINS, READS, WAITING
+from worker.sign_fields import BEAT as _BEAT
+from worker.sign_fields import CANARY as _CANARY
+from worker.sign_fields import LONGEST_SIGN, MOST_AHEAD_SECONDS, SPOILT, Sign, read_fields
+from worker.sign_fields import PLACE as _PLACE
+from worker.sign_fields import SOCKET as _SOCKET
+from worker.sign_fields import WORKER as _WORKER
 
 QUEUES: Final = ("sessions", "syncs", "maintenance")
 """All that there are. A worker takes from all of them unless it is told otherwise."""
@@ -45,34 +55,56 @@ CANARY_SECONDS: Final = 5
 """How often beat sends one through every queue."""
 
 KEY: Final = "threadsync.signs"
-_CANARY, _WORKER, _SOCKET, _BEAT, _PLACE = "canary:", "worker:", "socket:", "beat", "place:"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
 """A worker that was killed is no news by then."""
 
 _UNBROKEN_SECONDS: Final = 60
+_MOST_SIGNS: Final = 1_000
+"""Where there are more, one that is not repeated within a minute is forgotten then."""
+
 _LOOKED_AT: Final = 20
 """Messages at a queue's end that are asked when they were sent. Stock clients do not say; canaries do."""
 
 # KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a sign is forgotten, longest pause.
-# Returns the time. `since` begins anew with a pause, and with another database.
+# Returns the time. `since` begins anew with a pause, and with another database. What is no sign is taken out.
 _TELL: Final = f"""{DRAINS}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
-local signs = redis.call('HGETALL', KEYS[4])
+local spoilt, told_before = 0, 0
+local signs = redis.pcall('HGETALL', KEYS[4])
+if signs.err and string.find(signs.err, 'WRONGTYPE', 1, true) then
+  redis.call('DEL', KEYS[4])
+  signs, spoilt = {{}}, 1
+end
 local sign = cjson.decode(ARGV[2])
 local since = now
+local kept = tonumber(#signs > 2 * {_MOST_SIGNS} and ARGV[4] or ARGV[3])
 for i = 1, #signs, 2 do
-  local before = cjson.decode(signs[i + 1])
-  local at = before.at
-  if signs[i] == ARGV[1] and now - at < tonumber(ARGV[4]) and before.database == sign.database then
-    since = before.since
-  elseif now - at > tonumber(ARGV[3]) then
+  local before = false
+  if #signs[i + 1] <= {LONGEST_SIGN} then
+    local readable, parsed = pcall(cjson.decode, signs[i + 1])
+    before = readable and type(parsed) == 'table' and parsed
+  end
+  local at = before and type(before.at) == 'number' and before.at
+  if not at or not (at <= now + {MOST_AHEAD_SECONDS}) then
+    redis.call('HDEL', KEYS[4], signs[i])
+    spoilt = spoilt + 1
+  elseif signs[i] == '{SPOILT}' then
+    told_before = type(before.count) == 'number' and before.count or 0
+    if now - at > kept then redis.call('HDEL', KEYS[4], signs[i]) end
+  elseif signs[i] == ARGV[1] and now - at < tonumber(ARGV[4]) and before.database == sign.database then
+    since = type(before.since) == 'number' and math.min(before.since, now) or now
+  elseif now - at > kept then
     redis.call('HDEL', KEYS[4], signs[i])
   end
 end
 sign.at, sign.since = now, since
 redis.call('HSET', KEYS[4], ARGV[1], cjson.encode(sign))
+if spoilt > 0 then
+  local told = {{at = now, since = now, count = math.min(spoilt + told_before, 1e9)}}
+  redis.call('HSET', KEYS[4], '{SPOILT}', cjson.encode(told))
+end
 return time[1] .. '.' .. string.format('%06d', time[2])
 """
 
@@ -84,8 +116,13 @@ _FORGET: Final = f"{DRAINS}redis.call('HDEL', KEYS[4], ARGV[1])"
 # Returns {now, signs, unacknowledged, {queue, waiting, oldest sent_at, waiting for their time} …}.
 _LOOK: Final = f"""{READS}
 local time = redis.call('TIME')
-local look = {{time[1] .. '.' .. string.format('%06d', time[2]), redis.call('HGETALL', KEYS[4]),
-              redis.call('HLEN', KEYS[1])}}
+local signs = redis.pcall('HGETALL', KEYS[4])
+if signs.err then signs = {{'', ''}} end
+for i = 2, #signs, 2 do
+  if #signs[i] > {LONGEST_SIGN} then signs[i] = '' end
+end
+local held = redis.pcall('HLEN', KEYS[1])
+local look = {{time[1] .. '.' .. string.format('%06d', time[2]), signs, type(held) == 'number' and held or 0}}
 for i = 5, #KEYS do
   local is_list = redis.pcall('TYPE', KEYS[i]).ok ~= 'zset'
   local later = not is_list and redis.pcall('ZCARD', KEYS[i])
@@ -180,6 +217,7 @@ class Signs:
         places: by node name.
         refusal: why the broker takes no new message now; None if it does.
         sockets: since Slack said anything to a process of Socket Mode, by its host and process id.
+        unreadable: fields among the signs that are none, here and taken out within the last hour.
         is_blind: the broker refuses so much that nothing could be looked at; ``refusal`` says why.
     """
 
@@ -194,6 +232,7 @@ class Signs:
     refusal: str | None = None
     sockets: Mapping[str, float] = field(default_factory=dict)
     is_blind: bool = False
+    unreadable: int = 0
 
 
 def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
@@ -260,7 +299,8 @@ def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
         )
     except redis.ResponseError as exc:
         return _blind(exc)
-    return _read(float(now), signs, int(unacknowledged), waiting, refusal_of(channel))
+    fields = zip(signs[::2], signs[1::2], strict=True)
+    return _read(float(now), fields, int(unacknowledged), waiting, refusal_of(channel))
 
 
 def refusal_of(channel: ProducerChannel) -> str | None:
@@ -345,13 +385,13 @@ def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
 
 
 def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
-    now, found = stream.read(channel, _UNBROKEN_SECONDS)
-    held = sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER))
+    now, fields, spoilt = stream.read(channel, _UNBROKEN_SECONDS)
+    found, unreadable = read_fields(now, fields.items())
+    held = int(sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER)))
     counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
     # Of all queues those whose time has not come lie in the same ones.
     waiting = [(queue, count, sent if count else "", None) for queue, count, sent in counts]
-    fields: list[Any] = [part for name, sign in found.items() for part in (name, json.dumps(sign))]
-    return _read(now, fields, held, waiting, refusal=None)
+    return replace(_read(now, found.items(), held, waiting, refusal=None), unreadable=unreadable + spoilt)
 
 
 def _reckoned(found: Mapping[str, Any], queue: str) -> float | str:
@@ -368,11 +408,13 @@ def _reckoned(found: Mapping[str, Any], queue: str) -> float | str:
 
 
 def _read(
-    now: float, signs: Sequence[bytes], unacknowledged: int, waiting: Sequence[Any], refusal: str | None
+    now: float,
+    fields: Iterable[tuple[bytes | str, Any]],
+    unacknowledged: int,
+    waiting: Sequence[Any],
+    refusal: str | None,
 ) -> Signs:
-    found = {
-        bytes_to_str(field): json.loads(sign) for field, sign in zip(signs[::2], signs[1::2], strict=True)
-    }
+    found, unreadable = read_fields(now, fields)
     queues: dict[str, Waiting] = {}
     for name, messages, oldest, later in waiting:
         queue, before = bytes_to_str(name), queues.get(bytes_to_str(name), Waiting(0, None))
@@ -412,10 +454,11 @@ def _read(
             for name, sign in found.items()
             if name.startswith(_SOCKET)
         },
+        unreadable=unreadable,
     )
 
 
-def _skews(found: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, Skew]:
+def _skews(found: Mapping[str, Sign], places: Mapping[str, Sign]) -> dict[str, Skew]:
     told = {name.removeprefix(_WORKER): sign for name, sign in found.items() if name.startswith(_WORKER)}
     if _BEAT in found:
         told[_BEAT] = found[_BEAT]
@@ -431,8 +474,10 @@ def _worker_sign(now: float, sign: Mapping[str, Any]) -> WorkerSign:
     seconds = now - sign["at"]
 
     def ago(use: Mapping[str, Any], what: str) -> float | None:
-        return None if use[what] is None else use[what] + seconds
+        return None if use.get(what) is None else use[what] + seconds
 
     # Lua makes an object of an empty list.
-    queues = {use["queue"]: QueueUse(ago(use, "asked"), ago(use, "ended")) for use in sign["queues"] or []}
+    queues = {
+        use["queue"]: QueueUse(ago(use, "asked"), ago(use, "ended")) for use in sign.get("queues") or []
+    }
     return WorkerSign(seconds, now - sign["since"], queues)

@@ -209,6 +209,23 @@ def test_the_broker_tells_its_time(url: str) -> None:
     assert int(before) <= min(told) <= max(told) <= after
 
 
+_NOW = int(time.time())
+SPOILT: tuple[Any, ...] = (
+    "no sign at all",
+    [1, 2],
+    7,
+    {"field": "worker:a@h", "at": "now", "sign": {}},
+    {"field": "worker:b@h", "at": _NOW + 86_400, "sign": {"queues": []}},
+    {"field": "worker:c@h", "at": _NOW, "sign": {"queues": "sessions"}},
+    {"field": "worker:d@h", "at": _NOW, "sign": {"queues": [], "held": "many"}},
+    {"field": "canary:syncs", "at": _NOW, "sign": {"sent_at": [1]}},
+    {"field": "worker:e\n@h", "at": _NOW, "sign": {"queues": []}},
+    {"field": "horoscope:h", "at": _NOW, "sign": {}},
+    {"field": "worker:f@h", "at": _NOW, "sign": "x" * 100_000},
+)
+"""What is no sign of ours, whoever wrote it."""
+
+
 def test_any_number_of_readers_see_all_signs_of_life(url: str) -> None:
     app = an_app(url)
     with app.connection_for_write() as connection:
@@ -221,7 +238,8 @@ def test_any_number_of_readers_see_all_signs_of_life(url: str) -> None:
         signs.worker_is_there(channel, "one@host", {"sessions": QueueUse(1.0, None)}, held=3)
         signs.worker_is_there(channel, "two@host", {"syncs": QueueUse(1.0, 2.0)}, held=4)
         signs.worker_is_gone(channel, "two@host")
-        connection.Producer().publish("no sign at all", exchange="", routing_key="threadsync.signs")
+        for spoilt in SPOILT:
+            connection.Producer().publish(spoilt, exchange="", routing_key="threadsync.signs")
 
     seen = [signs_of(app), signs_of(app)]
 
@@ -237,6 +255,7 @@ def test_any_number_of_readers_see_all_signs_of_life(url: str) -> None:
         # It was sent after the canary of a minute ago, and before the next one.
         assert found.queues["sessions"].oldest_seconds == pytest.approx(55, abs=4)
         assert found.queues["syncs"].messages == 0
+        assert found.unreadable == len(SPOILT)
     app.close()
 
 

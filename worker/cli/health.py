@@ -48,7 +48,7 @@ def worker(
         verdicts |= database_verdict() or slack_verdict()
     if mixed := two_databases(signs):
         verdicts["databases"] = mixed
-    _tell(verdicts, as_json)
+    _tell(verdicts | _spoilt(signs), as_json)
 
 
 @app.command("socket")
@@ -56,13 +56,14 @@ def socket_mode(as_json: _Json = False) -> None:
     """Does anything come from Slack to this host's processes of Socket Mode?"""
     from worker.hearing import Verdict, hearing_of_socket
 
-    host = socket.gethostname()
-    sockets = {name: silence for name, silence in _signs().sockets.items() if name.rpartition(":")[0] == host}
+    host, signs = socket.gethostname(), _signs()
+    sockets = {name: silence for name, silence in signs.sockets.items() if name.rpartition(":")[0] == host}
     verdicts = {name: hearing_of_socket(silence) for name, silence in sockets.items()}
     # One that was killed is known for an hour; what counts is that another one listens.
     if any(verdict.state == "ok" for verdict in verdicts.values()):
         verdicts = {name: verdict for name, verdict in verdicts.items() if verdict.state == "ok"}
-    _tell(verdicts or {f"{host}:*": Verdict("deaf", "no such process has reported; is it running?")}, as_json)
+    verdicts = verdicts or {f"{host}:*": Verdict("deaf", "no such process has reported; is it running?")}
+    _tell(verdicts | _spoilt(signs), as_json)
 
 
 @app.command()
@@ -71,7 +72,7 @@ def beat(as_json: _Json = False) -> None:
     from worker.hearing import hearing_of_beat
 
     signs = _signs()
-    _tell({"beat": hearing_of_beat(signs), **_clocks_of(signs, {"beat"})}, as_json)
+    _tell({"beat": hearing_of_beat(signs), **_clocks_of(signs, {"beat"}), **_spoilt(signs)}, as_json)
 
 
 def _clocks_of(signs: Signs, names: Collection[str]) -> dict[str, Any]:
@@ -79,6 +80,13 @@ def _clocks_of(signs: Signs, names: Collection[str]) -> dict[str, Any]:
 
     skewed = skewed_clocks(signs)
     return {f"clock of {name}": verdict for name, verdict in skewed.items() if name in names}
+
+
+def _spoilt(signs: Signs) -> dict[str, Any]:
+    from worker.hearing import Verdict, spoilt_signs
+
+    why = spoilt_signs(signs)
+    return {"signs": Verdict("spoilt", why)} if why else {}
 
 
 def _signs() -> Signs:
@@ -133,12 +141,12 @@ def slack_verdict() -> dict[str, Any]:
 
 def _tell(verdicts: dict[str, Any], as_json: bool) -> None:
     """Print them, and exit."""
-    from worker.cli.output import print_json
+    from worker.cli.output import print_json, tell
 
     if as_json:
         print_json({name: {"state": verdict.state, "why": verdict.why} for name, verdict in verdicts.items()})
     else:
         for name, verdict in verdicts.items():
-            typer.echo(f"{name}: {verdict.state}, {verdict.why}")
+            tell(f"{name}: {verdict.state}, {verdict.why}")
     # A wrong clock is said, and stops nothing: a restart would not mend it.
     raise typer.Exit(1 if any(verdict.state in ("deaf", "mixed") for verdict in verdicts.values()) else 0)

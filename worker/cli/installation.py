@@ -22,7 +22,7 @@ _FRESH_SECONDS: Final = 20
 @app.command()
 def show(as_json: _Json = False) -> None:
     """Say which installation this database is, and whose the broker is. Exit code 1: not the same."""
-    from worker.cli.output import print_json
+    from worker.cli.output import print_json, tell
     from worker.installation import owner_of
 
     with _store() as store, _broker() as broker:
@@ -32,7 +32,7 @@ def show(as_json: _Json = False) -> None:
     else:
         whose = {None: "of none yet; the first worker writes it", ours: "ours"}
         typer.echo(f"installation: {ours}")
-        typer.echo(f"broker: {whose.get(theirs) or f'of another installation, {theirs}'}")
+        tell(f"broker: {whose.get(theirs) or f'of another installation, {theirs}'}")
     raise typer.Exit(0 if theirs in (None, ours) else 1)
 
 
@@ -43,7 +43,7 @@ def adopt(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     Its messages will be carried out in this database. Its workers must have stopped: those that still run end
     by themselves within seconds.
     """
-    from worker.cli.output import print_json
+    from worker.cli.output import print_json, tell
     from worker.installation import owner_of, take_over
 
     by = signed(actor, reason)
@@ -58,7 +58,7 @@ def adopt(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     elif theirs == ours:
         typer.echo("The broker is ours already.")
     else:
-        typer.echo(f"The broker is ours now; before it was of {theirs or 'none'}.")
+        tell(f"The broker is ours now; before it was of {theirs or 'none'}.")
 
 
 @app.command()
@@ -117,6 +117,6 @@ def _refuse_if_it_lives(broker: Any, theirs: str | None) -> None:
     alive = [node for node, sign in workers.items() if sign.seconds < _FRESH_SECONDS]
     if theirs and alive:
         raise InvalidCommand(
-            f"workers of {theirs} still take from this broker: {', '.join(sorted(alive))}. Stop them first; "
-            "or, if theirs is an installation that goes on, set CELERY_BROKER_URL to another database"
+            f"workers of {theirs} still take from this broker: {', '.join(sorted(alive)[:20])}. Stop them "
+            "first; or, if theirs is an installation that goes on, set CELERY_BROKER_URL to another database"
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final, TypeVar
 
 from worker.config import Settings
 from worker.doctor.app import app_of
@@ -14,9 +15,14 @@ from worker.hearing import (
     hearing_of_queue,
     hearing_of_worker,
     skewed_clocks,
+    spoilt_signs,
     two_databases,
 )
 from worker.signs import QUEUES, Signs, signs_of
+
+T = TypeVar("T")
+
+_MOST_NAMED: Final = 20
 
 CHECKS: Final = (
     "running: beat",
@@ -24,6 +30,7 @@ CHECKS: Final = (
     "running: workers",
     "running: clocks",
     "running: databases",
+    "running: signs",
 )
 
 
@@ -59,20 +66,24 @@ def judge(signs: Signs) -> Iterator[Finding]:
     verdicts = {node: hearing_of_worker(sign, signs.refusal) for node, sign in signs.workers.items()}
     deaf = {node: verdict.why for node, verdict in verdicts.items() if verdict.state == "deaf"}
     if deaf:
-        told = "; ".join(f"{node}: {why}" for node, why in deaf.items())
+        told = "; ".join(f"{node}: {why}" for node, why in _first(deaf.items()))
         yield error("running: workers", told, "restart it; one that is gone is forgotten after an hour")
     elif verdicts:
-        yield ok("running: workers", ", ".join(verdicts))
+        yield ok("running: workers", ", ".join(_first(verdicts)))
     else:
         yield warning("running: workers", "none has reported", "start one: celery -A worker worker")
     yield _judge_clocks(signs)
     yield _judge_databases(signs)
+    if why := spoilt_signs(signs):
+        yield warning("running: signs", why, "give it a database and a password of its own")
+    else:
+        yield ok("running: signs", "all are of ours")
 
 
 def _judge_clocks(signs: Signs) -> Finding:
     check, skewed = "running: clocks", skewed_clocks(signs)
     if skewed:
-        told = "; ".join(f"{name}: {verdict.why}" for name, verdict in skewed.items())
+        told = "; ".join(f"{name}: {verdict.why}" for name, verdict in _first(skewed.items()))
         return warning(check, told, "set the clocks of these machines by NTP (chrony, systemd-timesyncd)")
     if not signs.skews:
         return skipped(check, "no process has told of its clock")
@@ -86,3 +97,8 @@ def _judge_databases(signs: Signs) -> Finding:
     if not signs.places:
         return skipped(check, "no worker has told which database it writes to")
     return ok(check, "all workers write to one")
+
+
+def _first(named: Iterable[T]) -> Iterator[T]:
+    """Return as many as are worth naming in one finding."""
+    return islice(named, _MOST_NAMED)

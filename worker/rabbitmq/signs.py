@@ -23,6 +23,7 @@ from amqp.exceptions import NotFound
 
 from worker.rabbitmq.clock import whole_seconds
 from worker.rabbitmq.publishing import ConfirmingChannel
+from worker.sign_fields import LONGEST_SIGN, is_number, read_fields
 
 STREAM: Final = "threadsync.signs"
 
@@ -47,8 +48,8 @@ def tell(channel: ConfirmingChannel, field: str, sign: Mapping[str, Any] | None)
     return now
 
 
-def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, dict[str, Sign]]:
-    """Return the broker's time, and the newest sign of each field.
+def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, dict[str, Sign], int]:
+    """Return the broker's time, the newest sign of each field, and how many entries were none.
 
     Args:
         unbroken_seconds: a longer pause between two signs of a field, and ``since`` begins anew.
@@ -56,9 +57,10 @@ def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, di
     _declare_stream(channel)
     now = whole_seconds(channel)
     found: dict[str, Sign] = {}
-    for entry in _entries(channel, now):
+    entries, spoilt = _entries(channel, now)
+    for entry in entries:
         _take(found, entry, unbroken_seconds)
-    return now, found
+    return now, found, spoilt
 
 
 def messages_in(channel: ConfirmingChannel, queue: str) -> int:
@@ -82,20 +84,23 @@ def _take(found: dict[str, Sign], entry: Mapping[str, Any], unbroken_seconds: fl
     found[field] = {**sign, "at": at, "since": before["since"] if goes_on and before else at}
 
 
-def _entries(channel: ConfirmingChannel, now: float) -> list[dict[str, Any]]:
-    """Everything of the last minutes, oldest first, up to a mark that is written now."""
+def _entries(channel: ConfirmingChannel, now: float) -> tuple[list[dict[str, Any]], int]:
+    """Everything of the last minutes, oldest first, up to a mark that is written now; and what was none."""
     mark = uuid4().hex
     _write(channel, {_MARK: mark})
     entries: list[dict[str, Any]] = []
     reader = channel.opened.channel()
-    is_read = False
+    is_read, spoilt = False, 0
 
     def take(message: Any) -> None:
-        nonlocal is_read
+        nonlocal is_read, spoilt
         entry = _parsed(message.body)
-        if entry is not None:
+        if entry is not None and _MARK in entry:
+            is_read = is_read or entry[_MARK] == mark
+        elif entry is not None and _is_sign(entry, now):
             entries.append(entry)
-            is_read = is_read or entry.get(_MARK) == mark
+        else:
+            spoilt += 1
         if message.delivery_tag % (_AT_ONCE // 2) == 0:
             reader.basic_ack(message.delivery_tag, multiple=True)
 
@@ -113,21 +118,24 @@ def _entries(channel: ConfirmingChannel, now: float) -> list[dict[str, Any]]:
         if reader.is_open:
             reader.close()
     # A stream is read from the beginning of a chunk.
-    return [entry for entry in entries if _is_sign(entry) and entry["at"] > now - WINDOW_SECONDS]
+    return [entry for entry in entries if entry["at"] > now - WINDOW_SECONDS], spoilt
 
 
 def _parsed(body: Any) -> dict[str, Any] | None:
     try:
-        entry = json.loads(body)
+        entry = json.loads(body) if len(body) <= LONGEST_SIGN else None
     except (ValueError, TypeError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
 
 
-def _is_sign(entry: Mapping[str, Any]) -> bool:
+def _is_sign(entry: Mapping[str, Any], now: float) -> bool:
     """Anybody who may write to the broker may have written it."""
     field, at, sign = entry.get("field"), entry.get("at"), entry.get("sign")
-    return isinstance(field, str) and isinstance(at, int | float) and isinstance(sign, dict | None)
+    if not isinstance(field, str) or not is_number(at) or not isinstance(sign, dict | None):
+        return False
+    # One that takes a sign away says nothing more.
+    return sign is None or not read_fields(now, [(field, {**sign, "at": at, "since": at})])[1]
 
 
 def _write(channel: ConfirmingChannel, entry: Mapping[str, Any]) -> None:

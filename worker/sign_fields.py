@@ -1,0 +1,148 @@
+"""Tell signs of ours from what else stands among them: anybody who may write to the broker can write there.
+
+What passes has the members that its kind has, of the right types; ``at`` and ``since`` are moments before
+now. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+CANARY: Final = "canary:"
+WORKER: Final = "worker:"
+SOCKET: Final = "socket:"
+PLACE: Final = "place:"
+BEAT: Final = "beat"
+SPOILT: Final = "spoilt"
+"""Written where signs are told: how many fields were taken out that were no signs."""
+
+MOST_AHEAD_SECONDS: Final = 60.0
+"""A clock that was set back, or that of another server after a failover, may be so far behind."""
+
+LONGEST_SIGN: Final = 16_384
+_LARGEST: Final = 1e12
+_NAME: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
+
+Sign = Mapping[str, Any]
+
+
+def read_fields(now: float, fields: Iterable[tuple[bytes | str, Any]]) -> tuple[dict[str, Sign], int]:
+    """Return the signs by their field, and how many fields hold none.
+
+    Args:
+        fields: names, and JSON or what was read of it.
+    """
+    found: dict[str, Sign] = {}
+    unreadable = 0
+    for field, told in fields:
+        name, sign = _text(field), _sign(now, told)
+        if name is None or sign is None or not _is_of_its_kind(name, sign):
+            unreadable += 1
+        elif name == SPOILT:
+            unreadable += int(sign["count"])
+        else:
+            found[name] = sign
+    return found, unreadable
+
+
+def freshest(signs: Mapping[str, Any], most: int, age: Callable[[Any], float]) -> dict[str, Any]:
+    """Return the ``most`` youngest of them."""
+    if len(signs) <= most:
+        return dict(signs)
+    return dict(sorted(signs.items(), key=lambda item: age(item[1]))[:most])
+
+
+def is_number(value: Any) -> bool:
+    """Return True for a number that a clock or a counter may have shown."""
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_one and -_LARGEST < value < _LARGEST and math.isfinite(value)
+
+
+def _text(field: bytes | str) -> str | None:
+    try:
+        name = field if isinstance(field, str) else field.decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    return name if _NAME.fullmatch(name) else None
+
+
+def _sign(now: float, told: Any) -> Sign | None:
+    if isinstance(told, bytes | str):
+        try:
+            told = json.loads(told) if len(told) <= LONGEST_SIGN else None
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(told, dict) or not is_number(told.get("at")):
+        return None
+    if told["at"] > now + MOST_AHEAD_SECONDS:
+        return None
+    at = min(told["at"], now)
+    since = told.get("since", at)
+    return {**told, "at": at, "since": min(since, at)} if is_number(since) else None
+
+
+def _is_of_its_kind(name: str, sign: Sign) -> bool:
+    kind = name.partition(":")[0] + ":" if ":" in name else name
+    holds = _KINDS.get(kind)
+    return holds is not None and (kind == name or len(name) > len(kind)) and holds(sign)
+
+
+def _is_canary(sign: Sign) -> bool:
+    return _may_be_number(sign, "sent_at")
+
+
+def _is_worker(sign: Sign) -> bool:
+    # Lua makes an object of an empty list.
+    queues = sign.get("queues") or []
+    return (
+        isinstance(queues, list)
+        and all(map(_is_use, queues))
+        and _may_be_number(sign, "skew")
+        and (sign.get("held") is None or (is_number(sign["held"]) and sign["held"] >= 0))
+    )
+
+
+def _is_use(use: Any) -> bool:
+    return (
+        isinstance(use, dict)
+        and isinstance(use.get("queue"), str)
+        and _NAME.fullmatch(use["queue"]) is not None
+        # Before now: one in the future would be fresh for ever.
+        and all(_may_be_number(use, what) and (use.get(what) or 0) >= 0 for what in ("asked", "ended"))
+    )
+
+
+def _is_socket(sign: Sign) -> bool:
+    return is_number(sign.get("silence")) and sign["silence"] >= 0
+
+
+def _is_beat(sign: Sign) -> bool:
+    return _may_be_number(sign, "skew") and _may_be_number(sign, "clock")
+
+
+def _is_place(sign: Sign) -> bool:
+    database = sign.get("database")
+    is_name = isinstance(database, str) and _NAME.fullmatch(database) is not None
+    return is_name and _may_be_number(sign, "skew")
+
+
+def _is_spoilt(sign: Sign) -> bool:
+    return is_number(sign.get("count")) and sign["count"] >= 0
+
+
+def _may_be_number(sign: Sign, name: str) -> bool:
+    return sign.get(name) is None or is_number(sign[name])
+
+
+_KINDS: Final[Mapping[str, Callable[[Sign], bool]]] = {
+    CANARY: _is_canary,
+    WORKER: _is_worker,
+    SOCKET: _is_socket,
+    PLACE: _is_place,
+    BEAT: _is_beat,
+    SPOILT: _is_spoilt,
+}
