@@ -18,7 +18,9 @@ from worker.errors import (
     SyncNotChanged,
     SyncNotFound,
     ThreadsyncError,
+    UnreadableResult,
 )
+from worker.slack_status.message import escape
 
 HELP: Final = f"""\
 *One thread, one Jira ticket.* Mention me in a thread, or choose _Open a ticket session_ on a message.
@@ -30,6 +32,11 @@ A thread is the link of a message in it (_Copy link_). Without one I take the ch
 
 TRY_AGAIN: Final = "I could not pass that on just now. Please try again in a moment."
 QUEUED: Final = "That is queued. It takes longer than usual; I do not know the result yet."
+TOO_MUCH: Final = (
+    "You have more open with me than I can follow at once, so I left something out. "
+    "Look how the thread stands, or try again in a minute."
+)
+NOT_READ: Final = "I could not read how that ended. Look how the thread stands, then try again if need be."
 NOTHING_CHANGED_YET: Final = (
     "I could not look the sessions up in time. Nothing was changed; please try again."
 )
@@ -85,7 +92,7 @@ def describe_ready(session: SessionResult) -> str:
 def describe_link(session: SessionResult) -> str:
     """The answer to ``/ticket link``."""
     already = " already" if session.outcome == "unchanged" else ""
-    return f"The thread{already} has the ticket *{session.jira_key}*."
+    return f"The thread{already} has the ticket *{escape(str(session.jira_key))}*."
 
 
 def describe_request(session: SessionResult) -> str:
@@ -109,10 +116,13 @@ def describe_error(error: ThreadsyncError) -> str:
             return TRY_AGAIN
         case ResultTimeout():
             return QUEUED
+        case UnreadableResult():
+            return NOT_READ
         case SessionNotFound():
             return "I do not keep track of that thread. Mention me in it first."
         case JiraKeyConflict():
-            return f"Nothing changed: the thread already has *{error.jira_key}*, and a thread has one ticket."
+            has = escape(error.jira_key)
+            return f"Nothing changed: the thread already has *{has}*, and a thread has one ticket."
         case SyncNotChanged():
             return "There is nothing to retry: its state has changed meanwhile."
         case SyncNotFound():
@@ -138,7 +148,7 @@ def describe_session(session: ThreadSession | None) -> str:
 
 def ask_which(request: TicketRequest, sessions: Sequence[ThreadSession], workspace: str = "") -> str:
     """When the command would fit several sessions: each with what to write."""
-    key = f" {request.jira_key}" if request.jira_key else ""
+    key = f" {escape(request.jira_key)}" if request.jira_key else ""
     lines = [
         f"• {_thread(session, workspace)}: `{SLASH_COMMAND} {request.action}{key} {session.thread_ts}`"
         for session in sessions
@@ -154,8 +164,9 @@ def none_fits(request: TicketRequest) -> str:
 
 def _state(session: ThreadSession) -> str:
     if session.jira_key:
-        return f"has the ticket *{session.jira_key}*"
-    return f"is {_STATUS_WORDS[session.status]}"
+        return f"has the ticket *{escape(session.jira_key)}*"
+    # A newer worker may have more of them.
+    return f"is {_STATUS_WORDS.get(session.status, 'in a state that I do not know')}"
 
 
 def _thread(session: ThreadSession, workspace: str) -> str:
@@ -164,7 +175,7 @@ def _thread(session: ThreadSession, workspace: str) -> str:
     link = ""
     if _WORKSPACE.fullmatch(workspace):
         message = session.thread_ts.replace(".", "")
-        link = f"^https://{workspace}.slack.com/archives/{session.channel_id}/p{message}"
+        link = f"^https://{workspace}.slack.com/archives/{escape(session.channel_id)}/p{message}"
     return (
         f"<!date^{seconds}^{{date_short_pretty}}, {{time}}{link}|{session.thread_ts}> by <@{session.user_id}>"
     )

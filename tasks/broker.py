@@ -15,13 +15,14 @@ from uuid import uuid4
 import redis
 from celery import Celery
 from celery.backends.base import Backend
-from celery.exceptions import CeleryError
+from kombu.exceptions import SerializationError, SerializerNotInstalled
 
 from tasks.command import Command
 from tasks.deadline import Call, Moment, answers_of, now
+from tasks.result_reading import error_of, read_meta, readably
 from worker.broker_errors import BROKER_ERRORS, reason_of
 from worker.config import Settings, load_settings
-from worker.errors import EnqueueFailed, InvalidSettings, ThreadsyncError, as_ours
+from worker.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
 from worker.producer import broker_options, refuse_cluster_error, result_options
 from worker.results import IN_STEP, InStepBackend, InStepSentinelBackend
 from worker.signs import Signs, look, socket_is_gone, socket_is_there
@@ -29,7 +30,7 @@ from worker.signs import Signs, look, socket_is_gone, socket_is_there
 T = TypeVar("T")
 
 _THREADS: Final = 8
-_FAILED: Final = frozenset({"FAILURE", "REVOKED"})
+_WRONG_TYPE: Final = "WRONGTYPE"
 
 
 class Broker:
@@ -81,18 +82,16 @@ class Broker:
         await self._within_deadline_async(lambda: self._tell_socket(name, silence))
 
     def result_of(self, task_id: str) -> tuple[bool, Any]:
-        """Return True and the result if it is there. Raises what the worker raised, as an error of ours."""
+        """Return True and the result if it is there. Raises what the worker raised, as an error of ours.
+
+        One that cannot be read is ``UnreadableResult``.
+        """
+        backend = self._backend()
         try:
-            meta = self._backend().get_task_meta(task_id)
-        except BROKER_ERRORS as exc:
-            refuse_cluster_error(exc)
+            return read_meta(readably(lambda: _meta_of(backend, task_id), "the result"))
+        except _Away as exc:
+            refuse_cluster_error(exc.reason)
             return False, None  # the result may well be there: the caller decides how long to go on
-        except CeleryError as exc:
-            # It names something that is no exception: Celery calls no such thing.
-            raise as_ours(exc) from exc
-        if meta["status"] in _FAILED:
-            raise as_ours(meta["result"])
-        return meta["status"] == "SUCCESS", meta["result"]
 
     def close(self) -> None:
         """Close what is open; a later call opens it again."""
@@ -111,6 +110,8 @@ class Broker:
         with self._lock:
             if self._results is None:
                 self._results = self._results_app.backend
+                # Celery's would look for the class that is named there among all modules, and make one of it.
+                vars(self._results)["exception_to_python"] = error_of
             return self._results
 
     def _publish(self, command: Command[Any], task_id: str) -> str:
@@ -190,6 +191,26 @@ class Broker:
         The broker's own processor is busy then. Commands may be sent again.
         """
         return _ran_out_of_time(error) and self._answers.last > tried and not call.is_given_up
+
+
+class _Away(ThreadsyncError):
+    """The result backend did not answer, or refused."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _meta_of(backend: Backend, task_id: str) -> Any:
+    try:
+        return backend.get_task_meta(task_id)
+    except (SerializationError, SerializerNotInstalled):
+        # It answered, with something that is no result.
+        raise
+    except BROKER_ERRORS as exc:
+        if isinstance(exc, redis.ResponseError) and _WRONG_TYPE in str(exc):
+            raise
+        raise _Away(exc) from exc
 
 
 def _ran_out_of_time(error: BaseException | None) -> bool:

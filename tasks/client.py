@@ -30,6 +30,7 @@ from tasks.commands import (
     RequestSync,
     UpdateStatus,
 )
+from tasks.result_reading import typed
 from tasks.sync_commands import RetrySync
 from worker.db.models import (
     ChannelContext,
@@ -72,7 +73,7 @@ class _Handle(Generic[R]):
         return self._broker.result_of(self.task_id)
 
     def _typed(self, value: Any) -> R:
-        return self.command.result.validate_python(value)  # type: ignore[no-any-return]
+        return typed(self.command.result, value, self.command.name)  # type: ignore[no-any-return]
 
     def _timed_out(self, timeout: float) -> ResultTimeout:
         return ResultTimeout(f"no result of {self.command.name} within {timeout:g} s (task {self.task_id})")
@@ -85,7 +86,8 @@ class Handle(_Handle[R]):
         """The worker's answer, at most ``timeout`` seconds from now.
 
         Raises ``ResultTimeout``, or what the worker raised: ``InvalidCommand``, ``SessionNotFound``,
-        ``JiraKeyConflict``, ``PoisonCommand``, ``CommandFailed``.
+        ``JiraKeyConflict``, ``PoisonCommand``, ``CommandFailed``; ``UnreadableResult`` if there is something
+        else in its place.
         """
         deadline = time.monotonic() + timeout
         for pause in _pauses():

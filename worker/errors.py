@@ -15,6 +15,7 @@
         ├── JiraKeyConflict       the session is already synced with another ticket
         ├── PoisonCommand         the command was parked: it ended its worker too often
         ├── CommandFailed         the worker failed with an error that is not ours
+        ├── UnreadableResult      what stands in the result backend is no result of that command
         ├── DeadLetterNotFound    no such dead letter, or it is settled already
         ├── SchemaMismatch        the database's schema is newer or older than this code
         └── InvalidSettings       the environment is incomplete or wrong
@@ -120,6 +121,13 @@ class PoisonCommand(PermanentError):
 
 class CommandFailed(PermanentError):
     """The worker failed with an error that is not one of ours; the message names its class."""
+
+
+class UnreadableResult(PermanentError):
+    """What stands in the result backend is no result of the command, or none that this release can read.
+
+    Whether the command was carried out is not known; it may be sent again. The text quotes nothing of it.
+    """
 
 
 class DeadLetterNotFound(PermanentError):

@@ -37,11 +37,14 @@ from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from worker import metrics
-from worker.errors import CommandFailed, InvalidSettings
+from worker.errors import CommandFailed, InvalidSettings, UnreadableResult
 from worker.in_step import in_step, sentinel_limits
 
 _SILENCE_SECONDS: Final = 2.0
 """A backend that is away is only asked this long: else each command would wait for a time-out of its own."""
+
+MOST_RESULT_BYTES: Final = 16_777_216
+"""None of ours is near it; what is larger is somebody else's, and must not fill a web process."""
 
 _GLANCE_SECONDS: Final = 0.1
 """For a backend that was away to say that it is back."""
@@ -167,6 +170,10 @@ class InStepBackend(RedisBackend):
         """Close all connections."""
         _hang_up(self.client)
 
+    def get(self, key: Any) -> Any:
+        """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
+        return _part_of(self.client, key)
+
     def _get_pool(self, **params: Any) -> Any:
         given = params.get("connection_class", redis.Connection)
         return _celerys_of(InStepBackend, self)._get_pool(**{**params, "connection_class": in_step(given)})
@@ -182,6 +189,10 @@ class InStepSentinelBackend(SentinelBackend):
     def hang_up(self) -> None:
         """Close all connections, those to the sentinels too."""
         _hang_up(self.client)
+
+    def get(self, key: Any) -> Any:
+        """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
+        return _part_of(self.client, key)
 
     def _get_pool(self, **params: Any) -> Any:
         given = params.get("connection_class", SentinelManagedConnection)
@@ -318,6 +329,17 @@ class WorkersCelery(Celery):
         # Twenty tries, by default; Redis has a setting for it.
         fewer = {"retry_policy": {**policy, "max_retries": 1}} if isinstance(policy, dict) else {}
         return type(f"NeverDeciding{found.__name__}", bases, fewer)(app=self, url=url)
+
+
+def _part_of(client: Any, key: Any) -> Any:
+    try:
+        found = client.getrange(key, 0, MOST_RESULT_BYTES)
+    except redis.exceptions.NoPermissionError:
+        # Rights that were given before GETRANGE was among those that we need.
+        found = client.get(key) or b""
+    if len(found) > MOST_RESULT_BYTES:
+        raise UnreadableResult(f"the result is larger than {MOST_RESULT_BYTES} bytes")
+    return found or None
 
 
 def _hang_up(client: Any) -> None:

@@ -115,8 +115,8 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, ex
         # The last is of Celery 5.7.
         (NeverDecides, RedisBackend, {"store_result", "on_chord_part_return", "_fail_chain"}),
         (Gathers, RedisBackend, {"_store_result", "_get_result_meta"}),
-        (InStepBackend, RedisBackend, {"_get_pool"}),
-        (InStepSentinelBackend, SentinelBackend, {"_get_pool", "_transport_options"}),
+        (InStepBackend, RedisBackend, {"_get_pool", "get"}),
+        (InStepSentinelBackend, SentinelBackend, {"_get_pool", "_transport_options", "get"}),
         (WorkersCelery, Celery, {"_get_backend"}),
         (
             InStep,

@@ -53,6 +53,7 @@ _EXCHANGES: Final = (*QUEUES, "celery.pidbox", "reply.celery.pidbox", "celeryev"
 _RESULT: Final = "celery-task-meta-doctor"
 _RESULTS: Final = (
     *(("GET", _RESULT), ("SET", _RESULT, ""), ("SETEX", _RESULT, "1", ""), ("MGET", _RESULT)),
+    ("GETRANGE", _RESULT, "0", "1"),
     *(("DEL", _RESULT), ("PUBLISH", _RESULT, ""), ("SUBSCRIBE", _RESULT)),
 )
 _OF_NO_KEY: Final = (
