@@ -1,38 +1,71 @@
-"""What goes on after Slack has its answer: bounded, tracked, and gone when the process stops."""
+"""What goes on after Slack has its answer: bounded, tracked, and gone when the process stops.
+
+| room | what is in it | at most | of one user |
+|---|---|---|---|
+| ``events`` | follow-ups of events | 2,000 | 1,000 |
+| ``clicks`` | answers to what people clicked or typed | 1,000 | 25 |
+| ``notices`` | to people who have too much of these | 100 | 1 |
+| ``ours`` | all else | 1,000 | |
+
+So what one user does, while Slack takes nothing for instance, takes no other user's place. ``start`` returns
+False for what has none: the caller tells the user, or lets Slack send the event again.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final, Literal
 
 import structlog
 
 log = structlog.get_logger(__name__)
 
-_MOST_AT_ONCE: Final = 1000
+Room = Literal["events", "clicks", "notices", "ours"]
+Limits = Mapping[Room, tuple[int, int]]
+
+LIMITS: Final[Limits] = {
+    "events": (2_000, 1_000),
+    "clicks": (1_000, 25),
+    "notices": (100, 1),
+    "ours": (1_000, 1_000),
+}
+"""By room: how much at once, and how much of one user."""
 
 
 class Background:
     """Tasks that nobody waits for. Nothing durable belongs here: a stop may cancel it."""
 
-    def __init__(self, most_at_once: int = _MOST_AT_ONCE) -> None:
-        self._most_at_once = most_at_once
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self._limits = limits
         self._tasks: set[asyncio.Task[None]] = set()
+        self._count: Counter[tuple[Room, str | None]] = Counter()
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
-        """Begin ``work``; too much at once is dropped and logged. An error in it is logged, and no more."""
-        if len(self._tasks) >= self._most_at_once:
+    def has_place(self, room: Room, user: str = "") -> bool:
+        """Return True if there is a place in the room, for this user as well."""
+        most, most_of_one = self._limits[room]
+        return self._count[room, None] < most and (not user or self._count[room, user] < most_of_one)
+
+    def start(self, work: Coroutine[Any, Any, None], what: str, room: Room = "ours", user: str = "") -> bool:
+        """Begin ``work`` and return True; or drop it, log that, and return False where it has no place.
+
+        An error in it is logged, and no more.
+        """
+        if not self.has_place(room, user):
             work.close()
-            log.warning("background work dropped", what=what, running=len(self._tasks))
-            return
+            log.warning("background work dropped", what=what, room=room, running=self._count[room, None])
+            return False
         task = asyncio.create_task(_logged(work, what), name=what)
+        places: list[tuple[Room, str | None]] = [(room, None), *([(room, user)] if user else ())]
+        self._count.update(places)
         # The loop keeps no strong reference to a task.
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda ended: self._ended(ended, places))
+        return True
 
     async def close(self, grace: float = 2) -> None:
         """Let what runs end within ``grace`` seconds, cancel the rest, and return when none is left."""
@@ -49,6 +82,14 @@ class Background:
         if late:
             log.warning("background work cancelled", count=len(late))
             await asyncio.wait(late)
+
+    def _ended(self, task: asyncio.Task[None], places: list[tuple[Room, str | None]]) -> None:
+        self._tasks.discard(task)
+        for place in places:
+            self._count[place] -= 1
+            if not self._count[place]:
+                # Users come and go.
+                del self._count[place]
 
 
 async def _logged(work: Coroutine[Any, Any, None], what: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -16,7 +17,7 @@ from handlers.slack_api import Posting, SlackApi
 from tasks.client import AsyncHandle, AsyncSessionClient
 from tasks.reply_commands import REPLY_EVENT_TYPE, SayReply
 from worker.db.models import SessionResult
-from worker.errors import ResultTimeout, ThreadsyncError
+from worker.errors import EnqueueFailed, ResultTimeout, ThreadsyncError, UnreadableResult
 from worker.slack_status.message import metadata_of
 
 log = structlog.get_logger(__name__)
@@ -30,6 +31,10 @@ _USER_SECONDS: Final = 45
 """Longer than a command waits for its session, so that the user hears how that ended."""
 
 _EVENTS_AT_ONCE: Final = 32
+_EVENTS_AT_ONCE_OF_ONE: Final = 16
+"""Of one user, so that others' events need not wait behind a flood."""
+
+_TOLD_EVERY_SECONDS: Final = 60.0
 
 _MOST_PARKED: Final = 500
 """Replies that Slack does not take now; they must not use up what background work there may be."""
@@ -60,30 +65,69 @@ class FollowUps:
         self._makes_tickets = makes_tickets
         # Each wait looks ten times a second; a burst of events must not leave users' clicks without a turn.
         self._event_turns = asyncio.Semaphore(_EVENTS_AT_ONCE)
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._told_at: dict[str, float] = {}
         self._parked = 0
 
-    def of_event(self, handle: Handle) -> None:
+    def expect_event(self, user: str) -> None:
+        """Raise ``EnqueueFailed`` if an event of this user would have no follow-up: Slack sends it again.
+
+        Asked before its command is sent. The reply comes from the event that opens the session, and from no
+        later one.
+        """
+        if not self._background.has_place("events", user):
+            raise EnqueueFailed("too many events of one user wait for their replies")
+
+    def of_event(self, handle: Handle, user: str = "") -> None:
         """Reply in the thread if the event's command created its session."""
-        self._background.start(self._follow_event(handle), "follow-up of an event")
+        what = "follow-up of an event"
+        if not self._background.start(self._follow_event(handle, user), what, "events", user):
+            # Others took the last places while its command was sent.
+            self._background.start(self._follow_event(handle, user), what)
 
-    def of_user(self, handle: Handle, url: str, describe: Callable[[SessionResult], str]) -> None:
+    def of_user(
+        self, handle: Handle, url: str, describe: Callable[[SessionResult], str], user: str = ""
+    ) -> None:
         """The same, and tell the user who clicked or typed, when there is a response URL."""
-        self._background.start(self._follow_user(handle, url, describe), "follow-up of a user")
+        self._begin(self._follow_user(handle, url, describe), "follow-up of a user", url, user)
 
-    def of_refusal(self, handle: AsyncHandle[Any], url: str) -> None:
+    def of_refusal(self, handle: AsyncHandle[Any], url: str, user: str = "") -> None:
         """Tell the user if the command is refused; what it does otherwise is seen elsewhere."""
-        self._background.start(self._follow_refusal(handle, url), "follow-up of a user")
+        self._begin(self._follow_refusal(handle, url), "follow-up of a user", url, user)
 
-    def open_form(self, trigger_id: str, view: dict[str, Any], url: str) -> None:
+    def open_form(self, trigger_id: str, view: dict[str, Any], url: str, user: str = "") -> None:
         """Open a form for the user, or say that it could not be opened."""
-        self._background.start(self._open_form(trigger_id, view, url), "form")
+        self._begin(self._open_form(trigger_id, view, url), "form", url, user)
 
-    def tell(self, url: str, text: str) -> None:
+    def tell(self, url: str, text: str, user: str = "") -> None:
         """Tell the user something that needs no result."""
-        self._background.start(self._respond(url, text), "answer to a user")
+        self._begin(self._respond(url, text), "answer to a user", url, user)
 
-    async def _follow_event(self, handle: Handle) -> None:
-        async with self._event_turns:
+    def _begin(self, work: Coroutine[Any, Any, None], what: str, url: str, user: str) -> None:
+        """Begin what a user waits for. One who has too much of it is told so, once a minute.
+
+        Raises ``EnqueueFailed`` where not even that is possible: then Slack shows the user an error.
+        """
+        if self._background.start(work, what, "clicks", user) or self._was_told(user):
+            return
+        if not self._background.start(self._respond(url, replies.TOO_MUCH), "notice", "notices", user):
+            raise EnqueueFailed("too many users wait for answers")
+        self._told_at[user] = time.monotonic()
+
+    def _was_told(self, user: str) -> bool:
+        since = time.monotonic() - _TOLD_EVERY_SECONDS
+        # Few at any time: each stands for one who has had too much within the minute.
+        self._told_at = {name: at for name, at in self._told_at.items() if at > since}
+        return user in self._told_at
+
+    def _turn_of(self, user: str) -> asyncio.Semaphore:
+        turn = self._turns.get(user)
+        if turn is None:
+            turn = self._turns[user] = asyncio.Semaphore(_EVENTS_AT_ONCE_OF_ONE)
+        return turn
+
+    async def _follow_event(self, handle: Handle, user: str) -> None:
+        async with self._turn_of(user), self._event_turns:
             try:
                 await self._reply_if_created(handle, await handle.get(timeout=_EVENT_SECONDS))
             except ThreadsyncError as exc:
@@ -140,7 +184,8 @@ class FollowUps:
         try:
             handle = await self._client.enqueue(command)
             return await handle.get(timeout=_EVENT_SECONDS) != "no token"
-        except ResultTimeout:
+        except (ResultTimeout, UnreadableResult):
+            # It is in the broker, whatever stands there in place of its result.
             return True
         except ThreadsyncError as exc:
             # The broker is away, or the workers are of an older version.

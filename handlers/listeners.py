@@ -24,6 +24,7 @@ from handlers.mapping import (
     command_for_shortcut,
     is_of_slacks_types,
 )
+from handlers.payload import object_in
 from handlers.ticket_answer import answer_ticket_command
 from handlers.ticket_command import SLASH_COMMAND
 from handlers.ticket_form import (
@@ -47,6 +48,8 @@ R = TypeVar("R")
 
 _LOGGED: Final = ("channel_id", "new_channel_id", "thread_ts", "user_id", "status", "session_id", "actor")
 """Arguments that nobody wrote by hand."""
+
+_LONGEST_USER: Final = 64
 
 
 class Listeners:
@@ -88,8 +91,9 @@ class Listeners:
             log.warning("event ignored", reason=str(exc))
             return
         if command is not None:
+            self._follow_ups.expect_event(command.user_id)
             task_id = self._event_ids.task_id(body.get("event_id"), _retries(request))
-            self._follow_ups.of_event(await self._enqueue(command, task_id))
+            self._follow_ups.of_event(await self._enqueue(command, task_id), command.user_id)
 
     async def on_move(self, body: Body, request: AsyncBoltRequest) -> None:
         """A channel got another id. Its sessions are found by either one from then on."""
@@ -106,7 +110,7 @@ class Listeners:
         answer = await answer_ticket_command(self._client, body, self._jira_url)
         if answer.pending and answer.request:
             describe = partial(replies.describe_change, answer.request)
-            self._follow_ups.of_user(answer.pending, _response_url(body), describe)
+            self._follow_ups.of_user(answer.pending, _response_url(body), describe, _user_of(body))
         await ack(text=answer.text, response_type="ephemeral")
 
     async def on_shortcut(self, ack: AsyncAck, body: Body) -> None:
@@ -126,13 +130,13 @@ class Listeners:
         try:
             view = ticket_form(body)
         except ThreadsyncError as exc:
-            self._tell(url, exc)
+            self._tell(url, exc, _user_of(body))
         else:
-            self._follow_ups.open_form(str(body.get("trigger_id") or ""), view, url)
+            self._follow_ups.open_form(str(body.get("trigger_id") or ""), view, url, _user_of(body))
 
-    async def on_form(self, ack: AsyncAck, body: Body) -> None:
+    async def on_form(self, ack: AsyncAck, body: Body, request: AsyncBoltRequest) -> None:
         """The form was sent: the ticket is asked for, or the form stays and says what is wrong."""
-        faults = await self._request_ticket(body)
+        faults = await self._request_ticket(body, _sent_at(request))
         await (ack(response_action="errors", errors=dict(faults)) if faults else ack())
 
     async def on_retry_button(self, ack: AsyncAck, body: Body) -> None:
@@ -142,21 +146,21 @@ class Listeners:
         try:
             handle = await self._enqueue(command_for_retry(body))
         except ThreadsyncError as exc:
-            self._tell(url, exc)
+            self._tell(url, exc, _user_of(body))
         else:
-            self._follow_ups.of_refusal(handle, url)
+            self._follow_ups.of_refusal(handle, url, _user_of(body))
 
-    async def _request_ticket(self, body: Body) -> Mapping[str, str]:
+    async def _request_ticket(self, body: Body, drafted_at: str) -> Mapping[str, str]:
         """What is wrong, in words for the user, at its input; nothing when it is asked for."""
         if faults := faults_in(body):
             log.info("form not taken", inputs=sorted(faults))
             return faults
         try:
-            handle = await self._enqueue(command_for_submission(body, f"{time.time():.6f}"))
+            handle = await self._enqueue(command_for_submission(body, drafted_at))
         except ThreadsyncError as exc:
             log.warning("command not enqueued", error_type=type(exc).__name__)
             return {SUMMARY: replies.describe_error(exc)}
-        self._follow_ups.of_user(handle, response_url_of(body), replies.describe_request)
+        self._follow_ups.of_user(handle, response_url_of(body), replies.describe_request, _user_of(body))
         return {}
 
     async def _do_for_user(
@@ -169,13 +173,13 @@ class Listeners:
         try:
             handle = await self._enqueue(command_for(body))
         except ThreadsyncError as exc:
-            self._tell(url, exc)
+            self._tell(url, exc, _user_of(body))
         else:
-            self._follow_ups.of_user(handle, url, describe)
+            self._follow_ups.of_user(handle, url, describe, _user_of(body))
 
-    def _tell(self, url: str, error: ThreadsyncError) -> None:
+    def _tell(self, url: str, error: ThreadsyncError, user: str = "") -> None:
         log.warning("command not enqueued", error_type=type(error).__name__, reason=str(error))
-        self._follow_ups.tell(url, replies.describe_error(error))
+        self._follow_ups.tell(url, replies.describe_error(error), user)
 
     async def _enqueue(self, command: Command[R], task_id: str | None = None) -> AsyncHandle[R]:
         handle = await self._client.enqueue(command, task_id=task_id)
@@ -187,6 +191,22 @@ class Listeners:
 def _retries(request: AsyncBoltRequest) -> str:
     """How often Slack had delivered the event before; empty for the first time."""
     return next(iter(request.headers.get("x-slack-retry-num", ())), "")
+
+
+def _sent_at(request: AsyncBoltRequest) -> str:
+    """Return when Slack sent a form: the timestamp that it signed, or in Socket Mode the moment of receipt.
+
+    The same bytes may come once more within five minutes, and must not be newer then.
+    """
+    signed = next(iter(request.headers.get("x-slack-request-timestamp", ())), "")
+    if signed.isascii() and signed.isdecimal():
+        return f"{int(signed)}.000000"
+    return f"{time.time():.6f}"
+
+
+def _user_of(body: Body) -> str:
+    """Return who clicked or typed; empty where the payload does not say."""
+    return str(object_in(body, "user").get("id") or body.get("user_id") or "")[:_LONGEST_USER]
 
 
 def _response_url(body: Body) -> str:

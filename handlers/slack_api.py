@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 from collections.abc import Awaitable, Mapping, Sequence
@@ -13,18 +12,19 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 from slack_sdk.errors import SlackClientError
-from slack_sdk.http_retry.async_handler import AsyncRetryHandler
-from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
-from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from handlers.slack_http import is_slacks, new_session
+from worker.loopback import is_loopback
 from worker.slack_status.answers import THROTTLING, UNCLEAR
 from worker.slack_status.decide import OF_INSTALLATION
 
 log = structlog.get_logger(__name__)
 
-_REQUEST_SECONDS: Final = 10
+_MOST_THROTTLED: Final = 2
+"""Times that a 429 is waited out, for an answer to a user."""
+
 _CALL_SECONDS: Final = 60
 """For an answer to a user, waiting as long as a 429 says included."""
 
@@ -57,16 +57,14 @@ class SlackApi:
             retry_handlers=[],
             logger=_sdk_log,
         )
-        if _is_loopback(base_url):
+        self._api_url = base_url
+        if is_loopback(base_url):
             # The SDK takes HTTP_PROXY from the environment, and does not know NO_PROXY.
             self.web.proxy = None
 
     async def open(self) -> None:
         """Begin the HTTP session."""
-        # A connection kept alive may be closed by Slack just when we post, and a post is not repeated.
-        connector = aiohttp.TCPConnector(force_close=True)
-        timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
-        self.web.session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        self.web.session = new_session()
 
     async def close(self) -> None:
         """End the HTTP session."""
@@ -106,14 +104,34 @@ class SlackApi:
         return await _logged(call, "views.open", within=_VIEW_SECONDS)
 
     async def respond(self, response_url: str, text: str) -> None:
-        """Tell the user who clicked, and nobody else, through the payload's ``response_url``."""
-        webhook = AsyncWebhookClient(
-            response_url, session=self.web.session, retry_handlers=_retry_handlers(), logger=_sdk_log
-        )
-        webhook.proxy = None if _is_loopback(response_url) else self.web.proxy
-        await _logged(
-            webhook.send(text=text, response_type="ephemeral", replace_original=False), "response_url"
-        )
+        """Tell the user who clicked, and nobody else, through the payload's ``response_url``.
+
+        Only where Slack is: a payload is signed, and its address is a string like any other.
+        """
+        if not is_slacks(response_url, self._api_url):
+            log.warning("response url refused", host=str(urlsplit(response_url[:200]).netloc)[:100])
+            return
+        body = {"text": text, "response_type": "ephemeral", "replace_original": False}
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                status = await self._post_json(response_url, body)
+        except TROUBLE as exc:
+            log.warning("slack call failed", method="response_url", error=describe_failure(exc))
+        else:
+            if status != 200:
+                log.warning("slack call failed", method="response_url", error=f"HTTP {status}")
+
+    async def _post_json(self, url: str, body: Mapping[str, Any]) -> int:
+        """Post once, and again after a 429, where Slack did nothing; returns the last status."""
+        assert self.web.session is not None  # noqa: S101 - it is open
+        proxy = None if is_loopback(url) else self.web.proxy
+        for again in reversed(range(_MOST_THROTTLED + 1)):
+            async with self.web.session.post(url, json=body, proxy=proxy) as answer:
+                if answer.status != 429 or not again:
+                    return answer.status
+                told = answer.headers.get("Retry-After", "")
+            await asyncio.sleep(int(told) if told.isascii() and told.isdecimal() and len(told) < 6 else 1)
+        raise AssertionError("unreachable")
 
 
 async def _logged(call: Awaitable[Any], method: str, *, within: float = _CALL_SECONDS, **fields: str) -> bool:
@@ -147,16 +165,3 @@ def _became(exc: Exception) -> Posting:
         if _NAME.fullmatch(error) and error not in UNCLEAR:
             return "ended"
     return "not posted" if isinstance(exc, aiohttp.ClientConnectorError) else "perhaps"
-
-
-def _retry_handlers() -> list[AsyncRetryHandler]:
-    """Only for 429, where Slack did nothing. The SDK's default also re-posts when a connection drops."""
-    return [AsyncRateLimitErrorRetryHandler(max_retry_count=2)]
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from handlers.background import Background
+from handlers.background import LIMITS, Background
 
 
 async def test_work_in_flight_may_finish() -> None:
@@ -33,10 +33,10 @@ async def test_work_that_takes_too_long_is_cancelled() -> None:
 
 async def test_too_much_work_is_dropped_and_logged() -> None:
     """A worker that is away must not fill our memory."""
-    background = Background(most_at_once=2)
+    background = Background({**LIMITS, "ours": (2, 2)})
     with structlog.testing.capture_logs() as logs:
-        for _ in range(3):
-            background.start(asyncio.Event().wait(), "work")  # type: ignore[arg-type]
+        begun = [background.start(asyncio.Event().wait(), "work") for _ in range(3)]  # type: ignore[arg-type]
+    assert begun == [True, True, False]
     assert len(background) == 2
     assert [item["event"] for item in logs] == ["background work dropped"]
     await background.close(grace=0)
@@ -53,3 +53,21 @@ async def test_a_failure_is_logged_and_no_more() -> None:
         background.start(fail(), "work")
         await background.close()
     assert [item["event"] for item in logs] == ["background work failed"]
+
+
+async def test_one_user_takes_nobody_elses_place() -> None:
+    """Each has a share of a room; what ends makes room again, and no user is remembered."""
+    background = Background({**LIMITS, "clicks": (5, 2)})
+    over = asyncio.Event()
+
+    def click(user: str) -> bool:
+        return background.start(over.wait(), "work", "clicks", user)  # type: ignore[arg-type]
+
+    assert [click("U1") for _ in range(4)] == [True, True, False, False]
+    assert [click("U2"), click("U2"), click("U3")] == [True, True, True]
+    assert click("U4") is False, "the room is full"
+    assert background.has_place("events", "U1")
+    over.set()
+    await background.close()
+    assert background.has_place("clicks", "U1")
+    assert not background._count

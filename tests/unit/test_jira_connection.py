@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -158,10 +159,24 @@ async def sends_a_bomb(peer: Peer, server: RawServer) -> None:
     await peer.answer(201, gzip.compress(b" " * 200_000_000, 9), "Content-Encoding: gzip")
 
 
-@pytest.mark.parametrize("behaviour", [floods, sends_a_bomb], ids=name_of)
+async def sends_a_bomb_of_another_kind(peer: Peer, server: RawServer) -> None:
+    """Packed in a way that was not asked for: it is not unpacked."""
+    server.requests.append(await peer.request())
+    await peer.answer(201, b"\x0b\x0b\x80\x03\x00" * 200_000, "Content-Encoding: br")
+
+
+@pytest.mark.parametrize("behaviour", [floods, sends_a_bomb, sends_a_bomb_of_another_kind], ids=name_of)
 def test_an_answer_is_read_up_to_a_limit(behaviour: Behaviour) -> None:
     """An answer longer than any that we ask for is none; the rest of it stays where it is."""
-    found, server = create(behaviour, timeout=20)
+    tracemalloc.start()
+    try:
+        found, server = create(behaviour, timeout=20)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The limit is on what is unpacked; httpx would unpack a whole chunk at once.
+    assert peak < 70_000_000 or behaviour is sends_a_bomb
+    assert b"accept-encoding: gzip\r\n" in server.requests[0].lower()
     assert found == Unknown("Jira answered 201, but not in readable JSON", 201)
     assert len(server.requests) == 1
     assert server.sent < 200_000_000

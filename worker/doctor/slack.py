@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.rows import dict_row
-from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from worker.config import LOCAL_TOKEN, Settings
@@ -17,6 +16,7 @@ from worker.db.pool import connect_arguments
 from worker.db.status_queries import COUNT_UNSAID, TROUBLE
 from worker.doctor.clocks import judge_clock, of_header
 from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.doctor.slack_client import BoundedClient
 from worker.errors import InvalidSettings
 
 CHECKS: Final = (
@@ -34,7 +34,6 @@ NEEDED_SCOPES: Final = ("app_mentions:read", "channels:history", "groups:history
 
 _SECRET: Final = re.compile(r"[0-9a-f]{32}")
 _SHORTEST_SECRET: Final = 16
-_SECONDS: Final = 5
 _INSTALL: Final = (
     "Slack's app page, OAuth & Permissions: reinstall the app, and copy the Bot User OAuth Token"
 )
@@ -136,7 +135,7 @@ def judge_messages(trouble: Mapping[str, Any] | None, counted: Mapping[str, int]
 
 
 def _client(token: str, api_url: str) -> Any:
-    return WebClient(token=token, base_url=api_url, timeout=_SECONDS, retry_handlers=[])
+    return BoundedClient(token, api_url)
 
 
 def judge_secret(secret: str | None, *, over_socket: bool = False) -> Finding:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import json
 import threading
 from collections.abc import Callable, Coroutine, Mapping
@@ -16,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 
+from worker.http_body import HEADERS, read_body
 from worker.jira.answers import JiraAccount, NotSent, Unknown
+from worker.loopback import is_loopback
 
 T = TypeVar("T")
 
@@ -109,15 +109,16 @@ class Connection:
                 raise
 
     async def _send(
-        self, method: str, path: str, content: bytes | None, params: Mapping[str, str] | None, fresh: bool
+        self, method: str, path: str, sent: bytes | None, params: Mapping[str, str] | None, fresh: bool
     ) -> HttpAnswer | NotSent | Unknown:
-        headers = {"Content-Type": "application/json"} if content is not None else None
+        headers = {"Content-Type": "application/json"} if sent is not None else None
         try:
             async with asyncio.timeout(self._account.timeout):
                 async with self._clients[fresh].stream(
-                    method, self._base + path, content=content, params=params, headers=headers
+                    method, self._base + path, content=sent, params=params, headers=headers
                 ) as answer:
-                    return HttpAnswer(answer.status_code, answer.headers, await _beginning(answer))
+                    content, _ = await read_body(answer, MOST_BYTES)
+                    return HttpAnswer(answer.status_code, answer.headers, content)
         except _NOT_SENT as exc:
             return NotSent(f"no connection to Jira ({type(exc).__name__})")
         except (TimeoutError, httpx.TimeoutException):
@@ -127,11 +128,12 @@ class Connection:
 
     def _open(self) -> asyncio.Runner:
         # Proxies and certificates of the environment; a Jira on this machine needs neither.
-        trust_env = not _is_local(self._base)
+        trust_env = not is_loopback(self._base)
         timeout = self._account.timeout
         connect = min(_CONNECT_SECONDS, timeout)
         options: dict[str, Any] = {
             "headers": {
+                **HEADERS,
                 "Accept": "application/json",
                 "Authorization": _authorization(self._account),
                 "User-Agent": f"threadsync/{version('threadsync')}",
@@ -158,16 +160,6 @@ class Connection:
             runner.close()
 
 
-async def _beginning(answer: httpx.Response) -> bytes:
-    """All of the body, or as much as is read of one. Leaving it unread closes the connection."""
-    body = bytearray()
-    async for part in answer.aiter_bytes():
-        body += part[: MOST_BYTES - len(body)]
-        if len(body) == MOST_BYTES:
-            break
-    return bytes(body)
-
-
 async def _end(clients: tuple[httpx.AsyncClient, ...]) -> None:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
@@ -185,10 +177,3 @@ def _authorization(account: JiraAccount) -> bytes:
     if not account.email:
         return b"Bearer " + account.token.encode()
     return b"Basic " + base64.b64encode(f"{account.email}:{account.token}".encode())
-
-
-def _is_local(url: str) -> bool:
-    with suppress(ValueError):
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    return False

@@ -7,16 +7,16 @@ cannot tell a connection that was never made from one that ended while it was wr
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 
+from worker.http_body import HEADERS, read_body
+from worker.loopback import is_loopback
 from worker.slack_status.answers import MOST_BYTES, Answer, NotSent, Unknown, read
 
 _NOT_SENT: Final = (
@@ -76,25 +76,25 @@ class Connection:
         try:
             async with asyncio.timeout(self._timeout):
                 async with self._client.stream("POST", f"{self._api_url}{method}", data=form) as response:
-                    content = await _read_bounded(response)
+                    content, is_whole = await read_body(response, MOST_BYTES)
         except _NOT_SENT as exc:
             return NotSent(type(exc).__name__)
         # Its text may quote what was sent.
         except (TimeoutError, httpx.HTTPError, OSError) as exc:
             return Unknown(type(exc).__name__)
-        if content is None:
+        if not is_whole:
             return Unknown("an answer that is too long")
         return read(response.status_code, response.headers, content)
 
     def _new_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {self._token}"},
+            headers={**HEADERS, "Authorization": f"Bearer {self._token}"},
             timeout=self._timeout,
             # One that is kept open may be closed by Slack just when we post, and then nobody knows.
             limits=httpx.Limits(max_keepalive_connections=0),
             follow_redirects=False,
             # Proxies and certificates of the environment; a sandbox on this machine needs neither.
-            trust_env=not _is_local(self._api_url),
+            trust_env=not is_loopback(self._api_url),
         )
 
     def _close(self) -> None:
@@ -107,23 +107,5 @@ class Connection:
             runner.close()
 
 
-async def _read_bounded(response: httpx.Response) -> bytes | None:
-    """The body; None as soon as it is longer than any answer that Slack gives."""
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > MOST_BYTES:
-            return None
-    return bytes(content)
-
-
 def _spelt(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _is_local(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,0 +1,318 @@
+"""What Slack, or who has its secret, may send us, and what its side may answer: real servers on both ends."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+
+from handlers import replies
+from handlers.slack_api import SlackApi
+from handlers.slack_http import MOST_BYTES, is_slacks
+from handlers.ticket_form import SUMMARY, ticket_form
+from sandbox.faults import RateLimited
+from sandbox.slack import SlackSandbox
+from sandbox.slack_requests import app_mention, button_click, signed_request, view_submission
+from tasks.commands import RequestSync
+from tests.raw_server import Peer, RawServer, raw_server
+from tests.slack_app import (
+    CHANNEL,
+    NEVER,
+    SECRET,
+    THREAD,
+    USER,
+    RecordingClient,
+    SlackApp,
+    eventually,
+    result,
+    running_app,
+)
+from worker.config import load_settings
+from worker.db import SessionStore
+from worker.db.sync_store import SyncStore
+from worker.doctor.slack import examine_slack
+from worker.slack_status.answers import Unknown
+from worker.slack_status.connection import Connection
+
+JIRA = "https://jira.example"
+SLACK_API = "https://slack.com/api/"
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackSandbox]:
+    with SlackSandbox() as slack:
+        yield slack
+
+
+def click(response_url: str = "", user: str = USER) -> dict[str, Any]:
+    return button_click(
+        "threadsync_create",
+        THREAD,
+        CHANNEL,
+        user,
+        message_ts="1700000001.000100",
+        thread_ts=THREAD,
+        response_url=response_url,
+    )
+
+
+def form(summary: str, response_url: str = "", user: str = USER) -> dict[str, Any]:
+    return view_submission(ticket_form(click(response_url, user)), {SUMMARY: summary}, user)
+
+
+async def test_a_replayed_form_changes_nothing(store: SessionStore) -> None:
+    """The same signed bytes, after the form that corrects them: its draft is the older one still."""
+    store.get_or_create_session(CHANNEL, THREAD, USER)
+    client, now = RecordingClient(lambda command: result("applied")), int(time.time())
+    wrong = signed_request(SECRET, form("wrong"), at=now - 20)
+    corrected = signed_request(SECRET, form("corrected"), at=now - 10)
+    async with running_app(client) as app:
+        for sent in (wrong, corrected, wrong, corrected, wrong):
+            assert (await app.deliver(sent)).status_code == 200
+    outcomes = []
+    for command in client.commands:
+        assert isinstance(command, RequestSync)
+        outcomes.append(store.run(command.statement()).outcome)
+    assert [command.drafted_at for command in client.commands[:2]] == [  # type: ignore[attr-defined]
+        f"{now - 20}.000000",
+        f"{now - 10}.000000",
+    ]
+    assert outcomes[:2] == ["applied", "applied"]
+    assert "applied" not in outcomes[2:]
+    session = store.get_session_by_thread(CHANNEL, THREAD)
+    detail = SyncStore(store._pool).get(session.id) if session else None
+    assert detail is not None
+    assert detail.draft.summary == "corrected"
+
+
+OURS = ("https://hooks.slack.com/actions/T/1/x", "https://slack.com/x", "https://HOOKS.slack.com:443/x")
+NOT_OURS = (
+    "http://hooks.slack.com/actions/T/1/x",
+    "https://evil.example/x",
+    "https://slack.com.evil.example/x",
+    "https://evilslack.com/x",
+    "https://hooks.slack.com@evil.example/x",
+    "https://evil.example#@hooks.slack.com/x",
+    "https://evil.example\\@hooks.slack.com/x",
+    "https://user:password@hooks.slack.com/x",
+    "https://hooks.slack.com:8443/x",
+    "https://hooks.slack.com./x",
+    "https://169.254.169.254/latest/meta-data",
+    "http://127.0.0.1:6379/",
+    "http://localhost/x",
+    "http://[::1]/x",
+    "https://2130706433/",
+    "file:///etc/passwd",
+    "ftp://hooks.slack.com/x",
+    "//hooks.slack.com/x",
+    "hooks.slack.com/x",
+    "https://[hooks.slack.com/x",
+    "https://hooks.slack.com/" + "x" * 5_000,
+    "https://hooks.\u017flack.com/x\r\nHost: evil.example",
+    "",
+)
+
+
+@pytest.mark.parametrize("url", OURS)
+def test_an_answer_goes_to_slack(url: str) -> None:
+    """To any host of it."""
+    assert is_slacks(url, SLACK_API)
+
+
+@pytest.mark.parametrize("url", NOT_OURS)
+def test_an_answer_goes_nowhere_else(url: str) -> None:
+    """However it is spelt."""
+    assert not is_slacks(url, SLACK_API)
+
+
+def test_an_answer_may_go_to_where_the_api_is() -> None:
+    """A sandbox on this machine by http; another machine's by https, at the same port."""
+    assert is_slacks("http://127.0.0.1:8083/response/1", "http://localhost:8082/api/")
+    assert is_slacks("https://slack.internal:8443/response/1", "https://slack.internal:8443/api/")
+    assert not is_slacks("http://slack.internal:8443/response/1", "https://slack.internal:8443/api/")
+    assert not is_slacks("https://slack.internal/response/1", "https://slack.internal:8443/api/")
+    assert not is_slacks("https://other.internal:8443/response/1", "https://slack.internal:8443/api/")
+
+
+async def nothing(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+
+
+async def test_a_chosen_address_gets_no_connection() -> None:
+    """Of a signed click, and of the form that it opened; it is logged without its path."""
+    client = RecordingClient(lambda command: result("applied"))
+    with raw_server(nothing) as server, structlog.testing.capture_logs() as logs:
+        url = f"{server.url}/secret-path"
+        async with running_app(client, slack_api_url="https://slack.invalid/api/", jira_url=JIRA) as app:
+            assert (await app.deliver(form("a plan", url))).status_code == 200
+            await eventually(
+                lambda: any(item["event"] == "response url refused" for item in logs), "it is refused"
+            )
+    assert server.connections == 0
+    assert "secret-path" not in repr(logs)
+
+
+@asynccontextmanager
+async def api_at(url: str) -> AsyncIterator[SlackApi]:
+    api = SlackApi("xoxb-secret", f"{url}/api/")
+    await api.open()
+    try:
+        yield api
+    finally:
+        await api.close()
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """It would take the text and the token to wherever it names."""
+    with raw_server(nothing) as other:
+
+        async def redirects(peer: Peer, server: RawServer) -> None:
+            server.requests.append(await peer.request())
+            await peer.answer(307, b"", f"Location: {other.url}/elsewhere")
+
+        with raw_server(redirects) as server:
+            async with api_at(server.url) as api:
+                await api.respond(f"{server.url}/response/1", "hello")
+                posting = await api.post_in_thread(CHANNEL, THREAD, "hello", [], {})
+    assert posting == "perhaps"
+    assert len(server.requests) == 2
+    assert other.connections == 0
+
+
+BLOCK = b" " * 1_000_000
+
+
+async def floods(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    await peer.send(head)
+    for _ in range(1_700):
+        await peer.send(b"%x\r\n%s\r\n" % (len(BLOCK), BLOCK))
+        server.sent += len(BLOCK)
+
+
+async def sends_a_bomb(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    bomb = gzip.compress(BLOCK * 100, 9)
+    await peer.answer(200, bomb, "Content-Encoding: gzip", "Content-Type: application/json")
+
+
+async def nests_deep(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    await peer.answer(200, b"[" * 100_000 + b"]" * 100_000, "Content-Type: application/json")
+
+
+async def is_no_text(peer: Peer, server: RawServer) -> None:
+    server.requests.append(await peer.request())
+    await peer.answer(200, bytes(range(256)) * 4, "Content-Type: application/json; charset=x-none")
+
+
+ANSWERS = [floods, sends_a_bomb, nests_deep, is_no_text]
+
+
+@pytest.mark.parametrize("behaviour", ANSWERS)
+async def test_the_web_process_reads_answers_up_to_a_limit(behaviour: Any) -> None:
+    """A post that ends so was made, perhaps; an answer to a user is not read at all."""
+    tracemalloc.start()
+    try:
+        with raw_server(behaviour) as server:
+            async with api_at(server.url) as api:
+                assert await api.post_in_thread(CHANNEL, THREAD, "hello", [], {}) == "perhaps"
+                assert not await api.open_view("1.1.x", {"type": "modal"})
+                await api.respond(f"{server.url}/response/1", "hello")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The server is in this process too.
+    assert peak < 8 * MOST_BYTES or behaviour is sends_a_bomb
+    assert server.sent < 20 * MOST_BYTES
+    assert all(b"gzip" not in request.lower() for request in server.requests)
+
+
+@pytest.mark.parametrize("behaviour", ANSWERS)
+def test_a_worker_reads_slacks_answers_up_to_a_limit(behaviour: Any) -> None:
+    """An answer that cannot be read may be of a call that was carried out."""
+    with raw_server(behaviour) as server:
+        connection = Connection("xoxb-secret", f"{server.url}/api/", timeout=20)
+        try:
+            answer = connection.call("chat.postMessage", text="hello")
+        finally:
+            connection.close()
+    assert isinstance(answer, Unknown)
+    assert server.sent < 20 * MOST_BYTES
+
+
+def examined(url: str) -> dict[str, str]:
+    settings = load_settings(slack_bot_token="xoxb-secret", slack_api_url=f"{url}/api/")
+    return {finding.check: finding.level for finding in examine_slack(settings)}
+
+
+@pytest.mark.parametrize("behaviour", ANSWERS)
+def test_the_doctor_reads_slacks_answers_up_to_a_limit(behaviour: Any) -> None:
+    """It says that Slack does not answer as it should."""
+    with raw_server(behaviour) as server:
+        assert examined(server.url)["slack: token"] == "error"
+    assert server.sent < 20 * MOST_BYTES
+
+
+def test_the_doctor_takes_the_token_nowhere_else() -> None:
+    """A redirect is an answer that is none."""
+    with raw_server(nothing) as other:
+
+        async def redirects(peer: Peer, server: RawServer) -> None:
+            server.requests.append(await peer.request())
+            await peer.answer(302, b"", f"Location: {other.url}/elsewhere")
+
+        with raw_server(redirects) as server:
+            assert examined(server.url)["slack: token"] == "error"
+    assert b"xoxb-secret" in server.requests[0]
+    assert other.connections == 0
+
+
+@asynccontextmanager
+async def flooded(slack: SlackSandbox, user: str, clicks: int) -> AsyncIterator[SlackApp]:
+    """The app after so many clicks of one user whose answers do not come, while Slack says 429."""
+    client = RecordingClient(
+        lambda command: NEVER if getattr(command, "user_id", user) == user else result("applied")
+    )
+    async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
+        for _ in range(clicks):
+            await app.deliver(form("flood", slack.new_response_url(), user))
+        yield app
+
+
+async def test_a_flood_of_one_user_drops_nobody_elses_click(slack: SlackSandbox) -> None:
+    """Who floods is told once; the form of another user opens, and is answered."""
+    async with flooded(slack, "UFLOOD", 1_100) as app:
+        await eventually(lambda: slack.responses, "who floods is told")
+        assert [item["text"] for item in slack.responses] == [replies.TOO_MUCH]
+        assert (await app.deliver(click(slack.new_response_url(), "UHONEST"))).status_code == 200
+        await eventually(lambda: slack.workspace.views, "the form is open")
+
+
+async def test_a_flood_of_events_is_delivered_again(slack: SlackSandbox) -> None:
+    """Beyond one user's share Slack gets 503 before anything is sent; another user's event is taken."""
+    client = RecordingClient(lambda command: NEVER)
+    async with running_app(client, slack_api_url=slack.api_url) as app:
+        statuses = []
+        for number in range(1_010):
+            mention = app_mention(CHANNEL, "UFLOOD", "hi", ts=f"1700000000.{number:06}")
+            statuses.append((await app.deliver(mention)).status_code)
+        honest = await app.deliver(app_mention(CHANNEL, "UHONEST", "hi", ts="1700000009.000001"))
+    assert statuses == [200] * 1_000 + [503] * 10
+    assert honest.status_code == 200
+    assert len(client.commands) == 1_001
+
+
+async def test_a_throttled_answer_comes_late(slack: SlackSandbox) -> None:
+    """Slack's 429 is waited out, twice at most."""
+    slack.fail("response_url", RateLimited(1), RateLimited("soon"))
+    async with api_at(slack.api_url.removesuffix("/api/")) as api:
+        await api.respond(slack.new_response_url(), "hello")
+    assert [item["text"] for item in slack.responses] == ["hello"] * 3
