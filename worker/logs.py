@@ -1,12 +1,18 @@
-"""Logs: one event a line, with fields; for people (``text``) or for machines (``json``)."""
+"""Logs: one event a line, with fields; for people (``text``) or for machines (``json``).
+
+What others wrote may be in any value, in a library's message, or in an error's text. For people it begins no
+line of its own and moves no cursor: what cannot be printed is spelt out, and all lines of an event but the
+first are indented.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.types import Processor
@@ -26,6 +32,11 @@ _TOO_TALKATIVE = {
     "slack_bolt": logging.WARNING,
     "slack_sdk": logging.WARNING,
 }
+
+_MARGIN = "  | "
+"""Before each line of a traceback."""
+
+_NO_TEXT = frozenset({"exc_info", "exception", "stack"})
 
 _SHARED: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
@@ -87,18 +98,50 @@ def _renderer(format: Literal["text", "json"]) -> tuple[Processor, ...]:
     if not sys.stderr.isatty():
         return structlog.processors.format_exc_info, _line
     # The pretty tracebacks would print local variables, and so what people wrote.
-    return (structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),)
+    return _spelt_out, structlog.dev.ConsoleRenderer(exception_formatter=_plain_traceback)
 
 
 def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     """As ``ConsoleRenderer`` without its colours, which takes a tenth of a busy worker's time."""
-    exception = event.pop("exception", None)
-    time, level, name = event.pop("timestamp"), event.pop("level"), event.pop("logger")
-    words = [f"{time} [{level:<9}] {event.pop('event'):<30} [{name}]"]
-    words += [f"{key}={_value(value)}" for key, value in sorted(event.items())]
-    return " ".join(words) + (f"\n{exception}" if exception else "")
+    exception, stack = event.pop("exception", None), event.pop("stack", None)
+    time, level, name = event.pop("timestamp"), event.pop("level"), plain(event.pop("logger"))
+    head, _, more = str(event.pop("event")).rstrip("\n").partition("\n")
+    words = [f"{time} [{level:<9}] {plain(head):<30} [{name}]"]
+    words += [f"{plain(key)}={_value(value)}" for key, value in sorted(event.items())]
+    behind = (f"\n{indented(text)}" for text in (more, stack, exception) if text)
+    return " ".join(words) + "".join(behind)
+
+
+def plain(value: object) -> str:
+    """Return a value as one line of letters that can be printed; all others are spelt out, as ``\\n``."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def indented(text: object) -> str:
+    """Return lines that cannot be taken for events: none of them begins at the margin."""
+    return "\n".join(f"{_MARGIN}{plain(line)}" for line in str(text).split("\n"))
 
 
 def _value(value: object) -> str:
     text = str(value)
     return repr(text) if " " in text or "=" in text or not text.isprintable() else text
+
+
+def _spelt_out(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """For structlog's own renderer, which shows a terminal what is in the event as it is."""
+    spelt = {plain(key): value if key in _NO_TEXT else _spelt(value) for key, value in event.items()}
+    head, _, more = str(event["event"]).rstrip("\n").partition("\n")
+    return {**spelt, "event": plain(head) + (f"\n{indented(more)}" if more else "")}
+
+
+def _spelt(value: Any) -> Any:
+    return value if isinstance(value, int | float | None) else plain(value)
+
+
+def _plain_traceback(stream: TextIO, exc_info: Any) -> None:
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    stream.write("\n" + indented(written.getvalue().strip("\n")))

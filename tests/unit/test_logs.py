@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 
@@ -65,7 +66,8 @@ def test_a_line_is_that_of_structlogs_console_without_colours(
     monkeypatch.setattr(sys, "stderr", stderr)
     configure_logging()
     write()
-    assert without_time(ours) == without_time(stderr.getvalue())
+    # But for the margin, which keeps lines of others' text from being taken for events.
+    assert without_time(ours.replace("\n  | ", "\n")) == without_time(stderr.getvalue())
     assert without_time(ours)
 
 
@@ -79,6 +81,89 @@ def test_a_line_for_machines_is_an_object(
     write()
     (line,) = stderr.getvalue().splitlines()
     assert json.loads(line).keys() >= {"timestamp", "level", "logger", "event"}
+
+
+FORGED = "x\n2026-11-29T00:00:00Z [error    ] forged\x1b[2J\r\u2028\u202eline"
+
+
+def by_a_value() -> None:
+    structlog.get_logger("threadsync.tasks").warning("told", reason=FORGED)
+
+
+def by_a_name() -> None:
+    structlog.get_logger("threadsync.tasks").warning("told", **{FORGED: 1})
+
+
+def by_an_event() -> None:
+    structlog.get_logger("threadsync.tasks").warning(FORGED)
+
+
+def by_an_object() -> None:
+    structlog.get_logger("threadsync.tasks").warning("told", reasons=[FORGED, {FORGED: 1}])
+
+
+def by_a_library() -> None:
+    logging.getLogger(f"celery.{FORGED}").error("task %s failed", FORGED)
+
+
+def by_an_error() -> None:
+    try:
+        try:
+            raise ValueError(FORGED)
+        except ValueError as exc:
+            raise RuntimeError(FORGED) from exc
+    except RuntimeError:
+        structlog.get_logger("threadsync.tasks").exception("failed")
+
+
+def by_a_librarys_error() -> None:
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        logging.getLogger("celery.worker").exception("failed with %s", FORGED)
+
+
+FORGERIES = [
+    by_a_value,
+    by_a_name,
+    by_an_event,
+    by_an_object,
+    by_a_library,
+    by_an_error,
+    by_a_librarys_error,
+]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("write", FORGERIES)
+def test_no_text_of_others_is_a_line_of_the_log(
+    stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, write: Write, terminal: bool
+) -> None:
+    """One event is one line at the margin, and nothing in it moves a cursor or hides what follows."""
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setattr(stderr, "isatty", lambda: terminal, raising=False)
+    configure_logging()
+    write()
+    text = stderr.getvalue()
+    # The renderer's own colours on a terminal.
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text) if terminal else text
+    lines = text.rstrip("\n").split("\n")
+    assert [line for line in lines if not line.startswith("  | ")] == lines[:1]
+    assert not set(text) & set("\x1b\r\u2028\u202e"), text
+    assert "forged" in text
+
+
+@pytest.mark.parametrize("write", FORGERIES)
+def test_no_text_of_others_is_a_line_for_machines(
+    stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    """One event is one object."""
+    monkeypatch.setattr(sys, "stderr", stderr)
+    configure_logging(format="json")
+    write()
+    (line,) = stderr.getvalue().rstrip("\n").split("\n")
+    assert isinstance(json.loads(line), dict)
+    assert line.isprintable()
 
 
 def test_other_handlers_get_text(stderr: io.StringIO) -> None:

@@ -12,10 +12,10 @@ from worker.cli.doctor import doctor
 from worker.cli.flower import flower
 from worker.cli.metrics import metrics
 from worker.cli.migrate import migrate
-from worker.cli.output import plain, speak_any_locale
+from worker.cli.output import in_lines, speak_any_locale
 from worker.cli.roles import roles
 from worker.cli.up import up
-from worker.errors import InvalidSettings, ThreadsyncError
+from worker.errors import ThreadsyncError
 
 app = typer.Typer(
     help="Turns a Slack thread into one Jira ticket, and never makes two.",
@@ -45,7 +45,5 @@ def main() -> None:
     try:
         app()
     except ThreadsyncError as exc:
-        # What is wrong with the settings is a list.
-        lines = str(exc).splitlines() if isinstance(exc, InvalidSettings) else [str(exc)]
-        sys.stderr.write("\n".join(["threadsync: " + plain(lines[0]), *map(plain, lines[1:])]) + "\n")
+        sys.stderr.write(f"threadsync: {in_lines(str(exc))}\n")
         sys.exit(1)

@@ -82,6 +82,12 @@ def fields_of(row: Dto, **options: Any) -> dict[str, Any]:
     return {**fields, "cannot be read": ", ".join(row.unreadable)} if row.unreadable else fields
 
 
+def in_lines(text: str) -> str:
+    """A text of several lines, such as a list or the end of a log; all but the first are indented."""
+    first, *rest = text.splitlines() or [""]
+    return "\n".join([plain(first), *(plain(line if line.startswith(" ") else f"  {line}") for line in rest)])
+
+
 def plain(text: str) -> str:
     """One line of text that moves no cursor and hides nothing: all else is spelt out, as ``\\x1b``."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
