@@ -22,6 +22,7 @@ from worker.address import AMQP, REDIS, read_broker, read_results
 from worker.dsn import read_database
 from worker.errors import InvalidSettings
 from worker.jira.marker import canonical
+from worker.loopback import is_loopback
 
 _OF_KUBERNETES: Final = re.compile(r"(tcp|udp|sctp)://")
 """What Kubernetes puts into NAME_PORT of every pod beside a service called `name`: not meant for us."""
@@ -131,6 +132,10 @@ class Settings(BaseSettings):
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API; a sandbox in tests")
     jira_url: str | None = Field(
         None, description="such as `https://example.atlassian.net`; without one no tickets are made"
+    )
+    jira_allow_http: bool = Field(
+        False,
+        description="`true`: `JIRA_URL` may be `http://` elsewhere than on this machine, and shows the token",
     )
     jira_email: str | None = Field(
         None, description="the account's; without one the token is a Data Center access token"
@@ -270,6 +275,16 @@ class Settings(BaseSettings):
                 "name a Valkey or Redis, where it can be looked up"
             )
         return value
+
+    @model_validator(mode="after")
+    def _token_travels_unseen(self) -> Settings:
+        url = self.jira_url or ""
+        if url.casefold().startswith("http://") and not (self.jira_allow_http or is_loopback(url)):
+            raise ValueError(
+                "JIRA_URL: http:// shows the token to everything on the way; write https://, or set "
+                "JIRA_ALLOW_HTTP=true if all of the way is yours"
+            )
+        return self
 
     @model_validator(mode="after")
     def _replicas_are_of_redis(self) -> Settings:

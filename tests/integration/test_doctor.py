@@ -497,7 +497,12 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     "jira: token": (set_env(JIRA_API_TOKEN="wrong"), "jira: login", "error", "JIRA_API_TOKEN"),
     "jira: e-mail": (unset_env("JIRA_EMAIL"), "jira: settings", "error", "JIRA_EMAIL"),
     "jira: half": (unset_env("JIRA_URL"), "jira: settings", "error", "both"),
-    "jira: http": (set_env(JIRA_URL="http://jira.invalid"), "jira: address", "error", "https"),
+    "jira: http": (
+        set_env(JIRA_URL="http://jira.invalid", JIRA_ALLOW_HTTP="true"),
+        "jira: address",
+        "warning",
+        "https",
+    ),
     "jira: not Jira": (
         lambda ward: ward.jira.site.fail("myself", Status(404)),
         "jira: login",
@@ -620,6 +625,7 @@ ROLES = {
 OF_NO_MATTER = {
     *("LOG_FORMAT", "METRICS_HOST", "METRICS_PORT", "THREADSYNC_ROLE", "THREADSYNC_CONSOLE_PASSWORD"),
     *("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "JIRA_DEPLOYMENT", "JIRA_ISSUE_TYPE"),
+    "JIRA_ALLOW_HTTP",
 }
 """Of these settings too, but what they change is no matter of health; some are empty there."""
 

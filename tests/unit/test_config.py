@@ -295,3 +295,30 @@ def test_a_projects_key_may_be_in_lower_case(environment: pytest.MonkeyPatch) ->
     """Jira knows it in upper case only; its id is not a key, and says so."""
     set_all(environment, JIRA_PROJECT_KEY=" proj ")
     assert load_settings().jira_project_key == "PROJ"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://jira.example.com",
+        "HTTP://jira.example.com/jira",
+        "http://10.0.0.1:8080",
+        "http://localhost.example.com",
+        "http://127.0.0.1.example.com",
+        "http://[::2]:8080",
+    ],
+)
+def test_a_token_does_not_travel_in_the_clear(environment: pytest.MonkeyPatch, url: str) -> None:
+    """Unless it is said to be wanted, or goes to this machine."""
+    set_all(environment, JIRA_URL=url)
+    with pytest.raises(InvalidSettings, match=r"JIRA_URL: http://.*JIRA_ALLOW_HTTP=true"):
+        load_settings()
+    set_all(environment, JIRA_ALLOW_HTTP="true")
+    assert (load_settings().jira_url or "").startswith("http://")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"])
+def test_a_jira_of_this_machine_needs_no_tls(environment: pytest.MonkeyPatch, url: str) -> None:
+    """As that of the demo."""
+    set_all(environment, JIRA_URL=url, JIRA_ALLOW_HTTP="false")
+    assert load_settings().jira_url == url

@@ -167,7 +167,8 @@ def judge_address(url: str | None) -> Finding:
     parts = urlsplit(canonical(url))
     host = parts.hostname or ""
     if parts.scheme == "http" and not _is_local(host):
-        return error(check, "http://: the token travels in the clear", "write JIRA_URL with https://")
+        # Settings without JIRA_ALLOW_HTTP are refused before anything looks at them.
+        return warning(check, "http://: the token travels in the clear", "write JIRA_URL with https://")
     steps = [step for step in parts.path.casefold().split("/") if step]
     is_cloud = host.endswith(_CLOUD_HOSTS)
     # A Data Center may have a context path, such as /jira; a page of it is behind that.
