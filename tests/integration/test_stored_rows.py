@@ -141,8 +141,20 @@ def test_stores_read_what_is_beside_a_bad_row(pool: Pool, spoilt: tuple[UUID, UU
     assert len(decisions) == 6
 
 
+def test_a_worker_lets_a_bad_sync_be(pool: Pool, database_url: str, spoilt: tuple[UUID, UUID, UUID]) -> None:
+    """No error, which would be a dead letter at each sweep; the good one is claimed."""
+    ask(database_url, "UPDATE syncs SET next_attempt_at = now() - interval '1 s'")
+    store, markers = SyncStore(pool), iter(("a" * 26, "b" * 26))
+    good, bad, _ = spoilt
+    claims = [
+        store.claim(session, site="jira.example.com", marker=f"slk-{next(markers)}", lease=60)
+        for session in (good, bad)
+    ]
+    assert [claim and claim.session_id for claim in claims] == [good, None]
+
+
 def test_counts_have_a_place_for_what_is_not_known(
-    pool: Pool, broker_url: str, spoilt: tuple[UUID, UUID, UUID]
+    pool: Pool, database_url: str, broker_url: str, spoilt: tuple[UUID, UUID, UUID]
 ) -> None:
     """In metrics too: one series more, whatever it is called."""
     counts = CountStore(pool).counts()
@@ -152,6 +164,9 @@ def test_counts_have_a_place_for_what_is_not_known(
         generate_latest(registry_of(pool, app_of(load_settings(celery_broker_url=broker_url)))).decode()
     )
     assert shown['threadsync_sessions{status="other"}'] == 1
+    for at in MOMENTS:
+        ask(as_owner(database_url), "UPDATE syncs SET next_attempt_at = %s::timestamptz", at)
+        assert CountStore(pool).counts().oldest_due_seconds >= 0
 
 
 @pytest.fixture

@@ -8,11 +8,14 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
+import structlog
 from psycopg.rows import DictRow
+from pydantic import ValidationError
 
 from worker.db import sync_queries as queries
 from worker.db.driver_errors import translated
 from worker.db.pool import Pool, init_db
+from worker.db.statements import describe
 from worker.db.sync_models import (
     UNREADABLE,
     Attempt,
@@ -25,6 +28,8 @@ from worker.db.sync_models import (
     SyncStatus,
     readable,
 )
+
+log = structlog.get_logger("threadsync.worker")
 
 _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 _LONGEST_DETAIL: Final = 4_000
@@ -135,10 +140,18 @@ class SyncStore:
         return {row["session_id"]: row["site"] for row in rows}
 
     def claim(self, session_id: UUID, *, site: str, marker: str, lease: float) -> Claim | None:
-        """Take a sync that is due for ``lease`` seconds; None if it is not due, or somebody has it."""
+        """Take a sync that is due for ``lease`` seconds; None if it is not due, or somebody has it.
+
+        None also for one that cannot be read, as another release may have written it. It counts as claimed,
+        so that after a few times a person is to look.
+        """
         params = {"session_id": session_id, "site": site, "marker": marker, "lease": lease}
         rows = self._rows(queries.CLAIM, params)
-        return Claim.model_validate(rows[0]) if rows else None
+        try:
+            return Claim.model_validate(rows[0]) if rows else None
+        except ValidationError as exc:
+            log.warning("sync cannot be read", session_id=str(session_id), faults=describe(exc))
+            return None
 
     def has_claim(self, claim: Claim) -> bool:
         """Whether it still holds."""
