@@ -1,109 +1,235 @@
-"""Who may look and press: one password for all, a name for the record, and no press that another site made.
+"""Who is signed in, and no press that another site made.
 
-A session lies in a signed cookie. Its key is made from the password, so that another password ends them all.
+A cookie is a random word; what it means is a row in the database.
+Nothing that a visitor gets leads to the password.
 """
 
 from __future__ import annotations
 
-import asyncio
+import base64
+import binascii
 import hmac
+import re
 import secrets
-import time
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from starlette.middleware.sessions import SessionMiddleware
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from anyio import CapacityLimiter, to_thread
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from worker.db.console_session_store import SESSION_SECONDS, ConsoleSession, ConsoleSessionStore
+from worker.db.pool import Pool
 from worker.decisions import LONGEST_ACTOR
+from worker.errors import ThreadsyncError
+from worker.hosts import read_host
 
 COOKIE: Final = "threadsync_console"
-SESSION_SECONDS: Final = 12 * 3600
-_WRONG_PASSWORD_SECONDS: Final = 1.0
-_TRIES_AT_ONCE: Final = 4
-_MOST_WAITING: Final = 50
+_SAID: Final = "threadsync_console_said"
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_LOOKUPS_AT_ONCE: Final = 2
+_LONGEST_SAID: Final = 1_000
+_SAID_SECONDS: Final = 60
 
 
-class Sessions:
-    """Starlette's sessions, with the cookie for HTTPS alone where the request came by it."""
+@dataclass
+class Visitor:
+    """The visitor of one request: the cookie's word, the session that it opens, cookies for the answer."""
 
-    def __init__(self, app: ASGIApp, password: str) -> None:
-        options: dict[str, Any] = {
-            "secret_key": blake2b(password.encode(), person=b"console-cookie").hexdigest(),
-            "session_cookie": COOKIE,
-            "max_age": SESSION_SECONDS,
-            "path": "/console",
-            "same_site": "strict",
-        }
-        self._plain = SessionMiddleware(app, **options)
-        self._secure = SessionMiddleware(app, **options, https_only=True)
+    token: str | None = None
+    session: ConsoleSession | None = None
+    trouble: ThreadsyncError | None = None
+    said: str = ""
+    cookies: dict[str, str | None] = field(default_factory=dict)
+
+    def take(self, token: str | None) -> None:
+        """Give the browser another word; None takes it away."""
+        self.token = token
+        self.cookies[COOKIE] = token
+
+
+class SignIns:
+    """Begins, finds and ends sessions. Another password ends them all: it is part of what is hashed."""
+
+    def __init__(self, pool: Pool, password: str) -> None:
+        self._store = ConsoleSessionStore(pool)
+        self._key = blake2b(password.encode(), person=b"console-id").digest()
+        # Of its own: forged cookies, which anybody can send, keep no page and no event of Slack's waiting.
+        self._limiter = CapacityLimiter(_LOOKUPS_AT_ONCE)
+
+    async def find(self, token: str) -> ConsoleSession | None:
+        """The session that the word opens. Raises ``DatabaseUnavailable``."""
+        return await to_thread.run_sync(self._store.find, self._hash(token), limiter=self._limiter)
+
+    async def begin(self, request: Request, name: str) -> None:
+        """Begin a session for ``name``, who is recorded with each decision. An earlier one ends.
+
+        Raises ``DatabaseUnavailable``.
+        """
+        visitor, token = visitor_of(request), secrets.token_urlsafe(32)
+        session = ConsoleSession(
+            name.strip()[:LONGEST_ACTOR], request.client.host if request.client else None
+        )
+        earlier = self._hash(visitor.token) if visitor.token else None
+        await to_thread.run_sync(self._store.begin, self._hash(token), session, earlier)
+        visitor.take(token)
+
+    async def end(self, request: Request) -> None:
+        """End the session, for every copy of its cookie. Raises ``DatabaseUnavailable``."""
+        visitor = visitor_of(request)
+        if visitor.token:
+            await to_thread.run_sync(self._store.end, self._hash(visitor.token))
+        visitor.session = None
+        visitor.take(None)
+
+    def _hash(self, token: str) -> bytes:
+        return blake2b(token.encode(), key=self._key, digest_size=32, person=b"console-id").digest()
+
+
+class Visitors:
+    """Middleware: sees who comes, and sets the cookies that changed."""
+
+    def __init__(self, app: ASGIApp, sign_ins: SignIns) -> None:
+        self._app = app
+        self._sign_ins = sign_ins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._secure if scope.get("scheme") == "https" else self._plain)(scope, receive, send)
+        if scope["type"] != "http" or _is_static(scope):
+            # A style sheet is everybody's, and caches keep it: no cookie goes with it.
+            scope["visitor"] = Visitor()
+            await self._app(scope, receive, send)
+            return
+        visitor = scope["visitor"] = await self._seen(HTTPConnection(scope))
 
+        async def with_cookies(message: Message) -> None:
+            if message["type"] == "http.response.start" and visitor.cookies:
+                _set_cookies(MutableHeaders(scope=message), visitor, _is_for_https(scope))
+            await send(message)
 
-class Door:
-    """Compares passwords in constant time, and so many a second that guessing is hopeless."""
+        await self._app(scope, receive, with_cookies)
 
-    def __init__(self, password: str) -> None:
-        self._password = password.encode()
-        self._turns = asyncio.Semaphore(_TRIES_AT_ONCE)
-        self._waiting = 0
-
-    async def opens(self, password: str) -> bool | None:
-        """Whether it is the password; None when so many try that nobody can be heard."""
-        if self._waiting >= _MOST_WAITING:
-            return None
-        self._waiting += 1
+    async def _seen(self, connection: HTTPConnection) -> Visitor:
+        token = connection.cookies.get(COOKIE, "")
+        if not _TOKEN.fullmatch(token):
+            return Visitor()
+        visitor = Visitor(token, said=_read_said(connection.cookies.get(_SAID, ""), token))
         try:
-            async with self._turns:
-                if hmac.compare_digest(password.encode(), self._password):
-                    return True
-                await asyncio.sleep(_WRONG_PASSWORD_SECONDS)
-                return False
-        finally:
-            self._waiting -= 1
+            visitor.session = await self._sign_ins.find(token)
+        except ThreadsyncError as exc:
+            # For the pages that need to know; the form for signing in is shown all the same.
+            visitor.trouble = exc
+        return visitor
 
 
-def sign_in(request: Request, actor: str) -> None:
-    """Begin a session for ``actor``, who is recorded with each decision. An earlier one is forgotten."""
-    request.session.clear()
-    request.session.update(
-        actor=actor.strip()[:LONGEST_ACTOR], since=time.time(), csrf=secrets.token_urlsafe()
-    )
-
-
-def sign_out(request: Request) -> None:
-    """End the session in this browser."""
-    request.session.clear()
+def visitor_of(request: Request) -> Visitor:
+    """The one whom ``Visitors`` has seen."""
+    visitor: Visitor = request.scope["visitor"]
+    return visitor
 
 
 def actor_of(request: Request) -> str | None:
-    """Who is signed in."""
-    # The cookie's own age begins again with each change; that of the session does not.
-    since = request.session.get("since")
-    if not isinstance(since, int | float) or time.time() - since > SESSION_SECONDS:
-        return None
-    actor = request.session.get("actor")
-    return actor if isinstance(actor, str) and actor else None
+    """Who is signed in. Raises ``DatabaseUnavailable`` when that cannot be known."""
+    visitor = visitor_of(request)
+    if visitor.trouble:
+        raise visitor.trouble
+    return visitor.session.name if visitor.session else None
 
 
 def csrf_token(request: Request) -> str:
-    """For the forms of this session."""
-    return str(request.session.setdefault("csrf", secrets.token_urlsafe()))
+    """For the forms of this visitor: made of the cookie's word, which another site does not see."""
+    visitor = visitor_of(request)
+    if not visitor.token:
+        visitor.take(secrets.token_urlsafe(32))
+    assert visitor.token  # noqa: S101 - just taken
+    return _made_of(visitor.token, "", b"console-form")
+
+
+def flash(request: Request, sentence: str) -> None:
+    """Say on the next page what was done."""
+    token = visitor_of(request).token
+    if token:
+        sentence = sentence[:_LONGEST_SAID]
+        text = base64.urlsafe_b64encode(sentence.encode()).decode("ascii").rstrip("=")
+        # Nobody who can set cookies for us, such as a neighbouring host, is to say anything on our pages.
+        visitor_of(request).cookies[_SAID] = f"{text}.{_made_of(token, sentence, b'console-said')}"
+
+
+def flashed(request: Request) -> str | None:
+    """What ``flash`` said, once."""
+    visitor = visitor_of(request)
+    if visitor.said:
+        visitor.cookies[_SAID] = None
+    return visitor.said or None
 
 
 def is_our_form(request: Request, token: object) -> bool:
-    """Whether a page of ours sent it: the session's token is in it, and no other site's address about it."""
-    expected = request.session.get("csrf")
-    if not isinstance(expected, str) or not isinstance(token, str):
+    """Whether a page of ours sent it: the visitor's token is in it, and no other site's address about it."""
+    if not visitor_of(request).token or not isinstance(token, str):
         return False
-    if not hmac.compare_digest(token.encode(), expected.encode()):
+    if not hmac.compare_digest(token.encode(), csrf_token(request).encode()):
         return False
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    try:
+        return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:
+        return False
+
+
+def lacks_https(request: Request) -> bool:
+    """Whether the browser may have thrown our cookie away, because it came here by plain HTTP."""
+    return request.scope["scheme"] != "https" and _is_for_https(request.scope)
+
+
+def _made_of(token: str, text: str, purpose: bytes) -> str:
+    return blake2b(text.encode(), key=token.encode(), digest_size=32, person=purpose).hexdigest()
+
+
+def _read_said(value: str, token: str) -> str:
+    text, _, mark = value.partition(".")
+    try:
+        sentence = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, ValueError):
+        return ""
+    expected = _made_of(token, sentence, b"console-said")
+    return sentence if hmac.compare_digest(mark.encode(), expected.encode()) else ""
+
+
+def _is_static(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")).startswith("/static/")
+
+
+def _is_for_https(scope: Scope) -> bool:
+    """Also where a proxy keeps it to itself: every host but loopback is to be reached by HTTPS alone."""
+    if scope["scheme"] == "https":
+        return True
+    try:
+        return not read_host(HTTPConnection(scope).headers.get("host", "")).is_loopback
+    except ValueError:
+        return True
+
+
+def _set_cookies(headers: MutableHeaders, visitor: Visitor, is_secure: bool) -> None:
+    answer = Response()
+    for name, value in visitor.cookies.items():
+        options: dict[str, Any] = {
+            "path": "/console",
+            "secure": is_secure,
+            "httponly": True,
+            "samesite": "strict",
+        }
+        if value is None:
+            answer.delete_cookie(name, **options)
+        else:
+            age = SESSION_SECONDS if name == COOKIE else _SAID_SECONDS
+            answer.set_cookie(name, value, max_age=age, **options)
+    for name, value in answer.headers.items():
+        if name == "set-cookie":
+            headers.append(name, value)

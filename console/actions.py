@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -9,12 +10,13 @@ from typing import Any, Final
 import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from console.access import Door, actor_of, is_our_form, sign_in, sign_out
+from console.access import SignIns, actor_of, flash, is_our_form, lacks_https
+from console.door import Door
 from console.pages import Pages
-from console.view import View, flash, to_path
+from console.view import View, to_path
 from worker import decisions
 from worker.db.pool import Pool
 from worker.decisions import LONGEST_ACTOR, Signature, signature
@@ -28,6 +30,8 @@ from worker.errors import (
 )
 
 _LARGEST_FORM: Final = 16_384
+_FORM_SECONDS: Final = 10
+_BY_HTTPS: Final = " Come by HTTPS: under this name browsers keep the cookie that is needed for HTTPS alone."
 _REFUSED: Final = (
     SyncNotChanged,
     SyncNotFound,
@@ -44,10 +48,11 @@ log = structlog.get_logger("threadsync.console")
 class Actions:
     """The forms' targets, over ``pool``. What is refused shows its page again, with the reason."""
 
-    def __init__(self, pool: Pool, view: View, door: Door) -> None:
+    def __init__(self, pool: Pool, view: View, door: Door, sign_ins: SignIns) -> None:
         self._pool = pool
         self._view = view
         self._door = door
+        self._sign_ins = sign_ins
         self._pages = Pages(pool, view)
 
     async def sign_in(self, request: Request) -> Response:
@@ -61,22 +66,26 @@ class Actions:
         if not name or len(name) > LONGEST_ACTOR or not name.isprintable():
             error, status = "Say who you are: it is recorded with what you decide.", HTTPStatus.BAD_REQUEST
         else:
-            opens = await self._door.opens(form.get("password", ""))
+            client = request.client.host if request.client else None
+            opens = await self._door.opens(form.get("password", ""), client, request.is_disconnected)
             if opens:
-                sign_in(request, name)
+                await self._sign_ins.begin(request, name)
                 # Not by name: people may sign in with their address.
-                log.info("signed in")
+                log.info("signed in", client=client)
                 return to_path(request, then)
-            log.warning("sign-in refused", client=request.client.host if request.client else None)
+            log.warning("sign-in refused", client=client)
             error, status = "That is not the password.", HTTPStatus.FORBIDDEN
             if opens is None:
                 error, status = "Too many try at once. Wait a moment.", HTTPStatus.TOO_MANY_REQUESTS
-        return self._view.page(request, "sign-in", status, error=error, then=then, name=name)
+        page = self._view.page(request, "sign-in", status, error=error, then=then, name=name)
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            page.headers["Retry-After"] = "2"
+        return page
 
     async def sign_out(self, request: Request) -> Response:
-        """In this browser."""
+        """For every copy of this browser's cookie."""
         await _form(request)
-        sign_out(request)
+        await self._sign_ins.end(request)
         return to_path(request, "/sign-in")
 
     async def decide_sync(self, request: Request) -> Response:
@@ -154,12 +163,18 @@ async def _form(request: Request) -> Form:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Not a form.")
-    async with request.form(max_fields=10) as form:
-        fields: dict[str, Any] = dict(form)
+    try:
+        async with asyncio.timeout(_FORM_SECONDS), request.form(max_fields=10) as form:
+            fields: dict[str, Any] = dict(form)
+    except TimeoutError:
+        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, "The form did not come.") from None
+    except ClientDisconnect:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "The form was cut off.") from None
     if not is_our_form(request, fields.get("csrf")):
         raise HTTPException(
             HTTPStatus.FORBIDDEN,
-            "This form is too old, or another site sent it. Go back, load the page, try again.",
+            "This form is too old, or another site sent it. Go back, load the page, try again."
+            + (_BY_HTTPS if lacks_https(request) else ""),
         )
     return {name: value for name, value in fields.items() if isinstance(value, str)}
 

@@ -21,8 +21,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from console.access import Door, Sessions
+from console.access import SignIns, Visitors
 from console.actions import Actions
+from console.door import Door
 from console.pages import Pages
 from console.view import View
 from worker.config import Settings
@@ -36,6 +37,7 @@ from worker.errors import (
     ThreadsyncError,
     TransientError,
 )
+from worker.password_strength import refuse_weak_password
 
 NEEDED_SETTINGS: Final = ("threadsync_console_password", "database_url", "broker_url")
 
@@ -54,10 +56,12 @@ log = structlog.get_logger("threadsync.console")
 def create_console(settings: Settings) -> Starlette:
     """The app; nothing is connected to before its lifespan begins. Raises ``InvalidSettings``."""
     settings.require(*NEEDED_SETTINGS)
+    refuse_weak_password(settings)
     password = _revealed(settings.threadsync_console_password)
     pool = new_pool(_revealed(settings.database_url), min_size=0, max_size=3)
     view = View(settings.jira_url)
-    pages, actions = Pages(pool, view), Actions(pool, view, Door(password))
+    sign_ins = SignIns(pool, password)
+    pages, actions = Pages(pool, view), Actions(pool, view, Door(password), sign_ins)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -68,7 +72,7 @@ def create_console(settings: Settings) -> Starlette:
         finally:
             await run_in_threadpool(pool.close)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", pages.overview, name="overview"),
             Route("/sign-in", actions.sign_in, methods=["GET", "POST"], name="sign-in"),
@@ -85,10 +89,13 @@ def create_console(settings: Settings) -> Starlette:
             Route("/audit", pages.audit, name="audit"),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static"),
         ],
-        middleware=[Middleware(_Headers), Middleware(Sessions, password=password)],
+        middleware=[Middleware(_Headers), Middleware(Visitors, sign_ins=sign_ins)],
         exception_handlers={ThreadsyncError: _shown(view), HTTPException: _shown_http(view)},
         lifespan=lifespan,
     )
+    # Starlette would send people to any host that a request names.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _revealed(secret: SecretStr | None) -> str:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console import words
-from console.access import actor_of, csrf_token
+from console.access import csrf_token, flashed, visitor_of
 from worker.jira.marker import url_of
 from worker.jira.reasons import explain
 from worker.jira.thread_link import link_to_thread
@@ -41,13 +41,14 @@ class View:
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         """One page. What ``flash`` said is shown on the next one, once."""
         now = datetime.now(UTC)
+        session = visitor_of(request).session
         html = self._templates.get_template(f"{template}.html").render(
             {
                 "page": template,
                 "root": request.scope.get("root_path", ""),
-                "actor": actor_of(request),
+                "actor": session.name if session else None,
                 "csrf": csrf_token(request),
-                "flash": request.session.pop("flash", None),
+                "flash": flashed(request),
                 "error": None,
                 "ticket_url": self.ticket_url,
                 "ago": lambda moment: words.ago(moment, now),
@@ -73,8 +74,3 @@ def to_path(request: Request, path: str, query: Mapping[str, str] | None = None)
     """Go on with a GET."""
     search = "?" + "&".join(f"{name}={quote(value)}" for name, value in query.items()) if query else ""
     return RedirectResponse(f"{request.scope.get('root_path', '')}{path}{search}", HTTPStatus.SEE_OTHER)
-
-
-def flash(request: Request, sentence: str) -> None:
-    """Say on the next page what was done."""
-    request.session["flash"] = sentence

@@ -19,7 +19,7 @@ def settings_table() -> str:
     rows = ["| Name | Default | What it is |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.get_default()
-        shown = "" if default is None else f"`{_spelt(default)}`"
+        shown = "" if default in (None, ()) else f"`{_spelt(default)}`"
         secret = " (secret)" if SecretStr.__name__ in str(field.annotation) else ""
         rows.append(f"| `{name.upper()}` | {shown} | {field.description}{secret} |")
     return "\n".join(rows) + "\n"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 
 from starlette.applications import Starlette
-from starlette.routing import Mount, Route
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, request_response
 
 from handlers.probes import Probes
+from handlers.public_hosts import HostCheck
 from handlers.slack_endpoint import SlackEndpoint
 from handlers.slack_side import SlackSide, reveal
 from handlers.start_page import StartPage
 from tasks.client import AsyncSessionClient
 from worker.config import Settings
+from worker.hosts import PublicHosts
 
 NEEDED_SETTINGS = ("slack_signing_secret", "slack_bot_token", "broker_url")
 
@@ -43,14 +48,30 @@ def create_app(
                 await stack.enter_async_context(console.router.lifespan_context(console))
             yield
 
-    page = settings.threadsync_start_page
-    return Starlette(
+    app = Starlette(
         routes=[
-            *([Route("/", StartPage(page).show)] if page else ()),
             Route("/slack/events", endpoint.handle, methods=["POST"]),
             Route("/healthz", probes.health),
             Route("/readyz", probes.readiness),
-            *([Mount("/console", console)] if console else ()),
+            *_pages(settings, console),
         ],
         lifespan=lifespan,
     )
+    # Starlette would send people to any host that a request names.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _pages(settings: Settings, console: Starlette | None) -> Iterator[BaseRoute]:
+    """Those for browsers, each behind a look at the name that it was asked under."""
+    hosts = PublicHosts(settings.public_hosts)
+    if settings.threadsync_start_page:
+        page = request_response(StartPage(settings.threadsync_start_page).show)
+        yield Route("/", HostCheck(page, hosts), methods=["GET"])
+    if console:
+        yield Route("/console", _to_console)
+        yield Mount("/console", HostCheck(console, hosts))
+
+
+async def _to_console(request: Request) -> Response:
+    return RedirectResponse("/console/", HTTPStatus.TEMPORARY_REDIRECT)

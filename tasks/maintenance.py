@@ -9,6 +9,7 @@ import structlog
 from worker.beat import CANARY_TASK, SAMPLE, SAMPLE_TASK, begun, canary_entry
 from worker.broker_errors import BROKER_ERRORS
 from worker.celery import app
+from worker.db.console_session_store import ConsoleSessionStore
 from worker.db.place import place_of
 from worker.db.pool import init_db
 from worker.db.sample_store import SampleStore
@@ -41,6 +42,8 @@ def canary(queue: str) -> None:
 @app.task(name=SAMPLE_TASK, ignore_result=True, send_events=False, is_routine=True)
 def sample() -> dict[str, Any]:
     """Keep what waits in each queue, and for how long: a chart needs a past. Returns messages by queue."""
+    # In passing: it comes every minute, and names of people who were signed in are not to stay.
+    ConsoleSessionStore().purge()
     signs = _signs()
     if signs is None or signs.is_blind:
         return {}

@@ -9,10 +9,10 @@ Samples = dict[str, float]
 """By name and labels as one writes them: ``threadsync_sessions{status="synced"}``."""
 
 
-def scrape(port: int) -> Samples:
+def scrape(port: int, host: str = "127.0.0.1") -> Samples:
     """All samples; none while nobody answers."""
     try:
-        text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+        text = httpx.get(f"http://{host}:{port}/metrics", timeout=10).text
     except httpx.TransportError:
         return {}
     return samples_of(text)

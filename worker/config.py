@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from worker.address import AMQP, REDIS, read_broker, read_results
 from worker.dsn import read_database
 from worker.errors import InvalidSettings
+from worker.hosts import read_host
 from worker.jira.marker import canonical
 from worker.loopback import is_loopback
 
@@ -163,13 +164,20 @@ class Settings(BaseSettings):
     threadsync_console_password: SecretStr | None = Field(
         None, description="for `/console/` at the Slack endpoint's address; without one there is no console"
     )
+    public_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="names under which `/console/` is reached, such as `threadsync.example.com`, by commas; "
+        "loopback's always are",
+    )
     threadsync_start_page: Path | None = Field(
         None, description="a file with HTML for `/`, such as the one that `threadsync up` writes"
     )
     metrics_port: int | None = Field(
         None, ge=1, le=65_535, description="where a worker shows its counters to Prometheus; unset: nowhere"
     )
-    metrics_host: str = Field("127.0.0.1", description="the address of `METRICS_PORT`")
+    metrics_host: str = Field(
+        "127.0.0.1", description="the address of `METRICS_PORT` and of `threadsync metrics`"
+    )
     otel_traces_exporter: Literal["none", "otlp", "console"] = Field(
         "none",
         description="`otlp` sends traces where `OTEL_EXPORTER_OTLP_ENDPOINT` says; needs `threadsync[otel]`",
@@ -239,6 +247,18 @@ class Settings(BaseSettings):
             return value and canonical(value)
         except ValueError:
             raise ValueError("must be a URL, such as https://example.atlassian.net") from None
+
+    @field_validator("public_hosts", mode="before")
+    @classmethod
+    def _are_hosts(cls, value: Any) -> Any:
+        hosts = value.split(",") if isinstance(value, str) else value or ()
+        names = tuple(host.strip() for host in hosts if host.strip())
+        for name in names:
+            try:
+                read_host(name)
+            except ValueError as exc:
+                raise ValueError(f"{exc}; write names alone, such as threadsync.example.com") from None
+        return names
 
     @field_validator("jira_project_key", mode="before")
     @classmethod

@@ -253,7 +253,7 @@ class LocalStack:
         port = self._choose_port("metrics", METRICS_PORT)
         url = f"http://127.0.0.1:{port}/metrics"
         self._metrics_urls["all of it"] = url
-        argv = [sys.executable, "-m", "worker.cli", "metrics", "--port", str(port)]
+        argv = [sys.executable, "-m", "worker.cli", "metrics", "--host", "127.0.0.1", "--port", str(port)]
         return self._command("metrics", argv, ready=lambda: answers_http(url))
 
     def _celery_worker(
@@ -263,7 +263,7 @@ class LocalStack:
         if self._with_metrics:
             port = self._choose_port(f"{name}-metrics")
             self._metrics_urls[f"what {name} counts"] = f"http://127.0.0.1:{port}/metrics"
-            env["METRICS_PORT"] = str(port)
+            env = {"METRICS_HOST": "127.0.0.1", "METRICS_PORT": str(port)}
         options = [
             *more,
             "-n",

@@ -24,7 +24,7 @@ from tests.workers import ROOT
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PASSWORD = "open-sesame-4711"
+PASSWORD = "open-sesame-to-42-ostriches"
 THREAD = {"channel_id": "C0123ABC", "thread_ts": "1700000000.000100"}
 LOST = {"channel_id": "C0123ABC", "thread_ts": "1700000500.000200"}
 PICTURES = ROOT / "docs" / "img"

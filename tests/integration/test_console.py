@@ -6,21 +6,21 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import psycopg
 import pytest
 import uvicorn
+from psycopg.sql import SQL
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from console.access import COOKIE, SESSION_SECONDS
+from console.access import COOKIE
 from console.app import create_console
 from tests.servers import as_owner, ask
 from tests.waiting import wait_until
@@ -38,7 +38,7 @@ from worker.decisions import Signature
 from worker.errors import CommandFailed
 from worker.producer import broker_options
 
-PASSWORD = "pässword-4711"
+PASSWORD = "pälindromes-of-42-ostriches"
 HOSTILE = "<script>alert(1)</script>"
 PAGES = ("/", "/sessions", "/syncs", "/dead", "/audit")
 
@@ -241,7 +241,7 @@ def test_nobody_is_sent_elsewhere(client: httpx.Client) -> None:
 
 
 def test_the_cookie(client: httpx.Client, database_url: str, broker_url: str) -> None:
-    """Not for scripts, not for other sites, for HTTPS alone where it came by that; a forged one is none."""
+    """Not for scripts, not for other sites, for HTTPS alone but on loopback; a forged one is none."""
     cookie = sign_in(client, "ada", PASSWORD).headers["set-cookie"].lower()
     assert all(part in cookie for part in ("httponly", "samesite=strict", "path=/console"))
     assert "secure" not in cookie
@@ -249,8 +249,15 @@ def test_the_cookie(client: httpx.Client, database_url: str, broker_url: str) ->
     client.headers["x-forwarded-proto"] = "https"
     assert "secure" in client.get("/console/sign-in").headers["set-cookie"].lower()
     client.cookies.clear()
-    client.cookies.set(COOKIE, "eyJhY3RvciI6ICJhZGEifQ==.aaaa.bbbb")
-    assert client.get("/console/").status_code == 303
+    for host in ("threadsync.example.com", "10.0.0.7:3000", "localhost.example.com", "[fd00::1]"):
+        assert (
+            "secure" in client.get("/console/sign-in", headers={"host": host}).headers["set-cookie"].lower()
+        )
+        client.cookies.clear()
+    for forged in FORGED:
+        client.cookies.clear()
+        client.cookies.set(COOKIE, forged)
+        assert client.get("/console/").status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -292,11 +299,20 @@ def test_a_refresh_takes_the_counts_alone(ada: httpx.Client) -> None:
     assert (answer.status_code, answer.headers["hx-redirect"]) == (200, "/console/sign-in")
 
 
-def test_a_session_ends_after_half_a_day(ada: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "created_at = now() - interval '12 hours', expires_at = now() - interval '1 second'",
+        # By a clock that was ahead.
+        "created_at = now() + interval '1 hour', expires_at = now() + interval '13 hours'",
+    ],
+    ids=["old", "from the future"],
+)
+def test_a_session_ends_after_half_a_day(ada: httpx.Client, database_url: str, change: LiteralString) -> None:
     """Also one that was used all the while."""
     assert ada.get("/console/").status_code == 200
-    later = time.time() + SESSION_SECONDS + 1
-    monkeypatch.setattr("console.access.time.time", lambda: later)
+    with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
+        connection.execute(SQL("UPDATE console_sessions SET {}").format(SQL(change)))
     assert ada.get("/console/").status_code == 303
 
 
@@ -311,10 +327,20 @@ def test_two_who_replay_at_once(ada: httpx.Client, pool: Pool) -> None:
     assert DeadLetterStore(pool).get(letter.id).state == "retried"
 
 
-def test_signing_out_ends_it(ada: httpx.Client) -> None:
-    """In this browser."""
+def test_signing_out_ends_it(ada: httpx.Client, database_url: str) -> None:
+    """For each copy of its cookie: its row is gone. Others stay signed in."""
+    copy = ada.cookies[COOKIE]
+    ada.cookies.clear()
+    assert sign_in(ada, "bob", PASSWORD).status_code == 303
     assert press(ada, "/sign-out").status_code == 303
     assert ada.get("/console/").status_code == 303
+    assert ask(database_url, "SELECT array_agg(name) FROM console_sessions") == ["ada"]
+    ada.cookies.set(COOKIE, copy)
+    assert ada.get("/console/").status_code == 200
+    assert press(ada, "/sign-out").status_code == 303
+    ada.cookies.set(COOKIE, copy)
+    assert ada.get("/console/").status_code == 303
+    assert ask(database_url, "SELECT count(*) FROM console_sessions") == 0
 
 
 def test_every_page_keeps_to_its_policy(ada: httpx.Client, pool: Pool) -> None:
@@ -456,6 +482,14 @@ def test_sessions_are_found(ada: httpx.Client, pool: Pool) -> None:
     assert threads(q="PROJ-10") == []
 
 
+FORGED = (
+    "eyJhY3RvciI6ICJhZGEifQ==.aaaa.bbbb",
+    "A" * 43,
+    "A" * 4_000,
+    "' OR true --",
+    # Made for `threadsync2026` by the version before this one.
+    "eyJhY3RvciI6ImV2aWwiLCJzaW5jZSI6OTk5OTk5OTk5OX0=.aSpCvQ.AAAAAAAAAAAAAAAAAAAAAAAAAAA",
+)
 BAD_ADDRESSES = {
     "/sessions?q=hello": 400,
     "/sessions?status=lost": 400,
@@ -485,11 +519,12 @@ def test_bad_addresses_get_an_answer(ada: httpx.Client) -> None:
 
 
 def test_a_database_that_is_away(broker_url: str) -> None:
-    """503 and a sentence; signing in needs none."""
+    """503 and a sentence, for a sign-in with the right password too; the form itself is shown."""
     with console_on("postgresql://127.0.0.1:1/nowhere", broker_url) as client:
-        assert sign_in(client, "ada", PASSWORD).status_code == 303
-        answer = client.get("/console/")
-        assert (answer.status_code, "database does not answer" in answer.text) == (503, True)
+        assert sign_in(client, "ada", "not-the-password").status_code == 403
+        signed_in = sign_in(client, "ada", PASSWORD)
+        for answer in (signed_in, client.get("/console/"), press(client, "/sign-out", on="/sign-in")):
+            assert (answer.status_code, "database does not answer" in answer.text) == (503, True)
 
 
 def test_charts_show_what_happened(ada: httpx.Client, pool: Pool) -> None:
@@ -554,7 +589,7 @@ def test_without_a_password_there_is_no_console() -> None:
         "DATABASE_URL": "postgresql://127.0.0.1:1/x",
     }
     assert run_python(code, **env) == "[] False\n"
-    assert run_python(code, **env, THREADSYNC_CONSOLE_PASSWORD="x") == "['/console'] True\n"
+    assert run_python(code, **env, THREADSYNC_CONSOLE_PASSWORD=PASSWORD) == "['/console', '/console'] True\n"
 
 
 def test_the_trail_on_the_command_line(database_url: str, pool: Pool) -> None:

@@ -273,7 +273,13 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     "console: short password": (
         set_env(THREADSYNC_CONSOLE_PASSWORD="abc"),
         "console password",
-        "warning",
+        "error",
+        "openssl",
+    ),
+    "console: our name": (
+        set_env(THREADSYNC_CONSOLE_PASSWORD="Threadsync2026!"),
+        "console password",
+        "error",
         "openssl",
     ),
     "broker: away": (
@@ -624,6 +630,7 @@ ROLES = {
 
 OF_NO_MATTER = {
     *("LOG_FORMAT", "METRICS_HOST", "METRICS_PORT", "THREADSYNC_ROLE", "THREADSYNC_CONSOLE_PASSWORD"),
+    "PUBLIC_HOSTS",
     *("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "JIRA_DEPLOYMENT", "JIRA_ISSUE_TYPE"),
     "JIRA_ALLOW_HTTP",
 }

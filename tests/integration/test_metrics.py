@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ def jira() -> Iterator[JiraSandbox]:
 
 
 @contextmanager
-def exporter(installation: Installation, **env: str) -> Iterator[int]:
+def exporter(installation: Installation, host: str = "127.0.0.1", **env: str) -> Iterator[int]:
     """``threadsync metrics``; its port."""
     port = free_port()
     child = Child(
@@ -50,7 +51,7 @@ def exporter(installation: Installation, **env: str) -> Iterator[int]:
         cwd=installation.logs,
     )
     try:
-        wait_until(lambda: scrape(port), "metrics are shown", 20)
+        wait_until(lambda: scrape(port, host), "metrics are shown", 20)
         yield port
     finally:
         assert child.stop(signal.SIGTERM, 10), "it should stop"
@@ -171,6 +172,18 @@ def test_the_installation_is_shown(installation: Installation) -> None:
             assert scrape(port)[node] < 20
             assert scrape(port)["threadsync_beat_silence_seconds"] < 20
             worker.stop()
+
+
+def test_metrics_bind_to_loopback_unless_told_otherwise(installation: Installation) -> None:
+    """``METRICS_HOST`` is for the exporter, too: nothing listens elsewhere."""
+    elsewhere = "127.0.0.2"
+    with exporter(installation) as port, pytest.raises(ConnectionRefusedError):
+        socket.create_connection((elsewhere, port)).close()
+    with (
+        exporter(installation, host=elsewhere, METRICS_HOST=elsewhere) as port,
+        pytest.raises(ConnectionRefusedError),
+    ):
+        socket.create_connection(("127.0.0.1", port)).close()
 
 
 def test_the_brokers_memory_is_shown(installation: Installation, tmp_path: Path) -> None:

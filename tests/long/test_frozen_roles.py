@@ -26,7 +26,7 @@ from worker.child import Child
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 
-PASSWORD = "console-of-these-tests"
+PASSWORD = "of-these-tests-and-42-ostriches"
 LONGEST_SECONDS = 60
 """For a command: longer than each of its time-outs, and far from for ever."""
 

@@ -144,7 +144,7 @@ def installed(
             "PYTHONUNBUFFERED": "1",
             "SLACK_APP_TOKEN": "xapp-none",
             "SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/",
-            "THREADSYNC_CONSOLE_PASSWORD": "of-these-tests",
+            "THREADSYNC_CONSOLE_PASSWORD": "of-these-tests-and-42-ostriches",
             "FLOWER_BASIC_AUTH": "admin:of-these-tests",
         }
         yield Installed(environment_of, tmp_path, env)

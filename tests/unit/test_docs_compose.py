@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,12 +29,14 @@ NEEDED: Final = {
 }
 FLOWERS_OWN: Final = {"FLOWER_BASIC_AUTH_FILE", "FLOWER_DB", "FLOWER_PUBLISHED_AT"}
 OTELS_OWN: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+UVICORNS_OWN: Final = {"FORWARDED_ALLOW_IPS"}
 VALUES: Final = {
     **dict.fromkeys(
         ("database_url", "migrate_database_url", "reader_database_url"),
         "postgresql://threadsync:p@postgres:5432/threadsync",
     ),
     "broker_url": "valkey://:p@valkey:6379/0",
+    "console_password": "of-these-tests-and-42-ostriches",
 }
 _POOL_STALL_SECONDS: Final = 35
 """How long Celery's pool may take beyond the command when it stops under load: docs/delivery.md."""
@@ -105,10 +108,22 @@ def test_the_environment_is_enough(service: str, tmp_path: Path, monkeypatch: py
     given = environment_on(tmp_path, service)
     settings = {name.upper() for name in Settings.model_fields}
     unknown = {name for name in given if name.removesuffix("_FILE") not in settings}
-    assert unknown <= (FLOWERS_OWN if service == "flower" else set()) | OTELS_OWN
+    assert unknown <= OTELS_OWN | {"flower": FLOWERS_OWN, "handlers": UVICORNS_OWN}.get(service, set())
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     load_settings().require(*NEEDED[service])
+
+
+@pytest.mark.parametrize("given", [{}, {"FRONT_SUBNET": "10.9.8.0/28", "FRONT_GATEWAY": "10.9.8.1"}])
+def test_the_proxy_of_the_host_is_believed_alone(given: dict[str, str]) -> None:
+    """Its requests come from the gateway of the network with the port; no container has that address."""
+    compose = compose_file(given)
+    [network] = compose["networks"]["front"]["ipam"]["config"]
+    assert ip_address(network["gateway"]) in ip_network(network["subnet"])
+    handlers = compose["services"]["handlers"]
+    assert environment(handlers)["FORWARDED_ALLOW_IPS"] == network["gateway"]
+    # The other network has no way in.
+    assert (handlers["networks"], compose["networks"]["back"]) == (["back", "front"], {"internal": True})
 
 
 def test_a_stop_lets_commands_end() -> None:

@@ -72,6 +72,8 @@ def test_prometheus_reads_services_that_show_something() -> None:
     name, _, port = target.partition(":")
     command = SERVICES[name]["command"]
     assert command[command.index("--port") + 1] == port
+    assert environment(SERVICES[name])["METRICS_HOST"] == "0.0.0.0"
+    assert "ports" not in SERVICES[name]
     [found] = jobs["threadsync-workers"]["dns_sd_configs"]
     for name in found["names"]:
         env = environment(SERVICES[name])

@@ -13,7 +13,9 @@ _LOOK_SECONDS: Final = 0.2
 
 
 def metrics(
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen on.", show_default="METRICS_HOST")
+    ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 9464,
 ) -> None:
     """Show Prometheus the whole installation until Ctrl-C, at /metrics: one process is enough.
@@ -31,6 +33,7 @@ def metrics(
 
     settings = get_settings()
     settings.require("broker_url", "database_url")
+    host = host or settings.metrics_host
     configure_logging(settings.log_level, settings.log_format)
     # Not waited for: that the database is away is what it is to show.
     with StopRequest() as request, new_pool(max_size=2) as pool:

@@ -31,9 +31,13 @@ def up(
     from rich.console import Console
 
     from worker.cli.stop_request import StopRequest
+    from worker.config import load_settings
     from worker.embedded.data_dir import default_data_dir
     from worker.local import LocalStack
+    from worker.password_strength import refuse_weak_password
 
+    # Now, not in a service that ends again and again.
+    refuse_weak_password(load_settings())
     console = Console(highlight=False)
     with StopRequest() as request:
         stack = LocalStack(

@@ -31,6 +31,7 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "status_messages": _ROWS,
     "slack_installation": _ROWS,
     "channel_aliases": _ROWS,
+    "console_sessions": ("SELECT", "INSERT", "DELETE"),
     "queue_samples": ("SELECT", "INSERT", "DELETE"),
     "installation": ("SELECT", "UPDATE"),
     "installation_actions": ("SELECT", "INSERT"),
@@ -38,6 +39,7 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
 }
 
 WRITTEN_BY_PEOPLE: Final[Mapping[str, frozenset[str]]] = {
+    "console_sessions": frozenset({"id_hash", "name", "address"}),
     "channel_context": frozenset({"context_data"}),
     "dead_letters": frozenset({"arguments", "body", "error"}),
     "syncs": frozenset({"draft", "detail"}),

@@ -48,6 +48,9 @@ def needed_settings(role: Role | None) -> tuple[str, ...]:
 def for_role(role: Role | None, findings: Iterable[Finding]) -> list[Finding]:
     """The findings, without those about what is another role's."""
     others = _NOT_CHECKED.get(role, frozenset()) if role else frozenset()
+    if role not in (None, "web"):
+        # Served by the web process alone.
+        others |= {"console password"}
     return [
         skipped(found.check, f"not for the role {role}") if found.check in others else found
         for found in findings

@@ -11,9 +11,9 @@ from typing import Final
 from worker.config import Settings
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.errors import InvalidSettings
+from worker.password_strength import MAKE_ONE, fault_of, names_in
 
 CHECKS: Final = ("settings", "secret files", "console password")
-_SHORT_PASSWORD: Final = 12
 
 
 def judge_faults(refusal: InvalidSettings) -> list[Finding]:
@@ -31,17 +31,18 @@ def examine_settings(settings: Settings, needed: Sequence[str]) -> Iterator[Find
     else:
         yield ok("settings", "all can be read")
     yield _secret_files()
-    password = settings.threadsync_console_password
+    yield _console_password(settings)
+
+
+def _console_password(settings: Settings) -> Finding:
+    """As the web process judges it when it starts."""
+    check, password = "console password", settings.threadsync_console_password
     if password is None:
-        yield skipped("console password", "THREADSYNC_CONSOLE_PASSWORD is not set: there is no console")
-    elif len(password.get_secret_value()) < _SHORT_PASSWORD:
-        yield warning(
-            "console password",
-            f"it has fewer than {_SHORT_PASSWORD} characters",
-            "set a random one: openssl rand -base64 24",
-        )
-    else:
-        yield ok("console password", "long enough")
+        return skipped(check, "THREADSYNC_CONSOLE_PASSWORD is not set: there is no console")
+    fault = fault_of(password.get_secret_value(), names_in(settings))
+    if fault:
+        return error(check, f"the web process does not start: {fault}", MAKE_ONE)
+    return ok(check, "cannot be guessed")
 
 
 def _secret_files() -> Finding:

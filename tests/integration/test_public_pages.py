@@ -1,0 +1,161 @@
+"""Names and peers on a real web process: under which pages for browsers are shown, and to whom."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.web import WebProcess
+
+NAME = "threadsync.example.com"
+PAGE = "<title>everything on this machine</title>"
+PASSWORD = "pälindromes-of-42-ostriches"
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
+    """With a start page and a console; nothing else is there."""
+    folder = tmp_path_factory.mktemp("web")
+    (folder / "start.html").write_text(PAGE)
+    settings = {
+        "DATABASE_URL": "postgresql://127.0.0.1:1/nowhere",
+        "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
+        "THREADSYNC_CONSOLE_PASSWORD": PASSWORD,
+        "THREADSYNC_START_PAGE": str(folder / "start.html"),
+        "PUBLIC_HOSTS": f"{NAME}, ops.example.com:8443",
+    }
+    with WebProcess({**os.environ, **settings}, folder / "web.log") as web:
+        yield web
+
+
+def sent(web: WebProcess, *lines: str) -> tuple[int, str]:
+    """Status and all of the answer to these very lines."""
+    port = int(web.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        with connection.makefile("rb") as stream:
+            answer = stream.read().decode()
+    return int(answer.split(" ", 2)[1]), answer
+
+
+def got(web: WebProcess, path: str, *headers: str) -> tuple[int, str]:
+    return sent(web, f"GET {path} HTTP/1.1", *headers)
+
+
+@pytest.mark.parametrize("path", ["/", "/console/sign-in", "/console/static/console.css"])
+def test_pages_are_shown_under_known_names(web: WebProcess, path: str) -> None:
+    """Whatever the case, a last dot or the port; this machine's own names always."""
+    port = web.url.rpartition(":")[2]
+    known = (
+        NAME,
+        NAME.upper(),
+        f"{NAME}.",
+        f"{NAME}:443",
+        "ops.example.com:8443",
+        f"localhost:{port}",
+        "[::1]",
+    )
+    for host in known:
+        assert got(web, path, f"Host: {host}")[0] == 200, host
+    for host in (
+        "evil.example",
+        f"{NAME}.evil.example",
+        "ops.example.com",
+        f"{NAME}@evil.example",
+        "",
+        "0.0.0.0",
+    ):
+        status, answer = got(web, path, f"Host: {host}")
+        assert status == 421, host
+        assert "PUBLIC_HOSTS" in answer
+        assert PAGE not in answer
+
+
+def test_what_names_no_host_or_several_sees_no_page(web: WebProcess) -> None:
+    """The server or we refuse; a full address in the request line is no page of ours."""
+    for path in ("/", "/console/sign-in"):
+        assert got(web, path, f"Host: {NAME}", "Host: evil.example")[0] in (400, 421)
+        assert got(web, path, f"Host: {NAME}", f"Host: {NAME}")[0] in (400, 421)
+        assert sent(web, f"GET {path} HTTP/1.0")[0] == 421
+        assert got(web, path)[0] in (400, 421)
+        assert got(web, f"http://evil.example{path}", f"Host: {NAME}")[0] in (404, 421)
+        assert got(web, f"http://{NAME}{path}", "Host: evil.example")[0] in (404, 421)
+
+
+def test_machines_ask_under_any_name(web: WebProcess) -> None:
+    """Slack, a proxy's and an orchestrator's probes: by address, by a container's name, as they like."""
+    # Neither a broker nor a database is there.
+    assert got(web, "/readyz", "Host: evil.example")[0] == 503
+    for host in ("evil.example", "10.0.0.7:3000", "handlers", ""):
+        assert got(web, "/healthz", f"Host: {host}")[0] == 200
+        assert sent(web, "POST /slack/events HTTP/1.1", f"Host: {host}", "Content-Length: 0")[0] == 401
+
+
+def test_nobody_is_sent_to_a_name_that_a_request_made_up(web: WebProcess) -> None:
+    """Where a slash lacks or is too many, an address of another host would be an answer that caches keep."""
+    for path in ("/console", "/healthz/", "/slack/events/", "/console/sessions/", "/console/sign-in/"):
+        _, answer = got(web, path, "Host: evil.example")
+        assert "evil.example" not in answer
+    status, answer = got(web, "/console", f"Host: {NAME}")
+    assert status == 307
+    assert "\r\nlocation: /console/\r\n" in answer
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-Forwarded-For: 127.0.0.1",
+        "X-Forwarded-For:",
+        "X-Forwarded-Proto: http",
+        "X-Forwarded-Host: localhost",
+        "X-FORWARDED-PORT: 443",
+        "Forwarded: for=127.0.0.1",
+        "X-Real-IP: 127.0.0.1",
+        "Via: 1.1 proxy",
+        "CF-Connecting-IP: 127.0.0.1",
+        "True-Client-IP: 127.0.0.1",
+    ],
+)
+def test_the_start_page_does_not_go_through_a_proxy(web: WebProcess, header: str) -> None:
+    """It says what runs on this machine: for a peer on it alone. Elsewhere there is no such page."""
+    status, answer = got(web, "/", "Host: localhost", header)
+    assert status == 404
+    assert PAGE not in answer
+    assert got(web, "/", "Host: localhost")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "is_secure"),
+    [
+        ("Host: localhost", False),
+        ("Host: localhost\r\nX-Forwarded-Proto: https", True),
+        (f"Host: {NAME}\r\nX-Forwarded-Proto: https", True),
+        # A proxy that does not say, or is not believed: what is public is reached by HTTPS all the same.
+        (f"Host: {NAME}", True),
+        (f"Host: {NAME}\r\nX-Forwarded-Proto: http", True),
+    ],
+)
+def test_the_cookie_is_secure_behind_the_proxy(web: WebProcess, header: str, is_secure: bool) -> None:
+    """On loopback without a proxy alone it is not."""
+    _, answer = got(web, "/console/sign-in", header)
+    [cookie] = [line for line in answer.splitlines() if line.lower().startswith("set-cookie:")]
+    assert ("; secure" in cookie.lower()) is is_secure
+    assert "httponly" in cookie.lower()
+
+
+def test_plain_http_under_a_public_name_says_what_is_wrong(web: WebProcess) -> None:
+    """A browser has thrown the cookie away, and the form's token with it."""
+    form = ("Content-Type: application/x-www-form-urlencoded", "Content-Length: 0")
+    for host, is_said in ((NAME, True), ("localhost", False)):
+        status, answer = sent(web, "POST /console/sign-in HTTP/1.1", f"Host: {host}", *form)
+        assert status == 403
+        assert ("Come by HTTPS" in answer) is is_said
+
+
+def test_a_style_sheet_comes_without_a_cookie(web: WebProcess) -> None:
+    """Caches keep it, and what is not there below its address."""
+    for path in ("/console/static/console.css", "/console/static/nothing.css"):
+        assert "set-cookie" not in got(web, path, f"Host: {NAME}")[1].lower()

@@ -1,0 +1,136 @@
+"""Turns at the console's door: one after the other, and a crowd keeps out itself alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from console.door import Door, Turns
+
+PASSWORD = "pälindromes-of-42-ostriches"
+
+
+async def stays() -> bool:
+    return False
+
+
+async def has_left() -> bool:
+    return True
+
+
+class Queue:
+    """Tries that wait, and in which order they were granted. No time passes before ``ends``."""
+
+    def __init__(self, most: int = 100) -> None:
+        self.turns = Turns(3600, most)
+        self.granted: list[str] = []
+        self.sent_away: list[str] = []
+        self.tries: list[asyncio.Task[None]] = []
+
+    async def comes(self, *names: str) -> None:
+        """The line is the name without its number."""
+        for name in names:
+            self.tries.append(asyncio.create_task(self._try(name)))
+            await asyncio.sleep(0)
+
+    async def ends(self) -> list[str]:
+        self.turns._seconds = 0
+        self.turns._grant()
+        return await self.ends_by_itself()
+
+    async def ends_by_itself(self) -> list[str]:
+        await asyncio.wait_for(asyncio.gather(*self.tries), 20)
+        return self.granted
+
+    async def _try(self, name: str) -> None:
+        granted = await self.turns.wait(name.rstrip("0123456789"), has_left if "gone" in name else stays)
+        (self.granted if granted else self.sent_away).append(name)
+
+
+async def test_the_first_does_not_wait() -> None:
+    """However long the pause between two turns is."""
+    queue = Queue()
+    await queue.comes("a1")
+    assert await queue.ends_by_itself() == ["a1"]
+
+
+async def test_who_came_first_is_first() -> None:
+    """Whatever line: one address does not wait for all the turns of others, nor for more of its own."""
+    queue = Queue()
+    names = [*(f"crowd{number}" for number in range(1, 31)), "ada1", "bob1", "crowd31", "ada2"]
+    await queue.comes(*names)
+    assert await queue.ends() == names
+
+
+async def test_where_there_is_no_room_the_longest_line_loses_its_last() -> None:
+    """So a crowd keeps out itself alone."""
+    queue = Queue(most=10)
+    await queue.comes(*(f"crowd{number}" for number in range(1, 16)))
+    assert queue.turns.waiting == 10
+    await queue.comes("ada1")
+    assert queue.turns.waiting == 10
+    assert "ada1" in await queue.ends()
+    assert queue.sent_away == ["crowd12", "crowd13", "crowd14", "crowd15", "crowd11"]
+    assert queue.turns.waiting == 0
+
+
+async def test_those_who_left_take_no_turn() -> None:
+    """They are passed over at once: the pause is only before those who still wait."""
+    queue = Queue()
+    await queue.comes(*(f"gone{number}" for number in range(1, 90)), "ada1")
+    assert await queue.ends_by_itself() == ["ada1"]
+    assert len(queue.sent_away) == 89
+
+
+async def test_one_that_is_cancelled_is_forgotten() -> None:
+    """It takes no turn, and no room."""
+    queue = Queue()
+    await queue.comes("a1", "b1")
+    assert queue.turns.waiting == 1
+    queue.tries[1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await queue.tries[1]
+    assert queue.turns.waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("password", "opens"),
+    [
+        (PASSWORD, True),
+        # With a combining diaeresis, as some keyboards send it.
+        ("pa\u0308lindromes-of-42-ostriches", True),
+        (f" {PASSWORD}\n", True),
+        (PASSWORD.upper(), False),
+        (PASSWORD[:-1], False),
+        (PASSWORD + "\x00", False),
+        ("", False),
+        ("\ud800", False),
+        ("ä" * 100_000, False),
+    ],
+)
+async def test_passwords(password: str, opens: bool) -> None:
+    """The same signs, however they were composed; anything else is not it."""
+    assert await Door(PASSWORD).opens(password, "192.0.2.1", stays) is opens
+
+
+async def test_neighbours_of_an_ipv6_network_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subscriber has 2^64 addresses. IPv4 within IPv6 is the IPv4 address."""
+    lines: list[str] = []
+
+    async def wait(self: Turns, line: str, has_left: object) -> bool:
+        lines.append(line)
+        return True
+
+    monkeypatch.setattr(Turns, "wait", wait)
+    door = Door(PASSWORD)
+    for address in (
+        "2001:db8::1",
+        "2001:db8::ffff",
+        "2001:db8:0:1::1",
+        "192.0.2.1",
+        "::ffff:192.0.2.1",
+        None,
+    ):
+        await door.opens("x", address, stays)
+    assert lines == ["2001:db8::/64", "2001:db8::/64", "2001:db8:0:1::/64", "192.0.2.1", "192.0.2.1", "None"]

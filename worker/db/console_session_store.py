@@ -1,0 +1,93 @@
+"""Sessions of people who are signed in to the console: by the hash of a random word, until they run out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString
+
+from psycopg.rows import DictRow
+
+from worker.db.driver_errors import translated
+from worker.db.pool import Pool, init_db
+
+SESSION_SECONDS: Final = 12 * 3600
+MOST_SESSIONS: Final = 1_000
+"""More are no people. The oldest go first."""
+
+_LONGEST_ADDRESS: Final = 100
+
+# Beyond the newest there are rows only where a program signs in again and again.
+_BEGIN: Final[LiteralString] = """
+WITH gone AS (
+    DELETE FROM console_sessions
+    WHERE id_hash = %(earlier)s
+        OR expires_at <= now()
+        OR id_hash IN (
+            SELECT id_hash FROM console_sessions ORDER BY created_at DESC, id_hash OFFSET %(most)s - 1
+        )
+)
+INSERT INTO console_sessions (id_hash, name, address, expires_at)
+VALUES (%(id_hash)s, %(name)s, %(address)s, now() + make_interval(secs => %(seconds)s))
+"""
+
+# One that would last for longer than any that begins now was made by a clock that was ahead. Some minutes are
+# let go: after a failover another server's clock counts.
+_FIND: Final[LiteralString] = """
+SELECT name, address FROM console_sessions
+WHERE id_hash = %(id_hash)s
+    AND expires_at > now()
+    AND expires_at <= now() + make_interval(secs => %(seconds)s) + interval '5 minutes'
+"""
+
+_END: Final[LiteralString] = "DELETE FROM console_sessions WHERE id_hash = %(id_hash)s"
+
+_PURGE: Final[LiteralString] = "DELETE FROM console_sessions WHERE expires_at <= now()"
+
+
+@dataclass(frozen=True)
+class ConsoleSession:
+    """The name that somebody gave, and where the sign-in came from."""
+
+    name: str
+    address: str | None
+
+
+class ConsoleSessionStore:
+    """Every method raises ``DatabaseUnavailable`` when Postgres is away. Moments are the database's."""
+
+    def __init__(self, pool: Pool | None = None) -> None:
+        self._pool = pool
+
+    def begin(self, id_hash: bytes, session: ConsoleSession, earlier: bytes | None = None) -> None:
+        """Keep a session for ``SESSION_SECONDS``; ``earlier``, and all that have run out, are deleted."""
+        address = session.address[:_LONGEST_ADDRESS] if session.address else None
+        self._execute(
+            _BEGIN,
+            {
+                "id_hash": id_hash,
+                "name": session.name,
+                "address": address,
+                "earlier": earlier,
+                "most": MOST_SESSIONS,
+                "seconds": SESSION_SECONDS,
+            },
+        )
+
+    def find(self, id_hash: bytes) -> ConsoleSession | None:
+        """The session, unless it has ended or run out."""
+        rows = self._execute(_FIND, {"id_hash": id_hash, "seconds": SESSION_SECONDS})
+        return ConsoleSession(**rows[0]) if rows else None
+
+    def end(self, id_hash: bytes) -> None:
+        """Delete the session; nothing happens if there is none."""
+        self._execute(_END, {"id_hash": id_hash})
+
+    def purge(self) -> None:
+        """Delete what has run out."""
+        self._execute(_PURGE, {})
+
+    def _execute(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
+        with translated(), (self._pool or init_db()).connection() as connection:
+            cursor = connection.execute(sql, params)
+            return cursor.fetchall() if cursor.description else []
