@@ -7,10 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, request_response
 
+from handlers.body_gate import BodyGate
+from handlers.form_limit import FormLimit
 from handlers.probes import Probes
 from handlers.public_hosts import HostCheck
 from handlers.slack_endpoint import SlackEndpoint
@@ -20,6 +23,7 @@ from tasks.client import AsyncSessionClient
 from worker.config import Settings
 from worker.hosts import PublicHosts
 
+EVENTS = "/slack/events"
 NEEDED_SETTINGS = ("slack_signing_secret", "slack_bot_token", "broker_url")
 
 
@@ -30,18 +34,22 @@ def create_app(
 
     Args:
         settings: ``InvalidSettings`` is raised when one of ``NEEDED_SETTINGS`` is not there.
-        client: one on the settings' broker if None. The app closes it at the end.
+        client: one on the settings' broker if None, and another one for readiness. The app closes it.
         console: what answers below ``/console``, if anything.
     """
     settings.require(*NEEDED_SETTINGS)
+    # Readiness has connections and a thread of its own, so that no flood of questions delays an event.
+    watcher = client or AsyncSessionClient(settings.broker_url, settings.result_backend_url, apart=True)
     client = client or AsyncSessionClient(settings.broker_url, settings.result_backend_url)
     side = SlackSide(settings, client)
-    endpoint = SlackEndpoint(side.bolt, reveal(settings.slack_signing_secret))
-    probes = Probes(client, reveal(settings.database_url))
+    endpoint = SlackEndpoint(side.bolt, reveal(settings.slack_signing_secret), BodyGate())
+    probes = Probes(watcher, reveal(settings.database_url))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if watcher is not client:
+                stack.push_async_callback(watcher.close)
             await stack.enter_async_context(side)
             if console:
                 # Starlette does not begin those of what is mounted.
@@ -50,11 +58,12 @@ def create_app(
 
     app = Starlette(
         routes=[
-            Route("/slack/events", endpoint.handle, methods=["POST"]),
+            Route(EVENTS, endpoint.handle, methods=["POST"]),
             Route("/healthz", probes.health),
             Route("/readyz", probes.readiness),
             *_pages(settings, console),
         ],
+        middleware=[Middleware(FormLimit, exempt=(EVENTS,))],
         lifespan=lifespan,
     )
     # Starlette would send people to any host that a request names.

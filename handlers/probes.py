@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,13 +16,30 @@ from worker.hearing import hearing_of_queue
 from worker.readiness import postgres_accepts
 from worker.signs import QUEUES
 
+_FRESH_SECONDS: Final = 1.0
+"""An answer is given again for so long: a look costs a connection to the broker and to each database host."""
+
+_Answer = tuple[int, dict[str, object]]
+
 
 class Probes:
-    """``database_url`` may be empty: a web process needs no database of its own, and then none is checked."""
+    """``database_url`` may be empty: a web process needs no database of its own, and then none is checked.
 
-    def __init__(self, client: AsyncSessionClient, database_url: str) -> None:
+    Args:
+        client: for readiness alone, so that its questions delay no command.
+    """
+
+    def __init__(
+        self,
+        client: AsyncSessionClient,
+        database_url: str,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._database_url = database_url
+        self._monotonic = monotonic
+        self._look: asyncio.Task[_Answer] | None = None
+        self._looked_at = 0.0
 
     async def health(self, request: Request) -> Response:
         """200 as long as the event loop turns."""
@@ -29,13 +49,27 @@ class Probes:
         """200, or 503 when one of them is ``away`` or a queue is ``deaf``; within some 2 s.
 
         A queue is ``unwatched`` when nobody can tell, as no beat sends canaries; that alone is no 503.
+        However many ask, one look a second is taken, and all who ask meanwhile get its answer.
         """
+        # Shielded: one that hangs up must not take the answer from the others.
+        status, answer = await asyncio.shield(self._latest_look())
+        return JSONResponse(answer, status_code=status)
+
+    def _latest_look(self) -> asyncio.Task[_Answer]:
+        now = self._monotonic()
+        look = self._look
+        if look is None or (look.done() and now - self._looked_at >= _FRESH_SECONDS):
+            self._looked_at = now
+            look = self._look = asyncio.create_task(self._take_look())
+        return look
+
+    async def _take_look(self) -> _Answer:
         (broker, queues, spoilt), database = await asyncio.gather(self._broker(), self._database())
         is_ready = "away" not in (broker, database) and "deaf" not in queues.values()
         answer: dict[str, object] = {"broker": broker, "database": database, "queues": queues}
         if spoilt:
             answer["unreadable_signs"] = spoilt
-        return JSONResponse(answer, status_code=200 if is_ready else 503)
+        return 200 if is_ready else 503, answer
 
     async def _broker(self) -> tuple[str, dict[str, str], int]:
         try:

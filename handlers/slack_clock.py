@@ -22,6 +22,7 @@ _REQUESTS: Final = 5
 _SAID_EVERY_SECONDS: Final = 600.0
 _WHOLE_SECONDS: Final = 1.0
 _FIX: Final = "set it by NTP; at 300 s every request is refused"
+_FIX_OR_REPLAY: Final = "if no request of Slack's is taken, set it by NTP; else an old one was sent again"
 
 
 class SlackClock:
@@ -38,6 +39,12 @@ class SlackClock:
         seconds = self.skew
         if abs(seconds) > SKEW_SECONDS and self._may_say():
             log.warning("clock is not Slack's", ahead_seconds=round(seconds, 1), fix=_FIX)
+
+    def doubted(self, timestamp: float, now: float) -> None:
+        """Log a warning for a timestamp so far off that its request was refused unverified."""
+        if self._may_say():
+            ahead = round(now - timestamp, 1)
+            log.warning("clock may not be Slack's", ahead_seconds=ahead, fix=_FIX_OR_REPLAY)
 
     @property
     def skew(self) -> float:

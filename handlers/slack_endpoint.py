@@ -1,8 +1,7 @@
-"""``POST /slack/events``: size, signature, shape, and only then Bolt."""
+"""``POST /slack/events``: headers, size, signature, shape, and only then Bolt."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 import structlog
@@ -16,18 +15,19 @@ from slack_bolt.request.payload_utils import (
     to_step,
     to_view,
 )
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from handlers.body_gate import BodyGate, BodyRefused, is_small
 from handlers.bolt import NO_RETRY
+from handlers.line_limit import LineLimit
 from handlers.payload import MalformedPayload, parse_payload
-from handlers.verification import RequestVerifier, is_certificate_check
+from handlers.verification import RequestVerifier, is_certificate_check, may_be_certificate_check
 
 log = structlog.get_logger(__name__)
 
-MAX_BODY_BYTES: Final = 1_048_576
-_BODY_SECONDS: Final = 10
 _HOPELESS: Final = (400, 413)
+_refusals: Final = LineLimit("request refused")
 
 # What Bolt takes from a payload for each listener. It trusts every shape, and answers 500 to a wrong one.
 _PARTS: Final = (to_event, to_action, to_shortcut, to_options, to_command, to_view, to_step)
@@ -36,25 +36,26 @@ _PARTS: Final = (to_event, to_action, to_shortcut, to_options, to_command, to_vi
 class SlackEndpoint:
     """Events, slash commands and interactivity. A redelivery counts like the first, which may have died."""
 
-    def __init__(self, app: AsyncApp, signing_secret: str) -> None:
+    def __init__(self, app: AsyncApp, signing_secret: str, gate: BodyGate) -> None:
         self._app = app
+        self._gate = gate
         self._verifier = RequestVerifier(signing_secret)
 
     async def handle(self, request: Request) -> Response:
-        """401 not Slack's, 413 too large, 408 too slow, 400 malformed, 503 not enqueued; all else is 200.
+        """401 not Slack's, 413 too large, 408 too slow, 400 malformed, 503 not now; all else is 200.
 
-        Slack's look at the certificate is not signed, and asks for nothing.
+        A body is read only after headers that could be of Slack. Its look at the certificate is not signed,
+        and asks for nothing.
         """
+        may_be_check = may_be_certificate_check(request.headers)
+        fault = None if may_be_check else self._verifier.fault_of(request.headers)
+        if fault:
+            return _refused(401, fault, request)
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await _read(request)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        except TimeoutError:
-            return _refused(408, "the body came too slowly")
-        if body is None:
-            return _refused(413, "the body is too large")
-        if is_certificate_check(body, request.headers):
+            body = await self._gate.read(request)
+        except BodyRefused as exc:
+            return _refused(exc.status, str(exc), request)
+        if may_be_check and is_certificate_check(body, request.headers):
             return Response(status_code=200)
         if not self._verifier.is_from_slack(body, request.headers):
             return _refused(401, "the signature is missing, wrong, or too old")
@@ -74,19 +75,6 @@ class SlackEndpoint:
         return Response(answer.body, status_code=answer.status, headers=headers)
 
 
-async def _read(request: Request) -> bytes | None:
-    """The body; None as soon as it is known to be too large, with the rest unread."""
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced) > MAX_BODY_BYTES:
-        return None
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return bytes(body)
-
-
 def _as_bolt_request(body: bytes, request: Request) -> AsyncBoltRequest:
     payload = parse_payload(body, request.headers.get("content-type", ""))
     try:
@@ -98,6 +86,11 @@ def _as_bolt_request(body: bytes, request: Request) -> AsyncBoltRequest:
         raise MalformedPayload(f"the payload has an unknown shape: {type(exc).__name__}") from exc
 
 
-def _refused(status: int, reason: str) -> Response:
-    log.warning("request refused", status=status, reason=reason)
-    return PlainTextResponse(reason, status_code=status, headers=NO_RETRY if status in _HOPELESS else None)
+def _refused(status: int, reason: str, unread: Request | None = None) -> Response:
+    if _refusals.may_say():
+        log.warning("request refused", status=status, reason=reason)
+    headers = {**NO_RETRY} if status in _HOPELESS else {}
+    if unread and not is_small(unread):
+        # What is left of the body is not waited for.
+        headers["connection"] = "close"
+    return PlainTextResponse(reason, status_code=status, headers=headers)

@@ -1,4 +1,4 @@
-"""Whether a request is Slack's, decided on its bytes, before anything parses them."""
+"""Decide on a request's headers if its body is worth reading, and on its bytes if it is Slack's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from handlers.slack_clock import SlackClock
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _LONGEST_CHECK: Final = 256
+_FRESH_SECONDS: Final = 300
+_TIMESTAMP: Final = re.compile(r"[0-9]{1,12}")
+_SIGNATURE: Final = re.compile(r"v0=[0-9a-f]{64}")
 _CHECK: Final = re.compile(rb"ssl_check=1(?:&token=[A-Za-z0-9_.-]*)?|token=[A-Za-z0-9_.-]*&ssl_check=1")
 
 
@@ -24,6 +27,18 @@ class RequestVerifier:
     def __init__(self, signing_secret: str) -> None:
         self._verifier = _BytesVerifier(signing_secret)
         self._clock = SlackClock()
+
+    def fault_of(self, headers: Mapping[str, str]) -> str | None:
+        """Return why nothing with such headers can be Slack's; None if the body must tell."""
+        timestamp = headers.get("x-slack-request-timestamp", "")
+        signature = headers.get("x-slack-signature", "")
+        if not (_TIMESTAMP.fullmatch(timestamp) and _SIGNATURE.fullmatch(signature)):
+            return "the signature or its timestamp is missing, or has another shape"
+        now = time.time()
+        if abs(now - int(timestamp)) > _FRESH_SECONDS:
+            self._clock.doubted(int(timestamp), now)
+            return f"the timestamp is more than {_FRESH_SECONDS} s off"
+        return None
 
     def is_from_slack(self, body: bytes, headers: Mapping[str, str]) -> bool:
         """Whether the signature is right; False for whatever else the two headers may hold."""
@@ -37,6 +52,18 @@ class RequestVerifier:
         # The timestamp is no number, or one beyond all time; the signature is not ASCII.
         except (ValueError, OverflowError, TypeError):
             return False
+
+
+def may_be_certificate_check(headers: Mapping[str, str]) -> bool:
+    """Return whether the body could be Slack's look at our certificate: a short form without a signature."""
+    length = headers.get("content-length", "")
+    return (
+        "x-slack-signature" not in headers
+        and "transfer-encoding" not in headers
+        and re.fullmatch("[0-9]{1,3}", length) is not None
+        and int(length) <= _LONGEST_CHECK
+        and headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
+    )
 
 
 def is_certificate_check(body: bytes, headers: Mapping[str, str]) -> bool:

@@ -18,7 +18,7 @@ from celery.backends.base import Backend
 from kombu.exceptions import SerializationError, SerializerNotInstalled
 
 from tasks.command import Command
-from tasks.deadline import Call, Moment, answers_of, now
+from tasks.deadline import Answers, Call, Moment, answers_of, now
 from tasks.result_reading import error_of, read_meta, readably
 from worker.broker_errors import BROKER_ERRORS, reason_of
 from worker.config import Settings, load_settings
@@ -38,9 +38,15 @@ class Broker:
 
     Publishing runs in threads of its own, because only so is a deadline kept whatever the network does:
     a peer that is silent, a resolver that hangs, a connection pool that others have emptied.
+
+    Args:
+        apart: with one thread, and an account of its own of when the broker last answered: what it asks can
+            neither delay another client of the process nor make it more patient.
     """
 
-    def __init__(self, broker_url: str | None = None, result_backend: str | None = None) -> None:
+    def __init__(
+        self, broker_url: str | None = None, result_backend: str | None = None, *, apart: bool = False
+    ) -> None:
         given = {"celery_broker_url": broker_url, "celery_result_backend": result_backend}
         settings = load_settings(**{name: value for name, value in given.items() if value is not None})
         if settings.broker_url is None:
@@ -51,7 +57,8 @@ class Broker:
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._threads_owner = 0
-        self._answers = answers_of(settings.broker_url)
+        self._answers = Answers() if apart else answers_of(settings.broker_url)
+        self._most_threads = 1 if apart else _THREADS
 
     def send(self, command: Command[Any], task_id: str | None = None) -> str:
         """Publish; returns the task's id once the broker has the message. Raises ``EnqueueFailed``."""
@@ -180,7 +187,9 @@ class Broker:
 
         with self._lock:
             if self._threads is None or self._threads_owner != os.getpid():
-                self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="threadsync-enqueue")
+                self._threads = ThreadPoolExecutor(
+                    self._most_threads, thread_name_prefix="threadsync-enqueue"
+                )
                 self._threads_owner = os.getpid()
             call.future = self._threads.submit(run)
         return call

@@ -206,10 +206,16 @@ class SessionClient:
 
 
 class AsyncSessionClient:
-    """``SessionClient`` for asyncio: the same methods, to be awaited; the loop is never blocked."""
+    """``SessionClient`` for asyncio: the same methods, to be awaited; the loop is never blocked.
 
-    def __init__(self, broker_url: str | None = None, result_backend: str | None = None) -> None:
-        self._broker = Broker(broker_url, result_backend)
+    Args:
+        apart: for questions that must not delay the commands of the process' other clients.
+    """
+
+    def __init__(
+        self, broker_url: str | None = None, result_backend: str | None = None, *, apart: bool = False
+    ) -> None:
+        self._broker = Broker(broker_url, result_backend, apart=apart)
 
     async def enqueue(self, command: Command[R], *, task_id: str | None = None) -> AsyncHandle[R]:
         """Send any command. A ``task_id`` of your own, such as Slack's event id, makes it easy to find."""

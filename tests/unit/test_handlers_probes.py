@@ -1,0 +1,79 @@
+"""Readiness costs the same however often it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from starlette.requests import Request
+
+from handlers.probes import Probes
+from tests.slack_app import RecordingClient
+from worker.signs import Signs
+
+ASKED = Request({"type": "http", "headers": []})
+
+
+class CountingClient(RecordingClient):
+    """Counts the looks, and answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def signs(self) -> Signs | None:
+        self.looks += 1
+        await self.may_answer.wait()
+        return await super().signs()
+
+
+async def test_all_who_ask_within_a_second_share_a_look() -> None:
+    """Before its answer is there, and after; then another one is taken, and what has changed is told."""
+    now = 0.0
+    client = CountingClient()
+    probes = Probes(client, "", lambda: now)
+    client.may_answer.clear()
+    asking = [asyncio.create_task(probes.readiness(ASKED)) for _ in range(200)]
+    await asyncio.sleep(0)
+    client.may_answer.set()
+    assert {answer.status_code for answer in await asyncio.gather(*asking)} == {200}
+    now = 0.9
+    client.down = True
+    assert (await probes.readiness(ASKED)).status_code == 200
+    assert client.looks == 1
+    now = 1.0
+    assert (await probes.readiness(ASKED)).status_code == 503
+    assert client.looks == 2
+
+
+async def test_one_that_hangs_up_takes_no_answer_from_the_others() -> None:
+    """The look goes on."""
+    client = CountingClient()
+    probes = Probes(client, "")
+    client.may_answer.clear()
+    first, second = (asyncio.create_task(probes.readiness(ASKED)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await first
+    client.may_answer.set()
+    assert (await second).status_code == 200
+    assert client.looks == 1
+
+
+async def test_a_look_that_takes_long_is_still_one() -> None:
+    """However long after its beginning others ask."""
+    now = 0.0
+    client = CountingClient()
+    probes = Probes(client, "", lambda: now)
+    client.may_answer.clear()
+    first = asyncio.create_task(probes.readiness(ASKED))
+    await asyncio.sleep(0)
+    now = 5.0
+    second = asyncio.create_task(probes.readiness(ASKED))
+    await asyncio.sleep(0)
+    client.may_answer.set()
+    assert [(await first).status_code, (await second).status_code] == [200, 200]
+    assert client.looks == 1

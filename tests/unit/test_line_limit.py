@@ -1,0 +1,36 @@
+"""Lines that anybody can cause are counted, not all written."""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+
+from handlers.line_limit import LineLimit
+
+
+def test_so_many_lines_a_second() -> None:
+    """The next second has as many again, and the first of them says how many were left out."""
+    now = 100.0
+    limit = LineLimit("of a kind", 3, lambda: now)
+    with structlog.testing.capture_logs() as logs:
+        assert [limit.may_say() for _ in range(5)] == [True, True, True, False, False]
+        assert logs == []
+        now = 101.5
+        assert [limit.may_say() for _ in range(4)] == [True, True, True, False]
+        now = 200.0
+        assert limit.may_say()
+        now = 300.0
+        assert limit.may_say()
+    assert [(entry["kind"], entry["lines"]) for entry in logs] == [("of a kind", 2), ("of a kind", 1)]
+
+
+def test_an_error_is_always_told() -> None:
+    """Whatever else the logger has to say."""
+    limit = LineLimit("of a kind", 1, lambda: 0.0)
+
+    def record(level: int) -> logging.LogRecord:
+        return logging.LogRecord("uvicorn.error", level, "", 0, "", None, None)
+
+    told = [limit.filter(record(level)) for level in (logging.INFO, logging.WARNING, logging.ERROR)]
+    assert told == [True, False, True]
