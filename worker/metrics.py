@@ -169,8 +169,10 @@ class MetricsEndpoint:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _listen(self) -> None:
-        from prometheus_client import CollectorRegistry, start_http_server
+        from prometheus_client import CollectorRegistry
         from prometheus_client.multiprocess import MultiProcessCollector
+
+        from worker.metrics_server import serve_metrics
 
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -178,7 +180,7 @@ class MetricsEndpoint:
         waiting = False
         while not self._closed.is_set():
             try:
-                server, _ = start_http_server(port, host, registry)
+                server, _ = serve_metrics(port, host, registry)
             except OSError as exc:
                 if not waiting:
                     log.warning("metrics wait for their port", host=host, port=port, reason=str(exc))

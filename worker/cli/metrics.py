@@ -22,14 +22,13 @@ def metrics(
 
     It asks Postgres and the broker when it is asked. What workers count they show themselves: METRICS_PORT.
     """
-    from prometheus_client import start_http_server
-
     from worker.celery import app as celery
     from worker.cli.stop_request import StopRequest
     from worker.config import get_settings
     from worker.db.pool import new_pool
     from worker.exporter import registry_of
     from worker.logs import configure_logging
+    from worker.metrics_server import serve_metrics
 
     settings = get_settings()
     settings.require("broker_url", "database_url")
@@ -38,7 +37,7 @@ def metrics(
     # Not waited for: that the database is away is what it is to show.
     with StopRequest() as request, new_pool(max_size=2) as pool:
         try:
-            server, thread = start_http_server(port, host, registry_of(pool, celery))
+            server, thread = serve_metrics(port, host, registry_of(pool, celery))
         except OSError as exc:
             raise InvalidSettings(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
         typer.echo(f"http://{host}:{port}/metrics", err=True)

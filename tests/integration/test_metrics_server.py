@@ -1,0 +1,81 @@
+"""``/metrics`` has few threads, and is collected once for all who wait for it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tests.waiting import wait_until
+from worker.embedded.port import free_port
+from worker.metrics_server import OneLook, serve_metrics
+
+
+class Counting(Collector):
+    """Counts how often it is collected."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    def collect(self) -> Iterator[Metric]:
+        self.looks += 1
+        assert self.may_go_on.wait(20)
+        yield GaugeMetricFamily("looks", "How often", value=self.looks)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    number = free_port()
+    server, thread = serve_metrics(number, "127.0.0.1", Counting())
+    yield number
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def scrape(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        return str(answer.read().decode())
+
+
+@pytest.mark.parametrize("half", [b"", b"GET /metrics HTTP/1.1\r\nHost: "])
+def test_half_sent_requests_take_no_more_than_a_few_threads(half: bytes, port: int) -> None:
+    """A whole request is answered among them, and those that came first give way."""
+    before = threading.active_count()
+    with ExitStack() as stack:
+        for _ in range(300):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            connection.sendall(half)
+        assert "looks" in scrape(port)
+        wait_until(lambda: threading.active_count() <= before + 17, "those that gave way have ended")
+    wait_until(lambda: threading.active_count() == before, "all have ended")
+
+
+def test_all_who_wait_share_a_look() -> None:
+    """One that began before they asked is not theirs; the next one is, for all of them."""
+    now = 1.0
+    counting = Counting()
+    one_look = OneLook(counting, lambda: now)
+    counting.may_go_on.clear()
+    first, *others = (threading.Thread(target=lambda: list(one_look.collect())) for _ in range(10))
+    first.start()
+    wait_until(lambda: counting.looks == 1, "the first look has begun")
+    # By this clock the others ask after it began, and all at once; the second look begins as they ask.
+    now = 2.0
+    for asker in others:
+        asker.start()
+    counting.may_go_on.set()
+    for asker in (first, *others):
+        asker.join()
+    assert counting.looks == 2
+    now = 3.0
+    assert [metric.name for metric in one_look.collect()] == ["looks"]
+    assert counting.looks == 3
