@@ -5,16 +5,23 @@ from __future__ import annotations
 import logging
 
 from handlers.app import create_app
+from handlers.connections import raise_descriptor_limit
+from handlers.line_limit import LineLimit
 from worker.config import get_settings
 from worker.logs import configure_logging
 from worker.tracing import start_tracing, traced_app
 
+# Whatever serves us, and whichever limit its shell gave it.
+raise_descriptor_limit()
 _settings = get_settings()
 configure_logging(_settings.log_level, _settings.log_format)
 for _name in ("uvicorn", "uvicorn.access"):
     # uvicorn gives these a handler and a format of their own before it imports us.
     logging.getLogger(_name).handlers.clear()
     logging.getLogger(_name).propagate = True
+for _name in ("uvicorn.access", "uvicorn.error"):
+    # Both have a line for each request that anybody sends.
+    logging.getLogger(_name).addFilter(LineLimit(_name))
 start_tracing(_settings, "web")
 _console = None
 if _settings.threadsync_console_password:

@@ -17,7 +17,7 @@ from worker.readiness import postgres_accepts
 from worker.signs import QUEUES
 
 _FRESH_SECONDS: Final = 1.0
-"""An answer is given again for so long: a look costs a connection to the broker and to each database host."""
+"""An answer is given again for so long: a look costs connections to the broker and to each database host."""
 
 _Answer = tuple[int, dict[str, object]]
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import typer.main
 
+from handlers.serve import parser as serve_options
 from worker.cli import app as threadsync
 
 ROOT: Final = Path(__file__).parent.parent
@@ -142,9 +143,11 @@ def _fault_of_make(arguments: list[str]) -> str | None:
 
 def _fault_of_python(arguments: list[str]) -> str | None:
     if arguments[0] == "-m":
-        arguments = arguments[1:]
-        if find_spec(arguments[0]) is None:
-            return f"no module {arguments[0]}"
-        arguments = arguments[1:]
+        module, *arguments = arguments[1:]
+        if find_spec(module) is None:
+            return f"no module {module}"
+        if module == "handlers.serve":
+            unknown = serve_options().parse_known_args(arguments)[1]
+            return f"no option {unknown}" if unknown else None
     missing = [word for word in arguments if word.endswith(".py") and not (ROOT / word).exists()]
     return f"no file {missing}" if missing else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -19,15 +19,18 @@ from worker.readiness import answers_http
 
 
 class WebProcess:
-    """``uvicorn handlers.asgi:app``; answers when it is entered, gone when it is left."""
+    """``python -m handlers.serve``; answers when it is entered, gone when it is left."""
 
     child: Child
 
-    def __init__(self, env: Mapping[str, str], log_path: Path) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(
+        self, env: Mapping[str, str], log_path: Path, *, host: str = "127.0.0.1", prefix: Sequence[str] = ()
+    ) -> None:
+        self.host, self.port = host, free_port()
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._log_path = log_path
-        self._argv = [sys.executable, "-m", "uvicorn", "handlers.asgi:app", "--port", str(port)]
+        serve = [sys.executable, "-m", "handlers.serve", "--host", host, "--port", str(self.port)]
+        self._argv = [*prefix, *serve]
         self._env = {
             "SLACK_SIGNING_SECRET": SECRET,
             "SLACK_BOT_TOKEN": "xoxb-local",

@@ -292,15 +292,11 @@ class LocalStack:
         argv = [
             sys.executable,
             "-m",
-            "uvicorn",
-            "handlers.asgi:app",
+            "handlers.serve",
             "--host",
             "127.0.0.1",
             "--port",
             str(port),
-            # Without it a connection that is kept open keeps us from stopping.
-            "--timeout-graceful-shutdown",
-            "3",
         ]
         return self._command(
             "web",

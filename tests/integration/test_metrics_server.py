@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tests.waiting import wait_until
+from worker import metrics_server
 from worker.embedded.port import free_port
 from worker.metrics_server import OneLook, serve_metrics
 
@@ -32,7 +33,10 @@ class Counting(Collector):
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Of a server that waits for a request for a second and a half, not for ten."""
+    monkeypatch.setattr(metrics_server, "_REQUEST_SECONDS", 1.5)
+    monkeypatch.setattr(metrics_server._Handler, "timeout", 1.5)
     number = free_port()
     server, thread = serve_metrics(number, "127.0.0.1", Counting())
     yield number

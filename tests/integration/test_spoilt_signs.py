@@ -21,6 +21,7 @@ from worker.doctor.running import judge
 from worker.exporter import registry_of
 from worker.signs import (
     KEY,
+    QUEUES,
     QueueUse,
     Signs,
     beat_sent_canaries,
@@ -75,7 +76,7 @@ def tell(broker_url: str) -> None:
     with channel_of(app_of(load_settings(celery_broker_url=broker_url))) as channel:
         worker_is_there(channel, "sessions@host", {"sessions": QueueUse(1.0, 1.0)})
         beat_sent_canaries(channel)
-        for queue in ("sessions", "syncs", "maintenance"):
+        for queue in QUEUES:
             canary_came_through(channel, queue, "sessions@host", 1.0)
 
 
@@ -87,7 +88,7 @@ def looked(broker_url: str) -> Signs:
 
 def goes_on(signs: Signs, spoilt: int) -> None:
     assert set(signs.workers) == {"sessions@host"}
-    assert signs.canaries.keys() == {"sessions", "syncs", "maintenance"}
+    assert signs.canaries.keys() == set(QUEUES)
     assert (signs.is_blind, signs.refusal, signs.unreadable) == (False, None, spoilt)
     assert signs.beat is not None
     levels = {finding.check: finding.level for finding in judge(signs)}
@@ -156,7 +157,7 @@ async def test_the_web_process_is_ready_all_the_same(broker: redis.Redis, broker
     async with running_app(AsyncSessionClient(broker_url, broker_url)) as app:
         answer = await app.http.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json()["queues"] == {"sessions": "ok", "syncs": "ok", "maintenance": "ok"}
+    assert answer.json()["queues"] == dict.fromkeys(QUEUES, "ok")
     assert answer.json()["unreadable_signs"] == 1_000
 
 

@@ -67,7 +67,7 @@ def test_every_role_runs(platform: str, env: dict[str, str], tmp_path: Path) -> 
     roles = {
         "worker": ["-m", "celery", "-A", "worker", "worker", "-c", "1"],
         "beat": ["-m", "celery", "-A", "worker", "beat", "--pidfile="],
-        "web": ["-m", "uvicorn", "handlers.asgi:app", "--port", str(web)],
+        "web": ["-m", "handlers.serve", "--port", str(web)],
         "flower": ["-m", "worker.cli", "flower", "--port", str(flower)],
         "metrics": ["-m", "worker.cli", "metrics", "--port", str(metrics)],
     }

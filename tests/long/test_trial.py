@@ -44,8 +44,8 @@ def test_a_signed_request_becomes_a_ticket(installation: Installation, tmp_path:
     in_image = {"PYTHONPATH": python_path_without_sandbox(tmp_path, ROOT)}
     with ExitStack() as stack:
         ports = (f"--jira-port={jira}", f"--slack-port={slack}")
-        uvicorn = [sys.executable, "-m", "uvicorn", "handlers.asgi:app", "--port", str(web)]
-        for name, argv, more in (("sandboxes", trial("serve", *ports), {}), ("web", uvicorn, in_image)):
+        serve = [sys.executable, "-m", "handlers.serve", "--port", str(web)]
+        for name, argv, more in (("sandboxes", trial("serve", *ports), {}), ("web", serve, in_image)):
             child = Child(argv, log_path=tmp_path / f"{name}.log", env={**env, **more}, cwd=tmp_path)
             stack.callback(child.kill)
         schedule = ("--beat", "--schedule", str(tmp_path / "beat"))

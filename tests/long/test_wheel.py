@@ -175,7 +175,7 @@ def test_beat(installed: Installed) -> None:
 )
 def test_web(installed: Installed, role: str, path: str) -> None:
     port = free_port()
-    with installed.running(role, "-m", "uvicorn", "handlers.asgi:app", "--port", str(port)):
+    with installed.running(role, "-m", "handlers.serve", "--port", str(port)):
         wait_until(lambda: answers_http(f"http://127.0.0.1:{port}{path}"), "it answers", 60)
 
 

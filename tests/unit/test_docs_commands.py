@@ -31,6 +31,7 @@ def test_a_command_line_is_one_of_ours(line: str) -> None:
         "celery -A worker worker --quues sessions",
         "celery -A nowhere worker",
         "uvicorn handlers.asgi:app --prot 3000",
+        "python -m handlers.serve --prot 3000",
         "python -m nowhere",
         "python docs/nowhere.py",
         "rm -rf .",

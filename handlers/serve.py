@@ -1,0 +1,59 @@
+"""The web process on uvicorn, within bounds: ``python -m handlers.serve --port 3000``.
+
+``uvicorn handlers.asgi:app`` serves the same app, but holds every connection for as long as its client likes:
+for use behind a proxy that does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Final
+
+import uvicorn
+
+from handlers.connections import Connections, places, raise_descriptor_limit
+from handlers.http_protocol import BoundedProtocol
+
+_STOP_SECONDS: Final = 3
+"""Without it a connection that is kept open keeps us from stopping."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until TERM or INT."""
+    options = parser().parse_args(arguments)
+    BoundedProtocol.connections_of_process = Connections(places(raise_descriptor_limit()))
+    uvicorn.run(
+        "handlers.asgi:app",
+        host=options.host,
+        port=options.port,
+        uds=options.uds,
+        forwarded_allow_ips=options.forwarded_allow_ips,
+        # uvloop, where it is installed, would read 256 kB at once.
+        loop="asyncio",
+        http=BoundedProtocol,
+        # None of ours; uvicorn would hand such a connection to a protocol without these bounds.
+        ws="none",
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m handlers.serve",
+        description="Serve Slack's requests, the console and the probes, within bounds of time and memory.",
+    )
+    made.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    made.add_argument("--port", type=int, default=3000, help="the port (default: %(default)s)")
+    made.add_argument("--uds", help="a Unix socket to listen on in place of address and port")
+    made.add_argument(
+        "--forwarded-allow-ips",
+        metavar="ADDRESSES",
+        help="proxies whose X-Forwarded-For and -Proto count (default: FORWARDED_ALLOW_IPS or 127.0.0.1)",
+    )
+    return made
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Debian's nginx with the configuration that ships, between Slack and a real web process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox.slack_requests import SlackRequest, app_mention, sign, signed_request
+from tests.nginx import Nginx, needs_nginx
+from tests.slack_app import CHANNEL, SECRET, THREAD, USER, queued
+from tests.waiting import wait_until
+from tests.web import WebProcess
+
+pytestmark = needs_nginx
+
+A_CLIENT = "127.0.0.9"
+
+
+@pytest.fixture
+def web(tmp_path: Path, broker_url: str) -> Iterator[WebProcess]:
+    env = {**os.environ, "CELERY_BROKER_URL": broker_url, "SLACK_API_URL": "http://127.0.0.1:1/api/"}
+    with WebProcess(env, tmp_path / "web.log") as web:
+        yield web
+
+
+@pytest.fixture
+def nginx(tmp_path: Path, web: WebProcess) -> Iterator[Nginx]:
+    with Nginx(tmp_path, web.port) as nginx:
+        yield nginx
+
+
+def client(nginx: Nginx) -> httpx.Client:
+    """One that trusts the proxy, at an address of its own."""
+    trust = ssl.create_default_context(cafile=str(nginx.ca))
+    return httpx.Client(
+        base_url=nginx.url,
+        transport=httpx.HTTPTransport(verify=trust, local_address=A_CLIENT),
+        timeout=20,
+    )
+
+
+def post(http: httpx.Client, request: SlackRequest, **more: str) -> httpx.Response:
+    return http.post("/slack/events", content=request.body, headers={**request.headers, **more})
+
+
+def test_events_come_through(nginx: Nginx, web: WebProcess, broker_url: str) -> None:
+    """They are enqueued; the web process knows the client's address, whatever the client says of it."""
+    request = signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=THREAD))
+    with client(nginx) as http:
+        answer = post(http, request, **{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http"})
+        assert answer.status_code == 200
+        assert post(http, sign("another secret", b"{}")).status_code == 401
+        assert post(http, sign(SECRET, b"x" * 900_000)).status_code == 400
+        assert post(http, sign(SECRET, b"x" * 1_048_577)).status_code == 413
+    assert len(queued(broker_url)) == 1
+    wait_until(
+        lambda: f'{A_CLIENT}:0 - "POST /slack/events HTTP/1.1" 200' in web.log, "the address is logged"
+    )
+    assert "192.0.2.1" not in web.log
+
+
+def test_what_is_for_this_machine_is_not_shown(nginx: Nginx) -> None:
+    """Nor is any path that we do not have; the console's is passed on."""
+    with client(nginx) as http:
+        for path in ("/", "/healthz", "/readyz", "/metrics", "/slack/events/", "/slack"):
+            answer = http.get(path)
+            assert (answer.status_code, answer.headers["server"]) == (404, "nginx")
+        assert http.get("/slack/events").status_code == 403
+        # Without a password there is none.
+        assert http.get("/console/").text == "Not Found"
+
+
+def test_half_a_body_waits_at_the_proxy(nginx: Nginx, web: WebProcess) -> None:
+    """The web process sees nothing of it, and other events pass."""
+    trust = ssl.create_default_context(cafile=str(nginx.ca))
+    before = _connections_of(web)
+    with (
+        socket.create_connection(("127.0.0.1", nginx.port)) as plain,
+        trust.wrap_socket(plain, server_hostname="127.0.0.1") as half,
+    ):
+        headers = "".join(f"{name}: {value}\r\n" for name, value in sign(SECRET, b"").headers.items())
+        half.sendall(
+            f"POST /slack/events HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: 9\r\n\r\n{{".encode()
+        )
+        with client(nginx) as http:
+            assert post(http, sign("another secret", b"{}")).status_code == 401
+        wait_until(lambda: _connections_of(web) <= before + 1, "only the other one's connection is there")
+        assert web.log.count("POST /slack/events") == 1
+
+
+def _connections_of(web: WebProcess) -> int:
+    """How many sockets it holds."""
+    folder = Path(f"/proc/{web.child.pid}/fd")
+    return sum(1 for link in folder.iterdir() if _target(link).startswith("socket:"))
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""

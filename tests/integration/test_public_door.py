@@ -1,0 +1,288 @@
+"""The web process' port as attackers meet it: bytes on the wire, and connections without end."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import cast
+
+import httpx
+import pytest
+import redis
+
+from benchmarks.door import besiege
+from sandbox.slack_requests import SlackRequest, app_mention, sign, signed_request
+from tests.servers import ValkeyForTests
+from tests.slack_app import CHANNEL, SECRET, THREAD, USER, queued
+from tests.waiting import wait_until
+from tests.web import WebProcess
+
+HALF_SENT = 1_100
+_MEBIBYTE = 1_048_576
+_A_SHELLS_LIMIT = ("/bin/sh", "-c", 'ulimit -Sn 1024; exec "$@"', "sh")
+
+
+def web_process(folder: Path, broker_url: str, host: str = "127.0.0.1") -> WebProcess:
+    """As a shell starts it, with its limit of 1,024 open files."""
+    env = {**os.environ, "CELERY_BROKER_URL": broker_url, "SLACK_API_URL": "http://127.0.0.1:1/api/"}
+    return WebProcess(env, folder / "web.log", host=host, prefix=_A_SHELLS_LIMIT)
+
+
+@pytest.fixture(scope="module")
+def broker(valkey: ValkeyForTests) -> str:
+    return valkey.broker()
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[WebProcess]:
+    """One for all: each test leaves it in good health, or the next one fails."""
+    with web_process(tmp_path_factory.mktemp("web"), broker) as web:
+        yield web
+        assert "Traceback" not in web.log
+
+
+def connected(web: WebProcess) -> socket.socket:
+    return socket.create_connection((web.host, web.port), timeout=20)
+
+
+def head(headers: dict[str, str], request_line: str = "POST /slack/events HTTP/1.1") -> bytes:
+    lines = [request_line, "Host: x", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def wire(request: SlackRequest) -> bytes:
+    """The request as it is sent."""
+    return head({**request.headers, "Content-Length": str(len(request.body))}) + request.body
+
+
+def status_of(connection: socket.socket) -> int:
+    """Read one answer, and nothing of the next."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        piece = connection.recv(1)
+        assert piece, f"closed after {received!r}"
+        received += piece
+    length = re.search(rb"content-length: (\d+)", received)
+    left = int(length[1]) if length else 0
+    while left:
+        left -= len(connection.recv(left))
+    return int(received.split()[1])
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """All that comes."""
+    received = b""
+    try:
+        while piece := connection.recv(65_536):
+            received += piece
+    except ConnectionResetError:
+        # What was sent after our last word.
+        return received
+    return received
+
+
+def half_send(web: WebProcess, stack: ExitStack, count: int) -> list[socket.socket]:
+    """Connections that have sent a part of their headers."""
+    connections = [stack.enter_context(connected(web)) for _ in range(count)]
+    for connection in connections:
+        connection.sendall(b"POST /slack/events HTTP/1.1\r\nHost: x\r\nX-More: ")
+    return connections
+
+
+def mention() -> SlackRequest:
+    return signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=THREAD))
+
+
+def an_event_is_taken(web: WebProcess) -> None:
+    assert web.deliver(mention()).status_code == 200
+
+
+UNSIGNED = {"content-type": "application/json"}
+
+
+def shaped(**changed: str | None) -> dict[str, str]:
+    """Headers that could be Slack's, but for what is changed or, by None, taken out."""
+    headers = {**sign("another secret", b"").headers}
+    changes = {f"x-slack-{name.replace('_', '-')}": value for name, value in changed.items()}
+    return {name: value for name, value in {**headers, **changes}.items() if value is not None}
+
+
+IMPOSSIBLE: dict[str, Callable[[], dict[str, str]]] = {
+    "unsigned": lambda: UNSIGNED,
+    "stale": lambda: dict(sign(SECRET, b"", at=time.time() - 400).headers),
+    "of tomorrow": lambda: dict(sign(SECRET, b"", at=time.time() + 86_400).headers),
+    "no timestamp": lambda: shaped(request_timestamp=None),
+    "no number": lambda: shaped(request_timestamp="now"),
+    "no signature": lambda: shaped(signature=None),
+    "too short": lambda: shaped(signature="v0=abc"),
+    "another version": lambda: shaped(signature="v1=" + "0" * 64),
+}
+
+
+@pytest.mark.parametrize("headers", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+@pytest.mark.parametrize(
+    "length",
+    [
+        {"content-length": str(_MEBIBYTE)},
+        {"transfer-encoding": "chunked"},
+        {"content-length": "5", "expect": "100-continue"},
+    ],
+    ids=["long", "chunked", "expect"],
+)
+def test_no_body_is_awaited_behind_headers_that_cannot_be_slacks(
+    headers: Callable[[], dict[str, str]], length: dict[str, str], web: WebProcess
+) -> None:
+    """Missing, stale or of another shape: 401 before the first byte of the body, and none is asked for."""
+    with connected(web) as connection:
+        connection.sendall(head({**headers(), **length}))
+        assert status_of(connection) == 401
+
+
+def test_a_body_that_may_be_slacks_is_asked_for(web: WebProcess) -> None:
+    """``Expect: 100-continue`` is answered; one that is too long is refused first."""
+    request = mention()
+    announced = {"Content-Length": str(len(request.body)), "Expect": "100-continue"}
+    with connected(web) as connection:
+        connection.sendall(head({**request.headers, **announced}))
+        assert status_of(connection) == 100
+        connection.sendall(request.body)
+        assert status_of(connection) == 200
+    with connected(web) as connection:
+        connection.sendall(head({**shaped(), **announced, "Content-Length": str(_MEBIBYTE + 1)}))
+        assert status_of(connection) == 413
+        assert until_closed(connection) == b""
+
+
+def test_more_than_a_thousand_half_sent_requests(web: WebProcess) -> None:
+    """Slack's events are taken meanwhile. That the others are closed in time is in tests/long."""
+    with ExitStack() as stack:
+        half_send(web, stack, HALF_SENT)
+        an_event_is_taken(web)
+        # Its look opens a connection whose descriptor is beyond 1,024.
+        assert httpx.get(f"{web.url}/readyz").status_code == 200
+    an_event_is_taken(web)
+
+
+def test_the_limit_of_open_files_is_raised(web: WebProcess) -> None:
+    """To all that the system allows, or the 1,025th connection would stop everything."""
+    limits = Path(f"/proc/{web.child.pid}/limits").read_text()
+    found = re.search(r"Max open files\s+(\S+)\s+(\S+)", limits)
+    assert found
+    assert found[1] == found[2]
+
+
+def test_a_flood_of_bodies_does_not_fill_the_memory(tmp_path: Path, broker: str) -> None:
+    """300 clients that send a mebibyte over and over; tests/long has all attacks, and more of each."""
+    siege = besiege("unsigned", 300, 3, broker, tmp_path)
+    assert siege.seconds
+    assert siege.failures == []
+    assert siege.peak - siege.idle < 100
+
+
+def test_readiness_is_looked_at_once_a_second(web: WebProcess, broker: str) -> None:
+    """However many ask: each look reads the signs of life once, which nothing else does here."""
+
+    def looks_so_far() -> int:
+        with redis.Redis.from_url(broker) as client:
+            stats = cast(dict[str, dict[str, int]], client.info("commandstats"))
+            return stats.get("cmdstat_hgetall", {"calls": 0})["calls"]
+
+    before, began = looks_so_far(), time.monotonic()
+    with httpx.Client() as http, ThreadPoolExecutor(20) as askers:
+        statuses = list(
+            askers.map(lambda _: http.get(f"{web.url}/readyz", timeout=20).status_code, range(400))
+        )
+    most = time.monotonic() - began + 1
+    assert set(statuses) == {200}
+    assert 1 <= looks_so_far() - before <= most
+
+
+def test_many_header_lines_are_refused(web: WebProcess) -> None:
+    """Whether they come at once or one by one; a hundred are fine."""
+    for pieces in ([b"a: b\r\n" * 200], [b"a: b\r\n"] * 200):
+        with connected(web) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+            # It may have been closed in the midst of them.
+            with suppress(OSError):
+                for piece in (*pieces, b"\r\n"):
+                    connection.sendall(piece)
+            assert until_closed(connection).startswith(b"HTTP/1.1 400 ")
+    with connected(web) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 100 + b"\r\n")
+        assert status_of(connection) == 200
+
+
+def test_a_head_without_end_is_refused(web: WebProcess) -> None:
+    """At 16 KiB, also in one line."""
+    with connected(web) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-More: " + b"x" * 20_000)
+        assert until_closed(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_chunks(web: WebProcess) -> None:
+    """A body in chunks is a body; one in chunks of a byte is refused: those cost as much as long ones."""
+    request = mention()
+    chunked = {**request.headers, "Transfer-Encoding": "chunked"}
+    half = len(request.body) // 2
+    pieces = [request.body[:half], request.body[half:], b""]
+    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    with connected(web) as connection:
+        connection.sendall(head(chunked) + body)
+        assert status_of(connection) == 200
+    with connected(web) as connection:
+        connection.sendall(head(chunked) + b"1\r\nx\r\n" * 2_000)
+        assert until_closed(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_requests_that_come_together_are_answered_in_turn(web: WebProcess) -> None:
+    """A few of them: after eight in a row that did not wait, a client must connect anew."""
+    with connected(web) as connection:
+        connection.sendall(wire(mention()) * 3)
+        assert [status_of(connection) for _ in range(3)] == [200, 200, 200]
+    with connected(web) as connection:
+        connection.sendall(head({}, "GET /healthz HTTP/1.1") * 50)
+        assert until_closed(connection).count(b"HTTP/1.1 200 ") == 9
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_small_body_that_was_refused_costs_no_connection(is_late: bool, web: WebProcess) -> None:
+    """It is passed over, also when it comes late: the next request on the connection is answered."""
+    refused = head({**UNSIGNED, "Content-Length": "2"})
+    with connected(web) as connection:
+        connection.sendall(refused if is_late else refused + b"{}")
+        assert status_of(connection) == 401
+        connection.sendall((b"{}" if is_late else b"") + head({}, "GET /healthz HTTP/1.1"))
+        assert status_of(connection) == 200
+
+
+def test_there_are_no_websockets(web: WebProcess) -> None:
+    """An upgrade is asked for in vain: the request is answered as if it had not been."""
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    with connected(web) as connection:
+        connection.sendall(head(upgrade, "GET /healthz HTTP/1.1"))
+        assert status_of(connection) == 200
+
+
+def test_over_ipv6(tmp_path: Path, broker_url: str) -> None:
+    """The same process, on ``::1``."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with web_process(tmp_path, broker_url, "::1") as web:
+        an_event_is_taken(web)
+        with connected(web) as connection:
+            connection.sendall(head({**UNSIGNED, "Content-Length": str(_MEBIBYTE)}))
+            assert status_of(connection) == 401
+        wait_until(lambda: len(queued(broker_url)) == 1, "the command is in the queue")
