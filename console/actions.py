@@ -89,7 +89,7 @@ class Actions:
         return to_path(request, "/sign-in")
 
     async def decide_sync(self, request: Request) -> Response:
-        """``retry``, ``link`` or ``give-up``, about one session."""
+        """``retry``, ``link``, ``unlink`` or ``give-up``, about one session."""
         action = request.path_params["action"]
 
         def decide(form: Form, by: Signature) -> str:
@@ -99,6 +99,8 @@ class Actions:
                     return decisions.retry(self._pool, session, by)[1]
                 case "link":
                     return decisions.link(self._pool, session, form.get("key", ""), by)[1]
+                case "unlink":
+                    return decisions.unlink(self._pool, session, by, form.get("key") or None)[1]
                 case "give-up":
                     return decisions.give_up(self._pool, session, by)[1]
                 case _:
@@ -144,7 +146,9 @@ class Actions:
             return to_path(request, "/sign-in", {"then": path})
         form = await _form(request)
         try:
-            said = await run_in_threadpool(lambda: decide(form, signature(actor, form.get("reason", ""))))
+            address = request.client.host if request.client else None
+            by = signature(actor, form.get("reason", ""), "console", address)
+            said = await run_in_threadpool(lambda: decide(form, by))
         except _REFUSED as exc:
             refusal, kept = str(exc), {name: form.get(name, "") for name in ("reason", "key")}
             status = HTTPStatus.BAD_REQUEST if isinstance(exc, InvalidCommand) else HTTPStatus.CONFLICT

@@ -37,7 +37,7 @@ NEEDS_A_PERSON: Final = ("blocked", "failed", "review")
 # Colours of the style sheet: blue, orange, green, violet, red.
 _STEPS: Final = {"opened": 0, "ready": 1, "synced": 2}
 _ATTEMPTS: Final = {"created": 2, "found": 0, "refused": 4, "no answer, or later": 1}
-_WAITS: Final = dict(zip(QUEUES, (0, 1, 3), strict=True))
+_WAITS: Final = dict(zip(QUEUES, (0, 1, 3, 2), strict=True))
 
 
 def signed_in(page: Page) -> Page:
@@ -137,7 +137,10 @@ class Pages:
             and detail.sync.state in ("retry_wait", "unknown", "blocked", "failed", "review"),
             needs_a_person=detail is not None and detail.sync.state in NEEDS_A_PERSON,
             can_give_up=detail is not None and detail.sync.state not in ("inflight", "done"),
-            timeline=timeline(session, ready_at, synced_at, detail, decisions),
+            left=SyncStore(self._pool).left.of(session.id),
+            timeline=timeline(
+                session, ready_at, synced_at, detail, decisions, ConsoleStore(self._pool).actors(session.id)
+            ),
         )
 
     @signed_in

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from worker.db.actors import AnyActor
+from worker.db.console_store import SessionActors
 from worker.db.models import ThreadSession
 from worker.db.sync_models import Attempt, SyncAction, SyncDetail
 from worker.jira.reasons import explain
@@ -19,7 +21,12 @@ _STEPS: Final = {
     "audit": "Looked whether there is a second one",
 }
 _LONGEST_MOMENT: Final = 40
-_ACTIONS: Final = {"retry": "Retry", "link": "Link to a ticket", "give_up": "Give up"}
+_ACTIONS: Final = {
+    "retry": "Retry",
+    "link": "Link to a ticket",
+    "unlink": "Take the ticket off",
+    "give_up": "Give up",
+}
 
 
 @dataclass(frozen=True)
@@ -40,19 +47,24 @@ def timeline(
     synced_at: datetime | None,
     detail: SyncDetail | None,
     decisions: Iterable[SyncAction] | None = None,
+    actors: SessionActors | None = None,
 ) -> list[Event]:
     """Oldest first. Commands that changed nothing have left no trace.
 
     Args:
         decisions: those of a session that was never asked for a ticket; else the detail's.
     """
-    events = [Event(session.created_at, "command", "Session opened", why=f"by {session.user_id}")]
+    actors = actors or SessionActors()
+    opened_by = actors.opened_by or session.user_id
+    events = [Event(session.created_at, "command", "Session opened", why=f"by {opened_by}")]
     if ready_at:
-        events.append(Event(ready_at, "command", "Ready to sync"))
+        events.append(Event(ready_at, "command", "Ready to sync", why=_by(actors.ready_by)))
     if synced_at:
-        events.append(Event(synced_at, "command", "Synced", outcome=session.jira_key or ""))
+        why = _by(actors.synced_by)
+        events.append(Event(synced_at, "command", "Synced", outcome=session.jira_key or "", why=why))
     if detail:
-        asked = Event(detail.sync.requested_at, "command", "Ticket asked for")
+        why = f"the last draft is {_by(actors.drafted_by)}" if actors.drafted_by else ""
+        asked = Event(detail.sync.requested_at, "command", "Ticket asked for", why=why)
         events += [asked, *_drafted(detail.drafted_at, asked.at)]
         events += map(_tried, detail.attempts)
     events += map(_decided, detail.actions if detail else decisions or ())
@@ -85,10 +97,10 @@ def _tried(attempt: Attempt) -> Event:
 
 
 def _decided(action: SyncAction) -> Event:
-    return Event(
-        action.at,
-        "decision",
-        _ACTIONS.get(action.action, str(action.action)),
-        outcome=action.actor,
-        why=action.reason,
-    )
+    known = _ACTIONS.get(action.action, str(action.action))
+    what = " ".join(filter(None, (known, action.jira_key)))
+    return Event(action.at, "decision", what, outcome=action.by, why=action.reason)
+
+
+def _by(actor: AnyActor | None) -> str:
+    return f"by {actor}" if actor else ""

@@ -12,6 +12,7 @@ from slack_bolt.error import BoltUnhandledRequestError
 from slack_bolt.response import BoltResponse
 
 from handlers.bot_identity import BotIdentity
+from handlers.gate import Gate
 from handlers.listeners import Listeners
 from handlers.slack_api import SlackApi
 from worker.errors import EnqueueFailed, InvalidCommand
@@ -26,7 +27,7 @@ _bolt_log: Final = logging.getLogger("slack_bolt.threadsync")
 _bolt_log.setLevel(logging.ERROR)
 
 
-def create_bolt_app(slack: SlackApi, identity: BotIdentity, listeners: Listeners) -> AsyncApp:
+def create_bolt_app(slack: SlackApi, identity: BotIdentity, gate: Gate, listeners: Listeners) -> AsyncApp:
     """Bolt without its verification: ``SlackEndpoint`` does it on the bytes; Socket Mode needs none."""
 
     async def authorize(
@@ -55,6 +56,7 @@ def create_bolt_app(slack: SlackApi, identity: BotIdentity, listeners: Listeners
         signing_secret="",
     )
     app.error(_status_of)
+    app.middleware(gate.admit)
     listeners.register(app)
     return app
 

@@ -1,56 +1,155 @@
-"""Who we are in Slack, so that our own messages are not taken for a user's."""
+"""The app's identity in Slack: its bot, and the one workspace and app that payloads must be of."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from handlers.background import Background
 from handlers.slack_api import TROUBLE, SlackApi, describe_failure
+from worker.config import Settings
 
 log = structlog.get_logger(__name__)
 
-_ASK_AGAIN_SECONDS: Final = 60
+_FIRST_PAUSE_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 60.0
 _PATIENCE_SECONDS: Final = 30
+USERS_READ: Final = "users:read"
 
 
 @dataclass(frozen=True)
-class Bot:
-    """Our two ids: as a user, and as an author of messages."""
+class Identity:
+    """Slack's answer to auth.test, and the settings, which go before it. None: not known.
 
-    user_id: str | None
-    bot_id: str | None
+    ``is_told`` is false until the workspace is known. ``scopes`` are those of the token.
+    """
+
+    user_id: str | None = None
+    bot_id: str | None = None
+    team_id: str | None = None
+    enterprise_id: str | None = None
+    app_id: str | None = None
+    scopes: frozenset[str] = frozenset()
+
+    @property
+    def is_told(self) -> bool:
+        return self.team_id is not None
 
 
 class BotIdentity:
-    """One call of auth.test, in the background: no event waits for it, and none fails with it.
+    """One call of auth.test, in the background. Until its answer our own messages are known by ``bot_id``.
 
-    Until the answer is there our own messages are still known by the ``bot_id`` that they carry.
+    Args:
+        settings: say the workspace or the app where the operator knows better than to ask. Without a token
+            (``threadsync up``) there is no workspace to compare with: ``is_pinned`` is false.
     """
 
-    def __init__(self, slack: SlackApi, background: Background) -> None:
+    def __init__(self, slack: SlackApi, background: Background, settings: Settings) -> None:
         self._slack = slack
         self._background = background
-        self._bot: Bot | None = None
+        self.is_pinned = settings.is_in_slack or settings.slack_team_id is not None
+        self._identity = Identity(
+            team_id=settings.slack_team_id, app_id=settings.slack_app_id or settings.app_of_token
+        )
+        self._is_in_slack = settings.is_in_slack
+        self._pause = _FIRST_PAUSE_SECONDS
         self._ask_at = 0.0
+        self._is_answered = asyncio.Event()
+        self._is_tried = asyncio.Event()
 
-    def current(self) -> Bot:
-        """Our ids, or what is known of them; asks when nothing is known, at most once a minute."""
-        if self._bot is None and time.monotonic() >= self._ask_at:
-            self._ask_at = time.monotonic() + _ASK_AGAIN_SECONDS
+    def current(self) -> Identity:
+        """Return what is known; ask while something is missing, first after a second, later once a minute."""
+        if self._is_in_slack and not self._is_answered.is_set() and time.monotonic() >= self._ask_at:
+            # Not again while it is asked, nor at once afterwards.
+            self._ask_at = time.monotonic() + _PATIENCE_SECONDS + self._pause
             self._background.start(self._ask(), "auth.test")
-        return self._bot or Bot(None, None)
+        return self._identity
+
+    async def told(self, within: float) -> Identity:
+        """The same; waits so many seconds for the first answer while the workspace is not known."""
+        if not self.current().is_told:
+            await _until(self._is_answered, within)
+        return self._identity
+
+    async def begin(self, within: float) -> None:
+        """Ask once, and wait so many seconds for what comes of it.
+
+        Also where the settings say the workspace: scopes decide whether guests are told apart, and the first
+        payloads are no exception.
+        """
+        self.current()
+        if self._is_in_slack:
+            await _until(self._is_tried, within)
 
     async def _ask(self) -> None:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 answer = await self._slack.web.auth_test()
+                identity = self._merged(answer, _scopes(answer.headers))
         except TROUBLE as exc:
+            self._ask_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+            self._is_tried.set()
             log.warning("slack identity unknown", error=describe_failure(exc))
             return
-        self._bot = Bot(answer.get("user_id"), answer.get("bot_id"))
-        log.info("slack identity known", user_id=self._bot.user_id, bot_id=self._bot.bot_id)
+        self._identity = identity
+        self._is_tried.set()
+        if identity.team_id is not None:
+            self._is_answered.set()
+        log.info(
+            "slack identity known",
+            user_id=identity.user_id,
+            bot_id=identity.bot_id,
+            team_id=identity.team_id,
+            app_id=identity.app_id,
+        )
+        if identity.app_id is None and USERS_READ in identity.scopes and identity.bot_id:
+            await self._ask_for_app(identity.bot_id)
+
+    async def _ask_for_app(self, bot_id: str) -> None:
+        """The signing secret is one app's already, so nothing waits for this answer."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                answer = await self._slack.web.bots_info(bot=bot_id)
+        except TROUBLE as exc:
+            log.warning("slack app unknown", error=describe_failure(exc))
+            return
+        bot = answer.get("bot")
+        app_id = _text(bot, "app_id") if isinstance(bot, dict) else None
+        self._identity = Identity(**{**vars(self._identity), "app_id": app_id})
+        log.info("slack app known", app_id=app_id)
+
+    def _merged(self, answer: Any, scopes: frozenset[str]) -> Identity:
+        known = self._identity
+        told = _text(answer, "team_id")
+        if known.team_id and told not in (None, known.team_id, _text(answer, "enterprise_id")):
+            log.error("SLACK_TEAM_ID is another workspace than the token's", of_the_token=told)
+        return Identity(
+            user_id=_text(answer, "user_id"),
+            bot_id=_text(answer, "bot_id"),
+            team_id=known.team_id or told,
+            enterprise_id=_text(answer, "enterprise_id"),
+            app_id=known.app_id,
+            scopes=scopes,
+        )
+
+
+async def _until(event: asyncio.Event, within: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            await event.wait()
+
+
+def _scopes(headers: Any) -> frozenset[str]:
+    told = next((value for name, value in (headers or {}).items() if name.lower() == "x-oauth-scopes"), "")
+    return frozenset(scope.strip() for scope in str(told).split(",") if scope.strip())
+
+
+def _text(answer: Any, name: str) -> str | None:
+    value = answer.get(name)
+    return value if isinstance(value, str) and value else None

@@ -15,6 +15,7 @@ from handlers import replies
 from handlers.background import Background
 from handlers.slack_api import Posting, SlackApi
 from tasks.client import AsyncHandle, AsyncSessionClient
+from tasks.lookup_commands import LinkAnswer
 from tasks.reply_commands import REPLY_EVENT_TYPE, SayReply
 from worker.db.models import SessionResult
 from worker.errors import EnqueueFailed, ResultTimeout, ThreadsyncError, UnreadableResult
@@ -29,6 +30,9 @@ _EVENT_SECONDS: Final = 20
 
 _USER_SECONDS: Final = 45
 """Longer than a command waits for its session, so that the user hears how that ended."""
+
+_JIRA_SECONDS: Final = 28
+"""A question waits for a worker for up to ten, and is then asked for up to fifteen."""
 
 _EVENTS_AT_ONCE: Final = 32
 _EVENTS_AT_ONCE_OF_ONE: Final = 16
@@ -95,6 +99,10 @@ class FollowUps:
         """Tell the user if the command is refused; what it does otherwise is seen elsewhere."""
         self._begin(self._follow_refusal(handle, url), "follow-up of a user", url, user)
 
+    def of_link(self, asked: AsyncHandle[LinkAnswer], url: str, user: str = "") -> None:
+        """Tell the user what Jira knows of a ticket, and what came of linking it."""
+        self._begin(self._follow_link(asked, url), "follow-up of a user", url, user)
+
     def open_form(self, trigger_id: str, view: dict[str, Any], url: str, user: str = "") -> None:
         """Open a form for the user, or say that it could not be opened."""
         self._begin(self._open_form(trigger_id, view, url), "form", url, user)
@@ -102,6 +110,11 @@ class FollowUps:
     def tell(self, url: str, text: str, user: str = "") -> None:
         """Tell the user something that needs no result."""
         self._begin(self._respond(url, text), "answer to a user", url, user)
+
+    def tell_privately(self, channel_id: str, user_id: str, thread_ts: str, text: str) -> None:
+        """Tell a user who wrote in a channel something, unseen by all others."""
+        call = self._slack.tell_privately(channel_id, user_id, thread_ts, text)
+        self._background.start(call, "answer to a user", "clicks", user_id)
 
     def _begin(self, work: Coroutine[Any, Any, None], what: str, url: str, user: str) -> None:
         """Begin what a user waits for. One who has too much of it is told so, once a minute.
@@ -149,6 +162,18 @@ class FollowUps:
         except ThreadsyncError as exc:
             log.warning("no result", task_id=handle.task_id, error_type=type(exc).__name__)
             await self._respond(url, replies.describe_error(exc))
+
+    async def _follow_link(self, asked: AsyncHandle[LinkAnswer], url: str) -> None:
+        try:
+            known = await asked.get(timeout=_JIRA_SECONDS)
+        except ThreadsyncError as exc:
+            log.warning("no result", task_id=asked.task_id, error_type=type(exc).__name__)
+            await self._respond(url, replies.NOT_ASKED)
+            return
+        if known.outcome == "sent":
+            await self._follow_user(self._client.linked(asked), url, replies.describe_link)
+        else:
+            await self._respond(url, replies.describe_lookup(known))
 
     async def _open_form(self, trigger_id: str, view: dict[str, Any], url: str) -> None:
         if not await self._slack.open_view(trigger_id, view):

@@ -17,6 +17,7 @@ from handlers.mapping import (
     CREATE_BUTTON,
     OPEN_SHORTCUT,
     READY_BUTTON,
+    by,
     command_for_button,
     command_for_event,
     command_for_move,
@@ -24,6 +25,7 @@ from handlers.mapping import (
     command_for_shortcut,
     is_of_slacks_types,
 )
+from handlers.members import MayNotAct, Members
 from handlers.payload import object_in
 from handlers.ticket_answer import answer_ticket_command
 from handlers.ticket_command import SLASH_COMMAND
@@ -37,6 +39,7 @@ from handlers.ticket_form import (
 )
 from tasks.client import AsyncHandle, AsyncSessionClient
 from tasks.command import Command
+from worker.db.actors import SlackActor
 from worker.db.models import SessionResult
 from worker.errors import InvalidCommand, ThreadsyncError
 from worker.slack_status.message import RETRY_BUTTON
@@ -60,10 +63,15 @@ class Listeners:
     """
 
     def __init__(
-        self, client: AsyncSessionClient, follow_ups: FollowUps, jira_url: str | None = None
+        self,
+        client: AsyncSessionClient,
+        follow_ups: FollowUps,
+        members: Members,
+        jira_url: str | None = None,
     ) -> None:
         self._client = client
         self._follow_ups = follow_ups
+        self._members = members
         self._event_ids = EventIds()
         self._jira_url = jira_url
 
@@ -90,10 +98,20 @@ class Listeners:
             # Slack would send the same again, and after enough refusals no event at all.
             log.warning("event ignored", reason=str(exc))
             return
-        if command is not None:
-            self._follow_ups.expect_event(command.user_id)
-            task_id = self._event_ids.task_id(body.get("event_id"), _retries(request))
-            self._follow_ups.of_event(await self._enqueue(command, task_id), command.user_id)
+        if command is None:
+            return
+        try:
+            actor = await self._members.actor_of(body)
+        except MayNotAct:
+            # A mention speaks to us; what people write to each other in a thread does not.
+            if event.get("type") == "app_mention" and self._members.is_to_be_told(body):
+                self._follow_ups.tell_privately(
+                    command.channel_id, command.user_id, command.thread_ts, replies.MAY_NOT_ACT
+                )
+            return
+        self._follow_ups.expect_event(command.user_id)
+        task_id = self._event_ids.task_id(body.get("event_id"), _retries(request))
+        self._follow_ups.of_event(await self._enqueue(by(actor, command), task_id), command.user_id)
 
     async def on_move(self, body: Body, request: AsyncBoltRequest) -> None:
         """A channel got another id. Its sessions are found by either one from then on."""
@@ -105,12 +123,22 @@ class Listeners:
         if command is not None:
             await self._enqueue(command, self._event_ids.task_id(body.get("event_id"), _retries(request)))
 
-    async def on_slash_command(self, ack: AsyncAck, body: Body) -> None:
+    async def on_slash_command(self, ack: AsyncAck, body: Body, request: AsyncBoltRequest) -> None:
         """``/ticket …``: the answer is the response, for the user alone."""
-        answer = await answer_ticket_command(self._client, body, self._jira_url)
+        try:
+            actor = await self._members.actor_of(body)
+        except MayNotAct:
+            if self._members.is_to_be_told(body):
+                await ack(text=replies.MAY_NOT_ACT, response_type="ephemeral")
+            else:
+                await ack()
+            return
+        answer = await answer_ticket_command(self._client, body, self._jira_url, actor, _sent_at(request))
         if answer.pending and answer.request:
             describe = partial(replies.describe_change, answer.request)
             self._follow_ups.of_user(answer.pending, _response_url(body), describe, _user_of(body))
+        if answer.asked:
+            self._follow_ups.of_link(answer.asked, _response_url(body), _user_of(body))
         await ack(text=answer.text, response_type="ephemeral")
 
     async def on_shortcut(self, ack: AsyncAck, body: Body) -> None:
@@ -127,6 +155,8 @@ class Listeners:
         """The button below our reply where tickets are made: the form opens."""
         await ack()
         url = _response_url(body)
+        if not await self._may_act(body, url):
+            return
         try:
             view = ticket_form(body)
         except ThreadsyncError as exc:
@@ -136,7 +166,12 @@ class Listeners:
 
     async def on_form(self, ack: AsyncAck, body: Body, request: AsyncBoltRequest) -> None:
         """The form was sent: the ticket is asked for, or the form stays and says what is wrong."""
-        faults = await self._request_ticket(body, _sent_at(request))
+        try:
+            actor = await self._members.actor_of(body)
+            faults = await self._request_ticket(body, actor, _sent_at(request))
+        except MayNotAct:
+            # In the form itself, always: one that closes says that the ticket is on its way.
+            faults = {SUMMARY: replies.MAY_NOT_ACT}
         await (ack(response_action="errors", errors=dict(faults)) if faults else ack())
 
     async def on_retry_button(self, ack: AsyncAck, body: Body) -> None:
@@ -144,19 +179,24 @@ class Listeners:
         await ack()
         url = _response_url(body)
         try:
-            handle = await self._enqueue(command_for_retry(body))
+            actor = await self._members.actor_of(body)
+            handle = await self._enqueue(by(actor, command_for_retry(body)))
+        except MayNotAct:
+            self._refuse(body, url)
         except ThreadsyncError as exc:
             self._tell(url, exc, _user_of(body))
         else:
             self._follow_ups.of_refusal(handle, url, _user_of(body))
 
-    async def _request_ticket(self, body: Body, drafted_at: str) -> Mapping[str, str]:
+    async def _request_ticket(
+        self, body: Body, actor: SlackActor | None, drafted_at: str
+    ) -> Mapping[str, str]:
         """What is wrong, in words for the user, at its input; nothing when it is asked for."""
         if faults := faults_in(body):
             log.info("form not taken", inputs=sorted(faults))
             return faults
         try:
-            handle = await self._enqueue(command_for_submission(body, drafted_at))
+            handle = await self._enqueue(by(actor, command_for_submission(body, drafted_at)))
         except ThreadsyncError as exc:
             log.warning("command not enqueued", error_type=type(exc).__name__)
             return {SUMMARY: replies.describe_error(exc)}
@@ -171,11 +211,27 @@ class Listeners:
     ) -> None:
         url = _response_url(body)
         try:
-            handle = await self._enqueue(command_for(body))
+            actor = await self._members.actor_of(body)
+            handle = await self._enqueue(by(actor, command_for(body)))
+        except MayNotAct:
+            self._refuse(body, url)
         except ThreadsyncError as exc:
             self._tell(url, exc, _user_of(body))
         else:
             self._follow_ups.of_user(handle, url, describe, _user_of(body))
+
+    async def _may_act(self, body: Body, url: str) -> bool:
+        """Return True if the person may act; else tell the person so."""
+        try:
+            await self._members.actor_of(body)
+        except MayNotAct:
+            self._refuse(body, url)
+            return False
+        return True
+
+    def _refuse(self, body: Body, url: str) -> None:
+        if self._members.is_to_be_told(body):
+            self._follow_ups.tell(url, replies.MAY_NOT_ACT, _user_of(body))
 
     def _tell(self, url: str, error: ThreadsyncError, user: str = "") -> None:
         log.warning("command not enqueued", error_type=type(error).__name__, reason=str(error))
@@ -194,7 +250,7 @@ def _retries(request: AsyncBoltRequest) -> str:
 
 
 def _sent_at(request: AsyncBoltRequest) -> str:
-    """Return when Slack sent a form: the timestamp that it signed, or in Socket Mode the moment of receipt.
+    """Return when Slack sent a payload: the timestamp that it signed; in Socket Mode the moment of receipt.
 
     The same bytes may come once more within five minutes, and must not be newer then.
     """

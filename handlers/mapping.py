@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from handlers.payload import object_in
+from tasks.command import Command
 from tasks.commands import ChannelMoved, GetOrCreate, UpdateStatus
 from tasks.sync_commands import RetrySync
+from worker.db.actors import SlackActor
 from worker.errors import InvalidCommand
 
 OPEN_SHORTCUT: Final = "threadsync_open"
@@ -20,6 +22,7 @@ READY_BUTTON: Final = "threadsync_ready"
 CREATE_BUTTON: Final = "threadsync_create"
 
 Payload = Mapping[str, Any]
+C = TypeVar("C", bound=Command[Any])
 
 # What an ordinary user writes. All other subtypes are edits, deletions, joins, bots, and Slack's own notes.
 _COUNTED_SUBTYPES: Final = frozenset({None, "file_share", "thread_broadcast"})
@@ -77,6 +80,11 @@ def command_for_retry(payload: Payload) -> RetrySync:
         actor=object_in(payload, "user").get("id", ""),
         reason="Retry button in Slack",
     )
+
+
+def by(actor: SlackActor | None, command: C) -> C:
+    """The command with its actor, where Slack names one."""
+    return command.model_copy(update={"actor": actor}) if actor else command
 
 
 def is_of_slacks_types(event: Payload) -> bool:

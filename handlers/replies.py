@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from handlers.mapping import CREATE_BUTTON, READY_BUTTON
 from handlers.ticket_command import SLASH_COMMAND, TicketRequest
+from tasks.lookup_commands import LinkAnswer
 from worker.db.models import SessionResult, Status, ThreadSession
 from worker.errors import (
     EnqueueFailed,
@@ -27,10 +28,21 @@ HELP: Final = f"""\
 • `{SLASH_COMMAND} status [thread]` lists this channel's newest sessions, or shows one
 • `{SLASH_COMMAND} ready [thread]` says that the thread is ready for a ticket
 • `{SLASH_COMMAND} link PROJ-123 [thread]` says that the thread has this ticket; its address will do
+• `{SLASH_COMMAND} unlink [PROJ-123] [thread] reason` takes its ticket off a thread
 • `{SLASH_COMMAND} help`
 A thread is the link of a message in it (_Copy link_). Without one I take the channel's only open session."""
 
 TRY_AGAIN: Final = "I could not pass that on just now. Please try again in a moment."
+ASKING_JIRA: Final = "I am asking Jira about that ticket. It takes longer than usual; I will tell you."
+NOT_ASKED: Final = (
+    f"I could not ask Jira in time, so most likely nothing was linked; `{SLASH_COMMAND} status` tells. "
+    "Please try again later."
+)
+NO_TICKET: Final = "Nothing changed: that thread has no ticket."
+NO_ACTOR: Final = "Nothing changed: Slack does not say who you are."
+MAY_NOT_ACT: Final = (
+    "I did nothing: I only act for members of my workspace, not for guests or people of other organisations."
+)
 QUEUED: Final = "That is queued. It takes longer than usual; I do not know the result yet."
 TOO_MUCH: Final = (
     "You have more open with me than I can follow at once, so I left something out. "
@@ -91,8 +103,31 @@ def describe_ready(session: SessionResult) -> str:
 
 def describe_link(session: SessionResult) -> str:
     """The answer to ``/ticket link``."""
+    if session.outcome == "stale":
+        return f"Nothing changed: somebody was faster, and the thread {_state(session)}."
     already = " already" if session.outcome == "unchanged" else ""
     return f"The thread{already} has the ticket *{escape(str(session.jira_key))}*."
+
+
+def describe_lookup(answer: LinkAnswer) -> str:
+    """The answer to ``/ticket link`` when nothing is linked."""
+    key = answer.jira_key
+    match answer.outcome:
+        case "no_such_ticket":
+            return f"I linked nothing: Jira knows no ticket *{key}*, or does not show it to me."
+        case "refused":
+            return f"I linked nothing: Jira does not let me look for *{key}*. Whoever runs me must look."
+        case "not_configured":
+            return "I linked nothing: I have no Jira to ask."
+        case _:
+            return f"I linked nothing: Jira does not answer just now. Please try again later, with *{key}*."
+
+
+def describe_unlink(session: SessionResult, jira_key: str | None) -> str:
+    """The answer to ``/ticket unlink``."""
+    if session.outcome != "stale" and session.jira_key is None:
+        return "Done: the thread has no ticket now. Another one is made when somebody asks for it."
+    return f"Nothing changed: the thread {_state(session)}{f', not *{jira_key}*' if jira_key else ''}."
 
 
 def describe_request(session: SessionResult) -> str:
@@ -106,7 +141,13 @@ def describe_request(session: SessionResult) -> str:
 
 def describe_change(request: TicketRequest, session: SessionResult) -> str:
     """The answer to a ``/ticket`` that changes something."""
-    return describe_link(session) if request.action == "link" else describe_ready(session)
+    match request.action:
+        case "link":
+            return describe_link(session)
+        case "unlink":
+            return describe_unlink(session, request.jira_key)
+        case _:
+            return describe_ready(session)
 
 
 def describe_error(error: ThreadsyncError) -> str:
@@ -149,8 +190,11 @@ def describe_session(session: ThreadSession | None) -> str:
 def ask_which(request: TicketRequest, sessions: Sequence[ThreadSession], workspace: str = "") -> str:
     """When the command would fit several sessions: each with what to write."""
     key = f" {escape(request.jira_key)}" if request.jira_key else ""
+    # Within back ticks, and as it would be typed again.
+    reason = f" {request.reason.replace('`', chr(39))}" if request.reason else ""
     lines = [
-        f"• {_thread(session, workspace)}: `{SLASH_COMMAND} {request.action}{key} {session.thread_ts}`"
+        f"• {_thread(session, workspace)}: "
+        f"`{SLASH_COMMAND} {request.action}{key} {session.thread_ts}{reason}`"
         for session in sessions
     ]
     return "\n".join(["Which thread? Several are open, so I changed nothing.", *lines])
@@ -158,6 +202,12 @@ def ask_which(request: TicketRequest, sessions: Sequence[ThreadSession], workspa
 
 def none_fits(request: TicketRequest) -> str:
     """When the command would fit no session of the channel."""
+    if request.action == "unlink":
+        which = f"the ticket *{request.jira_key}*" if request.jira_key else "a ticket"
+        return (
+            f"Nothing changed: of this channel's newest threads none has {which}. "
+            "Name the thread by its link."
+        )
     words = " or ".join(_STATUS_WORDS[status] for status in request.applies_to)
     return f"Nothing changed: no thread of this channel is {words}. Mention me in a thread to open a session."
 

@@ -98,6 +98,13 @@ class SlackApi:
             return _became(exc)
         return "ended"
 
+    async def tell_privately(self, channel_id: str, user_id: str, thread_ts: str, text: str) -> None:
+        """Tell one user something in a channel, unseen by all others."""
+        call = self.web.chat_postEphemeral(
+            channel=channel_id, user=user_id, text=text, thread_ts=thread_ts or None
+        )
+        await _logged(call, "chat.postEphemeral", channel_id=channel_id)
+
     async def open_view(self, trigger_id: str, view: dict[str, Any]) -> bool:
         """Open a modal for the user whose click gave the trigger; whether Slack did."""
         call = self.web.views_open(trigger_id=trigger_id, view=view)

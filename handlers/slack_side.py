@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from pydantic import SecretStr
 
@@ -11,10 +11,15 @@ from handlers.background import Background
 from handlers.bolt import create_bolt_app
 from handlers.bot_identity import BotIdentity
 from handlers.follow_ups import FollowUps
+from handlers.gate import Gate
 from handlers.listeners import Listeners
+from handlers.members import Members
 from handlers.slack_api import SlackApi
 from tasks.client import AsyncSessionClient
 from worker.config import Settings
+
+_BEGIN_SECONDS: Final = 0.5
+"""For Slack's answer to auth.test before the first payload; one that is silent holds nothing up longer."""
 
 
 class SlackSide:
@@ -27,12 +32,16 @@ class SlackSide:
         self._client = client
         self.slack = SlackApi(reveal(settings.slack_bot_token), settings.slack_api_url)
         self.background = Background()
-        identity = BotIdentity(self.slack, self.background)
+        self._identity = BotIdentity(self.slack, self.background, settings)
         follow_ups = FollowUps(self.slack, self.background, client, makes_tickets=bool(settings.jira_url))
-        self.bolt = create_bolt_app(self.slack, identity, Listeners(client, follow_ups, settings.jira_url))
+        self.gate = Gate(self._identity, follow_ups)
+        members = Members(self.slack, self._identity, settings.who_may_act)
+        listeners = Listeners(client, follow_ups, members, settings.jira_url)
+        self.bolt = create_bolt_app(self.slack, self._identity, self.gate, listeners)
 
     async def __aenter__(self) -> Self:
         await self.slack.open()
+        await self._identity.begin(_BEGIN_SECONDS)
         return self
 
     async def __aexit__(

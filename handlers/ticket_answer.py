@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from handlers import replies
+from handlers.mapping import by
 from handlers.ticket_command import TicketRequest, parse_ticket_command
 from tasks.client import AsyncHandle, AsyncSessionClient
+from tasks.lookup_commands import LinkAnswer, LinkLookup
+from worker.db.actors import SlackActor
 from worker.db.models import SessionResult, Status, ThreadSession
 from worker.errors import InvalidCommand, ResultTimeout, ThreadsyncError
 
@@ -25,11 +28,15 @@ _LISTED: Final = 10
 
 @dataclass(frozen=True)
 class Answer:
-    """What to say now; and, when the result was not there in time, what is still to come."""
+    """What to say now; and, when the result was not there in time, what is still to come.
+
+    ``asked`` is a question to Jira: its answer first, and then the session's.
+    """
 
     text: str
     request: TicketRequest | None = None
     pending: AsyncHandle[SessionResult] | None = None
+    asked: AsyncHandle[LinkAnswer] | None = None
 
 
 class _Budget:
@@ -43,12 +50,17 @@ class _Budget:
 
 
 async def answer_ticket_command(
-    client: AsyncSessionClient, form: Mapping[str, Any], jira_url: str | None = None
+    client: AsyncSessionClient,
+    form: Mapping[str, Any],
+    jira_url: str | None = None,
+    actor: SlackActor | None = None,
+    sent_at: str | None = None,
 ) -> Answer:
     """The answer, at most ``ANSWER_SECONDS`` from now; an error of ours is put into words.
 
     Args:
         jira_url: of the Jira whose tickets may be linked by their address; any if None.
+        sent_at: when Slack sent the form, as it signed it; now if None.
     """
     try:
         request = parse_ticket_command(form, jira_url)
@@ -61,7 +73,7 @@ async def answer_ticket_command(
         async with asyncio.timeout(ANSWER_SECONDS):
             if request.action == "status":
                 return Answer(await _status(client, request, workspace))
-            return await _change(client, request, workspace)
+            return await _change(client, request, workspace, actor, sent_at or f"{time.time():.6f}")
     # Ours first: a ResultTimeout is a TimeoutError too.
     except ResultTimeout:
         return Answer(replies.NOTHING_CHANGED_YET)
@@ -81,7 +93,13 @@ async def _status(client: AsyncSessionClient, request: TicketRequest, workspace:
     return replies.list_sessions(sessions, workspace, more=page.next_cursor is not None)
 
 
-async def _change(client: AsyncSessionClient, request: TicketRequest, workspace: str) -> Answer:
+async def _change(
+    client: AsyncSessionClient,
+    request: TicketRequest,
+    workspace: str,
+    actor: SlackActor | None,
+    sent_at: str,
+) -> Answer:
     budget = _Budget(_RESULT_SECONDS)
     thread_ts = request.thread_ts
     if thread_ts is None:
@@ -91,11 +109,46 @@ async def _change(client: AsyncSessionClient, request: TicketRequest, workspace:
         if len(found) > 1:
             return Answer(replies.ask_which(request, found, workspace))
         thread_ts = found[0].thread_ts
-    handle = await client.enqueue(request.command(thread_ts))
+    if request.action == "ready":
+        handle = await client.enqueue(by(actor, request.ready(thread_ts)))
+    elif actor is None:
+        return Answer(replies.NO_ACTOR)
+    elif request.action == "link":
+        return await _link(client, request.link(thread_ts, actor), request, budget)
+    else:
+        key = request.jira_key or await _key_of(client, request, thread_ts, budget)
+        if key is None:
+            return Answer(replies.NO_TICKET)
+        handle = await client.enqueue(request.unlink(thread_ts, key, actor, sent_at))
     try:
         return Answer(replies.describe_change(request, await budget.result(handle)))
     except ResultTimeout:
         return Answer(replies.QUEUED, request, handle)
+
+
+async def _link(
+    client: AsyncSessionClient, question: LinkLookup, request: TicketRequest, budget: _Budget
+) -> Answer:
+    """Ask Jira, which this process does not: workers have its login."""
+    asked = await client.enqueue(question)
+    try:
+        known = await budget.result(asked)
+    except ResultTimeout:
+        return Answer(replies.ASKING_JIRA, request, asked=asked)
+    if known.outcome != "sent":
+        return Answer(replies.describe_lookup(known))
+    linked = client.linked(asked)
+    try:
+        return Answer(replies.describe_link(await budget.result(linked)))
+    except ResultTimeout:
+        return Answer(replies.QUEUED, request, linked)
+
+
+async def _key_of(
+    client: AsyncSessionClient, request: TicketRequest, thread_ts: str, budget: _Budget
+) -> str | None:
+    session = await budget.result(await client.get(request.channel_id, thread_ts))
+    return session.jira_key if session else None
 
 
 def _as_slack_has_them(sessions: Sequence[ThreadSession], channel_id: str) -> list[ThreadSession]:
@@ -113,5 +166,11 @@ async def _sessions_that_fit(
         return (await budget.result(listing)).sessions
 
     pages = await asyncio.gather(*(page(status) for status in request.applies_to))
-    found = _as_slack_has_them([session for sessions in pages for session in sessions], request.channel_id)
+    fitting = [session for sessions in pages for session in sessions if _fits(session, request)]
+    found = _as_slack_has_them(fitting, request.channel_id)
     return sorted(found, key=lambda session: session.id, reverse=True)[:_LISTED]
+
+
+def _fits(session: ThreadSession, request: TicketRequest) -> bool:
+    """Return True if it has the ticket that is to be taken off, or none is named."""
+    return request.action != "unlink" or request.jira_key in (None, session.jira_key)

@@ -7,20 +7,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
 from handlers.mapping import is_moment
-from tasks.commands import MarkSynced, UpdateStatus
+from tasks.commands import Unlink, UpdateStatus
+from tasks.lookup_commands import LinkLookup
+from worker.db.actors import SlackActor
 from worker.db.models import SlackTs, Status
 from worker.errors import InvalidCommand
 from worker.jira.named_key import OtherSite, named_key, without_angles
 
 SLASH_COMMAND: Final = "/ticket"
 
-Action = Literal["status", "ready", "link"]
+Action = Literal["status", "ready", "link", "unlink"]
 
-_ACTIONS: Final[Mapping[str, Action]] = {"status": "status", "ready": "ready", "link": "link"}
+_ACTIONS: Final[Mapping[str, Action]] = {
+    "status": "status",
+    "ready": "ready",
+    "link": "link",
+    "unlink": "unlink",
+}
 _TS: Final = TypeAdapter(SlackTs)
 _PERMALINK_PATH: Final = re.compile(r"/archives/([A-Za-z0-9]+)/p([0-9]{7,22})/?", re.ASCII)
 _WHICH_THREAD: Final = "I cannot tell which thread you mean: give me a message's link (Copy link)."
@@ -28,28 +36,57 @@ _APPLIES_TO: Final[Mapping[Action, tuple[Status, ...]]] = {
     "status": (),
     "ready": ("collecting",),
     "link": ("collecting", "ready_to_sync"),
+    "unlink": ("synced",),
 }
+_LONGEST_REASON: Final = 500
 
 
 @dataclass(frozen=True)
 class TicketRequest:
-    """A ``/ticket`` that makes sense. ``thread_ts`` is None when the user named no thread."""
+    """A ``/ticket`` that makes sense. ``thread_ts`` is None when the user named no thread.
+
+    ``jira_key`` is the ticket to link, or the only one to take off; ``reason`` says why it is taken off.
+    """
 
     action: Action
     channel_id: str
     thread_ts: str | None = None
     jira_key: str | None = None
+    reason: str | None = None
 
     @property
     def applies_to(self) -> tuple[Status, ...]:
         """The statuses of the sessions that the request would change."""
         return _APPLIES_TO[self.action]
 
-    def command(self, thread_ts: str) -> UpdateStatus | MarkSynced:
-        """The command for one thread of the channel; not for ``status``, which changes nothing."""
-        if self.action == "link":
-            return MarkSynced(channel_id=self.channel_id, thread_ts=thread_ts, jira_key=self.jira_key or "")
+    def ready(self, thread_ts: str) -> UpdateStatus:
+        """The command that says that a thread of the channel is ready."""
         return UpdateStatus(channel_id=self.channel_id, thread_ts=thread_ts, status="ready_to_sync")
+
+    def link(self, thread_ts: str, actor: SlackActor) -> LinkLookup:
+        """The question whether there is such a ticket, which links the thread to it if there is."""
+        return LinkLookup(
+            channel_id=self.channel_id,
+            thread_ts=thread_ts,
+            jira_key=self.jira_key or "",
+            actor=actor,
+            command_id=uuid4(),
+        )
+
+    def unlink(self, thread_ts: str, jira_key: str, actor: SlackActor, sent_at: str) -> Unlink:
+        """The command that takes its ticket off a thread of the channel, as of when Slack sent the request.
+
+        Drafts are as old as what Slack signed with them: the two moments are of one clock.
+        """
+        return Unlink(
+            channel_id=self.channel_id,
+            thread_ts=thread_ts,
+            jira_key=jira_key,
+            actor=actor,
+            reason=self.reason or "",
+            command_id=uuid4(),
+            unlinked_at=sent_at,
+        )
 
 
 def parse_ticket_command(form: Mapping[str, Any], jira_url: str | None = None) -> TicketRequest | None:
@@ -65,11 +102,36 @@ def parse_ticket_command(form: Mapping[str, Any], jira_url: str | None = None) -
     action = _ACTIONS.get(verb.lower())
     if action is None:
         return None
+    if action == "unlink":
+        return _unlinking(words, channel_id, form, jira_url)
     jira_key = _take_key(words, jira_url) if action == "link" else None
     if len(words) > 1:
         raise InvalidCommand("That is more than I understand: give me one link to a message, or none.")
     named = words[0] if words else str(form.get("thread_ts") or "")
     return TicketRequest(action, channel_id, parse_thread(named, channel_id) if named else None, jira_key)
+
+
+def _unlinking(
+    words: list[str], channel_id: str, form: Mapping[str, Any], jira_url: str | None
+) -> TicketRequest:
+    """``[PROJ-123] [thread] reason``; the thread may stand at the end, too."""
+    key = words.pop(0) if words and words[0].isupper() and named_key(words[0], jira_url) else None
+    named = str(form.get("thread_ts") or "")
+    for place in (0, -1):
+        if words and _names_a_thread(words[place]):
+            named = words.pop(place)
+            break
+    reason = " ".join(words).strip()
+    if not reason:
+        raise InvalidCommand("Please say why, such as `/ticket unlink that is another customer's ticket`.")
+    thread_ts = parse_thread(named, channel_id) if named else None
+    return TicketRequest(
+        "unlink", channel_id, thread_ts, key and named_key(key, jira_url), reason[:_LONGEST_REASON]
+    )
+
+
+def _names_a_thread(word: str) -> bool:
+    return _is(_TS, word) or _PERMALINK_PATH.search(word) is not None
 
 
 def parse_thread(word: str, channel_id: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sandbox.jira_issues import Issue, RemoteLink
+from sandbox.jira_issues import Comment, Issue, RemoteLink
 from sandbox.jira_site import JiraSite, ScreenField
 
 Answer = dict[str, Any]
@@ -90,6 +90,16 @@ class Answers:
         """A link that is read."""
         shown: Answer = {**self.link(issue, link), "object": {"url": link.url, "title": link.title}}
         return shown if link.global_id is None else {**shown, "globalId": link.global_id}
+
+    def comment(self, issue: Issue, comment: Comment, *, with_properties: bool) -> Answer:
+        """A comment; with its properties where they are asked for."""
+        shown: Answer = {
+            "id": str(comment.id),
+            "self": f"{self._rest}/issue/{issue.key}/comment/{comment.id}",
+            "body": comment.body,
+        }
+        properties = [{"key": key, "value": value} for key, value in comment.properties.items()]
+        return {**shown, "properties": properties} if with_properties else shown
 
     def _fields(self, issue: Issue) -> Answer:
         site = self._site

@@ -13,7 +13,7 @@ from sandbox.jira_faults import CommitLate, Fault, StripLabel
 from sandbox.jira_jql import JqlError, Query, parse
 from sandbox.jira_replies import Reply, error_reply, json_reply
 from sandbox.jira_site import JiraSite
-from sandbox.jira_validation import INVALID_PAYLOAD, Refusal, draft_of
+from sandbox.jira_validation import INVALID_PAYLOAD, Refusal, comment_fault, draft_of, properties_of
 
 _MOST_FOUND: Final = 5_000
 _MOST_FETCHED: Final = 100
@@ -188,6 +188,45 @@ def _links(asked: Asked) -> Reply:
     return error_reply(404, [f"A remote issue link with globalId '{wanted}' does not exist."])
 
 
+def _remove_link(asked: Asked) -> Reply:
+    issue, wanted = asked.site.find(asked.named["key"]), asked.query.get("globalId", "")
+    if issue is None:
+        return error_reply(404, [_NO_ISSUE])
+    if not asked.site.remove_link(issue.id, wanted):
+        return error_reply(404, [f"A remote issue link with globalId '{wanted}' does not exist."])
+    return Reply(204)
+
+
+def _add_comment(asked: Asked) -> Reply:
+    issue = asked.site.find(asked.named["key"])
+    if issue is None:
+        return error_reply(404, [_NO_ISSUE])
+    asked.only("body", "properties", "visibility")
+    body, properties = asked.body.get("body"), properties_of(asked.body.get("properties", []))
+    if fault := comment_fault(body, adf=asked.is_cloud):
+        raise Refusal(errors={"comment": fault})
+    late = asked.fault.seconds if isinstance(asked.fault, CommitLate) else 0.0
+    comment = asked.site.add_comment(issue.id, body, properties, late)
+    return json_reply(201, asked.answers.comment(issue, comment, with_properties=True))
+
+
+def _comments(asked: Asked) -> Reply:
+    issue = asked.site.find(asked.named["key"])
+    if issue is None:
+        return error_reply(404, [_NO_ISSUE])
+    start, most = (int(asked.query.get(*pair)) for pair in (("startAt", "0"), ("maxResults", "100")))
+    found = issue.comments
+    if asked.query.get("orderBy") == "-created":
+        found = tuple(reversed(found))
+    with_properties = "properties" in _listed(asked.query.get("expand", ""))
+    shown = [
+        asked.answers.comment(issue, comment, with_properties=with_properties)
+        for comment in found[start : start + most]
+    ]
+    page = {"startAt": start, "maxResults": most, "total": len(found), "comments": shown}
+    return json_reply(200, page)
+
+
 def _listed(value: str) -> list[str]:
     return [name for name in value.split(",") if name]
 
@@ -218,4 +257,7 @@ ROUTES: Final = (
     Route("GET", re.compile(f"{_META}/(?P<type>[^/]+)"), "createmeta", _screen),
     Route("POST", re.compile(f"issue/{_KEY}/remotelink"), "remotelink", _put_link),
     Route("GET", re.compile(f"issue/{_KEY}/remotelink"), "remotelink", _links),
+    Route("DELETE", re.compile(f"issue/{_KEY}/remotelink"), "remotelink", _remove_link),
+    Route("POST", re.compile(f"issue/{_KEY}/comment"), "comment", _add_comment),
+    Route("GET", re.compile(f"issue/{_KEY}/comment"), "comment", _comments),
 )

@@ -22,7 +22,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 ENDPOINTS: Final = frozenset(
-    ("create", "search", "bulkfetch", "get", "myself", "createmeta", "remotelink", "serverinfo")
+    (
+        "create",
+        "search",
+        "bulkfetch",
+        "get",
+        "myself",
+        "createmeta",
+        "remotelink",
+        "comment",
+        "serverinfo",
+    )
 )
 BURST: Final = "jira-burst-based"
 ISSUE_WRITES: Final = "jira-per-issue-on-write"
@@ -58,7 +68,7 @@ class Status:
 class CommitLate:
     """The answer goes wrong at once; the ticket is made ``seconds`` later on the site's clock.
 
-    Other calls than a create come to nothing.
+    A comment too is made that late; other calls come to nothing.
     """
 
     seconds: float

@@ -20,6 +20,15 @@ class RemoteLink:
 
 
 @dataclass(frozen=True)
+class Comment:
+    """A comment of a ticket; ``body`` is ADF (version 3) or text (version 2)."""
+
+    id: int
+    body: Any
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Draft:
     """A ticket that Jira would make. ``description`` is ADF (version 3), text (version 2) or None."""
 
@@ -45,6 +54,7 @@ class Issue:
     properties: Mapping[str, Any]
     created: float
     remote_links: tuple[RemoteLink, ...] = ()
+    comments: tuple[Comment, ...] = ()
 
     @classmethod
     def made_of(cls, draft: Draft, issue_id: str, number: int, created: float) -> Issue:

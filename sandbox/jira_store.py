@@ -7,12 +7,12 @@ import itertools
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from sandbox.jira_issues import Draft, Issue, RemoteLink
+from sandbox.jira_issues import Comment, Draft, Issue, RemoteLink
 from sandbox.jira_jql import Query
 
 _FIRST_ID: Final = 10_000
@@ -46,7 +46,7 @@ class IssueStore:
         # For the index: every version of every ticket, None when it was deleted; and who ever had a label.
         self._versions: dict[str, list[tuple[float, Issue | None]]] = {}
         self._ids_by_label: dict[str, list[str]] = defaultdict(list)
-        self._late: list[tuple[float, int, Draft]] = []
+        self._late: list[tuple[float, int, Callable[[float], object]]] = []
 
     @property
     def issues(self) -> tuple[Issue, ...]:
@@ -80,7 +80,7 @@ class IssueStore:
     def commit_later(self, draft: Draft, seconds: float) -> None:
         """Make the ticket in ``seconds``; it gets its id and key then."""
         with self._settled() as now:
-            heapq.heappush(self._late, (now + seconds, next(self._late_order), draft))
+            self._do_later(now + seconds, lambda due: self._commit(draft, due))
 
     def put_link(self, issue_id: str, global_id: str | None, url: str, title: str) -> tuple[RemoteLink, bool]:
         """The link, and whether it is new: one with the same ``global_id`` is replaced."""
@@ -91,6 +91,31 @@ class IssueStore:
             others = [other for other in issue.remote_links if other.id != link.id]
             self._keep(replace(issue, remote_links=(*others, link)), now)
             return link, not old
+
+    def remove_link(self, issue_id: str, global_id: str) -> bool:
+        """Take the link off; False if there was none."""
+        with self._settled() as now:
+            issue = self._issues[issue_id]
+            others = tuple(link for link in issue.remote_links if link.global_id != global_id)
+            self._keep(replace(issue, remote_links=others), now)
+            return others != issue.remote_links
+
+    def add_comment(
+        self, issue_id: str, body: object, properties: Mapping[str, object], later: float = 0.0
+    ) -> Comment:
+        """A comment, made now or in so many seconds."""
+        with self._settled() as now:
+            comment = Comment(next(self._link_ids), body, properties)
+            self._do_later(now + later, lambda due: self._comment(issue_id, comment, due))
+        with self._settled():
+            return comment
+
+    def _comment(self, issue_id: str, comment: Comment, at: float) -> None:
+        if issue := self._issues.get(issue_id):
+            self._keep(replace(issue, comments=(*issue.comments, comment)), at)
+
+    def _do_later(self, due: float, do: Callable[[float], object]) -> None:
+        heapq.heappush(self._late, (due, next(self._late_order), do))
 
     def move(self, key: str, project: str) -> Issue:
         """Into another project, under a new key. Raises ``KeyError`` for an unknown key or project."""
@@ -122,8 +147,8 @@ class IssueStore:
         with self._lock:
             now = self.clock()
             while self._late and self._late[0][0] <= now:
-                due, _, draft = heapq.heappop(self._late)
-                self._commit(draft, due)
+                due, _, do = heapq.heappop(self._late)
+                do(due)
             yield now
 
     def _commit(self, draft: Draft, at: float) -> Issue:

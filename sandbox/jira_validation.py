@@ -48,8 +48,14 @@ def draft_of(site: JiraSite, body: Mapping[str, Any], *, adf: bool) -> Draft:
         summary=fields["summary"].strip(),
         description=fields.get("description"),
         labels=tuple(dict.fromkeys(fields.get("labels") or ())),
-        properties=_properties(body.get("properties", [])),
+        properties=properties_of(body.get("properties", [])),
     )
+
+
+def comment_fault(body: Any, *, adf: bool) -> str | None:
+    """Return the fault of a comment's text; None if it has none."""
+    fault = _document_fault(body) if adf else _text_fault(body)
+    return "Comment body can not be empty!" if fault is None and not body else fault
 
 
 def _errors(site: JiraSite, fields: Mapping[str, Any], adf: bool) -> Iterator[tuple[str, str]]:
@@ -141,7 +147,7 @@ def _length_fault(text: str) -> str | None:
     return f"The entered text is too long. It exceeds the allowed limit of {LONGEST_TEXT:,} characters."
 
 
-def _properties(value: Any) -> dict[str, Any]:
+def properties_of(value: Any) -> dict[str, Any]:
     """Entity properties, by key."""
     if not isinstance(value, list):
         raise Refusal(INVALID_PAYLOAD)

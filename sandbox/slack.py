@@ -43,8 +43,18 @@ class Call:
     arguments: Mapping[str, Any]
 
 
-SCOPES: Final = ("app_mentions:read", "channels:history", "groups:history", "chat:write", "commands")
+SCOPES: Final = (
+    "app_mentions:read",
+    "channels:history",
+    "groups:history",
+    "chat:write",
+    "commands",
+    "users:read",
+)
 """Of the token: what every answer says that it may do. As in handlers/manifest.yaml."""
+
+_NEEDS: Final = {"bots.info": "users:read", "users.info": "users:read"}
+"""Methods that need an optional scope."""
 
 
 class SlackSandbox:
@@ -219,6 +229,9 @@ class SlackSandbox:
             return {"ok": False, "error": "invalid_auth" if token else "not_authed"}
         if self.refuses is not None:
             return {"ok": False, "error": self.refuses}
+        needed = _NEEDS.get(method)
+        if needed and needed not in self.scopes:
+            return {"ok": False, "error": "missing_scope", "needed": needed}
         if method == _CONNECTIONS_OPEN:
             ticket = f"{next(self._numbers)}"
             self._addresses.add(ticket)

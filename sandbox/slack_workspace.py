@@ -59,7 +59,8 @@ class Message:
 class SlackWorkspace:
     """Messages of some channels; ``channels`` None means that every well-formed channel id exists.
 
-    ``views`` are those that were opened. A channel in ``moved`` has got the other id; it answers by that,
+    ``views`` are those that were opened. ``people`` says what users.info tells of somebody besides the usual:
+    ``{"U0GUEST": {"is_restricted": True}}``. A channel in ``moved`` has got the other id; it answers by that,
     also where it is called by the old one.
     """
 
@@ -67,6 +68,7 @@ class SlackWorkspace:
     messages: list[Message] = field(default_factory=list)
     views: list[Answer] = field(default_factory=list)
     moved: dict[str, str] = field(default_factory=dict)
+    people: dict[str, Answer] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _last_ts: int = 0
 
@@ -186,7 +188,13 @@ class SlackWorkspace:
         if not _USER.fullmatch(user):
             raise SlackError("user_not_found")
         names = {"name": user.lower(), "real_name": user.title()}
-        return {"user": {"id": user, "team_id": TEAM_ID, "is_bot": user == BOT_USER_ID, **names}}
+        marks = {"is_bot": user == BOT_USER_ID, "is_restricted": False, "is_ultra_restricted": False}
+        return {"user": {"id": user, "team_id": TEAM_ID, **marks, **names, **self.people.get(user, {})}}
+
+    def bot_info(self, arguments: Arguments) -> Answer:
+        if arguments.get("bot") != BOT_ID:
+            raise SlackError("bot_not_found")
+        return {"bot": {"id": BOT_ID, "app_id": APP_ID, "user_id": BOT_USER_ID, "name": "threadsync"}}
 
     def open_view(self, arguments: Arguments) -> Answer:
         if not arguments.get("trigger_id"):
@@ -262,6 +270,7 @@ def _from_json(value: Any) -> Any:
 
 _METHODS: Final[Mapping[str, Callable[[SlackWorkspace, Arguments], Answer]]] = {
     "auth.test": SlackWorkspace.auth_test,
+    "bots.info": SlackWorkspace.bot_info,
     "chat.getPermalink": SlackWorkspace.permalink,
     "chat.postEphemeral": SlackWorkspace.post_ephemeral,
     "chat.postMessage": SlackWorkspace.post_message,

@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 from uuid import UUID, uuid4
 
 from tasks.broker import Broker
@@ -24,14 +24,18 @@ from tasks.commands import (
     GetContext,
     GetOrCreate,
     GetSession,
+    Link,
     ListByChannel,
     MarkSynced,
     MergeContext,
     RequestSync,
+    Unlink,
     UpdateStatus,
 )
+from tasks.lookup_commands import LinkAnswer, LinkLookup
 from tasks.result_reading import typed
 from tasks.sync_commands import RetrySync
+from worker.db.actors import AnyActor
 from worker.db.models import (
     ChannelContext,
     ChannelMove,
@@ -136,25 +140,110 @@ class SessionClient:
         """Send any command. A ``task_id`` of your own, such as Slack's event id, makes it easy to find."""
         return Handle(self._broker, command, self._broker.send(command, task_id))
 
-    def get_or_create(self, channel_id: str, thread_ts: str, user_id: str) -> Handle[SessionResult]:
+    def get_or_create(
+        self, channel_id: str, thread_ts: str, user_id: str, *, actor: AnyActor | None = None
+    ) -> Handle[SessionResult]:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return self.enqueue(GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id))
+        return self.enqueue(
+            GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id, actor=actor)
+        )
 
-    def update_status(self, channel_id: str, thread_ts: str, status: Status) -> Handle[SessionResult]:
+    def update_status(
+        self, channel_id: str, thread_ts: str, status: Status, *, actor: AnyActor | None = None
+    ) -> Handle[SessionResult]:
         """Move the session forward: ``applied | unchanged | stale``."""
-        return self.enqueue(UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status))
+        return self.enqueue(
+            UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status, actor=actor)
+        )
 
-    def mark_synced(self, channel_id: str, thread_ts: str, jira_key: str) -> Handle[SessionResult]:
+    def mark_synced(
+        self, channel_id: str, thread_ts: str, jira_key: str, *, actor: AnyActor | None = None
+    ) -> Handle[SessionResult]:
         """Write the ticket's key, once: ``applied | unchanged``."""
-        return self.enqueue(MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key))
+        return self.enqueue(
+            MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key, actor=actor)
+        )
 
     def request_sync(
-        self, channel_id: str, thread_ts: str, draft: Draft | Mapping[str, Any], drafted_at: str
+        self,
+        channel_id: str,
+        thread_ts: str,
+        draft: Draft | Mapping[str, Any],
+        drafted_at: str,
+        *,
+        actor: AnyActor | None = None,
     ) -> Handle[SessionResult]:
         """Ask for the ticket: ``applied | unchanged | stale``. The latest ``drafted_at`` wins."""
-        return self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at))
+        return self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at, actor))
 
-    def retry_sync(self, session_id: UUID | str, actor: str, reason: str) -> Handle[SyncState]:
+    def link(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        command_id: UUID | str | None = None,
+    ) -> Handle[SessionResult]:
+        """Give the session a ticket that surely exists: ``applied | unchanged``. See ``jira_link``.
+
+        Give the ``command_id`` again when you send it again.
+        """
+        return self.enqueue(
+            Link(
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+                jira_key=jira_key,
+                actor=actor,
+                command_id=command_id or uuid4(),
+            )
+        )
+
+    def jira_link(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        command_id: UUID | str | None = None,
+    ) -> Handle[LinkAnswer]:
+        """Give the session a ticket if Jira knows it. The session follows: ``linked``."""
+        return self.enqueue(
+            LinkLookup(
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+                jira_key=jira_key,
+                actor=actor,
+                command_id=command_id or uuid4(),
+            )
+        )
+
+    def linked(self, asked: Handle[LinkAnswer]) -> Handle[SessionResult]:
+        """The handle of the ``sessions.link`` that a ``jira.link`` sends once Jira knows the ticket."""
+        question = cast(LinkLookup, asked.command)
+        return Handle(self._broker, question.link(question.jira_key, None), question.link_task_id)
+
+    def unlink(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        reason: str,
+        command_id: UUID | str | None = None,
+    ) -> Handle[SessionResult]:
+        """Take the ticket off the session: ``applied``, or ``stale`` when it has another one, or none."""
+        return self.enqueue(
+            Unlink(
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+                jira_key=jira_key,
+                actor=actor,
+                reason=reason,
+                command_id=command_id or uuid4(),
+            )
+        )
+
+    def retry_sync(self, session_id: UUID | str, actor: AnyActor | str, reason: str) -> Handle[SyncState]:
         """Try the session's sync again now; who wants it, and why, is recorded."""
         return self.enqueue(RetrySync(session_id=session_id, actor=actor, reason=reason))
 
@@ -173,16 +262,25 @@ class SessionClient:
         return self.enqueue(GetContext(channel_id=channel_id))
 
     def merge_context(
-        self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str | None = None
+        self,
+        channel_id: str,
+        patch: Mapping[str, Any],
+        command_id: UUID | str | None = None,
+        *,
+        actor: AnyActor | None = None,
     ) -> Handle[ContextResult]:
         """Apply an RFC 7396 merge patch. Give the ``command_id`` again when you send it again."""
         return self.enqueue(
-            MergeContext(channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4())
+            MergeContext(
+                channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4(), actor=actor
+            )
         )
 
-    def channel_moved(self, channel_id: str, new_channel_id: str) -> Handle[ChannelMove]:
+    def channel_moved(
+        self, channel_id: str, new_channel_id: str, *, actor: AnyActor | None = None
+    ) -> Handle[ChannelMove]:
         """Say that a channel got another id: ``applied | unchanged``."""
-        return self.enqueue(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id))
+        return self.enqueue(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id, actor=actor))
 
     def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
@@ -222,28 +320,111 @@ class AsyncSessionClient:
         return AsyncHandle(self._broker, command, await self._broker.send_async(command, task_id))
 
     async def get_or_create(
-        self, channel_id: str, thread_ts: str, user_id: str
+        self, channel_id: str, thread_ts: str, user_id: str, *, actor: AnyActor | None = None
     ) -> AsyncHandle[SessionResult]:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return await self.enqueue(GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id))
+        return await self.enqueue(
+            GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id, actor=actor)
+        )
 
     async def update_status(
-        self, channel_id: str, thread_ts: str, status: Status
+        self, channel_id: str, thread_ts: str, status: Status, *, actor: AnyActor | None = None
     ) -> AsyncHandle[SessionResult]:
         """Move the session forward: ``applied | unchanged | stale``."""
-        return await self.enqueue(UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status))
+        return await self.enqueue(
+            UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status, actor=actor)
+        )
 
-    async def mark_synced(self, channel_id: str, thread_ts: str, jira_key: str) -> AsyncHandle[SessionResult]:
+    async def mark_synced(
+        self, channel_id: str, thread_ts: str, jira_key: str, *, actor: AnyActor | None = None
+    ) -> AsyncHandle[SessionResult]:
         """Write the ticket's key, once: ``applied | unchanged``."""
-        return await self.enqueue(MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key))
+        return await self.enqueue(
+            MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key, actor=actor)
+        )
 
     async def request_sync(
-        self, channel_id: str, thread_ts: str, draft: Draft | Mapping[str, Any], drafted_at: str
+        self,
+        channel_id: str,
+        thread_ts: str,
+        draft: Draft | Mapping[str, Any],
+        drafted_at: str,
+        *,
+        actor: AnyActor | None = None,
     ) -> AsyncHandle[SessionResult]:
         """Ask for the ticket: ``applied | unchanged | stale``. The latest ``drafted_at`` wins."""
-        return await self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at))
+        return await self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at, actor))
 
-    async def retry_sync(self, session_id: UUID | str, actor: str, reason: str) -> AsyncHandle[SyncState]:
+    async def link(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        command_id: UUID | str | None = None,
+    ) -> AsyncHandle[SessionResult]:
+        """Give the session a ticket that surely exists: ``applied | unchanged``. See ``jira_link``.
+
+        Give the ``command_id`` again when you send it again.
+        """
+        return await self.enqueue(
+            Link(
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+                jira_key=jira_key,
+                actor=actor,
+                command_id=command_id or uuid4(),
+            )
+        )
+
+    async def jira_link(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        command_id: UUID | str | None = None,
+    ) -> AsyncHandle[LinkAnswer]:
+        """Give the session a ticket if Jira knows it. The session follows: ``linked``."""
+        return await self.enqueue(
+            LinkLookup(
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+                jira_key=jira_key,
+                actor=actor,
+                command_id=command_id or uuid4(),
+            )
+        )
+
+    def linked(self, asked: AsyncHandle[LinkAnswer]) -> AsyncHandle[SessionResult]:
+        """The handle of the ``sessions.link`` that a ``jira.link`` sends once Jira knows the ticket."""
+        question = cast(LinkLookup, asked.command)
+        return AsyncHandle(self._broker, question.link(question.jira_key, None), question.link_task_id)
+
+    async def unlink(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        reason: str,
+        command_id: UUID | str | None = None,
+    ) -> AsyncHandle[SessionResult]:
+        """Take the ticket off the session: ``applied``, or ``stale`` when it has another one, or none."""
+        return await self.enqueue(
+            Unlink(
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+                jira_key=jira_key,
+                actor=actor,
+                reason=reason,
+                command_id=command_id or uuid4(),
+            )
+        )
+
+    async def retry_sync(
+        self, session_id: UUID | str, actor: AnyActor | str, reason: str
+    ) -> AsyncHandle[SyncState]:
         """Try the session's sync again now; who wants it, and why, is recorded."""
         return await self.enqueue(RetrySync(session_id=session_id, actor=actor, reason=reason))
 
@@ -264,16 +445,27 @@ class AsyncSessionClient:
         return await self.enqueue(GetContext(channel_id=channel_id))
 
     async def merge_context(
-        self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str | None = None
+        self,
+        channel_id: str,
+        patch: Mapping[str, Any],
+        command_id: UUID | str | None = None,
+        *,
+        actor: AnyActor | None = None,
     ) -> AsyncHandle[ContextResult]:
         """Apply an RFC 7396 merge patch. Give the ``command_id`` again when you send it again."""
         return await self.enqueue(
-            MergeContext(channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4())
+            MergeContext(
+                channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4(), actor=actor
+            )
         )
 
-    async def channel_moved(self, channel_id: str, new_channel_id: str) -> AsyncHandle[ChannelMove]:
+    async def channel_moved(
+        self, channel_id: str, new_channel_id: str, *, actor: AnyActor | None = None
+    ) -> AsyncHandle[ChannelMove]:
         """Say that a channel got another id: ``applied | unchanged``."""
-        return await self.enqueue(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id))
+        return await self.enqueue(
+            ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id, actor=actor)
+        )
 
     async def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
@@ -304,13 +496,18 @@ class AsyncSessionClient:
 
 
 def _sync_request(
-    channel_id: str, thread_ts: str, draft: Draft | Mapping[str, Any], drafted_at: str
+    channel_id: str,
+    thread_ts: str,
+    draft: Draft | Mapping[str, Any],
+    drafted_at: str,
+    actor: AnyActor | None,
 ) -> RequestSync:
     arguments: dict[str, Any] = {
         "channel_id": channel_id,
         "thread_ts": thread_ts,
         "draft": draft,
         "drafted_at": drafted_at,
+        "actor": actor,
     }
     RequestSync.refuse_unknown(arguments)
     return RequestSync(**arguments)

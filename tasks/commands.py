@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from tasks.command import Message, StatementCommand
 from worker.db import statements
+from worker.db.actors import Actor
 from worker.db.models import (
     ChannelContext,
     ChannelMove,
@@ -22,7 +23,7 @@ from worker.db.models import (
     Status,
     ThreadSession,
 )
-from worker.db.statements import AnyUuid, PageLimit, Statement
+from worker.db.statements import AnyUuid, JiraId, PageLimit, Reason, Statement
 from worker.db.sync_models import Draft, DraftedAt
 from worker.errors import InvalidCommand
 
@@ -54,9 +55,10 @@ class GetOrCreate(_AboutThread[SessionResult]):
     name = "sessions.get_or_create"
     result = TypeAdapter(SessionResult)
     user_id: SlackId
+    actor: Actor | None = None
 
     def statement(self) -> Statement[SessionResult]:
-        return statements.get_or_create_session(self.channel_id, self.thread_ts, self.user_id)
+        return statements.get_or_create_session(self.channel_id, self.thread_ts, self.user_id, self.actor)
 
 
 class UpdateStatus(_AboutThread[SessionResult]):
@@ -65,12 +67,13 @@ class UpdateStatus(_AboutThread[SessionResult]):
     name = "sessions.update_status"
     result = TypeAdapter(SessionResult)
     status: Status
+    actor: Actor | None = None
 
     def summary(self) -> str:
         return f"{super().summary()} → {self.status}"
 
     def statement(self) -> Statement[SessionResult]:
-        return statements.update_status(self.channel_id, self.thread_ts, self.status)
+        return statements.update_status(self.channel_id, self.thread_ts, self.status, self.actor)
 
 
 class MarkSynced(_AboutThread[SessionResult]):
@@ -79,12 +82,72 @@ class MarkSynced(_AboutThread[SessionResult]):
     name = "sessions.mark_synced"
     result = TypeAdapter(SessionResult)
     jira_key: JiraKey
+    actor: Actor | None = None
 
     def summary(self) -> str:
         return f"{super().summary()} → synced as {self.jira_key}"
 
     def statement(self) -> Statement[SessionResult]:
-        return statements.mark_synced(self.channel_id, self.thread_ts, self.jira_key)
+        return statements.mark_synced(self.channel_id, self.thread_ts, self.jira_key, self.actor)
+
+
+class Link(_AboutThread[SessionResult]):
+    """Give the session the ticket that a person names; carried out once a ``command_id``.
+
+    Whether there is such a ticket was asked before: ``jira.link`` does, and sends this.
+    """
+
+    name = "sessions.link"
+    result = TypeAdapter(SessionResult)
+    jira_key: JiraKey
+    actor: Actor
+    command_id: AnyUuid
+    reason: Reason | None = None
+    jira_id: JiraId | None = None
+
+    def summary(self) -> str:
+        return f"{super().summary()} → linked to {self.jira_key}"
+
+    def statement(self) -> Statement[SessionResult]:
+        return statements.link(
+            self.channel_id,
+            self.thread_ts,
+            self.jira_key,
+            self.actor,
+            self.command_id,
+            self.reason,
+            self.jira_id,
+        )
+
+
+class Unlink(_AboutThread[SessionResult]):
+    """Take the ticket off the session, as a person says; carried out once a ``command_id``.
+
+    A draft that is older than ``unlinked_at`` makes no other ticket; the moment in which it is carried out,
+    if None.
+    """
+
+    name = "sessions.unlink"
+    result = TypeAdapter(SessionResult)
+    jira_key: JiraKey
+    actor: Actor
+    reason: Reason
+    command_id: AnyUuid
+    unlinked_at: DraftedAt | None = None
+
+    def summary(self) -> str:
+        return f"{super().summary()} → {self.jira_key} taken off"
+
+    def statement(self) -> Statement[SessionResult]:
+        return statements.unlink(
+            self.channel_id,
+            self.thread_ts,
+            self.jira_key,
+            self.actor,
+            self.reason,
+            self.command_id,
+            self.unlinked_at,
+        )
 
 
 class RequestSync(_AboutThread[SessionResult]):
@@ -94,6 +157,7 @@ class RequestSync(_AboutThread[SessionResult]):
     result = TypeAdapter(SessionResult)
     draft: Draft
     drafted_at: DraftedAt
+    actor: Actor | None = None
 
     def summary(self) -> str:
         return f"{super().summary()} → a ticket"
@@ -108,7 +172,9 @@ class RequestSync(_AboutThread[SessionResult]):
             raise InvalidCommand(f"{cls.name}: no draft.{', draft.'.join(unknown)}; a draft has {known}")
 
     def statement(self) -> Statement[SessionResult]:
-        return statements.request_sync(self.channel_id, self.thread_ts, self.draft, self.drafted_at)
+        return statements.request_sync(
+            self.channel_id, self.thread_ts, self.draft, self.drafted_at, self.actor
+        )
 
     @classmethod
     def message_after(cls, result: SessionResult) -> Message | None:
@@ -158,13 +224,14 @@ class MergeContext(_AboutChannel[ContextResult]):
     result = TypeAdapter(ContextResult)
     patch: dict[str, Any]
     command_id: AnyUuid
+    actor: Actor | None = None
 
     def statement(self) -> Statement[ContextResult]:
-        return statements.merge_channel_context(self.channel_id, self.patch, self.command_id)
+        return statements.merge_channel_context(self.channel_id, self.patch, self.command_id, self.actor)
 
     def arguments(self) -> dict[str, Any]:
         # A null in the patch removes a key; it must travel.
-        return {"channel_id": self.channel_id, "patch": self.patch, "command_id": str(self.command_id)}
+        return {**super().arguments(), "patch": self.patch}
 
 
 class ChannelMoved(_AboutChannel[ChannelMove]):
@@ -173,12 +240,13 @@ class ChannelMoved(_AboutChannel[ChannelMove]):
     name = "channels.moved"
     result = TypeAdapter(ChannelMove)
     new_channel_id: SlackId
+    actor: Actor | None = None
 
     def summary(self) -> str:
         return f"{self.channel_id} → {self.new_channel_id}"
 
     def statement(self) -> Statement[ChannelMove]:
-        return statements.channel_moved(self.channel_id, self.new_channel_id)
+        return statements.channel_moved(self.channel_id, self.new_channel_id, self.actor)
 
 
 COMMANDS: Final[tuple[type[StatementCommand[Any]], ...]] = (
@@ -186,6 +254,8 @@ COMMANDS: Final[tuple[type[StatementCommand[Any]], ...]] = (
     UpdateStatus,
     MarkSynced,
     RequestSync,
+    Link,
+    Unlink,
     GetSession,
     ListByChannel,
     GetContext,

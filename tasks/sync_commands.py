@@ -8,6 +8,8 @@ from pydantic import Field, TypeAdapter
 
 from tasks.command import Command
 from tasks.commands import SYNCS_QUEUE
+from worker.db.actors import Actor, AnyActor, name_of, named_actor
+from worker.db.models import JiraKey
 from worker.db.statements import AnyUuid
 from worker.db.sync_models import SyncState
 
@@ -26,15 +28,36 @@ class Sync(Command[SyncState]):
         return str(self.session_id)
 
 
+class Leave(Command[None]):
+    """Tell a ticket that was taken off its session. May be sent at any time, any number of times."""
+
+    name = "syncs.leave"
+    queue: ClassVar[str] = SYNCS_QUEUE
+    result: ClassVar[TypeAdapter[None]] = TypeAdapter(None)
+    session_id: AnyUuid
+    jira_key: JiraKey
+
+    def summary(self) -> str:
+        return f"{self.session_id} {self.jira_key}"
+
+
 class RetrySync(Command[SyncState]):
-    """Try a sync again that waits, is blocked or failed. ``actor`` and ``reason`` are recorded."""
+    """Try a sync again that waits, is blocked or failed. ``actor`` and ``reason`` are recorded.
+
+    An actor may be a bare name, as in 0.1.0's messages: a claim like any other.
+    """
 
     name = "syncs.retry"
     queue: ClassVar[str] = SYNCS_QUEUE
     result = TypeAdapter(SyncState)
     session_id: AnyUuid
-    actor: ShortText
+    actor: Actor | ShortText
     reason: ShortText
 
     def summary(self) -> str:
-        return f"{self.session_id} by {self.actor}"
+        return f"{self.session_id} by {self.actor if isinstance(self.actor, str) else name_of(self.actor)}"
+
+    @property
+    def acted_by(self) -> AnyActor | None:
+        """The actor; None for a name that can be none."""
+        return named_actor(self.actor, "api") if isinstance(self.actor, str) else self.actor

@@ -11,17 +11,20 @@ from tasks.announcements import announce_due, announce_soon, ask_slack_again
 from tasks.command import Command, Message
 from tasks.commands import SYNCS_QUEUE
 from tasks.send_soon import AGAIN_AFTER_SECONDS, note_that_it_came, room, send_soon
-from tasks.sync_commands import RetrySync, Sync
+from tasks.sync_commands import Leave, RetrySync, Sync
 from worker.answer import Answer
 from worker.beat import SWEEP, SWEEP_TASK
 from worker.celery import app
+from worker.db.actors import name_of
 from worker.db.sync_store import SyncStore
 from worker.jira.breaker import Breaker
+from worker.jira.leave import Leaving, lease_of
 from worker.jira.process import tools_of_this_process
 from worker.jira.sync import park_without_jira, run_sync
 from worker.task import DurableTask
 
 _MOST_IN_BROKER: Final = 200
+_MOST_LEFT: Final = 20
 
 log = structlog.get_logger("threadsync.syncs")
 
@@ -56,8 +59,21 @@ def sync(*args: Any, **kwargs: Any) -> Answer:
 def retry(*args: Any, **kwargs: Any) -> Answer:
     """Try a sync again that waits, is blocked or failed, and note who wants it; any other stays as it is."""
     command = RetrySync.from_message(args, kwargs)
-    SyncStore().retry(_uuid(command), actor=command.actor, reason=command.reason)
+    name = command.actor if isinstance(command.actor, str) else name_of(command.actor)
+    SyncStore().retry(_uuid(command), actor=name, reason=command.reason, acted_by=command.acted_by)
     return _run(_uuid(command))
+
+
+@app.task(name=Leave.name, base=SyncTask, command=Leave, ignore_result=True)
+def leave(*args: Any, **kwargs: Any) -> None:
+    """Tell a ticket that was taken off its session, if that is due."""
+    command = Leave.from_message(args, kwargs)
+    # Without a Jira it waits for a worker that has one.
+    if tools := tools_of_this_process():
+        left = tools.store.left
+        claim = left.claim(UUID(str(command.session_id)), command.jira_key, lease=lease_of(tools))
+        if claim:
+            Leaving(tools, claim).take()
 
 
 # Every two seconds: Flower would show little else.
@@ -77,10 +93,18 @@ def sweep() -> dict[str, int]:
     due = store.take_due(most=room(SYNCS_QUEUE, _MOST_IN_BROKER), for_seconds=AGAIN_AFTER_SECONDS)
     for session_id in due:
         sent += send_soon(Message(Sync.name, {"session_id": str(session_id)}, SYNCS_QUEUE))
+    if tools:
+        for session_id, key in store.left.take_due(most=_MOST_LEFT, for_seconds=AGAIN_AFTER_SECONDS):
+            sent += send_soon(leaving(session_id, key))
     unparked += (Breaker(tools).probe() or 0) if tools else 0
     announced = announce_due()
     ask_slack_again()
     return {"sent": sent, "unparked": unparked, "announced": announced}
+
+
+def leaving(session_id: UUID, jira_key: str) -> Message:
+    """The message for a ticket that was taken off."""
+    return Message(Leave.name, {"session_id": str(session_id), "jira_key": jira_key}, SYNCS_QUEUE)
 
 
 def _uuid(command: Sync | RetrySync) -> UUID:

@@ -57,7 +57,8 @@ class History:
         with self._pool.connection() as connection:
             connection.execute(
                 "TRUNCATE thread_sessions, channel_aliases, channel_context, channel_context_commands, "
-                "syncs, sync_attempts, sync_actions, session_actions, status_messages"
+                "syncs, sync_attempts, sync_actions, session_actions, status_messages, session_acts, "
+                "left_tickets"
             )
         self.linked, self.ran = [], []
 

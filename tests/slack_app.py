@@ -16,9 +16,10 @@ import httpx
 import redis
 
 from handlers.app import create_app
-from sandbox.slack_requests import SlackRequest, signed_request
+from sandbox.slack_requests import TEAM_ID, SlackRequest, signed_request
 from tasks.client import AsyncHandle, AsyncSessionClient
 from tasks.command import Command
+from tasks.lookup_commands import LinkAnswer, LinkLookup
 from worker.config import Settings, load_settings
 from worker.db.models import Outcome, SessionPage, SessionResult, Status, ThreadSession
 from worker.errors import EnqueueFailed, ResultTimeout
@@ -50,6 +51,10 @@ class RecordingClient(AsyncSessionClient):
             raise EnqueueFailed("the broker is away, says the test")
         self.commands.append(command)
         return _FakeHandle(command, self._answer)
+
+    def linked(self, asked: AsyncHandle[LinkAnswer]) -> AsyncHandle[SessionResult]:
+        question = cast(LinkLookup, asked.command)
+        return _FakeHandle(question.link(question.jira_key, None), self._answer)
 
     async def ping(self) -> None:
         if self.down:
@@ -96,6 +101,7 @@ def settings(**given: Any) -> Settings:
     defaults = {
         "slack_signing_secret": SECRET,
         "slack_bot_token": "xoxb-sandbox",
+        "slack_team_id": TEAM_ID,
         "slack_api_url": f"http://{nowhere}/api/",
         "celery_broker_url": f"redis://{nowhere}/0",
     }

@@ -9,7 +9,7 @@ from types import TracebackType
 
 import httpx
 
-from sandbox.slack_requests import SlackRequest
+from sandbox.slack_requests import TEAM_ID, SlackRequest
 from tests.slack_app import SECRET
 from tests.waiting import wait_until
 from tests.workers import ROOT
@@ -34,6 +34,7 @@ class WebProcess:
         self._env = {
             "SLACK_SIGNING_SECRET": SECRET,
             "SLACK_BOT_TOKEN": "xoxb-local",
+            "SLACK_TEAM_ID": TEAM_ID,
             **env,
             "PYTHONPATH": str(ROOT),
         }

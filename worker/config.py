@@ -28,7 +28,9 @@ from worker.loopback import is_loopback
 _OF_KUBERNETES: Final = re.compile(r"(tcp|udp|sctp)://")
 """What Kubernetes puts into NAME_PORT of every pod beside a service called `name`: not meant for us."""
 
-_Role = Literal["sessions", "syncs", "beat", "web", "flower", "metrics", "migrate"]
+_OF_APP_TOKEN: Final = re.compile(r"xapp-[0-9]+-(A[A-Z0-9]{2,63})-", re.ASCII)
+
+_Role = Literal["sessions", "syncs", "lookups", "beat", "web", "flower", "metrics", "migrate"]
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,20 @@ class Settings(BaseSettings):
     slack_bot_token: SecretStr | None = Field(None, description="`xoxb-…`, for replies in the thread")
     slack_app_token: SecretStr | None = Field(
         None, description="`xapp-…`: Socket Mode instead of an HTTP endpoint"
+    )
+    slack_team_id: str | None = Field(
+        None,
+        pattern=r"^[TE][A-Z0-9_]{1,63}$",
+        description="the one workspace that is served (`T…`); unset: the one that Slack says the token is of",
+    )
+    slack_app_id: str | None = Field(
+        None,
+        pattern=r"^A[A-Z0-9_]{1,63}$",
+        description="the one app that is served (`A…`); unset: of `SLACK_APP_TOKEN`, or as Slack says",
+    )
+    who_may_act: Literal["workspace", "everyone"] = Field(
+        "workspace",
+        description="`workspace`: its members, but no guests and no people of partners; or `everyone`",
     )
     slack_silence_seconds: float = Field(
         120,
@@ -319,6 +335,13 @@ class Settings(BaseSettings):
     def is_in_slack(self) -> bool:
         """Whether there is a token to post with; ``threadsync up`` sets one that is none."""
         return self.slack_bot_token is not None and self.slack_bot_token.get_secret_value() != LOCAL_TOKEN
+
+    @property
+    def app_of_token(self) -> str | None:
+        """The app that the app-level token names."""
+        token = self.slack_app_token.get_secret_value() if self.slack_app_token else ""
+        found = _OF_APP_TOKEN.match(token)
+        return found[1] if found else None
 
     @property
     def broker_url(self) -> str | None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Final, Literal
+from uuid import UUID, uuid4
 
 from worker.config import get_settings
+from worker.db.actors import NamedActor, Via, named_actor
 from worker.db.dead_letters import DeadLetterStore, already_settled
 from worker.db.installation_store import installation_of
 from worker.db.models import DeadLetter, SessionResult, ThreadSession
@@ -36,9 +37,17 @@ class Signature:
 
     actor: str
     reason: str
+    via: Via = "api"
+    address: str | None = None
+
+    @property
+    def acted_by(self) -> NamedActor:
+        """The actor: the name that was claimed, and where; without an address that is none."""
+        actor = named_actor(self.actor, self.via, self.address)
+        return actor or NamedActor(name=self.actor, via=self.via)
 
 
-def signature(actor: str, reason: str) -> Signature:
+def signature(actor: str, reason: str, via: Via = "api", address: str | None = None) -> Signature:
     """Trimmed. Raises ``InvalidCommand``."""
     actor, reason = actor.strip(), reason.strip()
     if not actor or not reason:
@@ -49,7 +58,7 @@ def signature(actor: str, reason: str) -> Signature:
         )
     if "\x00" in actor + reason:
         raise InvalidCommand("the reason or the actor contains a NUL character")
-    return Signature(actor, reason)
+    return Signature(actor, reason, via, address)
 
 
 def detail_of(pool: Pool, session: ThreadSession) -> SyncDetail:
@@ -66,7 +75,7 @@ def retry(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState,
     Raises ``SyncNotFound`` or ``SyncNotChanged``.
     """
     before = detail_of(pool, session).sync
-    if not SyncStore(pool).retry(session.id, actor=by.actor, reason=by.reason):
+    if not SyncStore(pool).retry(session.id, actor=by.actor, reason=by.reason, acted_by=by.acted_by):
         raise _not_changed(detail_of(pool, session).sync, "retry")
     return detail_of(pool, session).sync, f"Tried again. {_what_next(pool, before)}"
 
@@ -87,7 +96,7 @@ def _what_next(pool: Pool, before: SyncState) -> str:
 
 def retry_all_blocked(pool: Pool, by: Signature) -> Sequence[UUID]:
     """Try all again that wait for a mended set-up; their sessions' ids."""
-    return SyncStore(pool).retry_all_blocked(actor=by.actor, reason=by.reason)
+    return SyncStore(pool).retry_all_blocked(actor=by.actor, reason=by.reason, acted_by=by.acted_by)
 
 
 def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[SessionResult, str]:
@@ -95,11 +104,11 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
 
     Raises ``InvalidCommand`` for no key, ``JiraKeyConflict`` when it has another one.
     """
-    linked = SessionStore(pool).mark_synced(session.channel_id, session.thread_ts, _key_of(key))
-    store = SyncStore(pool)
-    sync = store.get_state(session.id)
+    linked = SessionStore(pool).link(
+        session.channel_id, session.thread_ts, _key_of(key), by.acted_by, uuid4(), by.reason
+    )
+    sync = SyncStore(pool).get_state(session.id)
     sentence = f"Linked {session.channel_id} / {session.thread_ts} to {linked.jira_key}: {linked.outcome}."
-    store.note_link(session.id, actor=by.actor, reason=by.reason)
     if sync and sync.state in ("inflight", "unknown"):
         sentence += " A create may have made another ticket: it is looked for, and reported if it is there."
     elif sync and sync.state != "done":
@@ -108,6 +117,35 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
             f" Its sync is still {sync.state}. To end it: threadsync syncs retry {session.id} --reason …"
         )
     return linked, sentence
+
+
+def unlink(
+    pool: Pool, session: ThreadSession, by: Signature, key: str | None = None
+) -> tuple[SessionResult, str]:
+    """Take the session's ticket off; the session, and in words what that leaves open.
+
+    Args:
+        key: of the ticket that was seen there; the one that the session has now if None.
+
+    Raises ``InvalidCommand`` when it has none, or another one.
+    """
+    key = _key_of(key) if key else session.jira_key
+    if key is None:
+        raise InvalidCommand(f"{session.channel_id} / {session.thread_ts} has no ticket to take off")
+    left = SessionStore(pool).unlink(
+        session.channel_id, session.thread_ts, key, by.acted_by, by.reason, uuid4()
+    )
+    if left.outcome == "stale":
+        has = f"has {left.jira_key}" if left.jira_key else "has no ticket"
+        raise InvalidCommand(f"nothing changed: {session.channel_id} / {session.thread_ts} {has}, not {key}")
+    sentence = (
+        f"Took {key} off {session.channel_id} / {session.thread_ts}. Another ticket is made only when one is "
+        "asked for anew."
+    )
+    sync = SyncStore(pool).get_state(session.id)
+    if sync and sync.state in ("inflight", "unknown"):
+        sentence += " A create may have made one before: it is looked for, and becomes the thread's if so."
+    return left, sentence
 
 
 def _key_of(text: str) -> str:
@@ -122,7 +160,7 @@ def _key_of(text: str) -> str:
 
 def give_up(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:
     """End its sync without a ticket. Raises ``SyncNotFound`` or ``SyncNotChanged``."""
-    if not SyncStore(pool).give_up(session.id, actor=by.actor, reason=by.reason):
+    if not SyncStore(pool).give_up(session.id, actor=by.actor, reason=by.reason, acted_by=by.acted_by):
         raise _not_changed(detail_of(pool, session).sync, "give up")
     detail = detail_of(pool, session)
     sentence = "Given up."
@@ -143,12 +181,18 @@ def replay(pool: Pool, letter_id: UUID | str, by: Signature) -> tuple[DeadLetter
         raise already_settled(letter)
     # In this order: who dies in between sends it twice, which commands allow. The other would lose it.
     task_id = resend(letter, installation_of(pool))
-    return letters.settle(letter_id, "retried", actor=by.actor, reason=by.reason), task_id
+    return _settled(letters, letter_id, "retried", by), task_id
 
 
 def discard(pool: Pool, letter_id: UUID | str, by: Signature) -> DeadLetter:
     """Give a dead letter's command up; the letter is kept. Raises ``DeadLetterNotFound``."""
-    return DeadLetterStore(pool).settle(letter_id, "discarded", actor=by.actor, reason=by.reason)
+    return _settled(DeadLetterStore(pool), letter_id, "discarded", by)
+
+
+def _settled(
+    letters: DeadLetterStore, letter_id: UUID | str, state: Literal["retried", "discarded"], by: Signature
+) -> DeadLetter:
+    return letters.settle(letter_id, state, actor=by.actor, reason=by.reason, acted_by=by.acted_by)
 
 
 def _not_changed(sync: SyncState, what: str) -> SyncNotChanged:
@@ -159,6 +203,8 @@ def _not_changed(sync: SyncState, what: str) -> SyncNotChanged:
             why = "a create is under way, and cannot be called back; try again in a minute"
         case "pending":
             why = "it is about to be tried anyhow"
+        case "failed" if what == "retry" and sync.reason != "moved":
+            why = "its ticket was taken off; another one is made when it is asked for anew"
         case _:
             why = "a worker has it at the moment; try again in a minute"
     return SyncNotChanged(f"cannot {what} {sync.channel_id} / {sync.thread_ts}: {why}")

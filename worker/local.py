@@ -123,7 +123,7 @@ class LocalStack:
             self.env["THREADSYNC_CONSOLE_PASSWORD"] = self._dir.secret("console-password")
         self._write_env_file()
         self._migrate(cancelled)
-        services = [self._worker(), self._syncs(), self._beat(), self._web()]
+        services = [self._worker(), self._syncs(), self._lookups(), self._beat(), self._web()]
         if self._with_metrics:
             services.append(self._metrics())
         if self.is_given("SLACK_APP_TOKEN"):
@@ -244,6 +244,11 @@ class LocalStack:
         """
         few = ("--prefetch-multiplier", "1")
         return self._celery_worker("syncs", "syncs", *few, queues="syncs,maintenance", concurrency=8)
+
+    def _lookups(self) -> CommandService:
+        """Of its own, because a person waits for the answers, whatever else Jira is asked meanwhile."""
+        few = ("--prefetch-multiplier", "1")
+        return self._celery_worker("lookups", "lookups", *few, queues="lookups", concurrency=2)
 
     def _beat(self) -> CommandService:
         """Without a file for its process id: a stale one would keep it from starting."""

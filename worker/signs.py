@@ -46,7 +46,7 @@ from worker.sign_fields import PLACE as _PLACE
 from worker.sign_fields import SOCKET as _SOCKET
 from worker.sign_fields import WORKER as _WORKER
 
-QUEUES: Final = ("sessions", "syncs", "maintenance")
+QUEUES: Final = ("sessions", "syncs", "maintenance", "lookups")
 """All that there are. A worker takes from all of them unless it is told otherwise."""
 
 REPORT_SECONDS: Final = 5

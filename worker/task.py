@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from worker.policy import GiveUp, History, Wait, decide
 from worker.transport import COPY
 
 HEADER: Final = COPY
+_ID: Final = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 _LOGGED_OF_AN_ANSWER: Final = ("channel_id", "thread_ts", "status", "outcome")
 
 log = structlog.get_logger("threadsync.tasks")
@@ -82,7 +84,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         if request.called_directly:
             return super().__call__(*args, **kwargs)
         history = read_history(request.headers)
-        bound = bind_contextvars(task_id=request.id, task=self.name)
+        bound = bind_contextvars(task_id=request.id, task=self.name, **_actor(kwargs))
         try:
             started = time.perf_counter()
             opened_as = _opened_as(request)
@@ -196,6 +198,13 @@ def read_history(headers: Mapping[str, Any] | None) -> History:
         return History.model_validate((headers or {}).get(HEADER) or {})
     except ValidationError:
         return History()
+
+
+def _actor(kwargs: Any) -> dict[str, str]:
+    """The actor for the log: a Slack id, or only where a name was claimed, as that may be an address."""
+    actor = kwargs.get("actor") if isinstance(kwargs, Mapping) else None
+    told = (actor.get("user_id") or actor.get("via")) if isinstance(actor, Mapping) else None
+    return {"actor": told} if isinstance(told, str) and _ID.fullmatch(told) else {}
 
 
 def _outcome(answer: Any) -> str:

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sandbox.demo.outcome import Outcome, show_checks, show_sessions
-from sandbox.demo.story import Story, tell
+from sandbox.demo.outcome import Outcome, made_by_us, show_checks, show_sessions
+from sandbox.demo.story import OTHER, Story, tell
 from sandbox.demo.stream import Tally, send
 from sandbox.jira import JiraSandbox
 from sandbox.jira_faults import (
@@ -29,6 +29,7 @@ from sandbox.jira_faults import (
     RandomFaults,
     Throttle,
 )
+from sandbox.jira_issues import Draft
 from sandbox.jira_site import JiraSite
 from sandbox.slack import SlackSandbox
 from worker.cli.output import speak_any_locale
@@ -175,7 +176,7 @@ class Demo:
         table.add_row("workers killed by SIGKILL", str(len(self._killed)))
         table.add_row("commands recovered from them", str(worker_log.count("task delivered again")))
         table.add_row("replies in Slack", str(outcome.replies().total()))
-        table.add_row("tickets in Jira", str(len(self._jira.site.issues)))
+        table.add_row("tickets in Jira", str(len(made_by_us(self._jira.site))))
         for fault, count in self._jira.site.met.most_common():
             table.add_row(f"… Jira's answer spoilt: {fault}", str(count))
         self._console.print(table)
@@ -240,7 +241,15 @@ def _demo(console: Console, folder: Path, story: Story, *, keep: bool) -> bool:
 
 def _demo_jira(story: Story) -> JiraSite:
     """Its search is behind, and of four tickets one is answered by silence, an error or a refusal."""
-    site = JiraSite(projects=("DEMO",), search_lag=2)
+    site = JiraSite(projects=("DEMO", OTHER), search_lag=2)
+    last = 0
+    # The tickets that people name: a thread is linked to none that Jira does not know.
+    for number in sorted(
+        int(thread.jira_key.partition("-")[2]) for thread in story.threads if thread.jira_key
+    ):
+        site.skip_keys(number - last - 1, OTHER)
+        site.commit(Draft(OTHER, "Task", "Made by hand"))
+        last = number
     site.plan = RandomFaults(_FAULTS, seed=len(story.steps))
     return site
 

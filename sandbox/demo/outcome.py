@@ -12,9 +12,11 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.demo.story import CHANNELS, Story, Thread
+from sandbox.demo.story import CHANNELS, OTHER, Story, Thread
 from sandbox.demo.stream import Tally
 from sandbox.jira import JiraSandbox
+from sandbox.jira_issues import Issue
+from sandbox.jira_site import JiraSite
 from sandbox.slack import SlackSandbox
 from tasks.reply_commands import REPLY_EVENT_TYPE
 from worker.beat import CANARY_TASK as CANARY
@@ -35,6 +37,11 @@ class Check:
     promise: str
     holds: bool
     found: str
+
+
+def made_by_us(site: JiraSite) -> list[Issue]:
+    """The tickets that sessions asked for; those that people name were there before."""
+    return [issue for issue in site.issues if issue.project != OTHER]
 
 
 class Outcome:
@@ -137,7 +144,7 @@ class Outcome:
 
     def _check_tickets(self, rows: list[ThreadSession]) -> Check:
         asking = [row for row in rows if self._threads[_place(row)].asks_for_ticket]
-        keys = [issue.key for issue in self._jira.site.issues]
+        keys = [issue.key for issue in made_by_us(self._jira.site)]
         return Check(
             "each session that asked for a ticket has one, its own, and there is no other",
             sorted(row.jira_key or "" for row in asking) == sorted(keys),

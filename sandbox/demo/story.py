@@ -21,6 +21,9 @@ from worker.db.models import Status
 
 CHANNELS: Final = ("C0SUPPORT", "C0BILLING", "C0MOBILE", "C0PLATFORM")
 PEOPLE: Final = tuple(f"U0{name}" for name in ("ADA", "BEN", "CLEO", "DAN", "EVE", "FINN"))
+OTHER: Final = "OTHER"
+"""The project of tickets that were made by hand, which people link their threads to."""
+
 _SENTENCES: Final = (
     "the export stops at page two",
     "invoices show yesterday's date",
@@ -84,7 +87,7 @@ def tell(threads: int, first_ts: int, seed: int) -> Story:
 def _cast(draw: random.Random, number: int, second: int) -> Thread:
     status: Status = draw.choices(("collecting", "ready_to_sync", "synced"), (3, 2, 5))[0]
     is_linked = status == "synced" and draw.random() < 0.25
-    key = f"OTHER-{second % 100_000 + 1}" if is_linked else None
+    key = f"{OTHER}-{second % 100_000 + 1}" if is_linked else None
     return Thread(CHANNELS[number % len(CHANNELS)], f"{second}.{number + 100:06}", status, key)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from tasks.client import SessionClient
 from tasks.commands import GetOrCreate, RequestSync, UpdateStatus
@@ -16,7 +17,7 @@ from tests.waiting import wait_until
 from tests.workers import ROOT
 from worker.db.sync_models import Draft
 
-THREAD = {"channel_id": "C0123ABC", "thread_ts": "1700000000.000100"}
+THREAD: dict[str, Any] = {"channel_id": "C0123ABC", "thread_ts": "1700000000.000100"}
 pytestmark = needs_browser
 
 

@@ -120,7 +120,7 @@ def test_the_start_page_lists_them(running: Up) -> None:
     assert page.status_code == 200
     for name in ("Slack endpoint", "Console", "Flower", "Readiness"):
         assert f'href="{running.address(name)}"' in page.text
-    assert page.text.count("/metrics</a>") == 3
+    assert page.text.count("/metrics</a>") == 4
     assert str(running.data_dir / "env") in page.text
     assert running.env["THREADSYNC_CONSOLE_PASSWORD"] not in page.text
 
@@ -170,9 +170,10 @@ def test_jira_is_said_not_to_be_connected(running: Up) -> None:
 
 
 def test_what_makes_tickets_runs(running: Up) -> None:
-    """A worker for syncs, and one beat, which keeps no file."""
+    """A worker for syncs, one for people's questions, and one beat, which keeps no file."""
     lines = [item.cmdline() for item in running.processes()]
     assert any("syncs,maintenance" in line for line in lines)
+    assert any("lookups" in line for line in lines)
     assert len([line for line in lines if "beat" in line]) == 1
     assert not list((running.data_dir / "run").glob("beat-schedule*"))
 

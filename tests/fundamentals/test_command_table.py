@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from typing import Final
+from uuid import uuid4
 
 import pytest
 
 from worker.db import AsyncSessionStore, SessionResult, ThreadSession
+from worker.db.actors import SlackActor
 from worker.db.sync_models import Draft
 from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
 
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
+ANN: Final = SlackActor(user_id="U0456", team_id="T0123")
 STATES: Final = ("absent", "collecting", "ready_to_sync", "synced")
 
 TABLE: Final = {
@@ -22,6 +25,10 @@ TABLE: Final = {
     "mark_synced(PROJ-1)": (SessionNotFound, "applied", "applied", "unchanged"),
     "mark_synced(PROJ-2)": (SessionNotFound, "applied", "applied", JiraKeyConflict),
     "request_sync(draft)": (SessionNotFound, "applied", "applied", "unchanged"),
+    "link(PROJ-1)": (SessionNotFound, "applied", "applied", "unchanged"),
+    "link(PROJ-2)": (SessionNotFound, "applied", "applied", JiraKeyConflict),
+    "unlink(PROJ-1)": (SessionNotFound, "stale", "stale", "applied"),
+    "unlink(PROJ-2)": (SessionNotFound, "stale", "stale", "stale"),
 }
 STATUS_AFTER: Final = {
     "get_or_create": "collecting",
@@ -29,6 +36,9 @@ STATUS_AFTER: Final = {
     "mark_synced(PROJ-1)": "synced",
     "mark_synced(PROJ-2)": "synced",
     "request_sync(draft)": "ready_to_sync",
+    "link(PROJ-1)": "synced",
+    "link(PROJ-2)": "synced",
+    "unlink(PROJ-1)": "collecting",
 }
 CELLS: Final = [
     pytest.param(state, command, expected, id=f"{command}-{state}")
@@ -55,6 +65,10 @@ async def run(store: AsyncSessionStore, command: str) -> SessionResult:
         return await store.mark_synced(CHANNEL, THREAD, argument)
     if name == "request_sync":
         return await store.request_sync(CHANNEL, THREAD, Draft(summary="It is broken"), "1700000001.000100")
+    if name == "link":
+        return await store.link(CHANNEL, THREAD, argument, ANN, uuid4())
+    if name == "unlink":
+        return await store.unlink(CHANNEL, THREAD, argument, ANN, "another one is meant", uuid4())
     return await store.update_status(CHANNEL, THREAD, argument)  # type: ignore[arg-type]
 
 

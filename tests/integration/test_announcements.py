@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_a_channel_that_slack_calls_by_another_id_is_told_of(
         monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
         get_settings.cache_clear()
         assert announcements.announce(str(story.session_id)) == "shown"
-        moved = {"channel_id": CHANNEL, "new_channel_id": "C0CONVERTED"}
+        moved: dict[str, Any] = {"channel_id": CHANNEL, "new_channel_id": "C0CONVERTED"}
         assert sent == [Message("channels.moved", moved, "sessions")]
         ChannelMoved(**moved).statement()
         SessionStore(pool).channel_moved(**moved)

@@ -22,7 +22,7 @@ from worker.errors import CommandFailed, InvalidCommand, JiraKeyConflict, Sessio
 MANY = 300
 
 
-def thread(number: int) -> dict[str, str]:
+def thread(number: int) -> dict[str, Any]:
     return {"channel_id": "C1", "thread_ts": f"1700000000.{number:06}"}
 
 

@@ -546,7 +546,7 @@ def test_charts_show_what_happened(ada: httpx.Client, pool: Pool) -> None:
     assert "at most 77 s" in page
     rows = re.findall(r"<tr><td>2[^<]*UTC</td>((?:<td>[^<]*</td>)+)</tr>", page)
     assert "<td>1</td><td>1</td><td>1</td>" in rows
-    assert "<td>0</td><td>77</td><td>0</td>" in rows
+    assert "<td>0</td><td>77</td><td>0</td><td>0</td>" in rows
 
 
 def test_pages_of_many_sessions_read_few(database_url: str) -> None:

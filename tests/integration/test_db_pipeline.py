@@ -42,7 +42,7 @@ WAITING: Final = (
 
 def opening(channel_id: str, thread_ts: str, user_id: str = "U1") -> Statement[SessionResult]:
     """As `get_or_create_session` has it, but unchecked: what is wrong with it, the database must say."""
-    params = {"channel_id": channel_id, "thread_ts": thread_ts, "user_id": user_id}
+    params = {"channel_id": channel_id, "thread_ts": thread_ts, "user_id": user_id, "actor": None}
     read = statements.get_or_create_session("C1", "1.1", "U1").read
     return Statement(queries.GET_OR_CREATE_SESSION, params, read, row=(channel_id, thread_ts))
 

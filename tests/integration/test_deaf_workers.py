@@ -18,7 +18,7 @@ from tests.waiting import wait_until, wait_until_async
 from tests.workers import ROOT, WorkerGroup
 
 PROMISED_SECONDS = 60
-ALL_WELL = dict.fromkeys(("sessions", "syncs", "maintenance"), "ok")
+ALL_WELL = dict.fromkeys(("sessions", "syncs", "maintenance", "lookups"), "ok")
 
 
 def health(installation: Installation, *words: str) -> tuple[int, dict[str, Any]]:
@@ -52,7 +52,7 @@ async def test_a_worker_that_takes_nothing_is_seen_within_a_minute(installation:
     """
     with ExitStack() as stack:
         deaf = stack.enter_context(installation.worker("deaf", "--queues", "sessions"))
-        frozen = stack.enter_context(installation.worker("frozen", "--queues", "syncs,maintenance"))
+        frozen = stack.enter_context(installation.worker("frozen", "--queues", "syncs,maintenance,lookups"))
         beat = installation.beat()
         stack.callback(beat.kill)
         async with running_app(
@@ -73,7 +73,7 @@ async def test_a_worker_that_takes_nothing_is_seen_within_a_minute(installation:
                 assert control.ping(destination=[node], timeout=5), "it should be alive"
                 # A worker's last question for messages may be a moment younger than the last canary.
                 wait_until(
-                    lambda: list(health(installation, "worker")[1].values()) == ["deaf"] * 5, "all are deaf"
+                    lambda: list(health(installation, "worker")[1].values()) == ["deaf"] * 6, "all are deaf"
                 )
                 assert health(installation, "worker")[0] == 1
             finally:

@@ -33,6 +33,7 @@ from worker.db.migrate import migrate, migrations
 from worker.db.roles import READ, RUN, create_login, create_roles
 from worker.doctor.examination import examine
 from worker.doctor.finding import Finding
+from worker.doctor.slack import NEEDED_SCOPES
 from worker.embedded.port import free_port
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
@@ -499,6 +500,20 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "error",
         "connections:write",
     ),
+    "slack: workspace": (set_env(SLACK_TEAM_ID="T0OTHER"), "slack: workspace", "error", "SLACK_TEAM_ID"),
+    "slack: app": (set_env(SLACK_APP_ID="A0OTHER"), "slack: app", "error", "one app's page"),
+    "slack: people": (
+        lambda ward: setattr(ward.slack, "scopes", NEEDED_SCOPES),
+        "slack: people",
+        "warning",
+        "users:read",
+    ),
+    "slack: no app": (
+        lambda ward: setattr(ward.slack, "scopes", NEEDED_SCOPES),
+        "slack: app",
+        "warning",
+        "SLACK_APP_ID",
+    ),
     "jira: away": (set_env(JIRA_URL=f"http://{NOWHERE}"), "jira: login", "error", "JIRA_URL"),
     "jira: token": (set_env(JIRA_API_TOKEN="wrong"), "jira: login", "error", "JIRA_API_TOKEN"),
     "jira: e-mail": (unset_env("JIRA_EMAIL"), "jira: settings", "error", "JIRA_EMAIL"),
@@ -616,10 +631,14 @@ ROLES = {
         *("CELERY_BROKER_URL", "DATABASE_URL", "SLACK_BOT_TOKEN", "SLACK_API_URL"),
         *("JIRA_URL", "JIRA_EMAIL", "JIRA_API_TOKEN", "JIRA_PROJECT_KEY"),
     },
+    "lookups": {
+        *("CELERY_BROKER_URL", "DATABASE_URL"),
+        *("JIRA_URL", "JIRA_EMAIL", "JIRA_API_TOKEN", "JIRA_PROJECT_KEY"),
+    },
     "beat": {"CELERY_BROKER_URL"},
     "web": {
         *("CELERY_BROKER_URL", "DATABASE_URL", "SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "SLACK_API_URL"),
-        "JIRA_URL",
+        *("SLACK_TEAM_ID", "SLACK_APP_ID", "WHO_MAY_ACT", "JIRA_URL"),
     },
     "flower": {"CELERY_BROKER_URL"},
     "metrics": {"CELERY_BROKER_URL", "DATABASE_URL"},
@@ -714,8 +733,6 @@ def test_silence_is_not_waited_for(ward: Ward) -> None:
 def test_scopes_are_those_of_the_manifest() -> None:
     """The app is made from it."""
     import yaml
-
-    from worker.doctor.slack import NEEDED_SCOPES
 
     manifest = yaml.safe_load((ROOT / "handlers" / "manifest.yaml").read_text())
     assert manifest["oauth_config"]["scopes"]["bot"] == list(NEEDED_SCOPES)

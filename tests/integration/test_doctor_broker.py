@@ -21,7 +21,7 @@ NOT_ASKED_FOR = {
     "wait": "asked only where BROKER_WAIT_REPLICAS needs it",
 }
 OUR_KEYS = (
-    *("sessions*", "syncs*", "maintenance*", "unacked*", "threadsync.waiting:*", "_kombu.*"),
+    *("sessions*", "syncs*", "maintenance*", "lookups*", "unacked*", "threadsync.waiting:*", "_kombu.*"),
     *("threadsync.signs", "threadsync.beat", "threadsync.installation"),
     *("*.reply.celery.pidbox", "celery-task-meta-*"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from tests.waiting import wait_until
 
 CANARY = "ocelot"
 DRAFT = {"summary": f"{CANARY} plan", "description": f"the {CANARY} of it", "labels": [CANARY]}
-THREAD = {"channel_id": "C0123", "thread_ts": "1700000000.000100"}
+THREAD: dict[str, Any] = {"channel_id": "C0123", "thread_ts": "1700000000.000100"}
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tasks.announcements import ANNOUNCE
 from tasks.broker import Broker
 from tasks.command import Command
 from tasks.commands import COMMANDS
+from tasks.lookup_commands import LinkLookup
 from tasks.sync_commands import RetrySync, Sync
 from tests.documents import ROOT
 from tests.golden.capture import effects, seed
@@ -27,11 +28,11 @@ from tests.waiting import wait_until
 from worker.beat import SWEEP_TASK
 from worker.errors import ThreadsyncError
 
-NOT_RELEASED: Final = {"channels.moved"}
+NOT_RELEASED: Final = {"channels.moved", "sessions.link", "sessions.unlink", "jira.link"}
 """Tasks that are younger than the newest release."""
 
 RELEASES: Final = sorted(ROOT.glob("tests/golden/messages/*.json"))
-_ALL: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, RetrySync)
+_ALL: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, LinkLookup, Sync, RetrySync)
 READERS: Final = {command.name: command.result for command in _ALL}
 QUEUES: Final = "sessions,syncs,maintenance"
 release_file = pytest.mark.parametrize("path", RELEASES, ids=lambda path: path.stem)

@@ -333,7 +333,7 @@ async def test_a_late_result_is_told_later(slack: SlackSandbox) -> None:
         looks += 1
         return NEVER if looks == 1 else JiraKeyConflict(CHANNEL, THREAD, "PROJ-9", "PROJ-1")
 
-    command = slash_command(f"link PROJ-1 {THREAD}", CHANNEL, USER, response_url=slack.new_response_url())
+    command = slash_command(f"ready {THREAD}", CHANNEL, USER, response_url=slack.new_response_url())
     async with running_app(RecordingClient(answer), slack_api_url=slack.api_url) as app:
         told = (await app.deliver(command)).json()
         assert told == {"text": replies.QUEUED, "response_type": "ephemeral"}

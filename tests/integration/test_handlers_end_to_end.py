@@ -8,10 +8,12 @@ from contextlib import AbstractAsyncContextManager
 import psycopg
 import pytest
 
+from handlers import replies
 from handlers.ticket_form import DESCRIPTION, SUMMARY
 from sandbox.jira import JiraSandbox
+from sandbox.jira_issues import Draft
 from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import app_mention, button_click, message, slash_command, view_submission
+from sandbox.slack_requests import TEAM_ID, app_mention, button_click, message, slash_command, view_submission
 from sandbox.slack_workspace import Message
 from tests.installation import Installation
 from tests.slack_app import SlackApp, eventually, running_app
@@ -36,10 +38,10 @@ def rows(shared: Installation, channel_id: str) -> list[ThreadSession]:
     return [session for session in shared.sessions() if session.channel_id == channel_id]
 
 
-async def test_a_thread_from_mention_to_ticket(
+async def test_a_thread_from_mention_to_ready(
     app: SlackApp, shared: Installation, slack: SlackSandbox
 ) -> None:
-    """Mention, reply, button, link: each step is a row's state, and words to the user."""
+    """Mention, reply, button: each step is a row's state, and words to the user."""
     channel, thread = "C0STORY", "1700000000.000100"
     await app.deliver(app_mention(channel, USER, "hi", ts=thread))
     await eventually(lambda: slack.messages, "the thread has our reply")
@@ -58,13 +60,55 @@ async def test_a_thread_from_mention_to_ticket(
     await eventually(lambda: slack.responses, "the user is told")
     assert slack.responses[0]["text"] == "The thread is ready for a ticket."
     linked = await app.deliver(slash_command("link proj-7", channel, USER))
-    assert "*PROJ-7*" in linked.json()["text"]
-    refused = await app.deliver(slash_command(f"link PROJ-8 {thread}", channel, USER))
-    assert "already has *PROJ-7*" in refused.json()["text"]
+    assert linked.json()["text"].startswith("I linked nothing")
     status = await app.deliver(slash_command("status", channel, USER))
-    assert "*PROJ-7*" in status.json()["text"]
-    assert [(row.status, row.jira_key) for row in rows(shared, channel)] == [("synced", "PROJ-7")]
+    assert "ready for a ticket" in status.json()["text"]
+    assert [(row.status, row.jira_key) for row in rows(shared, channel)] == [("ready_to_sync", None)]
     assert len(slack.messages) == 1
+
+
+async def test_a_ticket_is_linked_taken_off_and_linked_again(
+    installation: Installation, slack: SlackSandbox
+) -> None:
+    """A key that Jira does not know is not linked. The old ticket is told, and each act has its actor."""
+    channel, thread = "C0MINDS", "1700000000.000700"
+    url = slack.new_response_url()
+    with JiraSandbox() as jira, installation.worker(**jira_env(jira)):
+        jira.site.commit(Draft("PROJ", "Task", "One"))
+        jira.site.commit(Draft("PROJ", "Task", "Two"))
+        async with running_app(celery_broker_url=installation.broker_url, slack_api_url=slack.api_url) as app:
+            await app.deliver(app_mention(channel, USER, "hi", ts=thread))
+            await eventually(lambda: slack.messages, "the thread has our reply")
+
+            async def told(text: str) -> str:
+                """At once or later."""
+                before = len(slack.responses)
+                said = await app.deliver(slash_command(text, channel, USER, response_url=url))
+                now = str(said.json()["text"])
+                if now not in (replies.ASKING_JIRA, replies.QUEUED):
+                    return now
+                await eventually(lambda: len(slack.responses) > before, "the user is told", 30)
+                return str(slack.responses[before]["text"])
+
+            assert "knows no ticket *FAKE-999999*" in await told(f"link FAKE-999999 {thread}")
+            assert await told(f"link proj-1 {thread}") == "The thread has the ticket *PROJ-1*."
+            assert "already has *PROJ-1*" in await told(f"link PROJ-2 {thread}")
+            assert (await told("unlink that is another customer's")).startswith("Done")
+            assert [row.jira_key for row in rows(installation, channel)] == [None]
+            installation.celery.send_task("syncs.sweep", queue="maintenance", ignore_result=True)
+            await eventually(lambda: jira.site.issues[0].comments, "the old ticket is told", 30)
+            assert await told(f"link PROJ-2 {thread}") == "The thread has the ticket *PROJ-2*."
+    with psycopg.connect(installation.database_url) as connection:
+        acts = connection.execute(
+            "SELECT act, jira_key, outcome, actor FROM session_acts ORDER BY id"
+        ).fetchall()
+    ann = {"user_id": USER, "team_id": TEAM_ID}
+    assert acts == [
+        ("link", "PROJ-1", "applied", ann),
+        ("link", "PROJ-2", "conflict", ann),
+        ("unlink", "PROJ-1", "applied", ann),
+        ("link", "PROJ-2", "applied", ann),
+    ]
 
 
 async def test_events_in_any_order_and_number_are_one_row_and_one_reply(

@@ -14,14 +14,22 @@ from tests.slack_app import queued, running_app
 # Read when this file is: tests run without the shell's settings.
 FOLDER = os.environ.get("THREADSYNC_TEST_DATA")
 
-MENTION = (
-    "sessions.get_or_create",
-    {"channel_id": "C111", "thread_ts": "1595926230.009600", "user_id": "W222"},
-)
+
+def mention(team_id: str) -> tuple[str, dict[str, Any]]:
+    """The command of a mention by a member of the workspace."""
+    thread = {"channel_id": "C111", "thread_ts": "1595926230.009600"}
+    return "sessions.get_or_create", {**thread, "user_id": "W222", "actor": by("W222", team_id)}
+
+
+def by(user_id: str, team_id: str = "T111") -> dict[str, str]:
+    """The actor of a payload."""
+    return {"user_id": user_id, "team_id": team_id}
+
+
 EXPECTED: dict[str, list[Any]] = {
     "block_actions": [],
-    "event_app_mention": [MENTION],
-    "event_app_mention_shared_channel": [MENTION],
+    "event_app_mention": [mention("T111")],
+    "event_app_mention_shared_channel": [mention("T_INSTALLED")],
     "event_message_bot_message_subtype": [],
     "event_message_changed": [],
     "event_message_deleted": [],
@@ -53,7 +61,8 @@ def test_every_payload_is_expected() -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 async def test_a_payload_as_it_is(name: str, broker_url: str) -> None:
     """Each is acknowledged, and becomes the expected command, or none."""
-    async with running_app(celery_broker_url=broker_url) as app:
+    team = "T_INSTALLED" if "shared" in name else "T111"
+    async with running_app(celery_broker_url=broker_url, slack_team_id=team) as app:
         answer = await app.deliver(load(name))
     assert answer.status_code == 200
     assert queued(broker_url) == EXPECTED[name]
@@ -74,9 +83,9 @@ async def test_the_messages_in_a_thread(name: str, command: str | None, broker_u
     """Inside a thread the user's message counts, and the bot's, the edit and the deletion still do not."""
     payload = load(name)
     payload["event"]["thread_ts"] = IN_A_THREAD
-    async with running_app(celery_broker_url=broker_url) as app:
+    async with running_app(celery_broker_url=broker_url, slack_team_id="T111") as app:
         assert (await app.deliver(payload)).status_code == 200
-    arguments = {"channel_id": "C111", "thread_ts": IN_A_THREAD, "user_id": "W111"}
+    arguments = {"channel_id": "C111", "thread_ts": IN_A_THREAD, "user_id": "W111", "actor": by("W111")}
     assert queued(broker_url) == ([(command, arguments)] if command else [])
 
 
@@ -88,17 +97,20 @@ async def test_clicks_and_commands_under_our_names(broker_url: str) -> None:
     command |= {"command": "/ticket", "text": f"link proj-1 {IN_A_THREAD}"}
     for payload in (button, shortcut, command):
         payload.pop("response_url")
-    async with running_app(celery_broker_url=broker_url) as app:
+    async with running_app(celery_broker_url=broker_url, slack_team_id="T111") as app:
         for payload in (button, shortcut, command):
             assert (await app.deliver(payload)).status_code == 200
     assert queued(broker_url) == [
         (
             "sessions.update_status",
-            {"channel_id": "C111", "thread_ts": IN_A_THREAD, "status": "ready_to_sync"},
+            {"channel_id": "C111", "thread_ts": IN_A_THREAD, "status": "ready_to_sync"}
+            | {"actor": by("W111")},
         ),
         (
             "sessions.get_or_create",
-            {"channel_id": "C111", "thread_ts": "1583636382.000300", "user_id": "W111"},
+            {"channel_id": "C111", "thread_ts": "1583636382.000300", "user_id": "W111"}
+            | {"actor": by("W111")},
         ),
-        ("sessions.mark_synced", {"channel_id": "C111", "thread_ts": IN_A_THREAD, "jira_key": "PROJ-1"}),
     ]
+    ((name, question),) = queued(broker_url, "lookups")
+    assert (name, question["thread_ts"], question["jira_key"]) == ("jira.link", IN_A_THREAD, "PROJ-1")

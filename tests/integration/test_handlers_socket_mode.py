@@ -77,6 +77,23 @@ def test_an_event_becomes_its_message_and_is_acknowledged(
     assert "only for your eyes" not in process.log
 
 
+def test_what_is_anothers_changes_nothing(process: Socket, slack: SlackSandbox, broker_url: str) -> None:
+    """As over HTTP: another team's payloads are acknowledged, and a partner's person is told in private."""
+    authorization = {**MENTION["authorizations"][0], "team_id": "T0OTHER"}
+    of_another_team = slack.send_over_socket({**MENTION, "authorizations": [authorization]})
+    command = slash_command(f"ready {THREAD}", CHANNEL, USER, team_id="T0OTHER")
+    of_another = slack.send_over_socket(command, "slash_commands")
+    event = {**MENTION["event"], "user": "U0PARTNER", "user_team": "T0OTHER"}
+    slack.workspace.people["U0PARTNER"] = {"team_id": "T0OTHER"}
+    of_a_partner = slack.send_over_socket({**MENTION, "event": event, "is_ext_shared_channel": True})
+    answered = {of_another_team, of_another, of_a_partner}
+    wait_until(lambda: answered <= set(slack.acknowledged), "all are acknowledged")
+    assert slack.acknowledged[of_another] is None
+    wait_until(lambda: slack.messages, "the partner's person is told")
+    assert [message.only_for for message in slack.messages] == ["U0PARTNER"]
+    assert queued(broker_url) == []
+
+
 def test_a_command_is_answered_in_its_acknowledgement(process: Socket, slack: SlackSandbox) -> None:
     """For the user alone."""
     envelope = slack.send_over_socket(slash_command("help", CHANNEL, USER), "slash_commands")

@@ -15,15 +15,17 @@ from handlers import replies
 from handlers.ticket_form import DESCRIPTION, NO_SUMMARY, SUMMARY
 from sandbox.faults import Hangs, Refused
 from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import app_mention, button_click, view_submission
+from sandbox.slack_requests import TEAM_ID, app_mention, button_click, view_submission
 from tasks.commands import RequestSync
 from tasks.sync_commands import RetrySync
 from tests.slack_app import CHANNEL, THREAD, USER, RecordingClient, eventually, result, running_app
+from worker.db.actors import SlackActor
 from worker.db.sync_models import SyncState
 from worker.errors import SessionNotFound, SyncNotChanged, SyncNotFound
 
 JIRA = "https://jira.example"
 CANARY = "tulip-4711"
+ACTOR = SlackActor(user_id=USER, team_id=TEAM_ID)
 SESSION_ID = UUID("01936f2e-7f00-7000-8000-000000000001")
 
 
@@ -183,7 +185,7 @@ async def test_the_retry_button_tries_again_and_says_nothing(slack: SlackSandbox
     async with running_app(client, slack_api_url=slack.api_url) as app:
         assert (await app.deliver(retry_click(slack))).text == ""
     assert client.commands == [
-        RetrySync(session_id=SESSION_ID, actor=USER, reason="Retry button in Slack"),
+        RetrySync(session_id=SESSION_ID, actor=ACTOR, reason="Retry button in Slack"),
     ]
     assert slack.responses == ()
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -26,7 +27,7 @@ from worker.doctor.app import app_of
 from worker.errors import EnqueueFailed
 from worker.installation import KEY, OthersBroker, claim, owner_of
 
-THREAD = {"channel_id": "C1", "thread_ts": "1700000000.000100"}
+THREAD: dict[str, Any] = {"channel_id": "C1", "thread_ts": "1700000000.000100"}
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_the_installation_is_shown(installation: Installation) -> None:
             wait_until(lambda: at_least(scrape(port), expected), "the row and the letter are seen", 20)
             canaries = {
                 f'threadsync_canary_age_seconds{{queue="{queue}"}}'
-                for queue in ("sessions", "syncs", "maintenance")
+                for queue in ("sessions", "syncs", "maintenance", "lookups")
             }
             wait_until(lambda: canaries <= scrape(port).keys(), "canaries come through", 20)
             node = f'threadsync_worker_silence_seconds{{worker="shown@{os.uname().nodename}"}}'

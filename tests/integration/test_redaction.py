@@ -34,11 +34,11 @@ CANARY: Final = "ocelot"
 TOKEN, EMAIL = "ocelot-token", "ocelot@example.com"
 DRAFT = {"summary": "ocelot summary", "description": "ocelot *told*", "labels": ["ocelot-label"]}
 REFUSAL = Refuse(400, ("ocelot summary is not wanted",), {"summary": "ocelot summary: no"})
-LATER = {"drafted_at": "1700000009.000100"}
+LATER: dict[str, Any] = {"drafted_at": "1700000009.000100"}
 A_WAIT = "60"
 
 
-def thread(number: int) -> dict[str, str]:
+def thread(number: int) -> dict[str, Any]:
     return {"channel_id": "C1", "thread_ts": f"1700000000.{number:06}"}
 
 

@@ -74,7 +74,7 @@ def test_a_ticket_whose_first_try_failed_is_made_once(
             "JIRA_PROJECT_KEY": "PROJ",
             **(wrong if who == "syncs" else {}),
         }
-        stack.enter_context(installation.worker("syncs", "-Q", "syncs,maintenance", **env))
+        stack.enter_context(installation.worker("syncs", "-Q", "syncs,maintenance,lookups", **env))
         beat = installation.beat(**(wrong if who == "beat" else {}))
         stack.callback(beat.kill)
         draft = {"summary": "A thread", "description": "As told"}

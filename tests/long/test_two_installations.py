@@ -162,7 +162,7 @@ def test_every_process_of_the_second_is_refused(
         celery = ["celery", "-A", "worker"]
         refused = {
             "sessions": ([*celery, "worker", "-Q", "sessions", "-c", "2"], untold),
-            "syncs": ([*celery, "worker", "-Q", "syncs,maintenance", "-c", "2"], untold),
+            "syncs": ([*celery, "worker", "-Q", "syncs,maintenance,lookups", "-c", "2"], untold),
             "told": ([*celery, "worker", "-c", "2"], second.env),
             "beat": ([*celery, "beat", "--pidfile="], second.env),
             "dead retry": (["worker.cli", "dead", "retry", letter, "--reason", "again"], untold),

@@ -22,11 +22,13 @@ NEEDED: Final = {
     "migrate": ("database_url",),
     "worker-sessions": ("database_url", "broker_url"),
     "worker-syncs": ("database_url", "broker_url", "slack_bot_token"),
+    "worker-lookups": ("database_url", "broker_url"),
     "beat": ("broker_url",),
     "handlers": ("broker_url", "database_url", "slack_signing_secret", "slack_bot_token"),
     "flower": ("broker_url",),
     "metrics": ("broker_url", "database_url"),
 }
+WORKERS: Final = ("worker-sessions", "worker-syncs", "worker-lookups")
 FLOWERS_OWN: Final = {"FLOWER_BASIC_AUTH_FILE", "FLOWER_DB", "FLOWER_PUBLISHED_AT"}
 OTELS_OWN: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
 UVICORNS_OWN: Final = {"FORWARDED_ALLOW_IPS"}
@@ -68,6 +70,7 @@ def test_each_service_says_which_process_it_is() -> None:
         "migrate": "migrate",
         "worker-sessions": "sessions",
         "worker-syncs": "syncs",
+        "worker-lookups": "lookups",
         "beat": "beat",
         "handlers": "web",
         "flower": "flower",
@@ -127,7 +130,7 @@ def test_the_proxy_of_the_host_is_believed_alone(given: dict[str, str]) -> None:
 
 def test_a_stop_lets_commands_end() -> None:
     """A worker's grace is a command's time limit and what Celery's pool was seen to need."""
-    for name in ("worker-sessions", "worker-syncs"):
+    for name in WORKERS:
         grace = seconds(SERVICES[name]["stop_grace_period"])
         assert grace >= max(45, TIME_LIMIT_SECONDS + _POOL_STALL_SECONDS)
 
@@ -138,7 +141,7 @@ def test_workers_wait_for_tables() -> None:
         name: {n: how["condition"] for n, how in s.get("depends_on", {}).items()}
         for name, s in SERVICES.items()
     }
-    for name in ("worker-sessions", "worker-syncs"):
+    for name in WORKERS:
         assert needs[name] == {"migrate": "service_completed_successfully", "valkey": "service_healthy"}
     assert needs["migrate"] == {"postgres": "service_healthy"}
     assert needs["handlers"] == {"valkey": "service_healthy"}
@@ -148,7 +151,7 @@ def test_every_queue_has_a_worker() -> None:
     """Of all that there are."""
     from worker.signs import QUEUES
 
-    workers = [SERVICES[name]["command"] for name in ("worker-sessions", "worker-syncs")]
+    workers = [SERVICES[name]["command"] for name in WORKERS]
     taken = [queue for line in workers for queue in line[line.index("--queues") + 1].split(",")]
     assert sorted(taken) == sorted(QUEUES)
 

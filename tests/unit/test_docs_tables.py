@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from tasks.command import Command
 from tasks.commands import COMMANDS
+from tasks.lookup_commands import LinkAnswer, LinkLookup
 from tasks.sync_commands import RetrySync, Sync
 from tests.documents import ROOT, blocks, read, table
 from tests.fundamentals.test_command_table import TABLE
@@ -36,9 +37,10 @@ from worker.doctor import broker, database, flower, installation, jira, rabbitmq
 from worker.jira.decide import LOOK_AFTER_SECONDS
 from worker.jira.reasons import REASONS
 
-ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, RetrySync)
+ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, LinkLookup, Sync, RetrySync)
 OUR_OWN: Final = {
     "syncs.sweep",
+    "syncs.leave",
     "syncs.announce",
     "maintenance.canary",
     "maintenance.sample",
@@ -55,6 +57,7 @@ RESULTS: Final[dict[Any, str]] = {
     ContextResult: "context + outcome",
     ChannelMove: "move + outcome",
     SyncState: "sync",
+    LinkAnswer: "answer + outcome",
 }
 
 
@@ -81,7 +84,8 @@ def test_the_table_of_tasks_has_every_command() -> None:
     """And no other; all are on the queue that README names."""
     assert list(rows_of_tasks()) == [command.name for command in ALL_COMMANDS]
     queues = {command.name: command.queue for command in ALL_COMMANDS}
-    assert queues == {name: "syncs" if name.startswith("syncs.") else "sessions" for name in queues}
+    kinds = {"syncs": "syncs", "jira": "lookups"}
+    assert queues == {name: kinds.get(name.partition(".")[0], "sessions") for name in queues}
 
 
 def test_every_task_of_the_table_is_registered() -> None:
@@ -140,6 +144,7 @@ def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
         ("move", ChannelMove),
         ("draft", Draft),
         ("sync", SyncState),
+        ("answer", LinkAnswer),
     ],
 )
 def test_the_fields_of_results(word: str, model: type[BaseModel]) -> None:

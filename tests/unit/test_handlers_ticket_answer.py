@@ -11,20 +11,24 @@ from handlers import replies
 from handlers.ticket_answer import ANSWER_SECONDS, Answer, answer_ticket_command
 from sandbox.slack_requests import slash_command
 from tasks.command import Command
-from tasks.commands import GetSession, ListByChannel, MarkSynced, UpdateStatus
+from tasks.commands import GetSession, ListByChannel, Unlink, UpdateStatus
+from tasks.lookup_commands import LinkAnswer, LinkLookup, LinkOutcome
 from tests.slack_app import CHANNEL, NEVER, THREAD, USER, RecordingClient, page, result, session
+from worker.db.actors import SlackActor
 from worker.db.models import ThreadSession
 from worker.errors import JiraKeyConflict, SessionNotFound
 
-READY = UpdateStatus(channel_id=CHANNEL, thread_ts=THREAD, status="ready_to_sync")
-LINK = MarkSynced(channel_id=CHANNEL, thread_ts=THREAD, jira_key="PROJ-1")
+ANN = SlackActor(user_id=USER, team_id="T0SANDBOX")
+READY = ("UpdateStatus", THREAD, None)
+LINK = ("LinkLookup", THREAD, "PROJ-1")
 
 
 class Channel:
     """A channel's sessions as the worker would answer for them."""
 
-    def __init__(self, *sessions: ThreadSession, change: Any = None) -> None:
+    def __init__(self, *sessions: ThreadSession, change: Any = None, knows: LinkOutcome = "sent") -> None:
         self.sessions = sessions
+        self.knows = knows
         self.change = change
 
     def __call__(self, command: Command[Any]) -> Any:
@@ -34,16 +38,21 @@ class Channel:
                 return page(*fitting[:limit], more=len(fitting) > limit)
             case GetSession(thread_ts=thread_ts):
                 return next((item for item in self.sessions if item.thread_ts == thread_ts), None)
+            case LinkLookup(jira_key=key):
+                return LinkAnswer(outcome=self.knows, jira_key=key)
             case _:
                 return self.change
 
 
 async def ask(text: str, client: RecordingClient) -> Answer:
-    return await answer_ticket_command(client, slash_command(text, CHANNEL, USER))
+    return await answer_ticket_command(client, slash_command(text, CHANNEL, USER), actor=ANN)
 
 
-def changes(client: RecordingClient) -> list[Command[Any]]:
-    return [command for command in client.commands if isinstance(command, UpdateStatus | MarkSynced)]
+def changes(client: RecordingClient) -> list[tuple[str, str, str | None]]:
+    """The commands that would change something: kind, thread and key. Each has the actor."""
+    changing = [item for item in client.commands if isinstance(item, UpdateStatus | LinkLookup | Unlink)]
+    assert all(command.actor == ANN for command in changing)
+    return [(type(item).__name__, item.thread_ts, getattr(item, "jira_key", None)) for item in changing]
 
 
 async def test_help_and_the_unknown_ask_the_worker_nothing() -> None:
@@ -79,12 +88,13 @@ async def test_status_of_one_thread() -> None:
     ],
 )
 async def test_a_named_thread_is_changed_without_looking(
-    text: str, expected: Command[Any], change: Any
+    text: str, expected: tuple[str, str, str | None], change: Any
 ) -> None:
     """One command, and no list."""
     client = RecordingClient(Channel(change=change))
     answer = await ask(text, client)
-    assert client.commands == [expected]
+    assert changes(client) == [expected]
+    assert len(client.commands) == 1
     assert answer.pending is None
     assert "ticket" in answer.text
 
@@ -98,7 +108,7 @@ async def test_a_named_thread_is_changed_without_looking(
     ],
 )
 async def test_without_a_thread_the_only_fitting_session_is_taken(
-    text: str, open_session: ThreadSession, expected: Command[Any]
+    text: str, open_session: ThreadSession, expected: tuple[str, str, str | None]
 ) -> None:
     """Sessions that have their ticket are in nobody's way."""
     done = session("1600000000.000100", "synced", "PROJ-9")
@@ -165,3 +175,72 @@ async def test_a_slow_worker_costs_at_most_the_time_that_slack_gives() -> None:
     assert (await ask("link PROJ-1", client)).text == replies.NOTHING_CHANGED_YET
     assert time.monotonic() - started < ANSWER_SECONDS
     assert changes(client) == [READY]
+
+
+@pytest.mark.parametrize(
+    ("knows", "words"),
+    [
+        ("no_such_ticket", "knows no ticket *FAKE-999999*"),
+        ("no_answer", "does not answer just now"),
+        ("refused", "does not let me look"),
+        ("not_configured", "no Jira to ask"),
+    ],
+)
+async def test_what_jira_does_not_know_is_not_linked(knows: LinkOutcome, words: str) -> None:
+    """The answer says so; no session is touched."""
+    client = RecordingClient(Channel(session(), knows=knows))
+    text = (await ask(f"link FAKE-999999 {THREAD}", client)).text
+    assert text.startswith("I linked nothing")
+    assert words in text
+    assert changes(client) == [("LinkLookup", THREAD, "FAKE-999999")]
+
+
+async def test_a_slow_jira_is_told_later() -> None:
+    """The question goes on, and what comes of it is followed up."""
+    client = RecordingClient(lambda command: NEVER)
+    answer = await ask(f"link PROJ-1 {THREAD}", client)
+    assert (answer.text, answer.pending) == (replies.ASKING_JIRA, None)
+    assert answer.asked is not None
+
+
+@pytest.mark.parametrize("text", [f"unlink {THREAD} the wrong one", f"unlink PROJ-7 the wrong one {THREAD}"])
+async def test_unlink_takes_off_what_the_thread_has(text: str) -> None:
+    """With the reason, as of now."""
+    client = RecordingClient(Channel(session(THREAD, "synced", "PROJ-7"), change=result("applied")))
+    started = time.time()
+    assert (await ask(text, client)).text.startswith("Done")
+    assert changes(client) == [("Unlink", THREAD, "PROJ-7")]
+    command = client.commands[-1]
+    assert isinstance(command, Unlink)
+    assert command.reason == "the wrong one"
+    assert started - 1 <= float(command.unlinked_at or 0) <= time.time()
+
+
+async def test_unlink_takes_the_only_thread_that_has_the_ticket() -> None:
+    """By its key, where others have theirs."""
+    sessions = (session(THREAD, "synced", "PROJ-7"), session("1700000001.000200", "synced", "PROJ-8"))
+    client = RecordingClient(Channel(*sessions, change=result("applied")))
+    await ask("unlink PROJ-7 the wrong one", client)
+    assert changes(client) == [("Unlink", THREAD, "PROJ-7")]
+    which = (await ask("unlink the wrong one", RecordingClient(Channel(*sessions)))).text
+    assert f"`/ticket unlink {THREAD} the wrong one`" in which
+
+
+async def test_unlink_of_what_has_no_ticket_changes_nothing() -> None:
+    """And says so."""
+    client = RecordingClient(Channel(session()))
+    assert (await ask(f"unlink {THREAD} because", client)).text == replies.NO_TICKET
+    assert "none has a ticket" in (await ask("unlink because", client)).text
+    stale = RecordingClient(
+        Channel(session(THREAD, "synced", "PROJ-7"), change=result("stale", THREAD, "synced", "PROJ-8"))
+    )
+    assert "has the ticket *PROJ-8*" in (await ask(f"unlink {THREAD} because", stale)).text
+    assert changes(client) == []
+
+
+async def test_without_an_actor_nobody_links() -> None:
+    """Slack always names one."""
+    client = RecordingClient(Channel(session()))
+    form = slash_command(f"link PROJ-1 {THREAD}", CHANNEL, USER)
+    assert (await answer_ticket_command(client, form)).text == replies.NO_ACTOR
+    assert client.commands == []

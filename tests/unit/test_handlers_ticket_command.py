@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from handlers.ticket_command import TicketRequest, parse_thread, parse_ticket_command
 from sandbox.slack_requests import slash_command
-from tasks.commands import MarkSynced, UpdateStatus
+from tasks.commands import UpdateStatus
 from tests.slack_app import CHANNEL, THREAD, USER
+from worker.db.actors import SlackActor
 from worker.errors import InvalidCommand
 
 LINK = "https://x.slack.com/archives/C0123/p1700000009000200"
@@ -113,12 +114,48 @@ def test_a_thread_of_another_channel_is_refused() -> None:
 
 
 def test_a_request_knows_its_command() -> None:
-    """`ready` moves the status, `link` writes the key."""
+    """`ready` moves the status, `link` asks for the key; each act has an id of its own."""
     ready, link = TicketRequest("ready", CHANNEL), TicketRequest("link", CHANNEL, None, "PROJ-1")
-    assert ready.command(THREAD) == UpdateStatus(channel_id=CHANNEL, thread_ts=THREAD, status="ready_to_sync")
-    assert link.command(THREAD) == MarkSynced(channel_id=CHANNEL, thread_ts=THREAD, jira_key="PROJ-1")
+    assert ready.ready(THREAD) == UpdateStatus(channel_id=CHANNEL, thread_ts=THREAD, status="ready_to_sync")
+    ann = SlackActor(user_id=USER, team_id="T0SANDBOX")
+    asked = link.link(THREAD, ann)
+    assert (asked.channel_id, asked.thread_ts, asked.jira_key, asked.actor) == (
+        CHANNEL,
+        THREAD,
+        "PROJ-1",
+        ann,
+    )
+    assert asked.command_id != link.link(THREAD, ann).command_id
     assert ready.applies_to == ("collecting",)
     assert link.applies_to == ("collecting", "ready_to_sync")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("unlink the wrong one", (None, None, "the wrong one")),
+        (f"unlink {THREAD} the wrong one", (THREAD, None, "the wrong one")),
+        (f"unlink the wrong one {THREAD}", (THREAD, None, "the wrong one")),
+        (f"UNLINK <{LINK}|x> the wrong one", ("1700000009.000200", None, "the wrong one")),
+        (f"unlink PROJ-7 {THREAD} the wrong one", (THREAD, "PROJ-7", "the wrong one")),
+        ("unlink PROJ-7 the wrong one", (None, "PROJ-7", "the wrong one")),
+        ("unlink ABC the wrong one", (None, None, "ABC the wrong one")),
+    ],
+)
+def test_unlink_takes_a_key_a_thread_and_a_reason(
+    text: str, expected: tuple[str | None, str | None, str]
+) -> None:
+    """Key and thread may be left out; the reason may not."""
+    request = parse(text)
+    assert request is not None
+    assert (request.thread_ts, request.jira_key, request.reason) == expected
+
+
+@pytest.mark.parametrize("text", ["unlink", "unlink PROJ-7", f"unlink {THREAD}", f"unlink PROJ-7 {THREAD}"])
+def test_unlink_without_a_reason_asks_for_one(text: str) -> None:
+    """It is kept for those who come after."""
+    with pytest.raises(InvalidCommand, match="say why"):
+        parse(text)
 
 
 @given(st.text() | st.text(alphabet="<>|:/?#[]@p.0123456789C ").map(lambda word: f"ready {word}"))

@@ -14,6 +14,8 @@ from worker.session_import.record import commands_of
 
 THREAD: Final = {"channel_id": "C1", "thread_ts": "1.1"}
 SESSION: Final = {**THREAD, "user_id": "U1"}
+NOBODY: Final = {"actor": None}
+TO: Final = {**THREAD, **NOBODY}
 
 
 @pytest.mark.parametrize(
@@ -22,9 +24,15 @@ SESSION: Final = {**THREAD, "user_id": "U1"}
         ({}, None),
         ({"status": "collecting"}, None),
         ({"status": None, "jira_key": None}, None),
-        ({"status": "ready_to_sync"}, (queries.UPDATE_STATUS, {**THREAD, "status": "ready_to_sync"})),
-        ({"jira_key": "PROJ-1"}, (queries.MARK_SYNCED, {**THREAD, "jira_key": "PROJ-1"})),
-        ({"jira_key": "PROJ-1", "status": "synced"}, (queries.MARK_SYNCED, {**THREAD, "jira_key": "PROJ-1"})),
+        (
+            {"status": "ready_to_sync"},
+            (queries.UPDATE_STATUS, {**TO, "status": "ready_to_sync"}),
+        ),
+        ({"jira_key": "PROJ-1"}, (queries.MARK_SYNCED, {**TO, "jira_key": "PROJ-1"})),
+        (
+            {"jira_key": "PROJ-1", "status": "synced"},
+            (queries.MARK_SYNCED, {**TO, "jira_key": "PROJ-1"}),
+        ),
     ],
 )
 def test_each_state_has_its_commands(
@@ -32,7 +40,7 @@ def test_each_state_has_its_commands(
 ) -> None:
     """The session is opened, then moved to where the line has it."""
     opened, *moved = commands_of(json.dumps({**SESSION, **fields}).encode())
-    assert (opened.sql, opened.params) == (queries.GET_OR_CREATE_SESSION, SESSION)
+    assert (opened.sql, opened.params) == (queries.GET_OR_CREATE_SESSION, {**SESSION, **NOBODY})
     assert [(item.sql, item.params) for item in moved] == ([command] if command else [])
 
 

@@ -29,7 +29,7 @@ def list_decisions(
     rows = [
         (
             decision.at,
-            decision.actor,
+            decision.by,
             marked(decision.action, decision),
             f"{decision.channel_id} / {decision.thread_ts}" if decision.session_id else decision.task_name,
             decision.session_id or decision.dead_letter_id,

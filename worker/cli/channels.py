@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.signature import login_actor
+
 app = typer.Typer(help="The channels of Slack.", no_args_is_help=True)
 
 
@@ -21,7 +23,7 @@ def moved(
     from worker.db.session_store import SessionStore
 
     with database() as pool:
-        move = SessionStore(pool).channel_moved(old, new)
+        move = SessionStore(pool).channel_moved(old, new, login_actor())
     if as_json:
         print_json(move.as_json())
         return

@@ -51,7 +51,7 @@ def adopt(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
         ours, theirs = str(store.get()), owner_of(broker)
         if theirs != ours:
             _refuse_if_it_lives(broker, theirs)
-            with store.adopting(theirs, actor=by.actor, reason=by.reason):
+            with store.adopting(theirs, actor=by.actor, reason=by.reason, acted_by=by.acted_by):
                 take_over(broker, ours)
     if as_json:
         print_json({"installation": ours, "before": theirs})
@@ -72,7 +72,7 @@ def renew(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
 
     by = signed(actor, reason)
     with _store() as store:
-        before, now = store.renew(actor=by.actor, reason=by.reason)
+        before, now = store.renew(actor=by.actor, reason=by.reason, acted_by=by.acted_by)
     if as_json:
         print_json({"installation": str(now), "before": str(before)})
     else:

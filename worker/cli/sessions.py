@@ -63,12 +63,32 @@ def show(
 ) -> None:
     """One session, by its id or by its thread."""
     from worker.cli.database import database
-    from worker.cli.output import fields_of, print_fields, print_json
+    from worker.cli.output import fields_of, print_fields, print_json, print_table
+    from worker.cli.syncs import action_row
+    from worker.db.console_store import ConsoleStore
     from worker.db.session_store import SessionStore
+    from worker.db.sync_store import SyncStore
 
     with database() as pool:
         session = find_session(SessionStore(pool), place)
+        actors = ConsoleStore(pool).actors(session.id)
+        decisions = SyncStore(pool).actions(session.id)
+        left = SyncStore(pool).left.of(session.id)
     if as_json:
-        print_json(session.as_json())
-    else:
-        print_fields(fields_of(session))
+        # What is not known is left out: then it is what `sessions.get` returns.
+        known = {
+            **actors.model_dump(mode="json", exclude_none=True),
+            "decisions": [decision.as_json() for decision in decisions],
+            "left": [ticket.as_json() for ticket in left],
+        }
+        print_json(session.as_json() | {name: value for name, value in known.items() if value})
+        return
+    print_fields(fields_of(session) | {name: by for name, by in actors if by is not None})
+    if left:
+        typer.echo()
+        print_table(
+            ("Taken off", "Ticket", "State"), [(item.left_at, item.jira_key, item.state) for item in left]
+        )
+    if decisions:
+        typer.echo()
+        print_table(("When", "Decision", "By", "Because"), map(action_row, decisions))

@@ -11,6 +11,7 @@ import typer
 from worker.errors import InvalidCommand
 
 if TYPE_CHECKING:
+    from worker.db.actors import NamedActor
     from worker.decisions import Signature
 
 Reason = Annotated[str, typer.Option(help="Why, for those who come after you.")]
@@ -22,9 +23,16 @@ def signed(actor: str | None, reason: str) -> Signature:
     from worker.decisions import signature
 
     try:
-        return signature(actor or _login_name(), reason)
+        return signature(actor or _login_name(), reason, "cli")
     except InvalidCommand as exc:
         raise typer.BadParameter(str(exc)) from exc
+
+
+def login_actor() -> NamedActor:
+    """The actor of a command that asks for no reason: the login name, which is a claim like any other."""
+    from worker.db.actors import NamedActor
+
+    return NamedActor(name=_login_name(), via="cli")
 
 
 def _login_name() -> str:

@@ -14,7 +14,7 @@ from worker.cli.signature import Actor, Reason, signed
 if TYPE_CHECKING:
     from worker.db.models import ThreadSession
     from worker.db.pool import Pool
-    from worker.db.sync_models import SyncDetail, SyncState
+    from worker.db.sync_models import SyncAction, SyncDetail, SyncState
 
 app = typer.Typer(help="How sessions get their tickets.", no_args_is_help=True)
 
@@ -124,6 +124,30 @@ def link(
         tell(sentence)
 
 
+@app.command()
+def unlink(
+    place: Place,
+    reason: Reason,
+    key: Annotated[
+        str | None, typer.Option(help="Only if the session has this ticket. Default: whichever it has.")
+    ] = None,
+    actor: Actor = None,
+    as_json: _Json = False,
+) -> None:
+    """Take the session's ticket off. Only a ticket that is asked for anew takes its place."""
+    from worker import decisions
+    from worker.cli.database import database
+    from worker.cli.output import print_json, tell
+
+    by = signed(actor, reason)
+    with database() as pool:
+        left, sentence = decisions.unlink(pool, _session(pool, place), by, key)
+    if as_json:
+        print_json(left.as_json())
+    else:
+        tell(sentence)
+
+
 @app.command("give-up")
 def give_up(place: Place, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """End it without a ticket. A later retry, or another draft, begins again."""
@@ -178,7 +202,7 @@ def _row(sync: SyncState) -> tuple[object, ...]:
 
 
 def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
-    from worker.cli.output import fields_of, marked, print_fields, print_table
+    from worker.cli.output import fields_of, print_fields, print_table
     from worker.jira.reasons import explain
 
     sync = detail.sync
@@ -198,13 +222,21 @@ def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
         typer.echo()
         columns = ("No.", "Step", "Started", "Took", "Outcome", "HTTP", "Trace id", "Why")
         print_table(columns, map(_attempt_row, detail.attempts))
+    if detail.left:
+        typer.echo()
+        rows = [(left.left_at, left.jira_key, left.state, left.detail) for left in detail.left]
+        print_table(("Taken off", "Ticket", "State", "Jira says"), rows)
     if detail.actions:
         typer.echo()
-        rows = [
-            (action.at, marked(action.action, action), action.actor, action.reason)
-            for action in detail.actions
-        ]
-        print_table(("When", "Decision", "By", "Because"), rows)
+        print_table(("When", "Decision", "By", "Because"), map(action_row, detail.actions))
+
+
+def action_row(action: SyncAction) -> tuple[object, ...]:
+    """A decision as a line."""
+    from worker.cli.output import marked
+
+    what = " ".join(filter(None, (marked(action.action, action), action.jira_key)))
+    return (action.at, what, action.by, action.reason or None)
 
 
 def _attempt_row(attempt: Any) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from worker.db import statements
+from worker.db.actors import AnyActor
 from worker.db.connection import GuardedConnection
 from worker.db.driver_errors import translated
 from worker.db.migrate import migrate
@@ -112,23 +113,64 @@ class AsyncSessionStore:
                 info = connection.info
                 return await asyncio.to_thread(_migrate, {**info.get_parameters(), "password": info.password})
 
-    async def get_or_create_session(self, channel_id: str, thread_ts: str, user_id: str) -> SessionResult:
+    async def get_or_create_session(
+        self, channel_id: str, thread_ts: str, user_id: str, actor: AnyActor | None = None
+    ) -> SessionResult:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return await self.run(statements.get_or_create_session(channel_id, thread_ts, user_id))
+        return await self.run(statements.get_or_create_session(channel_id, thread_ts, user_id, actor))
 
-    async def update_status(self, channel_id: str, thread_ts: str, status: Status) -> SessionResult:
+    async def update_status(
+        self, channel_id: str, thread_ts: str, status: Status, actor: AnyActor | None = None
+    ) -> SessionResult:
         """Move the session forward: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return await self.run(statements.update_status(channel_id, thread_ts, status))
+        return await self.run(statements.update_status(channel_id, thread_ts, status, actor))
 
-    async def mark_synced(self, channel_id: str, thread_ts: str, jira_key: str) -> SessionResult:
+    async def mark_synced(
+        self, channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor | None = None
+    ) -> SessionResult:
         """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
-        return await self.run(statements.mark_synced(channel_id, thread_ts, jira_key))
+        return await self.run(statements.mark_synced(channel_id, thread_ts, jira_key, actor))
 
     async def request_sync(
-        self, channel_id: str, thread_ts: str, draft: Draft, drafted_at: str
+        self,
+        channel_id: str,
+        thread_ts: str,
+        draft: Draft,
+        drafted_at: str,
+        actor: AnyActor | None = None,
     ) -> SessionResult:
         """Ask for the session's ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return await self.run(statements.request_sync(channel_id, thread_ts, draft, drafted_at))
+        return await self.run(statements.request_sync(channel_id, thread_ts, draft, drafted_at, actor))
+
+    async def link(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        command_id: UUID | str,
+        reason: str | None = None,
+        jira_id: str | None = None,
+    ) -> SessionResult:
+        """Give it the ticket that a person names: ``applied | unchanged``. Raises as ``mark_synced`` does."""
+        return await self.run(
+            statements.link(channel_id, thread_ts, jira_key, actor, command_id, reason, jira_id)
+        )
+
+    async def unlink(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        reason: str,
+        command_id: UUID | str,
+        unlinked_at: str | None = None,
+    ) -> SessionResult:
+        """Take its ticket off: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return await self.run(
+            statements.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id, unlinked_at)
+        )
 
     async def get_session(self, session_id: UUID | str) -> ThreadSession | None:
         """The session with this id, or None."""
@@ -154,15 +196,21 @@ class AsyncSessionStore:
         """The channel's context, or None."""
         return await self.run(statements.get_channel_context(channel_id))
 
-    async def channel_moved(self, channel_id: str, new_channel_id: str) -> ChannelMove:
+    async def channel_moved(
+        self, channel_id: str, new_channel_id: str, actor: AnyActor | None = None
+    ) -> ChannelMove:
         """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
-        return await self.run(statements.channel_moved(channel_id, new_channel_id))
+        return await self.run(statements.channel_moved(channel_id, new_channel_id, actor))
 
     async def merge_channel_context(
-        self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str
+        self,
+        channel_id: str,
+        patch: Mapping[str, Any],
+        command_id: UUID | str,
+        actor: AnyActor | None = None,
     ) -> ContextResult:
         """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
-        return await self.run(statements.merge_channel_context(channel_id, patch, command_id))
+        return await self.run(statements.merge_channel_context(channel_id, patch, command_id, actor))
 
 
 def _migrate(where: Mapping[str, Any]) -> int:

@@ -20,35 +20,52 @@ SELECT {_SESSION} FROM thread_sessions WHERE jira_key = %(jira_key)s ORDER BY id
 # When a session was moved on.
 STEPS: Final[LiteralString] = "SELECT ready_at, synced_at FROM thread_sessions WHERE id = %(session_id)s"
 
+# The actors of a session's steps, and of its last draft.
+ACTORS: Final[LiteralString] = """
+SELECT t.opened_by, t.ready_by, t.synced_by, s.drafted_by
+FROM thread_sessions t LEFT JOIN syncs s ON s.session_id = t.id WHERE t.id = %(session_id)s
+"""
+
 # A page of what people decided about sessions, dead letters and the installation, newest first, from before a
 # moment and an id.
 LIST_DECISIONS: Final[LiteralString] = """
 SELECT *, at::text AS place FROM (
     (
         SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts,
-               NULL::uuid AS dead_letter_id, NULL AS task_name
+               NULL::uuid AS dead_letter_id, NULL AS task_name, a.acted_by, NULL AS jira_key
         FROM sync_actions a JOIN thread_sessions t ON t.id = a.session_id
         WHERE (a.at, a.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
     )
     UNION ALL
     (
-        SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts, NULL, NULL
+        SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts, NULL, NULL,
+               NULL, NULL
         FROM session_actions a JOIN thread_sessions t ON t.id = a.session_id
         WHERE (a.at, a.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
     )
     UNION ALL
     (
+        SELECT a.id, a.at, a.act, coalesce(a.actor ->> 'user_id', a.actor ->> 'name', ''),
+               coalesce(a.reason, ''), a.session_id, t.channel_id, t.thread_ts, NULL, NULL, a.actor,
+               a.jira_key
+        FROM session_acts a JOIN thread_sessions t ON t.id = a.session_id
+        WHERE (a.at, a.id) < (%(at)s, %(id)s) AND a.outcome IN ('applied', 'unchanged')
+        ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
+    )
+    UNION ALL
+    (
         SELECT d.id, d.settled_at, CASE d.state WHEN 'retried' THEN 'replay' ELSE 'discard' END, d.actor,
-               d.reason, NULL, NULL, NULL, d.id, d.task_name
+               d.reason, NULL, NULL, NULL, d.id, d.task_name, d.settled_by, NULL
         FROM dead_letters d
         WHERE d.state <> 'dead' AND (d.settled_at, d.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY d.settled_at DESC, d.id DESC LIMIT %(limit)s
     )
     UNION ALL
     (
-        SELECT i.id, i.at, i.action, i.actor, i.reason, NULL, NULL, NULL, NULL, 'installation'
+        SELECT i.id, i.at, i.action, i.actor, i.reason, NULL, NULL, NULL, NULL, 'installation',
+               i.acted_by, NULL
         FROM installation_actions i
         WHERE (i.at, i.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY i.at DESC, i.id DESC LIMIT %(limit)s

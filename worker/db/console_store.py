@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 from pydantic import AwareDatetime, Field
 
 from worker.db import console_queries
+from worker.db.actors import StoredActor
 from worker.db.driver_errors import translated
 from worker.db.models import Dto, ThreadSession
 from worker.db.pool import Pool
@@ -40,7 +41,7 @@ class Decision(Dto):
 
     id: UUID
     at: AwareDatetime
-    action: Literal["retry", "link", "give_up", "replay", "discard", "adopt", "renew"]
+    action: Literal["retry", "link", "unlink", "give_up", "replay", "discard", "adopt", "renew"]
     actor: str
     reason: str
     session_id: UUID | None
@@ -48,8 +49,15 @@ class Decision(Dto):
     thread_ts: str | None
     dead_letter_id: UUID | None
     task_name: str | None
+    acted_by: StoredActor = None
+    jira_key: str | None = None
     place: str | None = Field(None, exclude=True)
     """`at` as Postgres writes it, which has years that Python does not."""
+
+    @property
+    def by(self) -> str:
+        """The actor as people read it: a claim is told from a person in Slack."""
+        return str(self.acted_by) if self.acted_by else self.actor
 
     @property
     def cursor(self) -> str:
@@ -58,6 +66,18 @@ class Decision(Dto):
 
     def summary(self) -> str:
         return f"{self.action} by {self.actor}"
+
+
+class SessionActors(Dto):
+    """The actors of a session's steps, and of its last draft; None where they are not known."""
+
+    opened_by: StoredActor = None
+    ready_by: StoredActor = None
+    synced_by: StoredActor = None
+    drafted_by: StoredActor = None
+
+    def summary(self) -> str:
+        return f"opened by {self.opened_by or 'a person not known'}"
 
 
 class ConsoleStore:
@@ -94,6 +114,11 @@ class ConsoleStore:
         """When the session became ready, and when synced; None for a step that it has not taken."""
         rows = self._rows(console_queries.STEPS, {"session_id": session_id})
         return (rows[0]["ready_at"], rows[0]["synced_at"]) if rows else (None, None)
+
+    def actors(self, session_id: UUID) -> SessionActors:
+        """The actors of its steps."""
+        rows = self._rows(console_queries.ACTORS, {"session_id": session_id})
+        return SessionActors.of_row(rows[0] if rows else {})
 
     def decisions(self, limit: int, cursor: str | None = None) -> list[Decision]:
         """What people decided, newest first. Raises ``InvalidCommand`` for a cursor that is none of ours."""

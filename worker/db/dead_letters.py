@@ -11,6 +11,7 @@ from uuid import UUID
 from psycopg.rows import DictRow
 
 from worker.db import queries
+from worker.db.actors import AnyActor, as_json
 from worker.db.driver_errors import translated
 from worker.db.models import DeadLetter, DeadLetterState
 from worker.db.pool import Pool, init_db
@@ -107,7 +108,13 @@ class DeadLetterStore:
         return DeadLetter.of_row(rows[0])
 
     def settle(
-        self, dead_letter_id: UUID | str, state: Literal["retried", "discarded"], *, actor: str, reason: str
+        self,
+        dead_letter_id: UUID | str,
+        state: Literal["retried", "discarded"],
+        *,
+        actor: str,
+        reason: str,
+        acted_by: AnyActor | None = None,
     ) -> DeadLetter:
         """Record who settled it, and why. Raises ``DeadLetterNotFound`` when it is not open."""
         params = {
@@ -115,6 +122,7 @@ class DeadLetterStore:
             "state": state,
             "actor": _printable(actor),
             "reason": _printable(reason),
+            "settled_by": as_json(acted_by),
         }
         rows = self._rows(queries.SETTLE_DEAD_LETTER, params)
         if not rows:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from worker.db.actors import AnyActor, as_json
 from worker.db.driver_errors import translated
 from worker.db.pool import Pool
 
@@ -18,15 +19,15 @@ _RENEW: Final[LiteralString] = """
 WITH renewed AS (
     UPDATE installation SET id = gen_random_uuid(), since = now() RETURNING old.id AS before, new.id
 ), noted AS (
-    INSERT INTO installation_actions (action, actor, reason, installation, other)
-    SELECT 'renew', %(actor)s, %(reason)s, id, before::text FROM renewed
+    INSERT INTO installation_actions (action, actor, reason, installation, other, acted_by)
+    SELECT 'renew', %(actor)s, %(reason)s, id, before::text, %(acted_by)s::jsonb FROM renewed
 )
 SELECT before, id FROM renewed
 """
 
 _NOTE_ADOPTION: Final[LiteralString] = """
-INSERT INTO installation_actions (action, actor, reason, installation, other)
-SELECT 'adopt', %(actor)s, %(reason)s, id, %(other)s FROM installation
+INSERT INTO installation_actions (action, actor, reason, installation, other, acted_by)
+SELECT 'adopt', %(actor)s, %(reason)s, id, %(other)s, %(acted_by)s::jsonb FROM installation
 """
 
 
@@ -48,17 +49,20 @@ class InstallationStore:
             row = self._connection.execute(_GET).fetchone()
         return UUID(str(row["id"])) if row else UUID(int=0)
 
-    def renew(self, *, actor: str, reason: str) -> tuple[UUID, UUID]:
+    def renew(self, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> tuple[UUID, UUID]:
         """Give it a new id, as a copy needs one; returns the former and the new one."""
         with translated():
-            row = self._connection.execute(_RENEW, {"actor": actor, "reason": reason}).fetchone()
+            params = {"actor": actor, "reason": reason, "acted_by": as_json(acted_by)}
+            row = self._connection.execute(_RENEW, params).fetchone()
         assert row is not None  # noqa: S101 - the migration has made the row
         return UUID(str(row["before"])), UUID(str(row["id"]))
 
     @contextmanager
-    def adopting(self, other: str | None, *, actor: str, reason: str) -> Iterator[None]:
+    def adopting(
+        self, other: str | None, *, actor: str, reason: str, acted_by: AnyActor | None = None
+    ) -> Iterator[None]:
         """Note that the broker of ``other`` is taken over, if what is done inside succeeds."""
-        params = {"actor": actor, "reason": reason, "other": other}
+        params = {"actor": actor, "reason": reason, "other": other, "acted_by": as_json(acted_by)}
         with translated(), self._connection.transaction():
             self._connection.execute(_NOTE_ADOPTION, params)
             yield

@@ -12,7 +12,17 @@ from typing import Final, LiteralString
 
 from worker.db.restarting import restarted_if
 
-_SESSION: Final = "id, channel_id, thread_ts, user_id, status, jira_key, created_at, updated_at"
+_SESSION_COLUMNS: Final[tuple[LiteralString, ...]] = (
+    "id",
+    "channel_id",
+    "thread_ts",
+    "user_id",
+    "status",
+    "jira_key",
+    "created_at",
+    "updated_at",
+)
+_SESSION: Final[LiteralString] = ", ".join(_SESSION_COLUMNS)
 _NEW_SESSION: Final = (
     "new.id, new.channel_id, new.thread_ts, new.user_id, "
     "new.status, new.jira_key, new.created_at, new.updated_at"
@@ -22,6 +32,11 @@ _HOME: Final = (
     "coalesce((SELECT a.home_id FROM channel_aliases a WHERE a.channel_id = %(channel_id)s::text), "
     "%(channel_id)s::text)"
 )
+# A person took this key off the session: what a machine says of it later is an echo.
+_IS_LEFT: Final = "%(jira_key)s::text = ANY (left_keys)"
+_WAS_LEFT: Final = "%(jira_key)s::text = ANY (old.left_keys)"
+# The actor of a command, where it names one: worker/db/actors.py.
+_ACTOR: Final = "%(actor)s::jsonb"
 _THREAD: Final = f"channel_id = {_HOME} AND thread_ts = %(thread_ts)s"
 _CONTEXT: Final = "channel_id, context_data, version, updated_at"
 _DEAD_LETTER: Final = (
@@ -33,6 +48,9 @@ _DEAD_LETTER: Final = (
 _STORED_AT: Final = (
     """CASE WHEN s.drafted_at > extract(epoch FROM now()) + 172800 THEN 0 ELSE s.drafted_at END"""
 )
+# Of a draft that is older than the moment in which the session's ticket was taken off, no other one is made.
+_BECOMES_READY: Final = """status = 'collecting'
+            AND (unlinked_at IS NULL OR %(drafted_at)s::numeric > unlinked_at)"""
 # A newer draft is an answer to what was wrong with the older one.
 _IS_ANSWERED: Final = f"""(s.state IN ('failed', 'review') OR s.state = 'blocked' AND NOT s.parked)
             AND (excluded.drafted_at, excluded.draft) > ({_STORED_AT}, s.draft)"""
@@ -43,8 +61,8 @@ GET_OR_CREATE_SESSION: Final[LiteralString] = f"""
 WITH existing AS (
     SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD}
 ), inserted AS (
-    INSERT INTO thread_sessions (channel_id, thread_ts, user_id)
-    SELECT {_HOME}, %(thread_ts)s, %(user_id)s WHERE NOT EXISTS (SELECT FROM existing)
+    INSERT INTO thread_sessions (channel_id, thread_ts, user_id, opened_by)
+    SELECT {_HOME}, %(thread_ts)s, %(user_id)s, {_ACTOR} WHERE NOT EXISTS (SELECT FROM existing)
     ON CONFLICT ON CONSTRAINT thread_sessions_thread_key DO UPDATE SET user_id = thread_sessions.user_id
     RETURNING {_NEW_SESSION}, CASE WHEN old.id IS NULL THEN 'created' ELSE 'unchanged' END AS outcome
 )
@@ -62,6 +80,7 @@ WITH settled AS (
     UPDATE thread_sessions
     SET status = CASE WHEN status = 'collecting' THEN %(status)s::text ELSE status END,
         ready_at = CASE WHEN status = 'collecting' THEN now() ELSE ready_at END,
+        ready_by = CASE WHEN status = 'collecting' THEN {_ACTOR} ELSE ready_by END,
         updated_at = CASE WHEN status = 'collecting' THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
     RETURNING {_NEW_SESSION}, old.status AS status_before
@@ -79,27 +98,28 @@ FROM answer
 
 # Asks for the session's ticket. Of several drafts the latest wins, of one moment's the greater one, so that
 # their order does not matter. One that comes while a create is in flight, or may have made a ticket, is kept
-# in case that another create is needed, and is `stale`. What waited for a person is tried again with a newer
-# one, unless the whole site is in trouble.
+# in case that another create is needed, and is `stale`; so is one from before the last ticket was taken off.
+# What waited for a person is tried again with a newer one, unless the whole site is in trouble.
 REQUEST_SYNC: Final[LiteralString] = f"""
 WITH session AS (
     UPDATE thread_sessions
-    SET status = CASE WHEN status = 'collecting' THEN 'ready_to_sync' ELSE status END,
-        ready_at = CASE WHEN status = 'collecting' THEN now() ELSE ready_at END,
-        updated_at = CASE WHEN status = 'collecting' THEN now() ELSE updated_at END
+    SET status = CASE WHEN {_BECOMES_READY} THEN 'ready_to_sync' ELSE status END,
+        ready_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE ready_at END,
+        ready_by = CASE WHEN {_BECOMES_READY} THEN {_ACTOR} ELSE ready_by END,
+        updated_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE updated_at END
     WHERE {_THREAD}
-    RETURNING {_NEW_SESSION}
+    RETURNING {_NEW_SESSION}, coalesce(%(drafted_at)s::numeric <= new.unlinked_at, false) AS is_too_old
 ), asked AS (
-    INSERT INTO syncs AS s (session_id, draft, drafted_at, queued_until)
-    SELECT id, %(draft)s::jsonb, %(drafted_at)s::numeric, now() + interval '15 s'
-    FROM session WHERE status <> 'synced'
+    INSERT INTO syncs AS s (session_id, draft, drafted_at, drafted_by, queued_until)
+    SELECT id, %(draft)s::jsonb, %(drafted_at)s::numeric, {_ACTOR}, now() + interval '15 s'
+    FROM session WHERE status <> 'synced' AND NOT is_too_old
     ON CONFLICT ON CONSTRAINT syncs_pkey DO UPDATE
-    SET (draft, drafted_at) = (
-            SELECT d.draft, d.drafted_at
-            FROM (VALUES (s.draft, s.drafted_at, {_STORED_AT}),
-                         (excluded.draft, excluded.drafted_at, excluded.drafted_at))
-                AS d (draft, drafted_at, counts_from)
-            ORDER BY d.counts_from DESC, d.draft DESC LIMIT 1
+    SET (draft, drafted_at, drafted_by) = (
+            SELECT d.draft, d.drafted_at, d.drafted_by
+            FROM (VALUES (s.draft, s.drafted_at, s.drafted_by, {_STORED_AT}),
+                         (excluded.draft, excluded.drafted_at, excluded.drafted_by, excluded.drafted_at))
+                AS d (draft, drafted_at, drafted_by, counts_from)
+            ORDER BY d.counts_from DESC, d.draft DESC, d.drafted_by DESC NULLS LAST LIMIT 1
         ),
         {_REVIVED}
     RETURNING new.session_id, old.session_id IS NULL AS is_new, old.state AS state_before,
@@ -107,44 +127,61 @@ WITH session AS (
               old.drafted_at = %(drafted_at)s::numeric AND old.draft = %(draft)s::jsonb AS is_the_same
 )
 SELECT {_SESSION},
-       CASE WHEN a.session_id IS NULL OR is_the_same THEN 'unchanged'
+       CASE WHEN is_too_old AND status <> 'synced' THEN 'stale'
+            WHEN a.session_id IS NULL OR is_the_same THEN 'unchanged'
             WHEN is_new OR is_newer AND state_before NOT IN ('inflight', 'unknown') THEN 'applied'
             ELSE 'stale' END AS outcome
 FROM session LEFT JOIN asked a ON a.session_id = session.id
 """
 
-# Writes the ticket's key, once. A session that has another key comes back as it is, with outcome `conflict`.
+# Writes the ticket's key, once. A session that has another key comes back as it is, with outcome `conflict`,
+# and one that a person took this key off, with `stale`.
 # A sync that is open needs no ticket any more; one that may have made one is still looked after.
 # Settled is who has a key, which is the same as being synced; but by status Postgres would rather look up all
 # sessions that are synced, as long as its statistics know of none.
 MARK_SYNCED: Final[LiteralString] = f"""
 WITH settled AS (
-    SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD} AND jira_key IS NOT NULL
+    SELECT {_SESSION}, {_IS_LEFT} AS is_left FROM thread_sessions
+    WHERE {_THREAD} AND (jira_key IS NOT NULL OR {_IS_LEFT})
 ), updated AS (
     UPDATE thread_sessions
-    SET status = 'synced',
-        jira_key = coalesce(jira_key, %(jira_key)s::text),
-        synced_at = CASE WHEN jira_key IS NULL THEN now() ELSE synced_at END,
-        updated_at = CASE WHEN jira_key IS NULL THEN now() ELSE updated_at END
+    SET status = CASE WHEN {_IS_LEFT} THEN status ELSE 'synced' END,
+        jira_key = CASE WHEN {_IS_LEFT} THEN jira_key ELSE coalesce(jira_key, %(jira_key)s::text) END,
+        synced_at = CASE WHEN jira_key IS NULL AND NOT {_IS_LEFT} THEN now() ELSE synced_at END,
+        synced_by = CASE WHEN jira_key IS NULL AND NOT {_IS_LEFT} THEN {_ACTOR} ELSE synced_by END,
+        updated_at = CASE WHEN jira_key IS NULL AND NOT {_IS_LEFT} THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
-    RETURNING {_NEW_SESSION}, old.jira_key AS key_before
+    RETURNING {_NEW_SESSION}, old.jira_key AS key_before, {_WAS_LEFT} AS is_left
 ), closed AS (
     UPDATE syncs s
     SET state = 'done', jira_key = u.jira_key, origin = 'named', done_at = now(), next_attempt_at = now(),
+        jira_id = CASE WHEN s.jira_key = u.jira_key THEN s.jira_id END,
         reason = NULL, detail = NULL, parked = false, lease_until = NULL, queued_until = NULL,
         fence = s.fence + 1, announce_at = now(), updated_at = now()
     FROM updated u
-    WHERE u.key_before IS NULL AND s.session_id = u.id AND s.state NOT IN ('inflight', 'unknown', 'done')
+    WHERE u.key_before IS NULL AND u.jira_key IS NOT NULL AND s.session_id = u.id
+      AND s.state NOT IN ('inflight', 'unknown', 'done')
 ), answer AS (
-    SELECT {_SESSION}, jira_key AS key_before FROM settled
+    SELECT {_SESSION}, jira_key AS key_before, is_left FROM settled
     UNION ALL
-    SELECT {_SESSION}, key_before FROM updated
+    SELECT {_SESSION}, key_before, is_left FROM updated
 )
 SELECT {_SESSION},
-       CASE WHEN key_before IS NULL THEN 'applied'
-            WHEN key_before = %(jira_key)s::text THEN 'unchanged'
+       CASE WHEN key_before = %(jira_key)s::text THEN 'unchanged'
+            WHEN is_left THEN 'stale'
+            WHEN key_before IS NULL THEN 'applied'
             ELSE 'conflict' END AS outcome
 FROM answer
+"""
+
+# Carries out an act of a person on the session's ticket: the function is in migrations/0011_who.sql.
+ACT: Final[LiteralString] = f"""
+SELECT {", ".join(f"(acted.session).{column}" for column in _SESSION_COLUMNS)},
+       acted.outcome, acted.key_before
+FROM threadsync_act(
+    %(act)s::text, {_HOME}, %(thread_ts)s::text, %(jira_key)s::text, %(jira_id)s::text, %(command_id)s::uuid,
+    {_ACTOR}, %(reason)s::text, %(asked_at)s::numeric
+) AS acted
 """
 
 # One session by its id.
@@ -188,18 +225,18 @@ GET_CHANNEL_CONTEXT: Final[LiteralString] = (
     f"SELECT {_CONTEXT} FROM channel_context WHERE channel_id = {_HOME}"
 )
 
-# Notes that a channel got another id: the function is in migrations/0007_channel_aliases.sql.
-CHANNEL_MOVED: Final[LiteralString] = """
+# Notes that a channel got another id: the function is in migrations/0011_who.sql.
+CHANNEL_MOVED: Final[LiteralString] = f"""
 SELECT %(channel_id)s::text AS channel_id, %(new_channel_id)s::text AS new_channel_id,
        home_id, newest_id, sessions, outcome
-FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text)
+FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text, {_ACTOR})
 """
 
 # Applies a merge patch once a command_id. `first_time` is empty for a repetition; its write changes nothing.
 MERGE_CHANNEL_CONTEXT: Final[LiteralString] = f"""
 WITH first_time AS (
-    INSERT INTO channel_context_commands (channel_id, command_id)
-    VALUES ({_HOME}, %(command_id)s)
+    INSERT INTO channel_context_commands (channel_id, command_id, applied_by)
+    VALUES ({_HOME}, %(command_id)s, {_ACTOR})
     ON CONFLICT ON CONSTRAINT channel_context_commands_pkey DO NOTHING
     RETURNING command_id
 ), merged AS (
@@ -278,7 +315,8 @@ GET_DEAD_LETTER: Final[LiteralString] = (
 # Records who settled an open dead letter, and why. No row: there is none, or it is settled.
 SETTLE_DEAD_LETTER: Final[LiteralString] = f"""
 UPDATE dead_letters
-SET state = %(state)s, settled_at = now(), actor = %(actor)s, reason = %(reason)s
+SET state = %(state)s, settled_at = now(), actor = %(actor)s, reason = %(reason)s,
+    settled_by = %(settled_by)s::jsonb
 WHERE id = %(dead_letter_id)s AND state = 'dead'
 RETURNING {_DEAD_LETTER}
 """

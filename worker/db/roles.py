@@ -28,6 +28,8 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "sync_attempts": _ROWS,
     "sync_actions": ("SELECT", "INSERT"),
     "session_actions": ("SELECT", "INSERT"),
+    "session_acts": ("SELECT", "INSERT"),
+    "left_tickets": _ROWS,
     "status_messages": _ROWS,
     "slack_installation": _ROWS,
     "channel_aliases": _ROWS,
@@ -44,6 +46,8 @@ WRITTEN_BY_PEOPLE: Final[Mapping[str, frozenset[str]]] = {
     "dead_letters": frozenset({"arguments", "body", "error"}),
     "syncs": frozenset({"draft", "detail"}),
     "sync_attempts": frozenset({"detail"}),
+    "session_acts": frozenset({"reason"}),
+    "left_tickets": frozenset({"detail"}),
 }
 """Columns that ``threadsync_read`` does not see."""
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from worker.db import statements
+from worker.db.actors import AnyActor
 from worker.db.driver_errors import translated
 from worker.db.migrate import migrate
 from worker.db.models import (
@@ -81,21 +82,62 @@ class SessionStore:
         with translated(), (self._pool or init_db()).connection() as connection:
             return migrate(connection)
 
-    def get_or_create_session(self, channel_id: str, thread_ts: str, user_id: str) -> SessionResult:
+    def get_or_create_session(
+        self, channel_id: str, thread_ts: str, user_id: str, actor: AnyActor | None = None
+    ) -> SessionResult:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return self.run(statements.get_or_create_session(channel_id, thread_ts, user_id))
+        return self.run(statements.get_or_create_session(channel_id, thread_ts, user_id, actor))
 
-    def update_status(self, channel_id: str, thread_ts: str, status: Status) -> SessionResult:
+    def update_status(
+        self, channel_id: str, thread_ts: str, status: Status, actor: AnyActor | None = None
+    ) -> SessionResult:
         """Move the session forward: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return self.run(statements.update_status(channel_id, thread_ts, status))
+        return self.run(statements.update_status(channel_id, thread_ts, status, actor))
 
-    def mark_synced(self, channel_id: str, thread_ts: str, jira_key: str) -> SessionResult:
+    def mark_synced(
+        self, channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor | None = None
+    ) -> SessionResult:
         """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
-        return self.run(statements.mark_synced(channel_id, thread_ts, jira_key))
+        return self.run(statements.mark_synced(channel_id, thread_ts, jira_key, actor))
 
-    def request_sync(self, channel_id: str, thread_ts: str, draft: Draft, drafted_at: str) -> SessionResult:
+    def request_sync(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        draft: Draft,
+        drafted_at: str,
+        actor: AnyActor | None = None,
+    ) -> SessionResult:
         """Ask for the session's ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return self.run(statements.request_sync(channel_id, thread_ts, draft, drafted_at))
+        return self.run(statements.request_sync(channel_id, thread_ts, draft, drafted_at, actor))
+
+    def link(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        command_id: UUID | str,
+        reason: str | None = None,
+        jira_id: str | None = None,
+    ) -> SessionResult:
+        """Give it the ticket that a person names: ``applied | unchanged``. Raises as ``mark_synced`` does."""
+        return self.run(statements.link(channel_id, thread_ts, jira_key, actor, command_id, reason, jira_id))
+
+    def unlink(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        reason: str,
+        command_id: UUID | str,
+        unlinked_at: str | None = None,
+    ) -> SessionResult:
+        """Take its ticket off: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return self.run(
+            statements.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id, unlinked_at)
+        )
 
     def get_session(self, session_id: UUID | str) -> ThreadSession | None:
         """The session with this id, or None."""
@@ -121,12 +163,18 @@ class SessionStore:
         """The channel's context, or None."""
         return self.run(statements.get_channel_context(channel_id))
 
-    def channel_moved(self, channel_id: str, new_channel_id: str) -> ChannelMove:
+    def channel_moved(
+        self, channel_id: str, new_channel_id: str, actor: AnyActor | None = None
+    ) -> ChannelMove:
         """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
-        return self.run(statements.channel_moved(channel_id, new_channel_id))
+        return self.run(statements.channel_moved(channel_id, new_channel_id, actor))
 
     def merge_channel_context(
-        self, channel_id: str, patch: Mapping[str, Any], command_id: UUID | str
+        self,
+        channel_id: str,
+        patch: Mapping[str, Any],
+        command_id: UUID | str,
+        actor: AnyActor | None = None,
     ) -> ContextResult:
         """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
-        return self.run(statements.merge_channel_context(channel_id, patch, command_id))
+        return self.run(statements.merge_channel_context(channel_id, patch, command_id, actor))

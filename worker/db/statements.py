@@ -12,12 +12,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Generic, LiteralString, ParamSpec, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, LiteralString, ParamSpec, TypeVar
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, ValidationError, validate_call
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, validate_call
 
 from worker.db import queries
+from worker.db.actors import Actor, AnyActor, as_json
 from worker.db.models import (
     ChannelContext,
     ChannelMove,
@@ -98,19 +99,26 @@ def _checked(build: Callable[P, T]) -> Callable[P, T]:
 
 @_checked
 def get_or_create_session(
-    channel_id: SlackId, thread_ts: SlackTs, user_id: SlackId
+    channel_id: SlackId, thread_ts: SlackTs, user_id: SlackId, actor: Actor | None = None
 ) -> Statement[SessionResult]:
     """Open the thread's session; an existing one is left as it is, ``user_id`` included."""
     return Statement(
         queries.GET_OR_CREATE_SESSION,
-        {"channel_id": channel_id, "thread_ts": thread_ts, "user_id": user_id},
+        {
+            "channel_id": channel_id,
+            "thread_ts": thread_ts,
+            "user_id": user_id,
+            "actor": as_json(actor),
+        },
         lambda rows: SessionResult.model_validate(rows[0]),
         row=(channel_id, thread_ts),
     )
 
 
 @_checked
-def update_status(channel_id: SlackId, thread_ts: SlackTs, status: Status) -> Statement[SessionResult]:
+def update_status(
+    channel_id: SlackId, thread_ts: SlackTs, status: Status, actor: Actor | None = None
+) -> Statement[SessionResult]:
     """Move the session forward. ``read`` raises ``SessionNotFound``."""
     if status == "synced":
         raise InvalidCommand("status: 'synced' is set by mark_synced, together with the ticket's key")
@@ -120,12 +128,19 @@ def update_status(channel_id: SlackId, thread_ts: SlackTs, status: Status) -> St
             raise SessionNotFound(channel_id, thread_ts)
         return SessionResult.model_validate(rows[0])
 
-    params = {"channel_id": channel_id, "thread_ts": thread_ts, "status": status}
+    params = {
+        "channel_id": channel_id,
+        "thread_ts": thread_ts,
+        "status": status,
+        "actor": as_json(actor),
+    }
     return Statement(queries.UPDATE_STATUS, params, read, row=(channel_id, thread_ts))
 
 
 @_checked
-def mark_synced(channel_id: SlackId, thread_ts: SlackTs, jira_key: JiraKey) -> Statement[SessionResult]:
+def mark_synced(
+    channel_id: SlackId, thread_ts: SlackTs, jira_key: JiraKey, actor: Actor | None = None
+) -> Statement[SessionResult]:
     """Write the ticket's key, once. ``read`` raises ``SessionNotFound`` or ``JiraKeyConflict``."""
 
     def read(rows: Rows) -> SessionResult:
@@ -135,13 +150,22 @@ def mark_synced(channel_id: SlackId, thread_ts: SlackTs, jira_key: JiraKey) -> S
             raise JiraKeyConflict(channel_id, thread_ts, rows[0]["jira_key"], jira_key)
         return SessionResult.model_validate(rows[0])
 
-    params = {"channel_id": channel_id, "thread_ts": thread_ts, "jira_key": jira_key}
+    params = {
+        "channel_id": channel_id,
+        "thread_ts": thread_ts,
+        "jira_key": jira_key,
+        "actor": as_json(actor),
+    }
     return Statement(queries.MARK_SYNCED, params, read, row=(channel_id, thread_ts))
 
 
 @_checked
 def request_sync(
-    channel_id: SlackId, thread_ts: SlackTs, draft: Draft, drafted_at: DraftedAt
+    channel_id: SlackId,
+    thread_ts: SlackTs,
+    draft: Draft,
+    drafted_at: DraftedAt,
+    actor: Actor | None = None,
 ) -> Statement[SessionResult]:
     """Ask for the session's ticket. ``read`` raises ``SessionNotFound``."""
 
@@ -155,8 +179,88 @@ def request_sync(
         "thread_ts": thread_ts,
         "draft": draft.model_dump_json(exclude_none=True),
         "drafted_at": drafted_at,
+        "actor": as_json(actor),
     }
     return Statement(queries.REQUEST_SYNC, params, read, row=(channel_id, thread_ts))
+
+
+Reason = Annotated[
+    str, StringConstraints(min_length=1, max_length=2_000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
+]
+"""Why a person acts, in the person's own words."""
+
+JiraId = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{1,19}$")]
+"""Jira's id of an issue, which stays when it gets another key."""
+
+
+@_checked
+def link(
+    channel_id: SlackId,
+    thread_ts: SlackTs,
+    jira_key: JiraKey,
+    actor: Actor,
+    command_id: AnyUuid,
+    reason: Reason | None = None,
+    jira_id: JiraId | None = None,
+) -> Statement[SessionResult]:
+    """Give the session its ticket as a person says. ``read`` raises as that of ``mark_synced`` does."""
+    act = _Act("link", channel_id, thread_ts, jira_key, actor, command_id, reason)
+    return _statement_of(act, jira_id=jira_id)
+
+
+@_checked
+def unlink(
+    channel_id: SlackId,
+    thread_ts: SlackTs,
+    jira_key: JiraKey,
+    actor: Actor,
+    reason: Reason,
+    command_id: AnyUuid,
+    unlinked_at: DraftedAt | None = None,
+) -> Statement[SessionResult]:
+    """Take the ticket off the session as a person says. ``read`` raises ``SessionNotFound``.
+
+    A draft that is older than ``unlinked_at`` makes no other ticket; Postgres' time if None.
+    """
+    act = _Act("unlink", channel_id, thread_ts, jira_key, actor, command_id, reason)
+    return _statement_of(act, asked_at=unlinked_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """An act of a person on a session's ticket."""
+
+    act: Literal["link", "unlink"]
+    channel_id: str
+    thread_ts: str
+    jira_key: str
+    actor: AnyActor
+    command_id: UUID | str
+    reason: str | None
+
+
+def _statement_of(
+    act: _Act, *, jira_id: str | None = None, asked_at: str | None = None
+) -> Statement[SessionResult]:
+    def read(rows: Rows) -> SessionResult:
+        if not rows:
+            raise SessionNotFound(act.channel_id, act.thread_ts)
+        if rows[0]["outcome"] == "conflict":
+            raise JiraKeyConflict(act.channel_id, act.thread_ts, rows[0]["key_before"], act.jira_key)
+        return SessionResult.model_validate(rows[0])
+
+    params = {
+        "act": act.act,
+        "channel_id": act.channel_id,
+        "thread_ts": act.thread_ts,
+        "jira_key": act.jira_key,
+        "jira_id": jira_id,
+        "command_id": act.command_id,
+        "actor": as_json(act.actor),
+        "reason": act.reason,
+        "asked_at": asked_at,
+    }
+    return Statement(queries.ACT, params, read, row=(act.channel_id, act.thread_ts))
 
 
 @_checked
@@ -208,25 +312,32 @@ def get_channel_context(channel_id: SlackId) -> Statement[ChannelContext | None]
 
 
 @_checked
-def channel_moved(channel_id: SlackId, new_channel_id: SlackId) -> Statement[ChannelMove]:
+def channel_moved(
+    channel_id: SlackId, new_channel_id: SlackId, actor: Actor | None = None
+) -> Statement[ChannelMove]:
     """Note that a channel got another id. It reads and writes rows of both, so it names none."""
     if channel_id == new_channel_id:
         raise InvalidCommand("new_channel_id: is the same as channel_id")
     return Statement(
         queries.CHANNEL_MOVED,
-        {"channel_id": channel_id, "new_channel_id": new_channel_id},
+        {"channel_id": channel_id, "new_channel_id": new_channel_id, "actor": as_json(actor)},
         lambda rows: ChannelMove.model_validate(rows[0]),
     )
 
 
 @_checked
 def merge_channel_context(
-    channel_id: SlackId, patch: Mapping[str, Any], command_id: AnyUuid
+    channel_id: SlackId, patch: Mapping[str, Any], command_id: AnyUuid, actor: Actor | None = None
 ) -> Statement[ContextResult]:
     """Apply an RFC 7396 merge patch; the same ``command_id`` twice applies once."""
     return Statement(
         queries.MERGE_CHANNEL_CONTEXT,
-        {"channel_id": channel_id, "patch": encode_patch(patch), "command_id": command_id},
+        {
+            "channel_id": channel_id,
+            "patch": encode_patch(patch),
+            "command_id": command_id,
+            "actor": as_json(actor),
+        },
         lambda rows: ContextResult.model_validate(rows[0]),
         row=(channel_id,),
     )

@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
 )
 
+from worker.db.actors import StoredActor
 from worker.db.models import Dto, JiraKey, SlackId, SlackTs
 
 SyncStatus = Literal["pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"]
@@ -148,15 +149,80 @@ class Attempt(Dto):
 
 
 class SyncAction(Dto):
-    """What somebody decided about a sync: ``retry | link | give_up``."""
+    """A decision of a person about a session's ticket: ``retry | link | unlink | give_up``.
+
+    ``actor`` is a bare name or Slack id; ``acted_by`` says where it comes from, and is None before 0.2.
+    ``jira_key`` is the ticket of a ``link`` or ``unlink``.
+    """
 
     at: AwareDatetime
-    action: Literal["retry", "link", "give_up"]
+    action: Literal["retry", "link", "unlink", "give_up"]
     actor: str
     reason: str
+    acted_by: StoredActor = None
+    jira_key: str | None = None
+
+    @property
+    def by(self) -> str:
+        """The actor as people read it: a claim is told from a person in Slack."""
+        return str(self.acted_by) if self.acted_by else self.actor
 
     def summary(self) -> str:
         return f"{self.action} by {self.actor}"
+
+
+class LeftTicket(Dto):
+    """A ticket that a person took off the session, and what became of it in Jira.
+
+    ``given_up`` is a word for why it did not get its comment; ``detail`` may be Jira's own words.
+    """
+
+    jira_key: str
+    left_at: AwareDatetime
+    linked_again_at: AwareDatetime | None
+    link_removed_at: AwareDatetime | None
+    commented_at: AwareDatetime | None
+    given_up: str | None
+    detail: str | None
+    next_attempt_at: AwareDatetime | None
+
+    @property
+    def state(self) -> str:
+        """Its state in words."""
+        if self.linked_again_at:
+            return "was linked again"
+        if self.given_up:
+            return f"was told nothing in Jira: {self.given_up.replace('_', ' ')}"
+        return "was told in Jira" if self.commented_at else "is being told in Jira"
+
+    def summary(self) -> str:
+        return f"{self.jira_key}: {self.state}"
+
+
+class LeftClaim(BaseModel):
+    """A ticket that was taken off, which this process has for the moment. Writes say its ``fence``.
+
+    ``comment_deadline`` is that of a comment of which it is not known whether it was made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    session_id: UUID
+    channel_id: SlackId
+    thread_ts: SlackTs
+    newest_channel_id: SlackId | None
+    jira_key: str
+    jira_id: str | None
+    site: str | None
+    marker: str | None
+    act_id: UUID
+    left_at: AwareDatetime
+    fence: int
+    now: AwareDatetime
+    failures: int
+    link_removed_at: AwareDatetime | None
+    comment_deadline: AwareDatetime | None
+    detail: str | None
 
 
 class SyncDetail(Dto):
@@ -173,6 +239,7 @@ class SyncDetail(Dto):
     slack_trouble: str | None = None
     attempts: tuple[Attempt, ...]
     actions: tuple[SyncAction, ...]
+    left: tuple[LeftTicket, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -180,6 +247,7 @@ class SyncDetail(Dto):
             "sync": self.sync.as_json(),
             "attempts": [attempt.as_json() for attempt in self.attempts],
             "actions": [action.as_json() for action in self.actions],
+            "left": [ticket.as_json() for ticket in self.left],
         }
 
     def summary(self) -> str:
@@ -192,7 +260,9 @@ class Claim(BaseModel):
     ``deadline``, ``baseline`` and ``doubtful_project`` are about a create of which nobody knows how it ended:
     its deadline, and where to look for its ticket. ``newest_channel_id`` is what Slack calls the channel now,
     where that is another id. ``session_key`` is the ticket that the session has. ``draft`` is None if it
-    cannot be read.
+    cannot be read. ``is_taken_off``: the session's ticket was taken off since the draft was written.
+    ``left_keys`` and ``left_ids`` are of the tickets that were taken off; ``left_unknown`` are keys of those
+    whose id is not known yet.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -222,3 +292,7 @@ class Claim(BaseModel):
     deadline: AwareDatetime | None
     baseline: int | None
     doubtful_project: str | None
+    is_taken_off: bool = False
+    left_keys: tuple[str, ...] = ()
+    left_ids: tuple[str, ...] = ()
+    left_unknown: tuple[str, ...] = ()

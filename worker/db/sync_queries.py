@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from worker.db.restarting import IN_DOUBT as _IN_DOUBT
 from worker.db.restarting import restarted
 
 # The database's clock, unless a test has one of its own.
 _NOW: Final = "coalesce(%(now)s::timestamptz, now())"
+# Who decides, where that is known: worker/db/actors.py.
+_BY: Final = "%(acted_by)s::jsonb"
 _MINE: Final = "s.session_id = %(session_id)s AND s.fence = %(fence)s"
 _IS_FREE: Final = f"(s.lease_until IS NULL OR s.lease_until <= {_NOW})"
 # Goes on where it stopped.
@@ -64,10 +67,16 @@ FROM sync_attempts WHERE session_id = %(session_id)s ORDER BY number
 
 # What people decided about it, oldest first.
 LIST_ACTIONS: Final[LiteralString] = """
-SELECT at, action, actor, reason FROM (
-    SELECT id, at, action, actor, reason FROM sync_actions WHERE session_id = %(session_id)s
+SELECT at, action, actor, reason, acted_by, jira_key FROM (
+    SELECT id, at, action, actor, reason, acted_by, NULL AS jira_key
+    FROM sync_actions WHERE session_id = %(session_id)s
     UNION ALL
-    SELECT id, at, action, actor, reason FROM session_actions WHERE session_id = %(session_id)s
+    SELECT id, at, action, actor, reason, NULL, NULL
+    FROM session_actions WHERE session_id = %(session_id)s
+    UNION ALL
+    SELECT id, at, act, coalesce(actor ->> 'user_id', actor ->> 'name', ''), coalesce(reason, ''), actor,
+           jira_key
+    FROM session_acts WHERE session_id = %(session_id)s AND outcome IN ('applied', 'unchanged')
 ) AS decision ORDER BY id
 """
 
@@ -113,7 +122,15 @@ SELECT c.session_id, t.channel_id, t.thread_ts,
        c.site, c.marker, c.draft,
        c.unfinished_claims, c.failures, c.failing_since, c.looks, c.absences, c.recreates, c.jira_key,
        c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline,
-       doubt.doubtful_project
+       doubt.doubtful_project, coalesce(c.drafted_at <= t.unlinked_at, false) AS is_taken_off,
+       t.left_keys, ARRAY(
+           SELECT l.jira_id FROM left_tickets l
+           WHERE l.session_id = c.session_id AND l.linked_again_at IS NULL AND l.jira_id IS NOT NULL
+       ) AS left_ids, ARRAY(
+           SELECT l.jira_key FROM left_tickets l
+           WHERE l.session_id = c.session_id AND l.linked_again_at IS NULL AND l.jira_id IS NULL
+             AND l.given_up IS DISTINCT FROM 'gone'
+       ) AS left_unknown
 FROM claimed c JOIN thread_sessions t ON t.id = c.session_id, doubt
 """
 
@@ -126,7 +143,7 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(site)s || '|' || %(project_key)s
 # draft now names another project, or somebody has just named the ticket.
 BEGIN_CREATE: Final[LiteralString] = f"""
 WITH session AS (
-    SELECT id FROM thread_sessions
+    SELECT id, unlinked_at FROM thread_sessions
     WHERE id = %(session_id)s AND jira_key IS NULL AND alias_of IS NULL FOR NO KEY UPDATE
 ), begun AS (
     UPDATE syncs s
@@ -137,6 +154,7 @@ WITH session AS (
         announce_at = {_NOW}, updated_at = {_NOW}
     FROM session
     WHERE {_MINE} AND s.session_id = session.id AND s.state IN ('pending', 'retry_wait')
+      AND coalesce(s.drafted_at > session.unlinked_at, true)
       AND coalesce(s.draft ->> 'project_key', %(default_project_key)s) = %(project_key)s
       AND %(at_once)s > (
           SELECT count(*) FROM syncs o
@@ -388,7 +406,8 @@ WHERE s.session_id = ANY (ARRAY(SELECT session_id FROM due))
 RETURNING s.session_id
 """
 
-# Somebody wants it tried again. No row: there is no such sync, or nothing to try, or a step is under way.
+# A person wants it tried again, which is no wish for another ticket than the one that was taken off. No row:
+# there is no such sync, or nothing to try, or a step is under way.
 RETRY: Final[LiteralString] = f"""
 WITH retried AS (
     UPDATE syncs s
@@ -396,10 +415,13 @@ WITH retried AS (
     WHERE s.session_id = %(session_id)s AND {_IS_FREE}
       AND s.state IN ('retry_wait', 'unknown', 'blocked', 'failed', 'review')
       AND s.reason IS DISTINCT FROM 'moved'
+      AND ({_IN_DOUBT} OR NOT EXISTS (
+          SELECT FROM thread_sessions t WHERE t.id = s.session_id AND s.drafted_at <= t.unlinked_at
+      ))
     RETURNING s.session_id
 ), noted AS (
-    INSERT INTO sync_actions (session_id, at, action, actor, reason)
-    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s FROM retried
+    INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
+    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s, {_BY} FROM retried
 )
 SELECT session_id FROM retried
 """
@@ -419,8 +441,8 @@ WITH closed AS (
     FROM blocked WHERE s.session_id = blocked.session_id
     RETURNING s.session_id
 ), noted AS (
-    INSERT INTO sync_actions (session_id, at, action, actor, reason)
-    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s FROM retried
+    INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
+    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s, {_BY} FROM retried
 )
 SELECT session_id FROM retried
 """
@@ -437,21 +459,8 @@ WITH given_up AS (
       AND s.state IN ('pending', 'retry_wait', 'unknown', 'blocked', 'failed', 'review')
     RETURNING s.session_id
 ), noted AS (
-    INSERT INTO sync_actions (session_id, at, action, actor, reason)
-    SELECT session_id, {_NOW}, 'give_up', %(actor)s, %(reason)s FROM given_up
+    INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
+    SELECT session_id, {_NOW}, 'give_up', %(actor)s, %(reason)s, {_BY} FROM given_up
 )
 SELECT session_id FROM given_up
-"""
-
-# Notes that a person named the ticket; `mark_synced` has done the rest.
-NOTE_LINK: Final[LiteralString] = f"""
-WITH of_a_sync AS (
-    INSERT INTO sync_actions (session_id, at, action, actor, reason)
-    SELECT session_id, {_NOW}, 'link', %(actor)s, %(reason)s FROM syncs WHERE session_id = %(session_id)s
-    RETURNING session_id
-)
-INSERT INTO session_actions (session_id, at, action, actor, reason)
-SELECT id, {_NOW}, 'link', %(actor)s, %(reason)s FROM thread_sessions
-WHERE id = %(session_id)s AND NOT EXISTS (SELECT FROM of_a_sync)
-RETURNING session_id
 """

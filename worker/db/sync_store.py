@@ -13,7 +13,9 @@ from psycopg.rows import DictRow
 from pydantic import ValidationError
 
 from worker.db import sync_queries as queries
+from worker.db.actors import AnyActor, as_json
 from worker.db.driver_errors import translated
+from worker.db.left_store import LeftStore
 from worker.db.pool import Pool, init_db
 from worker.db.statements import describe
 from worker.db.sync_models import (
@@ -99,6 +101,11 @@ class SyncStore:
         self._pool = pool
         self._clock = clock
 
+    @property
+    def left(self) -> LeftStore:
+        """The tickets that were taken off sessions."""
+        return LeftStore(self._pool, self._clock)
+
     def get(self, session_id: UUID) -> SyncDetail | None:
         """All that is known of a sync, or None."""
         rows = self._rows(queries.GET_SYNC, {"session_id": session_id})
@@ -114,6 +121,7 @@ class SyncStore:
             slack_trouble=rows[0]["slack_trouble"],
             attempts=tuple(map(Attempt.of_row, attempts)),
             actions=self.actions(session_id),
+            left=self.left.of(session_id),
         )
 
     def get_state(self, session_id: UUID) -> SyncState | None:
@@ -288,24 +296,20 @@ class SyncStore:
         rows = self._rows(queries.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
         return [row["session_id"] for row in rows]
 
-    def retry(self, session_id: UUID, *, actor: str, reason: str) -> bool:
+    def retry(self, session_id: UUID, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> bool:
         """Try a sync again now, and note who wants it; False when there is nothing to try, or it is tried."""
-        params = {"session_id": session_id, "actor": actor, "reason": reason}
+        params = {"session_id": session_id, **_decision(actor, reason, acted_by)}
         return bool(self._rows(queries.RETRY, params))
 
-    def retry_all_blocked(self, *, actor: str, reason: str) -> list[UUID]:
+    def retry_all_blocked(self, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> list[UUID]:
         """The same for all that is blocked; returns their sessions."""
-        rows = self._rows(queries.RETRY_ALL_BLOCKED, {"actor": actor, "reason": reason})
+        rows = self._rows(queries.RETRY_ALL_BLOCKED, _decision(actor, reason, acted_by))
         return [row["session_id"] for row in rows]
 
-    def give_up(self, session_id: UUID, *, actor: str, reason: str) -> bool:
+    def give_up(self, session_id: UUID, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> bool:
         """End a sync without a ticket; False when it is over, or a create is in flight."""
-        params = {"session_id": session_id, "actor": actor, "reason": reason}
+        params = {"session_id": session_id, **_decision(actor, reason, acted_by)}
         return bool(self._rows(queries.GIVE_UP, params))
-
-    def note_link(self, session_id: UUID, *, actor: str, reason: str) -> None:
-        """Note that a person named the session's ticket, also where none was asked for."""
-        self._rows(queries.NOTE_LINK, {"session_id": session_id, "actor": actor, "reason": reason})
 
     def _now(self) -> datetime | None:
         return self._clock() if self._clock else None
@@ -313,6 +317,10 @@ class SyncStore:
     def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
         with translated(), (self._pool or init_db()).connection() as connection:
             return connection.execute(sql, {"now": self._now(), **params}).fetchall()
+
+
+def _decision(actor: str, reason: str, acted_by: AnyActor | None) -> dict[str, Any]:
+    return {"actor": actor, "reason": reason, "acted_by": as_json(acted_by)}
 
 
 def _of(claim: Claim) -> dict[str, Any]:

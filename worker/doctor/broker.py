@@ -25,7 +25,7 @@ from worker.installation import KEY
 from worker.memory import Memory
 from worker.producer import ProducerChannel
 from worker.rabbitmq.publishing import ConfirmingChannel
-from worker.signs import refusal_of
+from worker.signs import QUEUES, refusal_of
 
 CHECKS: Final = (
     "broker: reachable",
@@ -148,7 +148,7 @@ def _appendfsync(client: Any) -> str | None:
 
 
 def _wrong_keys(channel: ProducerChannel) -> Mapping[str, str]:
-    expected = {"sessions": "list", "syncs": "list", "maintenance": "list", "threadsync.signs": "hash"}
+    expected = {**dict.fromkeys(QUEUES, "list"), "threadsync.signs": "hash"}
     expected |= {"threadsync.beat": "hash", KEY: "string"}
     found = channel.run_script(_TYPES, list(expected), [])
     # The first three keys of each script: unacked, its index, its deliveries.

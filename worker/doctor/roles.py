@@ -7,11 +7,12 @@ from typing import Final, Literal
 
 from worker.doctor.finding import Finding, skipped
 
-Role = Literal["sessions", "syncs", "beat", "web", "flower", "metrics", "migrate"]
+Role = Literal["sessions", "syncs", "lookups", "beat", "web", "flower", "metrics", "migrate"]
 
 _AREAS: Final[Mapping[Role, frozenset[str]]] = {
     "sessions": frozenset({"settings", "broker", "database", "installation", "running"}),
     "syncs": frozenset({"settings", "broker", "database", "installation", "running", "slack", "jira"}),
+    "lookups": frozenset({"settings", "broker", "database", "installation", "running", "jira"}),
     "beat": frozenset({"settings", "broker", "running"}),
     "web": frozenset({"settings", "broker", "database", "installation", "running", "slack"}),
     "flower": frozenset({"settings", "broker", "flower"}),
@@ -28,7 +29,9 @@ _EVERYTHING: Final = ("DATABASE_URL", "CELERY_BROKER_URL")
 
 _NOT_CHECKED: Final[Mapping[Role, frozenset[str]]] = {
     # Signatures are checked where Slack's requests come in.
-    "syncs": frozenset({"slack: signing secret", "slack: app token"}),
+    "syncs": frozenset(
+        {"slack: signing secret", "slack: app token", "slack: workspace", "slack: app", "slack: people"}
+    ),
     # The owner of the tables, and a reader, are meant to have other rights than a worker.
     "migrate": frozenset({"database: privileges", "database: role"}),
     "metrics": frozenset({"database: privileges", "database: role"}),

@@ -24,14 +24,18 @@ CHECKS: Final = (
     "slack: token",
     "slack: scopes",
     "slack: app token",
+    "slack: workspace",
+    "slack: app",
+    "slack: people",
     "slack: clock",
     "slack: messages",
 )
-_BEHIND_TOKEN: Final = ("slack: scopes", "slack: clock")
+_BEHIND_TOKEN: Final = ("slack: scopes", "slack: clock", "slack: workspace", "slack: app", "slack: people")
 _REACH: Final = "see that this machine reaches Slack (proxy, firewall), and SLACK_API_URL"
 NEEDED_SCOPES: Final = ("app_mentions:read", "channels:history", "groups:history", "chat:write", "commands")
 """Those of handlers/manifest.yaml."""
 
+USERS_READ: Final = "users:read"
 _SECRET: Final = re.compile(r"[0-9a-f]{32}")
 _SHORTEST_SECRET: Final = 16
 _INSTALL: Final = (
@@ -53,19 +57,18 @@ def examine_slack(settings: Settings) -> Iterator[Finding]:
     kind = judge_kind(token)
     if kind or token is None:
         yield kind or error("slack: token", "SLACK_BOT_TOKEN is not set", _INSTALL)
-        yield from (
-            skipped(check, "there is no token to ask with") for check in ("slack: scopes", "slack: clock")
-        )
+        yield from (skipped(check, "there is no token to ask with") for check in _BEHIND_TOKEN)
     else:
-        yield from _examine_token(token, settings.slack_api_url)
+        yield from _examine_token(token, settings)
     yield _examine_app_token(app_token, settings.slack_api_url)
     yield _examine_messages(settings)
 
 
-def _examine_token(token: str, api_url: str) -> Iterator[Finding]:
+def _examine_token(token: str, settings: Settings) -> Iterator[Finding]:
     asked = datetime.now(UTC)
+    client = _client(token, settings.slack_api_url)
     try:
-        answer = _client(token, api_url).auth_test()
+        answer = client.auth_test()
     except SlackApiError as exc:
         yield judge_error("slack: token", str(exc.response.get("error")))
         yield from (skipped(check, "Slack refuses the token") for check in _BEHIND_TOKEN)
@@ -85,6 +88,60 @@ def _examine_token(token: str, api_url: str) -> Iterator[Finding]:
     else:
         # The header is cut to the second.
         yield judge_clock("slack: clock", "Slack", theirs, asked - timedelta(seconds=1), answered)
+    scopes = {scope.strip() for scope in (headers.get("x-oauth-scopes") or "").split(",")}
+    theirs_ids = (answer.get("team_id"), answer.get("enterprise_id"))
+    yield judge_workspace(settings.slack_team_id, *theirs_ids)
+    app_id = _app_of(client, str(answer.get("bot_id"))) if USERS_READ in scopes else None
+    yield judge_app(settings.slack_app_id, settings.app_of_token, app_id)
+    yield judge_people(settings.who_may_act, may_ask=USERS_READ in scopes)
+
+
+def _app_of(client: Any, bot_id: str) -> str | None:
+    try:
+        return str(client.bots_info(bot=bot_id)["bot"]["app_id"])
+    # Whatever comes of it: it is known less, and no more.
+    except Exception:  # noqa: BLE001
+        return None
+
+
+def judge_workspace(pinned: str | None, team_id: str | None, enterprise_id: str | None) -> Finding:
+    """SLACK_TEAM_ID beside the workspace that the token is of."""
+    check = "slack: workspace"
+    if pinned is None:
+        return ok(check, f"{team_id}, as Slack says; payloads of another one are dropped")
+    if pinned in (team_id, enterprise_id):
+        return ok(check, f"{pinned}; payloads of another one are dropped")
+    fix = f"set SLACK_TEAM_ID to {team_id}, or SLACK_BOT_TOKEN to that of the other workspace"
+    return error(check, f"SLACK_TEAM_ID is {pinned}, and the token is of {team_id}", fix)
+
+
+def judge_app(pinned: str | None, of_token: str | None, of_slack: str | None) -> Finding:
+    """The app that payloads must be of; without it there is the signing secret, which is one app's."""
+    check = "slack: app"
+    known = {app_id for app_id in (pinned, of_token, of_slack) if app_id}
+    if not known:
+        return warning(
+            check,
+            "it is not known which app is ours; only the signing secret tells, which is one app's",
+            "set SLACK_APP_ID (Slack's app page, Basic Information), or grant users:read",
+        )
+    if len(known) > 1:
+        told = " and ".join(sorted(known))
+        return error(
+            check, f"settings and tokens are of different apps: {told}", "take all from one app's page"
+        )
+    return ok(check, f"{known.pop()}; payloads of another one are dropped")
+
+
+def judge_people(who_may_act: str, *, may_ask: bool) -> Finding:
+    """Guests are told apart from members only where Slack may be asked about people."""
+    check = "slack: people"
+    if who_may_act == "everyone":
+        return ok(check, "everyone may act, guests and people of other organisations too")
+    if not may_ask:
+        fix = "grant users:read (OAuth & Permissions) and reinstall the app, or set WHO_MAY_ACT=everyone"
+        return warning(check, "guests count as members: the token lacks users:read", fix)
+    return ok(check, "members may act; guests and people of other organisations may not")
 
 
 def _examine_app_token(token: str | None, api_url: str) -> Finding:

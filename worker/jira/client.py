@@ -23,6 +23,7 @@ import httpx
 
 from worker import metrics
 from worker.jira import classification, contents
+from worker.jira.adf import document_of
 from worker.jira.answers import (
     CallFailed,
     CreateAnswer,
@@ -37,6 +38,7 @@ from worker.jira.answers import (
     Unknown,
 )
 from worker.jira.connection import Connection, HttpAnswer
+from worker.jira.wiki import wiki_of
 
 T = TypeVar("T")
 
@@ -107,9 +109,7 @@ class JiraClient:
         params = {"fields": "labels", "properties": contents.PROPERTY}
         path = _issue_path(id_or_key)
         answer = self._exchange("GET", path, params=params)
-        failed = _failure(answer)
-        # Without JSON it is something in front of Jira that does not know the path, and no answer at all.
-        if isinstance(failed, Rejected) and failed.status == 404 and _object(answer) is not None:
+        if _is_gone(_failure(answer), answer):
             return None
         return _read(contents.issue, _content(answer, request_of(path)))
 
@@ -151,6 +151,39 @@ class JiraClient:
         """Link the ticket to ``url``, in place of an earlier link with the same ``global_id``."""
         link = {"globalId": global_id, "object": {"url": url, "title": title}}
         self._call("POST", f"{_issue_path(key)}/remotelink", link)
+
+    def remove_remote_link(self, key: str, global_id: str) -> None:
+        """Take the link with this id off the ticket. Returns too if there is none, or no such ticket."""
+        path = f"{_issue_path(key)}/remotelink"
+        answer = self._exchange("DELETE", path, params={"globalId": global_id})
+        failed = _failure(answer)
+        if answer.status_code != 204 and not _is_gone(failed, answer):
+            raise CallFailed(failed or Unknown("Jira's answer is not as documented"), request_of(path))
+
+    def comments(self, key: str) -> tuple[Mapping[str, Any], ...] | None:
+        """The entity properties of the ticket's newest comments, by their key; None if it has gone."""
+        path = f"{_issue_path(key)}/comment"
+        params = {"expand": "properties", "orderBy": "-created", "maxResults": str(_PAGE)}
+        answer = self._exchange("GET", path, params=params)
+        if _is_gone(_failure(answer), answer):
+            return None
+        return _read(contents.comment_properties, _content(answer, request_of(path)))
+
+    def add_comment(self, key: str, text: str, property_key: str, value: Mapping[str, Any]) -> bool:
+        """Comment on the ticket, once; False if it has gone.
+
+        Args:
+            text: in Slack's notation.
+            value: of the comment's entity property, by which it is found again.
+        """
+        body = document_of(text) if self._is_cloud else wiki_of(text)
+        content = {"body": body, "properties": [{"key": property_key, "value": value}]}
+        path = f"{_issue_path(key)}/comment"
+        answer = self._exchange("POST", path, content, fresh=True)
+        if _is_gone(_failure(answer), answer):
+            return False
+        _content(answer, request_of(path))
+        return True
 
     def close(self) -> None:
         """Close the connections. May be repeated; the next call opens them again."""
@@ -207,10 +240,16 @@ class JiraClient:
         return _content(self._exchange(method, path, body, params), request_of(path))
 
     def _exchange(
-        self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        params: Mapping[str, str] | None = None,
+        *,
+        fresh: bool = False,
     ) -> HttpAnswer:
         began = perf_counter()
-        answer = self._connection.exchange(method, path, body, params, fresh=False)
+        answer = self._connection.exchange(method, path, body, params, fresh=fresh)
         became = _failure(answer) if isinstance(answer, HttpAnswer) else answer
         metrics.jira_answered(request_of(path), _label(became), perf_counter() - began)
         if not isinstance(answer, HttpAnswer):
@@ -242,7 +281,7 @@ def request_of(path: str) -> str:
     steps = path.strip("/").split("/")
     if steps[0] == "issue" and len(steps) > 1:
         named = {"bulkfetch": "bulkfetch", "createmeta": "createmeta"}.get(steps[1])
-        return named or ("remote_link" if steps[-1] == "remotelink" else "get")
+        return named or {"remotelink": "remote_link", "comment": "comment"}.get(steps[-1], "get")
     return steps[0]
 
 
@@ -252,6 +291,11 @@ def _failure(answer: HttpAnswer) -> Failure | None:
 
 def _object(answer: HttpAnswer) -> dict[str, Any] | None:
     return classification.json_object(answer.content)
+
+
+def _is_gone(failed: Failure | None, answer: HttpAnswer) -> bool:
+    """Jira itself knows no such thing; without JSON it is something in front of Jira that does not."""
+    return isinstance(failed, Rejected) and failed.status == 404 and _object(answer) is not None
 
 
 def _read(reader: Callable[[Any], T], content: Any) -> T:

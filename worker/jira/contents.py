@@ -54,6 +54,20 @@ def issues(content: Mapping[str, Any]) -> tuple[JiraIssue, ...]:
     return tuple(issue(item) for item in found)
 
 
+def comment_properties(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Of each comment of a page its entity properties, by their key."""
+    found = content.get("comments")
+    if not isinstance(found, list):
+        raise Unreadable("no list of comments")
+    return tuple(_properties_of(item) for item in found)
+
+
+def _properties_of(comment: object) -> Mapping[str, Any]:
+    listed = comment.get("properties") if isinstance(comment, dict) else None
+    pairs = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    return {str(item.get("key")): item.get("value") for item in pairs}
+
+
 def number(key: str) -> int:
     """7 for ``PROJ-7``."""
     if not _KEY.fullmatch(key):

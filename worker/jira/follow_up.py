@@ -14,6 +14,7 @@ from worker.db.sync_models import Claim, Step
 from worker.jira.answers import CallFailed, Rejected, Throttled
 from worker.jira.decide import Pause, Several, scope_of
 from worker.jira.search import search_label
+from worker.jira.taken_off import taken_off
 from worker.jira.thread_link import link_to_thread
 from worker.jira.tools import Tools
 
@@ -104,7 +105,7 @@ def _link_back(tools: Tools, claim: Claim, now: datetime) -> None:
 def _audit(tools: Tools, claim: Claim, now: datetime) -> None:
     """Report every other ticket with the marker. Nothing is deleted: a person decides."""
     try:
-        seen = search_label(tools.jira, claim.marker)
+        seen = search_label(tools.jira, claim.marker, taken_off(tools, claim))
     except CallFailed as exc:
         if _is_told_to_wait(tools, claim, exc):
             return

@@ -28,6 +28,7 @@ REASONS: Final[Mapping[str, str]] = {
     "and start it again; the rest happens by itself.",
     "draft_refused": "Jira refused what the draft says. Send another draft.",
     "given_up": "somebody gave it up.",
+    "unlinked": "a person took its ticket off. Another one is made when it is asked for anew.",
     "moved": "the channel got another id, and another session of this thread has its ticket.",
     "kept_failing": "it failed for 24 hours. Find out why, then: threadsync syncs retry",
     "not_confirmed": "for 24 hours Jira could not tell whether there is a ticket. Look for it, then: "

@@ -16,6 +16,7 @@ from worker.jira.decide import Absent, Next, Outcome, Standing, Unread, decide
 from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
 from worker.jira.record import detail_of, end_of_doubt, name_of, ticket_of
 from worker.jira.search import look, search_label
+from worker.jira.taken_off import taken_off
 from worker.jira.ticket import fields_of
 from worker.jira.tools import Tools
 
@@ -55,6 +56,9 @@ class Turn:
         elif claim.session_key and claim.state in ("pending", "retry_wait"):
             # Somebody named the ticket in the moment in which one was asked for.
             self._write(Next("done", 0), "search", None)
+        elif claim.is_taken_off and claim.state in ("pending", "retry_wait"):
+            # What was in doubt made none, and of this draft no other one is wanted.
+            self._write(Next("failed", None, "unlinked"), "search", None)
         elif claim.draft is None and claim.state in ("pending", "retry_wait"):
             self._write(Next("failed", None, "draft_unreadable"), "search", None)
         elif claim.state == "unknown" and claim.site != self._site:
@@ -90,7 +94,7 @@ class Turn:
             return
         started = self._now()
         try:
-            seen = search_label(jira, claim.marker)
+            seen = search_label(jira, claim.marker, taken_off(self._tools, claim))
             baseline = self._newest_number(project) if isinstance(seen, Absent) else 0
         except CallFailed as exc:
             self._end("search", Unread(exc), started)
@@ -160,8 +164,14 @@ class Turn:
             # Nothing is in doubt any more: a create that was never begun.
             self._write(Next("pending", 0, "create_again"), "look", None)
             return
-        seen = look(self._tools.jira, claim.marker, claim.doubtful_project, claim.baseline or 0)
-        self._end("look", seen, started)
+        self._end("look", self._seen(claim.doubtful_project, claim.baseline or 0), started)
+
+    def _seen(self, project: str, baseline: int) -> Outcome:
+        try:
+            left = taken_off(self._tools, self._claim)
+        except CallFailed as exc:
+            return Unread(exc)
+        return look(self._tools.jira, self._claim.marker, project, baseline, left)
 
     def _end(self, step: Step, outcome: Outcome, started: datetime, number: int | None = None) -> None:
         claim, tools = self._claim, self._tools

@@ -34,7 +34,7 @@ def describe(sync: SyncState, jira_url: str | None) -> StatusMessage:
 def can_be_retried(sync: SyncState) -> bool:
     """Whether trying again as it is may help. Jira would refuse the same draft once more."""
     if sync.state == "failed":
-        return sync.reason not in ("draft_refused", "draft_unreadable", "moved")
+        return sync.reason not in ("draft_refused", "draft_unreadable", "moved", "unlinked")
     return sync.state in ("blocked", "review")
 
 
@@ -55,7 +55,7 @@ def _text(sync: SyncState, jira_url: str | None) -> str:
             return f"*Needs another draft:* {why}"
         case "failed" if sync.reason == "moved":
             return f"*Followed elsewhere:* {why}"
-        case "failed" if sync.reason == "given_up":
+        case "failed" if sync.reason in ("given_up", "unlinked"):
             return f"*No ticket:* {why}"
         case "blocked" | "failed" | "review":
             has = f" The thread has {_ticket(sync.jira_key, _site(sync, jira_url))}." if sync.jira_key else ""

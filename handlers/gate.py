@@ -1,0 +1,107 @@
+"""The gate before every listener, over HTTP and in Socket Mode: payloads of one workspace and one app pass.
+
+What is another's is acknowledged, because Slack would only send it again, and dropped. Until Slack has said
+once which workspace the token is of, an event gets 503, so that Slack delivers it later.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal
+
+import structlog
+from slack_bolt.response import BoltResponse
+
+from handlers import replies
+from handlers.bot_identity import BotIdentity, Identity
+from handlers.follow_ups import FollowUps
+from handlers.origin import Installation, installation_of, is_about_an_installation, person_of
+from handlers.ticket_form import SUMMARY
+
+log = structlog.get_logger(__name__)
+
+Reason = Literal["team", "app"]
+
+_WAIT_SECONDS: Final = 1.0
+"""For the first answer of auth.test; Slack waits for ours for three."""
+
+_LOG_SECONDS: Final = 60.0
+
+
+class Gate:
+    """``dropped`` counts what was another's, by what was wrong with it."""
+
+    def __init__(self, identity: BotIdentity, follow_ups: FollowUps) -> None:
+        self._identity = identity
+        self._follow_ups = follow_ups
+        self.dropped: Counter[Reason] = Counter()
+        self._logged_at: dict[Reason, float] = {}
+
+    async def admit(self, body: dict[str, Any], next_: Callable[[], Awaitable[None]]) -> BoltResponse | None:
+        """Let the payload through to its listener, or answer in its place. Middleware of Bolt."""
+        if not self._identity.is_pinned or not is_about_an_installation(body):
+            await next_()
+            return None
+        identity = await self._identity.told(_WAIT_SECONDS)
+        if not identity.is_told:
+            return self._later(body)
+        installation = installation_of(body)
+        if reason := stranger(installation, identity):
+            self._drop(reason, installation)
+            return BoltResponse(status=200)
+        await next_()
+        return None
+
+    def _later(self, body: dict[str, Any]) -> BoltResponse:
+        """Slack delivers an event again; what a person clicked or typed it does not."""
+        if "event" in body:
+            log.warning("event refused", reason="the workspace is not known yet")
+            return BoltResponse(status=503)
+        log.warning("payload not taken", kind=body.get("type", "command"))
+        if "command" in body:
+            return _json({"response_type": "ephemeral", "text": replies.TRY_AGAIN})
+        if body.get("type") == "view_submission":
+            return _json({"response_action": "errors", "errors": {SUMMARY: replies.TRY_AGAIN}})
+        person = person_of(body)
+        user = person.user_id if person else ""
+        self._follow_ups.tell(str(body.get("response_url") or ""), replies.TRY_AGAIN, user)
+        return BoltResponse(status=200)
+
+    def _drop(self, reason: Reason, installation: Installation) -> None:
+        self.dropped[reason] += 1
+        now = time.monotonic()
+        if now - self._logged_at.get(reason, -_LOG_SECONDS) >= _LOG_SECONDS:
+            self._logged_at[reason] = now
+            log.warning(
+                "payload of another installation dropped",
+                reason=reason,
+                team_id=installation.team_id,
+                app_id=installation.app_id,
+                so_far=self.dropped[reason],
+            )
+
+
+def stranger(installation: Installation, identity: Identity) -> Reason | None:
+    """Tell in what a payload is another's; None if it is ours. Pure."""
+    if not _is_ours(installation, identity):
+        return "team"
+    # An old kind of payload names no app; that it is signed with our app's secret is shown already.
+    if identity.app_id and installation.app_id and installation.app_id != identity.app_id:
+        return "app"
+    return None
+
+
+def _is_ours(installation: Installation, identity: Identity) -> bool:
+    if installation.team_id is not None and installation.team_id == identity.team_id:
+        return True
+    # An app that a whole organisation has installed: its id stands in for the workspace's.
+    of_organisation = (identity.team_id or "").startswith("E") or installation.team_id is None
+    ours = {identity.team_id, identity.enterprise_id} - {None}
+    return of_organisation and installation.enterprise_id in ours
+
+
+def _json(answer: dict[str, Any]) -> BoltResponse:
+    return BoltResponse(status=200, body=json.dumps(answer), headers={"content-type": "application/json"})

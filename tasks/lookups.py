@@ -1,0 +1,112 @@
+"""The tasks on queue ``lookups``: questions to Jira that a person waits for.
+
+A question is acknowledged when it is begun, never asked again, and dropped without a letter once its asker
+has stopped waiting. What it sends on is a command like any.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final, NoReturn
+
+import structlog
+from celery.exceptions import Ignore
+
+from tasks.command import Command
+from tasks.lookup_commands import LinkAnswer, LinkLookup
+from worker.answer import Answer
+from worker.broker_errors import BROKER_ERRORS
+from worker.celery import app
+from worker.clocks import broker_time
+from worker.errors import EnqueueFailed, as_ours
+from worker.jira.answers import AuthProblem, CallFailed, Rejected
+from worker.jira.process import tools_of_this_process
+from worker.policy import History
+from worker.producer import SENT_AT
+from worker.task import DurableTask
+
+SOFT_SECONDS: Final = 12
+HARD_SECONDS: Final = 15
+OLDEST_SECONDS: Final = 10.0
+"""By the broker's clock. Who asked has been told by then that there is no answer."""
+
+log = structlog.get_logger("threadsync.lookups")
+
+
+class QuestionTask(DurableTask):
+    """Runs one question: what fails fails at once, and its asker is told."""
+
+    abstract = True
+    acks_late = False
+    soft_time_limit = SOFT_SECONDS
+    time_limit = HARD_SECONDS
+    # Our own check says more.
+    typing = False
+
+    command: ClassVar[type[Command[Any]]]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask, unless the question is too old."""
+        if not self.request.called_directly and (age := _age(self.request.headers)) > OLDEST_SECONDS:
+            log.warning("question dropped", task=self.name, task_id=self.request.id, seconds=round(age, 1))
+            raise Ignore
+        return super().__call__(*args, **kwargs)
+
+    def apply_async(  # type: ignore[override]
+        self, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> Any:
+        """Send the question. Raises ``InvalidCommand`` before anything is sent, also for a misspelt name."""
+        self.command.refuse_unknown(kwargs or {})
+        command = self.command.from_message(args, kwargs or {})
+        options["kwargsrepr"] = command.summary()
+        return super().apply_async(args, command.arguments(), **options)
+
+    def _settle(self, error: Exception, args: Any, kwargs: Any, history: History) -> NoReturn:
+        """Fail: no pause, and no dead letter. Always raises."""
+        ours = as_ours(error)
+        self._count(self.request, "failed")
+        log.warning("question failed", task=self.name, error=type(ours).__name__, reason=str(ours))
+        raise ours from None
+
+
+def _age(headers: Any) -> float:
+    """Seconds since it was sent; 0 for one of another client, which does not say."""
+    sent_at = (headers or {}).get(SENT_AT)
+    return broker_time() - sent_at if isinstance(sent_at, int | float) else 0.0
+
+
+@app.task(name=LinkLookup.name, base=QuestionTask, command=LinkLookup)
+def link(*args: Any, **kwargs: Any) -> Answer:
+    """Ask Jira whether the ticket exists, and send ``sessions.link`` if it does."""
+    return Answer(_link(LinkLookup.from_message(args, kwargs)))
+
+
+def _link(question: LinkLookup) -> LinkAnswer:
+    tools = tools_of_this_process()
+    if tools is None:
+        return LinkAnswer(outcome="not_configured", jira_key=question.jira_key)
+    try:
+        issue = tools.jira.get(question.jira_key)
+    except CallFailed as exc:
+        log.info("ticket not looked up", jira_key=question.jira_key, reason=exc.answer.why)
+        is_refused = isinstance(exc.answer, AuthProblem | Rejected)
+        return LinkAnswer(outcome="refused" if is_refused else "no_answer", jira_key=question.jira_key)
+    if issue is None:
+        return LinkAnswer(outcome="no_such_ticket", jira_key=question.jira_key)
+    _send(question, issue.key, issue.id)
+    return LinkAnswer(outcome="sent", jira_key=issue.key, task_id=question.link_task_id)
+
+
+def _send(question: LinkLookup, jira_key: str, jira_id: str) -> None:
+    command = question.link(jira_key, jira_id)
+    try:
+        app.send_task(
+            command.name,
+            kwargs=command.arguments(),
+            kwargsrepr=command.summary(),
+            task_id=question.link_task_id,
+            queue=command.queue,
+            retry=False,
+            add_to_parent=False,
+        )
+    except BROKER_ERRORS as exc:
+        raise EnqueueFailed(f"the broker did not take the message: {type(exc).__name__}: {exc}") from exc

@@ -1,0 +1,187 @@
+"""The actor of a command is stored with what it changed, and shown; messages without one stay valid."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from console.timeline import timeline
+from tasks.commands import COMMANDS, GetOrCreate, MergeContext
+from tasks.sync_commands import RetrySync
+from worker import decisions
+from worker.db.actors import NamedActor, SlackActor, as_json, readable_actor
+from worker.db.console_store import ConsoleStore
+from worker.db.pool import Pool
+from worker.db.session_store import SessionStore
+from worker.db.sync_models import Draft
+from worker.db.sync_store import SyncStore
+from worker.errors import InvalidCommand
+
+CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
+SLACK: Final = {"user_id": "U0456", "team_id": "T0123"}
+ANN: Final = SlackActor(user_id="U0456", team_id="T0123")
+OPENING: Final = {"channel_id": CHANNEL, "thread_ts": THREAD, "user_id": "U1"}
+BOB: Final = NamedActor(name="Bob B.", via="console", address="10.0.0.7")
+
+
+def test_each_step_keeps_its_actor(pool: Pool, store: SessionStore) -> None:
+    """The first one stays: a repetition by another actor changes nothing."""
+    session = store.get_or_create_session(CHANNEL, THREAD, "U0456", ANN)
+    store.get_or_create_session(CHANNEL, THREAD, "U0999", BOB)
+    store.update_status(CHANNEL, THREAD, "ready_to_sync", BOB)
+    store.update_status(CHANNEL, THREAD, "ready_to_sync", ANN)
+    store.request_sync(CHANNEL, THREAD, Draft(summary="One"), "1700000001.000100", BOB)
+    store.request_sync(CHANNEL, THREAD, Draft(summary="Two"), "1700000002.000100", ANN)
+    store.request_sync(CHANNEL, THREAD, Draft(summary="Old"), "1700000000.000100", BOB)
+    store.mark_synced(CHANNEL, THREAD, "PROJ-1", BOB)
+    store.mark_synced(CHANNEL, THREAD, "PROJ-1", ANN)
+    actors = ConsoleStore(pool).actors(session.id)
+    assert (actors.opened_by, actors.ready_by, actors.drafted_by, actors.synced_by) == (ANN, BOB, ANN, BOB)
+    ready_at, synced_at = ConsoleStore(pool).steps(session.id)
+    current = store.get_session(session.id)
+    assert current is not None
+    events = timeline(current, ready_at, synced_at, SyncStore(pool).get(session.id), actors=actors)
+    said = {event.what: event.why for event in events}
+    assert said["Session opened"] == "by U0456 of T0123 in Slack"
+    assert said["Ready to sync"] == "by Bob B. (console, 10.0.0.7)"
+    assert said["Ticket asked for"] == "the last draft is by U0456 of T0123 in Slack"
+
+
+def test_a_channels_patch_and_move_keep_their_actor(pool: Pool, store: SessionStore) -> None:
+    """The patch once a command, the move with the old id."""
+    command_id = uuid4()
+    store.merge_channel_context(CHANNEL, {"topic": "one"}, command_id, ANN)
+    store.merge_channel_context(CHANNEL, {"topic": "one"}, command_id, BOB)
+    store.channel_moved(CHANNEL, "C0NEW", BOB)
+    with pool.connection() as connection:
+        (patch,) = connection.execute("SELECT applied_by FROM channel_context_commands").fetchall()
+        moved = connection.execute("SELECT channel_id, moved_by FROM channel_aliases").fetchall()
+    assert patch["applied_by"] == SLACK
+    assert {row["channel_id"]: row["moved_by"] for row in moved} == {
+        CHANNEL: json.loads(as_json(BOB) or ""),
+        "C0NEW": None,
+    }
+
+
+def test_decisions_are_claims_of_where_they_were_made(pool: Pool, store: SessionStore) -> None:
+    """A name on the command line is never taken for a person in Slack, whatever it looks like."""
+    session = store.get_or_create_session(CHANNEL, THREAD, "U0456")
+    store.request_sync(CHANNEL, THREAD, Draft(summary="One"), "1700000001.000100")
+    by_cli = decisions.signature("U0456", "wrong", "cli")
+    by_console = decisions.signature("ada", "really", "console", "10.0.0.7")
+    decisions.give_up(pool, session, by_cli)
+    decisions.retry(pool, session, by_console)
+    decisions.link(pool, session, "PROJ-1", by_cli)
+    linked = store.get_session(session.id)
+    assert linked is not None
+    decisions.unlink(pool, linked, by_console, "PROJ-1")
+    told = [(item.action, item.by, item.jira_key) for item in reversed(ConsoleStore(pool).decisions(10))]
+    assert told == [
+        ("give_up", "U0456 (cli)", None),
+        ("retry", "ada (console, 10.0.0.7)", None),
+        ("link", "U0456 (cli)", "PROJ-1"),
+        ("unlink", "ada (console, 10.0.0.7)", "PROJ-1"),
+    ]
+    assert [(item.action, item.by, item.jira_key) for item in SyncStore(pool).actions(session.id)] == told
+
+
+def test_unlink_says_what_it_met(pool: Pool, store: SessionStore) -> None:
+    """No ticket, or another one than was seen: a sentence, and nothing is changed."""
+    session = store.get_or_create_session(CHANNEL, THREAD, "U0456")
+    by = decisions.signature("ada", "really", "cli")
+    with pytest.raises(InvalidCommand, match="has no ticket to take off"):
+        decisions.unlink(pool, session, by)
+    store.mark_synced(CHANNEL, THREAD, "PROJ-2")
+    with pytest.raises(InvalidCommand, match="has PROJ-2, not PROJ-1"):
+        decisions.unlink(pool, session, by, "proj-1")
+    assert (store.get_session(session.id) or session).jira_key == "PROJ-2"
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [None, 5, [], "ada", {}, {"name": ""}, {"user_id": "U1"}, {"name": "ada", "via": "mail"}, {"name": None}],
+)
+def test_a_row_of_another_making_is_shown_as_unknown(pool: Pool, store: SessionStore, stored: Any) -> None:
+    """It hides neither its own session nor another's."""
+    session = store.get_or_create_session(CHANNEL, THREAD, "U0456", ANN)
+    with pool.connection() as connection:
+        connection.execute("UPDATE thread_sessions SET opened_by = %s", [Jsonb(stored)])
+    assert readable_actor(stored) is None
+    assert ConsoleStore(pool).actors(session.id).opened_by is None
+    with pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO session_acts (command_id, session_id, act, jira_key, outcome, actor) "
+            "VALUES (%s, %s, 'link', 'PROJ-1', 'applied', %s)",
+            [uuid4(), session.id, Jsonb(stored)],
+        )
+    (decision,) = ConsoleStore(pool).decisions(10)
+    assert (decision.action, decision.acted_by) == ("link", None)
+
+
+@pytest.mark.parametrize(
+    "actor",
+    [
+        "ada",
+        5,
+        [],
+        {},
+        {"user_id": "U0456"},
+        {"user_id": "U0456", "team_id": "T 1"},
+        {"user_id": ["U0456"], "team_id": "T1"},
+        {"name": "ada"},
+        {"name": " ", "via": "cli"},
+        {"name": "a\x00", "via": "cli"},
+        {"name": "a" * 201, "via": "cli"},
+        {"name": "ada", "via": "slack"},
+        {"name": "ada", "via": "cli", "address": "10.0.0.7\nforged"},
+    ],
+)
+def test_an_actor_that_is_none_is_refused(actor: Any) -> None:
+    """Before anything is sent, and in the worker, for a faulty client of another language."""
+    with pytest.raises(InvalidCommand, match="actor"):
+        GetOrCreate.from_message(
+            [], {"channel_id": CHANNEL, "thread_ts": THREAD, "user_id": "U1", "actor": actor}
+        )
+
+
+def test_an_actor_travels_as_it_is_and_may_be_missing() -> None:
+    """Additions of a newer producer are ignored, as with all else."""
+    thread = {"channel_id": CHANNEL, "thread_ts": THREAD, "user_id": "U1"}
+    command = GetOrCreate.from_message([], {**thread, "actor": {**SLACK, "groups": ["S1"]}})
+    assert command.arguments() == {**thread, "actor": SLACK}
+    assert GetOrCreate.from_message([], thread).arguments() == thread
+    patch = {"channel_id": CHANNEL, "patch": {"a": None}, "command_id": str(uuid4())}
+    assert MergeContext.from_message([], patch).arguments() == patch
+    changing = {item.name for item in COMMANDS if "actor" in item.model_fields}
+    assert changing == {item.name for item in COMMANDS} - {
+        "sessions.get",
+        "sessions.list_by_channel",
+        "channels.get_context",
+    }
+
+
+@pytest.mark.parametrize(
+    ("actor", "acted_by"),
+    [("U0456", NamedActor(name="U0456", via="api")), (SLACK, ANN), ({"name": "ada", "via": "api"}, None)],
+)
+def test_a_retry_of_the_release_before_has_a_bare_name(actor: Any, acted_by: Any) -> None:
+    """A claim, like any other name."""
+    command = RetrySync.from_message([], {"session_id": str(uuid4()), "actor": actor, "reason": "again"})
+    assert command.acted_by == (acted_by or NamedActor(name="ada", via="api"))
+
+
+def test_an_older_workers_rows_have_no_actor(database_url: str, pool: Pool, store: SessionStore) -> None:
+    """Its decisions keep the bare name."""
+    session = store.get_or_create_session(CHANNEL, THREAD, "U0456")
+    store.request_sync(CHANNEL, THREAD, Draft(summary="One"), "1700000001.000100")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO sync_actions (session_id, action, actor, reason) VALUES (%s, 'retry', 'ada', 'x')",
+            [session.id],
+        )
+    assert [(item.actor, item.by) for item in SyncStore(pool).actions(session.id)] == [("ada", "ada")]

@@ -1,0 +1,314 @@
+"""Payloads of others, and people who may not act: the real endpoint before a Slack on localhost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from handlers import replies
+from handlers.mapping import CREATE_BUTTON, OPEN_SHORTCUT, READY_BUTTON
+from handlers.ticket_form import SUMMARY, ticket_form
+from sandbox.faults import Hangs, Refused
+from sandbox.slack import SlackSandbox
+from sandbox.slack_requests import (
+    app_mention,
+    button_click,
+    message,
+    message_shortcut,
+    slash_command,
+    view_submission,
+)
+from tasks.commands import GetOrCreate, ListByChannel, RequestSync, UpdateStatus
+from tests.slack_app import (
+    CHANNEL,
+    THREAD,
+    USER,
+    RecordingClient,
+    SlackApp,
+    eventually,
+    page,
+    result,
+    running_app,
+)
+from worker.db.actors import SlackActor
+from worker.slack_status.message import RETRY_BUTTON
+
+OTHER = "T0OTHER"
+SESSION = "0198c0de-0000-7000-8000-000000000001"
+
+
+def answer(command: Any) -> Any:
+    return page() if isinstance(command, ListByChannel) else result("applied")
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackSandbox]:
+    with SlackSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def client() -> RecordingClient:
+    return RecordingClient(answer)
+
+
+@pytest.fixture
+async def app(slack: SlackSandbox, client: RecordingClient) -> AsyncIterator[SlackApp]:
+    """With the workspace that Slack says the token is of."""
+    async with running_app(client, slack_api_url=slack.api_url, slack_team_id=None) as running:
+        yield running
+
+
+def payloads(slack: SlackSandbox) -> dict[str, dict[str, Any]]:
+    """One of each kind that makes us act."""
+    url = slack.new_response_url()
+    click = button_click(CREATE_BUTTON, THREAD, CHANNEL, USER, message_ts="1.1", response_url=url)
+    return {
+        "mention": app_mention(CHANNEL, USER, "hello", ts=THREAD),
+        "message": message(CHANNEL, USER, "hello", ts="1700000001.000100", thread_ts=THREAD),
+        "command": slash_command(f"ready {THREAD}", CHANNEL, USER, response_url=url),
+        "shortcut": message_shortcut(OPEN_SHORTCUT, CHANNEL, USER, ts=THREAD, response_url=url),
+        "button": button_click(READY_BUTTON, THREAD, CHANNEL, USER, message_ts="1.1", response_url=url),
+        "create button": click,
+        "retry button": button_click(
+            RETRY_BUTTON, SESSION, CHANNEL, USER, message_ts="1.1", response_url=url
+        ),
+        "form": view_submission(ticket_form(click), {"summary": "It broke", "description": None}, USER),
+    }
+
+
+KINDS = list(payloads(SlackSandbox()))
+
+
+def of_team(payload: dict[str, Any], team: str) -> dict[str, Any]:
+    """The payload as another installation gets it."""
+    changed = {**payload, "team_id": team}
+    if "event" in payload:
+        changed["authorizations"] = [{**payload["authorizations"][0], "team_id": team}]
+        changed["event"] = {**payload["event"], "team": team}
+    elif "command" not in payload:
+        changed |= {"team": {"id": team}, "user": {**payload["user"], "team_id": team}}
+    return changed
+
+
+def by_person_of(payload: dict[str, Any], team: str) -> dict[str, Any]:
+    """The payload for our installation, by a person of another organisation."""
+    if "event" in payload:
+        return {
+            **payload,
+            "team_id": team,
+            "is_ext_shared_channel": True,
+            "event": {**payload["event"], "user_team": team},
+        }
+    return {**payload, "user": {**payload["user"], "team_id": team}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_payloads_of_another_team_are_acknowledged_and_dropped(
+    app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str
+) -> None:
+    """Slack need not send them again, and no answer is sent."""
+    response = await app.deliver(of_team(payloads(slack)[kind], OTHER))
+    assert (response.status_code, response.text) == (200, "")
+    assert client.commands == []
+    assert (slack.workspace.views, slack.responses) == ([], ())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_payloads_of_another_app_are_acknowledged_and_dropped(
+    app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str
+) -> None:
+    """Slack says which app it is where it may (bots.info)."""
+    await eventually(lambda: slack.calls("bots.info"), "the app is asked for")
+    sent = 0
+
+    async def is_dropped() -> bool:
+        nonlocal sent
+        sent += 1
+        await app.deliver({**payloads(slack)[kind], "api_app_id": "A0OTHER"})
+        return not client.commands and not slack.workspace.views
+
+    # The answer to bots.info may still be on its way.
+    while not await is_dropped():
+        client.commands.clear()
+        slack.workspace.views.clear()
+        assert sent < 50
+    assert client.commands == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_our_own_payloads_are_carried_out_with_their_actor(
+    app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str
+) -> None:
+    """So the tests beside this one do not pass for lack of a listener."""
+    response = await app.deliver(payloads(slack)[kind])
+    assert response.status_code == 200
+    if kind == "create button":
+        await eventually(lambda: slack.workspace.views, "the form opens")
+        return
+    acting = [command for command in client.commands if not isinstance(command, ListByChannel)]
+    assert [getattr(command, "actor", None) for command in acting] == [
+        SlackActor(user_id=USER, team_id="T0SANDBOX")
+    ]
+
+
+async def test_the_outer_team_of_a_shared_channel_may_be_the_partners(
+    app: SlackApp, client: RecordingClient
+) -> None:
+    """Compared is the installation's: `authorizations[0].team_id`, `view.app_installed_team_id`."""
+    mention = app_mention(CHANNEL, USER, "hello", ts=THREAD)
+    assert (await app.deliver({**mention, "team_id": OTHER})).status_code == 200
+    assert [type(command) for command in client.commands] == [GetOrCreate]
+
+
+@pytest.mark.parametrize("over_other_teams", [True, False])
+async def test_a_form_that_was_opened_elsewhere_is_of_the_team_that_it_is_installed_in(
+    app: SlackApp, client: RecordingClient, slack: SlackSandbox, over_other_teams: bool
+) -> None:
+    """Slack says so in the view."""
+    form = payloads(slack)["form"]
+    installed = "T0SANDBOX" if over_other_teams else OTHER
+    outer = OTHER if over_other_teams else "T0SANDBOX"
+    view = {**form["view"], "app_installed_team_id": installed}
+    await app.deliver({**form, "view": view, "team": {"id": outer}})
+    assert [type(command) for command in client.commands] == [RequestSync] * over_other_teams
+
+
+async def test_an_installation_for_an_organisation_is_known_by_its_id(
+    slack: SlackSandbox, client: RecordingClient
+) -> None:
+    """Its payloads may name no workspace."""
+    mention = app_mention(CHANNEL, USER, "hello", ts=THREAD)
+    ours = {"enterprise_id": "E0OURS", "team_id": None, "is_enterprise_install": True}
+    async with running_app(
+        client, slack_api_url=slack.api_url, slack_team_id="E0OURS", who_may_act="everyone"
+    ) as app:
+        await app.deliver({**mention, "authorizations": [{**ours, "enterprise_id": "E0OTHER"}]})
+        assert client.commands == []
+        await app.deliver({**mention, "authorizations": [ours]})
+    assert [type(command) for command in client.commands] == [GetOrCreate]
+
+
+async def test_before_slack_has_told_the_team_events_are_to_come_again(client: RecordingClient) -> None:
+    """503 makes Slack deliver them later; who clicked or typed is told to try again."""
+    async with (
+        SlackAway() as slack,
+        running_app(client, slack_api_url=slack.api_url, slack_team_id=None) as app,
+    ):
+        some = payloads(slack)
+        assert (await app.deliver(some["mention"])).status_code == 503
+        command = await app.deliver(some["command"])
+        assert (command.status_code, command.json()["text"]) == (200, replies.TRY_AGAIN)
+        form = await app.deliver(some["form"])
+        assert form.json() == {"response_action": "errors", "errors": {SUMMARY: replies.TRY_AGAIN}}
+        assert (await app.deliver(some["button"])).status_code == 200
+        await eventually(lambda: slack.responses, "the person is told")
+        assert client.commands == []
+        slack.refuses = None
+
+        async def taken() -> bool:
+            return (await app.deliver(some["mention"])).status_code == 200
+
+        while not await taken():
+            pass
+    assert [type(command) for command in client.commands] == [GetOrCreate]
+
+
+class SlackAway(SlackSandbox):
+    """A Slack that does not know the token yet."""
+
+    async def __aenter__(self) -> SlackAway:
+        self.refuses = "internal_error"
+        self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.stop()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "command"])
+@pytest.mark.parametrize("asks_slack", [True, False])
+async def test_a_partners_person_changes_nothing_and_is_told_so_in_private(
+    slack: SlackSandbox, client: RecordingClient, kind: str, asks_slack: bool
+) -> None:
+    """One sentence for each act; what people write to each other in a thread is none."""
+    if not asks_slack:
+        slack.scopes = tuple(scope for scope in slack.scopes if scope != "users:read")
+    slack.workspace.people[USER] = {"team_id": OTHER}
+    async with running_app(client, slack_api_url=slack.api_url, slack_team_id=None) as app:
+        response = await app.deliver(by_person_of(payloads(slack)[kind], OTHER))
+        assert response.status_code == 200
+        if kind == "form":
+            assert response.json()["errors"] == {SUMMARY: replies.MAY_NOT_ACT}
+        elif kind != "message":
+            await eventually(lambda: told(slack), "the person is told")
+    assert client.commands == []
+    assert told(slack) == ([] if kind in ("form", "message") else [replies.MAY_NOT_ACT])
+    assert slack.workspace.views == []
+
+
+@pytest.mark.parametrize("mark", ["is_restricted", "is_ultra_restricted", "is_stranger"])
+async def test_a_guest_is_told_once_a_minute(
+    app: SlackApp, client: RecordingClient, slack: SlackSandbox, mark: str
+) -> None:
+    """Slack says who is a guest; its answer is kept."""
+    slack.workspace.people[USER] = {mark: True}
+    some = payloads(slack)
+    first = await app.deliver(some["command"])
+    assert first.json()["text"] == replies.MAY_NOT_ACT
+    for kind in ("command", "mention", "button", "shortcut", "create button"):
+        assert (await app.deliver(some[kind])).text == ""
+    another = await app.deliver({**some["command"], "user_id": "U0999"})
+    assert another.json()["text"] != replies.MAY_NOT_ACT
+    assert [getattr(command, "actor", None) for command in client.commands] == [
+        SlackActor(user_id="U0999", team_id="T0SANDBOX")
+    ]
+    assert told(slack) == []
+    assert len(slack.calls("users.info")) == 2
+
+
+@pytest.mark.parametrize("pinned", ["T0SANDBOX", None])
+async def test_the_first_payload_of_all_is_no_exception(
+    slack: SlackSandbox, client: RecordingClient, pinned: str | None
+) -> None:
+    """Also where the settings say the workspace: whether guests can be told apart Slack says first."""
+    slack.workspace.people[USER] = {"is_restricted": True}
+    slack.fail("auth.test", Hangs(0.3))
+    async with running_app(client, slack_api_url=slack.api_url, slack_team_id=pinned) as app:
+        await app.deliver(payloads(slack)["button"])
+    assert client.commands == []
+
+
+async def test_everyone_may_act_where_the_operator_says_so(
+    slack: SlackSandbox, client: RecordingClient
+) -> None:
+    """`WHO_MAY_ACT=everyone`; the actor has the person's own team."""
+    slack.workspace.people[USER] = {"is_restricted": True}
+    async with running_app(
+        client, slack_api_url=slack.api_url, slack_team_id=None, who_may_act="everyone"
+    ) as app:
+        await app.deliver(by_person_of(payloads(slack)["button"], OTHER))
+    assert [type(command) for command in client.commands] == [UpdateStatus]
+    assert client.commands[0].actor == SlackActor(user_id=USER, team_id=OTHER)  # type: ignore[attr-defined]
+
+
+async def test_while_slack_does_not_answer_about_people_the_payload_counts(
+    app: SlackApp, client: RecordingClient, slack: SlackSandbox
+) -> None:
+    """A member is not kept from working by a Slack that throttles us."""
+    slack.fail("users.info", Refused("ratelimited"))
+    await app.deliver(payloads(slack)["button"])
+    await app.deliver(by_person_of({**payloads(slack)["button"]}, OTHER))
+    assert [type(command) for command in client.commands] == [UpdateStatus]
+
+
+def told(slack: SlackSandbox) -> list[str]:
+    """The sentences that people were told in private."""
+    posted = [item.text for item in slack.messages if item.only_for == USER]
+    return posted + [
+        str(response["text"])
+        for response in slack.responses
+        if "replace_original" in response and str(response["text"]) == replies.MAY_NOT_ACT
+    ]

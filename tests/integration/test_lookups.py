@@ -1,0 +1,133 @@
+"""Questions to Jira that a person waits for: queue `lookups`, real workers, a Jira on localhost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+import redis
+
+from sandbox.jira import JiraSandbox
+from sandbox.jira_faults import DropBeforeCommit, Hang, Refuse, Status
+from sandbox.jira_issues import Draft
+from tasks.client import SessionClient
+from tests.installation import Installation
+from tests.waiting import wait_until
+from worker.db.actors import SlackActor
+from worker.db.pool import new_pool
+from worker.db.sync_store import SyncStore
+from worker.errors import JiraKeyConflict
+
+ANN = SlackActor(user_id="U0456", team_id="T0123")
+CHANNEL = "C0123"
+HANGS = Hang(60, committed=False)
+
+
+@pytest.fixture
+def jira() -> Iterator[JiraSandbox]:
+    with JiraSandbox() as jira:
+        jira.site.commit(Draft("PROJ", "Task", "One"))
+        jira.site.commit(Draft("PROJ", "Task", "Two"))
+        yield jira
+
+
+@pytest.fixture
+def client(installation: Installation) -> Iterator[SessionClient]:
+    with SessionClient(installation.broker_url) as client:
+        yield client
+
+
+def worker(installation: Installation, jira: JiraSandbox) -> Any:
+    return installation.worker(
+        "lookups",
+        *("--queues", "sessions,lookups"),
+        JIRA_URL=jira.url,
+        JIRA_EMAIL=jira.email,
+        JIRA_API_TOKEN=jira.token,
+        JIRA_PROJECT_KEY="PROJ",
+        JIRA_TIMEOUT_SECONDS="2",
+        LOG_FORMAT="json",
+    )
+
+
+def test_a_thread_is_linked_to_what_jira_knows_and_to_nothing_else(
+    installation: Installation, jira: JiraSandbox, client: SessionClient
+) -> None:
+    """With the key as Jira has it now; else nothing is linked, nothing waits, and there is no dead letter."""
+    jira.site.projects["OTHER"] = "10099"
+    moved = jira.site.move("PROJ-2", "OTHER").key
+    with worker(installation, jira):
+        thread = "1700000000.000100"
+        client.get_or_create(CHANNEL, thread, "U0456").get(20)
+
+        def outcome(key: str) -> str:
+            return client.jira_link(CHANNEL, thread, key, ANN).get(20).outcome
+
+        assert outcome("FAKE-999999") == "no_such_ticket"
+        jira.site.fail("get", DropBeforeCommit())
+        assert outcome("PROJ-1") == "no_answer"
+        jira.site.fail("get", Status(503))
+        assert outcome("PROJ-1") == "no_answer"
+        jira.site.fail("get", Refuse(403, ("no",)))
+        assert outcome("PROJ-1") == "refused"
+        jira.stop()
+        assert outcome("PROJ-1") == "no_answer"
+        jira.start()
+        assert [session.jira_key for session in installation.sessions()] == [None]
+
+        asked = client.jira_link(CHANNEL, thread, "PROJ-2", ANN)
+        known = asked.get(20)
+        assert (known.outcome, known.jira_key) == ("sent", moved)
+        linked = client.linked(asked).get(20)
+        assert (linked.outcome, linked.jira_key) == ("applied", moved)
+        assert installation.dead_letters() == []
+
+        refused = client.jira_link(CHANNEL, thread, "PROJ-1", ANN)
+        assert refused.get(20).outcome == "sent"
+        with pytest.raises(JiraKeyConflict):
+            client.linked(refused).get(20)
+    with new_pool(installation.database_url) as pool:
+        (act,) = SyncStore(pool).actions(linked.id)
+    assert (act.action, act.by, act.jira_key) == ("link", "U0456 of T0123 in Slack", moved)
+
+
+def test_a_question_that_waited_too_long_is_dropped(
+    installation: Installation, jira: JiraSandbox, client: SessionClient
+) -> None:
+    """By the broker's clock: who asked was told that there is no answer, and must not be surprised later."""
+    thread = "1700000000.000100"
+    client.get_or_create(CHANNEL, thread, "U0456")
+    command_id = uuid4()
+    client.jira_link(CHANNEL, thread, "PROJ-1", ANN, command_id)
+    with redis.Redis.from_url(installation.broker_url) as broker:
+        raw = json.loads(cast(bytes, broker.rpop("lookups")))
+        raw["headers"]["sent_at"] -= 11
+        broker.lpush("lookups", json.dumps(raw))
+    with worker(installation, jira) as running:
+        wait_until(lambda: "question dropped" in running.log, "the old question is dropped", timeout=30)
+        assert client.jira_link(CHANNEL, thread, "PROJ-2", ANN).get(20).outcome == "sent"
+        wait_until(lambda: installation.sessions()[0].jira_key == "PROJ-2", "the new one is carried out")
+        assert len([call for call in jira.site.calls if call.endpoint == "get"]) == 1
+        assert installation.dead_letters() == []
+
+
+def test_a_question_of_a_worker_that_dies_is_not_asked_again(
+    installation: Installation, jira: JiraSandbox, client: SessionClient
+) -> None:
+    """It was acknowledged when it began."""
+    jira.site.plan = lambda endpoint, body: HANGS if endpoint == "get" else None
+    running = worker(installation, jira)
+    with running:
+        client.jira_link(CHANNEL, "1700000000.000100", "PROJ-1", ANN)
+        wait_until(lambda: jira.site.calls, "Jira is asked", timeout=30)
+        for child in running.children:
+            child.kill()
+        wait_until(lambda: installation.waiting() == 0, "nothing waits")
+        jira.site.plan = None
+        client.get_or_create(CHANNEL, "1700000000.000100", "U0456").get(20)
+        assert client.jira_link(CHANNEL, "1700000000.000100", "PROJ-2", ANN).get(20).outcome == "sent"
+        assert len([call for call in jira.site.calls if call.endpoint == "get"]) == 2
+        assert installation.dead_letters() == []

@@ -1,0 +1,162 @@
+"""The steps of a ticket that was taken off its session: its link to the thread goes, it gets one comment.
+
+The link may be removed any number of times. A comment without a clear answer is sent again only after it was
+looked for and not found, the last time ``settle`` seconds after its deadline. After a day it is given up.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from worker.db.sync_models import LeftClaim
+from worker.jira.answers import AuthProblem, CallFailed, NotSent, Rejected, Throttled
+from worker.jira.breaker import PROBE_SECONDS
+from worker.jira.decide import Pause, scope_of
+from worker.jira.follow_up import hold
+from worker.jira.marker import marker_of
+from worker.jira.thread_link import link_to_thread
+from worker.jira.tools import Tools
+
+PROPERTY: Final = "threadsync-left"
+PATIENCE: Final = timedelta(hours=24)
+COMMIT_SECONDS: Final = 5.0
+"""Between the commit to a comment and its sending at most; else it is not sent."""
+
+_FIRST_PAUSE_SECONDS: Final = 15.0
+_LONGEST_PAUSE_SECONDS: Final = 900.0
+_CALLS: Final = 5
+
+log = structlog.get_logger("threadsync.syncs")
+
+
+def lease_of(tools: Tools) -> float:
+    """Seconds for all calls of one claim."""
+    return _CALLS * tools.target.account.timeout + 2 * COMMIT_SECONDS
+
+
+class Leaving:
+    """The steps of one claim."""
+
+    def __init__(self, tools: Tools, claim: LeftClaim) -> None:
+        self._tools = tools
+        self._store = tools.store.left
+        self._claim = claim
+        self._began = tools.clock.monotonic()
+        self._marker = claim.marker or marker_of(tools.target.site, claim.channel_id, claim.thread_ts)
+        self._ticket = claim.jira_id or claim.jira_key
+
+    def take(self) -> None:
+        """Do what is due. Ends with one write, or with none when the claim is lost."""
+        claim, site = self._claim, self._tools.target.site
+        trouble = self._tools.store.trouble_of(site)
+        if claim.site not in (None, site):
+            self._end("site_changed", f"the ticket is at {claim.site}, and JIRA_URL is {site}")
+        elif self._now() - claim.left_at > PATIENCE:
+            self._end("kept_failing", claim.detail)
+        elif trouble.reason or trouble.paused_for or trouble.endpoints:
+            pause = max(trouble.paused_for, *trouble.endpoints.values(), _FIRST_PAUSE_SECONDS)
+            self._later(PROBE_SECONDS if trouble.reason else pause)
+        else:
+            try:
+                self._leave()
+            except CallFailed as exc:
+                self._failed(exc, is_in_doubt=claim.comment_deadline is not None)
+
+    def _leave(self) -> None:
+        claim, jira = self._claim, self._tools.jira
+        if claim.jira_id is None:
+            issue = jira.get(claim.jira_key)
+            if issue is None:
+                self._end("gone")
+                return
+            self._store.note_id(claim.session_id, claim.jira_key, issue.id)
+            self._ticket = issue.id
+        if claim.link_removed_at is None:
+            jira.remove_remote_link(self._ticket, f"threadsync={self._marker}")
+            if not self._store.note_link_removed(claim):
+                return
+        comments = jira.comments(self._ticket)
+        if comments is None:
+            self._end("gone")
+        elif any(_is_ours(comment, claim) for comment in comments):
+            self._end(None)
+        elif (left := self._doubt_lasts()) > 0:
+            # Half of what is left, so that it is looked for several times, the last time when that is over.
+            delay = max(1.0, min(left, max(_FIRST_PAUSE_SECONDS, left / 2)))
+            self._store.release(claim, delay, failures=claim.failures, is_in_doubt=True)
+        else:
+            self._comment()
+
+    def _doubt_lasts(self) -> float:
+        """Seconds for which a comment that was sent may still come to light."""
+        if self._claim.comment_deadline is None:
+            return 0.0
+        settled = self._claim.comment_deadline + timedelta(seconds=self._tools.target.settle)
+        return (settled - self._now()).total_seconds()
+
+    def _comment(self) -> None:
+        claim, tools = self._claim, self._tools
+        sendable_until = tools.clock.monotonic() + COMMIT_SECONDS
+        if not self._store.begin_comment(claim, COMMIT_SECONDS + tools.target.account.timeout):
+            return
+        url = link_to_thread(claim.newest_channel_id or claim.channel_id, claim.thread_ts)
+        text = f"This ticket was taken off <{url}|a Slack thread>: it is that thread's ticket no more."
+        value = {"marker": self._marker, "act": str(claim.act_id)}
+        if tools.clock.monotonic() > sendable_until:
+            late = NotSent("too much time passed before it could be sent")
+            self._failed(CallFailed(late, "comment"), is_in_doubt=False)
+            return
+        try:
+            is_there = tools.jira.add_comment(self._ticket, text, PROPERTY, value)
+        except CallFailed as exc:
+            surely_not = isinstance(exc.answer, NotSent | Rejected | Throttled | AuthProblem)
+            self._failed(exc, is_in_doubt=not surely_not)
+        else:
+            self._end(None if is_there else "gone")
+
+    def _failed(self, failed: CallFailed, *, is_in_doubt: bool) -> None:
+        answer, failures = failed.answer, self._claim.failures
+        if isinstance(answer, Rejected):
+            self._end("rejected", answer.why)
+            return
+        if isinstance(answer, Throttled):
+            seconds = max(answer.retry_after or 0.0, _FIRST_PAUSE_SECONDS) * (1 + self._tools.jitter() / 5)
+            if scope := scope_of(answer):
+                hold(self._tools, Pause(scope, seconds), failed.request)
+        else:
+            seconds = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10), _LONGEST_PAUSE_SECONDS)
+            failures += 1
+        self._store.release(
+            self._claim, seconds, failures=failures, detail=answer.why, is_in_doubt=is_in_doubt
+        )
+        self._log("leaving put off", reason=answer.why)
+
+    def _later(self, delay: float) -> None:
+        claim = self._claim
+        in_doubt = claim.comment_deadline is not None
+        self._store.release(claim, delay, failures=claim.failures, detail=claim.detail, is_in_doubt=in_doubt)
+
+    def _end(self, given_up: str | None, detail: str | None = None) -> None:
+        self._store.end(self._claim, given_up, detail)
+        self._log("ticket left" if given_up is None else "leaving given up", reason=given_up)
+
+    def _log(self, event: str, reason: str | None) -> None:
+        claim = self._claim
+        log.info(
+            event,
+            channel_id=claim.channel_id,
+            thread_ts=claim.thread_ts,
+            jira_key=claim.jira_key,
+            reason=reason,
+        )
+
+    def _now(self) -> datetime:
+        return self._claim.now + timedelta(seconds=self._tools.clock.monotonic() - self._began)
+
+
+def _is_ours(comment: object, claim: LeftClaim) -> bool:
+    value = comment.get(PROPERTY) if isinstance(comment, dict) else None
+    return isinstance(value, dict) and value.get("act") == str(claim.act_id)
