@@ -28,6 +28,7 @@ from worker.errors import (
     SyncNotChanged,
     SyncNotFound,
 )
+from worker.forgetting.act import forget_channel, forget_thread, forget_user
 
 _LARGEST_FORM: Final = 16_384
 _FORM_SECONDS: Final = 10
@@ -40,6 +41,9 @@ _REFUSED: Final = (
     InvalidCommand,
     EnqueueFailed,
 )
+
+_KEPT: Final = ("reason", "key", "user", "names", "channel")
+"""What had been filled in, for the form that is shown again."""
 
 Form = Mapping[str, str]
 log = structlog.get_logger("threadsync.console")
@@ -89,7 +93,7 @@ class Actions:
         return to_path(request, "/sign-in")
 
     async def decide_sync(self, request: Request) -> Response:
-        """``retry``, ``link``, ``unlink`` or ``give-up``, about one session."""
+        """``retry``, ``link``, ``unlink``, ``give-up`` or ``forget``, about one session."""
         action = request.path_params["action"]
 
         def decide(form: Form, by: Signature) -> str:
@@ -103,6 +107,8 @@ class Actions:
                     return decisions.unlink(self._pool, session, by, form.get("key") or None)[1]
                 case "give-up":
                     return decisions.give_up(self._pool, session, by)[1]
+                case "forget":
+                    return forget_thread(self._pool, session, by).sentence()
                 case _:
                     raise HTTPException(HTTPStatus.NOT_FOUND)
 
@@ -134,6 +140,22 @@ class Actions:
 
         return await self._decide(request, decide, f"/dead/{letter_id}", self._pages.show_letter)
 
+    async def forget(self, request: Request) -> Response:
+        """A ``user`` or a ``channel``."""
+        what = request.path_params["what"]
+
+        def decide(form: Form, by: Signature) -> str:
+            match what:
+                case "user":
+                    names = form.get("names", "").split(",")
+                    return forget_user(self._pool, form.get("user", ""), names, by).sentence()
+                case "channel":
+                    return forget_channel(self._pool, form.get("channel", ""), by).sentence()
+                case _:
+                    raise HTTPException(HTTPStatus.NOT_FOUND)
+
+        return await self._decide(request, decide, "/forget", self._pages.show_forget)
+
     async def _decide(
         self,
         request: Request,
@@ -150,7 +172,7 @@ class Actions:
             by = signature(actor, form.get("reason", ""), "console", address)
             said = await run_in_threadpool(lambda: decide(form, by))
         except _REFUSED as exc:
-            refusal, kept = str(exc), {name: form.get(name, "") for name in ("reason", "key")}
+            refusal, kept = str(exc), {name: form.get(name, "") for name in _KEPT}
             status = HTTPStatus.BAD_REQUEST if isinstance(exc, InvalidCommand) else HTTPStatus.CONFLICT
             return await run_in_threadpool(lambda: show(request, refusal, status, **kept))
         # Who and why stand in the database: what people write is in no log.

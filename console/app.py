@@ -87,6 +87,8 @@ def create_console(settings: Settings) -> Starlette:
             Route("/dead/{id}", pages.letter, name="letter"),
             Route("/dead/{id}/{action}", actions.settle_letter, methods=["POST"], name="settle-letter"),
             Route("/audit", pages.audit, name="audit"),
+            Route("/forget", pages.forget, name="forget"),
+            Route("/forget/{what}", actions.forget, methods=["POST"], name="forget-what"),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static"),
         ],
         middleware=[Middleware(_Headers), Middleware(Visitors, sign_ins=sign_ins)],

@@ -222,6 +222,17 @@ class Pages:
         following = found[PAGE_SIZE - 1].cursor if len(found) > PAGE_SIZE else None
         return self._view.page(request, "audit", found=found[:PAGE_SIZE], following=following)
 
+    @signed_in
+    def forget(self, request: Request) -> Response:
+        """The forms for a person and a channel."""
+        return self.show_forget(request)
+
+    def show_forget(
+        self, request: Request, error: str | None = None, status: int = 200, **form: str
+    ) -> Response:
+        """Also after an act that was refused."""
+        return self._view.page(request, "forget", status, error=error, form=form)
+
     def find_session(self, request: Request) -> ThreadSession:
         """The one that the path names. Raises ``SyncNotFound`` or ``InvalidCommand``."""
         session = SessionStore(self._pool).get_session(request.path_params["id"])

@@ -32,6 +32,7 @@ HELP: Final = f"""\
 • `{SLASH_COMMAND} help`
 A thread is the link of a message in it (_Copy link_). Without one I take the channel's only open session."""
 
+_FORGOTTEN: Final = "This thread was forgotten, so nothing is done with it any more. Begin a new one."
 TRY_AGAIN: Final = "I could not pass that on just now. Please try again in a moment."
 ASKING_JIRA: Final = "I am asking Jira about that ticket. It takes longer than usual; I will tell you."
 NOT_ASKED: Final = (
@@ -97,13 +98,15 @@ def describe_ready(session: SessionResult) -> str:
     if session.outcome == "applied":
         return "The thread is ready for a ticket."
     if session.outcome == "stale":
-        return f"Nothing to do: the thread {_state(session)}."
+        return _FORGOTTEN if _is_tombstone(session) else f"Nothing to do: the thread {_state(session)}."
     return "The thread was ready for a ticket already."
 
 
 def describe_link(session: SessionResult) -> str:
     """The answer to ``/ticket link``."""
     if session.outcome == "stale":
+        if _is_tombstone(session):
+            return _FORGOTTEN
         return f"Nothing changed: somebody was faster, and the thread {_state(session)}."
     already = " already" if session.outcome == "unchanged" else ""
     return f"The thread{already} has the ticket *{escape(str(session.jira_key))}*."
@@ -134,9 +137,16 @@ def describe_request(session: SessionResult) -> str:
     """The answer to the form that asks for a ticket."""
     if session.jira_key:
         return f"Nothing to do: the thread {_state(session)}."
+    if session.outcome == "stale" and _is_tombstone(session):
+        return _FORGOTTEN
     if session.outcome == "stale":
         return "Your draft came too late: the ticket is being created from another one already."
     return "Your ticket is on its way. The thread says how it stands."
+
+
+def _is_tombstone(session: SessionResult) -> bool:
+    """It was forgotten, and has no ticket to name."""
+    return session.user_id == "forgotten" and not session.jira_key
 
 
 def describe_change(request: TicketRequest, session: SessionResult) -> str:

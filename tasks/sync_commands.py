@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from tasks.command import Command
 from tasks.commands import SYNCS_QUEUE
-from worker.db.actors import Actor, AnyActor, name_of, named_actor
+from worker.db.actors import Actor, AnyActor, named_actor
 from worker.db.models import JiraKey
 from worker.db.statements import AnyUuid
 from worker.db.sync_models import SyncState
@@ -55,7 +55,7 @@ class RetrySync(Command[SyncState]):
     reason: ShortText
 
     def summary(self) -> str:
-        return f"{self.session_id} by {self.actor if isinstance(self.actor, str) else name_of(self.actor)}"
+        return str(self.session_id)
 
     @property
     def acted_by(self) -> AnyActor | None:

@@ -26,6 +26,7 @@ from celery.worker.strategy import default as celery_strategy
 from kombu.serialization import loads
 
 from worker.celery import app
+from worker.db.forgetting.arrivals import redaction
 from worker.db.session_store import SessionStore
 from worker.request import error_in
 from worker.results import Gathers
@@ -210,7 +211,16 @@ def _decoded(item: Item) -> Item:
     if content_type is None:
         return item
     parsed = loads(body, content_type, encoding or "utf-8", accept={"application/json"})
-    return name, task_id, request, parsed, None, None
+    return name, task_id, request, _without_forgotten(parsed), None, None
+
+
+def _without_forgotten(parsed: Any) -> Any:
+    """As the task itself will see to: here, because the statements run before."""
+    known = redaction()
+    if not known:
+        return parsed
+    args, kwargs, embed = parsed
+    return known.values(args), known.arguments(kwargs), embed
 
 
 def _run_statements(items: Sequence[Item]) -> None:

@@ -29,11 +29,21 @@ SWEEP_SECONDS: Final = 2
 SAMPLE_SECONDS: Final = 30
 """How often it is noted what waits in each queue."""
 
+SETTLE_SECONDS: Final = 60
+"""How often it is looked whether what waits to be forgotten has been settled."""
+
+RETAIN_SECONDS: Final = 3600
+"""How often it is looked for what is older than it may become."""
+
 SWEEP: Final = "sweep"
+SETTLE: Final = "settle"
+RETAIN: Final = "retain"
 SAMPLE: Final = "sample"
 CANARY_TASK: Final = "maintenance.canary"
 SAMPLE_TASK: Final = "maintenance.sample"
 SWEEP_TASK: Final = "syncs.sweep"
+SETTLE_TASK: Final = "maintenance.settle"
+RETAIN_TASK: Final = "maintenance.retain"
 
 KEY: Final = "threadsync.beat"
 _PATIENCE_INTERVALS: Final = 5
@@ -71,6 +81,8 @@ def beat_schedule() -> dict[str, Any]:
     return {
         SWEEP: every(SWEEP_SECONDS, SWEEP_TASK),
         SAMPLE: every(SAMPLE_SECONDS, SAMPLE_TASK),
+        SETTLE: every(SETTLE_SECONDS, SETTLE_TASK),
+        RETAIN: every(RETAIN_SECONDS, RETAIN_TASK),
         **canaries,
     }
 

@@ -89,6 +89,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "tasks.lookups",
             "tasks.announcements",
             "tasks.maintenance",
+            "tasks.forgetting",
             "tasks.replies",
         ],
         # Only data travels: nobody who can write to the broker can run code here.

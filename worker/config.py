@@ -177,6 +177,24 @@ class Settings(BaseSettings):
     jira_creates_at_once: int = Field(
         1, ge=1, le=20, description="how many tickets of a project may be in creation at once"
     )
+    retention_drafts_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="days after which a draft goes whose ticket is made or has failed; unset: it is kept",
+    )
+    retention_letters_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="days after which a dead letter goes, also an open one; unset: it is kept",
+    )
+    retention_sessions_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="days after its last change after which a thread is forgotten; unset: it is kept",
+    )
     threadsync_console_password: SecretStr | None = Field(
         None, description="for `/console/` at the Slack endpoint's address; without one there is no console"
     )

@@ -107,6 +107,8 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
     linked = SessionStore(pool).link(
         session.channel_id, session.thread_ts, _key_of(key), by.acted_by, uuid4(), by.reason
     )
+    if linked.outcome == "stale":
+        raise SyncNotChanged(f"cannot link {session.channel_id} / {session.thread_ts}: it was forgotten")
     sync = SyncStore(pool).get_state(session.id)
     sentence = f"Linked {session.channel_id} / {session.thread_ts} to {linked.jira_key}: {linked.outcome}."
     if sync and sync.state in ("inflight", "unknown"):
@@ -203,6 +205,8 @@ def _not_changed(sync: SyncState, what: str) -> SyncNotChanged:
             why = "a create is under way, and cannot be called back; try again in a minute"
         case "pending":
             why = "it is about to be tried anyhow"
+        case "failed" if sync.reason in ("forgotten", "draft_expired"):
+            why = explain(sync.reason)
         case "failed" if what == "retry" and sync.reason != "moved":
             why = "its ticket was taken off; another one is made when it is asked for anew"
         case _:

@@ -14,7 +14,8 @@ import bz2
 import lzma
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from kombu import compression
 MOST_BYTES: Final = 16 * 1024 * 1024
 """No command of ours is near it. Read as JSON, some twenty times as much memory."""
 
+_ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
 _Decode = Callable[[bytes], bytes]
 
 
@@ -31,13 +33,30 @@ def bound_decompression() -> None:
     compression.register(zlib.compress, _bounded(zlib.decompressobj), "application/x-gzip")
     compression.register(bz2.compress, _bounded(bz2.BZ2Decompressor), "application/x-bz2")
     compression.register(lzma.compress, _bounded(lzma.LZMADecompressor), "application/x-lzma")
+    for kind, compress, decode in _installed():
+        compression.register(compress, decode, kind)
+
+
+@cache
+def unpackers() -> tuple[_Decode, ...]:
+    """Return a decoder for each kind that there is. Each raises an error for what is not packed so."""
+    return (
+        _bounded(partial(zlib.decompressobj, _ZLIB_OR_GZIP)),
+        _bounded(bz2.BZ2Decompressor),
+        _bounded(lzma.LZMADecompressor),
+        *(decode for _kind, _compress, decode in _installed()),
+    )
+
+
+def _installed() -> Iterator[tuple[str, _Decode, _Decode]]:
+    """Yield the kinds that are there only where they are installed, with what packs and unpacks them."""
     known = compression.encoders()
     if (kind := "application/zstd") in known:
         zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-        compression.register(zstd.compress, _bounded(zstd.ZstdDecompressor), kind)
+        yield kind, zstd.compress, _bounded(zstd.ZstdDecompressor)
     if (kind := "application/x-brotli") in known:
         brotli = _brotli()
-        compression.register(brotli.compress, _bounded(lambda: _Brotli(brotli.Decompressor())), kind)
+        yield kind, brotli.compress, _bounded(lambda: _Brotli(brotli.Decompressor()))
 
 
 class _Brotli:

@@ -6,8 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+import flower.events  # type: ignore[import-untyped]
+
 from worker.errors import InvalidSettings
 from worker.flower import is_weak, options_for, refuse_logins_in
+from worker.flower_events import RedactingReceiver
 
 try:
     refuse_logins_in(sys.argv)
@@ -24,3 +27,5 @@ except OSError as exc:
     _options["persistent"] = False
 # Flower reads the names of this module; what its command line says goes before it.
 globals().update(_options)
+# Before Flower's thread makes its own.
+flower.events.EventReceiver = RedactingReceiver

@@ -31,6 +31,7 @@ from redis.exceptions import AskError, ClusterCrossSlotError, ClusterDownError, 
 
 from worker.address import Address, Tls, read_broker, read_results
 from worker.clocks import broker_time
+from worker.display import shown_unseen
 from worker.errors import InvalidSettings
 from worker.in_step import in_step, is_unwritable, sentinel_limits
 from worker.installation import IdentifiedChannel, OthersBroker, OthersConnection, options_for
@@ -431,9 +432,17 @@ class ProducerAMQP(AMQP):
         super().__init__(app)
         _senders.add(self)
 
-    def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
-        """Celery's message, which also says when it was sent. One that is sent again keeps its first time."""
-        message = super().as_task_v2(*args, **kwargs)
+    def as_task_v2(
+        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
+    ) -> Any:
+        """Celery's message, which also says when it was sent. One that is sent again keeps its first time.
+
+        Neither it nor the event that tells of it repeats the arguments: what is to be seen the sender says.
+        """
+        for repr_name, text in zip(("argsrepr", "kwargsrepr"), shown_unseen(args, kwargs), strict=True):
+            if options.get(repr_name) is None:
+                options[repr_name] = text
+        message = super().as_task_v2(task_id, name, args, kwargs, *more, **options)
         message.headers[SENT_AT] = broker_time()
         return message
 

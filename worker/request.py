@@ -25,7 +25,7 @@ from kombu.message import Message
 from redis import RedisError
 
 from worker.deliveries import nameless
-from worker.display import shown
+from worker.display import shown, shown_of_an_end
 from worker.errors import ThreadsyncError
 from worker.policy import LONGEST_PAUSE_SECONDS
 from worker.task import HEADER, read_history
@@ -85,6 +85,10 @@ class DurableRequest(Request):
             headers.get("argsrepr"),
             headers.get("kwargsrepr"),
         )
+
+    def send_event(self, type: str, **fields: Any) -> Any:
+        """Tell those who watch how it goes on, but no words of a plain task's result or error."""
+        return super().send_event(type, **shown_of_an_end(self.task, fields))
 
     def info(self, safe: bool = False) -> Any:
         """What `celery inspect` and Flower get: never the arguments themselves, whatever they ask for."""

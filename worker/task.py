@@ -30,6 +30,7 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 from worker import metrics
 from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
+from worker.db.forgetting.arrivals import redaction
 from worker.deliveries import OPENED_AS
 from worker.errors import DatabaseUnavailable, ThreadsyncError
 from worker.policy import GiveUp, History, Wait, decide
@@ -91,6 +92,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             if (request.delivery_info or {}).get("redelivered"):
                 log.info("task delivered again")
             try:
+                args, kwargs = self._without_forgotten(args, kwargs)
                 answer = self.run(*args, **kwargs)
             except (Retry, Ignore, Reject):
                 raise
@@ -105,6 +107,14 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             return answer
         finally:
             reset_contextvars(**bound)
+
+    def _without_forgotten(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Leave people out who were forgotten within the last day; so is a copy that waits."""
+        if self.is_routine or not (known := redaction()):
+            return args, kwargs
+        args, kwargs = known.values(args), known.arguments(kwargs)
+        self.request.args, self.request.kwargs = args, kwargs
+        return args, kwargs
 
     def _forget_redeliveries(self, key: str) -> None:
         try:

@@ -40,7 +40,7 @@ from worker.producer import broker_options
 
 PASSWORD = "pälindromes-of-42-ostriches"
 HOSTILE = "<script>alert(1)</script>"
-PAGES = ("/", "/sessions", "/syncs", "/dead", "/audit")
+PAGES = ("/", "/sessions", "/syncs", "/dead", "/audit", "/forget")
 
 
 @contextmanager
@@ -606,3 +606,38 @@ def test_the_trail_on_the_command_line(database_url: str, pool: Pool) -> None:
     )
     assert '"actor": "ada"' in done.stdout
     assert '"action": "discard"' in done.stdout
+
+
+def test_a_thread_a_channel_and_a_person_are_forgotten(
+    ada: httpx.Client, pool: Pool, database_url: str
+) -> None:
+    """With a reason; the trail says who and what, and of a person not whom."""
+    store = SessionStore(pool)
+    first = store.get_or_create_session("C1", "1.1", "U0OCELOT")
+    store.request_sync("C1", "1.1", Draft(summary="ocelot"), "1.2")
+    second = store.get_or_create_session("C1", "2.2", "U0OCELOT")
+    third = store.get_or_create_session("C2", "3.3", "U0OCELOT")
+    path = f"/sessions/{first.id}"
+    refused = press(ada, f"{path}/forget", path, reason=" ")
+    assert refused.status_code == 400
+    assert press(ada, f"{path}/forget", path, reason="asked").status_code == 303
+    assert "Forgotten: sessions 1" in ada.get(f"/console{path}").text
+    nobody = press(ada, "/forget/user", "/forget", user="no id!", names="", reason="asked")
+    assert "no id of Slack" in nobody.text
+    assert press(ada, "/forget/channel", "/forget", channel="C1", reason="asked").status_code == 303
+    asked = {"user": "<@U0OCELOT>", "names": "Maya Ozelot, ", "reason": "U0OCELOT or maya ozelot asked"}
+    assert press(ada, "/forget/user", "/forget", **asked).status_code == 303
+    assert "backups" in ada.get("/console/forget").text
+    assert press(ada, "/forget/everything", "/forget", reason="asked").status_code == 404
+    for session in (first, second, third):
+        found = store.get_session(session.id)
+        assert found is not None
+        assert found.user_id == "forgotten"
+    assert store.get_or_create_session("C2", "3.3", "U1").outcome == "unchanged"
+    assert store.get_or_create_session("C1", "2.2", "U1").outcome == "stale"
+    trail = ada.get("/console/audit").text
+    for told in ("forget thread", "C1 / 1.1", "forget channel", "forget user", "a person", "forgotten asked"):
+        assert told in trail
+    assert "ocelot" not in trail.lower().replace("u0ocelot", "ocelot")
+    assert "forgotten" in ada.get(f"/console{path}").text
+    assert press(ada, f"{path}/link", path, key="PROJ-1", reason="why").status_code == 409

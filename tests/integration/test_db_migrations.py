@@ -40,7 +40,7 @@ def test_many_at_once_apply_each_file_once(empty_database_url: str) -> None:
     with ThreadPoolExecutor(8) as threads:
         versions = list(threads.map(migrate_at, [empty_database_url] * 8))
     assert versions == [NEWEST] * 8
-    assert ask(empty_database_url, "SELECT count(*) FROM threadsync_schema") == NEWEST
+    assert ask(empty_database_url, "SELECT count(*) FROM threadsync_schema") == len(migrations())
 
 
 def test_a_newer_schema_is_refused(database_url: str) -> None:

@@ -40,7 +40,7 @@ def test_every_table_has_its_rights_listed(database_url: str) -> None:
         "DELETE FROM syncs",
         "UPDATE sync_actions SET reason = 'x'",
         "DELETE FROM dead_letters",
-        "INSERT INTO threadsync_schema (version, name) VALUES (99, 'x')",
+        "INSERT INTO threadsync_schema (version, name) VALUES (9999, 'x')",
         "CREATE ROLE other",
     ],
 )

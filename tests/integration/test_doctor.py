@@ -380,8 +380,8 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "database: ahead": (
         with_sql(
-            "INSERT INTO threadsync_schema (version, name) VALUES (99, 'x')",
-            "DELETE FROM threadsync_schema WHERE version = 99",
+            "INSERT INTO threadsync_schema (version, name) VALUES (9999, 'x')",
+            "DELETE FROM threadsync_schema WHERE version = 9999",
         ),
         "database: schema",
         "warning",
@@ -449,6 +449,15 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "database: durable",
         "error",
         "synchronous_commit = on",
+    ),
+    "database: rows in its log": (
+        with_sql(
+            "ALTER ROLE threadsync_run_login SET log_error_verbosity = verbose",
+            "ALTER ROLE threadsync_run_login RESET log_error_verbosity",
+        ),
+        "database: log",
+        "warning",
+        "log_error_verbosity = terse",
     ),
     "nothing takes messages": (queue_that_waits, "running: queue sessions", "error", "restart a worker"),
     "slack: token": (set_env(SLACK_BOT_TOKEN="xoxb-wrong"), "slack: token", "error", "reinstall"),
@@ -652,6 +661,7 @@ OF_NO_MATTER = {
     "PUBLIC_HOSTS",
     *("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "JIRA_DEPLOYMENT", "JIRA_ISSUE_TYPE"),
     "JIRA_ALLOW_HTTP",
+    *("RETENTION_DRAFTS_DAYS", "RETENTION_LETTERS_DAYS", "RETENTION_SESSIONS_DAYS"),
 }
 """Of these settings too, but what they change is no matter of health; some are empty there."""
 

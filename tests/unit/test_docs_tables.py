@@ -44,6 +44,8 @@ OUR_OWN: Final = {
     "syncs.announce",
     "maintenance.canary",
     "maintenance.sample",
+    "maintenance.settle",
+    "maintenance.retain",
     "maintenance.reply",
 }
 """Tasks that only we send."""

@@ -99,7 +99,7 @@ def message_for(app: Celery, *args: Any) -> Message:
             | {"start", "connect", "on_connection_error_after_connected"},
         ),
         (SteadyScheduler, {"is_due", "reserve", "_when", "apply_async"}),
-        (DurableRequest, {"on_timeout", "on_success", "on_failure", "info"}),
+        (DurableRequest, {"on_timeout", "on_success", "on_failure", "info", "send_event"}),
         (DurableTask, {"abstract", "Request", "Strategy", "throws", "max_retries"}),
     ],
 )

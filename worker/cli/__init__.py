@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from worker.cli import audit, channels, dead, health, installation, sessions, syncs
+from worker.cli import audit, channels, dead, forget, health, installation, sessions, syncs
 from worker.cli.demo import demo
 from worker.cli.doctor import doctor
 from worker.cli.flower import flower
@@ -34,6 +34,7 @@ app.add_typer(sessions.app, name="sessions")
 app.add_typer(syncs.app, name="syncs")
 app.add_typer(channels.app, name="channels")
 app.add_typer(dead.app, name="dead")
+app.add_typer(forget.app, name="forget")
 app.add_typer(audit.app, name="audit")
 app.add_typer(health.app, name="health")
 app.add_typer(installation.app, name="installation")

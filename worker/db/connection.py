@@ -44,6 +44,8 @@ START_UP_SETTINGS: Final[Mapping[str, str]] = {
     "idle_in_transaction_session_timeout": "30s",
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
+    # What people wrote does not go into the server's log with an error. The rest is the server's to set.
+    "log_parameter_max_length_on_error": "0",
 }
 """What our statements rely on. ``default_transaction_read_only`` is not among them: it is how a primary is
 demoted without ending sessions, and whoever turned it off would go on writing to the old one."""

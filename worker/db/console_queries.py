@@ -26,8 +26,8 @@ SELECT t.opened_by, t.ready_by, t.synced_by, s.drafted_by
 FROM thread_sessions t LEFT JOIN syncs s ON s.session_id = t.id WHERE t.id = %(session_id)s
 """
 
-# A page of what people decided about sessions, dead letters and the installation, newest first, from before a
-# moment and an id.
+# A page of what people decided about sessions, dead letters, the installation and what is forgotten, newest
+# first, from before a moment and an id.
 LIST_DECISIONS: Final[LiteralString] = """
 SELECT *, at::text AS place FROM (
     (
@@ -51,7 +51,7 @@ SELECT *, at::text AS place FROM (
                coalesce(a.reason, ''), a.session_id, t.channel_id, t.thread_ts, NULL, NULL, a.actor,
                a.jira_key
         FROM session_acts a JOIN thread_sessions t ON t.id = a.session_id
-        WHERE (a.at, a.id) < (%(at)s, %(id)s) AND a.outcome IN ('applied', 'unchanged')
+        WHERE (a.at, a.id) < (%(at)s::timestamptz, %(id)s::uuid) AND a.outcome IN ('applied', 'unchanged')
         ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
     )
     UNION ALL
@@ -69,6 +69,14 @@ SELECT *, at::text AS place FROM (
         FROM installation_actions i
         WHERE (i.at, i.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY i.at DESC, i.id DESC LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT f.id, f.at, 'forget_' || f.what, f.actor, f.reason, NULL, NULL, NULL, NULL,
+               coalesce(f.subject, 'a person'), f.acted_by, NULL
+        FROM forget_acts f
+        WHERE (f.at, f.id) < (%(at)s::timestamptz, %(id)s::uuid)
+        ORDER BY f.at DESC, f.id DESC LIMIT %(limit)s
     )
 ) AS decision
 ORDER BY at DESC, id DESC LIMIT %(limit)s

@@ -37,11 +37,26 @@ _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 
 
 class Decision(Dto):
-    """What somebody decided, about a sync (``session_id``), a dead letter (``dead_letter_id``) or all."""
+    """What somebody decided, about a sync (``session_id``), a dead letter (``dead_letter_id``) or all.
+
+    ``task_name`` of an act of forgetting is the thread or the channel; of a person it does not say whom.
+    """
 
     id: UUID
     at: AwareDatetime
-    action: Literal["retry", "link", "unlink", "give_up", "replay", "discard", "adopt", "renew"]
+    action: Literal[
+        "retry",
+        "link",
+        "unlink",
+        "give_up",
+        "replay",
+        "discard",
+        "adopt",
+        "renew",
+        "forget_thread",
+        "forget_channel",
+        "forget_user",
+    ]
     actor: str
     reason: str
     session_id: UUID | None
@@ -93,11 +108,8 @@ class ConsoleStore:
         """
         text = text.strip()
         sessions = SessionStore(self._pool)
-        if link := _LINK.fullmatch(text):
-            reply = _REPLY.search(link[4] or "")
-            one = sessions.get_session_by_thread(link[1], reply[1] if reply else f"{link[2]}.{link[3]}")
-        elif thread := _THREAD.fullmatch(text):
-            one = sessions.get_session_by_thread(thread[1], thread[2])
+        if thread := thread_in(text):
+            one = sessions.get_session_by_thread(*thread)
         elif _ID.fullmatch(text):
             one = sessions.get_session(text)
         elif _KEY.fullmatch(text):
@@ -148,6 +160,15 @@ class ConsoleStore:
     def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
         with translated(), self._pool.connection() as connection:
             return connection.execute(sql, params).fetchall()
+
+
+def thread_in(text: str) -> tuple[str, str] | None:
+    """The channel and the thread that a link to a message names, or that are written beside one another."""
+    if link := _LINK.fullmatch(text.strip()):
+        reply = _REPLY.search(link[4] or "")
+        return link[1], reply[1] if reply else f"{link[2]}.{link[3]}"
+    thread = _THREAD.fullmatch(text.strip())
+    return (thread[1], thread[2]) if thread else None
 
 
 def _parsed(cursor: str) -> tuple[str, UUID]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
 from uuid import UUID
@@ -13,6 +16,8 @@ from psycopg.rows import DictRow
 from worker.db import queries
 from worker.db.actors import AnyActor, as_json
 from worker.db.driver_errors import translated
+from worker.db.forgetting.arrivals import NO_WORDS, Redaction
+from worker.db.forgetting.store import ForgetStore
 from worker.db.models import DeadLetter, DeadLetterState
 from worker.db.pool import Pool, init_db
 from worker.errors import DeadLetterNotFound
@@ -20,6 +25,10 @@ from worker.errors import DeadLetterNotFound
 _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 _LONGEST_NAME: Final = 255
 _LONGEST_ERROR: Final = 10_000
+_LONGEST_COMMAND: Final = 1024 * 1024
+"""None of ours is longer, and the main process, which may bury it, need not have room to read it."""
+_PACKED: Final = re.compile(r"[A-Za-z0-9+/]{40}")
+"""Base64, say."""
 
 
 class DeadLetterStore:
@@ -76,16 +85,24 @@ class DeadLetterStore:
         Repeatable: a second burial of the same message changes nothing. Returns the id of the letter, the
         first one's then.
         """
+        known = Redaction(ForgetStore(self._pool).people())
+        if known:
+            arguments = _redacted(known, arguments)
+            body = _without_forgotten(known, body)
+            if body is None and arguments is None:
+                arguments = NO_WORDS
         params = {
-            "task_id": _key(task_id),
+            "task_id": _key(known.text(task_id) if known else task_id),
             "task_name": _text(task_name),
             "queue": _text(queue),
             "arguments": None if arguments is None else _printable(arguments),
             "body": body,
             "error_type": type(error).__name__,
-            "error": _printable(str(error))[:_LONGEST_ERROR] + _said(body, missing),
+            "error": _printable(known.text(str(error)) if known else str(error))[:_LONGEST_ERROR]
+            + _said(body, missing),
             "attempts": attempts,
             "first_attempt_at": first_attempt_at,
+            **_about(arguments),
         }
         letter: UUID = self._rows(queries.BURY, params)[0]["id"]
         return letter
@@ -149,6 +166,37 @@ def _id(value: UUID | str) -> UUID:
         raise DeadLetterNotFound(
             f"{str(value)[:40]!r} is not the id of a dead letter; see: threadsync dead list"
         ) from None
+
+
+def _redacted(known: Redaction, arguments: str | None) -> str | None:
+    if arguments is None or len(arguments) > _LONGEST_COMMAND:
+        return None
+    return known.message(arguments)
+
+
+def _without_forgotten(known: Redaction, body: bytes | None) -> bytes | None:
+    """The bytes; None where they name a person who was forgotten, or cannot be looked into."""
+    if body is None:
+        return None
+    if len(body) > _LONGEST_COMMAND:
+        return None
+    text = body.decode("utf-8", "replace")
+    # Packed, perhaps: for a day what cannot be read is not kept.
+    return body if known.text(text) == text and "\ufffd" not in text and not _PACKED.search(text) else None
+
+
+def _about(arguments: str | None) -> dict[str, str | None]:
+    """Name the thread, channel or session that the message was about, as far as it can be read."""
+    found: dict[str, str | None] = dict.fromkeys(("about_channel", "about_thread", "about_session"))
+    if arguments is None or len(arguments) > _LONGEST_COMMAND:
+        return found
+    with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError, MemoryError):
+        kwargs = json.loads(arguments)["kwargs"]
+        for place, name in (("about_channel", "channel_id"), ("about_thread", "thread_ts")):
+            if isinstance(kwargs.get(name), str):
+                found[place] = _printable(kwargs[name])[:_LONGEST_NAME]
+        found["about_session"] = str(UUID(kwargs["session_id"]))
+    return found
 
 
 def _key(text: str) -> str:

@@ -3,7 +3,8 @@
 Each command is one statement. The commands on sessions share a shape: the first part answers from the
 row as it is, when the row needs no change (a duplicate costs no write); the second part writes, and
 its ``RETURNING old`` says what the row was at the moment of writing, races included. Status only moves
-forward, so a row that the first part finds settled stays settled.
+forward, so a row that the first part finds settled stays settled. A session that was forgotten is settled
+for good: each command on it is stale, and writes nothing.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ _HOME: Final = (
     "coalesce((SELECT a.home_id FROM channel_aliases a WHERE a.channel_id = %(channel_id)s::text), "
     "%(channel_id)s::text)"
 )
+# It was not forgotten while the statement waited for the row.
+_MOVES_ON: Final = "status = 'collecting' AND forgotten_at IS NULL"
 # A person took this key off the session: what a machine says of it later is an echo.
 _IS_LEFT: Final = "%(jira_key)s::text = ANY (left_keys)"
+_GETS_KEY: Final = f"jira_key IS NULL AND forgotten_at IS NULL AND NOT {_IS_LEFT}"
 _WAS_LEFT: Final = "%(jira_key)s::text = ANY (old.left_keys)"
 # The actor of a command, where it names one: worker/db/actors.py.
 _ACTOR: Final = "%(actor)s::jsonb"
@@ -49,24 +53,44 @@ _STORED_AT: Final = (
     """CASE WHEN s.drafted_at > extract(epoch FROM now()) + 172800 THEN 0 ELSE s.drafted_at END"""
 )
 # Of a draft that is older than the moment in which the session's ticket was taken off, no other one is made.
-_BECOMES_READY: Final = """status = 'collecting'
+_BECOMES_READY: Final = """status = 'collecting' AND forgotten_at IS NULL
             AND (unlinked_at IS NULL OR %(drafted_at)s::numeric > unlinked_at)"""
 # A newer draft is an answer to what was wrong with the older one.
 _IS_ANSWERED: Final = f"""(s.state IN ('failed', 'review') OR s.state = 'blocked' AND NOT s.parked)
             AND (excluded.drafted_at, excluded.draft) > ({_STORED_AT}, s.draft)"""
 _REVIVED: Final = f"{restarted_if(_IS_ANSWERED, 'now()')}, updated_at = now()"
 
-# Opens the thread's session. The no-op DO UPDATE makes a concurrent winner's row visible to the loser.
+# Opens the thread's session. The no-op DO UPDATE makes a concurrent winner's row visible to the loser. A
+# thread that was forgotten with its channel gets its tombstone, so that nothing else comes of it. One whose
+# person was forgotten is opened without that person, and what was drafted before goes without its words.
 GET_OR_CREATE_SESSION: Final[LiteralString] = f"""
 WITH existing AS (
-    SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD}
+    SELECT {_SESSION}, forgotten_at FROM thread_sessions WHERE {_THREAD}
 ), inserted AS (
-    INSERT INTO thread_sessions (channel_id, thread_ts, user_id, opened_by)
-    SELECT {_HOME}, %(thread_ts)s, %(user_id)s, {_ACTOR} WHERE NOT EXISTS (SELECT FROM existing)
+    INSERT INTO thread_sessions (channel_id, thread_ts, user_id, opened_by, forgotten_at, drafts_since)
+    SELECT {_HOME}, %(thread_ts)s,
+           CASE WHEN with_channel OR is_forgotten THEN 'forgotten' ELSE %(user_id)s::text END,
+           CASE WHEN NOT with_channel AND NOT is_forgotten THEN {_ACTOR} END,
+           CASE WHEN with_channel THEN now() END,
+           CASE WHEN is_forgotten THEN extract(epoch FROM now()) END
+    FROM (
+        SELECT EXISTS (
+            SELECT FROM forgotten_channels c
+            WHERE c.channel_id = {_HOME} AND %(thread_ts)s::numeric < extract(epoch FROM c.forgotten_at)
+        ) AS with_channel, %(user_id)s::text = 'forgotten' OR EXISTS (
+            SELECT FROM forgotten_people p
+            WHERE p.forgotten_at > now() - interval '1 day'
+              AND p.hash = threadsync_person_hash(p.key, %(user_id)s::text)
+        ) AS is_forgotten
+    ) AS asked
+    WHERE NOT EXISTS (SELECT FROM existing)
     ON CONFLICT ON CONSTRAINT thread_sessions_thread_key DO UPDATE SET user_id = thread_sessions.user_id
-    RETURNING {_NEW_SESSION}, CASE WHEN old.id IS NULL THEN 'created' ELSE 'unchanged' END AS outcome
+    RETURNING {_NEW_SESSION},
+              CASE WHEN new.forgotten_at IS NOT NULL THEN 'stale'
+                   WHEN old.id IS NULL THEN 'created'
+                   ELSE 'unchanged' END AS outcome
 )
-SELECT {_SESSION}, 'unchanged' AS outcome FROM existing
+SELECT {_SESSION}, CASE WHEN forgotten_at IS NULL THEN 'unchanged' ELSE 'stale' END AS outcome FROM existing
 UNION ALL
 SELECT {_SESSION}, outcome FROM inserted
 """
@@ -74,23 +98,25 @@ SELECT {_SESSION}, outcome FROM inserted
 # Moves a session forward to `collecting` or `ready_to_sync`, never back. No row: there is no session.
 UPDATE_STATUS: Final[LiteralString] = f"""
 WITH settled AS (
-    SELECT {_SESSION} FROM thread_sessions
-    WHERE {_THREAD} AND (status <> 'collecting' OR %(status)s::text = 'collecting')
+    SELECT {_SESSION}, forgotten_at FROM thread_sessions
+    WHERE {_THREAD}
+      AND (status <> 'collecting' OR %(status)s::text = 'collecting' OR forgotten_at IS NOT NULL)
 ), updated AS (
     UPDATE thread_sessions
-    SET status = CASE WHEN status = 'collecting' THEN %(status)s::text ELSE status END,
-        ready_at = CASE WHEN status = 'collecting' THEN now() ELSE ready_at END,
-        ready_by = CASE WHEN status = 'collecting' THEN {_ACTOR} ELSE ready_by END,
-        updated_at = CASE WHEN status = 'collecting' THEN now() ELSE updated_at END
+    SET status = CASE WHEN {_MOVES_ON} THEN %(status)s::text ELSE status END,
+        ready_at = CASE WHEN {_MOVES_ON} THEN now() ELSE ready_at END,
+        ready_by = CASE WHEN {_MOVES_ON} THEN {_ACTOR} ELSE ready_by END,
+        updated_at = CASE WHEN {_MOVES_ON} THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
-    RETURNING {_NEW_SESSION}, old.status AS status_before
+    RETURNING {_NEW_SESSION}, old.status AS status_before, new.forgotten_at
 ), answer AS (
-    SELECT {_SESSION}, status AS status_before FROM settled
+    SELECT {_SESSION}, status AS status_before, forgotten_at FROM settled
     UNION ALL
-    SELECT {_SESSION}, status_before FROM updated
+    SELECT {_SESSION}, status_before, forgotten_at FROM updated
 )
 SELECT {_SESSION},
-       CASE WHEN status_before = %(status)s::text THEN 'unchanged'
+       CASE WHEN forgotten_at IS NOT NULL THEN 'stale'
+            WHEN status_before = %(status)s::text THEN 'unchanged'
             WHEN status_before = 'collecting' THEN 'applied'
             ELSE 'stale' END AS outcome
 FROM answer
@@ -99,20 +125,28 @@ FROM answer
 # Asks for the session's ticket. Of several drafts the latest wins, of one moment's the greater one, so that
 # their order does not matter. One that comes while a create is in flight, or may have made a ticket, is kept
 # in case that another create is needed, and is `stale`; so is one from before the last ticket was taken off.
-# What waited for a person is tried again with a newer one, unless the whole site is in trouble.
+# What waited for a person is tried again with a newer one, unless the whole site is in trouble. Of a
+# draft that was on its way when its person was forgotten the words are left out: it may still be the first
+# request for the thread's ticket.
 REQUEST_SYNC: Final[LiteralString] = f"""
-WITH session AS (
+WITH forgotten AS (
+    SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD} AND forgotten_at IS NOT NULL
+), session AS (
     UPDATE thread_sessions
     SET status = CASE WHEN {_BECOMES_READY} THEN 'ready_to_sync' ELSE status END,
         ready_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE ready_at END,
         ready_by = CASE WHEN {_BECOMES_READY} THEN {_ACTOR} ELSE ready_by END,
         updated_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE updated_at END
-    WHERE {_THREAD}
-    RETURNING {_NEW_SESSION}, coalesce(%(drafted_at)s::numeric <= new.unlinked_at, false) AS is_too_old
+    WHERE {_THREAD} AND NOT EXISTS (SELECT FROM forgotten)
+    RETURNING {_NEW_SESSION}, new.forgotten_at,
+              coalesce(%(drafted_at)s::numeric <= new.unlinked_at, false) AS is_too_old,
+              %(drafted_at)s::numeric < new.drafts_since AND {_ACTOR} IS NULL AS is_wordless
 ), asked AS (
     INSERT INTO syncs AS s (session_id, draft, drafted_at, drafted_by, queued_until)
-    SELECT id, %(draft)s::jsonb, %(drafted_at)s::numeric, {_ACTOR}, now() + interval '15 s'
-    FROM session WHERE status <> 'synced' AND NOT is_too_old
+    SELECT id,
+           CASE WHEN is_wordless THEN threadsync_without_words(%(draft)s::jsonb) ELSE %(draft)s::jsonb END,
+           %(drafted_at)s::numeric, {_ACTOR}, now() + interval '15 s'
+    FROM session WHERE status <> 'synced' AND NOT is_too_old AND forgotten_at IS NULL
     ON CONFLICT ON CONSTRAINT syncs_pkey DO UPDATE
     SET (draft, drafted_at, drafted_by) = (
             SELECT d.draft, d.drafted_at, d.drafted_by
@@ -127,11 +161,13 @@ WITH session AS (
               old.drafted_at = %(drafted_at)s::numeric AND old.draft = %(draft)s::jsonb AS is_the_same
 )
 SELECT {_SESSION},
-       CASE WHEN is_too_old AND status <> 'synced' THEN 'stale'
+       CASE WHEN forgotten_at IS NOT NULL OR is_too_old AND status <> 'synced' THEN 'stale'
             WHEN a.session_id IS NULL OR is_the_same THEN 'unchanged'
             WHEN is_new OR is_newer AND state_before NOT IN ('inflight', 'unknown') THEN 'applied'
             ELSE 'stale' END AS outcome
 FROM session LEFT JOIN asked a ON a.session_id = session.id
+UNION ALL
+SELECT {_SESSION}, 'stale' FROM forgotten
 """
 
 # Writes the ticket's key, once. A session that has another key comes back as it is, with outcome `conflict`,
@@ -141,17 +177,17 @@ FROM session LEFT JOIN asked a ON a.session_id = session.id
 # sessions that are synced, as long as its statistics know of none.
 MARK_SYNCED: Final[LiteralString] = f"""
 WITH settled AS (
-    SELECT {_SESSION}, {_IS_LEFT} AS is_left FROM thread_sessions
-    WHERE {_THREAD} AND (jira_key IS NOT NULL OR {_IS_LEFT})
+    SELECT {_SESSION}, {_IS_LEFT} AS is_left, forgotten_at FROM thread_sessions
+    WHERE {_THREAD} AND (jira_key IS NOT NULL OR {_IS_LEFT} OR forgotten_at IS NOT NULL)
 ), updated AS (
     UPDATE thread_sessions
-    SET status = CASE WHEN {_IS_LEFT} THEN status ELSE 'synced' END,
-        jira_key = CASE WHEN {_IS_LEFT} THEN jira_key ELSE coalesce(jira_key, %(jira_key)s::text) END,
-        synced_at = CASE WHEN jira_key IS NULL AND NOT {_IS_LEFT} THEN now() ELSE synced_at END,
-        synced_by = CASE WHEN jira_key IS NULL AND NOT {_IS_LEFT} THEN {_ACTOR} ELSE synced_by END,
-        updated_at = CASE WHEN jira_key IS NULL AND NOT {_IS_LEFT} THEN now() ELSE updated_at END
+    SET status = CASE WHEN {_IS_LEFT} OR forgotten_at IS NOT NULL THEN status ELSE 'synced' END,
+        jira_key = CASE WHEN {_GETS_KEY} THEN %(jira_key)s::text ELSE jira_key END,
+        synced_at = CASE WHEN {_GETS_KEY} THEN now() ELSE synced_at END,
+        synced_by = CASE WHEN {_GETS_KEY} THEN {_ACTOR} ELSE synced_by END,
+        updated_at = CASE WHEN {_GETS_KEY} THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
-    RETURNING {_NEW_SESSION}, old.jira_key AS key_before, {_WAS_LEFT} AS is_left
+    RETURNING {_NEW_SESSION}, old.jira_key AS key_before, {_WAS_LEFT} AS is_left, new.forgotten_at
 ), closed AS (
     UPDATE syncs s
     SET state = 'done', jira_key = u.jira_key, origin = 'named', done_at = now(), next_attempt_at = now(),
@@ -159,15 +195,16 @@ WITH settled AS (
         reason = NULL, detail = NULL, parked = false, lease_until = NULL, queued_until = NULL,
         fence = s.fence + 1, announce_at = now(), updated_at = now()
     FROM updated u
-    WHERE u.key_before IS NULL AND u.jira_key IS NOT NULL AND s.session_id = u.id
-      AND s.state NOT IN ('inflight', 'unknown', 'done')
+    WHERE u.key_before IS NULL AND u.jira_key IS NOT NULL AND u.forgotten_at IS NULL
+      AND s.session_id = u.id AND s.state NOT IN ('inflight', 'unknown', 'done')
 ), answer AS (
-    SELECT {_SESSION}, jira_key AS key_before, is_left FROM settled
+    SELECT {_SESSION}, jira_key AS key_before, is_left, forgotten_at FROM settled
     UNION ALL
-    SELECT {_SESSION}, key_before, is_left FROM updated
+    SELECT {_SESSION}, key_before, is_left, forgotten_at FROM updated
 )
 SELECT {_SESSION},
-       CASE WHEN key_before = %(jira_key)s::text THEN 'unchanged'
+       CASE WHEN forgotten_at IS NOT NULL THEN 'stale'
+            WHEN key_before = %(jira_key)s::text THEN 'unchanged'
             WHEN is_left THEN 'stale'
             WHEN key_before IS NULL THEN 'applied'
             ELSE 'conflict' END AS outcome
@@ -233,15 +270,20 @@ FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text, {_
 """
 
 # Applies a merge patch once a command_id. `first_time` is empty for a repetition; its write changes nothing.
+# For a day after its channel was forgotten a patch is stale: it may have been on its way.
 MERGE_CHANNEL_CONTEXT: Final[LiteralString] = f"""
-WITH first_time AS (
+WITH forgotten AS (
+    SELECT FROM forgotten_channels
+    WHERE channel_id = {_HOME} AND forgotten_at > now() - interval '1 day'
+), first_time AS (
     INSERT INTO channel_context_commands (channel_id, command_id, applied_by)
-    VALUES ({_HOME}, %(command_id)s, {_ACTOR})
+    SELECT {_HOME}, %(command_id)s, {_ACTOR} WHERE NOT EXISTS (SELECT FROM forgotten)
     ON CONFLICT ON CONSTRAINT channel_context_commands_pkey DO NOTHING
     RETURNING command_id
 ), merged AS (
     INSERT INTO channel_context AS c (channel_id, context_data)
-    VALUES ({_HOME}, threadsync_merge_patch('{{}}', %(patch)s::jsonb))
+    SELECT {_HOME}, CASE WHEN EXISTS (SELECT FROM forgotten) THEN '{{}}'
+                         ELSE threadsync_merge_patch('{{}}', %(patch)s::jsonb) END
     ON CONFLICT ON CONSTRAINT channel_context_pkey DO UPDATE
     SET context_data = CASE WHEN EXISTS (SELECT FROM first_time)
                             THEN threadsync_merge_patch(c.context_data, %(patch)s::jsonb)
@@ -252,7 +294,8 @@ WITH first_time AS (
               old.channel_id IS NULL AS inserted
 )
 SELECT {_CONTEXT},
-       CASE WHEN inserted THEN 'created'
+       CASE WHEN EXISTS (SELECT FROM forgotten) THEN 'stale'
+            WHEN inserted THEN 'created'
             WHEN EXISTS (SELECT FROM first_time) THEN 'applied'
             ELSE 'unchanged' END AS outcome
 FROM merged
@@ -287,15 +330,22 @@ UPDATE redeliveries SET opened_at = NULL WHERE task_id = ANY(%(task_ids)s) AND o
 FORGET_REDELIVERIES: Final[LiteralString] = "DELETE FROM redeliveries WHERE task_id = %(task_id)s"
 
 # Keeps a message that failed for good. A second burial of the same message adds nothing. Returns the letter's
-# id alone: the rest is as large as the message, for which a process may have no room twice.
+# id alone: the rest is as large as the message, for which a process may have no room twice. What is about a
+# thread whose words were forgotten is kept without them.
 BURY: Final[LiteralString] = """
 WITH counted AS (
     DELETE FROM redeliveries WHERE task_id = %(task_id)s RETURNING first_attempt_at
 )
 INSERT INTO dead_letters AS d
     (task_id, task_name, queue, arguments, body, error_type, error, attempts, first_attempt_at)
-VALUES (%(task_id)s, %(task_name)s, %(queue)s, %(arguments)s, %(body)s, %(error_type)s, %(error)s,
-        %(attempts)s, coalesce((SELECT first_attempt_at FROM counted), %(first_attempt_at)s))
+SELECT %(task_id)s, %(task_name)s, %(queue)s,
+       CASE WHEN is_forgotten THEN '(forgotten)' ELSE %(arguments)s::text END,
+       CASE WHEN is_forgotten THEN NULL ELSE %(body)s::bytea END, %(error_type)s,
+       CASE WHEN is_forgotten THEN '(forgotten)' ELSE %(error)s::text END, %(attempts)s::integer,
+       coalesce((SELECT first_attempt_at FROM counted), %(first_attempt_at)s::timestamptz)
+FROM (
+    SELECT threadsync_is_forgotten(%(about_channel)s, %(about_thread)s, %(about_session)s) AS is_forgotten
+) AS about
 ON CONFLICT ON CONSTRAINT dead_letters_task_id_key DO UPDATE SET attempts = d.attempts
 RETURNING id
 """

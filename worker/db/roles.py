@@ -10,9 +10,13 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
+from worker.db.forgetting.columns import OF_PEOPLE
+from worker.db.forgetting.functions import install
+
 MIGRATE: Final = "threadsync_migrate"
 RUN: Final = "threadsync_run"
 READ: Final = "threadsync_read"
+FORGET: Final = "threadsync_forget"
 
 _ROWS: Final = ("SELECT", "INSERT", "UPDATE")
 
@@ -37,8 +41,21 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "queue_samples": ("SELECT", "INSERT", "DELETE"),
     "installation": ("SELECT", "UPDATE"),
     "installation_actions": ("SELECT", "INSERT"),
+    "forget_acts": ("SELECT", "INSERT"),
+    "forgotten_channels": ("SELECT",),
+    "forgotten_people": ("SELECT",),
     "threadsync_schema": ("SELECT",),
 }
+
+_CHANGED: Final = ("SELECT", "UPDATE")
+FORGET_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
+    **{column.table: _CHANGED for column in OF_PEOPLE},
+    "dead_letters": (*_CHANGED, "DELETE"),
+    "redeliveries": ("SELECT", "DELETE"),
+    "forgotten_channels": _ROWS,
+    "forgotten_people": ("SELECT", "INSERT", "DELETE"),
+}
+"""What the functions that forget may do, all of them: ``worker.db.forgetting``."""
 
 WRITTEN_BY_PEOPLE: Final[Mapping[str, frozenset[str]]] = {
     "console_sessions": frozenset({"id_hash", "name", "address"}),
@@ -46,6 +63,8 @@ WRITTEN_BY_PEOPLE: Final[Mapping[str, frozenset[str]]] = {
     "dead_letters": frozenset({"arguments", "body", "error"}),
     "syncs": frozenset({"draft", "detail"}),
     "sync_attempts": frozenset({"detail"}),
+    "forget_acts": frozenset({"actor", "reason"}),
+    "forgotten_people": frozenset({"key", "hash"}),
     "session_acts": frozenset({"reason"}),
     "left_tickets": frozenset({"detail"}),
 }
@@ -97,9 +116,14 @@ def become_migrate(connection: Connection[Any]) -> None:
 
 
 def grant(connection: Connection[Any]) -> None:
-    """Give the roles that exist their rights on every table, and take away all others."""
+    """Give the roles that exist their rights on every table and function, and take away all others."""
     cursor = connection.cursor(row_factory=tuple_row)
     names = cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [[RUN, READ]]).fetchall()
+    install(connection, owner=FORGET, callers=[RUN] if (RUN,) in names else [])
+    if cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [FORGET]).rowcount:
+        for table, privileges in FORGET_PRIVILEGES.items():
+            what = SQL(", ").join(map(SQL, privileges))
+            cursor.execute(SQL("GRANT {} ON {} TO {}").format(what, Identifier(table), Identifier(FORGET)))
     for table, privileges in RUN_PRIVILEGES.items():
         for (role,) in names:
             revoke = SQL("REVOKE ALL ON {} FROM {}").format(Identifier(table), Identifier(role))

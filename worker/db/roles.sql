@@ -1,8 +1,9 @@
--- Three group roles, so that no login needs more than its work does. Run it once in the database, as a role that may
+-- Four group roles, so that no login needs more than its work does. Run it once in the database, as a role that may
 -- create roles; it may be repeated. `threadsync migrate` gives them their rights on tables, anew each time.
 --
 --   threadsync_migrate   owns the tables, and runs `threadsync migrate`
 --   threadsync_run       workers and the console: rows, no tables
+--   threadsync_forget    has no login: what is forgotten or too old goes by functions that it owns
 --   threadsync_read      reports and `threadsync metrics`: no row is changed, and nothing that people wrote is seen
 --
 -- Then a login for each, with a password of your own:
@@ -12,7 +13,9 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['threadsync_migrate', 'threadsync_run', 'threadsync_read'] LOOP
+    FOREACH name IN ARRAY ARRAY[
+        'threadsync_migrate', 'threadsync_run', 'threadsync_read', 'threadsync_forget'
+    ] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
         END IF;
@@ -20,5 +23,8 @@ BEGIN
     -- The schema that tables are made in: the first one of the search path.
     EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO threadsync_migrate', current_schema());
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO threadsync_run, threadsync_read', current_schema());
+    -- So that migrations can give functions to it.
+    EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO threadsync_forget', current_schema());
+    GRANT threadsync_forget TO threadsync_migrate;
 END
 $$;

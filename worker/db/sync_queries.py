@@ -144,7 +144,8 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(site)s || '|' || %(project_key)s
 BEGIN_CREATE: Final[LiteralString] = f"""
 WITH session AS (
     SELECT id, unlinked_at FROM thread_sessions
-    WHERE id = %(session_id)s AND jira_key IS NULL AND alias_of IS NULL FOR NO KEY UPDATE
+    WHERE id = %(session_id)s AND jira_key IS NULL AND alias_of IS NULL AND forgotten_at IS NULL
+    FOR NO KEY UPDATE
 ), begun AS (
     UPDATE syncs s
     SET state = 'inflight', reason = NULL, detail = NULL, project_key = %(project_key)s,
@@ -414,7 +415,8 @@ WITH retried AS (
     SET {_GO_ON}
     WHERE s.session_id = %(session_id)s AND {_IS_FREE}
       AND s.state IN ('retry_wait', 'unknown', 'blocked', 'failed', 'review')
-      AND s.reason IS DISTINCT FROM 'moved'
+      AND (s.reason IS NULL OR s.reason NOT IN ('moved', 'forgotten', 'draft_expired'))
+      AND s.forgetting IS DISTINCT FROM 'tombstone'
       AND ({_IN_DOUBT} OR NOT EXISTS (
           SELECT FROM thread_sessions t WHERE t.id = s.session_id AND s.drafted_at <= t.unlinked_at
       ))
@@ -457,6 +459,7 @@ WITH given_up AS (
         updated_at = {_NOW}
     WHERE s.session_id = %(session_id)s
       AND s.state IN ('pending', 'retry_wait', 'unknown', 'blocked', 'failed', 'review')
+      AND NOT EXISTS (SELECT FROM thread_sessions t WHERE t.id = s.session_id AND t.forgotten_at IS NOT NULL)
     RETURNING s.session_id
 ), noted AS (
     INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)

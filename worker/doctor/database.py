@@ -33,6 +33,7 @@ CHECKS: Final = (
     "database: schema",
     "database: privileges",
     "database: role",
+    "database: log",
     "database: clock",
 )
 _LEAST: Final = 18
@@ -62,6 +63,13 @@ SELECT t.relnamespace::regnamespace::text FROM pg_class t, pg_class r
 WHERE t.oid = to_regclass('thread_sessions') AND r.oid = to_regclass('threadsync_schema')
   AND t.relnamespace <> r.relnamespace
 """
+# With an error it logs the row that it refused, 64 letters of each value; with a statement its parameters.
+_LOG: Final = """
+SELECT current_setting('log_error_verbosity') <> 'terse',
+       (current_setting('log_statement') <> 'none' OR current_setting('log_min_duration_statement') <> '-1'
+        OR current_setting('log_min_duration_sample') <> '-1')
+       AND current_setting('log_parameter_max_length') <> '0'
+"""
 _LIMITS: Final = ("statement_timeout", "lock_timeout")
 _AS_ANYONE_LIKES: Final = ("idle_session_timeout", "idle_in_transaction_session_timeout")
 
@@ -89,6 +97,8 @@ class DatabaseFacts:
     time: datetime
     asked: datetime
     answered: datetime
+    logs_rows: bool = False
+    logs_parameters: bool = False
     unreadable: str | None = field(default=None)
 
 
@@ -120,6 +130,7 @@ def _facts(connection: Connection[Any]) -> DatabaseFacts:
     [(read_only, fsync, synchronous_commit)] = connection.execute(_STATE).fetchall()
     [(user, superuser, owner)] = connection.execute(_ROLE).fetchall()
     hidden = connection.execute(_ELSEWHERE).fetchone()
+    [(logs_rows, logs_parameters)] = connection.execute(_LOG).fetchall()
     known = dict(connection.execute(_SETTINGS, [list(START_UP_SETTINGS)]).fetchall())
     in_front = connection.execute(_IN_FRONT).fetchone()
     unreadable = None
@@ -149,6 +160,8 @@ def _facts(connection: Connection[Any]) -> DatabaseFacts:
         time=time,
         asked=asked,
         answered=answered,
+        logs_rows=logs_rows,
+        logs_parameters=logs_parameters,
         unreadable=unreadable,
     )
 
@@ -206,6 +219,7 @@ def judge(facts: DatabaseFacts, newest: int) -> Iterator[Finding]:
     yield _judge_schema(facts, newest)
     yield _judge_privileges(facts)
     yield _judge_role(facts)
+    yield _judge_log(facts)
     yield judge_clock("database: clock", "Postgres", facts.time, facts.asked, facts.answered)
 
 
@@ -294,3 +308,18 @@ def _judge_role(facts: DatabaseFacts) -> Finding:
     if facts.owner:
         return warning(check, f"{facts.user} owns the tables: it could drop them", fix)
     return ok(check, f"{facts.user} may change rows, and no tables")
+
+
+def _judge_log(facts: DatabaseFacts) -> Finding:
+    """Judge whether its log keeps what people wrote: nothing is taken out of it again."""
+    check = "database: log"
+    ways = []
+    if facts.logs_rows:
+        ways.append("log_error_verbosity = terse")
+    if facts.logs_parameters:
+        ways.append("log_parameter_max_length = 0")
+    if not ways:
+        return ok(check, "no words of people get into it")
+    what = "rows that it refuses" if facts.logs_rows else "parameters of statements"
+    fix = f"a superuser's ALTER ROLE {facts.user} SET {', and SET '.join(ways)}; or in postgresql.conf"
+    return warning(check, f"{what} get into its log, with what people wrote", fix)

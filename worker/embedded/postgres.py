@@ -29,6 +29,9 @@ class EmbeddedPostgres(EmbeddedServer):
         "shared_buffers": "128MB",
         "timezone": "UTC",
         "log_timezone": "UTC",
+        # Else it logs the beginning of what people wrote with a row that it refuses.
+        "log_error_verbosity": "terse",
+        "log_parameter_max_length_on_error": "0",
     }
     # The processes of a server that was killed need a moment to notice.
     passing_faults = (

@@ -30,6 +30,8 @@ REASONS: Final[Mapping[str, str]] = {
     "given_up": "somebody gave it up.",
     "unlinked": "a person took its ticket off. Another one is made when it is asked for anew.",
     "moved": "the channel got another id, and another session of this thread has its ticket.",
+    "forgotten": "the thread was forgotten, so no ticket is made any more.",
+    "draft_expired": "its draft was older than RETENTION_DRAFTS_DAYS and is gone. Send another draft.",
     "kept_failing": "it failed for 24 hours. Find out why, then: threadsync syncs retry",
     "not_confirmed": "for 24 hours Jira could not tell whether there is a ticket. Look for it, then: "
     "threadsync syncs link, or threadsync syncs retry",

@@ -93,6 +93,11 @@ BEGIN
         RETURN QUERY SELECT s, decided, before.key_before;
         RETURN;
     END IF;
+    -- A tombstone: nothing is written of it.
+    IF s.forgotten_at IS NOT NULL THEN
+        RETURN QUERY SELECT s, 'stale', s.jira_key;
+        RETURN;
+    END IF;
     decided := CASE
         WHEN new_act = 'unlink' THEN CASE WHEN s.jira_key = key THEN 'applied' ELSE 'stale' END
         WHEN s.jira_key IS NULL THEN 'applied'

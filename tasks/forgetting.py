@@ -1,0 +1,53 @@
+"""The tasks that forget by themselves: what waited for a sync in doubt, and what is too old."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import structlog
+
+from tasks.send_soon import note_that_it_came
+from worker.beat import RETAIN, RETAIN_TASK, SETTLE, SETTLE_TASK
+from worker.celery import app
+from worker.config import get_settings
+from worker.db.forgetting.store import ForgetStore
+
+_AT_ONCE: Final = 500
+_LONGEST_SECONDS: Final = 40.0
+"""The rest is for the next time, an hour later."""
+
+log = structlog.get_logger("threadsync.tasks")
+
+
+@app.task(name=SETTLE_TASK, ignore_result=True, send_events=False, is_routine=True)
+def settle() -> dict[str, int]:
+    """Carry out what could not be forgotten while a ticket was in doubt. What it returns are counts."""
+    note_that_it_came(SETTLE)
+    settled = ForgetStore().forget_settled()
+    if settled:
+        log.info("forgotten, now that their tickets are settled", sessions=settled)
+    return {"settled": settled}
+
+
+@app.task(name=RETAIN_TASK, ignore_result=True, send_events=False, soft_time_limit=110, time_limit=120)
+def retain() -> dict[str, int]:
+    """Take away what is older than the settings let it become, in batches. What it returns are counts."""
+    note_that_it_came(RETAIN)
+    settings, store = get_settings(), ForgetStore()
+    until = time.monotonic() + _LONGEST_SECONDS
+    counts = {"drafts": 0, "letters": 0, "sessions": 0}
+    while True:
+        batch = store.retain(
+            drafts_days=settings.retention_drafts_days,
+            letters_days=settings.retention_letters_days,
+            sessions_days=settings.retention_sessions_days,
+            most=_AT_ONCE,
+        )
+        for name in counts:
+            counts[name] += getattr(batch, name)
+        if batch.most < _AT_ONCE or time.monotonic() > until:
+            break
+    if any(counts.values()):
+        log.info("older than it may become", **counts)
+    return counts

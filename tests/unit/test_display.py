@@ -1,0 +1,98 @@
+"""Watching shows which thread, no person and no word: of any sender's message, result or error."""
+
+from __future__ import annotations
+
+import inspect
+from types import SimpleNamespace
+from typing import Any, Final
+
+import flower.events  # type: ignore[import-untyped]
+import pytest
+from celery.events.receiver import EventReceiver
+
+from tasks.commands import GetOrCreate, MarkSynced
+from tasks.sync_commands import RetrySync
+from worker.display import NOT_SHOWN, shown, shown_by_flower, shown_of_an_end, shown_unseen
+from worker.flower_events import RedactingReceiver
+
+THREAD: Final = {"channel_id": "C1", "thread_ts": "1.000100"}
+OPENED: Final = {**THREAD, "user_id": "U0OCELOT"}
+SESSION: Final = "0190cb6e-0000-7000-8000-00000000000a"
+
+
+@pytest.mark.parametrize(
+    "said", [None, "", "ocelot", "C1 / 1.000100 ocelot", "C1 / 1.000100 → ocelot", "C1", "{'a': 1}", 7]
+)
+def test_a_senders_line_is_shown_only_if_it_is_ours(said: Any) -> None:
+    """Whatever else it says is replaced by what the command says of itself."""
+    assert shown(GetOrCreate, (), OPENED, "('ocelot',)", said) == ("()", "C1 / 1.000100")
+
+
+def test_our_own_lines_stay() -> None:
+    """Those that our clients send; a person who retries is not in them."""
+    linked: dict[str, Any] = {**THREAD, "jira_key": "PROJ-1"}
+    line = MarkSynced(**linked).summary()
+    assert shown(None, (), linked, "()", line)[1] == line == "C1 / 1.000100 → synced as PROJ-1"
+    retried = RetrySync(session_id=SESSION, actor="ocelot", reason="ocelot")
+    assert retried.summary() == shown(RetrySync, [], retried.arguments(), None, None)[1] == SESSION
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [{"channel_id": "an ocelot"}, {"channel_id": ["ocelot"]}, {"session_id": "an ocelot"}, ["ocelot"]],
+)
+def test_arguments_that_are_none_are_not_shown(kwargs: Any) -> None:
+    """Also where the sender says that they are what is to be shown."""
+    said = next(iter(kwargs.values())) if isinstance(kwargs, dict) else "ocelot"
+    assert shown(GetOrCreate, ["ocelot"], kwargs, "ocelot", said) == (NOT_SHOWN, NOT_SHOWN)
+
+
+def test_what_is_sent_without_a_word_is_not_shown() -> None:
+    """Celery would show all of it."""
+    assert shown_unseen((), {}) == ("()", "{}")
+    assert shown_unseen(("ocelot",), {"a": "ocelot"}) == (NOT_SHOWN, NOT_SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("exception", "told"),
+    [
+        ("SessionNotFound('C1', '1.000100')", "SessionNotFound('C1', '1.000100')"),
+        ("CommandFailed('ValueError: ocelot')", "CommandFailed('(not shown)')"),
+        ("ValueError('ocelot')", "ValueError('(not shown)')"),
+        ("an ocelot", "Exception('(not shown)')"),
+        ("WorkerLostError('Worker exited')", "WorkerLostError('Worker exited')"),
+    ],
+)
+def test_only_our_own_errors_tell_why(exception: str, told: str) -> None:
+    """Of any other the class is told, and no traceback: it may quote what a person wrote."""
+    plain = SimpleNamespace(__module__="app.tasks")
+    fields = shown_of_an_end(plain, {"exception": exception, "traceback": "…", "runtime": 1})
+    assert fields["exception"] == told
+    assert fields["traceback"] == (NOT_SHOWN if NOT_SHOWN in told else "…")
+
+
+def test_a_plain_tasks_result_is_not_shown() -> None:
+    """Ours is a line without words."""
+    told = {"result": "ocelot", "runtime": 1}
+    assert shown_of_an_end(SimpleNamespace(__module__="app.tasks"), told)["result"] == NOT_SHOWN
+    assert shown_of_an_end(SimpleNamespace(__module__="tasks.syncs"), told) == told
+
+
+@pytest.mark.parametrize("line", ["()", "{}", "C1 / 1.000100", "C1 → C2", "C1 / 1.1 → a ticket", SESSION])
+def test_flower_takes_lines_without_people(line: str) -> None:
+    assert shown_by_flower({"type": "task-sent", "kwargs": line})["kwargs"] == line
+
+
+@pytest.mark.parametrize("text", ["{'user_id': 'U0OCELOT'}", "U0OCELOT", "an ocelot", "C1 / 1.1 → ocelot", 7])
+def test_flower_takes_nothing_else(text: Any) -> None:
+    """Of a stock client's event, which has the arguments themselves."""
+    event = {"type": "task-sent", "uuid": "1", "args": text, "kwargs": text}
+    assert shown_by_flower(event) == {**event, "args": NOT_SHOWN, "kwargs": NOT_SHOWN}
+
+
+def test_flower_makes_its_receiver_by_the_name_that_we_replace() -> None:
+    """And hands each event to the method of ours: worker/flowerconfig.py."""
+    assert vars(flower.events)["EventReceiver"] in (EventReceiver, RedactingReceiver)
+    assert "EventReceiver(" in inspect.getsource(flower.events.Events.run)
+    assert "event_from_message" in vars(EventReceiver)
+    assert "self.event_from_message" in inspect.getsource(vars(EventReceiver)["_receive"])

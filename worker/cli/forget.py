@@ -1,0 +1,101 @@
+"""``threadsync forget``: threads, channels and people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.signature import Actor, Reason, signed
+
+if TYPE_CHECKING:
+    from worker.db.models import ThreadSession
+    from worker.db.pool import Pool
+    from worker.forgetting.act import Forgotten
+
+app = typer.Typer(
+    help="Forget a thread, a channel or a person. The tickets stay, one a thread.", no_args_is_help=True
+)
+
+_Json = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+
+
+@app.command()
+def thread(
+    place: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="LINK | ID | CHANNEL THREAD_TS", help="A link to its message, its session, or its thread."
+        ),
+    ],
+    reason: Reason,
+    actor: Actor = None,
+    as_json: _Json = False,
+) -> None:
+    """Forget what was said in a thread, and who said it. Every later command on it is stale."""
+    from worker.cli.database import database
+    from worker.forgetting.act import forget_thread
+
+    by = signed(actor, reason)
+    with database() as pool:
+        _tell(forget_thread(pool, session_of(pool, place), by), as_json)
+
+
+@app.command()
+def channel(
+    channel_id: Annotated[str, typer.Argument(metavar="CHANNEL", help="Its id, such as C0123ABCD.")],
+    reason: Reason,
+    actor: Actor = None,
+    as_json: _Json = False,
+) -> None:
+    """Forget all threads of a channel until now, and its context."""
+    from worker.cli.database import database
+    from worker.forgetting.act import forget_channel
+
+    by = signed(actor, reason)
+    with database() as pool:
+        _tell(forget_channel(pool, channel_id, by), as_json)
+
+
+@app.command()
+def user(
+    user_id: Annotated[str, typer.Argument(metavar="USER", help="The person's id, such as U0123ABCD.")],
+    reason: Reason,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="A name that the person is known by, such as in the console; may be repeated."),
+    ] = None,
+    actor: Actor = None,
+    as_json: _Json = False,
+) -> None:
+    """Forget a person: what the person opened, drafted or did. Other people's words stay."""
+    from worker.cli.database import database
+    from worker.forgetting.act import forget_user
+
+    by = signed(actor, reason)
+    with database() as pool:
+        _tell(forget_user(pool, user_id, name or [], by), as_json)
+
+
+def session_of(pool: Pool, place: list[str]) -> ThreadSession:
+    """The thread's session; one is made where there is none, as there may be letters, and events to come."""
+    from worker.db.console_store import ConsoleStore, thread_in
+    from worker.db.session_store import SessionStore
+    from worker.errors import InvalidCommand
+
+    text = " ".join(place)
+    found: list[ThreadSession] = ConsoleStore(pool).find(text)
+    if not found and (named := thread_in(text)):
+        found = [SessionStore(pool).get_or_create_session(*named, "forgotten")]
+    if len(found) != 1:
+        raise InvalidCommand(f"that names {len(found) or 'no'} threads: give a link to a message of the one")
+    return found[0]
+
+
+def _tell(forgotten: Forgotten, as_json: bool) -> None:
+    from worker.cli.output import print_json
+
+    if as_json:
+        print_json(forgotten.as_json())
+    else:
+        typer.echo(forgotten.sentence())

@@ -1,0 +1,1 @@
+"""Columns that hold something of people, and the functions that take it away."""

@@ -1,0 +1,175 @@
+"""Columns of our tables by what they hold of people: each one with text is in one of two lists.
+
+The functions of ``functions.py`` are made of ``OF_PEOPLE``, so a column that is declared here is forgotten. A
+test compares both lists with the tables, and fails for a column that is in neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, LiteralString
+
+Kind = Literal["person", "name", "actor", "draft", "detail", "words", "letter"]
+"""What the column holds:
+
+| kind | what | of a thread or a channel | of a person |
+|---|---|---|---|
+| ``person`` | a Slack id, alone | becomes `forgotten` | the same, where it is that person's |
+| ``name`` | the name or the id that a person gave | the same | the same |
+| ``actor`` | JSON: `{"user_id"}`, or `{"name", "via"}` | the same | the same |
+| ``draft`` | JSON of a draft | its words go | the same in threads that the person opened |
+| ``detail`` | Jira's words about a draft, which may quote it | goes | the same |
+| ``words`` | what a person wrote | goes | goes where its row names the person; else the name in it |
+| ``letter`` | of a message that failed | the row goes | the row goes if it names the person |
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column that holds something of people.
+
+    Args:
+        cleared: what takes its place, as SQL; not used for kinds ``draft`` and ``letter``.
+    """
+
+    table: LiteralString
+    name: LiteralString
+    kind: Kind
+    cleared: LiteralString = "NULL"
+
+
+_FORGOTTEN: Final = "'forgotten'"
+_NO_ACTOR: Final = """'{"name": "forgotten", "via": "cli"}'::jsonb"""
+_WORDS_GONE: Final = "'(forgotten)'"
+
+OF_PEOPLE: Final = (
+    Column("thread_sessions", "user_id", "person", _FORGOTTEN),
+    Column("thread_sessions", "opened_by", "actor"),
+    Column("thread_sessions", "ready_by", "actor"),
+    Column("thread_sessions", "synced_by", "actor"),
+    Column("syncs", "draft", "draft"),
+    Column("syncs", "drafted_by", "actor"),
+    Column("syncs", "detail", "detail"),
+    Column("sync_attempts", "detail", "detail"),
+    Column("sync_actions", "actor", "name", _FORGOTTEN),
+    Column("sync_actions", "acted_by", "actor"),
+    Column("sync_actions", "reason", "words", _WORDS_GONE),
+    Column("session_actions", "actor", "name", _FORGOTTEN),
+    Column("session_actions", "reason", "words", _WORDS_GONE),
+    Column("installation_actions", "actor", "name", _FORGOTTEN),
+    Column("installation_actions", "acted_by", "actor"),
+    Column("installation_actions", "reason", "words", _WORDS_GONE),
+    Column("session_acts", "actor", "actor", _NO_ACTOR),
+    Column("session_acts", "reason", "words"),
+    Column("left_tickets", "detail", "detail"),
+    Column("channel_context_commands", "applied_by", "actor"),
+    Column("channel_aliases", "moved_by", "actor"),
+    Column("forget_acts", "actor", "name", _FORGOTTEN),
+    Column("forget_acts", "acted_by", "actor"),
+    Column("forget_acts", "reason", "words", _WORDS_GONE),
+    Column("console_sessions", "name", "name", _FORGOTTEN),
+    Column("console_sessions", "address", "words"),
+    Column("channel_context", "context_data", "words", "'{}'::jsonb"),
+    Column("dead_letters", "task_id", "letter"),
+    Column("dead_letters", "task_name", "letter"),
+    Column("dead_letters", "queue", "letter"),
+    Column("dead_letters", "error_type", "letter"),
+    Column("dead_letters", "arguments", "letter"),
+    Column("dead_letters", "body", "letter"),
+    Column("dead_letters", "error", "letter"),
+    Column("dead_letters", "actor", "letter"),
+    Column("dead_letters", "reason", "letter"),
+    Column("dead_letters", "settled_by", "letter"),
+    Column("redeliveries", "task_id", "letter"),
+    Column("redeliveries", "task_name", "letter"),
+)
+"""The columns that are forgotten."""
+
+SESSION_OF: Final[Mapping[str, LiteralString]] = {
+    "thread_sessions": "id",
+    "syncs": "session_id",
+    "sync_attempts": "session_id",
+    "sync_actions": "session_id",
+    "session_actions": "session_id",
+    "session_acts": "session_id",
+    "left_tickets": "session_id",
+}
+"""For tables whose rows belong to a session: the column that says which."""
+
+_ID: Final = "Slack's id of a channel or of a thread, which stays with the tombstone"
+_CODE: Final = "one of our own words"
+_JIRA: Final = "a key, an id or an address of Jira, whose tickets stay"
+_SLACK: Final = "Slack's name for an error, or a moment"
+_HASH: Final = "a random key, or a keyed hash; both are deleted after a day"
+
+OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
+    "thread_sessions": {
+        "channel_id": _ID,
+        "thread_ts": _ID,
+        "status": _CODE,
+        "jira_key": _JIRA,
+        "left_keys": _JIRA,
+    },
+    "channel_context": {"channel_id": _ID},
+    "channel_context_commands": {"channel_id": _ID},
+    "channel_aliases": {"channel_id": _ID, "home_id": _ID, "newest_id": _ID, "moved_to": _ID},
+    "redeliveries": {"opened_by": "a random id of a process"},
+    "dead_letters": {"state": _CODE},
+    "jira_sites": {"site": _JIRA, "trouble": _CODE},
+    "jira_pauses": {"site": _JIRA, "endpoint": _CODE},
+    "syncs": {
+        "state": _CODE,
+        "reason": _CODE,
+        "site": _JIRA,
+        "marker": "a hash of site, channel and thread, which stays with the tombstone",
+        "project_key": _JIRA,
+        "jira_id": _JIRA,
+        "jira_key": _JIRA,
+        "origin": _CODE,
+        "duplicates": _JIRA,
+        "forgetting": _CODE,
+    },
+    "sync_attempts": {
+        "step": _CODE,
+        "outcome": _CODE,
+        "trace_id": "Jira's id of a request",
+        "reason": _CODE,
+        "project_key": _JIRA,
+    },
+    "sync_actions": {"action": _CODE},
+    "session_actions": {"action": _CODE},
+    "session_acts": {
+        "act": _CODE,
+        "jira_key": _JIRA,
+        "jira_id": _JIRA,
+        "outcome": _CODE,
+        "key_before": _JIRA,
+    },
+    "left_tickets": {"jira_key": _JIRA, "jira_id": _JIRA, "site": _JIRA, "given_up": _CODE},
+    "status_messages": {
+        "message_ts": _SLACK,
+        "shown": "a hash of a message of ours, which holds states and keys",
+        "trouble": _SLACK,
+        "replaced_ts": _SLACK,
+    },
+    "console_sessions": {"id_hash": "a hash of a random word"},
+    "queue_samples": {"queue": "the name of a queue"},
+    "slack_installation": {"trouble": _SLACK},
+    "installation_actions": {"action": _CODE, "other": "the id of an installation"},
+    "forget_acts": {"what": _CODE, "subject": _ID},
+    "forgotten_channels": {"channel_id": _ID},
+    "forgotten_people": {"key": _HASH, "hash": _HASH},
+    "threadsync_schema": {"name": "the name of a migration"},
+}
+"""Columns with text that hold nothing of people, and why."""
+
+
+def of_kinds(table: str, *kinds: Kind) -> tuple[Column, ...]:
+    """The columns of one table that are of these kinds."""
+    return tuple(column for column in OF_PEOPLE if column.table == table and column.kind in kinds)
+
+
+def tables(*kinds: Kind) -> tuple[LiteralString, ...]:
+    """The tables that have columns of these kinds, in the order in which locks are taken."""
+    return tuple(dict.fromkeys(column.table for column in OF_PEOPLE if column.kind in kinds))

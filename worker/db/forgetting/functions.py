@@ -1,0 +1,426 @@
+"""The functions that forget, made of the declared columns: the only code that may delete what people left.
+
+They are SECURITY DEFINER, of a role that may do this and nothing else (``roles.sql``), so a worker's login
+forgets by them and can delete nothing by itself. An act of a person names its row in ``forget_acts``.
+
+    threadsync_forget_sessions    threads: their rows become their own tombstones
+    threadsync_forget_channel     a channel: its context goes, and threads to come of before are tombstones
+    threadsync_forget_person      from now on, messages that name the person are redacted as they arrive
+    threadsync_forget_opened_by   what the person opened, some at a time
+    threadsync_forget_named       where else the person is named, a table at a time
+    threadsync_forget_letters     dead letters and records of openings
+    threadsync_forget_settled     what waited for a sync in doubt
+    threadsync_retain             what is older than it may become, some at a time
+"""
+# ruff: noqa: S608 - made of names that stand in `columns.py` and here
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString
+
+from psycopg import Connection
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
+
+from worker.db.forgetting.columns import OF_PEOPLE, SESSION_OF, Column, of_kinds, tables
+
+_OPEN: Final = "('inflight', 'unknown')"
+# Two of one moment must not be alike: a draft of before would win over one without words.
+_LATER: Final = "drafted_at + 0.000000001"
+_NOW: Final = "extract(epoch FROM now())::numeric(25, 9)"
+# Scripts from Thai on do not put spaces between words.
+_NO_SPACES_FROM: Final = "3584"
+_FLAGGED: Final = """ARRAY(
+        SELECT session_id FROM syncs WHERE session_id = ANY (sessions) AND forgetting IS NOT NULL)"""
+_KNOWN_ACT: Final = """
+    IF NOT EXISTS (SELECT FROM forget_acts WHERE id = act) THEN
+        RAISE 'there is no act of forgetting %', act USING ERRCODE = 'no_data_found';
+    END IF;"""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of ours; ``is_ours`` are those that only the others call."""
+
+    name: LiteralString
+    takes: LiteralString
+    returns: LiteralString
+    body: LiteralString
+    is_ours: bool = False
+
+    @property
+    def signature(self) -> LiteralString:
+        types = (argument.partition(" ")[2] for argument in self.takes.split(", ")) if self.takes else ()
+        return f"{self.name}({', '.join(types)})"
+
+
+def _cleared(columns: Sequence[Column]) -> LiteralString:
+    return ", ".join(f"{column.name} = {column.cleared}" for column in columns)
+
+
+def _clear_all_of(sessions: LiteralString) -> Iterator[LiteralString]:
+    """Yield statements that leave nothing of people in what belongs to these sessions."""
+    for table, key in SESSION_OF.items():
+        columns = of_kinds(table, "person", "name", "actor", "words", "detail")
+        if columns:
+            yield f"UPDATE {table} SET {_cleared(columns)}\n    WHERE {key} = ANY ({sessions});"
+
+
+def _clear_details_of(sessions: LiteralString) -> Iterator[LiteralString]:
+    for table in tables("detail"):
+        columns = of_kinds(table, "detail")
+        key = SESSION_OF[table]
+        filled = " OR ".join(f"{column.name} IS NOT NULL" for column in columns)
+        yield f"UPDATE {table} SET {_cleared(columns)} WHERE {key} = ANY ({sessions}) AND ({filled});"
+
+
+def _lines(statements: Iterator[LiteralString]) -> LiteralString:
+    return "\n    ".join(statements)
+
+
+def _author(row: LiteralString) -> tuple[LiteralString, LiteralString]:
+    """Conditions on a sync: the person drafted it; it is not known who did. As far as a column tells."""
+    columns = of_kinds("syncs", "actor")
+    if not columns:
+        return "false", "true"
+    names = f"{row}.{columns[0].name}"
+    return f"coalesce(upper({names} ->> 'user_id') = upper(person), false)", f"{names} IS NULL"
+
+
+def _named(column: Column) -> LiteralString:
+    """The column without the person, where ``pattern`` finds the person."""
+    name, text = column.name, f"{column.name}::text"
+    is_json = column.kind == "draft" or column.cleared.endswith("::jsonb")
+    replaced: LiteralString = f"regexp_replace({name}, pattern, 'forgotten', 'gi')"
+    if is_json:
+        replaced = f"threadsync_without_pattern({name}, pattern)"
+    if column.kind in ("person", "name"):
+        return f"CASE WHEN {name} ~* pattern THEN {column.cleared} ELSE {name} END"
+    if column.kind == "actor":
+        return f"CASE WHEN {text} ~* pattern THEN {column.cleared} ELSE {name} END"
+    authors = of_kinds(column.table, "name", "actor")
+    if column.kind == "words" and authors:
+        by_person = " OR ".join(f"{author.name}::text ~* pattern" for author in authors)
+        return f"CASE WHEN {by_person} THEN {column.cleared} ELSE {replaced} END"
+    return replaced
+
+
+def _forget_in(table: LiteralString) -> LiteralString:
+    columns = tuple(c for c in OF_PEOPLE if c.table == table and c.kind != "letter")
+    changes = [f"{column.name} = {_named(column)}" for column in columns]
+    if of_kinds(table, "draft"):
+        changes += [f"drafted_at = CASE WHEN draft::text ~* pattern THEN {_LATER} ELSE drafted_at END"]
+    found = " OR ".join(f"{column.name}::text ~* pattern" for column in columns)
+    return f"""
+    WHEN '{table}' THEN
+        UPDATE {table} SET {", ".join(changes)} WHERE {found};"""
+
+
+NAMED_IN: Final = tables("person", "name", "actor", "draft", "detail", "words")
+"""The tables that ``threadsync_forget_named`` looks through."""
+
+FUNCTIONS: Final = (
+    Function(
+        "threadsync_settle_forgotten",
+        "sessions uuid[]",
+        "integer",
+        # A step under way has the draft in memory: its claim is taken away, so that it writes nothing.
+        f"""
+BEGIN
+    {_lines(_clear_details_of(_FLAGGED))}
+    UPDATE syncs SET
+        state = CASE WHEN state = 'done' THEN 'done' ELSE 'failed' END,
+        reason = CASE WHEN state <> 'done' THEN 'forgotten' END,
+        parked = false, next_attempt_at = NULL, queued_until = NULL, lease_until = NULL, turn_until = NULL,
+        fence = fence + 1, announce_at = NULL, updated_at = now(), forgetting = NULL
+    WHERE session_id = ANY (sessions) AND forgetting = 'tombstone' AND state NOT IN {_OPEN};
+    UPDATE syncs SET
+        fence = CASE WHEN lease_until IS NULL THEN fence ELSE fence + 1 END, lease_until = NULL,
+        forgetting = NULL
+    WHERE session_id = ANY (sessions) AND forgetting = 'words' AND state NOT IN {_OPEN};
+    RETURN (SELECT count(*) FROM syncs WHERE session_id = ANY (sessions) AND forgetting IS NOT NULL);
+END
+""",
+        is_ours=True,
+    ),
+    Function(
+        "threadsync_make_tombstones",
+        "sessions uuid[]",
+        "integer",
+        f"""
+BEGIN
+    PERFORM FROM thread_sessions WHERE id = ANY (sessions) ORDER BY id FOR UPDATE;
+    PERFORM FROM syncs WHERE session_id = ANY (sessions) ORDER BY session_id FOR UPDATE;
+    {_lines(_clear_all_of("sessions"))}
+    UPDATE thread_sessions SET
+        forgotten_at = coalesce(forgotten_at, now()), drafts_since = NULL, updated_at = now()
+    WHERE id = ANY (sessions);
+    UPDATE syncs SET
+        draft = threadsync_without_words(draft), drafted_at = greatest({_LATER}, {_NOW}),
+        forgetting = 'tombstone'
+    WHERE session_id = ANY (sessions);
+    RETURN threadsync_settle_forgotten(sessions);
+END
+""",
+        is_ours=True,
+    ),
+    Function(
+        "threadsync_forget_sessions",
+        "act uuid, sessions uuid[]",
+        "integer",
+        f"""
+BEGIN{_KNOWN_ACT}
+    RETURN threadsync_make_tombstones(sessions);
+END
+""",
+    ),
+    Function(
+        "threadsync_forget_channel",
+        "act uuid, channel text",
+        "text[]",
+        f"""
+DECLARE
+    home text := coalesce((SELECT home_id FROM channel_aliases WHERE channel_id = channel), channel);
+    ids  text[] := ARRAY(SELECT channel_id FROM channel_aliases WHERE home_id = home) || home || channel;
+BEGIN{_KNOWN_ACT}
+    INSERT INTO forgotten_channels (channel_id) SELECT DISTINCT unnest(ids)
+    ON CONFLICT ON CONSTRAINT forgotten_channels_pkey DO UPDATE SET forgotten_at = now();
+    -- What opens a session or patches the context now has not seen this; what does so afterwards has.
+    LOCK TABLE thread_sessions, channel_context IN SHARE ROW EXCLUSIVE MODE;
+    UPDATE channel_context SET {_cleared(of_kinds("channel_context", "words", "name", "actor"))},
+        version = version + 1, updated_at = now()
+    WHERE channel_id = ANY (ids);
+    RETURN ids;
+END
+""",
+    ),
+    Function(
+        "threadsync_forget_person",
+        "act uuid, person text",
+        "void",
+        f"""
+DECLARE
+    secret bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+BEGIN{_KNOWN_ACT}
+    INSERT INTO forgotten_people (key, hash) VALUES (secret, threadsync_person_hash(secret, person));
+    LOCK TABLE thread_sessions, syncs IN SHARE ROW EXCLUSIVE MODE;
+END
+""",
+    ),
+    Function(
+        "threadsync_forget_opened_by",
+        "act uuid, person text, most integer",
+        "TABLE (sessions integer, waiting integer)",
+        f"""
+DECLARE
+    opened uuid[];
+BEGIN{_KNOWN_ACT}
+    opened := ARRAY(
+        SELECT t.id FROM thread_sessions t
+        WHERE upper(t.user_id) = upper(person)
+           OR EXISTS (SELECT FROM syncs s WHERE s.session_id = t.id AND {_author("s")[0]})
+        ORDER BY t.id LIMIT most FOR UPDATE OF t
+    );
+    PERFORM FROM syncs WHERE session_id = ANY (opened) ORDER BY session_id FOR UPDATE;
+    UPDATE syncs s SET
+        draft = threadsync_without_words(draft), drafted_at = greatest({_LATER}, {_NOW}),
+        {"".join(f"{column.name} = {column.cleared}, " for column in of_kinds("syncs", "actor"))}
+        forgetting = coalesce(forgetting, 'words')
+    WHERE session_id = ANY (opened) AND ({_author("s")[0]} OR {_author("s")[1]});
+    UPDATE thread_sessions SET
+        user_id = CASE WHEN upper(user_id) = upper(person) THEN 'forgotten' ELSE user_id END,
+        drafts_since = CASE WHEN forgotten_at IS NULL THEN {_NOW} END, updated_at = now()
+    WHERE id = ANY (opened);
+    waiting := threadsync_settle_forgotten(opened);
+    sessions := cardinality(opened);
+    RETURN NEXT;
+END
+""",
+    ),
+    Function(
+        "threadsync_forget_named",
+        "act uuid, place text, person text, names text[]",
+        "integer",
+        # As a word of its own, in any case of letters; in JSON some letters are written with a backslash. The
+        # collation knows all letters, whatever the database's own does.
+        f"""
+DECLARE
+    pattern text COLLATE pg_c_utf8 := (
+        SELECT string_agg(DISTINCT
+            CASE WHEN word ~ '^[[:alnum:]]' AND ascii(word) < {_NO_SPACES_FROM}
+                 THEN '(?<![[:alnum:]])' ELSE '' END
+            || regexp_replace(word, '([][\\\\^$.|?*+(){{}}-])', '\\\\\\1', 'g')
+            || CASE WHEN word ~ '[[:alnum:]]$' AND ascii(right(word, 1)) < {_NO_SPACES_FROM}
+                    THEN '(?![[:alnum:]])' ELSE '' END,
+            '|')
+        FROM unnest(names || person) AS given,
+             LATERAL (
+                 VALUES (given COLLATE pg_c_utf8),
+                        (substr(to_jsonb(given)::text, 2, length(to_jsonb(given)::text) - 2))
+             ) AS written (word)
+        WHERE word <> ''
+    );
+    changed integer;
+BEGIN{_KNOWN_ACT}
+    CASE place {"".join(_forget_in(table) for table in NAMED_IN)}
+    END CASE;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    RETURN changed;
+END
+""",
+    ),
+    Function(
+        "threadsync_forget_letters",
+        "act uuid, letters uuid[], openings text[]",
+        "integer",
+        f"""
+DECLARE
+    deleted integer;
+BEGIN{_KNOWN_ACT}
+    DELETE FROM dead_letters WHERE id = ANY (letters);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    DELETE FROM redeliveries WHERE task_id = ANY (openings);
+    RETURN deleted;
+END
+""",
+    ),
+    Function(
+        "threadsync_forget_settled",
+        "",
+        "integer",
+        f"""
+DECLARE
+    settled uuid[];
+BEGIN
+    settled := ARRAY(
+        SELECT session_id FROM syncs WHERE forgetting IS NOT NULL AND state NOT IN {_OPEN}
+        ORDER BY session_id LIMIT 500 FOR UPDATE SKIP LOCKED
+    );
+    PERFORM threadsync_settle_forgotten(settled);
+    RETURN cardinality(settled);
+END
+""",
+    ),
+    Function(
+        "threadsync_retain",
+        "drafts_days integer, letters_days integer, sessions_days integer, most integer",
+        "TABLE (drafts integer, letters integer, sessions integer)",
+        f"""
+DECLARE
+    old uuid[];
+BEGIN
+    -- Whose messages were on their way is forgotten, too.
+    DELETE FROM forgotten_people WHERE forgotten_at < now() - interval '1 day';
+    old := ARRAY(
+        SELECT session_id FROM syncs
+        WHERE state IN ('done', 'failed') AND updated_at < now() - make_interval(days => drafts_days)
+          AND draft ->> 'summary' <> '(forgotten)'
+        ORDER BY session_id LIMIT most FOR UPDATE SKIP LOCKED
+    );
+    drafts := cardinality(old);
+    -- What failed is not tried again without its draft. A newer one begins anew.
+    UPDATE syncs SET draft = threadsync_without_words(draft), drafted_at = {_LATER},
+        reason = CASE WHEN state = 'failed' THEN 'draft_expired' END
+    WHERE session_id = ANY (old);
+    {_lines(_clear_details_of("old"))}
+    DELETE FROM dead_letters WHERE id IN (
+        SELECT id FROM dead_letters
+        WHERE coalesce(settled_at, died_at) < now() - make_interval(days => letters_days)
+        LIMIT most FOR UPDATE SKIP LOCKED
+    );
+    GET DIAGNOSTICS letters = ROW_COUNT;
+    DELETE FROM redeliveries WHERE last_attempt_at < now() - make_interval(days => letters_days);
+    old := ARRAY(
+        SELECT t.id FROM thread_sessions t
+        WHERE t.forgotten_at IS NULL AND t.updated_at < now() - make_interval(days => sessions_days)
+          AND NOT EXISTS (
+              SELECT FROM syncs s WHERE s.session_id = t.id AND (
+                  s.state NOT IN ('done', 'failed')
+                  OR s.updated_at > now() - make_interval(days => sessions_days)
+              )
+          )
+        ORDER BY t.id LIMIT most FOR UPDATE OF t SKIP LOCKED
+    );
+    sessions := cardinality(old);
+    PERFORM threadsync_make_tombstones(old);
+    RETURN NEXT;
+END
+""",
+    ),
+    Function(
+        "threadsync_forget_alias",
+        "",
+        "trigger",
+        # Two sessions of one thread have become one: what was forgotten of the one is forgotten of the other.
+        """
+BEGIN
+    IF EXISTS (
+        SELECT FROM thread_sessions WHERE id IN (new.id, new.alias_of) AND forgotten_at IS NOT NULL
+    ) THEN
+        PERFORM threadsync_make_tombstones(ARRAY[new.id, new.alias_of]);
+    END IF;
+    RETURN NULL;
+END
+""",
+        is_ours=True,
+    ),
+)
+
+# When all of the move is done, which carries over drafts.
+_TRIGGER: Final = """
+CREATE CONSTRAINT TRIGGER thread_sessions_forget_alias AFTER UPDATE OF alias_of ON thread_sessions
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.alias_of IS NOT NULL)
+EXECUTE FUNCTION threadsync_forget_alias()
+"""
+_HAS_TRIGGER: Final = """
+SELECT EXISTS (
+    SELECT FROM pg_trigger
+    WHERE tgrelid = to_regclass('thread_sessions') AND tgname = 'thread_sessions_forget_alias'
+)
+"""
+_KNOWN: Final = """
+SELECT prosrc, pg_has_role(proowner, 'USAGE') FROM pg_proc WHERE oid = to_regprocedure(%s)
+"""
+# The one that owns them needs the right to have functions in the schema, and we the right to give them to it.
+_MAY_OWN: Final = """
+SELECT coalesce(
+    pg_has_role(to_regrole(%(role)s), 'SET')
+    AND has_schema_privilege(to_regrole(%(role)s), current_schema(), 'CREATE'),
+    false
+)
+"""
+
+
+def install(connection: Connection[Any], owner: LiteralString, callers: Sequence[LiteralString]) -> None:
+    """Make the functions as they are now. ``owner``: the role they belong to, where there is one."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    [(schema,)] = cursor.execute("SELECT current_schema()").fetchall()
+    [(may_own,)] = cursor.execute(_MAY_OWN, {"role": owner}).fetchall()
+    for function in FUNCTIONS:
+        known = cursor.execute(_KNOWN, [function.signature]).fetchone()
+        if known is None or known[0] != function.body:
+            cursor.execute(SQL(_definition(function)), prepare=False)
+        elif not known[1]:
+            continue
+        # Whatever the caller's search_path says; temporary tables last.
+        place = SQL("ALTER FUNCTION {} SET search_path = {}, pg_temp")
+        cursor.execute(place.format(SQL(function.signature), Identifier(schema)))
+        cursor.execute(SQL("REVOKE ALL ON FUNCTION {} FROM PUBLIC").format(SQL(function.signature)))
+        for role in callers if not function.is_ours else ():
+            right = SQL("GRANT EXECUTE ON FUNCTION {} TO {}")
+            cursor.execute(right.format(SQL(function.signature), Identifier(role)))
+        if may_own:
+            belongs = SQL("ALTER FUNCTION {} OWNER TO {}")
+            cursor.execute(belongs.format(SQL(function.signature), Identifier(owner)))
+    [(has_trigger,)] = cursor.execute(_HAS_TRIGGER).fetchall()
+    if not has_trigger:
+        cursor.execute(_TRIGGER)
+
+
+def _definition(function: Function) -> LiteralString:
+    return (
+        f"CREATE OR REPLACE FUNCTION {function.name}({function.takes}) RETURNS {function.returns} "
+        f"LANGUAGE plpgsql SECURITY DEFINER AS $function${function.body}$function$"
+    )
