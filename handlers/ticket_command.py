@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -39,6 +39,8 @@ _APPLIES_TO: Final[Mapping[Action, tuple[Status, ...]]] = {
     "unlink": ("synced",),
 }
 _LONGEST_REASON: Final = 500
+_OF_TRIGGERS: Final = UUID("0193a6f2-5b1c-7d0e-9a64-2f6d1c7e8b35")
+"""The namespace of ids that are made of Slack's trigger ids."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class TicketRequest:
     """A ``/ticket`` that makes sense. ``thread_ts`` is None when the user named no thread.
 
     ``jira_key`` is the ticket to link, or the only one to take off; ``reason`` says why it is taken off.
+    ``act_id`` is the same when the same signed bytes come again: an act is carried out once.
     """
 
     action: Action
@@ -53,6 +56,7 @@ class TicketRequest:
     thread_ts: str | None = None
     jira_key: str | None = None
     reason: str | None = None
+    act_id: UUID = field(default_factory=uuid4, compare=False)
 
     @property
     def applies_to(self) -> tuple[Status, ...]:
@@ -70,7 +74,7 @@ class TicketRequest:
             thread_ts=thread_ts,
             jira_key=self.jira_key or "",
             actor=actor,
-            command_id=uuid4(),
+            command_id=self.act_id,
         )
 
     def unlink(self, thread_ts: str, jira_key: str, actor: SlackActor, sent_at: str) -> Unlink:
@@ -84,7 +88,7 @@ class TicketRequest:
             jira_key=jira_key,
             actor=actor,
             reason=self.reason or "",
-            command_id=uuid4(),
+            command_id=self.act_id,
             unlinked_at=sent_at,
         )
 
@@ -108,7 +112,8 @@ def parse_ticket_command(form: Mapping[str, Any], jira_url: str | None = None) -
     if len(words) > 1:
         raise InvalidCommand("That is more than I understand: give me one link to a message, or none.")
     named = words[0] if words else str(form.get("thread_ts") or "")
-    return TicketRequest(action, channel_id, parse_thread(named, channel_id) if named else None, jira_key)
+    thread_ts = parse_thread(named, channel_id) if named else None
+    return TicketRequest(action, channel_id, thread_ts, jira_key, act_id=_act_id(form))
 
 
 def _unlinking(
@@ -125,9 +130,16 @@ def _unlinking(
     if not reason:
         raise InvalidCommand("Please say why, such as `/ticket unlink that is another customer's ticket`.")
     thread_ts = parse_thread(named, channel_id) if named else None
+    jira_key = key and named_key(key, jira_url)
     return TicketRequest(
-        "unlink", channel_id, thread_ts, key and named_key(key, jira_url), reason[:_LONGEST_REASON]
+        "unlink", channel_id, thread_ts, jira_key, reason[:_LONGEST_REASON], act_id=_act_id(form)
     )
+
+
+def _act_id(form: Mapping[str, Any]) -> UUID:
+    """Return an id for what the form asks for; Slack gives each command a trigger id of its own."""
+    trigger = form.get("trigger_id")
+    return uuid5(_OF_TRIGGERS, trigger) if isinstance(trigger, str) and trigger else uuid4()
 
 
 def _names_a_thread(word: str) -> bool:

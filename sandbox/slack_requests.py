@@ -287,7 +287,7 @@ def _clicked(kind: str, channel_id: str, user_id: str, response_url: str) -> Pay
 
 
 def _trigger_id() -> str:
-    return f"{next(_numbers)}.111.sandbox"
+    return f"{time.time_ns()}.{next(_numbers)}.sandbox"
 
 
 def _now_ts() -> str:

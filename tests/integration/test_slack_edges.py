@@ -18,8 +18,15 @@ from handlers.slack_http import MOST_BYTES, is_slacks
 from handlers.ticket_form import SUMMARY, ticket_form
 from sandbox.faults import RateLimited
 from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import app_mention, button_click, signed_request, view_submission
-from tasks.commands import RequestSync
+from sandbox.slack_requests import (
+    app_mention,
+    button_click,
+    signed_request,
+    slash_command,
+    view_submission,
+)
+from tasks.commands import RequestSync, Unlink
+from tasks.lookup_commands import LinkAnswer, LinkLookup
 from tests.raw_server import Peer, RawServer, raw_server
 from tests.slack_app import (
     CHANNEL,
@@ -89,6 +96,24 @@ async def test_a_replayed_form_changes_nothing(store: SessionStore) -> None:
     detail = SyncStore(store._pool).get(session.id) if session else None
     assert detail is not None
     assert detail.draft.summary == "corrected"
+
+
+@pytest.mark.parametrize("text", ["unlink PROJ-7 {} the wrong one", "link PROJ-7 {}"])
+async def test_a_replayed_act_is_the_same_act(text: str) -> None:
+    """By its id, and an unlink is as old as what Slack signed; what is typed again is another act."""
+    unknown = LinkAnswer(outcome="no_such_ticket", jira_key="PROJ-7")
+    client = RecordingClient(lambda asked: unknown if isinstance(asked, LinkLookup) else result("applied"))
+    sent_at = int(time.time()) - 20
+    typed = [slash_command(text.format(THREAD), CHANNEL, USER) for _ in range(2)]
+    first, again = (signed_request(SECRET, form, at=sent_at) for form in typed)
+    async with running_app(client) as app:
+        for sent in (first, first, again):
+            assert (await app.deliver(sent)).status_code == 200
+    acts = [command.command_id for command in client.commands if isinstance(command, Unlink | LinkLookup)]
+    assert len(acts) == 3
+    assert acts[0] == acts[1] != acts[2]
+    unlinked = {command.unlinked_at for command in client.commands if isinstance(command, Unlink)}
+    assert unlinked <= {f"{sent_at}.000000"}
 
 
 OURS = ("https://hooks.slack.com/actions/T/1/x", "https://slack.com/x", "https://HOOKS.slack.com:443/x")

@@ -114,7 +114,7 @@ def test_a_thread_of_another_channel_is_refused() -> None:
 
 
 def test_a_request_knows_its_command() -> None:
-    """`ready` moves the status, `link` asks for the key; each act has an id of its own."""
+    """`ready` moves the status, `link` asks for the key; each request's act has an id of its own."""
     ready, link = TicketRequest("ready", CHANNEL), TicketRequest("link", CHANNEL, None, "PROJ-1")
     assert ready.ready(THREAD) == UpdateStatus(channel_id=CHANNEL, thread_ts=THREAD, status="ready_to_sync")
     ann = SlackActor(user_id=USER, team_id="T0SANDBOX")
@@ -125,7 +125,8 @@ def test_a_request_knows_its_command() -> None:
         "PROJ-1",
         ann,
     )
-    assert asked.command_id != link.link(THREAD, ann).command_id
+    another = TicketRequest("link", CHANNEL, None, "PROJ-1")
+    assert asked.command_id == link.link(THREAD, ann).command_id != another.link(THREAD, ann).command_id
     assert ready.applies_to == ("collecting",)
     assert link.applies_to == ("collecting", "ready_to_sync")
 
