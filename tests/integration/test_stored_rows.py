@@ -235,30 +235,33 @@ def test_json_says_what_cannot_be_read(
     assert [attempt.get("unreadable") for attempt in shown["attempts"]] == [None, ["step"]]
 
 
-@pytest.mark.parametrize("at", MOMENTS)
-def test_any_moment_is_listed(pool: Pool, database_url: str, ada: httpx.Client, at: str) -> None:
+def test_any_moment_is_listed(pool: Pool, database_url: str, ada: httpx.Client) -> None:
     """Of a letter's first attempt, its death and its settling; pages of the audit trail go on behind it."""
-    letters = [buried(pool, number) for number in range(1, 4)]
-    ask(
-        as_owner(database_url),
-        "UPDATE dead_letters SET first_attempt_at = %s::timestamptz, died_at = %s::timestamptz",
-        at,
-        at,
-    )
-    assert {letter.id for letter in DeadLetterStore(pool).list_by_state("dead")} == set(letters)
-    for path in ("/", "/dead", *(f"/dead/{letter}" for letter in letters)):
-        assert ada.get(f"/console{path}").status_code == 200, path
-    ask(
-        as_owner(database_url),
-        "UPDATE dead_letters SET state = 'retried', actor = 'a', reason = 'b', settled_at = %s::timestamptz",
-        at,
-    )
-    store, cursor, found = ConsoleStore(pool), None, set()
-    for _ in letters:
-        (decision,) = store.decisions(1, cursor)
-        cursor = decision.cursor
-        found.add(decision.dead_letter_id)
-    assert found == set(letters)
+    store, owner = ConsoleStore(pool), as_owner(database_url)
+    for at in MOMENTS:
+        letters = {buried(pool, number) for number in range(1, 4)}
+        ask(
+            owner,
+            "UPDATE dead_letters SET first_attempt_at = %s::timestamptz, died_at = %s::timestamptz",
+            at,
+            at,
+        )
+        assert {letter.id for letter in DeadLetterStore(pool).list_by_state("dead")} == letters
+        for path in ("/", "/dead", *(f"/dead/{letter}" for letter in letters)):
+            assert ada.get(f"/console{path}").status_code == 200, (at, path)
+        ask(
+            owner,
+            "UPDATE dead_letters SET state = 'retried', actor = 'a', reason = 'b',"
+            " settled_at = %s::timestamptz",
+            at,
+        )
+        cursor, found = None, set()
+        for _ in letters:
+            (decision,) = store.decisions(1, cursor)
+            cursor = decision.cursor
+            found.add(decision.dead_letter_id)
+        assert found == letters, at
+        ask(owner, "DELETE FROM dead_letters")
 
 
 @pytest.mark.parametrize(
