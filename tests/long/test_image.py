@@ -142,7 +142,7 @@ def env(postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path) -> I
             "SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/",
             "PYTHONUNBUFFERED": "1",
             "FLOWER_BASIC_AUTH": "admin:of-these-tests",
-            "THREADSYNC_CONSOLE_PASSWORD": "of-these-tests",
+            "THREADSYNC_CONSOLE_PASSWORD": "of-these-tests-and-42-ostriches",
         }
 
 
@@ -152,7 +152,7 @@ def test_each_role_runs(image: Image, env: dict[str, str], tmp_path: Path) -> No
     roles = {
         "worker": (*CELERY, "worker", "-c", "1"),
         "beat": (*CELERY, "beat", "--pidfile="),
-        "web": ("-m", "uvicorn", "handlers.asgi:app", "--port", str(web)),
+        "web": ("-m", "handlers.serve", "--port", str(web)),
         "socket-mode": ("-m", "handlers.socket_mode"),
         "flower": ("-m", "worker.cli", "flower", "--port", str(flower)),
         "metrics": ("-m", "worker.cli", "metrics", "--port", str(metrics)),
