@@ -17,6 +17,7 @@ from worker.cli.forget import session_of
 from worker.config import get_settings
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.actors import NamedActor, SlackActor
+from worker.db.console_session_store import ConsoleSession, ConsoleSessionStore
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.forgetting import arrivals
 from worker.db.forgetting.arrivals import NO_WORDS, Redaction
@@ -237,12 +238,17 @@ def test_a_forgotten_person(store: SessionStore, pool: Pool, forgets: ForgetStor
     store.merge_channel_context(CHANNEL, {"owner": PERSON, PERSON: ['Maya "Lind"', "Maya Lind"]}, uuid4())
     assert SyncStore(pool).give_up(others.id, actor="Maya Lind", reason="I know it")
     assert SyncStore(pool).retry(others.id, actor="bob", reason=f"{PERSON.lower()} said so")
+    consoles = ConsoleSessionStore(pool)
+    consoles.begin(b"1" * 32, ConsoleSession("Maya Lind", "192.0.2.77"))
+    consoles.begin(b"2" * 32, ConsoleSession("bob", "192.0.2.78"))
     act = begun(forgets, "user")
     assert forgets.forget_opened_by(act, PERSON) == (1, 0)
     assert forgets.forget_named(act, PERSON, ["Maya Lind", 'maya "lind"']) > 0
     after = dump(database_url)
-    for canary in ("ocelot", "maya lind\\", "maya lind ", 'maya \\"lind', "i know it"):
+    for canary in ("ocelot", "maya lind\\", "maya lind ", 'maya \\"lind', "i know it", "192.0.2.77"):
         assert canary not in after.lower()
+    assert consoles.find(b"1" * 32) == ConsoleSession("forgotten", None)
+    assert consoles.find(b"2" * 32) == ConsoleSession("bob", "192.0.2.78")
     draft = ask(as_owner(database_url), "SELECT draft FROM syncs WHERE session_id = %s", others.id)
     assert draft == {
         "summary": "Ask forgotten or her boss",
