@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from sandbox.slack_requests import SlackRequest, app_mention, sign, signed_request
+from tests.integration.test_console import sign_in
+from tests.integration.test_console_access import PASSWORD, web_process
 from tests.nginx import Nginx, needs_nginx
 from tests.slack_app import CHANNEL, SECRET, THREAD, USER, queued
 from tests.waiting import wait_until
@@ -74,6 +76,19 @@ def test_what_is_for_this_machine_is_not_shown(nginx: Nginx) -> None:
         assert http.get("/slack/events").status_code == 403
         # Without a password there is none.
         assert http.get("/console/").text == "Not Found"
+
+
+def test_people_sign_in_behind_it(tmp_path: Path, database_url: str, broker_url: str) -> None:
+    """At a port of its own too: the form comes from where Host says that it came to."""
+    with (
+        web_process(tmp_path, database_url, broker_url) as web,
+        Nginx(tmp_path, web.port) as nginx,
+        client(nginx) as http,
+    ):
+        http.headers["origin"] = nginx.url
+        assert sign_in(http, "ada", PASSWORD).status_code == 303
+        assert http.get("/console/").status_code == 200
+        wait_until(lambda: f"client={A_CLIENT}" in web.log, "the address is logged")
 
 
 def test_half_a_body_waits_at_the_proxy(nginx: Nginx, web: WebProcess) -> None:
