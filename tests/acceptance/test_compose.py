@@ -21,7 +21,7 @@ import httpx
 import psycopg
 import pytest
 
-from sandbox.slack_requests import app_mention, signed_request
+from sandbox.slack_requests import TEAM_ID, app_mention, signed_request
 from tests.compose import compose_file, environment, ours, seconds, valkey_settings
 from tests.documents import ROOT
 from tests.monitoring import metrics_of_workers, metrics_used
@@ -34,7 +34,8 @@ from worker.embedded.port import free_port
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 
-SERVICES: Final = ours(compose_file())
+# No Slack is there that could say whose workspace the token is of.
+SERVICES: Final = ours(compose_file({"SLACK_TEAM_ID": TEAM_ID}))
 LONG_RUNNING: Final = sorted(set(SERVICES) - {"migrate"})
 SIGNING_SECRET: Final = "8f742231b10e8888abcd99yyyzzz85a5"
 _PLACES: Final = re.compile(r"^/run/secrets|^/var/lib/threadsync|^/tmp|\b(?:3000|5555|9464)\b")
