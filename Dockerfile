@@ -17,11 +17,11 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels 
  && pip --python /opt/threadsync/bin/python install --no-cache-dir --no-deps /wheels/*.whl
 
 FROM python:3.13.18-slim-trixie
-# /var/lib/threadsync: an empty volume takes its owner from here. Group 0 writes there too, for platforms that run a
-# container with any uid and that group.
+# /var/lib/threadsync: an empty volume takes its mode from here. Any uid may make a folder of its own there, for platforms
+# that choose one, and nobody takes another's away.
 RUN groupadd --system --gid 10001 threadsync \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin threadsync \
- && install --directory --owner threadsync --group root --mode 0775 /var/lib/threadsync
+ && install --directory --mode 1777 /var/lib/threadsync
 COPY --from=build /opt/threadsync /opt/threadsync
 ENV PATH=/opt/threadsync/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER threadsync

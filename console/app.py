@@ -27,6 +27,7 @@ from console.door import Door
 from console.pages import Pages
 from console.view import View
 from worker.config import Settings
+from worker.db.console_pool import ConsolePool
 from worker.db.pool import new_pool
 from worker.errors import (
     DatabaseUnavailable,
@@ -58,7 +59,7 @@ def create_console(settings: Settings) -> Starlette:
     settings.require(*NEEDED_SETTINGS)
     refuse_weak_password(settings)
     password = _revealed(settings.threadsync_console_password)
-    pool = new_pool(_revealed(settings.database_url), min_size=0, max_size=3)
+    pool = new_pool(_revealed(settings.database_url), min_size=0, max_size=3, kind=ConsolePool)
     view = View(settings.jira_url)
     sign_ins = SignIns(pool, password)
     pages, actions = Pages(pool, view), Actions(pool, view, Door(password), sign_ins)

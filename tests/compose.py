@@ -38,11 +38,19 @@ def environment(service: Mapping[str, Any]) -> dict[str, str]:
 
 def secret_files(service: Mapping[str, Any]) -> dict[str, str]:
     """The variables that lead to a secret's file, and the secret's name."""
+    secrets = mounted(service)
     return {
-        name: value.removeprefix(SECRETS)
+        name: secrets[value.removeprefix(SECRETS)]
         for name, value in environment(service).items()
         if value.startswith(SECRETS)
     }
+
+
+def mounted(service: Mapping[str, Any]) -> dict[str, str]:
+    """The secrets of a service, by the name of the file that it sees."""
+    given = service.get("secrets", [])
+    named = [{"source": one, "target": one} if isinstance(one, str) else one for one in given]
+    return {one["target"]: one["source"] for one in named}
 
 
 def seconds(duration: str) -> int:
@@ -51,6 +59,9 @@ def seconds(duration: str) -> int:
 
 
 def valkey_settings(secrets: Path) -> dict[str, str]:
-    """The lines of Valkey's configuration, with the secret that it includes in ``secrets``."""
-    lines = read("deploy/valkey.conf").replace(SECRETS, f"{secrets}/").splitlines()
-    return dict(line.split(" ", 1) for line in lines)
+    """The lines of Valkey's configuration, with the secrets that it includes in ``secrets``."""
+    settings: dict[str, str] = {}
+    for line in read("deploy/valkey.conf").replace(SECRETS, f"{secrets}/").splitlines():
+        name, value = line.split(" ", 1)
+        settings[name] = f"{settings[name]}\n{name} {value}" if name in settings else value
+    return settings

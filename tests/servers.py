@@ -14,7 +14,7 @@ import redis
 from psycopg.sql import SQL, Composed, Identifier
 
 from worker.db.migrate import migrate
-from worker.db.roles import MIGRATE, READ, RUN, create_login, create_roles
+from worker.db.roles import CONSOLE, MIGRATE, READ, RUN, create_login, create_roles
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 
@@ -43,7 +43,7 @@ class PostgresForTests:
         self._administrate(SQL("CREATE DATABASE {}").format(Identifier(_TEMPLATE)))
         with psycopg.connect(self.url_of(_TEMPLATE), autocommit=True) as connection:
             create_roles(connection)
-            for group in (MIGRATE, RUN, READ):
+            for group in (MIGRATE, RUN, CONSOLE, READ):
                 create_login(connection, _login(group), _PASSWORD, group)
         with psycopg.connect(self.url_of(_TEMPLATE, MIGRATE), autocommit=True) as connection:
             migrate(connection)

@@ -1,4 +1,4 @@
-"""Flower's settings: from the environment, and never open. Pure."""
+"""Flower's settings: from the environment, and never open; and a folder of its own for what it keeps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.errors import InvalidSettings
+from worker.private_folder import UnsafeFolder, make_private, refuse_foreign
 
 # Flower hides arguments and results unless told otherwise. Ours are all keyword arguments.
 _COLUMNS: Final = "name,uuid,state,kwargs,result,received,runtime,worker"
@@ -26,15 +27,15 @@ _ADVICE: Final = (
 def options_for(env: Mapping[str, str]) -> dict[str, Any]:
     """Flower's options. Raises ``InvalidSettings`` where somebody could get in without a login.
 
-    ``FLOWER_ADDRESS`` is loopback, ``FLOWER_DB`` below the user's state, ``FLOWER_MAX_TASKS`` 10,000,
-    unless they are set. Whatever else Flower reads from the environment, it still does.
+    ``FLOWER_ADDRESS`` is loopback, ``FLOWER_DB`` below the user's state (without a home folder nothing is
+    kept), ``FLOWER_MAX_TASKS`` 10,000, unless they are set. Whatever else Flower reads from the environment,
+    it still does.
     """
     if is_yes(env.get("FLOWER_UNAUTHENTICATED_API", "")):
         raise InvalidSettings(f"FLOWER_UNAUTHENTICATED_API opens the API to everybody. {_ADVICE}")
     options: dict[str, Any] = {
         "address": env.get("FLOWER_ADDRESS") or "127.0.0.1",
-        "persistent": True,
-        "db": env.get("FLOWER_DB") or str(_state_folder(env) / "flower"),
+        **_state(env),
         "state_save_interval": _SAVED_EVERY_MILLISECONDS,
         "max_tasks": _number(env, "FLOWER_MAX_TASKS", _MOST_TASKS),
         "max_workers": _number(env, "FLOWER_MAX_WORKERS", _MOST_WORKERS),
@@ -76,6 +77,13 @@ def refuse_logins_in(argv: Sequence[str]) -> None:
         )
 
 
+def refuse_state_in(argv: Sequence[str]) -> None:
+    """Raises ``InvalidSettings``: a place for what is kept would be used without the look at it."""
+    given = [word for word in argv if word.lstrip("-").startswith(("db=", "db ", "persistent"))]
+    if given or "--db" in argv:
+        raise InvalidSettings("the place of what Flower keeps is FLOWER_DB's to say: it is looked at first")
+
+
 def is_weak(options: Mapping[str, Any]) -> bool:
     """Whether a login's password is short enough to be guessed."""
     return any(len(login.partition(":")[2]) < _WEAK_PASSWORD for login in options.get("basic_auth", ()))
@@ -106,6 +114,31 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     return int(text) if text else default
 
 
-def _state_folder(env: Mapping[str, str]) -> Path:
-    home = Path(env.get("XDG_STATE_HOME") or Path(env.get("HOME") or "/tmp") / ".local" / "state")  # noqa: S108
-    return home / "threadsync"
+def prepare_state(path: Path) -> None:
+    """Make the folder of what Flower keeps; it is a pickle, so that who writes it runs code in Flower.
+
+    Raises ``InvalidSettings`` for one that others may have prepared or could replace, and OSError.
+    """
+    try:
+        make_private(path.parent)
+        refuse_foreign(path.parent)
+    except UnsafeFolder as exc:
+        raise InvalidSettings(f"FLOWER_DB: {exc}") from exc
+
+
+def _state(env: Mapping[str, str]) -> dict[str, Any]:
+    path = env.get("FLOWER_DB")
+    if not path:
+        folder = _state_folder(env)
+        # Never where others write, too.
+        path = str(folder / "flower") if folder else None
+    return {"persistent": path is not None, "db": path or "nowhere"}
+
+
+def _state_folder(env: Mapping[str, str]) -> Path | None:
+    """XDG base directory specification; None for a user without a home folder."""
+    state = Path(env.get("XDG_STATE_HOME") or "")
+    if state.is_absolute():
+        return state / "threadsync"
+    home = Path(env.get("HOME") or "")
+    return home / ".local" / "state" / "threadsync" if home.is_absolute() else None

@@ -9,18 +9,26 @@ from pathlib import Path
 import flower.events  # type: ignore[import-untyped]
 
 from worker.errors import InvalidSettings
-from worker.flower import is_weak, options_for, refuse_logins_in
+from worker.flower import is_weak, options_for, prepare_state, refuse_logins_in, refuse_state_in
 from worker.flower_events import RedactingReceiver
 
 try:
     refuse_logins_in(sys.argv)
+    refuse_state_in(sys.argv)
     _options = options_for(os.environ)
 except InvalidSettings as exc:
     sys.exit(f"threadsync: {exc}")
 if is_weak(_options):
     sys.stderr.write("threadsync: a password in FLOWER_BASIC_AUTH has fewer than 12 characters\n")
 try:
-    Path(_options["db"]).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _options["persistent"]:
+        prepare_state(Path(_options["db"]))
+    else:
+        sys.stderr.write(
+            "threadsync: FLOWER_DB: no home folder: what Flower sees is not kept over restarts\n"
+        )
+except InvalidSettings as exc:
+    sys.exit(f"threadsync: {exc}")
 except OSError as exc:
     # On a read-only file system, say. To show what happens is worth more than to remember it.
     sys.stderr.write(f"threadsync: FLOWER_DB: {exc.strerror}: what Flower sees is not kept over restarts\n")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import urlsplit, urlunsplit
+from typing import Literal
 
-from worker.config import LOCAL_TOKEN
-from worker.embedded.data_dir import DataDir, write_private
+from worker.config import LOCAL_TOKEN, Settings
+from worker.embedded.data_dir import DataDir, make_own, write_private
+from worker.embedded.failure import LocalServiceFailed
 from worker.embedded.port import free_port, read_port
+from worker.local_logins import Logins
 from worker.readiness import answers_http, worker_answers
+from worker.rights.environment import Process, environment_of
 from worker.service import CommandService
 from worker.start_page import Address, start_page, without_password
 from worker.supervisor import Supervisor
@@ -22,7 +26,8 @@ from worker.supervisor import Supervisor
 WEB_PORT = 3000
 FLOWER_PORT = 5555
 METRICS_PORT = 9464
-_WORKER = "threadsync_worker"
+_OURS_TO_RUN = re.compile(r"(\.?([a-z-]+-port|start\.html)|core)(\.\d+)?")
+_SETTINGS = frozenset(name.upper() for name in Settings.model_fields)
 _FOR_THE_SHELL = (
     "DATABASE_URL",
     "CELERY_BROKER_URL",
@@ -35,7 +40,10 @@ _FOR_THE_SHELL = (
 
 @dataclass(frozen=True)
 class LocalUrls:
-    """Where to reach what. ``database`` and ``broker`` hold passwords. ``metrics``: by what they show."""
+    """Where to reach what. ``database`` and ``broker`` hold passwords. ``metrics``: by what they show.
+
+    Those two are a worker's logins; ``broker_of_all`` is that of the broker's administrator.
+    """
 
     web: str
     console: str
@@ -43,6 +51,7 @@ class LocalUrls:
     metrics: Mapping[str, str]
     database: str
     broker: str
+    broker_of_all: str
 
 
 class LocalStack:
@@ -80,7 +89,7 @@ class LocalStack:
         self.supervisor = Supervisor(report=report, hurried=hurried)
         self.web_url = self.flower_url = ""
         self._metrics_urls: dict[str, str] = {}
-        self._administrator_url = ""
+        self._logins = Logins(self._dir.secret)
 
     @property
     def path(self) -> Path:
@@ -107,6 +116,7 @@ class LocalStack:
             metrics=dict(sorted(self._metrics_urls.items())),
             database=self.env.get("DATABASE_URL", ""),
             broker=broker,
+            broker_of_all=self._logins.broker_of_all or broker,
         )
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
@@ -116,7 +126,7 @@ class LocalStack:
         """
         self._dir.acquire()
         # No service's working directory may hold modules: `python -m` looks there first.
-        (self.path / "run").mkdir(mode=0o700, exist_ok=True)
+        self._prepare_run()
         self._start_servers(cancelled)
         self._fill_in_slack()
         if not self.is_given("THREADSYNC_CONSOLE_PASSWORD"):
@@ -132,6 +142,16 @@ class LocalStack:
             services.append(self._flower())
         self.supervisor.start(*services, cancelled=cancelled)
         write_private(self._start_page, start_page(self.addresses()))
+
+    def _prepare_run(self) -> None:
+        run = self.path / "run"
+        make_own(run)
+        foreign = sorted(path.name for path in run.iterdir() if not _OURS_TO_RUN.fullmatch(path.name))
+        if foreign:
+            raise LocalServiceFailed(
+                f"{run} has what we did not put there, and Python looks for modules in it: take out "
+                f"{', '.join(foreign[:5])}"
+            )
 
     def addresses(self) -> list[Address]:
         """What answers where, for people; without passwords."""
@@ -188,8 +208,8 @@ class LocalStack:
                 log_path=self.logs / "postgres.log",
             )
             self.supervisor.start(postgres, cancelled=cancelled)
-            self._administrator_url = postgres.url
-            self.env["DATABASE_URL"] = self._worker_url(postgres.url)
+            self._logins.use_database(postgres.url)
+            self.env["DATABASE_URL"] = self._logins.of("sessions")["DATABASE_URL"]
         if not self.is_given("CELERY_BROKER_URL", "REDIS_URL"):
             from worker.embedded.valkey import EmbeddedValkey
 
@@ -198,22 +218,10 @@ class LocalStack:
                 settings=self._server_settings.get("valkey"),
                 log_path=self.logs / "valkey.log",
             )
+            self._logins.prepare_broker(valkey)
             self.supervisor.start(valkey, cancelled=cancelled)
-            self.env["CELERY_BROKER_URL"] = valkey.url
-
-    def _worker_url(self, administrator_url: str) -> str:
-        """The same database for a login that may change rows, and no tables."""
-        from psycopg import connect
-
-        from worker.db.roles import RUN, create_login, create_roles
-
-        password = self._dir.secret("postgres-worker-password")
-        with connect(administrator_url, autocommit=True) as connection:
-            create_roles(connection)
-            create_login(connection, _WORKER, password, RUN)
-        parts = urlsplit(administrator_url)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit(parts._replace(netloc=f"{_WORKER}:{password}@{host}"))
+            self._logins.use_broker(valkey)
+            self.env["CELERY_BROKER_URL"] = self._logins.of("sessions")["CELERY_BROKER_URL"]
 
     def _fill_in_slack(self) -> None:
         if not self.is_given("SLACK_SIGNING_SECRET"):
@@ -230,8 +238,7 @@ class LocalStack:
 
     def _migrate(self, cancelled: Callable[[], bool]) -> None:
         """Once, so not the supervisor's: a migration that fails would fail again."""
-        env = {"DATABASE_URL": self._administrator_url} if self._administrator_url else {}
-        migration = self._command("migrate", [sys.executable, "-m", "worker.cli", "migrate"], env=env)
+        migration = self._command("migrate", [sys.executable, "-m", "worker.cli", "migrate"])
         migration.run(cancelled)
 
     def _worker(self) -> CommandService:
@@ -262,7 +269,12 @@ class LocalStack:
         return self._command("metrics", argv, ready=lambda: answers_http(url))
 
     def _celery_worker(
-        self, name: str, node: str, *more: str, queues: str, concurrency: int
+        self,
+        name: Literal["worker", "syncs", "lookups"],
+        node: str,
+        *more: str,
+        queues: str,
+        concurrency: int,
     ) -> CommandService:
         env: dict[str, str] = {}
         if self._with_metrics:
@@ -336,7 +348,7 @@ class LocalStack:
 
     def _celery(
         self,
-        name: str,
+        name: Process | Literal["worker"],
         arguments: Sequence[str],
         *,
         ready: Callable[[], bool] | None = None,
@@ -346,9 +358,15 @@ class LocalStack:
         argv = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
         return self._command(name, argv, ready=ready, env=env, grace=grace)
 
+    def environment_of(self, process: Process, more: Mapping[str, str]) -> dict[str, str]:
+        """What a process is given: of our environment its own part, and its logins."""
+        allowed = environment_of(process, {**self.env, **more}, _SETTINGS)
+        # Python is not to look for modules where it is started.
+        return {**allowed, **self._logins.of(process), "PYTHONSAFEPATH": "1"}
+
     def _command(
         self,
-        name: str,
+        name: Process | Literal["worker"],
         argv: Sequence[str],
         *,
         ready: Callable[[], bool] | None = None,
@@ -359,7 +377,7 @@ class LocalStack:
             name,
             argv,
             log_path=self.logs / f"{name}.log",
-            env={**self.env, **(env or {})},
+            env=self.environment_of("sessions" if name == "worker" else name, env or {}),
             cwd=self.path / "run",
             ready=ready,
             grace=grace,

@@ -111,6 +111,9 @@ return time[1] .. '.' .. string.format('%06d', time[2])
 # KEYS[4]: the hash. ARGV: field.
 _FORGET: Final = f"{DRAINS}redis.call('HDEL', KEYS[4], ARGV[1])"
 
+_UNSEEN: Final = "unseen"
+"""Stands for the age of messages that this user may count and not read: they have people's words."""
+
 # KEYS[1]: unacked, KEYS[4]: the hash, then a key for each queue and priority, then one for what waits for its
 # time in each queue. ARGV: most messages to ask, and the queue's name for each key.
 # Returns {now, signs, unacknowledged, {queue, waiting, oldest sent_at, waiting for their time} …}.
@@ -128,7 +131,9 @@ for i = 5, #KEYS do
   local later = not is_list and redis.pcall('ZCARD', KEYS[i])
   local waiting = is_list and redis.pcall('LLEN', KEYS[i])
   local oldest = ''
-  if type(waiting) == 'number' and waiting > 0 then
+  if type(waiting) == 'number' and waiting > 0 and not redis.acl_check_cmd('LRANGE', KEYS[i], -1, -1) then
+    oldest = '{_UNSEEN}'
+  elseif type(waiting) == 'number' and waiting > 0 then
     local messages = redis.call('LRANGE', KEYS[i], -ARGV[1], -1)
     for place = #messages, 1, -1 do
       local readable, parsed = pcall(cjson.decode, messages[place])
@@ -418,6 +423,8 @@ def _read(
     queues: dict[str, Waiting] = {}
     for name, messages, oldest, later in waiting:
         queue, before = bytes_to_str(name), queues.get(bytes_to_str(name), Waiting(0, None))
+        if oldest in (_UNSEEN, _UNSEEN.encode()):
+            oldest = _reckoned(found, queue)
         # A sender's clock may be ahead of the broker's.
         ages = [max(0.0, now - float(oldest))] if oldest else []
         ages += [] if before.oldest_seconds is None else [before.oldest_seconds]

@@ -195,6 +195,9 @@ class DurableQoS(kombu_redis.QoS):
             # What a refusal left here: after a failover it is not to be put back as overdue.
             self._tell_what_ended()
             self.channel.bind_refused()
+            if self.channel.only_listens:
+                # Flower's, or of one who asks workers: it has nothing, and may not touch what workers have.
+                return
             if held:
                 self.channel.run_script(scripts.RENEW, [], held)
             looked_at = _CHUNK
@@ -283,6 +286,11 @@ class DurableChannel(ProducerChannel):
         except redis.ResponseError as exc:
             self.warn("broker refused to note a queue; it is asked again: %s", exc)
             self._unbound.append((exchange, routing_key, pattern, queue))
+
+    @property
+    def only_listens(self) -> bool:
+        """Whether it takes nothing that would have to be acknowledged."""
+        return self._no_ack_queues.issuperset(self._active_queues)
 
     def bind_refused(self) -> None:
         """Ask again for what was refused."""

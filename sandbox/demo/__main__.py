@@ -77,7 +77,7 @@ class Demo:
 
     def run(self, pool: Pool, cancelled: Callable[[], bool]) -> bool:
         """Whether everything is as it must be."""
-        outcome = Outcome(self._story, pool, self._stack.urls.broker, self._slack, self._jira)
+        outcome = Outcome(self._story, pool, self._stack.urls.broker_of_all, self._slack, self._jira)
         letters_before = outcome.dead_letters()
         log = self._stack.logs / "worker.log"
         log_start = log.stat().st_size

@@ -6,8 +6,10 @@ ports and folders are replaced, and nothing else; programs are those of the inst
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +24,7 @@ import psycopg
 import pytest
 
 from sandbox.slack_requests import TEAM_ID, app_mention, signed_request
-from tests.compose import compose_file, environment, ours, seconds, valkey_settings
+from tests.compose import compose_file, environment, mounted, ours, seconds, valkey_settings
 from tests.documents import ROOT
 from tests.monitoring import metrics_of_workers, metrics_used
 from tests.production import python_path_without_sandbox
@@ -33,13 +35,14 @@ from worker.embedded.cluster import postgres_program
 from worker.embedded.port import free_port
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
+from worker.rights.broker_users import NAMES
 
 # No Slack is there that could say whose workspace the token is of.
 SERVICES: Final = ours(compose_file({"SLACK_TEAM_ID": TEAM_ID}))
 LONG_RUNNING: Final = sorted(set(SERVICES) - {"migrate"})
 SIGNING_SECRET: Final = "8f742231b10e8888abcd99yyyzzz85a5"
 _PLACES: Final = re.compile(r"^/run/secrets|^/var/lib/threadsync|^/tmp|\b(?:3000|5555|9464)\b")
-DATABASE_URLS: Final = ("database_url", "reader_database_url")
+DATABASE_URLS: Final = ("database_url", "console_database_url", "reader_database_url")
 _ENDS_WITH: Final = {"handlers": {0, -signal.SIGTERM}}
 """Exit codes after TERM. uvicorn ends in good order and then sends itself the signal that it got."""
 
@@ -53,7 +56,7 @@ class ComposeService:
         self._folder.mkdir()
         self.port = free_port()
         self._places = {
-            "/run/secrets": str(secrets),
+            "/run/secrets": str(self._mount(secrets)),
             "/var/lib/threadsync": str(self._folder),
             "/tmp": str(self._folder),
             **dict.fromkeys(("3000", "5555", "9464"), str(self.port)),
@@ -68,6 +71,14 @@ class ComposeService:
         }
         self.log_path = self._folder / "output.log"
         self.child: Child | None = None
+
+    def _mount(self, secrets: Path) -> Path:
+        """A folder with this service's secrets, and no others."""
+        folder = self._folder / "secrets"
+        folder.mkdir()
+        for target, source in mounted(self._service).items():
+            shutil.copy(secrets / source, folder / target)
+        return folder
 
     def _here(self, word: str) -> str:
         # All in one go: this machine's own folders are below /tmp.
@@ -137,10 +148,10 @@ def _fill_volume(postgres: EmbeddedPostgres, secrets: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def _here(secret: Path, database_url: str) -> str:
-    """The URL of a secret, for the test's own Postgres."""
-    place = urlsplit(database_url).netloc.rpartition("@")[2]
-    return secret.read_text().strip().replace("@postgres:5432/", f"@{place}/")
+def _here(secret: Path, server_url: str) -> str:
+    """The URL of a secret, for the test's own server."""
+    place = urlsplit(server_url).netloc.rpartition("@")[2]
+    return re.sub(r"@(postgres:5432|valkey:6379)/", f"@{place}/", secret.read_text().strip())
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +169,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         filled_in = {
             **{name: _here(secrets / name, postgres.url) for name in DATABASE_URLS},
             "migrate_database_url": postgres.url,
-            "broker_url": valkey.url,
+            **{f"{user}_broker_url": _here(secrets / f"{user}_broker_url", valkey.url) for user in NAMES},
             "slack_signing_secret": SIGNING_SECRET,
             "slack_bot_token": "xoxb-test",
         }
@@ -225,10 +236,25 @@ def test_a_request_of_slacks_becomes_a_row(running: dict[str, ComposeService], s
 
 def test_nobody_may_more_than_its_work_needs(running: dict[str, ComposeService], servers: Servers) -> None:
     """Workers change rows and no tables; what shows metrics sees nothing that people wrote."""
-    worker, reader = ((servers.secrets / name).read_text().strip() for name in DATABASE_URLS)
-    for url, statement in ((worker, "DROP TABLE syncs"), (reader, "SELECT draft FROM syncs")):
+    worker, console, reader = ((servers.secrets / name).read_text().strip() for name in DATABASE_URLS)
+    for url, statement in (
+        (worker, "DROP TABLE syncs"),
+        (console, "UPDATE syncs SET state = 'done'"),
+        (reader, "SELECT draft FROM syncs"),
+    ):
         with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement.encode())
+
+
+def test_the_doctor_finds_each_login_right(running: dict[str, ComposeService]) -> None:
+    """Of the broker and of the database, in each service, by the words of the file alone."""
+    for name, service in running.items():
+        wait_until(service.is_healthy, f"{name} is healthy", 60)
+        said = service.run_words(["threadsync", "doctor", "--json"]).stdout
+        found = {one["check"]: one for one in json.loads(said)}
+        for check in ("broker: permissions", "broker: user", "database: privileges", "database: role"):
+            assert found.get(check, {"level": "skipped"})["level"] in ("ok", "skipped"), (name, found[check])
+        assert found["broker: user"]["level"] == "ok", (name, found["broker: user"])
 
 
 def test_what_prometheus_is_to_read_is_there(running: dict[str, ComposeService]) -> None:

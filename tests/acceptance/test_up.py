@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shlex
@@ -12,6 +14,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -20,21 +23,40 @@ import pytest
 import redis
 
 from tests.waiting import wait_until
+from worker.doctor.roles import broker_user
 from worker.readiness import answers_http
+from worker.rights.environment import PROCESSES, SECRETS
 
+SECRETS_OF_THE_SHELL = (
+    *("DATABASE_URL", "CELERY_BROKER_URL", "SLACK_SIGNING_SECRET", "THREADSYNC_CONSOLE_PASSWORD"),
+    "FLOWER_BASIC_AUTH",
+)
+LOGINS = {
+    **dict.fromkeys(("sessions", "syncs", "lookups"), "threadsync_worker"),
+    "web": "threadsync_web",
+    "metrics": "threadsync_reader",
+}
 GIVEN = ("DATABASE_URL", "CELERY_BROKER_URL", "REDIS_URL", "CELERY_RESULT_BACKEND")
 
 
+OF_OTHERS = {"AWS_SECRET_ACCESS_KEY": "canary-aws", "POSTGRES_PASSWORD": "canary-postgres"}
+"""What a shell may have besides: nobody's of ours."""
+
+JIRA = {"JIRA_API_TOKEN": "canary-jira"}
+
+
 class Up:
-    """A `threadsync up` whose processes, wherever they went, carry a mark in their environment."""
+    """A `threadsync up` whose processes, wherever they went, have a home folder that no others have."""
 
     def __init__(self, data_dir: Path, *arguments: str) -> None:
         self.data_dir = data_dir
-        self.mark = uuid.uuid4().hex
-        self._output = data_dir.with_name(f"output-{self.mark}")
+        mark = uuid.uuid4().hex
+        self.home = data_dir.with_name(f"home-{mark}")
+        self.home.mkdir()
+        self._output = data_dir.with_name(f"output-{mark}")
         env = {name: value for name, value in os.environ.items() if name not in GIVEN}
         # A width at which no address is broken over two lines.
-        env |= {"THREADSYNC_TEST_MARK": self.mark, "COLUMNS": "400"}
+        env |= {"HOME": str(self.home), "COLUMNS": "400", **OF_OTHERS, **JIRA}
         command = [sys.executable, "-m", "worker.cli", "up", "--data-dir", str(data_dir), *arguments]
         with self._output.open("w") as output:
             self.process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
@@ -78,7 +100,7 @@ class Up:
 
     def _is_marked(self, process: psutil.Process) -> bool:
         try:
-            return process.environ().get("THREADSYNC_TEST_MARK") == self.mark
+            return process.environ().get("HOME") == str(self.home)
         except psutil.Error:
             return False
 
@@ -178,6 +200,91 @@ def test_what_makes_tickets_runs(running: Up) -> None:
     assert not list((running.data_dir / "run").glob("beat-schedule*"))
 
 
+def test_no_process_has_secrets_that_it_does_not_use(running: Up) -> None:
+    """By the table of `worker.rights.environment`; the servers have none at all."""
+    given = {*OF_OTHERS.values(), *JIRA.values(), *(running.env[name] for name in SECRETS_OF_THE_SHELL)}
+    seen = set()
+    for process in running.processes():
+        if process.pid == running.process.pid:
+            continue
+        try:
+            kind, environ = kind_of(process.cmdline()), process.environ()
+        except psutil.NoSuchProcess:
+            # One of Postgres', which come and go.
+            continue
+        if kind is None:
+            continue
+        seen.add(kind)
+        if kind == "server":
+            assert not given & set(environ.values()), process.cmdline()
+            continue
+        assert not set(OF_OTHERS) & set(environ)
+        secrets = set(environ) & frozenset().union(*SECRETS.values())
+        assert secrets <= SECRETS[kind], (kind, secrets)
+        assert ("FLOWER_BASIC_AUTH" in environ) == (kind == "flower")
+        if "CELERY_BROKER_URL" in environ:
+            user = broker_user("web" if kind == "socket-mode" else kind)
+            assert f"//threadsync-{user}:" in environ["CELERY_BROKER_URL"]
+        if "DATABASE_URL" in environ:
+            assert f"//{LOGINS[kind]}:" in environ["DATABASE_URL"]
+    assert seen == {"server", *PROCESSES} - {"migrate", "socket-mode"}
+
+
+def kind_of(words: list[str]) -> Any:
+    """Which of them a command line is of; None of one that helps another, such as a tracker of resources."""
+    line = " ".join(words)
+    if "valkey-server" in line or Path(line).name.startswith("postgres") or "/bin/postgres " in line:
+        return "server"
+    names = {f"{name}@%h": name for name in ("sessions", "syncs", "lookups")}
+    names |= {
+        "handlers.serve": "web",
+        "worker.cli metrics": "metrics",
+        " beat ": "beat",
+        " flower ": "flower",
+    }
+    return next((kind for part, kind in names.items() if part in f"{line} "), None)
+
+
+def test_the_broker_has_nobodys_password(running: Up) -> None:
+    """But hashes, in a file that only we can read."""
+    config = running.data_dir / "valkey" / "valkey.conf"
+    text = config.read_text()
+    password = running.env["CELERY_BROKER_URL"].split(":")[2].split("@")[0]
+    assert hashlib.sha256(password.encode()).hexdigest() in text
+    assert password not in text
+    assert config.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_doctor_finds_each_login_right(running: Up) -> None:
+    """What runs here may do its work, and no more."""
+    env = {**os.environ, **running.env}
+    for role in (("--role", "sessions"), ("--role", "syncs"), ("--role", "lookups"), ()):
+        argv = [sys.executable, "-m", "worker.cli", "doctor", *role, "--json"]
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+        found = {one["check"]: one for one in json.loads(done.stdout)}
+        for check in ("broker: permissions", "broker: user", "database: privileges", "database: role"):
+            assert found[check]["level"] == "ok", found[check]
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_a_folder_that_others_may_have_prepared_is_refused(mode: int, tmp_path: Path, ups: list[Up]) -> None:
+    """In one line, with what to do, before anything in it is run."""
+    folder = tmp_path / "data"
+    (folder / "run").mkdir(parents=True)
+    (folder / "run" / "celery.py").write_text("raise SystemExit('prepared')")
+    folder.chmod(mode)
+    up = Up(folder)
+    ups.append(up)
+    assert up.process.wait(30) == 1
+    assert f"{folder} is open to others" in up.output
+    assert "Traceback" not in up.output
+    folder.chmod(0o700)
+    up = Up(folder)
+    ups.append(up)
+    assert up.process.wait(30) == 1
+    assert "take out celery.py" in up.output
+
+
 def test_a_second_up_on_the_directory_is_refused(running: Up, ups: list[Up]) -> None:
     """It ends with exit code 1 and one line that names the process; the first goes on."""
     second = Up(running.data_dir)
@@ -230,7 +337,9 @@ def test_the_second_start_has_the_same_data(tmp_path: Path, ups: list[Up]) -> No
             connection.execute(insert, session)
             assert connection.execute("SELECT count(*) FROM thread_sessions").fetchone() == (expected,)
         with redis.Redis.from_url(env["CELERY_BROKER_URL"]) as client:
-            assert client.incr("kept") == expected
+            kept = int(client.get("celery-task-meta-kept") or 0) + 1
+            client.set("celery-task-meta-kept", kept)
+            assert kept == expected
         up.end()
 
 

@@ -22,7 +22,7 @@ from starlette.routing import Mount
 
 from console.access import COOKIE
 from console.app import create_console
-from tests.servers import as_owner, ask
+from tests.servers import as_member, as_owner, ask
 from tests.waiting import wait_until
 from worker import decisions
 from worker.celery import app
@@ -32,6 +32,7 @@ from worker.db.count_store import CountStore
 from worker.db.dead_letters import DeadLetterStore
 from worker.db.models import DeadLetter, ThreadSession
 from worker.db.pool import Pool
+from worker.db.roles import CONSOLE
 from worker.db.sync_models import Draft
 from worker.db.sync_store import SyncStore
 from worker.decisions import Signature
@@ -60,7 +61,8 @@ def served(app: Starlette) -> Iterator[str]:
 @contextmanager
 def console_on(database_url: str, broker_url: str) -> Iterator[httpx.Client]:
     settings = Settings(
-        database_url=database_url,
+        # As in production: with nothing but the console's own rights.
+        database_url=as_member(database_url, CONSOLE),
         celery_broker_url=broker_url,
         threadsync_console_password=PASSWORD,
         jira_url="https://jira.example.com",

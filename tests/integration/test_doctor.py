@@ -30,14 +30,16 @@ from tests.workers import ROOT
 from worker.child import Child
 from worker.config import Settings, get_settings
 from worker.db.migrate import migrate, migrations
-from worker.db.roles import READ, RUN, create_login, create_roles
+from worker.db.roles import CONSOLE, READ, RUN, create_login, create_roles
 from worker.doctor.examination import examine
 from worker.doctor.finding import Finding
+from worker.doctor.roles import Role, broker_user
 from worker.doctor.slack import NEEDED_SCOPES
 from worker.embedded.port import free_port
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.valkey import EmbeddedValkey
 from worker.readiness import answers_http
+from worker.rights.broker_users import NAMES
 
 NEWEST = migrations()[-1]
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -123,10 +125,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Embedded
     postgres, valkey = EmbeddedPostgres(folder / "postgres"), EmbeddedValkey(folder / "valkey")
     try:
         postgres.start()
+        valkey.passwords = dict.fromkeys(NAMES, "of-these-tests")
         valkey.start()
         with psycopg.connect(postgres.url, autocommit=True) as connection:
             create_roles(connection)
-            for group in (RUN, READ):
+            for group in (RUN, CONSOLE, READ):
                 # As tests/servers.py names them.
                 create_login(connection, f"{group}_login", "of-these-tests", group)
             migrate(connection)
@@ -680,10 +683,15 @@ def test_roles_have_what_their_services_have() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_process_with_its_own_settings_alone_is_well(
-    ward: Ward, role: str, monkeypatch: pytest.MonkeyPatch
+    ward: Ward, role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is another process's is not looked at, and no error."""
     ward.env = {name: value for name, value in ward.env.items() if name in ROLES[role]}
+    if user := broker_user(role):
+        ward.env["CELERY_BROKER_URL"] = ward.valkey.url_of(user)
+    if role == "web":
+        ward.env["DATABASE_URL"] = as_member(ward.postgres.url, CONSOLE)
+        ward.env["THREADSYNC_CONSOLE_PASSWORD"] = "of-these-tests-and-42-ostriches"
     if role == "metrics":
         ward.env["DATABASE_URL"] = as_member(ward.postgres.url, READ)
     if role == "migrate":
@@ -694,7 +702,25 @@ def test_a_process_with_its_own_settings_alone_is_well(
     not_well = {check for check, finding in found.items() if finding.level in ("warning", "error")}
     assert not_well <= {check for check in found if check.startswith("running: ")}, found
     looked_at = {check for check, finding in found.items() if finding.level != "skipped"}
-    assert {"settings"} < looked_at
+    assert {"settings", "secrets of others"} < looked_at
+
+
+def test_what_a_process_has_of_others_is_said(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets that it does not use, a login of the broker's and of the database that may too much."""
+    ward.env["THREADSYNC_CONSOLE_PASSWORD"] = "of-these-tests-and-42-ostriches"
+    found = ward.examine(monkeypatch, {**ward.env, "THREADSYNC_ROLE": "web"})
+    assert "JIRA_API_TOKEN" in found["secrets of others"].message
+    for check in ("secrets of others", "broker: user", "database: role"):
+        assert found[check].level == "warning", found[check]
+    del ward.env["THREADSYNC_CONSOLE_PASSWORD"]
+    monkeypatch.delenv("THREADSYNC_CONSOLE_PASSWORD")
+    found = ward.examine(monkeypatch, {**ward.env, "THREADSYNC_ROLE": "web"})
+    assert "no console" in found["database: role"].message
+    place = ward.env["DATABASE_URL"].rpartition("@")[2]
+    found = ward.examine(
+        monkeypatch, {**ward.env, "THREADSYNC_ROLE": "web", "DATABASE_URL": f"postgresql://{place}"}
+    )
+    assert found["database: reachable"].level == found["database: role"].level == "ok"
 
 
 def test_strict_counts_warnings(ward: Ward) -> None:

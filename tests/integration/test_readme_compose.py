@@ -12,6 +12,7 @@ import redis
 
 from tests.compose import valkey_settings
 from worker.embedded.valkey import EmbeddedValkey
+from worker.rights.broker_users import NAMES, acl_line, login_of
 
 
 class PlainValkey(EmbeddedValkey):
@@ -24,6 +25,7 @@ class PlainValkey(EmbeddedValkey):
 def configured(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey with the file of the compose service; address, folder and password are the test's."""
     (tmp_path / "valkey_auth").write_text("requirepass the-test-has-its-own\n")
+    (tmp_path / "valkey_users").write_text("".join(f"{acl_line(user, 'pw')}\n" for user in NAMES))
     valkey = PlainValkey(tmp_path / "valkey", settings=valkey_settings(tmp_path))
     try:
         valkey.start()
@@ -40,5 +42,8 @@ def test_it_keeps_what_it_acknowledges(configured: EmbeddedValkey) -> None:
     assert (found["maxmemory-policy"], found["save"]) == ("noeviction", "")
     assert found["requirepass"]
     port = urlsplit(configured.url).port
+    for user in NAMES:
+        with redis.Redis(port=port or 0, username=login_of(user), password="pw") as client:
+            assert client.ping()
     with redis.Redis(port=port or 0) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()

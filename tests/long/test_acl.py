@@ -21,9 +21,11 @@ from tests.broker_pairs import (
     documented_acl,
     install_on,
 )
+from tests.redis_servers import RedisServer
 from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
 from tests.workers import ROOT
+from worker.rights.broker_users import NAMES, acl_line, login_of
 
 NOT_SEEN: Final[Mapping[str, str]] = {
     "wait": "where BROKER_WAIT_REPLICAS is set, which takes a replica",
@@ -68,18 +70,44 @@ def test_the_documented_rights_are_enough_and_none_is_for_nothing(
     assert given - used == set(NOT_SEEN)
 
 
-def go_through_everything(site: Site, folder: Path) -> None:
-    """Send, kill, wait, junk, results, remote control, signs of life, the CLI and the doctor."""
-    beat = site.beat()
+def test_the_shipped_users_are_enough_for_everything(postgres: PostgresForTests, tmp_path: Path) -> None:
+    """The same, with a user for each kind of process; the server refuses none of it."""
+    lines = [acl_line(user, "pw").removeprefix("user ") for user in NAMES]
+    with (
+        RedisServer(tmp_path / "broker", users=lines, settings={"appendfsync": "always"}) as server,
+        server.client() as admin,
+        postgres.database() as database_url,
+    ):
+        administrator: Any = admin
+        urls = {user: server.url(user=f"{login_of(user)}:pw") for user in NAMES}
+        site = Site(database_url, {"CELERY_BROKER_URL": urls["worker"]}, tmp_path)
+        try:
+            go_through_everything(site, tmp_path, client=urls["web"], beat=urls["beat"])
+        finally:
+            site.close()
+        refused = {(entry["username"], entry["object"]) for entry in administrator.acl_log()}
+    # How often the log is flushed is the administrator's to know.
+    assert refused <= {(login_of("worker"), "config|get"), (login_of("worker"), "config")}
+
+
+def go_through_everything(
+    site: Site, folder: Path, *, client: str | None = None, beat: str | None = None
+) -> None:
+    """Send, kill, wait, junk, results, remote control, signs of life, the CLI and the doctor.
+
+    ``client`` and ``beat``: their own addresses of the broker.
+    """
+    own = site.env["CELERY_BROKER_URL"]
+    process = site.beat(CELERY_BROKER_URL=beat or own)
     try:
-        with closing(SessionClient(site.env["CELERY_BROKER_URL"])) as client:
+        with closing(SessionClient(client or own)) as sender:
             # What waits then is looked at.
-            first = client.get_or_create("C1", "1700000000.000001", "U1")
+            first = sender.get_or_create("C1", "1700000000.000001", "U1")
             assert "no such worker" in run(site, "worker.cli", "health", "worker", code=1)
             with site.worker() as worker:
                 assert first.get(timeout=20).outcome == "created"
                 for number in range(300):
-                    client.get_or_create("C2", f"1700000000.{number:06}", "U1")
+                    sender.get_or_create("C2", f"1700000000.{number:06}", "U1")
                 assert site.send("probe.kill_child", str(folder / "diary"), 1).get(timeout=20) == "survived"
                 due = datetime.now(UTC) + timedelta(seconds=15)
                 later = site.send_for(due, "probe.take", str(folder / "later"), 0.0)
@@ -101,11 +129,13 @@ def go_through_everything(site: Site, folder: Path) -> None:
                 found = doctor(site)
                 wrong = {check: one for check, one in found.items() if one["level"] in ("warning", "error")}
                 assert {check for check in wrong if check.startswith("broker")} <= {
-                    "broker: append-only file"
+                    "broker: append-only file",
+                    # One user for all processes.
+                    *(() if client else ("broker: user",)),
                 }
                 worker.stop()
     finally:
-        beat.kill()
+        process.kill()
 
 
 def doctor(site: Site) -> dict[str, dict[str, str]]:

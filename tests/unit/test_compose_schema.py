@@ -9,12 +9,21 @@ from typing import Any, Final
 import jsonschema
 import pytest
 
-from tests.compose import OURS, VARIABLE, compose_file, environment, ours, secret_files
+from tests.compose import OURS, VARIABLE, compose_file, environment, mounted, ours, secret_files
 from tests.documents import ROOT, read
+from worker.doctor.roles import broker_user
+from worker.rights.environment import SECRETS
 
 COMPOSE: Final = compose_file()
 SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT: Final = {"migrate"}
+LOGINS: Final = {
+    **dict.fromkeys(("sessions", "syncs", "lookups"), "database_url"),
+    "web": "console_database_url",
+    "metrics": "reader_database_url",
+}
+"""By role, the secret that a process sees as ``database_url``."""
+
 every_service = pytest.mark.parametrize("name", SERVICES)
 every_daemon = pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
 
@@ -66,19 +75,25 @@ def test_what_ends_is_not_started_again() -> None:
 def test_secrets_are_files(name: str) -> None:
     """Each one that is mounted is used by name of its file, and no other is named."""
     service = SERVICES[name]
-    mounted, used = set(service.get("secrets", [])), set(secret_files(service).values())
+    mounts, used = set(mounted(service).values()), set(secret_files(service).values())
     if name == "valkey":
-        # Its configuration includes the file.
-        assert "include /run/secrets/valkey_auth" in read("deploy/valkey.conf").splitlines()
-        used |= {"valkey_auth"}
+        # Its configuration includes the files.
+        included = {"valkey_auth", "valkey_users"}
+        lines = read("deploy/valkey.conf").splitlines()
+        assert all(f"include /run/secrets/{file}" in lines for file in included)
+        used |= included
     if name == "postgres":
         # The script reads them when it fills the volume.
         script = read("deploy/postgres/10-logins.sh")
-        logins = {"postgres_worker_password", "postgres_reader_password"}
+        logins = {
+            "postgres_worker_password",
+            "postgres_console_password",
+            "postgres_reader_password",
+        }
         assert all(f"$(secret {login})" in script for login in logins)
         used |= logins
-    assert mounted == used
-    assert mounted <= set(COMPOSE["secrets"])
+    assert mounts == used
+    assert mounts <= set(COMPOSE["secrets"])
     assert all(variable.endswith("_FILE") for variable in secret_files(service))
     words = ("PASSWORD", "TOKEN", "SECRET", "AUTH", "DATABASE_URL", "BROKER_URL")
     told = {variable for variable in environment(service) if any(word in variable for word in words)}
@@ -87,9 +102,23 @@ def test_secrets_are_files(name: str) -> None:
 
 def test_each_secret_is_somebodys() -> None:
     """None is made for nobody, and no service of ours has the server's own."""
-    mounted = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
-    assert mounted == set(COMPOSE["secrets"])
-    assert not any("postgres_password" in service.get("secrets", []) for service in ours(COMPOSE).values())
+    mounts = {secret for service in SERVICES.values() for secret in mounted(service).values()}
+    assert mounts == set(COMPOSE["secrets"])
+    own = {"postgres_password", "valkey_auth", "valkey_users"}
+    assert not any(own & set(mounted(service).values()) for service in ours(COMPOSE).values())
+
+
+def test_each_process_has_the_secrets_of_its_table() -> None:
+    """And no other; a login of its own for what the broker and the database let it do."""
+    for service in ours(COMPOSE).values():
+        role: Any = environment(service)["THREADSYNC_ROLE"]
+        secrets = {name.removesuffix("_FILE") for name in secret_files(service)}
+        assert secrets - {"FLOWER_BASIC_AUTH"} <= SECRETS[role], role
+        assert not secrets & {"FLOWER_BASIC_AUTH"} or role == "flower"
+        user = broker_user(role)
+        broker, database = (mounted(service).get(target) for target in ("broker_url", "database_url"))
+        assert broker == (f"{user}_broker_url" if user else None)
+        assert database == LOGINS.get(role)
 
 
 @every_service

@@ -8,6 +8,7 @@ import sys
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.documents import ROOT, fault_of, read
 from worker.celery import TIME_LIMIT_SECONDS
 from worker.config import Settings, load_settings
 from worker.doctor.flower import judge_address
+from worker.rights.broker_users import NAMES, acl_line, configuration, login_of
 
 SERVICES: Final[dict[str, Any]] = compose_file()["services"]
 NEEDED: Final = {
@@ -34,10 +36,10 @@ OTELS_OWN: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
 UVICORNS_OWN: Final = {"FORWARDED_ALLOW_IPS"}
 VALUES: Final = {
     **dict.fromkeys(
-        ("database_url", "migrate_database_url", "reader_database_url"),
+        ("database_url", "migrate_database_url", "reader_database_url", "console_database_url"),
         "postgresql://threadsync:p@postgres:5432/threadsync",
     ),
-    "broker_url": "valkey://:p@valkey:6379/0",
+    **{f"{user}_broker_url": "valkey://:p@valkey:6379/0" for user in NAMES},
     "console_password": "of-these-tests-and-42-ostriches",
 }
 _POOL_STALL_SECONDS: Final = 35
@@ -169,12 +171,15 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     for password, url in {
         "postgres_password": "migrate_database_url",
         "postgres_worker_password": "database_url",
+        "postgres_console_password": "console_database_url",
         "postgres_reader_password": "reader_database_url",
     }.items():
         assert f":{made[password]}@" in made[url]
-    assert made["valkey_auth"].removeprefix("requirepass ") in made["broker_url"].replace(
-        "@valkey:6379/0", ""
-    )
+    for user in NAMES:
+        url = urlsplit(made[f"{user}_broker_url"].strip())
+        assert f"{acl_line(user, str(url.password))}\n" in made["valkey_users"]
+        assert url.username == login_of(user)
+        assert str(url.password) not in made["valkey_users"]
     assert not any(text.strip() and text.strip() in first.stdout for text in made.values())
     # What somebody filled in, and what was lost.
     (folder / "slack_bot_token").write_text("xoxb-mine")
@@ -184,6 +189,38 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
         **made,
         "slack_bot_token": "xoxb-mine",
     }
+
+
+def test_users_of_the_broker_follow_the_release(tmp_path: Path) -> None:
+    """Rights are written anew each time, for the passwords that are there."""
+    folder = tmp_path / "secrets"
+    script = ROOT / "deploy" / "make-secrets"
+    subprocess.run([script, folder], check=True, capture_output=True)
+    made = (folder / "valkey_users").read_text()
+    (folder / "valkey_users").chmod(0o644)
+    (folder / "valkey_users").write_text("user threadsync-web of an older release\n")
+    subprocess.run([script, folder], check=True, capture_output=True)
+    assert (folder / "valkey_users").read_text() == made
+
+
+@pytest.mark.parametrize("url", ["valkey://:secret@valkey:6379/0", "valkey://threadsync-web:a%2Fb@h/0", ""])
+def test_a_user_never_gets_an_empty_password(url: str, tmp_path: Path) -> None:
+    """An address in which none is found, or one that is spelt otherwise for the server, is an error."""
+    folder = tmp_path / "secrets"
+    script = ROOT / "deploy" / "make-secrets"
+    subprocess.run([script, folder], check=True, capture_output=True)
+    before = (folder / "valkey_users").read_text()
+    (folder / "web_broker_url").chmod(0o644)
+    (folder / "web_broker_url").write_text(f"{url}\n")
+    again = subprocess.run([script, folder], check=False, capture_output=True, text=True)
+    assert again.returncode == 1
+    assert "web_broker_url: has no threadsync-web" in again.stderr
+    assert (folder / "valkey_users").read_text() == before
+
+
+def test_the_shipped_users_are_those_of_the_table() -> None:
+    """`threadsync broker-users > deploy/valkey-users.conf` after a change."""
+    assert read("deploy/valkey-users.conf") == configuration()
 
 
 def test_secrets_are_not_for_others() -> None:
@@ -209,5 +246,5 @@ def test_flowers_doctor_is_told_where_it_is_published() -> None:
 
 
 def test_a_volume_can_be_written_with_any_uid() -> None:
-    """By group 0, which platforms with a uid of their own choice give: `user: 12345:0`."""
-    assert "--group root --mode 0775 /var/lib/threadsync" in read("Dockerfile")
+    """As platforms choose it: `user: 12345:0`. A folder that others may write too is fine if it is sticky."""
+    assert "--mode 1777 /var/lib/threadsync" in read("Dockerfile")

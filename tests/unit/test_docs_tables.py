@@ -36,6 +36,7 @@ from worker.db.sync_models import Draft, SyncState, SyncStatus
 from worker.doctor import broker, database, flower, installation, jira, rabbitmq, running, settings, slack
 from worker.jira.decide import LOOK_AFTER_SECONDS
 from worker.jira.reasons import REASONS
+from worker.rights.broker_users import USERS
 
 ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, LinkLookup, Sync, RetrySync)
 OUR_OWN: Final = {
@@ -69,6 +70,14 @@ def test_the_table_of_settings_is_up_to_date() -> None:
     readme = read("README.md")
     assert script["with_table"](readme) == readme, "README is out of date; run: python docs/settings_table.py"
     assert all(f"`{name.upper()}`" in script["settings_table"]() for name in Settings.model_fields)
+
+
+def test_the_tables_of_rights_are_up_to_date() -> None:
+    """Of the broker's users, and of secrets."""
+    script = runpy.run_path(str(ROOT / "docs/rights_tables.py"))
+    page = read("docs/least-privilege.md")
+    assert script["with_tables"](page) == page, "out of date; run: python docs/rights_tables.py"
+    assert page.count("| `threadsync-") == sum(map(len, USERS.values()))
 
 
 def test_the_table_of_the_doctor_has_every_check() -> None:

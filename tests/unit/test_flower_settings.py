@@ -98,6 +98,49 @@ def test_the_shipped_file_refuses_too(env: dict[str, str], option: str, words: s
     assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (1, True, False)
 
 
+def test_without_a_home_folder_nothing_is_kept() -> None:
+    """In particular not below /tmp, where others may have put a pickle of theirs."""
+    for env in ({}, {"HOME": ""}, {"HOME": "relative", "XDG_STATE_HOME": "relative"}):
+        options = options_for({"FLOWER_BASIC_AUTH": "admin:a long password", **env})
+        assert options["persistent"] is False
+        assert not Path(options["db"]).is_absolute()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_a_state_that_others_may_have_prepared_is_refused(mode: int, tmp_path: Path) -> None:
+    """By Flower's process itself, before it reads the pickle."""
+    folder = tmp_path / "prepared"
+    folder.mkdir()
+    folder.chmod(mode)
+    done = flower_with(FLOWER_DB=str(folder / "state"))
+    assert done.returncode == 1
+    assert f"threadsync: FLOWER_DB: {folder} is open to others" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_link_in_its_place_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    (folder / "flower.db").symlink_to(tmp_path / "elsewhere")
+    done = flower_with(FLOWER_DB=str(folder / "flower"))
+    assert done.returncode == 1
+    assert "was not made by us" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--db=/tmp/flower", "--persistent=True"])
+def test_another_place_is_not_named_on_the_command_line(option: str) -> None:
+    done = flower_with(option)
+    assert done.returncode == 1
+    assert "FLOWER_DB's to say" in done.stderr
+
+
+def flower_with(*options: str, **env: str) -> subprocess.CompletedProcess[str]:
+    config = ROOT / "worker" / "flowerconfig.py"
+    given = {**LOGIN, "PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0", **env}
+    argv = [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", *options]
+    return subprocess.run(argv, env=given, capture_output=True, text=True, timeout=60, check=False)
+
+
 def test_a_short_password_is_noticed() -> None:
     """It starts, and says so."""
     assert is_weak(options_for({"FLOWER_BASIC_AUTH": "admin:short"}))

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from worker.cli import audit, channels, dead, forget, health, installation, sessions, syncs
+from worker.cli.broker_users import broker_users
 from worker.cli.demo import demo
 from worker.cli.doctor import doctor
 from worker.cli.flower import flower
@@ -29,6 +30,7 @@ app.command()(doctor)
 app.command()(flower)
 app.command()(migrate)
 app.command()(roles)
+app.command()(broker_users)
 app.command()(metrics)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(syncs.app, name="syncs")

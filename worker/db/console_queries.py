@@ -32,7 +32,8 @@ LIST_DECISIONS: Final[LiteralString] = """
 SELECT *, at::text AS place FROM (
     (
         SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts,
-               NULL::uuid AS dead_letter_id, NULL AS task_name, a.acted_by, NULL AS jira_key
+               NULL::uuid AS dead_letter_id, NULL AS task_name, a.acted_by, NULL AS jira_key,
+               a.via, a.login
         FROM sync_actions a JOIN thread_sessions t ON t.id = a.session_id
         WHERE (a.at, a.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
@@ -40,7 +41,7 @@ SELECT *, at::text AS place FROM (
     UNION ALL
     (
         SELECT a.id, a.at, a.action, a.actor, a.reason, a.session_id, t.channel_id, t.thread_ts, NULL, NULL,
-               NULL, NULL
+               NULL, NULL, a.via, a.login
         FROM session_actions a JOIN thread_sessions t ON t.id = a.session_id
         WHERE (a.at, a.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
@@ -49,7 +50,7 @@ SELECT *, at::text AS place FROM (
     (
         SELECT a.id, a.at, a.act, coalesce(a.actor ->> 'user_id', a.actor ->> 'name', ''),
                coalesce(a.reason, ''), a.session_id, t.channel_id, t.thread_ts, NULL, NULL, a.actor,
-               a.jira_key
+               a.jira_key, a.via, a.login
         FROM session_acts a JOIN thread_sessions t ON t.id = a.session_id
         WHERE (a.at, a.id) < (%(at)s::timestamptz, %(id)s::uuid) AND a.outcome IN ('applied', 'unchanged')
         ORDER BY a.at DESC, a.id DESC LIMIT %(limit)s
@@ -57,7 +58,8 @@ SELECT *, at::text AS place FROM (
     UNION ALL
     (
         SELECT d.id, d.settled_at, CASE d.state WHEN 'retried' THEN 'replay' ELSE 'discard' END, d.actor,
-               d.reason, NULL, NULL, NULL, d.id, d.task_name, d.settled_by, NULL
+               d.reason, NULL, NULL, NULL, d.id, d.task_name, d.settled_by, NULL,
+               d.settled_via, d.settled_login
         FROM dead_letters d
         WHERE d.state <> 'dead' AND (d.settled_at, d.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY d.settled_at DESC, d.id DESC LIMIT %(limit)s
@@ -65,7 +67,7 @@ SELECT *, at::text AS place FROM (
     UNION ALL
     (
         SELECT i.id, i.at, i.action, i.actor, i.reason, NULL, NULL, NULL, NULL, 'installation',
-               i.acted_by, NULL
+               i.acted_by, NULL, i.via, i.login
         FROM installation_actions i
         WHERE (i.at, i.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY i.at DESC, i.id DESC LIMIT %(limit)s
@@ -73,7 +75,7 @@ SELECT *, at::text AS place FROM (
     UNION ALL
     (
         SELECT f.id, f.at, 'forget_' || f.what, f.actor, f.reason, NULL, NULL, NULL, NULL,
-               coalesce(f.subject, 'a person'), f.acted_by, NULL
+               coalesce(f.subject, 'a person'), f.acted_by, NULL, f.via, f.login
         FROM forget_acts f
         WHERE (f.at, f.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY f.at DESC, f.id DESC LIMIT %(limit)s

@@ -66,6 +66,9 @@ class Decision(Dto):
     task_name: str | None
     acted_by: StoredActor = None
     jira_key: str | None = None
+    via: str | None = None
+    login: str | None = None
+    """Of the database: the server's word, where ``actor`` is a claim. None in rows of before."""
     place: str | None = Field(None, exclude=True)
     """`at` as Postgres writes it, which has years that Python does not."""
 

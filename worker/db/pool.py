@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import psycopg
 from psycopg import Connection
@@ -47,8 +47,10 @@ _SIGN_OF_LIFE: Final = "SELECT 1"
 class Pool(ConnectionPool[GuardedConnection]):
     """A pool that says why it has no connection to give."""
 
+    connections: ClassVar[type[GuardedConnection]] = GuardedConnection
+
     def __init__(self, reach: Reach, **arguments: Any) -> None:
-        super().__init__(connection_class=GuardedConnection, check=_check, name="threadsync", **arguments)
+        super().__init__(connection_class=self.connections, check=_check, name="threadsync", **arguments)
         self._reach = reach
 
     def getconn(self, timeout: float | None = None) -> GuardedConnection:
@@ -120,9 +122,11 @@ def _names_many(given: dict[str, Any]) -> bool:
     return any("," in str(given.get(name, "")) for name in ("host", "hostaddr"))
 
 
-def new_pool(url: str | None = None, *, min_size: int = 1, max_size: int = 4) -> Pool:
+def new_pool(
+    url: str | None = None, *, min_size: int = 1, max_size: int = 4, kind: type[Pool] = Pool
+) -> Pool:
     """A pool on ``url`` (default ``DATABASE_URL``), not yet open. Raises ``InvalidSettings``."""
-    return Pool(**_pool_arguments(url, min_size, max_size))
+    return kind(**_pool_arguments(url, min_size, max_size))
 
 
 def new_async_pool(url: str | None = None, *, min_size: int = 1, max_size: int = 4) -> AsyncPool:

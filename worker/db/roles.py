@@ -10,11 +10,14 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
+from worker.db import console_functions
 from worker.db.forgetting.columns import OF_PEOPLE
-from worker.db.forgetting.functions import install
+from worker.db.forgetting.functions import FUNCTIONS, install
+from worker.db.readers import may_be_read
 
 MIGRATE: Final = "threadsync_migrate"
 RUN: Final = "threadsync_run"
+CONSOLE: Final = "threadsync_console"
 READ: Final = "threadsync_read"
 FORGET: Final = "threadsync_forget"
 
@@ -57,18 +60,23 @@ FORGET_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
 }
 """What the functions that forget may do, all of them: ``worker.db.forgetting``."""
 
-WRITTEN_BY_PEOPLE: Final[Mapping[str, frozenset[str]]] = {
-    "console_sessions": frozenset({"id_hash", "name", "address"}),
-    "channel_context": frozenset({"context_data"}),
-    "dead_letters": frozenset({"arguments", "body", "error"}),
-    "syncs": frozenset({"draft", "detail"}),
-    "sync_attempts": frozenset({"detail"}),
-    "forget_acts": frozenset({"actor", "reason"}),
-    "forgotten_people": frozenset({"key", "hash"}),
-    "session_acts": frozenset({"reason"}),
-    "left_tickets": frozenset({"detail"}),
+_SHOWN: Final[tuple[LiteralString, ...]] = (
+    *("thread_sessions", "channel_aliases", "syncs", "sync_attempts", "dead_letters", "status_messages"),
+    *("jira_sites", "jira_pauses", "slack_installation", "queue_samples", "installation"),
+    *("sync_actions", "session_actions", "session_acts", "installation_actions", "forget_acts"),
+    *("left_tickets", "redeliveries", "threadsync_schema"),
+)
+_LOOK: Final[tuple[LiteralString, ...]] = ("SELECT",)
+CONSOLE_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
+    **dict.fromkeys(_SHOWN, _LOOK),
+    "console_sessions": ("SELECT", "INSERT", "DELETE"),
 }
-"""Columns that ``threadsync_read`` does not see."""
+"""What the console shows. What it changes goes by ``worker.db.console_functions``."""
+
+CONSOLE_FORGETS: Final = frozenset(
+    f"threadsync_forget_{what}" for what in ("sessions", "channel", "person", "opened_by", "named", "letters")
+)
+"""Functions by which the console forgets, each for an act that is recorded: not what is merely too old."""
 
 # Tables are to belong to the group, whoever of it makes them; those that belong to somebody else stay so.
 _MAY_BE_MIGRATE: Final = """
@@ -83,7 +91,7 @@ SELECT coalesce(
 )
 """
 _COLUMNS: Final = """
-SELECT attname FROM pg_attribute
+SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
 WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 
@@ -116,24 +124,45 @@ def become_migrate(connection: Connection[Any]) -> None:
 
 
 def grant(connection: Connection[Any]) -> None:
-    """Give the roles that exist their rights on every table and function, and take away all others."""
+    """Give the roles that exist their rights on tables and functions, and take away all others."""
     cursor = connection.cursor(row_factory=tuple_row)
-    names = cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [[RUN, READ]]).fetchall()
-    install(connection, owner=FORGET, callers=[RUN] if (RUN,) in names else [])
+    known = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)"
+    names = [name for (name,) in cursor.execute(known, [[RUN, CONSOLE, READ]]).fetchall()]
+    install(connection, owner=FORGET, callers=[RUN] if RUN in names else [])
     if cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [FORGET]).rowcount:
         for table, privileges in FORGET_PRIVILEGES.items():
-            what = SQL(", ").join(map(SQL, privileges))
-            cursor.execute(SQL("GRANT {} ON {} TO {}").format(what, Identifier(table), Identifier(FORGET)))
-    for table, privileges in RUN_PRIVILEGES.items():
-        for (role,) in names:
+            given = SQL(", ").join(map(SQL, privileges))
+            cursor.execute(SQL("GRANT {} ON {} TO {}").format(given, Identifier(table), Identifier(FORGET)))
+    for table in RUN_PRIVILEGES:
+        rights = {
+            RUN: _whole(RUN_PRIVILEGES[table]),
+            CONSOLE: _whole(CONSOLE_PRIVILEGES.get(table, ())),
+            READ: _of_columns(readable_columns(connection, table)),
+        }
+        for role in names:
             revoke = SQL("REVOKE ALL ON {} FROM {}").format(Identifier(table), Identifier(role))
             cursor.execute(revoke)
-            if role == RUN:
-                what = SQL(", ").join(map(SQL, privileges))
-            else:
-                columns = [name for (name,) in cursor.execute(_COLUMNS, {"table": table}).fetchall()]
-                hidden = WRITTEN_BY_PEOPLE.get(table, frozenset())
-                seen = SQL(", ").join(Identifier(name) for name in columns if name not in hidden)
-                # Of a table of which all may be seen, columns to come too.
-                what = SQL("SELECT ({})").format(seen) if hidden else Composed([SQL("SELECT")])
-            cursor.execute(SQL("GRANT {} ON {} TO {}").format(what, Identifier(table), Identifier(role)))
+            if what := rights[role]:
+                cursor.execute(SQL("GRANT {} ON {} TO {}").format(what, Identifier(table), Identifier(role)))
+    if CONSOLE in names:
+        for function in FUNCTIONS:
+            if function.name in CONSOLE_FORGETS:
+                right = SQL("GRANT EXECUTE ON FUNCTION {} TO {}")
+                cursor.execute(right.format(SQL(function.signature), Identifier(CONSOLE)))
+    # A worker may do it anyway: a console that still has a worker's login goes on.
+    console_functions.install(connection, callers=[role for role in names if role != READ])
+
+
+def readable_columns(connection: Connection[Any], table: LiteralString) -> list[str]:
+    """The columns of a table that ``threadsync_read`` sees: no text but what is declared a program's."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    columns = cursor.execute(_COLUMNS, {"table": table}).fetchall()
+    return [name for name, kind in columns if may_be_read(table, name, kind)]
+
+
+def _whole(privileges: tuple[LiteralString, ...]) -> Composed | None:
+    return SQL(", ").join(map(SQL, privileges)) if privileges else None
+
+
+def _of_columns(columns: list[str]) -> Composed:
+    return SQL("SELECT ({})").format(SQL(", ").join(map(Identifier, columns)))

@@ -14,7 +14,7 @@ from kombu.utils.encoding import bytes_to_str
 from worker.broker_errors import BROKER_ERRORS
 from worker.config import Settings
 from worker.doctor.app import app_of
-from worker.doctor.broker_rights import missing_rights
+from worker.doctor.broker_rights import excess_rights, missing_rights
 from worker.doctor.broker_room import Replicas, judge_replicas, judge_room, replicas_of
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, info, ok, skipped, warning
@@ -25,6 +25,7 @@ from worker.installation import KEY
 from worker.memory import Memory
 from worker.producer import ProducerChannel
 from worker.rabbitmq.publishing import ConfirmingChannel
+from worker.rights.broker_users import BrokerUser, login_of, user_in
 from worker.signs import QUEUES, refusal_of
 
 CHECKS: Final = (
@@ -35,6 +36,7 @@ CHECKS: Final = (
     "broker: append-only file",
     "broker: room",
     "broker: permissions",
+    "broker: user",
     "broker: replicas",
     "broker: keys",
     "broker: visibility timeout",
@@ -45,6 +47,7 @@ _OF_INFO: Final = ("broker: version", "broker: role", "broker: eviction", "broke
 
 _LEAST: Final = {"redis": (7, 0), "valkey": (8, 0)}
 _LATE_SECONDS: Final = 60
+_SHOWN: Final = 4
 _CLUSTER: Final = "it is a Cluster, which spreads keys over servers: what we do at once has keys of several"
 
 _TYPES: Final = """
@@ -66,14 +69,21 @@ class BrokerFacts:
     asked: datetime
     answered: datetime
     missing: tuple[str, ...] = ()
+    user: BrokerUser | None = None
+    excess: tuple[str, ...] = ()
     wrong_keys: Mapping[str, str] | None = field(default_factory=dict)
     refusal: str | None = None
     writes_refused: str | None = None
     replicas: Replicas | None = None
 
 
-def examine_broker(settings: Settings) -> Iterator[Finding]:
-    """All of it. It asks once, and does not wait for a broker that is away."""
+def examine_broker(settings: Settings, user: BrokerUser | None = None) -> Iterator[Finding]:
+    """All of it. It asks once, and does not wait for a broker that is away.
+
+    ``user``: whose rights the login is to have, where the process has settings of its own alone. Else those
+    of the user as whom it logs in, if that is one of ours.
+    """
+    user = user or user_in(settings.broker_url)
     if not settings.broker_url:
         yield from (skipped(check, "CELERY_BROKER_URL is not set") for check in CHECKS)
         return
@@ -91,7 +101,7 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
                 only = "only Valkey, Redis and RabbitMQ are asked; see docs/operations.md for others"
                 yield from (skipped(check, only) for check in CHECKS[1:])
                 return
-            facts = _facts(channel, settings)
+            facts = _facts(channel, settings, user)
     except (*BROKER_ERRORS, InvalidSettings) as exc:
         yield judge_refusal(exc)
         yield from (skipped(check, "the broker does not answer") for check in CHECKS[1:])
@@ -101,18 +111,22 @@ def examine_broker(settings: Settings) -> Iterator[Finding]:
     yield judge_visibility(*_limits(app))
 
 
-def _facts(channel: ProducerChannel, settings: Settings) -> BrokerFacts:
+def _facts(channel: ProducerChannel, settings: Settings, user: BrokerUser | None) -> BrokerFacts:
     with channel.conn_or_acquire() as client:
         asked = datetime.now(UTC)
         seconds, micros = client.execute_command("TIME")
         answered = datetime.now(UTC)
         refusal: str | None = None
         missing: tuple[str, ...] = ()
+        excess: tuple[str, ...] = ()
         wrong_keys: Mapping[str, str] | None = None
         try:
             shared = settings.result_backend_url == settings.broker_url
-            missing = missing_rights(channel, results=shared)
-            wrong_keys = None if _forbids_to_look(missing) else _wrong_keys(channel)
+            missing = missing_rights(channel, results=shared, user=user)
+            excess = excess_rights(channel, user) if user else ()
+            # Those of others have no business with all keys.
+            looks = user in (None, "worker") and not _forbids_to_look(missing)
+            wrong_keys = _wrong_keys(channel) if looks else None
         except redis.ResponseError as exc:
             refusal = str(exc)
         return BrokerFacts(
@@ -122,6 +136,8 @@ def _facts(channel: ProducerChannel, settings: Settings) -> BrokerFacts:
             asked=asked,
             answered=answered,
             missing=missing,
+            user=user,
+            excess=excess,
             wrong_keys=wrong_keys,
             refusal=refusal,
             writes_refused=None if refusal else refusal_of(channel),
@@ -199,7 +215,11 @@ def judge_refusal(exc: Exception) -> Finding:
 def judge_server(facts: BrokerFacts) -> Iterator[Finding]:
     """What can be seen from its own words."""
     info = facts.info
-    if not info:
+    if not info and facts.user in ("web", "beat", "flower"):
+        yield from (
+            skipped(check, f"{login_of(facts.user)} may not ask; a worker does") for check in _OF_INFO
+        )
+    elif not info:
         why = "its user may not run INFO"
         fix = "allow INFO and CONFIG|GET, or see for yourself: noeviction, appendonly yes, a master"
         yield from (warning(check, f"cannot be seen: {why}", fix) for check in _OF_INFO)
@@ -210,6 +230,7 @@ def judge_server(facts: BrokerFacts) -> Iterator[Finding]:
         yield _judge_file(info, facts.appendfsync)
     yield judge_room(Memory.of(info), facts.writes_refused)
     yield _judge_permissions(facts)
+    yield _judge_user(facts)
     yield judge_replicas(facts.replicas)
     if facts.wrong_keys:
         keys = ", ".join(f"{key} is a {kind}" for key, kind in facts.wrong_keys.items())
@@ -280,6 +301,22 @@ def _judge_permissions(facts: BrokerFacts) -> Finding:
     if facts.missing:
         return error(check, f"its user may not {', '.join(facts.missing)}", fix)
     return ok(check, "its user may do what we do")
+
+
+def _judge_user(facts: BrokerFacts) -> Finding:
+    check = "broker: user"
+    if facts.user is None:
+        return skipped(
+            check, "THREADSYNC_ROLE is not set, and the login is none of ours: it is all processes'"
+        )
+    if facts.refusal:
+        return skipped(check, "could not be asked")
+    if facts.excess:
+        more = f" and {len(facts.excess) - _SHOWN} more" if len(facts.excess) > _SHOWN else ""
+        what = f"it may also {', '.join(facts.excess[:_SHOWN])}{more}"
+        fix = f"log in as {login_of(facts.user)}: threadsync broker-users, docs/least-privilege.md"
+        return warning(check, what, fix)
+    return ok(check, f"it may do what {login_of(facts.user)} does, and no more")
 
 
 def judge_visibility(timeout: float, longest: float) -> Finding:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from kombu.utils.encoding import bytes_to_str
@@ -14,6 +14,8 @@ from kombu.utils.encoding import bytes_to_str
 from worker.beat import KEY as BEAT
 from worker.installation import KEY as INSTALLATION
 from worker.producer import ProducerChannel
+from worker.rights.broker_samples import forbidden, needed
+from worker.rights.broker_users import BrokerUser
 from worker.scripts import WAITING
 from worker.signs import KEY as SIGNS
 from worker.signs import QUEUES
@@ -93,14 +95,42 @@ def rights(*, results: bool) -> Iterator[Command]:
         yield from (*_RESULTS, *_RESULTS_OF_NO_KEY)
 
 
-def missing_rights(channel: ProducerChannel, *, results: bool) -> tuple[str, ...]:
-    """Ask which of them the user lacks. Raises ``redis.ResponseError`` where it may not even ask."""
+def missing_rights(
+    channel: ProducerChannel, *, results: bool, user: BrokerUser | None = None
+) -> tuple[str, ...]:
+    """Ask which of them the user lacks. Raises ``redis.ResponseError`` where it may not even ask.
+
+    ``user``: whose rights are enough, where it is not all that we do.
+    """
     prefix = channel.global_keyprefix
+    if user is not None:
+        return _refused(channel, needed(user, prefix, _database(channel)))
     commands = [_prefixed(command, prefix) for command in rights(results=results)]
     for pattern in _channels(channel):
         commands += [("PSUBSCRIBE", pattern), ("PUBLISH", pattern, "")]
+    return _refused(channel, commands)
+
+
+def excess_rights(channel: ProducerChannel, user: BrokerUser) -> tuple[str, ...]:
+    """Ask what the user may do that is not its work."""
+    asked = forbidden(user, channel.global_keyprefix, _database(channel))
+    refused = set(_refused(channel, asked))
+    return tuple(dict.fromkeys(name for name in map(_name_of, asked) if name not in refused))
+
+
+def _refused(channel: ProducerChannel, commands: Sequence[Command]) -> tuple[str, ...]:
     refused = channel.run_script(_ASK, [], [json.dumps(commands)])
     return tuple(dict.fromkeys(map(bytes_to_str, refused)))
+
+
+def _name_of(command: Command) -> str:
+    """The same as the script's."""
+    return " ".join(command[:2]) if command[1:2] not in ((), ("x",)) else command[0]
+
+
+def _database(channel: ProducerChannel) -> int:
+    kombus: Any = channel
+    return int(kombus._connparams().get("db") or 0)
 
 
 def _of(commands: tuple[Command, ...], key: str) -> Iterator[Command]:

@@ -15,11 +15,14 @@ from psycopg.rows import tuple_row
 from worker.config import Settings
 from worker.db import pgbouncer
 from worker.db.connection import START_UP_SETTINGS, GuardedConnection
+from worker.db.console_functions import STATEMENTS
+from worker.db.dsn import parse_dsn
 from worker.db.migrate import NEW_DATABASE, encoding_fault, migrations, schema_version
 from worker.db.pool import connect_arguments
-from worker.db.roles import RUN_PRIVILEGES
+from worker.db.roles import CONSOLE_PRIVILEGES, RUN_PRIVILEGES
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.doctor.roles import Role
 from worker.errors import InvalidSettings
 from worker.readiness import postgres_accepts
 
@@ -41,6 +44,16 @@ _LEAST: Final = 18
 _PRIVILEGES: Final = """
 SELECT name, privilege FROM unnest(%s::text[], %s::text[]) AS needed (name, privilege)
 WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), privilege)
+"""
+_FUNCTIONS: Final = """
+SELECT name FROM unnest(%s::text[]) AS needed (name)
+WHERE NOT EXISTS (SELECT FROM pg_proc WHERE proname = name AND has_function_privilege(oid, 'EXECUTE'))
+"""
+_CONSOLES: Final = [f"threadsync_console_{name}" for name in STATEMENTS]
+# What only workers may.
+_MAY_CHANGE: Final = """
+SELECT coalesce(bool_or(has_table_privilege(oid, 'UPDATE')), false)
+FROM pg_class WHERE oid IN (to_regclass('syncs'), to_regclass('thread_sessions'), to_regclass('sync_actions'))
 """
 _ELSEWHERE: Final = """
 SELECT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -100,12 +113,17 @@ class DatabaseFacts:
     logs_rows: bool = False
     logs_parameters: bool = False
     unreadable: str | None = field(default=None)
+    is_console: bool = False
+    may_change: bool = False
 
 
-def examine_database(settings: Settings) -> Iterator[Finding]:
-    """All of it, over one connection."""
+def examine_database(settings: Settings, role: Role | None = None) -> Iterator[Finding]:
+    """All of it, over one connection. ``role``: whose rights the login is to have; else a worker's."""
     if not settings.database_url:
         yield from (skipped(check, "DATABASE_URL is not set") for check in CHECKS)
+        return
+    if role == "web" and not settings.threadsync_console_password:
+        yield from _without_console(settings.database_url.get_secret_value())
         return
     try:
         arguments = connect_arguments(settings.database_url.get_secret_value())
@@ -113,7 +131,7 @@ def examine_database(settings: Settings) -> Iterator[Finding]:
             # PgBouncer in statement mode allows none.
             with connection.transaction():
                 connection.execute("SELECT 1")
-            facts = _facts(connection)
+            facts = _facts(connection, role)
     except (psycopg.Error, InvalidSettings) as exc:
         is_there = asyncio.run(postgres_accepts(settings.database_url.get_secret_value()))
         yield judge_refusal(exc, is_there=is_there)
@@ -123,7 +141,26 @@ def examine_database(settings: Settings) -> Iterator[Finding]:
     yield from judge(facts, newest=migrations()[-1].version)
 
 
-def _facts(connection: Connection[Any]) -> DatabaseFacts:
+def _without_console(url: str) -> Iterator[Finding]:
+    """Of a web process that only asks whether a server is there, for `/readyz`."""
+    if asyncio.run(postgres_accepts(url)):
+        yield ok("database: reachable", "it answers")
+    else:
+        yield error("database: reachable", "it does not answer", "start it, or name the right one")
+    check, others = "database: role", set(CHECKS) - {"database: reachable", "database: role"}
+    yield from (skipped(other, "there is no console here") for other in CHECKS if other in others)
+    try:
+        has_login = bool(parse_dsn(url).get("password"))
+    except InvalidSettings:
+        has_login = False
+    if has_login:
+        fix = "take user and password out of DATABASE_URL: /readyz needs none"
+        yield warning(check, "there is no console here, and nothing else in this process logs in", fix)
+    else:
+        yield ok(check, "no login, and none is needed without the console")
+
+
+def _facts(connection: Connection[Any], role: Role | None) -> DatabaseFacts:
     asked = datetime.now(UTC)
     [(time,)] = connection.execute("SELECT clock_timestamp()").fetchall()
     answered = datetime.now(UTC)
@@ -138,11 +175,16 @@ def _facts(connection: Connection[Any]) -> DatabaseFacts:
         version = schema_version(connection)
     except psycopg.errors.InsufficientPrivilege as exc:
         version, unreadable = 0, str(exc).strip()
-    needed = [(table, privilege) for table, privileges in RUN_PRIVILEGES.items() for privilege in privileges]
+    rights = CONSOLE_PRIVILEGES if role == "web" else RUN_PRIVILEGES
+    needed = [(table, privilege) for table, privileges in rights.items() for privilege in privileges]
     missing: dict[str, tuple[str, ...]] = {}
     rows = connection.execute(_PRIVILEGES, [[table for table, _ in needed], [what for _, what in needed]])
     for table, privilege in rows.fetchall():
         missing[table] = (*missing.get(table, ()), privilege)
+    excess = None
+    if role == "web":
+        missing |= {name: ("EXECUTE",) for (name,) in connection.execute(_FUNCTIONS, [_CONSOLES]).fetchall()}
+        [(excess,)] = connection.execute(_MAY_CHANGE).fetchall()
     return DatabaseFacts(
         server=connection.info.server_version // 10_000,
         encoding=connection.info.parameter_status("server_encoding") or "UTF8",
@@ -156,6 +198,8 @@ def _facts(connection: Connection[Any]) -> DatabaseFacts:
         missing=missing,
         user=user,
         superuser=superuser,
+        is_console=role == "web",
+        may_change=bool(excess),
         owner=owner,
         time=time,
         asked=asked,
@@ -295,7 +339,12 @@ def _judge_privileges(facts: DatabaseFacts) -> Finding:
         grants = "; ".join(
             f"GRANT {', '.join(names)} ON {table} TO {facts.user}" for table, names in facts.missing.items()
         )
-        fix = f"make it a member of threadsync_run (threadsync roles), or: {grants}"
+        group = "threadsync_console" if facts.is_console else "threadsync_run"
+        if facts.is_console:
+            return error(
+                check, f"{facts.user} lacks {what}", f"make it a member of {group} (threadsync roles)"
+            )
+        fix = f"make it a member of {group} (threadsync roles), or: {grants}"
         return error(check, f"{facts.user} lacks {what}", fix)
     return ok(check, f"{facts.user} may read and write what we do")
 
@@ -307,6 +356,11 @@ def _judge_role(facts: DatabaseFacts) -> Finding:
         return warning(check, f"{facts.user} is a superuser: whoever gets our password has everything", fix)
     if facts.owner:
         return warning(check, f"{facts.user} owns the tables: it could drop them", fix)
+    if facts.is_console:
+        if facts.may_change:
+            fix = "threadsync roles; log the web process in as a member of threadsync_console alone"
+            return warning(check, f"{facts.user} may do all that workers do, and the console needs less", fix)
+        return ok(check, f"{facts.user} reads, and changes by functions that sign")
     return ok(check, f"{facts.user} may change rows, and no tables")
 
 

@@ -15,7 +15,7 @@ from worker.doctor.finding import Finding, error, skipped
 from worker.doctor.flower import examine_flower
 from worker.doctor.installation import examine_installation
 from worker.doctor.jira import examine_jira
-from worker.doctor.roles import Role, concerns, for_role, needed_settings
+from worker.doctor.roles import Role, broker_user, concerns, for_role, needed_settings
 from worker.doctor.running import examine_running
 from worker.doctor.settings import examine_settings, judge_faults
 from worker.doctor.slack import examine_slack
@@ -30,9 +30,9 @@ Area = Callable[[], Iterable[Finding]]
 def areas(settings: Settings, flower_url: str = FLOWER_URL, role: Role | None = None) -> dict[str, Area]:
     """By name, in the order in which they are shown; those that do not concern the role say just that."""
     found: dict[str, Area] = {
-        "settings": lambda: examine_settings(settings, needed_settings(role)),
-        "broker": lambda: examine_broker(settings),
-        "database": lambda: examine_database(settings),
+        "settings": lambda: examine_settings(settings, needed_settings(role), role),
+        "broker": lambda: examine_broker(settings, broker_user(role)),
+        "database": lambda: examine_database(settings, role),
         "installation": lambda: examine_installation(settings),
         "running": lambda: examine_running(settings),
         "slack": lambda: examine_slack(settings),

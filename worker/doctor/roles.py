@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from worker.doctor.finding import Finding, skipped
+from worker.rights.broker_users import BrokerUser
 
 Role = Literal["sessions", "syncs", "lookups", "beat", "web", "flower", "metrics", "migrate"]
 
@@ -36,6 +37,17 @@ _NOT_CHECKED: Final[Mapping[Role, frozenset[str]]] = {
     "migrate": frozenset({"database: privileges", "database: role"}),
     "metrics": frozenset({"database: privileges", "database: role"}),
 }
+
+
+def broker_user(role: Role | None) -> BrokerUser | None:
+    """Whose rights in the broker a process of the role is to have; None where that is not known."""
+    match role:
+        case None | "migrate":
+            return None
+        case "web" | "beat" | "flower" | "metrics":
+            return role
+        case _:
+            return "worker"
 
 
 def concerns(role: Role | None, area: str) -> bool:

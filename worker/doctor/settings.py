@@ -10,10 +10,12 @@ from typing import Final
 
 from worker.config import Settings
 from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.doctor.roles import Role
 from worker.errors import InvalidSettings
 from worker.password_strength import MAKE_ONE, fault_of, names_in
+from worker.rights.environment import ALL_SECRETS, secrets_of
 
-CHECKS: Final = ("settings", "secret files", "console password")
+CHECKS: Final = ("settings", "secret files", "secrets of others", "console password")
 
 
 def judge_faults(refusal: InvalidSettings) -> list[Finding]:
@@ -22,7 +24,9 @@ def judge_faults(refusal: InvalidSettings) -> list[Finding]:
     return [error("settings", line, "set the variable right; README.md has the table") for line in lines]
 
 
-def examine_settings(settings: Settings, needed: Sequence[str]) -> Iterator[Finding]:
+def examine_settings(
+    settings: Settings, needed: Sequence[str], role: Role | None = None
+) -> Iterator[Finding]:
     """What is there, and what lies open. ``needed`` are the variables without which nothing starts."""
     there = {"DATABASE_URL": settings.database_url, "CELERY_BROKER_URL": settings.broker_url}
     missing = [name for name in needed if not there[name]]
@@ -31,6 +35,7 @@ def examine_settings(settings: Settings, needed: Sequence[str]) -> Iterator[Find
     else:
         yield ok("settings", "all can be read")
     yield _secret_files()
+    yield _secrets_of_others(role)
     yield _console_password(settings)
 
 
@@ -43,6 +48,20 @@ def _console_password(settings: Settings) -> Finding:
     if fault:
         return error(check, f"the web process does not start: {fault}", MAKE_ONE)
     return ok(check, "cannot be guessed")
+
+
+def _secrets_of_others(role: Role | None) -> Finding:
+    check = "secrets of others"
+    if role is None:
+        return skipped(check, "THREADSYNC_ROLE is not set: one process has all settings")
+    # Socket Mode is the web process' other way in.
+    uses = secrets_of("web", os.environ) | secrets_of("socket-mode", os.environ)
+    uses = uses if role == "web" else secrets_of(role, os.environ)
+    given = {name.removesuffix("_FILE") for name, value in os.environ.items() if value}
+    others = sorted((given & ALL_SECRETS) - uses)
+    if others:
+        return warning(check, f"this process has {', '.join(others)} and uses none of it", "take it away")
+    return ok(check, "it has its own alone")
 
 
 def _secret_files() -> Finding:

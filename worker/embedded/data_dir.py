@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from worker.embedded.failure import DataDirInUse, LocalServiceFailed
+from worker.private_folder import UnsafeFolder, make_private, refuse_foreign
 
 
 def default_data_dir() -> Path:
@@ -36,11 +37,14 @@ class DataDir:
         self._lock: int | None = None
 
     def acquire(self) -> None:
-        """Make the directory and hold it. Raises ``DataDirInUse``; holding it already is fine."""
+        """Make the directory and hold it. Raises ``DataDirInUse``; holding it already is fine.
+
+        Raises ``LocalServiceFailed`` for one that others could read, have prepared, or replace.
+        """
         if self._lock is not None:
             return
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        make_own(self.path)
+        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -77,6 +81,19 @@ class DataDir:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def make_own(path: Path) -> None:
+    """Make a folder that only we can enter, and look at it if it is there. Raises ``LocalServiceFailed``."""
+    try:
+        make_private(path)
+        refuse_foreign(path)
+    except (UnsafeFolder, OSError) as exc:
+        raise LocalServiceFailed(_sentence(exc)) from exc
+
+
+def _sentence(exc: Exception) -> str:
+    return f"{exc.filename}: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from worker.child import Child, describe_exit
 from worker.embedded import orphan, port
 from worker.embedded.data_dir import DataDir, write_private
 from worker.embedded.failure import LocalServiceFailed
+from worker.rights.environment import environment_of_a_server
 
 _POLL_SECONDS = 0.02
 _TRIES = 20
@@ -175,6 +176,5 @@ def wheel_path(package: str, needed_unless: str) -> Path:
 
 
 def server_environment() -> dict[str, str]:
-    """Ours, without what would change a server: a locale that it lacks, and every ``PG…`` variable."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
-    return env | {"LC_ALL": "C"}
+    """What a program needs of ours: no secret, no locale that it may lack, and no ``PG…`` variable."""
+    return environment_of_a_server(os.environ) | {"LC_ALL": "C"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 import redis
@@ -14,10 +16,16 @@ from worker.child import Child
 from worker.embedded.data_dir import write_private
 from worker.embedded.failure import LocalServiceFailed
 from worker.embedded.server import EmbeddedServer, server_environment, wheel_path
+from worker.rights.broker_users import BrokerUser, acl_line, login_of
 
 
 class EmbeddedValkey(EmbeddedServer):
-    """``settings`` are lines of ``valkey.conf``. What it acknowledged survives SIGKILL."""
+    """``settings`` are lines of ``valkey.conf``. What it acknowledged survives SIGKILL.
+
+    ``passwords``: of the users that ``worker.rights.broker_users`` has, who are made then.
+    """
+
+    passwords: Mapping[BrokerUser, str] = MappingProxyType({})
 
     name = "valkey"
     program = "valkey-server"
@@ -40,6 +48,10 @@ class EmbeddedValkey(EmbeddedServer):
         """For redis-py and Celery, password included."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
+    def url_of(self, user: BrokerUser) -> str:
+        """The same for a user with a password here."""
+        return f"redis://{login_of(user)}:{self.passwords[user]}@127.0.0.1:{self.port}/0"
+
     def _prepare(self) -> None:
         self._data.mkdir(mode=0o700, exist_ok=True)
 
@@ -56,6 +68,7 @@ class EmbeddedValkey(EmbeddedServer):
         """A file that only we can read: everybody can read a command line."""
         place = {"port": str(self.port), "dir": _quoted(str(self._data)), "requirepass": self.password}
         lines = [f"{name} {value}\n" for name, value in {**self._settings, **place}.items()]
+        lines += [f"{acl_line(user, password)}\n" for user, password in self.passwords.items()]
         config = self._dir.path / "valkey.conf"
         write_private(config, "".join(lines))
         return config

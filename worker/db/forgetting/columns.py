@@ -103,6 +103,8 @@ _JIRA: Final = "a key, an id or an address of Jira, whose tickets stay"
 _SLACK: Final = "Slack's name for an error, or a moment"
 _HASH: Final = "a random key, or a keyed hash; both are deleted after a day"
 
+_SIGNED: Final = {"via": _CODE, "login": "the name of a login of the database"}
+
 OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "thread_sessions": {
         "channel_id": _ID,
@@ -115,7 +117,7 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "channel_context_commands": {"channel_id": _ID},
     "channel_aliases": {"channel_id": _ID, "home_id": _ID, "newest_id": _ID, "moved_to": _ID},
     "redeliveries": {"opened_by": "a random id of a process"},
-    "dead_letters": {"state": _CODE},
+    "dead_letters": {"state": _CODE, "settled_via": _CODE, "settled_login": _SIGNED["login"]},
     "jira_sites": {"site": _JIRA, "trouble": _CODE},
     "jira_pauses": {"site": _JIRA, "endpoint": _CODE},
     "syncs": {
@@ -137,14 +139,15 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
         "reason": _CODE,
         "project_key": _JIRA,
     },
-    "sync_actions": {"action": _CODE},
-    "session_actions": {"action": _CODE},
+    "sync_actions": {"action": _CODE, **_SIGNED},
+    "session_actions": {"action": _CODE, **_SIGNED},
     "session_acts": {
         "act": _CODE,
         "jira_key": _JIRA,
         "jira_id": _JIRA,
         "outcome": _CODE,
         "key_before": _JIRA,
+        **_SIGNED,
     },
     "left_tickets": {"jira_key": _JIRA, "jira_id": _JIRA, "site": _JIRA, "given_up": _CODE},
     "status_messages": {
@@ -156,8 +159,8 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "console_sessions": {"id_hash": "a hash of a random word"},
     "queue_samples": {"queue": "the name of a queue"},
     "slack_installation": {"trouble": _SLACK},
-    "installation_actions": {"action": _CODE, "other": "the id of an installation"},
-    "forget_acts": {"what": _CODE, "subject": _ID},
+    "installation_actions": {"action": _CODE, "other": "the id of an installation", **_SIGNED},
+    "forget_acts": {"what": _CODE, "subject": _ID, **_SIGNED},
     "forgotten_channels": {"channel_id": _ID},
     "forgotten_people": {"key": _HASH, "hash": _HASH},
     "threadsync_schema": {"name": "the name of a migration"},

@@ -1,0 +1,58 @@
+"""Write the tables of docs/least-privilege.md, from ``worker.rights``: ``python docs/rights_tables.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from worker.rights.broker_users import NAMES, USERS, Grant, login_of
+from worker.rights.environment import SECRETS
+
+PAGE: Final = Path(__file__).parent / "least-privilege.md"
+
+
+def secrets_table() -> str:
+    """Which process has which secrets, a line a process."""
+    rows = ["| Process | Its secrets |", "|---|---|"]
+    rows += [
+        f"| `{process}` | {', '.join(f'`{name}`' for name in sorted(names))} |"
+        for process, names in SECRETS.items()
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def users_table() -> str:
+    """What each user of the broker may do, a line a grant."""
+    rows = ["| User | What for | Commands | On keys, channels |", "|---|---|---|---|"]
+    for user in NAMES:
+        rows += [
+            f"| `{login_of(user)}` | {grant.why} | {_commands(grant)} | {_places(grant)} |"
+            for grant in USERS[user]
+        ]
+    return "\n".join(rows) + "\n"
+
+
+def with_tables(text: str) -> str:
+    """The page's text with the tables as they must be."""
+    for name, content in TABLES.items():
+        begin, end = f"<!-- {name}: written by docs/rights_tables.py -->\n", f"<!-- end of {name} -->\n"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}{content}{end}{after}"
+    return text
+
+
+def _commands(grant: Grant) -> str:
+    return " ".join(f"`{command.upper().replace('|', ' ')}`" for command in grant.commands)
+
+
+def _places(grant: Grant) -> str:
+    return " ".join(f"`{place}`" for place in (*grant.keys, *grant.channels)) or "any"
+
+
+TABLES: Final[Mapping[str, str]] = {"secrets": secrets_table(), "users": users_table()}
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

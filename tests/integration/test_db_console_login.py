@@ -1,0 +1,252 @@
+"""The console's login: it reads what the console shows, and changes nothing but by functions that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from tests.servers import PostgresForTests, as_member, as_owner, ask
+from worker import decisions
+from worker.db import SessionStore
+from worker.db.actors import SlackActor
+from worker.db.console_functions import STATEMENTS
+from worker.db.console_pool import ConsolePool
+from worker.db.console_store import ConsoleStore
+from worker.db.dead_letters import DeadLetterStore
+from worker.db.forgetting.store import ForgetStore
+from worker.db.migrate import migrate
+from worker.db.models import SessionResult
+from worker.db.pool import Pool, new_pool
+from worker.db.roles import CONSOLE
+from worker.db.sync_models import Draft
+from worker.db.sync_store import SyncStore
+from worker.decisions import signature
+from worker.errors import DatabaseFault, DeadLetterNotFound
+
+A_STATEMENT = (
+    "SELECT %(acted_by)s::jsonb AS acted_by, %(actor)s::text AS actor, %(reason)s::text AS reason, "
+    "%(session_id)s::uuid AS session_id, %(now)s::timestamptz AS now"
+)
+DENIED = psycopg.errors.InsufficientPrivilege
+BY = signature("Ann", "mended")
+LOGIN = "threadsync_console_login"
+
+
+@pytest.fixture
+def console_url(database_url: str) -> str:
+    return as_member(database_url, CONSOLE)
+
+
+@pytest.fixture
+def console(console_url: str) -> Iterator[Pool]:
+    """What the console's app has."""
+    with new_pool(console_url, max_size=2, kind=ConsolePool) as pool:
+        yield pool
+
+
+@pytest.fixture
+def blocked(pool: Pool) -> SessionResult:
+    """A session whose sync waits for a person."""
+    store = SessionStore(pool)
+    session = store.get_or_create_session("C1", "1700000000.000100", "U1")
+    store.request_sync("C1", "1700000000.000100", Draft(summary="x", description="y"), "1700000000.000100")
+    with pool.connection() as connection:
+        connection.execute("UPDATE syncs SET state = 'blocked', reason = 'auth', next_attempt_at = NULL")
+    return session
+
+
+FORBIDDEN = (
+    "UPDATE syncs SET state = 'done'",
+    "UPDATE thread_sessions SET jira_key = 'PROJ-1', status = 'synced'",
+    "UPDATE thread_sessions SET user_id = 'U2'",
+    "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES ('C1', '1.1', 'U1')",
+    "INSERT INTO session_actions (session_id, action, actor, reason) "
+    "SELECT id, 'link', 'x', 'x' FROM thread_sessions",
+    "UPDATE sync_actions SET actor = 'Bob'",
+    "DELETE FROM sync_actions",
+    "TRUNCATE sync_actions",
+    "UPDATE session_actions SET reason = ''",
+    "DELETE FROM session_actions",
+    "DELETE FROM installation_actions",
+    "UPDATE session_acts SET actor = '{}'",
+    "INSERT INTO session_acts (command_id, session_id, act, jira_key, outcome, actor) "
+    "SELECT gen_random_uuid(), id, 'link', 'PROJ-1', 'applied', '{}' FROM thread_sessions",
+    "DELETE FROM session_acts",
+    "INSERT INTO forget_acts (what, actor, reason) VALUES ('user', 'x', 'x')",
+    "DELETE FROM forget_acts",
+    "SELECT * FROM forgotten_people",
+    "SELECT threadsync_retain(0, 0, 0, 100)",
+    "SELECT threadsync_forget_settled()",
+    "SELECT * FROM threadsync_act('link', 'C1', '1700000000.000100', 'PROJ-1', NULL, gen_random_uuid(), "
+    "'{}', 'x', NULL)",
+    "UPDATE dead_letters SET actor = 'Bob'",
+    "DELETE FROM dead_letters",
+    "UPDATE installation SET id = gen_random_uuid()",
+    "SELECT * FROM channel_context",
+    "SELECT * FROM redeliveries",
+    "SELECT * FROM channel_context_commands",
+    "ALTER TABLE sync_actions DISABLE TRIGGER ALL",
+    "SET session_replication_role = 'replica'",
+    "SET ROLE threadsync_run",
+    "SET SESSION AUTHORIZATION threadsync_run_login",
+    "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE TABLE mine ()",
+)
+
+
+def test_it_may_not_change_what_stands_there(console_url: str, blocked: SessionResult) -> None:
+    """No row, no record of an act, no login, no rule; and it sees no table that the console does not show."""
+    for statement in FORBIDDEN:
+        with psycopg.connect(console_url) as connection, pytest.raises(DENIED):
+            connection.execute(statement.encode())
+
+
+def test_its_acts_say_the_login_the_way_in_and_the_servers_time(
+    console: Pool, pool: Pool, blocked: SessionResult, database_url: str
+) -> None:
+    """Also where whoever calls the function would have it otherwise."""
+    decisions.retry(console, blocked, BY)
+    SyncStore(console, clock=lambda: datetime(2001, 1, 1, tzinfo=UTC)).give_up(
+        blocked.id, actor="Ann", reason="r"
+    )
+    letter = bury(pool)
+    decisions.discard(console, letter, BY)
+    rows = rows_of(database_url, "SELECT action, actor, via, login, at FROM sync_actions ORDER BY id")
+    assert [(row["action"], row["actor"], row["via"], row["login"]) for row in rows] == [
+        ("retry", "Ann", "console", LOGIN),
+        ("give_up", "Ann", "console", LOGIN),
+    ]
+    [settled] = rows_of(
+        database_url, "SELECT settled_via AS via, settled_login AS login, settled_at AS at FROM dead_letters"
+    )
+    assert (settled["via"], settled["login"]) == ("console", LOGIN)
+    trail = ConsoleStore(console).decisions(10)
+    assert {(decision.via, decision.login) for decision in trail} == {("console", LOGIN)}
+    for row in (*rows, settled):
+        assert abs(row["at"] - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_a_workers_acts_say_its_login(pool: Pool, blocked: SessionResult, database_url: str) -> None:
+    """The command line's claim is a worker's to make: it does not come by the console."""
+    decisions.retry(pool, blocked, signature("Ann", "mended", "cli"))
+    decisions.give_up(pool, blocked, signature("Ann", "mended", "api"))
+    rows = rows_of(database_url, "SELECT via, login FROM sync_actions ORDER BY id")
+    assert [(row["via"], row["login"]) for row in rows] == [
+        ("cli", "threadsync_run_login"),
+        ("api", "threadsync_run_login"),
+    ]
+
+
+def test_an_act_of_a_slack_user_is_a_workers_to_record(
+    pool: Pool, blocked: SessionResult, console: Pool, database_url: str
+) -> None:
+    """The console cannot say that a user of Slack did it."""
+    person = SlackActor(user_id="U1", team_id="T1")
+    SessionStore(pool).link("C1", "1700000000.000100", "PROJ-1", person, uuid4(), None)
+    [row] = rows_of(database_url, "SELECT via, login FROM session_acts")
+    assert (row["via"], row["login"]) == ("slack", "threadsync_run_login")
+    with pytest.raises(DatabaseFault):
+        SessionStore(console).unlink("C1", "1700000000.000100", "PROJ-1", person, "x", uuid4())
+    assert ask(database_url, "SELECT count(*) FROM session_acts") == 1
+
+
+def test_another_way_in_is_not_believed(console: Pool, blocked: SessionResult, database_url: str) -> None:
+    """Of the console: the claim beside it is put right, too."""
+    decisions.retry(console, blocked, signature("Ann", "mended", "cli", "10.0.0.1"))
+    decisions.link(console, blocked, "PROJ-1", signature("Ann", "mended", "api"))
+    [retried] = rows_of(database_url, "SELECT via, acted_by FROM sync_actions")
+    [linked] = rows_of(database_url, "SELECT via, actor AS acted_by FROM session_acts")
+    for row in (retried, linked):
+        assert (row["via"], row["acted_by"]["via"], row["acted_by"]["name"]) == ("console", "console", "Ann")
+    assert retried["acted_by"]["address"] == "10.0.0.1"
+
+
+def test_every_decision_is_taken_by_functions(console: Pool, pool: Pool, blocked: SessionResult) -> None:
+    """All that the console's forms do, with the login of the console alone."""
+    assert decisions.retry_all_blocked(console, BY) == [blocked.id]
+    assert decisions.give_up(console, blocked, BY)[0].state == "failed"
+    assert decisions.retry(console, blocked, BY)[0].state == "pending"
+    linked, _ = decisions.link(console, blocked, "PROJ-1", BY)
+    assert (linked.outcome, linked.jira_key) == ("applied", "PROJ-1")
+    assert decisions.unlink(console, linked, BY)[0].jira_key is None
+    store = ForgetStore(console)
+    act = store.begin("thread", "C1 / 1700000000.000100", actor="Ann", reason="asked for")
+    assert store.forget_sessions(act, [blocked.id]) == 0
+    assert (list(store.letters()), store.openings()) == ([], [])
+    settled = decisions.discard(console, bury(pool), BY)
+    assert (settled.state, settled.actor, settled.reason) == ("discarded", "Ann", "mended")
+
+
+def test_a_settled_letter_stays_as_it_is(console: Pool, pool: Pool) -> None:
+    """Who settled it, and why, is written once."""
+    letter = bury(pool)
+    store = DeadLetterStore(console)
+    store.settle(letter, "discarded", actor="Ann", reason="first")
+    with pytest.raises(DeadLetterNotFound, match="Ann: first"):
+        store.settle(letter, "discarded", actor="Bob", reason="second")
+
+
+def test_a_function_uses_our_tables_whatever_the_callers_search_path(
+    console_url: str, blocked: SessionResult, database_url: str
+) -> None:
+    """Temporary tables of the caller's are not taken for ours."""
+    with psycopg.connect(console_url, autocommit=True) as connection:
+        connection.execute("CREATE TEMPORARY TABLE syncs (session_id uuid)")
+        connection.execute("CREATE TEMPORARY TABLE sync_actions (id int)")
+        connection.execute("SET search_path = pg_temp, public")
+        call = "SELECT * FROM public.threadsync_console_retry(NULL, 'Ann', 'why', %s)"
+        assert connection.execute(call, [blocked.id]).fetchall() == [(blocked.id,)]
+    assert ask(database_url, "SELECT count(*) FROM sync_actions") == 1
+
+
+def test_only_those_who_may_can_call(postgres: PostgresForTests, database_url: str) -> None:
+    """Neither everybody, nor a reader. And each function has its path fixed."""
+    with psycopg.connect(as_owner(database_url)) as connection:
+        found = connection.execute(
+            "SELECT proname, prosecdef, proconfig::text, "
+            "has_function_privilege('threadsync_read', oid, 'EXECUTE'), "
+            "has_function_privilege('threadsync_console', oid, 'EXECUTE') "
+            "FROM pg_proc WHERE proname LIKE 'threadsync_console_%'"
+        ).fetchall()
+    assert {name for name, *_ in found} == {f"threadsync_console_{name}" for name in STATEMENTS}
+    for _, as_owner_of_tables, settings, reader, console in found:
+        assert (as_owner_of_tables, reader, console) == (True, False, True)
+        assert "search_path=" in settings
+        assert settings.rstrip('"}').endswith("pg_temp")
+
+
+def test_a_function_follows_its_statement(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, console_url: str
+) -> None:
+    """One that answers in another form takes the place of the old one at the next migration."""
+    changed: Any = {**STATEMENTS, "give_up": A_STATEMENT}
+    call = "SELECT * FROM threadsync_console_give_up('{}', 'a', 'b', gen_random_uuid())"
+    with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
+        for statements, columns in ((STATEMENTS, 1), (changed, 5), (STATEMENTS, 1)):
+            monkeypatch.setattr("worker.db.console_functions.STATEMENTS", statements)
+            migrate(connection)
+            migrate(connection)
+            with psycopg.connect(console_url) as console:
+                assert len(console.execute(call.encode()).description or ()) == columns
+
+
+def bury(pool: Pool) -> Any:
+    return DeadLetterStore(pool).bury(
+        task_id="t1",
+        task_name="sessions.get",
+        queue="sessions",
+        error=ValueError("x"),
+        attempts=1,
+        arguments="{}",
+    )
+
+
+def rows_of(url: str, sql: str) -> list[dict[str, Any]]:
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        return connection.execute(sql.encode()).fetchall()

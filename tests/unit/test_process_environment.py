@@ -1,0 +1,91 @@
+"""What each process is given of an environment: its own secrets, and nobody else's."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+
+from worker.config import Settings
+from worker.rights.environment import (
+    PROCESSES,
+    SECRETS,
+    Process,
+    environment_of,
+    environment_of_a_server,
+)
+
+SETTINGS = frozenset(name.upper() for name in Settings.model_fields)
+SECRET_SETTINGS = {
+    name.upper()
+    for name, field in Settings.model_fields.items()
+    if SecretStr.__name__ in str(field.annotation)
+}
+OTHERS = {
+    "AWS_SECRET_ACCESS_KEY": "x",
+    "GITHUB_TOKEN": "x",
+    "POSTGRES_PASSWORD": "x",
+    "GF_SECURITY_ADMIN_PASSWORD": "x",
+    "SSH_AUTH_SOCK": "x",
+    "MY_SLACK_BOT_TOKEN": "x",
+}
+GIVEN = {
+    **dict.fromkeys(SETTINGS, "x"),
+    **{f"{name}_FILE": "/x" for name in SECRET_SETTINGS},
+    **OTHERS,
+    "CELERY_BROKER_URL": "valkey://h/0",
+    "PATH": "/bin",
+    "HOME": "/home/x",
+    "LC_ALL": "C",
+    "https_proxy": "http://proxy",
+    "OTEL_SERVICE_NAME": "x",
+    "FLOWER_BASIC_AUTH": "x:y",
+    "PGPASSWORD": "x",
+}
+
+
+def test_every_secret_is_some_processs() -> None:
+    """A new one has to be listed: which process uses it."""
+    assert frozenset().union(*SECRETS.values()) == SECRET_SETTINGS
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_process_has_its_secrets_and_no_others(process: Process) -> None:
+    got = environment_of(process, GIVEN, SETTINGS)
+    secrets = {name.removesuffix("_FILE") for name in got if name.removesuffix("_FILE") in SECRET_SETTINGS}
+    assert secrets == SECRETS[process]
+    assert {name.removesuffix("_FILE") for name in got if name.endswith("_FILE")} - SETTINGS <= {"SSL_CERT"}
+    assert not set(got) & set(OTHERS)
+    assert set(got) >= {"PATH", "HOME", "LC_ALL", "OTEL_SERVICE_NAME"}
+    assert ("https_proxy" in got) == bool({"SLACK_BOT_TOKEN", "JIRA_API_TOKEN"} & SECRETS[process])
+    # What is no secret, all may know.
+    assert set(got) >= SETTINGS - SECRET_SETTINGS
+    assert ("FLOWER_BASIC_AUTH" in got) == (process == "flower")
+    assert ("PGPASSWORD" in got) == ("DATABASE_URL" in SECRETS[process])
+
+
+def test_jiras_token_is_with_those_who_ask_jira() -> None:
+    """By hand, so that the table is not only compared with itself."""
+    having = {
+        name: {process for process in PROCESSES if name in SECRETS[process]}
+        for name in ("JIRA_API_TOKEN", "SLACK_SIGNING_SECRET", "THREADSYNC_CONSOLE_PASSWORD", "DATABASE_URL")
+    }
+    assert having["JIRA_API_TOKEN"] == {"syncs", "lookups"}
+    assert having["SLACK_SIGNING_SECRET"] == having["THREADSYNC_CONSOLE_PASSWORD"] == {"web"}
+    assert not having["DATABASE_URL"] & {"beat", "flower", "socket-mode"}
+
+
+@pytest.mark.parametrize("broker", ["amqp://h", "pyamqp://h", "amqps://h", ""])
+def test_beside_a_rabbitmq_all_must_name_where_results_are(broker: str) -> None:
+    """The settings demand it of each process that has a broker; one in a file may be a RabbitMQ."""
+    given = {**GIVEN, "CELERY_BROKER_URL": broker, "REDIS_URL": ""}
+    for process in PROCESSES:
+        got = environment_of(process, given, SETTINGS)
+        assert ("CELERY_RESULT_BACKEND" in got) == ("CELERY_BROKER_URL" in got)
+
+
+def test_a_server_has_nobodys_secrets() -> None:
+    assert environment_of_a_server({**GIVEN, "TMPDIR": "/t"}) == {
+        "PATH": "/bin",
+        "HOME": "/home/x",
+        "TMPDIR": "/t",
+    }

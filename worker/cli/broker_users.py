@@ -1,0 +1,25 @@
+"""``threadsync broker-users``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from worker.rights.broker_users import Kind
+
+
+def broker_users(
+    prefix: Annotated[str, typer.Option(help="Before all keys and channels: global_keyprefix.")] = "",
+    database: Annotated[int, typer.Option(min=0, help="The number that CELERY_BROKER_URL ends with.")] = 0,
+    redis: Annotated[bool, typer.Option("--redis", help="For Redis 7, which knows fewer commands.")] = False,
+) -> None:
+    """Print the users of Valkey or Redis, one for each kind of process, as lines of its configuration.
+
+    Put the SHA-256 of a password in place of each name between two @.
+    """
+    from worker.rights.broker_users import configuration
+
+    kind: Kind = "redis" if redis else "valkey"
+    typer.echo(configuration(prefix, database, kind), nl=False)

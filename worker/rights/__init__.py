@@ -1,0 +1,1 @@
+"""Rights of each process: which broker user, which login of Postgres, which settings."""
