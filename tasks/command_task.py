@@ -40,7 +40,7 @@ class CommandTask(DurableTask):
         """The one statement of the command that a message carries. Raises ``InvalidCommand``."""
         return self.command.from_message(args, kwargs).statement()
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, /, *args: Any, **kwargs: Any) -> Any:
         """Carry the command out; returns an ``Answer``, or None where there is nothing to be found."""
         result = outcome_of(self.request.id or "", lambda: self.statement(args, kwargs))
         if message := self.command.message_after(result):

@@ -13,8 +13,9 @@ from worker.db.console_session_store import ConsoleSessionStore
 from worker.db.place import place_of
 from worker.db.pool import init_db
 from worker.db.sample_store import SampleStore
+from worker.errors import InvalidCommand
 from worker.producer import SENT_AT
-from worker.signs import Signs, canary_came_through, look, worker_writes_to
+from worker.signs import QUEUES, Signs, canary_came_through, look, worker_writes_to
 
 log = structlog.get_logger("threadsync.tasks")
 
@@ -26,6 +27,9 @@ def canary(queue: str) -> None:
 
     And to which database this process writes, by its clock beside Postgres'.
     """
+    if queue not in QUEUES:
+        # Of somebody else's making: each name would be a sign more.
+        raise InvalidCommand(f"{CANARY_TASK}: no queue of ours")
     node = canary.request.hostname or ""
     sent_at = (canary.request.headers or {}).get(SENT_AT)
     try:

@@ -17,6 +17,7 @@ from tests.workers import DEADLY
 from worker.celery import app
 from worker.db.statements import Statement
 from worker.errors import DatabaseUnavailable
+from worker.task import DurableTask
 
 
 def _note(diary: str, line: str) -> None:
@@ -54,6 +55,19 @@ def kill_child(diary: str, times: int = 1_000_000) -> str:
     if Path(diary).read_text().count("run") <= times:
         os.kill(os.getpid(), signal.SIGKILL)
     return "survived"
+
+
+class _WithoutMemory(DurableTask):
+    abstract = True
+
+    def before_start(self, *_: Any) -> None:
+        """Celery calls it outside the command."""
+        raise MemoryError
+
+
+@app.task(name="probe.no_memory", base=_WithoutMemory)
+def no_memory() -> None:
+    """Its process has no memory for it, ever."""
 
 
 @app.task(name="probe.raise")

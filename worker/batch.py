@@ -99,14 +99,26 @@ class Batches:
     def _use_process(self) -> None:
         most = min(len(self._waiting), MOST_AT_ONCE)
         requests = [self._waiting.popleft() for _ in range(most)]
-        wanted = [request for request in requests if not request.revoked()]
+        wanted = [request for request in requests if request.is_wanted()]
         self._is_in_line = bool(self._waiting)
         if self._waiting:
             self._stand_in_line()
-        if wanted:
-            _Batch(wanted).execute(self._consumer.pool)
-        else:
+        if not wanted or not self._give(wanted):
             self._consumer.controller.semaphore.release()
+
+    def _give(self, requests: Sequence[Request]) -> bool:
+        """Give them to the pool; if that fails each comes again, to be told from the others."""
+        try:
+            _Batch(requests).execute(self._consumer.pool)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the place in the pool is free again
+            log.warning("batch not given", count=len(requests), reason=f"{type(exc).__name__}: {exc}")
+            for request in requests:
+                if len(requests) == 1:
+                    request.cannot_run(exc)
+                else:
+                    request.hand_back()
+            return False
+        return True
 
 
 class _Batch:

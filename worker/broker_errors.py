@@ -48,6 +48,20 @@ def reason_of(error: BaseException) -> str | None:
     return next((reason for words, reason in _REASONS if any(word in told for word in words)), None)
 
 
+_ABOUT_THE_WAY: Final = (
+    # RabbitMQ's: no right to it, no such exchange, declared otherwise, no queue behind it.
+    *("(403)", "(404)", "(406)", "(312)", "NO_ROUTE"),
+    # Valkey's and Redis': no right to the key, and a key that is no list.
+    *("NOPERM", "no permissions", "No permissions", "WRONGTYPE"),
+)
+
+
+def is_about_the_way(error: BaseException) -> bool:
+    """Return whether a broker that works does not let this go where it is to go, however often tried."""
+    told = str(error)
+    return isinstance(error, BROKER_ERRORS) and any(words in told for words in _ABOUT_THE_WAY)
+
+
 def is_refusal(error: BaseException | None) -> bool:
     """Tell a server's own answer from a server that is away; kombu's errors have it behind them."""
     while error is not None:

@@ -121,6 +121,11 @@ class Settings(BaseSettings):
         le=100,
         description="how often a command may end its worker before it is parked as a dead letter",
     )
+    remote_control_changes: bool = Field(
+        False,
+        description="`true`: Celery's remote control may also change a worker (`terminate`, pool, rates, "
+        "limits, queues, `shutdown`), not only ask and revoke",
+    )
     slack_signing_secret: SecretStr | None = Field(None, description="verifies that a request is Slack's")
     slack_bot_token: SecretStr | None = Field(None, description="`xoxb-…`, for replies in the thread")
     slack_app_token: SecretStr | None = Field(

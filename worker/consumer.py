@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import redis
@@ -15,17 +15,19 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import revoked
 from kombu.message import Message
 
+from worker.admission import NO_SUCH_TASK, admit
 from worker.batch import Batches
 from worker.broker_errors import BROKER_ERRORS
-from worker.db.pool import init_db
+from worker.burials import Burials, give_back
 from worker.deliveries import OPENED_AS, is_suspect
-from worker.errors import CommandFailed, DatabaseUnavailable
+from worker.errors import CommandFailed
 from worker.identify import INSTALLATION
 from worker.installation import OthersBroker, OthersConnection, claim
 from worker.rabbitmq.transport import RabbitChannel
 from worker.rabbitmq.waiting import Delays
 from worker.suspects import Suspects
-from worker.undeliverable import bury_message, message_id
+from worker.undeliverable import message_id
+from worker.waiting import MOST_HELD
 
 log = logging.getLogger("threadsync.worker")
 
@@ -51,12 +53,23 @@ class DurableConsumer(Consumer):
     pool: Any
     suspects: Suspects | None = None
     _events_are_due = False
+    held_until_due = 0
+    """Messages that wait here for their time. Those of RabbitMQ wait there as soon as these are many."""
     on_task_request: Callable[[Any], None]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # What other workers say of themselves is of no use here, and would be read by the main process.
+        super().__init__(*args, **{**options, "without_gossip": True})
 
     @cached_property
     def batches(self) -> Batches:
         """Commands that wait for a process."""
         return Batches(self)
+
+    @cached_property
+    def burials(self) -> Burials:
+        """Messages that are to be dead letters."""
+        return Burials(self)
 
     @cached_property
     def _delays(self) -> Delays:
@@ -83,8 +96,6 @@ class DurableConsumer(Consumer):
 
     def start(self) -> None:
         """Consume until the end; another installation's broker is the end."""
-        # Its threads need memory that a message may have taken by the time that one is to be buried.
-        init_db(min_size=0)
         try:
             super().start()
         except OthersBroker as exc:
@@ -112,6 +123,7 @@ class DurableConsumer(Consumer):
     def on_close(self) -> None:
         """Celery's hook for a lost connection, and the first step of a stop."""
         self.batches.forget()
+        self.burials.forget()
         if self.suspects:
             self.suspects.forget()
         super().on_close()
@@ -120,36 +132,45 @@ class DurableConsumer(Consumer):
         self._park(message, CommandFailed("not a Celery task message"))
 
     def on_unknown_task(self, body: Any, message: Message, exc: BaseException) -> None:
-        self._park(message, CommandFailed("no task of this name here; a newer release may have sent it"))
+        self._park(message, CommandFailed(NO_SUCH_TASK))
 
     def on_invalid_task(self, body: Any, message: Message, exc: BaseException) -> None:
         self._park(message, exc)
 
-    def on_decode_error(self, message: Message, exc: BaseException) -> None:
-        self._park(message, exc)
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:
+        consumer = getattr(self, "task_consumer", None)
+        if consumer and getattr(message, "channel", None) is consumer.channel:
+            self._park(message, exc)
+        else:
+            # Of remote control, which needs no letters.
+            log.warning("what was said to all workers cannot be read: %r", exc)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Celery's handler, whose unforeseen errors would end the worker, again after every restart."""
         handle = super().create_task_handler(*args, **kwargs)
         # With the former connection its timers have gone.
         self._events_are_due = False
+        self.held_until_due = 0
         # Made anew with each connection, like this handler.
         if self.event_dispatcher:
             self.event_dispatcher.buffer_limit = _EVENTS_AT_ONCE
 
-        def handle_or_park(message: Message) -> None:
+        def handle_or_park(message: Any) -> None:
             if is_suspect(message):
                 suspects.add(message)
             else:
                 handle_one(message)
 
-        def handle_one(message: Message, opened_as: str | None = None) -> None:
+        def handle_one(message: Any, opened_as: str | None = None) -> None:
+            # For worker/request.py, which hears of what goes wrong later.
+            message.keep_letter = self.keep_letter
             try:
                 if isinstance(message.headers, dict):
                     # Ours alone to say.
                     message.headers.pop(OPENED_AS, None)
                     if opened_as:
                         message.headers[OPENED_AS] = opened_as
+                admit(message, self.strategies)
                 if not self._waits_elsewhere(message):
                     handle(message)
             except Exception as exc:
@@ -172,7 +193,7 @@ class DurableConsumer(Consumer):
         watched: Any = message
         watched.is_put_away = True
         try:
-            watched.is_put_away = self._delays.put_away(message)
+            watched.is_put_away = self._delays.put_away(message, has_room=self.held_until_due < MOST_HELD)
             return bool(watched.is_put_away)
         except BROKER_ERRORS as exc:
             log.warning("broker does not keep a message until it is due: %s", exc)
@@ -181,23 +202,16 @@ class DurableConsumer(Consumer):
             return True
 
     def _park(self, message: Message, error: BaseException) -> None:
-        try:
-            bury_message(message, error)
-        # Whatever it is: the message goes back, the worker goes on.
-        except Exception as exc:  # noqa: BLE001
-            log.warning("unreadable message waits for its dead letter to be written: %r", exc)
-            # For worker/suspects.py: if it is not Postgres that is away it would be the same for ever.
-            watched: Any = message
-            watched.ended_its_process = not isinstance(exc, DatabaseUnavailable)
-            again = (log, self.connection_errors, True)
-            self.timer.call_after(_AGAIN_SECONDS, message.reject_log_error, again)
-        else:
-            log.error("unreadable message is now a dead letter: %s", error)
-            message.ack_log_error(log, self.connection_errors)
-            self._answer(message, error)
+        self.keep_letter(message, error, partial(message.ack_log_error, log, self.connection_errors))
 
-    def _answer(self, message: Message, error: BaseException) -> None:
-        """Whoever waits for the result need not wait for ever."""
-        task_id = message_id(message)
-        if task_id:
-            self.app.backend.mark_as_failure(task_id, CommandFailed(str(error)))
+    def keep_letter(
+        self, message: Message, error: BaseException, then: Callable[[], None], *, answer: bool = True
+    ) -> None:
+        """Keep the message as a dead letter, then call ``then``, which is to end it."""
+        try:
+            self.burials.add(message, error, then, answer=answer)
+        except MemoryError as exc:
+            # Not its fault alone. Delivered again, and again, it is opened by a child, after a record.
+            log.warning("a message goes back: %r", exc)
+            again = partial(give_back, message, self.connection_errors, is_death=True)
+            self.timer.call_after(_AGAIN_SECONDS, again)

@@ -29,9 +29,9 @@ from typing import Any, Final
 
 from kombu.compression import decompress
 from kombu.message import Message
-from kombu.serialization import loads
 
 from worker.decompression import MOST_BYTES
+from worker.json_message import read_json
 
 OPENED_ALONE_FROM: Final = 3
 """The delivery from which on a message is a suspect."""
@@ -131,19 +131,17 @@ class Envelope:
         """Parse, decompress and decode it: all that could kill a process. Returns the payload."""
         if self.missing:
             raise TooLarge(f"{self.missing} of its bytes were not received")
-        body, content_type, encoding = self.body, self.content_type, self.content_encoding
-        compression = self.compression
+        body, content_type, compression = self.body, self.content_type, self.compression
         if self.is_whole:
             message = json.loads(body.decode())
             body = message["body"]
             if (message.get("properties") or {}).get("body_encoding") == "base64":
                 body = base64.b64decode(body)
-            content_type, encoding = message.get("content-type"), message.get("content-encoding")
+            content_type = message.get("content-type")
             compression = (message.get("headers") or {}).get("compression")
         if compression:
             body = decompress(body, compression)
-        decode: Any = loads  # the stubs know no message without a content type
-        return decode(body, content_type, encoding, accept={"application/json"})
+        return read_json(body, content_type)
 
 
 def envelope_of(message: Message) -> Envelope:

@@ -25,6 +25,7 @@ from worker.producer import SENT_AT
 
 _FOLDER: Final = "threadsync-metrics-"
 _AGAIN_SECONDS: Final = 5
+_LONGEST_WAIT_SECONDS: Final = 30 * 86_400
 _COMMAND_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _REQUEST_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _PREVENTED: Final = frozenset({"unchanged", "stale"})
@@ -104,8 +105,10 @@ def command_ended(command: str, outcome: str, headers: Mapping[str, Any] | None)
         _counters.prevented.labels("command").inc()
     sent_at = (headers or {}).get(SENT_AT)
     if outcome not in ("failed", "waits") and isinstance(sent_at, int | float):
-        # Both by the broker's clock, as far as each process knows it.
-        _counters.command_seconds.labels(command).observe(max(0.0, broker_time() - sent_at))
+        # Both by the broker's clock, as far as each process knows it. Anybody may write anything there.
+        seconds = broker_time() - sent_at
+        if seconds <= _LONGEST_WAIT_SECONDS:
+            _counters.command_seconds.labels(command).observe(max(0.0, seconds))
 
 
 def message_buried(command: str) -> None:

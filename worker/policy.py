@@ -40,9 +40,10 @@ class History(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    pauses: int = Field(0, ge=0)
-    waited: float = Field(0.0, ge=0)
-    stuck: float = Field(0.0, ge=0)
+    # Anybody may write it: beyond what a command lives to see, and within what is made of it.
+    pauses: int = Field(0, ge=0, lt=2**31 - 1)
+    waited: float = Field(0.0, ge=0, le=1e9)
+    stuck: float = Field(0.0, ge=0, le=1e9)
     counted: bool = False
     pause: float = Field(0.0, ge=0, le=LONGEST_FAULT_PAUSE_SECONDS)
     first_attempt_at: AwareDatetime | None = None

@@ -168,11 +168,21 @@ class DurablePool(AsynPool):
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
         """Also without an event loop, as billiard's: then it is written when there is one."""
-        job = super().apply_async(*args, **options)
+        try:
+            job = super().apply_async(*args, **options)
+        except BaseException:
+            # What cannot be written for a child, too deep or too large, would be waited for without end.
+            self._forget_last_job()
+            raise
         if self.outbound_buffer and self._all_inqueues:
             # Which of them are idle is looked at there.
             self._hub.consolidate_callback(list(self._all_inqueues))
         return job
+
+    def _forget_last_job(self) -> None:
+        number = max(self._cache, default=None)
+        if number is not None and getattr(self._cache[number], "_payload", None) is None:
+            del self._cache[number]
 
     def flush(self) -> None:
         """The consumer closes: forget what no child has begun. The broker delivers it again."""

@@ -45,6 +45,9 @@ Role = Literal["client", "worker"]
 SENT_AT: Final = "sent_at"
 """The header; Unix seconds by the broker's clock, as far as the sender knows it."""
 
+_ENTRY_PARTS: Final = 3
+"""Of an exchange's table: routing key, pattern, queue."""
+
 _CLUSTER: Final = (
     "the server is a Redis Cluster, which Celery cannot use, because it needs all keys on one node. "
     "Name a single server or Sentinels; Valkey and Redis replicate without a cluster too"
@@ -237,6 +240,8 @@ class ProducerChannel(IdentifiedChannel):
 
     # kombu's own, which the stubs do not know.
     _q_for_pri: Callable[[str, int], str]
+    keyprefix_queue: str
+    sep: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._bookkeeper: Any = None
@@ -264,6 +269,13 @@ class ProducerChannel(IdentifiedChannel):
                 self._bookkeeper = _without_transactions(self._create_client())
             client = self._bookkeeper
         yield client
+
+    def get_table(self, exchange: str) -> list[tuple[str, ...]]:
+        """Return which queues the exchange has. What is no entry of kombu's would fail each publish."""
+        with self.conn_or_acquire() as client:
+            members = client.smembers(self.keyprefix_queue % exchange)
+        entries = (tuple(member.decode("utf-8", "replace").split(self.sep)) for member in members)
+        return [entry for entry in entries if len(entry) == _ENTRY_PARTS]
 
     def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run it now; ``keys`` are those after the three of unacknowledged messages."""

@@ -18,9 +18,16 @@ from kombu.transport import virtual
 from kombu.utils.json import loads
 
 from worker.deliveries import DELIVERIES, OPENED_ALONE_FROM, Envelope, name_of
+from worker.json_message import JsonMessage, has_too_many_parts
 
 WAITED: Final = "waited"
 """The key in ``delivery_info`` of a message whose time has come, whatever a clock says of its ``eta``."""
+
+
+_MOST_DELIVERIES: Final = 2**31
+
+Tag = str | bytes
+"""Of a message. Bytes where it is no text: the server must hear of it as it is, or the message never ends."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Taken:
 
     queue: str
     raw: bytes
-    tag: str
+    tag: Tag
     deliveries: int
     waited: bool
     task_id: str
@@ -40,13 +47,27 @@ class Taken:
     @classmethod
     def of(cls, row: Sequence[Any]) -> Taken:
         queue, raw, tag, before, waited, task_id, task_name, size = row
-        texts = (part.decode("utf-8", "replace") for part in (queue, tag, task_id, task_name))
-        name, own_tag, own_id, own_name = texts
+        name, own_id, own_name = (part.decode("utf-8", "replace") for part in (queue, task_id, task_name))
         missing = int(size) - len(raw)
-        return cls(name, raw, own_tag, int(before) + 1, waited == b"1", own_id, own_name, missing)
+        return cls(name, raw, _tag(tag), _count(before) + 1, waited == b"1", own_id, own_name, missing)
 
 
-class DurableMessage(virtual.Message):
+def _count(text: Any) -> int:
+    """What the server has noted of deliveries, which may be anything."""
+    try:
+        return min(max(int(text), 0), _MOST_DELIVERIES)
+    except ValueError:
+        return 0
+
+
+def _tag(tag: bytes) -> Tag:
+    try:
+        return tag.decode()
+    except UnicodeDecodeError:
+        return tag
+
+
+class DurableMessage(JsonMessage, virtual.Message):
     """kombu's message; ``envelope`` is there while it is sealed: see ``worker.deliveries``."""
 
     _raw: Any
@@ -84,12 +105,14 @@ def _name_of(taken: Taken) -> str:
     digest = hashlib.sha256(taken.raw)
     if taken.missing:
         # Two may begin alike.
-        digest.update(taken.tag.encode())
+        digest.update(taken.tag if isinstance(taken.tag, bytes) else taken.tag.encode())
     return name_of(digest)
 
 
 def _opened(taken: Taken, channel: Any) -> dict[str, Any]:
     raw = taken.raw
+    if has_too_many_parts(raw):
+        return _wrapped(raw, taken)
     try:
         # kombu's own also turns marked objects into dates and the like, and takes three times as long.
         payload: Any = (loads if b"__type__" in raw else json.loads)(raw.decode())
@@ -106,28 +129,27 @@ def _mend(payload: Any, taken: Taken) -> None:
     """Fill in what is optional. Raises what a thing that is no message raises."""
     properties = payload["properties"]
     headers = payload["headers"] = payload.get("headers") or {}
-    info = properties["delivery_info"] = properties.get("delivery_info") or {}
+    info = properties.get("delivery_info") or {}
     if not (isinstance(payload["body"], str) and isinstance(headers, dict) and isinstance(info, dict)):
         raise TypeError("not a message of kombu's")
-    properties["delivery_tag"] = taken.tag
-    info.setdefault("exchange", "")
-    info.setdefault("routing_key", taken.queue)
     # A stock worker that put it back left a mark and no count.
     came_back = bool(info.get("redelivered") or headers.get("redelivered"))
-    info[DELIVERIES] = max(taken.deliveries, 2 if came_back else 1)
-    info[WAITED] = taken.waited
-    if info[DELIVERIES] > 1:
-        headers["redelivered"] = info["redelivered"] = True
+    deliveries = max(taken.deliveries, 2 if came_back else 1)
+    properties["delivery_tag"] = taken.tag
+    # Of the queue that it was in, whatever it says of its way: there its copies are to go.
+    properties["delivery_info"] = _way(taken, deliveries)
+    if deliveries > 1:
+        headers["redelivered"] = True
+
+
+def _way(taken: Taken, deliveries: int) -> dict[str, Any]:
+    way = {"exchange": "", "routing_key": taken.queue, DELIVERIES: deliveries, WAITED: taken.waited}
+    return {**way, "redelivered": True} if deliveries > 1 else way
 
 
 def _wrapped(raw: bytes, taken: Taken) -> dict[str, Any]:
     """A message whose body is ``raw``."""
-    info = {
-        "exchange": "",
-        "routing_key": taken.queue,
-        DELIVERIES: taken.deliveries,
-        "redelivered": taken.deliveries > 1,
-    }
+    info = _way(taken, taken.deliveries)
     return {
         "body": base64.b64encode(raw).decode(),
         "content-type": "application/data",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from celery.exceptions import (
     Reject,
     Retry,
     SoftTimeLimitExceeded,
+    TaskRevokedError,
     Terminated,
     TimeLimitExceeded,
     WorkerLostError,
@@ -24,12 +26,12 @@ from kombu.exceptions import OperationalError
 from kombu.message import Message
 from redis import RedisError
 
+from worker.broker_errors import is_about_the_way
 from worker.deliveries import nameless
 from worker.display import shown, shown_of_an_end
 from worker.errors import ThreadsyncError
 from worker.policy import LONGEST_PAUSE_SECONDS
-from worker.task import HEADER, read_history
-from worker.undeliverable import bury_message
+from worker.task import HEADER, needs_letter, read_history
 
 log = structlog.get_logger("threadsync.worker")
 
@@ -37,7 +39,9 @@ log = structlog.get_logger("threadsync.worker")
 _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
 # Outside the command, whose effect is there or comes with the next run: the broker did not take what is to
 # be sent when it has ended (`link`, `link_error`, a chain), or its time was over in between.
-_AGAIN = (SoftTimeLimitExceeded, OperationalError, RedisError, AMQPError, OSError)
+_AGAIN = (SoftTimeLimitExceeded, OperationalError, RedisError, AMQPError, OSError, MemoryError)
+# Without memory, or time for what is to follow, it would run again and again: that counts like a death.
+_DEATHS = (WorkerLostError, TimeLimitExceeded, SoftTimeLimitExceeded, MemoryError)
 
 
 def error_in(exc_info: Any) -> BaseException:
@@ -94,6 +98,45 @@ class DurableRequest(Request):
         """What `celery inspect` and Flower get: never the arguments themselves, whatever they ask for."""
         return super().info(safe=True)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Take off what Celery's class for each task puts in front of these methods, to call less."""
+        super().__init_subclass__(**options)
+        for name in ("execute_using_pool", "on_success"):
+            if name in cls.__dict__:
+                delattr(cls, name)
+
+    def execute_using_pool(self, pool: Any, **options: Any) -> Any:
+        """Give it to the pool; what cannot be given ends, and gives its place back."""
+        try:
+            return super().execute_using_pool(pool, **options)
+        except TaskRevokedError:
+            raise
+        except Exception as exc:
+            self.cannot_run(exc)
+            # Celery's way to say that the place is free.
+            raise TaskRevokedError(self.id) from exc
+
+    def is_wanted(self) -> bool:
+        """Return whether it is still to be run; if not, it has ended."""
+        try:
+            return not self.revoked()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others of its batch are to run
+            self.cannot_run(exc)
+            return False
+
+    def maybe_expire(self) -> bool:
+        """Return whether it is too late. Nothing is revoked for it: its id may be another message's too."""
+        return self.expires is not None and datetime.now(self.expires.tzinfo) > self.expires
+
+    def cannot_run(self, error: BaseException) -> None:
+        """End the message by a dead letter: no process of the pool can be given it."""
+        self.message.keep_letter(self.message, error, self._end)
+
+    def _end(self) -> None:
+        task_ready(self)
+        if not self.acknowledged:
+            self.acknowledge()
+
     def hand_back(self) -> None:
         """Nothing became of it here: somebody is to run it again."""
         task_ready(self)
@@ -115,15 +158,14 @@ class DurableRequest(Request):
         """An error from outside the command, such as a body that is no JSON, would lose the message."""
         error = error_in(exc_info)
         # For worker/suspects.py, which hears only that the message goes back.
-        self.message.ended_its_process = isinstance(error, (WorkerLostError, TimeLimitExceeded))
-        if isinstance(error, _AGAIN):
+        self.message.ended_its_process = isinstance(error, _DEATHS)
+        # A message may ask for another one to follow, anywhere: not there, and the next time neither.
+        if isinstance(error, _AGAIN) and not is_about_the_way(error):
             log.warning("command handed back", task_id=self.id, command=self.name, reason=str(error))
             return self.hand_back()
-        if not isinstance(error, _SETTLED):
-            try:
-                bury_message(self.message, error)
-            except Exception as exc:  # noqa: BLE001 - whatever it is, the message goes back
-                log.warning("no dead letter could be written", task_id=self.id, reason=str(exc))
-                return self.hand_back()
-            log.error("unreadable message buried", task_id=self.id, command=self.name, reason=str(error))
-        return super().on_failure(exc_info, send_failed_event, return_ok)
+        tell = partial(super().on_failure, exc_info, send_failed_event, return_ok)
+        if isinstance(error, _SETTLED) and not needs_letter(error):
+            return tell()
+        log.error("unreadable message is buried", task_id=self.id, command=self.name, reason=str(error))
+        # Who waits for its result has been told by its child.
+        return self.message.keep_letter(self.message, error, tell, answer=False)

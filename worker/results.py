@@ -313,6 +313,8 @@ IN_STEP: Final[Mapping[str, str]] = {
 class WorkersCelery(Celery):
     """An app whose results never decide over a command, wherever ``result_backend`` keeps them."""
 
+    control_cls = "worker.remote_control:WorkersControl"
+
     def _get_backend(self) -> Any:
         try:
             return self._new_backend()

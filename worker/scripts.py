@@ -104,7 +104,7 @@ local function take(place, message, waited)
   local headers = before ~= '0' and type(properties) == 'table' and type(parsed.headers) == 'table'
     and parsed.headers or {{}}
   local shown = message
-  if #message > tonumber(ARGV[5]) and tonumber(before) >= {OPENED_ALONE_FROM - 1} then
+  if #message > tonumber(ARGV[5]) and (tonumber(before) or 0) >= {OPENED_ALONE_FROM - 1} then
     shown = message:sub(1, {KEPT_BYTES})
   end
   brought = brought + #shown
@@ -206,14 +206,21 @@ for _, tag in ipairs(tags) do
   if note then
     ending, _, queue = note:find(',"",("[^"]*")%]$', -{LONGEST_QUEUE_NAME})
   end
-  if note and not ending then
+  local is_back = not note
+  if ending then
+    local message = note:sub(2, ending - 1)
+    local readable, names = pcall(cjson.decode, '[' .. queue .. ']')
+    -- A name that is none, or of a key that is no list: somebody else wrote it.
+    local pushed = readable and names[1] ~= ''
+      and redis.pcall(ARGV[3], ARGV[4] .. names[1] .. suffix(message), message)
+    is_back = type(pushed) == 'number'
+    if is_back and type(redis.pcall('HINCRBY', KEYS[3], tag, 1)) == 'table' then
+      redis.call('HSET', KEYS[3], tag, 1)
+    end
+  end
+  if not is_back then
     foreign[#foreign + 1] = tag
   else
-    if note then
-      redis.call('HINCRBY', KEYS[3], tag, 1)
-      local message = note:sub(2, ending - 1)
-      redis.call(ARGV[3], ARGV[4] .. cjson.decode('[' .. queue .. ']')[1] .. suffix(message), message)
-    end
     redis.call('HDEL', KEYS[1], tag)
     redis.call('ZREM', KEYS[2], tag)
   end

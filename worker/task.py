@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import struct
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,21 +25,27 @@ import structlog
 from celery import Task
 from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry
+from kombu.exceptions import EncodeError
+from kombu.utils import json as celerys_json
 from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from worker import metrics
 from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
+from worker.db.driver_errors import is_about_the_content
 from worker.db.forgetting.arrivals import redaction
 from worker.deliveries import OPENED_AS
-from worker.errors import DatabaseUnavailable, ThreadsyncError
+from worker.errors import DatabaseUnavailable, ThreadsyncError, as_ours
 from worker.policy import GiveUp, History, Wait, decide
 from worker.transport import COPY
 
 HEADER: Final = COPY
 _ID: Final = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 _LOGGED_OF_AN_ANSWER: Final = ("channel_id", "thread_ts", "status", "outcome")
+
+# What a message holds, and no broker's state.
+_CANNOT_BE_SENT: Final = (EncodeError, TypeError, OverflowError, RecursionError, UnicodeError, struct.error)
 
 log = structlog.get_logger("threadsync.tasks")
 
@@ -78,7 +85,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     is_routine = False
     """Runs all the time: that it did is no news."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Celery's worker calls this for each delivery; so does whoever calls the task as a function."""
         # Looked up once: a property that searches a stack.
         request = self.request
@@ -133,17 +140,14 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         """Wait, or fail for good. Always raises."""
         decision = self._decide(error, history)
         if isinstance(decision, GiveUp):
-            try:
-                self._bury(decision.error, args, kwargs, history)
-            # Whatever keeps the letter from being written: the same is decided again when it can be.
-            except Exception as exc:  # noqa: BLE001
-                away = DatabaseUnavailable(f"no dead letter could be written: {exc}")
-                decision = self._decide(away, history)
-            else:
+            away = self._bury(decision.error, args, kwargs, history)
+            if not away:
                 self._count(self.request, "failed")
                 log.warning("task failed", error=type(decision.error).__name__, reason=str(decision.error))
                 # `from None`: results and events show the chain; a driver's error may quote the arguments.
                 raise decision.error.with_traceback(error.__traceback__) from None
+            # The same is decided again when a letter can be written.
+            decision = self._decide(away, history)
         assert isinstance(decision, Wait)  # noqa: S101 - an unavailable database is always waited for
         self._wait(decision)
 
@@ -179,22 +183,58 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             again = self.retry(exc=decision.reason, countdown=0, headers=headers, throw=False, **shown)
         except Reject as exc:
             # The copy that is to run later could not be published; Celery would drop the message now.
+            if isinstance(exc.reason, _CANNOT_BE_SENT):
+                # Nor could it be the next time.
+                error = as_ours(exc.reason)
+                leave_letter(error, error)
+                raise error from None
             _copies.refused = _copies.in_batch
             raise Reject(exc, requeue=True) from exc
         # The event has the chain, as above.
         raise again from None
 
-    def _bury(self, error: ThreadsyncError, args: Any, kwargs: Any, history: History) -> None:
+    def _bury(
+        self, error: ThreadsyncError, args: Any, kwargs: Any, history: History
+    ) -> DatabaseUnavailable | None:
+        """Keep the command as a dead letter; returns what keeps that from being done now."""
+        try:
+            self._write_letter(error, args, kwargs, history)
+        except Exception as exc:  # noqa: BLE001
+            if not is_about_the_content(exc):
+                return DatabaseUnavailable(f"no dead letter could be written: {exc}")
+            leave_letter(error, exc)
+        return None
+
+    def _write_letter(self, error: ThreadsyncError, args: Any, kwargs: Any, history: History) -> None:
         DeadLetterStore().bury(
             task_id=self.request.id or "",
             task_name=self.name,
             queue=(self.request.delivery_info or {}).get("routing_key") or self.app.conf.task_default_queue,
-            arguments=json.dumps({"args": list(args), "kwargs": kwargs}),
+            arguments=_as_json({"args": list(args), "kwargs": kwargs}),
             error=error,
             attempts=history.pauses + 1,
             first_attempt_at=history.first_attempt_at or datetime.now(UTC),
         )
         metrics.message_buried(self.name)
+
+
+def leave_letter(error: ThreadsyncError, reason: BaseException) -> None:
+    """Let the main process keep the message, by its bytes: nothing that is made of them here can be kept."""
+    log.info("dead letter is left to the main process", reason=f"{type(reason).__name__}: {reason}")
+    error.needs_letter = True  # type: ignore[attr-defined]  # travels with the error
+
+
+def needs_letter(error: BaseException) -> bool:
+    """Return whether the command failed for good, and no dead letter of it could be written here."""
+    return bool(getattr(error, "needs_letter", False))
+
+
+def _as_json(arguments: Any) -> str:
+    """Return arguments as text, those too that only Celery's JSON can say, such as moments."""
+    try:
+        return json.dumps(arguments)
+    except TypeError:
+        return celerys_json.dumps(arguments)
 
 
 def _opened_as(request: Context) -> str:

@@ -34,6 +34,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 
 from worker import scripts
+from worker.broker_errors import is_about_the_way
 from worker.deliveries import LARGEST_SUSPECT
 from worker.producer import (
     ProducerChannel,
@@ -41,7 +42,7 @@ from worker.producer import (
     ProducerSentinelTransport,
     ProducerTransport,
 )
-from worker.raw_message import DurableMessage, Taken, payload_of
+from worker.raw_message import DurableMessage, Tag, Taken, payload_of
 from worker.silence import SILENCE
 
 log = get_logger(__name__)
@@ -63,6 +64,9 @@ _READ_SECONDS: Final = 1.0
 
 _WARN_AGAIN_SECONDS: Final = 60.0
 
+_MOST_SAID: Final = 1024 * 1024
+"""Bytes of what is said to all workers."""
+
 COPY: Final = "threadsync"
 """The header of a message that a worker sends once more, to run later."""
 
@@ -74,13 +78,13 @@ class DurableQoS(kombu_redis.QoS):
     """The messages that were delivered and not acknowledged yet."""
 
     channel: DurableChannel
-    _delivered: OrderedDict[str, Any]
-    _dirty: set[str]
+    _delivered: OrderedDict[Tag, Any]
+    _dirty: set[Tag]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._ended: deque[str] = deque()
-        self._given_back: deque[str] = deque()
+        self._ended: deque[Tag] = deque()
+        self._given_back: deque[Tag] = deque()
         self.ended_at: dict[str, float] = {}
 
     @property
@@ -89,11 +93,11 @@ class DurableQoS(kombu_redis.QoS):
         room = self.can_consume_max_estimate()
         return MOST_AT_ONCE if room is None else min(room, MOST_AT_ONCE)
 
-    def append(self, message: Any, delivery_tag: str) -> None:
+    def append(self, message: Any, delivery_tag: Tag) -> None:
         """Remember a delivered message; TAKE has noted it already."""
         virtual.QoS.append(self, message, delivery_tag)
 
-    def ack(self, delivery_tag: str) -> None:
+    def ack(self, delivery_tag: Tag) -> None:
         """It has ended; the server hears of it soon."""
         message = self._delivered.get(delivery_tag)
         # As text: a message of somebody else's making may have anything there.
@@ -102,7 +106,7 @@ class DurableQoS(kombu_redis.QoS):
             self.ended_at[queue] = monotonic()
         self._note_end(delivery_tag)
 
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+    def reject(self, delivery_tag: Tag, requeue: bool = False) -> None:
         """Not wanted here; with ``requeue`` others may have it, and at once."""
         if requeue and not self.channel.closed:
             virtual.QoS.ack(self, delivery_tag)
@@ -124,7 +128,7 @@ class DurableQoS(kombu_redis.QoS):
         except self.channel.connection_errors as exc:
             log.warning("%d messages were not given back, they will be overdue: %s", len(tags), exc)
 
-    def _note_end(self, delivery_tag: str) -> None:
+    def _note_end(self, delivery_tag: Tag) -> None:
         virtual.QoS.ack(self, delivery_tag)
         if self.channel.closed:
             # What it had went back when it was closed, or will when it is overdue.
@@ -152,7 +156,7 @@ class DurableQoS(kombu_redis.QoS):
         except self.channel.connection_errors as exc:
             log.warning("%d acknowledgements lost: %s", len(tags), exc)
 
-    def set_aside(self, delivery_tag: str, seconds: float) -> bool:
+    def set_aside(self, delivery_tag: Tag, seconds: float) -> bool:
         """Let it wait in the broker, for ``seconds`` by the server's clock; it is not held here any more.
 
         False if the broker refuses: then it is held here as before.
@@ -207,11 +211,11 @@ class DurableQoS(kombu_redis.QoS):
         except redis.ResponseError as exc:
             self.channel.warn("broker refused to say what is overdue: %s", exc)
 
-    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+    def restore_by_tag(self, tag: Tag, client: Any = None, leftmost: bool = False) -> None:
         """Put one back: to be taken next, or with ``leftmost`` after all others."""
         self._restore("LPUSH" if leftmost else "RPUSH", tag)
 
-    def _restore(self, push: str, *tags: str) -> int:
+    def _restore(self, push: str, *tags: Tag) -> int:
         channel = self.channel
         steps = json.dumps(channel.priority_steps)
         places = [channel.global_keyprefix, channel.sep, steps]
@@ -219,9 +223,21 @@ class DurableQoS(kombu_redis.QoS):
             scripts.RESTORE, [], [self.visibility_timeout, _CHUNK, push, *places, *tags]
         )
         for tag in foreign:
-            super().restore_by_tag(bytes_to_str(tag), leftmost=push == "LPUSH")
+            self._restore_foreign(tag, leftmost=push == "LPUSH")
         # What stays behind must not be looked at for ever.
         return 0 if foreign else int(looked_at)
+
+    def _restore_foreign(self, tag: bytes, leftmost: bool) -> None:
+        """Put back what a stock worker noted. What is no such note goes: it would be looked at for ever."""
+        try:
+            super().restore_by_tag(bytes_to_str(tag), leftmost=leftmost)
+        except Exception as exc:
+            refused = isinstance(exc, redis.ResponseError) and not is_about_the_way(exc)
+            if refused or self.channel._is_of_the_connection(exc):
+                raise
+            # Nothing that a traceback would explain.
+            log.error("taken out of what is unacknowledged, as it is no message: %r, %r", tag[:100], exc)  # noqa: TRY400
+            self.channel.run_script(scripts.END, [], [tag])
 
 
 class DurableChannel(ProducerChannel):
@@ -297,6 +313,30 @@ class DurableChannel(ProducerChannel):
         unbound, self._unbound = self._unbound, []
         for binding in unbound:
             self._queue_bind(*binding)
+
+    def _receive_one(self, listener: Any) -> Any:
+        """Read what others said. Anybody may say anything there, and nothing of it is worth the worker."""
+        try:
+            return super()._receive_one(listener)  # type: ignore[misc]  # not in the stubs
+        except Empty:
+            raise
+        except Exception as exc:
+            if self._is_of_the_connection(exc):
+                raise
+            self.warn("what was said to all workers cannot be read: %r", exc)
+            return None
+
+    def _handle_message(self, client: Any, response: Any) -> Any:
+        """Take what is too large to be said to all workers for nothing."""
+        found = super()._handle_message(client, response)  # type: ignore[misc]  # not in the stubs
+        if isinstance(found["data"], bytes) and len(found["data"]) > _MOST_SAID:
+            self.warn("what was said to all workers is too large: %s", ValueError(len(found["data"])))
+            found["data"] = None
+        return found
+
+    def _is_of_the_connection(self, error: Exception) -> bool:
+        # kombu counts KeyError among these, and so would end the connection for a message.
+        return isinstance(error, self.connection_errors) and not isinstance(error, LookupError)
 
     def maybe_refresh_binding_expiry(self) -> None:
         try:
@@ -455,8 +495,7 @@ class DurableChannel(ProducerChannel):
         try:
             self.connection._deliver(payload_of(taken, self), taken.queue)
         except Exception as exc:
-            # kombu counts KeyError among these, and so would end the connection for a message.
-            if isinstance(exc, self.connection_errors) and not isinstance(exc, LookupError):
+            if self._is_of_the_connection(exc):
                 raise
             log.warning("a message goes back, it could not be received: %r", exc)
             self.qos.reject(taken.tag, requeue=True)

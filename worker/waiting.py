@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MOST_HELD_SECONDS: Final = 5.0
 """What is due sooner stays here: a pause of a command that waits for Postgres or its session."""
 
+MOST_HELD: Final = 1000
+"""Messages that are held until they are due. Each takes some 8 kB, and a word to the server each second."""
+
 
 def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[..., Any]:
     """Set by ``DurableTask.Strategy``: Celery's own, but what is due later goes to the broker."""
@@ -57,13 +60,18 @@ class WaitingInBroker:
             consumer.qos.increment_eventually()
             callback(*args)
             return None
-        if seconds > MOST_HELD_SECONDS:
+        if seconds > MOST_HELD_SECONDS or consumer.held_until_due >= MOST_HELD:
             is_away = self._set_aside(request, seconds)
             _tell_that_it_waits(request.message)
             if is_away:
                 return None
         consumer.qos.increment_eventually()
-        return consumer.timer.call_at(eta, callback, args, **options)
+        consumer.held_until_due += 1
+        return consumer.timer.call_at(eta, self._due, (callback, args), **options)
+
+    def _due(self, callback: Callable[..., Any], args: Any) -> None:
+        self._consumer.held_until_due -= 1
+        callback(*args)
 
     def _set_aside(self, request: Any, seconds: float) -> bool:
         message = request.message

@@ -176,7 +176,7 @@ def hanging_batch(installation: Installation) -> Iterator[tuple[WorkerGroup, lis
     ]
     with ExitStack() as workers:
         with locked(installation, 25):
-            worker = workers.enter_context(installation.worker())
+            worker = workers.enter_context(installation.worker(REMOTE_CONTROL_CHANGES="true"))
             wait_until(lambda: locks_waited_for(installation), "the batch hangs in Postgres")
             yield worker, results
         wait_until(lambda: installation.waiting() == 0, "all commands have ended", timeout=60)

@@ -168,7 +168,7 @@ def test_hostile_text_can_be_buried(dead_letters: DeadLetterStore, text: str) ->
     dead_letters.open_suspect(text, text, "a")
     letter = bury(dead_letters, text, task_name=text, queue=text, error=ValueError(text), arguments=text)
     assert dead_letters.get(letter.id) == letter
-    assert bury(dead_letters, text).id == letter.id
+    assert bury(dead_letters, text, arguments=text).id == letter.id
     assert bury(dead_letters, text + "!").id != letter.id
 
 

@@ -51,7 +51,8 @@ async def test_a_worker_that_takes_nothing_is_seen_within_a_minute(installation:
     Readiness turns red, and ``threadsync health worker`` says which. Once they take messages, all is well.
     """
     with ExitStack() as stack:
-        deaf = stack.enter_context(installation.worker("deaf", "--queues", "sessions"))
+        changeable = {"REMOTE_CONTROL_CHANGES": "true"}
+        deaf = stack.enter_context(installation.worker("deaf", "--queues", "sessions", **changeable))
         frozen = stack.enter_context(installation.worker("frozen", "--queues", "syncs,maintenance,lookups"))
         beat = installation.beat()
         stack.callback(beat.kill)

@@ -72,7 +72,7 @@ def test_whatever_they_are_the_worker_goes_on(
 def test_a_stop_is_no_death(installation: Installation, tmp_path: Path) -> None:
     """One that had been opened and had not run goes back; the next worker finds no record that is open."""
     diary = tmp_path / "diary"
-    with installation.worker("first", *ONE_PROCESS) as worker:
+    with installation.worker("first", *ONE_PROCESS, REMOTE_CONTROL_CHANGES="true") as worker:
         # Away, so that it is sent and made a suspect before it is taken.
         installation.celery.control.cancel_consumer("sessions", reply=True, timeout=5, limit=1)
         due = datetime.now(UTC) + timedelta(seconds=4.5)
@@ -91,7 +91,7 @@ def test_what_is_revoked_or_expires_leaves_no_record(installation: Installation,
     """When it comes, while it waits in the worker, and, if it is to be ended, while it runs."""
     control = installation.celery.control
     diaries = [tmp_path / f"diary{number}" for number in range(4)]
-    with installation.worker("worker", *ONE_PROCESS) as worker:
+    with installation.worker("worker", *ONE_PROCESS, REMOTE_CONTROL_CHANGES="true") as worker:
         # Away, so that they are sent and made suspects before they are taken.
         control.cancel_consumer("sessions", reply=True, timeout=5, limit=1)
         soon = datetime.now(UTC) + timedelta(seconds=4)

@@ -44,6 +44,7 @@ from tests.pinned import needed_by, overridden
 from worker.beat import SteadyScheduler
 from worker.consumer import DurableConsumer
 from worker.in_step import InStep
+from worker.remote_control import WorkersControl, WorkersInspect
 from worker.request import DurableRequest, error_in
 from worker.results import Gathers, InStepBackend, InStepSentinelBackend, NeverDecides, WorkersCelery
 from worker.task import DurableTask
@@ -99,7 +100,20 @@ def message_for(app: Celery, *args: Any) -> Message:
             | {"start", "connect", "on_connection_error_after_connected"},
         ),
         (SteadyScheduler, {"is_due", "reserve", "_when", "apply_async"}),
-        (DurableRequest, {"on_timeout", "on_success", "on_failure", "info", "send_event"}),
+        (
+            DurableRequest,
+            {
+                "on_timeout",
+                "on_success",
+                "on_failure",
+                "info",
+                "send_event",
+                "execute_using_pool",
+                "maybe_expire",
+            },
+        ),
+        (WorkersControl, {"Mailbox", "inspect"}),
+        (WorkersInspect, {"_prepare"}),
         (DurableTask, {"abstract", "Request", "Strategy", "throws", "max_retries"}),
     ],
 )
@@ -117,7 +131,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, ex
         (Gathers, RedisBackend, {"_store_result", "_get_result_meta"}),
         (InStepBackend, RedisBackend, {"_get_pool", "get"}),
         (InStepSentinelBackend, SentinelBackend, {"_get_pool", "_transport_options", "get"}),
-        (WorkersCelery, Celery, {"_get_backend"}),
+        (WorkersCelery, Celery, {"_get_backend", "control_cls"}),
         (
             InStep,
             redis.Connection,
@@ -201,6 +215,21 @@ def test_the_strategy_is_called_with_task_app_and_consumer(app: Celery) -> None:
 
 def simple_strategy(task: Any, app: Any, consumer: Any) -> Any:
     return task, app, consumer
+
+
+@needed_by(REQUEST)
+def test_what_celery_puts_in_front_of_a_request_class_is_taken_off(app: Celery) -> None:
+    """It makes a class for each task, whose methods would stand in front of ours."""
+    make = cast(Any, celery_request).create_request_cls
+    theirs, ours = (
+        make(base, app.tasks["double"], MagicMock(), "h", None) for base in (Request, DurableRequest)
+    )
+    assert {name for name in vars(theirs) if not name.startswith("__")} == {
+        "execute_using_pool",
+        "on_success",
+    }
+    assert ours.execute_using_pool is DurableRequest.execute_using_pool
+    assert ours.on_success is DurableRequest.on_success
 
 
 @needed_by(BATCH)

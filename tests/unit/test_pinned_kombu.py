@@ -20,6 +20,7 @@ from kombu import Connection, pools
 from kombu.asynchronous.hub import Hub
 from kombu.asynchronous.semaphore import LaxBoundedSemaphore
 from kombu.connection import ConnectionPool, PooledConnection
+from kombu.message import Message as KombusMessage
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
@@ -28,7 +29,9 @@ from kombu.utils.scheduling import cycle_by_name
 from tests.pinned import needed_by, overridden
 from worker.connection import DurableConnection
 from worker.producer import ProducerChannel
-from worker.rabbitmq.transport import RabbitSSLTransport, RabbitTransport
+from worker.rabbitmq.transport import RabbitMessage, RabbitSSLTransport, RabbitTransport
+from worker.raw_message import DurableMessage
+from worker.remote_control import WorkersMailbox, WorkersNode
 from worker.transport import (
     DurableChannel,
     DurablePoller,
@@ -64,10 +67,15 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
     assert overridden(DurableChannel) == {
         *("QoS", "Message", "basic_consume", "basic_get", "_brpop_start", "_brpop_read"),
         *("_put", "_queue_bind", "maybe_refresh_binding_expiry", "subclient", "conn_or_acquire"),
+        *("_receive_one", "_handle_message"),
     }
     assert overridden(ProducerChannel) == {
         *("from_transport_options", "conn_or_acquire", "_put", "_connparams", "_create_client"),
+        "get_table",
     }
+    assert DurableMessage._decode is RabbitMessage._decode is not KombusMessage._decode
+    assert overridden(WorkersNode) == {"handle_message", "dispatch_from_message", "dispatch", "handle"}
+    assert overridden(WorkersMailbox) == {"node_cls"}
     assert overridden(DurableTransport) == {"Channel", "register_with_event_loop"}
     assert overridden(DurablePoller) == {"on_poll_start"}
 

@@ -8,16 +8,19 @@ import sys
 _READ: str = """
 import resource
 from pathlib import Path
+from worker.json_message import has_too_many_parts
 from worker.undeliverable import _MOST_READ, _payload
 
-body = b"[" + b"{}," * 1_300_000 + b"{}]"
+body = b"[" + b'{"a":{}},' * 290_000 + b"{}]"
 assert len(body) <= _MOST_READ
+assert not has_too_many_parts(body)
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + 40 * 1024 * 1024
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 assert _payload(body) is None
 assert _payload(b"[1]") == [1]
 assert _payload(b"[1" + b" " * _MOST_READ + b"]") is None
+assert _payload(b"[" + b"1," * 300_001 + b"1]") is None
 """
 
 

@@ -6,11 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
 from uuid import UUID
 
+import psycopg
 from psycopg.rows import DictRow
 
 from worker.db import queries
@@ -20,7 +22,7 @@ from worker.db.forgetting.arrivals import NO_WORDS, Redaction
 from worker.db.forgetting.store import ForgetStore
 from worker.db.models import DeadLetter, DeadLetterState
 from worker.db.pool import Pool, init_db
-from worker.errors import DeadLetterNotFound
+from worker.errors import CommandFailed, DeadLetterNotFound
 
 _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 _LONGEST_NAME: Final = 255
@@ -29,6 +31,87 @@ _LONGEST_COMMAND: Final = 1024 * 1024
 """None of ours is longer, and the main process, which may bury it, need not have room to read it."""
 _PACKED: Final = re.compile(r"[A-Za-z0-9+/]{40}")
 """Base64, say."""
+_KEPT_BYTES: Final = 64 * 1024
+_MOST_ATTEMPTS: Final = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Letter:
+    """What is to be kept of a message: its arguments (JSON text), or its bytes where it could not be read.
+
+    ``missing``: bytes at the end of the body that are not kept, which the error says. ``answer``: whose
+    result is to be the error, if anybody's. ``about``: arguments that say what it was about, where it has
+    none; ``said``: what stands in the place of the error's words.
+    """
+
+    task_id: str
+    task_name: str
+    queue: str
+    error: BaseException
+    attempts: int
+    arguments: str | None = None
+    body: bytes | None = None
+    missing: int = 0
+    first_attempt_at: datetime | None = None
+    answer: str = ""
+    about: str | None = None
+    said: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return len(self.body or b"") + len(self.arguments or "")
+
+    def params(self) -> dict[str, Any]:
+        """Return what stands in its row."""
+        return {
+            "task_id": _key(self.task_id),
+            "task_name": _text(self.task_name),
+            "queue": _text(self.queue),
+            "arguments": None if self.arguments is None else _printable(self.arguments),
+            "body": self.body,
+            "error_type": type(self.error).__name__,
+            "error": _printable(str(self.error) if self.said is None else self.said)[:_LONGEST_ERROR]
+            + _said(self.body, self.missing),
+            "attempts": min(self.attempts, _MOST_ATTEMPTS),
+            "first_attempt_at": self.first_attempt_at,
+            **_about(self.arguments if self.arguments is not None else self.about),
+        }
+
+    def shortened(self) -> Letter:
+        """Return one of nothing but what is ours to say, and the first bytes of the message."""
+        whole = self.body if self.body is not None else _printable(self.arguments or "").encode()
+        kept = whole[:_KEPT_BYTES]
+        digest = hashlib.sha256(self.task_id.encode("utf-8", "backslashreplace") + whole).hexdigest()
+        return Letter(
+            task_id=f"letter-{digest}",
+            task_name="(unknown)",
+            queue="(unknown)",
+            error=CommandFailed(f"{type(self.error).__name__}; the letter was refused as it was"),
+            attempts=1,
+            body=kept,
+            missing=self.missing + len(whole) - len(kept),
+            answer=self.answer,
+            about=self.arguments,
+        )
+
+    def without_forgotten(self, known: Redaction) -> Letter:
+        """Return the one that may be kept of it, now that these people are forgotten."""
+        if not known:
+            return self
+        arguments, body = _redacted(known, self.arguments), _without_forgotten(known, self.body)
+        return replace(
+            self,
+            task_id=known.text(self.task_id),
+            arguments=NO_WORDS if body is None and arguments is None else arguments,
+            body=body,
+            said=known.text(str(self.error)),
+        )
+
+    def content(self) -> str:
+        """Return what tells it from another letter with the same task id."""
+        text = _printable(self.arguments or "").encode()
+        return hashlib.sha256(text + bytes(1) + (self.body or b"")[:_KEPT_BYTES]).hexdigest()[:16]
 
 
 class DeadLetterStore:
@@ -83,29 +166,34 @@ class DeadLetterStore:
         ``missing``: bytes at the end of the body that are not kept, which the error says.
 
         Repeatable: a second burial of the same message changes nothing. Returns the id of the letter, the
-        first one's then.
+        first one's then. Another message that has the same task id gets a letter of its own.
         """
+        letter = Letter(
+            task_id, task_name, queue, error, attempts, arguments, body, missing, first_attempt_at
+        )
+        return self.keep([letter])[0]
+
+    def keep(self, letters: Sequence[Letter]) -> list[UUID]:
+        """Keep all of these, or none; each as ``bury`` does."""
         known = Redaction(ForgetStore(self._pool).people())
-        if known:
-            arguments = _redacted(known, arguments)
-            body = _without_forgotten(known, body)
-            if body is None and arguments is None:
-                arguments = NO_WORDS
-        params = {
-            "task_id": _key(known.text(task_id) if known else task_id),
-            "task_name": _text(task_name),
-            "queue": _text(queue),
-            "arguments": None if arguments is None else _printable(arguments),
-            "body": body,
-            "error_type": type(error).__name__,
-            "error": _printable(known.text(str(error)) if known else str(error))[:_LONGEST_ERROR]
-            + _said(body, missing),
-            "attempts": attempts,
-            "first_attempt_at": first_attempt_at,
-            **_about(arguments),
-        }
-        letter: UUID = self._rows(queries.BURY, params)[0]["id"]
-        return letter
+        with (
+            translated(),
+            (self._pool or init_db()).connection() as connection,
+            # One is a transaction by itself.
+            connection.transaction() if len(letters) > 1 else nullcontext(),
+        ):
+            return [_kept(connection, letter.without_forgotten(known)) for letter in letters]
+
+    def takes_letters(self) -> bool:
+        """Return whether a letter that nothing is wrong with would be taken now. Raises what keeps it."""
+        probe = Letter("probe", "probe", "probe", CommandFailed("probe"), 1, arguments="{}")
+        with (
+            translated(),
+            (self._pool or init_db()).connection() as connection,
+            connection.transaction(force_rollback=True),
+        ):
+            _kept(connection, probe)
+        return True
 
     def list_by_state(
         self,
@@ -157,6 +245,18 @@ def already_settled(letter: DeadLetter) -> DeadLetterNotFound:
     return DeadLetterNotFound(
         f"dead letter {letter.id} was already {letter.state} by {letter.actor}: {letter.reason}"
     )
+
+
+def _kept(connection: psycopg.Connection[DictRow], letter: Letter) -> UUID:
+    params = letter.params()
+    row = connection.execute(queries.BURY, params).fetchone()
+    if row is None:
+        # Another message's. Of its own making, or of somebody who made this one look like it.
+        params["task_id"] = f"{params['task_id'][: _LONGEST_NAME - 20]}#{letter.content()}"
+        row = connection.execute(queries.BURY, params).fetchone()
+    assert row is not None  # noqa: S101 - what the key stands for is the content
+    found: UUID = row["id"]
+    return found
 
 
 def _id(value: UUID | str) -> UUID:

@@ -53,6 +53,26 @@ def translate(exc: psycopg.Error) -> ThreadsyncError:
     return kind(f"Postgres: {type(exc).__name__}: {reason}{f'; {fix}' if fix else ''}")
 
 
+def is_about_the_content(error: BaseException) -> bool:
+    """Return whether it is what was to be written that the error speaks of, and not the database's state.
+
+    So it is of one of Python's own: it could not be put into words for Postgres.
+    """
+    cause = error if isinstance(error, psycopg.Error) else error.__cause__
+    if isinstance(cause, psycopg.Error):
+        # P0: somebody's trigger, which looks at the row.
+        return judge(cause).meaning == "refused" or (cause.sqlstate or "").startswith("P0")
+    return isinstance(error, TypeError | ValueError | OverflowError | RecursionError)
+
+
+def may_be_about_the_content(error: BaseException) -> bool:
+    """Return whether something smaller might be taken: it took too long, or more memory than there is."""
+    cause = error if isinstance(error, psycopg.Error) else error.__cause__
+    state = (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
+    is_too_much = state.startswith("XX") or state in ("57014", "53200")
+    return is_too_much or isinstance(error, MemoryError) or is_about_the_content(error)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raise our error in place of psycopg's."""

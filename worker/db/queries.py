@@ -347,6 +347,8 @@ FROM (
     SELECT threadsync_is_forgotten(%(about_channel)s, %(about_thread)s, %(about_session)s) AS is_forgotten
 ) AS about
 ON CONFLICT ON CONSTRAINT dead_letters_task_id_key DO UPDATE SET attempts = d.attempts
+    WHERE d.arguments IS NOT DISTINCT FROM excluded.arguments
+      AND substring(d.body FROM 1 FOR 65536) IS NOT DISTINCT FROM substring(excluded.body FROM 1 FOR 65536)
 RETURNING id
 """
 

@@ -176,7 +176,8 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
 def drop_headers(message: Any, beginnings: tuple[str, ...]) -> None:
     """Take the headers away whose names begin so."""
     headers = message.properties.get("application_headers")
-    for name in [name for name in headers or () if name.startswith(beginnings)]:
+    # One that is no UTF-8 is bytes.
+    for name in [name for name in headers or () if isinstance(name, str) and name.startswith(beginnings)]:
         del headers[name]
 
 

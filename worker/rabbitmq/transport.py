@@ -19,6 +19,7 @@ from kombu.transport import pyamqp
 from kombu.transport.native_delayed_delivery import CELERY_DELAYED_DELIVERY_EXCHANGE
 
 from worker.deliveries import Envelope, envelope_around, is_suspect
+from worker.json_message import JsonMessage
 from worker.rabbitmq.publishing import (
     DEATHS,
     ConfirmingChannel,
@@ -40,7 +41,7 @@ HEARTBEAT_SECONDS: Final = 5
 DELIVERY_EXCHANGE: Final = f"{DELAY_PREFIX}_{CELERY_DELAYED_DELIVERY_EXCHANGE}"
 
 
-class RabbitMessage(pyamqp.Message):
+class RabbitMessage(JsonMessage, pyamqp.Message):
     """kombu's message; ``envelope`` is there while it is sealed: see ``worker.deliveries``."""
 
     def __init__(self, msg: Any, channel: Any = None, **kwargs: Any) -> None:
@@ -97,8 +98,9 @@ class RabbitChannel(ConfirmingChannel):
         no_ack = kwargs.get("no_ack", False)
 
         def noted(message: Any) -> Any:
-            _forget_the_way(message, queue)
             if not no_ack:
+                # Whatever way it came: there its copies are to go.
+                message.delivery_info.update(exchange="", routing_key=queue)
                 self._held[message.delivery_tag] = queue
             if callback:
                 self._hand_on(message, callback)
@@ -113,6 +115,8 @@ class RabbitChannel(ConfirmingChannel):
         # It may be closed afterwards, and the channel not know it any more.
         connection = self.opened
         try:
+            # By these RabbitMQ drops what expires in a queue for the second time; a copy must not have them.
+            drop_headers(message, DEATHS)
             callback(message)
         except Exception as exc:
             # kombu counts KeyError among these, and so would end the connection for a message.
@@ -153,18 +157,6 @@ class RabbitChannel(ConfirmingChannel):
         is_consumed = self.connection is not None and queue in self._tag_of_queue
         asked = self.connection.seconds_since_heard() if is_consumed else None
         return asked, None if ended is None else monotonic() - ended
-
-
-def _forget_the_way(message: Any, queue: str) -> None:
-    """A message that has waited in the broker looks as if it came straight to its queue.
-
-    By these headers RabbitMQ drops what expires in a queue for the second time; a copy must not have them.
-    """
-    info = message.delivery_info
-    # The one of the last queue in which it waited.
-    if info.get("exchange", "").startswith(f"{DELAY_PREFIX}_celery_delayed_"):
-        info.update(exchange="", routing_key=queue)
-    drop_headers(message, DEATHS)
 
 
 class RabbitConnection(ConfirmingConnection):

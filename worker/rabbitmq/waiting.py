@@ -34,6 +34,9 @@ from worker.task import HEADER, read_history
 LONGEST_IN_MEMORY_SECONDS: Final = 5
 """What is due sooner may wait in a worker."""
 
+_SHORTEST_SECONDS: Final = 1
+"""That the broker counts."""
+
 _LONGEST_SECONDS: Final = 2**MAX_NUMBER_OF_BITS_TO_USE - 1
 """Eight years. What is due later comes back, and goes round again."""
 
@@ -55,10 +58,13 @@ class Delays:
         self._app = app
         self._bound: set[str] = set()
 
-    def put_away(self, message: Message) -> bool:
-        """Publish it to wait, then acknowledge it; False if it is due, or soon. Raises ``BROKER_ERRORS``."""
+    def put_away(self, message: Message, *, has_room: bool = True) -> bool:
+        """Publish it to wait, then acknowledge it; False if it is due, or soon. Raises ``BROKER_ERRORS``.
+
+        ``has_room``: the worker may hold what is due soon.
+        """
         seconds = _seconds_until_due(message)
-        if seconds is None or seconds <= LONGEST_IN_MEMORY_SECONDS:
+        if seconds is None or seconds <= (LONGEST_IN_MEMORY_SECONDS if has_room else _SHORTEST_SECONDS):
             return False
         with self._app.connection_or_acquire() as connection:
             self._bind(connection, message.delivery_info["routing_key"])

@@ -1,0 +1,124 @@
+"""Thousands of messages as nobody sends them, against a busy worker: none does harm, and each ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import amqp
+import httpx
+import pytest
+
+from tests.broker_pairs import BrokerServer, RabbitClassic, ValkeyTcp, install_on
+from tests.feeding import RabbitFeed, ValkeyFeed, both_places_are_free, feed, unaccounted
+from tests.scale import scaled
+from tests.servers import PostgresForTests, ValkeyForTests
+from tests.waiting import wait_until
+from tests.web import WebProcess
+
+SEED: Final = 1509
+WAYS: Final[dict[type[BrokerServer], Any]] = {ValkeyTcp: ValkeyFeed, RabbitClassic: RabbitFeed}
+
+
+@contextmanager
+def _watched(web: WebProcess) -> Iterator[list[Any]]:
+    """Ask ``/readyz`` all the time; collects each answer that is not "ok"."""
+    wrong: list[Any] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            try:
+                answer = httpx.get(f"{web.url}/readyz", timeout=10)
+            except httpx.HTTPError as exc:
+                wrong.append(repr(exc))
+            else:
+                if answer.status_code != 200 or set(answer.json()["queues"].values()) != {"ok"}:
+                    wrong.append((answer.status_code, answer.text))
+
+    watching = threading.Thread(target=watch, name="readyz")
+    watching.start()
+    try:
+        yield wrong
+    finally:
+        over.set()
+        watching.join()
+
+
+@pytest.mark.parametrize("kind", WAYS, ids=lambda kind: kind.name)
+def test_mutated_messages_do_no_harm(
+    kind: Any, postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
+) -> None:
+    """The main process lives, honest commands are answered, each mutant ends, ``/readyz`` says ok."""
+    server: BrokerServer = kind(tmp_path / "server", valkey)
+    try:
+        server.start()
+        with install_on(server, postgres, tmp_path) as site:
+            beat = site.beat()
+            way = WAYS[kind](site)
+            try:
+                with site.worker() as worker, WebProcess(site.env, tmp_path / "web.log") as web:
+                    pid = worker.pid
+                    wait_until(lambda: _all_ok(web), "all queues are heard", 60)
+                    with _watched(web) as wrong:
+                        fed = feed(site, way, range(scaled(5000)), SEED)
+                    assert wrong == []
+                    assert (worker.is_alive, worker.pid) == (True, pid)
+                    both_places_are_free(site, [tmp_path / "one", tmp_path / "two"])
+                    assert fed.answered > 20
+                    assert len(fed.messages) > scaled(5000) / 2
+                    assert unaccounted(site, fed) == []
+                    assert site.deaths() == []
+            finally:
+                way.close()
+                beat.kill()
+    finally:
+        server.stop()
+
+
+def test_junk_to_all_workers_ends_none_of_rabbitmqs(
+    postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
+) -> None:
+    """Remote control, with headers as AMQP lets them exist: the worker answers, and runs commands."""
+    server = RabbitClassic(tmp_path / "server", valkey)
+    headers: list[dict[str, Any]] = [
+        {},
+        {"clock": "x"},
+        {"clock": -1, "compression": [1]},
+        {"\ud800": 1, "clock": b"\xff"},
+        {"compression": "zlib"},
+    ]
+    try:
+        server.start()
+        with install_on(server, postgres, tmp_path) as site, site.worker() as worker:
+            with site.celery.connection_for_write() as connection:
+                channel: Any = connection.channel()
+                for body in (
+                    b"5",
+                    b"[]",
+                    b"\xff",
+                    b"",
+                    b'{"method": 5}',
+                    b"[" * 100_000,
+                    b'{"method": "shutdown"}',
+                ):
+                    for kind in ("application/json", "application/text", "application/x-yaml"):
+                        for named in headers:
+                            options = {"content_type": kind, "content_encoding": "bz2"}
+                            made = amqp.Message(body, application_headers=named, **options)
+                            channel.basic_publish(made, exchange="celery.pidbox")
+            pid = worker.pid
+            wait_until(lambda: site.celery.control.ping(timeout=1), "remote control is answered", 20)
+            assert site.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=10) is None
+            assert (worker.is_alive, worker.pid) == (True, pid)
+            assert site.dead_letters() == []
+    finally:
+        server.stop()
+
+
+def _all_ok(web: WebProcess) -> bool:
+    answer = httpx.get(f"{web.url}/readyz", timeout=10)
+    return answer.status_code == 200 and set(answer.json()["queues"].values()) == {"ok"}
