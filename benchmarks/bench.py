@@ -20,6 +20,7 @@ from benchmarks.stage import POSTGRES_SETTINGS, SESSIONS, Stage
 
 T = TypeVar("T")
 _TABLE_ROUNDS: Final = 3
+_MUTATED_ROUNDS: Final = 2
 
 
 class Bench:
@@ -60,7 +61,8 @@ class Bench:
         plan = self._plan
         in_a_round = len(self._entries) + len(limits.LIMITS) + self._imports
         tables = len(plan.table_sizes) * _TABLE_ROUNDS
-        return plan.rounds * in_a_round + tables + (len(self._entries) if plan.big_backlog else 0)
+        mutated = _MUTATED_ROUNDS if plan.mutated else 0
+        return plan.rounds * in_a_round + tables + mutated + (len(self._entries) if plan.big_backlog else 0)
 
     def run(self) -> Record:
         """Returns what was measured; a contender that fails spoils no other's run."""
@@ -72,6 +74,10 @@ class Bench:
             if self._imports:
                 self._run_import(number)
         self._run_tables()
+        for number in range(_MUTATED_ROUNDS if self._plan.mutated else 0):
+            self._run_contender(
+                "mutated", number, OURS, lambda contest: contest.run_among_mutants(self._plan)
+            )
         if self._plan.big_backlog:
             for entry in self._entries:
                 self._run_contender(

@@ -10,6 +10,7 @@ from benchmarks.arrivals import Arrivals, FinishedJobs, ResultKeys
 from benchmarks.entries import Entry
 from benchmarks.figures import percentile, rate
 from benchmarks.machine import Neighbours
+from benchmarks.mutated import mutants
 from benchmarks.plan import Plan
 from benchmarks.remote import ContenderFailed, Remote
 from benchmarks.stage import Installation
@@ -17,6 +18,8 @@ from benchmarks.stage import Installation
 _PATIENCE_SECONDS: Final = 30
 _ARRIVAL_SECONDS: Final = 15
 _WARM_UP: Final = 50
+_AMONG_MUTANTS: Final = 20
+"""Honest commands a second."""
 
 
 class Contest:
@@ -66,6 +69,20 @@ class Contest:
             self.others = self._neighbours.share()
         self._check_effects()
 
+    def run_among_mutants(self, plan: Plan) -> None:
+        """Honest commands at a fixed rate, while mutated messages are fed as fast as they end."""
+        with self._remote() as remote:
+            self._setup = remote.ask("prepare")
+            remote.ask("enqueue", first=self._take(_WARM_UP), count=_WARM_UP)
+            remote.ask("start")
+            remote.ask("drain", 60, total=_WARM_UP, patience=_PATIENCE_SECONDS)
+            with mutants(self._installation.broker_url, plan.mutated):
+                latencies = self._latencies(remote, _AMONG_MUTANTS, plan.seconds)
+            self.figures["among_mutants_p99_seconds"] = (
+                percentile([ended for ended, _ in latencies], 0.99) / 1000
+            )
+            self.others = self._neighbours.share()
+
     def _remote(self) -> Remote:
         return Remote(self._entry, self._installation.env, self._folder)
 
@@ -88,6 +105,14 @@ class Contest:
         self.figures["cpu_seconds_per_1000"] = seen["cpu_seconds_each"] * 1000
 
     def _measure_latency(self, remote: Remote, name: str, pace: float, seconds: float) -> None:
+        latencies = self._latencies(remote, pace, seconds)
+        self.figures[f"p50_ms_at_{name}"] = percentile([ended for ended, _ in latencies], 0.5)
+        self.figures[f"p99_ms_at_{name}"] = percentile([ended for ended, _ in latencies], 0.99)
+        # How much of it is the client's: it shares two cores with all the others.
+        self.figures[f"sent_p50_ms_at_{name}"] = percentile([sent for _, sent in latencies], 0.5)
+
+    def _latencies(self, remote: Remote, pace: float, seconds: float) -> list[tuple[float, float]]:
+        """Milliseconds from the moment when each was due: until its result is there, and until it is sent."""
         self._report(f"at {pace:.0f}/s")
         count = max(int(pace * seconds), 1)
         with self._arrivals() as arrivals:
@@ -95,11 +120,7 @@ class Contest:
             arrived = arrivals.wait_for([key for key, _, _ in sent], _ARRIVAL_SECONDS)
         if len(arrived) < count:
             raise ContenderFailed(f"{count - len(arrived)} of {count} results did not arrive at {pace:.0f}/s")
-        latencies = [(arrived[key] - due) * 1000 for key, due, _ in sent]
-        self.figures[f"p50_ms_at_{name}"] = percentile(latencies, 0.5)
-        self.figures[f"p99_ms_at_{name}"] = percentile(latencies, 0.99)
-        # How much of it is the client's: it shares two cores with all the others.
-        self.figures[f"sent_p50_ms_at_{name}"] = percentile([(at - due) * 1000 for _, due, at in sent], 0.5)
+        return [((arrived[key] - due) * 1000, (at - due) * 1000) for key, due, at in sent]
 
     def _arrivals(self) -> Arrivals:
         database = self._setup["results_database"]

@@ -17,6 +17,7 @@ class Plan:
         big_backlog: commands of one more run each, if not 0.
         table_sizes: sessions that are there before ours runs, for as many more runs a round.
         imported: sessions of the bulk import, and of psycopg's pipeline.
+        mutated: mutated messages beside which honest commands are timed.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Plan:
     big_backlog: int
     table_sizes: tuple[int, ...]
     imported: int
+    mutated: int
     quick: bool
 
 
@@ -41,6 +43,7 @@ FULL: Final = Plan(
     big_backlog=100_000,
     table_sizes=(1_000, 100_000, 1_000_000),
     imported=50_000,
+    mutated=5_000,
     quick=False,
 )
 QUICK: Final = Plan(
@@ -53,5 +56,6 @@ QUICK: Final = Plan(
     big_backlog=0,
     table_sizes=(),
     imported=20_000,
+    mutated=500,
     quick=True,
 )

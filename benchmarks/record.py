@@ -13,9 +13,9 @@ from typing import Any
 class Run:
     """One contender, once.
 
-    ``scene`` is ``round``, ``backlog`` or ``table``. ``fault`` says why the figures must not be used: work
-    was lost or not done. ``others`` is the share of the machine's time that went to processes not of this
-    benchmark, and to its host.
+    ``scene`` is ``round``, ``backlog``, ``table`` or ``mutated``. ``fault`` says why the figures must not be
+    used: work was lost or not done. ``others`` is the share of the machine's time that went to processes not
+    of this benchmark, and to its host.
     """
 
     scene: str

@@ -78,6 +78,7 @@ def goals(record: Record) -> list[Goal]:
             reached=ratios(_process(record, IMPORT), _process(record, PIPELINED)),
         ),
         *_table_goals(record),
+        *_mutated_goals(record),
     ]
 
 
@@ -103,6 +104,13 @@ def _table_goals(record: Record) -> Iterator[Goal]:
     if sizes:
         text = f"time with {sizes[-1]:,} sessions, to that with {sizes[0]:,}"
         yield Goal(text, 1.1, at_least=False, reached=time_on_table(record, sizes[-1]))
+
+
+def _mutated_goals(record: Record) -> Iterator[Goal]:
+    reached = absolute(record, OURS.name, "among_mutants_p99_seconds", "mutated")
+    if reached:
+        text = f"p99 in seconds beside {record.plan['mutated']:,} mutated messages"
+        yield Goal(text, 2, at_least=False, reached=reached)
 
 
 def _fastest_peer(record: Record) -> dict[int, float]:

@@ -243,6 +243,16 @@ def test_the_time_on_a_large_table() -> None:
     assert goal.is_met
 
 
+def test_honest_commands_beside_mutated_ones() -> None:
+    """In seconds: what people wait for."""
+    runs = [
+        Run("mutated", number, OURS.name, {"among_mutants_p99_seconds": p99})
+        for number, p99 in enumerate((0.5, 1.5))
+    ]
+    (goal,) = [goal for goal in goals(record(*runs)) if "mutated" in goal.text]
+    assert (goal.bound, goal.is_met, goal.reached) == (2, True, Spread(1.0, 0.5, 1.5))
+
+
 def test_the_page_says_where_numbers_come_from() -> None:
     """Machine, settings, versions, what was left out; and whether the machine was quiet."""
     text = page(record(), ["quick-processing.svg"])
