@@ -61,7 +61,7 @@ class RabbitFeed:
         known = {name for name, _kind in amqp.Message.PROPERTIES} - _NOT_OVER_AMQP
         chosen = {name: value for name, value in properties.items() if name in known}
         chosen |= {"content_type": message.kind, "content_encoding": message.encoding}
-        made = amqp.Message(message.bytes(), application_headers=message.headers, **chosen)
+        made: Any = amqp.Message(message.encoded(), application_headers=message.headers, **chosen)
         # Whatever py-amqp cannot write, or is larger than a frame.
         with suppress(Exception):
             if len(made._serialize_properties()) < _LARGEST_HEADER:
@@ -163,7 +163,7 @@ def unaccounted(installation: Installation, fed: Fed) -> list[str]:
 
 
 def _traces(message: Message) -> set[object]:
-    body = message.bytes()
+    body = message.encoded()
     found: set[object] = {message.name, body, message.raw()}
     is_bomb = any("bomb: True" in change for change in message.changes)
     for open_it in () if is_bomb else (zlib.decompress, bz2.decompress, lzma.decompress):

@@ -191,14 +191,14 @@ class Message:
         found = self.content if self.is_first else self.headers
         return found if isinstance(found, dict) else {}
 
-    def bytes(self) -> bytes:
+    def encoded(self) -> bytes:
         return json.dumps(self.content).encode() if self.body is None else self.body
 
     def raw(self) -> bytes:
         """As kombu's channel for Redis writes it."""
         return json.dumps(
             {
-                "body": base64.b64encode(self.bytes()).decode(),
+                "body": base64.b64encode(self.encoded()).decode(),
                 "content-encoding": self.encoding,
                 "content-type": self.kind,
                 "headers": self.headers,
@@ -262,7 +262,7 @@ def _value(random: Random, name: str) -> Any:
     if name == "compression":
         return random.choice(tuple(COMPRESSIONS)) if random.random() < 0.5 else _junk(random)
     if name == "timelimit":
-        limits = ([1, 2, 3], [3600, 3600], [1e-9, 1e-9], [-1, -1], ["a", "b"], [[], {}])
+        limits: tuple[Any, ...] = ([1, 2, 3], [3600, 3600], [1e-9, 1e-9], [-1, -1], ["a", "b"], [[], {}])
         return random.choice(limits) if random.random() < 0.7 else _junk(random)
     if name == "threadsync":
         return {key: _junk(random) for key in HISTORY if random.random() < 0.5}
@@ -342,7 +342,7 @@ def _whole(random: Random, message: Message) -> None:
 
 
 def _bytes(random: Random, message: Message) -> None:
-    body = bytearray(message.bytes())
+    body = bytearray(message.encoded())
     kind = random.choice(("cut", "flip", "prefix", "noise", "empty", "brackets"))
     if kind == "cut":
         del body[random.randrange(len(body) + 1) :]
@@ -365,7 +365,7 @@ def _compressed(random: Random, message: Message) -> None:
         return
     name, said = random.choice(tuple(COMPRESSIONS)), random.choice(tuple(COMPRESSIONS))
     is_bomb, is_true = random.random() < 0.25, random.random() < 0.6
-    message.body = _bomb(name) if is_bomb else COMPRESSIONS[name](message.bytes())
+    message.body = _bomb(name) if is_bomb else COMPRESSIONS[name](message.encoded())
     message.headers["compression"] = name if is_true else said
     message.changes.append(f"compressed: {name} as {message.headers['compression']}, bomb: {is_bomb}")
 

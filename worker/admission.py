@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from celery.app.task import Context
 from kombu.message import Message
@@ -65,7 +65,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isprintable()
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
@@ -134,7 +134,8 @@ def admit(message: Message, tasks: Container[str]) -> None:
     _keep(headers, _may_stay)
     if "task" in headers or "args" in payload:
         # Celery asks for it there. Without one the message gets a name: worker/request.py.
-        (headers if "task" in headers else payload).setdefault("id", None)
+        asked: dict[str, Any] = headers if "task" in headers else payload
+        asked.setdefault("id", None)
     message.headers = headers
     message.properties = _properties(message.properties)
 
@@ -142,10 +143,11 @@ def admit(message: Message, tasks: Container[str]) -> None:
 def _see_content(message: Message) -> None:
     # JSON is UTF-8 whatever is said of it.
     message.content_encoding = "utf-8"
-    body = message.body or b""
-    brackets = ("[", "{") if isinstance(body, str) else (b"[", b"{")
+    body: Any = message.body or b""
+    brackets: tuple[Any, ...] = ("[", "{") if isinstance(body, str) else (b"[", b"{")
     # Most have a dozen brackets in all: then there is nothing to be looked for.
-    if sum(map(body.count, brackets)) > MOST_NESTED and _depth(message.payload) > MOST_NESTED:
+    opened = sum(body.count(bracket) for bracket in brackets)
+    if opened > MOST_NESTED and _depth(message.payload) > MOST_NESTED:
         raise CommandFailed(f"content nested deeper than {MOST_NESTED}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any, Final
 
@@ -51,6 +51,7 @@ class DurableConsumer(Consumer):
     qos: Any
     hub: Any
     pool: Any
+    strategies: Mapping[str, Any]
     suspects: Suspects | None = None
     _events_are_due = False
     held_until_due = 0

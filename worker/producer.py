@@ -270,12 +270,12 @@ class ProducerChannel(IdentifiedChannel):
             client = self._bookkeeper
         yield client
 
-    def get_table(self, exchange: str) -> list[tuple[str, ...]]:
+    def get_table(self, exchange: str) -> list[tuple[str, str, str]]:
         """Return which queues the exchange has. What is no entry of kombu's would fail each publish."""
         with self.conn_or_acquire() as client:
             members = client.smembers(self.keyprefix_queue % exchange)
-        entries = (tuple(member.decode("utf-8", "replace").split(self.sep)) for member in members)
-        return [entry for entry in entries if len(entry) == _ENTRY_PARTS]
+        entries = (member.decode("utf-8", "replace").split(self.sep) for member in members)
+        return [(entry[0], entry[1], entry[2]) for entry in entries if len(entry) == _ENTRY_PARTS]
 
     def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run it now; ``keys`` are those after the three of unacknowledged messages."""

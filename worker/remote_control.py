@@ -12,7 +12,7 @@ queues, limits or rates is refused unless ``REMOTE_CONTROL_CHANGES`` allows it: 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -41,6 +41,10 @@ class NotUnderstood(Exception):
 
 class WorkersNode(Node):
     """What hears remote control in a worker."""
+
+    # kombu's types leave them out, or say that they may be none.
+    adjust_clock: Callable[[int], int]
+    mailbox: Any
 
     def handle_message(self, body: Any, message: Any = None) -> Any:
         """Carry out what it says, if that is for this worker and may be."""

@@ -124,7 +124,7 @@ class DurableRequest(Request):
             self.cannot_run(exc)
             return False
 
-    def maybe_expire(self) -> bool:
+    def maybe_expire(self) -> bool:  # type: ignore[override]  # Celery's says True or None
         """Return whether it is too late. Nothing is revoked for it: its id may be another message's too."""
         return self.expires is not None and datetime.now(self.expires.tzinfo) > self.expires
 

@@ -183,9 +183,10 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             again = self.retry(exc=decision.reason, countdown=0, headers=headers, throw=False, **shown)
         except Reject as exc:
             # The copy that is to run later could not be published; Celery would drop the message now.
-            if isinstance(exc.reason, _CANNOT_BE_SENT):
+            reason: Any = exc.args[0]
+            if isinstance(reason, _CANNOT_BE_SENT):
                 # Nor could it be the next time.
-                error = as_ours(exc.reason)
+                error = as_ours(reason)
                 leave_letter(error, error)
                 raise error from None
             _copies.refused = _copies.in_batch

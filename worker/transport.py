@@ -78,8 +78,9 @@ class DurableQoS(kombu_redis.QoS):
     """The messages that were delivered and not acknowledged yet."""
 
     channel: DurableChannel
-    _delivered: OrderedDict[Tag, Any]
-    _dirty: set[Tag]
+    # kombu's types say that a tag is text; one of another's making need not be.
+    _delivered: OrderedDict[Tag, Any]  # type: ignore[assignment]
+    _dirty: set[Tag]  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -95,7 +96,7 @@ class DurableQoS(kombu_redis.QoS):
 
     def append(self, message: Any, delivery_tag: Tag) -> None:
         """Remember a delivered message; TAKE has noted it already."""
-        virtual.QoS.append(self, message, delivery_tag)
+        virtual.QoS.append(self, message, delivery_tag)  # type: ignore[arg-type]
 
     def ack(self, delivery_tag: Tag) -> None:
         """It has ended; the server hears of it soon."""
@@ -109,7 +110,7 @@ class DurableQoS(kombu_redis.QoS):
     def reject(self, delivery_tag: Tag, requeue: bool = False) -> None:
         """Not wanted here; with ``requeue`` others may have it, and at once."""
         if requeue and not self.channel.closed:
-            virtual.QoS.ack(self, delivery_tag)
+            virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
             self._given_back.append(delivery_tag)
             if self.channel.connection.loop is None:
                 self.give_back()
@@ -129,7 +130,7 @@ class DurableQoS(kombu_redis.QoS):
             log.warning("%d messages were not given back, they will be overdue: %s", len(tags), exc)
 
     def _note_end(self, delivery_tag: Tag) -> None:
-        virtual.QoS.ack(self, delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
         if self.channel.closed:
             # What it had went back when it was closed, or will when it is overdue.
             return
@@ -167,7 +168,7 @@ class DurableQoS(kombu_redis.QoS):
         except redis.ResponseError as exc:
             self.channel.warn("broker refused to keep what is due later; it waits in this worker: %s", exc)
             return False
-        virtual.QoS.ack(self, delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
         return True
 
     def restore_unacked_once(self, stderr: Any = None) -> None:

@@ -81,11 +81,9 @@ def test_each_process_does_its_work_as_its_own_user(
         assert memory is not None
         assert not signs.refusal
         assert signs.workers
-        for user, words in {
-            "worker": ("worker.cli", "health", "worker"),
-            "beat": ("worker.cli", "health", "beat"),
-        }.items():
-            run({**site.env, "CELERY_BROKER_URL": users.url(user)}, *words)
+        asking: tuple[BrokerUser, ...] = ("worker", "beat")
+        for user in asking:
+            run({**site.env, "CELERY_BROKER_URL": users.url(user)}, "worker.cli", "health", user)
         letter = bury(database_url)
         console = as_member(database_url, CONSOLE)
         settings = {"CELERY_BROKER_URL": users.url("web"), "DATABASE_URL": console}

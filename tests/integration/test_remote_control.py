@@ -46,6 +46,7 @@ def said(**parts: Any) -> bytes:
 
 
 ANSWER: Final = {"exchange": "reply.celery.pidbox", "routing_key": "nobody"}
+_NO_COMMANDS: Final[tuple[Any, ...]] = (5, None, [], "x", [[]], {"method": 5}, {"method": ["ping"]})
 JUNK: Final = {
     **{
         f"no message: {text[:20]!r}": text
@@ -63,10 +64,7 @@ JUNK: Final = {
     "compressed by nothing": said(headers={"compression": [1]}),
     "a clock": said(headers={"clock": "x"}),
     "a clock beyond all": said(headers={"clock": float("inf")}),
-    **{
-        f"body: {body!r}": said(body=body)
-        for body in (5, None, [], "x", [[]], {"method": 5}, {"method": ["ping"]})
-    },
+    **{f"body: {body!r}": said(body=body) for body in _NO_COMMANDS},
     "arguments a list": said(body={"method": "ping", "arguments": [1]}),
     "unknown arguments": said(body={"method": "ping", "arguments": {"x": 1}}),
     "no such command": said(body={"method": "no such command", "arguments": {}}),
@@ -116,7 +114,7 @@ def test_no_junk_ends_a_worker(shared: Installation) -> None:
 @pytest.mark.parametrize("command", CHANGES)
 def test_what_changes_a_worker_is_refused(shared: Installation, command: str) -> None:
     """With the setting that would allow it."""
-    replies = shared.celery.control.broadcast(
+    replies: Any = shared.celery.control.broadcast(
         command, arguments=CHANGES[command], reply=True, timeout=5, limit=1
     )
     ((node, reply),) = replies[0].items()
@@ -143,7 +141,8 @@ def test_questions_are_answered(shared: Installation) -> None:
     }
     assert all(answers.values()), answers
     assert shared.celery.control.broadcast("dump_tasks", reply=True, timeout=5, limit=1)
-    (reply,) = shared.celery.control.revoke(["a", "b"], reply=True, timeout=5, limit=1)
+    replies: Any = shared.celery.control.revoke(["a", "b"], reply=True, timeout=5, limit=1)
+    (reply,) = replies
     assert "flagged as revoked" in str(reply)
 
 

@@ -176,10 +176,10 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     }.items():
         assert f":{made[password]}@" in made[url]
     for user in NAMES:
-        url = urlsplit(made[f"{user}_broker_url"].strip())
-        assert f"{acl_line(user, str(url.password))}\n" in made["valkey_users"]
-        assert url.username == login_of(user)
-        assert str(url.password) not in made["valkey_users"]
+        address = urlsplit(made[f"{user}_broker_url"].strip())
+        assert f"{acl_line(user, str(address.password))}\n" in made["valkey_users"]
+        assert address.username == login_of(user)
+        assert str(address.password) not in made["valkey_users"]
     assert not any(text.strip() and text.strip() in first.stdout for text in made.values())
     # What somebody filled in, and what was lost.
     (folder / "slack_bot_token").write_text("xoxb-mine")

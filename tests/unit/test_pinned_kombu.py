@@ -73,7 +73,9 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
         *("from_transport_options", "conn_or_acquire", "_put", "_connparams", "_create_client"),
         "get_table",
     }
-    assert DurableMessage._decode is RabbitMessage._decode is not KombusMessage._decode
+    decode: Any = DurableMessage._decode
+    assert decode is RabbitMessage._decode
+    assert decode is not KombusMessage._decode
     assert overridden(WorkersNode) == {"handle_message", "dispatch_from_message", "dispatch", "handle"}
     assert overridden(WorkersMailbox) == {"node_cls"}
     assert overridden(DurableTransport) == {"Channel", "register_with_event_loop"}

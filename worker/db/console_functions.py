@@ -63,7 +63,7 @@ def install(connection: Connection[Any], callers: Sequence[str]) -> None:
             # As it is to be, and not ours to change.
             continue
         cursor.execute(_definition(signature, described, body), prepare=False)
-        function = SQL(signature)  # type: ignore[arg-type]  # of our names and the server's types
+        function = SQL(signature)  # of our names and the server's types
         # Whatever the caller's search_path says; temporary tables last.
         place = SQL("ALTER FUNCTION {} SET search_path = {}, pg_temp")
         cursor.execute(place.format(function, Identifier(schema)))
