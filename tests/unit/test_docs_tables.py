@@ -77,7 +77,7 @@ def test_the_tables_of_rights_are_up_to_date() -> None:
     script = runpy.run_path(str(ROOT / "docs/rights_tables.py"))
     page = read("docs/least-privilege.md")
     assert script["with_tables"](page) == page, "out of date; run: python docs/rights_tables.py"
-    assert page.count("| `threadsync-") == sum(map(len, USERS.values()))
+    assert page.count("\n| `threadsync-") == sum(map(len, USERS.values()))
 
 
 def test_the_table_of_the_doctor_has_every_check() -> None:
