@@ -171,10 +171,12 @@ def test_a_fault_at_start_shows_the_log(tmp_path: Path) -> None:
 
 def test_a_killed_initdb_is_not_taken_for_a_finished_one(tmp_path: Path) -> None:
     """Half of a data folder, left by an `initdb` that was killed, is thrown away."""
-    half = tmp_path / "postgres" / "initdb-half" / "data"
+    folder = tmp_path / "postgres"
+    folder.mkdir(mode=0o700)
+    half = folder / "initdb-half" / "data"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
-    server = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
+    server = EmbeddedPostgres(folder, settings=FAST)
     server.start()
     try:
         assert ask(server, "SELECT 1") == 1

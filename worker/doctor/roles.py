@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from worker.doctor.finding import Finding, skipped
-from worker.rights.broker_users import BrokerUser
+
+if TYPE_CHECKING:
+    # The command line imports roles for its options, and Celery only for what needs it.
+    from worker.rights.broker_users import BrokerUser
 
 Role = Literal["sessions", "syncs", "lookups", "beat", "web", "flower", "metrics", "migrate"]
 
