@@ -77,7 +77,8 @@ def test_what_was_prefetched_by_six_dead_workers_is_run(
             for n in range(20)
         ]
         for _ in range(6):
-            peer, finder = Peer(broker_url, DURABLE, "sessions"), Peer(broker_url, DURABLE)
+            # One that takes from no queue restores nothing.
+            peer, finder = Peer(broker_url, DURABLE, "sessions"), Peer(broker_url, DURABLE, "idle")
             # As they come: what is opened alone stays sealed.
             wait_until(lambda peer=peer: peer.look() and len(peer.got) == 20, "it has all")  # type: ignore[misc]
             peer.vanish()
