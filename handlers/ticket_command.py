@@ -32,6 +32,9 @@ _ACTIONS: Final[Mapping[str, Action]] = {
 _TS: Final = TypeAdapter(SlackTs)
 _PERMALINK_PATH: Final = re.compile(r"/archives/([A-Za-z0-9]+)/p([0-9]{7,22})/?", re.ASCII)
 _WHICH_THREAD: Final = "I cannot tell which thread you mean: give me a message's link (Copy link)."
+_NO_TICKET_OF_MINE: Final = (
+    "That address is not one of my Jira's. Name the ticket by its key, or begin the reason with another word."
+)
 _APPLIES_TO: Final[Mapping[Action, tuple[Status, ...]]] = {
     "status": (),
     "ready": ("collecting",),
@@ -119,21 +122,36 @@ def parse_ticket_command(form: Mapping[str, Any], jira_url: str | None = None) -
 def _unlinking(
     words: list[str], channel_id: str, form: Mapping[str, Any], jira_url: str | None
 ) -> TicketRequest:
-    """``[PROJ-123] [thread] reason``; the thread may stand at the end, too."""
-    key = words.pop(0) if words and words[0].isupper() and named_key(words[0], jira_url) else None
+    """``[PROJ-123] [thread] reason``, or with the thread before the key or at the end.
+
+    A first word that could be a ticket is one: taken for the beginning of the reason, it would have the
+    thread's ticket taken off, whichever that is.
+    """
+    jira_key = _pop_key(words, jira_url)
     named = str(form.get("thread_ts") or "")
-    for place in (0, -1):
-        if words and _names_a_thread(words[place]):
-            named = words.pop(place)
-            break
+    if words and _names_a_thread(words[0]):
+        named = words.pop(0)
+        jira_key = jira_key or _pop_key(words, jira_url)
+    elif words and _names_a_thread(words[-1]):
+        named = words.pop()
     reason = " ".join(words).strip()
     if not reason:
         raise InvalidCommand("Please say why, such as `/ticket unlink that is another customer's ticket`.")
     thread_ts = parse_thread(named, channel_id) if named else None
-    jira_key = key and named_key(key, jira_url)
     return TicketRequest(
         "unlink", channel_id, thread_ts, jira_key, reason[:_LONGEST_REASON], act_id=_act_id(form)
     )
+
+
+def _pop_key(words: list[str], jira_url: str | None) -> str | None:
+    """Take the first word away if it names a ticket, and return its key."""
+    try:
+        key = named_key(words[0], jira_url) if words else None
+    except OtherSite as exc:
+        raise InvalidCommand(_NO_TICKET_OF_MINE) from exc
+    if key:
+        words.pop(0)
+    return key
 
 
 def _act_id(form: Mapping[str, Any]) -> UUID:

@@ -16,6 +16,7 @@ from worker.db.actors import SlackActor
 from worker.errors import InvalidCommand
 
 LINK = "https://x.slack.com/archives/C0123/p1700000009000200"
+JIRA = "https://jira.example"
 LINK_OF_A_REPLY = f"{LINK}?thread_ts={THREAD}&cid=C0123"
 
 
@@ -141,15 +142,35 @@ def test_a_request_knows_its_command() -> None:
         (f"unlink PROJ-7 {THREAD} the wrong one", (THREAD, "PROJ-7", "the wrong one")),
         ("unlink PROJ-7 the wrong one", (None, "PROJ-7", "the wrong one")),
         ("unlink ABC the wrong one", (None, None, "ABC the wrong one")),
+        ("unlink proj-7 the wrong one", (None, "PROJ-7", "the wrong one")),
+        ("unlink *Proj-7*: the wrong one", (None, "PROJ-7", "the wrong one")),
+        (f"unlink {THREAD} PROJ-7 the wrong one", (THREAD, "PROJ-7", "the wrong one")),
+        (f"unlink {JIRA}/browse/PROJ-7 {THREAD} the wrong one", (THREAD, "PROJ-7", "the wrong one")),
+        (
+            f"unlink <{JIRA}/browse/proj-7?a=1&amp;b=2|PROJ-8> the wrong one",
+            (None, "PROJ-7", "the wrong one"),
+        ),
+        (f"unlink <{LINK}|x> {JIRA}/browse/PROJ-7 no", ("1700000009.000200", "PROJ-7", "no")),
+        ("unlink not PROJ-7", (None, None, "not PROJ-7")),
     ],
 )
 def test_unlink_takes_a_key_a_thread_and_a_reason(
     text: str, expected: tuple[str | None, str | None, str]
 ) -> None:
-    """Key and thread may be left out; the reason may not."""
+    """Key and thread may be left out; the reason may not. It never begins with a ticket that is meant."""
     request = parse(text)
     assert request is not None
     assert (request.thread_ts, request.jira_key, request.reason) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://other.example/browse/PROJ-7", "HTTPS://OTHER.EXAMPLE/BROWSE/PROJ-7", "other.example/PROJ-7"],
+)
+def test_unlink_of_another_jiras_ticket_is_refused(text: str) -> None:
+    """With a sentence, and not with the thread's own ticket taken off."""
+    with pytest.raises(InvalidCommand, match="not one of my Jira's"):
+        parse_ticket_command({"channel_id": CHANNEL, "text": f"unlink {text} the wrong one"}, JIRA)
 
 
 @pytest.mark.parametrize("text", ["unlink", "unlink PROJ-7", f"unlink {THREAD}", f"unlink PROJ-7 {THREAD}"])
