@@ -79,6 +79,21 @@ async def test_an_act_is_carried_out_once(any_store: AsyncSessionStore) -> None:
     assert (kept.outcome, kept.jira_key) == ("stale", "PROJ-1")
 
 
+async def test_an_act_is_carried_out_once_whichever_thread_it_names(any_store: AsyncSessionStore) -> None:
+    """A `/ticket unlink` without a thread means the only one with a ticket; later that is another one."""
+    await opened(any_store)
+    other = "1700000009.000100"
+    await any_store.get_or_create_session(CHANNEL, other, "U0456")
+    linking, leaving = uuid4(), uuid4()
+    await any_store.link(CHANNEL, THREAD, "PROJ-1", ANN, linking)
+    again = await any_store.link(CHANNEL, other, "PROJ-1", ANN, linking)
+    assert (again.outcome, again.thread_ts, again.jira_key) == ("stale", other, None)
+    await any_store.unlink(CHANNEL, THREAD, "PROJ-1", ANN, "a slip", leaving)
+    await any_store.link(CHANNEL, other, "PROJ-2", ANN, uuid4())
+    kept = await any_store.unlink(CHANNEL, other, "PROJ-2", ANN, "a slip", leaving)
+    assert (kept.outcome, kept.thread_ts, kept.jira_key) == ("stale", other, "PROJ-2")
+
+
 async def test_a_refused_act_stays_refused(any_store: AsyncSessionStore) -> None:
     """The person was told so; delivered again it does not happen behind the person's back."""
     await opened(any_store, "PROJ-1")

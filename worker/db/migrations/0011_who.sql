@@ -64,9 +64,10 @@ CREATE TABLE left_tickets (
 );
 CREATE INDEX left_tickets_due_idx ON left_tickets (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
--- Carries out an act on the session of a thread, in the order of arrival and once a command. Returns the session as the
--- act left it, and for a repeated one the outcome of the first; `key_before` is the ticket that it met. No row: there is
--- no session.
+-- Carries out an act on the session of a thread, in the order of arrival and once a command, also where the repetition
+-- names another thread: a request that named none finds another one when it is sent again. Returns the session as the act
+-- left it, and for a repeated one the outcome of the first; `key_before` is the ticket that it met. No row: there is no
+-- session.
 CREATE FUNCTION threadsync_act(
     new_act text, in_channel text, in_thread text, key text, issue_id text, command uuid, by_whom jsonb, because text,
     asked_at numeric
@@ -75,6 +76,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
     s       thread_sessions;
     before  session_acts;
+    -- The session of `before`, as it is known now.
+    acted   uuid;
     decided text;
     new_id  uuid := uuidv7();
 BEGIN
@@ -83,10 +86,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    SELECT a.* INTO before FROM session_acts a JOIN thread_sessions t ON t.id = a.session_id
-    WHERE a.command_id = command AND coalesce(t.alias_of, t.id) = s.id;
+    SELECT a.* INTO before FROM session_acts a WHERE a.command_id = command ORDER BY a.id LIMIT 1;
     IF FOUND THEN
+        SELECT coalesce(t.alias_of, t.id) INTO acted FROM thread_sessions t WHERE t.id = before.session_id;
         decided := CASE
+            WHEN acted <> s.id THEN 'stale'
             WHEN before.outcome NOT IN ('applied', 'unchanged') THEN before.outcome
             WHEN s.jira_key IS NOT DISTINCT FROM CASE before.act WHEN 'link' THEN before.jira_key END THEN 'unchanged'
             ELSE 'stale' END;
