@@ -18,7 +18,7 @@ from slack_bolt.response import BoltResponse
 from handlers import replies
 from handlers.bot_identity import BotIdentity, Identity
 from handlers.follow_ups import FollowUps
-from handlers.origin import Installation, installation_of, is_about_an_installation, person_of
+from handlers.origin import Installation, installation_of, person_of
 from handlers.ticket_form import SUMMARY
 
 log = structlog.get_logger(__name__)
@@ -41,8 +41,11 @@ class Gate:
         self._logged_at: dict[Reason, float] = {}
 
     async def admit(self, body: dict[str, Any], next_: Callable[[], Awaitable[None]]) -> BoltResponse | None:
-        """Let the payload through to its listener, or answer in its place. Middleware of Bolt."""
-        if not self._identity.is_pinned or not is_about_an_installation(body):
+        """Let the payload through to its listener, or answer in its place. Middleware of Bolt.
+
+        Its look at a new address, which is of no installation, Bolt has answered before.
+        """
+        if not self._identity.is_pinned:
             await next_()
             return None
         identity = await self._identity.told(_WAIT_SECONDS)

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class MayNotAct(Exception):
-    """The person is a guest, or of another organisation."""
+    """The person is a guest, or of another organisation; or the payload names no person."""
 
 
 class Members:
@@ -50,15 +50,20 @@ class Members:
         self._told_at: OrderedDict[str, float] = OrderedDict()
 
     async def actor_of(self, payload: Payload) -> SlackActor | None:
-        """The person who acts; None where Slack names none. Raises ``MayNotAct``."""
+        """The person who acts; None only where there is no workspace. Raises ``MayNotAct``."""
         person = person_of(payload)
         identity = self._identity.current()
         if person is None:
-            return None
+            log.warning("payload names no person", kind=payload.get("type", "command"))
+            raise MayNotAct
         if not self._everyone and identity.is_told and not await self._is_member(person, identity):
             log.info("person may not act", user_id=person.user_id, team_id=person.team_id)
             raise MayNotAct
-        return slack_actor(person.user_id, person.team_id or identity.team_id)
+        actor = slack_actor(person.user_id, person.team_id or identity.team_id)
+        if actor is None and identity.is_told:
+            log.warning("payload names no person", kind=payload.get("type", "command"))
+            raise MayNotAct
+        return actor
 
     def is_to_be_told(self, payload: Payload) -> bool:
         """Return True if the person is to hear now that it may not act: at most once a minute."""

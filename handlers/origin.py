@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from handlers.payload import object_in
 
 Payload = Mapping[str, Any]
-
-_OF_NOBODY: Final = ("url_verification", "app_rate_limited")
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,6 @@ class Person:
     is_shared: bool
 
 
-def is_about_an_installation(payload: Payload) -> bool:
-    """Tell payloads of an installation from the others, such as Slack's look at a new URL."""
-    return payload.get("type") not in _OF_NOBODY
-
-
 def installation_of(payload: Payload) -> Installation:
     """The installation that the payload is meant for."""
     return Installation(_team_of(payload), _enterprise_of(payload), _text(payload, "api_app_id"))
@@ -53,7 +46,7 @@ def _team_of(payload: Payload) -> str | None:
     if team := _text(object_in(payload, "view"), "app_installed_team_id"):
         return team
     if authorization := _authorization(payload):
-        # An organisation's installation has no team here, and the outer one may be anybody's.
+        # An organisation's installation has no team here, and the outer one may be a partner's.
         return _text(authorization, "team_id")
     return (
         _text(payload, "team")

@@ -116,6 +116,16 @@ async def test_payloads_of_another_team_are_acknowledged_and_dropped(
     assert (slack.workspace.views, slack.responses) == ([], ())
 
 
+@pytest.mark.parametrize("type_", ["url_verification", "app_rate_limited"])
+@pytest.mark.parametrize("kind", ["mention", "command"])
+async def test_no_type_of_payload_opens_the_gate(
+    app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str, type_: str
+) -> None:
+    """Bolt looks for a command or an event by other members than the type."""
+    await app.deliver({**of_team(payloads(slack)[kind], OTHER), "type": type_})
+    assert client.commands == []
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_payloads_of_another_app_are_acknowledged_and_dropped(
     app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str
@@ -246,6 +256,24 @@ async def test_a_partners_person_changes_nothing_and_is_told_so_in_private(
             await eventually(lambda: told(slack), "the person is told")
     assert client.commands == []
     assert told(slack) == ([] if kind in ("form", "message") else [replies.MAY_NOT_ACT])
+    assert slack.workspace.views == []
+
+
+@pytest.mark.parametrize("named", [None, "", 5, ["U0456"], "U 0456", "-"], ids=repr)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_payload_without_a_person_changes_nothing(
+    app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str, named: Any
+) -> None:
+    """Slack names one; without a name there is none who may act."""
+    payload = payloads(slack)[kind]
+    if "event" in payload:
+        payload["event"]["user"] = named
+    elif "command" in payload:
+        payload["user_id"] = named if isinstance(named, str) else ""
+    else:
+        payload["user"]["id"] = named
+    await app.deliver(payload)
+    assert client.commands == []
     assert slack.workspace.views == []
 
 

@@ -104,7 +104,7 @@ def test_a_partners_person_is_known_by_the_persons_own_team(name: str) -> None:
 
 
 @pytest.mark.parametrize("junk", [None, 5, [], {}, "", {"id": 5}, {"id": ["U1"]}, True])
-def test_junk_in_place_of_a_person_is_nobody(junk: Any) -> None:
+def test_junk_in_place_of_a_person_is_none(junk: Any) -> None:
     """No shape raises."""
     assert person_of({"type": "block_actions", "user": junk}) is None
     assert person_of({"event": {"user": junk if not isinstance(junk, dict) else 1}}) is None
