@@ -52,6 +52,9 @@ R = TypeVar("R")
 _LOGGED: Final = ("channel_id", "new_channel_id", "thread_ts", "user_id", "status", "session_id", "actor")
 """Arguments that nobody wrote by hand."""
 
+RECEIVED_AT: Final = "x-threadsync-received-at"
+"""A header of Socket Mode's requests: what comes over HTTP has a signed time in place of it."""
+
 _LONGEST_USER: Final = 64
 
 
@@ -257,7 +260,7 @@ def _sent_at(request: AsyncBoltRequest) -> str:
     signed = next(iter(request.headers.get("x-slack-request-timestamp", ())), "")
     if signed.isascii() and signed.isdecimal():
         return f"{int(signed)}.000000"
-    return f"{time.time():.6f}"
+    return next(iter(request.headers.get(RECEIVED_AT, ())), "") or f"{time.time():.6f}"
 
 
 def _user_of(body: Body) -> str:

@@ -18,10 +18,14 @@ from contextlib import suppress
 from typing import Final
 
 import structlog
-from slack_bolt.adapter.socket_mode.async_internals import run_async_bolt_app, send_async_response
+from slack_bolt.adapter.socket_mode.async_internals import send_async_response
+from slack_bolt.adapter.socket_mode.internals import build_headers
+from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
+from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
+from handlers.listeners import RECEIVED_AT
 from handlers.slack_side import SlackSide, reveal
 from handlers.socket_client import SocketClient
 from tasks.client import AsyncSessionClient
@@ -56,7 +60,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> bool:
 
         async def handle(socket: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
             began = time.time()
-            answer = await run_async_bolt_app(side.bolt, request)
+            answer = await dispatch(side.bolt, request, began)
             await send_async_response(socket, request, answer, began)
 
         listening.socket_mode_request_listeners.append(handle)
@@ -73,6 +77,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> bool:
             await listening.close()
             with suppress(EnqueueFailed):
                 await client.tell_socket(_NAME, None)
+
+
+async def dispatch(bolt: AsyncApp, request: SocketModeRequest, received_at: float) -> BoltResponse:
+    """Hand what came to Bolt, with the time of its receipt: what Bolt calls first may take a second."""
+    headers = {**(build_headers(request) or {}), RECEIVED_AT: f"{received_at:.6f}"}
+    return await bolt.async_dispatch(
+        AsyncBoltRequest(mode="socket_mode", body=request.payload, headers=headers)
+    )
 
 
 async def _watch(listening: SocketClient, stop: asyncio.Event, most_silence: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -10,12 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from slack_sdk.socket_mode.request import SocketModeRequest
 
-from sandbox.faults import Page, RateLimited, Refused
+from handlers.mapping import CREATE_BUTTON
+from handlers.slack_side import SlackSide
+from handlers.socket_mode import dispatch
+from handlers.ticket_form import SUMMARY, ticket_form
+from sandbox.faults import Hangs, Page, RateLimited, Refused
 from sandbox.slack import SOCKET, SlackSandbox
-from sandbox.slack_requests import app_mention, event_callback, slash_command
+from sandbox.slack_requests import (
+    app_mention,
+    button_click,
+    event_callback,
+    slash_command,
+    view_submission,
+)
 from tasks.client import SessionClient
-from tests.slack_app import CHANNEL, THREAD, USER, queued
+from tasks.commands import RequestSync
+from tests.slack_app import CHANNEL, THREAD, USER, RecordingClient, eventually, queued, result, settings
 from tests.waiting import wait_until
 from worker.child import Child
 from worker.hearing import hearing_of_socket
@@ -109,6 +122,24 @@ def test_junk_over_the_socket_kills_nothing(process: Socket, slack: SlackSandbox
     mention = slack.send_over_socket(MENTION)
     wait_until(lambda: mention in slack.acknowledged, "the next event is acknowledged")
     assert broken not in slack.acknowledged
+
+
+async def test_a_form_is_as_old_as_its_receipt(slack: SlackSandbox) -> None:
+    """And not as Slack's answer about its person, for which one form waits and another one does not."""
+    slack.fail("users.info", Hangs(0.8))
+    client = RecordingClient(lambda command: result("applied"))
+    button = button_click(CREATE_BUTTON, THREAD, CHANNEL, USER, message_ts="1.1", response_url="")
+    form = view_submission(ticket_form(button), {SUMMARY: "It broke"}, USER)
+    request = SocketModeRequest(type="interactive", envelope_id="1", payload=form)
+    side = SlackSide(settings(slack_api_url=slack.api_url), client)
+    async with side:
+        sent = asyncio.create_task(dispatch(side.bolt, request, time.time()))
+        await eventually(lambda: slack.calls("users.info"), "Slack is asked about the person")
+        asked_at = time.time()
+        assert (await sent).status == 200
+    (command,) = client.commands
+    assert isinstance(command, RequestSync)
+    assert float(command.drafted_at) < asked_at
 
 
 def test_sigterm_ends_it_in_good_order(process: Socket, slack: SlackSandbox) -> None:
