@@ -18,6 +18,8 @@ MOST_BYTES: Final = 8_388_608
 """Of an answer; Slack's are far below."""
 
 _SECONDS: Final = 10.0
+_OK: Final = 200
+_NO_OBJECT: Final = "a successful answer of Slack's is a JSON object; this one is none"
 _SLACK: Final = "slack.com"
 _HTTPS: Final = 443
 _LONGEST_URL: Final = 2_000
@@ -84,9 +86,18 @@ class _Bounded(aiohttp.ClientResponse):
 
     async def json(self, **options: Any) -> Any:
         try:
-            return await super().json(**options)
+            content = await super().json(**options)
         except RecursionError:
             raise ValueError("the answer is nested too deep") from None
+        if self.status == _OK and not isinstance(content, dict):
+            raise ValueError(_NO_OBJECT)
+        return content
+
+    async def text(self, *arguments: Any, **options: Any) -> str:
+        # slack_sdk takes a plain text for an answer, and then asks it for members.
+        if self.status == _OK and self.content_type == "text/plain":
+            raise ValueError(_NO_OBJECT)
+        return await super().text(*arguments, **options)
 
 
 async def _refuse_redirect(_session: Any, _context: Any, _request: Any) -> None:

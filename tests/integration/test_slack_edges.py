@@ -1,4 +1,4 @@
-"""What Slack, or who has its secret, may send us, and what its side may answer: real servers on both ends."""
+"""Requests with Slack's signature, whatever is in them, and answers of its side: real servers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import structlog
 
 from handlers import replies
+from handlers.background import Background
+from handlers.bot_identity import USERS_READ, BotIdentity
+from handlers.members import Members
 from handlers.slack_api import SlackApi
 from handlers.slack_http import MOST_BYTES, is_slacks
 from handlers.ticket_form import SUMMARY, ticket_form
 from sandbox.faults import RateLimited
 from sandbox.slack import SlackSandbox
 from sandbox.slack_requests import (
+    app_mention,
     button_click,
     signed_request,
     slash_command,
@@ -38,9 +43,11 @@ from tests.slack_app import (
     eventually,
     result,
     running_app,
+    settings,
 )
 from worker.config import load_settings
 from worker.db import SessionStore
+from worker.db.actors import SlackActor
 from worker.db.sync_store import SyncStore
 from worker.doctor.slack import examine_slack
 from worker.slack_status.answers import Unknown
@@ -272,6 +279,46 @@ def test_a_worker_reads_slacks_answers_up_to_a_limit(behaviour: Any) -> None:
     assert server.sent < 20 * MOST_BYTES
 
 
+def says(content_type: str, body: bytes) -> Any:
+    async def behaviour(peer: Peer, server: RawServer) -> None:
+        while True:
+            server.requests.append(await peer.request())
+            await peer.answer(200, body, f"Content-Type: {content_type}")
+
+    return behaviour
+
+
+NO_OBJECTS = [
+    ("application/json", b"[1]"),
+    ("application/json", b'"ok"'),
+    ("application/json", b"5"),
+    ("application/json", b"null"),
+    ("application/json", b""),
+    ("text/plain", b'{"ok": true}'),
+    ("text/plain", b"ok"),
+    ("text/html", b"<html>ok</html>"),
+]
+
+
+@pytest.mark.parametrize(("content_type", "body"), NO_OBJECTS)
+async def test_a_success_that_is_no_object_is_a_failure(content_type: str, body: bytes) -> None:
+    """As a proxy says it: slack_sdk would ask it for members, and a person's click would end in an error."""
+    client = RecordingClient(lambda command: result("applied"))
+    with raw_server(says(content_type, body)) as server:
+        async with api_at(server.url) as api:
+            assert await api.post_in_thread(CHANNEL, THREAD, "hello", [], {}) == "perhaps"
+            assert not await api.open_view("1.1.x", {"type": "modal"})
+            background = Background()
+            identity = BotIdentity(api, background, settings(slack_api_url=f"{server.url}/api/"))
+            identity._identity = replace(identity._identity, scopes=frozenset({USERS_READ}))
+            members = Members(api, identity, "workspace")
+            assert await members.actor_of(click()) == SlackActor(user_id=USER, team_id="T0SANDBOX")
+            await background.close()
+        assert any(b"users.info" in request for request in server.requests)
+        async with running_app(client, slack_api_url=f"{server.url}/api/", slack_team_id=None) as app:
+            assert (await app.deliver(app_mention(CHANNEL, USER, "hi", ts=THREAD))).status_code == 503
+
+
 def examined(url: str) -> dict[str, str]:
     settings = load_settings(slack_bot_token="xoxb-secret", slack_api_url=f"{url}/api/")
     return {finding.check: finding.level for finding in examine_slack(settings)}
@@ -311,8 +358,8 @@ async def flooded(slack: SlackSandbox, user: str, clicks: int) -> AsyncIterator[
         yield app
 
 
-async def test_a_flood_of_one_user_drops_nobody_elses_click(slack: SlackSandbox) -> None:
-    """Who floods is told once; the form of another user opens. tests/long has floods beyond all places."""
+async def test_a_flood_of_one_user_drops_no_other_click(slack: SlackSandbox) -> None:
+    """The one who floods is told once; the form of another user opens. tests/long has larger floods."""
     async with flooded(slack, "UFLOOD", 40) as app:
         await eventually(lambda: slack.responses, "who floods is told")
         assert [item["text"] for item in slack.responses] == [replies.TOO_MUCH]

@@ -20,7 +20,7 @@ def slack() -> Iterator[SlackSandbox]:
 
 
 async def test_a_flood_of_clicks_drops_no_other_users_click(slack: SlackSandbox) -> None:
-    """Who floods is told once; the form of another user opens, and is answered."""
+    """The one who floods is told once; the form of another user opens, and is answered."""
     async with flooded(slack, "UFLOOD", 1_100) as app:
         await eventually(lambda: slack.responses, "who floods is told")
         assert [item["text"] for item in slack.responses] == [replies.TOO_MUCH]
