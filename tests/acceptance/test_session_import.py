@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import pty
@@ -81,6 +82,16 @@ def test_sessions_in_every_state(run: Run, file: Path, database_url: str) -> Non
         "5.1": ("synced", "PROJ-5"),
     }
     assert list(file.parent.iterdir()) == [file]
+    kept = rows(database_url).values()
+    by = {"name": getpass.getuser(), "via": "cli"}
+    assert {row["thread_ts"]: (row["ready_by"], row["synced_by"]) for row in kept} == {
+        "1.1": (None, None),
+        "2.1": (None, None),
+        "3.1": (by, None),
+        "4.1": (None, by),
+        "5.1": (None, by),
+    }
+    assert [row["opened_by"] for row in kept] == [by] * 5
 
 
 def test_again_changes_nothing(run: Run, file: Path, database_url: str) -> None:

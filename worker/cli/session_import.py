@@ -34,6 +34,7 @@ def import_sessions(
     """
     from worker.cli.database import database
     from worker.cli.import_report import ImportReport
+    from worker.cli.signature import login_actor
     from worker.cli.stop_request import StopRequest
     from worker.db.session_store import SessionStore
     from worker.session_import.importer import Importer
@@ -55,6 +56,7 @@ def import_sessions(
                 tally=tally,
                 patience=patience,
                 stopped=request.wanted,
+                actor=login_actor(),
             )
             finished = importer.run(source.reader(place.offset, request.wanted))
     _summarize(importer, finished=finished, as_json=as_json)

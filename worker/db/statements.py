@@ -189,7 +189,7 @@ Reason = Annotated[
 ]
 """Why a person acts, in the person's own words."""
 
-JiraId = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{1,19}$")]
+JiraId = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{1,30}$")]
 """Jira's id of an issue, which stays when it gets another key."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+from worker.db.actors import AnyActor
 from worker.db.models import SessionResult
 from worker.db.session_store import SessionStore
 from worker.db.statements import Statement
@@ -48,6 +49,7 @@ class Importer:
         tally: of the lines before ``place``.
         patience: seconds that Postgres may be away.
         stopped: says whether to stop behind the next block.
+        actor: of all commands; None if it is not known.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Importer:
         tally: Tally,
         patience: float,
         stopped: Callable[[], bool],
+        actor: AnyActor | None = None,
     ) -> None:
         self.place = place
         self.tally = tally
@@ -68,6 +71,7 @@ class Importer:
         self._listener = listener
         self._patience = patience
         self._stopped = stopped
+        self._actor = actor
         self._has_answered = False
 
     def run(self, read: Callable[[], bytes | None]) -> bool:
@@ -97,7 +101,7 @@ class Importer:
         good: list[tuple[int, bytes, list[Statement[SessionResult]]]] = []
         for number, text in block.lines:
             try:
-                good.append((number, text, commands_of(text)))
+                good.append((number, text, commands_of(text, self._actor)))
             except InvalidCommand as exc:
                 bad.append(BadLine(number, str(exc), text))
         answers = iter(self._run([statement for _, _, commands in good for statement in commands]))

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pydantic_core
 
 from worker.db import statements
+from worker.db.actors import AnyActor
 from worker.db.models import SessionResult, ThreadSession
 from worker.db.statements import Statement
 from worker.errors import InvalidCommand
@@ -19,10 +20,11 @@ _KNOWN: Final = frozenset(ThreadSession.model_fields)
 _SHOWN_OF_A_NAME: Final = 40
 
 
-def commands_of(line: bytes) -> list[Statement[SessionResult]]:
+def commands_of(line: bytes, actor: AnyActor | None = None) -> list[Statement[SessionResult]]:
     """The statements for a line, to be run in this order; none for a blank one.
 
     Each is a command like any other, so that a line may be imported again, and never moves a session back.
+    ``actor`` imports it.
     Raises ``InvalidCommand``, without the values.
     """
     if len(line) > LONGEST_LINE:
@@ -31,17 +33,17 @@ def commands_of(line: bytes) -> list[Statement[SessionResult]]:
         return []
     fields = _fields(line)
     channel_id, thread_ts = fields["channel_id"], fields["thread_ts"]
-    opened = statements.get_or_create_session(channel_id, thread_ts, fields["user_id"])
+    opened = statements.get_or_create_session(channel_id, thread_ts, fields["user_id"], actor)
     status, jira_key = fields.get("status"), fields.get("jira_key")
     if jira_key is not None:
         if status not in (None, "synced"):
             raise InvalidCommand("status: a session with a jira_key is synced")
-        return [opened, statements.mark_synced(channel_id, thread_ts, jira_key)]
+        return [opened, statements.mark_synced(channel_id, thread_ts, jira_key, actor)]
     if status is None or status == "collecting":
         return [opened]
     if status == "synced":
         raise InvalidCommand("jira_key: a synced session has one")
-    return [opened, statements.update_status(channel_id, thread_ts, status)]
+    return [opened, statements.update_status(channel_id, thread_ts, status, actor)]
 
 
 def _fields(line: bytes) -> dict[str, Any]:
