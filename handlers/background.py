@@ -1,4 +1,4 @@
-"""What goes on after Slack has its answer: bounded, tracked, and gone when the process stops.
+"""Work that goes on after Slack has its answer: bounded, tracked, and gone when the process stops.
 
 | room | what is in it | at most | of one user |
 |---|---|---|---|

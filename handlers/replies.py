@@ -107,7 +107,7 @@ def describe_link(session: SessionResult) -> str:
     if session.outcome == "stale":
         if _is_tombstone(session):
             return _FORGOTTEN
-        return f"Nothing changed: somebody was faster, and the thread {_state(session)}."
+        return f"Nothing changed: another person was faster, and the thread {_state(session)}."
     already = " already" if session.outcome == "unchanged" else ""
     return f"The thread{already} has the ticket *{escape(str(session.jira_key))}*."
 
@@ -119,7 +119,7 @@ def describe_lookup(answer: LinkAnswer) -> str:
         case "no_such_ticket":
             return f"I linked nothing: Jira knows no ticket *{key}*, or does not show it to me."
         case "refused":
-            return f"I linked nothing: Jira does not let me look for *{key}*. Whoever runs me must look."
+            return f"I linked nothing: Jira does not let me look for *{key}*. My operators must look."
         case "not_configured":
             return "I linked nothing: I have no Jira to ask."
         case _:
@@ -129,7 +129,7 @@ def describe_lookup(answer: LinkAnswer) -> str:
 def describe_unlink(session: SessionResult, jira_key: str | None) -> str:
     """The answer to ``/ticket unlink``."""
     if session.outcome != "stale" and session.jira_key is None:
-        return "Done: the thread has no ticket now. Another one is made when somebody asks for it."
+        return "Done: the thread has no ticket now. Another one is made when it is asked for."
     return f"Nothing changed: the thread {_state(session)}{f', not *{jira_key}*' if jira_key else ''}."
 
 

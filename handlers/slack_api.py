@@ -111,7 +111,7 @@ class SlackApi:
         return await _logged(call, "views.open", within=_VIEW_SECONDS)
 
     async def respond(self, response_url: str, text: str) -> None:
-        """Tell the user who clicked, and nobody else, through the payload's ``response_url``.
+        """Tell the user who clicked, and no other, through the payload's ``response_url``.
 
         Only where Slack is: a payload is signed, and its address is a string like any other.
         """

@@ -28,7 +28,7 @@ _LISTED: Final = 10
 
 @dataclass(frozen=True)
 class Answer:
-    """What to say now; and, when the result was not there in time, what is still to come.
+    """The words for now; and, when the result was not there in time, the handle of what is to come.
 
     ``asked`` is a question to Jira: its answer first, and then the session's.
     """

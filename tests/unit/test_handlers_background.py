@@ -55,7 +55,7 @@ async def test_a_failure_is_logged_and_no_more() -> None:
     assert [item["event"] for item in logs] == ["background work failed"]
 
 
-async def test_one_user_takes_nobody_elses_place() -> None:
+async def test_one_user_takes_no_other_users_place() -> None:
     """Each has a share of a room; what ends makes room again, and no user is remembered."""
     background = Background({**LIMITS, "clicks": (5, 2)})
     over = asyncio.Event()

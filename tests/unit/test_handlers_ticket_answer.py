@@ -238,7 +238,7 @@ async def test_unlink_of_what_has_no_ticket_changes_nothing() -> None:
     assert changes(client) == []
 
 
-async def test_without_an_actor_nobody_links() -> None:
+async def test_without_an_actor_nothing_is_linked() -> None:
     """Slack always names one."""
     client = RecordingClient(Channel(session()))
     form = slash_command(f"link PROJ-1 {THREAD}", CHANNEL, USER)

@@ -41,7 +41,7 @@ def can_be_retried(sync: SyncState) -> bool:
 def _text(sync: SyncState, jira_url: str | None) -> str:
     why = escape(explain(sync.reason))
     if "state" in sync.unreadable:
-        return "*I cannot read how this ticket stands:* another release wrote it. Whoever runs me must look."
+        return "*I cannot read how this ticket stands:* another release wrote it. My operators must look."
     match sync.state:
         case "pending":
             return f"*Queued.* {why[:1].upper() + why[1:] if why else 'The Jira ticket is created next.'}"
