@@ -40,6 +40,11 @@ class Identity:
     def is_told(self) -> bool:
         return self.team_id is not None
 
+    @property
+    def is_of_organisation(self) -> bool:
+        """Return True if the app is an organisation's, whose id stands in place of a workspace's."""
+        return (self.team_id or "").startswith("E")
+
 
 class BotIdentity:
     """One call of auth.test, in the background. Until its answer our own messages are known by ``bot_id``.

@@ -101,7 +101,7 @@ def _is_ours(installation: Installation, identity: Identity) -> bool:
     if installation.team_id is not None and installation.team_id == identity.team_id:
         return True
     # An app that a whole organisation has installed: its id stands in for the workspace's.
-    of_organisation = (identity.team_id or "").startswith("E") or installation.team_id is None
+    of_organisation = identity.is_of_organisation or installation.team_id is None
     ours = {identity.team_id, identity.enterprise_id} - {None}
     return of_organisation and installation.enterprise_id in ours
 

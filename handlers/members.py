@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from handlers.bot_identity import USERS_READ, BotIdentity, Identity
-from handlers.origin import Payload, Person, person_of
+from handlers.origin import Payload, Person, installation_of, person_of
 from handlers.slack_api import TROUBLE, SlackApi, describe_failure
 from worker.db.actors import SlackActor, slack_actor
 
@@ -56,7 +56,7 @@ class Members:
         if person is None:
             log.warning("payload names no person", kind=payload.get("type", "command"))
             raise MayNotAct
-        if not self._everyone and identity.is_told and not await self._is_member(person, identity):
+        if not self._everyone and identity.is_told and not await self._is_member(person, identity, payload):
             log.info("person may not act", user_id=person.user_id, team_id=person.team_id)
             raise MayNotAct
         actor = slack_actor(person.user_id, person.team_id or identity.team_id)
@@ -76,9 +76,9 @@ class Members:
         _keep(self._told_at, person.user_id, now)
         return True
 
-    async def _is_member(self, person: Person, identity: Identity) -> bool:
+    async def _is_member(self, person: Person, identity: Identity, payload: Payload) -> bool:
         told = await self._ask(person.user_id, identity) if USERS_READ in identity.scopes else None
-        return _says_member(person, identity) if told is None else told
+        return says_member(person, identity, payload) if told is None else told
 
     async def _ask(self, user_id: str, identity: Identity) -> bool | None:
         """Ask Slack about a person; None while it says nothing. Several payloads of one person ask once."""
@@ -124,15 +124,22 @@ def _is_full_member(user: Mapping[str, Any], identity: Identity) -> bool:
     return (
         user.get("team_id") in ours
         or (isinstance(teams, list) and identity.team_id in teams)
-        or ((identity.team_id or "").startswith("E") and organisation == identity.team_id)
+        or (identity.is_of_organisation and organisation == identity.team_id)
     )
 
 
-def _says_member(person: Person, identity: Identity) -> bool:
+def says_member(person: Person, identity: Identity, payload: Payload) -> bool:
+    """Return True if the payload says that the person is of our workspace. Pure."""
     if person.team_id is None:
         # In a place of our own there is no one else but guests.
         return not person.is_shared
-    return person.team_id in (identity.team_id, identity.enterprise_id)
+    if person.team_id in (identity.team_id, identity.enterprise_id):
+        return True
+    # Of an organisation's workspaces the payload names one, and we know none.
+    installation = installation_of(payload)
+    of_ours = identity.is_of_organisation and installation.enterprise_id == identity.team_id
+    is_there = "event" in payload or person.team_id == installation.team_id
+    return of_ours and is_there and not person.is_shared
 
 
 def _keep(kept: OrderedDict[str, T], name: str, value: T) -> None:

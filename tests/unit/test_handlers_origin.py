@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from slack_bolt.request.internals import extract_enterprise_id, extract_team_id
 
 from handlers.bot_identity import Identity
 from handlers.gate import stranger
+from handlers.members import says_member
 from handlers.origin import Installation, installation_of, person_of
 from sandbox.slack_requests import (
     app_mention,
@@ -84,6 +86,24 @@ def test_an_organisation_that_is_pinned_stands_for_its_workspaces() -> None:
     organisation = Identity(team_id="E0OURS")
     assert stranger(Installation("T0ANY", "E0OURS", None), organisation) is None
     assert stranger(Installation("T0ANY", "E0OTHER", None), organisation) == "team"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_people_of_an_organisation_may_act(kind: str) -> None:
+    """Also where Slack is not asked about them; people of a shared place may be others."""
+    organisation, payload = Identity(team_id="E0OURS", enterprise_id="E0OURS"), dict(KINDS[kind])
+    payload |= {"enterprise": {"id": "E0OURS"}, "enterprise_id": "E0OURS", "is_enterprise_install": True}
+    if kind == "event":
+        payload["authorizations"] = [{**AUTHORIZED, "team_id": None}]
+    person = person_of(payload)
+    assert person is not None
+    assert stranger(installation_of(payload), organisation) is None
+    assert says_member(person, organisation, payload)
+    assert not says_member(replace(person, is_shared=True), organisation, payload)
+    assert not says_member(person, Identity(team_id="E0OTHER"), payload)
+    assert not says_member(person, OURS, payload)
+    if kind != "event":
+        assert not says_member(replace(person, team_id="T0PARTNER"), organisation, payload)
 
 
 @pytest.mark.parametrize("kind", KINDS)
