@@ -18,7 +18,7 @@ from worker.embedded.failure import LocalServiceFailed
 from worker.embedded.port import free_port, read_port
 from worker.local_logins import Logins
 from worker.readiness import answers_http, worker_answers
-from worker.rights.environment import Process, environment_of
+from worker.rights.environment import Process, environment_of, spelt
 from worker.service import CommandService
 from worker.start_page import Address, start_page, without_password
 from worker.supervisor import Supervisor
@@ -85,7 +85,7 @@ class LocalStack:
         self._with_metrics = with_metrics
         self._server_settings = server_settings or {}
         self._report = report
-        self.env = dict(os.environ if env is None else env)
+        self.env = spelt(os.environ if env is None else env, _SETTINGS)
         self.supervisor = Supervisor(report=report, hurried=hurried)
         self.web_url = self.flower_url = ""
         self._metrics_urls: dict[str, str] = {}

@@ -1,20 +1,32 @@
-"""A folder that holds secrets, or what is run: ours alone, and nobody could put another in its place.
+"""A folder that holds secrets, or what is run: ours alone, and no others can put another in its place.
 
 What lies in such a folder is believed: Flower's state is a pickle, and a server's data are passwords. So one
-that another user of the machine may have prepared is refused, and so is one that another could rename.
+that another user of the machine may have prepared is refused, and so is one that another could rename, or one
+that is reached by a link of another's.
 """
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
 import stat
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 _FOR_OTHERS: Final = 0o077
 _NOBODY: Final = 65534
+_MOST_LINKS: Final = 40
+"""As the kernel has it."""
+
+# Linux, include/uapi/linux/posix_acl_xattr.h: a version, then tag, permissions and id of each entry.
+_ACL: Final = "system.posix_acl_access"
+_ACL_ENTRY: Final = struct.Struct("<HHI")
+_A_USER, _OWNING_GROUP, _A_GROUP, _MASK = 0x02, 0x04, 0x08, 0x10
+_MAY_WRITE: Final = 2
 
 
 class UnsafeFolder(Exception):
@@ -23,12 +35,16 @@ class UnsafeFolder(Exception):
 
 def make_private(path: Path) -> None:
     """Make the folder with mode 0700 if there is none, and look at it. Raises ``UnsafeFolder`` or OSError."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (*reversed(path.absolute().parents), path):
+        if not folder.exists():
+            # Not `parents=True`, which makes those as open as the umask lets it.
+            folder.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     refuse_unsafe(path)
 
 
 def refuse_unsafe(path: Path) -> None:
-    """Raise ``UnsafeFolder`` unless it is ours, closed to others, and cannot be renamed by them."""
+    """Raise ``UnsafeFolder`` unless it is ours and closed to others, who could not replace it."""
     real = path.resolve(strict=True)
     found = real.stat()
     if not stat.S_ISDIR(found.st_mode):
@@ -43,8 +59,9 @@ def refuse_unsafe(path: Path) -> None:
             f"{path} is open to others, who may have prepared what is in it: choose another folder, such as "
             f"one below it, or after a look inside chmod 700 {path}"
         )
-    for parent in {*path.absolute().parents, *real.parents}:
-        _refuse_parent(parent, path)
+    for entry in _way_to(path):
+        _refuse_parent(entry.parent, path)
+        _refuse_link_of_others(entry, path)
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -55,10 +72,43 @@ def refuse_foreign(folder: Path) -> None:
         if os.geteuid() == 0 and stat.S_ISDIR(found.st_mode):
             # Postgres does not run as root: its data are this user's, in a folder of root's.
             owners.add(_NOBODY)
-        if stat.S_ISLNK(found.st_mode) or found.st_uid not in owners:
+        if stat.S_ISLNK(found.st_mode):
+            raise UnsafeFolder(f"{path} is a link, which we do not make there: take it out of {folder}")
+        if found.st_uid not in owners:
             raise UnsafeFolder(
                 f"{path} was not made by us: look at it, and take it out of {folder} or give it to us (chown)"
             )
+
+
+def _way_to(path: Path) -> Iterator[Path]:
+    """Yield each name on the way from the root, links and the way that they lead included."""
+    ahead, here, links = list(reversed(path.absolute().parts[1:])), Path("/"), 0
+    while ahead:
+        name = ahead.pop()
+        if name == "..":
+            here = here.parent
+            continue
+        entry = here / name
+        yield entry
+        if not entry.is_symlink():
+            here = entry
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        target = entry.readlink()
+        here = Path("/") if target.is_absolute() else here
+        ahead += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+
+
+def _refuse_link_of_others(entry: Path, path: Path) -> None:
+    """Refuse one in a folder with the sticky bit, which lets each user change what is its own."""
+    owner = entry.lstat().st_uid
+    if entry.is_symlink() and entry.parent.stat().st_mode & stat.S_ISVTX and owner not in (0, os.geteuid()):
+        raise UnsafeFolder(
+            f"{path} is reached by the link {entry}, which belongs to {_name_of(owner)}, who could have it "
+            "lead elsewhere: choose another folder"
+        )
 
 
 def _refuse_parent(parent: Path, path: Path) -> None:
@@ -72,8 +122,31 @@ def _refuse_parent(parent: Path, path: Path) -> None:
         return
     if found.st_mode & stat.S_IWOTH:
         raise UnsafeFolder(_renamable(path, parent, "others", "chmod o-w"))
-    if found.st_mode & stat.S_IWGRP and not _is_our_own(found.st_gid):
-        raise UnsafeFolder(_renamable(path, parent, f"the group {_group(found.st_gid)}", "chmod g-w"))
+    if found.st_mode & stat.S_IWGRP and (others := _writers_by_group(parent, found.st_gid)):
+        raise UnsafeFolder(_renamable(path, parent, others, "chmod g-w"))
+
+
+def _writers_by_group(parent: Path, group: int) -> str:
+    """Name those who may write where the mode says that the group may: the most that an access list gives."""
+    entries = _access_list(parent) or [(_OWNING_GROUP, _MAY_WRITE, group)]
+    for tag, rights, who in entries:
+        if tag == _A_USER and rights & _MAY_WRITE and who not in (0, os.geteuid()):
+            return _name_of(who)
+        of_group = who if tag == _A_GROUP else group
+        if tag in (_A_GROUP, _OWNING_GROUP) and rights & _MAY_WRITE and not _is_our_own(of_group):
+            return f"the group {_group(of_group)}"
+    return ""
+
+
+def _access_list(folder: Path) -> list[tuple[int, int, int]]:
+    try:
+        found = os.getxattr(folder, _ACL)
+    except (OSError, AttributeError):
+        # There is none, or no such thing here.
+        return []
+    entries = list(_ACL_ENTRY.iter_unpack(found[4:]))
+    mask = next((rights for tag, rights, _ in entries if tag == _MASK), ~0)
+    return [(tag, rights & mask, who) for tag, rights, who in entries]
 
 
 def _renamable(path: Path, parent: Path, whom: str, how: str) -> str:
@@ -84,17 +157,19 @@ def _renamable(path: Path, parent: Path, whom: str, how: str) -> str:
 
 
 def _is_our_own(group: int) -> bool:
-    """Whether nobody is in the group but us and root.
+    """Return whether none are in the group but us and root.
 
     That is known of root's group, of the one with our own name that many systems make for each user, and of a
-    number without an entry, which a container platform gives us. Who is in others is not always told (LDAP).
+    number without an entry, which a container platform gives us. The members of others are not always told
+    (LDAP).
     """
     try:
         entry = grp.getgrgid(group)
     except KeyError:
         return group in {os.getegid(), *os.getgroups()}
     names = {"root", _name_of(os.geteuid())}
-    return entry.gr_name in names and set(entry.gr_mem) <= names
+    by_login = {user.pw_name for user in pwd.getpwall() if user.pw_gid == group}
+    return entry.gr_name in names and by_login | set(entry.gr_mem) <= names
 
 
 def _name_of(user: int) -> str:

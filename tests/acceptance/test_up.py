@@ -40,7 +40,7 @@ GIVEN = ("DATABASE_URL", "CELERY_BROKER_URL", "REDIS_URL", "CELERY_RESULT_BACKEN
 
 
 OF_OTHERS = {"AWS_SECRET_ACCESS_KEY": "canary-aws", "POSTGRES_PASSWORD": "canary-postgres"}
-"""What a shell may have besides: nobody's of ours."""
+"""What a shell may have besides, which none of our processes uses."""
 
 JIRA = {"JIRA_API_TOKEN": "canary-jira"}
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 from uuid import UUID
 
 import httpx
@@ -146,21 +146,83 @@ ATTACKS: Mapping[BrokerUser, tuple[tuple[str, ...], ...]] = {
         ("FLUSHALL",),
         ("CONFIG", "GET", "requirepass"),
         ("ACL", "LIST"),
-        ("GET", "of somebody else"),
-        ("DEL", "of somebody else"),
+        ("GET", "of another program"),
+        ("DEL", "of another program"),
         ("PSUBSCRIBE", "*"),
         ("SET", "threadsync.signs", "x"),
     ),
 }
-"""What who has got hold of a process would try first; each is refused."""
+"""What an attacker who has a process would try first; each is refused."""
+
+OF_ALL: Final = (
+    ("SELECT", "1"),
+    ("MOVE", "sessions", "1"),
+    ("COPY", "sessions", "mine", "DB", "1"),
+    ("SWAPDB", "0", "1"),
+    ("EVAL", "return redis.call('SELECT', '1')", "0"),
+    ("EVAL", "redis.setresp(3); return redis.call('CONFIG', 'GET', '*')", "0"),
+    ("EVAL_RO", "return redis.call('LRANGE', 'sessions', 0, -1)", "0"),
+    ("FCALL", "mine", "0"),
+    ("FUNCTION", "LOAD", "#!lua name=mine\nredis.register_function('mine', function() return 1 end)"),
+    ("SCRIPT", "FLUSH"),
+    ("KEYS", "*"),
+    ("RANDOMKEY",),
+    ("OBJECT", "ENCODING", "sessions"),
+    ("DUMP", "sessions"),
+    ("RESTORE", "sessions", "0", "x"),
+    ("SORT", "sessions", "BY", "nosort", "GET", "celery-task-meta-*"),
+    ("MIGRATE", "127.0.0.1", "1", "sessions", "0", "1"),
+    ("RENAME", "sessions", "celeryev.mine"),
+    ("LRANGE", "sessions:of-another-program", "0", "-1"),
+    ("DEL", "sessions-of-another-program"),
+    ("HGETALL", "unacked_of_another_program"),
+    ("GET", "other:celery-task-meta-1"),
+    ("CONFIG", "GET", "requirepass"),
+    ("CONFIG", "SET", "appendonly", "no"),
+    ("ACL", "LIST"),
+    ("ACL", "SETUSER", "threadsync-web", "allcommands"),
+    ("ACL", "GENPASS"),
+    ("MONITOR",),
+    ("DEBUG", "SLEEP", "0"),
+    ("DEBUG", "OBJECT", "sessions"),
+    ("CLIENT", "LIST"),
+    ("CLIENT", "KILL", "TYPE", "normal"),
+    ("CLIENT", "PAUSE", "1"),
+    ("CLIENT", "TRACKING", "ON", "BCAST"),
+    ("PSUBSCRIBE", "*"),
+    ("SUBSCRIBE", "__keyspace@0__:sessions"),
+    ("PUBSUB", "CHANNELS"),
+    ("PSYNC", "?", "-1"),
+    ("REPLICAOF", "NO", "ONE"),
+    ("MODULE", "LOAD", "/tmp/x.so"),
+    ("LATENCY", "RESET"),
+    ("SLOWLOG", "GET"),
+    ("MEMORY", "USAGE", "sessions"),
+    ("SAVE",),
+    ("FLUSHALL",),
+    ("SHUTDOWN", "NOSAVE"),
+)
+"""What is no process's work: other databases and programs, all keys, the server itself, others' traffic."""
 
 
 @pytest.mark.parametrize("user", NAMES)
 def test_a_user_may_not_do_what_is_not_its_work(users: Users, user: BrokerUser) -> None:
     with redis.Redis.from_url(users.url(user)) as client:
-        for command in ATTACKS[user]:
-            with pytest.raises(redis.ResponseError, match=r"(?i)no permissions"):
+        for command in (*ATTACKS[user], *OF_ALL):
+            with pytest.raises(redis.ResponseError, match=r"(?i)no permissions|not allowed"):
                 client.execute_command(*command)
+
+
+def test_a_script_of_anothers_gives_no_other_rights(users: Users) -> None:
+    """One that a worker has loaded runs with the rights of the user who names its hash."""
+    script = "return redis.call('LRANGE', KEYS[1], 0, -1)"
+    with redis.Redis.from_url(users.url("worker")) as worker:
+        worker.delete("sessions")
+        digest = worker.script_load(script)
+        assert worker.evalsha(digest, 1, "sessions") == []
+    for user in ("web", "beat", "metrics", "flower"):
+        with redis.Redis.from_url(users.url(user)) as client, pytest.raises(redis.ResponseError):
+            client.evalsha(digest, 1, "sessions")
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))

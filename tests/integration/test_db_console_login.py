@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.errors import CheckViolation
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from tests.servers import PostgresForTests, as_member, as_owner, ask
 from worker import decisions
 from worker.db import SessionStore
-from worker.db.actors import SlackActor
+from worker.db.actors import NamedActor, SlackActor
 from worker.db.console_functions import STATEMENTS
 from worker.db.console_pool import ConsolePool
 from worker.db.console_store import ConsoleStore
@@ -23,15 +26,18 @@ from worker.db.forgetting.store import ForgetStore
 from worker.db.migrate import migrate
 from worker.db.models import SessionResult
 from worker.db.pool import Pool, new_pool
-from worker.db.roles import CONSOLE
+from worker.db.roles import CONSOLE, create_login
 from worker.db.sync_models import Draft
 from worker.db.sync_store import SyncStore
 from worker.decisions import signature
-from worker.errors import DatabaseFault, DeadLetterNotFound
+from worker.errors import DatabaseFault, DeadLetterNotFound, InvalidCommand
 
 A_STATEMENT = (
     "SELECT %(acted_by)s::jsonb AS acted_by, %(actor)s::text AS actor, %(reason)s::text AS reason, "
     "%(session_id)s::uuid AS session_id, %(now)s::timestamptz AS now"
+)
+AS_BLOCKED: Final = (
+    "UPDATE syncs SET state = 'blocked', reason = 'auth', next_attempt_at = NULL, queued_until = NULL"
 )
 DENIED = psycopg.errors.InsufficientPrivilege
 BY = signature("Ann", "mended")
@@ -57,8 +63,13 @@ def blocked(pool: Pool) -> SessionResult:
     session = store.get_or_create_session("C1", "1700000000.000100", "U1")
     store.request_sync("C1", "1700000000.000100", Draft(summary="x", description="y"), "1700000000.000100")
     with pool.connection() as connection:
-        connection.execute("UPDATE syncs SET state = 'blocked', reason = 'auth', next_attempt_at = NULL")
+        connection.execute(AS_BLOCKED)
     return session
+
+
+def as_blocked(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(AS_BLOCKED)
 
 
 FORBIDDEN = (
@@ -89,7 +100,6 @@ FORBIDDEN = (
     "DELETE FROM dead_letters",
     "UPDATE installation SET id = gen_random_uuid()",
     "SELECT * FROM channel_context",
-    "SELECT * FROM redeliveries",
     "SELECT * FROM channel_context_commands",
     "ALTER TABLE sync_actions DISABLE TRIGGER ALL",
     "SET session_replication_role = 'replica'",
@@ -110,7 +120,7 @@ def test_it_may_not_change_what_stands_there(console_url: str, blocked: SessionR
 def test_its_acts_say_the_login_the_way_in_and_the_servers_time(
     console: Pool, pool: Pool, blocked: SessionResult, database_url: str
 ) -> None:
-    """Also where whoever calls the function would have it otherwise."""
+    """Also where the caller of the function would have it otherwise."""
     decisions.retry(console, blocked, BY)
     SyncStore(console, clock=lambda: datetime(2001, 1, 1, tzinfo=UTC)).give_up(
         blocked.id, actor="Ann", reason="r"
@@ -167,6 +177,122 @@ def test_another_way_in_is_not_believed(console: Pool, blocked: SessionResult, d
     assert retried["acted_by"]["address"] == "10.0.0.1"
 
 
+ODD_CLAIMS: Final[tuple[tuple[Any, str, str], ...]] = (
+    ({"user_id": "U1", "team_id": "T1"}, "Ann", "x"),
+    ({"user_id": None, "name": "Ann"}, "Ann", "x"),
+    ([{"user_id": "U1", "team_id": "T1"}], "Ann", "x"),
+    ("U1", "Ann", "x"),
+    ({"via": "cli"}, "Ann", "x"),
+    ({"name": " "}, "Ann", "x"),
+    ({"name": "x" * 201}, "Ann", "x"),
+    (None, "", "x"),
+    (None, "x" * 201, "x"),
+    ({"name": "Ann"}, "Ann", "x" * 2_001),
+)
+"""The claim, the name and the reason, as a program with the console's login may give them."""
+
+
+def test_odd_claims_are_refused(console_url: str, blocked: SessionResult, database_url: str) -> None:
+    """What names a user of Slack, no one, or more than a page shows."""
+    for claim, actor, reason in ODD_CLAIMS:
+        given = [None if claim is None else Jsonb(claim), actor, reason, blocked.id]
+        with psycopg.connect(console_url) as connection, pytest.raises((DENIED, CheckViolation)):
+            connection.execute("SELECT * FROM threadsync_console_retry(%s, %s, %s, %s)", given)
+    assert ask(database_url, "SELECT count(*) FROM sync_actions") == 0
+
+
+def test_no_name_is_taken_for_a_user_of_slack(
+    console_url: str, console: Pool, blocked: SessionResult, database_url: str
+) -> None:
+    """A name that looks like one stays a name that was given in the console, whatever stands beside it."""
+    others = {"name": "U1 of T1 in Slack", "via": "api", "team_id": "T1", "address": "10.0.0.1 x"}
+    with psycopg.connect(console_url, autocommit=True) as connection:
+        for claim, actor in ((None, "U1 of T1 in Slack"), (Jsonb(others), "U1")):
+            given = [claim, actor, "x", blocked.id]
+            connection.execute("SELECT * FROM threadsync_console_retry(%s, %s, %s, %s)", given)
+            as_blocked(database_url)
+    for decision in ConsoleStore(console).decisions(10):
+        assert (decision.by, decision.actor) == ("U1 of T1 in Slack (console)", "U1 of T1 in Slack")
+
+
+def test_its_time_is_not_that_of_a_transaction_that_waited(console_url: str, blocked: SessionResult) -> None:
+    """Which may have begun hours before the act."""
+    with psycopg.connect(console_url) as connection:
+        connection.execute("SELECT * FROM threadsync_console_retry(NULL, 'Ann', 'x', %s)", [blocked.id])
+        late = connection.execute("SELECT at > now() FROM sync_actions").fetchone()
+    assert late == (True,)
+
+
+def test_a_login_that_must_take_the_role_first_is_the_consoles(
+    postgres: PostgresForTests, console_url: str, blocked: SessionResult, database_url: str
+) -> None:
+    """One that inherits nothing is no way round the signature."""
+    administrator, name = postgres.for_administrator(console_url), "threadsync_roundabout"
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        create_login(connection, name, "of-this-test", CONSOLE)
+        connection.execute("GRANT threadsync_console TO threadsync_roundabout WITH INHERIT FALSE")
+        try:
+            parts = urlsplit(console_url)
+            host = parts.netloc.rpartition("@")[2]
+            url = urlunsplit(parts._replace(netloc=f"{name}:of-this-test@{host}"))
+            with psycopg.connect(url, autocommit=True) as roundabout:
+                roundabout.execute("SET ROLE threadsync_console")
+                call = "SELECT * FROM threadsync_console_retry(%s, 'Ann', 'x', %s)"
+                with pytest.raises(DENIED):
+                    roundabout.execute(call, [Jsonb({"user_id": "U1", "team_id": "T1"}), blocked.id])
+                roundabout.execute(call, [Jsonb({"name": "Ann", "via": "cli"}), blocked.id])
+        finally:
+            connection.execute("DROP ROLE threadsync_roundabout")
+    [row] = rows_of(database_url, "SELECT via, login FROM sync_actions")
+    assert row == {"via": "console", "login": name}
+
+
+def test_the_session_says_the_same_as_the_record(
+    console: Pool, blocked: SessionResult, database_url: str
+) -> None:
+    """Also beside the session no other way in is written, and no id of a ticket that Jira did not say."""
+    by = NamedActor(name="Ann", via="api")
+    SessionStore(console).link("C1", "1700000000.000100", "PROJ-1", by, uuid4(), "x", jira_id="99999")
+    [row] = rows_of(database_url, "SELECT synced_by FROM thread_sessions")
+    assert row["synced_by"] == {"name": "Ann", "via": "console"}
+    assert ask(database_url, "SELECT jira_id FROM session_acts") is None
+    assert ask(database_url, "SELECT jira_id FROM syncs") is None
+
+
+def test_it_forgets_by_an_act_of_its_own_alone(
+    console: Pool, pool: Pool, blocked: SessionResult, database_url: str
+) -> None:
+    """Neither by a record of another one's, nor by one of long ago, nor by one that says something else."""
+    forgets, by = ForgetStore(console), {"actor": "Ann", "reason": "asked for"}
+    thread, channel = "C1 / 1700000000.000100", "C1"
+    another = SessionStore(pool).get_or_create_session("C2", "1700000000.000100", "U1")
+    a_workers = ForgetStore(pool).begin("user", None, **by)
+    old = forgets.begin("user", None, **by)
+    with psycopg.connect(as_owner(database_url)) as connection:
+        connection.execute("UPDATE forget_acts SET at = at - interval '2 hours' WHERE id = %s", [old])
+    decisions.retry(console, blocked, BY)
+    for act in (a_workers, old, forgets.begin("thread", thread, **by), uuid4()):
+        with pytest.raises(DatabaseFault):
+            forgets.forget_named(act, "U9", ["Ann"])
+        with pytest.raises(DatabaseFault):
+            forgets.forget_channel(act, channel)
+    for what, subject in (("thread", "C1 / 1700000000.000200"), ("channel", "C3"), ("user", None)):
+        with pytest.raises(DatabaseFault):
+            forgets.forget_sessions(forgets.begin(what, subject, **by), [blocked.id])
+    with pytest.raises(DatabaseFault):
+        forgets.forget_sessions(forgets.begin("thread", thread, **by), [blocked.id, another.id])
+    with pytest.raises(InvalidCommand):
+        forgets.begin("thread", "words of a person", **by)
+    with pytest.raises(InvalidCommand):
+        forgets.begin("user", "U1", **by)
+    assert ask(database_url, "SELECT actor FROM sync_actions") == "Ann"
+    assert channel in forgets.forget_channel(forgets.begin("channel", channel, **by), channel)
+    assert forgets.forget_sessions(forgets.begin("channel", channel, **by), [blocked.id]) == 0
+    assert forgets.forget_named(forgets.begin("user", None, **by), "U9", ["Ann"]) > 0
+    assert ask(database_url, "SELECT actor FROM sync_actions") == "forgotten"
+    assert ask(database_url, "SELECT login FROM sync_actions") == LOGIN
+
+
 def test_every_decision_is_taken_by_functions(console: Pool, pool: Pool, blocked: SessionResult) -> None:
     """All that the console's forms do, with the login of the console alone."""
     assert decisions.retry_all_blocked(console, BY) == [blocked.id]
@@ -206,7 +332,7 @@ def test_a_function_uses_our_tables_whatever_the_callers_search_path(
 
 
 def test_only_those_who_may_can_call(postgres: PostgresForTests, database_url: str) -> None:
-    """Neither everybody, nor a reader. And each function has its path fixed."""
+    """Neither all roles, nor a reader. And each function has its path fixed."""
     with psycopg.connect(as_owner(database_url)) as connection:
         found = connection.execute(
             "SELECT proname, prosecdef, proconfig::text, "

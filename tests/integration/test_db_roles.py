@@ -8,17 +8,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
 from tests.servers import PostgresForTests, as_member, as_owner, ask
+from worker import decisions
 from worker.db import SessionStore
+from worker.db.console_pool import ConsolePool
+from worker.db.console_session_store import ConsoleSession, ConsoleSessionStore
+from worker.db.console_store import ConsoleStore
 from worker.db.count_store import CountStore
-from worker.db.migrate import migrate
+from worker.db.dead_letters import DeadLetterStore
+from worker.db.forgetting.store import ForgetStore
+from worker.db.migrate import migrate, migrations
 from worker.db.pool import Pool, new_pool
-from worker.db.roles import READ, RUN_PRIVILEGES, create_roles, readable_columns
+from worker.db.roles import CONSOLE, READ, RUN, RUN_PRIVILEGES, create_roles, readable_columns
+from worker.db.sync_models import Draft
 
 TABLES = "SELECT array_agg(tablename ORDER BY tablename)::text[] FROM pg_tables WHERE schemaname = 'public'"
 WRITTEN_BY_PEOPLE = {
@@ -28,6 +36,39 @@ WRITTEN_BY_PEOPLE = {
     *("installation_actions.actor", "installation_actions.reason"),
 }
 """Texts, and what quotes them; the names of those who decided, and why."""
+
+WORD = "zebracrossing"
+RELATIONS = """
+SELECT c.oid::regclass::text, string_agg(quote_ident(a.attname), ', ')
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f') AND a.attnum > 0 AND NOT a.attisdropped
+  AND has_schema_privilege(c.relnamespace, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT')
+GROUP BY c.oid
+"""
+"""All that the one who asks may read, with the columns of it."""
+
+DECIDED_BEFORE = """
+WITH session AS (
+    INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES ('C1', '1.1', 'U1') RETURNING id
+), sync AS (
+    INSERT INTO syncs (session_id, draft, drafted_at, state, reason)
+    SELECT id, '{"summary": "x"}', 1, 'failed', 'given_up' FROM session RETURNING session_id
+), letter AS (
+    INSERT INTO dead_letters (task_id, task_name, queue, arguments, error_type, error, attempts, state,
+                              settled_at, actor, reason)
+    VALUES ('1', 'x', 'sessions', '{}', 'x', 'x', 1, 'discarded', now(), 'Bob', 'x')
+)
+INSERT INTO sync_actions (session_id, at, action, actor, reason)
+SELECT session_id, now() - interval '1 hour', 'give_up', 'Bob', 'x' FROM sync
+"""
+"""A session whose sync was given up, and a dead letter that was discarded, in tables of before."""
+
+NOT_GIVEN = (
+    ("threadsync_retain(integer, integer, integer, integer)", "threadsync_console"),
+    ("threadsync_forget_settled()", "threadsync_read"),
+    ("threadsync_console_retry(jsonb, text, text, uuid)", "threadsync_read"),
+)
+"""Functions, and roles that are not to call them."""
 
 DENIED = psycopg.errors.InsufficientPrivilege
 
@@ -88,6 +129,57 @@ def test_a_reader_sees_no_word_that_people_wrote(database_url: str, pool: Pool) 
         connection.execute("UPDATE thread_sessions SET user_id = 'U2'")
 
 
+def test_a_reader_finds_no_word_anywhere(postgres: PostgresForTests, database_url: str, pool: Pool) -> None:
+    """Nor in views, catalogues, statistics of columns, and what others run at the moment."""
+    write_everywhere(pool, WORD)
+    with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
+        connection.execute("ANALYZE")
+    seen: dict[str, str] = {}
+    with psycopg.connect(database_url) as busy, psycopg.connect(as_member(database_url, READ)) as reader:
+        busy.execute(f"SELECT '{WORD}'".encode())
+        reader.autocommit = True
+        for relation, columns in reader.execute(RELATIONS).fetchall():
+            try:
+                asked = f"SELECT {columns} FROM {relation}".encode()  # noqa: S608 - names of the server's
+                seen[relation] = str(reader.execute(asked).fetchall())
+            except (DENIED, psycopg.errors.ObjectNotInPrerequisiteState):
+                # A view on what only superusers may ask, or what is switched off.
+                continue
+    assert {"syncs", "sync_actions", "pg_stat_activity", "pg_stats"} <= set(seen)
+    assert [relation for relation, text in seen.items() if WORD in text] == []
+    assert WORD in str(ask(as_owner(database_url), "SELECT array_agg(draft::text) FROM syncs"))
+
+
+def write_everywhere(pool: Pool, word: str) -> None:
+    """Have people write the word wherever they can."""
+    store, by = SessionStore(pool), decisions.signature(word, word, "cli", "10.0.0.1")
+    for number in range(3):
+        thread = ("C1", f"1700000000.00000{number}")
+        session = store.get_or_create_session(*thread, "U1")
+        store.request_sync(*thread, Draft(summary=word, description=word, labels=(word,)), thread[1])
+        with pool.connection() as connection:
+            connection.execute(
+                "UPDATE syncs SET state = 'failed', reason = 'draft', detail = %s WHERE session_id = %s",
+                [word, session.id],
+            )
+        decisions.retry(pool, session, by)
+        linked, _ = decisions.link(pool, session, f"PROJ-{number + 1}", by)
+        decisions.unlink(pool, linked, by)
+        letter = DeadLetterStore(pool).bury(
+            task_id=f"{word}{number}",
+            task_name=word,
+            queue=word,
+            error=ValueError(word),
+            attempts=1,
+            arguments=f'{{"x": "{word}"}}',
+        )
+        decisions.discard(pool, letter, by)
+        DeadLetterStore(pool).open_suspect(f"{word}{number}", word, "process")
+    store.merge_channel_context("C1", {"x": word}, uuid4())
+    ForgetStore(pool).begin("user", None, actor=word, reason=word, acted_by=by.acted_by)
+    ConsoleSessionStore(pool).begin(b"1" * 32, ConsoleSession(word, word))
+
+
 def test_a_new_column_with_text_is_hidden_until_it_is_known(database_url: str) -> None:
     """So that one that is forgotten is seen by too few, and not by too many."""
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
@@ -110,7 +202,10 @@ def test_rights_come_with_each_migration(postgres: PostgresForTests, empty_datab
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         migrate(connection)
         connection.execute("GRANT DELETE ON syncs TO threadsync_run")
+        connection.execute("GRANT SELECT (draft) ON syncs TO threadsync_read")
         connection.execute("REVOKE ALL ON thread_sessions FROM threadsync_run")
+        for function, role in NOT_GIVEN:
+            connection.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {role}".encode())
         migrate(connection)
     owners = "SELECT array_agg(DISTINCT tableowner)::text[] FROM pg_tables WHERE schemaname = 'public'"
     assert ask(administrator, owners) == ["threadsync_migrate"]
@@ -119,6 +214,61 @@ def test_rights_come_with_each_migration(postgres: PostgresForTests, empty_datab
         ask(administrator, "SELECT has_table_privilege('threadsync_run', 'thread_sessions', 'INSERT')")
         is True
     )
+    assert ask(administrator, "SELECT has_any_column_privilege('threadsync_read', 'syncs', 'SELECT')") is True
+    assert (
+        ask(administrator, "SELECT has_column_privilege('threadsync_read', 'syncs', 'draft', 'SELECT')")
+        is False
+    )
+    for function, role in NOT_GIVEN:
+        assert ask(administrator, "SELECT has_function_privilege(%s, %s, 'EXECUTE')", role, function) is False
+
+
+def test_an_installation_of_before_gets_the_new_roles(
+    postgres: PostgresForTests, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`threadsync roles`, then `migrate`: what was decided before stays, and each role has its new rights."""
+    administrator = postgres.for_administrator(empty_database_url)
+    old = migrations()[:9]
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute(
+            "GRANT USAGE, CREATE ON SCHEMA public TO threadsync_migrate; "
+            "GRANT USAGE ON SCHEMA public TO threadsync_run, threadsync_read"
+        )
+    with monkeypatch.context() as patched, psycopg.connect(empty_database_url, autocommit=True) as connection:
+        patched.setattr("worker.db.migrate.migrations", lambda: old)
+        patched.setattr("worker.db.migrate.grant", lambda connection: None)
+        migrate(connection)
+        connection.execute("GRANT SELECT (id, actor) ON sync_actions TO threadsync_read")
+        connection.execute(DECIDED_BEFORE)
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        create_roles(connection)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        migrate(connection)
+    with new_pool(as_member(empty_database_url, CONSOLE), max_size=1, kind=ConsolePool) as console:
+        session = SessionStore(console).get_session_by_thread("C1", "1.1")
+        assert session is not None
+        decisions.retry(console, session, decisions.signature("Ann", "mended", "console"))
+        found = ConsoleStore(console).decisions(10)
+    assert [(one.action, one.by, one.via, one.login) for one in found] == [
+        ("retry", "Ann (console)", "console", "threadsync_console_login"),
+        ("discard", "Bob", None, None),
+        ("give_up", "Bob", None, None),
+    ]
+    reader = as_member(empty_database_url, READ)
+    assert ask(reader, "SELECT count(id) FROM sync_actions") == 2
+    with psycopg.connect(reader) as connection, pytest.raises(DENIED):
+        connection.execute("SELECT actor FROM sync_actions")
+
+
+def test_none_may_put_functions_beside_ours(postgres: PostgresForTests, empty_database_url: str) -> None:
+    """A database of before Postgres 15 lets all logins make some, which ours would call with their rights."""
+    administrator = postgres.for_administrator(empty_database_url)
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        create_roles(connection)
+    for group in (RUN, CONSOLE, READ):
+        with psycopg.connect(as_member(empty_database_url, group)) as connection, pytest.raises(DENIED):
+            connection.execute("CREATE FUNCTION jsonb_build_object(text, name) RETURNS int RETURN 1")
 
 
 def test_roles_may_be_created_again(postgres: PostgresForTests, database_url: str) -> None:

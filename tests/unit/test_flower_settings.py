@@ -124,7 +124,7 @@ def test_a_link_in_its_place_is_refused(tmp_path: Path) -> None:
     (folder / "flower.db").symlink_to(tmp_path / "elsewhere")
     done = flower_with(FLOWER_DB=str(folder / "flower"))
     assert done.returncode == 1
-    assert "was not made by us" in done.stderr
+    assert "is a link" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--db=/tmp/flower", "--persistent=True"])
@@ -132,6 +132,32 @@ def test_another_place_is_not_named_on_the_command_line(option: str) -> None:
     done = flower_with(option)
     assert done.returncode == 1
     assert "FLOWER_DB's to say" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["flower", "demo"])
+def test_no_module_of_the_folder_where_it_is_started_is_run(command: str, tmp_path: Path) -> None:
+    """Others may have put one into /tmp, say, with the name of one that is looked for."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("celery", "worker", "tasks", "sandbox", "flower", "redis", "kombu", "gevent", "simplejson"):
+        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "worker.cli", command, *(["--nonsense"] if command == "demo" else [])],
+        env={
+            **LOGIN,
+            "PYTHONPATH": str(ROOT),
+            "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
+            "FLOWER_DB": str(here / "state"),
+        },
+        cwd=here,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    expected = (2, "--nonsense") if command == "demo" else (1, f"{here} is open to others")
+    assert (done.returncode, expected[1] in done.stderr) == (expected[0], True), done.stderr
+    assert not (tmp_path / "ran").exists()
 
 
 def flower_with(*options: str, **env: str) -> subprocess.CompletedProcess[str]:

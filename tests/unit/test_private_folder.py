@@ -1,18 +1,21 @@
-"""Folders that are believed are ours alone, and nobody can put another one in their place."""
+"""Folders that are believed are ours alone, and no others can put another one in their place."""
 
 from __future__ import annotations
 
 import grp
 import os
+import pwd
+import stat
+import struct
 from pathlib import Path
 
 import pytest
 
-from worker.embedded.data_dir import DataDir
+from worker.embedded.data_dir import DataDir, default_data_dir
 from worker.embedded.failure import LocalServiceFailed
 from worker.private_folder import UnsafeFolder, make_private, refuse_foreign, refuse_unsafe
 
-SOMEBODY = 12345
+ANOTHER = 12345
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make folders of other users")
 
@@ -35,7 +38,7 @@ def test_one_that_is_open_is_refused_and_left_as_it_is(mode: int, tmp_path: Path
 
 @pytest.mark.parametrize("mode", [0o777, 0o757, 0o703])
 def test_a_parent_that_others_may_write_is_refused(mode: int, tmp_path: Path) -> None:
-    """However far above; a sticky one, like /tmp, lets nobody rename what is ours."""
+    """However far above; in a sticky one, like /tmp, others cannot rename what is ours."""
     parent = tmp_path / "parent"
     (parent / "between").mkdir(parents=True)
     make_private(parent / "between" / "folder")
@@ -52,7 +55,7 @@ def test_a_parent_of_a_group_with_others_in_it_is_refused(tmp_path: Path) -> Non
     make_private(parent / "folder")
     parent.chmod(0o775)
     refuse_unsafe(parent / "folder")
-    for group in (SOMEBODY, grp.getgrnam("daemon").gr_gid):
+    for group in (ANOTHER, grp.getgrnam("daemon").gr_gid):
         os.chown(parent, 0, group)
         with pytest.raises(UnsafeFolder, match="chmod g-w"):
             refuse_unsafe(parent / "folder")
@@ -63,11 +66,11 @@ def test_one_of_another_user_is_refused(tmp_path: Path) -> None:
     """Also if only a parent is another's, who could rename what is below."""
     folder = tmp_path / "theirs" / "ours"
     make_private(folder)
-    os.chown(folder, SOMEBODY, 0)
+    os.chown(folder, ANOTHER, 0)
     with pytest.raises(UnsafeFolder, match="belongs to user 12345"):
         refuse_unsafe(folder)
     os.chown(folder, 0, 0)
-    os.chown(tmp_path / "theirs", SOMEBODY, 0)
+    os.chown(tmp_path / "theirs", ANOTHER, 0)
     with pytest.raises(UnsafeFolder, match="could put another"):
         refuse_unsafe(folder)
 
@@ -87,6 +90,90 @@ def test_a_link_leads_to_what_is_looked_at(tmp_path: Path) -> None:
         refuse_unsafe(tmp_path / "to-open")
 
 
+@as_root
+def test_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
+    """Wherever it stands on the way: its owner may have it lead elsewhere once it was looked at."""
+    shared, ours = tmp_path / "shared", tmp_path / "ours"
+    make_private(ours / "below")
+    shared.mkdir()
+    shared.chmod(0o1775)
+    for name, target in (("theirs", ours), ("roots", ours), ("folder", ours / "below")):
+        (shared / name).symlink_to(target)
+    (tmp_path / "by-theirs").symlink_to("shared/theirs")
+    for name in ("theirs", "folder"):
+        os.chown(shared / name, ANOTHER, ANOTHER, follow_symlinks=False)
+    refuse_unsafe(shared / "roots" / "below")
+    for way in (shared / "theirs" / "below", shared / "folder", tmp_path / "by-theirs" / "below"):
+        with pytest.raises(UnsafeFolder, match=r"by the link .* belongs to user 12345"):
+            make_private(way)
+
+
+def test_links_that_lead_in_a_circle_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises((OSError, RuntimeError)):
+        make_private(tmp_path / "a" / "folder")
+
+
+def test_parents_are_made_for_us_alone_whatever_the_umask(tmp_path: Path) -> None:
+    """Others could else rename what is below, and it would be refused at once."""
+    before = os.umask(0)
+    try:
+        make_private(tmp_path / "a" / "b" / "c")
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / way).stat().st_mode) for way in ("a", "a/b", "a/b/c")] == [0o700] * 3
+
+
+@as_root
+def test_a_group_in_which_another_user_logs_in_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such members are not listed with the group."""
+    make_private(tmp_path / "parent" / "folder")
+    (tmp_path / "parent").chmod(0o775)
+    refuse_unsafe(tmp_path / "parent" / "folder")
+    another = pwd.struct_passwd(("another", "x", ANOTHER, 0, "", "/", "/bin/sh"))
+    monkeypatch.setattr("pwd.getpwall", lambda: [another])
+    with pytest.raises(UnsafeFolder, match="the group root"):
+        refuse_unsafe(tmp_path / "parent" / "folder")
+
+
+@as_root
+@pytest.mark.parametrize(("tag", "who"), [(0x02, ANOTHER), (0x08, ANOTHER)])
+def test_an_access_list_that_lets_others_write_is_refused(tag: int, who: int, tmp_path: Path) -> None:
+    """`setfacl -m u:bob:rwx`: the mode alone says only that the group may write, and the group is ours."""
+    parent = tmp_path / "parent"
+    make_private(parent / "folder")
+    none = 0xFFFFFFFF
+    entries = sorted(
+        [(0x01, 7, none), (tag, 7, who), (0x04, 5, none), (0x10, 7, none), (0x20, 5, none)]
+    )
+    listed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(parent, "system.posix_acl_access", listed)
+    except OSError as exc:
+        pytest.skip(f"no access lists here: {exc.strerror}")
+    with pytest.raises(UnsafeFolder, match="chmod g-w"):
+        refuse_unsafe(parent / "folder")
+    # As is said there.
+    parent.chmod(0o755)
+    refuse_unsafe(parent / "folder")
+
+
+def test_without_a_home_folder_there_is_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative one is none: the data would be wherever the command was started, below /tmp, say."""
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", "relative")
+    with pytest.raises(LocalServiceFailed, match="no home folder"):
+        default_data_dir()
+    monkeypatch.setenv("XDG_DATA_HOME", "relative too")
+    with pytest.raises(LocalServiceFailed, match="no home folder"):
+        default_data_dir()
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert default_data_dir() == Path("/home/ann/.local/share/threadsync")
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch(mode=0o600)
     with pytest.raises(UnsafeFolder, match="no folder"):
@@ -95,7 +182,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_what_others_left_inside_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
-    with pytest.raises(UnsafeFolder, match="not made by us"):
+    with pytest.raises(UnsafeFolder, match="is a link"):
         refuse_foreign(tmp_path)
 
 
@@ -103,7 +190,7 @@ def test_what_others_left_inside_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_another_user_inside_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     refuse_foreign(tmp_path)
-    os.chown(tmp_path / "file", SOMEBODY, 0)
+    os.chown(tmp_path / "file", ANOTHER, 0)
     with pytest.raises(UnsafeFolder, match="not made by us"):
         refuse_foreign(tmp_path)
 

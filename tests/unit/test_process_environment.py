@@ -1,4 +1,4 @@
-"""What each process is given of an environment: its own secrets, and nobody else's."""
+"""What each process is given of an environment: its own secrets, and no others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from worker.rights.environment import (
     Process,
     environment_of,
     environment_of_a_server,
+    spelt,
 )
 
 SETTINGS = frozenset(name.upper() for name in Settings.model_fields)
@@ -83,7 +84,38 @@ def test_beside_a_rabbitmq_all_must_name_where_results_are(broker: str) -> None:
         assert ("CELERY_RESULT_BACKEND" in got) == ("CELERY_BROKER_URL" in got)
 
 
-def test_a_server_has_nobodys_secrets() -> None:
+def test_what_a_collector_knows_us_by_is_with_those_who_send_it_traces() -> None:
+    """And a proxy's password with those who go by it."""
+    given = {
+        **GIVEN,
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-key=secret",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "x-key=secret",
+    }
+    for process in PROCESSES:
+        got = environment_of(process, given, SETTINGS)
+        for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "https_proxy"):
+            assert (name in got) == (process not in ("beat", "flower", "metrics", "migrate")), (process, name)
+
+
+def test_settings_in_small_letters_are_settings() -> None:
+    """They are read so: a secret goes to those who use it, in any case of letters."""
+    given = {
+        "jira_api_token": "x",
+        "Log_Level": "DEBUG",
+        "DATABASE_URL": "a",
+        "database_url": "b",
+        "https_proxy": "p",
+    }
+    assert spelt(given, SETTINGS) == {
+        "JIRA_API_TOKEN": "x",
+        "LOG_LEVEL": "DEBUG",
+        "DATABASE_URL": "a",
+        "https_proxy": "p",
+    }
+
+
+def test_a_server_has_no_secrets() -> None:
     assert environment_of_a_server({**GIVEN, "TMPDIR": "/t"}) == {
         "PATH": "/bin",
         "HOME": "/home/x",

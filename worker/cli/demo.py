@@ -20,4 +20,5 @@ def demo(context: typer.Context) -> None:
         )
         raise typer.Exit(2)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "sandbox.demo", *context.args])  # noqa: S606
+    # -P: no module of the folder in which it is started, where others may write.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "sandbox.demo", *context.args])  # noqa: S606

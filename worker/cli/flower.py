@@ -29,7 +29,8 @@ def flower(
     if find_spec("flower") is None:
         raise InvalidSettings("Flower is not installed: pip install flower, or 'threadsync[local]'")
     config = str(resources.files("worker").joinpath("flowerconfig.py"))
-    argv = [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", f"--port={port}"]
-    argv += [f"--address={address}"] if address else []
+    # -P: no module of the folder in which it is started, where others may write.
+    argv = [sys.executable, "-P", "-m", "worker.flower_process", "-A", "worker", "flower"]
+    argv += [f"--conf={config}", f"--port={port}", *([f"--address={address}"] if address else [])]
     sys.stdout.flush()
     os.execve(sys.executable, argv, without_kubernetes(os.environ))  # noqa: S606 - our own command line

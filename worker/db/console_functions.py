@@ -1,9 +1,10 @@
-"""What the console's login may change, and only by functions: each is a statement of ours, run as the owner.
+"""Functions by which the console's login changes rows: each is a statement of ours, run as the owner.
 
 ``threadsync_console`` may read what the console shows and run these. A function is made of the very statement
 that a worker's login or the CLI runs, so the two cannot differ; its arguments are the statement's parameters
-by their names' order, but for the clock, which is the server's. The row that records the act says the login
-and ``via``: triggers of the migrations see to that (``threadsync_sign``).
+by their names' order, but for what is not the console's to say, such as the time, which is the server's. The
+row that records the act says the login and ``via``: triggers of the migrations see to that
+(``threadsync_sign``).
 
 Where the statement has another parameter in a later release the function is another one beside the old one:
 web processes of both run while the one takes the other's place.
@@ -26,8 +27,8 @@ from worker.db.forgetting import sql as forgetting
 from worker.errors import DatabaseFault
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
-_CLOCKS: Final = frozenset({"now", "asked_at"})
-"""Parameters that say when: here it is now, by the server's clock."""
+_NOT_ASKED: Final = frozenset({"now", "asked_at", "jira_id"})
+"""Parameters that say when, which is now by the server's clock; and Jira's id of a ticket, Jira's to say."""
 
 _FUNCTION: Final = "threadsync_console_"
 
@@ -50,8 +51,8 @@ class _Described:
     columns: Sequence[tuple[str, str]]
 
 
-def install(connection: Connection[Any], callers: Sequence[str]) -> None:
-    """Make the functions as they are now, for the roles that may call them and nobody else."""
+def install(connection: Connection[Any], callers: Mapping[LiteralString, bool]) -> None:
+    """Make the functions as they are now. ``callers``: roles, and whether they may call them."""
     cursor = connection.cursor(row_factory=tuple_row)
     [(schema,)] = cursor.execute("SELECT current_schema()").fetchall()
     for name, statement in STATEMENTS.items():
@@ -68,8 +69,9 @@ def install(connection: Connection[Any], callers: Sequence[str]) -> None:
         place = SQL("ALTER FUNCTION {} SET search_path = {}, pg_temp")
         cursor.execute(place.format(function, Identifier(schema)))
         cursor.execute(SQL("REVOKE ALL ON FUNCTION {} FROM PUBLIC").format(function))
-        for role in callers:
-            cursor.execute(SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(function, Identifier(role)))
+        for role, may in callers.items():
+            right = SQL("GRANT EXECUTE ON FUNCTION {} TO {}" if may else "REVOKE ALL ON FUNCTION {} FROM {}")
+            cursor.execute(right.format(function, Identifier(role)))
 
 
 def _definition(signature: str, described: _Described, body: str) -> bytes:
@@ -96,13 +98,13 @@ $$"""
 
 def _parameters(statement: str) -> list[str]:
     """By name, so that a statement that names them in another order still means the same function."""
-    return sorted(set(_PARAMETER.findall(statement)) - _CLOCKS)
+    return sorted(set(_PARAMETER.findall(statement)) - _NOT_ASKED)
 
 
 def _numbered(statement: str) -> str:
-    """The statement as a function's body: the parameters by their numbers, and time by the server's clock."""
+    """The statement as a function's body: the parameters by their numbers; of those not asked for, none."""
     numbers = {name: f"${number}" for number, name in enumerate(_parameters(statement), start=1)}
-    numbers |= dict.fromkeys(_CLOCKS, "NULL")
+    numbers |= dict.fromkeys(_NOT_ASKED, "NULL")
     return _PARAMETER.sub(lambda match: numbers[match[1]], statement).replace("%%", "%").strip()
 
 
@@ -132,10 +134,10 @@ def _quoted(text: str) -> str:
 
 
 def call_of(name: str) -> str:
-    """Return the call that takes the place of the statement, with the same parameters but the clock."""
+    """Return the call that takes the place of the statement, with its parameters but those not asked for."""
     arguments = ", ".join(f"%({parameter})s" for parameter in _parameters(STATEMENTS[name]))
     return f"SELECT * FROM {_FUNCTION}{name}({arguments})"  # noqa: S608 - of names that stand here
 
 
 CALLS: Final[Mapping[str, str]] = {statement: call_of(name) for name, statement in STATEMENTS.items()}
-"""What to run in place of a statement that the console's login may not."""
+"""By the statement that the console's login may not run: the call in its place."""

@@ -1,4 +1,4 @@
-"""What ``threadsync_read`` may see, for reports and metrics: nothing that people wrote."""
+"""Columns that ``threadsync_read`` may see, for reports and metrics: nothing that people wrote."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _NO_WORDS: Final = frozenset(
         *("date", "timestamp with time zone", "timestamp without time zone", "uuid"),
     }
 )
-"""Types in which nobody can write."""
+"""Types that hold no text."""
 
 _IDS_OF_PEOPLE: Final[Mapping[str, frozenset[str]]] = {"thread_sessions": frozenset({"user_id"})}
-"""Slack's, which nobody wrote."""
+"""Slack's, which no person wrote."""
 
 _FOR_NO_READER: Final = frozenset({"forgotten_people", "console_sessions"})
 """Tables with hashes that could be compared with guesses."""

@@ -128,7 +128,8 @@ def grant(connection: Connection[Any]) -> None:
     cursor = connection.cursor(row_factory=tuple_row)
     known = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)"
     names = [name for (name,) in cursor.execute(known, [[RUN, CONSOLE, READ]]).fetchall()]
-    install(connection, owner=FORGET, callers=[RUN] if RUN in names else [])
+    may_call = {RUN: frozenset(function.name for function in FUNCTIONS), CONSOLE: CONSOLE_FORGETS}
+    install(connection, owner=FORGET, callers={role: may_call.get(role, frozenset()) for role in names})
     if cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [FORGET]).rowcount:
         for table, privileges in FORGET_PRIVILEGES.items():
             given = SQL(", ").join(map(SQL, privileges))
@@ -144,13 +145,8 @@ def grant(connection: Connection[Any]) -> None:
             cursor.execute(revoke)
             if what := rights[role]:
                 cursor.execute(SQL("GRANT {} ON {} TO {}").format(what, Identifier(table), Identifier(role)))
-    if CONSOLE in names:
-        for function in FUNCTIONS:
-            if function.name in CONSOLE_FORGETS:
-                right = SQL("GRANT EXECUTE ON FUNCTION {} TO {}")
-                cursor.execute(right.format(SQL(function.signature), Identifier(CONSOLE)))
     # A worker may do it anyway: a console that still has a worker's login goes on.
-    console_functions.install(connection, callers=[role for role in names if role != READ])
+    console_functions.install(connection, callers={role: role != READ for role in names})
 
 
 def readable_columns(connection: Connection[Any], table: LiteralString) -> list[str]:

@@ -21,7 +21,9 @@ BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
         END IF;
     END LOOP;
-    -- The schema that tables are made in: the first one of the search path.
+    -- The schema that tables are made in: the first one of the search path. In a database of before Postgres 15 all logins
+    -- may make functions there, which those of ours, run with the rights of others, could then take for the server's own.
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', current_schema());
     EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO threadsync_migrate', current_schema());
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO threadsync_run, threadsync_console, threadsync_read', current_schema());
     -- So that migrations can give functions to it.

@@ -19,10 +19,10 @@ def default_data_dir() -> Path:
     # The specification says to ignore a relative path.
     try:
         base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share"
-    except RuntimeError as exc:
-        raise LocalServiceFailed(
-            "this user has no home folder: set XDG_DATA_HOME, or give --data-dir"
-        ) from exc
+    except RuntimeError:
+        base = Path()
+    if not base.is_absolute():
+        raise LocalServiceFailed("this user has no home folder: set XDG_DATA_HOME, or give --data-dir")
     return base / "threadsync"
 
 

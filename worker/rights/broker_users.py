@@ -31,11 +31,12 @@ _UNKNOWN: Final[Mapping[Kind, frozenset[str]]] = {
     "redis": frozenset({"client|setinfo", "commandlog|reset"}),
 }
 
-_Queues: Final = tuple(f"{queue}*" for queue in QUEUES)
-"""With a priority behind them."""
+AND_PRIORITY: Final = "[^!-~]*"
+"""Behind a queue's name: what kombu puts there for a priority begins with a sign that is not printed."""
 
+_Queues: Final = tuple(key for queue in QUEUES for key in (queue, f"{queue}{AND_PRIORITY}"))
 _Waiting: Final = (f"{WAITING}*",)
-_Held: Final = ("unacked*",)
+_Held: Final = ("unacked", "unacked_index", "unacked_deliveries")
 _Routes: Final = tuple(
     f"_kombu.{table}.{queue}" for queue in QUEUES for table in ("binding", "binding_permanent")
 )
@@ -69,7 +70,9 @@ class Grant:
 
     def words(self, prefix: str, database: int) -> Iterator[str]:
         """Yield the words of an ACL's selector."""
-        yield from (f"+{command}" for command in self.commands)
+        for command in self.commands:
+            # Of all databases the one that is ours.
+            yield f"+select|{database}" if command == "select" else f"+{command}"
         yield from (f"~{prefix}{key}" for key in self.keys)
         yield from (f"&{prefix}{in_database(channel, database)}" for channel in self.channels)
 

@@ -49,6 +49,10 @@ _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy
 _CALLS_OTHERS: Final[frozenset[Process]] = frozenset({"syncs", "lookups", "web", "socket-mode"})
 """Slack and Jira."""
 
+_IS_TRACED: Final[frozenset[Process]] = _CALLS_OTHERS | {"sessions"}
+_OF_THE_COLLECTOR: Final = "OTEL_EXPORTER_"
+"""Its address, and headers by which it knows us."""
+
 _OF_SERVERS: Final = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_*")
 
 
@@ -61,8 +65,14 @@ def environment_of(process: Process, env: Mapping[str, str], settings: frozenset
     return {name: value for name, value in env.items() if _is_for(process, name, env, settings)}
 
 
+def spelt(env: Mapping[str, str], settings: frozenset[str]) -> dict[str, str]:
+    """Return ``env`` with our settings in capitals; they are read in any case, and capitals go first."""
+    others = {name: value for name, value in env.items() if name in settings or name.upper() not in settings}
+    return {**{name.upper(): value for name, value in env.items() if name not in others}, **others}
+
+
 def environment_of_a_server(env: Mapping[str, str]) -> dict[str, str]:
-    """Return what a server that we start needs of ``env``: none of our secrets, nor anybody's."""
+    """Return what a server that we start needs of ``env``: no secrets."""
     return {name: value for name, value in env.items() if _matches(name, _OF_SERVERS)}
 
 
@@ -89,8 +99,11 @@ def _is_for(process: Process, name: str, env: Mapping[str, str], settings: froze
     if name.startswith("PG"):
         # What libpq adds to an address, a password among it.
         return bool(SECRETS[process] & _DATABASE)
+    if name.startswith(_OF_THE_COLLECTOR):
+        return process in _IS_TRACED
     if name.lower() in _PROXIES:
-        return process in _CALLS_OTHERS or env.get("OTEL_TRACES_EXPORTER") == "otlp"
+        sends_traces = process in _IS_TRACED and env.get("OTEL_TRACES_EXPORTER") == "otlp"
+        return process in _CALLS_OTHERS or sends_traces
     return _matches(name, _OF_OURS)
 
 

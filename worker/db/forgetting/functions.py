@@ -16,7 +16,7 @@ forgets by them and can delete nothing by itself. An act of a person names its r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 
@@ -34,10 +34,36 @@ _NOW: Final = "extract(epoch FROM now())::numeric(25, 9)"
 _NO_SPACES_FROM: Final = "3584"
 _FLAGGED: Final = """ARRAY(
         SELECT session_id FROM syncs WHERE session_id = ANY (sessions) AND forgetting IS NOT NULL)"""
-_KNOWN_ACT: Final = """
-    IF NOT EXISTS (SELECT FROM forget_acts WHERE id = act) THEN
-        RAISE 'there is no act of forgetting %', act USING ERRCODE = 'no_data_found';
+
+
+def _known_act(of_consoles: LiteralString = "true") -> LiteralString:
+    """Refuse an act that is not recorded.
+
+    The console's is its own, of the last hour, and about what is forgotten now: no record of before or of
+    something else stands for it.
+    """
+    return f"""
+    IF NOT EXISTS (
+        SELECT FROM forget_acts f WHERE f.id = act AND (NOT threadsync_is_console() OR (
+            f.login = session_user AND f.at > now() - interval '1 hour' AND {of_consoles}
+        ))
+    ) THEN
+        RAISE 'there is no act of forgetting % for this', act USING ERRCODE = 'no_data_found';
     END IF;"""
+
+
+def _home(channel: LiteralString) -> LiteralString:
+    return f"coalesce((SELECT home_id FROM channel_aliases WHERE channel_id = {channel}), {channel})"
+
+
+_OF_THEIR_SUBJECT: Final = f"""f.what IN ('thread', 'channel') AND NOT EXISTS (
+                SELECT FROM thread_sessions t WHERE t.id = ANY (sessions) AND NOT (
+                    {_home("t.channel_id")} = {_home("split_part(f.subject, ' / ', 1)")}
+                    AND (f.what = 'channel' OR t.thread_ts = split_part(f.subject, ' / ', 2))
+                )
+            )"""
+_OF_THE_CHANNEL: Final = "f.what = 'channel' AND f.subject = channel"
+_OF_A_PERSON: Final = "f.what = 'user'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +197,7 @@ END
         "act uuid, sessions uuid[]",
         "integer",
         f"""
-BEGIN{_KNOWN_ACT}
+BEGIN{_known_act(_OF_THEIR_SUBJECT)}
     RETURN threadsync_make_tombstones(sessions);
 END
 """,
@@ -182,9 +208,9 @@ END
         "text[]",
         f"""
 DECLARE
-    home text := coalesce((SELECT home_id FROM channel_aliases WHERE channel_id = channel), channel);
+    home text := {_home("channel")};
     ids  text[] := ARRAY(SELECT channel_id FROM channel_aliases WHERE home_id = home) || home || channel;
-BEGIN{_KNOWN_ACT}
+BEGIN{_known_act(_OF_THE_CHANNEL)}
     INSERT INTO forgotten_channels (channel_id) SELECT DISTINCT unnest(ids)
     ON CONFLICT ON CONSTRAINT forgotten_channels_pkey DO UPDATE SET forgotten_at = now();
     -- What opens a session or patches the context now has not seen this; what does so afterwards has.
@@ -203,7 +229,7 @@ END
         f"""
 DECLARE
     secret bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
-BEGIN{_KNOWN_ACT}
+BEGIN{_known_act(_OF_A_PERSON)}
     INSERT INTO forgotten_people (key, hash) VALUES (secret, threadsync_person_hash(secret, person));
     LOCK TABLE thread_sessions, syncs IN SHARE ROW EXCLUSIVE MODE;
 END
@@ -216,7 +242,7 @@ END
         f"""
 DECLARE
     opened uuid[];
-BEGIN{_KNOWN_ACT}
+BEGIN{_known_act(_OF_A_PERSON)}
     opened := ARRAY(
         SELECT t.id FROM thread_sessions t
         WHERE upper(t.user_id) = upper(person)
@@ -263,7 +289,7 @@ DECLARE
         WHERE word <> ''
     );
     changed integer;
-BEGIN{_KNOWN_ACT}
+BEGIN{_known_act(_OF_A_PERSON)}
     CASE place {"".join(_forget_in(table) for table in NAMED_IN)}
     END CASE;
     GET DIAGNOSTICS changed = ROW_COUNT;
@@ -278,7 +304,7 @@ END
         f"""
 DECLARE
     deleted integer;
-BEGIN{_KNOWN_ACT}
+BEGIN{_known_act()}
     DELETE FROM dead_letters WHERE id = ANY (letters);
     GET DIAGNOSTICS deleted = ROW_COUNT;
     DELETE FROM redeliveries WHERE task_id = ANY (openings);
@@ -393,8 +419,15 @@ SELECT coalesce(
 """
 
 
-def install(connection: Connection[Any], owner: LiteralString, callers: Sequence[LiteralString]) -> None:
-    """Make the functions as they are now. ``owner``: the role they belong to, where there is one."""
+def install(
+    connection: Connection[Any], owner: LiteralString, callers: Mapping[LiteralString, Container[str]]
+) -> None:
+    """Make the functions as they are now.
+
+    Args:
+        owner: the role they belong to, where there is one.
+        callers: by role the names of those that it may call, and no others.
+    """
     cursor = connection.cursor(row_factory=tuple_row)
     [(schema,)] = cursor.execute("SELECT current_schema()").fetchall()
     [(may_own,)] = cursor.execute(_MAY_OWN, {"role": owner}).fetchall()
@@ -408,8 +441,10 @@ def install(connection: Connection[Any], owner: LiteralString, callers: Sequence
         place = SQL("ALTER FUNCTION {} SET search_path = {}, pg_temp")
         cursor.execute(place.format(SQL(function.signature), Identifier(schema)))
         cursor.execute(SQL("REVOKE ALL ON FUNCTION {} FROM PUBLIC").format(SQL(function.signature)))
-        for role in callers if not function.is_ours else ():
-            right = SQL("GRANT EXECUTE ON FUNCTION {} TO {}")
+        for role, names in callers.items():
+            right = SQL("REVOKE ALL ON FUNCTION {} FROM {}")
+            if function.name in names and not function.is_ours:
+                right = SQL("GRANT EXECUTE ON FUNCTION {} TO {}")
             cursor.execute(right.format(SQL(function.signature), Identifier(role)))
         if may_own:
             belongs = SQL("ALTER FUNCTION {} OWNER TO {}")

@@ -108,7 +108,9 @@ BEGIN
         WHEN s.jira_key = key THEN 'unchanged'
         ELSE 'conflict' END;
     INSERT INTO session_acts AS a (id, command_id, session_id, act, jira_key, jira_id, outcome, key_before, actor, reason)
-    VALUES (new_id, command, s.id, new_act, key, issue_id, decided, s.jira_key, by_whom, because);
+    VALUES (new_id, command, s.id, new_act, key, issue_id, decided, s.jira_key, by_whom, because)
+    -- As it was signed, so that the session says the same as the record.
+    RETURNING a.actor INTO by_whom;
     key_before := s.jira_key;
     IF decided = 'applied' AND new_act = 'link' THEN
         s := threadsync_link(s.id, key, issue_id, by_whom);

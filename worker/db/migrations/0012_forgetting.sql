@@ -19,7 +19,12 @@ CREATE TABLE forget_acts (
     -- The actor, as worker.db.actors has it.
     acted_by jsonb,
     CONSTRAINT forget_acts_pkey PRIMARY KEY (id),
-    CONSTRAINT forget_acts_what_check CHECK (what IN ('thread', 'channel', 'user'))
+    CONSTRAINT forget_acts_what_check CHECK (what IN ('thread', 'channel', 'user')),
+    -- Readers see it, and it is never forgotten: a channel, or a thread in it, and no words.
+    CONSTRAINT forget_acts_subject_check CHECK (
+        subject IS NULL
+        OR what <> 'user' AND subject ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}( / [0-9]{1,16}[.][0-9]{1,9})?$'
+    )
 );
 CREATE INDEX forget_acts_at_idx ON forget_acts (at, id);
 
