@@ -12,7 +12,7 @@ import celery.utils.imports
 from celery.__main__ import main
 
 # Before the command, which looks for the application inside of it.
-celery.utils.imports.cwd_in_path = nullcontext
+celery.utils.imports.cwd_in_path = nullcontext  # type: ignore[assignment]  # as it is used: with no argument
 
 if __name__ == "__main__":
     main()

@@ -22,7 +22,7 @@ from worker.db.console_functions import STATEMENTS
 from worker.db.console_pool import ConsolePool
 from worker.db.console_store import ConsoleStore
 from worker.db.dead_letters import DeadLetterStore
-from worker.db.forgetting.store import ForgetStore
+from worker.db.forgetting.store import ForgetStore, What
 from worker.db.migrate import migrate
 from worker.db.models import SessionResult
 from worker.db.pool import Pool, new_pool
@@ -263,7 +263,7 @@ def test_it_forgets_by_an_act_of_its_own_alone(
     console: Pool, pool: Pool, blocked: SessionResult, database_url: str
 ) -> None:
     """Neither by a record of another one's, nor by one of long ago, nor by one that says something else."""
-    forgets, by = ForgetStore(console), {"actor": "Ann", "reason": "asked for"}
+    forgets, by = ForgetStore(console), dict[str, Any](actor="Ann", reason="asked for")
     thread, channel = "C1 / 1700000000.000100", "C1"
     another = SessionStore(pool).get_or_create_session("C2", "1700000000.000100", "U1")
     a_workers = ForgetStore(pool).begin("user", None, **by)
@@ -276,7 +276,12 @@ def test_it_forgets_by_an_act_of_its_own_alone(
             forgets.forget_named(act, "U9", ["Ann"])
         with pytest.raises(DatabaseFault):
             forgets.forget_channel(act, channel)
-    for what, subject in (("thread", "C1 / 1700000000.000200"), ("channel", "C3"), ("user", None)):
+    others: tuple[tuple[What, str | None], ...] = (
+        ("thread", "C1 / 1700000000.000200"),
+        ("channel", "C3"),
+        ("user", None),
+    )
+    for what, subject in others:
         with pytest.raises(DatabaseFault):
             forgets.forget_sessions(forgets.begin(what, subject, **by), [blocked.id])
     with pytest.raises(DatabaseFault):
