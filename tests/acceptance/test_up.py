@@ -270,7 +270,7 @@ def test_the_doctor_finds_each_login_right(running: Up) -> None:
 def test_a_folder_that_others_may_have_prepared_is_refused(mode: int, tmp_path: Path, ups: list[Up]) -> None:
     """In one line, with what to do, before anything in it is run."""
     folder = tmp_path / "data"
-    (folder / "run").mkdir(parents=True)
+    (folder / "run").mkdir(parents=True, mode=0o700)
     (folder / "run" / "celery.py").write_text("raise SystemExit('prepared')")
     folder.chmod(mode)
     up = Up(folder)

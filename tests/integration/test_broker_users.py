@@ -30,6 +30,7 @@ from worker.doctor.app import app_of
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
 from worker.exporter import signs_and_memory
+from worker.readiness import worker_answers
 from worker.rights.broker_samples import Command, allowed, forbidden
 from worker.rights.broker_users import NAMES, BrokerUser, Kind, acl_line, login_of
 from worker.signs import QUEUES
@@ -90,6 +91,9 @@ def test_each_process_does_its_work_as_its_own_user(
         run({**site.env, **settings}, "tests.replay", str(letter))
         wait_until(lambda: site.sessions()[-1].channel_id == "C9", "it is carried out", 20)
         assert "pong" in run(site.env, "celery", "-A", "worker", "inspect", "ping")
+        # How `threadsync up` sees that a worker is there, and that none is.
+        assert worker_answers("worker", users.url("worker"))
+        assert not worker_answers("another", users.url("worker"))
         refused = {(entry["username"], entry["reason"], entry["object"]) for entry in administrator.acl_log()}
     assert refused == set()
 
