@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -26,12 +26,19 @@ from worker.db.pool import new_pool
 WORKER_SETTINGS = {"SESSION_WAIT_SECONDS": "1"}
 
 _COUNT = """#!lua flags=no-writes
-return redis.call('LLEN', KEYS[1]) + redis.call('HLEN', KEYS[2]) + redis.call('ZCARD', KEYS[3])
+local count = redis.call('HLEN', KEYS[1])
+for place = 2, #KEYS, 2 do
+  count = count + redis.call('LLEN', KEYS[place]) + redis.call('ZCARD', KEYS[place + 1])
+end
+return count
 """
 
 
 class Installation:
     """What a test talks to. ``env`` is for the processes that it starts."""
+
+    queues: Sequence[str] = ("sessions",)
+    """Those that ``waiting`` counts the messages of."""
 
     def __init__(
         self, database_url: str, broker_url: str, logs: Path, results_url: str | None = None
@@ -96,10 +103,11 @@ class Installation:
             )
 
     def waiting(self) -> int:
-        """Messages in the queue, in workers, and those whose time has not come."""
+        """Messages in the queues, in workers, and those whose time has not come."""
+        keys = [key for queue in self.queues for key in (queue, f"threadsync.waiting:{queue}")]
         # One script: what goes from one to another in between would be in neither, or in both.
         with redis.Redis.from_url(self.broker_url) as client:
-            return int(client.eval(_COUNT, 3, "sessions", "unacked", "threadsync.waiting:sessions"))
+            return int(client.eval(_COUNT, len(keys) + 1, "unacked", *keys))
 
     def sessions(self) -> list[ThreadSession]:
         """All rows."""

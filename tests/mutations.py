@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final
+from uuid import UUID
 
 from celery import Celery
 
 COMMAND: Final = "sessions.get_or_create"
+QUESTION: Final = "jira.link"
+_ACTS: Final = ("sessions.link", "sessions.unlink")
 
 Mutation = Callable[[Random, "Message"], None]
 
@@ -177,6 +180,8 @@ class Message:
     content: Any
     headers: Any
     properties: Any
+    queue: str = "sessions"
+    is_question: bool = False
     kind: Any = "application/json"
     encoding: Any = "utf-8"
     body: bytes | None = None
@@ -210,25 +215,38 @@ class Message:
 _CELERY: Final = Celery(set_as_current=False)
 
 
-def real(number: int, random: Random) -> Message:
-    """One as Celery's client sends it, of either protocol, that opens a session of its own."""
+def real(number: int, random: Random, command: str = COMMAND) -> Message:
+    """One as Celery's client sends it, of either protocol, about a thread of its own."""
     name = f"mutant-{number}"
-    kwargs = {"channel_id": "C1", "thread_ts": thread(number), "user_id": "U1"}
-    is_first = random.random() < 0.3
+    is_first, is_question = random.random() < 0.3, command == QUESTION
+    queue = "lookups" if is_question else "sessions"
     make: Any = _CELERY.amqp.as_task_v1 if is_first else _CELERY.amqp.as_task_v2
-    sent = make(name, COMMAND, args=[], kwargs=kwargs, root_id=name)
-    headers = {**sent.headers, "sent_at": 1.5, "traceparent": f"00-{number:032x}-{number + 1:016x}-01"}
+    sent = make(name, command, args=[], kwargs=_arguments(number, command), root_id=name)
+    headers = {**sent.headers, "traceparent": f"00-{number:032x}-{number + 1:016x}-01"}
+    if not is_question:
+        # A question of that age would be dropped.
+        headers["sent_at"] = 1.5
     properties = {
         **sent.properties,
         "body_encoding": "base64",
-        "delivery_info": {"exchange": "", "routing_key": "sessions"},
+        "delivery_info": {"exchange": "", "routing_key": queue},
         "delivery_mode": 2,
         "delivery_tag": f"tag-{number}",
         "priority": 0,
     }
     # As it is after its way.
     body, headers = json.loads(json.dumps([sent.body, headers]))
-    return Message(name, body, headers, properties)
+    return Message(name, body, headers, properties, queue, is_question)
+
+
+def _arguments(number: int, command: str) -> dict[str, Any]:
+    place = {"channel_id": "C1", "thread_ts": thread(number)}
+    if command == COMMAND:
+        return {**place, "user_id": "U1"}
+    named = {"name": "ann", "via": "console", "address": "127.0.0.1"}
+    actor = named if number % 2 else {"user_id": "U1", "team_id": "T1"}
+    act = {"jira_key": "PROJ-1", "actor": actor, "command_id": str(UUID(int=number)), "reason": "a slip"}
+    return {**place, **act}
 
 
 def thread(number: int) -> str:
@@ -236,10 +254,14 @@ def thread(number: int) -> str:
     return f"{1_800_000_000 + number}.000100"
 
 
-def mutant(number: int, seed: int) -> Message:
-    """The message of this number with one to three changes; the same again for the same seed."""
+def mutant(number: int, seed: int, *, of_all_kinds: bool = True) -> Message:
+    """The message of this number with one to three changes; the same again for the same seed.
+
+    ``of_all_kinds``: some are questions, or acts on a thread that has no session, which are waited for.
+    """
     random = Random(f"{seed}-{number}")
-    message = real(number, random)
+    command = random.choice((*(COMMAND,) * 16, QUESTION, QUESTION, *_ACTS)) if of_all_kinds else COMMAND
+    message = real(number, random, command)
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         random.choice(_MUTATIONS)(random, message)
     return message
@@ -317,7 +339,8 @@ def _argument(random: Random, message: Message) -> None:
     where = content.get("kwargs") if isinstance(content, dict) else None
     if isinstance(content, list) and len(content) > 1:
         where = content[1]
-    name = random.choice(("channel_id", "thread_ts", "user_id", "x", "self", "args", ""))
+    given = tuple(where) if isinstance(where, dict) else ()
+    name = random.choice((*given, "x", "self", "args", ""))
     _change(random, message, where, name, "argument")
 
 

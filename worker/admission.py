@@ -53,6 +53,10 @@ _MOST_NESTED_HEADER: Final = 20
 _PARTS: Final = 3
 _FOLLOWERS: Final = ("callbacks", "errbacks", "chain")
 _MOST_FOLLOWERS: Final = 100
+_NOT_FOR_FOLLOWERS: Final = frozenset(
+    {"confirm_timeout", "connection", "declare", "producer", "publisher", "retry", "retry_policy", "timeout"}
+)
+"""Options that say how a worker sends. By a time-out of a message's own choice it would never be sent."""
 
 _Check = Callable[[Any], bool]
 
@@ -70,7 +74,10 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        # One of hundreds of digits is none that a clock shows, and no float.
+        return not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_yes_or_no(value: Any) -> bool:
@@ -82,11 +89,12 @@ def _is_history(value: Any) -> bool:
         History.model_validate(value)
     except ValidationError:
         return False
-    return isinstance(value, dict)
+    # With whatever else stands there it travels on.
+    return isinstance(value, dict) and _depth(value) <= _MOST_NESTED_HEADER
 
 
 _TOLD: Final[Mapping[str, _Check]] = {
-    **dict.fromkeys(("id", "shadow", "root_id", "parent_id", "group", "lang", "meth", "origin"), _is_name),
+    **dict.fromkeys(("id", "root_id", "parent_id", "group", "lang", "meth", "origin"), _is_name),
     **dict.fromkeys(("argsrepr", "kwargsrepr", "traceparent", "tracestate", "baggage"), _is_text),
     **dict.fromkeys(("retries", "group_index", "replaced_task_nesting", "x-delivery-count"), _is_count),
     "sent_at": _is_number,
@@ -97,7 +105,9 @@ _TOLD: Final[Mapping[str, _Check]] = {
 }
 """What a message may tell of itself, and what it must be."""
 
-_OURS_TO_SAY: Final = frozenset({*dir(Context), "compression", "x-death"}) - _TOLD.keys() - {"eta", "expires"}
+_OURS_TO_SAY: Final = (
+    frozenset({*dir(Context), "compression", "shadow", "x-death"}) - _TOLD.keys() - {"eta", "expires"}
+)
 """Names that mean something to Celery's request or to the broker. None is for a sender to choose."""
 
 _NOT_TO_FOLLOW: Final = (_OURS_TO_SAY | _TOLD.keys()) - {"chord", *_FOLLOWERS}
@@ -201,7 +211,7 @@ def _see_followers(follows: Mapping[str, Any]) -> None:
 
 def _is_signature(value: Any) -> bool:
     """Celery's description of a task that is to be sent."""
-    if not isinstance(value, dict) or not _is_name(value.get("task")):
+    if not isinstance(value, dict) or not _is_name(value.get("task")) or _says_how_to_send(value):
         return False
     options = value.get("options") or {}
     return (
@@ -210,6 +220,27 @@ def _is_signature(value: Any) -> bool:
         and isinstance(options, dict)
         and all(_is_name(options[name]) for name in ("queue", "task_id", "routing_key") if options.get(name))
     )
+
+
+def _says_how_to_send(signature: Any) -> bool:
+    """Look at its own options, and at those of all that it is made of."""
+    level = [signature]
+    while level:
+        found = [each for each in level if isinstance(each, dict)]
+        if any(_NOT_FOR_FOLLOWERS & options.keys() for options in map(_options, found)):
+            return True
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, list | dict)
+        ]
+    return False
+
+
+def _options(value: dict[str, Any]) -> dict[str, Any]:
+    options = value.get("options")
+    return options if isinstance(options, dict) else {}
 
 
 def _see_moments(fields: dict[str, Any], *, waited: bool) -> None:

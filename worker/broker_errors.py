@@ -49,8 +49,9 @@ def reason_of(error: BaseException) -> str | None:
 
 
 _ABOUT_THE_WAY: Final = (
-    # RabbitMQ's: no right to it, no such exchange, declared otherwise, no queue behind it.
-    *("(403)", "(404)", "(406)", "(312)", "NO_ROUTE"),
+    # RabbitMQ's: no right to it, no such exchange, declared otherwise, no queue behind it; or py-amqp's own,
+    # which cannot write such a property.
+    *("(403)", "(404)", "(406)", "(312)", "NO_ROUTE", "(501)", "(502)"),
     # Valkey's and Redis': no right to the key, and a key that is no list.
     *("NOPERM", "no permissions", "No permissions", "WRONGTYPE"),
 )

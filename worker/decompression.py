@@ -15,6 +15,7 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache, partial
 from importlib import import_module
 from typing import Any, Final
@@ -24,15 +25,18 @@ from kombu import compression
 MOST_BYTES: Final = 16 * 1024 * 1024
 """No command of ours is near it. Read as JSON, some twenty times as much memory."""
 
+MUCH_BYTES: Final = 1024 * 1024
+"""More than a command of ours has. A worker opens what is longer one by one: it may hold hundreds."""
+
 _ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
 _Decode = Callable[[bytes], bytes]
 
 
 def bound_decompression() -> None:
     """Put bounded decoders in the place of kombu's. The names that it knows them by stay."""
-    compression.register(zlib.compress, _bounded(zlib.decompressobj), "application/x-gzip")
-    compression.register(bz2.compress, _bounded(bz2.BZ2Decompressor), "application/x-bz2")
-    compression.register(lzma.compress, _bounded(lzma.LZMADecompressor), "application/x-lzma")
+    compression.register(zlib.compress, _Bounded(zlib.decompressobj), "application/x-gzip")
+    compression.register(bz2.compress, _Bounded(bz2.BZ2Decompressor), "application/x-bz2")
+    compression.register(lzma.compress, _Bounded(lzma.LZMADecompressor), "application/x-lzma")
     for kind, compress, decode in _installed():
         compression.register(compress, decode, kind)
 
@@ -41,9 +45,9 @@ def bound_decompression() -> None:
 def unpackers() -> tuple[_Decode, ...]:
     """Return a decoder for each kind that there is. Each raises an error for what is not packed so."""
     return (
-        _bounded(partial(zlib.decompressobj, _ZLIB_OR_GZIP)),
-        _bounded(bz2.BZ2Decompressor),
-        _bounded(lzma.LZMADecompressor),
+        _Bounded(partial(zlib.decompressobj, _ZLIB_OR_GZIP)),
+        _Bounded(bz2.BZ2Decompressor),
+        _Bounded(lzma.LZMADecompressor),
         *(decode for _kind, _compress, decode in _installed()),
     )
 
@@ -53,10 +57,10 @@ def _installed() -> Iterator[tuple[str, _Decode, _Decode]]:
     known = compression.encoders()
     if (kind := "application/zstd") in known:
         zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-        yield kind, zstd.compress, _bounded(zstd.ZstdDecompressor)
+        yield kind, zstd.compress, _Bounded(zstd.ZstdDecompressor)
     if (kind := "application/x-brotli") in known:
         brotli = _brotli()
-        yield kind, brotli.compress, _bounded(lambda: _Brotli(brotli.Decompressor()))
+        yield kind, brotli.compress, _Bounded(lambda: _Brotli(brotli.Decompressor()))
 
 
 class _Brotli:
@@ -85,18 +89,33 @@ def _brotli() -> Any:
         return import_module("brotlicffi")
 
 
-def _bounded(make: Callable[[], Any]) -> _Decode:
-    def decode(data: bytes) -> bytes:
-        return _decompressed(make, data)
+class _Bounded:
+    """A decoder of one kind, for kombu."""
 
-    return decode
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __call__(self, data: bytes) -> bytes:
+        stream = self._make()
+        found: bytes = stream.decompress(data, MOST_BYTES + 1)
+        if len(found) > MOST_BYTES:
+            raise ValueError(f"decompressed, the message is larger than {MOST_BYTES} bytes")
+        if not stream.eof:
+            raise ValueError("the compressed message is cut off")
+        return found
+
+    def gives_more_than(self, most: int, data: bytes) -> bool:
+        """Return whether there is more in it; whatever is wrong with it is not said here."""
+        with suppress(Exception):
+            return len(self._make().decompress(data, most + 1)) > most
+        return False
 
 
-def _decompressed(make: Callable[[], Any], data: bytes) -> bytes:
-    stream = make()
-    found: bytes = stream.decompress(data, MOST_BYTES + 1)
-    if len(found) > MOST_BYTES:
-        raise ValueError(f"decompressed, the message is larger than {MOST_BYTES} bytes")
-    if not stream.eof:
-        raise ValueError("the compressed message is cut off")
-    return found
+def opens_to_much(body: Any, kind: Any) -> bool:
+    """Return whether a message's body, compressed so, stands for more than ``MUCH_BYTES``."""
+    if not isinstance(kind, str) or not isinstance(body, bytes):
+        return False
+    decode: Any = None
+    with suppress(KeyError):
+        decode = compression.get_decoder(kind)
+    return isinstance(decode, _Bounded) and decode.gives_more_than(MUCH_BYTES, body)

@@ -11,12 +11,13 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kombu.transport import virtual
 from kombu.utils.json import loads
 
+from worker.decompression import opens_to_much
 from worker.deliveries import DELIVERIES, OPENED_ALONE_FROM, Envelope, name_of
 from worker.json_message import JsonMessage, has_too_many_parts
 
@@ -83,9 +84,33 @@ class DurableMessage(JsonMessage, virtual.Message):
         return DurableMessage(_opened(taken, self.channel), channel=self.channel, accept=self.accept)
 
 
+def bytes_in(message: Any) -> int:
+    """Return how long its content is, sealed or not."""
+    envelope = getattr(message, "envelope", None)
+    return len(message.body or b"") + (len(envelope.body) if envelope else 0)
+
+
 def payload_of(taken: Taken, channel: Any) -> dict[str, Any]:
-    """The message as kombu's channels pass it on."""
-    return _sealed(taken) if taken.deliveries >= OPENED_ALONE_FROM else _opened(taken, channel)
+    """The message as kombu's channels pass it on. What opens to much is sealed whatever its deliveries."""
+    if taken.deliveries >= OPENED_ALONE_FROM:
+        return _sealed(taken)
+    payload = _opened(taken, channel)
+    return _sealed(_named(taken, payload)) if _opens_to_much(payload, channel) else payload
+
+
+def _opens_to_much(payload: dict[str, Any], channel: Any) -> bool:
+    kind = payload["headers"].get("compression")
+    if not kind:
+        return False
+    encoding = payload["properties"].get("body_encoding")
+    return opens_to_much(channel.decode_body(payload["body"], encoding), kind)
+
+
+def _named(taken: Taken, payload: dict[str, Any]) -> Taken:
+    """Give it what TAKE says of what was delivered before, so that its record has the same name then."""
+    names = (payload["headers"].get(part) for part in ("id", "task"))
+    task_id, task_name = (name if isinstance(name, str) else "" for name in names)
+    return replace(taken, task_id=task_id, task_name=task_name)
 
 
 def _sealed(taken: Taken) -> dict[str, Any]:

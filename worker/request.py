@@ -29,7 +29,7 @@ from redis import RedisError
 from worker.broker_errors import is_about_the_way
 from worker.deliveries import nameless
 from worker.display import shown, shown_of_an_end
-from worker.errors import ThreadsyncError
+from worker.errors import DatabaseUnavailable, ThreadsyncError
 from worker.policy import LONGEST_PAUSE_SECONDS
 from worker.task import HEADER, needs_letter, read_history
 
@@ -48,6 +48,11 @@ def error_in(exc_info: Any) -> BaseException:
     """The error that the pool reports, which it may have wrapped."""
     error: BaseException = exc_info.exception
     return error.exc if isinstance(error, ExceptionWithTraceback) else error
+
+
+def is_again(error: BaseException, *, is_outside: bool) -> bool:
+    """Return whether to run the command once more is all that is to be done."""
+    return isinstance(error, _AGAIN) or (is_outside and isinstance(error, DatabaseUnavailable))
 
 
 class DurableRequest(Request):
@@ -159,13 +164,18 @@ class DurableRequest(Request):
         error = error_in(exc_info)
         # For worker/suspects.py, which hears only that the message goes back.
         self.message.ended_its_process = isinstance(error, _DEATHS)
+        # Celery's mark: the command has been carried out, and what is to follow it, say, could not be sent.
+        is_outside = bool(getattr(exc_info, "internal", False))
         # A message may ask for another one to follow, anywhere: not there, and the next time neither.
-        if isinstance(error, _AGAIN) and not is_about_the_way(error):
+        if is_again(error, is_outside=is_outside) and not is_about_the_way(error):
             log.warning("command handed back", task_id=self.id, command=self.name, reason=str(error))
             return self.hand_back()
         tell = partial(super().on_failure, exc_info, send_failed_event, return_ok)
-        if isinstance(error, _SETTLED) and not needs_letter(error):
+        is_unsettled = is_outside and isinstance(error, ThreadsyncError)
+        if isinstance(error, _SETTLED) and not needs_letter(error) and not is_unsettled:
             return tell()
-        log.error("unreadable message is buried", task_id=self.id, command=self.name, reason=str(error))
+        # Its words may be the sender's; the letter has them.
+        reason = type(error).__name__
+        log.error("unreadable message is buried", task_id=self.id, command=self.name, reason=reason)
         # Who waits for its result has been told by its child.
         return self.message.keep_letter(self.message, error, tell, answer=False)

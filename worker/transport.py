@@ -42,7 +42,7 @@ from worker.producer import (
     ProducerSentinelTransport,
     ProducerTransport,
 )
-from worker.raw_message import DurableMessage, Tag, Taken, payload_of
+from worker.raw_message import DurableMessage, Tag, Taken, bytes_in, payload_of
 from worker.silence import SILENCE
 
 log = get_logger(__name__)
@@ -55,6 +55,10 @@ _CHUNK: Final = 500
 
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 """Of messages, after which one run of TAKE brings no more: the worker holds them several times over."""
+
+_LARGE_BYTES: Final = 256 * 1024
+_MOST_BYTES_HELD: Final = 16 * 1024 * 1024
+"""Of large messages, with which a worker takes no more until some have ended: it may hold hundreds."""
 
 _LARGEST_SUSPECT_IN_NEED: Final = 4 * 1024 * 1024
 """Where memory has run out before. A message is about a third larger than its body."""
@@ -87,16 +91,33 @@ class DurableQoS(kombu_redis.QoS):
         self._ended: deque[Tag] = deque()
         self._given_back: deque[Tag] = deque()
         self.ended_at: dict[str, float] = {}
+        self._large: dict[Tag, int] = {}
+
+    def can_consume(self) -> bool:
+        """Return whether more may be taken: neither the number nor the size of what is held forbids it."""
+        return virtual.QoS.can_consume(self) and self._bytes_held() < _MOST_BYTES_HELD
+
+    def _bytes_held(self) -> int:
+        if not self._large:
+            return 0
+        held = self._delivered.keys() - self._dirty
+        self._large = {tag: size for tag, size in self._large.items() if tag in held}
+        return sum(self._large.values())
 
     @property
     def credit(self) -> int:
         """How many messages more may be taken now."""
+        if not self.can_consume():
+            return 0
         room = self.can_consume_max_estimate()
         return MOST_AT_ONCE if room is None else min(room, MOST_AT_ONCE)
 
     def append(self, message: Any, delivery_tag: Tag) -> None:
         """Remember a delivered message; TAKE has noted it already."""
         virtual.QoS.append(self, message, delivery_tag)  # type: ignore[arg-type]
+        size = bytes_in(message)
+        if size > _LARGE_BYTES:
+            self._large[delivery_tag] = size
 
     def ack(self, delivery_tag: Tag) -> None:
         """It has ended; the server hears of it soon."""

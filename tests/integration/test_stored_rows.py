@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import LiteralString
 from uuid import UUID
@@ -15,6 +12,7 @@ import psycopg
 import pytest
 from prometheus_client import generate_latest
 
+from tests.command_lines import run_all
 from tests.integration.test_console import PASSWORD, console_on, sign_in
 from tests.scraping import samples_of
 from tests.servers import as_owner, ask
@@ -197,40 +195,26 @@ def test_every_page_of_the_console_is_shown(ada: httpx.Client, spoilt: tuple[UUI
         assert beside in answer.text, path
 
 
-def run_cli(database_url: str, broker_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "DATABASE_URL": database_url, "CELERY_BROKER_URL": broker_url}
-    command = [sys.executable, "-m", "worker.cli", *arguments]
-    # Not as text: it would make one line's end of the other.
-    done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=60)
-    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def test_every_list_of_the_command_line_is_shown(
-    database_url: str, broker_url: str, spoilt: tuple[UUID, UUID, UUID]
+def test_the_command_line_shows_every_list(
+    process_env: dict[str, str], spoilt: tuple[UUID, UUID, UUID]
 ) -> None:
-    """What others wrote moves no cursor there, in a refusal neither."""
+    """What others wrote moves no cursor there, in a refusal neither. JSON says what cannot be read."""
     _, bad, letter = spoilt
-    for arguments, code, mark in (
+    expected = [
         (("sessions", "list"), 0, "frozen (cannot be read: user_id, status)"),
         (("syncs", "show", str(bad), "--draft"), 0, "bless (cannot be read: action)"),
         (("dead", "show", str(letter)), 0, "cannot be read"),
         (("audit", "list"), 0, "exorcise (cannot be read: action)"),
         (("dead", "discard", str(letter), "--reason", "no use"), 1, r"already parked by \x1b[2J"),
-    ):
-        done = run_cli(database_url, broker_url, *arguments)
-        said = done.stdout + done.stderr
-        assert (done.returncode, "Traceback" in said) == (code, False), said
-        assert mark in said, said
-        assert not set(said) & {"\x1b", "\r", "\u202e"}, arguments
-
-
-def test_json_says_what_cannot_be_read(
-    database_url: str, broker_url: str, spoilt: tuple[UUID, UUID, UUID]
-) -> None:
-    """And nothing else of it goes to stderr."""
-    done = run_cli(database_url, broker_url, "syncs", "show", str(spoilt[1]), "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    shown = json.loads(done.stdout)
+    ]
+    as_json = ("syncs", "show", str(bad), "--json")
+    *lists, told = run_all(process_env, [*(arguments for arguments, _, _ in expected), as_json])
+    for done, (arguments, code, mark) in zip(lists, expected, strict=True):
+        assert (done.code, "Traceback" in done.said) == (code, False), done.said
+        assert mark in done.said
+        assert not set(done.said) & {"\x1b", "\r", "\u202e"}, arguments
+    assert (told.code, told.err) == (0, "")
+    shown = json.loads(told.out)
     assert shown["sync"]["unreadable"] == ["state", "origin"]
     assert [attempt.get("unreadable") for attempt in shown["attempts"]] == [None, ["step"]]
 
@@ -264,25 +248,22 @@ def test_any_moment_is_listed(pool: Pool, database_url: str, ada: httpx.Client) 
         ask(owner, "DELETE FROM dead_letters")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        f'{{"args": [], "kwargs": {{"deep": {DEEP}}}}}',
-        '{"args": [], "kwargs": {"deep": %s}}' % ("[" * 900 + "]" * 900),
-        '{"args": [], "kwargs": {"number": %s}}' % ("9" * 5_000),
-        '{"args": [], "kwargs": {"number": 1e999, "half": "\\ud800", "nul": "\\u0000"}}',
-        '{"args": {}, "kwargs": []}',
-        "null",
-    ],
+STRANGE_ARGUMENTS = (
+    f'{{"args": [], "kwargs": {{"deep": {DEEP}}}}}',
+    '{"args": [], "kwargs": {"deep": %s}}' % ("[" * 900 + "]" * 900),
+    '{"args": [], "kwargs": {"number": %s}}' % ("9" * 5_000),
+    '{"args": [], "kwargs": {"number": 1e999, "half": "\\ud800", "nul": "\\u0000"}}',
+    '{"args": {}, "kwargs": []}',
+    "null",
 )
-def test_a_letter_is_sent_again_or_refused(
-    pool: Pool, database_url: str, broker_url: str, arguments: str
-) -> None:
+
+
+def test_a_letter_is_sent_again_or_refused(pool: Pool, process_env: dict[str, str]) -> None:
     """By an error of ours that says what to do, whatever its arguments are; then it stays open."""
-    letter = buried(pool, 1, arguments)
-    done = run_cli(database_url, broker_url, "dead", "retry", str(letter), "--reason", "again")
-    said = done.stdout + done.stderr
-    assert "Traceback" not in said
-    assert ("Sent sessions.get again" in said) or ("cannot be sent again" in said)
-    state = DeadLetterStore(pool).get(letter).state
-    assert state == ("retried" if done.returncode == 0 else "dead")
+    letters = [buried(pool, number, arguments) for number, arguments in enumerate(STRANGE_ARGUMENTS)]
+    commands = [("dead", "retry", str(letter), "--reason", "again") for letter in letters]
+    for letter, done in zip(letters, run_all(process_env, commands), strict=True):
+        assert "Traceback" not in done.said
+        assert ("Sent sessions.get again" in done.said) or ("cannot be sent again" in done.said)
+        state = DeadLetterStore(pool).get(letter).state
+        assert state == ("retried" if done.code == 0 else "dead")

@@ -67,7 +67,7 @@ def test_mutated_messages_do_no_harm(
                         fed = feed(site, way, range(scaled(5000)), SEED)
                     assert wrong == []
                     assert (worker.is_alive, worker.pid) == (True, pid)
-                    both_places_are_free(site, [tmp_path / "one", tmp_path / "two"])
+                    both_places_are_free(site, tmp_path)
                     assert fed.answered > 20
                     assert len(fed.messages) > scaled(5000) / 2
                     assert unaccounted(site, fed) == []

@@ -54,6 +54,10 @@ def nested(depth: int) -> Any:
     return json.loads("[" * depth + "]" * depth)
 
 
+def group_of(*tasks: Any) -> Any:
+    return {"task": "celery.group", "subtask_type": "group", "kwargs": {"tasks": list(tasks)}}
+
+
 def in_seconds(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
@@ -61,16 +65,29 @@ def in_seconds(seconds: float) -> str:
 @pytest.mark.parametrize(
     ("name", "kept", "left_out"),
     [
-        ("shadow", ["a name", "é"], [5, "", "a\nb", "x" * 256, ["x"], None, "\ud800"]),
-        ("root_id", ["r"], [5, {"a": 1}]),
+        ("root_id", ["r", "é"], [5, {"a": 1}, "", "a\nb", "x" * 256, ["x"], None, "\ud800"]),
+        # A text of the sender's, which would be shown in place of the task's name.
+        ("shadow", [], ["a name", 5, ["x"]]),
         ("group", ["g"], [[1]]),
         ("retries", [0, 7, 2**31 - 1], [-1, 2**31, "1", True, 1.5, [1]]),
         ("group_index", [3], ["3"]),
         ("ignore_result", [True, False], ["true", 1, [1]]),
         ("argsrepr", ["()", ""], [5, "x" * 5000, "a\x1bb"]),
         ("traceparent", ["00-1-2-01"], [5, ["x"]]),
-        ("sent_at", [1.5, 0], ["x", float("nan"), float("inf"), True]),
-        ("threadsync", [{"pauses": 3}, {}], [5, [], {"pauses": 2**31}, {"pause": 1e9}, {"waited": -1}]),
+        ("sent_at", [1.5, 0, -1], ["x", float("nan"), float("inf"), True, 10**400, -(2**64)]),
+        (
+            "threadsync",
+            [{"pauses": 3}, {}, {"x": [1]}],
+            [
+                5,
+                [],
+                {"pauses": 2**31},
+                {"pause": 1e9},
+                {"waited": -1},
+                {"waited": 10**400},
+                {"x": nested(40)},
+            ],
+        ),
         ("x-of-others", [5, "x", {"y": [None]}, "\ud800", None], [nested(30)]),
         *((name, [], [5, "x", [1, 2, 3], {"a": 1}]) for name in ("timelimit", "stamps", "stamped_headers")),
         *((name, [], [5, "x", [1], {}]) for name in ("update", "headers", "is_eager", "called_directly")),
@@ -108,6 +125,11 @@ def test_without_a_usable_id_there_is_none(identity: Any) -> None:
         ([[], {}, {"callbacks": [{"task": 5}]}], "callbacks"),
         ([[], {}, {"callbacks": [{"task": "t", "args": 5}]}], "callbacks"),
         ([[], {}, {"callbacks": [{"task": "t", "options": {"queue": [1]}}]}], "callbacks"),
+        *(
+            ([[], {}, {"callbacks": [{"task": "t", "options": {name: 1}}]}], "callbacks")
+            for name in ("timeout", "confirm_timeout", "declare", "retry_policy", "connection")
+        ),
+        ([[], {}, {"callbacks": [group_of({"task": "t", "options": {"timeout": 1e-9}})]}], "callbacks"),
         ([[], {}, {"errbacks": {"task": "t"}}], "errbacks"),
         ([[], {}, {"chain": "x"}], "chain"),
         ([[], {}, {"chord": []}], "chord"),
@@ -218,10 +240,12 @@ def test_content_of_too_many_parts_is_not_parsed() -> None:
 
 def test_of_protocol_1_nothing_stays_that_is_not_known() -> None:
     """All of its body would become attributes of Celery's request. Headers of 2 may come with it."""
-    found = first(timelimit=[1, 2, 3], retries="x", taskset=[1], headers=5, update=1, utc="x", shadow="s")
+    found = first(
+        timelimit=[1, 2, 3], retries="x", taskset=[1], headers=5, update=1, utc="x", shadow="s", root_id="r"
+    )
     assert admitted(found).payload == {
         **{"task": "sessions.get", "id": "a", "args": [], "kwargs": {}},
-        "shadow": "s",
+        "root_id": "r",
     }
     body = {"args": [1], "kwargs": {}, "timelimit": 5, "eta": None, "expires": None, "x": 1}
     both = admitted(message(body, {"task": "sessions.get", "id": "a", "stamps": 5}))

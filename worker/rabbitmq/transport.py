@@ -18,6 +18,7 @@ import amqp
 from kombu.transport import pyamqp
 from kombu.transport.native_delayed_delivery import CELERY_DELAYED_DELIVERY_EXCHANGE
 
+from worker.decompression import opens_to_much
 from worker.deliveries import Envelope, envelope_around, is_suspect
 from worker.json_message import JsonMessage
 from worker.rabbitmq.publishing import (
@@ -82,7 +83,10 @@ class RabbitChannel(ConfirmingChannel):
 
     def message_to_python(self, raw_message: Any) -> RabbitMessage:
         """Make kombu's message of what arrived; one that may be deadly is not opened for it."""
-        is_sealed = is_suspect(raw_message) or _cut_off(raw_message)[0]
+        packed = _headers_of(raw_message).get("compression")
+        is_sealed = (
+            is_suspect(raw_message) or _cut_off(raw_message)[0] or opens_to_much(raw_message.body, packed)
+        )
         make = RabbitMessage.sealed if is_sealed else RabbitMessage
         return make(raw_message, self)
 

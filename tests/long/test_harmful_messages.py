@@ -1,0 +1,144 @@
+"""Harmful messages, as in make test; here what takes longer: opened alone, mutated, refused by Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+import redis
+
+from tests.feeding import ValkeyFeed, both_places_are_free, feed, unaccounted
+from tests.harmful_messages import (
+    LETTERS,
+    RUN,
+    entry,
+    given_all_of_it,
+    see_that_it_is_a_letter,
+    see_that_it_ran,
+    thread,
+)
+from tests.installation import Installation, install
+from tests.servers import PostgresForTests, ValkeyForTests
+from tests.waiting import wait_until
+from worker.waiting import MOST_HELD
+
+SEED: Final = 15
+_OPENED_ALONE_AFTER: Final = 2
+
+
+@pytest.fixture(scope="module")
+def fed(
+    postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """One whose worker was given all of it as if each had been delivered twice before."""
+    with (
+        install(postgres, valkey, tmp_path_factory.mktemp("fed")) as installation,
+        given_all_of_it(installation, _OPENED_ALONE_AFTER),
+    ):
+        yield installation
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_what_is_told_of_a_command_decides_nothing(fed: Installation, name: str) -> None:
+    """Also when it is opened alone."""
+    see_that_it_ran(fed, name)
+
+
+@pytest.mark.parametrize("name", LETTERS)
+def test_what_decides_must_be_readable(fed: Installation, name: str) -> None:
+    """Also when it is opened alone."""
+    see_that_it_is_a_letter(fed, name)
+
+
+def test_mutated_messages_do_no_harm(installation: Installation, tmp_path: Path) -> None:
+    """A sample of those of tests/long/test_mutated_messages.py."""
+    way = ValkeyFeed(installation)
+    try:
+        with installation.worker() as worker:
+            pid = worker.pid
+            fed = feed(installation, way, range(150), SEED)
+            assert (worker.is_alive, worker.pid) == (True, pid)
+            assert fed.answered > 0
+            assert unaccounted(installation, fed) == []
+            both_places_are_free(installation, tmp_path)
+    finally:
+        way.close()
+
+
+def test_of_those_that_are_due_soon_not_all_wait_in_a_worker(shared: Installation) -> None:
+    """It holds 1,000; the others wait in the broker, which does not forget them either."""
+    names = [f"soon {number}" for number in range(MOST_HELD + 300)]
+    with redis.Redis.from_url(shared.broker_url) as broker:
+        due = (datetime.now(UTC) + timedelta(seconds=4.5)).isoformat()
+        broker.lpush("sessions", *(entry(name, eta=due) for name in names))
+        wait_until(lambda: broker.zcard("threadsync.waiting:sessions") > 0, "some wait in the broker", 15)
+        wait_until(lambda: shared.waiting() == 0, "all have ended", 30)
+    assert {thread(name) for name in names} <= {session.thread_ts for session in shared.sessions()}
+
+
+def test_what_no_process_has_memory_for_is_buried_in_the_end(shared: Installation) -> None:
+    """Celery's main process would end of the error. Each time counts like a death."""
+    result = shared.send("probe.no_memory")
+    letter = shared.dead_letter(lambda letter: letter.task_id == result.id, timeout=30)
+    assert (letter.error_type, letter.attempts) == ("PoisonCommand", 5)
+    assert shared.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=10) is None
+
+
+_REFUSING: Final = """
+ALTER TABLE dead_letters ADD CONSTRAINT none_of_these
+    CHECK (position('unwanted'::bytea IN coalesce(body, '')) = 0
+           AND coalesce(arguments, '') NOT LIKE '%unwanted%'),
+    ADD CONSTRAINT not_as_arguments CHECK (coalesce(arguments, '') NOT LIKE '%shorter%')
+"""
+
+
+def test_a_letter_that_postgres_refuses_is_dropped(
+    installation: Installation, postgres: PostgresForTests
+) -> None:
+    """A healthy one, in whatever form: of what no command reads, and of what fails. Others are kept."""
+    with psycopg.connect(
+        postgres.for_administrator(installation.database_url), autocommit=True
+    ) as administrator:
+        administrator.execute(_REFUSING)
+    sent = {
+        "junk": entry("junk", ["unwanted"]),
+        "fails": entry("fails", [["unwanted"], {}, {}]),
+        "shorter junk": entry("shorter junk", [["shorter"], {}, {}], eta="soon"),
+        "shorter fails": entry("shorter fails", [["shorter"], {}, {}]),
+        "kept": entry("kept", [["wanted"], {}, {}]),
+    }
+    with installation.worker() as worker, redis.Redis.from_url(installation.broker_url) as broker:
+        broker.lpush("sessions", *sent.values())
+        wait_until(lambda: installation.waiting() == 0, "all have ended", 20)
+        assert worker.log.count("message dropped") == 2
+        assert worker.log.count("task id 'junk'") == worker.log.count("task id 'fails'") == 1
+        assert installation.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=10) is None
+    kept = {letter.task_id: letter for letter in installation.dead_letters()}
+    shortened = [letter for task_id, letter in kept.items() if task_id.startswith("letter-")]
+    assert len(shortened) == 2
+    assert all(b"shorter" in (letter.body or b"") for letter in shortened)
+    assert kept["kept"].error_type == "InvalidCommand"
+
+
+def test_a_letter_waits_while_postgres_cannot_take_it(
+    installation: Installation, postgres: PostgresForTests
+) -> None:
+    """The table is away, which is nothing of the letter's: it is waited out, and others go on."""
+    owner = postgres.for_administrator(installation.database_url)
+    with (
+        psycopg.connect(owner, autocommit=True) as administrator,
+        installation.worker() as worker,
+        redis.Redis.from_url(installation.broker_url) as broker,
+    ):
+        administrator.execute("ALTER TABLE dead_letters RENAME TO elsewhere")
+        broker.lpush("sessions", *(entry(f"junk {number}", [number]) for number in range(30)))
+        wait_until(lambda: "dead letters could not be written" in worker.log, "one try has failed", 20)
+        assert installation.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=10) is None
+        assert installation.waiting() == 30
+        administrator.execute("ALTER TABLE elsewhere RENAME TO dead_letters")
+        wait_until(lambda: installation.waiting() == 0, "all are kept", 30)
+    assert len(installation.dead_letters()) == 30
