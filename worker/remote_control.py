@@ -12,6 +12,7 @@ queues, limits or rates is refused unless ``REMOTE_CONTROL_CHANGES`` allows it: 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final
@@ -30,6 +31,7 @@ _CHANGES_LITTLE: Final = frozenset({"revoke", "enable_events", "heartbeat"})
 _COSTLY: Final = frozenset({"objgraph", "memdump", "memsample"})
 """Questions for which a worker stands still, or writes a file."""
 
+_CREDENTIALS: Final = re.compile(r"://[^/@\s'\"]*@")
 _LONGEST_TEXT: Final = 255
 _MOST_REVOKED: Final = 1000
 _HIGHEST_CLOCK: Final = 2**62
@@ -84,7 +86,18 @@ class WorkersNode(Node):
             return {
                 "error": f"{method} is off here: set REMOTE_CONTROL_CHANGES=true for the worker to allow it"
             }
-        return super().handle(method, arguments)
+        return _without_passwords(super().handle(method, arguments))
+
+
+def _without_passwords(answer: Any) -> Any:
+    """Return the answer with a mask in each address: anybody may ask, and Celery masks only some."""
+    if isinstance(answer, str):
+        return _CREDENTIALS.sub("://********@", answer)
+    if isinstance(answer, dict):
+        return {name: _without_passwords(value) for name, value in answer.items()}
+    if isinstance(answer, list | tuple):
+        return [_without_passwords(value) for value in answer]
+    return answer
 
 
 def _may_run(method: str, arguments: Mapping[str, Any]) -> bool:

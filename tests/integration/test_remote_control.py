@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -144,6 +145,20 @@ def test_questions_are_answered(shared: Installation) -> None:
     replies: Any = shared.celery.control.revoke(["a", "b"], reply=True, timeout=5, limit=1)
     (reply,) = replies
     assert "flagged as revoked" in str(reply)
+
+
+def test_no_answer_has_a_password(shared: Installation) -> None:
+    """One who may ask a worker, such as Flower's user of the broker, must not get the worker's own login."""
+    password = urlsplit(shared.broker_url).password
+    assert password
+    for question in ("conf", "report", "stats", "hello"):
+        arguments = {"from_node": "x"} if question == "hello" else {}
+        replies: Any = shared.celery.control.broadcast(
+            question, arguments=arguments, reply=True, timeout=5, limit=1
+        )
+        assert password not in str(replies), question
+    (told,) = shared.celery.control.inspect(timeout=5, limit=1).conf().values()
+    assert told["broker_read_url"].startswith("redis://********@")
 
 
 def test_a_setting_allows_changes(installation: Installation) -> None:
