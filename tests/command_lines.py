@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended, and what it wrote, with the ends of lines as they were."""
+    """The end of a command, and what it wrote, with the ends of lines as they were."""
 
     code: int
     out: str

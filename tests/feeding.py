@@ -91,7 +91,7 @@ class RabbitFeed:
 
 @dataclass
 class Fed:
-    """What was sent, and what honest commands were answered meanwhile."""
+    """The messages that were sent, and how many honest commands were answered meanwhile."""
 
     messages: list[tuple[int, Message]] = field(default_factory=list)
     answered: int = 0

@@ -93,7 +93,7 @@ RUN: Final = {
             ("args", 5),
             ("callbacks", 5),
             ("deep", _DEEP),
-            ("opened_as", "somebody's"),
+            ("opened_as", "another's"),
             ("eta", "0001-01-01T00:00:00+14:00"),
             ("expires", "9999-12-31T23:59:59-14:00"),
         ]
@@ -155,7 +155,7 @@ LETTERS: Final = {
     "eager": embedding("eager", is_eager=True),
     "without end": entry("without end", [["g", {"task": COMMAND}], {}, {}], task="celery.chord_unlock"),
     "a canary of no queue": entry(
-        "a canary of no queue", [[], {"queue": "of nobody"}, {}], task="maintenance.canary"
+        "a canary of no queue", [[], {"queue": "of no worker"}, {}], task="maintenance.canary"
     ),
     "a way that is none": embedding(
         "a way that is none", callbacks=[{"task": COMMAND, "options": {"queue": 5}}]

@@ -1,4 +1,4 @@
-"""Messages as nobody sends them: real ones, with any header, property or part of the body changed. Seeded."""
+"""Messages as no client sends them: real ones, with any header, property or part changed. Seeded."""
 
 from __future__ import annotations
 

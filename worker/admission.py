@@ -1,4 +1,4 @@
-"""Decide what of a message Celery may read. Anybody who may write to the broker may write anything there.
+"""Decide what of a message Celery may read. A program that may write to the broker may write anything there.
 
 Celery reads headers, properties and the body in dozens of places of the main process and of its children, and
 takes each for what its own clients write. Here is the one place that looks at them first:
@@ -31,10 +31,10 @@ from worker.raw_message import WAITED
 from worker.transport import COPY
 
 LONGEST_ETA_SECONDS: Final = 86_400
-"""What is due later is no command of ours: long waits are rows in Postgres."""
+"""A message that is due later is no command of ours: long waits are rows in Postgres."""
 
 FARTHEST_EXPIRY_SECONDS: Final = 20 * 86_400
-"""What expires later does not expire: RabbitMQ takes no more milliseconds than 32 bits hold."""
+"""A message that expires later does not expire: RabbitMQ takes no more milliseconds than 32 bits hold."""
 
 MOST_NESTED: Final = 200
 """Lists within lists. What reads them, or hands them to another process, does so by recursion."""
@@ -103,7 +103,7 @@ _TOLD: Final[Mapping[str, _Check]] = {
     "utc": _is_yes_or_no,
     COPY: _is_history,
 }
-"""What a message may tell of itself, and what it must be."""
+"""The things that a message may tell of itself, and what each must be."""
 
 _OURS_TO_SAY: Final = (
     frozenset({*dir(Context), "compression", "shadow", "x-death"}) - _TOLD.keys() - {"eta", "expires"}
@@ -111,7 +111,7 @@ _OURS_TO_SAY: Final = (
 """Names that mean something to Celery's request or to the broker. None is for a sender to choose."""
 
 _NOT_TO_FOLLOW: Final = (_OURS_TO_SAY | _TOLD.keys()) - {"chord", *_FOLLOWERS}
-"""What Celery would take from the third part of a body of protocol 2 for a header."""
+"""Names that Celery would take from the third part of a body of protocol 2 for headers."""
 
 _IN_THE_BODY: Final = frozenset({"task", "args", "kwargs", "eta", "expires", "chord", *_FOLLOWERS})
 _TOLD_IN_THE_BODY: Final = frozenset(_TOLD) - {COPY, "sent_at", "redelivered", "x-delivery-count"}

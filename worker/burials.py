@@ -24,6 +24,7 @@ from kombu.message import Message
 
 from worker.celery import SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS
 from worker.db.dead_letters import Letter
+from worker.errors import named
 from worker.undeliverable import Fate, bury_all, letter_about
 
 if TYPE_CHECKING:
@@ -135,17 +136,17 @@ class Burials:
         try:
             case.then()
         except Exception as exc:  # noqa: BLE001 - the others are to end; the broker delivers this one again
-            log.warning("a message is a dead letter, and was not acknowledged: %r", exc)
+            log.warning("a message is a dead letter, and was not acknowledged: %s", named(exc))
 
     def _on_lost(self, cases: list[_Case], exc_info: Any, **_: Any) -> None:
         error = exc_info.exception
         self._on_error(cases, getattr(error, "exc", error))
 
     def _on_error(self, cases: list[_Case], error: BaseException) -> None:
-        """What became of them is not known. One by which a process may have ended goes back, a death."""
+        """Their fate is not known. One by which a process may have ended goes back, and counts as a death."""
         if cases is not self._current:
             return
-        log.warning("dead letters wait to be written: %r", error)
+        log.warning("dead letters wait to be written: %s", named(error))
         self._current = []
         if len(cases) > 1:
             self._line.extendleft(reversed(cases))

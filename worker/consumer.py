@@ -20,7 +20,7 @@ from worker.batch import Batches
 from worker.broker_errors import BROKER_ERRORS
 from worker.burials import Burials, give_back
 from worker.deliveries import OPENED_AS, is_suspect
-from worker.errors import CommandFailed
+from worker.errors import CommandFailed, named
 from worker.identify import INSTALLATION
 from worker.installation import OthersBroker, OthersConnection, claim
 from worker.rabbitmq.transport import RabbitChannel
@@ -144,7 +144,7 @@ class DurableConsumer(Consumer):
             self._park(message, exc)
         else:
             # Of remote control, which needs no letters.
-            log.warning("what was said to all workers cannot be read: %r", exc)
+            log.warning("what was said to all workers cannot be read: %s", named(exc))
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Celery's handler, whose unforeseen errors would end the worker, again after every restart."""
@@ -213,6 +213,6 @@ class DurableConsumer(Consumer):
             self.burials.add(message, error, then, answer=answer)
         except MemoryError as exc:
             # Not its fault alone. Delivered again, and again, it is opened by a child, after a record.
-            log.warning("a message goes back: %r", exc)
+            log.warning("a message goes back: %s", named(exc))
             again = partial(give_back, message, self.connection_errors, is_death=True)
             self.timer.call_after(_AGAIN_SECONDS, again)

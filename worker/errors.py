@@ -26,6 +26,10 @@ Driver errors are translated where they enter (``worker.db``, ``tasks.client``),
 
 from __future__ import annotations
 
+from typing import Final
+
+_LONGEST_NAMED: Final = 500
+
 
 class ThreadsyncError(Exception):
     """Root of all our errors."""
@@ -140,6 +144,11 @@ class SchemaMismatch(PermanentError):
 
 class InvalidSettings(PermanentError):
     """One line a fault, all faults at once, and no value of a secret among them."""
+
+
+def named(error: BaseException) -> str:
+    """Return its class and its words, for the log: the form for programs has the bytes that it is about."""
+    return f"{type(error).__name__}: {error}"[:_LONGEST_NAMED]
 
 
 def as_ours(error: BaseException) -> ThreadsyncError:

@@ -15,7 +15,7 @@ from worker.celery import app
 from worker.config import get_settings
 from worker.db.dead_letters import DeadLetterStore
 from worker.deliveries import Envelope
-from worker.errors import DatabaseUnavailable, PoisonCommand
+from worker.errors import DatabaseUnavailable, PoisonCommand, named
 from worker.undeliverable import arguments_in
 
 log = logging.getLogger("threadsync.worker")
@@ -91,7 +91,7 @@ def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: 
             raise
         # No memory for it, or Postgres does not take so much in the time that a statement has.
         except Exception as exc:  # noqa: BLE001
-            log.warning("a message is kept in part: %r", exc)
+            log.warning("a message is kept in part: %s", named(exc))
             _keep(store, envelope.cut(), error, was_read=False)
     metrics.message_buried(envelope.task_name or "unreadable")
     log.error("message is now a dead letter: %s", error)

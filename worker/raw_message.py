@@ -54,7 +54,7 @@ class Taken:
 
 
 def _count(text: Any) -> int:
-    """What the server has noted of deliveries, which may be anything."""
+    """Read what the server has noted of deliveries, which may be anything."""
     try:
         return min(max(int(text), 0), _MOST_DELIVERIES)
     except ValueError:

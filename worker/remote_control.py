@@ -1,6 +1,6 @@
 """Let remote control ask, and revoke. What changes a worker is refused, and no junk ends one.
 
-Whoever may write to the broker may speak to all workers. ``celery inspect``, ``control revoke`` and
+A program that may write to the broker may speak to all workers. ``celery inspect``, ``control revoke`` and
 Flower's questions are answered as by Celery. To end a worker, or a command that runs, and to change a pool,
 queues, limits or rates is refused unless ``REMOTE_CONTROL_CHANGES`` allows it: a worker drains by TERM.
 
@@ -26,7 +26,7 @@ from worker.config import get_settings
 log = logging.getLogger("threadsync.worker")
 
 _CHANGES_LITTLE: Final = frozenset({"revoke", "enable_events", "heartbeat"})
-"""What else than questions is answered: dropping a message before it runs, and what watches a worker."""
+"""Answered besides questions: to drop a message before it runs, and what watches a worker."""
 
 _COSTLY: Final = frozenset({"objgraph", "memdump", "memsample"})
 """Questions for which a worker stands still, or writes a file."""
@@ -38,11 +38,11 @@ _HIGHEST_CLOCK: Final = 2**62
 
 
 class NotUnderstood(Exception):
-    """What came is no remote control."""
+    """No remote control came."""
 
 
 class WorkersNode(Node):
-    """What hears remote control in a worker."""
+    """The part of a worker that hears remote control."""
 
     # kombu's types leave them out, or say that they may be none.
     adjust_clock: Callable[[int], int]
@@ -90,7 +90,7 @@ class WorkersNode(Node):
 
 
 def _without_passwords(answer: Any) -> Any:
-    """Return the answer with a mask in each address: anybody may ask, and Celery masks only some."""
+    """Return the answer with a mask in each address: many may ask, and Celery masks only some."""
     if isinstance(answer, str):
         return _CREDENTIALS.sub("://********@", answer)
     if isinstance(answer, dict):
@@ -152,7 +152,7 @@ class WorkersMailbox(Mailbox):
 
 
 class WorkersInspect(Inspect):
-    """Asks other workers. Whoever saw the question may answer it, with anything."""
+    """Asks other workers. Each program that saw the question may answer it, with anything."""
 
     def _prepare(self, reply: Any) -> Any:
         answers = [answer for answer in reply or () if isinstance(answer, dict)]

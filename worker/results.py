@@ -44,7 +44,7 @@ _SILENCE_SECONDS: Final = 2.0
 """A backend that is away is only asked this long: else each command would wait for a time-out of its own."""
 
 MOST_RESULT_BYTES: Final = 16_777_216
-"""None of ours is near it; what is larger is somebody else's, and must not fill a web process."""
+"""None of ours is near it; what is larger is no result of ours, and must not fill a web process."""
 
 _GLANCE_SECONDS: Final = 0.1
 """For a backend that was away to say that it is back."""

@@ -210,7 +210,7 @@ for _, tag in ipairs(tags) do
   if ending then
     local message = note:sub(2, ending - 1)
     local readable, names = pcall(cjson.decode, '[' .. queue .. ']')
-    -- A name that is none, or of a key that is no list: somebody else wrote it.
+    -- A name that is none, or of a key that is no list: no program of ours wrote it.
     local pushed = readable and names[1] ~= ''
       and redis.pcall(ARGV[3], ARGV[4] .. names[1] .. suffix(message), message)
     is_back = type(pushed) == 'number'

@@ -1,4 +1,4 @@
-"""Tell signs of ours from what else stands among them: anybody who may write to the broker can write there.
+"""Tell signs of ours from what else stands among them: all who may write to the broker can write there.
 
 What passes has the members that its kind has, of the right types; ``at`` and ``since`` are moments before
 now. Pure.

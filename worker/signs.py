@@ -11,7 +11,7 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 | ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
 | ``spoilt`` | the next one of these that finds any | how many fields it took out that were no signs |
 
-Anybody who may write to the broker can write into the hash: ``worker.sign_fields`` tells what is a sign. What
+A program that may write to the broker can write there, too: ``worker.sign_fields`` tells what is a sign. What
 is none is counted, said by readers, and taken out by the next one that tells.
 
 A worker's sign and beat's also say how far their clocks are from the broker's. RabbitMQ keeps the same in a

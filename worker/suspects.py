@@ -29,6 +29,7 @@ from kombu.message import Message
 
 from worker.celery import SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS
 from worker.deliveries import Envelope, envelope_of, unsealed
+from worker.errors import named
 from worker.opening import OutOfTime, Verdict, close_alone, forget_alone, open_alone
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class Suspects:
                 self._handle(opened, key)
         # The pool would log it, and the line would wait for its end for ever.
         except Exception as exc:  # noqa: BLE001
-            log.warning("a message opened alone goes back: %r", exc)
+            log.warning("a message opened alone goes back: %s", named(exc))
             if opened.acknowledged:
                 self._leave(message, forget_alone)
             # kombu counts KeyError among these.

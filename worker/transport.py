@@ -36,6 +36,7 @@ from kombu.utils.json import dumps
 from worker import scripts
 from worker.broker_errors import is_about_the_way
 from worker.deliveries import LARGEST_SUSPECT
+from worker.errors import as_ours, named
 from worker.producer import (
     ProducerChannel,
     ProducerSentinelChannel,
@@ -258,7 +259,8 @@ class DurableQoS(kombu_redis.QoS):
             if refused or self.channel._is_of_the_connection(exc):
                 raise
             # Nothing that a traceback would explain.
-            log.error("taken out of what is unacknowledged, as it is no message: %r, %r", tag[:100], exc)  # noqa: TRY400
+            told = (tag[:100], named(exc))
+            log.error("taken out of what is unacknowledged, as it is no message: %r, %s", *told)  # noqa: TRY400
             self.channel.run_script(scripts.END, [], [tag])
 
 
@@ -327,7 +329,7 @@ class DurableChannel(ProducerChannel):
 
     @property
     def only_listens(self) -> bool:
-        """Whether it takes nothing that would have to be acknowledged."""
+        """Return True if it takes nothing that would have to be acknowledged."""
         return self._no_ack_queues.issuperset(self._active_queues)
 
     def bind_refused(self) -> None:
@@ -337,7 +339,7 @@ class DurableChannel(ProducerChannel):
             self._queue_bind(*binding)
 
     def _receive_one(self, listener: Any) -> Any:
-        """Read what others said. Anybody may say anything there, and nothing of it is worth the worker."""
+        """Read what others said. Anything may be said there, and nothing of it is worth the worker."""
         try:
             return super()._receive_one(listener)  # type: ignore[misc]  # not in the stubs
         except Empty:
@@ -345,7 +347,7 @@ class DurableChannel(ProducerChannel):
         except Exception as exc:
             if self._is_of_the_connection(exc):
                 raise
-            self.warn("what was said to all workers cannot be read: %r", exc)
+            self.warn("what was said to all workers cannot be read: %s", as_ours(exc))
             return None
 
     def _handle_message(self, client: Any, response: Any) -> Any:
@@ -519,7 +521,7 @@ class DurableChannel(ProducerChannel):
         except Exception as exc:
             if self._is_of_the_connection(exc):
                 raise
-            log.warning("a message goes back, it could not be received: %r", exc)
+            log.warning("a message goes back, it could not be received: %s", named(exc))
             self.qos.reject(taken.tag, requeue=True)
 
 

@@ -21,8 +21,9 @@ from worker import metrics
 from worker.celery import app
 from worker.db.dead_letters import DeadLetterStore, Letter
 from worker.db.driver_errors import is_about_the_content, may_be_about_the_content
+from worker.db.forgetting.arrivals import redaction
 from worker.deliveries import bytes_of, nameless
-from worker.errors import CommandFailed, DatabaseFault, DatabaseUnavailable, as_ours
+from worker.errors import CommandFailed, DatabaseFault, DatabaseUnavailable, as_ours, named
 from worker.json_message import has_too_many_parts
 from worker.results import Gathers
 
@@ -145,7 +146,7 @@ def _bury(store: DeadLetterStore, letter: Letter) -> Fate:
         if not may_be_about_the_content(exc):
             log.warning("a dead letter waits to be written: %s", exc)
             return "waits"
-        log.warning("a dead letter is to be written in its shortened form: %r", exc)
+        log.warning("a dead letter is to be written in its shortened form: %s", named(exc))
         return _bury_shortened(store, letter)
     return "kept"
 
@@ -158,12 +159,17 @@ def _bury_shortened(store: DeadLetterStore, letter: Letter) -> Fate:
             raise
         if is_about_the_content(exc) and store.takes_letters():
             # It would stay for ever.
-            told = (exc, letter.task_id, letter.task_name, letter.error)
+            told = map(_redacted, (exc, letter.task_id, letter.task_name, letter.error))
             log.error(_DROPPED, *told)  # noqa: TRY400 - the error is Postgres', and says all
             return "refused"
         log.warning("a dead letter waits to be written: %s", exc)
         return "waits"
     return "kept"
+
+
+def _redacted(told: object) -> str:
+    """Return its words without people who were forgotten: an error may quote the message."""
+    return redaction().text(str(told))
 
 
 def _tell(letters: Sequence[Letter], fates: Sequence[Fate]) -> None:
@@ -173,6 +179,6 @@ def _tell(letters: Sequence[Letter], fates: Sequence[Fate]) -> None:
             if fate == "kept":
                 # Whatever name it has: it is none of ours, or it could not be read.
                 metrics.message_buried("unreadable")
-                log.error("unreadable message is now a dead letter: %s", letter.error)
+                log.error("unreadable message is now a dead letter: %s", _redacted(letter.error))
             if letter.answer and fate != "waits":
                 backend.mark_as_failure(letter.answer, CommandFailed(str(letter.error)))

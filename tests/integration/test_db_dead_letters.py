@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,8 +15,10 @@ import pytest
 
 from tests.servers import ask
 from worker.db.dead_letters import DeadLetterStore
+from worker.db.forgetting.store import ForgetStore
 from worker.db.models import DeadLetter
-from worker.errors import DeadLetterNotFound, JiraKeyConflict, PoisonCommand
+from worker.db.pool import Pool
+from worker.errors import CommandFailed, DeadLetterNotFound, JiraKeyConflict, PoisonCommand
 
 ARGUMENTS = json.dumps({"args": [], "kwargs": {"channel_id": "C1", "thread_ts": "1.1", "jira_key": "PROJ-2"}})
 CONFLICT = JiraKeyConflict("C1", "1.1", "PROJ-1", "PROJ-2")
@@ -176,3 +180,28 @@ def test_ids_are_ordered(dead_letters: DeadLetterStore) -> None:
     """UUID v7, so that newest first needs no second column."""
     assert isinstance(bury(dead_letters).id, UUID)
     assert bury(dead_letters, "a").id < bury(dead_letters, "b").id
+
+
+PERSON = "U0OCELOT"
+SPELLINGS = {
+    "as it is": PERSON.encode(),
+    "escaped": b'["\\u0055\\u0030OCELOT"]',
+    "UTF-16": PERSON.encode("utf-16-le"),
+    "of a URL": b"user=%550OCELOT",
+    "no text": b"\xff" + PERSON.encode(),
+    "packed": base64.b64encode(zlib.compress(PERSON.encode() * 3) + bytes(30)),
+}
+
+
+@pytest.mark.parametrize("body", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_letter_keeps_no_spelling_of_who_was_forgotten(
+    dead_letters: DeadLetterStore, pool: Pool, body: bytes
+) -> None:
+    """In its bytes, its task's name, its id and its error."""
+    forgets = ForgetStore(pool)
+    forgets.expect_person(forgets.begin("user", None, actor="ann", reason="asked for"), PERSON)
+    error = CommandFailed(f"no task {PERSON}")
+    letter = bury(dead_letters, PERSON, task_name=PERSON, arguments=None, body=body, error=error)
+    assert letter.body is None
+    assert PERSON not in repr(letter)
+    assert bury(dead_letters, "another", arguments=None, body=b"[1, 2").body == b"[1, 2"

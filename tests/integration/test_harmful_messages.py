@@ -52,7 +52,7 @@ def test_what_decides_must_be_readable(fed: Installation, name: str) -> None:
 
 
 def test_messages_with_one_id_are_kept_apart(fed: Installation) -> None:
-    """Somebody may give his message another one's id: the letter of one must not stand for the other."""
+    """A sender may give a message another one's id: the letter of one must not stand for the other."""
     same = [entry("same", [[number], {}, {}], TYPE="text/plain") for number in range(3)]
     with redis.Redis.from_url(fed.broker_url) as broker:
         for _ in range(2):
@@ -65,7 +65,7 @@ def test_messages_with_one_id_are_kept_apart(fed: Installation) -> None:
 
 
 def test_what_has_expired_revokes_no_other(fed: Installation) -> None:
-    """An id may be somebody else's, too."""
+    """An id may be another message's, too."""
     with redis.Redis.from_url(fed.broker_url) as broker:
         broker.lpush("sessions", entry("twice", expires="2020-01-01T00:00:00+00:00"))
         wait_until(lambda: fed.waiting() == 0, "it is dropped")

@@ -20,7 +20,7 @@ CHANGES: Final[dict[str, dict[str, Any]]] = {
     "autoscale": {"max": 9, "min": 9},
     "rate_limit": {"task_name": "sessions.get", "rate_limit": "1/h"},
     "time_limit": {"task_name": "sessions.get", "soft": 1e-9, "hard": 1e-9},
-    "add_consumer": {"queue": "of-somebody-else"},
+    "add_consumer": {"queue": "of-others"},
     "cancel_consumer": {"queue": "sessions"},
     "disable_events": {},
     "shutdown": {},
@@ -46,7 +46,7 @@ def said(**parts: Any) -> bytes:
     return json.dumps(whole).encode()
 
 
-ANSWER: Final = {"exchange": "reply.celery.pidbox", "routing_key": "nobody"}
+ANSWER: Final = {"exchange": "reply.celery.pidbox", "routing_key": "no-one-listens"}
 _NO_COMMANDS: Final[tuple[Any, ...]] = (5, None, [], "x", [[]], {"method": 5}, {"method": ["ping"]})
 JUNK: Final = {
     **{
@@ -83,7 +83,7 @@ JUNK: Final = {
             "ticket": "t",
         }
     ),
-    "an answer that nobody waits for": said(body={"method": "ping", "reply_to": ANSWER, "ticket": "t"}),
+    "an answer that is not waited for": said(body={"method": "ping", "reply_to": ANSWER, "ticket": "t"}),
     "revoked: a number": said(body={"method": "revoke", "arguments": {"task_id": 5}}),
     "revoked: lists": said(body={"method": "revoke", "arguments": {"task_id": [["x"]]}}),
     "hello": said(body={"method": "hello", "arguments": {"from_node": "x", "revoked": {"a": ["b"]}}}),

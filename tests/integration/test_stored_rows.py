@@ -198,7 +198,7 @@ def test_every_page_of_the_console_is_shown(ada: httpx.Client, spoilt: tuple[UUI
 def test_the_command_line_shows_every_list(
     process_env: dict[str, str], spoilt: tuple[UUID, UUID, UUID]
 ) -> None:
-    """What others wrote moves no cursor there, in a refusal neither. JSON says what cannot be read."""
+    """Text of others moves no cursor there, in a refusal neither. JSON says what cannot be read."""
     _, bad, letter = spoilt
     expected = [
         (("sessions", "list"), 0, "frozen (cannot be read: user_id, status)"),

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.broker_pairs import BrokerServer, RabbitClassic, Site, ValkeyTcp, install_on
+from tests.scale import scaled
 from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
 from tests.workers import WorkerGroup
@@ -76,6 +77,39 @@ def test_what_is_too_large_for_the_worker_is_buried(site: Site) -> None:
         wait_until(lambda: site.waiting() == 0, "nothing goes round", 30)
         assert worker.is_alive
     assert site.deaths() == []
+
+
+def test_what_opens_to_much_is_opened_one_by_one(site: Site) -> None:
+    """Each is within the limit, and all that a worker may hold would be gigabytes. The main process lives."""
+    packed = zlib.compress(b'[["' + b"x" * (14 * MB) + b'"], {}, {}]')
+    with site.worker() as worker:
+        pid = worker.pid
+        leave_only(300 * MB, worker)
+        for number in range(scaled(100)):
+            site.publish(packed, id=f"packed {number}", task="sessions.get", compression="zlib")
+        assert site.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=30) is None
+        wait_until(lambda: site.waiting() == 0, "all have ended", 180)
+        assert (worker.is_alive, worker.pid) == (True, pid)
+    with psycopg.connect(site.database_url) as connection:
+        count = "SELECT count(DISTINCT task_id), min(length(arguments)) FROM dead_letters"
+        kept = connection.execute(count).fetchone()
+    assert kept == (scaled(100), 14 * MB + len('{"args": [""], "kwargs": {}}'))
+    assert site.deaths() == []
+
+
+def test_a_worker_takes_no_more_than_it_can_hold(site: Site) -> None:
+    """Large messages as they are. RabbitMQ sends all that a worker may have: what finds no room is cut."""
+    body = b'[["' + b"x" * (10 * MB) + b'"], {}, {}]'
+    with site.worker() as worker:
+        pid = worker.pid
+        leave_only(300 * MB, worker)
+        for number in range(scaled(100)):
+            site.publish(body, id=f"large {number}", task="no.such.task")
+        wait_until(lambda: site.waiting() == 0, "all have ended", 180)
+        assert (worker.is_alive, worker.pid) == (True, pid)
+    with psycopg.connect(site.database_url) as connection:
+        letters = connection.execute("SELECT count(DISTINCT task_id) FROM dead_letters").fetchone()
+    assert letters == (scaled(100),)
 
 
 TOO_LARGE = {"hard to keep": b"\xff" * (18 * MB), "hard to receive": b"\xff" * (64 * MB)}

@@ -1,4 +1,4 @@
-"""Thousands of messages as nobody sends them, against a busy worker: none does harm, and each ends."""
+"""Thousands of messages as no client sends them, against a busy worker: none does harm, and each ends."""
 
 from __future__ import annotations
 

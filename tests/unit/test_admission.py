@@ -1,4 +1,4 @@
-"""What of a message Celery may read: a table."""
+"""The parts of a message that Celery may read: a table."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_moment_must_be_one(make: Any, name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("make", [second, first])
 def test_an_eta_is_within_a_day(make: Any) -> None:
-    """What has been due, at whatever time, is due now."""
+    """A message that has been due, at whatever time, is due now."""
     for value in (in_seconds(86_460), "9999-12-31T23:59:59-14:00"):
         with pytest.raises(CommandFailed, match="more than a day"):
             admitted(make(eta=value))
@@ -258,7 +258,7 @@ def test_of_protocol_1_nothing_stays_that_is_not_known() -> None:
 def test_of_properties_few_stay() -> None:
     properties = {
         **{"correlation_id": "c", "reply_to": ["x"], "priority": 7, "content_type": "application/json"},
-        **{"user_id": "somebody", "expiration": "1", "x": 1, "application_headers": {"a": 1}},
+        **{"user_id": "ann", "expiration": "1", "x": 1, "application_headers": {"a": 1}},
     }
     found = message([[], {}, {}], {"task": "sessions.get"}, properties=properties)
     assert admitted(found).properties == {

@@ -31,16 +31,18 @@ _LONGEST_COMMAND: Final = 1024 * 1024
 """None of ours is longer, and the main process, which may bury it, need not have room to read it."""
 _PACKED: Final = re.compile(r"[A-Za-z0-9+/]{40}")
 """Base64, say."""
+_UNREAD: Final = ("\ufffd", "\x00", "\\u", "\\x", "%")
+"""Signs of another spelling, in which a person's id would not be found."""
 _KEPT_BYTES: Final = 64 * 1024
 _MOST_ATTEMPTS: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Letter:
-    """What is to be kept of a message: its arguments (JSON text), or its bytes where it could not be read.
+    """The part of a message that is kept: its arguments (JSON text), or its bytes where it is unreadable.
 
     ``missing``: bytes at the end of the body that are not kept, which the error says. ``answer``: whose
-    result is to be the error, if anybody's. ``about``: arguments that say what it was about, where it has
+    result is to be the error; empty for none. ``about``: arguments that say what it was about, where it has
     none; ``said``: what stands in the place of the error's words.
     """
 
@@ -103,6 +105,7 @@ class Letter:
         return replace(
             self,
             task_id=known.text(self.task_id),
+            task_name=known.text(self.task_name),
             arguments=NO_WORDS if body is None and arguments is None else arguments,
             body=body,
             said=known.text(str(self.error)),
@@ -251,7 +254,7 @@ def _kept(connection: psycopg.Connection[DictRow], letter: Letter) -> UUID:
     params = letter.params()
     row = connection.execute(queries.BURY, params).fetchone()
     if row is None:
-        # Another message's. Of its own making, or of somebody who made this one look like it.
+        # Another message's. Of the sender's own making, or of one that was made to look like it.
         params["task_id"] = f"{params['task_id'][: _LONGEST_NAME - 20]}#{letter.content()}"
         row = connection.execute(queries.BURY, params).fetchone()
     assert row is not None  # noqa: S101 - what the key stands for is the content
@@ -281,8 +284,9 @@ def _without_forgotten(known: Redaction, body: bytes | None) -> bytes | None:
     if len(body) > _LONGEST_COMMAND:
         return None
     text = body.decode("utf-8", "replace")
-    # Packed, perhaps: for a day what cannot be read is not kept.
-    return body if known.text(text) == text and "\ufffd" not in text and not _PACKED.search(text) else None
+    # For a day what cannot be read, because it may be packed, is not kept.
+    is_read = not any(sign in text for sign in _UNREAD) and not _PACKED.search(text)
+    return body if is_read and known.text(text) == text else None
 
 
 def _about(arguments: str | None) -> dict[str, str | None]:

@@ -20,6 +20,7 @@ from kombu.transport.native_delayed_delivery import CELERY_DELAYED_DELIVERY_EXCH
 
 from worker.decompression import opens_to_much
 from worker.deliveries import Envelope, envelope_around, is_suspect
+from worker.errors import named
 from worker.json_message import JsonMessage
 from worker.rabbitmq.publishing import (
     DEATHS,
@@ -127,7 +128,7 @@ class RabbitChannel(ConfirmingChannel):
             errors = (*connection.connection_errors, *connection.channel_errors)
             if isinstance(exc, errors) and not isinstance(exc, LookupError):
                 raise
-            log.warning("a message goes back, it could not be received: %r", exc)
+            log.warning("a message goes back, it could not be received: %s", named(exc))
             if message.delivery_tag in self._held:
                 self.basic_reject(message.delivery_tag, requeue=True)
 
