@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import itertools
 import json
@@ -27,6 +28,7 @@ SECONDS_TO_ANSWER: Final = 5.0
 _IN_FLIGHT: Final = 200
 _BLOCK: Final = 50
 _SUSPECT_EACH: Final = 10
+_LONGEST_TRACE: Final = 1 << 20
 _LARGEST_HEADER: Final = 100_000
 _NOT_OVER_AMQP: Final = {"expiration", "user_id", "delivery_tag", "delivery_info", "body_encoding"}
 """Properties that kombu alone has, or by which RabbitMQ closes the channel or drops the message itself."""
@@ -171,11 +173,12 @@ def unaccounted(installation: Installation, fed: Fed) -> list[str]:
 
 def _traces(message: Message) -> set[object]:
     body = message.encoded()
-    found: set[object] = {message.name, body, message.raw()}
-    is_bomb = any("bomb: True" in change for change in message.changes)
-    for open_it in () if is_bomb else (zlib.decompress, bz2.decompress, lzma.decompress):
+    found: set[object] = {message.name, body, base64.b64encode(body), message.raw()}
+    for make in (zlib.decompressobj, bz2.BZ2Decompressor, lzma.LZMADecompressor):
+        # Of a bomb no more than that.
         with suppress(Exception):
-            found.add(open_it(body))
+            opened: Any = make()
+            found.add(opened.decompress(body, _LONGEST_TRACE))
     content, identity = message.content, message.fields().get("id")
     if isinstance(identity, str):
         found.add(identity)

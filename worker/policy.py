@@ -45,6 +45,8 @@ class History(BaseModel):
     waited: float = Field(0.0, ge=0, le=1e9)
     stuck: float = Field(0.0, ge=0, le=1e9)
     counted: bool = False
+    # The key of the record of its deaths, where that is not the task's id.
+    record: str = Field("", max_length=255)
     pause: float = Field(0.0, ge=0, le=LONGEST_FAULT_PAUSE_SECONDS)
     first_attempt_at: AwareDatetime | None = None
 

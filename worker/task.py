@@ -107,7 +107,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             except Exception as exc:  # noqa: BLE001
                 self._settle(exc, args, kwargs, history)
             if opened_as or history.counted:
-                self._forget_redeliveries(opened_as or request.id or "")
+                self._forget_redeliveries(opened_as or history.record or request.id or "")
             self._count(request, _outcome(answer))
             tell = log.debug if self.is_routine else log.info
             tell("task done", seconds=round(time.perf_counter() - started, 4), **_fields(answer))
@@ -142,6 +142,8 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         if isinstance(decision, GiveUp):
             away = self._bury(decision.error, args, kwargs, history)
             if not away:
+                if history.record:
+                    self._forget_redeliveries(history.record)
                 self._count(self.request, "failed")
                 log.warning("task failed", error=type(decision.error).__name__, reason=str(decision.error))
                 # `from None`: results and events show the chain; a driver's error may quote the arguments.
@@ -168,6 +170,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         history = decision.history.model_copy(
             update={
                 "counted": decision.history.counted or bool(opened_as),
+                "record": opened_as or decision.history.record,
                 "first_attempt_at": decision.history.first_attempt_at or datetime.now(UTC),
                 "pause": decision.seconds,
             }

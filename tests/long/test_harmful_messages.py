@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +24,15 @@ from tests.harmful_messages import (
     thread,
 )
 from tests.installation import Installation, install
+from tests.mutations import JUNK
+from tests.scale import SOAK
 from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
+from worker.celery import app
 from worker.waiting import MOST_HELD
 
 SEED: Final = 15
+_OURS: Final = ("sessions.", "channels.", "syncs.", "jira.", "maintenance.")
 _OPENED_ALONE_AFTER: Final = 2
 
 
@@ -52,6 +58,34 @@ def test_what_is_told_of_a_command_decides_nothing(fed: Installation, name: str)
 def test_what_decides_must_be_readable(fed: Installation, name: str) -> None:
     """Also when it is opened alone."""
     see_that_it_is_a_letter(fed, name)
+
+
+def tasks_of_ours() -> list[str]:
+    app.loader.import_default_modules()
+    return sorted(name for name in app.tasks if name.startswith(_OURS))
+
+
+@pytest.mark.parametrize("shape", ["in their order", "by name"])
+def test_each_task_ends_whatever_its_arguments(
+    installation: Installation, tmp_path: Path, shape: str
+) -> None:
+    """Also those that only workers and beat send. Honest commands are answered meanwhile."""
+    contents = []
+    for task in tasks_of_ours():
+        names = [name for name in signature(app.tasks[task].run).parameters if name.isidentifier()]
+        for junk in map(json.loads, JUNK[:: 1 if SOAK else 5]):
+            by_name = dict.fromkeys([*names, "channel_id", "session_id", "actor"], junk)
+            contents.append((task, [[junk], {}, {}] if shape == "in their order" else [[], by_name, {}]))
+    with installation.worker() as worker, redis.Redis.from_url(installation.broker_url) as broker:
+        pid = worker.pid
+        for number, (task, content) in enumerate(contents):
+            broker.lpush("sessions", entry(f"{task} {number}", content, task=task))
+        assert installation.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=30) is None
+        wait_until(lambda: installation.waiting() == 0, "all have ended", 120)
+        both_places_are_free(installation, tmp_path)
+        assert (worker.is_alive, worker.pid) == (True, pid)
+        assert "Unrecoverable error" not in worker.log
+    assert installation.deaths() == []
 
 
 def test_mutated_messages_do_no_harm(installation: Installation, tmp_path: Path) -> None:
