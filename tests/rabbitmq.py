@@ -23,7 +23,9 @@ from worker.embedded.port import free_port
 
 _PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _PASSWORD: Final = "of-these-tests"
-ENOUGH: Final = r"^(sessions|syncs|maintenance|threadsync.*|celeryev.*|.*celery\.pidbox|amq\.default)$"
+ENOUGH: Final = (
+    r"^(sessions|syncs|maintenance|lookups|threadsync.*|celeryev.*|.*celery\.pidbox|amq\.default)$"
+)
 """The rights of docs/operations.md, for each of configure, write and read."""
 
 USERS: Final[Mapping[str, Mapping[str, str]]] = {
