@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.worker.state import task_ready
@@ -67,9 +68,10 @@ class WaitingInBroker:
                 return None
         consumer.qos.increment_eventually()
         consumer.held_until_due += 1
-        return consumer.timer.call_at(eta, self._due, (callback, args), **options)
+        # With Celery's own arguments, by which `inspect scheduled` finds the request.
+        return consumer.timer.call_at(eta, partial(self._due, callback), args, **options)
 
-    def _due(self, callback: Callable[..., Any], args: Any) -> None:
+    def _due(self, callback: Callable[..., Any], *args: Any) -> None:
         self._consumer.held_until_due -= 1
         callback(*args)
 

@@ -11,7 +11,7 @@ import redis
 from prometheus_client import generate_latest
 
 from tasks.client import AsyncSessionClient
-from tests.integration.test_stored_rows import run_cli
+from tests.command_lines import run_all
 from tests.scraping import samples_of
 from tests.slack_app import running_app
 from worker.config import load_settings
@@ -161,14 +161,14 @@ async def test_the_web_process_is_ready_all_the_same(broker: redis.Redis, broker
     assert answer.json()["unreadable_signs"] == 1_000
 
 
-def test_health_and_doctor_say_so(broker: redis.Redis, broker_url: str, database_url: str) -> None:
+def test_health_and_doctor_say_so(broker: redis.Redis, broker_url: str, process_env: dict[str, str]) -> None:
     """No line moves a cursor, and none of it is a failure."""
     flood(broker)
     broker.hset(KEY, "worker:\x1b[31m@h", "junk")
-    done = run_cli(database_url, broker_url, "health", "beat")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "signs: spoilt, 1001 fields of threadsync.signs are or were none of ours" in done.stdout
-    assert "\x1b" not in done.stdout
+    (done,) = run_all(process_env, [("health", "beat")])
+    assert (done.code, done.err) == (0, "")
+    assert "signs: spoilt, 1001 fields of threadsync.signs are or were none of ours" in done.out
+    assert "\x1b" not in done.out
     found = {finding.check: finding for finding in judge(looked(broker_url))}
     assert "1001 fields" in found["running: signs"].message
     assert all(len(finding.message) < 5_000 for finding in found.values())
