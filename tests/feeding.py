@@ -7,6 +7,7 @@ import bz2
 import itertools
 import json
 import lzma
+import re
 import threading
 import zlib
 from collections.abc import Iterator
@@ -146,6 +147,13 @@ def feed(installation: Installation, way: ValkeyFeed | RabbitFeed, numbers: rang
     return fed
 
 
+def see_that_all_are_accounted_for(installation: Installation, fed: Fed) -> None:
+    """Wait for them: what a worker of RabbitMQ holds until it is due it tells a few seconds late."""
+    with suppress(AssertionError):
+        wait_until(lambda: unaccounted(installation, fed) == [], "all have ended", 20)
+    assert unaccounted(installation, fed) == []
+
+
 def unaccounted(installation: Installation, fed: Fed) -> list[str]:
     """Those of which there is neither a session nor a letter, and that had not expired by what they said.
 
@@ -164,11 +172,16 @@ def unaccounted(installation: Installation, fed: Fed) -> list[str]:
         f"{number}: {message.changes}"
         for number, message in fed.messages
         if not message.is_question
-        and thread(number) not in threads
+        and not threads & _threads(number, message)
         and not traces & _traces(message)
         and f'"{thread(number)}"' not in texts
         and not any("expires" in change for change in message.changes)
     ]
+
+
+def _threads(number: int, message: Message) -> set[str]:
+    """Its own, and the one that a changed byte has made of it."""
+    return {thread(number), *re.findall(r"[0-9]+\.[0-9]+", message.encoded().decode("latin-1"))}
 
 
 def _traces(message: Message) -> set[object]:

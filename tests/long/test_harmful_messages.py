@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from inspect import signature
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import redis
 
-from tests.feeding import ValkeyFeed, both_places_are_free, feed, unaccounted
+from tests.feeding import ValkeyFeed, both_places_are_free, feed, see_that_all_are_accounted_for
 from tests.harmful_messages import (
     LETTERS,
     RUN,
@@ -28,11 +28,25 @@ from tests.mutations import JUNK
 from tests.scale import SOAK
 from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
-from worker.celery import app
 from worker.waiting import MOST_HELD
 
 SEED: Final = 15
 _OURS: Final = ("sessions.", "channels.", "syncs.", "jira.", "maintenance.")
+_NAMES: Final = (
+    *("channel_id", "thread_ts", "user_id", "session_id", "status", "jira_key", "draft", "drafted_at"),
+    *(
+        "actor",
+        "command_id",
+        "reason",
+        "patch",
+        "new_channel_id",
+        "limit",
+        "cursor",
+        "text",
+        "blocks",
+        "queue",
+    ),
+)
 _OPENED_ALONE_AFTER: Final = 2
 
 
@@ -60,9 +74,10 @@ def test_what_decides_must_be_readable(fed: Installation, name: str) -> None:
     see_that_it_is_a_letter(fed, name)
 
 
-def tasks_of_ours() -> list[str]:
-    app.loader.import_default_modules()
-    return sorted(name for name in app.tasks if name.startswith(_OURS))
+def ours_of(installation: Installation) -> list[str]:
+    """The tasks that a worker has."""
+    (names,) = installation.celery.control.inspect(timeout=5, limit=1).registered().values()
+    return sorted(name for name in names if name.startswith(_OURS))
 
 
 @pytest.mark.parametrize("shape", ["in their order", "by name"])
@@ -70,15 +85,14 @@ def test_each_task_ends_whatever_its_arguments(
     installation: Installation, tmp_path: Path, shape: str
 ) -> None:
     """Also those that only workers and beat send. Honest commands are answered meanwhile."""
-    contents = []
-    for task in tasks_of_ours():
-        names = [name for name in signature(app.tasks[task].run).parameters if name.isidentifier()]
-        for junk in map(json.loads, JUNK[:: 1 if SOAK else 5]):
-            by_name = dict.fromkeys([*names, "channel_id", "session_id", "actor"], junk)
-            contents.append((task, [[junk], {}, {}] if shape == "in their order" else [[], by_name, {}]))
     with installation.worker() as worker, redis.Redis.from_url(installation.broker_url) as broker:
         pid = worker.pid
-        for number, (task, content) in enumerate(contents):
+        tasks = ours_of(installation)
+        assert len(tasks) > 20
+        for number, (task, text) in enumerate(itertools.product(tasks, JUNK[:: 1 if SOAK else 5])):
+            junk = json.loads(text)
+            by_name = [[], dict.fromkeys(_NAMES, junk), {}]
+            content = [[junk], {}, {}] if shape == "in their order" else by_name
             broker.lpush("sessions", entry(f"{task} {number}", content, task=task))
         assert installation.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=30) is None
         wait_until(lambda: installation.waiting() == 0, "all have ended", 120)
@@ -97,7 +111,7 @@ def test_mutated_messages_do_no_harm(installation: Installation, tmp_path: Path)
             fed = feed(installation, way, range(150), SEED)
             assert (worker.is_alive, worker.pid) == (True, pid)
             assert fed.answered > 0
-            assert unaccounted(installation, fed) == []
+            see_that_all_are_accounted_for(installation, fed)
             both_places_are_free(installation, tmp_path)
     finally:
         way.close()

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.broker_pairs import BrokerServer, RabbitClassic, ValkeyTcp, install_on
-from tests.feeding import RabbitFeed, ValkeyFeed, both_places_are_free, feed, unaccounted
+from tests.feeding import RabbitFeed, ValkeyFeed, both_places_are_free, feed, see_that_all_are_accounted_for
 from tests.scale import scaled
 from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
@@ -70,7 +70,7 @@ def test_mutated_messages_do_no_harm(
                     both_places_are_free(site, tmp_path)
                     assert fed.answered > 20
                     assert len(fed.messages) > scaled(5000) / 2
-                    assert unaccounted(site, fed) == []
+                    see_that_all_are_accounted_for(site, fed)
                     assert site.deaths() == []
             finally:
                 way.close()
