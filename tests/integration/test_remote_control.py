@@ -157,7 +157,8 @@ def test_no_answer_has_a_password(shared: Installation) -> None:
             question, arguments=arguments, reply=True, timeout=5, limit=1
         )
         assert password not in str(replies), question
-    (told,) = shared.celery.control.inspect(timeout=5, limit=1).conf().values()
+    answer: Any = shared.celery.control.inspect(timeout=5, limit=1).conf()
+    (told,) = answer.values()
     assert told["broker_read_url"].startswith("redis://********@")
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -76,7 +76,8 @@ def test_what_decides_must_be_readable(fed: Installation, name: str) -> None:
 
 def ours_of(installation: Installation) -> list[str]:
     """The tasks that a worker has."""
-    (names,) = installation.celery.control.inspect(timeout=5, limit=1).registered().values()
+    answer: Any = installation.celery.control.inspect(timeout=5, limit=1).registered()
+    (names,) = answer.values()
     return sorted(name for name in names if name.startswith(_OURS))
 
 
