@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import tempfile
+import warnings
 from contextlib import suppress
 from typing import Any, Final
 
@@ -234,6 +235,12 @@ def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = Non
 @signals.worker_init.connect(weak=False)
 def _bound_what_is_read(**_: object) -> None:
     bound_decompression()
+
+
+@signals.worker_init.connect(weak=False)
+def _quote_no_error(**_: object) -> None:
+    # An error of what is to follow a command, say; Celery logs it by itself, too.
+    warnings.filterwarnings("ignore", "Exception raised outside body", RuntimeWarning)
 
 
 @signals.worker_init.connect(weak=False)

@@ -28,6 +28,8 @@ from tests.mutations import JUNK
 from tests.scale import SOAK
 from tests.servers import PostgresForTests, ValkeyForTests
 from tests.waiting import wait_until
+from worker.db.forgetting.store import ForgetStore
+from worker.db.pool import new_pool
 from worker.waiting import MOST_HELD
 
 SEED: Final = 15
@@ -101,6 +103,39 @@ def test_each_task_ends_whatever_its_arguments(
         assert (worker.is_alive, worker.pid) == (True, pid)
         assert "Unrecoverable error" not in worker.log
     assert installation.deaths() == []
+
+
+PERSON: Final = "U0OCELOT"
+_WORDS: Final = {"channel_id": "C1", "thread_ts": "1.1", "user_id": PERSON, "text": "the ocelot"}
+NAMING: Final = {
+    "a type": entry("a type", TYPE=f"text/{PERSON}"),
+    "a task": entry("a task", task=PERSON),
+    "its id": entry(PERSON, 5),
+    "a moment": entry("a moment", [[], _WORDS, {}], eta=f"{PERSON} likes the ocelot"),
+    "an argument": entry("an argument", [[], _WORDS, {}]),
+    "no JSON": entry("no JSON", BODY=f'{{"{PERSON}": the ocelot'.encode()),
+    "no text": entry("no text", BODY=b"\xff\xfe the ocelot of " + PERSON.encode()),
+    "half a character": entry("half a character", [[], {**_WORDS, "user_id": f"\ud800 {PERSON} ocelot"}, {}]),
+    "a number": entry("a number", BODY=b'["the ocelot", ' + b"9" * 5000 + b"]"),
+    "what follows": entry("what follows", [[], _WORDS, {PERSON: 1, "callbacks": [{"task": "the ocelot"}]}]),
+    "no message": f"the ocelot of {PERSON}".encode(),
+}
+
+
+def test_who_was_forgotten_is_in_no_log(installation: Installation) -> None:
+    """Nor the words, whatever is wrong with a message that names the person; nor is the id in a letter."""
+    with new_pool(installation.database_url) as pool:
+        forgets = ForgetStore(pool)
+        forgets.expect_person(forgets.begin("user", None, actor="ann", reason="asked for"), PERSON)
+    with installation.worker() as worker, redis.Redis.from_url(installation.broker_url) as broker:
+        broker.lpush("sessions", *NAMING.values())
+        wait_until(lambda: installation.waiting() == 0, "all have ended", 30)
+        broker.publish(f"/{installation.broker_url.rpartition('/')[2]}.celery.pidbox", NAMING["no text"])
+        assert installation.celery.control.ping(timeout=5)
+        log = worker.log
+    lines = [line for line in log.splitlines() if PERSON in line or "ocelot" in line]
+    assert lines == []
+    assert [letter for letter in installation.dead_letters() if PERSON in repr(letter)] == []
 
 
 def test_mutated_messages_do_no_harm(installation: Installation, tmp_path: Path) -> None:
