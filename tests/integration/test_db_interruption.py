@@ -66,11 +66,18 @@ def test_a_transaction_that_is_cut_off_changes_nothing(pool: Pool) -> None:
     assert answers_are_right(pool)
 
 
-def test_who_is_out_of_time_does_not_wait_for_a_frozen_server(own_postgres: EmbeddedPostgres) -> None:
-    """To leave a pipeline or a transaction in good order would take an answer, which nobody gives."""
+def test_who_is_out_of_time_does_not_wait_for_a_frozen_server(
+    own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To leave a pipeline or a transaction in good order would take an answer, which nobody gives.
+
+    A look at an idle connection is cut off, too: the pool must not take that for the connection's fault.
+    """
+    used, idle = 3_600.0, -1.0
     with new_pool(own_postgres.url) as pool:
-        for work in (in_a_pipeline, in_a_transaction):
+        for work, idle_seconds in ((in_a_pipeline, used), (in_a_transaction, used), (in_a_transaction, idle)):
             assert answers_are_right(pool)
+            monkeypatch.setattr("worker.db.connection.IDLE_SECONDS", idle_seconds)
             with (
                 standing_still(*family(own_postgres.pid)),
                 out_of_time_after(0.2),

@@ -44,6 +44,14 @@ _CONNECT_TIMEOUT_OF_MANY_HOSTS: Final = 2
 _SIGN_OF_LIFE: Final = "SELECT 1"
 
 
+class _Interrupted(BaseException):
+    """Carries a time limit past psycopg_pool, which takes each ``Exception`` for a connection's own."""
+
+    def __init__(self, by: Exception) -> None:
+        super().__init__()
+        self.by = by
+
+
 class Pool(ConnectionPool[GuardedConnection]):
     """A pool that says why it has no connection to give."""
 
@@ -57,6 +65,8 @@ class Pool(ConnectionPool[GuardedConnection]):
         """Raise ``PoolTimeout`` with the reason of the last attempt to connect."""
         try:
             return super().getconn(timeout)
+        except _Interrupted as exc:
+            raise exc.by from None
         except PoolTimeout as exc:
             raise PoolTimeout(f"{exc}{_why(self._reach)}") from self._reach.trouble
 
@@ -196,8 +206,14 @@ def _check(connection: GuardedConnection) -> None:
     """Raise if the connection is of no more use; closed, because the pool would keep it otherwise."""
     why = connection.look()
     if not why and connection.is_idle:
-        with answering_within(connection, SIGN_OF_LIFE_SECONDS):
-            connection.execute(_SIGN_OF_LIFE, prepare=False)
+        try:
+            with answering_within(connection, SIGN_OF_LIFE_SECONDS):
+                connection.execute(_SIGN_OF_LIFE, prepare=False)
+        except psycopg.Error:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever a signal raises
+            # A soft time limit: swallowed, it would let the command go on until the hard one.
+            raise _Interrupted(exc) from None
         why = connection.look()
     if why:
         connection.close()
