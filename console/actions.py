@@ -29,6 +29,7 @@ from worker.errors import (
     SyncNotFound,
 )
 from worker.forgetting.act import forget_channel, forget_thread, forget_user
+from worker.line_limit import LineLimit
 
 _LARGEST_FORM: Final = 16_384
 _FORM_SECONDS: Final = 10
@@ -47,6 +48,7 @@ _KEPT: Final = ("reason", "key", "user", "names", "channel")
 
 Form = Mapping[str, str]
 log = structlog.get_logger("threadsync.console")
+_refusals: Final = LineLimit("sign-in refused")
 
 
 class Actions:
@@ -62,7 +64,7 @@ class Actions:
     async def sign_in(self, request: Request) -> Response:
         """Name and password; then back to where somebody wanted to go."""
         then = _path(request.query_params.get("then", "/"))
-        if request.method == "GET":
+        if request.method != "POST":
             return self._view.page(request, "sign-in", then=then, name="")
         form = await _form(request)
         name = form.get("name", "").strip()
@@ -77,7 +79,8 @@ class Actions:
                 # Not by name: people may sign in with their address.
                 log.info("signed in", client=client)
                 return to_path(request, then)
-            log.warning("sign-in refused", client=client)
+            if _refusals.may_say():
+                log.warning("sign-in refused", client=client)
             error, status = "That is not the password.", HTTPStatus.FORBIDDEN
             if opens is None:
                 error, status = "Too many try at once. Wait a moment.", HTTPStatus.TOO_MANY_REQUESTS

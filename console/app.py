@@ -38,6 +38,7 @@ from worker.errors import (
     ThreadsyncError,
     TransientError,
 )
+from worker.line_limit import LineLimit
 from worker.password_strength import refuse_weak_password
 
 NEEDED_SETTINGS: Final = ("threadsync_console_password", "database_url", "broker_url")
@@ -52,6 +53,7 @@ _HEADERS: Final = {
 }
 
 log = structlog.get_logger("threadsync.console")
+_troubles: Final = LineLimit("page not shown")
 
 
 def create_console(settings: Settings) -> Starlette:
@@ -129,7 +131,7 @@ def _shown(view: View) -> Callable[[Request, Exception], Awaitable[Response]]:
 
     async def show(request: Request, error: Exception) -> Response:
         status = status_of(error)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR and _troubles.may_say():
             log.warning("page not shown", path=request.url.path, reason=type(error).__name__)
         return view.error(request, status, _words(error))
 

@@ -6,8 +6,8 @@ import logging
 
 from handlers.app import create_app
 from handlers.connections import raise_descriptor_limit
-from handlers.line_limit import LineLimit
 from worker.config import get_settings
+from worker.line_limit import LineLimit
 from worker.logs import configure_logging
 from worker.tracing import start_tracing, traced_app
 

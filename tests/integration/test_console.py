@@ -15,11 +15,13 @@ from typing import Any, LiteralString
 import httpx
 import psycopg
 import pytest
+import structlog
 import uvicorn
 from psycopg.sql import SQL
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from console import actions
 from console.access import COOKIE
 from console.app import create_console
 from tests.servers import as_member, as_owner, ask
@@ -37,6 +39,7 @@ from worker.db.sync_models import Draft
 from worker.db.sync_store import SyncStore
 from worker.decisions import Signature
 from worker.errors import CommandFailed
+from worker.line_limit import LineLimit
 from worker.producer import broker_options
 
 PASSWORD = "pälindromes-of-42-ostriches"
@@ -234,6 +237,23 @@ def test_who_signs_in_says_who_they_are(client: httpx.Client) -> None:
     """A name without a sign that is no text."""
     for name in ("", "   ", "a\x00b", "x" * 201):
         assert sign_in(client, name, PASSWORD).status_code == 400
+
+
+def test_refusals_do_not_fill_the_log(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many lines a second, however many guess."""
+    monkeypatch.setattr(actions, "_refusals", LineLimit("sign-in refused", 3, lambda: 0.0))
+    form = {"csrf": token(client, "/sign-in"), "name": "eve", "password": "guess"}
+    with structlog.testing.capture_logs() as logs:
+        answers = [client.post("/console/sign-in", data=form).status_code for _ in range(5)]
+    assert answers == [403] * 5
+    assert [entry["event"] for entry in logs].count("sign-in refused") == 3
+
+
+def test_a_page_can_be_asked_for_without_its_body(client: httpx.Client) -> None:
+    """HEAD is GET without a body, for the page with a form too."""
+    for path, status in (("/sign-in", 200), ("/", 303), ("/static/console.css", 200)):
+        answer = client.head(f"/console{path}")
+        assert (answer.status_code, answer.content) == (status, b"")
 
 
 def test_nobody_is_sent_elsewhere(client: httpx.Client) -> None:

@@ -6,7 +6,7 @@ import logging
 
 import structlog
 
-from handlers.line_limit import LineLimit
+from worker.line_limit import LineLimit
 
 
 def test_so_many_lines_a_second() -> None:
