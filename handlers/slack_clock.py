@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 import structlog
@@ -21,6 +22,8 @@ log = structlog.get_logger(__name__)
 _REQUESTS: Final = 5
 _SAID_EVERY_SECONDS: Final = 600.0
 _WHOLE_SECONDS: Final = 1.0
+_KNOWN: Final = "clock is not Slack's"
+_DOUBTED: Final = "clock may not be Slack's"
 _FIX: Final = "set it by NTP; at 300 s every request is refused"
 _FIX_OR_REPLAY: Final = "if no request of Slack's is taken, set it by NTP; else an old one was sent again"
 
@@ -31,20 +34,20 @@ class SlackClock:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._ahead: deque[float] = deque(maxlen=_REQUESTS)
         self._monotonic = monotonic
-        self._said_at: float | None = None
+        self._said_at: dict[str, float] = {}
 
     def heard(self, timestamp: float, now: float) -> None:
         """Take in a signed request's timestamp, and log a warning if the clock is off."""
         self._ahead.append(now - timestamp)
         seconds = self.skew
-        if abs(seconds) > SKEW_SECONDS and self._may_say():
-            log.warning("clock is not Slack's", ahead_seconds=round(seconds, 1), fix=_FIX)
+        if abs(seconds) > SKEW_SECONDS and self._may_say(_KNOWN):
+            log.warning(_KNOWN, ahead_seconds=round(seconds, 1), fix=_FIX)
 
     def doubted(self, timestamp: float, now: float) -> None:
         """Log a warning for a timestamp so far off that its request was refused unverified."""
-        if self._may_say():
+        if self._may_say(_DOUBTED):
             ahead = round(now - timestamp, 1)
-            log.warning("clock may not be Slack's", ahead_seconds=ahead, fix=_FIX_OR_REPLAY)
+            log.warning(_DOUBTED, ahead_seconds=ahead, fix=_FIX_OR_REPLAY)
 
     @property
     def skew(self) -> float:
@@ -58,9 +61,10 @@ class SlackClock:
             return 0.0
         return max(0.0, least - _WHOLE_SECONDS)
 
-    def _may_say(self) -> bool:
+    def _may_say(self, warning: str) -> bool:
+        """Each warning by itself: a stranger can cause the doubt, and must not silence what is known."""
         now = self._monotonic()
-        if self._said_at is not None and now - self._said_at < _SAID_EVERY_SECONDS:
+        if now - self._said_at.get(warning, -inf) < _SAID_EVERY_SECONDS:
             return False
-        self._said_at = now
+        self._said_at[warning] = now
         return True

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+import structlog
 
 from handlers.slack_clock import SlackClock
 from sandbox.slack_requests import sign
@@ -50,6 +51,19 @@ def test_the_quickest_request_tells(ages: Sequence[float], skew: float) -> None:
     for age in ages:
         clock.heard(1_700_000_000.0, 1_700_000_000.0 + age)
     assert clock.skew == skew
+
+
+def test_a_stranger_does_not_silence_what_is_known() -> None:
+    """A stale timestamp is a doubt that each stranger can cause; Slack's own evidence is told beside it."""
+    now = 1_000.0
+    clock = SlackClock(lambda: now)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            clock.doubted(1_700_000_000.0, 1_700_001_000.0)
+            clock.heard(1_700_000_060.0, 1_700_000_000.0)
+            now += 300
+    told = [entry["event"] for entry in logs]
+    assert told == ["clock may not be Slack's", "clock is not Slack's"] * 2
 
 
 @needs_faketime
