@@ -31,7 +31,9 @@ def fault_of(password: str, names: Iterable[str] = ()) -> str | None:
 
     ``names`` are words that a stranger would try: of hosts, of the company.
     """
-    given, password = password, unicodedata.normalize("NFKC", password)
+    # As it is compared: a space at an end counts for nothing there.
+    given = password.strip()
+    password = unicodedata.normalize("NFKC", given).strip()
     if min(len(given), len(password)) < SHORTEST_PASSWORD:
         return f"it has fewer than {SHORTEST_PASSWORD} characters"
     if len(password) > LONGEST_PASSWORD:

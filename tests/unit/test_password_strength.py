@@ -25,6 +25,9 @@ OURS = {
     [
         "abc",
         "x7Kq-pL2m-9",
+        # Spaces at the ends are not compared.
+        "  x7Kq-pL2m-9  ",
+        "x7Kq-pL2m-9\u2003",
         "Threadsync2026!",
         "Threadsync2026!!!",
         "threadsync-2026!",
