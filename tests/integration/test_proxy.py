@@ -74,6 +74,9 @@ def test_what_is_for_this_machine_is_not_shown(nginx: Nginx) -> None:
             answer = http.get(path)
             assert (answer.status_code, answer.headers["server"]) == (404, "nginx")
         assert http.get("/slack/events").status_code == 403
+        # The slash that lacks is added, and no name that the client made up.
+        answer = http.get("/console", headers={"host": "evil.example"})
+        assert (answer.status_code, answer.headers["location"]) == (301, "/console/")
         # Without a password there is none.
         assert http.get("/console/").text == "Not Found"
 
