@@ -5,14 +5,20 @@ from __future__ import annotations
 import resource
 from typing import Final, Literal, Protocol
 
-Stage = Literal["head", "unread", "body", "answer"]
-"""What a connection waits for: a request's headers, a peer who reads our answer, a body, or our answer."""
+Stage = Literal["head", "unread", "body", "page", "answer"]
+"""What a connection waits for: a request's headers, a peer who reads our answer, a body, or our answer: a
+page's or a probe's, or one to Slack."""
 
 MOST_CONNECTIONS: Final = 2_000
 _DESCRIPTORS_FOR_OTHERS: Final = 256
 """For the broker, Postgres, Slack's API, logs, and what is accepted before its turn comes."""
 
 _LEAST_CONNECTIONS: Final = 64
+_MOST_AT_ONCE: Final = 256
+_TURNS: Final = 8
+"""Of the event loop, from the moment a connection has a descriptor until it, or the one that gave way to it,
+has none any more. With more than there are asyncio stops accepting for a second, and logs each."""
+
 _ENOUGH_DESCRIPTORS: Final = 65_536
 
 
@@ -24,52 +30,55 @@ class Connection(Protocol):
 
 
 class Connections:
-    """All open connections, by stage, each stage in the order in which they came to it.
+    """All open connections, in the order in which they came to their stage.
 
-    A connection that is being answered is never dropped for another one.
+    Of those that keep us waiting the first one gives way, whatever it waits for: a new connection, whose
+    request comes in the next moment, must not be the first to go only because the others have sent half a
+    body each. If there are none of these, the first page gives way. An answer to Slack is never dropped.
     """
 
     def __init__(self, most: int = MOST_CONNECTIONS) -> None:
         self._most = most
-        self._by_stage: dict[Stage, dict[Connection, None]] = {
-            "head": {},
-            "unread": {},
-            "body": {},
-            "answer": {},
-        }
-        self._stages: dict[Connection, Stage] = {}
+        self._waited_for: dict[Connection, None] = {}
+        self._pages: dict[Connection, None] = {}
+        self._answers: dict[Connection, None] = {}
 
     def __len__(self) -> int:
-        return len(self._stages)
+        return len(self._waited_for) + len(self._pages) + len(self._answers)
 
     def admit(self, connection: Connection) -> bool:
-        """Take a new one in; if there is no place for it, the slowest goes. False: all are being answered."""
+        """Take a new one in, in another one's place if need be. False: all places are answers to Slack."""
         if len(self) >= self._most:
-            slowest = self._slowest()
+            slowest = next(iter(self._waited_for or self._pages), None)
             if slowest is None:
                 return False
             self.remove(slowest)
             slowest.drop()
-        self.move(connection, "head")
+        self._waited_for[connection] = None
         return True
 
     def move(self, connection: Connection, stage: Stage) -> None:
-        """Put it last in a stage."""
-        self.remove(connection)
-        self._stages[connection] = stage
-        self._by_stage[stage][connection] = None
+        """Put it last in a stage. One that was removed stays away."""
+        if self._is_known(connection):
+            self.remove(connection)
+            self._all_in(stage)[connection] = None
 
     def remove(self, connection: Connection) -> None:
         """Forget it. It may have been removed before."""
-        stage = self._stages.pop(connection, None)
-        if stage:
-            del self._by_stage[stage][connection]
+        for connections in (self._waited_for, self._pages, self._answers):
+            connections.pop(connection, None)
 
-    def _slowest(self) -> Connection | None:
-        for stage, connections in self._by_stage.items():
-            if connections and stage != "answer":
-                return next(iter(connections))
-        return None
+    def _is_known(self, connection: Connection) -> bool:
+        return any(connection in some for some in (self._waited_for, self._pages, self._answers))
+
+    def _all_in(self, stage: Stage) -> dict[Connection, None]:
+        match stage:
+            case "page":
+                return self._pages
+            case "answer":
+                return self._answers
+            case _:
+                return self._waited_for
 
 
 def raise_descriptor_limit() -> int:
@@ -85,3 +94,8 @@ def raise_descriptor_limit() -> int:
 def places(descriptors: int) -> int:
     """Return how many connections a process with so many descriptors may hold."""
     return max(_LEAST_CONNECTIONS, min(MOST_CONNECTIONS, descriptors - _DESCRIPTORS_FOR_OTHERS))
+
+
+def accepted_at_once(descriptors: int) -> int:
+    """Return how many connections may be accepted in one turn of the event loop, before any has its place."""
+    return max(1, min(_MOST_AT_ONCE, (descriptors - places(descriptors)) // _TURNS))

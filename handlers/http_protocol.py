@@ -19,8 +19,11 @@ from uvicorn.server import ServerState
 
 from handlers.connections import Connections, Stage
 
-_STAGE_SECONDS: Final[dict[Stage, float]] = {"head": 10, "unread": 30, "body": 15, "answer": 60}
+_STAGE_SECONDS: Final[dict[Stage, float]] = {"head": 10, "unread": 30, "body": 15, "page": 60, "answer": 60}
 """``body``: more than the endpoint itself allows, which can still say 408."""
+
+_SLACKS: Final = "/slack/"
+"""Paths whose answers are kept, while pages and probes give way."""
 
 _READ_BYTES: Final = 16_384
 """Read at once. asyncio's own 256 kB, times a thousand connections, are more than all else that we need."""
@@ -64,6 +67,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._head_lines = 0
         self._in_a_row = 0
+        self._is_lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -76,6 +80,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
             self.drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
         self.connections_of_process.remove(self)
         if self._deadline:
             self._deadline.cancel()
@@ -103,7 +108,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
     def handle_events(self) -> None:
         if not self.transport.is_closing():
             super().handle_events()
-            self._follow()
+        self._follow()
 
     def on_response_complete(self) -> None:
         cycle = self.cycle
@@ -150,12 +155,23 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
 
     def _follow(self) -> None:
         """Begin a new deadline whenever another stage begins, of this request or of the next."""
-        stage = (_stage_of(self.conn), self.cycle)
+        stage = (self._stage_now(), self.cycle)
         if stage != self._stage and not self.flow.write_paused:
             self._enter(stage)
 
-    def _enter(self, stage: tuple[Stage, object]) -> None:
+    def _stage_now(self) -> Stage:
         if self.transport.is_closing():
+            # It stays open for as long as its peer does not read our last words.
+            return "unread"
+        if self.conn.their_state is h11.IDLE:
+            return "head"
+        if self.conn.their_state is h11.SEND_BODY:
+            return "body"
+        return "answer" if self.scope and self.scope["path"].startswith(_SLACKS) else "page"
+
+    def _enter(self, stage: tuple[Stage, object]) -> None:
+        if self._is_lost:
+            # A deadline would hold all this.
             return
         self._stage = stage
         self._head_lines = 0
@@ -211,9 +227,3 @@ class _AskingFlow(FlowControl):
 def _announced_by(request: h11.Request) -> float:
     headers = dict(request.headers)
     return inf if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
-
-
-def _stage_of(connection: h11.Connection) -> Stage:
-    if connection.their_state is h11.IDLE:
-        return "head"
-    return "body" if connection.their_state is h11.SEND_BODY else "answer"

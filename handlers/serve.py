@@ -7,23 +7,34 @@ for use behind a proxy that does not.
 from __future__ import annotations
 
 import argparse
+import socket
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import uvicorn
 
-from handlers.connections import Connections, places, raise_descriptor_limit
+from handlers.connections import Connections, accepted_at_once, places, raise_descriptor_limit
 from handlers.http_protocol import BoundedProtocol
 
 _STOP_SECONDS: Final = 3
 """Without it a connection that is kept open keeps us from stopping."""
 
+_WAITING_TO_BE_ACCEPTED: Final = 2_048
+"""By the kernel. A client whose connection it drops tries again a second later."""
+
+_FAILED: Final = 3
+"""uvicorn's own exit code for an app that does not start."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until TERM or INT."""
     options = parser().parse_args(arguments)
-    BoundedProtocol.connections_of_process = Connections(places(raise_descriptor_limit()))
-    uvicorn.run(
+    descriptors = raise_descriptor_limit()
+    BoundedProtocol.connections_of_process = Connections(places(descriptors))
+    config = uvicorn.Config(
         "handlers.asgi:app",
         host=options.host,
         port=options.port,
@@ -35,7 +46,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # None of ours; uvicorn would hand such a connection to a protocol without these bounds.
         ws="none",
         timeout_graceful_shutdown=_STOP_SECONDS,
+        # asyncio's for both: what the kernel may keep waiting, and what is accepted in one turn.
+        backlog=accepted_at_once(descriptors),
     )
+    server = _Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if options.uds:
+        with suppress(FileNotFoundError):
+            Path(options.uds).unlink()
+    if not server.started:
+        sys.exit(_FAILED)
+
+
+class _Server(uvicorn.Server):
+    """Lets more connections wait than it accepts at once."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in (one for server in self.servers for one in server.sockets):
+            with listening.dup() as same:
+                same.listen(_WAITING_TO_BE_ACCEPTED)
 
 
 def parser() -> argparse.ArgumentParser:

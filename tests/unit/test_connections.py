@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from handlers.connections import MOST_CONNECTIONS, Connections, places
+from handlers.connections import MOST_CONNECTIONS, Connections, accepted_at_once, places
 from tests.documents import ROOT
 
 
@@ -29,20 +29,42 @@ def admitted(connections: Connections, number: int) -> list[Open]:
 
 
 def test_the_one_that_keeps_us_waiting_longest_gives_way() -> None:
-    """Those without a whole head first, the oldest of them; then who does not read; then half a body."""
-    connections = Connections(4)
-    first, second, third, fourth = admitted(connections, 4)
-    connections.move(first, "body")
-    connections.move(second, "unread")
-    order = [third, fourth, second, first]
+    """Whatever it waits for: head, half a body, or a peer who does not read; pages go last."""
+    connections = Connections(5)
+    first, second, third, fourth, fifth = admitted(connections, 5)
+    connections.move(first, "page")
+    connections.move(second, "body")
+    connections.move(third, "unread")
+    order = [fourth, fifth, second, third, first]
     for number, slowest in enumerate(order):
         (newest,) = admitted(connections, 1)
         connections.move(newest, "answer")
-        assert [connection.is_dropped for connection in order] == [place <= number for place in range(4)]
+        assert [connection.is_dropped for connection in order] == [place <= number for place in range(5)]
         assert slowest.is_dropped
 
 
-def test_what_is_being_answered_is_never_dropped() -> None:
+def test_a_new_one_is_not_the_first_to_go() -> None:
+    """Where all others have sent half a body, the next ones push out those."""
+    connections = Connections(10)
+    for slow in admitted(connections, 10):
+        connections.move(slow, "body")
+    (honest,) = admitted(connections, 1)
+    admitted(connections, 9)
+    assert not honest.is_dropped
+    admitted(connections, 1)
+    assert honest.is_dropped
+
+
+def test_what_was_dropped_stays_away() -> None:
+    """Also if its end is still under way, and it says where it stands."""
+    connections = Connections(1)
+    (dropped,) = admitted(connections, 1)
+    admitted(connections, 1)
+    connections.move(dropped, "unread")
+    assert len(connections) == 1
+
+
+def test_an_answer_to_slack_is_never_dropped() -> None:
     """Then the new one is refused; and one that went makes room."""
     connections = Connections(2)
     answered = admitted(connections, 2)
@@ -63,6 +85,14 @@ def test_what_is_being_answered_is_never_dropped() -> None:
 def test_there_are_places_for_as_many_as_there_are_descriptors(descriptors: int, expected: int) -> None:
     """Less what the broker, Slack and the logs need."""
     assert places(descriptors) == expected
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "expected"), [(64, 1), (256, 24), (1_024, 32), (20_000, 256), (1_048_576, 256)]
+)
+def test_no_more_are_accepted_at_once_than_there_are_descriptors_for(descriptors: int, expected: int) -> None:
+    """Beside those that have a place: a flood's burst must not take the last descriptor."""
+    assert accepted_at_once(descriptors) == expected
 
 
 @pytest.mark.parametrize(("soft", "hard"), [(256, 512), (512, 512)])

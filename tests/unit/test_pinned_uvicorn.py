@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from asyncio import selector_events
 
 import h11
-from uvicorn import Config
+from uvicorn import Config, Server
 from uvicorn.protocols.http import h11_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -49,6 +50,18 @@ def test_an_app_that_asks_for_a_body_resumes_reading() -> None:
     events = inspect.getsource(h11_impl.H11Protocol.handle_events)
     assert events.index("h11.PAUSED") < events.index("flow.pause_reading()") < events.index("h11.Request")
     assert list(inspect.signature(FlowControl).parameters) == ["transport"]
+
+
+@needed_by("handlers/serve.py")
+def test_a_backlog_is_how_many_asyncio_accepts_in_one_turn() -> None:
+    """It gives the same number to the kernel, which ours then raises; uvicorn hands its own on."""
+    accept = inspect.getsource(selector_events.BaseSelectorEventLoop._accept_connection)
+    assert "in range(backlog" in accept
+    startup = inspect.getsource(Server.startup)
+    assert startup.count("create_") - startup.count("create_protocol") == startup.count(
+        "backlog=config.backlog"
+    )
+    assert "self.servers" in startup
 
 
 @needed_by(PROTOCOL)
