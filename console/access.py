@@ -1,4 +1,4 @@
-"""Who is signed in, and no press that another site made.
+"""Tell who is signed in, and refuse a form that another site sent.
 
 A cookie is a random word; what it means is a row in the database.
 Nothing that a visitor gets leads to the password.
@@ -58,7 +58,7 @@ class SignIns:
     def __init__(self, pool: Pool, password: str) -> None:
         self._store = ConsoleSessionStore(pool)
         self._key = blake2b(password.encode(), person=b"console-id").digest()
-        # Of its own: forged cookies, which anybody can send, keep no page and no event of Slack's waiting.
+        # Its own: forged cookies, which strangers can send, keep no page and no event of Slack's waiting.
         self._limiter = CapacityLimiter(_LOOKUPS_AT_ONCE)
 
     async def find(self, token: str) -> ConsoleSession | None:
@@ -132,7 +132,7 @@ def visitor_of(request: Request) -> Visitor:
 
 
 def actor_of(request: Request) -> str | None:
-    """Who is signed in. Raises ``DatabaseUnavailable`` when that cannot be known."""
+    """Return who is signed in, or None. Raises ``DatabaseUnavailable`` when that cannot be known."""
     visitor = visitor_of(request)
     if visitor.trouble:
         raise visitor.trouble
@@ -154,12 +154,12 @@ def flash(request: Request, sentence: str) -> None:
     if token:
         sentence = sentence[:_LONGEST_SAID]
         text = base64.urlsafe_b64encode(sentence.encode()).decode("ascii").rstrip("=")
-        # Nobody who can set cookies for us, such as a neighbouring host, is to say anything on our pages.
+        # A neighbouring host can set cookies for us, and must not say anything on our pages.
         visitor_of(request).cookies[_SAID] = f"{text}.{_made_of(token, sentence, b'console-said')}"
 
 
 def flashed(request: Request) -> str | None:
-    """What ``flash`` said, once."""
+    """Return the sentence of ``flash``, once."""
     visitor = visitor_of(request)
     if visitor.said:
         visitor.cookies[_SAID] = None
@@ -167,7 +167,7 @@ def flashed(request: Request) -> str | None:
 
 
 def is_our_form(request: Request, token: object) -> bool:
-    """Whether a page of ours sent it: the visitor's token is in it, and no other site's address about it."""
+    """Return True for a form of a page of ours: with the visitor's token, and no other site's address."""
     if not visitor_of(request).token or not isinstance(token, str):
         return False
     if not hmac.compare_digest(token.encode(), csrf_token(request).encode()):
@@ -183,7 +183,7 @@ def is_our_form(request: Request, token: object) -> bool:
 
 
 def lacks_https(request: Request) -> bool:
-    """Whether the browser may have thrown our cookie away, because it came here by plain HTTP."""
+    """Return True if the browser may have thrown our cookie away, because it came here by plain HTTP."""
     return request.scope["scheme"] != "https" and _is_for_https(request.scope)
 
 

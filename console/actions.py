@@ -44,7 +44,7 @@ _REFUSED: Final = (
 )
 
 _KEPT: Final = ("reason", "key", "user", "names", "channel")
-"""What had been filled in, for the form that is shown again."""
+"""Fields whose values the form has again when it is shown with a refusal."""
 
 Form = Mapping[str, str]
 log = structlog.get_logger("threadsync.console")

@@ -33,7 +33,7 @@ class Door:
         self._turns = Turns(1 / _TRIES_A_SECOND, _MOST_WAITING)
 
     async def opens(self, password: str, address: str | None, has_left: HasLeft) -> bool | None:
-        """Whether it is the password; None when so many try that nobody can be heard."""
+        """Return True for the password, False for another one; None when too many try at once."""
         if not await self._turns.wait(_network(address), has_left):
             return None
         return hmac.compare_digest(_digest(password), self._digest)
@@ -66,14 +66,14 @@ class Turns:
         finally:
             self._waiting.pop(turn, None)
         if is_granted and await has_left():
-            # A turn that nobody takes is the next one's, at once: who asks and goes delays no one.
+            # The next one has its turn at once: a visitor who asks and goes delays no other.
             self._grant()
             return False
         return is_granted
 
     @property
     def waiting(self) -> int:
-        """Those whose turn has not come."""
+        """The number of tries whose turn has not come."""
         return len(self._waiting)
 
     def _grant(self) -> None:
@@ -99,7 +99,7 @@ class Turns:
 
 
 def _digest(password: str) -> bytes:
-    """Of one length, whatever was sent; typed signs are one sign, however the keyboard composes them."""
+    """Hash a password to one length; it does not matter how a keyboard composes a letter."""
     plain = unicodedata.normalize("NFC", password.strip())
     return blake2b(plain.encode("utf-8", "surrogatepass")).digest()
 

@@ -6,18 +6,18 @@ import resource
 from typing import Final, Literal, Protocol
 
 Stage = Literal["head", "unread", "body", "page", "answer"]
-"""What a connection waits for: a request's headers, a peer who reads our answer, a body, or our answer: a
-page's or a probe's, or one to Slack."""
+"""Where a connection stands: headers are awaited, a peer does not read our answer, a body is awaited, a page
+or a probe is being answered, or Slack is."""
 
 MOST_CONNECTIONS: Final = 2_000
 _DESCRIPTORS_FOR_OTHERS: Final = 256
-"""For the broker, Postgres, Slack's API, logs, and what is accepted before its turn comes."""
+"""Descriptors of the broker, Postgres, Slack's API and logs, and of connections that have no place yet."""
 
 _LEAST_CONNECTIONS: Final = 64
 _MOST_AT_ONCE: Final = 256
 _TURNS: Final = 8
-"""Of the event loop, from the moment a connection has a descriptor until it, or the one that gave way to it,
-has none any more. With more than there are asyncio stops accepting for a second, and logs each."""
+"""Turns of the event loop in which a connection, or the one that gives way to it, has a descriptor and no
+place. When descriptors run out, asyncio stops accepting for a second and logs an error for each."""
 
 _ENOUGH_DESCRIPTORS: Final = 65_536
 

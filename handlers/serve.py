@@ -23,7 +23,7 @@ _STOP_SECONDS: Final = 3
 """Without it a connection that is kept open keeps us from stopping."""
 
 _WAITING_TO_BE_ACCEPTED: Final = 2_048
-"""By the kernel. A client whose connection it drops tries again a second later."""
+"""Connections that the kernel keeps for us; a client beyond them tries again a second later."""
 
 _FAILED: Final = 3
 """uvicorn's own exit code for an app that does not start."""

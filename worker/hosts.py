@@ -24,11 +24,11 @@ class Host:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether this machine alone is meant. Nobody's name server can change that."""
+        """True for names of this machine alone, which no name server can change."""
         return self.name == "localhost" or is_loopback_address(self.name)
 
     def is_of(self, allowed: Host, scheme: str) -> bool:
-        """Whether it is the allowed one, which has any port if it names none."""
+        """Return True for the allowed host; one without a port allows each port."""
         port = self.port or _DEFAULT_PORTS.get(scheme)
         return self.name == allowed.name and allowed.port in (None, port)
 
@@ -45,7 +45,7 @@ def read_host(text: str) -> Host:
 
 
 def is_loopback_address(text: str) -> bool:
-    """Whether the text is an address of this machine's loopback; one of IPv4 written as IPv6 too."""
+    """Return True for an address of this machine's loopback, also for one of IPv4 written as IPv6."""
     try:
         return ipaddress.ip_address(_address(text)).is_loopback
     except ValueError:

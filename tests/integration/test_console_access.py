@@ -125,7 +125,7 @@ def test_what_a_visitor_gets_says_nothing_of_the_password(
 
 
 def fits(guess: str, word: str, form: str) -> bool:
-    """Whether what a visitor has can be made of the guess: a hash of it, or one that it is the key of."""
+    """Return True if a visitor's texts can be made of the guess: its hash, or a hash whose key it is."""
     plain = guess.encode()
     # The second is the key of the cookie of before.
     keys = (plain, blake2b(plain, person=b"console-cookie").hexdigest().encode(), sha256(plain).digest())
@@ -195,7 +195,7 @@ def test_sessions_do_not_pile_up(pool: Pool, database_url: str) -> None:
 
 
 def test_a_worker_purges_sessions_that_ran_out(installation: Installation) -> None:
-    """With its samples, every half minute: also where nobody ever signs in again."""
+    """A worker does so with its samples, every half minute: also where there is never another sign-in."""
     url = installation.database_url
     with psycopg.connect(as_owner(url), autocommit=True) as connection:
         connection.execute(

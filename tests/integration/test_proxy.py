@@ -113,7 +113,7 @@ def test_half_a_body_waits_at_the_proxy(nginx: Nginx, web: WebProcess) -> None:
 
 
 def _connections_of(web: WebProcess) -> int:
-    """How many sockets it holds."""
+    """Count the sockets that it holds."""
     folder = Path(f"/proc/{web.child.pid}/fd")
     return sum(1 for link in folder.iterdir() if _target(link).startswith("socket:"))
 

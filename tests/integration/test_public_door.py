@@ -219,7 +219,7 @@ def test_readiness_is_looked_at_once_a_second(web: WebProcess, broker: str) -> N
 
 
 def test_many_header_lines_are_refused(web: WebProcess) -> None:
-    """Whether they come at once or one by one; a hundred are fine."""
+    """At once or one by one; a hundred are fine."""
     for pieces in ([b"a: b\r\n" * 200], [b"a: b\r\n"] * 200):
         with connected(web) as connection:
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")

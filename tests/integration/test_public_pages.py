@@ -94,7 +94,7 @@ def test_machines_ask_under_any_name(web: WebProcess) -> None:
         assert sent(web, "POST /slack/events HTTP/1.1", f"Host: {host}", "Content-Length: 0")[0] == 401
 
 
-def test_nobody_is_sent_to_a_name_that_a_request_made_up(web: WebProcess) -> None:
+def test_no_answer_leads_to_a_name_that_a_request_made_up(web: WebProcess) -> None:
     """Where a slash lacks or is too many, an address of another host would be an answer that caches keep."""
     for path in ("/console", "/healthz/", "/slack/events/", "/console/sessions/", "/console/sign-in/"):
         _, answer = got(web, path, "Host: evil.example")
