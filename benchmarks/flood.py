@@ -55,6 +55,12 @@ async def _half_a_small_body(reader: asyncio.StreamReader, writer: asyncio.Strea
     await reader.read()
 
 
+async def _half_a_word(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A body of which a few bytes are held: nothing to send again, and nothing to read."""
+    writer.write(_HEAD + _shaped() + b"Content-Length: 10\r\n\r\n123")
+    await reader.read()
+
+
 async def _nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
 
@@ -101,6 +107,13 @@ async def _pipeline(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 async def _many_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(_HEAD + b"a:\r\n" * 10_000 + b"\r\n")
+    await reader.read()
+
+
+async def _many_headers_behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The long head stands behind another request."""
+    first = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    writer.write(first + b"\r\n" + first + b"a:\r\n" * 4_000 + b"\r\n")
     await reader.read()
 
 
@@ -151,6 +164,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "half_a_head": _half_a_head,
     "half_a_body": _half_a_body,
     "half_a_small_body": _half_a_small_body,
+    "half_a_word": _half_a_word,
     "nothing": _nothing,
     "drip": _drip,
     "drip_a_head": _drip_a_head,
@@ -158,6 +172,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "hoard": _hoard,
     "pipeline": _pipeline,
     "many_headers": _many_headers,
+    "many_headers_behind": _many_headers_behind,
     "chunks": _chunks,
     "large_chunks": _large_chunks,
     "expect": _expect,

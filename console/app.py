@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from pydantic import SecretStr
@@ -16,7 +16,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,6 +43,7 @@ from worker.password_strength import refuse_weak_password
 
 NEEDED_SETTINGS: Final = ("threadsync_console_password", "database_url", "broker_url")
 
+_PIECE_BYTES: Final = 16_384
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -92,7 +93,7 @@ def create_console(settings: Settings) -> Starlette:
             Route("/audit", pages.audit, name="audit"),
             Route("/forget", pages.forget, name="forget"),
             Route("/forget/{what}", actions.forget, methods=["POST"], name="forget-what"),
-            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static"),
+            Mount("/static", _Static(directory=Path(__file__).parent / "static"), name="static"),
         ],
         middleware=[Middleware(_Headers), Middleware(Visitors, sign_ins=sign_ins)],
         exception_handlers={ThreadsyncError: _shown(view), HTTPException: _shown_http(view)},
@@ -105,6 +106,16 @@ def create_console(settings: Settings) -> Starlette:
 
 def _revealed(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
+
+
+class _Static(StaticFiles):
+    """Sends a file in small pieces: of each client who does not read only one is kept in memory."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        answer = super().file_response(*arguments, **options)
+        if isinstance(answer, FileResponse):
+            answer.chunk_size = _PIECE_BYTES
+        return answer
 
 
 class _Headers:

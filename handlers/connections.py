@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import resource
+import time
+from collections.abc import Callable
+from math import inf
 from typing import Final, Literal, Protocol
 
 Stage = Literal["head", "unread", "body", "page", "answer"]
@@ -10,11 +13,16 @@ Stage = Literal["head", "unread", "body", "page", "answer"]
 or a probe is being answered, or Slack is."""
 
 MOST_CONNECTIONS: Final = 2_000
+_FAIR_SECONDS: Final = 1.0
+"""A connection that has kept us waiting for so long goes before any page."""
+
 _DESCRIPTORS_FOR_OTHERS: Final = 256
 """Descriptors of the broker, Postgres, Slack's API and logs, and of connections that have no place yet."""
 
 _LEAST_CONNECTIONS: Final = 64
-_MOST_AT_ONCE: Final = 256
+_MOST_AT_ONCE: Final = 32
+"""More would make a turn of the event loop long, and an honest request needs several turns."""
+
 _TURNS: Final = 8
 """Turns of the event loop in which a connection, or the one that gives way to it, has a descriptor and no
 place. When descriptors run out, asyncio stops accepting for a second and logs an error for each."""
@@ -34,14 +42,17 @@ class Connections:
 
     Of those that keep us waiting the first one gives way, whatever it waits for: a new connection, whose
     request comes in the next moment, must not be the first to go only because the others have sent half a
-    body each. If there are none of these, the first page gives way. An answer to Slack is never dropped.
+    body each. Nor must it when the others are pages that are being answered: unless one has kept us waiting
+    for a while, the first page goes if it came earlier. An answer to Slack is never dropped.
     """
 
-    def __init__(self, most: int = MOST_CONNECTIONS) -> None:
+    def __init__(self, most: int = MOST_CONNECTIONS, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._most = most
-        self._waited_for: dict[Connection, None] = {}
-        self._pages: dict[Connection, None] = {}
-        self._answers: dict[Connection, None] = {}
+        self._monotonic = monotonic
+        # With the time of their coming.
+        self._waited_for: dict[Connection, float] = {}
+        self._pages: dict[Connection, float] = {}
+        self._answers: dict[Connection, float] = {}
 
     def __len__(self) -> int:
         return len(self._waited_for) + len(self._pages) + len(self._answers)
@@ -49,19 +60,19 @@ class Connections:
     def admit(self, connection: Connection) -> bool:
         """Take a new one in, in another one's place if need be. False: all places are answers to Slack."""
         if len(self) >= self._most:
-            slowest = next(iter(self._waited_for or self._pages), None)
+            slowest = self._slowest()
             if slowest is None:
                 return False
             self.remove(slowest)
             slowest.drop()
-        self._waited_for[connection] = None
+        self._waited_for[connection] = self._monotonic()
         return True
 
     def move(self, connection: Connection, stage: Stage) -> None:
         """Put it last in a stage. One that was removed stays away."""
         if self._is_known(connection):
             self.remove(connection)
-            self._all_in(stage)[connection] = None
+            self._all_in(stage)[connection] = self._monotonic()
 
     def remove(self, connection: Connection) -> None:
         """Forget it. It may have been removed before."""
@@ -71,7 +82,14 @@ class Connections:
     def _is_known(self, connection: Connection) -> bool:
         return any(connection in some for some in (self._waited_for, self._pages, self._answers))
 
-    def _all_in(self, stage: Stage) -> dict[Connection, None]:
+    def _slowest(self) -> Connection | None:
+        if not self._waited_for:
+            return next(iter(self._pages), None)
+        waited_for, since = next(iter(self._waited_for.items()))
+        page, asked = next(iter(self._pages.items()), (waited_for, inf))
+        return page if asked < since and self._monotonic() - since < _FAIR_SECONDS else waited_for
+
+    def _all_in(self, stage: Stage) -> dict[Connection, float]:
         match stage:
             case "page":
                 return self._pages

@@ -65,7 +65,6 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
         )
         self._stage: tuple[Stage, object] | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._head_lines = 0
         self._in_a_row = 0
         self._is_lost = False
 
@@ -95,15 +94,6 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Told by the event loop after each read."""
         self.data_received(bytes(self._buffer[:nbytes]))
-
-    def data_received(self, data: bytes) -> None:
-        if self.conn.their_state is h11.IDLE:
-            # Of a head alone: h11 is slow with thousands of lines, and looks at them only when all are there.
-            self._head_lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
-            if self._head_lines > _MOST_HEAD_LINES:
-                self.send_400_response("Too many header lines.")
-                return
-        super().data_received(data)
 
     def handle_events(self) -> None:
         if not self.transport.is_closing():
@@ -174,7 +164,6 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
             # A deadline would hold all this.
             return
         self._stage = stage
-        self._head_lines = 0
         if self._deadline:
             self._deadline.cancel()
         self._deadline = self.loop.call_later(_STAGE_SECONDS[stage[0]], self.drop)
@@ -199,6 +188,8 @@ class _HeadFirst(h11.Connection):
     def next_event(self) -> Any:
         if self._is_held:
             return h11.PAUSED
+        if self.their_state is h11.IDLE and self._has_many_lines():
+            raise h11.RemoteProtocolError("too many header lines")
         event = super().next_event()
         if isinstance(event, h11.Request):
             self.announced = _announced_by(event)
@@ -210,6 +201,13 @@ class _HeadFirst(h11.Connection):
             if self._chunks > _FREE_CHUNKS + self._bytes // _LEAST_CHUNK_BYTES:
                 raise h11.RemoteProtocolError("too many small chunks")
         return event
+
+    def _has_many_lines(self) -> bool:
+        """Look at the next head before h11 does, which is slow with thousands of lines.
+
+        Also at one that came behind another request, and was kept until that was answered.
+        """
+        return self.trailing_data[0].partition(b"\r\n\r\n")[0].count(b"\n") > _MOST_HEAD_LINES
 
 
 class _AskingFlow(FlowControl):

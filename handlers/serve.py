@@ -22,8 +22,8 @@ from handlers.http_protocol import BoundedProtocol
 _STOP_SECONDS: Final = 3
 """Without it a connection that is kept open keeps us from stopping."""
 
-_WAITING_TO_BE_ACCEPTED: Final = 2_048
-"""Connections that the kernel keeps for us; a client beyond them tries again a second later."""
+_WAITING_TO_BE_ACCEPTED: Final = 4_096
+"""Connections that the kernel keeps for us, as far as `net.core.somaxconn` allows; others try again."""
 
 _FAILED: Final = 3
 """uvicorn's own exit code for an app that does not start."""

@@ -219,14 +219,21 @@ def test_readiness_is_looked_at_once_a_second(web: WebProcess, broker: str) -> N
 
 
 def test_many_header_lines_are_refused(web: WebProcess) -> None:
-    """At once or one by one; a hundred are fine."""
-    for pieces in ([b"a: b\r\n" * 200], [b"a: b\r\n"] * 200):
+    """At once, one by one, or behind another request; a hundred are fine."""
+    first = head({}, "GET /healthz HTTP/1.1")
+    for before, pieces in (
+        (b"", [b"a: b\r\n" * 200]),
+        (b"", [b"a: b\r\n"] * 200),
+        (first, [b"a: b\r\n" * 200]),
+    ):
         with connected(web) as connection:
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+            connection.sendall(before + b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
             # It may have been closed in the midst of them.
             with suppress(OSError):
                 for piece in (*pieces, b"\r\n"):
                     connection.sendall(piece)
+            if before:
+                assert status_of(connection) == 200
             assert until_closed(connection).startswith(b"HTTP/1.1 400 ")
     with connected(web) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 100 + b"\r\n")

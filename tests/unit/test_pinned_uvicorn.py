@@ -20,7 +20,7 @@ PROTOCOL = "handlers/http_protocol.py"
 def test_what_is_overridden_is_there() -> None:
     """Under these names, or ours would never be called."""
     assert overridden(BoundedProtocol) >= {
-        *("connection_made", "connection_lost", "data_received", "handle_events", "get_buffer"),
+        *("connection_made", "connection_lost", "handle_events", "get_buffer"),
         *("on_response_complete", "pause_writing", "resume_writing", "send_400_response", "buffer_updated"),
     }
     assert overridden(_AskingFlow) == {"resume_reading"}
@@ -69,6 +69,8 @@ def test_a_head_is_parsed_before_its_body() -> None:
     """One event at a time, from one buffer."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
+    assert connection.their_state is h11.IDLE
+    assert connection.trailing_data[0].startswith(b"POST / ")
     assert isinstance(connection.next_event(), h11.Request)
     assert connection.their_state is h11.SEND_BODY
     assert isinstance(connection.next_event(), h11.Data)
