@@ -43,7 +43,7 @@ def shown(command: Any, args: Any, kwargs: Any, argsrepr: object, kwargsrepr: ob
     A line that the sender wrote in place of the arguments stays if it is what ``Command.summary()`` makes of
     them: our clients send that, and to look is quicker than to make it anew. Otherwise a command is shown by
     its summary. Arguments that cannot be parsed are not shown, and neither are those of a task that is no
-    command, such as a plain ``@app.task``: nobody knows what they hold.
+    command, such as a plain ``@app.task``: what they hold is not known.
 
     Args:
         command: the class of the command that the task runs, or None.

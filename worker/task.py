@@ -92,7 +92,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         if request.called_directly:
             return super().__call__(*args, **kwargs)
         history = read_history(request.headers)
-        bound = bind_contextvars(task_id=request.id, task=self.name, **_actor(kwargs))
+        bound = bind_contextvars(task_id=request.id, task=self.name)
         try:
             started = time.perf_counter()
             opened_as = _opened_as(request)
@@ -100,6 +100,8 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
                 log.info("task delivered again")
             try:
                 args, kwargs = self._without_forgotten(args, kwargs)
+                # Not before: a forgotten person's id is in no new line of the log.
+                bound = {**bound, **bind_contextvars(**_actor(kwargs))}
                 answer = self.run(*args, **kwargs)
             except (Retry, Ignore, Reject):
                 raise

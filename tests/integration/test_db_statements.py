@@ -34,8 +34,8 @@ SCANNED: Final = {
     "COUNTS": {"thread_sessions", "syncs", "dead_letters", "jira_sites"},
 }
 
-# One row, or those of people and channels that were forgotten.
-TINY: Final = {"slack_installation", "forgotten_channels", "forgotten_people"}
+# One row, or those of people and channels that were forgotten, and the acts by which they were.
+TINY: Final = {"slack_installation", "forgotten_channels", "forgotten_people", "forget_acts"}
 
 # Twenty channels, most sessions synced, as after some years; a few dead letters are still open.
 FILL: Final = """

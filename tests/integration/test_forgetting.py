@@ -1,4 +1,4 @@
-"""What is forgotten is gone from all tables, nothing comes back, and no second ticket comes of it."""
+"""Nothing that was forgotten is in any table, nothing comes back, and no second ticket comes of it."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_a_forgotten_channel(store: SessionStore, forgets: ForgetStore, database
 
 
 def test_a_forgotten_person(store: SessionStore, pool: Pool, forgets: ForgetStore, database_url: str) -> None:
-    """What the person opened and did is without the person; other people's words and all tickets stay."""
+    """All that the person opened and did is without the person; others' words and all tickets stay."""
     asked_for(store)
     others = store.get_or_create_session(CHANNEL, "1700000001.000100", OTHER)
     words = Draft(summary="Ask Maya Lind or her boss", description=f"or <@{PERSON}>: (a+b) Maya Lindgren")
@@ -378,7 +378,7 @@ def test_the_functions_belong_to_a_role_that_can_nothing_else(database_url: str)
     owners = ask(
         as_owner(database_url),
         "SELECT array_agg(DISTINCT proowner::regrole::text || array_to_string(proconfig, ' ')) FROM pg_proc "
-        "WHERE prosecdef AND proname LIKE 'threadsync%%' AND %s",
+        "WHERE prosecdef AND proname LIKE 'threadsync%%' AND proname NOT LIKE 'threadsync_console%%' AND %s",
         True,
     )
     assert owners == ["threadsync_forgetsearch_path=public, pg_temp"]
@@ -446,6 +446,10 @@ NAMES: Final = [
     ("a.b*c", "a.b*c axbbc", "forgotten axbbc"),
     ("back\\slash", "back\\slash", "forgotten"),
     ("[x]^$", "so [x]^$!", "so forgotten!"),
+    ("Maya Lind", "Maya\nLind, maya\u00a0 lind: MayaLind", "forgotten, forgotten: MayaLind"),
+    ("Maya  Lind", "one\nMaya Lind\r\n\tmaya\tlind", "one\nforgotten\r\n\tforgotten"),
+    ("Nora", "\x0bNora\x0cnora\u2028Nora Honora", "\x0bforgotten\x0cforgotten\u2028forgotten Honora"),
+    ("u1", "U12 (U1), <@u1|x> U1x xU1 _u1_", "U12 (forgotten), <@forgotten|x> U1x xU1 _forgotten_"),
 ]
 
 
@@ -460,6 +464,13 @@ def test_names_of_all_kinds(store: SessionStore, forgets: ForgetStore) -> None:
         assert context.context_data == {"text": left, "nothing": [None, True]}
         assert Sought(words=[name]).is_named_in(text)
         assert not Sought(words=[name]).is_named_in(left)
+        forgets.expect_person(act, name)
+        known = Redaction(forgets.people())
+        assert known.text(text) == left
+        for told in (json.dumps({"text": f"so\n{text}"}), json.dumps({"text": text}, ensure_ascii=False)):
+            for layer in (told, told[:-2]):
+                assert Sought(words=[name]).is_in({"arguments": layer})
+                assert known.finds_in(layer)
 
 
 def test_a_first_request_that_was_on_its_way_has_no_words(
@@ -523,7 +534,7 @@ def test_functions_change_hands_when_their_role_comes(
 ) -> None:
     """Until then, with roles of an older release, they belong to the tables' owner, and work."""
     owners = "SELECT array_agg(DISTINCT proowner::regrole::text) FROM pg_proc WHERE prosecdef AND {}"
-    asked = owners.format("proname LIKE 'threadsync%'")
+    asked = owners.format("proname LIKE 'threadsync%' AND proname NOT LIKE 'threadsync_console%'")
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         migrate(connection)
         assert "threadsync_forget" not in connection.execute(asked.encode()).fetchone()[0]  # type: ignore[index]

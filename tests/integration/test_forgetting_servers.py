@@ -1,4 +1,4 @@
-"""What lies in the servers beside our tables: logs, results, and what a login may do about them."""
+"""Logs and results of servers, which lie beside our tables, and the rights of a login on them."""
 
 from __future__ import annotations
 

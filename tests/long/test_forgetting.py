@@ -41,7 +41,11 @@ CANARY: Final = re.compile("ocelot|ozelot|b2NlbG90", re.IGNORECASE)
 
 CHANNEL: Final = "C0123"
 DRAFT: Final = {"summary": "ocelot summary", "description": "ocelot *told*", "labels": ["ocelot-label"]}
-MENTION: Final = {"summary": f"<@{PERSON}> or {PERSON.lower()} knows", "description": "of another person"}
+MENTION: Final = {
+    "summary": f"<@{PERSON}> or {PERSON.lower()} knows",
+    "description": f"of another person, who wrote of\n{NAME.upper()}\nand {NAME.replace(' ', chr(0xA0))}",
+}
+ACTOR: Final = {"user_id": PERSON, "team_id": "T0"}
 THREADS: Final = 8
 MANY: Final = 200
 MOST_WAITING: Final = 30
@@ -141,7 +145,9 @@ def live(stack: Stack, folder: Path) -> None:
     """The person opens threads, drafts, fails, decides, is spoken of, and is imported."""
     for number in range(THREADS):
         stack.send("sessions.get_or_create", **thread(number), user_id=PERSON)
-        stack.send("sessions.request_sync", **thread(number), draft=DRAFT, drafted_at="1700000009.000100")
+        signed: dict[str, Any] = {**thread(number), **({"actor": ACTOR} if number % 2 else {})}
+        stack.send("sessions.request_sync", **signed, draft=DRAFT, drafted_at="1700000009.000100")
+        stack.send("sessions.update_status", **signed, status="ready_to_sync")
     stack.send("sessions.get_or_create", **thread(100), user_id=OTHER)
     stack.send("sessions.request_sync", **thread(100), draft=MENTION, drafted_at="1700000009.000100")
     stack.send(
@@ -255,7 +261,7 @@ def test_a_thread_and_a_channel_are_forgotten(stack: Stack, tmp_path: Path) -> N
     assert (said["sessions"], said["waiting"]) == (1, 0)
     refused = "SELECT count(*) FROM thread_sessions WHERE forgotten_at IS NOT NULL"
     assert ask(stack.installation.database_url, refused) == 1
-    stack.threadsync("forget", "channel", CHANNEL, "--reason", "asked")
+    stack.threadsync("forget", "channel", CHANNEL.lower(), "--reason", "asked")
     stack.replay(list(itertools.islice(itertools.cycle(stack.sent), MANY)))
     stack.send("sessions.get_or_create", **thread(777), user_id=PERSON)
     stack.wait_until_quiet()
@@ -263,6 +269,8 @@ def test_a_thread_and_a_channel_are_forgotten(stack: Stack, tmp_path: Path) -> N
         users = connection.execute("SELECT DISTINCT user_id FROM thread_sessions").fetchall()
     assert users == [("forgotten",)]
     assert len(stack.jira.site.issues) == tickets
+    tables = dump(stack.installation.database_url)
+    assert [words for words in ("ocelot summary", "*told*", "knows") if words in tables] == []
 
 
 def test_a_person_is_forgotten_in_the_middle_of_everything(stack: Stack) -> None:

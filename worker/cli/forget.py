@@ -86,7 +86,9 @@ def session_of(pool: Pool, place: list[str]) -> ThreadSession:
     text = " ".join(place)
     found: list[ThreadSession] = ConsoleStore(pool).find(text)
     if not found and (named := thread_in(text)):
-        found = [SessionStore(pool).get_or_create_session(*named, "forgotten")]
+        # Slack writes its ids in capitals, people do not: the tombstone is to be where events come.
+        channel_id, thread_ts = named[0].upper(), named[1]
+        found = [SessionStore(pool).get_or_create_session(channel_id, thread_ts, "forgotten")]
     if len(found) != 1:
         raise InvalidCommand(f"that names {len(found) or 'no'} threads: give a link to a message of the one")
     return found[0]

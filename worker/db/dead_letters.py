@@ -33,6 +33,8 @@ _PACKED: Final = re.compile(r"[A-Za-z0-9+/]{40}")
 """Base64, say."""
 _UNREAD: Final = ("\ufffd", "\x00", "\\u", "\\x", "%")
 """Signs of another spelling, in which a person's id would not be found."""
+_THREAD: Final = re.compile(r"[0-9]\.[0-9]|[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
+"""A thread's timestamp, or the id of a session."""
 _KEPT_BYTES: Final = 64 * 1024
 _MOST_ATTEMPTS: Final = 2**31 - 1
 
@@ -60,6 +62,11 @@ class Letter:
     said: str | None = None
 
     @property
+    def told(self) -> str | None:
+        """Arguments that say what the message was about."""
+        return self.arguments if self.arguments is not None else self.about
+
+    @property
     def size(self) -> int:
         """Bytes, about."""
         return len(self.body or b"") + len(self.arguments or "")
@@ -77,7 +84,8 @@ class Letter:
             + _said(self.body, self.missing),
             "attempts": min(self.attempts, _MOST_ATTEMPTS),
             "first_attempt_at": self.first_attempt_at,
-            **_about(self.arguments if self.arguments is not None else self.about),
+            **(about := _about(self.told)),
+            "is_opaque": _is_opaque(about, self.told, self.body),
         }
 
     def shortened(self) -> Letter:
@@ -286,7 +294,15 @@ def _without_forgotten(known: Redaction, body: bytes | None) -> bytes | None:
     text = body.decode("utf-8", "replace")
     # For a day what cannot be read, because it may be packed, is not kept.
     is_read = not any(sign in text for sign in _UNREAD) and not _PACKED.search(text)
-    return body if is_read and known.text(text) == text else None
+    return body if is_read and not known.finds_in(text) else None
+
+
+def _is_opaque(about: Mapping[str, str | None], told: str | None, body: bytes | None) -> bool:
+    """Return whether a message may be about any thread: it does not say which, and cannot be looked into."""
+    if about["about_session"] or (about["about_channel"] and about["about_thread"]):
+        return False
+    text = (body or b"").decode("utf-8", "replace") + (told or "")
+    return "\ufffd" in text or bool(_PACKED.search(text) or _THREAD.search(text))
 
 
 def _about(arguments: str | None) -> dict[str, str | None]:

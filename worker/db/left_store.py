@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 import structlog
@@ -13,13 +13,12 @@ from pydantic import ValidationError
 
 from worker.db import left_queries as queries
 from worker.db.driver_errors import translated
+from worker.db.jira_words import kept
 from worker.db.pool import Pool, init_db
 from worker.db.statements import describe
 from worker.db.sync_models import LeftClaim, LeftTicket
 
 log = structlog.get_logger("threadsync.worker")
-
-_LONGEST_DETAIL: Final = 4_000
 
 
 class LeftStore:
@@ -74,12 +73,17 @@ class LeftStore:
         is_in_doubt: bool = False,
     ) -> None:
         """Let go of it for ``delay`` seconds. ``is_in_doubt``: a comment may have been made."""
-        params = {"delay": delay, "failures": failures, "detail": _cut(detail), "is_in_doubt": is_in_doubt}
+        params = {
+            "delay": delay,
+            "failures": failures,
+            "detail": kept(detail, self._pool),
+            "is_in_doubt": is_in_doubt,
+        }
         self._rows(queries.RELEASE_LEFT, {**_of(claim), **params})
 
     def end(self, claim: LeftClaim, given_up: str | None = None, detail: str | None = None) -> None:
         """End its steps: with its comment there, or ``given_up`` for a reason."""
-        self._rows(queries.END_LEFT, {**_of(claim), "given_up": given_up, "detail": _cut(detail)})
+        self._rows(queries.END_LEFT, {**_of(claim), "given_up": given_up, "detail": kept(detail, self._pool)})
 
     def take_due(self, *, most: int, for_seconds: float) -> list[tuple[UUID, str]]:
         """Due ones to send a message for; no other caller gets them for ``for_seconds``."""
@@ -94,10 +98,3 @@ class LeftStore:
 
 def _of(claim: LeftClaim) -> dict[str, Any]:
     return {"session_id": claim.session_id, "jira_key": claim.jira_key, "fence": claim.fence}
-
-
-def _cut(detail: str | None) -> str | None:
-    """Jira's words as far as Postgres takes them."""
-    if detail is None:
-        return None
-    return detail.replace("\x00", "").encode("utf-8", "replace").decode()[:_LONGEST_DETAIL]

@@ -42,6 +42,8 @@ _WAS_LEFT: Final = "%(jira_key)s::text = ANY (old.left_keys)"
 # The actor of a command, where it names one: worker/db/actors.py.
 _ACTOR: Final = "%(actor)s::jsonb"
 _THREAD: Final = f"channel_id = {_HOME} AND thread_ts = %(thread_ts)s"
+# In place of "there is no session": the thread began before its channel was forgotten.
+_TOMBSTONE: Final = f"threadsync_tombstone({_HOME}, %(thread_ts)s::text)"
 _CONTEXT: Final = "channel_id, context_data, version, updated_at"
 _DEAD_LETTER: Final = (
     "id, task_id, task_name, queue, arguments, body, error_type, error, attempts, first_attempt_at, died_at, "
@@ -55,6 +57,9 @@ _STORED_AT: Final = (
 # Of a draft that is older than the moment in which the session's ticket was taken off, no other one is made.
 _BECOMES_READY: Final = """status = 'collecting' AND forgotten_at IS NULL
             AND (unlinked_at IS NULL OR %(drafted_at)s::numeric > unlinked_at)"""
+# It was drafted before a person was forgotten in this thread, and may be that person's.
+_IS_ANYBODYS: Final = f"""(%(drafted_at)s::numeric < drafts_since
+            AND ({_ACTOR} IS NULL OR drafts_since < extract(epoch FROM now()) - 86400))"""
 # A newer draft is an answer to what was wrong with the older one.
 _IS_ANSWERED: Final = f"""(s.state IN ('failed', 'review') OR s.state = 'blocked' AND NOT s.parked)
             AND (excluded.drafted_at, excluded.draft) > ({_STORED_AT}, s.draft)"""
@@ -120,6 +125,8 @@ SELECT {_SESSION},
             WHEN status_before = 'collecting' THEN 'applied'
             ELSE 'stale' END AS outcome
 FROM answer
+UNION ALL
+SELECT {_SESSION}, 'stale' FROM {_TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
 """
 
 # Asks for the session's ticket. Of several drafts the latest wins, of one moment's the greater one, so that
@@ -135,17 +142,19 @@ WITH forgotten AS (
     UPDATE thread_sessions
     SET status = CASE WHEN {_BECOMES_READY} THEN 'ready_to_sync' ELSE status END,
         ready_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE ready_at END,
-        ready_by = CASE WHEN {_BECOMES_READY} THEN {_ACTOR} ELSE ready_by END,
+        ready_by = CASE WHEN {_BECOMES_READY} THEN CASE WHEN {_IS_ANYBODYS} THEN NULL ELSE {_ACTOR} END
+                        ELSE ready_by END,
         updated_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM forgotten)
     RETURNING {_NEW_SESSION}, new.forgotten_at,
               coalesce(%(drafted_at)s::numeric <= new.unlinked_at, false) AS is_too_old,
-              %(drafted_at)s::numeric < new.drafts_since AND {_ACTOR} IS NULL AS is_wordless
+              {_IS_ANYBODYS} AS is_wordless
 ), asked AS (
     INSERT INTO syncs AS s (session_id, draft, drafted_at, drafted_by, queued_until)
     SELECT id,
            CASE WHEN is_wordless THEN threadsync_without_words(%(draft)s::jsonb) ELSE %(draft)s::jsonb END,
-           %(drafted_at)s::numeric, {_ACTOR}, now() + interval '15 s'
+           %(drafted_at)s::numeric, CASE WHEN NOT coalesce(is_wordless, false) THEN {_ACTOR} END,
+           now() + interval '15 s'
     FROM session WHERE status <> 'synced' AND NOT is_too_old AND forgotten_at IS NULL
     ON CONFLICT ON CONSTRAINT syncs_pkey DO UPDATE
     SET (draft, drafted_at, drafted_by) = (
@@ -168,6 +177,9 @@ SELECT {_SESSION},
 FROM session LEFT JOIN asked a ON a.session_id = session.id
 UNION ALL
 SELECT {_SESSION}, 'stale' FROM forgotten
+UNION ALL
+SELECT {_SESSION}, 'stale' FROM {_TOMBSTONE}
+WHERE NOT EXISTS (SELECT FROM session) AND NOT EXISTS (SELECT FROM forgotten)
 """
 
 # Writes the ticket's key, once. A session that has another key comes back as it is, with outcome `conflict`,
@@ -209,16 +221,25 @@ SELECT {_SESSION},
             WHEN key_before IS NULL THEN 'applied'
             ELSE 'conflict' END AS outcome
 FROM answer
+UNION ALL
+SELECT {_SESSION}, 'stale' FROM {_TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
 """
 
-# Carries out an act of a person on the session's ticket: the function is in migrations/0011_who.sql.
+# Carries out an act of a person on the session's ticket: the function is in migrations/0011_who.sql. On a
+# tombstone a repeated act is as stale as any.
 ACT: Final[LiteralString] = f"""
+WITH acted AS (
+    SELECT * FROM threadsync_act(
+        %(act)s::text, {_HOME}, %(thread_ts)s::text, %(jira_key)s::text, %(jira_id)s::text,
+        %(command_id)s::uuid, {_ACTOR}, %(reason)s::text, %(asked_at)s::numeric
+    )
+)
 SELECT {", ".join(f"(acted.session).{column}" for column in _SESSION_COLUMNS)},
-       acted.outcome, acted.key_before
-FROM threadsync_act(
-    %(act)s::text, {_HOME}, %(thread_ts)s::text, %(jira_key)s::text, %(jira_id)s::text, %(command_id)s::uuid,
-    {_ACTOR}, %(reason)s::text, %(asked_at)s::numeric
-) AS acted
+       CASE WHEN (acted.session).forgotten_at IS NULL THEN acted.outcome ELSE 'stale' END AS outcome,
+       acted.key_before
+FROM acted
+UNION ALL
+SELECT {_SESSION}, 'stale', NULL FROM {_TOMBSTONE} WHERE NOT EXISTS (SELECT FROM acted)
 """
 
 # One session by its id.
@@ -331,7 +352,7 @@ FORGET_REDELIVERIES: Final[LiteralString] = "DELETE FROM redeliveries WHERE task
 
 # Keeps a message that failed for good. A second burial of the same message adds nothing. Returns the letter's
 # id alone: the rest is as large as the message, for which a process may have no room twice. What is about a
-# thread whose words were forgotten is kept without them.
+# thread whose words were forgotten is kept without them; so is, for a day, what may be about any thread.
 BURY: Final[LiteralString] = """
 WITH counted AS (
     DELETE FROM redeliveries WHERE task_id = %(task_id)s RETURNING first_attempt_at
@@ -344,7 +365,10 @@ SELECT %(task_id)s, %(task_name)s, %(queue)s,
        CASE WHEN is_forgotten THEN '(forgotten)' ELSE %(error)s::text END, %(attempts)s::integer,
        coalesce((SELECT first_attempt_at FROM counted), %(first_attempt_at)s::timestamptz)
 FROM (
-    SELECT threadsync_is_forgotten(%(about_channel)s, %(about_thread)s, %(about_session)s) AS is_forgotten
+    SELECT threadsync_is_forgotten(%(about_channel)s, %(about_thread)s, %(about_session)s)
+           OR %(is_opaque)s::boolean AND EXISTS (
+               SELECT FROM forget_acts WHERE at > now() - interval '1 day'
+           ) AS is_forgotten
 ) AS about
 ON CONFLICT ON CONSTRAINT dead_letters_task_id_key DO UPDATE SET attempts = d.attempts
     WHERE d.arguments IS NOT DISTINCT FROM excluded.arguments

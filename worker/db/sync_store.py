@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from worker.db import sync_queries as queries
 from worker.db.actors import AnyActor, as_json
 from worker.db.driver_errors import translated
+from worker.db.jira_words import kept
 from worker.db.left_store import LeftStore
 from worker.db.pool import Pool, init_db
 from worker.db.statements import describe
@@ -34,7 +35,6 @@ from worker.db.sync_models import (
 log = structlog.get_logger("threadsync.worker")
 
 _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
-_LONGEST_DETAIL: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class SyncStore:
         params = {
             **{name: getattr(ending, name) for name in Ending.__slots__},
             **_of(claim),
-            "detail": _cut(ending.detail),
+            "detail": kept(ending.detail, self._pool),
             "delay": ending.delay or 0.0,
         }
         rows = self._rows(queries.FINISH, params)
@@ -242,7 +242,7 @@ class SyncStore:
             "started_at": started_at,
             "failures": failures,
             "reason": reason,
-            "detail": _cut(detail),
+            "detail": kept(detail, self._pool),
             "http_status": http_status,
             "trace_id": trace_id,
             "duplicates": list(duplicates) if duplicates is not None else None,
@@ -325,10 +325,3 @@ def _decision(actor: str, reason: str, acted_by: AnyActor | None) -> dict[str, A
 
 def _of(claim: Claim) -> dict[str, Any]:
     return {"session_id": claim.session_id, "fence": claim.fence}
-
-
-def _cut(detail: str | None) -> str | None:
-    """What Postgres takes of Jira's words."""
-    if detail is None:
-        return None
-    return detail.replace("\x00", "").encode("utf-8", "replace").decode()[:_LONGEST_DETAIL]

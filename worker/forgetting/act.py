@@ -15,7 +15,7 @@ from unicodedata import normalize
 from uuid import UUID
 
 from worker.config import get_settings
-from worker.db.forgetting.arrivals import LOOK_SECONDS
+from worker.db.forgetting.arrivals import FORGOTTEN, LOOK_SECONDS
 from worker.db.forgetting.store import ForgetStore, Thread, What
 from worker.decisions import Signature
 from worker.errors import InvalidCommand
@@ -83,6 +83,9 @@ def forget_thread(pool: Pool, session: ThreadSession, by: Signature) -> Forgotte
 def forget_channel(pool: Pool, channel: str, by: Signature) -> Forgotten:
     """Make tombstones of all sessions of a channel, and empty its context. Raises ``InvalidCommand``."""
     store, channel_id = ForgetStore(pool), _slack_id(channel)
+    if not store.knows_channel(channel_id):
+        # Slack writes its ids in capitals, people do not.
+        channel_id = channel_id.upper()
     act = _begin(store, "channel", channel_id, by)
     ids = store.forget_channel(act, channel_id)
     count = waiting = 0
@@ -163,7 +166,7 @@ def _slack_id(text: str) -> str:
     text = text.strip()
     mention = _MENTION.fullmatch(text)
     found = mention[1] if mention else text
-    if not _SLACK_ID.fullmatch(found) or found == "forgotten":
+    if not _SLACK_ID.fullmatch(found) or found.lower() == FORGOTTEN:
         raise InvalidCommand("that is no id of Slack's, such as U0123ABCD")
     return found
 

@@ -1,8 +1,9 @@
 """Redact messages that name a person who was forgotten within the last day, as they arrive.
 
 They may have been sent before, and lie in the broker, wait for their session, or be sent by an operator.
-Each id in a message is hashed with the key of each such person. The people are read again after
-``LOOK_SECONDS``; an act of forgetting waits for longer than that before it takes anything away.
+Whatever in a message is as long as the id or the name of such a person is hashed with that one's key. The
+people are read again after ``LOOK_SECONDS``; an act of forgetting waits for longer than that before it takes
+anything away.
 """
 
 from __future__ import annotations
@@ -16,24 +17,38 @@ from time import monotonic
 from typing import Any, Final
 
 from worker.db.forgetting.store import ForgetStore, ForgottenPerson
+from worker.db.forgetting.words import as_compared, spans, unescaped
 from worker.errors import DatabaseUnavailable
 
 LOOK_SECONDS: Final = 1.0
 FORGOTTEN: Final = "forgotten"
 NO_WORDS: Final = "(forgotten)"
 
-# What may be an id in a text: it begins as Slack's do, has a digit, or is mentioned.
-_ID: Final = re.compile(
-    r"(?<![A-Za-z0-9])(?:[UWuw]|(?=[A-Za-z]*[0-9])|(?<=<@))[A-Za-z0-9]{1,63}(?![A-Za-z0-9])"
-)
 _PROJECT: Final = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
+_PATCH: Final = "patch"
 _WHOSE: Final = ("user_id", "actor", "name")
 _DEEPEST: Final = 100
-_LONGEST: Final = 200
+
+# A person may be called Channel, or Project, or as a key of Jira's begins. So where a word is one of ours, or
+# says which thread or ticket, only all of it is looked up.
+PLACES: Final = frozenset(
+    {
+        *("channel_id", "new_channel_id", "thread_ts", "session_id", "command_id", "task_id", "team_id"),
+        *("jira_key", "jira_id", "project_key", "issue_type", "status", "outcome", "via", "cursor", "queue"),
+        *("drafted_at", "unlinked_at", "since", "limit", "maybe_said", "type", "action_id", "value"),
+    }
+)
+"""Arguments in which nobody writes."""
+
+ARGUMENTS: Final = PLACES | {
+    *("user_id", "actor", "name", "address", "draft", "summary", "description", "labels", "patch", "reason"),
+    *("text", "blocks"),
+}
+"""The names of arguments, which stay as they are."""
 
 
 def hash_of(key: bytes, person: str) -> bytes:
-    """The keyed hash, as ``threadsync_person_hash`` makes it."""
+    """The keyed hash, as ``threadsync_person_hash`` makes it of what ``as_compared`` returns."""
     # ASCII alone, as Postgres' collation "C" has it.
     return sha256(key + sha256(key + person.encode("utf-8", "replace").upper()).digest()).digest()
 
@@ -43,6 +58,7 @@ class Redaction:
 
     def __init__(self, people: Sequence[ForgottenPerson]) -> None:
         self._people = people
+        self._lengths = sorted({person.letters for person in people})
 
     def __bool__(self) -> bool:
         return bool(self._people)
@@ -59,10 +75,16 @@ class Redaction:
         return [self._without(value, 0) for value in args]
 
     def text(self, text: str) -> str:
-        """A text with ``forgotten`` in place of their ids."""
-        if self._is_person(text):
-            return FORGOTTEN
-        return _ID.sub(lambda found: FORGOTTEN if self._is_person(found[0]) else found[0], text)
+        """A text with ``forgotten`` in place of their ids and names."""
+        redacted, end = "", 0
+        for start, behind in self._spans(text):
+            redacted += f"{text[end:start]}{FORGOTTEN}"
+            end = behind
+        return redacted + text[end:]
+
+    def finds_in(self, text: str) -> bool:
+        """Return whether a text, which may be JSON or a part of it, names one of them."""
+        return bool(self._spans(text) or self._spans(unescaped(text)))
 
     def message(self, arguments: str) -> str:
         """The JSON text of a message's arguments, redacted; one that cannot be read, as a text."""
@@ -72,21 +94,26 @@ class Redaction:
             return json.dumps({"args": args, "kwargs": kwargs})
         return self.text(arguments)
 
-    def _is_person(self, text: str) -> bool:
-        return len(text) <= _LONGEST and any(hash_of(each.key, text) == each.hash for each in self._people)
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        if not self._lengths or len(text) < self._lengths[0]:
+            return []
+        return spans(text, self._lengths, self._is_person)
+
+    def _is_person(self, word: str) -> bool:
+        return any(hash_of(each.key, word) == each.hash for each in self._people if each.letters == len(word))
 
     def _is_theirs(self, value: Any, depth: int) -> bool:
         if not isinstance(value, Mapping) or depth > _DEEPEST:
             return False
         return any(
-            self._is_theirs(inner, depth + 1) or (isinstance(inner, str) and self._is_person(inner))
+            self._is_theirs(inner, depth + 1) or (isinstance(inner, str) and bool(self._spans(inner)))
             for name, inner in value.items()
             if name in _WHOSE
         )
 
-    def _without(self, value: Any, depth: int) -> Any:
+    def _without(self, value: Any, depth: int, place: str = "") -> Any:
         if isinstance(value, str):
-            return self.text(value)
+            return self.text(value) if place not in PLACES else self._whole(value)
         if depth > _DEEPEST:
             # No command of ours.
             return NO_WORDS
@@ -94,13 +121,24 @@ class Redaction:
             # An actor's, such as the console has noted.
             left_out = "address" if self._is_theirs(value, depth) else None
             return {
-                self.text(str(name)): self._without(inner, depth + 1)
+                self._key(str(name), place): self._without(inner, depth + 1, _place(str(name), place))
                 for name, inner in value.items()
                 if name != left_out
             }
         if isinstance(value, list | tuple):
-            return [self._without(inner, depth + 1) for inner in value]
+            return [self._without(inner, depth + 1, place) for inner in value]
         return value
+
+    def _key(self, name: str, place: str) -> str:
+        return name if name in ARGUMENTS and place != _PATCH else self.text(name)
+
+    def _whole(self, text: str) -> str:
+        return FORGOTTEN if self._is_person(as_compared(text)) else text
+
+
+def _place(name: str, place: str) -> str:
+    """All that is in a patch are people's words, whatever they are called there."""
+    return _PATCH if _PATCH in (name, place) else name
 
 
 def _wordless(kwargs: Mapping[str, Any]) -> dict[str, Any]:

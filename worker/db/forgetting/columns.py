@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, LiteralString
 
 Kind = Literal["person", "name", "actor", "draft", "detail", "words", "letter"]
-"""What the column holds:
+"""Kinds of content:
 
 | kind | what | of a thread or a channel | of a person |
 |---|---|---|---|
@@ -96,6 +96,13 @@ SESSION_OF: Final[Mapping[str, LiteralString]] = {
     "left_tickets": "session_id",
 }
 """For tables whose rows belong to a session: the column that says which."""
+
+CHANNEL_OF: Final[Mapping[str, LiteralString]] = {
+    "channel_context": "channel_id",
+    "channel_context_commands": "channel_id",
+    "channel_aliases": "channel_id",
+}
+"""For tables whose rows belong to a channel: the column that says which."""
 
 _ID: Final = "Slack's id of a channel or of a thread, which stays with the tombstone"
 _CODE: Final = "one of our own words"

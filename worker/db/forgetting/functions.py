@@ -24,7 +24,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
-from worker.db.forgetting.columns import OF_PEOPLE, SESSION_OF, Column, of_kinds, tables
+from worker.db.forgetting.columns import CHANNEL_OF, OF_PEOPLE, SESSION_OF, Column, of_kinds, tables
 
 _OPEN: Final = "('inflight', 'unknown')"
 # Two of one moment must not be alike: a draft of before would win over one without words.
@@ -92,6 +92,14 @@ def _clear_all_of(sessions: LiteralString) -> Iterator[LiteralString]:
         columns = of_kinds(table, "person", "name", "actor", "words", "detail")
         if columns:
             yield f"UPDATE {table} SET {_cleared(columns)}\n    WHERE {key} = ANY ({sessions});"
+
+
+def _clear_channels(ids: LiteralString) -> Iterator[LiteralString]:
+    """Yield statements that leave nothing of people in what belongs to these channels."""
+    for table, key in CHANNEL_OF.items():
+        columns = of_kinds(table, "words", "name", "actor")
+        filled = " OR ".join(f"{column.name} IS DISTINCT FROM {column.cleared}" for column in columns)
+        yield f"UPDATE {table} SET {_cleared(columns)}\n    WHERE {key} = ANY ({ids}) AND ({filled});"
 
 
 def _clear_details_of(sessions: LiteralString) -> Iterator[LiteralString]:
@@ -215,9 +223,8 @@ BEGIN{_known_act(_OF_THE_CHANNEL)}
     ON CONFLICT ON CONSTRAINT forgotten_channels_pkey DO UPDATE SET forgotten_at = now();
     -- What opens a session or patches the context now has not seen this; what does so afterwards has.
     LOCK TABLE thread_sessions, channel_context IN SHARE ROW EXCLUSIVE MODE;
-    UPDATE channel_context SET {_cleared(of_kinds("channel_context", "words", "name", "actor"))},
-        version = version + 1, updated_at = now()
-    WHERE channel_id = ANY (ids);
+    UPDATE channel_context SET version = version + 1, updated_at = now() WHERE channel_id = ANY (ids);
+    {_lines(_clear_channels("ids"))}
     RETURN ids;
 END
 """,
@@ -230,7 +237,8 @@ END
 DECLARE
     secret bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
 BEGIN{_known_act(_OF_A_PERSON)}
-    INSERT INTO forgotten_people (key, hash) VALUES (secret, threadsync_person_hash(secret, person));
+    INSERT INTO forgotten_people (key, hash, letters)
+    VALUES (secret, threadsync_person_hash(secret, person), length(person));
     LOCK TABLE thread_sessions, syncs IN SHARE ROW EXCLUSIVE MODE;
 END
 """,
@@ -269,15 +277,19 @@ END
         "threadsync_forget_named",
         "act uuid, place text, person text, names text[]",
         "integer",
-        # As a word of its own, in any case of letters; in JSON some letters are written with a backslash. The
-        # collation knows all letters, whatever the database's own does.
+        # As a word of its own, in any case of letters, and with any space in it; in JSON some letters are
+        # written with a backslash, and a word at the beginning of a line has one before it. The collation
+        # knows all letters, whatever the database's own does.
         f"""
 DECLARE
     pattern text COLLATE pg_c_utf8 := (
         SELECT string_agg(DISTINCT
             CASE WHEN word ~ '^[[:alnum:]]' AND ascii(word) < {_NO_SPACES_FROM}
-                 THEN '(?<![[:alnum:]])' ELSE '' END
-            || regexp_replace(word, '([][\\\\^$.|?*+(){{}}-])', '\\\\\\1', 'g')
+                 THEN '(?:(?<![[:alnum:]])|(?<=\\\\[bfnrt])|(?<=\\\\u[0-9a-f]{{4}}))' ELSE '' END
+            || regexp_replace(
+                regexp_replace(word, '([][\\\\^$.|?*+(){{}}-])', '\\\\\\1', 'g'),
+                '[[:space:]]+', '(?:[[:space:]]|\\\\\\\\[nrt])+', 'g'
+            )
             || CASE WHEN word ~ '[[:alnum:]]$' AND ascii(right(word, 1)) < {_NO_SPACES_FROM}
                     THEN '(?![[:alnum:]])' ELSE '' END,
             '|')
@@ -376,6 +388,36 @@ END
 """,
     ),
     Function(
+        "threadsync_forget_moved",
+        "",
+        "trigger",
+        # Two ids have become one channel: what was forgotten under the one is forgotten under the other.
+        # Before their rows are put together: later it cannot be seen which context was changed when.
+        f"""
+DECLARE
+    ids   text[] := ARRAY(SELECT channel_id FROM channel_aliases WHERE home_id = new.home_id)
+                    || new.channel_id || new.home_id;
+    since timestamptz := (SELECT max(forgotten_at) FROM forgotten_channels WHERE channel_id = ANY (ids));
+BEGIN
+    IF since IS NULL THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO forgotten_channels (channel_id, forgotten_at) SELECT DISTINCT unnest(ids), since
+    ON CONFLICT ON CONSTRAINT forgotten_channels_pkey DO UPDATE SET forgotten_at = since;
+    UPDATE channel_context SET {_cleared(of_kinds("channel_context", "words"))},
+        version = version + 1, updated_at = now()
+    WHERE channel_id = ANY (ids) AND updated_at < since AND context_data <> '{{}}';
+    PERFORM threadsync_make_tombstones(ARRAY(
+        SELECT id FROM thread_sessions
+        WHERE channel_id = ANY (ids) AND forgotten_at IS NULL
+          AND thread_ts::numeric < extract(epoch FROM since)
+    ));
+    RETURN NULL;
+END
+""",
+        is_ours=True,
+    ),
+    Function(
         "threadsync_forget_alias",
         "",
         "trigger",
@@ -394,16 +436,23 @@ END
     ),
 )
 
-# When all of the move is done, which carries over drafts.
-_TRIGGER: Final = """
+_TRIGGERS: Final[Mapping[LiteralString, LiteralString]] = {
+    # When all of the move is done, which carries over drafts.
+    "thread_sessions_forget_alias": """
 CREATE CONSTRAINT TRIGGER thread_sessions_forget_alias AFTER UPDATE OF alias_of ON thread_sessions
 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.alias_of IS NOT NULL)
 EXECUTE FUNCTION threadsync_forget_alias()
-"""
+""",
+    # When the ids are known to be one channel's.
+    "channel_aliases_forget_moved": """
+CREATE TRIGGER channel_aliases_forget_moved AFTER INSERT OR UPDATE OF home_id ON channel_aliases
+FOR EACH ROW EXECUTE FUNCTION threadsync_forget_moved()
+""",
+}
 _HAS_TRIGGER: Final = """
 SELECT EXISTS (
-    SELECT FROM pg_trigger
-    WHERE tgrelid = to_regclass('thread_sessions') AND tgname = 'thread_sessions_forget_alias'
+    SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE t.tgname = %s AND c.relnamespace = current_schema()::regnamespace
 )
 """
 _KNOWN: Final = """
@@ -449,9 +498,10 @@ def install(
         if may_own:
             belongs = SQL("ALTER FUNCTION {} OWNER TO {}")
             cursor.execute(belongs.format(SQL(function.signature), Identifier(owner)))
-    [(has_trigger,)] = cursor.execute(_HAS_TRIGGER).fetchall()
-    if not has_trigger:
-        cursor.execute(_TRIGGER)
+    for name, made in _TRIGGERS.items():
+        [(is_there,)] = cursor.execute(_HAS_TRIGGER, [name]).fetchall()
+        if not is_there:
+            cursor.execute(made)
 
 
 def _definition(function: Function) -> LiteralString:

@@ -21,6 +21,11 @@ LATERAL (
 WHERE t.id = %(session_id)s
 """
 
+KNOWS_CHANNEL: Final[LiteralString] = """
+SELECT EXISTS (SELECT FROM thread_sessions WHERE channel_id = %(channel_id)s::text)
+    OR EXISTS (SELECT FROM channel_aliases WHERE channel_id = %(channel_id)s::text) AS is_known
+"""
+
 # A page of the sessions that are still to be forgotten with their channel.
 SESSIONS_OF_CHANNELS: Final[LiteralString] = """
 SELECT id FROM thread_sessions
@@ -69,7 +74,8 @@ WHERE id > %(after)s::uuid ORDER BY id LIMIT %(most)s
 # Records of openings, by the ids of their messages, which a client may have made of anything.
 OPENINGS: Final[LiteralString] = "SELECT task_id, task_name FROM redeliveries"
 
-# The threads that the person opened, under all ids of their channels, for letters that are about them.
+# The threads that the person opened, under all ids of their channels, for letters that are about them. Those
+# too from which an act of the last day has taken an opener: it may have ended before it came to the letters.
 OPENED_BY: Final[LiteralString] = """
 SELECT t.id, known.as_id AS channel_id, t.thread_ts FROM thread_sessions t,
 LATERAL (
@@ -77,9 +83,24 @@ LATERAL (
     UNION SELECT a.channel_id FROM channel_aliases a WHERE a.home_id = t.channel_id
 ) AS known
 WHERE upper(t.user_id) = upper(%(person)s)
+   OR t.user_id = 'forgotten' AND t.forgotten_at IS NULL
+      AND t.drafts_since > extract(epoch FROM now() - interval '1 day')
 """
 
 # People of the last day, whose messages may be on their way.
 PEOPLE: Final[LiteralString] = """
-SELECT key, hash FROM forgotten_people WHERE forgotten_at > now() - interval '1 day'
+SELECT key, hash, letters FROM forgotten_people WHERE forgotten_at > now() - interval '1 day'
+"""
+
+# Whether a thread, or a session, is a tombstone.
+IS_TOMBSTONE: Final[LiteralString] = """
+SELECT EXISTS (
+    SELECT FROM thread_sessions WHERE id = %(session_id)s::uuid AND forgotten_at IS NOT NULL
+) OR EXISTS (
+    SELECT FROM thread_sessions
+    WHERE channel_id = coalesce(
+              (SELECT home_id FROM channel_aliases WHERE channel_id = %(channel_id)s::text),
+              %(channel_id)s::text
+          ) AND thread_ts = %(thread_ts)s::text AND forgotten_at IS NOT NULL
+) AS is_tombstone
 """

@@ -17,6 +17,7 @@ from worker.db.connection import ANSWER_MARGIN_SECONDS, answering_within
 from worker.db.driver_errors import translated
 from worker.db.forgetting import sql
 from worker.db.forgetting.functions import NAMED_IN
+from worker.db.forgetting.words import as_compared
 from worker.db.pool import Pool, init_db
 
 What = Literal["thread", "channel", "user"]
@@ -53,10 +54,14 @@ class TooOld:
 
 @dataclass(frozen=True, slots=True)
 class ForgottenPerson:
-    """A person whose messages may be on their way: the hash of the id, and the key that it was made with."""
+    """A person whose messages may be on their way: the hash of an id or a name, and how many letters it has.
+
+    ``key``: what the hash was made with.
+    """
 
     key: bytes
     hash: bytes
+    letters: int
 
 
 class ForgetStore:
@@ -97,6 +102,10 @@ class ForgetStore:
         ]
         return ids
 
+    def knows_channel(self, channel_id: str) -> bool:
+        """Return whether it has, or has had, a thread under this id, or another id."""
+        return bool(self._rows(sql.KNOWS_CHANNEL, {"channel_id": channel_id})[0]["is_known"])
+
     def sessions_of(self, channel_ids: Sequence[str]) -> Iterator[list[UUID]]:
         """Pages of the channels' sessions; each must be forgotten before the next one is asked for."""
         params = {"channel_ids": list(channel_ids), "most": AT_ONCE}
@@ -104,8 +113,8 @@ class ForgetStore:
             yield [row["id"] for row in page]
 
     def expect_person(self, act: UUID, person: str) -> None:
-        """From its commit on workers that look redact messages that name the person."""
-        self._rows(sql.FORGET_PERSON, {"act": act, "person": person})
+        """From its commit on workers that look redact messages that name the person, by id or by name."""
+        self._rows(sql.FORGET_PERSON, {"act": act, "person": as_compared(person)})
 
     def forget_opened_by(self, act: UUID, person: str) -> tuple[int, int]:
         """Take the person and the words out of all sessions that the person opened.
@@ -161,7 +170,14 @@ class ForgetStore:
         """The people of the last day. Asked by each process of a worker, so within the usual limits."""
         with translated(), (self._pool or init_db()).connection() as connection:
             rows = connection.execute(sql.PEOPLE).fetchall()
-        return [ForgottenPerson(row["key"], row["hash"]) for row in rows]
+        return [ForgottenPerson(row["key"], row["hash"], row["letters"]) for row in rows]
+
+    def is_tombstone(self, session_id: UUID, channel_id: str, thread_ts: str) -> bool:
+        """Return whether the session, or the thread's, was forgotten. Within the usual limits, too."""
+        params = {"session_id": session_id, "channel_id": channel_id, "thread_ts": thread_ts}
+        with translated(), (self._pool or init_db()).connection() as connection:
+            row = connection.execute(sql.IS_TOMBSTONE, params).fetchone()
+        return bool(row and row["is_tombstone"])
 
     def _rows(self, statement: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
         with translated():

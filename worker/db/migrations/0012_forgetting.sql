@@ -35,12 +35,14 @@ CREATE TABLE forgotten_channels (
     CONSTRAINT forgotten_channels_pkey PRIMARY KEY (channel_id)
 );
 
--- People whose messages may still be on their way: sha256(key, sha256(key, id)) each, with a key of its own. A day
--- later the row is deleted, the key with it, and then nothing here says whose it was.
+-- People whose messages may still be on their way: sha256(key, sha256(key, id)) each, with a key of its own, and of how
+-- many letters the id is, so that it is found in others' words. A day later the row is deleted, the key with it, and
+-- then nothing here says whose it was.
 CREATE TABLE forgotten_people (
     id           uuid        NOT NULL DEFAULT uuidv7(),
     key          bytea       NOT NULL,
     hash         bytea       NOT NULL,
+    letters      integer     NOT NULL,
     forgotten_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT forgotten_people_pkey PRIMARY KEY (id)
 );
@@ -50,7 +52,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT sha256(key || sha256(key || convert_to(upper(person COLLATE "C"), 'UTF8')))
 $$;
 
--- Whether words about this channel and thread, or this session, are not to be kept any more.
+-- Whether words about this channel and thread, or this session, are not to be kept any more. Of a channel that was
+-- forgotten: of threads that began before then for good, of what names no such thread for a day.
 CREATE FUNCTION threadsync_is_forgotten(channel text, thread text, session uuid) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -64,8 +67,30 @@ BEGIN
         SELECT FROM thread_sessions
         WHERE channel_id = home AND thread_ts = thread AND (forgotten_at IS NOT NULL OR drafts_since > a_day_ago)
     ) OR EXISTS (
-        SELECT FROM forgotten_channels WHERE channel_id = home AND forgotten_at > now() - interval '1 day'
+        SELECT FROM forgotten_channels
+        WHERE channel_id = home AND (
+            forgotten_at > now() - interval '1 day'
+            OR CASE WHEN thread ~ '^[0-9]{1,16}\.[0-9]{1,9}$' THEN thread::numeric < extract(epoch FROM forgotten_at) END
+        )
     );
+END
+$$;
+
+-- The tombstone of a thread that has no session and began before its channel was forgotten; no row of any other. Which
+-- command comes first makes no difference. `channel`: the one that has the channel's rows.
+CREATE FUNCTION threadsync_tombstone(channel text, thread text) RETURNS SETOF thread_sessions
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM forgotten_channels c
+        WHERE c.channel_id = channel AND thread::numeric < extract(epoch FROM c.forgotten_at)
+    ) THEN
+        INSERT INTO thread_sessions (channel_id, thread_ts, user_id, forgotten_at)
+        VALUES (channel, thread, 'forgotten', now())
+        ON CONFLICT ON CONSTRAINT thread_sessions_thread_key DO NOTHING;
+        RETURN QUERY SELECT * FROM thread_sessions t
+        WHERE t.channel_id = channel AND t.thread_ts = thread AND t.forgotten_at IS NOT NULL;
+    END IF;
 END
 $$;
 

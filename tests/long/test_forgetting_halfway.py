@@ -1,0 +1,105 @@
+"""An act of forgetting ends halfway, at each of its steps; the next one does the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.integration.test_forgetting import CHANNEL, DRAFT, LATER, OTHER, PERSON, THREAD, dump
+from tests.integration.test_forgetting_late import BY, MAYA, owner_runs, without_waiting
+from worker.db import SessionStore
+from worker.db.dead_letters import DeadLetterStore
+from worker.db.forgetting.store import ForgetStore
+from worker.db.pool import Pool
+from worker.db.sync_models import Draft
+from worker.db.sync_store import SyncStore
+from worker.errors import CommandFailed, DatabaseUnavailable
+from worker.forgetting import act as acts
+
+__all__ = ["without_waiting"]
+
+
+class _Ends(ForgetStore):
+    """Loses Postgres at its step number ``left``."""
+
+    left = 0
+
+    def _rows(self, *arguments: Any) -> Any:
+        _Ends.left -= 1
+        if not _Ends.left:
+            raise DatabaseUnavailable("of this test")
+        return super()._rows(*arguments)
+
+
+def _lived(store: SessionStore, letters: DeadLetterStore, pool: Pool) -> UUID:
+    """The person opens a thread, drafts in another one's, decides, is spoken of, and fails."""
+    session = store.get_or_create_session(CHANNEL, THREAD, PERSON, actor=MAYA)
+    store.request_sync(CHANNEL, THREAD, DRAFT, LATER, actor=MAYA)
+    other = store.get_or_create_session(CHANNEL, "2.2", OTHER)
+    spoken_of = Draft(summary=f"Hello\nMaya Ocelot\tand\n{PERSON.lower()}")
+    store.request_sync(CHANNEL, "2.2", spoken_of, LATER)
+    patch = {"a": f"\u000b{PERSON}", PERSON: ["Maya\u00a0 Ocelot"]}
+    store.merge_channel_context(CHANNEL, patch, uuid4(), actor=MAYA)
+    store.channel_moved(CHANNEL, "C0NEW", actor=MAYA)
+    SyncStore(pool).give_up(other.id, actor="maya ocelot", reason="mine")
+    store.get_or_create_session(CHANNEL, "3.3", OTHER)
+    store.link(CHANNEL, "3.3", "PROJ-3", MAYA, uuid4(), "ocelot")
+    told: Any = {"task_name": "t", "queue": "q", "attempts": 1, "error": CommandFailed("no")}
+    about = {"channel_id": CHANNEL, "thread_ts": THREAD, "draft": "ocelot"}
+    letters.bury(task_id="1", arguments=json.dumps({"args": [], "kwargs": about}), **told)
+    nameless = {"args": [CHANNEL, THREAD, "ocelot"], "kwargs": {}}
+    letters.bury(task_id="2", arguments=json.dumps(nameless), **told)
+    return session.id
+
+
+@pytest.mark.parametrize("what", ["user", "thread", "channel"])
+def test_an_act_that_ends_halfway_is_finished_by_the_next(
+    store: SessionStore, pool: Pool, database_url: str, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Whatever step it ended at: nothing says which were done, so each is done again."""
+    letters = DeadLetterStore(pool)
+    for step in range(1, 60):
+        owner_runs(
+            database_url,
+            "TRUNCATE thread_sessions, syncs, channel_context, channel_context_commands, dead_letters, "
+            "channel_aliases, "
+            "forgotten_channels, forgotten_people, forget_acts CASCADE",
+        )
+        session_id = _lived(store, letters, pool)
+        assert "ocelot" in dump(database_url).lower()
+
+        def forget(id: UUID = session_id) -> object:
+            match what:
+                case "user":
+                    return acts.forget_user(pool, PERSON, ["Maya Ocelot"], BY)
+                case "channel":
+                    return acts.forget_channel(pool, CHANNEL, BY)
+                case _:
+                    session = store.get_session(id)
+                    assert session is not None
+                    return acts.forget_thread(pool, session, BY)
+
+        _Ends.left = step
+        with monkeypatch.context() as patched:
+            patched.setattr(acts, "ForgetStore", _Ends)
+            try:
+                forget()
+            except DatabaseUnavailable:
+                ended = True
+            else:
+                ended = False
+        forget()
+        after = dump(database_url).lower()
+        if what == "thread":
+            assert "ocelot summary" not in after
+            assert letters.list_by_state() == [], step
+        else:
+            assert "ocelot" not in after, step
+        if not ended:
+            break
+    else:
+        pytest.fail("it never came to its end")
+    assert step > 5
