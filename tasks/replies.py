@@ -11,6 +11,7 @@ from celery.exceptions import Reject
 
 from tasks.reply_commands import REPLY_EVENT_TYPE, ReplyAnswer, SayReply
 from worker.celery import app
+from worker.db.forgetting.store import ForgetStore
 from worker.slack_status.announcer import Announcer, Said
 from worker.slack_status.message import StatusMessage
 from worker.slack_status.process import announcer_of_this_process
@@ -28,13 +29,21 @@ log = structlog.get_logger("threadsync.tasks")
 
 @app.task(name=SayReply.name, bind=True, typing=False, soft_time_limit=50, time_limit=60)
 def reply(self: Any, *args: Any, **kwargs: Any) -> ReplyAnswer:
-    """Say it if it is not there, once Slack takes it; ``no token`` leaves it to the sender."""
+    """Say it if it is not there, once Slack takes it; ``no token`` leaves it to the sender.
+
+    In a thread that was forgotten nothing is said.
+    """
     command = SayReply.from_message(args, kwargs)
+    tries = self.request.retries
+    is_unsettled = command.maybe_said and tries == 0
+    session_id = UUID(str(command.session_id))
+    if not is_unsettled and ForgetStore().is_tombstone(session_id, command.channel_id, command.thread_ts):
+        # Neither this process nor its sender says anything there.
+        log.info("reply left out: its thread was forgotten", session_id=str(session_id))
+        return "given up"
     announcer = announcer_of_this_process()
     if announcer is None:
         return "no token"
-    tries = self.request.retries
-    is_unsettled = command.maybe_said and tries == 0
     became: Said = "later" if is_unsettled else _say(announcer, command)
     if became == "said":
         return "said"

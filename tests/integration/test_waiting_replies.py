@@ -14,6 +14,9 @@ from sandbox.faults import Page, Refused
 from sandbox.slack import SlackSandbox
 from tasks import replies
 from worker.config import get_settings
+from worker.db import SessionStore
+from worker.db.forgetting.store import ForgetStore
+from worker.db.pool import new_pool
 from worker.errors import InvalidCommand
 from worker.slack_status.process import announcer_of_this_process
 
@@ -78,6 +81,25 @@ def test_a_page_of_a_proxy_is_no_answer(slack: SlackSandbox) -> None:
     assert not slack.calls("chat.postMessage")
 
 
+@pytest.mark.usefixtures("worker")
+def test_in_a_forgotten_thread_nothing_is_said(
+    slack: SlackSandbox, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was opened, and forgotten while its first reply waited; its sender says nothing there, either."""
+    with new_pool(database_url, max_size=1) as pool:
+        session = SessionStore(pool).get_or_create_session(CHANNEL, THREAD, "U1")
+        forgets = ForgetStore(pool)
+        forgets.forget_sessions(forgets.begin("thread", None, actor="ann", reason="asked"), [session.id])
+    of_session = arguments(session_id=str(session.id), thread_ts="1700000000.000200")
+    assert [replies.reply(**of_session), replies.reply(**arguments())] == ["given up"] * 2
+    assert not slack.messages
+    monkeypatch.delenv("SLACK_BOT_TOKEN")
+    get_settings.cache_clear()
+    announcer_of_this_process.cache_clear()
+    assert replies.reply(**arguments()) == "given up"
+
+
+@pytest.mark.usefixtures("worker")
 def test_without_a_token_it_is_the_senders(monkeypatch: pytest.MonkeyPatch) -> None:
     """The web process has one."""
     monkeypatch.delenv("SLACK_BOT_TOKEN", raising=False)
