@@ -75,6 +75,11 @@ class RabbitMQ:
         self._child = Child([str(_PROGRAM)], log_path=self._folder / "server.log", env=env)
         wait_until(self._answers, "RabbitMQ answers", timeout=90)
 
+    @property
+    def data(self) -> Path:
+        """Its messages and all else that it keeps."""
+        return self._folder / "data"
+
     def url(self, kind: str = "classic", user: str = "threadsync") -> str:
         """The address of a virtual host that no other test uses."""
         self._taken[kind] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,15 @@ def test_it_comes_back(bookmarks: Bookmarks, path: Path) -> None:
     bookmarks.remove()
     bookmarks.remove()
     assert bookmarks.load() is None
+
+
+def test_it_says_nothing_of_what_stands_in_the_file(bookmarks: Bookmarks, path: Path) -> None:
+    """A place, counts and a hash: of no person is there anything to be forgotten."""
+    path.write_bytes(b'{"channel_id": "C0OCELOT", "thread_ts": "1.1", "user_id": "U0OCELOT"}\n')
+    bookmarks.save(Place(1, path.stat().st_size), TALLY)
+    told = path.with_name("sessions.jsonl.progress").read_text()
+    assert "ocelot" not in told.lower()
+    assert set(json.loads(told)) == {"line", "offset", "database", "fingerprint", "tally"}
 
 
 def test_it_leaves_the_reader_where_it_is(bookmarks: Bookmarks, path: Path) -> None:

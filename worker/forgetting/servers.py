@@ -16,6 +16,10 @@ from worker.forgetting.letters import Sought
 _AT_ONCE: Final = 500
 _REWRITE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.1
+_RABBITMQ: Final = (
+    "RabbitMQ gives out no message that was acknowledged, but its files have it until it writes over them: "
+    "docs/forgetting.md says how to empty them."
+)
 _SLOW_LOGS: Final = (
     ("SLOWLOG", "RESET"),
     ("COMMANDLOG", "RESET", "slow"),
@@ -35,7 +39,8 @@ def forget_results(app: Any, sought: Sought) -> tuple[int, str]:
             found = [
                 key
                 for key, value in zip(keys, values, strict=True)
-                if value and sought.is_in({"arguments": value.decode("utf-8", "replace")})
+                # Compressed, where Celery is set so.
+                if value and sought.is_in({"body": value})
             ]
             deleted += backend.client.delete(*found) if found else 0
     except (redis.RedisError, *BROKER_ERRORS) as exc:
@@ -52,7 +57,7 @@ def forget_logs(app: Any, is_redis: bool) -> list[str]:
     if is_redis:
         said += _of_the_broker(app)
     else:
-        said.append("RabbitMQ keeps no message that was acknowledged.")
+        said.append(_RABBITMQ)
     if app.conf.result_backend != app.conf.broker_url:
         for name, client in clients.items():
             said += _rewritten(name, client)
