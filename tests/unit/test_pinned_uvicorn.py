@@ -55,7 +55,7 @@ def test_an_app_that_asks_for_a_body_resumes_reading() -> None:
 @needed_by("handlers/serve.py")
 def test_a_backlog_is_how_many_asyncio_accepts_in_one_turn() -> None:
     """It gives the same number to the kernel, which ours then raises; uvicorn hands its own on."""
-    accept = inspect.getsource(selector_events.BaseSelectorEventLoop._accept_connection)
+    accept = inspect.getsource(vars(selector_events.BaseSelectorEventLoop)["_accept_connection"])
     assert "in range(backlog" in accept
     startup = inspect.getsource(Server.startup)
     assert startup.count("create_") - startup.count("create_protocol") == startup.count(
@@ -69,7 +69,6 @@ def test_a_head_is_parsed_before_its_body() -> None:
     """One event at a time, from one buffer."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
-    assert connection.their_state is h11.IDLE
     assert connection.trailing_data[0].startswith(b"POST / ")
     assert isinstance(connection.next_event(), h11.Request)
     assert connection.their_state is h11.SEND_BODY
