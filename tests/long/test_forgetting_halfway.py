@@ -18,6 +18,9 @@ from worker.db.sync_models import Draft
 from worker.db.sync_store import SyncStore
 from worker.errors import CommandFailed, DatabaseUnavailable
 from worker.forgetting import act as acts
+from worker.forgetting.letters import Sought
+from worker.forgetting.servers import forget_logs, forget_results
+from worker.results import WorkersCelery
 
 __all__ = ["without_waiting"]
 
@@ -103,3 +106,16 @@ def test_an_act_that_ends_halfway_is_finished_by_the_next(
     else:
         pytest.fail("it never came to its end")
     assert step > 5
+
+
+def test_a_server_that_is_away_is_told_of() -> None:
+    """What was done stays done, and the answer says what is left; asking again does it."""
+    url = "redis://:of-these-tests@127.0.0.1:1/0"
+    with WorkersCelery("away", broker=url, backend=url, set_as_current=False) as app:
+        app.conf.update(result_backend=url)
+        deleted, left = forget_results(app, Sought([PERSON]))
+        said = " ".join(forget_logs(app, is_redis=True))
+    assert deleted == 0
+    assert "RESULT_TTL_SECONDS" in left
+    assert "does not answer" in said
+    assert "of-these-tests" not in left + said
