@@ -146,9 +146,7 @@ def test_an_access_list_that_lets_others_write_is_refused(tag: int, who: int, tm
     parent = tmp_path / "parent"
     make_private(parent / "folder")
     none = 0xFFFFFFFF
-    entries = sorted(
-        [(0x01, 7, none), (tag, 7, who), (0x04, 5, none), (0x10, 7, none), (0x20, 5, none)]
-    )
+    entries = sorted([(0x01, 7, none), (tag, 7, who), (0x04, 5, none), (0x10, 7, none), (0x20, 5, none)])
     listed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
     try:
         os.setxattr(parent, "system.posix_acl_access", listed)
