@@ -144,8 +144,10 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         if isinstance(decision, GiveUp):
             away = self._bury(decision.error, args, kwargs, history)
             if not away:
-                if history.record:
-                    self._forget_redeliveries(history.record)
+                # A letter takes the record of the task's id away; this one may have another name.
+                record = _opened_as(self.request) or history.record
+                if record and record != self.request.id:
+                    self._forget_redeliveries(record)
                 self._count(self.request, "failed")
                 log.warning("task failed", error=type(decision.error).__name__, reason=str(decision.error))
                 # `from None`: results and events show the chain; a driver's error may quote the arguments.

@@ -15,8 +15,10 @@ import redis
 
 from tests.feeding import ValkeyFeed, both_places_are_free, feed, see_that_all_are_accounted_for
 from tests.harmful_messages import (
+    COMMAND,
     LETTERS,
     RUN,
+    arguments,
     entry,
     given_all_of_it,
     see_that_it_is_a_letter,
@@ -103,6 +105,37 @@ def test_each_task_ends_whatever_its_arguments(
         assert (worker.is_alive, worker.pid) == (True, pid)
         assert "Unrecoverable error" not in worker.log
     assert installation.deaths() == []
+
+
+def first(name: str, command: str, **kwargs: Any) -> bytes:
+    """A message of protocol 1, whose id is in its body alone."""
+    body = {"task": command, "id": name, "args": [], "kwargs": kwargs}
+    whole = json.loads(entry(name, body))
+    return json.dumps({**whole, "headers": {}}).encode()
+
+
+def test_no_record_of_a_suspect_stays(installation: Installation) -> None:
+    """Of one that has its id in its body: it fails at once, waits and fails, waits and runs, runs."""
+    late = {"channel_id": "C1", "thread_ts": thread("late")}
+    sent = {
+        "fails": first("fails", COMMAND, thread_ts="1.1"),
+        "waits": first("waits", "sessions.mark_synced", **arguments("x"), jira_key="PROJ-1"),
+        "waits and runs": first("waits and runs", "sessions.mark_synced", **late, jira_key="PROJ-1"),
+        "runs": first("runs", COMMAND, **arguments("runs")),
+    }
+    with (
+        installation.worker(SESSION_WAIT_SECONDS="3") as worker,
+        redis.Redis.from_url(installation.broker_url) as broker,
+    ):
+        broker.hset("unacked_deliveries", mapping={f"tag of {name}": 2 for name in sent})
+        broker.lpush("sessions", *sent.values())
+        wait_until(lambda: worker.log.count("task waits") >= 2, "two wait", 20)
+        installation.send(COMMAND, **late, user_id="U1")
+        wait_until(lambda: installation.waiting() == 0, "all have ended", 30)
+        assert worker.log.count("is opened alone") >= len(sent)
+        wait_until(lambda: installation.deaths() == [], "no record stays")
+    assert {letter.task_id for letter in installation.dead_letters()} == {"fails", "waits"}
+    assert {session.status for session in installation.sessions()} == {"synced", "collecting"}
 
 
 PERSON: Final = "U0OCELOT"
