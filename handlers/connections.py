@@ -20,8 +20,9 @@ _DESCRIPTORS_FOR_OTHERS: Final = 256
 """Descriptors of the broker, Postgres, Slack's API and logs, and of connections that have no place yet."""
 
 _LEAST_CONNECTIONS: Final = 64
-_MOST_AT_ONCE: Final = 32
-"""More would make a turn of the event loop long, and an honest request needs several turns."""
+_MOST_AT_ONCE: Final = 1_024
+"""Where descriptors allow it a whole flood: who is accepted has a share of each turn of the event loop, while
+those whom the kernel keeps wait until the ones before them are done."""
 
 _TURNS: Final = 8
 """Turns of the event loop in which a connection, or the one that gives way to it, has a descriptor and no
