@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
+from uuid import UUID, uuid4, uuid5
 
 from handlers.payload import object_in
 from tasks.command import Command
@@ -26,6 +27,9 @@ C = TypeVar("C", bound=Command[Any])
 
 # What an ordinary user writes. All other subtypes are edits, deletions, joins, bots, and Slack's own notes.
 _COUNTED_SUBTYPES: Final = frozenset({None, "file_share", "thread_broadcast"})
+_OF_TRIGGERS: Final = UUID("0193a6f2-5b1c-7d0e-9a64-2f6d1c7e8b35")
+"""The namespace of ids that are made of Slack's trigger ids."""
+
 _SLACKBOT: Final = "USLACKBOT"
 _MOMENT: Final = re.compile(r"[0-9]{1,10}\.[0-9]{1,9}", re.ASCII)
 
@@ -79,7 +83,14 @@ def command_for_retry(payload: Payload) -> RetrySync:
         session_id=_pressed(payload).get("value", ""),
         actor=object_in(payload, "user").get("id", ""),
         reason="Retry button in Slack",
+        command_id=act_id(payload),
     )
+
+
+def act_id(payload: Payload) -> UUID:
+    """An id of the act: Slack gives each click and each command a trigger id of its own."""
+    trigger = payload.get("trigger_id")
+    return uuid5(_OF_TRIGGERS, trigger) if isinstance(trigger, str) and trigger else uuid4()
 
 
 def by(actor: SlackActor | None, command: C) -> C:

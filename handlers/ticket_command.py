@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from handlers.mapping import is_moment
+from handlers.mapping import act_id, is_moment
 from tasks.commands import Unlink, UpdateStatus
 from tasks.lookup_commands import LinkLookup
 from worker.db.actors import SlackActor
@@ -42,8 +42,6 @@ _APPLIES_TO: Final[Mapping[Action, tuple[Status, ...]]] = {
     "unlink": ("synced",),
 }
 _LONGEST_REASON: Final = 500
-_OF_TRIGGERS: Final = UUID("0193a6f2-5b1c-7d0e-9a64-2f6d1c7e8b35")
-"""The namespace of ids that are made of Slack's trigger ids."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def parse_ticket_command(form: Mapping[str, Any], jira_url: str | None = None) -
         raise InvalidCommand("That is more than I understand: give me one link to a message, or none.")
     named = words[0] if words else str(form.get("thread_ts") or "")
     thread_ts = parse_thread(named, channel_id) if named else None
-    return TicketRequest(action, channel_id, thread_ts, jira_key, act_id=_act_id(form))
+    return TicketRequest(action, channel_id, thread_ts, jira_key, act_id=act_id(form))
 
 
 def _unlinking(
@@ -139,7 +137,7 @@ def _unlinking(
         raise InvalidCommand("Please say why, such as `/ticket unlink that is another customer's ticket`.")
     thread_ts = parse_thread(named, channel_id) if named else None
     return TicketRequest(
-        "unlink", channel_id, thread_ts, jira_key, reason[:_LONGEST_REASON], act_id=_act_id(form)
+        "unlink", channel_id, thread_ts, jira_key, reason[:_LONGEST_REASON], act_id=act_id(form)
     )
 
 
@@ -152,12 +150,6 @@ def _pop_key(words: list[str], jira_url: str | None) -> str | None:
     if key:
         words.pop(0)
     return key
-
-
-def _act_id(form: Mapping[str, Any]) -> UUID:
-    """Return an id for what the form asks for; Slack gives each command a trigger id of its own."""
-    trigger = form.get("trigger_id")
-    return uuid5(_OF_TRIGGERS, trigger) if isinstance(trigger, str) and trigger else uuid4()
 
 
 def _names_a_thread(word: str) -> bool:

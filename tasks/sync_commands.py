@@ -44,7 +44,8 @@ class Leave(Command[None]):
 class RetrySync(Command[SyncState]):
     """Try a sync again that waits, is blocked or failed. ``actor`` and ``reason`` are recorded.
 
-    An actor may be a bare name, as in 0.1.0's messages: a claim like any other.
+    An actor may be a bare name, as in 0.1.0's messages: a claim like any other. The same ``command_id`` twice
+    tries once.
     """
 
     name = "syncs.retry"
@@ -53,6 +54,7 @@ class RetrySync(Command[SyncState]):
     session_id: AnyUuid
     actor: Actor | ShortText
     reason: ShortText
+    command_id: AnyUuid | None = None
 
     def summary(self) -> str:
         return str(self.session_id)

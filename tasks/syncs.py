@@ -60,7 +60,13 @@ def retry(*args: Any, **kwargs: Any) -> Answer:
     """Try a sync again that waits, is blocked or failed, and note who wants it; any other stays as it is."""
     command = RetrySync.from_message(args, kwargs)
     name = command.actor if isinstance(command.actor, str) else name_of(command.actor)
-    SyncStore().retry(_uuid(command), actor=name, reason=command.reason, acted_by=command.acted_by)
+    SyncStore().retry(
+        _uuid(command),
+        actor=name,
+        reason=command.reason,
+        acted_by=command.acted_by,
+        command_id=UUID(str(command.command_id)) if command.command_id else None,
+    )
     return _run(_uuid(command))
 
 

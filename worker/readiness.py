@@ -40,7 +40,7 @@ def worker_answers(name: str, broker_url: str | None) -> bool:
     from worker.producer import broker_options
 
     settings = load_settings(**({"celery_broker_url": broker_url} if broker_url else {}))
-    # As the worker's user may read: kombu's own way needs more rights.
+    # As workers listen: kombu's own way would put back what others hold, which no login of ours may.
     with Celery(amqp="worker.connection:DurableAMQP", set_as_current=False) as app:
         # Its key prefix, its sentinels' master, its certificates.
         app.conf.update(broker_options(settings.broker_url or "", settings, "worker"))

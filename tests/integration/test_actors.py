@@ -90,6 +90,20 @@ def test_decisions_are_claims_of_where_they_were_made(pool: Pool, store: Session
     assert [(item.action, item.by, item.jira_key) for item in SyncStore(pool).actions(session.id)] == told
 
 
+def test_a_retry_that_comes_again_undoes_no_decision(pool: Pool, store: SessionStore) -> None:
+    """The same signed click, or its message: a sync that was given up since stays so, and no act is noted."""
+    session = store.get_or_create_session(CHANNEL, THREAD, "U0456")
+    store.request_sync(CHANNEL, THREAD, Draft(summary="One"), "1700000001.000100")
+    syncs, pressed, again = SyncStore(pool), uuid4(), uuid4()
+    by_cli = decisions.signature("ada", "not wanted", "cli")
+    decisions.give_up(pool, session, by_cli)
+    assert syncs.retry(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=pressed)
+    decisions.give_up(pool, session, by_cli)
+    assert not syncs.retry(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=pressed)
+    assert [item.action for item in syncs.actions(session.id)] == ["give_up", "retry", "give_up"]
+    assert syncs.retry(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=again)
+
+
 def test_unlink_says_what_it_met(pool: Pool, store: SessionStore) -> None:
     """No ticket, or another one than was seen: a sentence, and nothing is changed."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U0456")

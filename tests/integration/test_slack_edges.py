@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import structlog
@@ -31,6 +32,7 @@ from sandbox.slack_requests import (
 )
 from tasks.commands import RequestSync, Unlink
 from tasks.lookup_commands import LinkAnswer, LinkLookup
+from tasks.sync_commands import RetrySync
 from tests.raw_server import Peer, RawServer, raw_server
 from tests.slack_app import (
     CHANNEL,
@@ -52,6 +54,7 @@ from worker.db.sync_store import SyncStore
 from worker.doctor.slack import examine_slack
 from worker.slack_status.answers import Unknown
 from worker.slack_status.connection import Connection
+from worker.slack_status.message import RETRY_BUTTON
 
 JIRA = "https://jira.example"
 SLACK_API = "https://slack.com/api/"
@@ -120,6 +123,21 @@ async def test_a_replayed_act_is_the_same_act(text: str) -> None:
     assert acts[0] == acts[1] != acts[2]
     unlinked = {command.unlinked_at for command in client.commands if isinstance(command, Unlink)}
     assert unlinked <= {f"{sent_at}.000000"}
+
+
+async def test_a_replayed_retry_is_the_same_retry() -> None:
+    """By its id; the button that is pressed again is another one."""
+    client = RecordingClient(lambda command: NEVER)
+    clicks = [
+        button_click(RETRY_BUTTON, str(uuid4()), CHANNEL, USER, message_ts="1.1", response_url="")
+        for _ in range(2)
+    ]
+    async with running_app(client) as app:
+        for payload in (clicks[0], clicks[0], clicks[1]):
+            assert (await app.deliver(payload)).status_code == 200
+    ids = [command.command_id for command in client.commands if isinstance(command, RetrySync)]
+    assert len(ids) == 3
+    assert ids[0] == ids[1] != ids[2]
 
 
 OURS = ("https://hooks.slack.com/actions/T/1/x", "https://slack.com/x", "https://HOOKS.slack.com:443/x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,6 @@ from handlers.mapping import (
 )
 from sandbox.slack_requests import app_mention, bot_message, button_click, message, message_shortcut
 from tasks.commands import GetOrCreate, UpdateStatus
-from tasks.sync_commands import RetrySync
 from tests.slack_app import CHANNEL, THREAD, USER
 from worker.errors import InvalidCommand
 
@@ -159,8 +159,10 @@ def test_the_retry_button_names_its_session_and_who_pressed_it() -> None:
     """Both are recorded; a button without a session is refused."""
     session_id = "01936f2e-7f00-7000-8000-000000000001"
     click = button_click("threadsync_retry", session_id, CHANNEL, USER, message_ts=REPLY)
-    expected = RetrySync(session_id=session_id, actor=USER, reason="Retry button in Slack")
-    assert command_for_retry(click) == expected
+    command = command_for_retry(click)
+    assert (command.session_id, command.actor) == (UUID(session_id), USER)
+    assert command.reason == "Retry button in Slack"
+    assert command.command_id == command_for_retry(click).command_id
     for broken in ({**click, "user": None}, {**click, "actions": []}, {**click, "actions": [{"value": "x"}]}):
         with pytest.raises(InvalidCommand):
             command_for_retry(broken)

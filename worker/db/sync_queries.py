@@ -409,7 +409,7 @@ RETURNING s.session_id
 
 # A person wants it tried again, which is no wish for another ticket than the one that was taken off. No row:
 # there is no such sync, or nothing to try, or a step is under way.
-RETRY: Final[LiteralString] = f"""
+_RETRY: Final[LiteralString] = f"""
 WITH retried AS (
     UPDATE syncs s
     SET {_GO_ON}
@@ -419,11 +419,26 @@ WITH retried AS (
       AND s.forgetting IS DISTINCT FROM 'tombstone'
       AND ({_IN_DOUBT} OR NOT EXISTS (
           SELECT FROM thread_sessions t WHERE t.id = s.session_id AND s.drafted_at <= t.unlinked_at
-      ))
+      ))"""
+RETRY: Final[LiteralString] = f"""{_RETRY}
     RETURNING s.session_id
 ), noted AS (
     INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
     SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s, {_BY} FROM retried
+)
+SELECT session_id FROM retried
+"""
+
+# The same for a command with an id, once: one that comes again undoes no decision that was made since.
+RETRY_ONCE: Final[LiteralString] = f"""{_RETRY}
+      AND NOT EXISTS (
+          SELECT FROM sync_actions a
+          WHERE a.session_id = s.session_id AND a.command_id = %(command_id)s::uuid
+      )
+    RETURNING s.session_id
+), noted AS (
+    INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by, command_id)
+    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s, {_BY}, %(command_id)s::uuid FROM retried
 )
 SELECT session_id FROM retried
 """

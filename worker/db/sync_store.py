@@ -296,10 +296,23 @@ class SyncStore:
         rows = self._rows(queries.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
         return [row["session_id"] for row in rows]
 
-    def retry(self, session_id: UUID, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> bool:
-        """Try a sync again now, and note who wants it; False when there is nothing to try, or it is tried."""
+    def retry(
+        self,
+        session_id: UUID,
+        *,
+        actor: str,
+        reason: str,
+        acted_by: AnyActor | None = None,
+        command_id: UUID | None = None,
+    ) -> bool:
+        """Try a sync again now, and note who wants it; False when there is nothing to try, or it is tried.
+
+        False also for a ``command_id`` that was carried out before: the same command came again.
+        """
         params = {"session_id": session_id, **_decision(actor, reason, acted_by)}
-        return bool(self._rows(queries.RETRY, params))
+        if command_id is None:
+            return bool(self._rows(queries.RETRY, params))
+        return bool(self._rows(queries.RETRY_ONCE, {**params, "command_id": command_id}))
 
     def retry_all_blocked(self, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> list[UUID]:
         """The same for all that is blocked; returns their sessions."""

@@ -2,7 +2,8 @@
 -- a session's ticket, `link` and `unlink`, with the tickets that were taken off.
 ALTER TABLE thread_sessions ADD COLUMN opened_by jsonb, ADD COLUMN ready_by jsonb, ADD COLUMN synced_by jsonb;
 ALTER TABLE syncs ADD COLUMN drafted_by jsonb;
-ALTER TABLE sync_actions ADD COLUMN acted_by jsonb;
+-- A retry whose command comes again, at whatever time, is noted already.
+ALTER TABLE sync_actions ADD COLUMN acted_by jsonb, ADD COLUMN command_id uuid;
 ALTER TABLE dead_letters ADD COLUMN settled_by jsonb;
 ALTER TABLE installation_actions ADD COLUMN acted_by jsonb;
 ALTER TABLE channel_context_commands ADD COLUMN applied_by jsonb;
