@@ -20,7 +20,7 @@ for _name in ("uvicorn", "uvicorn.access"):
     logging.getLogger(_name).handlers.clear()
     logging.getLogger(_name).propagate = True
 for _name in ("uvicorn.access", "uvicorn.error"):
-    # Both have a line for each request, whatever its sender.
+    # Both have a line for each request that anybody sends.
     logging.getLogger(_name).addFilter(LineLimit(_name))
 start_tracing(_settings, "web")
 _console = None

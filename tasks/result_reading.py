@@ -1,4 +1,4 @@
-"""Read results from the backend, in which every client that may write there can write anything.
+"""Read what stands in the result backend: anybody who may write there can write it.
 
 Of an error only the class and arguments of ours pass; of any other its name does, for its text may hold what
 people wrote. What is no result at all is ``UnreadableResult``, which quotes nothing of it.

@@ -1,4 +1,4 @@
-"""A bound on log lines that any client can cause: a disk must not fill at the pace of a flood."""
+"""A bound on log lines that anybody can cause: a disk must not fill at the pace of a flood."""
 
 from __future__ import annotations
 
