@@ -60,7 +60,7 @@ class CommandService:
         ready: Callable[[], bool] | None = None,
         stop_signal: Signals = SIGTERM,
         grace: float = 10,
-        start_timeout: float = 30,
+        start_timeout: float = 60,
     ) -> None:
         self.name = name
         self.log_path = log_path

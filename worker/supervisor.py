@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from worker.child import describe_exit
@@ -16,7 +17,7 @@ _WATCH_SECONDS = 0.1
 
 
 class Supervisor:
-    """Services in the order in which they depend on each other.
+    """Services in ranks: each may need those of former ranks. Those of one rank start and stop together.
 
     A service that dies is started again after a pause that doubles with each death. One that dies
     ``max_deaths`` times within ``window`` seconds ends everything; ``wait`` then raises what happened.
@@ -40,7 +41,7 @@ class Supervisor:
         self._first_pause = first_pause
         self._report = report
         self._hurried = hurried
-        self._services: list[Service] = []
+        self._ranks: list[list[Service]] = []
         self._deaths: dict[str, deque[float]] = {}
         self._restart_at: dict[str, float] = {}
         self._stopping = threading.Event()
@@ -56,20 +57,33 @@ class Supervisor:
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[Service]:
-        return iter(tuple(self._services))
+        return iter([service for rank in tuple(self._ranks) for service in tuple(rank)])
 
     def start(self, *services: Service, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Start each, one after the other, and watch it from then on. May be called again with more.
+        """Start these together, as the next rank, and watch each from then on.
 
-        Raises ``LocalServiceFailed`` of the first that does not start; what ran before still runs.
+        Raises ``LocalServiceFailed`` of the first that does not start; those beside it that are not ready yet
+        are given up, and what is ready runs.
         """
-        for service in services:
-            service.start(lambda: cancelled() or self._stopping.is_set())
-            self._deaths[service.name] = deque(maxlen=self._max_deaths)
-            self._services.append(service)
+        rank: list[Service] = []
+        failures: list[Exception] = []
+        self._ranks.append(rank)
+
+        def start_one(service: Service) -> None:
+            try:
+                service.start(lambda: cancelled() or self._stopping.is_set() or bool(failures))
+            except Exception as exc:  # noqa: BLE001 - raised below, by the thread that asked
+                failures.append(exc)
+            else:
+                self._deaths[service.name] = deque(maxlen=self._max_deaths)
+                rank.append(service)
+
+        _together(start_one, services)
         if self._watcher is None:
             self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
             self._watcher.start()
+        if failures:
+            raise failures[0]
 
     def wait(self, until: Callable[[], bool] = lambda: False) -> None:
         """Block until ``until`` says yes or ``stop`` was called. Raises ``LocalServiceFailed`` on giving up.
@@ -82,7 +96,7 @@ class Supervisor:
             raise self._failure
 
     def stop(self) -> None:
-        """Stop all, the last one first. Returns when no process is left; safe to call again."""
+        """Stop all, the last rank first. Returns when no process is left; safe to call again."""
         self._stopping.set()
         with self._stop_lock:
             self._stop_services()
@@ -100,8 +114,8 @@ class Supervisor:
         self.stop()
 
     def _stop_services(self) -> None:
-        for service in reversed(self._services):
-            service.stop(self._hurried)
+        for rank in reversed(self._ranks):
+            _together(lambda service: service.stop(self._hurried), rank)
 
     def _watch(self) -> None:
         while not self._stopping.wait(_WATCH_SECONDS):
@@ -153,3 +167,9 @@ class Supervisor:
         """Not through ``stop``: whoever called that holds the lock and waits for this thread."""
         self._stopping.set()
         self._stop_services()
+
+
+def _together(act: Callable[[Service], None], services: Sequence[Service]) -> None:
+    """Do it to each at the same time, and return when all is done. Raises what the first of them raised."""
+    with ThreadPoolExecutor(max(1, len(services)), thread_name_prefix="service") as threads:
+        list(threads.map(act, tuple(services)))

@@ -38,6 +38,23 @@ while True:
     signal.pause()
 """
 
+MEETS_ANOTHER = """
+import pathlib, signal, sys, time
+folder, name, other = pathlib.Path(sys.argv[1]), *sys.argv[2:]
+def meet(where):
+    (folder / f"{name}.{where}").touch()
+    while not (folder / f"{other}.{where}").exists():
+        time.sleep(0.01)
+def end(*_):
+    meet("end")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+meet("start")
+print("here", flush=True)
+while True:
+    signal.pause()
+"""
+
 MakeService = Callable[..., CommandService]
 
 
@@ -111,6 +128,29 @@ def test_stopping_goes_backwards(supervisor: Supervisor, make_service: MakeServi
     supervisor.stop()
     assert diary.read_text().split() == ["web", "worker", "database"]
     assert [service.poll() for service in supervisor] == [0, 0, 0]
+
+
+def test_services_of_one_rank_start_and_stop_together(
+    supervisor: Supervisor, make_service: MakeService, tmp_path: Path
+) -> None:
+    """Each waits for the other, at its start and at its end; one after the other they would wait for ever."""
+    pair = [
+        make_service(name, MEETS_ANOTHER, str(tmp_path), name, other)
+        for name, other in (("one", "two"), ("two", "one"))
+    ]
+    supervisor.start(*pair)
+    supervisor.stop()
+    assert [service.poll() for service in pair] == [0, 0]
+
+
+def test_a_start_that_fails_gives_up_those_beside_it(
+    supervisor: Supervisor, make_service: MakeService
+) -> None:
+    """It is the one whose error is raised, and what was to start with it does not stay half started."""
+    slow = make_service("slow", WAITS, says="never said")
+    with pytest.raises(LocalServiceFailed, match="broken did not start"):
+        supervisor.start(slow, make_service("broken", "raise SystemExit(4)"))
+    assert slow.pid is None
 
 
 def test_children_do_not_outlive_their_service(supervisor: Supervisor, make_service: MakeService) -> None:
