@@ -13,7 +13,7 @@ PAGE: Final = Path(__file__).parent / "least-privilege.md"
 
 
 def secrets_table() -> str:
-    """Which process has which secrets, a line a process."""
+    """Return the table of secrets, a line a process."""
     rows = ["| Process | Its secrets |", "|---|---|"]
     rows += [
         f"| `{process}` | {', '.join(f'`{name}`' for name in sorted(names))} |"
@@ -23,7 +23,7 @@ def secrets_table() -> str:
 
 
 def users_table() -> str:
-    """What each user of the broker may do, a line a grant."""
+    """Return the table of the broker's users, a line a grant."""
     rows = ["| User | What for | Commands | On keys, channels |", "|---|---|---|---|"]
     for user in NAMES:
         rows += [

@@ -1,4 +1,4 @@
-"""Where a payload comes from: the installation that it is meant for, and the person who acts. Pure.
+"""Read the origin of a payload: the installation that it is meant for, and the person who acts. Pure.
 
 In Slack Connect the outer ``team_id`` can be the partner's. The installation's is
 ``view.app_installed_team_id`` of a form and ``authorizations[0].team_id`` of an event; the other kinds name

@@ -30,10 +30,10 @@ SAMPLE_SECONDS: Final = 30
 """How often it is noted what waits in each queue."""
 
 SETTLE_SECONDS: Final = 60
-"""How often it is looked whether what waits to be forgotten has been settled."""
+"""Seconds between two looks at what waits to be forgotten."""
 
 RETAIN_SECONDS: Final = 3600
-"""How often it is looked for what is older than it may become."""
+"""Seconds between two deletions of what is older than its retention."""
 
 SWEEP: Final = "sweep"
 SETTLE: Final = "settle"

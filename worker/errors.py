@@ -128,7 +128,7 @@ class CommandFailed(PermanentError):
 
 
 class UnreadableResult(PermanentError):
-    """What stands in the result backend is no result of the command, or none that this release can read.
+    """The result backend holds no result of the command, or none that this release can read.
 
     Whether the command was carried out is not known; it may be sent again. The text quotes nothing of it.
     """

@@ -359,7 +359,7 @@ class LocalStack:
         return self._command(name, argv, ready=ready, env=env, grace=grace)
 
     def environment_of(self, process: Process, more: Mapping[str, str]) -> dict[str, str]:
-        """What a process is given: of our environment its own part, and its logins."""
+        """Return the environment of a process: its own part of ours, and its logins."""
         allowed = environment_of(process, {**self.env, **more}, _SETTINGS)
         # Python is not to look for modules where it is started.
         return {**allowed, **self._logins.of(process), "PYTHONSAFEPATH": "1"}

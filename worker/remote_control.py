@@ -146,7 +146,7 @@ def _is_text(value: Any) -> bool:
 
 
 class WorkersMailbox(Mailbox):
-    """Where remote control is heard."""
+    """The mailbox of a worker, in which remote control is heard."""
 
     node_cls = WorkersNode
 

@@ -37,7 +37,7 @@ _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 
 
 class Decision(Dto):
-    """What somebody decided, about a sync (``session_id``), a dead letter (``dead_letter_id``) or all.
+    """A decision about a sync (``session_id``), a dead letter (``dead_letter_id``) or all.
 
     ``task_name`` of an act of forgetting is the thread or the channel; of a person it does not say whom.
     """

@@ -58,7 +58,7 @@ FORGET_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "forgotten_channels": _ROWS,
     "forgotten_people": ("SELECT", "INSERT", "DELETE"),
 }
-"""What the functions that forget may do, all of them: ``worker.db.forgetting``."""
+"""Rights of the functions that forget: ``worker.db.forgetting``."""
 
 _SHOWN: Final[tuple[LiteralString, ...]] = (
     *("thread_sessions", "channel_aliases", "syncs", "sync_attempts", "dead_letters", "status_messages"),
@@ -71,7 +71,7 @@ CONSOLE_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     **dict.fromkeys(_SHOWN, _LOOK),
     "console_sessions": ("SELECT", "INSERT", "DELETE"),
 }
-"""What the console shows. What it changes goes by ``worker.db.console_functions``."""
+"""Rights of the console: it reads these, and changes by ``worker.db.console_functions``."""
 
 CONSOLE_FORGETS: Final = frozenset(
     f"threadsync_forget_{what}" for what in ("sessions", "channel", "person", "opened_by", "named", "letters")

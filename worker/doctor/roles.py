@@ -43,7 +43,7 @@ _NOT_CHECKED: Final[Mapping[Role, frozenset[str]]] = {
 
 
 def broker_user(role: Role | None) -> BrokerUser | None:
-    """Whose rights in the broker a process of the role is to have; None where that is not known."""
+    """Return the broker's user that a process of the role should be; None where that is not known."""
     match role:
         case None | "migrate":
             return None

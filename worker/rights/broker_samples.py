@@ -110,7 +110,7 @@ def _of(grant: Grant, prefix: str, database: int) -> Iterator[Command]:
 
 
 def _covered(command: Command, own: list[Command]) -> bool:
-    """Whether a channel is one of those that a pattern of the user's stands for."""
+    """Return whether a channel is one of those that a pattern of the user's stands for."""
     return command[0] == "publish" and any(
         other[0] == "publish" and fnmatchcase(command[1], other[1]) for other in own
     )

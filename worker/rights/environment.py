@@ -1,4 +1,4 @@
-"""Which process gets which secrets, and what else of an environment: the only list of it. Pure.
+"""Choose the secrets, and the rest of an environment, that each process gets: the only list of it. Pure.
 
 ``threadsync up`` gives each process what stands here for it; a test compares docker-compose.yml with it.
 What is no secret of ours, all our processes may have. What is not known here none gets: a shell has many
