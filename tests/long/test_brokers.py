@@ -151,7 +151,8 @@ def test_the_doctor_is_content(site: Site) -> None:
     said = run_cli(site, "doctor", "--json", "--role", "sessions")
     found = {finding["check"]: finding for finding in json.loads(said.stdout)}
     wrong = {check: one for check, one in found.items() if one["level"] in ("warning", "error")}
-    assert wrong.keys() <= NOT_DURABLE, wrong
+    # Those whose installation has one user for all of it, as most of these have.
+    assert wrong.keys() <= NOT_DURABLE | {"broker: user"}, wrong
     for check in ("broker: reachable", "broker: room", "broker: permissions"):
         assert found[check]["level"] == "ok", found[check]
     assert {check for check in found if check.startswith("running: ") and check not in wrong}
