@@ -64,9 +64,10 @@ class InStep:
             self._owed -= 1
             raise
         except BaseException as exc:
-            if disconnect_on_error:
+            no_memory = isinstance(exc, MemoryError) or _lacks_memory(exc)
+            if disconnect_on_error or no_memory:  # then there is no buffer any more, for a listener either
                 self.disconnect()
-            if isinstance(exc, ValueError) and _lacks_memory(exc):
+            if no_memory and isinstance(exc, ValueError):
                 raise MemoryError("no memory for a reply") from exc
             raise
         self._owed -= 1

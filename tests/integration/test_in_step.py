@@ -181,3 +181,37 @@ def test_a_reply_without_room_is_a_memory_error(protocol: int, broker_url: str) 
     asked = [sys.executable, "-c", _SHORT_OF_MEMORY, broker_url, str(protocol)]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.splitlines() == ["no memory, then 1"] * 3, done.stderr
+
+
+_A_LISTENER_SHORT_OF_MEMORY = """
+import resource, sys
+import psutil, redis
+from worker.in_step import in_step
+
+url, protocol = sys.argv[1], int(sys.argv[2])
+sender = redis.Redis.from_url(url)
+pool = redis.ConnectionPool.from_url(url, connection_class=in_step(redis.Connection), protocol=protocol)
+listener = redis.Redis(connection_pool=pool).pubsub(ignore_subscribe_messages=True)
+listener.subscribe("channel")
+listener.get_message(timeout=10)
+sender.publish("channel", bytes(30_000_000))  # a listener is hung up on beyond 32 MB
+limit = psutil.Process().memory_info().vms + 8_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+try:
+    listener.get_message(timeout=10)
+except MemoryError:
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    listener.get_message(timeout=10)
+    sender.publish("channel", b"the next one")
+    while (heard := listener.get_message(timeout=10)) is None:
+        pass
+    print("no memory, then", heard["data"].decode())
+"""
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_listener_without_room_for_a_message_hears_the_next(protocol: int, broker_url: str) -> None:
+    """It reads without hanging up on errors; what it has read of that message is of no use any more."""
+    asked = [sys.executable, "-c", _A_LISTENER_SHORT_OF_MEMORY, broker_url, str(protocol)]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == ["no memory, then the next one"], done.stderr
