@@ -26,12 +26,14 @@ settings.load_profile("threadsync")
 
 # More than half a minute each. First, so that none is left over when all the others are done.
 _SLOW = (
-    "test_up",
     "test_worker_kills",
-    "test_sync_workers",
+    "test_up",
     "test_sync_crashes",
-    "test_kill_storm",
     "test_cli",
+    "test_session_import",
+    "test_prefork",
+    "test_compose",
+    "test_demo",
 )
 
 

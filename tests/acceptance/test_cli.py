@@ -25,7 +25,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run_in(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `threadsync` at a width at which no path is broken over two lines."""
     command = [sys.executable, "-m", "worker.cli", *arguments]
+    env = {"COLUMNS": "400", **env}
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
