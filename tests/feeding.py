@@ -151,7 +151,8 @@ def see_that_all_are_accounted_for(installation: Installation, fed: Fed) -> None
     """Wait for them: what a worker of RabbitMQ holds until it is due it tells a few seconds late."""
     with suppress(AssertionError):
         wait_until(lambda: unaccounted(installation, fed) == [], "all have ended", 20)
-    assert unaccounted(installation, fed) == []
+    left = unaccounted(installation, fed)
+    assert left == [], "\n".join(left)
 
 
 def unaccounted(installation: Installation, fed: Fed) -> list[str]:

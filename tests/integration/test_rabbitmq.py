@@ -83,6 +83,28 @@ def test_a_message_that_no_queue_takes_is_not_called_sent(connection: Connection
         connection.Producer().publish("lost", exchange="", routing_key="no-such-queue")
 
 
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("utf-16", b'{"task": "sessions.get"}'),
+        ("utf-7", b"+AGE-"),
+        ("latin-1", b"\xe4\xff"),
+        ("utf-8", b'{"task": "\xc3\xa4"}'),
+        # Python's codec takes time that grows with the square of the length: a minute for this.
+        ("punycode", b"-" + b"9" * 500_000),
+    ],
+)
+def test_a_body_arrives_as_the_bytes_that_it_is(connection: Connection, encoding: str, body: bytes) -> None:
+    """amqp would decode it by the codec that its sender names: a letter would have other bytes."""
+    channel: Any = connection.default_channel
+    queue = Queue(f"bytes-{encoding}", channel=channel)
+    queue.declare()
+    made: Any = amqp.Message(body, content_type="application/json", content_encoding=encoding)
+    channel.basic_publish(made, routing_key=queue.name)
+    message: Any = queue.get(no_ack=True)
+    assert (message.body, message.content_encoding) == (body, encoding)
+
+
 def test_a_queue_that_was_deleted_is_made_by_the_next_message(url: str) -> None:
     app = an_app(url)
     app.send_task("any", queue="sessions")

@@ -77,6 +77,9 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._returned: BaseException | None = None
         super().__init__(*args, **kwargs)
+        # A body is the bytes that came. By default amqp decodes it by the codec that its sender names, before
+        # anything of ours has seen it: half a megabyte of "punycode" takes a minute.
+        self.auto_decode = False
         self.events["basic_return"].add(self._on_returned)
 
     # Publishing
