@@ -1,7 +1,8 @@
 """Say a mistake in the settings in its own words, where Celery and Python would print a traceback.
 
 Celery logs whatever ends a worker or beat with its traceback, and raises it. An operator's mistake is one
-sentence, which says what to change; where in the code it was noticed is of no use.
+sentence, which says what to change; where in the code it was noticed is of no use. Nor is it where a message
+is handed back to the broker, which is no error at all.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ class InASentence(logging.Filter):
         if error is not None and _is_a_mistake(error):
             _told.append(error)
             record.msg, record.args, record.exc_info = str(error), (), None
+        elif _hands_back(error):
+            # Celery's line has the reason, and a batch that goes back has sixty-four of them.
+            record.exc_info = None
         return True
 
 
@@ -39,6 +43,12 @@ def tell_mistakes_in_a_sentence() -> None:
             sys.stderr.write(f"{error}\n")
 
     sys.excepthook = hook
+
+
+def _hands_back(error: BaseException | None) -> bool:
+    """Return True for a message that goes back to the broker: no process that has one lacks the module."""
+    celerys = sys.modules.get("celery.exceptions")
+    return celerys is not None and isinstance(error, celerys.Reject)
 
 
 def _is_a_mistake(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery.exceptions import Reject
 
 from tests.workers import ROOT
 from worker import last_words
@@ -43,6 +44,15 @@ def test_a_mistake_is_logged_as_its_sentence(written: io.StringIO, kind: type[Ex
     except kind:
         logging.getLogger("tests.last_words").critical("beat raised %r", "it", exc_info=True)
     assert written.getvalue() == f"{SENTENCE}\n"
+
+
+def test_a_message_that_goes_back_is_said_in_a_line(written: io.StringIO) -> None:
+    """Celery logs each with the traceback of all that led to it."""
+    try:
+        raise Reject("the broker did not take it", requeue=True) from ZeroDivisionError()
+    except Reject as exc:
+        logging.getLogger("tests.last_words").warning("Task %r", exc, exc_info=True)
+    assert written.getvalue() == "Task reject requeue=True: the broker did not take it\n"
 
 
 def test_another_error_keeps_its_traceback(written: io.StringIO) -> None:
