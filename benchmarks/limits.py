@@ -20,7 +20,7 @@ def single(database_url: str, first: int, count: int) -> float:
 
     def run(connection: psycopg.Connection, batch: Sequence[SlackThread]) -> None:
         for thread in batch:
-            connection.execute(GET_OR_CREATE_SESSION, thread._asdict()).fetchone()
+            connection.execute(GET_OR_CREATE_SESSION, thread.parameters()).fetchone()
 
     return _rate(run, database_url, first, count)
 
@@ -30,7 +30,8 @@ def pipelined(database_url: str, first: int, count: int) -> float:
 
     def run(connection: psycopg.Connection, batch: Sequence[SlackThread]) -> None:
         with connection.cursor() as cursor:
-            cursor.executemany(GET_OR_CREATE_SESSION, [thread._asdict() for thread in batch], returning=True)
+            parameters = [thread.parameters() for thread in batch]
+            cursor.executemany(GET_OR_CREATE_SESSION, parameters, returning=True)
             while cursor.fetchone() and cursor.nextset():
                 pass
 

@@ -20,6 +20,10 @@ class SlackThread(NamedTuple):
     thread_ts: str
     user_id: str
 
+    def parameters(self) -> dict[str, str | None]:
+        """Return those of its statement."""
+        return {**self._asdict(), "actor": None}
+
 
 def threads(first: int, count: int) -> list[SlackThread]:
     """Threads ``first`` and following; the same number is the same thread."""

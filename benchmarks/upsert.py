@@ -16,6 +16,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from benchmarks.threads import SlackThread
 from worker.db.queries import GET_OR_CREATE_SESSION
 
 # As our worker has it: each statement is its own transaction, prepared at once.
@@ -33,7 +34,7 @@ _opening_async = asyncio.Lock()
 
 def upsert(channel_id: str, thread_ts: str, user_id: str) -> dict[str, Any]:
     """Open the thread's session."""
-    arguments = {"channel_id": channel_id, "thread_ts": thread_ts, "user_id": user_id}
+    arguments = SlackThread(channel_id, thread_ts, user_id).parameters()
     with _opened().connection() as connection:
         row = connection.execute(GET_OR_CREATE_SESSION, arguments).fetchone()
     return _as_json(row)
@@ -41,7 +42,7 @@ def upsert(channel_id: str, thread_ts: str, user_id: str) -> dict[str, Any]:
 
 async def upsert_async(channel_id: str, thread_ts: str, user_id: str) -> dict[str, Any]:
     """The same for asyncio."""
-    arguments = {"channel_id": channel_id, "thread_ts": thread_ts, "user_id": user_id}
+    arguments = SlackThread(channel_id, thread_ts, user_id).parameters()
     async with (await _opened_async()).connection() as connection:
         row = await (await connection.execute(GET_OR_CREATE_SESSION, arguments)).fetchone()
     return _as_json(row)

@@ -81,7 +81,7 @@ def test_ratios_are_taken_within_a_round() -> None:
 def test_threads_are_valid_and_new() -> None:
     """Every command is one that ours accepts; no two of a run are about the same session."""
     made = threads(SESSIONS, 500)
-    assert all(get_or_create_session(*thread).params for thread in made)
+    assert all(get_or_create_session(*thread).params == thread.parameters() for thread in made)
     assert len(set(made)) == 500
     assert not set(made) & set(threads(0, SESSIONS))
 
