@@ -54,7 +54,7 @@ class Siege:
         return max(self.seconds, default=0.0)
 
     def row(self) -> str:
-        """Of the table."""
+        """Return its row of the table."""
         middle = statistics.median(self.seconds) if self.seconds else 0.0
         cells = (
             self.kind,
@@ -98,7 +98,7 @@ def besiege(kind: str, clients: int, seconds: float, broker_url: str, folder: Pa
 
 
 def memory_of(pid: int, field: str) -> float:
-    """Of a process, in MB: ``VmRSS`` now, ``VmHWM`` at its peak."""
+    """Return a process's memory in MB: ``VmRSS`` now, ``VmHWM`` at its peak."""
     found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 

@@ -118,7 +118,7 @@ async def _many_headers_behind(reader: asyncio.StreamReader, writer: asyncio.Str
 
 
 async def _chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Of one byte each, without an end."""
+    """Send chunks of one byte each, without an end."""
     writer.write(_HEAD + _shaped() + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 20_000)
     await reader.read(1)
 

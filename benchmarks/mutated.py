@@ -1,4 +1,4 @@
-"""Messages as nobody sends them, put into the queue beside honest commands, as fast as they end."""
+"""Mutated messages, put into the queue beside honest commands, as fast as they end."""
 
 from __future__ import annotations
 

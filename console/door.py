@@ -16,7 +16,7 @@ _MOST_WAITING: Final = 400
 """Four seconds of tries."""
 
 _NETWORK_BITS: Final = 64
-"""Of an IPv6 address: what one subscriber has is at least that."""
+"""Bits of an IPv6 address that name a subscriber, who has at least such a network."""
 
 HasLeft = Callable[[], Awaitable[bool]]
 

@@ -36,7 +36,7 @@ def test_the_programs_of_the_readme(shared: Installation) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, output.text, ""), program.text
 
 
-@pytest.mark.parametrize("document", ["README.md", "SECURITY.md"])
+@pytest.mark.parametrize("document", ["docs/operations.md", "SECURITY.md"])
 def test_the_sql_of_the_documents(document: str, postgres: PostgresForTests, database_url: str) -> None:
     """Each statement is one that Postgres takes from whoever administrates our tables."""
     statements = [block.text for block in blocks(read(document)) if block.language == "sql"]
@@ -48,8 +48,12 @@ def test_the_sql_of_the_documents(document: str, postgres: PostgresForTests, dat
 
 
 def test_the_time_limits_of_a_role(postgres: PostgresForTests, database_url: str) -> None:
-    """What README sets on the role for PgBouncer is what the pool asks for without one."""
-    [block] = [block for block in blocks(read("README.md")) if block.language == "sql"]
+    """What the documents set on the role for PgBouncer is what the pool asks for without one."""
+    [block] = [
+        block
+        for block in blocks(read("docs/operations.md"))
+        if block.text.startswith("ALTER ROLE threadsync SET")
+    ]
     administrator = postgres.for_administrator(database_url)
     with psycopg.connect(administrator, autocommit=True) as connection:
         connection.execute(block.text.encode())
