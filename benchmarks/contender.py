@@ -18,7 +18,7 @@ from signal import SIGTERM, Signals
 from typing import Any, ClassVar, Final
 
 from benchmarks.threads import SlackThread
-from worker.child import Child
+from worker.local.child import Child
 
 _STOP_SECONDS: Final = 2
 

@@ -22,11 +22,11 @@ from typing import Final
 
 import httpx
 
-from sandbox.slack_requests import TEAM_ID, app_mention, signed_request
-from worker.child import Child
-from worker.embedded.port import free_port
-from worker.embedded.valkey import EmbeddedValkey
-from worker.readiness import answers_http
+from sandbox.slack.requests import TEAM_ID, app_mention, signed_request
+from worker.local.child import Child
+from worker.local.readiness import answers_http
+from worker.local.servers.port import free_port
+from worker.local.servers.valkey import EmbeddedValkey
 
 NAMED: Final = {"unsigned": 1_000, "half_a_head": 1_100, "readyz": 300}
 """The attacks of the promise, and how many clients."""

@@ -9,7 +9,7 @@ from typing import Final
 import psycopg
 
 from benchmarks.threads import SlackThread, threads
-from worker.db.queries import GET_OR_CREATE_SESSION
+from worker.db.sessions.sql import GET_OR_CREATE_SESSION
 
 _BATCH: Final = 1000
 _Run = Callable[[psycopg.Connection, Sequence[SlackThread]], None]

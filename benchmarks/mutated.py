@@ -11,7 +11,7 @@ from typing import Any, Final
 import redis
 
 from benchmarks.remote import ContenderFailed
-from tests.mutations import mutant
+from tests.support.mutations import mutant
 
 _SEED: Final = 2026
 _IN_FLIGHT: Final = 200

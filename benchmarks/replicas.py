@@ -14,8 +14,8 @@ from typing import Final
 
 import redis
 
-from tasks.client import SessionClient
-from worker.embedded.valkey import EmbeddedValkey
+from threadsync.client import SessionClient
+from worker.local.servers.valkey import EmbeddedValkey
 
 _COMMANDS: Final = 500
 _AT_ONCE: Final = {"repl-diskless-sync-delay": "0"}

@@ -19,8 +19,8 @@ from psycopg.sql import SQL, Identifier
 
 from benchmarks.threads import INSERT_THREADS
 from worker.db.migrate import migrate
-from worker.embedded.postgres import EmbeddedPostgres
-from worker.embedded.valkey import EmbeddedValkey
+from worker.local.servers.postgres import EmbeddedPostgres
+from worker.local.servers.valkey import EmbeddedValkey
 
 # Every commit is on disk before it is answered, as by default. No checkpoint begins by itself within a run.
 POSTGRES_SETTINGS: Final = {

@@ -17,7 +17,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from benchmarks.threads import SlackThread
-from worker.db.queries import GET_OR_CREATE_SESSION
+from worker.db.sessions.sql import GET_OR_CREATE_SESSION
 
 # As our worker has it: each statement is its own transaction, prepared at once.
 _CONNECTION: Final[Mapping[str, Any]] = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}

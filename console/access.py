@@ -22,11 +22,11 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.db.console_session_store import SESSION_SECONDS, ConsoleSession, ConsoleSessionStore
+from threadsync.errors import ThreadsyncError
+from threadsync.hosts import read_host
+from worker.db.console_login.sessions import SESSION_SECONDS, ConsoleSession, ConsoleSessionStore
 from worker.db.pool import Pool
-from worker.decisions import LONGEST_ACTOR
-from worker.errors import ThreadsyncError
-from worker.hosts import read_host
+from worker.operate.decisions import LONGEST_ACTOR
 
 COOKIE: Final = "threadsync_console"
 _SAID: Final = "threadsync_console_said"

@@ -17,10 +17,7 @@ from console.access import SignIns, actor_of, flash, is_our_form, lacks_https
 from console.door import Door
 from console.pages import Pages
 from console.view import View, to_path
-from worker import decisions
-from worker.db.pool import Pool
-from worker.decisions import LONGEST_ACTOR, Signature, signature
-from worker.errors import (
+from threadsync.errors import (
     DeadLetterNotFound,
     EnqueueFailed,
     InvalidCommand,
@@ -28,8 +25,11 @@ from worker.errors import (
     SyncNotChanged,
     SyncNotFound,
 )
-from worker.forgetting.act import forget_channel, forget_thread, forget_user
-from worker.line_limit import LineLimit
+from worker.db.pool import Pool
+from worker.observe.line_limit import LineLimit
+from worker.operate import decisions
+from worker.operate.decisions import LONGEST_ACTOR, Signature, signature
+from worker.operate.forgetting.act import forget_channel, forget_thread, forget_user
 
 _LARGEST_FORM: Final = 16_384
 _FORM_SECONDS: Final = 10

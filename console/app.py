@@ -26,10 +26,8 @@ from console.actions import Actions
 from console.door import Door
 from console.pages import Pages
 from console.view import View
-from worker.config import Settings
-from worker.db.console_pool import ConsolePool
-from worker.db.pool import new_pool
-from worker.errors import (
+from threadsync.config import Settings
+from threadsync.errors import (
     DatabaseUnavailable,
     DeadLetterNotFound,
     InvalidCommand,
@@ -38,8 +36,10 @@ from worker.errors import (
     ThreadsyncError,
     TransientError,
 )
-from worker.line_limit import LineLimit
-from worker.password_strength import refuse_weak_password
+from worker.db.console_login.pool import ConsolePool
+from worker.db.pool import new_pool
+from worker.observe.line_limit import LineLimit
+from worker.operate.password_strength import refuse_weak_password
 
 NEEDED_SETTINGS: Final = ("threadsync_console_password", "database_url", "broker_url")
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Final, Literal
 from xml.etree import ElementTree
 
-from worker.db.console_store import Series
+from worker.db.overview.store import Series
 
 WIDTH: Final = 720
 HEIGHT: Final = 220

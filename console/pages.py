@@ -14,18 +14,18 @@ from console.access import actor_of
 from console.chart import SPANS, Chart, Span, chart
 from console.timeline import timeline
 from console.view import View, to_path
-from worker.db.console_store import ConsoleStore
-from worker.db.count_store import CountStore
-from worker.db.dead_letters import DeadLetterStore
-from worker.db.models import DeadLetterState, Status, ThreadSession
+from threadsync.errors import InvalidCommand, SyncNotFound
+from threadsync.liveness.heartbeats import QUEUES
+from threadsync.models import DeadLetterState, Status, ThreadSession
+from threadsync.syncs import SyncStatus
+from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.overview.counts import CountStore
+from worker.db.overview.store import ConsoleStore
 from worker.db.pool import Pool
-from worker.db.session_store import SessionStore
-from worker.db.statements import parse_cursor
-from worker.db.sync_models import SyncStatus
-from worker.db.sync_store import SyncStore
-from worker.decisions import detail_of
-from worker.errors import InvalidCommand, SyncNotFound
-from worker.signs import QUEUES
+from worker.db.sessions.statements import parse_cursor
+from worker.db.sessions.store import SessionStore
+from worker.db.syncs.store import SyncStore
+from worker.operate.decisions import detail_of
 
 Page = Callable[["Pages", Request], Response]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from worker.db.actors import AnyActor
-from worker.db.console_store import SessionActors
-from worker.db.models import ThreadSession
-from worker.db.sync_models import Attempt, SyncAction, SyncDetail
-from worker.jira.reasons import explain
+from threadsync.actors import AnyActor
+from threadsync.models import ThreadSession
+from threadsync.reasons import explain
+from threadsync.syncs import Attempt, SyncAction, SyncDetail
+from worker.db.overview.store import SessionActors
 
 _STEPS: Final = {
     "search": "Looked for a ticket",

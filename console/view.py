@@ -16,9 +16,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console import words
 from console.access import csrf_token, flashed, visitor_of
-from worker.jira.marker import url_of
-from worker.jira.reasons import explain
-from worker.jira.thread_link import link_to_thread
+from threadsync.marker import url_of
+from threadsync.reasons import explain
+from worker.text.thread_link import link_to_thread
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 

@@ -1,4 +1,4 @@
-"""Write the tables of docs/least-privilege.md, from ``worker.rights``: ``python docs/rights_tables.py``."""
+"""Write the tables of docs/least-privilege.md from ``worker.operate.rights``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from worker.rights.broker_users import NAMES, USERS, Grant, login_of
-from worker.rights.environment import SECRETS
+from worker.operate.rights.broker_users import NAMES, USERS, Grant, login_of
+from worker.operate.rights.environment import SECRETS
 
 PAGE: Final = Path(__file__).parent / "least-privilege.md"
 

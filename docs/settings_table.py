@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from worker.config import Settings
+from threadsync.config import Settings
 
 README: Final = Path(__file__).parent.parent / "README.md"
 BEGIN: Final = "<!-- settings: written by docs/settings_table.py -->\n"

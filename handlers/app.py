@@ -19,9 +19,9 @@ from handlers.public_hosts import HostCheck
 from handlers.slack_endpoint import SlackEndpoint
 from handlers.slack_side import SlackSide, reveal
 from handlers.start_page import StartPage
-from tasks.client import AsyncSessionClient
-from worker.config import Settings
-from worker.hosts import PublicHosts
+from threadsync.client import AsyncSessionClient
+from threadsync.config import Settings
+from threadsync.hosts import PublicHosts
 
 EVENTS = "/slack/events"
 NEEDED_SETTINGS = ("slack_signing_secret", "slack_bot_token", "broker_url")

@@ -6,10 +6,10 @@ import logging
 
 from handlers.app import create_app
 from handlers.connections import raise_descriptor_limit
-from worker.config import get_settings
-from worker.line_limit import LineLimit
-from worker.logs import configure_logging
-from worker.tracing import start_tracing, traced_app
+from threadsync.config import get_settings
+from worker.observe.line_limit import LineLimit
+from worker.observe.logs import configure_logging
+from worker.observe.tracing import start_tracing, traced_app
 
 # Whatever serves us, and whichever limit its shell gave it.
 raise_descriptor_limit()

@@ -15,7 +15,7 @@ from handlers.bot_identity import BotIdentity
 from handlers.gate import Gate
 from handlers.listeners import Listeners
 from handlers.slack_api import SlackApi
-from worker.errors import EnqueueFailed, InvalidCommand
+from threadsync.errors import EnqueueFailed, InvalidCommand
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ import structlog
 
 from handlers.background import Background
 from handlers.slack_api import TROUBLE, SlackApi, describe_failure
-from worker.config import Settings
+from threadsync.config import Settings
 
 log = structlog.get_logger(__name__)
 

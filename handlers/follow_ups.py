@@ -14,12 +14,12 @@ import structlog
 from handlers import replies
 from handlers.background import Background
 from handlers.slack_api import Posting, SlackApi
-from tasks.client import AsyncHandle, AsyncSessionClient
-from tasks.lookup_commands import LinkAnswer
-from tasks.reply_commands import REPLY_EVENT_TYPE, SayReply
-from worker.db.models import SessionResult
-from worker.errors import EnqueueFailed, ResultTimeout, ThreadsyncError, UnreadableResult
-from worker.slack_status.message import metadata_of
+from threadsync.client import AsyncHandle, AsyncSessionClient
+from threadsync.errors import EnqueueFailed, ResultTimeout, ThreadsyncError, UnreadableResult
+from threadsync.lookup_commands import LinkAnswer
+from threadsync.models import SessionResult
+from threadsync.reply_commands import REPLY_EVENT_TYPE, SayReply
+from worker.status_message.message import metadata_of
 
 log = structlog.get_logger(__name__)
 

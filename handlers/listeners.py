@@ -37,12 +37,12 @@ from handlers.ticket_form import (
     response_url_of,
     ticket_form,
 )
-from tasks.client import AsyncHandle, AsyncSessionClient
-from tasks.command import Command
-from worker.db.actors import SlackActor
-from worker.db.models import SessionResult
-from worker.errors import InvalidCommand, ThreadsyncError
-from worker.slack_status.message import RETRY_BUTTON
+from threadsync.actors import SlackActor
+from threadsync.client import AsyncHandle, AsyncSessionClient
+from threadsync.command import Command
+from threadsync.errors import InvalidCommand, ThreadsyncError
+from threadsync.models import SessionResult
+from worker.status_message.message import RETRY_BUTTON
 
 log = structlog.get_logger(__name__)
 

@@ -12,11 +12,11 @@ from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4, uuid5
 
 from handlers.payload import object_in
-from tasks.command import Command
-from tasks.commands import ChannelMoved, GetOrCreate, UpdateStatus
-from tasks.sync_commands import RetrySync
-from worker.db.actors import SlackActor
-from worker.errors import InvalidCommand
+from threadsync.actors import SlackActor
+from threadsync.command import Command
+from threadsync.commands import ChannelMoved, GetOrCreate, UpdateStatus
+from threadsync.errors import InvalidCommand
+from threadsync.sync_commands import RetrySync
 
 OPEN_SHORTCUT: Final = "threadsync_open"
 READY_BUTTON: Final = "threadsync_ready"

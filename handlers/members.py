@@ -18,7 +18,7 @@ import structlog
 from handlers.bot_identity import USERS_READ, BotIdentity, Identity
 from handlers.origin import Payload, Person, installation_of, person_of
 from handlers.slack_api import TROUBLE, SlackApi, describe_failure
-from worker.db.actors import SlackActor, slack_actor
+from threadsync.actors import SlackActor, slack_actor
 
 log = structlog.get_logger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tasks.client import AsyncSessionClient
-from worker.errors import EnqueueFailed
-from worker.hearing import hearing_of_queue
-from worker.readiness import postgres_accepts
-from worker.signs import QUEUES
+from threadsync.client import AsyncSessionClient
+from threadsync.errors import EnqueueFailed
+from threadsync.liveness.heartbeats import QUEUES
+from threadsync.liveness.verdicts import hearing_of_queue
+from worker.local.readiness import postgres_accepts
 
 _FRESH_SECONDS: Final = 1.0
 """An answer is given again for so long: a look costs connections to the broker and to each database host."""

@@ -8,7 +8,7 @@ from typing import Final
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from worker.hosts import PublicHosts
+from threadsync.hosts import PublicHosts
 
 _WORDS: Final = (
     "This is not a name under which these pages are reached. "

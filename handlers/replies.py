@@ -8,9 +8,7 @@ from typing import Any, Final
 
 from handlers.mapping import CREATE_BUTTON, READY_BUTTON
 from handlers.ticket_command import SLASH_COMMAND, TicketRequest
-from tasks.lookup_commands import LinkAnswer
-from worker.db.models import SessionResult, Status, ThreadSession
-from worker.errors import (
+from threadsync.errors import (
     EnqueueFailed,
     InvalidCommand,
     JiraKeyConflict,
@@ -21,7 +19,9 @@ from worker.errors import (
     ThreadsyncError,
     UnreadableResult,
 )
-from worker.slack_status.message import escape
+from threadsync.lookup_commands import LinkAnswer
+from threadsync.models import SessionResult, Status, ThreadSession
+from worker.status_message.message import escape
 
 HELP: Final = f"""\
 *One thread, one Jira ticket.* Mention me in a thread, or choose _Open a ticket session_ on a message.

@@ -16,9 +16,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from handlers.slack_http import is_slacks, new_session
-from worker.loopback import is_loopback
-from worker.slack_status.answers import THROTTLING, UNCLEAR
-from worker.slack_status.decide import OF_INSTALLATION
+from threadsync.loopback import is_loopback
+from worker.status_message.answers import THROTTLING, UNCLEAR
+from worker.status_message.decide import OF_INSTALLATION
 
 log = structlog.get_logger(__name__)
 

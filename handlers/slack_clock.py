@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from worker.clocks import SKEW_SECONDS
+from threadsync.broker.clocks import SKEW_SECONDS
 
 log = structlog.get_logger(__name__)
 

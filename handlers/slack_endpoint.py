@@ -22,7 +22,7 @@ from handlers.body_gate import BodyGate, BodyRefused, is_small
 from handlers.bolt import NO_RETRY
 from handlers.payload import MalformedPayload, parse_payload
 from handlers.verification import RequestVerifier, is_certificate_check, may_be_certificate_check
-from worker.line_limit import LineLimit
+from worker.observe.line_limit import LineLimit
 
 log = structlog.get_logger(__name__)
 

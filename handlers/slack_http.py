@@ -12,7 +12,7 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from worker.loopback import is_loopback
+from threadsync.loopback import is_loopback
 
 MOST_BYTES: Final = 8_388_608
 """Of an answer; Slack's are far below."""

@@ -15,8 +15,8 @@ from handlers.gate import Gate
 from handlers.listeners import Listeners
 from handlers.members import Members
 from handlers.slack_api import SlackApi
-from tasks.client import AsyncSessionClient
-from worker.config import Settings
+from threadsync.client import AsyncSessionClient
+from threadsync.config import Settings
 
 _BEGIN_SECONDS: Final = 0.5
 """For Slack's answer to auth.test before the first payload; one that is silent holds nothing up longer."""

@@ -28,12 +28,12 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from handlers.listeners import RECEIVED_AT
 from handlers.slack_side import SlackSide, reveal
 from handlers.socket_client import SocketClient
-from tasks.client import AsyncSessionClient
-from worker.config import Settings, get_settings
-from worker.errors import EnqueueFailed, InvalidSettings
-from worker.logs import configure_logging
-from worker.signs import REPORT_SECONDS
-from worker.tracing import start_tracing
+from threadsync.client import AsyncSessionClient
+from threadsync.config import Settings, get_settings
+from threadsync.errors import EnqueueFailed, InvalidSettings
+from threadsync.liveness.heartbeats import REPORT_SECONDS
+from worker.observe.logs import configure_logging
+from worker.observe.tracing import start_tracing
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from worker.hosts import is_loopback_address
+from threadsync.hosts import is_loopback_address
 
 # Of proxies, of CDNs, of anything in between: who is asked for by another has one.
 _FORWARDED: Final = ("forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip")

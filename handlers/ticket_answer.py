@@ -11,11 +11,11 @@ from typing import Any, Final, TypeVar
 from handlers import replies
 from handlers.mapping import by
 from handlers.ticket_command import TicketRequest, parse_ticket_command
-from tasks.client import AsyncHandle, AsyncSessionClient
-from tasks.lookup_commands import LinkAnswer, LinkLookup
-from worker.db.actors import SlackActor
-from worker.db.models import SessionResult, Status, ThreadSession
-from worker.errors import InvalidCommand, ResultTimeout, ThreadsyncError
+from threadsync.actors import SlackActor
+from threadsync.client import AsyncHandle, AsyncSessionClient
+from threadsync.errors import InvalidCommand, ResultTimeout, ThreadsyncError
+from threadsync.lookup_commands import LinkAnswer, LinkLookup
+from threadsync.models import SessionResult, Status, ThreadSession
 
 R = TypeVar("R")
 

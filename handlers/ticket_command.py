@@ -12,12 +12,12 @@ from uuid import UUID, uuid4
 from pydantic import TypeAdapter, ValidationError
 
 from handlers.mapping import act_id, is_moment
-from tasks.commands import Unlink, UpdateStatus
-from tasks.lookup_commands import LinkLookup
-from worker.db.actors import SlackActor
-from worker.db.models import SlackTs, Status
-from worker.errors import InvalidCommand
-from worker.jira.named_key import OtherSite, named_key, without_angles
+from threadsync.actors import SlackActor
+from threadsync.commands import Unlink, UpdateStatus
+from threadsync.errors import InvalidCommand
+from threadsync.lookup_commands import LinkLookup
+from threadsync.models import SlackTs, Status
+from worker.text.named_key import OtherSite, named_key, without_angles
 
 SLASH_COMMAND: Final = "/ticket"
 

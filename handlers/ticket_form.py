@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from handlers.mapping import Payload, command_for_button
 from handlers.payload import object_in
-from tasks.commands import RequestSync
-from worker.db.sync_models import LONGEST_DRAFT_DESCRIPTION, LONGEST_DRAFT_SUMMARY
-from worker.jira.slack_text import one_line
-from worker.slack_status.message import escape
+from threadsync.commands import RequestSync
+from threadsync.syncs import LONGEST_DRAFT_DESCRIPTION, LONGEST_DRAFT_SUMMARY
+from worker.status_message.message import escape
+from worker.text.slack_text import one_line
 
 TICKET_FORM: Final = "threadsync_ticket"
 SUMMARY: Final = "summary"

@@ -17,9 +17,9 @@ import httpx
 import typer
 
 from handlers.ticket_form import DESCRIPTION, SUMMARY, ticket_form
-from sandbox.jira import JiraSandbox
-from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import Payload, app_mention, button_click, signed_request, view_submission
+from sandbox.jira.server import JiraSandbox
+from sandbox.slack.requests import Payload, app_mention, button_click, signed_request, view_submission
+from sandbox.slack.server import SlackSandbox
 from worker.cli.stop_request import StopRequest
 
 JIRA_PORT: Final = 8080

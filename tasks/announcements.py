@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from tasks.command import Message
-from tasks.commands import ChannelMoved
 from tasks.send_soon import room, send_soon
+from threadsync.command import Message
+from threadsync.commands import ChannelMoved
+from threadsync.errors import InvalidCommand
 from worker.celery import app
-from worker.db.status_store import StatusStore
-from worker.errors import InvalidCommand
-from worker.slack_status.process import announcer_of_this_process
+from worker.db.status_messages.store import StatusStore
+from worker.status_message.process import announcer_of_this_process
 
 ANNOUNCE: Final = "syncs.announce"
 MAINTENANCE_QUEUE: Final = "maintenance"

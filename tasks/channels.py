@@ -1,9 +1,9 @@
-"""The tasks on queue ``sessions`` that are about channels; names and arguments are in ``tasks.commands``."""
+"""The tasks of the commands on channels (queue ``sessions``)."""
 
 from __future__ import annotations
 
 from tasks.command_task import command_task
-from tasks.commands import ChannelMoved, GetContext, MergeContext
+from threadsync.commands import ChannelMoved, GetContext, MergeContext
 
 get_context = command_task(GetContext)
 merge_context = command_task(MergeContext)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tasks.command import StatementCommand
 from tasks.send_soon import send_soon
-from worker.answer import Answer
-from worker.batch import outcome_of
+from threadsync.command import StatementCommand
+from threadsync.models import Dto
 from worker.celery import app
-from worker.db.models import Dto
-from worker.db.statements import Statement
-from worker.task import DurableTask
+from worker.db.sessions.statements import Statement
+from worker.durable.batching import outcome_of
+from worker.durable.task import DurableTask
+from worker.durable.task_result import Answer
 
 
 class CommandTask(DurableTask):
     """Runs one kind of command. Made by ``command_task``; sent as every Celery task is."""
 
     abstract = True
-    Strategy = "worker.batch:strategy"
+    Strategy = "worker.durable.batching:strategy"
     # Our own check says more, and leaves alone what a newer producer added.
     typing = False
 

@@ -8,10 +8,10 @@ from typing import Final
 import structlog
 
 from tasks.send_soon import note_that_it_came
-from worker.beat import RETAIN, RETAIN_TASK, SETTLE, SETTLE_TASK
+from threadsync.config import get_settings
 from worker.celery import app
-from worker.config import get_settings
 from worker.db.forgetting.store import ForgetStore
+from worker.durable.beat import RETAIN, RETAIN_TASK, SETTLE, SETTLE_TASK
 
 _AT_ONCE: Final = 500
 _LONGEST_SECONDS: Final = 40.0

@@ -11,18 +11,18 @@ from typing import Any, ClassVar, Final, NoReturn
 import structlog
 from celery.exceptions import Ignore
 
-from tasks.command import Command
-from tasks.lookup_commands import LinkAnswer, LinkLookup
-from worker.answer import Answer
-from worker.broker_errors import BROKER_ERRORS
+from threadsync.broker.clocks import broker_time
+from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.broker.producer import SENT_AT
+from threadsync.command import Command
+from threadsync.errors import EnqueueFailed, as_ours
+from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from worker.celery import app
-from worker.clocks import broker_time
-from worker.errors import EnqueueFailed, as_ours
+from worker.durable.retry_policy import History
+from worker.durable.task import DurableTask
+from worker.durable.task_result import Answer
 from worker.jira.answers import AuthProblem, CallFailed, Rejected
 from worker.jira.process import tools_of_this_process
-from worker.policy import History
-from worker.producer import SENT_AT
-from worker.task import DurableTask
 
 SOFT_SECONDS: Final = 12
 HARD_SECONDS: Final = 15

@@ -6,16 +6,16 @@ from typing import Any
 
 import structlog
 
-from worker.beat import CANARY_TASK, SAMPLE, SAMPLE_TASK, begun, canary_entry
-from worker.broker_errors import BROKER_ERRORS
+from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.broker.producer import SENT_AT
+from threadsync.errors import InvalidCommand
+from threadsync.liveness.heartbeats import QUEUES, Signs, canary_came_through, look, worker_writes_to
 from worker.celery import app
-from worker.db.console_session_store import ConsoleSessionStore
+from worker.db.console_login.sessions import ConsoleSessionStore
+from worker.db.overview.samples import SampleStore
 from worker.db.place import place_of
 from worker.db.pool import init_db
-from worker.db.sample_store import SampleStore
-from worker.errors import InvalidCommand
-from worker.producer import SENT_AT
-from worker.signs import QUEUES, Signs, canary_came_through, look, worker_writes_to
+from worker.durable.beat import CANARY_TASK, SAMPLE, SAMPLE_TASK, begun, canary_entry
 
 log = structlog.get_logger("threadsync.tasks")
 

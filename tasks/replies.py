@@ -9,13 +9,13 @@ from uuid import UUID
 import structlog
 from celery.exceptions import Reject
 
-from tasks.reply_commands import REPLY_EVENT_TYPE, ReplyAnswer, SayReply
+from threadsync.reply_commands import REPLY_EVENT_TYPE, ReplyAnswer, SayReply
 from worker.celery import app
 from worker.db.forgetting.store import ForgetStore
-from worker.slack_status.announcer import Announcer, Said
-from worker.slack_status.message import StatusMessage
-from worker.slack_status.process import announcer_of_this_process
-from worker.slack_status.thread import SlackThread
+from worker.status_message.announcer import Announcer, Said
+from worker.status_message.message import StatusMessage
+from worker.status_message.process import announcer_of_this_process
+from worker.status_message.thread import SlackThread
 
 FIRST_PAUSE_SECONDS: Final = 15
 """A post without an answer may still be made for so long."""

@@ -7,11 +7,11 @@ from typing import Final
 
 import structlog
 
-from tasks.command import Message
-from worker.backlog import messages_and_consumers
-from worker.beat import begun
-from worker.broker_errors import BROKER_ERRORS
+from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.command import Message
 from worker.celery import app
+from worker.durable.backlog import messages_and_consumers
+from worker.durable.beat import begun
 
 AGAIN_AFTER_SECONDS: Final = 30
 """By Postgres' clock: afterwards another one may be on its way, see ``take_due``. Two of them do no harm."""

@@ -1,9 +1,9 @@
-"""The tasks on queue ``sessions`` that are about sessions; names and arguments are in ``tasks.commands``."""
+"""The tasks of the commands on sessions (queue ``sessions``)."""
 
 from __future__ import annotations
 
 from tasks.command_task import command_task
-from tasks.commands import (
+from threadsync.commands import (
     GetOrCreate,
     GetSession,
     Link,

@@ -8,20 +8,20 @@ from uuid import UUID
 import structlog
 
 from tasks.announcements import announce_due, announce_soon, ask_slack_again
-from tasks.command import Command, Message
-from tasks.commands import SYNCS_QUEUE
 from tasks.send_soon import AGAIN_AFTER_SECONDS, note_that_it_came, room, send_soon
-from tasks.sync_commands import Leave, RetrySync, Sync
-from worker.answer import Answer
-from worker.beat import SWEEP, SWEEP_TASK
+from threadsync.actors import name_of
+from threadsync.command import Command, Message
+from threadsync.commands import SYNCS_QUEUE
+from threadsync.sync_commands import Leave, RetrySync, Sync
 from worker.celery import app
-from worker.db.actors import name_of
-from worker.db.sync_store import SyncStore
+from worker.db.syncs.store import SyncStore
+from worker.durable.beat import SWEEP, SWEEP_TASK
+from worker.durable.task import DurableTask
+from worker.durable.task_result import Answer
 from worker.jira.breaker import Breaker
 from worker.jira.leave import Leaving, lease_of
 from worker.jira.process import tools_of_this_process
 from worker.jira.sync import park_without_jira, run_sync
-from worker.task import DurableTask
 
 _MOST_IN_BROKER: Final = 200
 _MOST_LEFT: Final = 20

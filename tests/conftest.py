@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.installation import Installation, install
-from tests.servers import POSTGRES_SETTINGS, PostgresForTests, ValkeyForTests
-from tests.stores import awaitable
-from worker.config import Settings, get_settings
+from tests.support.installation import Installation, install
+from tests.support.servers import POSTGRES_SETTINGS, PostgresForTests, ValkeyForTests
+from tests.support.stores import awaitable
+from threadsync.config import Settings, get_settings
 from worker.db import AsyncSessionStore, SessionStore, close_db
-from worker.db.dead_letters import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import Pool, new_async_pool, new_pool
-from worker.embedded.postgres import EmbeddedPostgres
-from worker.embedded.valkey import EmbeddedValkey
+from worker.local.servers.postgres import EmbeddedPostgres
+from worker.local.servers.valkey import EmbeddedValkey
 
 # How fast examples are drawn says nothing about us: the first ones build Unicode tables, on a busy machine.
 settings.register_profile("threadsync", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -19,21 +19,21 @@ from celery import bootsteps, signals
 from celery.exceptions import ImproperlyConfigured
 from kombu import Exchange, Queue
 
-from worker.beat import CANARY_TASK, beat_schedule
-from worker.broker_errors import BROKER_ERRORS
-from worker.config import Settings, get_settings
-from worker.decompression import bound_decompression
-from worker.errors import InvalidSettings
-from worker.identify import identify
-from worker.last_words import tell_mistakes_in_a_sentence
-from worker.logs import configure_logging
-from worker.metrics import MetricsEndpoint
-from worker.producer import broker_options, result_options
-from worker.rabbitmq.transport import HEARTBEAT_SECONDS
-from worker.report import Report
-from worker.results import WorkersCelery
-from worker.signs import QUEUES, beat_sent_canaries
-from worker.tracing import check_tracing, start_tracing, stop_tracing
+from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.broker.producer import broker_options, result_options
+from threadsync.config import Settings, get_settings
+from threadsync.errors import InvalidSettings
+from threadsync.liveness.heartbeats import QUEUES, beat_sent_canaries
+from worker.durable.beat import CANARY_TASK, beat_schedule
+from worker.durable.decompression import bound_decompression
+from worker.durable.identify import identify
+from worker.durable.rabbitmq.transport import HEARTBEAT_SECONDS
+from worker.durable.results import WorkersCelery
+from worker.liveness.reporter import Report
+from worker.observe.last_words import tell_mistakes_in_a_sentence
+from worker.observe.logs import configure_logging
+from worker.observe.metrics import MetricsEndpoint
+from worker.observe.tracing import check_tracing, start_tracing, stop_tracing
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 10
 """After this long without a word from the worker that has it, a message goes to another one."""
@@ -110,8 +110,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "maintenance.*": {"queue": "maintenance"},
         },
         "beat_schedule": beat_schedule(),
-        # What nobody took is not sent again and again, whatever the clocks say: worker/beat.py.
-        "beat_scheduler": "worker.beat:SteadyScheduler",
+        # What nobody took is not sent again and again, whatever the clocks say: worker/durable/beat.py.
+        "beat_scheduler": "worker.durable.beat:SteadyScheduler",
         # At least once: acknowledge when a command has ended, hand it back when its process died.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -127,10 +127,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # Flower sees sent, received, started and succeeded, each with its time.
         "worker_send_task_events": True,
         "task_send_sent_event": True,
-        # Broken junk, unknown names and time-outs leave dead letters: worker/consumer.py.
-        "worker_consumer": "worker.consumer:DurableConsumer",
-        # What its processes have outlives the connection to the broker: worker/prefork.py.
-        "worker_pool": "worker.prefork:DurableTaskPool",
+        # Broken junk, unknown names and time-outs leave dead letters: worker/durable/consumer.py.
+        "worker_consumer": "worker.durable.consumer:DurableConsumer",
+        # What its processes have outlives the connection to the broker: worker/durable/pool.py.
+        "worker_pool": "worker.durable.pool:DurableTaskPool",
         # Losing a result is better than a command that is killed with its effect done: what waits for the
         # backend from the soft time limit on must be over before the hard one.
         **_result_options(settings),
@@ -169,7 +169,9 @@ def _result_options(settings: Settings) -> dict[str, Any]:
 
 tell_mistakes_in_a_sentence()
 # Read when the first setting is asked for: importing this module needs no environment.
-app = WorkersCelery("threadsync", task_cls="worker.task:DurableTask", amqp="worker.connection:DurableAMQP")
+app = WorkersCelery(
+    "threadsync", task_cls="worker.durable.task:DurableTask", amqp="worker.durable.connection:DurableAMQP"
+)
 app.add_defaults(lambda: configuration(get_settings()))
 
 
@@ -184,7 +186,7 @@ class _KnownPool(bootsteps.Step):
                 "pool solo is for debugging: a command has no time limit, and one that ends its process "
                 "ends the worker"
             )
-        elif pool != "worker.prefork:DurableTaskPool":
+        elif pool != "worker.durable.pool:DurableTaskPool":
             raise ImproperlyConfigured(
                 f"pool {pool} is not supported: take prefork (the default), or solo for debugging"
             )

@@ -14,8 +14,8 @@ from celery.result import AsyncResult
 
 from benchmarks.contender import SyncContender
 from benchmarks.threads import SlackThread
+from threadsync.config import get_settings
 from worker.celery import configuration
-from worker.config import get_settings
 
 _OUR_CODE: Final = ("worker.", "tasks.")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.contenders.stock_celery import StockCelery
 from benchmarks.threads import SlackThread
-from tasks.client import Handle, SessionClient
+from threadsync.client import Handle, SessionClient
 
 
 class ThreadsyncByStockClient(StockCelery):

@@ -18,8 +18,8 @@ from rich.table import Table
 from sandbox.chaos.run import Broken, Tally, run
 from worker.db.migrate import migrate
 from worker.db.pool import new_pool
-from worker.embedded.postgres import EmbeddedPostgres
-from worker.logs import configure_logging
+from worker.local.servers.postgres import EmbeddedPostgres
+from worker.observe.logs import configure_logging
 
 # Nobody cuts the power, so nothing need wait for the disk.
 _SETTINGS = {"fsync": "off", "full_page_writes": "off"}

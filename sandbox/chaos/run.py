@@ -9,7 +9,7 @@ from typing import Final
 
 from sandbox.chaos.interruptions import Interruption
 from sandbox.chaos.world import World, Zombie
-from sandbox.jira_faults import (
+from sandbox.jira.faults import (
     BURST,
     GLOBAL_QUOTA,
     CommitLate,

@@ -9,18 +9,18 @@ from typing import Any
 from uuid import UUID
 
 from sandbox.chaos.interruptions import Crashed, Interruptible, Interruption, Steps
-from sandbox.jira_site import JiraSite
-from sandbox.jira_transport import SandboxTransport
+from sandbox.jira.site import JiraSite
+from sandbox.jira.transport import SandboxTransport
 from sandbox.virtual_clock import VirtualClock
+from threadsync.marker import site_of
+from threadsync.syncs import Draft, SyncDetail, SyncState
 from worker.db.pool import Pool
-from worker.db.session_store import SessionStore
-from worker.db.statements import request_sync
-from worker.db.sync_models import Draft, SyncDetail, SyncState
-from worker.db.sync_store import SyncStore
+from worker.db.sessions.statements import request_sync
+from worker.db.sessions.store import SessionStore
+from worker.db.syncs.store import SyncStore
 from worker.jira.answers import JiraAccount
 from worker.jira.breaker import Breaker
 from worker.jira.client import JiraClient
-from worker.jira.marker import site_of
 from worker.jira.sync import run_sync
 from worker.jira.target import Target
 from worker.jira.tools import Tools

@@ -20,8 +20,7 @@ from rich.table import Table
 from sandbox.demo.outcome import Outcome, made_by_us, show_checks, show_sessions
 from sandbox.demo.story import OTHER, Story, tell
 from sandbox.demo.stream import Tally, send
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import (
+from sandbox.jira.faults import (
     CommitThenDrop,
     CommitThenStatus,
     DropBeforeCommit,
@@ -29,16 +28,17 @@ from sandbox.jira_faults import (
     RandomFaults,
     Throttle,
 )
-from sandbox.jira_issues import Draft
-from sandbox.jira_site import JiraSite
-from sandbox.slack import SlackSandbox
+from sandbox.jira.issues import Draft
+from sandbox.jira.server import JiraSandbox
+from sandbox.jira.site import JiraSite
+from sandbox.slack.server import SlackSandbox
+from threadsync.errors import ThreadsyncError
 from worker.cli.output import speak_any_locale
 from worker.cli.stop_request import StopRequest
 from worker.db.pool import Pool, new_pool
-from worker.embedded.data_dir import default_data_dir
-from worker.errors import ThreadsyncError
-from worker.local import LocalStack
-from worker.service import Service
+from worker.local.data_dir import default_data_dir
+from worker.local.service import Service
+from worker.local.stack import LocalStack
 
 _KILL_AT: Final = (0.3, 0.45, 0.65)
 _SETTLE_SECONDS: Final = 60

@@ -14,17 +14,17 @@ from rich.table import Table
 
 from sandbox.demo.story import CHANNELS, OTHER, Story, Thread
 from sandbox.demo.stream import Tally
-from sandbox.jira import JiraSandbox
-from sandbox.jira_issues import Issue
-from sandbox.jira_site import JiraSite
-from sandbox.slack import SlackSandbox
-from tasks.reply_commands import REPLY_EVENT_TYPE
-from worker.beat import CANARY_TASK as CANARY
-from worker.db.dead_letters import DeadLetterStore
-from worker.db.models import SessionPage, Status, ThreadSession
+from sandbox.jira.issues import Issue
+from sandbox.jira.server import JiraSandbox
+from sandbox.jira.site import JiraSite
+from sandbox.slack.server import SlackSandbox
+from threadsync.models import SessionPage, Status, ThreadSession
+from threadsync.reply_commands import REPLY_EVENT_TYPE
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import Pool
-from worker.db.session_store import SessionStore
-from worker.slack_status.thread import EVENT_TYPE
+from worker.db.sessions.store import SessionStore
+from worker.durable.beat import CANARY_TASK as CANARY
+from worker.status_message.thread import EVENT_TYPE
 
 _SHOWN = 12
 _STYLES: Final[dict[Status, str]] = {"collecting": "yellow", "ready_to_sync": "cyan", "synced": "green"}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from handlers.mapping import CREATE_BUTTON, OPEN_SHORTCUT, READY_BUTTON
 from handlers.ticket_form import DESCRIPTION, SUMMARY, ticket_form
-from sandbox.slack_requests import (
+from sandbox.slack.requests import (
     app_mention,
     button_click,
     message,
@@ -17,7 +17,7 @@ from sandbox.slack_requests import (
     slash_command,
     view_submission,
 )
-from worker.db.models import Status
+from threadsync.models import Status
 
 CHANNELS: Final = ("C0SUPPORT", "C0BILLING", "C0MOBILE", "C0PLATFORM")
 PEOPLE: Final = tuple(f"U0{name}" for name in ("ADA", "BEN", "CLEO", "DAN", "EVE", "FINN"))

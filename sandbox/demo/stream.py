@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 
 from sandbox.demo.story import Step
-from sandbox.slack_requests import signed_request
+from sandbox.slack.requests import signed_request
 
 _AT_ONCE: Final = 12
 _SLACK_WAITS_SECONDS: Final = 3.0

@@ -14,11 +14,11 @@ from uuid import uuid4
 import pytest
 import redis
 
-from tests.servers import as_owner, ask
+from tests.support.servers import as_owner, ask
+from threadsync.errors import JiraKeyConflict
+from threadsync.models import DeadLetter, Status
 from worker.db import SessionStore
-from worker.db.dead_letters import DeadLetterStore
-from worker.db.models import DeadLetter, Status
-from worker.errors import JiraKeyConflict
+from worker.db.dead_letters.store import DeadLetterStore
 
 ARGUMENTS = {"args": [], "kwargs": {"channel_id": "C1", "thread_ts": "1.1", "jira_key": "PROJ-2"}}
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 
 from tests.acceptance.test_cli import Run, failure, output, run_in
+from threadsync.syncs import Claim, Draft, SyncStatus
 from worker.db import SessionStore
 from worker.db.pool import Pool
-from worker.db.sync_models import Claim, Draft, SyncStatus
-from worker.db.sync_store import Ending, SyncStore
+from worker.db.syncs.store import Ending, SyncStore
 
 DRAFT = Draft(summary="Secret plans", description="of *mine*")
 

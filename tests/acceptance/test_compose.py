@@ -23,19 +23,19 @@ import httpx
 import psycopg
 import pytest
 
-from sandbox.slack_requests import TEAM_ID, app_mention, signed_request
-from tests.compose import compose_file, environment, mounted, ours, seconds, valkey_settings
-from tests.documents import ROOT
-from tests.monitoring import metrics_of_workers, metrics_used
-from tests.production import python_path_without_sandbox
-from tests.servers import POSTGRES_SETTINGS
-from tests.waiting import wait_until
-from worker.child import Child
-from worker.embedded.cluster import postgres_program
-from worker.embedded.port import free_port
-from worker.embedded.postgres import EmbeddedPostgres
-from worker.embedded.valkey import EmbeddedValkey
-from worker.rights.broker_users import NAMES
+from sandbox.slack.requests import TEAM_ID, app_mention, signed_request
+from tests.support.compose import compose_file, environment, mounted, ours, seconds, valkey_settings
+from tests.support.documents import ROOT
+from tests.support.monitoring import metrics_of_workers, metrics_used
+from tests.support.production import python_path_without_sandbox
+from tests.support.servers import POSTGRES_SETTINGS
+from tests.support.waiting import wait_until
+from worker.local.child import Child
+from worker.local.servers.cluster import postgres_program
+from worker.local.servers.port import free_port
+from worker.local.servers.postgres import EmbeddedPostgres
+from worker.local.servers.valkey import EmbeddedValkey
+from worker.operate.rights.broker_users import NAMES
 
 # No Slack is there that could say whose workspace the token is of.
 SERVICES: Final = ours(compose_file({"SLACK_TEAM_ID": TEAM_ID}))

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import Refuse
-from tests.browser import browser, needs_browser
-from tests.installation import Installation
-from tests.waiting import wait_until
-from tests.web import WebProcess
-from tests.workers import ROOT
+from sandbox.jira.faults import Refuse
+from sandbox.jira.server import JiraSandbox
+from tests.support.browser import browser, needs_browser
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
+from tests.support.workers import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -69,7 +69,7 @@ def jira() -> Iterator[JiraSandbox]:
 
 def blocked(installation: Installation) -> bool:
     from worker.db.pool import new_pool
-    from worker.db.sync_store import SyncStore
+    from worker.db.syncs.store import SyncStore
 
     with new_pool(installation.database_url) as pool:
         return bool(SyncStore(pool).list_syncs("blocked"))

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tasks.client import SessionClient
-from tasks.commands import GetOrCreate, RequestSync, UpdateStatus
-from tests.browser import browser, needs_browser
-from tests.flower import LOGIN, flower_of
-from tests.installation import Installation
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.db.sync_models import Draft
+from tests.support.browser import browser, needs_browser
+from tests.support.flower import LOGIN, flower_of
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from threadsync.client import SessionClient
+from threadsync.commands import GetOrCreate, RequestSync, UpdateStatus
+from threadsync.syncs import Draft
 
 THREAD: dict[str, Any] = {"channel_id": "C0123ABC", "thread_ts": "1700000000.000100"}
 pytestmark = needs_browser

@@ -18,10 +18,10 @@ import psycopg
 import pytest
 
 from tests.acceptance.test_cli import failure, output, run_in
-from tests.servers import PostgresForTests, ask
-from tests.waiting import wait_until
+from tests.support.servers import PostgresForTests, ask
+from tests.support.waiting import wait_until
 from worker.db import SessionStore
-from worker.embedded.postgres import EmbeddedPostgres
+from worker.local.servers.postgres import EmbeddedPostgres
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MANY: Final = 5000

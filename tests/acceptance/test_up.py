@@ -22,10 +22,10 @@ import psycopg
 import pytest
 import redis
 
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 from worker.doctor.roles import broker_user
-from worker.readiness import answers_http
-from worker.rights.environment import PROCESSES, SECRETS
+from worker.local.readiness import answers_http
+from worker.operate.rights.environment import PROCESSES, SECRETS
 
 SECRETS_OF_THE_SHELL = (
     *("DATABASE_URL", "CELERY_BROKER_URL", "SLACK_SIGNING_SECRET", "THREADSYNC_CONSOLE_PASSWORD"),
@@ -201,7 +201,7 @@ def test_what_makes_tickets_runs(running: Up) -> None:
 
 
 def test_no_process_has_secrets_that_it_does_not_use(running: Up) -> None:
-    """By the table of `worker.rights.environment`; the servers have none at all."""
+    """By the table of `worker.operate.rights.environment`; the servers have none at all."""
     given = {*OF_OTHERS.values(), *JIRA.values(), *(running.env[name] for name in SECRETS_OF_THE_SHELL)}
     seen = set()
     for process in running.processes():

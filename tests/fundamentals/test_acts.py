@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from threadsync.actors import NamedActor, SlackActor
+from threadsync.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+from threadsync.syncs import Draft
 from worker.db import AsyncSessionStore, SessionStore
-from worker.db.actors import NamedActor, SlackActor
 from worker.db.pool import Pool
-from worker.db.sync_models import Draft
-from worker.db.sync_store import SyncStore
-from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+from worker.db.syncs.store import SyncStore
 
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
 ANN: Final = SlackActor(user_id="U0456", team_id="T0123")

@@ -10,9 +10,9 @@ from typing import Any, Final
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from threadsync.errors import SessionNotFound
+from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.sync_models import Draft
-from worker.errors import SessionNotFound
 
 COMMANDS: Final[dict[str, Callable[[SessionStore, str, str], Any]]] = {
     "open": lambda store, channel, thread: store.get_or_create_session(channel, thread, "U0456"),

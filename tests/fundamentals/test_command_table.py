@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
+from threadsync.actors import SlackActor
+from threadsync.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+from threadsync.syncs import Draft
 from worker.db import AsyncSessionStore, SessionResult, ThreadSession
-from worker.db.actors import SlackActor
-from worker.db.sync_models import Draft
-from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
 
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
 ANN: Final = SlackActor(user_id="U0456", team_id="T0123")

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tests.servers import ask
+from tests.support.servers import ask
+from threadsync.errors import JiraKeyConflict
 from worker.db import SessionStore
 from worker.db.pool import new_pool
-from worker.errors import JiraKeyConflict
 
 T = TypeVar("T")
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"

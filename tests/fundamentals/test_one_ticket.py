@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.chaos.interruptions import Interruption
 from sandbox.chaos.world import World
-from sandbox.jira_faults import CommitThenDrop, DropBeforeCommit, Refuse
+from sandbox.jira.faults import CommitThenDrop, DropBeforeCommit, Refuse
 from worker.db.pool import Pool
 
 SETTLE = 600

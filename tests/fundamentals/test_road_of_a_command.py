@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.client import SessionClient
-from tests.installation import Installation
-from tests.waiting import wait_until
-from worker.errors import InvalidCommand, JiraKeyConflict
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from threadsync.client import SessionClient
+from threadsync.errors import InvalidCommand, JiraKeyConflict
 
 THREAD = ("C0123", "1700000000.000100")
 

@@ -20,9 +20,9 @@ from typing import Any
 import psycopg
 import redis
 
-from tests.waiting import wait_until
-from worker.embedded.postgres import EmbeddedPostgres
-from worker.embedded.valkey import EmbeddedValkey
+from tests.support.waiting import wait_until
+from worker.local.servers.postgres import EmbeddedPostgres
+from worker.local.servers.valkey import EmbeddedValkey
 
 QUEUES = ("sessions", "syncs", "maintenance")
 SYNCED = "0190cb6e-0000-7000-8000-00000000000a"
@@ -43,8 +43,8 @@ def send(broker_url: str) -> None:
     """One of each, by our client and by a stock one; each sender has threads of its own."""
     from celery import Celery
 
-    from tasks.client import SessionClient
-    from tasks.sync_commands import Sync
+    from threadsync.client import SessionClient
+    from threadsync.sync_commands import Sync
     from worker.celery import app as ours
 
     client = SessionClient(broker_url)

@@ -11,16 +11,16 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from console.timeline import timeline
-from tasks.commands import COMMANDS, GetOrCreate, MergeContext
-from tasks.sync_commands import RetrySync
-from worker import decisions
-from worker.db.actors import NamedActor, SlackActor, as_json, readable_actor
-from worker.db.console_store import ConsoleStore
+from threadsync.actors import NamedActor, SlackActor, as_json, readable_actor
+from threadsync.commands import COMMANDS, GetOrCreate, MergeContext
+from threadsync.errors import InvalidCommand
+from threadsync.sync_commands import RetrySync
+from threadsync.syncs import Draft
+from worker.db.overview.store import ConsoleStore
 from worker.db.pool import Pool
-from worker.db.session_store import SessionStore
-from worker.db.sync_models import Draft
-from worker.db.sync_store import SyncStore
-from worker.errors import InvalidCommand
+from worker.db.sessions.store import SessionStore
+from worker.db.syncs.store import SyncStore
+from worker.operate import decisions
 
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
 SLACK: Final = {"user_id": "U0456", "team_id": "T0123"}

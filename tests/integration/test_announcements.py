@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from sandbox.slack import SlackSandbox
+from sandbox.slack.server import SlackSandbox
 from tasks import announcements
 from tasks.announcements import ANNOUNCE, announce_due, announce_soon
-from tasks.command import Message
-from tasks.commands import ChannelMoved
-from tests.status_story import CHANNEL, Story
-from worker.config import get_settings
+from tests.support.status_story import CHANNEL, Story
+from threadsync.command import Message
+from threadsync.commands import ChannelMoved
+from threadsync.config import get_settings
 from worker.db.pool import Pool
-from worker.db.session_store import SessionStore
-from worker.slack_status.process import announcer_of_this_process
+from worker.db.sessions.store import SessionStore
+from worker.status_message.process import announcer_of_this_process
 
 
 @pytest.fixture

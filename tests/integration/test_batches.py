@@ -11,13 +11,13 @@ import psycopg
 import pytest
 import redis
 
-from tests.installation import Installation
-from tests.servers import ask
-from tests.waiting import wait_until
-from tests.workers import WorkerGroup
+from tests.support.installation import Installation
+from tests.support.servers import ask
+from tests.support.waiting import wait_until
+from tests.support.workers import WorkerGroup
+from threadsync.errors import CommandFailed, InvalidCommand, JiraKeyConflict, SessionNotFound
 from worker.db import SessionStore
 from worker.db.pool import new_pool
-from worker.errors import CommandFailed, InvalidCommand, JiraKeyConflict, SessionNotFound
 
 MANY = 300
 

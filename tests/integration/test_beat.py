@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.installation import Installation
-from tests.waiting import wait_until
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
 
 SWEEPS = 3
 

@@ -15,25 +15,25 @@ import httpx
 import pytest
 import redis
 
-from tasks.client import AsyncSessionClient, SessionClient
-from tests.flower import flower_of
-from tests.installation import Installation
-from tests.redis_servers import RedisServer, redis_program
-from tests.servers import PostgresForTests, as_member
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.config import load_settings
-from worker.db.dead_letters import DeadLetterStore
+from tests.support.flower import flower_of
+from tests.support.installation import Installation
+from tests.support.redis_servers import RedisServer, redis_program
+from tests.support.servers import PostgresForTests, as_member
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync.config import load_settings
+from threadsync.liveness.heartbeats import QUEUES
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import new_pool
 from worker.db.roles import CONSOLE
 from worker.doctor.app import app_of
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
-from worker.exporter import signs_and_memory
-from worker.readiness import worker_answers
-from worker.rights.broker_samples import Command, allowed, forbidden
-from worker.rights.broker_users import NAMES, BrokerUser, Kind, acl_line, login_of
-from worker.signs import QUEUES
+from worker.local.readiness import worker_answers
+from worker.operate.installation_metrics import signs_and_memory
+from worker.operate.rights.broker_samples import Command, allowed, forbidden
+from worker.operate.rights.broker_users import NAMES, BrokerUser, Kind, acl_line, login_of
 
 
 class Users:
@@ -88,7 +88,7 @@ def test_each_process_does_its_work_as_its_own_user(
         letter = bury(database_url)
         console = as_member(database_url, CONSOLE)
         settings = {"CELERY_BROKER_URL": users.url("web"), "DATABASE_URL": console}
-        run({**site.env, **settings}, "tests.replay", str(letter))
+        run({**site.env, **settings}, "tests.support.replay", str(letter))
         wait_until(lambda: site.sessions()[-1].channel_id == "C9", "it is carried out", 20)
         assert "pong" in run(site.env, "celery", "-A", "worker", "inspect", "ping")
         # How `threadsync up` sees that a worker is there, and that none is.

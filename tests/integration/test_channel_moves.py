@@ -13,18 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox.slack import SlackSandbox
-from tests.channel_moves import IDS, THREADS, USER, History, Step, steps
-from tests.servers import as_owner, ask
-from tests.status_story import CHANNEL as STORY_CHANNEL
-from tests.status_story import THREAD as STORY_THREAD
-from tests.status_story import Story
-from tests.waiting import wait_until
+from sandbox.slack.server import SlackSandbox
+from tests.support.channel_moves import IDS, THREADS, USER, History, Step, steps
+from tests.support.servers import as_owner, ask
+from tests.support.status_story import CHANNEL as STORY_CHANNEL
+from tests.support.status_story import THREAD as STORY_THREAD
+from tests.support.status_story import Story
+from tests.support.waiting import wait_until
+from threadsync.errors import InvalidCommand
+from threadsync.syncs import Draft
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.pool import Pool, new_pool
-from worker.db.sync_models import Draft
-from worker.db.sync_store import Begun, SyncStore
-from worker.errors import InvalidCommand
+from worker.db.syncs.store import Begun, SyncStore
 
 OLD, NEW, NEWER, NEWEST = IDS
 THREAD, OTHER = THREADS

@@ -18,13 +18,11 @@ from uuid import uuid4
 import pytest
 import redis
 
-from tasks.client import AsyncSessionClient, SessionClient
-from tasks.commands import GetOrCreate
-from tests.installation import Installation
-from tests.waiting import wait_until
-from worker.db.models import ContextResult, SessionPage, SessionResult, ThreadSession
-from worker.embedded.valkey import EmbeddedValkey
-from worker.errors import (
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync.commands import GetOrCreate
+from threadsync.errors import (
     CommandFailed,
     EnqueueFailed,
     InvalidCommand,
@@ -33,6 +31,8 @@ from worker.errors import (
     ResultTimeout,
     SessionNotFound,
 )
+from threadsync.models import ContextResult, SessionPage, SessionResult, ThreadSession
+from worker.local.servers.valkey import EmbeddedValkey
 
 Call = Callable[..., Any]
 
@@ -194,7 +194,7 @@ def test_results_expire(shared: Installation) -> None:
 
 def test_importing_the_client_loads_no_database_driver() -> None:
     """A web process that enqueues needs no psycopg, and does not pay for it."""
-    code = "import sys, tasks.client; print([name for name in sys.modules if name.startswith('psycopg')])"
+    code = "import sys, threadsync.client; print([name for name in sys.modules if 'psycopg' in name])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
 

@@ -24,23 +24,23 @@ from starlette.routing import Mount
 from console import actions
 from console.access import COOKIE
 from console.app import create_console
-from tests.servers import as_member, as_owner, ask
-from tests.waiting import wait_until
-from worker import decisions
+from tests.support.servers import as_member, as_owner, ask
+from tests.support.waiting import wait_until
+from threadsync.broker.producer import broker_options
+from threadsync.config import Settings
+from threadsync.errors import CommandFailed
+from threadsync.models import DeadLetter, ThreadSession
+from threadsync.syncs import Draft
 from worker.celery import app
-from worker.config import Settings
 from worker.db import SessionStore
-from worker.db.count_store import CountStore
-from worker.db.dead_letters import DeadLetterStore
-from worker.db.models import DeadLetter, ThreadSession
+from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.overview.counts import CountStore
 from worker.db.pool import Pool
 from worker.db.roles import CONSOLE
-from worker.db.sync_models import Draft
-from worker.db.sync_store import SyncStore
-from worker.decisions import Signature
-from worker.errors import CommandFailed
-from worker.line_limit import LineLimit
-from worker.producer import broker_options
+from worker.db.syncs.store import SyncStore
+from worker.observe.line_limit import LineLimit
+from worker.operate import decisions
+from worker.operate.decisions import Signature
 
 PASSWORD = "pälindromes-of-42-ostriches"
 HOSTILE = "<script>alert(1)</script>"
@@ -573,7 +573,7 @@ def test_charts_show_what_happened(ada: httpx.Client, pool: Pool) -> None:
 
 def test_pages_of_many_sessions_read_few(database_url: str) -> None:
     """Searches and charts go along indexes: no page reads the whole table."""
-    from worker.db import console_queries
+    from worker.db.overview import sql as console_queries
 
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
         connection.execute(

@@ -20,14 +20,14 @@ import psycopg
 import pytest
 
 from console.access import COOKIE
-from tests.installation import Installation
 from tests.integration.test_console import sign_in, token
-from tests.scale import scaled
-from tests.servers import as_owner, ask
-from tests.waiting import wait_until
-from tests.web import WebProcess
-from tests.workers import ROOT
-from worker.db.console_session_store import MOST_SESSIONS, ConsoleSession, ConsoleSessionStore
+from tests.support.installation import Installation
+from tests.support.scale import scaled
+from tests.support.servers import as_owner, ask
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
+from tests.support.workers import ROOT
+from worker.db.console_login.sessions import MOST_SESSIONS, ConsoleSession, ConsoleSessionStore
 from worker.db.pool import Pool
 
 PASSWORD = "pälindromes-of-42-ostriches"

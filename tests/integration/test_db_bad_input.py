@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.servers import ask
+from tests.support.servers import ask
+from threadsync.errors import InvalidCommand
 from worker.db import AsyncSessionStore
-from worker.errors import InvalidCommand
 
 THREAD: Final = ("C0123ABCD", "1700000000.000100")
 MEGABYTE: Final = "x" * 1_000_000

@@ -14,23 +14,23 @@ from psycopg.errors import CheckViolation
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from tests.servers import PostgresForTests, as_member, as_owner, ask
-from worker import decisions
+from tests.support.servers import PostgresForTests, as_member, as_owner, ask
+from threadsync.actors import NamedActor, SlackActor
+from threadsync.errors import DatabaseFault, DeadLetterNotFound, InvalidCommand
+from threadsync.models import SessionResult
+from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.actors import NamedActor, SlackActor
-from worker.db.console_functions import STATEMENTS
-from worker.db.console_pool import ConsolePool
-from worker.db.console_store import ConsoleStore
-from worker.db.dead_letters import DeadLetterStore
+from worker.db.console_login.functions import STATEMENTS
+from worker.db.console_login.pool import ConsolePool
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.store import ForgetStore, What
 from worker.db.migrate import migrate
-from worker.db.models import SessionResult
+from worker.db.overview.store import ConsoleStore
 from worker.db.pool import Pool, new_pool
 from worker.db.roles import CONSOLE, create_login
-from worker.db.sync_models import Draft
-from worker.db.sync_store import SyncStore
-from worker.decisions import signature
-from worker.errors import DatabaseFault, DeadLetterNotFound, InvalidCommand
+from worker.db.syncs.store import SyncStore
+from worker.operate import decisions
+from worker.operate.decisions import signature
 
 A_STATEMENT = (
     "SELECT %(acted_by)s::jsonb AS acted_by, %(actor)s::text AS actor, %(reason)s::text AS reason, "
@@ -360,7 +360,7 @@ def test_a_function_follows_its_statement(
     call = "SELECT * FROM threadsync_console_give_up('{}', 'a', 'b', gen_random_uuid())"
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
         for statements, columns in ((STATEMENTS, 1), (changed, 5), (STATEMENTS, 1)):
-            monkeypatch.setattr("worker.db.console_functions.STATEMENTS", statements)
+            monkeypatch.setattr("worker.db.console_login.functions.STATEMENTS", statements)
             migrate(connection)
             migrate(connection)
             with psycopg.connect(console_url) as console:

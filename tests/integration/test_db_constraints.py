@@ -9,10 +9,10 @@ import pytest
 from psycopg.types.json import Jsonb
 from pydantic import StringConstraints
 
-from tests.servers import ask
+from tests.support.servers import ask
+from threadsync.errors import InvalidCommand
+from threadsync.models import JiraKey, SlackId, SlackTs
 from worker.db.driver_errors import CONSTRAINTS, translated
-from worker.db.models import JiraKey, SlackId, SlackTs
-from worker.errors import InvalidCommand
 
 GOOD_SESSION: Final = {
     "channel_id": "C1",

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.servers import ask
+from tests.support.servers import ask
+from threadsync.errors import InvalidCommand
 from worker.db import AsyncSessionStore
-from worker.errors import InvalidCommand
 
 CHANNEL = "C0123ABCD"
 

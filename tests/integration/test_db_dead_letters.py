@@ -13,12 +13,12 @@ from uuid import UUID
 
 import pytest
 
-from tests.servers import ask
-from worker.db.dead_letters import DeadLetterStore
+from tests.support.servers import ask
+from threadsync.errors import CommandFailed, DeadLetterNotFound, JiraKeyConflict, PoisonCommand
+from threadsync.models import DeadLetter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.store import ForgetStore
-from worker.db.models import DeadLetter
 from worker.db.pool import Pool
-from worker.errors import CommandFailed, DeadLetterNotFound, JiraKeyConflict, PoisonCommand
 
 ARGUMENTS = json.dumps({"args": [], "kwargs": {"channel_id": "C1", "thread_ts": "1.1", "jira_key": "PROJ-2"}})
 CONFLICT = JiraKeyConflict("C1", "1.1", "PROJ-1", "PROJ-2")

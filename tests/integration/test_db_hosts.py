@@ -13,11 +13,11 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from tests.relay import Relay
-from tests.servers import PostgresForTests
+from tests.support.relay import Relay
+from tests.support.servers import PostgresForTests
+from threadsync.errors import DatabaseUnavailable
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.pool import new_async_pool, new_pool, single_connection
-from worker.errors import DatabaseUnavailable
 
 
 @pytest.fixture(params=["service", "environment", "prefer-standby"])

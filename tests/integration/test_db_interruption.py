@@ -7,12 +7,12 @@ from functools import partial
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from tests.frozen import family, standing_still
-from tests.interruption import out_of_time_after
-from tests.waiting import wait_until
+from tests.support.frozen import family, standing_still
+from tests.support.interruption import out_of_time_after
+from tests.support.waiting import wait_until
 from worker.db.pool import Pool, new_pool
-from worker.db.session_store import SessionStore
-from worker.embedded.postgres import EmbeddedPostgres
+from worker.db.sessions.store import SessionStore
+from worker.local.servers.postgres import EmbeddedPostgres
 
 LONG = "SELECT pg_sleep(1), 'an answer that comes late'"
 

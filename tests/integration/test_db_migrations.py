@@ -8,11 +8,11 @@ from typing import Final
 import psycopg
 import pytest
 
-from tests.servers import as_owner, ask
+from tests.support.servers import as_owner, ask
+from threadsync.errors import SchemaMismatch
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.migrate import Migration, migrate, migrations
 from worker.db.pool import new_async_pool, new_pool
-from worker.errors import SchemaMismatch
 
 NEWEST: Final = migrations()[-1].version
 TABLES: Final = "SELECT coalesce(array_agg(relname::text), '{}') FROM pg_stat_user_tables"

@@ -22,18 +22,18 @@ from psycopg.errors import error_from_result
 from psycopg.sql import SQL, Identifier, Literal
 from pydantic import SecretStr
 
-from tests.servers import PostgresForTests, ask
-from worker.config import Settings, get_settings
+from tests.support.servers import PostgresForTests, ask
+from threadsync.config import Settings, get_settings
+from threadsync.errors import DatabaseFault, DatabaseUnavailable
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.driver_errors import translate
 from worker.db.pool import new_async_pool, new_pool, single_connection
-from worker.db.sync_store import SyncStore
+from worker.db.syncs.store import SyncStore
 from worker.doctor.database import examine_database
 from worker.doctor.finding import Finding
-from worker.embedded.identity import unprivileged
-from worker.embedded.port import free_port
-from worker.errors import DatabaseFault, DatabaseUnavailable
-from worker.service import CommandService
+from worker.local.servers.identity import unprivileged
+from worker.local.servers.port import free_port
+from worker.local.service import CommandService
 
 PGBOUNCER = shutil.which("pgbouncer")
 CONFIGURATION = """

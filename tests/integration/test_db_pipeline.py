@@ -15,22 +15,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.servers import PostgresForTests, as_owner, ask
-from tests.stores import awaitable
-from tests.waiting import wait_until
-from worker.config import get_settings
-from worker.db import AsyncSessionStore, SessionResult, SessionStore, pipeline, queries, statements
-from worker.db.models import SessionPage
-from worker.db.pool import new_async_pool, new_pool
-from worker.db.statements import Statement
-from worker.embedded.postgres import EmbeddedPostgres
-from worker.errors import (
+from tests.support.servers import PostgresForTests, as_owner, ask
+from tests.support.stores import awaitable
+from tests.support.waiting import wait_until
+from threadsync.config import get_settings
+from threadsync.errors import (
     DatabaseUnavailable,
     InvalidCommand,
     JiraKeyConflict,
     SessionNotFound,
     ThreadsyncError,
 )
+from threadsync.models import SessionPage
+from worker.db import AsyncSessionStore, SessionResult, SessionStore, pipeline
+from worker.db.pool import new_async_pool, new_pool
+from worker.db.sessions import sql as queries
+from worker.db.sessions import statements
+from worker.db.sessions.statements import Statement
+from worker.local.servers.postgres import EmbeddedPostgres
 
 CHANNELS: Final = ("C1", "C2")
 THREADS: Final = ("1.1", "2.1")

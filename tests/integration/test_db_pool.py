@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 
-from tests.servers import PostgresForTests, ask
-from tests.stores import awaitable
-from tests.waiting import wait_until
-from worker.config import get_settings
+from tests.support.servers import PostgresForTests, ask
+from tests.support.stores import awaitable
+from tests.support.waiting import wait_until
+from threadsync.config import get_settings
+from threadsync.errors import DatabaseUnavailable, InvalidSettings
 from worker.db import AsyncSessionStore, SessionStore, close_db, get_connection, init_db
 from worker.db.pool import new_async_pool, new_pool, single_connection
-from worker.errors import DatabaseUnavailable, InvalidSettings
 
 FORKED = """
 import os, sys

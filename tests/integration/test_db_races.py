@@ -11,10 +11,10 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from tests.servers import ask
-from tests.waiting import wait_until
+from tests.support.servers import ask
+from tests.support.waiting import wait_until
+from threadsync.errors import JiraKeyConflict
 from worker.db import AsyncSessionStore
-from worker.errors import JiraKeyConflict
 
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
 LOCK_THE_ROW = "SELECT FROM thread_sessions FOR UPDATE"

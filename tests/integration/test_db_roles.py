@@ -14,19 +14,19 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from tests.servers import PostgresForTests, as_member, as_owner, ask
-from worker import decisions
+from tests.support.servers import PostgresForTests, as_member, as_owner, ask
+from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.console_pool import ConsolePool
-from worker.db.console_session_store import ConsoleSession, ConsoleSessionStore
-from worker.db.console_store import ConsoleStore
-from worker.db.count_store import CountStore
-from worker.db.dead_letters import DeadLetterStore
+from worker.db.console_login.pool import ConsolePool
+from worker.db.console_login.sessions import ConsoleSession, ConsoleSessionStore
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.store import ForgetStore
 from worker.db.migrate import migrate, migrations
+from worker.db.overview.counts import CountStore
+from worker.db.overview.store import ConsoleStore
 from worker.db.pool import Pool, new_pool
 from worker.db.roles import CONSOLE, READ, RUN, RUN_PRIVILEGES, create_roles, readable_columns
-from worker.db.sync_models import Draft
+from worker.operate import decisions
 
 TABLES = "SELECT array_agg(tablename ORDER BY tablename)::text[] FROM pg_tables WHERE schemaname = 'public'"
 WRITTEN_BY_PEOPLE = {

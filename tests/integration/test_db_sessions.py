@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.servers import ask
+from tests.support.servers import ask
+from threadsync.errors import JiraKeyConflict
 from worker.db import AsyncSessionStore, SessionPage, ThreadSession
-from worker.errors import JiraKeyConflict
 
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
 

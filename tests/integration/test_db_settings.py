@@ -11,18 +11,18 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from console.chart import SPANS
-from tests.servers import PostgresForTests, as_owner, ask
-from tests.stores import awaitable
+from tests.support.servers import PostgresForTests, as_owner, ask
+from tests.support.stores import awaitable
+from threadsync.errors import CommandFailed, DatabaseFault, SchemaMismatch
+from threadsync.syncs import Draft
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.connection import START_UP_SETTINGS
-from worker.db.console_queries import COUNT_STEPS
-from worker.db.console_store import ConsoleStore
-from worker.db.count_store import CountStore
-from worker.db.dead_letters import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.migrate import migrate
+from worker.db.overview.counts import CountStore
+from worker.db.overview.sql import COUNT_STEPS
+from worker.db.overview.store import ConsoleStore
 from worker.db.pool import new_async_pool, new_pool, single_connection
-from worker.db.sync_models import Draft
-from worker.errors import CommandFailed, DatabaseFault, SchemaMismatch
 
 STRANGE: dict[LiteralString, LiteralString] = {
     "DateStyle": "German, DMY",

@@ -10,15 +10,15 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from tests.relay import Relay
-from tests.servers import PostgresForTests, ask
-from tests.stores import awaitable
+from tests.support.relay import Relay
+from tests.support.servers import PostgresForTests, ask
+from tests.support.stores import awaitable
+from threadsync.config import get_settings
+from threadsync.errors import DatabaseFault, DatabaseUnavailable
 from worker.cli.health import database_verdict
-from worker.config import get_settings
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.pool import new_async_pool, new_pool
-from worker.db.statements import Statement, get_or_create_session
-from worker.errors import DatabaseFault, DatabaseUnavailable
+from worker.db.sessions.statements import Statement, get_or_create_session
 
 
 @pytest.fixture(params=["SessionStore", "AsyncSessionStore"])

@@ -10,8 +10,11 @@ import psycopg
 import pytest
 from psycopg.sql import SQL
 
-from tests.servers import PostgresForTests, as_owner, ask
-from worker.db import left_queries, queries, status_queries, sync_queries
+from tests.support.servers import PostgresForTests, as_owner, ask
+from worker.db.sessions import sql as queries
+from worker.db.status_messages import sql as status_queries
+from worker.db.syncs import sql as sync_queries
+from worker.db.unlinked import sql as left_queries
 
 STATEMENTS: Final = {
     f"{prefix}{name}": value

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from threadsync.errors import InvalidCommand, SessionNotFound
+from threadsync.syncs import Claim, Draft, SyncState
 from worker.db import SessionStore
 from worker.db.pool import Pool
-from worker.db.sync_models import Claim, Draft, SyncState
-from worker.db.sync_store import Ending, SyncStore
-from worker.errors import InvalidCommand, SessionNotFound
+from worker.db.syncs.store import Ending, SyncStore
 
 CHANNEL, THREAD, SITE = "C0123ABCD", "1700000000.000100", "jira.example"
 EARLY, LATE = "1700000001.000100", "1700000002.000100"

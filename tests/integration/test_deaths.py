@@ -11,12 +11,12 @@ from typing import Any
 import psycopg
 import redis
 
-from tests.installation import Installation
 from tests.integration.test_transport import DURABLE, Peer, sweep
-from tests.waiting import wait_until
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
 
 DEADLY = "application/x-deadly-with-diary"
-"""As tests/probe_tasks.py registers it in workers."""
+"""As tests/support/probe_tasks.py registers it in workers."""
 
 ID = "deadly-1"
 TAG = "tag-of-the-deadly-one"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sandbox.demo.outcome import Outcome
 from sandbox.demo.story import tell
 from sandbox.demo.stream import Tally
-from sandbox.jira import JiraSandbox
-from sandbox.slack import SlackSandbox
+from sandbox.jira.server import JiraSandbox
+from sandbox.slack.server import SlackSandbox
 from worker.db import SessionStore
 from worker.db.pool import Pool
 

@@ -8,12 +8,12 @@ from typing import Any, Final, LiteralString
 import psycopg
 import pytest
 
-from tests.documents import blocks, read
-from tests.servers import as_owner
+from tests.support.documents import blocks, read
+from tests.support.servers import as_owner
+from threadsync.syncs import Draft
 from worker.db import SessionStore
 from worker.db.pool import Pool
-from worker.db.sync_models import Draft
-from worker.db.sync_store import SyncStore
+from worker.db.syncs.store import SyncStore
 
 OLD: Final = "1.000100"
 SESSIONS: Final = "SELECT * FROM thread_sessions ORDER BY id"

@@ -19,27 +19,27 @@ import psycopg
 import pytest
 import redis
 
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import NotJson, Redirect, Refuse, Status
-from sandbox.jira_site import ScreenField
-from sandbox.slack import SlackSandbox
-from tests.compose import compose_file, environment
-from tests.servers import as_member
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.child import Child
-from worker.config import Settings, get_settings
+from sandbox.jira.faults import NotJson, Redirect, Refuse, Status
+from sandbox.jira.server import JiraSandbox
+from sandbox.jira.site import ScreenField
+from sandbox.slack.server import SlackSandbox
+from tests.support.compose import compose_file, environment
+from tests.support.servers import as_member
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from threadsync.config import Settings, get_settings
 from worker.db.migrate import migrate, migrations
 from worker.db.roles import CONSOLE, READ, RUN, create_login, create_roles
 from worker.doctor.examination import examine
 from worker.doctor.finding import Finding
 from worker.doctor.roles import Role, broker_user
 from worker.doctor.slack import NEEDED_SCOPES
-from worker.embedded.port import free_port
-from worker.embedded.postgres import EmbeddedPostgres
-from worker.embedded.valkey import EmbeddedValkey
-from worker.readiness import answers_http
-from worker.rights.broker_users import NAMES
+from worker.local.child import Child
+from worker.local.readiness import answers_http
+from worker.local.servers.port import free_port
+from worker.local.servers.postgres import EmbeddedPostgres
+from worker.local.servers.valkey import EmbeddedValkey
+from worker.operate.rights.broker_users import NAMES
 
 NEWEST = migrations()[-1]
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -130,7 +130,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Embedded
         with psycopg.connect(postgres.url, autocommit=True) as connection:
             create_roles(connection)
             for group in (RUN, CONSOLE, READ):
-                # As tests/servers.py names them.
+                # As tests/support/servers.py names them.
                 create_login(connection, f"{group}_login", "of-these-tests", group)
             migrate(connection)
         yield postgres, valkey

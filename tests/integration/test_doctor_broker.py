@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.broker_pairs import documented_acl
-from tests.redis_servers import RedisServer, redis_program
-from tests.waiting import wait_until
-from worker.config import load_settings
+from tests.support.broker_pairs import documented_acl
+from tests.support.redis_servers import RedisServer, redis_program
+from tests.support.waiting import wait_until
+from threadsync.config import load_settings
 from worker.doctor.broker import CHECKS, examine_broker
 from worker.doctor.finding import Finding
 

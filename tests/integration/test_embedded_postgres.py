@@ -15,12 +15,12 @@ import psutil
 import psycopg
 import pytest
 
-from tests.waiting import wait_until
-from worker.child import succeeds
-from worker.embedded import identity
-from worker.embedded.failure import DataDirInUse, LocalServiceFailed
-from worker.embedded.identity import Identity
-from worker.embedded.postgres import EmbeddedPostgres
+from tests.support.waiting import wait_until
+from worker.local.child import succeeds
+from worker.local.servers import identity
+from worker.local.servers.failure import DataDirInUse, LocalServiceFailed
+from worker.local.servers.identity import Identity
+from worker.local.servers.postgres import EmbeddedPostgres
 
 # Slower disks need not slow these tests: no test here cuts the power.
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
@@ -28,7 +28,7 @@ FAST = {"fsync": "off", "shared_buffers": "16MB"}
 RUN_UNTIL_KILLED = """
 import sys, threading
 from pathlib import Path
-from worker.embedded.postgres import EmbeddedPostgres
+from worker.local.servers.postgres import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off", "shared_buffers": "16MB"})
 server.start()
 print(server.pid, flush=True)
@@ -135,7 +135,7 @@ def test_a_port_lost_at_the_last_moment_is_replaced(tmp_path: Path, monkeypatch:
     """A port that is taken between looking and listening costs another try, not the start."""
     with socket.create_server(("127.0.0.1", 0)) as winner:
         taken = winner.getsockname()[1]
-        monkeypatch.setattr("worker.embedded.port.is_free", lambda port: True)
+        monkeypatch.setattr("worker.local.servers.port.is_free", lambda port: True)
         server = EmbeddedPostgres(tmp_path / "postgres", port=taken, settings=FAST)
         monkeypatch.setattr(server, "_preferred_port", taken)
         spawn = server._spawn
@@ -254,7 +254,7 @@ def test_root_runs_it_as_somebody_else(
     former = EmbeddedPostgres(tmp_path / "closed" / "postgres", settings=FAST)
     former.start()
     former.stop()
-    monkeypatch.setattr("worker.embedded.postgres.unprivileged", lambda: who)
+    monkeypatch.setattr("worker.local.servers.postgres.unprivileged", lambda: who)
     server = EmbeddedPostgres(tmp_path / "closed" / "postgres", settings=FAST)
     server.start()
     try:

@@ -12,8 +12,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker.embedded.failure import DataDirInUse, LocalServiceFailed
-from worker.embedded.valkey import EmbeddedValkey
+from worker.local.servers.failure import DataDirInUse, LocalServiceFailed
+from worker.local.servers.valkey import EmbeddedValkey
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tasks.client import SessionClient
-from tasks.commands import GetOrCreate
-from tests.flower import flower_of
-from tests.installation import Installation
-from tests.waiting import wait_until
+from tests.support.flower import flower_of
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from threadsync.client import SessionClient
+from threadsync.commands import GetOrCreate
 
 CANARY = "ocelot"
 DRAFT = {"summary": f"{CANARY} plan", "description": f"the {CANARY} of it", "labels": [CANARY]}

@@ -12,12 +12,12 @@ from uuid import uuid4
 import pytest
 import redis
 
-from sandbox.slack_requests import slash_command
-from tasks.client import AsyncSessionClient, SessionClient
-from tasks.reply_commands import SayReply
-from tests.slack_app import CHANNEL, THREAD, USER, running_app
-from worker import errors
-from worker.errors import CommandFailed, JiraKeyConflict, ThreadsyncError, UnreadableResult
+from sandbox.slack.requests import slash_command
+from tests.support.slack_app import CHANNEL, THREAD, USER, running_app
+from threadsync import errors
+from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync.errors import CommandFailed, JiraKeyConflict, ThreadsyncError, UnreadableResult
+from threadsync.reply_commands import SayReply
 
 SECRET = "xoxb-secret-word"
 SESSION = {
@@ -37,7 +37,7 @@ def success(result: Any) -> bytes:
     return json.dumps({"status": "SUCCESS", "result": result, "traceback": None, "children": []}).encode()
 
 
-def failure(kind: Any, message: Any, module: Any = "worker.errors") -> bytes:
+def failure(kind: Any, message: Any, module: Any = "threadsync.errors") -> bytes:
     result = {"exc_type": kind, "exc_message": message, "exc_module": module}
     return json.dumps({"status": "FAILURE", "result": result, "traceback": SECRET}).encode()
 

@@ -12,13 +12,15 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from tests.servers import PostgresForTests, as_owner, ask
+from tests.support.servers import PostgresForTests, as_owner, ask
+from threadsync.actors import NamedActor, SlackActor
+from threadsync.config import get_settings
+from threadsync.errors import CommandFailed, DatabaseFault, InvalidCommand
+from threadsync.syncs import Draft
 from worker.cli.forget import session_of
-from worker.config import get_settings
 from worker.db import AsyncSessionStore, SessionStore
-from worker.db.actors import NamedActor, SlackActor
-from worker.db.console_session_store import ConsoleSession, ConsoleSessionStore
-from worker.db.dead_letters import DeadLetterStore
+from worker.db.console_login.sessions import ConsoleSession, ConsoleSessionStore
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting import arrivals
 from worker.db.forgetting.arrivals import NO_WORDS, Redaction
 from worker.db.forgetting.columns import OF_NOBODY, OF_PEOPLE
@@ -26,10 +28,8 @@ from worker.db.forgetting.store import ForgetStore, What
 from worker.db.migrate import migrate
 from worker.db.pool import Pool, new_pool
 from worker.db.roles import create_roles
-from worker.db.sync_models import Draft
-from worker.db.sync_store import Ending, SyncStore
-from worker.errors import CommandFailed, DatabaseFault, InvalidCommand
-from worker.forgetting.letters import Sought
+from worker.db.syncs.store import Ending, SyncStore
+from worker.operate.forgetting.letters import Sought
 
 CHANNEL: Final = "C0123"
 THREAD: Final = "1700000000.000100"

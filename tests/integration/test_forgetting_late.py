@@ -14,30 +14,30 @@ import psycopg
 import pytest
 from structlog.contextvars import get_contextvars
 
-from tasks.command import Command
-from tasks.commands import COMMANDS
-from tasks.lookup_commands import LinkLookup
-from tasks.reply_commands import SayReply
-from tasks.sync_commands import Leave, RetrySync, Sync
 from tests.integration.test_forgetting import CHANNEL, DRAFT, LATER, OTHER, PERSON, THREAD, begun, dump
-from tests.servers import as_owner, ask
-from worker import task as task_module
+from tests.support.servers import as_owner, ask
+from threadsync.actors import NamedActor, SlackActor
+from threadsync.command import Command
+from threadsync.commands import COMMANDS
+from threadsync.config import get_settings
+from threadsync.errors import CommandFailed, InvalidCommand, SessionNotFound
+from threadsync.lookup_commands import LinkLookup
+from threadsync.reply_commands import SayReply
+from threadsync.sync_commands import Leave, RetrySync, Sync
+from threadsync.syncs import Draft
 from worker.celery import app
 from worker.cli.forget import session_of
-from worker.config import get_settings
 from worker.db import AsyncSessionStore, SessionStore
-from worker.db.actors import NamedActor, SlackActor
-from worker.db.dead_letters import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.arrivals import ARGUMENTS, PLACES, Redaction, hash_of
 from worker.db.forgetting.store import ForgetStore, ForgottenPerson
 from worker.db.forgetting.words import as_compared
 from worker.db.pool import Pool
-from worker.db.sync_models import Draft
-from worker.db.sync_store import Ending, SyncStore
-from worker.decisions import Signature, signature
-from worker.errors import CommandFailed, InvalidCommand, SessionNotFound
-from worker.forgetting import act as acts
-from worker.forgetting.letters import Sought
+from worker.db.syncs.store import Ending, SyncStore
+from worker.durable import task as task_module
+from worker.operate.decisions import Signature, signature
+from worker.operate.forgetting import act as acts
+from worker.operate.forgetting.letters import Sought
 
 BY: Final[Signature] = signature("ann", "asked for", "cli")
 MAYA: Final = SlackActor(user_id=PERSON, team_id="T1")

@@ -13,12 +13,12 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
 from worker.db.pool import new_pool
-from worker.forgetting.letters import Sought
-from worker.forgetting.servers import forget_logs, forget_results
-from worker.results import WorkersCelery
+from worker.durable.results import WorkersCelery
+from worker.operate.forgetting.letters import Sought
+from worker.operate.forgetting.servers import forget_logs, forget_results
 
 CANARY: Final = "ocelot"
 PERSON: Final = "U0OCELOT"

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import redis
 
-from tasks.client import SessionClient
-from tests.brokers import BROKERS, broker_of_kind, empty, fill
-from tests.installation import Installation
 from tests.integration.test_transport import DURABLE, Peer, places, publish, sweep
-from tests.redis_servers import RedisServer
-from tests.refusals import CHEAP, REFUSALS, SETTINGS
-from tests.waiting import wait_until
-from tests.waiting_out import wait_out
-from worker.embedded.valkey import EmbeddedValkey
-from worker.errors import EnqueueFailed
+from tests.support.brokers import BROKERS, broker_of_kind, empty, fill
+from tests.support.installation import Installation
+from tests.support.redis_servers import RedisServer
+from tests.support.refusals import CHEAP, REFUSALS, SETTINGS
+from tests.support.waiting import wait_until
+from tests.support.waiting_out import wait_out
+from threadsync.client import SessionClient
+from threadsync.errors import EnqueueFailed
+from worker.local.servers.valkey import EmbeddedValkey
 
 
 @pytest.fixture(params=BROKERS)

@@ -15,18 +15,18 @@ import pytest
 import redis
 
 from tasks.announcements import ANNOUNCE
-from tasks.broker import Broker
-from tasks.command import Command
-from tasks.commands import COMMANDS
-from tasks.lookup_commands import LinkLookup
-from tasks.sync_commands import RetrySync, Sync
-from tests.documents import ROOT
 from tests.golden.capture import effects, seed
-from tests.installation import install
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
-from worker.beat import SWEEP_TASK
-from worker.errors import ThreadsyncError
+from tests.support.documents import ROOT
+from tests.support.installation import install
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from threadsync.broker.sending import Broker
+from threadsync.command import Command
+from threadsync.commands import COMMANDS
+from threadsync.errors import ThreadsyncError
+from threadsync.lookup_commands import LinkLookup
+from threadsync.sync_commands import RetrySync, Sync
+from worker.durable.beat import SWEEP_TASK
 
 NOT_RELEASED: Final = {"channels.moved", "sessions.link", "sessions.unlink", "jira.link"}
 """Tasks that are younger than the newest release."""

@@ -13,7 +13,7 @@ from typing import Final
 import psycopg
 import pytest
 
-from tests.documents import ROOT
+from tests.support.documents import ROOT
 from worker.db.migrate import Migration, migrations
 
 RELEASES: Final = sorted(ROOT.glob("tests/golden/statements/*.json"))

@@ -12,8 +12,7 @@ import structlog
 
 from handlers import replies
 from sandbox.faults import Dropped, Hangs, Page, RateLimited, Refused
-from sandbox.slack import RESPONSE_URL, SlackSandbox
-from sandbox.slack_requests import (
+from sandbox.slack.requests import (
     BOT_USER_ID,
     app_mention,
     button_click,
@@ -22,8 +21,8 @@ from sandbox.slack_requests import (
     signed_request,
     slash_command,
 )
-from tasks.reply_commands import SayReply
-from tests.slack_app import (
+from sandbox.slack.server import RESPONSE_URL, SlackSandbox
+from tests.support.slack_app import (
     CHANNEL,
     NEVER,
     SECRET,
@@ -34,7 +33,8 @@ from tests.slack_app import (
     result,
     running_app,
 )
-from worker.errors import CommandFailed, EnqueueFailed, JiraKeyConflict, SessionNotFound
+from threadsync.errors import CommandFailed, EnqueueFailed, JiraKeyConflict, SessionNotFound
+from threadsync.reply_commands import SayReply
 
 MENTION = app_mention(CHANNEL, USER, "hi", ts=THREAD)
 POST = "chat.postMessage"

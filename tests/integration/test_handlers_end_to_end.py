@@ -10,14 +10,14 @@ import pytest
 
 from handlers import replies
 from handlers.ticket_form import DESCRIPTION, SUMMARY
-from sandbox.jira import JiraSandbox
-from sandbox.jira_issues import Draft
-from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import TEAM_ID, app_mention, button_click, message, slash_command, view_submission
-from sandbox.slack_workspace import Message
-from tests.installation import Installation
-from tests.slack_app import SlackApp, eventually, running_app
-from worker.db.models import ThreadSession
+from sandbox.jira.issues import Draft
+from sandbox.jira.server import JiraSandbox
+from sandbox.slack.requests import TEAM_ID, app_mention, button_click, message, slash_command, view_submission
+from sandbox.slack.server import SlackSandbox
+from sandbox.slack.workspace import Message
+from tests.support.installation import Installation
+from tests.support.slack_app import SlackApp, eventually, running_app
+from threadsync.models import ThreadSession
 
 USER = "U0456"
 

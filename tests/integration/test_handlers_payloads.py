@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.slack_app import queued, running_app
+from tests.support.slack_app import queued, running_app
 
 # Read when this file is: tests run without the shell's settings.
 FOLDER = os.environ.get("THREADSYNC_TEST_DATA")

@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.slack_requests import SlackRequest, app_mention, sign, signed_request, slash_command
-from tests.slack_app import CHANNEL, SECRET, THREAD, USER, queued
-from tests.waiting import wait_until
-from tests.web import WebProcess
+from sandbox.slack.requests import SlackRequest, app_mention, sign, signed_request, slash_command
+from tests.support.slack_app import CHANNEL, SECRET, THREAD, USER, queued
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
 
 TOKEN = "xoxb-not-to-be-logged"
 NOWHERE = "127.0.0.1:1"

@@ -12,7 +12,7 @@ import pytest
 
 from handlers import replies
 from handlers.ticket_answer import ANSWER_SECONDS
-from sandbox.slack_requests import (
+from sandbox.slack.requests import (
     TEAM_ID,
     app_mention,
     button_click,
@@ -21,7 +21,7 @@ from sandbox.slack_requests import (
     signed_request,
     slash_command,
 )
-from tests.slack_app import CHANNEL, SECRET, THREAD, USER, queued, running_app
+from tests.support.slack_app import CHANNEL, SECRET, THREAD, USER, queued, running_app
 
 SLACK_WAITS_SECONDS = 3
 REPLY = "1700000009.000200"

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from worker.readiness import postgres_accepts
+from worker.local.readiness import postgres_accepts
 
 STARTING = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
 NO_SUCH_USER = b"SFATAL\0VFATAL\0C28000\0Mno pg_hba.conf entry\0\0"

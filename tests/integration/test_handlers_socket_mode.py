@@ -18,21 +18,30 @@ from handlers.slack_side import SlackSide
 from handlers.socket_mode import dispatch
 from handlers.ticket_form import SUMMARY, ticket_form
 from sandbox.faults import Hangs, Page, RateLimited, Refused
-from sandbox.slack import SOCKET, SlackSandbox
-from sandbox.slack_requests import (
+from sandbox.slack.requests import (
     app_mention,
     button_click,
     event_callback,
     slash_command,
     view_submission,
 )
-from tasks.client import SessionClient
-from tasks.commands import RequestSync
-from tests.slack_app import CHANNEL, THREAD, USER, RecordingClient, eventually, queued, result, settings
-from tests.waiting import wait_until
-from worker.child import Child
-from worker.hearing import hearing_of_socket
-from worker.local import LocalStack
+from sandbox.slack.server import SOCKET, SlackSandbox
+from tests.support.slack_app import (
+    CHANNEL,
+    THREAD,
+    USER,
+    RecordingClient,
+    eventually,
+    queued,
+    result,
+    settings,
+)
+from tests.support.waiting import wait_until
+from threadsync.client import SessionClient
+from threadsync.commands import RequestSync
+from threadsync.liveness.verdicts import hearing_of_socket
+from worker.local.child import Child
+from worker.local.stack import LocalStack
 
 MENTION = app_mention(CHANNEL, USER, "only for your eyes", ts=THREAD)
 

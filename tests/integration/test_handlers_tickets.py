@@ -14,14 +14,14 @@ import structlog
 from handlers import replies
 from handlers.ticket_form import DESCRIPTION, NO_SUMMARY, SUMMARY
 from sandbox.faults import Hangs, Refused
-from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import TEAM_ID, app_mention, button_click, view_submission
-from tasks.commands import RequestSync
-from tasks.sync_commands import RetrySync
-from tests.slack_app import CHANNEL, THREAD, USER, RecordingClient, eventually, result, running_app
-from worker.db.actors import SlackActor
-from worker.db.sync_models import SyncState
-from worker.errors import SessionNotFound, SyncNotChanged, SyncNotFound
+from sandbox.slack.requests import TEAM_ID, app_mention, button_click, view_submission
+from sandbox.slack.server import SlackSandbox
+from tests.support.slack_app import CHANNEL, THREAD, USER, RecordingClient, eventually, result, running_app
+from threadsync.actors import SlackActor
+from threadsync.commands import RequestSync
+from threadsync.errors import SessionNotFound, SyncNotChanged, SyncNotFound
+from threadsync.sync_commands import RetrySync
+from threadsync.syncs import SyncState
 
 JIRA = "https://jira.example"
 CANARY = "tulip-4711"

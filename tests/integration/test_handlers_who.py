@@ -11,8 +11,7 @@ from handlers import replies
 from handlers.mapping import CREATE_BUTTON, OPEN_SHORTCUT, READY_BUTTON
 from handlers.ticket_form import SUMMARY, ticket_form
 from sandbox.faults import Hangs, Refused
-from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import (
+from sandbox.slack.requests import (
     app_mention,
     button_click,
     message,
@@ -20,8 +19,8 @@ from sandbox.slack_requests import (
     slash_command,
     view_submission,
 )
-from tasks.commands import GetOrCreate, ListByChannel, RequestSync, UpdateStatus
-from tests.slack_app import (
+from sandbox.slack.server import SlackSandbox
+from tests.support.slack_app import (
     CHANNEL,
     THREAD,
     USER,
@@ -32,8 +31,9 @@ from tests.slack_app import (
     result,
     running_app,
 )
-from worker.db.actors import SlackActor
-from worker.slack_status.message import RETRY_BUTTON
+from threadsync.actors import SlackActor
+from threadsync.commands import GetOrCreate, ListByChannel, RequestSync, UpdateStatus
+from worker.status_message.message import RETRY_BUTTON
 
 OTHER = "T0OTHER"
 SESSION = "0198c0de-0000-7000-8000-000000000001"

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.client import SessionClient
-from tests.harmful_messages import (
+from tests.support.harmful_messages import (
     COMMAND,
     LETTERS,
     RUN,
@@ -22,9 +21,10 @@ from tests.harmful_messages import (
     see_that_it_is_a_letter,
     see_that_it_ran,
 )
-from tests.installation import Installation, install
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
+from tests.support.installation import Installation, install
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from threadsync.client import SessionClient
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""No reply is taken for another command's: worker/in_step.py, on a real Valkey."""
+"""No reply is taken for another command's: threadsync/broker/in_step.py, on a real Valkey."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import redis
 from billiard.exceptions import SoftTimeLimitExceeded
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
-from tasks.broker import Broker
-from worker.connection import DurableConnection
-from worker.in_step import in_step
-from worker.results import WorkersCelery
+from threadsync.broker.in_step import in_step
+from threadsync.broker.sending import Broker
+from worker.durable.connection import DurableConnection
+from worker.durable.results import WorkersCelery
 
 LATE = 0.3
 """Seconds after which the server answers, so that nothing has come when the connection is asked for again."""
@@ -153,7 +153,7 @@ def test_a_listener_is_owed_nothing(client: Any) -> None:
 _SHORT_OF_MEMORY = """
 import resource, sys
 import psutil, redis
-from worker.in_step import in_step
+from threadsync.broker.in_step import in_step
 
 url, protocol = sys.argv[1], int(sys.argv[2])
 client = redis.Redis(
@@ -186,7 +186,7 @@ def test_a_reply_without_room_is_a_memory_error(protocol: int, broker_url: str) 
 _A_LISTENER_SHORT_OF_MEMORY = """
 import resource, sys
 import psutil, redis
-from worker.in_step import in_step
+from threadsync.broker.in_step import in_step
 
 url, protocol = sys.argv[1], int(sys.argv[2])
 sender = redis.Redis.from_url(url)

@@ -15,17 +15,17 @@ import psycopg
 import pytest
 import redis
 
-from tasks.client import SessionClient
-from tests.installation import Installation, install
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.config import load_settings
-from worker.db.installation_store import InstallationStore
+from tests.support.installation import Installation, install
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from threadsync.broker.installation import KEY, OthersBroker, claim, owner_of
+from threadsync.client import SessionClient
+from threadsync.config import load_settings
+from threadsync.errors import EnqueueFailed
+from worker.db.installation.store import InstallationStore
 from worker.db.pool import single_connection
 from worker.doctor.app import app_of
-from worker.errors import EnqueueFailed
-from worker.installation import KEY, OthersBroker, claim, owner_of
 
 THREAD: dict[str, Any] = {"channel_id": "C1", "thread_ts": "1700000000.000100"}
 

@@ -11,17 +11,17 @@ import psycopg
 import pytest
 
 from sandbox.chaos.world import World
-from sandbox.jira_faults import BURST, GLOBAL_QUOTA, ISSUE_WRITES, TENANT_QUOTA, Throttle
-from tests.servers import as_owner
-from worker import decisions
+from sandbox.jira.faults import BURST, GLOBAL_QUOTA, ISSUE_WRITES, TENANT_QUOTA, Throttle
+from tests.support.servers import as_owner
+from threadsync.errors import InvalidCommand
+from threadsync.syncs import Draft
 from worker.db import SessionStore
 from worker.db.moments import END_OF_TIME
 from worker.db.pool import Pool
-from worker.db.sync_models import Draft
-from worker.db.sync_store import SyncStore
-from worker.decisions import Signature
-from worker.errors import InvalidCommand
+from worker.db.syncs.store import SyncStore
 from worker.jira.answers import LONGEST_ASKED_SECONDS
+from worker.operate import decisions
+from worker.operate.decisions import Signature
 
 ANN = Signature("ann", "because")
 EARLY, LATE = "1700000001.000100", "1700000002.000100"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.jira_clients import IN_PROCESS, SOCKETS, Jira, jira_over
-from tests.jira_requests import MARKER, basic
+from tests.support.jira_clients import IN_PROCESS, SOCKETS, Jira, jira_over
+from tests.support.jira_requests import MARKER, basic
 
 WANTED = {"fields": ["labels"], "properties": ["threadsync"]}
 ENDPOINTS = [

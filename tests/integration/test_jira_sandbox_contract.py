@@ -14,10 +14,10 @@ from openapi_core import OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest, MockResponse
 
-from sandbox.jira_replies import Reply, Request
-from sandbox.jira_routes import respond
-from sandbox.jira_site import JiraSite
-from tests.jira_requests import MARKER, basic, create_body
+from sandbox.jira.replies import Reply, Request
+from sandbox.jira.routes import respond
+from sandbox.jira.site import JiraSite
+from tests.support.jira_requests import MARKER, basic, create_body
 
 # Read when this file is: tests run without the shell's settings.
 FOLDER = os.environ.get("THREADSYNC_TEST_DATA")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from sandbox.jira_faults import (
+from sandbox.jira.faults import (
     BURST,
     GLOBAL_QUOTA,
     ISSUE_WRITES,
@@ -29,8 +29,8 @@ from sandbox.jira_faults import (
     Throttle,
     Truncated,
 )
-from tests.jira_clients import ENDED, IN_PROCESS, PATIENCE, SOCKETS, Jira, jira_over
-from tests.jira_requests import create_body
+from tests.support.jira_clients import ENDED, IN_PROCESS, PATIENCE, SOCKETS, Jira, jira_over
+from tests.support.jira_requests import create_body
 
 
 @pytest.fixture(params=[SOCKETS, IN_PROCESS])

@@ -11,10 +11,10 @@ import time
 import httpx
 import pytest
 
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import Hang
-from tests.jira_clients import ENDED, PATIENCE
-from tests.jira_requests import create_body
+from sandbox.jira.faults import Hang
+from sandbox.jira.server import JiraSandbox
+from tests.support.jira_clients import ENDED, PATIENCE
+from tests.support.jira_requests import create_body
 
 
 def test_a_stopped_jira_refuses_connections_and_comes_back() -> None:
@@ -46,7 +46,17 @@ def test_a_port_that_is_taken_is_an_error() -> None:
 
 def test_it_runs_by_itself() -> None:
     """Prints the settings to use, loses answers as it was told, and ends at Ctrl-C."""
-    command = [sys.executable, "-m", "sandbox.jira", "--port", "0", "--project", "SHOP", "--dropped", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "sandbox.jira.server",
+        "--port",
+        "0",
+        "--project",
+        "SHOP",
+        "--dropped",
+        "1",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

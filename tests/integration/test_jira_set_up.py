@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from sandbox.chaos.world import World
-from sandbox.jira_faults import (
+from sandbox.jira.faults import (
     CommitThenDrop,
     DropBeforeCommit,
     Fault,
@@ -20,14 +20,14 @@ from sandbox.jira_faults import (
     Refuse,
     Status,
 )
-from sandbox.jira_site import ScreenField
-from tests.servers import as_owner
-from worker import decisions
+from sandbox.jira.site import ScreenField
+from tests.support.servers import as_owner
 from worker.db import SessionStore
-from worker.db.console_store import ConsoleStore
+from worker.db.overview.store import ConsoleStore
 from worker.db.pool import Pool
-from worker.db.sync_store import SyncStore
-from worker.decisions import Signature
+from worker.db.syncs.store import SyncStore
+from worker.operate import decisions
+from worker.operate.decisions import Signature
 
 ANN = Signature("ann", "because")
 EARLY, LATE = "1700000001.000100", "1700000002.000100"

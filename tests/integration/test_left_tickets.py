@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from sandbox.chaos.world import World
-from sandbox.jira_faults import (
+from sandbox.jira.faults import (
     CommitLate,
     CommitThenDrop,
     CommitThenStatus,
@@ -23,9 +23,9 @@ from sandbox.jira_faults import (
     Throttle,
     Truncated,
 )
-from worker.db.actors import SlackActor
+from threadsync.actors import SlackActor
+from threadsync.syncs import LeftTicket
 from worker.db.pool import Pool
-from worker.db.sync_models import LeftTicket
 from worker.jira.leave import PROPERTY, Leaving, lease_of
 from worker.jira.tools import Tools
 

@@ -10,16 +10,16 @@ from uuid import uuid4
 import pytest
 import redis
 
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import DropBeforeCommit, Hang, Refuse, Status
-from sandbox.jira_issues import Draft
-from tasks.client import SessionClient
-from tests.installation import Installation
-from tests.waiting import wait_until
-from worker.db.actors import SlackActor
+from sandbox.jira.faults import DropBeforeCommit, Hang, Refuse, Status
+from sandbox.jira.issues import Draft
+from sandbox.jira.server import JiraSandbox
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from threadsync.actors import SlackActor
+from threadsync.client import SessionClient
+from threadsync.errors import JiraKeyConflict
 from worker.db.pool import new_pool
-from worker.db.sync_store import SyncStore
-from worker.errors import JiraKeyConflict
+from worker.db.syncs.store import SyncStore
 
 ANN = SlackActor(user_id="U0456", team_id="T0123")
 CHANNEL = "C0123"

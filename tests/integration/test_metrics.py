@@ -15,20 +15,20 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import CommitThenDrop
-from tests.installation import Installation
-from tests.redis_servers import RedisServer
-from tests.refusals import REFUSALS
-from tests.scraping import Samples, samples_of, scrape
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.child import Child
-from worker.config import load_settings
+from sandbox.jira.faults import CommitThenDrop
+from sandbox.jira.server import JiraSandbox
+from tests.support.installation import Installation
+from tests.support.redis_servers import RedisServer
+from tests.support.refusals import REFUSALS
+from tests.support.scraping import Samples, samples_of, scrape
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from threadsync.config import load_settings
 from worker.db.pool import new_pool
 from worker.doctor.app import app_of
-from worker.embedded.port import free_port
-from worker.exporter import registry_of
+from worker.local.child import Child
+from worker.local.servers.port import free_port
+from worker.operate.installation_metrics import registry_of
 
 THREAD = {"channel_id": "C1", "thread_ts": "1700000000.000100"}
 NO_THREAD = {"channel_id": "C1", "thread_ts": "1700000000.000200"}
@@ -235,7 +235,7 @@ def test_what_is_away_is_shown_as_away(installation: Installation) -> None:
 
 def test_a_worker_without_a_port_loads_nothing_of_it() -> None:
     """Off is off: what is not shown costs no memory."""
-    code = "import sys, worker.celery, worker.task; print('prometheus_client' in sys.modules)"
+    code = "import sys, worker.celery, worker.durable.task; print('prometheus_client' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

@@ -12,10 +12,10 @@ import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tests.waiting import wait_until
-from worker import metrics_server
-from worker.embedded.port import free_port
-from worker.metrics_server import OneLook, serve_metrics
+from tests.support.waiting import wait_until
+from worker.local.servers.port import free_port
+from worker.observe import metrics_server
+from worker.observe.metrics_server import OneLook, serve_metrics
 
 
 class Counting(Collector):

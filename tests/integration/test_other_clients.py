@@ -19,10 +19,10 @@ from typing import Any, Final
 import pytest
 import redis
 
-from tests.installation import Installation, install
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
-from worker.db.models import DeadLetter
+from tests.support.installation import Installation, install
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from threadsync.models import DeadLetter
 
 _LEFT_OUT: Final[Any] = object()
 """Stands for a part that is not there."""

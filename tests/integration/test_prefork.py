@@ -19,12 +19,12 @@ import pytest
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 from kombu.asynchronous import Hub, get_event_loop, set_event_loop
 
-from tasks.client import SessionClient
-from tests.installation import Installation
-from tests.waiting import wait_until
-from worker.embedded.valkey import EmbeddedValkey
-from worker.prefork import DurablePool
-from worker.request import error_in
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from threadsync.client import SessionClient
+from worker.durable.pool import DurablePool
+from worker.durable.request import error_in
+from worker.local.servers.valkey import EmbeddedValkey
 
 MORE_THAN_A_PIPE_HOLDS = 5_000_000
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.slack_requests import SlackRequest, app_mention, sign, signed_request
+from sandbox.slack.requests import SlackRequest, app_mention, sign, signed_request
 from tests.integration.test_console import sign_in
 from tests.integration.test_console_access import PASSWORD, web_process
-from tests.nginx import Nginx, needs_nginx
-from tests.slack_app import CHANNEL, SECRET, THREAD, USER, queued
-from tests.waiting import wait_until
-from tests.web import WebProcess
+from tests.support.nginx import Nginx, needs_nginx
+from tests.support.slack_app import CHANNEL, SECRET, THREAD, USER, queued
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
 
 pytestmark = needs_nginx
 

@@ -17,11 +17,11 @@ import pytest
 import redis
 
 from benchmarks.door import besiege
-from sandbox.slack_requests import SlackRequest, app_mention, sign, signed_request
-from tests.servers import ValkeyForTests
-from tests.slack_app import CHANNEL, SECRET, THREAD, USER, queued
-from tests.waiting import wait_until
-from tests.web import WebProcess
+from sandbox.slack.requests import SlackRequest, app_mention, sign, signed_request
+from tests.support.servers import ValkeyForTests
+from tests.support.slack_app import CHANNEL, SECRET, THREAD, USER, queued
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
 
 HALF_SENT = 1_100
 _MEBIBYTE = 1_048_576

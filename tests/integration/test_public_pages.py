@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.web import WebProcess
+from tests.support.web import WebProcess
 
 NAME = "threadsync.example.com"
 PAGE = "<title>everything on this machine</title>"

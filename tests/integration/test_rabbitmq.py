@@ -18,22 +18,22 @@ from celery import Celery
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.asynchronous.timer import Timer
 
-from tests.rabbitmq import RabbitMQ, needs_rabbitmq
-from tests.waiting import wait_until
-from worker import signs
-from worker.broker_errors import BROKER_ERRORS
-from worker.config import load_settings
-from worker.connection import DurableConnection
+from tests.support.rabbitmq import RabbitMQ, needs_rabbitmq
+from tests.support.waiting import wait_until
+from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.broker.installation import KEY, OthersBroker, claim, owner_of, take_over
+from threadsync.broker.rabbitmq_clock import whole_seconds
+from threadsync.config import load_settings
+from threadsync.liveness import heartbeats as signs
+from threadsync.liveness.heartbeats import QueueUse, signs_of
+from threadsync.liveness.rabbitmq import read as read_signs
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
 from worker.doctor.rabbitmq import judge_limit, judge_queues, judge_room, judge_version
-from worker.identify import INSTALLATION
-from worker.installation import KEY, OthersBroker, claim, owner_of, take_over
-from worker.rabbitmq.clock import whole_seconds
-from worker.rabbitmq.signs import read as read_signs
-from worker.rabbitmq.waiting import Delays
-from worker.report import Report
-from worker.signs import QueueUse, signs_of
+from worker.durable.connection import DurableConnection
+from worker.durable.identify import INSTALLATION
+from worker.durable.rabbitmq.waiting import Delays
+from worker.liveness.reporter import Report
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def connection(rabbitmq: RabbitMQ) -> Iterator[Connection]:
 
 
 def an_app(url: str) -> Celery:
-    app = Celery(broker=url, amqp="worker.connection:DurableAMQP", set_as_current=False)
+    app = Celery(broker=url, amqp="worker.durable.connection:DurableAMQP", set_as_current=False)
     app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in signs.QUEUES]
     return app
 
@@ -349,8 +349,8 @@ class Worker:
 
 def test_what_is_due_later_waits_in_the_broker(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # So that it goes round more than once.
-    monkeypatch.setattr("worker.rabbitmq.waiting._LONGEST_SECONDS", 2)
-    monkeypatch.setattr("worker.rabbitmq.waiting.LONGEST_IN_MEMORY_SECONDS", 3)
+    monkeypatch.setattr("worker.durable.rabbitmq.waiting._LONGEST_SECONDS", 2)
+    monkeypatch.setattr("worker.durable.rabbitmq.waiting.LONGEST_IN_MEMORY_SECONDS", 3)
     app = an_app(url)
     stock = Celery(broker=url, set_as_current=False)
     with app.connection_for_read() as connection:

@@ -8,9 +8,9 @@ import sys
 import psycopg
 import pytest
 
-from tests.documents import Block, blocks, read
-from tests.installation import Installation
-from tests.servers import PostgresForTests, ask
+from tests.support.documents import Block, blocks, read
+from tests.support.installation import Installation
+from tests.support.servers import PostgresForTests, ask
 
 
 def programs() -> list[tuple[Block, Block]]:

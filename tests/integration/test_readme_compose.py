@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from tests.compose import valkey_settings
-from worker.embedded.valkey import EmbeddedValkey
-from worker.rights.broker_users import NAMES, acl_line, login_of
+from tests.support.compose import valkey_settings
+from worker.local.servers.valkey import EmbeddedValkey
+from worker.operate.rights.broker_users import NAMES, acl_line, login_of
 
 
 class PlainValkey(EmbeddedValkey):

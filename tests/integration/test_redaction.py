@@ -15,19 +15,19 @@ import psycopg
 import pytest
 import redis
 
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import Refuse
-from sandbox.jira_site import JiraSite
-from tasks.client import SessionClient
-from tests.installation import Installation
-from tests.servers import ask
-from tests.waiting import wait_until
-from tests.workers import WorkerGroup
+from sandbox.jira.faults import Refuse
+from sandbox.jira.server import JiraSandbox
+from sandbox.jira.site import JiraSite
+from tests.support.installation import Installation
+from tests.support.servers import ask
+from tests.support.waiting import wait_until
+from tests.support.workers import WorkerGroup
+from threadsync.client import SessionClient
+from threadsync.errors import CommandFailed, InvalidCommand
+from threadsync.syncs import SyncState
 from worker.db.pool import new_pool
-from worker.db.sync_models import SyncState
-from worker.db.sync_store import SyncStore
-from worker.embedded.port import free_port
-from worker.errors import CommandFailed, InvalidCommand
+from worker.db.syncs.store import SyncStore
+from worker.local.servers.port import free_port
 
 # All have this word in them, so that a line that is cut short is found as well.
 CANARY: Final = "ocelot"

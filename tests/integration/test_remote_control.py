@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from tests.installation import Installation
-from tests.waiting import wait_until
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
 
 CHANGES: Final[dict[str, dict[str, Any]]] = {
     "pool_grow": {"n": 1},

@@ -14,20 +14,20 @@ import pytest
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.transport import redis as kombu_redis
 
-from tasks.broker import Broker
 from tests.integration.test_transport import DURABLE, Peer, publish, sweep
-from tests.redis_servers import RedisServer, SentinelSet
-from worker import signs
-from worker.config import load_settings
-from worker.connection import DurableConnection
+from tests.support.redis_servers import RedisServer, SentinelSet
+from threadsync.broker.installation import OthersBroker, claim, owner_of, take_over
+from threadsync.broker.producer import broker_options
+from threadsync.broker.sending import Broker
+from threadsync.config import load_settings
+from threadsync.errors import InvalidSettings
+from threadsync.liveness import heartbeats as signs
+from threadsync.liveness.heartbeats import QueueUse
 from worker.doctor.app import app_of
 from worker.doctor.broker import CHECKS, examine_broker
-from worker.errors import InvalidSettings
-from worker.installation import OthersBroker, claim, owner_of, take_over
-from worker.memory import memory_of
-from worker.producer import broker_options
-from worker.results import WorkersCelery
-from worker.signs import QueueUse
+from worker.durable.connection import DurableConnection
+from worker.durable.results import WorkersCelery
+from worker.operate.memory import memory_of
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Storing a result never decides over its command: worker/results.py, in real workers on real servers."""
+"""Storing a result never decides over its command: real workers on real servers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import pytest
 import redis
 from celery.result import AsyncResult
 
-from tasks.client import SessionClient
-from tests.installation import Installation, install
-from tests.redis_servers import RedisServer, SentinelSet
-from tests.servers import VALKEY_SETTINGS, PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
+from tests.support.installation import Installation, install
+from tests.support.redis_servers import RedisServer, SentinelSet
+from tests.support.servers import VALKEY_SETTINGS, PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from threadsync.client import SessionClient
+from threadsync.config import load_settings
 from worker.celery import configuration
-from worker.config import load_settings
-from worker.embedded.valkey import EmbeddedValkey
-from worker.results import WorkersCelery
+from worker.durable.results import WorkersCelery
+from worker.local.servers.valkey import EmbeddedValkey
 
 ENOUGH_FOR_BATCHES = 40
 _numbers = itertools.count(1)

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from tasks.client import AsyncSessionClient, SessionClient
-from tests.bursts import commands_in
-from tests.redis_servers import PASSWORD, RedisServer, redis_program
-from tests.tls import Authority, TlsFront
-from worker.config import get_settings
+from tests.support.bursts import commands_in
+from tests.support.redis_servers import PASSWORD, RedisServer, redis_program
+from tests.support.tls import Authority, TlsFront
+from threadsync.broker.producer import NotReplicated
+from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync.config import get_settings
+from threadsync.errors import EnqueueFailed, InvalidSettings
 from worker.doctor.app import app_of
 from worker.doctor.broker import examine_broker
-from worker.errors import EnqueueFailed, InvalidSettings
-from worker.producer import NotReplicated
 
 CONFINED = "confined on >pw ~ts:* &ts:* +@all -@dangerous -info"
 BURST = 500

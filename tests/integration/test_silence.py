@@ -10,9 +10,9 @@ import redis
 from celery.worker import state
 from kombu import Connection
 
-from tests.frozen import family, standing_still
-from worker import silence
-from worker.embedded.valkey import EmbeddedValkey
+from tests.support.frozen import family, standing_still
+from worker.durable import silence
+from worker.local.servers.valkey import EmbeddedValkey
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def channel(own_valkey: EmbeddedValkey) -> Iterator[Any]:
     """A worker's channel, with less patience than a worker's."""
     options = {"socket_timeout": 0.3, "socket_connect_timeout": 0.3}
     connection: Any = Connection(
-        own_valkey.url, transport="worker.transport:DurableTransport", transport_options=options
+        own_valkey.url, transport="worker.durable.transport:DurableTransport", transport_options=options
     )
     with connection:
         yield connection.channel()

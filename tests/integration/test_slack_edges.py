@@ -22,19 +22,16 @@ from handlers.slack_api import SlackApi
 from handlers.slack_http import MOST_BYTES, is_slacks
 from handlers.ticket_form import SUMMARY, ticket_form
 from sandbox.faults import RateLimited
-from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import (
+from sandbox.slack.requests import (
     app_mention,
     button_click,
     signed_request,
     slash_command,
     view_submission,
 )
-from tasks.commands import RequestSync, Unlink
-from tasks.lookup_commands import LinkAnswer, LinkLookup
-from tasks.sync_commands import RetrySync
-from tests.raw_server import Peer, RawServer, raw_server
-from tests.slack_app import (
+from sandbox.slack.server import SlackSandbox
+from tests.support.raw_server import Peer, RawServer, raw_server
+from tests.support.slack_app import (
     CHANNEL,
     NEVER,
     SECRET,
@@ -47,14 +44,17 @@ from tests.slack_app import (
     running_app,
     settings,
 )
-from worker.config import load_settings
+from threadsync.actors import SlackActor
+from threadsync.commands import RequestSync, Unlink
+from threadsync.config import load_settings
+from threadsync.lookup_commands import LinkAnswer, LinkLookup
+from threadsync.sync_commands import RetrySync
 from worker.db import SessionStore
-from worker.db.actors import SlackActor
-from worker.db.sync_store import SyncStore
+from worker.db.syncs.store import SyncStore
 from worker.doctor.slack import examine_slack
-from worker.slack_status.answers import Unknown
-from worker.slack_status.connection import Connection
-from worker.slack_status.message import RETRY_BUTTON
+from worker.status_message.answers import Unknown
+from worker.status_message.connection import Connection
+from worker.status_message.message import RETRY_BUTTON
 
 JIRA = "https://jira.example"
 SLACK_API = "https://slack.com/api/"

@@ -13,8 +13,8 @@ from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 from slack_sdk.web.client import WebClient
 
 from sandbox.faults import Dropped, Hangs, RateLimited, Refused
-from sandbox.slack import RESPONSE_URL, SlackSandbox
-from sandbox.slack_requests import BOT_USER_ID
+from sandbox.slack.requests import BOT_USER_ID
+from sandbox.slack.server import RESPONSE_URL, SlackSandbox
 
 CHANNEL = "C0123"
 

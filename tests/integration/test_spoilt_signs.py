@@ -10,16 +10,12 @@ import pytest
 import redis
 from prometheus_client import generate_latest
 
-from tasks.client import AsyncSessionClient
-from tests.command_lines import run_all
-from tests.scraping import samples_of
-from tests.slack_app import running_app
-from worker.config import load_settings
-from worker.db.pool import Pool
-from worker.doctor.app import app_of
-from worker.doctor.running import judge
-from worker.exporter import registry_of
-from worker.signs import (
+from tests.support.command_lines import run_all
+from tests.support.scraping import samples_of
+from tests.support.slack_app import running_app
+from threadsync.client import AsyncSessionClient
+from threadsync.config import load_settings
+from threadsync.liveness.heartbeats import (
     KEY,
     QUEUES,
     QueueUse,
@@ -30,6 +26,10 @@ from worker.signs import (
     signs_of,
     worker_is_there,
 )
+from worker.db.pool import Pool
+from worker.doctor.app import app_of
+from worker.doctor.running import judge
+from worker.operate.installation_metrics import registry_of
 
 NOW = 4_000_000_000
 NOTHING = b""

@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 
 from sandbox.faults import Hangs
-from sandbox.slack import SlackSandbox
-from tests.status_story import CHANNEL, THREAD, USER, SpiedConnection, Story
+from sandbox.slack.server import SlackSandbox
+from tests.support.status_story import CHANNEL, THREAD, USER, SpiedConnection, Story
 from worker.db.pool import Pool
-from worker.slack_status.announcer import LATEST_SEND_SECONDS, LEASE_SECONDS, Result
+from worker.status_message.announcer import LATEST_SEND_SECONDS, LEASE_SECONDS, Result
 
 POST, EDIT, FIND = "chat.postMessage", "chat.update", "conversations.replies"
 

@@ -10,15 +10,15 @@ import pytest
 import structlog
 
 from sandbox.faults import CutOff, Dropped, Fault, Hangs, Page, RateLimited, Refused
-from sandbox.slack import SlackSandbox
-from tests.status_story import CANARY, CHANNEL, THREAD, USER, Story
-from tests.waiting import wait_until
+from sandbox.slack.server import SlackSandbox
+from tests.support.status_story import CANARY, CHANNEL, THREAD, USER, Story
+from tests.support.waiting import wait_until
+from threadsync.config import get_settings
 from worker.cli.health import slack_verdict
-from worker.config import get_settings
 from worker.db.pool import Pool
-from worker.db.sync_store import SyncStore
-from worker.slack_status.announcer import LATEST_SEND_SECONDS, SETTLE_SECONDS, Result
-from worker.slack_status.connection import Connection
+from worker.db.syncs.store import SyncStore
+from worker.status_message.announcer import LATEST_SEND_SECONDS, SETTLE_SECONDS, Result
+from worker.status_message.connection import Connection
 
 POST, EDIT, FIND, PROBE = "chat.postMessage", "chat.update", "conversations.replies", "auth.test"
 OTHER_THREAD = "1700000000.000200"

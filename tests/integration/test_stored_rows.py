@@ -12,21 +12,21 @@ import psycopg
 import pytest
 from prometheus_client import generate_latest
 
-from tests.command_lines import run_all
 from tests.integration.test_console import PASSWORD, console_on, sign_in
-from tests.scraping import samples_of
-from tests.servers import as_owner, ask
-from worker.config import load_settings
+from tests.support.command_lines import run_all
+from tests.support.scraping import samples_of
+from tests.support.servers import as_owner, ask
+from threadsync.config import load_settings
+from threadsync.errors import CommandFailed
+from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.console_store import ConsoleStore
-from worker.db.count_store import CountStore
-from worker.db.dead_letters import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.overview.counts import CountStore
+from worker.db.overview.store import ConsoleStore
 from worker.db.pool import Pool
-from worker.db.sync_models import Draft
-from worker.db.sync_store import SyncStore
+from worker.db.syncs.store import SyncStore
 from worker.doctor.app import app_of
-from worker.errors import CommandFailed
-from worker.exporter import registry_of
+from worker.operate.installation_metrics import registry_of
 
 DEEP = "[" * 5_000 + "]" * 5_000
 ANSI = "\x1b[2J\x1b[31mforged\r\nline\u202e"

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.waiting import wait_until
-from worker.embedded.failure import LocalServiceFailed
-from worker.embedded.valkey import EmbeddedValkey
-from worker.service import CommandService
-from worker.supervisor import Supervisor
+from tests.support.waiting import wait_until
+from worker.local.servers.failure import LocalServiceFailed
+from worker.local.servers.valkey import EmbeddedValkey
+from worker.local.service import CommandService
+from worker.local.supervisor import Supervisor
 
 WAITS = "import threading; print('here', flush=True); threading.Event().wait()"
 HAS_A_CHILD = f"""
@@ -206,8 +206,8 @@ def test_services_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     code = f"""
 import sys, threading
 from pathlib import Path
-from worker.service import CommandService
-from worker.supervisor import Supervisor
+from worker.local.service import CommandService
+from worker.local.supervisor import Supervisor
 # Until `setpriv` has run, a few milliseconds, nobody has asked the kernel for the death signal.
 service = CommandService(
     "x",

@@ -22,14 +22,14 @@ from kombu.asynchronous.semaphore import LaxBoundedSemaphore
 from kombu.message import Message
 
 from tests.integration.test_transport import DURABLE, publish
-from tests.servers import as_owner
-from tests.waiting import wait_until
-from worker.config import get_settings
-from worker.db.dead_letters import DeadLetterStore
-from worker.deliveries import KEPT_BYTES, LARGEST_SUSPECT, envelope_of, unsealed
-from worker.embedded.valkey import EmbeddedValkey
-from worker.opening import OutOfTime
-from worker.suspects import Suspects
+from tests.support.servers import as_owner
+from tests.support.waiting import wait_until
+from threadsync.config import get_settings
+from worker.db.dead_letters.store import DeadLetterStore
+from worker.durable.deliveries import KEPT_BYTES, LARGEST_SUSPECT, envelope_of, unsealed
+from worker.durable.opening import OutOfTime
+from worker.durable.suspects import Suspects
+from worker.local.servers.valkey import EmbeddedValkey
 
 
 class Job:

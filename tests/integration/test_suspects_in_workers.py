@@ -11,10 +11,10 @@ from typing import Any
 import psycopg
 import redis
 
-from tests.installation import Installation
 from tests.integration.test_deaths import deadly
-from tests.waiting import wait_until
-from worker.embedded.valkey import EmbeddedValkey
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from worker.local.servers.valkey import EmbeddedValkey
 
 ONE_PROCESS = ("--concurrency", "1")
 

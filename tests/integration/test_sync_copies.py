@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import redis
 
-from tests.installation import Installation
-from tests.relay import Relay
-from tests.waiting import wait_until
+from tests.support.installation import Installation
+from tests.support.relay import Relay
+from tests.support.waiting import wait_until
 
 TASKS = ("syncs.sync", "syncs.retry")
 

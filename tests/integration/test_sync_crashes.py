@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.chaos.interruptions import Interruption
 from sandbox.chaos.world import World
-from sandbox.jira_faults import CommitLate, CommitThenDrop, DropBeforeCommit, Fault, Status
+from sandbox.jira.faults import CommitLate, CommitThenDrop, DropBeforeCommit, Fault, Status
 from worker.db.pool import Pool
 
 _numbers = itertools.count(1)

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sandbox.chaos.interruptions import Interruption
 from sandbox.chaos.world import World, Zombie
-from sandbox.jira_faults import (
+from sandbox.jira.faults import (
     CommitLate,
     CommitThenDrop,
     CommitThenStatus,

@@ -17,16 +17,16 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Status, StatusCode
 
 from handlers.ticket_form import DESCRIPTION, SUMMARY, ticket_form
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import Refuse
-from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import app_mention, button_click, signed_request, view_submission
-from tests.installation import Installation
-from tests.slack_app import SECRET
-from tests.waiting import wait_until
-from tests.web import WebProcess
-from worker.errors import InvalidSettings
-from worker.tracing import batch_span, check_tracing, place_of, stripped
+from sandbox.jira.faults import Refuse
+from sandbox.jira.server import JiraSandbox
+from sandbox.slack.requests import app_mention, button_click, signed_request, view_submission
+from sandbox.slack.server import SlackSandbox
+from tests.support.installation import Installation
+from tests.support.slack_app import SECRET
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
+from threadsync.errors import InvalidSettings
+from worker.observe.tracing import batch_span, check_tracing, place_of, stripped
 
 CANARY = "ocelot"
 THREAD = ("C0123ABC", "1700000000.000100")
@@ -192,7 +192,7 @@ def test_a_batch_is_linked_to_its_commands(monkeypatch: pytest.MonkeyPatch) -> N
     """What it does at once belongs to no single command's trace; headers without a trace add none."""
     provider, seen = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(seen))
-    monkeypatch.setattr("worker.tracing._provider", provider)
+    monkeypatch.setattr("worker.observe.tracing._provider", provider)
     traces = [f"{number:032x}" for number in (1, 2)]
     headers = [{"traceparent": f"00-{trace}-{1:016x}-01"} for trace in traces]
     with batch_span([*headers, {}, {"traceparent": "junk"}]):
@@ -204,7 +204,7 @@ def test_a_batch_is_linked_to_its_commands(monkeypatch: pytest.MonkeyPatch) -> N
 def test_off_is_off() -> None:
     """No instrumentation is loaded, and no exporter. (redis-py loads OpenTelemetry's API by itself.)"""
     code = (
-        "import sys, worker.celery, worker.batch;"
+        "import sys, worker.celery, worker.durable.batching;"
         "print([m for m in sys.modules if 'opentelemetry.instr' in m or 'opentelemetry.exp' in m])"
     )
     done = subprocess.run(
@@ -215,9 +215,9 @@ def test_off_is_off() -> None:
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start, with what to install."""
-    from worker.config import Settings
+    from threadsync.config import Settings
 
-    monkeypatch.setattr("worker.tracing._PACKAGES", ("opentelemetry.sdk", "opentelemetry.nowhere"))
+    monkeypatch.setattr("worker.observe.tracing._PACKAGES", ("opentelemetry.sdk", "opentelemetry.nowhere"))
     with pytest.raises(InvalidSettings, match=r"opentelemetry.nowhere: pip install 'threadsync\[otel\]'"):
         check_tracing(Settings(otel_traces_exporter="otlp"))
     check_tracing(Settings())

@@ -12,10 +12,10 @@ import redis
 from kombu import Connection, Consumer, Queue
 from kombu.message import Message
 
-from tests.waiting import wait_until
-from worker.deliveries import unsealed
+from tests.support.waiting import wait_until
+from worker.durable.deliveries import unsealed
 
-DURABLE = "worker.transport:DurableTransport"
+DURABLE = "worker.durable.transport:DurableTransport"
 STOCK = "redis"
 
 

@@ -17,17 +17,17 @@ from kombu import Connection, Exchange, Queue
 from kombu import Consumer as KombuConsumer
 from kombu.exceptions import OperationalError
 
-from tests.installation import Installation
 from tests.integration.test_transport import Peer, places, publish, sweep
-from tests.servers import VALKEY_SETTINGS
-from tests.tls import Authority, Certificate, TlsFront
-from tests.waiting import wait_until
-from worker.child import Child
-from worker.config import Settings
-from worker.embedded.port import free_port
-from worker.embedded.valkey import EmbeddedValkey
-from worker.producer import broker_options
-from worker.transport import DurableChannel
+from tests.support.installation import Installation
+from tests.support.servers import VALKEY_SETTINGS
+from tests.support.tls import Authority, Certificate, TlsFront
+from tests.support.waiting import wait_until
+from threadsync.broker.producer import broker_options
+from threadsync.config import Settings
+from worker.durable.transport import DurableChannel
+from worker.local.child import Child
+from worker.local.servers.port import free_port
+from worker.local.servers.valkey import EmbeddedValkey
 
 PREFIX = "ts:"
 ACL_USER = [
@@ -54,7 +54,7 @@ class Worker(Peer):
     def __init__(self, url: str, prefetch: int = 0, **options: Any) -> None:
         self.got = []
         self._prefetch = prefetch
-        self._app = Celery(broker=url, amqp="worker.connection:DurableAMQP", set_as_current=False)
+        self._app = Celery(broker=url, amqp="worker.durable.connection:DurableAMQP", set_as_current=False)
         self._app.conf.update(broker_options(url, Settings(), "worker"))
         self._app.conf.broker_transport_options = {
             "visibility_timeout": 3600,

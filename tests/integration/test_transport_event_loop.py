@@ -11,7 +11,7 @@ from kombu import Connection, Consumer, Queue
 from kombu.asynchronous.hub import Hub
 from kombu.message import Message
 
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 QUEUE = "q"
 
@@ -50,7 +50,7 @@ class Looping:
 @contextmanager
 def looping(broker_url: str) -> Iterator[Looping]:
     hub: Any = Hub()
-    with Connection(broker_url, transport="worker.transport:DurableTransport") as connection:
+    with Connection(broker_url, transport="worker.durable.transport:DurableTransport") as connection:
         try:
             yield Looping(connection, hub)
         finally:

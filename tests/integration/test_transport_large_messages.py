@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.integration.test_transport import DURABLE, Peer, publish, sweep
-from worker.scripts import READ_WHOLE_BYTES
+from worker.durable.scripts import READ_WHOLE_BYTES
 
 LARGE = "x" * (2 * READ_WHOLE_BYTES)
 QUEUE = "long" * 100

@@ -24,9 +24,9 @@ from hypothesis.stateful import (
 )
 from kombu import Connection
 
-from tests.servers import ValkeyForTests
-from worker.deliveries import unsealed
-from worker.scripts import WAITING
+from tests.support.servers import ValkeyForTests
+from worker.durable.deliveries import unsealed
+from worker.durable.scripts import WAITING
 
 QUEUES = ("one", "two")
 
@@ -134,7 +134,7 @@ class ChannelMachine(RuleBasedStateMachine):
         assert set(self.server.hkeys("unacked")) == set(self.server.zrange("unacked_index", 0, -1))
 
     def _connect(self) -> Any:
-        connection: Any = Connection(self.url, transport="worker.transport:DurableTransport")
+        connection: Any = Connection(self.url, transport="worker.durable.transport:DurableTransport")
         self.connections.append(connection)
         return connection.channel()
 

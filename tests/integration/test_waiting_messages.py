@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.installation import Installation
 from tests.integration.test_transport import DURABLE, Peer, publish
-from tests.waiting import wait_until
-from worker.waiting import MOST_HELD_SECONDS
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from worker.durable.waiting import MOST_HELD_SECONDS
 
 KEY = "threadsync.waiting:sessions"
 DISCARDS = "Discarding revoked task: sessions.get_or_create"

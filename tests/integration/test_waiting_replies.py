@@ -11,14 +11,14 @@ import pytest
 from celery.exceptions import Retry
 
 from sandbox.faults import Page, Refused
-from sandbox.slack import SlackSandbox
+from sandbox.slack.server import SlackSandbox
 from tasks import replies
-from worker.config import get_settings
+from threadsync.config import get_settings
+from threadsync.errors import InvalidCommand
 from worker.db import SessionStore
 from worker.db.forgetting.store import ForgetStore
 from worker.db.pool import new_pool
-from worker.errors import InvalidCommand
-from worker.slack_status.process import announcer_of_this_process
+from worker.status_message.process import announcer_of_this_process
 
 CHANNEL, THREAD = "C0REPLY", "1700000000.000100"
 

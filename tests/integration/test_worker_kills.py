@@ -10,14 +10,14 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from tasks.client import SessionClient
-from tasks.commands import COMMANDS
-from tests.installation import Installation
-from tests.load import Load, progress
-from tests.waiting import wait_until
-from worker.embedded.postgres import EmbeddedPostgres
-from worker.embedded.valkey import EmbeddedValkey
-from worker.errors import EnqueueFailed
+from tests.support.installation import Installation
+from tests.support.load import Load, progress
+from tests.support.waiting import wait_until
+from threadsync.client import SessionClient
+from threadsync.commands import COMMANDS
+from threadsync.errors import EnqueueFailed
+from worker.local.servers.postgres import EmbeddedPostgres
+from worker.local.servers.valkey import EmbeddedValkey
 
 
 def test_a_killed_worker_group_loses_no_command(installation: Installation) -> None:

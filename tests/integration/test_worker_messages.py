@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 
-from tests.installation import Installation
-from tests.waiting import wait_until
-from worker.errors import CommandFailed, InvalidCommand, JiraKeyConflict, PoisonCommand, SessionNotFound
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from threadsync.errors import CommandFailed, InvalidCommand, JiraKeyConflict, PoisonCommand, SessionNotFound
 
 SESSION = {"channel_id": "C1", "thread_ts": "1700000000.000100"}
 FIELDS = {

@@ -13,19 +13,19 @@ from typing import Any, Final
 
 import pytest
 
-from tasks.client import SessionClient
-from tests.broker_pairs import (
+from tests.support.broker_pairs import (
     RedisPrefix,
     Site,
     ValkeyPrefix,
     documented_acl,
     install_on,
 )
-from tests.redis_servers import RedisServer
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.rights.broker_users import NAMES, acl_line, login_of
+from tests.support.redis_servers import RedisServer
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from threadsync.client import SessionClient
+from worker.operate.rights.broker_users import NAMES, acl_line, login_of
 
 NOT_SEEN: Final[Mapping[str, str]] = {
     "wait": "where BROKER_WAIT_REPLICAS is set, which takes a replica",

@@ -18,20 +18,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tasks.client import Handle, SessionClient
-from tests.broker_pairs import PAIRS, BrokerServer, Site, install_on
-from tests.scale import scaled
-from tests.servers import PostgresForTests, ValkeyForTests, ask
-from tests.waiting import wait_until
-from tests.web import WebProcess
-from tests.workers import ROOT
-from worker.db.models import SessionResult
+from tests.support.broker_pairs import PAIRS, BrokerServer, Site, install_on
+from tests.support.scale import scaled
+from tests.support.servers import PostgresForTests, ValkeyForTests, ask
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
+from tests.support.workers import ROOT
+from threadsync.client import Handle, SessionClient
+from threadsync.errors import EnqueueFailed, ResultTimeout
+from threadsync.liveness.heartbeats import QUEUES
+from threadsync.liveness.verdicts import beat_is_sending, hearing_of_queue, hearing_of_worker
+from threadsync.models import SessionResult
+from threadsync.syncs import Draft
 from worker.db.pool import new_pool
-from worker.db.session_store import SessionStore
-from worker.db.sync_models import Draft
-from worker.errors import EnqueueFailed, ResultTimeout
-from worker.hearing import beat_is_sending, hearing_of_queue, hearing_of_worker
-from worker.signs import QUEUES
+from worker.db.sessions.store import SessionStore
 
 NOT_DURABLE = {"broker: append-only file", "database: durable"}
 """The tests' servers wait for no disk, and the doctor says so, rightly."""
@@ -280,7 +280,7 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
         )
         assert own.dead_letters() == []
         with a_client(own) as client:
-            # A server that stood still a moment ago is looked at now and then: worker/results.py.
+            # A server that stood still a moment ago is looked at now and then: worker/durable/results.py.
             wait_until(lambda: result_comes(client), "results come", 60)
     if server.results_are_elsewhere:
         came = {handle.get(timeout=20).outcome for handle in sender.taken.values()}

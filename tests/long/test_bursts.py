@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.client import SessionClient
-from tests.bursts import KINDS, at_once, burst, busy_processors, commands_in
-from tests.frozen import freeze
-from tests.redis_servers import RedisServer
-from tests.scale import scaled
-from tests.waiting import wait_until
-from worker.errors import EnqueueFailed
+from tests.support.bursts import KINDS, at_once, burst, busy_processors, commands_in
+from tests.support.frozen import freeze
+from tests.support.redis_servers import RedisServer
+from tests.support.scale import scaled
+from tests.support.waiting import wait_until
+from threadsync.client import SessionClient
+from threadsync.errors import EnqueueFailed
 
 CALLS = scaled(2000)
 BUSY = scaled(8, 2)

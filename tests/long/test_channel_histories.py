@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.channel_moves import History, Step, steps
-from tests.scale import scaled
-from tests.servers import as_owner
+from tests.support.channel_moves import History, Step, steps
+from tests.support.scale import scaled
+from tests.support.servers import as_owner
 from worker.db.pool import Pool, new_pool
 
 

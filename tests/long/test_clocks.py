@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import redis
 
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import Status
-from tests.faketime import clock_ahead, needs_faketime
-from tests.installation import Installation
-from tests.waiting import wait_until
-from tests.workers import ROOT
+from sandbox.jira.faults import Status
+from sandbox.jira.server import JiraSandbox
+from tests.support.faketime import clock_ahead, needs_faketime
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
 
 pytestmark = needs_faketime
 

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 import redis
 
-from tests.installation import Installation, install
 from tests.integration.test_installation import cli, identity
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
-from worker.installation import KEY
+from tests.support.installation import Installation, install
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from threadsync.broker.installation import KEY
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.installation import Installation
-from tests.servers import PostgresForTests, ask
-from tests.waiting import wait_until
-from worker.policy import FAULT_PATIENCE_SECONDS, History
-from worker.task import HEADER
+from tests.support.installation import Installation
+from tests.support.servers import PostgresForTests, ask
+from tests.support.waiting import wait_until
+from worker.durable.retry_policy import FAULT_PATIENCE_SECONDS, History
+from worker.durable.task import HEADER
 
 NEARLY_SPENT = History(stuck=FAULT_PATIENCE_SECONDS - 0.01)
 

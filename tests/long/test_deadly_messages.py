@@ -13,12 +13,12 @@ import psutil
 import psycopg
 import pytest
 
-from tests.broker_pairs import BrokerServer, RabbitClassic, Site, ValkeyTcp, install_on
-from tests.scale import scaled
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
-from tests.workers import WorkerGroup
-from worker.deliveries import KEPT_BYTES
+from tests.support.broker_pairs import BrokerServer, RabbitClassic, Site, ValkeyTcp, install_on
+from tests.support.scale import scaled
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from tests.support.workers import WorkerGroup
+from worker.durable.deliveries import KEPT_BYTES
 
 MB = 1_000_000
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.installation import Installation
-from tests.slack_app import running_app
-from tests.waiting import wait_until, wait_until_async
-from tests.workers import ROOT, WorkerGroup
+from tests.support.installation import Installation
+from tests.support.slack_app import running_app
+from tests.support.waiting import wait_until, wait_until_async
+from tests.support.workers import ROOT, WorkerGroup
 
 PROMISED_SECONDS = 60
 ALL_WELL = dict.fromkeys(("sessions", "syncs", "maintenance", "lookups"), "ok")

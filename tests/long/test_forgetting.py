@@ -21,17 +21,17 @@ import psycopg
 import pytest
 import redis
 
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import Refuse
-from sandbox.slack import SlackSandbox
-from tests.flower import flower_of
-from tests.installation import Installation, install
+from sandbox.jira.faults import Refuse
+from sandbox.jira.server import JiraSandbox
+from sandbox.slack.server import SlackSandbox
 from tests.integration.test_forgetting import dump
 from tests.integration.test_redaction import everything_in
-from tests.scale import scaled
-from tests.servers import PostgresForTests, ValkeyForTests, ask
-from tests.waiting import wait_until
-from tests.workers import ROOT, WorkerGroup
+from tests.support.flower import flower_of
+from tests.support.installation import Installation, install
+from tests.support.scale import scaled
+from tests.support.servers import PostgresForTests, ValkeyForTests, ask
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT, WorkerGroup
 
 PERSON: Final = "U0OCELOT7"
 NAME: Final = "Maya Ozelot"

@@ -10,17 +10,17 @@ import pytest
 
 from tests.integration.test_forgetting import CHANNEL, DRAFT, LATER, OTHER, PERSON, THREAD, dump
 from tests.integration.test_forgetting_late import BY, MAYA, owner_runs, without_waiting
+from threadsync.errors import CommandFailed, DatabaseUnavailable
+from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.dead_letters import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.store import ForgetStore
 from worker.db.pool import Pool
-from worker.db.sync_models import Draft
-from worker.db.sync_store import SyncStore
-from worker.errors import CommandFailed, DatabaseUnavailable
-from worker.forgetting import act as acts
-from worker.forgetting.letters import Sought
-from worker.forgetting.servers import forget_logs, forget_results
-from worker.results import WorkersCelery
+from worker.db.syncs.store import SyncStore
+from worker.durable.results import WorkersCelery
+from worker.operate.forgetting import act as acts
+from worker.operate.forgetting.letters import Sought
+from worker.operate.forgetting.servers import forget_logs, forget_results
 
 __all__ = ["without_waiting"]
 

@@ -16,15 +16,15 @@ import pytest
 from kombu import Connection
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
-from tests.broker_pairs import RabbitClassic, Site, install_on
 from tests.integration.test_forgetting import dump
-from tests.rabbitmq import RabbitMQ
-from tests.servers import PostgresForTests, ValkeyForTests, ask
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.rabbitmq.signs import STREAM
-from worker.rabbitmq.transport import DELAY_PREFIX
-from worker.signs import QUEUES
+from tests.support.broker_pairs import RabbitClassic, Site, install_on
+from tests.support.rabbitmq import RabbitMQ
+from tests.support.servers import PostgresForTests, ValkeyForTests, ask
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from threadsync.liveness.heartbeats import QUEUES
+from threadsync.liveness.rabbitmq import STREAM
+from worker.durable.rabbitmq.transport import DELAY_PREFIX
 
 PERSON: Final = "U0OCELOT7"
 NAME: Final = "Maya Ozelot"

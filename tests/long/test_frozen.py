@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.client import SessionClient
-from tasks.commands import COMMANDS
-from tests.frozen import FROZEN_SECONDS, family, freeze, standing_still
-from tests.installation import Installation
-from tests.load import Load, Message
-from tests.scale import scaled
-from tests.waiting import wait_until
-from worker.embedded.postgres import EmbeddedPostgres
-from worker.embedded.valkey import EmbeddedValkey
-from worker.errors import EnqueueFailed, ResultTimeout
+from tests.support.frozen import FROZEN_SECONDS, family, freeze, standing_still
+from tests.support.installation import Installation
+from tests.support.load import Load, Message
+from tests.support.scale import scaled
+from tests.support.waiting import wait_until
+from threadsync.client import SessionClient
+from threadsync.commands import COMMANDS
+from threadsync.errors import EnqueueFailed, ResultTimeout
+from worker.local.servers.postgres import EmbeddedPostgres
+from worker.local.servers.valkey import EmbeddedValkey
 
 STOP_SECONDS = 45
 """The grace at a stop: docs/delivery.md."""
@@ -41,7 +41,7 @@ def has_it(client: SessionClient, message: Message) -> bool:
 
 
 def results_come(installation: Installation, backend: str) -> None:
-    """Each the one of its own command; a server that was away is left alone at first: worker/results.py."""
+    """Each the one of its own command; a server that was away is left alone at first."""
     with SessionClient(installation.broker_url, backend) as client:
         wait_until(partial(_all_results_come, client), "results come", timeout=60)
 

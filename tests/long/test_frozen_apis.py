@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sandbox.jira import JiraSandbox
-from sandbox.slack import SlackSandbox
-from tests.frozen import freeze, relay_to
-from tests.installation import Installation
+from sandbox.jira.server import JiraSandbox
+from sandbox.slack.server import SlackSandbox
 from tests.long.test_frozen import STOP_SECONDS
-from tests.scale import scaled
-from tests.waiting import wait_until
+from tests.support.frozen import freeze, relay_to
+from tests.support.installation import Installation
+from tests.support.scale import scaled
+from tests.support.waiting import wait_until
 
 SESSIONS = scaled(100)
 CHANNEL = "C0FROZEN"

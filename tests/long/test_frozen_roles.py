@@ -13,18 +13,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.flower import flower_of
-from tests.frozen import FROZEN_SECONDS, family, standing_still
-from tests.installation import Installation
 from tests.integration.test_console import sign_in
 from tests.integration.test_metrics import exporter
-from tests.scraping import scrape
-from tests.waiting import wait_until
-from tests.web import WebProcess
-from tests.workers import ROOT
-from worker.child import Child
-from worker.embedded.postgres import EmbeddedPostgres
-from worker.embedded.valkey import EmbeddedValkey
+from tests.support.flower import flower_of
+from tests.support.frozen import FROZEN_SECONDS, family, standing_still
+from tests.support.installation import Installation
+from tests.support.scraping import scrape
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
+from tests.support.workers import ROOT
+from worker.local.child import Child
+from worker.local.servers.postgres import EmbeddedPostgres
+from worker.local.servers.valkey import EmbeddedValkey
 
 PASSWORD = "of-these-tests-and-42-ostriches"
 LONGEST_SECONDS = 60

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import redis
 
-from tasks.client import SessionClient
-from tests.frozen import family, standing_still
-from tests.installation import Installation
-from tests.load import Load
 from tests.long.test_frozen import STOP_SECONDS, has_it
-from tests.scale import scaled
-from tests.sentinel import MASTER_NAME, Watched, sentinel_over
-from tests.waiting import wait_until
-from worker.embedded.valkey import EmbeddedValkey
+from tests.support.frozen import family, standing_still
+from tests.support.installation import Installation
+from tests.support.load import Load
+from tests.support.scale import scaled
+from tests.support.sentinel import MASTER_NAME, Watched, sentinel_over
+from tests.support.waiting import wait_until
+from threadsync.client import SessionClient
+from worker.local.servers.valkey import EmbeddedValkey
 
 OPTIONS = json.dumps({"master_name": MASTER_NAME})
 

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 import redis
 
-from tests.feeding import ValkeyFeed, both_places_are_free, feed, see_that_all_are_accounted_for
-from tests.harmful_messages import (
+from tests.support.feeding import ValkeyFeed, both_places_are_free, feed, see_that_all_are_accounted_for
+from tests.support.harmful_messages import (
     COMMAND,
     LETTERS,
     RUN,
@@ -25,14 +25,14 @@ from tests.harmful_messages import (
     see_that_it_ran,
     thread,
 )
-from tests.installation import Installation, install
-from tests.mutations import JUNK
-from tests.scale import SOAK
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
+from tests.support.installation import Installation, install
+from tests.support.mutations import JUNK
+from tests.support.scale import SOAK
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
 from worker.db.forgetting.store import ForgetStore
 from worker.db.pool import new_pool
-from worker.waiting import MOST_HELD
+from worker.durable.waiting import MOST_HELD
 
 SEED: Final = 15
 _OURS: Final = ("sessions.", "channels.", "syncs.", "jira.", "maintenance.")

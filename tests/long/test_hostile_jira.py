@@ -15,11 +15,11 @@ import psycopg
 import pytest
 import redis
 
-from tests.installation import Installation
-from tests.scale import SOAK, scaled
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.child import Child
+from tests.support.installation import Installation
+from tests.support.scale import SOAK, scaled
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from worker.local.child import Child
 
 SESSIONS = scaled(300)
 KILLS = 5
@@ -55,7 +55,7 @@ class HostileJira:
 def hostile_jira(folder: Path, seed: int) -> Iterator[HostileJira]:
     """A third of the creates is made and not answered, 7 % are neither; the search is 2 s behind."""
     log = folder / "jira.log"
-    argv = [sys.executable, "-u", "-m", "sandbox.jira", "--port", "0", "--search-lag", "2"]
+    argv = [sys.executable, "-u", "-m", "sandbox.jira.server", "--port", "0", "--search-lag", "2"]
     argv += ["--dropped", "0.33", "--lost", "0.07", "--seed", str(seed)]
     child = Child(argv, log_path=log, cwd=ROOT)
     try:

@@ -19,14 +19,14 @@ from typing import Final
 import pytest
 
 from supply.locks import LOCKS, pins, without_other_platforms
-from tests.dockerfile import stages
 from tests.long.test_wheel import CELERY, install
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.child import Child
-from worker.embedded.port import free_port
-from worker.readiness import answers_http
+from tests.support.dockerfile import stages
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from worker.local.child import Child
+from worker.local.readiness import answers_http
+from worker.local.servers.port import free_port
 
 _PLACES: Final = re.compile(r"/opt/threadsync|/wheels")
 pytestmark = pytest.mark.timeout(1800)

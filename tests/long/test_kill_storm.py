@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.installation import Installation
-from tests.load import Load
-from tests.waiting import wait_until
+from tests.support.installation import Installation
+from tests.support.load import Load
+from tests.support.waiting import wait_until
 
 KILLS = 32
 

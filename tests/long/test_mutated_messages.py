@@ -12,12 +12,18 @@ import amqp
 import httpx
 import pytest
 
-from tests.broker_pairs import BrokerServer, RabbitClassic, ValkeyTcp, install_on
-from tests.feeding import RabbitFeed, ValkeyFeed, both_places_are_free, feed, see_that_all_are_accounted_for
-from tests.scale import scaled
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
-from tests.web import WebProcess
+from tests.support.broker_pairs import BrokerServer, RabbitClassic, ValkeyTcp, install_on
+from tests.support.feeding import (
+    RabbitFeed,
+    ValkeyFeed,
+    both_places_are_free,
+    feed,
+    see_that_all_are_accounted_for,
+)
+from tests.support.scale import scaled
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
 
 SEED: Final = 1509
 WAYS: Final[dict[type[BrokerServer], Any]] = {ValkeyTcp: ValkeyFeed, RabbitClassic: RabbitFeed}

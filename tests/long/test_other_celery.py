@@ -10,7 +10,7 @@ from pathlib import Path
 import celery
 import pytest
 
-from tests.workers import ROOT
+from tests.support.workers import ROOT
 
 OTHER = "5.7" if celery.__version__.startswith("5.6.") else "5.6"
 PINNED = [str(path) for path in sorted((ROOT / "tests" / "unit").glob("test_pinned_*.py"))]

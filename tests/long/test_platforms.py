@@ -13,13 +13,13 @@ from signal import SIGTERM
 
 import pytest
 
-from tests.redis_servers import SentinelSet
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
-from tests.workers import ROOT, WorkerGroup
-from worker.child import Child, succeeds
-from worker.embedded.port import free_port
-from worker.readiness import answers_http, worker_answers
+from tests.support.redis_servers import SentinelSet
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT, WorkerGroup
+from worker.local.child import Child, succeeds
+from worker.local.readiness import answers_http, worker_answers
+from worker.local.servers.port import free_port
 
 _NAMELESS = ("unshare", "--user", "--map-user=12345", "--map-group=12345", "--")
 # Everything but /dev and /proc, /tmp too.

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import Installation
-from tests.relay import Relay
-from tests.replication import Pair, replicated
-from tests.scale import scaled
-from tests.servers import ask
-from tests.waiting import wait_until
-from tests.workers import WorkerGroup
+from tests.support.installation import Installation
+from tests.support.relay import Relay
+from tests.support.replication import Pair, replicated
+from tests.support.scale import scaled
+from tests.support.servers import ask
+from tests.support.waiting import wait_until
+from tests.support.workers import WorkerGroup
 
 BACK_WITHIN_SECONDS = 10
 """From the promotion to the first command that is written."""

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from tests.installation import Installation
-from tests.scale import scaled
-from tests.servers import POSTGRES_SETTINGS, ask
-from tests.waiting import wait_until
+from tests.support.installation import Installation
+from tests.support.scale import scaled
+from tests.support.servers import POSTGRES_SETTINGS, ask
+from tests.support.waiting import wait_until
 from worker.db.pool import new_pool
-from worker.db.session_store import SessionStore
-from worker.embedded.identity import unprivileged
-from worker.embedded.postgres import EmbeddedPostgres
+from worker.db.sessions.store import SessionStore
+from worker.local.servers.identity import unprivileged
+from worker.local.servers.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 

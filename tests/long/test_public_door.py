@@ -21,7 +21,7 @@ from tests.integration.test_public_door import (
     until_closed,
     web_process,
 )
-from tests.scale import scaled
+from tests.support.scale import scaled
 
 SLACK_WAITS_SECONDS = 3
 MOST_MEGABYTES, MOST_ABOVE_IDLE = 512, 200

@@ -14,13 +14,13 @@ from typing import Any, Final
 import amqp
 import pytest
 
-from tests.rabbit_node import RabbitNode
-from tests.redis_servers import RedisServer
-from tests.relay import Relay
-from tests.servers import PostgresForTests
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.signs import QUEUES
+from tests.support.rabbit_node import RabbitNode
+from tests.support.redis_servers import RedisServer
+from tests.support.relay import Relay
+from tests.support.servers import PostgresForTests
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from threadsync.liveness.heartbeats import QUEUES
 
 _PUBLISH: Final = b"\x00\x3c\x00\x28"
 """AMQP's basic.publish, class 60 and method 40."""
@@ -152,7 +152,7 @@ def outcomes(
             "SLACK_API_URL": "http://127.0.0.1:1/",
             "PYTHONPATH": str(ROOT),
         }
-        argv = [sys.executable, "-m", "tests.publishers"]
+        argv = [sys.executable, "-m", "tests.support.publishers"]
         done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300, check=False)
         (folder / "stderr").write_text(done.stderr)
         assert done.returncode == 0

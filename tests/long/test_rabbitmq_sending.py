@@ -15,17 +15,17 @@ from uuid import uuid4
 import amqp
 import pytest
 
-from tasks.client import SessionClient
-from tests.rabbit_node import RabbitNode
-from tests.scale import scaled
-from tests.senders import Senders, thread_ts_of
-from tests.tls import Authority
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.broker_errors import BROKER_ERRORS
-from worker.config import get_settings
+from tests.support.rabbit_node import RabbitNode
+from tests.support.scale import scaled
+from tests.support.senders import Senders, thread_ts_of
+from tests.support.tls import Authority
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.client import SessionClient
+from threadsync.config import get_settings
+from threadsync.errors import EnqueueFailed, InvalidSettings
 from worker.doctor.app import app_of
-from worker.errors import EnqueueFailed, InvalidSettings
 
 NOWHERE = "redis://127.0.0.1:1/0"
 """Where results are kept that are not asked for."""
@@ -233,7 +233,7 @@ def test_the_same_app_goes_on_after_the_broker_was_killed(
 FORKS = """
 import os, sys
 from kombu.pools import connections
-from tasks.client import SessionClient
+from threadsync.client import SessionClient
 
 url, results, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 

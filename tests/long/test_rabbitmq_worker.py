@@ -13,19 +13,19 @@ import pytest
 from kombu import Connection, Exchange, Queue
 from kombu.utils.url import parse_url
 
-from tasks.client import SessionClient
-from tests.broker_pairs import RabbitClassic, Site, install_on
-from tests.rabbitmq import RabbitMQ
-from tests.relay import Relay
-from tests.servers import PostgresForTests, ValkeyForTests, ask
-from tests.waiting import wait_until
-from tests.workers import DEADLY
-from worker.config import load_settings
+from tests.support.broker_pairs import RabbitClassic, Site, install_on
+from tests.support.rabbitmq import RabbitMQ
+from tests.support.relay import Relay
+from tests.support.servers import PostgresForTests, ValkeyForTests, ask
+from tests.support.waiting import wait_until
+from tests.support.workers import DEADLY
+from threadsync.broker.installation import KEY, owner_of, take_over
+from threadsync.client import SessionClient
+from threadsync.config import load_settings
+from threadsync.errors import EnqueueFailed
+from threadsync.liveness.verdicts import hearing_of_no_worker
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
-from worker.errors import EnqueueFailed
-from worker.hearing import hearing_of_no_worker
-from worker.installation import KEY, owner_of, take_over
 
 
 class _Rabbit(RabbitClassic):

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.client import SessionClient
-from tests.installation import Installation
-from tests.redis_servers import RedisServer
-from tests.refusals import CHEAP, REFUSALS, SETTINGS
-from tests.waiting import wait_until
-from tests.waiting_out import run, send, sending_fails, starting_worker, wait_out
-from worker.errors import EnqueueFailed
+from tests.support.installation import Installation
+from tests.support.redis_servers import RedisServer
+from tests.support.refusals import CHEAP, REFUSALS, SETTINGS
+from tests.support.waiting import wait_until
+from tests.support.waiting_out import run, send, sending_fails, starting_worker, wait_out
+from threadsync.client import SessionClient
+from threadsync.errors import EnqueueFailed
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from typing import cast
 import pytest
 import redis
 
-from tests.redis_servers import RedisServer, SentinelSet
-from tests.scale import scaled
-from tests.senders import Senders, thread_ts_of
-from tests.waiting import wait_until
+from tests.support.redis_servers import RedisServer, SentinelSet
+from tests.support.scale import scaled
+from tests.support.senders import Senders, thread_ts_of
+from tests.support.waiting import wait_until
 
 
 def test_replicas_cut_off_and_the_master_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

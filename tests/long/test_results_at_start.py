@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import Installation
-from tests.redis_servers import RedisServer
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.embedded.port import free_port
+from tests.support.installation import Installation
+from tests.support.redis_servers import RedisServer
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from worker.local.servers.port import free_port
 
 COMMANDS = 40
 

@@ -11,17 +11,17 @@ from typing import Any, cast
 import pytest
 import redis
 
-from tasks.client import SessionClient
-from tests.installation import Installation
-from tests.redis_servers import PASSWORD, RedisServer, redis_program
-from tests.tls import Authority
-from tests.waiting import wait_until
-from tests.waiting_out import sending_fails
-from worker.child import Child
-from worker.config import load_settings
+from tests.support.installation import Installation
+from tests.support.redis_servers import PASSWORD, RedisServer, redis_program
+from tests.support.tls import Authority
+from tests.support.waiting import wait_until
+from tests.support.waiting_out import sending_fails
+from threadsync.client import SessionClient
+from threadsync.config import load_settings
+from threadsync.errors import EnqueueFailed, ThreadsyncError
 from worker.doctor.broker import examine_broker
-from worker.embedded.port import free_port
-from worker.errors import EnqueueFailed, ThreadsyncError
+from worker.local.child import Child
+from worker.local.servers.port import free_port
 
 MASTER = "broker"
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from handlers import replies
-from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import app_mention
+from sandbox.slack.requests import app_mention
+from sandbox.slack.server import SlackSandbox
 from tests.integration.test_slack_edges import click, flooded
-from tests.slack_app import CHANNEL, NEVER, RecordingClient, eventually, running_app
+from tests.support.slack_app import CHANNEL, NEVER, RecordingClient, eventually, running_app
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 from supply.audit import AUDITED
 from supply.locks import locks, pins
 from tests.long.test_wheel import install
-from tests.workers import ROOT
+from tests.support.workers import ROOT
 
 pytestmark = pytest.mark.timeout(1800)
 _HOLE = "CVE-2026-0001"

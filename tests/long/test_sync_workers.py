@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import redis
 
-from sandbox.jira import JiraSandbox
-from sandbox.jira_faults import CommitThenDrop, CommitThenStatus, Hang, RandomFaults, Refuse
-from tests.installation import Installation
-from tests.waiting import wait_until
-from tests.workers import WorkerGroup
+from sandbox.jira.faults import CommitThenDrop, CommitThenStatus, Hang, RandomFaults, Refuse
+from sandbox.jira.server import JiraSandbox
+from tests.support.installation import Installation
+from tests.support.waiting import wait_until
+from tests.support.workers import WorkerGroup
+from threadsync.syncs import SyncState
 from worker.db.pool import new_pool
-from worker.db.sync_models import SyncState
-from worker.db.sync_store import SyncStore
+from worker.db.syncs.store import SyncStore
 
 SESSIONS = 45
 KILLS = 3

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import yaml
 
-from tests.compose import compose_file, ours
-from tests.documents import read
-from tests.installation import Installation
-from tests.production import python_path_without_sandbox
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.child import Child
-from worker.embedded.port import free_port
-from worker.readiness import answers_http
+from tests.support.compose import compose_file, ours
+from tests.support.documents import read
+from tests.support.installation import Installation
+from tests.support.production import python_path_without_sandbox
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from worker.local.child import Child
+from worker.local.readiness import answers_http
+from worker.local.servers.port import free_port
 
 SECRET = "0123456789abcdef0123456789abcdef"
 

@@ -15,21 +15,21 @@ import psycopg
 import pytest
 import redis
 
-from sandbox.slack_requests import app_mention, signed_request
-from tests.installation import Installation
+from sandbox.slack.requests import app_mention, signed_request
 from tests.integration.test_installation import identity
-from tests.rabbitmq import RabbitMQ, needs_rabbitmq
-from tests.redis_servers import RedisServer
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.slack_app import SECRET
-from tests.waiting import wait_until
-from tests.web import WebProcess
-from tests.workers import ROOT
-from worker.connection import DurableConnection
-from worker.db.dead_letters import DeadLetterStore
-from worker.db.installation_store import InstallationStore
+from tests.support.installation import Installation
+from tests.support.rabbitmq import RabbitMQ, needs_rabbitmq
+from tests.support.redis_servers import RedisServer
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.slack_app import SECRET
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
+from tests.support.workers import ROOT
+from threadsync.broker.installation import KEY, take_over
+from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.installation.store import InstallationStore
 from worker.db.pool import new_pool, single_connection
-from worker.installation import KEY, take_over
+from worker.durable.connection import DurableConnection
 
 COMMANDS: Final = 12
 THREAD: Final = {"channel_id": "C9", "thread_ts": "1700000009.000100"}

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from sandbox.jira_faults import CommitLate, CommitThenDrop, DropBeforeCommit, Status, Throttle
+from sandbox.jira.faults import CommitLate, CommitThenDrop, DropBeforeCommit, Status, Throttle
 from tests.integration.test_sync_states import OneTicket
-from tests.scale import scaled
-from worker.db.actors import SlackActor
+from tests.support.scale import scaled
+from threadsync.actors import SlackActor
+from threadsync.errors import JiraKeyConflict
 from worker.db.pool import Pool
-from worker.errors import JiraKeyConflict
 from worker.jira.leave import PROPERTY, Leaving, lease_of
 from worker.jira.tools import Tools
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from sandbox.faults import Dropped
-from sandbox.slack import SlackSandbox
-from sandbox.slack_requests import app_mention, signed_request
-from tests.installation import Installation
-from tests.slack_app import SECRET
-from tests.waiting import wait_until
-from tests.web import WebProcess
+from sandbox.slack.requests import app_mention, signed_request
+from sandbox.slack.server import SlackSandbox
+from tests.support.installation import Installation
+from tests.support.slack_app import SECRET
+from tests.support.waiting import wait_until
+from tests.support.web import WebProcess
 
 POST = "chat.postMessage"
 

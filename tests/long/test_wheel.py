@@ -12,17 +12,17 @@ from signal import SIGTERM
 
 import pytest
 
-from tests.servers import PostgresForTests, ValkeyForTests
-from tests.waiting import wait_until
-from tests.workers import ROOT
-from worker.child import Child
-from worker.embedded.port import free_port
-from worker.readiness import answers_http
+from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.waiting import wait_until
+from tests.support.workers import ROOT
+from worker.local.child import Child
+from worker.local.readiness import answers_http
+from worker.local.servers.port import free_port
 
 ROLES: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["threadsync"]["roles"]
 _INSTALL_SECONDS = 900
 _SEND = """
-from tasks.client import SessionClient
+from threadsync.client import SessionClient
 with SessionClient() as client:
     print(client.get_or_create("C1", "1700000000.000001", "U1").get(timeout=20).outcome)
 """

@@ -13,10 +13,10 @@ from kombu.utils.url import url_to_parts
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from worker.address import BadAddress, Tls, read_broker, read_results
-from worker.config import load_settings
-from worker.dsn import PARAMETERS, read_database
-from worker.errors import InvalidSettings
+from threadsync.broker.address import BadAddress, Tls, read_broker, read_results
+from threadsync.config import load_settings
+from threadsync.dsn import PARAMETERS, read_database
+from threadsync.errors import InvalidSettings
 
 BROKERS = [
     "redis://u:{}@right:1/2",

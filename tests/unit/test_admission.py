@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from kombu.exceptions import ContentDisallowed
 from kombu.message import Message
 
-from worker.admission import MOST_NESTED, admit
-from worker.errors import CommandFailed
-from worker.json_message import JsonMessage
-from worker.raw_message import WAITED
+from threadsync.errors import CommandFailed
+from worker.durable.admission import MOST_NESTED, admit
+from worker.durable.json_message import JsonMessage
+from worker.durable.raw_message import WAITED
 
 TASKS: Final = frozenset({"sessions.get"})
 
@@ -105,7 +105,7 @@ def test_what_is_told_is_kept_or_left_out(name: str, kept: list[Any], left_out: 
 
 @pytest.mark.parametrize("identity", [None, 5, "", "x" * 256, ["x"], "a\x00b"])
 def test_without_a_usable_id_there_is_none(identity: Any) -> None:
-    """Then the message gets a name: worker/request.py."""
+    """Then the message gets a name: worker/durable/request.py."""
     assert admitted(second(id=identity)).headers["id"] is None
     assert admitted(first(id=identity)).payload["id"] is None
 

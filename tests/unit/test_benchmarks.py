@@ -30,9 +30,9 @@ from benchmarks.side import Side, serve
 from benchmarks.stage import SESSIONS
 from benchmarks.threads import known_threads, threads
 from supply.locks import LOCKS, locks, pins
-from tests.documents import ROOT
-from tests.waiting import wait_until
-from worker.db.statements import get_or_create_session
+from tests.support.documents import ROOT
+from tests.support.waiting import wait_until
+from worker.db.sessions.statements import get_or_create_session
 
 SVG = "{http://www.w3.org/2000/svg}"
 PEERS = {lock.name: lock for lock in locks() if lock.name.startswith("bench-")}

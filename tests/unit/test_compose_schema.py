@@ -9,10 +9,10 @@ from typing import Any, Final
 import jsonschema
 import pytest
 
-from tests.compose import OURS, VARIABLE, compose_file, environment, mounted, ours, secret_files
-from tests.documents import ROOT, read
+from tests.support.compose import OURS, VARIABLE, compose_file, environment, mounted, ours, secret_files
+from tests.support.documents import ROOT, read
 from worker.doctor.roles import broker_user
-from worker.rights.environment import SECRETS
+from worker.operate.rights.environment import SECRETS
 
 COMPOSE: Final = compose_file()
 SERVICES: Final[dict[str, Any]] = COMPOSE["services"]

@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 from pydantic import ValidationError
 
-from worker.config import Settings, get_settings, load_settings
-from worker.errors import InvalidSettings
+from threadsync.config import Settings, get_settings, load_settings
+from threadsync.errors import InvalidSettings
 
 SECRET: Final = "topsecret"
 

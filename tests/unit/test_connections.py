@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from handlers.connections import MOST_CONNECTIONS, Connections, accepted_at_once, places
-from tests.documents import ROOT
+from tests.support.documents import ROOT
 
 
 class Open:

@@ -9,8 +9,8 @@ import pytest
 
 from console.timeline import timeline
 from console.words import ago, sentence
-from worker.db.models import ThreadSession
-from worker.db.sync_models import Attempt, Draft, SyncAction, SyncDetail, SyncState
+from threadsync.models import ThreadSession
+from threadsync.syncs import Attempt, Draft, SyncAction, SyncDetail, SyncState
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 

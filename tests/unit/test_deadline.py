@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tasks.deadline import (
+from threadsync.broker.deadline import (
     GRACE_SECONDS,
     LONGEST_SILENCE_SECONDS,
     SILENCE_SECONDS,
@@ -18,7 +18,7 @@ from tasks.deadline import (
     Call,
     now,
 )
-from worker.errors import EnqueueFailed
+from threadsync.errors import EnqueueFailed
 
 
 class Clocks:
@@ -45,8 +45,8 @@ class Clocks:
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     clocks = Clocks()
-    monkeypatch.setattr("tasks.deadline.RUNNING", clocks)
-    monkeypatch.setattr("tasks.deadline.monotonic", lambda: clocks.wall)
+    monkeypatch.setattr("threadsync.broker.deadline.RUNNING", clocks)
+    monkeypatch.setattr("threadsync.broker.deadline.monotonic", lambda: clocks.wall)
     return clocks
 
 

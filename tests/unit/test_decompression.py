@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import pytest
 from kombu import compression
 
-from worker.decompression import MOST_BYTES, bound_decompression
+from worker.durable.decompression import MOST_BYTES, bound_decompression
 
 
 def is_known(name: str) -> bool:

@@ -10,10 +10,10 @@ import flower.events  # type: ignore[import-untyped]
 import pytest
 from celery.events.receiver import EventReceiver
 
-from tasks.commands import GetOrCreate, MarkSynced
-from tasks.sync_commands import RetrySync
-from worker.display import NOT_SHOWN, shown, shown_by_flower, shown_of_an_end, shown_unseen
-from worker.flower_events import RedactingReceiver
+from threadsync.commands import GetOrCreate, MarkSynced
+from threadsync.redaction import NOT_SHOWN, shown, shown_by_flower, shown_of_an_end, shown_unseen
+from threadsync.sync_commands import RetrySync
+from worker.operate.flower_events import RedactingReceiver
 
 THREAD: Final = {"channel_id": "C1", "thread_ts": "1.000100"}
 OPENED: Final = {**THREAD, "user_id": "U0OCELOT"}
@@ -91,7 +91,7 @@ def test_flower_takes_nothing_else(text: Any) -> None:
 
 
 def test_flower_makes_its_receiver_by_the_name_that_we_replace() -> None:
-    """And hands each event to the method of ours: worker/flowerconfig.py."""
+    """And hands each event to the method of ours: worker/operate/flower_conf.py."""
     assert vars(flower.events)["EventReceiver"] in (EventReceiver, RedactingReceiver)
     assert "EventReceiver(" in inspect.getsource(flower.events.Events.run)
     assert "event_from_message" in vars(EventReceiver)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import DOCUMENTS, fault_of, name_of, shell_lines
+from tests.support.documents import DOCUMENTS, fault_of, name_of, shell_lines
 
 LINES = [
     pytest.param(line, id=f"{name_of(path)}: {line}")

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.compose import compose_file, environment, ours, seconds, secret_files
-from tests.documents import ROOT, fault_of, read
+from tests.support.compose import compose_file, environment, ours, seconds, secret_files
+from tests.support.documents import ROOT, fault_of, read
+from threadsync.config import Settings, load_settings
 from worker.celery import TIME_LIMIT_SECONDS
-from worker.config import Settings, load_settings
 from worker.doctor.flower import judge_address
-from worker.rights.broker_users import NAMES, acl_line, configuration, login_of
+from worker.operate.rights.broker_users import NAMES, acl_line, configuration, login_of
 
 SERVICES: Final[dict[str, Any]] = compose_file()["services"]
 NEEDED: Final = {
@@ -151,7 +151,7 @@ def test_workers_wait_for_tables() -> None:
 
 def test_every_queue_has_a_worker() -> None:
     """Of all that there are."""
-    from worker.signs import QUEUES
+    from threadsync.liveness.heartbeats import QUEUES
 
     workers = [SERVICES[name]["command"] for name in WORKERS]
     taken = [queue for line in workers for queue in line[line.index("--queues") + 1].split(",")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import DOCUMENTS, ROOT, anchors, code_words, links, name_of
+from tests.support.documents import DOCUMENTS, ROOT, anchors, code_words, links, name_of
 
 document = pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 _OF_THE_REPOSITORY = re.compile(r"(worker|tasks|handlers|sandbox|tests|docs)/[\w./-]*|[A-Z][\w.-]+\.md")
@@ -43,7 +43,7 @@ def test_every_test_that_is_named_exists(path: Path) -> None:
 
 @document
 def test_every_path_and_name_in_backticks_exists(path: Path) -> None:
-    """`worker/policy.py`, `tasks/`, `worker.policy.decide`."""
+    """`worker/durable/retry_policy.py`, `tasks/`, `worker.durable.retry_policy.decide`."""
     lost = []
     for word in code_words(path.read_text(encoding="utf-8")):
         if _OF_THE_REPOSITORY.fullmatch(word) and not (ROOT / word).exists():

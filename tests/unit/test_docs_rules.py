@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.documents import ROOT
+from tests.support.documents import ROOT
 
 TESTS = ROOT / "tests"
 # The waiting itself, a task that takes its time on purpose, and a worker that is slow on purpose.

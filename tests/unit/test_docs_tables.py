@@ -14,15 +14,13 @@ from typing import Any, Final, get_args
 import pytest
 from pydantic import BaseModel
 
-from tasks.command import Command
-from tasks.commands import COMMANDS
-from tasks.lookup_commands import LinkAnswer, LinkLookup
-from tasks.sync_commands import RetrySync, Sync
-from tests.documents import ROOT, blocks, read, table
 from tests.fundamentals.test_command_table import TABLE
-from worker.celery import configuration
-from worker.config import Settings, load_settings
-from worker.db.models import (
+from tests.support.documents import ROOT, blocks, read, table
+from threadsync.command import Command
+from threadsync.commands import COMMANDS
+from threadsync.config import Settings, load_settings
+from threadsync.lookup_commands import LinkAnswer, LinkLookup
+from threadsync.models import (
     ChannelContext,
     ChannelMove,
     ContextResult,
@@ -31,12 +29,14 @@ from worker.db.models import (
     Status,
     ThreadSession,
 )
+from threadsync.reasons import REASONS
+from threadsync.sync_commands import RetrySync, Sync
+from threadsync.syncs import Draft, SyncState, SyncStatus
+from worker.celery import configuration
 from worker.db.pool import connect_arguments
-from worker.db.sync_models import Draft, SyncState, SyncStatus
 from worker.doctor import broker, database, flower, installation, jira, rabbitmq, running, settings, slack
 from worker.jira.decide import LOOK_AFTER_SECONDS
-from worker.jira.reasons import REASONS
-from worker.rights.broker_users import USERS
+from worker.operate.rights.broker_users import USERS
 
 ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, LinkLookup, Sync, RetrySync)
 OUR_OWN: Final = {
@@ -218,7 +218,7 @@ def test_the_numbers_depend_on_each_other() -> None:
     order = ["lock_timeout", "statement_timeout", *(f"worker.celery.{name}" for name in limits)]
     values = [value_of(name) for name in order]
     assert values == sorted(set(values))
-    assert value_of("worker.policy.LONGEST_PAUSE_SECONDS") < values[-1] / 2
+    assert value_of("worker.durable.retry_policy.LONGEST_PAUSE_SECONDS") < values[-1] / 2
     connection = "worker.db.connection"
     answer = value_of("statement_timeout") + value_of(f"{connection}.ANSWER_MARGIN_SECONDS")
     assert answer < value_of("worker.celery.SOFT_TIME_LIMIT_SECONDS")

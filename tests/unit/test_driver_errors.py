@@ -7,8 +7,8 @@ import pytest
 from psycopg import errors
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
+from threadsync.errors import DatabaseFault, DatabaseUnavailable, InvalidCommand, ThreadsyncError
 from worker.db.driver_errors import translate, translated
-from worker.errors import DatabaseFault, DatabaseUnavailable, InvalidCommand, ThreadsyncError
 
 OUTAGES = [
     psycopg.OperationalError("the connection is lost"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from threadsync.errors import InvalidSettings
 from worker.db.dsn import parse_dsn
-from worker.errors import InvalidSettings
 
 SECRET = "topsecret"
 URL = f"postgresql://u:{SECRET}@h:5432/d"

@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-from worker import errors
-from worker.errors import (
+from threadsync import errors
+from threadsync.errors import (
     JiraKeyConflict,
     PermanentError,
     PoisonCommand,

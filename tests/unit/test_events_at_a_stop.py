@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from worker.consumer import DurableConsumer
+from worker.durable.consumer import DurableConsumer
 
 
 class SlowProducer:

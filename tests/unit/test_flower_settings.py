@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers import ROOT
-from worker.errors import InvalidSettings
-from worker.flower import is_weak, options_for
+from tests.support.workers import ROOT
+from threadsync.errors import InvalidSettings
+from worker.operate.flower_options import is_weak, options_for
 
 LOGIN = {"FLOWER_BASIC_AUTH": "admin:a long password", "HOME": "/home/somebody"}
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from handlers.app import create_app
-from sandbox.slack_requests import (
+from sandbox.slack.requests import (
     FORM,
     JSON,
     SlackRequest,
@@ -26,8 +26,8 @@ from sandbox.slack_requests import (
     sign,
     slash_command,
 )
-from tests.slack_app import CHANNEL, SECRET, THREAD, USER, RecordingClient, SlackApp, running_app
-from tests.slack_app import settings as app_settings
+from tests.support.slack_app import CHANNEL, SECRET, THREAD, USER, RecordingClient, SlackApp, running_app
+from tests.support.slack_app import settings as app_settings
 
 MENTION = app_mention(CHANNEL, USER, "hi", ts=THREAD)
 LIMIT = 1_048_576

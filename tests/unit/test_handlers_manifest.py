@@ -13,8 +13,8 @@ import handlers
 from handlers.app import create_app
 from handlers.mapping import OPEN_SHORTCUT
 from handlers.ticket_command import SLASH_COMMAND
-from tests.slack_app import RecordingClient, settings
-from worker.slack_status.thread import METHODS
+from tests.support.slack_app import RecordingClient, settings
+from worker.status_message.thread import METHODS
 
 # Scopes that a call of the Web API needs, and an event; https://docs.slack.dev/reference/scopes
 SCOPES_OF_CALLS = {

@@ -16,10 +16,10 @@ from handlers.mapping import (
     command_for_retry,
     command_for_shortcut,
 )
-from sandbox.slack_requests import app_mention, bot_message, button_click, message, message_shortcut
-from tasks.commands import GetOrCreate, UpdateStatus
-from tests.slack_app import CHANNEL, THREAD, USER
-from worker.errors import InvalidCommand
+from sandbox.slack.requests import app_mention, bot_message, button_click, message, message_shortcut
+from tests.support.slack_app import CHANNEL, THREAD, USER
+from threadsync.commands import GetOrCreate, UpdateStatus
+from threadsync.errors import InvalidCommand
 
 REPLY = "1700000009.000200"
 OPENS_THREAD = GetOrCreate(channel_id=CHANNEL, thread_ts=THREAD, user_id=USER)

@@ -12,7 +12,7 @@ from handlers.bot_identity import Identity
 from handlers.gate import stranger
 from handlers.members import says_member
 from handlers.origin import Installation, installation_of, person_of
-from sandbox.slack_requests import (
+from sandbox.slack.requests import (
     app_mention,
     button_click,
     message_shortcut,

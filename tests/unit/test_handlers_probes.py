@@ -8,8 +8,8 @@ import contextlib
 from starlette.requests import Request
 
 from handlers.probes import Probes
-from tests.slack_app import RecordingClient
-from worker.signs import Signs
+from tests.support.slack_app import RecordingClient
+from threadsync.liveness.heartbeats import Signs
 
 ASKED = Request({"type": "http", "headers": []})
 

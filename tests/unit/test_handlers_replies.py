@@ -6,8 +6,8 @@ import pytest
 
 from handlers import replies
 from handlers.ticket_command import TicketRequest
-from tests.slack_app import CHANNEL, THREAD, result, session
-from worker.errors import (
+from tests.support.slack_app import CHANNEL, THREAD, result, session
+from threadsync.errors import (
     CommandFailed,
     EnqueueFailed,
     InvalidCommand,

@@ -9,14 +9,14 @@ import pytest
 
 from handlers import replies
 from handlers.ticket_answer import ANSWER_SECONDS, Answer, answer_ticket_command
-from sandbox.slack_requests import slash_command
-from tasks.command import Command
-from tasks.commands import GetSession, ListByChannel, Unlink, UpdateStatus
-from tasks.lookup_commands import LinkAnswer, LinkLookup, LinkOutcome
-from tests.slack_app import CHANNEL, NEVER, THREAD, USER, RecordingClient, page, result, session
-from worker.db.actors import SlackActor
-from worker.db.models import ThreadSession
-from worker.errors import JiraKeyConflict, SessionNotFound
+from sandbox.slack.requests import slash_command
+from tests.support.slack_app import CHANNEL, NEVER, THREAD, USER, RecordingClient, page, result, session
+from threadsync.actors import SlackActor
+from threadsync.command import Command
+from threadsync.commands import GetSession, ListByChannel, Unlink, UpdateStatus
+from threadsync.errors import JiraKeyConflict, SessionNotFound
+from threadsync.lookup_commands import LinkAnswer, LinkLookup, LinkOutcome
+from threadsync.models import ThreadSession
 
 ANN = SlackActor(user_id=USER, team_id="T0SANDBOX")
 READY = ("UpdateStatus", THREAD, None)

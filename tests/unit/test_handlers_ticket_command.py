@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.ticket_command import TicketRequest, parse_thread, parse_ticket_command
-from sandbox.slack_requests import slash_command
-from tasks.commands import UpdateStatus
-from tests.slack_app import CHANNEL, THREAD, USER
-from worker.db.actors import SlackActor
-from worker.errors import InvalidCommand
+from sandbox.slack.requests import slash_command
+from tests.support.slack_app import CHANNEL, THREAD, USER
+from threadsync.actors import SlackActor
+from threadsync.commands import UpdateStatus
+from threadsync.errors import InvalidCommand
 
 LINK = "https://x.slack.com/archives/C0123/p1700000009000200"
 JIRA = "https://jira.example"

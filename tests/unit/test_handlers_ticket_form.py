@@ -19,9 +19,9 @@ from handlers.ticket_form import (
     summary_in,
     ticket_form,
 )
-from sandbox.slack_requests import button_click, view_submission
-from tests.slack_app import CHANNEL, THREAD, USER
-from worker.errors import InvalidCommand
+from sandbox.slack.requests import button_click, view_submission
+from tests.support.slack_app import CHANNEL, THREAD, USER
+from threadsync.errors import InvalidCommand
 
 URL = "https://hooks.slack.example/1"
 CLICK = button_click(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from handlers.payload import MalformedPayload, parse_payload
 from handlers.verification import RequestVerifier
-from sandbox.slack_requests import FORM, JSON, sign, signed_request, slash_command
-from tests.slack_app import SECRET
+from sandbox.slack.requests import FORM, JSON, sign, signed_request, slash_command
+from tests.support.slack_app import SECRET
 
 VERIFIER = RequestVerifier(SECRET)
 BODY = b'{"type": "url_verification"}'

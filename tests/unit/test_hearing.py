@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from worker.hearing import hearing_of_queue, hearing_of_worker
-from worker.signs import QueueUse, Signs, Waiting, WorkerSign
+from threadsync.liveness.heartbeats import QueueUse, Signs, Waiting, WorkerSign
+from threadsync.liveness.verdicts import hearing_of_queue, hearing_of_worker
 
 FRESH, OLD = 3.0, 50.0
 

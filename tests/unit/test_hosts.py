@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from worker.config import load_settings
-from worker.errors import InvalidSettings
-from worker.hosts import Host, PublicHosts, is_loopback_address, read_host
+from threadsync.config import load_settings
+from threadsync.errors import InvalidSettings
+from threadsync.hosts import Host, PublicHosts, is_loopback_address, read_host
 
 HOSTS = PublicHosts(
     ["threadsync.example.com", "Ops.Example.com:8443", "büro.example", "[2001:DB8::1]", "10.0.0.7"]

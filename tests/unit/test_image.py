@@ -11,10 +11,10 @@ from typing import Final
 import pytest
 
 from supply.locks import project
-from tests.compose import OURS, compose_file
-from tests.dockerfile import stages
-from tests.documents import read, table
-from tests.production import python_path_without_sandbox
+from tests.support.compose import OURS, compose_file
+from tests.support.dockerfile import stages
+from tests.support.documents import read, table
+from tests.support.production import python_path_without_sandbox
 
 BUILD, IMAGE = stages()
 PACKAGES: Final[list[str]] = project()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]

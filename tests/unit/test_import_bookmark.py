@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import InvalidCommand
-from worker.session_import.bookmark import Bookmarks, Tally
-from worker.session_import.lines import Place
+from threadsync.errors import InvalidCommand
+from worker.operate.importing.bookmark import Bookmarks, Tally
+from worker.operate.importing.lines import Place
 
 LINE = b"x" * 99 + b"\n"
 PLACE = Place(line=2000, offset=200_000)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.session_import import lines
-from worker.session_import.lines import Block, Lines, Place
+from worker.operate.importing import lines
+from worker.operate.importing.lines import Block, Lines, Place
 
 
 def read_from(pieces: Iterable[bytes | None], start: Place = Place()) -> tuple[list[Block], bool]:  # noqa: B008

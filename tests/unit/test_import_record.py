@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from worker.db import queries
-from worker.errors import InvalidCommand
-from worker.session_import.lines import LONGEST_LINE
-from worker.session_import.record import commands_of
+from threadsync.errors import InvalidCommand
+from worker.db.sessions import sql as queries
+from worker.operate.importing.lines import LONGEST_LINE
+from worker.operate.importing.record import commands_of
 
 THREAD: Final = {"channel_id": "C1", "thread_ts": "1.1"}
 SESSION: Final = {**THREAD, "user_id": "U1"}

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
-from worker.jira.adf import document_of
-from worker.jira.slack_text import one_line
+from worker.text.adf import document_of
+from worker.text.slack_text import one_line
 
 # Read when this file is: tests run without the shell's settings.
 FOLDER = os.environ.get("THREADSYNC_TEST_DATA")

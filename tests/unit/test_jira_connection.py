@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.raw_server import Peer, RawServer, raw_server
+from tests.support.raw_server import Peer, RawServer, raw_server
 from worker.jira.answers import CallFailed, CreateAnswer, Created, JiraAccount, NotSent, Throttled, Unknown
 from worker.jira.client import JiraClient
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.jira.marker import marker_of, site_of, url_of
+from threadsync.marker import marker_of, site_of, url_of
 
 
 def test_the_marker_never_changes() -> None:

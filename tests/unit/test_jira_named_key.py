@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.jira.named_key import OtherSite, named_key
+from worker.text.named_key import OtherSite, named_key
 
 JIRA = "https://Example.atlassian.net/"
 SITE = "https://example.atlassian.net"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.jira_faults import (
+from sandbox.jira.faults import (
     CommitLate,
     CommitThenDrop,
     CommitThenStatus,
@@ -24,11 +24,11 @@ from sandbox.jira_faults import (
     Throttle,
     Truncated,
 )
-from sandbox.jira_jql import Query
-from sandbox.jira_replies import Drop, Reply
-from sandbox.jira_site import JiraSite
+from sandbox.jira.jql import Query
+from sandbox.jira.replies import Drop, Reply
+from sandbox.jira.site import JiraSite
 from sandbox.virtual_clock import VirtualClock
-from tests.jira_requests import MARKER, answer, ask, create_body
+from tests.support.jira_requests import MARKER, answer, ask, create_body
 
 AT_ONCE = (
     CommitThenDrop(),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sandbox.jira_jql import JqlError, Query, parse
-from sandbox.jira_site import JiraSite, ScreenField
-from tests.jira_requests import adf, answer, create_body
+from sandbox.jira.jql import JqlError, Query, parse
+from sandbox.jira.site import JiraSite, ScreenField
+from tests.support.jira_requests import adf, answer, create_body
 
 SUMMARY = "You must specify a summary of the issue."
 NO_DOCUMENT = "Operation value must be an Atlassian Document (see the Atlassian Document Format)"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.jira_issues import Draft
-from sandbox.jira_jql import Query
-from sandbox.jira_site import JiraSite
+from sandbox.jira.issues import Draft
+from sandbox.jira.jql import Query
+from sandbox.jira.site import JiraSite
 from sandbox.virtual_clock import VirtualClock
-from tests.jira_requests import MARKER, answer, create_body
+from tests.support.jira_requests import MARKER, answer, create_body
 
 DRAFT = Draft("PROJ", "Task", "The printer is on fire", labels=(MARKER,))
 WITH_MARKER = Query(label=MARKER)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.jira.cutting import first, length
-from worker.jira.slack_text import parse
 from worker.jira.ticket import fields_of
+from worker.text.cutting import first, length
+from worker.text.slack_text import parse
 
 MARKER = "slk-marker"
 

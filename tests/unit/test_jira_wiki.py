@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.jira.wiki import wiki_of
+from worker.text.wiki import wiki_of
 
 
 @pytest.mark.parametrize(

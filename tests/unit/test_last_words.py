@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from celery.exceptions import Reject
 
-from tests.workers import ROOT
-from worker import last_words
-from worker.errors import InvalidSettings
-from worker.installation import OthersBroker
-from worker.last_words import InASentence, tell_mistakes_in_a_sentence
+from tests.support.workers import ROOT
+from threadsync.broker.installation import OthersBroker
+from threadsync.errors import InvalidSettings
+from worker.observe import last_words
+from worker.observe.last_words import InASentence, tell_mistakes_in_a_sentence
 
 SENTENCE = "NAME is wrong: set it right"
 

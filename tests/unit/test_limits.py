@@ -23,18 +23,18 @@ from kombu.transport import redis as kombu_redis
 from redis import client as redis_client
 from redis import sentinel as redis_sentinel
 
-from tasks.broker import Broker
+from threadsync.broker.sending import Broker
+from threadsync.config import Settings
 from worker.celery import RESULT_SECONDS, SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS, configuration
-from worker.config import Settings
-from worker.connection import DurableConnection
-from worker.results import WorkersCelery
+from worker.durable.connection import DurableConnection
+from worker.durable.results import WorkersCelery
 
 ROOT: Final = Path(__file__).parent.parent.parent
 OURS: Final = ("worker", "tasks", "handlers", "console")
 
 POOL = "the pool's socket_timeout and socket_connect_timeout"
 WORKERS = "socket_timeout of the worker's transport options; asked when the event loop sees something to read"
-LISTENER = "worker/transport.py `subclient`: a second for the rest of a message"
+LISTENER = "worker/durable/transport.py `subclient`: a second for the rest of a message"
 NOT_OURS = "replaced by ours, or not called with ours"
 
 KOMBU: Final[dict[str, dict[str, str]]] = {
@@ -74,8 +74,8 @@ KOMBU: Final[dict[str, dict[str, str]]] = {
     "kombu.mixins": {"ConsumerMixin.consume": "a second, again and again: Flower's thread is a daemon"},
     "redis.sentinel": {
         "SentinelManagedConnection.read_response": POOL,
-        "Sentinel.execute_command": "worker/in_step.py `sentinel_limits`",
-        "Sentinel.discover_master": "worker/in_step.py `sentinel_limits`",
+        "Sentinel.execute_command": "threadsync/broker/in_step.py `sentinel_limits`",
+        "Sentinel.discover_master": "threadsync/broker/in_step.py `sentinel_limits`",
     },
     "redis.client": {"PubSub.parse_response": LISTENER, "PubSub.get_message": LISTENER},
 }
@@ -235,7 +235,7 @@ def test_a_peer_that_says_nothing_is_left(silent: int, monkeypatch: pytest.Monke
     with DurableConnection(f"redis://127.0.0.1:{silent}", transport_options=options) as connection:
         with pytest.raises(OperationalError):
             connection.ensure(None, publish, interval_start=0)()
-        monkeypatch.setattr("worker.producer._LONGEST_CONNECT_SECONDS", 0.05)
+        monkeypatch.setattr("threadsync.broker.producer._LONGEST_CONNECT_SECONDS", 0.05)
         connection.collect()
         with pytest.raises(OperationalError):
             connection.ensure_connection(interval_start=60)

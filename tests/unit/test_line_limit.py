@@ -6,7 +6,7 @@ import logging
 
 import structlog
 
-from worker.line_limit import LineLimit
+from worker.observe.line_limit import LineLimit
 
 
 def test_so_many_lines_a_second() -> None:

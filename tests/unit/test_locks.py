@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from supply.audit import AUDITED, describe, findings
 from supply.lock import constraints
 from supply.locks import CONSTRAINTS, LOCKS, Lock, locks, pins, project, without_other_platforms
-from tests.documents import read, table
+from tests.support.documents import read, table
 
 ALL: Final = {lock.name: lock for lock in locks()}
 OURS: Final = [lock for lock in ALL.values() if not lock.apart]

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
-from worker import logs
-from worker.logs import configure_logging
+from worker.observe import logs
+from worker.observe.logs import configure_logging
 
 Write = Callable[[], None]
 

@@ -12,8 +12,8 @@ from celery.utils.saferepr import saferepr
 from kombu.serialization import dumps
 from pydantic import ValidationError
 
-from worker.answer import Answer
-from worker.db.models import ChannelContext, ContextResult, Dto, SessionPage, SessionResult, ThreadSession
+from threadsync.models import ChannelContext, ContextResult, Dto, SessionPage, SessionResult, ThreadSession
+from worker.durable.task_result import Answer
 
 SESSION: Final[dict[str, Any]] = {
     "id": UUID("01900000-0000-7000-8000-000000000001"),

@@ -12,9 +12,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.compose import compose_file, environment
-from tests.documents import anchors, fault_of, read
-from tests.monitoring import alerts, dashboard, expressions, metrics_of_workers, metrics_used
+from tests.support.compose import compose_file, environment
+from tests.support.documents import anchors, fault_of, read
+from tests.support.monitoring import alerts, dashboard, expressions, metrics_of_workers, metrics_used
 
 SERVICES: Final = compose_file()["services"]
 PROMETHEUS: Final = yaml.safe_load(read("deploy/prometheus/prometheus.yml"))

@@ -6,8 +6,8 @@ from typing import Any
 
 from kombu.message import Message
 
-from worker.deliveries import OPENED_AS, envelope_of, nameless
-from worker.undeliverable import arguments_in
+from worker.durable.burial import arguments_in
+from worker.durable.deliveries import OPENED_AS, envelope_of, nameless
 
 
 def message(body: Any, headers: Any = None, tag: Any = 1) -> Message:

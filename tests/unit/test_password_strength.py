@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from worker.config import load_settings
-from worker.errors import InvalidSettings
-from worker.password_strength import fault_of, refuse_weak_password
+from threadsync.config import load_settings
+from threadsync.errors import InvalidSettings
+from worker.operate.password_strength import fault_of, refuse_weak_password
 
 OURS = {
     "public_hosts": "tickets.acme-rockets.com",
@@ -82,7 +82,7 @@ def test_what_cannot_be_guessed_is_taken(password: str) -> None:
 def test_without_a_password_nothing_is_judged() -> None:
     """Nor is the library loaded, which is of the console alone."""
     code = (
-        "import sys, handlers.asgi, worker.celery, tasks.client, worker.doctor.app;"
+        "import sys, handlers.asgi, worker.celery, threadsync.client, worker.doctor.app;"
         "print(sorted({'zxcvbn', 'console'} & set(sys.modules)))"
     )
     env = {

@@ -40,17 +40,21 @@ from celery.worker.strategy import default as strategy
 from kombu.exceptions import DecodeError
 from kombu.message import Message
 
-from tests.pinned import needed_by, overridden
-from worker.beat import SteadyScheduler
-from worker.consumer import DurableConsumer
-from worker.in_step import InStep
-from worker.remote_control import WorkersControl, WorkersInspect
-from worker.request import DurableRequest, error_in
-from worker.results import Gathers, InStepBackend, InStepSentinelBackend, NeverDecides, WorkersCelery
-from worker.task import DurableTask
+from tests.support.pinned import needed_by, overridden
+from threadsync.broker.in_step import InStep
+from worker.durable.beat import SteadyScheduler
+from worker.durable.consumer import DurableConsumer
+from worker.durable.remote_control import WorkersControl, WorkersInspect
+from worker.durable.request import DurableRequest, error_in
+from worker.durable.results import Gathers, InStepBackend, InStepSentinelBackend, NeverDecides, WorkersCelery
+from worker.durable.task import DurableTask
 
-BATCH, CONSUMER, PREFORK = "worker/batch.py", "worker/consumer.py", "worker/prefork.py"
-REQUEST, RESULTS, TASKS = "worker/request.py", "worker/results.py", "worker/task.py"
+BATCH, CONSUMER, PREFORK = (
+    "worker/durable/batching.py",
+    "worker/durable/consumer.py",
+    "worker/durable/pool.py",
+)
+REQUEST, RESULTS, TASKS = "worker/durable/request.py", "worker/durable/results.py", "worker/durable/task.py"
 CELERY = "worker/celery.py"
 THEIRS: Any = Request
 Arguments = tuple[Any, ...]
@@ -147,7 +151,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, ex
         ),
     ],
 )
-@needed_by(RESULTS, "worker/in_step.py")
+@needed_by(RESULTS, "threadsync/broker/in_step.py")
 def test_what_stands_in_front_of_a_class_hits_nothing_else(
     ours: type, theirs: type, expected: set[str]
 ) -> None:
@@ -187,7 +191,7 @@ def test_the_strategy_hands_the_request_to_on_task_request(app: Celery) -> None:
     consumer = MagicMock(disable_rate_limits=True, event_dispatcher=None, hostname="h")
     consumer.controller.state.revoked = set()
     task: Any = app.tasks["double"]
-    task.Request = "worker.request:DurableRequest"
+    task.Request = "worker.durable.request:DurableRequest"
     handler = strategy(task, app, consumer)
     on_task_request, consumer.on_task_request = consumer.on_task_request, Mock()
     message = message_for(app, 2)
@@ -285,7 +289,7 @@ def test_an_error_from_a_child_is_wrapped() -> None:
     assert cast(Any, info.exception).exc is raised
 
 
-@needed_by("worker/policy.py")
+@needed_by("worker/durable/retry_policy.py")
 def test_the_soft_limit_is_billiards_error() -> None:
     """Celery has no class of its own for it."""
     assert exceptions.SoftTimeLimitExceeded is SoftTimeLimitExceeded
@@ -460,7 +464,7 @@ def test_who_waits_hears_of_the_key_itself(backend: Any) -> None:
 @needed_by(CELERY, RESULTS)
 def test_a_loader_may_say_which_backend_a_url_has(app: Celery) -> None:
     """``override_backends`` goes before Celery's own table."""
-    app.loader.override_backends = {"redis": "worker.results:InStepBackend"}
+    app.loader.override_backends = {"redis": "worker.durable.results:InStepBackend"}
     backend, url = cast(Any, backends).by_url("redis://127.0.0.1:1/0", app.loader)
     assert (backend, url) == (InStepBackend, "redis://127.0.0.1:1/0")
 
@@ -489,7 +493,7 @@ def test_a_backend_tells_by_two_methods() -> None:
     assert [call.args[1] for call in backend.on_chord_part_return.call_args_list] == ["SUCCESS", "FAILURE"]
 
 
-@needed_by("worker/silence.py")
+@needed_by("worker/durable/silence.py")
 @pytest.mark.parametrize("how", ["Warm", "Cold"])
 def test_a_stop_that_was_asked_for_is_a_flag(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its exit code, which is 0 for a good end; and neither False nor None."""

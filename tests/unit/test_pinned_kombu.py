@@ -1,4 +1,4 @@
-"""What worker/transport.py takes for granted of kombu 5.7: an upgrade that changes it fails here."""
+"""What worker/durable/transport.py takes for granted of kombu 5.7: an upgrade that changes it fails here."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 from kombu.utils.scheduling import cycle_by_name
 
-from tests.pinned import needed_by, overridden
-from worker.connection import DurableConnection
-from worker.producer import ProducerChannel
-from worker.rabbitmq.transport import RabbitMessage, RabbitSSLTransport, RabbitTransport
-from worker.raw_message import DurableMessage
-from worker.remote_control import WorkersMailbox, WorkersNode
-from worker.transport import (
+from tests.support.pinned import needed_by, overridden
+from threadsync.broker.producer import ProducerChannel
+from worker.durable.connection import DurableConnection
+from worker.durable.rabbitmq.transport import RabbitMessage, RabbitSSLTransport, RabbitTransport
+from worker.durable.raw_message import DurableMessage
+from worker.durable.remote_control import WorkersMailbox, WorkersNode
+from worker.durable.transport import (
     DurableChannel,
     DurablePoller,
     DurableQoS,
@@ -40,7 +40,7 @@ from worker.transport import (
     DurableTransport,
 )
 
-TRANSPORT = "worker/transport.py"
+TRANSPORT = "worker/durable/transport.py"
 Channel: Any = kombu_redis.Channel
 QoS: Any = kombu_redis.QoS
 Poller: Any = kombu_redis.MultiChannelPoller
@@ -134,7 +134,7 @@ def test_the_poller_starts_and_reads_by_the_brpop_hooks() -> None:
 @needed_by(TRANSPORT)
 def test_the_brpop_handler_is_the_method_of_the_class(broker_url: str) -> None:
     """So ours is the one that is called."""
-    with Connection(broker_url, transport="worker.transport:DurableTransport") as connection:
+    with Connection(broker_url, transport="worker.durable.transport:DurableTransport") as connection:
         channel: Any = connection.channel()
         assert channel.handlers["BRPOP"] == channel._brpop_read
         assert channel._brpop_read.__func__ is DurableChannel._brpop_read
@@ -322,7 +322,7 @@ def test_kombus_json_is_json_but_for_marked_objects() -> None:
     assert loads(plain) == json.loads(plain)
 
 
-@needed_by("worker/consumer.py", TRANSPORT)
+@needed_by("worker/durable/consumer.py", TRANSPORT)
 def test_what_counts_as_the_broker_being_away() -> None:
     """A KeyError does, and a refusal does not."""
     errors = kombu_redis.Transport.connection_errors
@@ -330,7 +330,7 @@ def test_what_counts_as_the_broker_being_away() -> None:
     assert not issubclass(redis.ResponseError, errors)
 
 
-@needed_by("worker/prefork.py", TRANSPORT)
+@needed_by("worker/durable/pool.py", TRANSPORT)
 def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
     """``readers`` and ``writers``: descriptor -> callback and arguments, None for a consolidated one."""
     hub: Any = Hub()
@@ -362,7 +362,7 @@ def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
         os.close(write)
 
 
-@needed_by("worker/suspects.py")
+@needed_by("worker/durable/suspects.py")
 def test_what_waits_at_the_semaphore_may_change_places() -> None:
     """The next is the first of ``_waiting``."""
     semaphore: Any = LaxBoundedSemaphore(1)
@@ -375,7 +375,7 @@ def test_what_waits_at_the_semaphore_may_change_places() -> None:
     assert served == ["first", "third", "second"]
 
 
-@needed_by("worker/batch.py")
+@needed_by("worker/durable/batching.py")
 def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
     """At once while one is free; then each release serves the next; ``clear`` drops who waits, frees all."""
     semaphore = LaxBoundedSemaphore(1)
@@ -390,7 +390,7 @@ def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
     assert (served, semaphore.value) == (["first", "second"], 1)
 
 
-@needed_by("worker/connection.py")
+@needed_by("worker/durable/connection.py")
 @pytest.mark.parametrize(
     ("url", "transport"),
     [
@@ -406,13 +406,13 @@ def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
 )
 def test_an_apps_connection_asks_for_its_transport(url: str, transport: type | None) -> None:
     """``Celery(amqp=…)``, ``AMQP.Connection``, ``get_transport_cls``; what we do not know stays kombu's."""
-    amqp = "worker.connection:DurableAMQP"
+    amqp = "worker.durable.connection:DurableAMQP"
     with Celery(broker=url, amqp=amqp, set_as_current=False) as app, app.connection_for_read() as connection:
         found = connection.get_transport_cls()
         assert found is transport if transport else found.__module__.startswith("kombu.")
 
 
-@needed_by("worker/connection.py")
+@needed_by("worker/durable/connection.py")
 def test_an_apps_pool_is_its_own_and_has_its_connections() -> None:
     """kombu's pool makes connections of kombu's class, and is found by the connection's hash."""
     url = "redis://127.0.0.1:1/0"

@@ -1,4 +1,4 @@
-"""What worker/prefork.py takes for granted of Celery's pool and billiard's: a change of it fails here."""
+"""Hold what worker/durable/pool.py takes for granted of Celery's and billiard's pools."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from celery.concurrency.asynpool import AsynPool, ResultHandler
 from celery.worker.loops import asynloop
 from kombu.asynchronous import Hub, get_event_loop, set_event_loop
 
-from tests.pinned import needed_by, overridden
-from worker.prefork import DurablePool, DurableTaskPool
+from tests.support.pinned import needed_by, overridden
+from worker.durable.pool import DurablePool, DurableTaskPool
 
-PREFORK = "worker/prefork.py"
+PREFORK = "worker/durable/pool.py"
 
 
 class UnforkedPool(AsynPool):
@@ -182,7 +182,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, ex
 def test_the_command_lines_default_is_the_pool_of_the_settings() -> None:
     """``--pool prefork`` is the default, and means the class that ``worker_pool`` names."""
     context: Any = MagicMock(token_normalize_func=None)
-    context.obj.app.conf.worker_pool = "worker.prefork:DurableTaskPool"
+    context.obj.app.conf.worker_pool = "worker.durable.pool:DurableTaskPool"
     assert WorkersPool().convert("prefork", None, context) is DurableTaskPool
     assert WorkersPool().convert("solo", None, context) is solo.TaskPool
     assert prefork.TaskPool.Pool is AsynPool

@@ -11,7 +11,7 @@ from uvicorn.protocols.http import h11_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from handlers.http_protocol import BoundedProtocol, _AskingFlow, _HeadFirst
-from tests.pinned import needed_by, overridden
+from tests.support.pinned import needed_by, overridden
 
 PROTOCOL = "handlers/http_protocol.py"
 

@@ -8,10 +8,11 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from worker.db import pipeline, statements
+from threadsync.errors import CommandFailed, DatabaseUnavailable, InvalidCommand
+from worker.db import pipeline
 from worker.db.pipeline import Batch, FirstFault, Turn
-from worker.db.statements import Statement
-from worker.errors import CommandFailed, DatabaseUnavailable, InvalidCommand
+from worker.db.sessions import statements
+from worker.db.sessions.statements import Statement
 
 LISTING = statements.list_sessions("synced")
 

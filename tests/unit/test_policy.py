@@ -9,8 +9,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.celery import VISIBILITY_TIMEOUT_SECONDS
-from worker.errors import (
+from threadsync.errors import (
     CommandFailed,
     DatabaseFault,
     DatabaseUnavailable,
@@ -19,7 +18,8 @@ from worker.errors import (
     PoisonCommand,
     SessionNotFound,
 )
-from worker.policy import (
+from worker.celery import VISIBILITY_TIMEOUT_SECONDS
+from worker.durable.retry_policy import (
     FAULT_PATIENCE_SECONDS,
     LONGEST_FAULT_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -28,7 +28,7 @@ from worker.policy import (
     Wait,
     decide,
 )
-from worker.task import HEADER, read_history
+from worker.durable.task import HEADER, read_history
 
 PATIENCE = 30.0
 AWAY = DatabaseUnavailable("away")

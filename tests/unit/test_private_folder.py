@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.embedded.data_dir import DataDir, default_data_dir
-from worker.embedded.failure import LocalServiceFailed
-from worker.private_folder import UnsafeFolder, make_private, refuse_foreign, refuse_unsafe
+from worker.local.data_dir import DataDir, default_data_dir
+from worker.local.servers.failure import LocalServiceFailed
+from worker.operate.private_folder import UnsafeFolder, make_private, refuse_foreign, refuse_unsafe
 
 ANOTHER = 12345
 

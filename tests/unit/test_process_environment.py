@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from worker.config import Settings
-from worker.rights.environment import (
+from threadsync.config import Settings
+from worker.operate.rights.environment import (
     PROCESSES,
     SECRETS,
     Process,

@@ -14,8 +14,8 @@ import pytest
 from amqp import spec
 from amqp.exceptions import UnexpectedFrame
 
-from worker.deliveries import KEPT_BYTES, LARGEST_SUSPECT, nameless
-from worker.rabbitmq.receiving import Arriving, frame_handler
+from worker.durable.deliveries import KEPT_BYTES, LARGEST_SUSPECT, nameless
+from worker.durable.rabbitmq.receiving import Arriving, frame_handler
 
 _PART = 131_064
 
@@ -81,7 +81,7 @@ _SMALL: str = """
 import resource
 from pathlib import Path
 from tests.unit.test_rabbitmq_receiving import received
-from worker.deliveries import KEPT_BYTES
+from worker.durable.deliveries import KEPT_BYTES
 
 body = b"x" * (32 * 1024 * 1024)
 received(body[:-1])

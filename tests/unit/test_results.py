@@ -9,8 +9,8 @@ from typing import Any
 import fakeredis
 import pytest
 
-from tasks.broker import Broker
-from worker.errors import (
+from threadsync.broker.sending import Broker
+from threadsync.errors import (
     CommandFailed,
     JiraKeyConflict,
     SessionNotFound,
@@ -46,7 +46,7 @@ def test_no_result_yet(results: tuple[Broker, fakeredis.FakeRedis]) -> None:
     """A task that nobody has finished, and one that waits for its session."""
     broker, store = results
     assert broker.result_of(TASK_ID) == (False, None)
-    put(store, "RETRY", failure("worker.errors", "SessionNotFound", "C1", "1.1"))
+    put(store, "RETRY", failure("threadsync.errors", "SessionNotFound", "C1", "1.1"))
     assert broker.result_of(TASK_ID)[0] is False
 
 
@@ -62,19 +62,19 @@ def test_a_result_is_ready_whatever_it_is(results: tuple[Broker, fakeredis.FakeR
     ("stored", "expected", "message"),
     [
         (
-            failure("worker.errors", "JiraKeyConflict", "C1", "1.1", "P-1", "P-2"),
+            failure("threadsync.errors", "JiraKeyConflict", "C1", "1.1", "P-1", "P-2"),
             JiraKeyConflict,
             "P-2 was refused",
         ),
         (
-            failure("worker.errors", "SessionNotFound", "C1", "1.1"),
+            failure("threadsync.errors", "SessionNotFound", "C1", "1.1"),
             SessionNotFound,
             "no session for thread 1.1",
         ),
         (failure("builtins", "ValueError", "probe"), CommandFailed, "ValueError$"),
         (failure("a.package.not.here", "Strange", "probe"), CommandFailed, "Strange"),
         (failure("os", "system", "true"), CommandFailed, "system"),
-        (failure("worker.errors", "JiraKeyConflict"), CommandFailed, "JiraKeyConflict"),
+        (failure("threadsync.errors", "JiraKeyConflict"), CommandFailed, "JiraKeyConflict"),
     ],
 )
 def test_a_failure_is_one_of_our_errors(

@@ -1,4 +1,4 @@
-"""Storing a result never decides over its command, whatever keeps results: worker/results.py."""
+"""Storing a result never decides over its command, whatever keeps results: worker/durable/results.py."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from celery.app.trace import build_tracer
 from celery.exceptions import Retry
 from kombu.exceptions import EncodeError, OperationalError
 
-from worker import metrics
-from worker.errors import CommandFailed, SessionNotFound
-from worker.results import Gathers, NeverDecides, WorkersCelery
+from threadsync.errors import CommandFailed, SessionNotFound
+from worker.durable.results import Gathers, NeverDecides, WorkersCelery
+from worker.observe import metrics
 
 NOBODY_LISTENS = "127.0.0.1:1"
 REFUSED: list[Exception] = [

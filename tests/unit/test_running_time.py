@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tasks.running_time import TICK_SECONDS, RunningTime, counted
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
+from threadsync.broker.running_time import TICK_SECONDS, RunningTime, counted
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import pytest
 import structlog
 
 from handlers.slack_clock import SlackClock
-from sandbox.slack_requests import sign
-from tests.documents import ROOT
-from tests.faketime import clock_ahead, needs_faketime
-from tests.slack_app import SECRET
+from sandbox.slack.requests import sign
+from tests.support.documents import ROOT
+from tests.support.faketime import clock_ahead, needs_faketime
+from tests.support.slack_app import SECRET
 
 BODY = b'{"type": "url_verification"}'
 _VERIFY = """

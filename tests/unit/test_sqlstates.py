@@ -9,8 +9,8 @@ import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from psycopg import errors
 
+from threadsync.errors import DatabaseFault, InvalidCommand
 from worker.db.sqlstates import VERDICTS, judge, judge_sqlstate, spoils
-from worker.errors import DatabaseFault, InvalidCommand
 
 ALL_CODES: Final = sorted(
     {

@@ -12,9 +12,10 @@ from uuid import UUID
 
 import pytest
 
-from worker.db import queries, statements
-from worker.db.statements import Statement, encode_patch, parse_cursor
-from worker.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+from threadsync.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+from worker.db.sessions import sql as queries
+from worker.db.sessions import statements
+from worker.db.sessions.statements import Statement, encode_patch, parse_cursor
 
 THREAD: Final = ("C0123ABCD", "1700000000.000100")
 ID: Final = UUID("01900000-0000-7000-8000-000000000001")
@@ -51,7 +52,7 @@ def test_every_command_has_its_own_sql() -> None:
 
 def test_building_a_statement_needs_no_driver() -> None:
     """So a web process can check a command without loading psycopg."""
-    code = "import sys, worker.db.statements, worker.db.models; sys.exit('psycopg' in sys.modules)"
+    code = "import sys, worker.db.sessions.statements, threadsync.models; sys.exit('psycopg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

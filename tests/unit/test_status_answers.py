@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from worker.slack_status.answers import Done, NotSent, Refused, Throttled, Unknown, read
-from worker.slack_status.decide import (
+from worker.status_message.answers import Done, NotSent, Refused, Throttled, Unknown, read
+from worker.status_message.decide import (
     LONGEST_PAUSE_SECONDS,
     MOST_REFUSALS,
     NOT_EDITABLE,

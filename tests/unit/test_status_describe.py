@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from worker.db.sync_models import Origin, SyncState, SyncStatus
-from worker.jira.reasons import REASONS
-from worker.slack_status.describe import can_be_retried, describe
-from worker.slack_status.message import RETRY_BUTTON, escape
+from threadsync.reasons import REASONS
+from threadsync.syncs import Origin, SyncState, SyncStatus
+from worker.status_message.describe import can_be_retried, describe
+from worker.status_message.message import RETRY_BUTTON, escape
 
 SESSION_ID = UUID("01936f2e-7f00-7000-8000-000000000001")
 NOON = datetime(2026, 11, 25, 12, 4, tzinfo=UTC)

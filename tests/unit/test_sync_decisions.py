@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from threadsync.reasons import REASONS
 from worker.jira.answers import (
     AuthProblem,
     CallFailed,
@@ -28,7 +29,6 @@ from worker.jira.decide import (
     Unread,
     decide,
 )
-from worker.jira.reasons import REASONS
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SETTLE = 600.0

@@ -8,8 +8,8 @@ import sys
 _READ: str = """
 import resource
 from pathlib import Path
-from worker.json_message import has_too_many_parts
-from worker.undeliverable import _MOST_READ, _payload
+from worker.durable.json_message import has_too_many_parts
+from worker.durable.burial import _MOST_READ, _payload
 
 body = b"[" + b'{"a":{}},' * 290_000 + b"{}]"
 assert len(body) <= _MOST_READ

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from threadsync.errors import ThreadsyncError
 from worker.cli import audit, channels, dead, forget, health, installation, sessions, syncs
 from worker.cli.broker_users import broker_users
 from worker.cli.demo import demo
@@ -16,7 +17,6 @@ from worker.cli.migrate import migrate
 from worker.cli.output import in_lines, speak_any_locale
 from worker.cli.roles import roles
 from worker.cli.up import up
-from worker.errors import ThreadsyncError
 
 app = typer.Typer(
     help="Turns a Slack thread into one Jira ticket, and never makes two.",

@@ -18,7 +18,7 @@ def list_decisions(
     """Who decided what about which thread or letter, when and why; newest first."""
     from worker.cli.database import database
     from worker.cli.output import marked, print_json, print_table, say
-    from worker.db.console_store import ConsoleStore
+    from worker.db.overview.store import ConsoleStore
 
     with database() as pool:
         decisions = ConsoleStore(pool).decisions(limit + 1, cursor)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from worker.rights.broker_users import Kind
+    from worker.operate.rights.broker_users import Kind
 
 
 def broker_users(
@@ -19,7 +19,7 @@ def broker_users(
 
     Put the SHA-256 of a password in place of each name between two @.
     """
-    from worker.rights.broker_users import configuration
+    from worker.operate.rights.broker_users import configuration
 
     kind: Kind = "redis" if redis else "valkey"
     typer.echo(configuration(prefix, database, kind), nl=False)

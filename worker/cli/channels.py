@@ -20,7 +20,7 @@ def moved(
     """Say that Slack gave a channel another id. Either one leads to the same sessions then."""
     from worker.cli.database import database
     from worker.cli.output import print_json, tell
-    from worker.db.session_store import SessionStore
+    from worker.db.sessions.store import SessionStore
 
     with database() as pool:
         move = SessionStore(pool).channel_moved(old, new, login_actor())

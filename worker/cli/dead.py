@@ -9,7 +9,7 @@ import typer
 from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
-    from worker.db.models import DeadLetter
+    from threadsync.models import DeadLetter
 
 app = typer.Typer(help="Dead letters: commands that failed for good.", no_args_is_help=True)
 
@@ -30,8 +30,8 @@ def list_letters(
     """Dead letters in one state, newest first."""
     from worker.cli.database import database
     from worker.cli.output import print_json, print_table, say
-    from worker.db.dead_letters import DeadLetterStore
-    from worker.db.statements import parse_cursor
+    from worker.db.dead_letters.store import DeadLetterStore
+    from worker.db.sessions.statements import parse_cursor
 
     with database() as pool:
         before = parse_cursor(cursor) if cursor else None
@@ -50,7 +50,7 @@ def show(letter_id: _Id, as_json: _Json = False) -> None:
     """All that is known of one letter: its arguments, its error, and who settled it."""
     from worker.cli.database import database
     from worker.cli.output import fields_of, print_fields, print_json
-    from worker.db.dead_letters import DeadLetterStore
+    from worker.db.dead_letters.store import DeadLetterStore
 
     with database() as pool:
         letter = DeadLetterStore(pool).get(letter_id)
@@ -64,9 +64,9 @@ def show(letter_id: _Id, as_json: _Json = False) -> None:
 @app.command()
 def retry(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """Send the command again, and record who did and why."""
-    from worker import decisions
     from worker.cli.database import database
     from worker.cli.output import print_json, tell
+    from worker.operate import decisions
 
     by = signed(actor, reason)
     with database() as pool:
@@ -80,9 +80,9 @@ def retry(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = 
 @app.command()
 def discard(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """Give the command up, and record who did and why. The letter is kept."""
-    from worker import decisions
     from worker.cli.database import database
     from worker.cli.output import print_json, tell
+    from worker.operate import decisions
 
     by = signed(actor, reason)
     with database() as pool:

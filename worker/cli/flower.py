@@ -21,8 +21,8 @@ def flower(
 
     What it saw is kept over restarts (FLOWER_DB), the last 10,000 tasks at most.
     """
-    from worker.errors import InvalidSettings
-    from worker.flower import options_for, without_kubernetes
+    from threadsync.errors import InvalidSettings
+    from worker.operate.flower_options import options_for, without_kubernetes
 
     # In one sentence here, before Celery and Flower are loaded.
     options_for(os.environ)
@@ -30,7 +30,7 @@ def flower(
         raise InvalidSettings("Flower is not installed: pip install flower, or 'threadsync[local]'")
     config = str(resources.files("worker").joinpath("flowerconfig.py"))
     # -P: no module of the folder in which it is started, where others may write.
-    argv = [sys.executable, "-P", "-m", "worker.flower_process", "-A", "worker", "flower"]
+    argv = [sys.executable, "-P", "-m", "worker.operate.flower_process", "-A", "worker", "flower"]
     argv += [f"--conf={config}", f"--port={port}", *([f"--address={address}"] if address else [])]
     sys.stdout.flush()
     os.execve(sys.executable, argv, without_kubernetes(os.environ))  # noqa: S606 - our own command line

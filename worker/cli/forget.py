@@ -9,9 +9,9 @@ import typer
 from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
-    from worker.db.models import ThreadSession
+    from threadsync.models import ThreadSession
     from worker.db.pool import Pool
-    from worker.forgetting.act import Forgotten
+    from worker.operate.forgetting.act import Forgotten
 
 app = typer.Typer(
     help="Forget a thread, a channel or a person. The tickets stay, one a thread.", no_args_is_help=True
@@ -34,7 +34,7 @@ def thread(
 ) -> None:
     """Forget what was said in a thread, and who said it. Every later command on it is stale."""
     from worker.cli.database import database
-    from worker.forgetting.act import forget_thread
+    from worker.operate.forgetting.act import forget_thread
 
     by = signed(actor, reason)
     with database() as pool:
@@ -50,7 +50,7 @@ def channel(
 ) -> None:
     """Forget all threads of a channel until now, and its context."""
     from worker.cli.database import database
-    from worker.forgetting.act import forget_channel
+    from worker.operate.forgetting.act import forget_channel
 
     by = signed(actor, reason)
     with database() as pool:
@@ -70,7 +70,7 @@ def user(
 ) -> None:
     """Forget a person: what the person opened, drafted or did. Other people's words stay."""
     from worker.cli.database import database
-    from worker.forgetting.act import forget_user
+    from worker.operate.forgetting.act import forget_user
 
     by = signed(actor, reason)
     with database() as pool:
@@ -79,9 +79,9 @@ def user(
 
 def session_of(pool: Pool, place: list[str]) -> ThreadSession:
     """The thread's session; one is made where there is none, as there may be letters, and events to come."""
-    from worker.db.console_store import ConsoleStore, thread_in
-    from worker.db.session_store import SessionStore
-    from worker.errors import InvalidCommand
+    from threadsync.errors import InvalidCommand
+    from worker.db.overview.store import ConsoleStore, thread_in
+    from worker.db.sessions.store import SessionStore
 
     text = " ".join(place)
     found: list[ThreadSession] = ConsoleStore(pool).find(text)

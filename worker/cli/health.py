@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from worker.signs import Signs
+    from threadsync.liveness.heartbeats import Signs
 
 app = typer.Typer(
     help="Exit code 0: it does its work. 1: it does not, and why stands on stdout.", no_args_is_help=True
@@ -29,7 +29,12 @@ def worker(
 
     A worker that answers pings may still take nothing, so it is not pinged.
     """
-    from worker.hearing import hearing_of_no_worker, hearing_of_queue, hearing_of_worker, two_databases
+    from threadsync.liveness.verdicts import (
+        hearing_of_no_worker,
+        hearing_of_queue,
+        hearing_of_worker,
+        two_databases,
+    )
 
     signs = _signs()
     host = socket.gethostname()
@@ -54,7 +59,7 @@ def worker(
 @app.command("socket")
 def socket_mode(as_json: _Json = False) -> None:
     """Does anything come from Slack to this host's processes of Socket Mode?"""
-    from worker.hearing import Verdict, hearing_of_socket
+    from threadsync.liveness.verdicts import Verdict, hearing_of_socket
 
     host, signs = socket.gethostname(), _signs()
     sockets = {name: silence for name, silence in signs.sockets.items() if name.rpartition(":")[0] == host}
@@ -69,29 +74,29 @@ def socket_mode(as_json: _Json = False) -> None:
 @app.command()
 def beat(as_json: _Json = False) -> None:
     """Does beat send? It sends canaries through every queue, and asks for what is due."""
-    from worker.hearing import hearing_of_beat
+    from threadsync.liveness.verdicts import hearing_of_beat
 
     signs = _signs()
     _tell({"beat": hearing_of_beat(signs), **_clocks_of(signs, {"beat"}), **_spoilt(signs)}, as_json)
 
 
 def _clocks_of(signs: Signs, names: Collection[str]) -> dict[str, Any]:
-    from worker.hearing import skewed_clocks
+    from threadsync.liveness.verdicts import skewed_clocks
 
     skewed = skewed_clocks(signs)
     return {f"clock of {name}": verdict for name, verdict in skewed.items() if name in names}
 
 
 def _spoilt(signs: Signs) -> dict[str, Any]:
-    from worker.hearing import Verdict, spoilt_signs
+    from threadsync.liveness.verdicts import Verdict, spoilt_signs
 
     why = spoilt_signs(signs)
     return {"signs": Verdict("spoilt", why)} if why else {}
 
 
 def _signs() -> Signs:
+    from threadsync.liveness.heartbeats import signs_of
     from worker.celery import app as celery
-    from worker.signs import signs_of
 
     signs = signs_of(celery)
     if signs is None:
@@ -102,10 +107,10 @@ def _signs() -> Signs:
 
 def database_verdict() -> dict[str, Any]:
     """Why no connection can be made, if that is so; a restart would not mend it: no failure."""
+    from threadsync.config import get_settings
+    from threadsync.errors import ThreadsyncError
+    from threadsync.liveness.verdicts import Verdict
     from worker.cli.database import database
-    from worker.config import get_settings
-    from worker.errors import ThreadsyncError
-    from worker.hearing import Verdict
 
     if get_settings().database_url is None:
         return {}
@@ -118,11 +123,11 @@ def database_verdict() -> dict[str, Any]:
 
 def slack_verdict() -> dict[str, Any]:
     """Whether Slack refuses us, as workers wrote down; a restart would not mend it: no failure."""
+    from threadsync.config import get_settings
+    from threadsync.errors import ThreadsyncError
+    from threadsync.liveness.verdicts import Verdict
     from worker.cli.database import database
-    from worker.config import get_settings
-    from worker.db.status_store import StatusStore
-    from worker.errors import ThreadsyncError
-    from worker.hearing import Verdict
+    from worker.db.status_messages.store import StatusStore
 
     settings = get_settings()
     if not settings.is_in_slack or settings.database_url is None:

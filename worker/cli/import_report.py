@@ -14,9 +14,9 @@ from rich.text import Text
 from worker.cli.output import plain
 
 if TYPE_CHECKING:
-    from worker.session_import.bookmark import Tally
-    from worker.session_import.importer import BadLine
-    from worker.session_import.lines import Place
+    from worker.operate.importing.bookmark import Tally
+    from worker.operate.importing.importer import BadLine
+    from worker.operate.importing.lines import Place
 
 _BAD_LINES_SHOWN: Final = 20
 

@@ -11,7 +11,7 @@ import typer
 from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
-    from worker.db.installation_store import InstallationStore
+    from worker.db.installation.store import InstallationStore
 
 app = typer.Typer(help="One installation has one broker database of its own.", no_args_is_help=True)
 
@@ -22,8 +22,8 @@ _FRESH_SECONDS: Final = 20
 @app.command()
 def show(as_json: _Json = False) -> None:
     """Say which installation this database is, and whose the broker is. Exit code 1: not the same."""
+    from threadsync.broker.installation import owner_of
     from worker.cli.output import print_json, tell
-    from worker.installation import owner_of
 
     with _store() as store, _broker() as broker:
         ours, theirs = str(store.get()), owner_of(broker)
@@ -43,8 +43,8 @@ def adopt(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     Its messages will be carried out in this database. Its workers must have stopped: those that still run end
     by themselves within seconds.
     """
+    from threadsync.broker.installation import owner_of, take_over
     from worker.cli.output import print_json, tell
-    from worker.installation import owner_of, take_over
 
     by = signed(actor, reason)
     with _store() as store, _broker() as broker:
@@ -81,7 +81,7 @@ def renew(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
 
 @contextmanager
 def _store() -> Iterator[InstallationStore]:
-    from worker.db.installation_store import InstallationStore
+    from worker.db.installation.store import InstallationStore
     from worker.db.pool import single_connection
 
     with single_connection() as connection:
@@ -91,10 +91,10 @@ def _store() -> Iterator[InstallationStore]:
 @contextmanager
 def _broker() -> Iterator[Any]:
     """A connection that looks at nothing by itself. Raises ``BrokerUnavailable``."""
-    from worker.broker_errors import BROKER_ERRORS
-    from worker.config import get_settings
+    from threadsync.broker.errors import BROKER_ERRORS
+    from threadsync.config import get_settings
+    from threadsync.errors import BrokerUnavailable
     from worker.doctor.app import app_of
-    from worker.errors import BrokerUnavailable
 
     settings = get_settings().model_copy(update={"installation_id": None})
     settings.require("broker_url")
@@ -107,8 +107,8 @@ def _broker() -> Iterator[Any]:
 
 
 def _refuse_if_it_lives(broker: Any, theirs: str | None) -> None:
-    from worker.errors import BrokerUnavailable, InvalidCommand
-    from worker.signs import look
+    from threadsync.errors import BrokerUnavailable, InvalidCommand
+    from threadsync.liveness.heartbeats import look
 
     signs = look(broker.default_channel)
     if signs and signs.is_blind:

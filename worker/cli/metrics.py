@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from worker.errors import InvalidSettings
+from threadsync.errors import InvalidSettings
 
 _LOOK_SECONDS: Final = 0.2
 
@@ -22,13 +22,13 @@ def metrics(
 
     It asks Postgres and the broker when it is asked. What workers count they show themselves: METRICS_PORT.
     """
+    from threadsync.config import get_settings
     from worker.celery import app as celery
     from worker.cli.stop_request import StopRequest
-    from worker.config import get_settings
     from worker.db.pool import new_pool
-    from worker.exporter import registry_of
-    from worker.logs import configure_logging
-    from worker.metrics_server import serve_metrics
+    from worker.observe.logs import configure_logging
+    from worker.observe.metrics_server import serve_metrics
+    from worker.operate.installation_metrics import registry_of
 
     settings = get_settings()
     settings.require("broker_url", "database_url")

@@ -17,7 +17,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from worker.db.models import Dto
+    from threadsync.models import Dto
 
 _WIDE_ENOUGH: Final = 100_000
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.errors import InvalidCommand, SessionNotFound
+from threadsync.errors import InvalidCommand, SessionNotFound
 
 if TYPE_CHECKING:
-    from worker.db.models import ThreadSession
-    from worker.db.session_store import SessionStore
+    from threadsync.models import ThreadSession
+    from worker.db.sessions.store import SessionStore
 
 Place = Annotated[
     list[str], typer.Argument(metavar="ID | CHANNEL THREAD_TS", help="The session's id, or its thread.")

@@ -11,10 +11,10 @@ import typer
 
 if TYPE_CHECKING:
     from worker.db.pool import Pool
-    from worker.session_import.bookmark import Bookmarks, Tally
-    from worker.session_import.importer import Importer
-    from worker.session_import.lines import Place
-    from worker.session_import.source import Source
+    from worker.operate.importing.bookmark import Bookmarks, Tally
+    from worker.operate.importing.importer import Importer
+    from worker.operate.importing.lines import Place
+    from worker.operate.importing.source import Source
 
 SOME_LINES_ARE_BAD: Final = 1
 NOT_FINISHED: Final = 3
@@ -36,9 +36,9 @@ def import_sessions(
     from worker.cli.import_report import ImportReport
     from worker.cli.signature import login_actor
     from worker.cli.stop_request import StopRequest
-    from worker.db.session_store import SessionStore
-    from worker.session_import.importer import Importer
-    from worker.session_import.source import Source
+    from worker.db.sessions.store import SessionStore
+    from worker.operate.importing.importer import Importer
+    from worker.operate.importing.source import Source
 
     # What the pool would say of a lost connection, the importer says better.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
@@ -68,7 +68,7 @@ def import_sessions(
 
 def _bookmarks(file: Path, source: Source, pool: Pool) -> Bookmarks | None:
     from worker.db.driver_errors import translated
-    from worker.session_import.bookmark import Bookmarks
+    from worker.operate.importing.bookmark import Bookmarks
 
     if source.size is None:
         return None
@@ -78,8 +78,8 @@ def _bookmarks(file: Path, source: Source, pool: Pool) -> Bookmarks | None:
 
 
 def _beginning(bookmarks: Bookmarks | None, *, resume: bool) -> tuple[Place, Tally]:
-    from worker.session_import.bookmark import Tally
-    from worker.session_import.lines import Place
+    from worker.operate.importing.bookmark import Tally
+    from worker.operate.importing.lines import Place
 
     if resume and bookmarks is None:
         raise typer.BadParameter("a stream cannot be resumed; sending it again does no harm")

@@ -26,7 +26,7 @@ def list_sessions(
     """Sessions, newest first."""
     from worker.cli.database import database
     from worker.cli.output import marked, print_json, print_table, say
-    from worker.db.session_store import SessionStore
+    from worker.db.sessions.store import SessionStore
 
     with database() as pool:
         store = SessionStore(pool)
@@ -65,9 +65,9 @@ def show(
     from worker.cli.database import database
     from worker.cli.output import fields_of, print_fields, print_json, print_table
     from worker.cli.syncs import action_row
-    from worker.db.console_store import ConsoleStore
-    from worker.db.session_store import SessionStore
-    from worker.db.sync_store import SyncStore
+    from worker.db.overview.store import ConsoleStore
+    from worker.db.sessions.store import SessionStore
+    from worker.db.syncs.store import SyncStore
 
     with database() as pool:
         session = find_session(SessionStore(pool), place)

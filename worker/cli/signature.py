@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.errors import InvalidCommand
+from threadsync.errors import InvalidCommand
 
 if TYPE_CHECKING:
-    from worker.db.actors import NamedActor
-    from worker.decisions import Signature
+    from threadsync.actors import NamedActor
+    from worker.operate.decisions import Signature
 
 Reason = Annotated[str, typer.Option(help="Why, for those who come after you.")]
 Actor = Annotated[str | None, typer.Option(help="Who decides this. Default: your login name.")]
@@ -20,7 +20,7 @@ Actor = Annotated[str | None, typer.Option(help="Who decides this. Default: your
 
 def signed(actor: str | None, reason: str) -> Signature:
     """Who and why. Raises ``typer.BadParameter``."""
-    from worker.decisions import signature
+    from worker.operate.decisions import signature
 
     try:
         return signature(actor or _login_name(), reason, "cli")
@@ -30,7 +30,7 @@ def signed(actor: str | None, reason: str) -> Signature:
 
 def login_actor() -> NamedActor:
     """The actor of a command that asks for no reason: the login name, which is a claim like any other."""
-    from worker.db.actors import NamedActor
+    from threadsync.actors import NamedActor
 
     return NamedActor(name=_login_name(), via="cli")
 

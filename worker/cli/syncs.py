@@ -12,9 +12,9 @@ from worker.cli.place import Place, find_session
 from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
-    from worker.db.models import ThreadSession
+    from threadsync.models import ThreadSession
+    from threadsync.syncs import SyncAction, SyncDetail, SyncState
     from worker.db.pool import Pool
-    from worker.db.sync_models import SyncAction, SyncDetail, SyncState
 
 app = typer.Typer(help="How sessions get their tickets.", no_args_is_help=True)
 
@@ -34,8 +34,8 @@ def list_syncs(
     """Syncs, those of the newest sessions first, and why they stand where they do."""
     from worker.cli.database import database
     from worker.cli.output import print_json, print_table, say
-    from worker.db.statements import parse_cursor
-    from worker.db.sync_store import SyncStore
+    from worker.db.sessions.statements import parse_cursor
+    from worker.db.syncs.store import SyncStore
 
     with database() as pool:
         before = parse_cursor(cursor) if cursor else None
@@ -57,9 +57,9 @@ def show(
     as_json: _Json = False,
 ) -> None:
     """One sync: how it stands, what was tried, and what people decided. JSON has the draft, too."""
-    from worker import decisions
     from worker.cli.database import database
     from worker.cli.output import print_json
+    from worker.operate import decisions
 
     with database() as pool:
         detail = decisions.detail_of(pool, _session(pool, place))
@@ -83,8 +83,8 @@ def retry(
     as_json: _Json = False,
 ) -> None:
     """Try it again now. What may have been created is looked for first."""
-    from worker import decisions
     from worker.cli.database import database
+    from worker.operate import decisions
 
     if bool(place) == all_blocked:
         raise typer.BadParameter("give one session, or --all-blocked")
@@ -108,9 +108,9 @@ def link(
     as_json: _Json = False,
 ) -> None:
     """Name the session's ticket yourself. No other is created for it."""
-    from worker import decisions
     from worker.cli.database import database
     from worker.cli.output import print_json, tell
+    from worker.operate import decisions
 
     *named, key = place
     if not named:
@@ -135,9 +135,9 @@ def unlink(
     as_json: _Json = False,
 ) -> None:
     """Take the session's ticket off. Only a ticket that is asked for anew takes its place."""
-    from worker import decisions
     from worker.cli.database import database
     from worker.cli.output import print_json, tell
+    from worker.operate import decisions
 
     by = signed(actor, reason)
     with database() as pool:
@@ -151,8 +151,8 @@ def unlink(
 @app.command("give-up")
 def give_up(place: Place, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """End it without a ticket. A later retry, or another draft, begins again."""
-    from worker import decisions
     from worker.cli.database import database
+    from worker.operate import decisions
 
     by = signed(actor, reason)
     with database() as pool:
@@ -161,7 +161,7 @@ def give_up(place: Place, reason: Reason, actor: Actor = None, as_json: _Json = 
 
 
 def _session(pool: Pool, place: list[str]) -> ThreadSession:
-    from worker.db.session_store import SessionStore
+    from worker.db.sessions.store import SessionStore
 
     return find_session(SessionStore(pool), place)
 
@@ -177,7 +177,7 @@ def _say(sync: SyncState, sentence: str, *, as_json: bool) -> None:
 
 def _say_how_many(ids: Sequence[UUID], *, as_json: bool) -> None:
     from worker.cli.output import print_json
-    from worker.decisions import SOON
+    from worker.operate.decisions import SOON
 
     if as_json:
         print_json([str(session_id) for session_id in ids])
@@ -186,8 +186,8 @@ def _say_how_many(ids: Sequence[UUID], *, as_json: bool) -> None:
 
 
 def _row(sync: SyncState) -> tuple[object, ...]:
+    from threadsync.reasons import explain
     from worker.cli.output import marked
-    from worker.jira.reasons import explain
 
     return (
         sync.session_id,
@@ -202,8 +202,8 @@ def _row(sync: SyncState) -> tuple[object, ...]:
 
 
 def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
+    from threadsync.reasons import explain
     from worker.cli.output import fields_of, print_fields, print_table
-    from worker.jira.reasons import explain
 
     sync = detail.sync
     fields = fields_of(sync, exclude={"reason", "parked", "attempts", "duplicates"})
@@ -240,8 +240,8 @@ def action_row(action: SyncAction) -> tuple[object, ...]:
 
 
 def _attempt_row(attempt: Any) -> tuple[object, ...]:
+    from threadsync.reasons import explain
     from worker.cli.output import marked
-    from worker.jira.reasons import explain
 
     took = attempt.finished_at and f"{(attempt.finished_at - attempt.started_at).total_seconds():.1f} s"
     why = " ".join(part for part in (explain(attempt.reason), attempt.detail) if part)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.errors import ThreadsyncError
+from threadsync.errors import ThreadsyncError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from worker.local import LocalStack
+    from worker.local.stack import LocalStack
 
 
 def up(
@@ -30,11 +30,11 @@ def up(
     """
     from rich.console import Console
 
+    from threadsync.config import load_settings
     from worker.cli.stop_request import StopRequest
-    from worker.config import load_settings
-    from worker.embedded.data_dir import default_data_dir
-    from worker.local import LocalStack
-    from worker.password_strength import refuse_weak_password
+    from worker.local.data_dir import default_data_dir
+    from worker.local.stack import LocalStack
+    from worker.operate.password_strength import refuse_weak_password
 
     # Now, not in a service that ends again and again.
     refuse_weak_password(load_settings())

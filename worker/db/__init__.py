@@ -1,7 +1,7 @@
 """The database layer: DTOs, SQL, pools, and the stores that run one on the other.
 
 The names are loaded when they are first used, so that a web process may import the DTOs from here
-(``worker.db.models``) without loading psycopg.
+(``threadsync.models``) without loading psycopg.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from worker.db.async_session_store import AsyncSessionStore
-    from worker.db.models import ChannelContext, ContextResult, SessionPage, SessionResult, ThreadSession
+    from threadsync.models import ChannelContext, ContextResult, SessionPage, SessionResult, ThreadSession
     from worker.db.pool import close_db, get_connection, init_db
-    from worker.db.session_store import SessionStore
+    from worker.db.sessions.async_store import AsyncSessionStore
+    from worker.db.sessions.store import SessionStore
 
 _HOME = {
     "AsyncSessionStore": "async_session_store",

@@ -9,9 +9,9 @@ from typing import Final
 import psycopg
 from psycopg import errors
 
+from threadsync.errors import DatabaseFault, DatabaseUnavailable, InvalidCommand, ThreadsyncError
 from worker.db import pgbouncer
 from worker.db.sqlstates import judge
-from worker.errors import DatabaseFault, DatabaseUnavailable, InvalidCommand, ThreadsyncError
 
 CONSTRAINTS: Final = {
     "thread_sessions_status_check": "status: must be collecting, ready_to_sync or synced",

@@ -10,8 +10,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from worker.dsn import INSTEAD
-from worker.errors import InvalidSettings
+from threadsync.dsn import INSTEAD
+from threadsync.errors import InvalidSettings
 
 _CHOICES: Final = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),

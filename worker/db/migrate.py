@@ -11,9 +11,9 @@ from psycopg import Connection, errors
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
+from threadsync.errors import DatabaseFault, SchemaMismatch
 from worker.db.connection import ANSWER_MARGIN_SECONDS, answering_within
 from worker.db.roles import become_migrate, grant
-from worker.errors import DatabaseFault, SchemaMismatch
 
 _ADVISORY_LOCK: Final = 0x7468_7264_7379_6E63  # "thrdsync"
 _STATEMENT_SECONDS: Final = 300

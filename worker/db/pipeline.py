@@ -20,9 +20,9 @@ import psycopg
 from psycopg import errors
 from pydantic import ValidationError
 
+from threadsync.errors import InvalidCommand, ThreadsyncError, as_ours
 from worker.db.driver_errors import translate
-from worker.db.statements import Rows, Statement
-from worker.errors import InvalidCommand, ThreadsyncError, as_ours
+from worker.db.sessions.statements import Rows, Statement
 
 T = TypeVar("T")
 

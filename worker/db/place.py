@@ -9,7 +9,7 @@ from typing import Final, LiteralString
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from worker.clocks import offset
+from threadsync.broker.clocks import offset
 from worker.db.pool import Pool
 
 # Two databases with one identity are told apart by the server's start, which no copy has in common with what

@@ -14,7 +14,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
-from worker.config import get_settings
+from threadsync.config import get_settings
 from worker.db.connection import (
     SIGN_OF_LIFE_SECONDS,
     GuardedAsyncConnection,

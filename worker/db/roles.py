@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from worker.db import console_functions
+from worker.db.console_login import functions as console_functions
 from worker.db.forgetting.columns import OF_PEOPLE
 from worker.db.forgetting.functions import FUNCTIONS, install
 from worker.db.readers import may_be_read
@@ -71,7 +71,7 @@ CONSOLE_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     **dict.fromkeys(_SHOWN, _LOOK),
     "console_sessions": ("SELECT", "INSERT", "DELETE"),
 }
-"""Rights of the console: it reads these, and changes by ``worker.db.console_functions``."""
+"""Rights of the console: it reads these, and changes by ``worker.db.console_login.functions``."""
 
 CONSOLE_FORGETS: Final = frozenset(
     f"threadsync_forget_{what}" for what in ("sessions", "channel", "person", "opened_by", "named", "letters")

@@ -19,8 +19,8 @@ from typing import Final, Literal
 import psycopg
 from psycopg import errors
 
+from threadsync.errors import ThreadsyncError
 from worker.db import pgbouncer
-from worker.errors import ThreadsyncError
 
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory", re.IGNORECASE)
 

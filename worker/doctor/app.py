@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from celery import Celery
 
-from worker.config import Settings
+from threadsync.config import Settings
 
 
 def app_of(settings: Settings) -> Celery:
     """With the worker's configuration. Raises ``InvalidSettings`` when there is no broker."""
     from worker.celery import configuration
 
-    app = Celery("threadsync-doctor", amqp="worker.connection:DurableAMQP", set_as_current=False)
+    app = Celery("threadsync-doctor", amqp="worker.durable.connection:DurableAMQP", set_as_current=False)
     app.conf.update(configuration(settings))
     return app

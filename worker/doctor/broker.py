@@ -11,8 +11,13 @@ import redis
 from celery import Celery
 from kombu.utils.encoding import bytes_to_str
 
-from worker.broker_errors import BROKER_ERRORS
-from worker.config import Settings
+from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.broker.installation import KEY
+from threadsync.broker.producer import ProducerChannel
+from threadsync.broker.rabbitmq import ConfirmingChannel
+from threadsync.config import Settings
+from threadsync.errors import InvalidSettings
+from threadsync.liveness.heartbeats import QUEUES, refusal_of
 from worker.doctor.app import app_of
 from worker.doctor.broker_rights import excess_rights, missing_rights
 from worker.doctor.broker_room import Replicas, judge_replicas, judge_room, replicas_of
@@ -20,13 +25,8 @@ from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, info, ok, skipped, warning
 from worker.doctor.holes import hole_in
 from worker.doctor.rabbitmq import examine_rabbitmq
-from worker.errors import InvalidSettings
-from worker.installation import KEY
-from worker.memory import Memory
-from worker.producer import ProducerChannel
-from worker.rabbitmq.publishing import ConfirmingChannel
-from worker.rights.broker_users import BrokerUser, login_of, user_in
-from worker.signs import QUEUES, refusal_of
+from worker.operate.memory import Memory
+from worker.operate.rights.broker_users import BrokerUser, login_of, user_in
 
 CHECKS: Final = (
     "broker: reachable",

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from kombu.utils.encoding import bytes_to_str
 
-from worker.beat import KEY as BEAT
-from worker.installation import KEY as INSTALLATION
-from worker.producer import ProducerChannel
-from worker.rights.broker_samples import forbidden, needed
-from worker.rights.broker_users import BrokerUser
-from worker.scripts import WAITING
-from worker.signs import KEY as SIGNS
-from worker.signs import QUEUES
+from threadsync.broker.installation import KEY as INSTALLATION
+from threadsync.broker.producer import ProducerChannel
+from threadsync.liveness.heartbeats import KEY as SIGNS
+from threadsync.liveness.heartbeats import QUEUES
+from worker.durable.beat import KEY as BEAT
+from worker.durable.scripts import WAITING
+from worker.operate.rights.broker_samples import forbidden, needed
+from worker.operate.rights.broker_users import BrokerUser
 
 Command = tuple[str, ...]
 

@@ -9,7 +9,7 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from worker.doctor.finding import Finding, error, info, ok, skipped, warning
-from worker.memory import Memory
+from worker.operate.memory import Memory
 
 _ROOM: Final = "broker: room"
 _REPLICAS: Final = "broker: replicas"

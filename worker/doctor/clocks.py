@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from worker.clocks import SKEW_SECONDS
+from threadsync.broker.clocks import SKEW_SECONDS
 from worker.doctor.finding import Finding, error, ok, warning
 
 _HARMFUL_SECONDS: Final = 60.0

@@ -12,10 +12,11 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from worker.config import Settings
+from threadsync.config import Settings
+from threadsync.errors import InvalidSettings
 from worker.db import pgbouncer
 from worker.db.connection import START_UP_SETTINGS, GuardedConnection
-from worker.db.console_functions import STATEMENTS
+from worker.db.console_login.functions import STATEMENTS
 from worker.db.dsn import parse_dsn
 from worker.db.migrate import NEW_DATABASE, encoding_fault, migrations, schema_version
 from worker.db.pool import connect_arguments
@@ -23,8 +24,7 @@ from worker.db.roles import CONSOLE_PRIVILEGES, RUN_PRIVILEGES
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.doctor.roles import Role
-from worker.errors import InvalidSettings
-from worker.readiness import postgres_accepts
+from worker.local.readiness import postgres_accepts
 
 CHECKS: Final = (
     "database: reachable",

@@ -8,7 +8,8 @@ from queue import Empty, Queue
 from time import monotonic
 from typing import Final
 
-from worker.config import Settings, load_settings
+from threadsync.config import Settings, load_settings
+from threadsync.errors import InvalidSettings
 from worker.doctor.broker import examine_broker
 from worker.doctor.database import examine_database
 from worker.doctor.finding import Finding, error, skipped
@@ -19,7 +20,6 @@ from worker.doctor.roles import Role, broker_user, concerns, for_role, needed_se
 from worker.doctor.running import examine_running
 from worker.doctor.settings import examine_settings, judge_faults
 from worker.doctor.slack import examine_slack
-from worker.errors import InvalidSettings
 
 LIMIT_SECONDS: Final = 40
 FLOWER_URL: Final = "http://127.0.0.1:5555"

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from threadsync.errors import InvalidSettings
 from worker.doctor.finding import Finding, error, ok, skipped, warning
-from worker.errors import InvalidSettings
-from worker.flower import is_yes, options_for
+from worker.operate.flower_options import is_yes, options_for
 
 CHECKS: Final = ("flower: settings", "flower: login", "flower: address")
 PUBLISHED_AT: Final = "FLOWER_PUBLISHED_AT"

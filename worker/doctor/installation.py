@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from worker.broker_errors import BROKER_ERRORS
-from worker.config import Settings
-from worker.db.installation_store import InstallationStore
+from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.broker.installation import owner_of
+from threadsync.config import Settings
+from threadsync.errors import DatabaseUnavailable, InvalidSettings
+from worker.db.installation.store import InstallationStore
 from worker.db.pool import single_connection
 from worker.doctor.app import app_of
 from worker.doctor.finding import Finding, error, ok, skipped
-from worker.errors import DatabaseUnavailable, InvalidSettings
-from worker.installation import owner_of
 
 CHECK: Final = "installation"
 CHECKS: Final = (CHECK,)

@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
-from worker.config import Settings
+from threadsync.config import Settings
+from threadsync.marker import canonical
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.jira.answers import (
     AuthProblem,
@@ -20,7 +21,6 @@ from worker.jira.answers import (
     Throttled,
 )
 from worker.jira.client import JiraClient
-from worker.jira.marker import canonical
 from worker.jira.target import Target, target_of
 from worker.jira.ticket import is_id
 

@@ -15,13 +15,13 @@ from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu.transport import pyamqp
 from kombu.utils.text import version_string_as_tuple
 
-from worker.broker_errors import BROKER_ERRORS, BrokerBlocked
+from threadsync.broker.errors import BROKER_ERRORS, BrokerBlocked
+from threadsync.broker.rabbitmq import ConfirmingChannel
+from threadsync.broker.rabbitmq_clock import whole_seconds
+from threadsync.liveness.heartbeats import QUEUES
+from threadsync.liveness.rabbitmq import STREAM
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
-from worker.rabbitmq.clock import whole_seconds
-from worker.rabbitmq.publishing import ConfirmingChannel
-from worker.rabbitmq.signs import STREAM
-from worker.signs import QUEUES
 
 CHECKS: Final = ("broker: queues", "broker: delivery limit")
 

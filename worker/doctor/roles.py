@@ -9,7 +9,7 @@ from worker.doctor.finding import Finding, skipped
 
 if TYPE_CHECKING:
     # The command line imports roles for its options, and Celery only for what needs it.
-    from worker.rights.broker_users import BrokerUser
+    from worker.operate.rights.broker_users import BrokerUser
 
 Role = Literal["sessions", "syncs", "lookups", "beat", "web", "flower", "metrics", "migrate"]
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
-from worker.config import Settings
-from worker.doctor.app import app_of
-from worker.doctor.finding import Finding, error, ok, skipped, warning
-from worker.errors import BrokerUnavailable, InvalidSettings
-from worker.hearing import (
+from threadsync.config import Settings
+from threadsync.errors import BrokerUnavailable, InvalidSettings
+from threadsync.liveness.heartbeats import QUEUES, Signs, signs_of
+from threadsync.liveness.verdicts import (
     beat_is_sending,
     hearing_of_queue,
     hearing_of_worker,
@@ -18,7 +17,8 @@ from worker.hearing import (
     spoilt_signs,
     two_databases,
 )
-from worker.signs import QUEUES, Signs, signs_of
+from worker.doctor.app import app_of
+from worker.doctor.finding import Finding, error, ok, skipped, warning
 
 T = TypeVar("T")
 

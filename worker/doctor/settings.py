@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from worker.config import Settings
+from threadsync.config import Settings
+from threadsync.errors import InvalidSettings
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.doctor.roles import Role
-from worker.errors import InvalidSettings
-from worker.password_strength import MAKE_ONE, fault_of, names_in
-from worker.rights.environment import ALL_SECRETS, secrets_of
+from worker.operate.password_strength import MAKE_ONE, fault_of, names_in
+from worker.operate.rights.environment import ALL_SECRETS, secrets_of
 
 CHECKS: Final = ("settings", "secret files", "secrets of others", "console password")
 

@@ -11,13 +11,13 @@ import psycopg
 from psycopg.rows import dict_row
 from slack_sdk.errors import SlackApiError
 
-from worker.config import LOCAL_TOKEN, Settings
+from threadsync.config import LOCAL_TOKEN, Settings
+from threadsync.errors import InvalidSettings
 from worker.db.pool import connect_arguments
-from worker.db.status_queries import COUNT_UNSAID, TROUBLE
+from worker.db.status_messages.sql import COUNT_UNSAID, TROUBLE
 from worker.doctor.clocks import judge_clock, of_header
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.doctor.slack_client import BoundedClient
-from worker.errors import InvalidSettings
 
 CHECKS: Final = (
     "slack: signing secret",

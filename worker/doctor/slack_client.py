@@ -9,7 +9,7 @@ from urllib.request import HTTPErrorProcessor, HTTPSHandler, ProxyHandler, Reque
 
 from slack_sdk import WebClient
 
-from worker.slack_status.answers import MOST_BYTES
+from worker.status_message.answers import MOST_BYTES
 
 SECONDS: Final = 5
 """Of an answer's beginning, and of a pause in it."""

@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from worker.jira import contents
+from worker.jira import parsing as contents
 from worker.jira.answers import (
     AuthProblem,
     CreateAnswer,
@@ -36,7 +36,7 @@ from worker.jira.answers import (
 )
 from worker.jira.pauses import pause
 from worker.jira.refusal import about
-from worker.jira.slack_text import cleaned
+from worker.text.slack_text import cleaned
 
 _TRACE_HEADERS: Final = ("atl-traceid", "x-arequestid", "x-request-id")
 _DENIED: Final = "x-authentication-denied-reason"

@@ -21,9 +21,8 @@ from urllib.parse import quote
 
 import httpx
 
-from worker import metrics
-from worker.jira import classification, contents
-from worker.jira.adf import document_of
+from worker.jira import classification
+from worker.jira import parsing as contents
 from worker.jira.answers import (
     CallFailed,
     CreateAnswer,
@@ -38,7 +37,9 @@ from worker.jira.answers import (
     Unknown,
 )
 from worker.jira.connection import Connection, HttpAnswer
-from worker.jira.wiki import wiki_of
+from worker.observe import metrics
+from worker.text.adf import document_of
+from worker.text.wiki import wiki_of
 
 T = TypeVar("T")
 

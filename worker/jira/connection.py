@@ -18,9 +18,9 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
+from threadsync.loopback import is_loopback
 from worker.http_body import HEADERS, read_body
 from worker.jira.answers import JiraAccount, NotSent, Unknown
-from worker.loopback import is_loopback
 
 T = TypeVar("T")
 

@@ -113,7 +113,7 @@ class Next:
 
     Args:
         delay: seconds until there is something to do again; None when nothing happens by itself.
-        reason: a code that ``worker.jira.reasons`` has words for; None where there is nothing to explain.
+        reason: a code that ``threadsync.reasons`` has words for; None where there is nothing to explain.
         pause: others that must wait, too.
         may_be_the_site: ask the site who we are; if it does not say, all of its syncs are parked.
     """

@@ -10,13 +10,13 @@ from typing import Final
 
 import structlog
 
-from worker.db.sync_models import Claim, Step
+from threadsync.syncs import Claim, Step
 from worker.jira.answers import CallFailed, Rejected, Throttled
 from worker.jira.decide import Pause, Several, scope_of
 from worker.jira.search import search_label
 from worker.jira.taken_off import taken_off
-from worker.jira.thread_link import link_to_thread
 from worker.jira.tools import Tools
+from worker.text.thread_link import link_to_thread
 
 _MOST_FAILURES: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 15.0

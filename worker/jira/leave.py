@@ -11,14 +11,14 @@ from typing import Final
 
 import structlog
 
-from worker.db.sync_models import LeftClaim
+from threadsync.marker import marker_of
+from threadsync.syncs import LeftClaim
 from worker.jira.answers import AuthProblem, CallFailed, NotSent, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
 from worker.jira.decide import Pause, scope_of
 from worker.jira.follow_up import hold
-from worker.jira.marker import marker_of
-from worker.jira.thread_link import link_to_thread
 from worker.jira.tools import Tools
+from worker.text.thread_link import link_to_thread
 
 PROPERTY: Final = "threadsync-left"
 PATIENCE: Final = timedelta(hours=24)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from worker.config import get_settings
-from worker.db.sync_store import SyncStore
+from threadsync.config import get_settings
+from worker.db.syncs.store import SyncStore
 from worker.jira.client import JiraClient
 from worker.jira.target import target_of
 from worker.jira.tools import Tools

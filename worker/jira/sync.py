@@ -17,12 +17,12 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from worker.db.sync_models import SyncState
-from worker.db.sync_store import SyncStore
-from worker.errors import SyncNotFound
-from worker.jira.marker import marker_of
+from threadsync.errors import SyncNotFound
+from threadsync.marker import marker_of
+from threadsync.syncs import SyncState
+from worker.db.syncs.store import SyncStore
+from worker.jira.step import WRITE_SECONDS, Turn
 from worker.jira.tools import Tools
-from worker.jira.turn import WRITE_SECONDS, Turn
 
 _CALLS: Final = {"cloud": 2, "datacenter": 4}
 """That take long, of one step. A Data Center is asked for one key at a time."""

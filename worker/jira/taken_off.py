@@ -8,7 +8,7 @@ from worker.jira.search import TakenOff
 from worker.jira.tools import Tools
 
 if TYPE_CHECKING:
-    from worker.db.sync_models import Claim
+    from threadsync.syncs import Claim
 
 
 def taken_off(tools: Tools, claim: Claim) -> TakenOff:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worker.config import Settings
+from threadsync.config import Settings
+from threadsync.marker import site_of
 from worker.jira.answers import JiraAccount
-from worker.jira.marker import site_of
 
 
 @dataclass(frozen=True, slots=True)

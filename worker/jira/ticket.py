@@ -17,11 +17,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
-from worker.jira.adf import document
 from worker.jira.answers import Deployment
-from worker.jira.cutting import first, length
-from worker.jira.slack_text import Block, Paragraph, Span, cleaned, one_line, parse
-from worker.jira.wiki import wiki
+from worker.text.adf import document
+from worker.text.cutting import first, length
+from worker.text.slack_text import Block, Paragraph, Span, cleaned, one_line, parse
+from worker.text.wiki import wiki
 
 LONGEST_SUMMARY: Final = 254
 """Some Jiras accept 255, some want less than that."""

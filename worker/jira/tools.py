@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.db.sync_store import SyncStore
+from worker.db.syncs.store import SyncStore
 from worker.jira.client import JiraClient
 from worker.jira.target import Target
 

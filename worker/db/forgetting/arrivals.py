@@ -16,9 +16,9 @@ from hashlib import sha256
 from time import monotonic
 from typing import Any, Final
 
+from threadsync.errors import DatabaseUnavailable
 from worker.db.forgetting.store import ForgetStore, ForgottenPerson
 from worker.db.forgetting.words import as_compared, spans, unescaped
-from worker.errors import DatabaseUnavailable
 
 LOOK_SECONDS: Final = 1.0
 FORGOTTEN: Final = "forgotten"

@@ -12,7 +12,7 @@ from psycopg import errors
 from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
-from worker.db.actors import AnyActor, as_json
+from threadsync.actors import AnyActor, as_json
 from worker.db.connection import ANSWER_MARGIN_SECONDS, answering_within
 from worker.db.driver_errors import translated
 from worker.db.forgetting import sql

@@ -1,4 +1,4 @@
--- One row a Slack thread. The constraints hold what worker.db.models promises.
+-- One row a Slack thread. The constraints hold what threadsync.models promises.
 CREATE TABLE thread_sessions (
     id         uuid        NOT NULL DEFAULT uuidv7(),
     channel_id text        NOT NULL,

@@ -1,4 +1,4 @@
--- Who acts: an actor beside each thing that a command changed, as worker.db.actors has it. And the two acts of people on
+-- Who acts: an actor beside each thing that a command changed, as threadsync.actors has it. And the two acts of people on
 -- a session's ticket, `link` and `unlink`, with the tickets that were taken off.
 ALTER TABLE thread_sessions ADD COLUMN opened_by jsonb, ADD COLUMN ready_by jsonb, ADD COLUMN synced_by jsonb;
 ALTER TABLE syncs ADD COLUMN drafted_by jsonb;

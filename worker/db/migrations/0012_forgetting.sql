@@ -16,7 +16,7 @@ CREATE TABLE forget_acts (
     subject text,
     actor   text        NOT NULL,
     reason  text        NOT NULL,
-    -- The actor, as worker.db.actors has it.
+    -- The actor, as threadsync.actors has it.
     acted_by jsonb,
     CONSTRAINT forget_acts_pkey PRIMARY KEY (id),
     CONSTRAINT forget_acts_what_check CHECK (what IN ('thread', 'channel', 'user')),

@@ -1,0 +1,73 @@
+"""From a request to its outcome, the same for every transport: path, fault, account, endpoint. No I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from sandbox.jira.answers import Answers
+from sandbox.jira.endpoints import ROUTES, Asked, Route
+from sandbox.jira.replies import Outcome, Reply, Request, error_reply
+from sandbox.jira.site import JiraSite
+from sandbox.jira.spoiling import instead, spoiled
+from sandbox.jira.validation import Refusal
+
+_PATH: Final = re.compile(r"/rest/api/([23])/(.+)")
+_TRACE_HEADERS: Final = {"3": "atl-traceid", "2": "X-AREQUESTID"}
+
+
+def respond(site: JiraSite, request: Request) -> Outcome:
+    """What becomes of a request. The site keeps the call, and what it changed."""
+    path = _PATH.fullmatch(request.path)
+    version, rest = path.groups() if path else ("3", "")
+    found = _found(request.method, version, rest)
+    if isinstance(found, Reply):
+        return found
+    route, named = found
+    body = _parsed(request.body)
+    fault = site.meet(route.endpoint, body)
+    outcome = instead(fault, site.clock(), cloud=version == "3")
+    if outcome is None:
+        answers = Answers(site, request.base, version)
+        asked = Asked(site, version, named, request.query, body, fault, answers)
+        outcome = spoiled(fault, _answer(route, asked, request.headers.get("authorization", "")))
+    return _traced(outcome, version, len(site.calls))
+
+
+def _found(method: str, version: str, rest: str) -> tuple[Route, Mapping[str, str]] | Reply:
+    """The route and the parts of the path; a reply if there is no such endpoint."""
+    matches = [(route, route.path.fullmatch(rest)) for route in ROUTES if version in route.versions]
+    known = [(route, match.groupdict()) for route, match in matches if match]
+    for route, named in known:
+        if route.method == method:
+            return route, named
+    return error_reply(405, ["Method not allowed"]) if known else error_reply(404, ["Dead link"])
+
+
+def _answer(route: Route, asked: Asked, authorization: str) -> Reply:
+    if not asked.site.admits(authorization):
+        return error_reply(401, ["Client must be authenticated to access this resource."])
+    if asked.body is None:
+        return error_reply(400, ["There was an error parsing JSON. Check that your request body is valid."])
+    try:
+        return route.answer(asked)
+    except Refusal as exc:
+        return error_reply(400, exc.messages, exc.errors)
+
+
+def _parsed(body: bytes) -> Any:
+    """The JSON of a request: {} if it has none, None if it is malformed."""
+    try:
+        return json.loads(body) if body else {}
+    except ValueError:
+        return None
+
+
+def _traced(outcome: Outcome, version: str, number: int) -> Outcome:
+    """With the header by which Jira's support finds a call; only Jira itself sets it."""
+    if not isinstance(outcome, Reply) or "json" not in outcome.headers.get("Content-Type", ""):
+        return outcome
+    return replace(outcome, headers={**outcome.headers, _TRACE_HEADERS[version]: f"{number:032x}"})

@@ -1,0 +1,123 @@
+"""What a fault makes of an answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from sandbox.jira.faults import (
+    BURST,
+    GLOBAL_QUOTA,
+    ISSUE_WRITES,
+    TENANT_QUOTA,
+    CommitLate,
+    CommitThenDrop,
+    CommitThenStatus,
+    DropBeforeCommit,
+    Fault,
+    Hang,
+    HtmlRefusal,
+    NotJson,
+    Redirect,
+    Refuse,
+    Slow,
+    Status,
+    Throttle,
+    Truncated,
+)
+from sandbox.jira.replies import Drop, Outcome, Reply, error_reply, html_reply
+
+LONG_SECONDS: Final = 300.0
+"""How long a call hangs that never gets an answer: longer than any client waits."""
+
+_LIMITS: Final = {BURST: 100, ISSUE_WRITES: 20, GLOBAL_QUOTA: 65_000, TENANT_QUOTA: 65_000}
+_POLICIES: Final = {GLOBAL_QUOTA: "global-app-quota", TENANT_QUOTA: "tenant-app-quota"}
+_TITLES: Final = {
+    500: "Internal server error",
+    502: "Bad gateway",
+    503: "The service is unavailable",
+    504: "Gateway time-out",
+}
+
+
+def instead(fault: Fault | None, now: float, *, cloud: bool) -> Outcome | None:
+    """The outcome of a call of which nothing is done; None if the call goes on."""
+    match fault:
+        case DropBeforeCommit():
+            return Drop()
+        case Hang(seconds, committed=False):
+            return Drop(seconds)
+        case Status(status):
+            return _failed(status)
+        case Throttle():
+            headers = _cloud_limit(fault, now) if cloud else _data_center_limit(fault)
+            return error_reply(429, ["Rate limit exceeded."], headers=headers)
+        case Refuse(status, messages, errors):
+            return error_reply(status, messages, errors)
+        case HtmlRefusal(status):
+            return html_reply(status, "Request blocked")
+        case Redirect(location):
+            return Reply(302, headers={"Location": location})
+    return None
+
+
+def spoiled(fault: Fault | None, reply: Reply) -> Outcome:
+    """What the client gets of the answer to a call that was done, or that will be."""
+    match fault:
+        case CommitThenDrop() | CommitLate(then="drop"):
+            return Drop()
+        case CommitLate(then="status"):
+            return _failed(503)
+        case CommitThenStatus(status):
+            return _failed(status)
+        case CommitLate(then="hang"):
+            return Drop(LONG_SECONDS)
+        case Hang(seconds):
+            return Drop(seconds)
+        case Slow(seconds):
+            return replace(reply, delay=seconds)
+        case Truncated():
+            return replace(reply, cut=True)
+        case NotJson():
+            return html_reply(reply.status, "One moment, please")
+    return reply
+
+
+def _failed(status: int) -> Reply:
+    return error_reply(status, [_TITLES.get(status, f"The request failed with status {status}")])
+
+
+def _cloud_limit(fault: Throttle, now: float) -> dict[str, str]:
+    """Quotas are by the hour and told in structured headers too; the others are by the second."""
+    headers = {
+        "X-RateLimit-Limit": str(_LIMITS.get(fault.reason, 100)),
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-NearLimit": "true",
+        "RateLimit-Reason": fault.reason,
+    }
+    policy = _POLICIES.get(fault.reason)
+    if policy:
+        headers["Beta-RateLimit-Policy"] = f'"{policy}";q={_LIMITS[fault.reason]};w=3600'
+    if fault.retry_after is None:
+        return headers
+    wait = math.ceil(fault.retry_after)
+    headers["Retry-After"] = str(wait)
+    headers["X-RateLimit-Reset"] = datetime.fromtimestamp(now + wait, UTC).strftime("%Y-%m-%dT%H:%MZ")
+    if policy:
+        headers["Beta-RateLimit"] = f'"{policy}";r=0;t={wait}'
+    return headers
+
+
+def _data_center_limit(fault: Throttle) -> dict[str, str]:
+    """A bucket that is filled again and again."""
+    headers = {
+        "X-RateLimit-Limit": "5",
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Interval-Seconds": "1",
+        "X-RateLimit-FillRate": "1",
+    }
+    if fault.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(fault.retry_after))
+    return headers

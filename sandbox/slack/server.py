@@ -1,0 +1,306 @@
+"""A Slack on localhost: Web API, response URLs and Socket Mode, with faults on demand.
+
+with SlackSandbox() as slack:
+    slack.fail("chat.postMessage", RateLimited(1), Dropped())
+    ...                                # SLACK_API_URL=slack.api_url, SLACK_BOT_TOKEN=slack.token
+    slack.messages                     # what was posted
+    slack.calls("chat.postMessage")    # what was asked, faults included
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import threading
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiohttp import WSMsgType, web
+
+from sandbox.faults import CutOff, Dropped, Fault, FaultQueue, Hangs, Page, RateLimited, Refused
+from sandbox.slack.workspace import Message, SlackError, SlackWorkspace
+
+RESPONSE_URL: Final = "response_url"
+"""Faults and calls of response URLs go by this name."""
+
+SOCKET: Final = "socket"
+"""WebSockets that were asked for go by this name."""
+
+_CONNECTIONS_OPEN: Final = "apps.connections.open"
+_PAGE: Final = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request that reached the sandbox."""
+
+    method: str
+    arguments: Mapping[str, Any]
+
+
+SCOPES: Final = (
+    "app_mentions:read",
+    "channels:history",
+    "groups:history",
+    "chat:write",
+    "commands",
+    "users:read",
+)
+"""Of the token: what every answer says that it may do. As in handlers/manifest.yaml."""
+
+_NEEDS: Final = {"bots.info": "users:read", "users.info": "users:read"}
+"""Methods that need an optional scope."""
+
+
+class SlackSandbox:
+    """Runs in a thread, on a free port of 127.0.0.1, between ``start`` and ``stop`` or in a ``with``.
+
+    aiohttp serves it, not uvicorn: only aiohttp lets a handler drop its connection without a word.
+
+    Args:
+        channels: those that exist; every well-formed id does if None.
+        port: 0 takes a free one.
+    """
+
+    def __init__(
+        self,
+        channels: Collection[str] | None = None,
+        token: str = "xoxb-sandbox",  # noqa: S107 - nobody's
+        app_token: str = "xapp-sandbox",  # noqa: S107
+        port: int = 0,
+    ) -> None:
+        self._port = port
+        self.workspace = SlackWorkspace(channels)
+        self.token = token
+        self.app_token = app_token
+        self.scopes: tuple[str, ...] = SCOPES
+        self.refuses: str | None = None
+        """Slack's name for why it refuses the token, in every call: such as ``token_revoked``."""
+        self.url = ""
+        self._faults = FaultQueue()
+        self._calls: list[Call] = []
+        self._numbers = itertools.count(1)
+        self._acknowledged: dict[str, Any] = {}
+        self._sockets: set[web.WebSocketResponse] = set()
+        self.refuses_sockets = False
+        """Whether WebSockets are refused now. As Slack's, an address works once, and not after a refusal."""
+        self.deaf_and_dumb = False
+        """Whether open sockets stay open, and nothing comes out of them: no event, no pong."""
+        self._addresses: set[str] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping: asyncio.Event | None = None
+
+    @property
+    def api_url(self) -> str:
+        """For ``SLACK_API_URL``."""
+        return f"{self.url}/api/"
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All that was posted, in order."""
+        return tuple(self.workspace.messages)
+
+    @property
+    def responses(self) -> tuple[Mapping[str, Any], ...]:
+        """What came to response URLs, faults included."""
+        return tuple(call.arguments for call in self.calls(RESPONSE_URL))
+
+    @property
+    def socket_count(self) -> int:
+        """Connections of Socket Mode that are open."""
+        return len(self._sockets)
+
+    @property
+    def acknowledged(self) -> Mapping[str, Any]:
+        """What each envelope was answered with, by its id; None for a bare acknowledgement."""
+        return dict(self._acknowledged)
+
+    def calls(self, method: str) -> tuple[Call, ...]:
+        """Every request for the method, also those that met a fault."""
+        return tuple(call for call in tuple(self._calls) if call.method == method)
+
+    def fail(self, method: str, *faults: Fault) -> None:
+        """The next calls of ``method`` meet these faults, one each."""
+        self._faults.add(method, *faults)
+
+    def new_response_url(self) -> str:
+        """A response URL for a payload."""
+        return f"{self.url}/response/{next(self._numbers)}"
+
+    def send_over_socket(self, payload: Mapping[str, Any], kind: str = "events_api") -> str:
+        """Deliver a payload to the app's open socket; returns the envelope's id."""
+        envelope_id = f"envelope-{next(self._numbers)}"
+        envelope = {
+            "envelope_id": envelope_id,
+            "type": kind,
+            "payload": payload,
+            "accepts_response_payload": kind != "events_api",
+        }
+        socket = next(iter(self._sockets))
+        assert self._loop is not None  # noqa: S101 - there is a socket
+        asyncio.run_coroutine_threadsafe(socket.send_json(envelope), self._loop).result(5)
+        return envelope_id
+
+    def close_sockets(self) -> None:
+        """End every open socket, as Slack does now and then."""
+        assert self._loop is not None  # noqa: S101 - it is started
+        for socket in tuple(self._sockets):
+            asyncio.run_coroutine_threadsafe(socket.close(), self._loop).result(5)
+
+    def start(self) -> None:
+        """Return when it listens."""
+        listening: Future[str] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(listening)), name="slack-sandbox", daemon=True
+        )
+        self._thread.start()
+        self.url = listening.result(10)
+
+    def stop(self) -> None:
+        """Return when the port is closed; calls that hang are ended."""
+        if self._loop and self._stopping and self._thread:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def _serve(self, listening: Future[str]) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        app = web.Application()
+        app.router.add_route("*", "/api/{method}", self._web_api)
+        app.router.add_post("/response/{number}", self._response_url)
+        app.router.add_get("/socket", self._socket)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", self._port).start()
+            host, port = runner.addresses[0][:2]
+            listening.set_result(f"http://{host}:{port}")
+            await self._stopping.wait()
+        except OSError as exc:
+            listening.set_exception(exc)
+        finally:
+            for socket in tuple(self._sockets):
+                await socket.close()
+            await runner.cleanup()
+
+    async def _web_api(self, request: web.Request) -> web.StreamResponse:
+        method, arguments = request.match_info["method"], await _arguments(request)
+        self._calls.append(Call(method, arguments))
+        fault = self._faults.take(method)
+        match fault:
+            case RateLimited():
+                return _rate_limited(fault)
+            case Refused():
+                return web.json_response({"ok": False, "error": fault.error})
+            case Page():
+                text = _PAGE if fault.text is None else fault.text
+                return web.Response(text=text, status=fault.status, content_type=fault.content_type)
+            case Hangs():
+                await asyncio.sleep(fault.seconds)
+            case Dropped(committed=False):
+                return _drop(request)
+        answer = self._answer(method, request, arguments)
+        headers = {"X-OAuth-Scopes": ",".join(self.scopes)} if answer["ok"] else {}
+        if isinstance(fault, CutOff):
+            text = json.dumps(answer)
+            return web.Response(text=text[: len(text) // 2], content_type="application/json")
+        return _drop(request) if isinstance(fault, Dropped) else web.json_response(answer, headers=headers)
+
+    def _answer(self, method: str, request: web.Request, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        token = token or str(arguments.get("token", ""))
+        expected = self.app_token if method == _CONNECTIONS_OPEN else self.token
+        if token != expected:
+            return {"ok": False, "error": "invalid_auth" if token else "not_authed"}
+        if self.refuses is not None:
+            return {"ok": False, "error": self.refuses}
+        needed = _NEEDS.get(method)
+        if needed and needed not in self.scopes:
+            return {"ok": False, "error": "missing_scope", "needed": needed}
+        if method == _CONNECTIONS_OPEN:
+            ticket = f"{next(self._numbers)}"
+            self._addresses.add(ticket)
+            return {"ok": True, "url": f"{self.url.replace('http', 'ws', 1)}/socket?ticket={ticket}"}
+        try:
+            return self.workspace.call(method, arguments)
+        except SlackError as exc:
+            return {"ok": False, "error": str(exc)}
+
+    async def _response_url(self, request: web.Request) -> web.StreamResponse:
+        self._calls.append(Call(RESPONSE_URL, await _arguments(request)))
+        match self._faults.take(RESPONSE_URL):
+            case RateLimited() as fault:
+                return _rate_limited(fault)
+            case Refused(error):
+                return web.Response(text=error, status=404)
+            case Page(status):
+                return web.Response(text=_PAGE, status=status, content_type="text/html")
+            case Hangs(seconds):
+                await asyncio.sleep(seconds)
+            case Dropped():
+                return _drop(request)
+        return web.Response(text="ok")
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        ticket = request.query.get("ticket", "")
+        self._calls.append(Call(SOCKET, dict(request.query)))
+        is_good = ticket in self._addresses
+        self._addresses.discard(ticket)
+        if self.refuses_sockets or not is_good:
+            return web.Response(status=503 if is_good else 408, text="no")
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        if not self.deaf_and_dumb:
+            await socket.send_json({"type": "hello", "num_connections": 1})
+        self._sockets.add(socket)
+        try:
+            async for item in socket:
+                if item.type is WSMsgType.PING and not self.deaf_and_dumb:
+                    await socket.pong(item.data)
+                if item.type is WSMsgType.TEXT:
+                    answer = json.loads(item.data)
+                    self._acknowledged[answer["envelope_id"]] = answer.get("payload")
+        finally:
+            self._sockets.discard(socket)
+        return socket
+
+
+async def _arguments(request: web.Request) -> dict[str, Any]:
+    """Of the query, and of a body in JSON or as a form."""
+    arguments: dict[str, Any] = dict(request.query)
+    if request.content_type == "application/json":
+        # The SDK says JSON also where it sends nothing.
+        text = await request.text() or "{}"
+        with contextlib.suppress(ValueError):
+            body = json.loads(text)
+            arguments |= body if isinstance(body, dict) else {}
+    else:
+        arguments |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+    return arguments
+
+
+def _rate_limited(fault: RateLimited) -> web.Response:
+    headers = {"Retry-After": str(fault.retry_after)}
+    return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
+
+
+def _drop(request: web.Request) -> web.Response:
+    """End the connection now; the answer that is returned goes nowhere."""
+    if request.transport:
+        request.transport.abort()
+    return web.Response()

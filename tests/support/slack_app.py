@@ -1,0 +1,168 @@
+"""The handlers under test: the app as Slack sees it, and a client that only records."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+from uuid import uuid4
+
+import httpx
+import redis
+
+from handlers.app import create_app
+from sandbox.slack.requests import TEAM_ID, SlackRequest, signed_request
+from threadsync.client import AsyncHandle, AsyncSessionClient
+from threadsync.command import Command
+from threadsync.config import Settings, load_settings
+from threadsync.errors import EnqueueFailed, ResultTimeout
+from threadsync.liveness.heartbeats import Signs
+from threadsync.lookup_commands import LinkAnswer, LinkLookup
+from threadsync.models import Outcome, SessionPage, SessionResult, Status, ThreadSession
+
+R = TypeVar("R")
+
+SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+CHANNEL, THREAD, USER = "C0123", "1700000000.000100", "U0456"
+NEVER: Any = object()
+"""An answer of ``RecordingClient`` that does not come."""
+
+
+class RecordingClient(AsyncSessionClient):
+    """Keeps the commands instead of sending them. For unit tests: it promises nothing that a broker does.
+
+    Args:
+        answer: the result of a command; an exception is raised, ``NEVER`` times out.
+    """
+
+    def __init__(self, answer: Callable[[Any], Any] = lambda command: NEVER) -> None:
+        self.commands: list[Command[Any]] = []
+        self.down = False
+        self.closed = False
+        self._answer = answer
+
+    async def enqueue(self, command: Command[R], *, task_id: str | None = None) -> AsyncHandle[R]:
+        if self.down:
+            raise EnqueueFailed("the broker is away, says the test")
+        self.commands.append(command)
+        return _FakeHandle(command, self._answer)
+
+    def linked(self, asked: AsyncHandle[LinkAnswer]) -> AsyncHandle[SessionResult]:
+        question = cast(LinkLookup, asked.command)
+        return _FakeHandle(question.link(question.jira_key, None), self._answer)
+
+    async def ping(self) -> None:
+        if self.down:
+            raise EnqueueFailed("the broker is away, says the test")
+
+    async def signs(self) -> Signs | None:
+        await self.ping()
+        return None
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class _FakeHandle(AsyncHandle[R]):
+    def __init__(self, command: Command[R], answer: Callable[[Any], Any]) -> None:
+        self.command = command
+        self.task_id = str(uuid4())
+        self._answer = answer
+
+    async def get(self, timeout: float = 10) -> R:  # noqa: ASYNC109 - as in the client
+        value = self._answer(self.command)
+        if value is NEVER:
+            await asyncio.sleep(timeout)
+            raise ResultTimeout("never, says the test")
+        if isinstance(value, Exception):
+            raise value
+        return cast(R, value)
+
+
+@dataclass(frozen=True)
+class SlackApp:
+    """The running app; ``deliver`` is what Slack does."""
+
+    http: httpx.AsyncClient
+
+    async def deliver(self, what: Mapping[str, Any] | SlackRequest) -> httpx.Response:
+        request = what if isinstance(what, SlackRequest) else signed_request(SECRET, what)
+        return await self.http.post("/slack/events", content=request.body, headers=dict(request.headers))
+
+
+def settings(**given: Any) -> Settings:
+    """Complete settings that lead nowhere; ``given`` goes before them."""
+    nowhere = "127.0.0.1:1"
+    defaults = {
+        "slack_signing_secret": SECRET,
+        "slack_bot_token": "xoxb-sandbox",
+        "slack_team_id": TEAM_ID,
+        "slack_api_url": f"http://{nowhere}/api/",
+        "celery_broker_url": f"redis://{nowhere}/0",
+    }
+    return load_settings(**{**defaults, **given})
+
+
+@asynccontextmanager
+async def running_app(client: AsyncSessionClient | None = None, **given: Any) -> AsyncIterator[SlackApp]:
+    """The app, started as an ASGI server starts it, and stopped."""
+    app = create_app(settings(**given), client)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as http,
+    ):
+        yield SlackApp(http)
+
+
+def session(
+    thread_ts: str = THREAD, status: Status = "collecting", jira_key: str | None = None
+) -> ThreadSession:
+    """A session as a list has it."""
+    now = datetime.now(UTC)
+    return ThreadSession(
+        id=uuid4(),
+        channel_id=CHANNEL,
+        thread_ts=thread_ts,
+        user_id=USER,
+        status=status,
+        jira_key=jira_key,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def result(
+    outcome: Outcome, thread_ts: str = THREAD, status: Status = "collecting", jira_key: str | None = None
+) -> SessionResult:
+    """A session as a command answers with it."""
+    return SessionResult(**session(thread_ts, status, jira_key).model_dump(), outcome=outcome)
+
+
+def page(*sessions: ThreadSession, more: bool = False) -> SessionPage:
+    """A page of sessions."""
+    return SessionPage(sessions=sessions, next_cursor=str(uuid4()) if more else None)
+
+
+def queued(broker_url: str, queue: str = "sessions") -> list[tuple[str, dict[str, Any]]]:
+    """Names and arguments of the messages that wait in a queue, the oldest first."""
+    with redis.Redis.from_url(broker_url) as client:
+        messages = [json.loads(text) for text in cast(list[bytes], client.lrange(queue, 0, -1))]
+    return [
+        (item["headers"]["task"], json.loads(base64.b64decode(item["body"]))[1])
+        for item in reversed(messages)
+    ]
+
+
+async def eventually(predicate: Callable[[], object], description: str, within: float = 10) -> None:
+    """``wait_until`` for a test that shares its event loop with what it waits for."""
+    try:
+        async with asyncio.timeout(within):
+            while not predicate():  # noqa: ASYNC110 - what it waits for sets no event
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"waited {within:g} s in vain until {description}") from None

@@ -1,0 +1,98 @@
+"""The actor of a command: a person in Slack, or a name that was claimed elsewhere. No I/O, no driver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+
+from threadsync.models import SlackId
+
+LONGEST_NAME: Final = 200
+Via = Literal["console", "cli", "api"]
+
+_Name = Annotated[
+    str,
+    StringConstraints(
+        strict=True, min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$"
+    ),
+]
+_Address = Annotated[str, StringConstraints(strict=True, max_length=100, pattern=r"^[^\x00-\x20]+$")]
+
+
+class _Actor(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+
+class SlackActor(_Actor):
+    """A person whom Slack named in a request that it signed. ``team_id`` is the person's own workspace."""
+
+    user_id: SlackId
+    team_id: SlackId
+
+    def __str__(self) -> str:
+        return f"{self.user_id} of {self.team_id} in Slack"
+
+
+class NamedActor(_Actor):
+    """A name that was given on the command line, in the console or by a program: a claim, not a login."""
+
+    name: _Name
+    via: Via
+    address: _Address | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.via}, {self.address}" if self.address else self.via
+        return f"{self.name} ({where})"
+
+
+def _as_actor(value: Any) -> Any:
+    """One kind or the other, so that a fault is reported as one of that kind."""
+    if isinstance(value, Mapping):
+        kind = SlackActor if "user_id" in value else NamedActor
+        return kind.model_validate(value)
+    return value
+
+
+AnyActor = SlackActor | NamedActor
+Actor = Annotated[AnyActor, BeforeValidator(_as_actor)]
+
+
+def as_json(actor: AnyActor | None) -> str | None:
+    """The actor as it is stored."""
+    return actor.model_dump_json(exclude_none=True) if actor else None
+
+
+def readable_actor(stored: Any) -> AnyActor | None:
+    """The actor in a row; None if it holds none, or something that another version or a person wrote."""
+    try:
+        value = _as_actor(stored)
+    except ValidationError:
+        return None
+    return value if isinstance(value, SlackActor | NamedActor) else None
+
+
+StoredActor = Annotated[AnyActor | None, BeforeValidator(readable_actor)]
+"""An actor as a row has it; None where there is none that can be read."""
+
+
+def slack_actor(user_id: str, team_id: str | None) -> SlackActor | None:
+    """The actor whom a payload names; None where its ids are none."""
+    try:
+        return SlackActor(user_id=user_id, team_id=team_id or "")
+    except ValidationError:
+        return None
+
+
+def named_actor(name: str, via: Via, address: str | None = None) -> NamedActor | None:
+    """The claim of a name; None where it is none, too long, say."""
+    try:
+        return NamedActor(name=name, via=via, address=address)
+    except ValidationError:
+        return None
+
+
+def name_of(actor: AnyActor) -> str:
+    """The bare name or id, for columns and lists that have one word for it."""
+    return actor.user_id if isinstance(actor, SlackActor) else actor.name

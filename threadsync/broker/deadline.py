@@ -1,0 +1,123 @@
+"""The deadline of a call to the broker: a second of silence, and never as long as Slack waits.
+
+The silence that counts is the broker's. It ends for all calls of a process whenever one of them is answered,
+so those of a burst wait for their turn; if none is answered, all fail together. It is counted in running time
+(``threadsync.broker.running_time``): a process that hardly gets a processor, or its interpreter, must not
+call a healthy broker silent whose answer lies in its socket.
+
+Slack's 3 s know no excuse, so a silence ends by the clock on the wall too. That wins over the promise to a
+starved process: one that reads no answer at all for so long gets an error, and its caller may send again.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+from functools import cache
+from time import monotonic
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from threadsync.broker.running_time import RUNNING, TICK_SECONDS
+from threadsync.errors import EnqueueFailed
+
+T = TypeVar("T")
+
+SILENCE_SECONDS: Final = 0.9
+"""Running time without an answer after which a call fails. `EnqueueFailed` is promised within a second."""
+
+LONGEST_SILENCE_SECONDS: Final = 2.2
+"""By the clock on the wall."""
+
+GRACE_SECONDS: Final = 0.3
+"""After that: the whole process may have stood still, with answers in its sockets that it can now read."""
+
+_AT_ONCE_SECONDS: Final = 0.1
+"""Most calls end within, and need no running time; a silence that lasts began so long ago."""
+
+_QUEUE_SECONDS: Final = 10
+"""A call may wait for a thread so long, while the broker answers others: only in a burst of thousands."""
+
+_ANSWER_SECONDS: Final = 5.0
+"""A call may take so long, while the broker answers others: its thread has to share the interpreter."""
+
+
+class Moment(NamedTuple):
+    """A point in time, by both clocks."""
+
+    running: float = 0.0
+    wall: float = 0.0
+
+
+def now() -> Moment:
+    """Return the present; its running time stands while no call waits longer than most."""
+    return Moment(RUNNING.last(), monotonic())
+
+
+@dataclass
+class Answers:
+    """When a broker last answered any of this process's clients."""
+
+    last: Moment = field(default_factory=Moment)
+
+
+@cache
+def answers_of(broker_url: str) -> Answers:
+    """Return those of this broker: one object for all clients of the process."""
+    return Answers()
+
+
+@dataclass
+class Call(Generic[T]):
+    """Work for one of the threads, and the patience of the caller who waits for it."""
+
+    answers: Answers
+    made: Moment = field(default_factory=now)
+    begun: Moment | None = None
+    """When a thread took it up."""
+
+    future: Future[T] = field(default_factory=Future)
+    is_given_up: bool = False
+    _is_overdue: bool = False
+
+    def patience(self) -> float:
+        """Return the seconds to wait before asking again. Raises ``EnqueueFailed`` when none are left."""
+        waited = monotonic() - self.made.wall
+        if waited < _AT_ONCE_SECONDS:
+            return max(_AT_ONCE_SECONDS - waited, TICK_SECONDS)
+        left, on_the_wall = self._left(), self._left_on_the_wall()
+        if left <= 0:
+            raise self.given_up(f"within {SILENCE_SECONDS:g} s")
+        return on_the_wall if self._is_overdue else max(min(left, on_the_wall), TICK_SECONDS)
+
+    def _left(self) -> float:
+        """Return the seconds left by running time."""
+        silent_since = max(self.made.running, self.answers.last.running)
+        if self.begun is None:
+            latest = self.made.running + _QUEUE_SECONDS
+        else:
+            latest = self.begun.running + _ANSWER_SECONDS
+        return min(silent_since + SILENCE_SECONDS, latest) - _AT_ONCE_SECONDS - RUNNING.now()
+
+    def _left_on_the_wall(self) -> float:
+        """Return the seconds left by the clock on the wall; at their end a grace, once."""
+        silence = monotonic() - max(self.made.wall, self.answers.last.wall)
+        was_overdue, self._is_overdue = self._is_overdue, silence >= LONGEST_SILENCE_SECONDS
+        if not self._is_overdue:
+            return LONGEST_SILENCE_SECONDS - silence
+        if was_overdue:
+            raise self.given_up(f"within {silence:.1f} s, in which this process could hardly run")
+        return GRACE_SECONDS
+
+    def result(self, within: float | None = None) -> T:
+        """Return its result. Raises ``TimeoutError`` if there is none ``within`` so many seconds."""
+        try:
+            return self.future.result(within)
+        except CancelledError as exc:
+            raise EnqueueFailed("the client was closed before the broker had the message") from exc
+
+    def given_up(self, when: str) -> EnqueueFailed:
+        """Return the error for it; if no thread has taken it up, none ever will."""
+        self.is_given_up = True
+        self.future.cancel()
+        waited = "no thread was free: " if self.begun is None else ""
+        return EnqueueFailed(f"{waited}the broker did not answer {when}")

@@ -1,0 +1,264 @@
+"""The sending side's way to the broker: publish within a deadline, look a result up. No database driver."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any, Final, TypeVar
+from uuid import uuid4
+
+import redis
+from celery import Celery
+from celery.backends.base import Backend
+from kombu.exceptions import SerializationError, SerializerNotInstalled
+
+from threadsync.broker.deadline import Answers, Call, Moment, answers_of, now
+from threadsync.broker.errors import BROKER_ERRORS, reason_of
+from threadsync.broker.producer import broker_options, refuse_cluster_error, result_options
+from threadsync.command import Command
+from threadsync.config import Settings, load_settings
+from threadsync.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
+from threadsync.liveness.heartbeats import Signs, look, socket_is_gone, socket_is_there
+from threadsync.result_reading import error_of, read_meta, readably
+from worker.durable.results import IN_STEP, InStepBackend, InStepSentinelBackend
+
+T = TypeVar("T")
+
+_THREADS: Final = 8
+_WRONG_TYPE: Final = "WRONGTYPE"
+
+
+class Broker:
+    """Connections to the broker and to the result backend, made on first use. Safe for threads and forks.
+
+    Publishing runs in threads of its own, because only so is a deadline kept whatever the network does:
+    a peer that is silent, a resolver that hangs, a connection pool that others have emptied.
+
+    Args:
+        apart: with one thread, and an account of its own of when the broker last answered: what it asks can
+            neither delay another client of the process nor make it more patient.
+    """
+
+    def __init__(
+        self, broker_url: str | None = None, result_backend: str | None = None, *, apart: bool = False
+    ) -> None:
+        given = {"celery_broker_url": broker_url, "celery_result_backend": result_backend}
+        settings = load_settings(**{name: value for name, value in given.items() if value is not None})
+        if settings.broker_url is None:
+            raise InvalidSettings("CELERY_BROKER_URL is not set: commands have no broker to go to")
+        self._app = _producer(settings.broker_url, settings)
+        self._results_app = _result_reader(settings)
+        self._results: Backend | None = None
+        self._lock = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+        self._threads_owner = 0
+        self._answers = Answers() if apart else answers_of(settings.broker_url)
+        self._most_threads = 1 if apart else _THREADS
+
+    def send(self, command: Command[Any], task_id: str | None = None) -> str:
+        """Publish; returns the task's id once the broker has the message. Raises ``EnqueueFailed``."""
+        return self._within_deadline(lambda: self._publish(command, task_id or str(uuid4())))
+
+    async def send_async(self, command: Command[Any], task_id: str | None = None) -> str:
+        """The same for asyncio."""
+        return await self._within_deadline_async(lambda: self._publish(command, task_id or str(uuid4())))
+
+    def ping(self) -> None:
+        """Return when the broker answers. Raises ``EnqueueFailed``."""
+        self._within_deadline(self._connect)
+
+    async def ping_async(self) -> None:
+        """The same for asyncio."""
+        await self._within_deadline_async(self._connect)
+
+    def signs(self) -> Signs | None:
+        """Return the workers' signs; None where the broker keeps none. Raises ``EnqueueFailed``."""
+        return self._within_deadline(self._look)
+
+    async def signs_async(self) -> Signs | None:
+        """The same for asyncio."""
+        return await self._within_deadline_async(self._look)
+
+    async def tell_socket_async(self, name: str, silence: float | None) -> None:
+        """Leave a sign: Slack has been silent for so long; None takes the sign away."""
+        await self._within_deadline_async(lambda: self._tell_socket(name, silence))
+
+    def result_of(self, task_id: str) -> tuple[bool, Any]:
+        """Return True and the result if it is there. Raises what the worker raised, as an error of ours.
+
+        One that cannot be read is ``UnreadableResult``.
+        """
+        backend = self._backend()
+        try:
+            return read_meta(readably(lambda: _meta_of(backend, task_id), "the result"))
+        except _Away as exc:
+            refuse_cluster_error(exc.reason)
+            return False, None  # the result may well be there: the caller decides how long to go on
+
+    def close(self) -> None:
+        """Close what is open; a later call opens it again."""
+        with self._lock:
+            threads, self._threads = self._threads, None
+            results, self._results = self._results, None
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+        if isinstance(results, InStepBackend | InStepSentinelBackend):
+            results.hang_up()
+        self._app.close()
+        self._results_app.close()
+
+    def _backend(self) -> Backend:
+        """One for all threads: Celery's property would make one a thread, each with its own connections."""
+        with self._lock:
+            if self._results is None:
+                self._results = self._results_app.backend
+                # Celery's would look for the class that is named there among all modules, and make one of it.
+                vars(self._results)["exception_to_python"] = error_of
+            return self._results
+
+    def _publish(self, command: Command[Any], task_id: str) -> str:
+        self._app.send_task(
+            command.name,
+            kwargs=command.arguments(),
+            # What Flower shows.
+            kwargsrepr=command.summary(),
+            queue=command.queue,
+            task_id=task_id,
+        )
+        return task_id
+
+    def _connect(self) -> None:
+        with self._app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            _ = connection.default_channel
+
+    def _look(self) -> Signs | None:
+        # Not from the pool: one that died while it lay there is no sign that the broker is away.
+        with self._app.connection_for_read() as connection:
+            return look(connection.default_channel)
+
+    def _tell_socket(self, name: str, silence: float | None) -> None:
+        with self._app.connection_for_write() as connection:
+            channel = connection.default_channel
+            socket_is_gone(channel, name) if silence is None else socket_is_there(channel, name, silence)
+
+    def _within_deadline(self, work: Callable[[], T]) -> T:
+        call = self._submit(work)
+        while not call.future.done():
+            # Of the work itself there is no such error: it is an `EnqueueFailed` then.
+            with suppress(TimeoutError):
+                return call.result(call.patience())
+        return call.result()
+
+    async def _within_deadline_async(self, work: Callable[[], T]) -> T:
+        call = self._submit(work)
+        waiter = asyncio.wrap_future(call.future)
+        try:
+            # The call's own future: the waiter hears of it only when the loop comes round to that.
+            while not call.future.done():
+                await asyncio.wait({waiter}, timeout=call.patience())
+        finally:
+            call.is_given_up = True
+            waiter.cancel()
+        return call.result()
+
+    def _submit(self, work: Callable[[], T]) -> Call[T]:
+        context = copy_context()
+        call: Call[T] = Call(self._answers)
+
+        def run() -> T:
+            call.begun = tried = now()
+            while True:
+                try:
+                    # With the caller's context, in which its trace is.
+                    answer = context.run(_translated, work)
+                except EnqueueFailed as exc:
+                    if not self._may_try_again(call, tried, exc):
+                        raise
+                    tried = now()
+                else:
+                    self._answers.last = now()
+                    return answer
+
+        with self._lock:
+            if self._threads is None or self._threads_owner != os.getpid():
+                self._threads = ThreadPoolExecutor(
+                    self._most_threads, thread_name_prefix="threadsync-enqueue"
+                )
+                self._threads_owner = os.getpid()
+            call.future = self._threads.submit(run)
+        return call
+
+    def _may_try_again(self, call: Call[T], tried: Moment, error: EnqueueFailed) -> bool:
+        """Return True if the call only waited too long for its answer, while others had theirs.
+
+        The broker's own processor is busy then. Commands may be sent again.
+        """
+        return _ran_out_of_time(error) and self._answers.last > tried and not call.is_given_up
+
+
+class _Away(ThreadsyncError):
+    """The result backend did not answer, or refused."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _meta_of(backend: Backend, task_id: str) -> Any:
+    try:
+        return backend.get_task_meta(task_id)
+    except (SerializationError, SerializerNotInstalled):
+        # It answered, with something that is no result.
+        raise
+    except BROKER_ERRORS as exc:
+        if isinstance(exc, redis.ResponseError) and _WRONG_TYPE in str(exc):
+            raise
+        raise _Away(exc) from exc
+
+
+def _ran_out_of_time(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, TimeoutError | redis.TimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _translated(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except ThreadsyncError:
+        raise
+    # A broker's client may raise whatever it likes: py-amqp raises AttributeError on a lost connection.
+    except Exception as exc:
+        refuse_cluster_error(exc)
+        reason = reason_of(exc) or "the broker did not take the message"
+        raise EnqueueFailed(f"{reason}: {type(exc).__name__}: {exc}") from exc
+
+
+def _producer(broker_url: str, settings: Settings) -> Celery:
+    app = Celery("threadsync-client", amqp="threadsync.broker.producer:ProducerAMQP", set_as_current=False)
+    # With a backend each publish would first subscribe to its result's channel, and wait for that. A setting
+    # does not do: Celery prefers CELERY_RESULT_BACKEND to it.
+    app.backend_cls = "disabled://"
+    app.conf.update(
+        broker_options(broker_url, settings, "client"),
+        task_serializer="json",
+        # Flower's "sent" time.
+        task_send_sent_event=True,
+    )
+    return app
+
+
+def _result_reader(settings: Settings) -> Celery:
+    options = result_options(settings.result_backend_url, settings, "client")
+    app = Celery("threadsync-results", backend=options.get("result_backend"), set_as_current=False)
+    app.loader.override_backends = dict(IN_STEP)
+    app.conf.update(options, result_serializer="json", accept_content=["json"])
+    return app

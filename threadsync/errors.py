@@ -1,0 +1,158 @@
+"""Every exception that threadsync raises on purpose.
+
+    ThreadsyncError
+    ├── TransientError            the same call may succeed later; nothing is wrong with it
+    │   ├── DatabaseUnavailable   Postgres is away, starting, or failing over
+    │   │   └── DatabaseFault     Postgres is there and cannot do this: a person must mend the database
+    │   ├── BrokerUnavailable     Valkey, Redis or RabbitMQ did not answer
+    │   ├── EnqueueFailed         the broker did not take the message in time
+    │   └── ResultTimeout         the command was enqueued; its result did not come in time
+    └── PermanentError            the same call will fail again; a person or a program must change something
+        ├── InvalidCommand        an argument is missing or wrong
+        ├── SessionNotFound       no session for that thread, waiting included
+        ├── SyncNotFound          no ticket was asked for by that session
+        ├── SyncNotChanged        what was asked of a sync does not fit its state
+        ├── JiraKeyConflict       the session is already synced with another ticket
+        ├── PoisonCommand         the command was parked: it ended its worker too often
+        ├── CommandFailed         the worker failed with an error that is not ours
+        ├── UnreadableResult      what stands in the result backend is no result of that command
+        ├── DeadLetterNotFound    no such dead letter, or it is settled already
+        ├── SchemaMismatch        the database's schema is newer or older than this code
+        └── InvalidSettings       the environment is incomplete or wrong
+
+Errors travel from the worker to the caller as JSON: each class can be rebuilt from its ``args``.
+Driver errors are translated where they enter (``worker.db``, ``threadsync.client``), always ``from exc``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_LONGEST_NAMED: Final = 500
+
+
+class ThreadsyncError(Exception):
+    """Root of all our errors."""
+
+
+class TransientError(ThreadsyncError):
+    """The same call may succeed later."""
+
+
+class PermanentError(ThreadsyncError):
+    """The same call will fail again."""
+
+
+class DatabaseUnavailable(TransientError):
+    """Postgres did not answer, or ended the connection. Whether the statement took effect is unknown."""
+
+
+class DatabaseFault(DatabaseUnavailable):
+    """Postgres is there, and cannot do this: not set up, locked for long, too slow each time, or damaged.
+
+    Nothing was written. A command that meets it waits for an hour at most, not without end.
+    """
+
+
+class BrokerUnavailable(TransientError):
+    """The broker did not answer a question."""
+
+
+class EnqueueFailed(TransientError):
+    """The broker did not confirm the message in time. Send it again: if it did arrive, that does no harm."""
+
+
+class ResultTimeout(TransientError, TimeoutError):
+    """The command is enqueued, and its result was not there within the time given."""
+
+
+class InvalidCommand(PermanentError):
+    """An argument is missing or wrong; the message names each one. Never retried."""
+
+
+class SessionNotFound(PermanentError):
+    """No session exists for the thread, and none came while the command waited."""
+
+    def __init__(self, channel_id: str, thread_ts: str) -> None:
+        super().__init__(channel_id, thread_ts)
+        self.channel_id = channel_id
+        self.thread_ts = thread_ts
+
+    def __str__(self) -> str:
+        return (
+            f"no session for thread {self.thread_ts} in channel {self.channel_id}; "
+            "send sessions.get_or_create for it first"
+        )
+
+
+class SyncNotFound(PermanentError):
+    """No ticket was asked for by that session."""
+
+
+class SyncNotChanged(PermanentError):
+    """What was asked of a sync does not fit its state; nothing was changed."""
+
+
+class JiraKeyConflict(PermanentError):
+    """The session already has another ticket. Nothing was changed."""
+
+    def __init__(self, channel_id: str, thread_ts: str, jira_key: str, refused_key: str) -> None:
+        super().__init__(channel_id, thread_ts, jira_key, refused_key)
+        self.channel_id = channel_id
+        self.thread_ts = thread_ts
+        self.jira_key = jira_key
+        self.refused_key = refused_key
+
+    def __str__(self) -> str:
+        return (
+            f"thread {self.thread_ts} in channel {self.channel_id} is already synced with {self.jira_key}; "
+            f"{self.refused_key} was refused"
+        )
+
+
+class PoisonCommand(PermanentError):
+    """A command that ended its worker each time it was delivered. It is kept as a dead letter."""
+
+    def __init__(self, task_name: str, deliveries: int) -> None:
+        super().__init__(task_name, deliveries)
+        self.task_name = task_name
+        self.deliveries = deliveries
+
+    def __str__(self) -> str:
+        times = f"was delivered {self.deliveries} times"
+        return f"{self.task_name} {times}; its worker died of it, or had no room for it, each time"
+
+
+class CommandFailed(PermanentError):
+    """The worker failed with an error that is not one of ours; the message names its class."""
+
+
+class UnreadableResult(PermanentError):
+    """The result backend holds no result of the command, or none that this release can read.
+
+    Whether the command was carried out is not known; it may be sent again. The text quotes nothing of it.
+    """
+
+
+class DeadLetterNotFound(PermanentError):
+    """No open dead letter has that id."""
+
+
+class SchemaMismatch(PermanentError):
+    """The database's schema version is not the one this code was written for."""
+
+
+class InvalidSettings(PermanentError):
+    """One line a fault, all faults at once, and no value of a secret among them."""
+
+
+def named(error: BaseException) -> str:
+    """Return its class and its words, for the log: the form for programs has the bytes that it is about."""
+    return f"{type(error).__name__}: {error}"[:_LONGEST_NAMED]
+
+
+def as_ours(error: BaseException) -> ThreadsyncError:
+    """The error itself if it is one of ours, else ``CommandFailed`` that names it."""
+    if isinstance(error, ThreadsyncError):
+        return error
+    return CommandFailed(f"{type(error).__name__}: {error}")

@@ -1,0 +1,490 @@
+"""Signs of life, left in the broker: that a canary came through a queue, that a worker asks for messages.
+
+One hash, ``threadsync.signs``, by the server's clock alone:
+
+| field | who writes it | what it says |
+|---|---|---|
+| ``canary:<queue>`` | the process that ran the queue's canary | it came all the way |
+| ``worker:<node>`` | a worker's main process, every ``REPORT_SECONDS`` | how it uses each of its queues |
+| ``socket:<host>:<pid>`` | Socket Mode's process, every ``REPORT_SECONDS`` | since when Slack is silent |
+| ``beat`` | beat, with each canary | canaries are being sent |
+| ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
+| ``spoilt`` | the next one of these that finds any | how many fields it took out that were no signs |
+
+A program that may write to the broker can write there, too: ``threadsync.liveness.fields`` tells what is a
+sign. What is none is counted, said by readers, and taken out by the next one that tells.
+
+A worker's sign and beat's also say how far their clocks are from the broker's. RabbitMQ keeps the same in a
+stream: ``threadsync.liveness.rabbitmq``. No other broker keeps any.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import redis
+from celery import Celery
+from kombu.utils.encoding import bytes_to_str
+
+from threadsync.broker.clocks import ahead_of_broker, broker_said
+from threadsync.broker.errors import BROKER_ERRORS, BrokerBlocked, is_refusal
+from threadsync.broker.producer import ProducerChannel
+from threadsync.broker.rabbitmq import ConfirmingChannel
+from threadsync.broker.rabbitmq_clock import whole_seconds
+from threadsync.errors import BrokerUnavailable
+from threadsync.liveness import rabbitmq as stream
+from threadsync.liveness.fields import BEAT as _BEAT
+from threadsync.liveness.fields import CANARY as _CANARY
+from threadsync.liveness.fields import LONGEST_SIGN, MOST_AHEAD_SECONDS, SPOILT, Sign, read_fields
+from threadsync.liveness.fields import PLACE as _PLACE
+from threadsync.liveness.fields import SOCKET as _SOCKET
+from threadsync.liveness.fields import WORKER as _WORKER
+from worker.durable.scripts import ASK, DRAINS, READS, WAITING
+
+QUEUES: Final = ("sessions", "syncs", "maintenance", "lookups")
+"""All that there are. A worker takes from all of them unless it is told otherwise."""
+
+REPORT_SECONDS: Final = 5
+
+CANARY_SECONDS: Final = 5
+"""How often beat sends one through every queue."""
+
+KEY: Final = "threadsync.signs"
+
+_FORGOTTEN_AFTER_SECONDS: Final = 3600
+"""A worker that was killed is no news by then."""
+
+_UNBROKEN_SECONDS: Final = 60
+_MOST_SIGNS: Final = 1_000
+"""Where there are more, one that is not repeated within a minute is forgotten then."""
+
+_LOOKED_AT: Final = 20
+"""Messages at a queue's end that are asked when they were sent. Stock clients do not say; canaries do."""
+
+# KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a sign is forgotten, longest pause.
+# Returns the time. `since` begins anew with a pause, and with another database. What is no sign is taken out.
+_TELL: Final = f"""{DRAINS}
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+local spoilt, told_before = 0, 0
+local signs = redis.pcall('HGETALL', KEYS[4])
+if signs.err and string.find(signs.err, 'WRONGTYPE', 1, true) then
+  redis.call('DEL', KEYS[4])
+  signs, spoilt = {{}}, 1
+end
+local sign = cjson.decode(ARGV[2])
+local since = now
+local kept = tonumber(#signs > 2 * {_MOST_SIGNS} and ARGV[4] or ARGV[3])
+for i = 1, #signs, 2 do
+  local before = false
+  if #signs[i + 1] <= {LONGEST_SIGN} then
+    local readable, parsed = pcall(cjson.decode, signs[i + 1])
+    before = readable and type(parsed) == 'table' and parsed
+  end
+  local at = before and type(before.at) == 'number' and before.at
+  if not at or not (at <= now + {MOST_AHEAD_SECONDS}) then
+    redis.call('HDEL', KEYS[4], signs[i])
+    spoilt = spoilt + 1
+  elseif signs[i] == '{SPOILT}' then
+    told_before = type(before.count) == 'number' and before.count or 0
+    if now - at > kept then redis.call('HDEL', KEYS[4], signs[i]) end
+  elseif signs[i] == ARGV[1] and now - at < tonumber(ARGV[4]) and before.database == sign.database then
+    since = type(before.since) == 'number' and math.min(before.since, now) or now
+  elseif now - at > kept then
+    redis.call('HDEL', KEYS[4], signs[i])
+  end
+end
+sign.at, sign.since = now, since
+redis.call('HSET', KEYS[4], ARGV[1], cjson.encode(sign))
+if spoilt > 0 then
+  local told = {{at = now, since = now, count = math.min(spoilt + told_before, 1e9)}}
+  redis.call('HSET', KEYS[4], '{SPOILT}', cjson.encode(told))
+end
+return time[1] .. '.' .. string.format('%06d', time[2])
+"""
+
+# KEYS[4]: the hash. ARGV: field.
+_FORGET: Final = f"{DRAINS}redis.call('HDEL', KEYS[4], ARGV[1])"
+
+_UNSEEN: Final = "unseen"
+"""Stands for the age of messages that this user may count and not read: they have people's words."""
+
+# KEYS[1]: unacked, KEYS[4]: the hash, then a key for each queue and priority, then one for what waits for its
+# time in each queue. ARGV: most messages to ask, and the queue's name for each key.
+# Returns {now, signs, unacknowledged, {queue, waiting, oldest sent_at, waiting for their time} …}.
+_LOOK: Final = f"""{READS}
+local time = redis.call('TIME')
+local signs = redis.pcall('HGETALL', KEYS[4])
+if signs.err then signs = {{'', ''}} end
+for i = 2, #signs, 2 do
+  if #signs[i] > {LONGEST_SIGN} then signs[i] = '' end
+end
+local held = redis.pcall('HLEN', KEYS[1])
+local look = {{time[1] .. '.' .. string.format('%06d', time[2]), signs, type(held) == 'number' and held or 0}}
+for i = 5, #KEYS do
+  local is_list = redis.pcall('TYPE', KEYS[i]).ok ~= 'zset'
+  local later = not is_list and redis.pcall('ZCARD', KEYS[i])
+  local waiting = is_list and redis.pcall('LLEN', KEYS[i])
+  local oldest = ''
+  if type(waiting) == 'number' and waiting > 0 and not redis.acl_check_cmd('LRANGE', KEYS[i], -1, -1) then
+    oldest = '{_UNSEEN}'
+  elseif type(waiting) == 'number' and waiting > 0 then
+    local messages = redis.call('LRANGE', KEYS[i], -ARGV[1], -1)
+    for place = #messages, 1, -1 do
+      local readable, parsed = pcall(cjson.decode, messages[place])
+      local headers = readable and type(parsed) == 'table' and parsed.headers
+      if type(headers) == 'table' and type(headers.sent_at) == 'number' then
+        oldest = string.format('%.6f', headers.sent_at)
+        break
+      end
+    end
+  end
+  look[#look + 1] = {{ARGV[i - 3], type(waiting) == 'number' and waiting or 0, oldest,
+                      type(later) == 'number' and later or 0}}
+end
+return look
+"""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What lies in a queue. ``oldest_seconds`` is None when nothing there says when it was sent.
+
+    ``later`` are messages whose time has not come; None where the broker cannot tell them by their queue.
+    """
+
+    messages: int
+    oldest_seconds: float | None
+    later: int | None = None
+
+
+@dataclass(frozen=True)
+class QueueUse:
+    """Seconds since the broker answered the worker's question for messages, and since a message ended."""
+
+    asked: float | None
+    ended: float | None
+
+
+@dataclass(frozen=True)
+class WorkerSign:
+    """A worker's last report: seconds since it, and since it began to report without a pause.
+
+    ``queues`` are those that the worker was started for.
+    """
+
+    seconds: float
+    up_seconds: float
+    queues: Mapping[str, QueueUse]
+
+
+@dataclass(frozen=True)
+class Skew:
+    """How far a process's clock is ahead of the broker's and of Postgres', in seconds; None: not measured.
+
+    What the way there and back leaves in doubt is taken off, so that 0.0 is said where they may agree.
+    """
+
+    broker: float | None = None
+    database: float | None = None
+
+    @property
+    def largest(self) -> float:
+        """The larger of the two, with its sign."""
+        return max((self.broker or 0.0, self.database or 0.0), key=abs)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which database a worker's process last wrote to: seconds since it said so, and since it first did."""
+
+    database: str
+    seconds: float
+    since: float
+
+
+@dataclass(frozen=True)
+class Signs:
+    """All that is known, in seconds before now.
+
+    Attributes:
+        queues: what waits.
+        canaries: since the queue's last canary came through.
+        workers: by node name, such as ``sessions@host``.
+        beat: since beat's last canaries; ``beat_up`` since it began to send them without a pause.
+        unacknowledged: messages that workers have, and that have not ended.
+        skews: of clocks, by node name, or ``beat``.
+        places: by node name.
+        refusal: why the broker takes no new message now; None if it does.
+        sockets: since Slack said anything to a process of Socket Mode, by its host and process id.
+        unreadable: fields among the signs that are none, here and taken out within the last hour.
+        is_blind: the broker refuses so much that nothing could be looked at; ``refusal`` says why.
+    """
+
+    queues: Mapping[str, Waiting]
+    canaries: Mapping[str, float]
+    workers: Mapping[str, WorkerSign]
+    beat: float | None
+    beat_up: float | None
+    unacknowledged: int
+    skews: Mapping[str, Skew] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    refusal: str | None = None
+    sockets: Mapping[str, float] = field(default_factory=dict)
+    is_blind: bool = False
+    unreadable: int = 0
+
+
+def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
+    """Called where the canary ran. Like every function here it may raise what a broker's client raises.
+
+    ``sent_at`` is by beat's clock.
+    """
+    _tell(channel, f"{_CANARY}{queue}", {"worker": worker, "sent_at": sent_at})
+
+
+def beat_sent_canaries(channel: Any) -> None:
+    """Called by beat."""
+    _tell(channel, _BEAT, {"skew": _skew(channel), "clock": time.time()})
+
+
+def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> None:
+    """Called where a canary ran: ``skew`` is how far its clock is ahead of that database's."""
+    _tell(channel, f"{_PLACE}{node}", {"database": database, "skew": skew})
+
+
+def socket_is_there(channel: Any, name: str, silence: float) -> None:
+    """Called by a process of Socket Mode; ``silence`` is in seconds."""
+    _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
+
+
+def socket_is_gone(channel: Any, name: str) -> None:
+    """Take back a socket's sign: it stops, or another one takes its place."""
+    _forget(channel, f"{_SOCKET}{name}")
+
+
+def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], held: int | None = None) -> None:
+    """Called by a worker's main process. ``held``: messages that it has, where the broker cannot tell."""
+    # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
+    uses = [{"queue": name, "asked": use.asked, "ended": use.ended} for name, use in queues.items()]
+    _tell(channel, f"{_WORKER}{node}", {"queues": uses, "skew": _skew(channel), "held": held})
+
+
+def worker_is_gone(channel: Any, node: str) -> None:
+    """It stops, as it was asked to."""
+    _forget(channel, f"{_WORKER}{node}")
+
+
+def _forget(channel: Any, name: str) -> None:
+    if isinstance(channel, ConfirmingChannel):
+        stream.tell(channel, name, None)
+    elif isinstance(channel, ProducerChannel):
+        channel.run_script(_FORGET, [KEY], [name])
+
+
+def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
+    """Everything in one round trip; None when the broker keeps no signs."""
+    if isinstance(channel, ConfirmingChannel):
+        return _look_at_rabbit(channel, queues)
+    if not isinstance(channel, ProducerChannel):
+        return None
+    # kombu's own, which the stubs do not know.
+    steps, key_of = channel.priority_steps, channel._q_for_pri
+    keys = [(queue, key_of(queue, step)) for queue in queues for step in steps]
+    keys += [(queue, f"{WAITING}{queue}") for queue in queues]
+    arguments = [_LOOKED_AT, *(queue for queue, _ in keys)]
+    try:
+        now, signs, unacknowledged, *waiting = channel.run_script(
+            _LOOK, [KEY, *(key for _, key in keys)], arguments
+        )
+    except redis.ResponseError as exc:
+        return _blind(exc)
+    fields = zip(signs[::2], signs[1::2], strict=True)
+    return _read(float(now), fields, int(unacknowledged), waiting, refusal_of(channel))
+
+
+def refusal_of(channel: ProducerChannel) -> str | None:
+    """Why the broker would refuse a producer now, such as memory or disk; None if it would not."""
+    try:
+        channel.run_script(ASK, [], [])
+    except redis.ResponseError as exc:
+        return str(exc)
+    return None
+
+
+@contextmanager
+def channel_of(app: Celery) -> Iterator[Any]:
+    """Connect, for questions; a broker that answers and refuses is given as ``Signs`` of its refusal.
+
+    Raises ``BrokerUnavailable``, also for what fails inside.
+    """
+    try:
+        with app.connection_for_read() as connection:
+            try:
+                connection.ensure_connection(max_retries=0)
+                channel: Any = connection.default_channel
+            except BROKER_ERRORS as exc:
+                if not is_refusal(exc):
+                    raise
+                channel = _blind(exc)
+            yield channel
+    except BROKER_ERRORS as exc:
+        raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
+
+
+def signs_of(app: Celery) -> Signs | None:
+    """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
+    with channel_of(app) as found:
+        return found if isinstance(found, Signs) else look(found)
+
+
+def _look_at_rabbit(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
+    try:
+        return _look_at_stream(channel, queues)
+    except BrokerBlocked as exc:
+        return _blind(exc)
+
+
+def _blind(refusal: Exception) -> Signs:
+    """Signs of a broker that answers and shows nothing, such as one that loads its data."""
+    return Signs({}, {}, {}, beat=None, beat_up=None, unacknowledged=0, refusal=str(refusal), is_blind=True)
+
+
+def measure(channel: Any) -> None:
+    """Look at the broker's clock, where it has one that can be read."""
+    if isinstance(channel, ProducerChannel):
+        asked = time.time()
+        seconds, micros = channel.run_script("return redis.call('TIME')", [], [])
+        broker_said(int(seconds) + int(micros) / 1e6, asked, time.time())
+    elif isinstance(channel, ConfirmingChannel):
+        asked = time.time()
+        _rabbit_said(whole_seconds(channel), asked)
+
+
+def _rabbit_said(seconds: float, asked: float) -> None:
+    # It tells no fractions, so half a second more is in doubt.
+    broker_said(seconds + 0.5, asked - 0.5, time.time() + 0.5)
+
+
+def _skew(channel: Any) -> float | None:
+    if ahead_of_broker() is None:
+        measure(channel)
+    known = ahead_of_broker()
+    return known.certain if known else None
+
+
+def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
+    if isinstance(channel, ProducerChannel):
+        limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
+        asked = time.time()
+        now = channel.run_script(_TELL, [KEY], [name, json.dumps(sign), *limits])
+        broker_said(float(now), asked, time.time())
+    elif isinstance(channel, ConfirmingChannel):
+        asked = time.time()
+        _rabbit_said(stream.tell(channel, name, sign), asked)
+
+
+def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
+    now, fields, spoilt = stream.read(channel, _UNBROKEN_SECONDS)
+    found, unreadable = read_fields(now, fields.items())
+    held = int(sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER)))
+    counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
+    # Of all queues those whose time has not come lie in the same ones.
+    waiting = [(queue, count, sent if count else "", None) for queue, count, sent in counts]
+    return replace(_read(now, found.items(), held, waiting, refusal=None), unreadable=unreadable + spoilt)
+
+
+def _reckoned(found: Mapping[str, Any], queue: str) -> float | str:
+    """Reckon when a queue's oldest message may have been sent, by the broker's clock; empty if unknown.
+
+    All that was sent before the last canary that came out has come out, too; what was sent before the next
+    canary may have.
+    """
+    beat, canary = found.get(_BEAT), found.get(f"{_CANARY}{queue}")
+    if not beat or not canary or not canary.get("sent_at") or not beat.get("clock"):
+        return ""
+    ahead = beat["clock"] - beat["at"]
+    return float(canary["sent_at"] - ahead + CANARY_SECONDS)
+
+
+def _read(
+    now: float,
+    fields: Iterable[tuple[bytes | str, Any]],
+    unacknowledged: int,
+    waiting: Sequence[Any],
+    refusal: str | None,
+) -> Signs:
+    found, unreadable = read_fields(now, fields)
+    queues: dict[str, Waiting] = {}
+    for name, messages, oldest, later in waiting:
+        queue, before = bytes_to_str(name), queues.get(bytes_to_str(name), Waiting(0, None))
+        if oldest in (_UNSEEN, _UNSEEN.encode()):
+            oldest = _reckoned(found, queue)
+        # A sender's clock may be ahead of the broker's.
+        ages = [max(0.0, now - float(oldest))] if oldest else []
+        ages += [] if before.oldest_seconds is None else [before.oldest_seconds]
+        queues[queue] = Waiting(
+            before.messages + int(messages),
+            max(ages, default=None),
+            None if later is None else (before.later or 0) + int(later),
+        )
+    beat = found.get(_BEAT)
+    places = {name.removeprefix(_PLACE): sign for name, sign in found.items() if name.startswith(_PLACE)}
+    return Signs(
+        queues=queues,
+        canaries={
+            name.removeprefix(_CANARY): now - sign["at"]
+            for name, sign in found.items()
+            if name.startswith(_CANARY)
+        },
+        workers={
+            name.removeprefix(_WORKER): _worker_sign(now, sign)
+            for name, sign in found.items()
+            if name.startswith(_WORKER)
+        },
+        beat=now - beat["at"] if beat else None,
+        beat_up=now - beat["since"] if beat else None,
+        unacknowledged=unacknowledged,
+        skews=_skews(found, places),
+        places={
+            node: Place(str(sign["database"]), now - sign["at"], now - sign["since"])
+            for node, sign in places.items()
+        },
+        refusal=refusal,
+        sockets={
+            name.removeprefix(_SOCKET): sign["silence"] + now - sign["at"]
+            for name, sign in found.items()
+            if name.startswith(_SOCKET)
+        },
+        unreadable=unreadable,
+    )
+
+
+def _skews(found: Mapping[str, Sign], places: Mapping[str, Sign]) -> dict[str, Skew]:
+    told = {name.removeprefix(_WORKER): sign for name, sign in found.items() if name.startswith(_WORKER)}
+    if _BEAT in found:
+        told[_BEAT] = found[_BEAT]
+    # An older process does not say.
+    return {
+        name: Skew(sign.get("skew"), places.get(name, {}).get("skew"))
+        for name, sign in told.items()
+        if sign.get("skew") is not None or name in places
+    }
+
+
+def _worker_sign(now: float, sign: Mapping[str, Any]) -> WorkerSign:
+    seconds = now - sign["at"]
+
+    def ago(use: Mapping[str, Any], what: str) -> float | None:
+        return None if use.get(what) is None else use[what] + seconds
+
+    # Lua makes an object of an empty list.
+    queues = {
+        use["queue"]: QueueUse(ago(use, "asked"), ago(use, "ended")) for use in sign.get("queues") or []
+    }
+    return WorkerSign(seconds, now - sign["since"], queues)

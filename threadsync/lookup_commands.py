@@ -1,0 +1,67 @@
+"""Questions to Jira that a person waits for, as commands. One is a class here and a task in lookups."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final, Literal
+
+from pydantic import TypeAdapter
+
+from threadsync.actors import Actor
+from threadsync.command import Command
+from threadsync.commands import Link
+from threadsync.models import Dto, JiraKey, SlackId, SlackTs
+from worker.db.sessions.statements import AnyUuid, Reason
+
+LOOKUPS_QUEUE: Final = "lookups"
+
+LinkOutcome = Literal["sent", "no_such_ticket", "no_answer", "refused", "not_configured"]
+
+
+class LinkAnswer(Dto):
+    """The answer to the question whether Jira has a ticket.
+
+    ``sent``: it does, and ``sessions.link`` is on its way as task ``task_id``, with the key as Jira has it.
+    Else nothing is linked: ``no_such_ticket``, or none that our account may see; ``no_answer`` of Jira;
+    ``refused``: Jira does not let us look; ``not_configured``: the worker knows no Jira.
+    """
+
+    outcome: LinkOutcome
+    jira_key: JiraKey
+    task_id: str | None = None
+
+    def summary(self) -> str:
+        return f"{self.jira_key}: {self.outcome}"
+
+
+class LinkLookup(Command[LinkAnswer]):
+    """Give the session a ticket if Jira knows it: ask, and send ``sessions.link``. Else link nothing."""
+
+    name = "jira.link"
+    queue: ClassVar[str] = LOOKUPS_QUEUE
+    result: ClassVar[TypeAdapter[LinkAnswer]] = TypeAdapter(LinkAnswer)
+    channel_id: SlackId
+    thread_ts: SlackTs
+    jira_key: JiraKey
+    actor: Actor
+    command_id: AnyUuid
+    reason: Reason | None = None
+
+    def summary(self) -> str:
+        return f"{self.channel_id} / {self.thread_ts} → {self.jira_key}?"
+
+    def link(self, jira_key: str, jira_id: str | None) -> Link:
+        """The command to be sent when there is such a ticket."""
+        return Link(
+            channel_id=self.channel_id,
+            thread_ts=self.thread_ts,
+            jira_key=jira_key,
+            actor=self.actor,
+            command_id=self.command_id,
+            reason=self.reason,
+            jira_id=jira_id,
+        )
+
+    @property
+    def link_task_id(self) -> str:
+        """The id of the task that it sends: one act, one task, however often it is asked for."""
+        return str(self.command_id)

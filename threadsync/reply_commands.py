@@ -1,0 +1,40 @@
+"""The command that says a thread's first reply, for a web process whose try Slack did not take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field, TypeAdapter
+
+from threadsync.command import Command
+from threadsync.models import SlackId, SlackTs
+from worker.db.sessions.statements import AnyUuid
+
+MAINTENANCE_QUEUE: Final = "maintenance"
+REPLY_EVENT_TYPE: Final = "threadsync_reply"
+"""The reply's metadata, by which it is found again: it may have been posted, and the answer lost."""
+
+ReplyAnswer = Literal["said", "given up", "no token"]
+
+
+class SayReply(Command[ReplyAnswer]):
+    """Say it, once, as soon as Slack takes it.
+
+    Args:
+        since: unix seconds, about when it was tried first; it is looked for among what is younger.
+        maybe_said: whether that try had no clear answer.
+    """
+
+    name = "maintenance.reply"
+    queue: ClassVar[str] = MAINTENANCE_QUEUE
+    result = TypeAdapter(ReplyAnswer)
+    session_id: AnyUuid
+    channel_id: SlackId
+    thread_ts: SlackTs
+    text: Annotated[str, Field(min_length=1, max_length=3000)]
+    blocks: Annotated[list[dict[str, Any]], Field(max_length=10)]
+    since: Annotated[float, Field(ge=0, le=9_999_999_999)]
+    maybe_said: bool = False
+
+    def summary(self) -> str:
+        return f"{self.channel_id} {self.thread_ts}"

@@ -1,0 +1,102 @@
+"""Read what stands in the result backend: anybody who may write there can write it.
+
+Of an error only the class and arguments of ours pass; of any other its name does, for its text may hold what
+people wrote. What is no result at all is ``UnreadableResult``, which quotes nothing of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from threadsync import errors
+from threadsync.errors import (
+    CommandFailed,
+    JiraKeyConflict,
+    PoisonCommand,
+    SessionNotFound,
+    ThreadsyncError,
+    UnreadableResult,
+)
+from threadsync.models import JiraKey, SlackId, SlackTs
+from worker.db.sessions.statements import describe
+
+_LONGEST_TEXT: Final = 2_000
+_LONGEST_FAULTS: Final = 500
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", re.ASCII)
+_MODULE: Final = errors.__name__
+
+_CLASSES: Final[Mapping[str, type[ThreadsyncError]]] = {
+    name: item
+    for name, item in vars(errors).items()
+    if isinstance(item, type) and issubclass(item, ThreadsyncError)
+}
+_TEXT: Final = TypeAdapter(tuple[str])
+_ARGUMENTS: Final[Mapping[type[ThreadsyncError], TypeAdapter[Any]]] = {
+    SessionNotFound: TypeAdapter(tuple[SlackId, SlackTs]),
+    JiraKeyConflict: TypeAdapter(tuple[SlackId, SlackTs, JiraKey, JiraKey]),
+    PoisonCommand: TypeAdapter(tuple[str, int]),
+}
+
+
+def read_meta(meta: Any) -> tuple[bool, Any]:
+    """Return True and the result if it is there. Raises what the worker raised, or ``UnreadableResult``.
+
+    Args:
+        meta: as Celery's backends give it, with ``error_of`` in place of their way to read an error.
+    """
+    status = meta.get("status") if isinstance(meta, Mapping) else None
+    if not isinstance(status, str):
+        raise UnreadableResult("what stands in the result backend is no result of Celery's")
+    if status == "REVOKED":
+        raise CommandFailed("the command was revoked")
+    if status == "FAILURE":
+        raise error_of(meta.get("result"))
+    return status == "SUCCESS", meta.get("result")
+
+
+def error_of(told: Any) -> ThreadsyncError:
+    """Return the error of ours that a failure stands for."""
+    if isinstance(told, BaseException):
+        # Of a backend that keeps objects; or read by this function before.
+        told = {
+            "exc_type": type(told).__name__,
+            "exc_module": type(told).__module__,
+            "exc_message": told.args,
+        }
+    if not isinstance(told, Mapping):
+        return UnreadableResult("the command failed, and what stands there in place of its error is none")
+    name, arguments = told.get("exc_type"), told.get("exc_message")
+    if told.get("exc_module") == _MODULE and isinstance(name, str) and name in _CLASSES:
+        return _of_ours(_CLASSES[name], arguments)
+    shown = name if isinstance(name, str) and _NAME.fullmatch(name) else "an error without a name"
+    return CommandFailed(f"the worker failed with {shown}")
+
+
+def typed(result: TypeAdapter[Any], value: Any, command: str) -> Any:
+    """Return a result as its DTO. Raises ``UnreadableResult``."""
+    return readably(lambda: result.validate_python(value), f"the result of {command}")
+
+
+def readably(read: Callable[[], Any], what: str) -> Any:
+    """Return what ``read`` does. Raises ``UnreadableResult`` for what it cannot read, quoting nothing."""
+    try:
+        return read()
+    except ThreadsyncError:
+        raise
+    except ValidationError as exc:
+        raise UnreadableResult(f"{what} is none: {describe(exc)[:_LONGEST_FAULTS]}") from None
+    # What comes out of a decoder may be of any class, and quote what it read: hence no cause.
+    except Exception as exc:  # noqa: BLE001
+        raise UnreadableResult(f"{what} cannot be read: {type(exc).__name__}") from None
+
+
+def _of_ours(kind: type[ThreadsyncError], arguments: Any) -> ThreadsyncError:
+    try:
+        given = _ARGUMENTS.get(kind, _TEXT).validate_python(arguments)
+    except ValidationError:
+        return CommandFailed(f"the worker failed with {kind.__name__}; what else it said cannot be read")
+    return kind(*(item[:_LONGEST_TEXT] if isinstance(item, str) else item for item in given))

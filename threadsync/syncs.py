@@ -1,0 +1,298 @@
+"""The DTOs of syncs: a draft, how its sync stands, and what was tried. No I/O, no driver."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
+
+from threadsync.actors import StoredActor
+from threadsync.models import Dto, JiraKey, SlackId, SlackTs
+
+SyncStatus = Literal["pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"]
+Step = Literal["search", "create", "look", "link_back", "audit"]
+Origin = Literal["created", "found", "named"]
+
+LONGEST_DRAFT_SUMMARY: Final = 10_000
+LONGEST_DRAFT_DESCRIPTION: Final = 200_000
+
+
+def _storable(text: str) -> str:
+    """What Postgres can keep as JSON."""
+    if "\x00" in text:
+        raise ValueError("contains a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("contains half of a surrogate pair") from None
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+MOST_AHEAD_SECONDS: Final = 86_400
+"""A moment that is further ahead than a day is none that Slack gave, however wrong a machine's clock is."""
+
+
+def _has_happened(ts: str) -> str:
+    """Over one that claims to be of the year 2093, or is in milliseconds, no later draft would ever win."""
+    if float(ts) > time.time() + MOST_AHEAD_SECONDS:
+        raise ValueError("lies in the future; it must be Slack's timestamp, in seconds")
+    return ts
+
+
+DraftedAt = Annotated[SlackTs, AfterValidator(_has_happened)]
+"""When a draft was written, as Slack has it."""
+
+ProjectKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0-9_]{0,49}$")]
+"""A Jira project's key, such as ``PROJ``."""
+
+
+class Draft(BaseModel):
+    """What the ticket is to say. Texts are Slack's mrkdwn; what Jira has no room for is cut when it is sent.
+
+    ``project_key`` and ``issue_type`` are the worker's settings where they are None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
+
+    summary: Annotated[Text, AfterValidator(_not_blank), Field(max_length=LONGEST_DRAFT_SUMMARY)]
+    description: Annotated[Text, Field(max_length=LONGEST_DRAFT_DESCRIPTION)] = ""
+    project_key: ProjectKey | None = None
+    issue_type: Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)] | None = None
+    labels: tuple[Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)], ...] = Field(
+        (), max_length=50
+    )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _as_json_has_it(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+def readable(draft: Any) -> Draft | None:
+    """The draft that a row holds; None if it is none, as another version or a person may have written it."""
+    try:
+        return Draft.model_validate(draft)
+    except ValidationError:
+        return None
+
+
+UNREADABLE: Final = Draft(summary="(the stored draft cannot be read)")
+"""Stands in for such a one where it is shown."""
+
+
+class SyncState(Dto):
+    """How a session's sync stands. Holds nothing that somebody wrote, so it may be shown anywhere.
+
+    ``reason`` is a code: ``threadsync.reasons`` has words for it. ``next_attempt_at`` is None when nothing
+    happens by itself. ``origin`` says how the ticket came to be the session's: ``created | found | named``.
+    ``site`` is the Jira that it is about, as ``threadsync.marker.site_of`` has it; None before a first try.
+    """
+
+    session_id: UUID
+    channel_id: SlackId
+    thread_ts: SlackTs
+    state: SyncStatus
+    reason: str | None
+    parked: bool
+    site: str | None = None
+    attempts: int
+    next_attempt_at: AwareDatetime | None
+    jira_key: JiraKey | None
+    origin: Origin | None
+    duplicates: tuple[str, ...]
+    requested_at: AwareDatetime
+    updated_at: AwareDatetime
+
+    def summary(self) -> str:
+        state = f"{self.state} as {self.jira_key}" if self.jira_key else self.state
+        return f"{self.channel_id} / {self.thread_ts} → {state}{f' ({self.reason})' if self.reason else ''}"
+
+
+class Attempt(Dto):
+    """One thing that was tried. ``detail`` is Jira's own words and may quote the draft.
+
+    ``outcome`` is None while it is under way, or when its process died.
+    """
+
+    number: int
+    step: Step
+    started_at: AwareDatetime
+    deadline: AwareDatetime | None
+    finished_at: AwareDatetime | None
+    outcome: str | None
+    http_status: int | None
+    trace_id: str | None
+    reason: str | None
+    detail: str | None
+
+    def summary(self) -> str:
+        return f"{self.number}. {self.step}: {self.outcome or 'under way'}"
+
+
+class SyncAction(Dto):
+    """A decision of a person about a session's ticket: ``retry | link | unlink | give_up``.
+
+    ``actor`` is a bare name or Slack id; ``acted_by`` says where it comes from, and is None before 0.2.
+    ``jira_key`` is the ticket of a ``link`` or ``unlink``.
+    """
+
+    at: AwareDatetime
+    action: Literal["retry", "link", "unlink", "give_up"]
+    actor: str
+    reason: str
+    acted_by: StoredActor = None
+    jira_key: str | None = None
+
+    @property
+    def by(self) -> str:
+        """The actor as people read it: a claim is told from a person in Slack."""
+        return str(self.acted_by) if self.acted_by else self.actor
+
+    def summary(self) -> str:
+        return f"{self.action} by {self.actor}"
+
+
+class LeftTicket(Dto):
+    """A ticket that a person took off the session, and what became of it in Jira.
+
+    ``given_up`` is a word for why it did not get its comment; ``detail`` may be Jira's own words.
+    """
+
+    jira_key: str
+    left_at: AwareDatetime
+    linked_again_at: AwareDatetime | None
+    link_removed_at: AwareDatetime | None
+    commented_at: AwareDatetime | None
+    given_up: str | None
+    detail: str | None
+    next_attempt_at: AwareDatetime | None
+
+    @property
+    def state(self) -> str:
+        """Its state in words."""
+        if self.linked_again_at:
+            return "was linked again"
+        if self.given_up:
+            return f"was told nothing in Jira: {self.given_up.replace('_', ' ')}"
+        return "was told in Jira" if self.commented_at else "is being told in Jira"
+
+    def summary(self) -> str:
+        return f"{self.jira_key}: {self.state}"
+
+
+class LeftClaim(BaseModel):
+    """A ticket that was taken off, which this process has for the moment. Writes say its ``fence``.
+
+    ``comment_deadline`` is that of a comment of which it is not known whether it was made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    session_id: UUID
+    channel_id: SlackId
+    thread_ts: SlackTs
+    newest_channel_id: SlackId | None
+    jira_key: str
+    jira_id: str | None
+    site: str | None
+    marker: str | None
+    act_id: UUID
+    left_at: AwareDatetime
+    fence: int
+    now: AwareDatetime
+    failures: int
+    link_removed_at: AwareDatetime | None
+    comment_deadline: AwareDatetime | None
+    detail: str | None
+
+
+class SyncDetail(Dto):
+    """All that is known of a sync. For those who may read the thread: the draft is in it.
+
+    ``slack_trouble`` is Slack's name for why its message in the thread is not up to date.
+    """
+
+    sync: SyncState
+    draft: Draft
+    drafted_at: str
+    detail: str | None
+    marker: str | None
+    slack_trouble: str | None = None
+    attempts: tuple[Attempt, ...]
+    actions: tuple[SyncAction, ...]
+    left: tuple[LeftTicket, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **super().as_json(),
+            "sync": self.sync.as_json(),
+            "attempts": [attempt.as_json() for attempt in self.attempts],
+            "actions": [action.as_json() for action in self.actions],
+            "left": [ticket.as_json() for ticket in self.left],
+        }
+
+    def summary(self) -> str:
+        return self.sync.summary()
+
+
+class Claim(BaseModel):
+    """A sync that this process has for the moment. Writes say its ``fence``; ``now`` is the database's clock.
+
+    ``deadline``, ``baseline`` and ``doubtful_project`` are about a create of which nobody knows how it ended:
+    its deadline, and where to look for its ticket. ``newest_channel_id`` is what Slack calls the channel now,
+    where that is another id. ``session_key`` is the ticket that the session has. ``draft`` is None if it
+    cannot be read. ``is_taken_off``: the session's ticket was taken off since the draft was written.
+    ``left_keys`` and ``left_ids`` are of the tickets that were taken off; ``left_unknown`` are keys of those
+    whose id is not known yet.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    session_id: UUID
+    channel_id: SlackId
+    thread_ts: SlackTs
+    newest_channel_id: SlackId | None = None
+    session_key: JiraKey | None
+    fence: int
+    now: AwareDatetime
+    state: SyncStatus
+    site: str
+    marker: str
+    draft: Annotated[Draft | None, BeforeValidator(readable)]
+    unfinished_claims: int
+    failures: int
+    failing_since: AwareDatetime | None
+    looks: int
+    absences: int
+    recreates: int
+    jira_key: JiraKey | None
+    origin: Origin | None
+    done_at: AwareDatetime | None
+    linked_back_at: AwareDatetime | None
+    audited_at: AwareDatetime | None
+    deadline: AwareDatetime | None
+    baseline: int | None
+    doubtful_project: str | None
+    is_taken_off: bool = False
+    left_keys: tuple[str, ...] = ()
+    left_ids: tuple[str, ...] = ()
+    left_unknown: tuple[str, ...] = ()

@@ -1,0 +1,218 @@
+"""The same store for asyncio web code: same statements, same behaviour, one test suite over both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from threadsync.actors import AnyActor
+from threadsync.errors import ThreadsyncError
+from threadsync.models import (
+    ChannelContext,
+    ChannelMove,
+    ContextResult,
+    SessionPage,
+    SessionResult,
+    Status,
+    ThreadSession,
+)
+from threadsync.syncs import Draft
+from worker.db.connection import GuardedConnection
+from worker.db.driver_errors import translated
+from worker.db.migrate import migrate
+from worker.db.pipeline import Batch, FirstFault
+from worker.db.pool import AsyncPool, new_async_pool
+from worker.db.rows import SameColumns
+from worker.db.sessions import statements
+from worker.db.sessions.statements import Statement
+
+T = TypeVar("T")
+
+
+class AsyncSessionStore:
+    """Sessions and channel contexts in Postgres, as ``SessionStore`` has them.
+
+    ``async with AsyncSessionStore() as store`` opens and closes a pool on ``DATABASE_URL``; give ``pool``
+    to use one that is open already, which then stays yours.
+    """
+
+    def __init__(self, pool: AsyncPool | None = None) -> None:
+        self._pool = pool
+        self._owned = pool is None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        await self._opened()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def _opened(self) -> AsyncPool:
+        async with self._opening:
+            if self._pool is None:
+                pool = new_async_pool()
+                await pool.open()
+                self._pool = pool
+            return self._pool
+
+    async def close(self) -> None:
+        """Close the pool that this store opened."""
+        if self._owned and self._pool is not None:
+            pool, self._pool = self._pool, None
+            await pool.close()
+
+    async def run(self, statement: Statement[T]) -> T:
+        """Run one statement and read its result."""
+        with translated():
+            async with (await self._opened()).connection() as connection:
+                cursor = await connection.execute(statement.sql, statement.params)
+                rows = await cursor.fetchall()
+        return statement.read(rows)
+
+    async def run_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
+        """Run statements as if one after the other, hundreds in a round trip.
+
+        Returns for each, in the order given, its result or the error of ours that ``run`` would raise: what
+        is refused fails alone. Raises ``DatabaseUnavailable`` for all of them; some may have been run then.
+
+        Sessions that were created together are listed by thread, not in the order given.
+        """
+        batch = Batch(statements)
+        with translated():
+            async with (await self._opened()).connection() as connection:
+                for turn in batch.turns():
+                    first = FirstFault()
+                    with first:
+                        async with connection.pipeline():
+                            with first:
+                                cursors = []
+                                for part in turn.parts():
+                                    cursors.append(connection.cursor())
+                                    if len(part) == 1:
+                                        await cursors[-1].execute(part[0].sql, part[0].params)
+                                    else:
+                                        cursors[-1].row_factory = SameColumns()
+                                        params = [statement.params for statement in part]
+                                        await cursors[-1].executemany(part[0].sql, params, returning=True)
+                    if first.fault:
+                        batch.refused(turn, first.fault)
+                    else:
+                        answers = [
+                            await cursor.fetchall() for cursor in cursors async for _ in cursor.results()
+                        ]
+                        batch.accepted(turn, answers)
+        return batch.results
+
+    async def create_tables(self) -> int:
+        """Bring the schema up to date; returns its version. Raises ``SchemaMismatch`` when it is newer."""
+        with translated():
+            async with (await self._opened()).connection() as connection:
+                info = connection.info
+                return await asyncio.to_thread(_migrate, {**info.get_parameters(), "password": info.password})
+
+    async def get_or_create_session(
+        self, channel_id: str, thread_ts: str, user_id: str, actor: AnyActor | None = None
+    ) -> SessionResult:
+        """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
+        return await self.run(statements.get_or_create_session(channel_id, thread_ts, user_id, actor))
+
+    async def update_status(
+        self, channel_id: str, thread_ts: str, status: Status, actor: AnyActor | None = None
+    ) -> SessionResult:
+        """Move the session forward: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return await self.run(statements.update_status(channel_id, thread_ts, status, actor))
+
+    async def mark_synced(
+        self, channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor | None = None
+    ) -> SessionResult:
+        """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
+        return await self.run(statements.mark_synced(channel_id, thread_ts, jira_key, actor))
+
+    async def request_sync(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        draft: Draft,
+        drafted_at: str,
+        actor: AnyActor | None = None,
+    ) -> SessionResult:
+        """Ask for the session's ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return await self.run(statements.request_sync(channel_id, thread_ts, draft, drafted_at, actor))
+
+    async def link(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        command_id: UUID | str,
+        reason: str | None = None,
+        jira_id: str | None = None,
+    ) -> SessionResult:
+        """Give it the ticket that a person names: ``applied | unchanged``. Raises as ``mark_synced`` does."""
+        return await self.run(
+            statements.link(channel_id, thread_ts, jira_key, actor, command_id, reason, jira_id)
+        )
+
+    async def unlink(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        reason: str,
+        command_id: UUID | str,
+        unlinked_at: str | None = None,
+    ) -> SessionResult:
+        """Take its ticket off: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return await self.run(
+            statements.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id, unlinked_at)
+        )
+
+    async def get_session(self, session_id: UUID | str) -> ThreadSession | None:
+        """The session with this id, or None."""
+        return await self.run(statements.get_session(session_id))
+
+    async def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
+        """The thread's session, or None."""
+        return await self.run(statements.get_session_by_thread(channel_id, thread_ts))
+
+    async def list_sessions_by_channel(
+        self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
+    ) -> SessionPage:
+        """A page of 1 to 200 sessions, newest first."""
+        return await self.run(statements.list_sessions_by_channel(channel_id, status, limit, cursor))
+
+    async def list_sessions(
+        self, status: Status | None = None, limit: int = 50, cursor: str | None = None
+    ) -> SessionPage:
+        """A page of 1 to 200 sessions of all channels, newest first."""
+        return await self.run(statements.list_sessions(status, limit, cursor))
+
+    async def get_channel_context(self, channel_id: str) -> ChannelContext | None:
+        """The channel's context, or None."""
+        return await self.run(statements.get_channel_context(channel_id))
+
+    async def channel_moved(
+        self, channel_id: str, new_channel_id: str, actor: AnyActor | None = None
+    ) -> ChannelMove:
+        """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
+        return await self.run(statements.channel_moved(channel_id, new_channel_id, actor))
+
+    async def merge_channel_context(
+        self,
+        channel_id: str,
+        patch: Mapping[str, Any],
+        command_id: UUID | str,
+        actor: AnyActor | None = None,
+    ) -> ContextResult:
+        """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
+        return await self.run(statements.merge_channel_context(channel_id, patch, command_id, actor))
+
+
+def _migrate(where: Mapping[str, Any]) -> int:
+    with GuardedConnection.connect(**where, autocommit=True) as connection:
+        return migrate(connection)

@@ -1,0 +1,180 @@
+"""The store that the worker uses: each method is one statement and one round trip, or many and one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from threadsync.actors import AnyActor
+from threadsync.errors import ThreadsyncError
+from threadsync.models import (
+    ChannelContext,
+    ChannelMove,
+    ContextResult,
+    SessionPage,
+    SessionResult,
+    Status,
+    ThreadSession,
+)
+from threadsync.syncs import Draft
+from worker.db.driver_errors import translated
+from worker.db.migrate import migrate
+from worker.db.pipeline import Batch, FirstFault
+from worker.db.pool import Pool, init_db
+from worker.db.rows import SameColumns
+from worker.db.sessions import statements
+from worker.db.sessions.statements import Statement
+
+T = TypeVar("T")
+
+
+class SessionStore:
+    """Sessions and channel contexts in Postgres.
+
+    Every method may be repeated and reordered freely. All raise ``InvalidCommand`` for a wrong argument
+    and ``DatabaseUnavailable`` when Postgres is away; then it is unknown whether the write took place,
+    and repeating it is safe.
+
+    ``pool`` defaults to the process's own (``init_db``).
+    """
+
+    def __init__(self, pool: Pool | None = None) -> None:
+        self._pool = pool
+
+    def run(self, statement: Statement[T]) -> T:
+        """Run one statement and read its result."""
+        with translated(), (self._pool or init_db()).connection() as connection:
+            rows = connection.execute(statement.sql, statement.params).fetchall()
+        return statement.read(rows)
+
+    def run_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
+        """Run statements as if one after the other, hundreds in a round trip.
+
+        Returns for each, in the order given, its result or the error of ours that ``run`` would raise: what
+        is refused fails alone. Raises ``DatabaseUnavailable`` for all of them; some may have been run then.
+
+        Sessions that were created together are listed by thread, not in the order given.
+        """
+        batch = Batch(statements)
+        with translated(), (self._pool or init_db()).connection() as connection:
+            for turn in batch.turns():
+                first = FirstFault()
+                with first, connection.pipeline(), first:
+                    cursors = []
+                    for part in turn.parts():
+                        cursors.append(connection.cursor())
+                        if len(part) == 1:
+                            cursors[-1].execute(part[0].sql, part[0].params)
+                        else:
+                            cursors[-1].row_factory = SameColumns()
+                            params = [statement.params for statement in part]
+                            cursors[-1].executemany(part[0].sql, params, returning=True)
+                if first.fault:
+                    batch.refused(turn, first.fault)
+                else:
+                    answers = [cursor.fetchall() for cursor in cursors for _ in cursor.results()]
+                    batch.accepted(turn, answers)
+        return batch.results
+
+    def create_tables(self) -> int:
+        """Bring the schema up to date; returns its version. Raises ``SchemaMismatch`` when it is newer."""
+        with translated(), (self._pool or init_db()).connection() as connection:
+            return migrate(connection)
+
+    def get_or_create_session(
+        self, channel_id: str, thread_ts: str, user_id: str, actor: AnyActor | None = None
+    ) -> SessionResult:
+        """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
+        return self.run(statements.get_or_create_session(channel_id, thread_ts, user_id, actor))
+
+    def update_status(
+        self, channel_id: str, thread_ts: str, status: Status, actor: AnyActor | None = None
+    ) -> SessionResult:
+        """Move the session forward: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return self.run(statements.update_status(channel_id, thread_ts, status, actor))
+
+    def mark_synced(
+        self, channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor | None = None
+    ) -> SessionResult:
+        """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
+        return self.run(statements.mark_synced(channel_id, thread_ts, jira_key, actor))
+
+    def request_sync(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        draft: Draft,
+        drafted_at: str,
+        actor: AnyActor | None = None,
+    ) -> SessionResult:
+        """Ask for the session's ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return self.run(statements.request_sync(channel_id, thread_ts, draft, drafted_at, actor))
+
+    def link(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        command_id: UUID | str,
+        reason: str | None = None,
+        jira_id: str | None = None,
+    ) -> SessionResult:
+        """Give it the ticket that a person names: ``applied | unchanged``. Raises as ``mark_synced`` does."""
+        return self.run(statements.link(channel_id, thread_ts, jira_key, actor, command_id, reason, jira_id))
+
+    def unlink(
+        self,
+        channel_id: str,
+        thread_ts: str,
+        jira_key: str,
+        actor: AnyActor,
+        reason: str,
+        command_id: UUID | str,
+        unlinked_at: str | None = None,
+    ) -> SessionResult:
+        """Take its ticket off: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        return self.run(
+            statements.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id, unlinked_at)
+        )
+
+    def get_session(self, session_id: UUID | str) -> ThreadSession | None:
+        """The session with this id, or None."""
+        return self.run(statements.get_session(session_id))
+
+    def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
+        """The thread's session, or None."""
+        return self.run(statements.get_session_by_thread(channel_id, thread_ts))
+
+    def list_sessions_by_channel(
+        self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
+    ) -> SessionPage:
+        """A page of 1 to 200 sessions, newest first."""
+        return self.run(statements.list_sessions_by_channel(channel_id, status, limit, cursor))
+
+    def list_sessions(
+        self, status: Status | None = None, limit: int = 50, cursor: str | None = None
+    ) -> SessionPage:
+        """A page of 1 to 200 sessions of all channels, newest first."""
+        return self.run(statements.list_sessions(status, limit, cursor))
+
+    def get_channel_context(self, channel_id: str) -> ChannelContext | None:
+        """The channel's context, or None."""
+        return self.run(statements.get_channel_context(channel_id))
+
+    def channel_moved(
+        self, channel_id: str, new_channel_id: str, actor: AnyActor | None = None
+    ) -> ChannelMove:
+        """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
+        return self.run(statements.channel_moved(channel_id, new_channel_id, actor))
+
+    def merge_channel_context(
+        self,
+        channel_id: str,
+        patch: Mapping[str, Any],
+        command_id: UUID | str,
+        actor: AnyActor | None = None,
+    ) -> ContextResult:
+        """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
+        return self.run(statements.merge_channel_context(channel_id, patch, command_id, actor))

@@ -1,0 +1,174 @@
+"""Status messages in Postgres: claim one, write what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+from psycopg.rows import DictRow
+
+from worker.db.driver_errors import translated
+from worker.db.pool import Pool, init_db
+from worker.db.status_messages import sql as queries
+
+FIRST_PROBE_SECONDS: Final = 15.0
+LONGEST_PROBE_SECONDS: Final = 900.0
+"""Between two questions whether Slack takes us again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusClaim:
+    """A status message that this process has for the moment; ``now`` is the database's clock.
+
+    ``post_begun_at`` without ``message_ts``: a post was begun, and nobody knows how it ended. ``shown`` is
+    the fingerprint of what the message shows, None when that is not known. Messages up to ``replaced_ts``
+    were ours and cannot be edited any more.
+    """
+
+    session_id: UUID
+    channel_id: str
+    thread_ts: str
+    fence: int
+    message_ts: str | None
+    post_begun_at: datetime | None
+    shown: str | None
+    failures: int
+    refusals: int
+    replaced_ts: str | None
+    announce_at: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SlackTrouble:
+    """Slack refuses the installation; ``reason`` is its name for why."""
+
+    reason: str
+    since: datetime
+
+
+class StatusStore:
+    """Each method is one transaction. All raise ``DatabaseUnavailable`` when Postgres is away.
+
+    Methods that take a claim return False when it is lost, and then have written nothing.
+
+    Args:
+        pool: the process's own if None.
+        clock: for tests; the database's if None.
+    """
+
+    def __init__(self, pool: Pool | None = None, clock: Callable[[], datetime] | None = None) -> None:
+        self._pool = pool
+        self._clock = clock
+
+    def claim(self, session_id: UUID, *, lease: float) -> StatusClaim | None:
+        """Take a message for ``lease`` seconds; None when it is up to date, or not to be taken now."""
+        rows = self._rows(queries.CLAIM, {"session_id": session_id, "lease": lease})
+        return StatusClaim(**rows[0]) if rows else None
+
+    def begin_post(self, claim: StatusClaim) -> bool:
+        """Commit to a post, before it is sent."""
+        return bool(self._rows(queries.BEGIN_POST, _of(claim)))
+
+    def adopt(self, claim: StatusClaim, message_ts: str) -> bool:
+        """The message of an earlier post was found."""
+        return bool(self._rows(queries.ADOPT, {**_of(claim), "message_ts": message_ts}))
+
+    def forget(self, claim: StatusClaim) -> StatusClaim | None:
+        """The message is gone; returns the claim as it is now, None when it is lost."""
+        rows = self._rows(queries.FORGET, _of(claim))
+        if not rows:
+            return None
+        return replace(claim, message_ts=None, shown=None, post_begun_at=rows[0]["post_begun_at"])
+
+    def replace(self, claim: StatusClaim) -> StatusClaim | None:
+        """The message cannot be edited any more; returns the claim as it is now, None when it is lost."""
+        rows = self._rows(queries.REPLACE, _of(claim))
+        if not rows:
+            return None
+        replaced_ts = rows[0]["replaced_ts"]
+        return replace(claim, message_ts=None, shown=None, post_begun_at=None, replaced_ts=replaced_ts)
+
+    def note_shown(self, claim: StatusClaim, message_ts: str, shown: str) -> bool:
+        """Slack shows it; the claim is over."""
+        params = {**_of(claim), "message_ts": message_ts, "shown": shown, "announce_at": claim.announce_at}
+        return bool(self._rows(queries.SHOWN, params))
+
+    def put_off(
+        self,
+        claim: StatusClaim,
+        seconds: float,
+        *,
+        failures: int,
+        maybe_posted: bool,
+        refusals: int = 0,
+        refusal: str | None = None,
+    ) -> bool:
+        """Not for so many seconds; the claim is over.
+
+        Args:
+            failures: in a row, to be found in the next claim, as ``refusals`` are.
+            maybe_posted: whether the message may be there now. Else it is as it was at the claim.
+            refusal: Slack's name for why it does not take this message.
+        """
+        params = {
+            "seconds": seconds,
+            "failures": failures,
+            "refusals": refusals,
+            "refusal": refusal,
+            "maybe_posted": maybe_posted,
+        }
+        return bool(self._rows(queries.PUT_OFF, {**_of(claim), **_begun(claim), **params}))
+
+    def stop(self, claim: StatusClaim, refusal: str, *, maybe_posted: bool) -> bool:
+        """Not before the sync's next change, for the reason that Slack gave; the claim is over."""
+        params = {"refusal": refusal, "maybe_posted": maybe_posted}
+        return bool(self._rows(queries.STOP, {**_of(claim), **_begun(claim), **params}))
+
+    def park(self, claim: StatusClaim, refusal: str, *, maybe_posted: bool) -> bool:
+        """Slack refuses the whole installation: all messages wait for ``taken_again``; the claim is over."""
+        params = {
+            "refusal": refusal,
+            "maybe_posted": maybe_posted,
+            "first_pause": FIRST_PROBE_SECONDS,
+            "longest_pause": LONGEST_PROBE_SECONDS,
+        }
+        return bool(self._rows(queries.PARK, {**_of(claim), **_begun(claim), **params}))
+
+    def take_probe(self) -> bool:
+        """Whether the caller is to ask Slack whether it takes us again; no other process does meanwhile."""
+        return bool(self._rows(queries.TAKE_PROBE, {}))
+
+    def still_refused(self, refusal: str) -> None:
+        """Slack was asked, and refuses us still."""
+        self._rows(queries.STILL_REFUSED, {"refusal": refusal})
+
+    def taken_again(self) -> bool:
+        """Slack was asked, and takes us again; False when another process has found that out."""
+        return bool(self._rows(queries.TAKEN_AGAIN, {}))
+
+    def trouble(self) -> SlackTrouble | None:
+        """Why Slack refuses all that we say, if it does."""
+        rows = self._rows(queries.TROUBLE, {})
+        return SlackTrouble(rows[0]["trouble"], rows[0]["trouble_since"]) if rows else None
+
+    def take_due(self, *, most: int, for_seconds: float) -> list[UUID]:
+        """Sessions whose message is out of date, oldest first; nobody else gets them for ``for_seconds``."""
+        rows = self._rows(queries.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
+        return [row["session_id"] for row in rows]
+
+    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
+        now = self._clock() if self._clock else None
+        with translated(), (self._pool or init_db()).connection() as connection:
+            return connection.execute(sql, {"now": now, **params}).fetchall()
+
+
+def _of(claim: StatusClaim) -> dict[str, Any]:
+    return {"session_id": claim.session_id, "fence": claim.fence}
+
+
+def _begun(claim: StatusClaim) -> dict[str, Any]:
+    return {"post_begun_at": claim.post_begun_at, "announce_at": claim.announce_at}

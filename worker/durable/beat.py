@@ -1,0 +1,177 @@
+"""Beat's scheduler: one message of each kind is on its way, however long no worker takes it.
+
+Celery's ``expires`` compares beat's clock with the worker's: a beat that is ten seconds behind would have all
+its sweeps thrown away. Here beat asks the broker before it sends. In Valkey and Redis a hash says what is on
+its way, by the server's clock; the task takes its field away when it begins (``begun``). A message that was
+lost is made up for: after its patience, then twice that, four times, at most an hour. So hours without a
+worker leave a dozen messages, and no clock decides whether one is run. RabbitMQ drops what is too old
+itself (``expiration``), and a queue without a consumer gets no second message.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from celery.beat import Scheduler, SchedulingError
+from celery.schedules import schedstate, schedule
+
+from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.broker.producer import ProducerChannel
+from threadsync.liveness.heartbeats import CANARY_SECONDS, QUEUES, beat_sent_canaries
+from worker.durable.backlog import messages_and_consumers
+
+SWEEP_SECONDS: Final = 2
+"""How often syncs are looked for that are due and that no message is on its way for."""
+
+SAMPLE_SECONDS: Final = 30
+"""How often it is noted what waits in each queue."""
+
+SETTLE_SECONDS: Final = 60
+"""Seconds between two looks at what waits to be forgotten."""
+
+RETAIN_SECONDS: Final = 3600
+"""Seconds between two deletions of what is older than its retention."""
+
+SWEEP: Final = "sweep"
+SETTLE: Final = "settle"
+RETAIN: Final = "retain"
+SAMPLE: Final = "sample"
+CANARY_TASK: Final = "maintenance.canary"
+SAMPLE_TASK: Final = "maintenance.sample"
+SWEEP_TASK: Final = "syncs.sweep"
+SETTLE_TASK: Final = "maintenance.settle"
+RETAIN_TASK: Final = "maintenance.retain"
+
+KEY: Final = "threadsync.beat"
+_PATIENCE_INTERVALS: Final = 5
+_LONGEST_PATIENCE_SECONDS: Final = 3600
+
+# KEYS[4]: the hash. ARGV: entry, its patience, the longest. Returns 1 if one is to be sent, and notes it.
+_MAY_SEND: Final = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+local sent, tries = (redis.call('HGET', KEYS[4], ARGV[1]) or ''):match('^(%S+) (%d+)$')
+local age = sent and now - tonumber(sent) or -1
+if age >= 0 and age < math.min(ARGV[2] * 2 ^ tries, ARGV[3]) then
+  return 0
+end
+redis.call('HSET', KEYS[4], ARGV[1], string.format('%.6f %d', now, sent and tries + 1 or 0))
+return 1
+"""
+
+# KEYS[4]: the hash. ARGV: entry.
+_BEGUN: Final = "redis.call('HDEL', KEYS[4], ARGV[1])"
+
+
+def beat_schedule() -> dict[str, Any]:
+    """Celery's ``beat_schedule``. Any number of beats may run."""
+
+    def every(seconds: float, task: str, **options: Any) -> dict[str, Any]:
+        # RabbitMQ's own limit, by its own clock; Valkey and Redis know none.
+        options["expiration"] = _PATIENCE_INTERVALS * seconds
+        return {"task": task, "schedule": seconds, "options": options}
+
+    canaries = {
+        canary_entry(queue): {**every(CANARY_SECONDS, CANARY_TASK, queue=queue), "args": [queue]}
+        for queue in QUEUES
+    }
+    return {
+        SWEEP: every(SWEEP_SECONDS, SWEEP_TASK),
+        SAMPLE: every(SAMPLE_SECONDS, SAMPLE_TASK),
+        SETTLE: every(SETTLE_SECONDS, SETTLE_TASK),
+        RETAIN: every(RETAIN_SECONDS, RETAIN_TASK),
+        **canaries,
+    }
+
+
+def canary_entry(queue: str) -> str:
+    """The name of the schedule's entry for a queue's canary."""
+    return f"canary-{queue}"
+
+
+def begun(channel: Any, entry: str) -> None:
+    """Say that the entry's message has come to a worker, so that another one may be sent."""
+    if isinstance(channel, ProducerChannel):
+        channel.run_script(_BEGUN, [KEY], [entry])
+
+
+class SteadyScheduler(Scheduler):
+    """Set by ``beat_scheduler``. Times its entries by a clock that is never set, and keeps no file."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._sent_at: dict[str, float] = {}
+        super().__init__(*args, **kwargs)
+
+    # The stubs say otherwise of entries: https://docs.celeryq.dev/en/stable/reference/celery.beat.html
+    def is_due(self, entry: Any) -> Any:
+        """Whether its interval is over since this process last sent it; at the start, each is due."""
+        interval = _interval(entry)
+        if interval is None:
+            return super().is_due(entry)
+        sent_at = self._sent_at.get(str(entry.name))
+        left = 0.0 if sent_at is None else sent_at + interval - time.monotonic()
+        return schedstate(left <= 0, interval if left <= 0 else left)
+
+    def reserve(self, entry: Any) -> Any:
+        self._sent_at[str(entry.name)] = time.monotonic()
+        return super().reserve(entry)
+
+    def _when(self, entry: Any, next_time_to_run: float, *_: Any, **__: Any) -> float:
+        """Its place among the others: by Celery's own, a clock that is set back stops all but one."""
+        return time.monotonic() + (next_time_to_run or 0)
+
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
+        """Send it, unless one is on its way already; then return None."""
+        if not self._may_send(entry, producer):
+            if entry.task == CANARY_TASK:
+                self._say_that_beat_lives(producer)
+            return None
+        try:
+            return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        except SchedulingError:
+            self._say_that_none_is_on_its_way(entry, producer)
+            raise
+
+    def _may_send(self, entry: Any, producer: Any) -> bool:
+        interval = _interval(entry)
+        if producer is None or interval is None:
+            return True
+        try:
+            channel = producer.connection.default_channel
+            if isinstance(channel, ProducerChannel):
+                limits = [_PATIENCE_INTERVALS * interval, _LONGEST_PATIENCE_SECONDS]
+                return bool(channel.run_script(_MAY_SEND, [KEY], [entry.name, *limits]))
+            return _is_taken_from(producer.connection, self._queue_of(entry))
+        except BROKER_ERRORS:
+            # Publishing tries again, and tells what is wrong.
+            return True
+
+    def _say_that_none_is_on_its_way(self, entry: Any, producer: Any) -> None:
+        # If it cannot be said, its patience ends.
+        with suppress(*BROKER_ERRORS):
+            if producer is not None:
+                begun(producer.connection.default_channel, entry.name)
+
+    def _queue_of(self, entry: Any) -> str:
+        routed: Mapping[str, Any] = self.app.amqp.router.route(dict(entry.options), entry.task)
+        return str(getattr(routed["queue"], "name", routed["queue"]))
+
+    def _say_that_beat_lives(self, producer: Any) -> None:
+        # If not now, the next one will say it.
+        with suppress(*BROKER_ERRORS):
+            beat_sent_canaries(producer.connection.default_channel)
+
+
+def _interval(entry: Any) -> float | None:
+    """Seconds between two; None where it runs by the calendar."""
+    kind: Any = entry.schedule
+    return float(kind.run_every.total_seconds()) if type(entry.schedule) is schedule else None
+
+
+def _is_taken_from(connection: Any, queue: str) -> bool:
+    """RabbitMQ: whether the queue has a consumer, or is empty."""
+    messages, consumers = messages_and_consumers(connection, queue)
+    return bool(consumers) or not messages

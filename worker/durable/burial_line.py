@@ -1,0 +1,177 @@
+"""Keep as dead letters, in line, the messages that a worker's main process cannot hand to a command.
+
+    add -> line -> a process of the pool writes up to MOST_AT_ONCE letters (undeliverable.bury_all)
+                   kept     acknowledged
+                   refused  by a Postgres that takes others, also in its shortened form: dropped, an error
+                   waits    Postgres is away, or cannot do it now: tried again
+
+Writing is a child's work: while Postgres is away, or slow, the main process goes on. A message in the line is
+held like one that runs; when the connection closes, or the worker stops, it goes back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.concurrency.prefork import TaskPool as PreforkPool
+from kombu.message import Message
+
+from threadsync.errors import named
+from worker.celery import SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS
+from worker.db.dead_letters.store import Letter
+from worker.durable.burial import Fate, bury_all, letter_about
+
+if TYPE_CHECKING:
+    from worker.durable.consumer import DurableConsumer
+
+log = logging.getLogger("threadsync.worker")
+
+MOST_AT_ONCE: Final = 64
+_BYTES_AT_ONCE: Final = 4 * 1024 * 1024
+_AGAIN_SECONDS: Final = 3.0
+_DEATHS: Final = (MemoryError, WorkerLostError, TimeLimitExceeded)
+
+Then = Callable[[], None]
+
+
+@dataclass
+class _Case:
+    """A message that is to be kept; ``then`` ends it when it is."""
+
+    message: Message
+    letter: Letter
+    then: Then
+
+
+class Burials:
+    """The line of a consumer."""
+
+    def __init__(self, consumer: DurableConsumer) -> None:
+        self._consumer = consumer
+        self._line: deque[_Case] = deque()
+        self._current: list[_Case] = []
+        self._rests = False
+        # Of those in front, after a death: each by itself, to find the one that it is.
+        self._singly = 0
+
+    def add(self, message: Message, error: BaseException, then: Then, *, answer: bool) -> None:
+        """Keep it; ``then`` is called when that is done. Raises ``MemoryError``.
+
+        ``answer``: whether the error is to be its result as well.
+        """
+        letter = letter_about(message, error)
+        self._line.append(_Case(message, letter if answer else replace(letter, answer=""), then))
+        # Not at once: the same TAKE may have brought more.
+        self._consumer.call_soon(self._go_on)
+
+    def forget(self) -> None:
+        """The connection closes, or the worker stops: all go back. Timers are gone as well."""
+        self._line.clear()
+        self._current = []
+        self._rests, self._singly = False, 0
+
+    def _go_on(self) -> None:
+        if self._current or self._rests or not self._line:
+            return
+        self._current = cases = self._next_cases()
+        if isinstance(self._consumer.pool, PreforkPool):
+            self._consumer.controller.semaphore.acquire(self._use_place, cases)
+        else:
+            self._give(cases)
+
+    def _next_cases(self) -> list[_Case]:
+        most = 1 if self._singly else MOST_AT_ONCE
+        self._singly = max(0, self._singly - 1)
+        cases = [self._line.popleft()]
+        while self._line and len(cases) < most and sum(case.letter.size for case in cases) < _BYTES_AT_ONCE:
+            cases.append(self._line.popleft())
+        return cases
+
+    def _use_place(self, cases: list[_Case]) -> None:
+        if not self._give(cases):
+            self._consumer.controller.semaphore.release()
+
+    def _give(self, cases: list[_Case]) -> bool:
+        """Give them to the pool, whose end of the job gives the place back; False if it has none."""
+        if cases is not self._current:
+            return False
+        try:
+            self._consumer.pool.apply_async(
+                bury_all,
+                args=([case.letter for case in cases],),
+                callback=partial(self._on_written, cases),
+                error_callback=partial(self._on_lost, cases),
+                accept_callback=_nothing,
+                timeout_callback=_nothing,
+                soft_timeout=SOFT_TIME_LIMIT_SECONDS,
+                timeout=TIME_LIMIT_SECONDS,
+                correlation_id=cases[0].letter.task_id,
+            )
+        except Exception as exc:  # noqa: BLE001 - the line must go on, whatever it is
+            self._on_error(cases, exc)
+            return False
+        return True
+
+    def _on_written(self, cases: list[_Case], fates: Sequence[Fate], **_: Any) -> None:
+        if cases is not self._current:
+            return
+        self._current = []
+        for case, fate in zip(cases, fates, strict=True):
+            if fate == "waits":
+                self._line.append(case)
+            else:
+                self._end(case)
+        if "waits" in fates:
+            self._rest()
+        else:
+            self._consumer.call_soon(self._go_on)
+
+    def _end(self, case: _Case) -> None:
+        try:
+            case.then()
+        except Exception as exc:  # noqa: BLE001 - the others are to end; the broker delivers this one again
+            log.warning("a message is a dead letter, and was not acknowledged: %s", named(exc))
+
+    def _on_lost(self, cases: list[_Case], exc_info: Any, **_: Any) -> None:
+        error = exc_info.exception
+        self._on_error(cases, getattr(error, "exc", error))
+
+    def _on_error(self, cases: list[_Case], error: BaseException) -> None:
+        """Their fate is not known. One by which a process may have ended goes back, and counts as a death."""
+        if cases is not self._current:
+            return
+        log.warning("dead letters wait to be written: %s", named(error))
+        self._current = []
+        if len(cases) > 1:
+            self._line.extendleft(reversed(cases))
+            self._singly = len(cases)
+        elif isinstance(error, _DEATHS):
+            give_back(cases[0].message, self._consumer.connection_errors, is_death=True)
+        else:
+            self._line.extend(cases)
+        self._rest()
+
+    def _rest(self) -> None:
+        self._rests = True
+        self._consumer.timer.call_after(_AGAIN_SECONDS, self._wake)
+
+    def _wake(self) -> None:
+        self._rests = False
+        self._go_on()
+
+
+def give_back(message: Any, connection_errors: Any, *, is_death: bool = False) -> None:
+    """Let another delivery decide. A death counts as soon as the message is opened alone."""
+    # For worker/durable/suspects.py, which hears only that the message goes back.
+    message.ended_its_process = is_death
+    message.reject_log_error(log, connection_errors, requeue=True)
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Celery's pool calls these hooks without asking whether there is one."""

@@ -1,0 +1,205 @@
+"""Taking messages from RabbitMQ: what kombu's transport for AMQP lacks there.
+
+* **Prefetch counts for each consumer.** The global one, which Celery asks for, is refused by quorum queues.
+* **It is known when a queue was last heard of**, which a worker reports: ``threadsync.liveness.heartbeats``.
+* **A suspect stays sealed**: kombu would decompress it in the main process (``worker.durable.deliveries``).
+
+How messages are sent is in ``threadsync.broker.rabbitmq``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
+
+import amqp
+from kombu.transport import pyamqp
+from kombu.transport.native_delayed_delivery import CELERY_DELAYED_DELIVERY_EXCHANGE
+
+from threadsync.broker.rabbitmq import (
+    DEATHS,
+    ConfirmingChannel,
+    ConfirmingConnection,
+    ConfirmingSSLTransport,
+    ConfirmingTransport,
+    drop_headers,
+)
+from threadsync.errors import named
+from worker.durable.decompression import opens_to_much
+from worker.durable.deliveries import Envelope, envelope_around, is_suspect
+from worker.durable.json_message import JsonMessage
+from worker.durable.rabbitmq.receiving import frame_handler
+
+DELAY_PREFIX: Final = "threadsync"
+"""Of the queues in which messages wait, so that another app's are its own."""
+
+log = logging.getLogger("threadsync.worker")
+
+HEARTBEAT_SECONDS: Final = 5
+"""Of a worker's connection. A broker, or a worker, that is silent for twice as long is taken for dead."""
+
+DELIVERY_EXCHANGE: Final = f"{DELAY_PREFIX}_{CELERY_DELAYED_DELIVERY_EXCHANGE}"
+
+
+class RabbitMessage(JsonMessage, pyamqp.Message):
+    """kombu's message; ``envelope`` is there while it is sealed: see ``worker.durable.deliveries``."""
+
+    def __init__(self, msg: Any, channel: Any = None, **kwargs: Any) -> None:
+        self._whole = msg
+        super().__init__(msg, channel=channel, **kwargs)
+        self.envelope: Envelope | None = None
+
+    @classmethod
+    def sealed(cls, whole: Any, channel: Any) -> RabbitMessage:
+        """Make one without its content."""
+        compression = _headers_of(whole).get("compression")
+        headers = {name: value for name, value in _headers_of(whole).items() if name != "compression"}
+        shell: Any = amqp.Message(b"", **{**whole.properties, "application_headers": headers})
+        shell.delivery_info = whole.delivery_info
+        made = cls(shell, channel)
+        made.envelope = envelope_around(made, whole.body, compression, *_cut_off(whole))
+        made._whole = whole
+        return made
+
+    def unsealed(self) -> RabbitMessage:
+        """Open it here, under the same tag."""
+        return RabbitMessage(self._whole, self.channel, accept=self.accept)
+
+
+def _cut_off(whole: Any) -> tuple[int, str]:
+    missing = getattr(whole, "missing", 0)
+    return missing, whole.content_name if missing else ""
+
+
+def _headers_of(whole: Any) -> dict[str, Any]:
+    return whole.properties.get("application_headers") or {}
+
+
+class RabbitChannel(ConfirmingChannel):
+    """A channel that knows what it holds."""
+
+    connection: RabbitConnection
+
+    def message_to_python(self, raw_message: Any) -> RabbitMessage:
+        """Make kombu's message of what arrived; one that may be deadly is not opened for it."""
+        packed = _headers_of(raw_message).get("compression")
+        is_sealed = (
+            is_suspect(raw_message) or _cut_off(raw_message)[0] or opens_to_much(raw_message.body, packed)
+        )
+        make = RabbitMessage.sealed if is_sealed else RabbitMessage
+        return make(raw_message, self)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._tag_of_queue: dict[str, Any] = {}
+        self._held: dict[int, str] = {}
+        self._ended_at: dict[str, float] = {}
+        super().__init__(*args, **kwargs)
+
+    def basic_consume(
+        self, queue: str = "", *args: Any, callback: Callable[[Any], Any] | None = None, **kwargs: Any
+    ) -> Any:
+        no_ack = kwargs.get("no_ack", False)
+
+        def noted(message: Any) -> Any:
+            if not no_ack:
+                # Whatever way it came: there its copies are to go.
+                message.delivery_info.update(exchange="", routing_key=queue)
+                self._held[message.delivery_tag] = queue
+            if callback:
+                self._hand_on(message, callback)
+
+        kombus: Any = super()
+        tag = kombus.basic_consume(queue, *args, callback=noted, **kwargs)
+        self._tag_of_queue[queue] = tag
+        return tag
+
+    def _hand_on(self, message: Any, callback: Callable[[Any], Any]) -> None:
+        """Let it be handled. What cannot even be begun goes back: delivered often it is not opened here."""
+        # It may be closed afterwards, and the channel not know it any more.
+        connection = self.opened
+        try:
+            # By these RabbitMQ drops what expires in a queue for the second time; a copy must not have them.
+            drop_headers(message, DEATHS)
+            callback(message)
+        except Exception as exc:
+            # kombu counts KeyError among these, and so would end the connection for a message.
+            errors = (*connection.connection_errors, *connection.channel_errors)
+            if isinstance(exc, errors) and not isinstance(exc, LookupError):
+                raise
+            log.warning("a message goes back, it could not be received: %s", named(exc))
+            if message.delivery_tag in self._held:
+                self.basic_reject(message.delivery_tag, requeue=True)
+
+    def basic_cancel(self, consumer_tag: Any, *args: Any, **kwargs: Any) -> Any:
+        self._tag_of_queue = {queue: tag for queue, tag in self._tag_of_queue.items() if tag != consumer_tag}
+        return super().basic_cancel(consumer_tag, *args, **kwargs)
+
+    def basic_ack(self, delivery_tag: int, multiple: bool = False, argsig: str = "Lb") -> None:
+        self._end(delivery_tag, multiple)
+        super().basic_ack(delivery_tag, multiple, argsig)
+
+    def basic_reject(self, delivery_tag: int, requeue: bool, argsig: str = "Lb") -> None:
+        self._end(delivery_tag)
+        super().basic_reject(delivery_tag, requeue, argsig)
+
+    def _end(self, delivery_tag: int, multiple: bool = False) -> None:
+        ended = [tag for tag in self._held if tag <= delivery_tag] if multiple else [delivery_tag]
+        for tag in ended:
+            queue = self._held.pop(tag, None)
+            if queue is not None:
+                self._ended_at[queue] = monotonic()
+
+    @property
+    def held(self) -> int:
+        """Messages that came here and have not ended."""
+        return len(self._held)
+
+    def seconds_since_use(self, queue: str) -> tuple[float | None, float | None]:
+        """Since the broker was heard while we consume from the queue, and since a message of it ended."""
+        ended = self._ended_at.get(queue)
+        is_consumed = self.connection is not None and queue in self._tag_of_queue
+        asked = self.connection.seconds_since_heard() if is_consumed else None
+        return asked, None if ended is None else monotonic() - ended
+
+
+class RabbitConnection(ConfirmingConnection):
+    """A connection that knows since when its broker is silent."""
+
+    Channel = RabbitChannel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._heard = 0
+        self._heard_at = monotonic()
+        super().__init__(*args, **kwargs)
+        self.frame_handler_cls = frame_handler
+
+    def blocking_read(self, timeout: float | None = None) -> Any:
+        """Read a frame. Where there is no memory for it, where the next one begins is not known any more."""
+        amqps: Any = super()
+        try:
+            return amqps.blocking_read(timeout)
+        except MemoryError as exc:
+            self.collect()
+            raise amqp.RecoverableConnectionError("no memory for what the broker sends") from exc
+
+    def seconds_since_heard(self) -> float:
+        """Since the broker sent anything, as far as it was noticed when this was last asked."""
+        if self.bytes_recv != self._heard:
+            self._heard, self._heard_at = self.bytes_recv, monotonic()
+        return monotonic() - self._heard_at
+
+
+class RabbitTransport(ConfirmingTransport):
+    """For ``amqp://`` and ``pyamqp://``."""
+
+    Connection = RabbitConnection
+
+    def qos_semantics_matches_spec(self, connection: Any) -> bool:
+        """Have Celery count the prefetch for each consumer: RabbitMQ means that by the plain setting."""
+        return True
+
+
+class RabbitSSLTransport(RabbitTransport, ConfirmingSSLTransport):
+    """For ``amqps://``."""

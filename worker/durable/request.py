@@ -1,0 +1,181 @@
+"""What the worker's main process does with a message whose command did not end in the ordinary way."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+from amqp.exceptions import AMQPError
+from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
+from celery.exceptions import (
+    Ignore,
+    InvalidTaskError,
+    Reject,
+    Retry,
+    SoftTimeLimitExceeded,
+    TaskRevokedError,
+    Terminated,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
+from celery.worker.request import Request
+from celery.worker.state import task_ready
+from kombu.exceptions import OperationalError
+from kombu.message import Message
+from redis import RedisError
+
+from threadsync.broker.errors import is_about_the_way
+from threadsync.errors import DatabaseUnavailable, ThreadsyncError
+from threadsync.redaction import shown, shown_of_an_end
+from worker.durable.deliveries import nameless
+from worker.durable.retry_policy import LONGEST_PAUSE_SECONDS
+from worker.durable.task import HEADER, needs_letter, read_history
+
+log = structlog.get_logger("threadsync.worker")
+
+# Ours are settled by the task itself; the others say what Celery is to do, or hand the message back.
+_SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
+# Outside the command, whose effect is there or comes with the next run: the broker did not take what is to
+# be sent when it has ended (`link`, `link_error`, a chain), or its time was over in between.
+_AGAIN = (SoftTimeLimitExceeded, OperationalError, RedisError, AMQPError, OSError, MemoryError)
+# Without memory, or time for what is to follow, it would run again and again: that counts like a death.
+_DEATHS = (WorkerLostError, TimeLimitExceeded, SoftTimeLimitExceeded, MemoryError)
+
+
+def error_in(exc_info: Any) -> BaseException:
+    """The error that the pool reports, which it may have wrapped."""
+    error: BaseException = exc_info.exception
+    return error.exc if isinstance(error, ExceptionWithTraceback) else error
+
+
+def is_again(error: BaseException, *, is_outside: bool) -> bool:
+    """Return whether to run the command once more is all that is to be done."""
+    return isinstance(error, _AGAIN) or (is_outside and isinstance(error, DatabaseUnavailable))
+
+
+class DurableRequest(Request):
+    """Set by ``DurableTask.Request``."""
+
+    def __init__(self, message: Message, *args: Any, **kwargs: Any) -> None:
+        super().__init__(message, *args, **kwargs)
+        if not isinstance(self.id, str) or not self.id:
+            # Of another client. Results, records and letters need one that is this message's alone.
+            self.id = self.request_dict["id"] = nameless(message)
+        # Protocol 1, args left out: Celery's default.
+        if self.args == ():
+            self._args: list[Any] = []
+        # A child would take these for a success without a result, and the message would be gone.
+        if not isinstance(self.args, list) or not isinstance(self.kwargs, dict):
+            raise InvalidTaskError("arguments must be a JSON array, keyword arguments a JSON object")
+        self._wait_by_own_clock()
+        self._hide_arguments()
+
+    def _wait_by_own_clock(self) -> None:
+        """A copy of ours waits from now on; a moment that another machine named may be minutes away."""
+        headers = self.request_dict
+        if HEADER not in headers:
+            return
+        now, pause = datetime.now(UTC), read_history(headers).pause
+        if pause:
+            self._eta = now + timedelta(seconds=pause)
+        elif self._eta:
+            # Of an older release, whose pauses were no longer.
+            self._eta = min(self._eta, now + timedelta(seconds=LONGEST_PAUSE_SECONDS))
+
+    def _hide_arguments(self) -> None:
+        """From events, logs and the child's task, which sends its headers on when it waits."""
+        headers: dict[str, Any] = self.request_dict
+        self._argsrepr, self._kwargsrepr = headers["argsrepr"], headers["kwargsrepr"] = shown(
+            getattr(self.task, "command", None),
+            self.args,
+            self.kwargs,
+            headers.get("argsrepr"),
+            headers.get("kwargsrepr"),
+        )
+
+    def send_event(self, type: str, **fields: Any) -> Any:
+        """Tell those who watch how it goes on, but no words of a plain task's result or error."""
+        return super().send_event(type, **shown_of_an_end(self.task, fields))
+
+    def info(self, safe: bool = False) -> Any:
+        """What `celery inspect` and Flower get: never the arguments themselves, whatever they ask for."""
+        return super().info(safe=True)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Take off what Celery's class for each task puts in front of these methods, to call less."""
+        super().__init_subclass__(**options)
+        for name in ("execute_using_pool", "on_success"):
+            if name in cls.__dict__:
+                delattr(cls, name)
+
+    def execute_using_pool(self, pool: Any, **options: Any) -> Any:
+        """Give it to the pool; what cannot be given ends, and gives its place back."""
+        try:
+            return super().execute_using_pool(pool, **options)
+        except TaskRevokedError:
+            raise
+        except Exception as exc:
+            self.cannot_run(exc)
+            # Celery's way to say that the place is free.
+            raise TaskRevokedError(self.id) from exc
+
+    def is_wanted(self) -> bool:
+        """Return whether it is still to be run; if not, it has ended."""
+        try:
+            return not self.revoked()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others of its batch are to run
+            self.cannot_run(exc)
+            return False
+
+    def maybe_expire(self) -> bool:  # type: ignore[override]  # Celery's says True or None
+        """Return whether it is too late. Nothing is revoked for it: its id may be another message's too."""
+        return self.expires is not None and datetime.now(self.expires.tzinfo) > self.expires
+
+    def cannot_run(self, error: BaseException) -> None:
+        """End the message by a dead letter: no process of the pool can be given it."""
+        self.message.keep_letter(self.message, error, self._end)
+
+    def _end(self) -> None:
+        task_ready(self)
+        if not self.acknowledged:
+            self.acknowledge()
+
+    def hand_back(self) -> None:
+        """Nothing became of it here: somebody is to run it again."""
+        task_ready(self)
+        self.reject(requeue=True)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """A command that is out of time will run again: unlike Celery, store no failure for it."""
+        if soft:
+            super().on_timeout(soft, timeout)
+        else:
+            log.error("command ran out of time", task_id=self.id, command=self.name, seconds=timeout)
+
+    def on_success(self, failed__retval__runtime: tuple[Any, Any, Any], **kwargs: Any) -> Any:
+        # For worker/durable/suspects.py: its records are in order, whatever the end was.
+        self.message.ran_to_its_end = True
+        return super().on_success(failed__retval__runtime, **kwargs)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """An error from outside the command, such as a body that is no JSON, would lose the message."""
+        error = error_in(exc_info)
+        # For worker/durable/suspects.py, which hears only that the message goes back.
+        self.message.ended_its_process = isinstance(error, _DEATHS)
+        # Celery's mark: the command has been carried out, and what is to follow it, say, could not be sent.
+        is_outside = bool(getattr(exc_info, "internal", False))
+        # A message may ask for another one to follow, anywhere: not there, and the next time neither.
+        if is_again(error, is_outside=is_outside) and not is_about_the_way(error):
+            log.warning("command handed back", task_id=self.id, command=self.name, reason=str(error))
+            return self.hand_back()
+        tell = partial(super().on_failure, exc_info, send_failed_event, return_ok)
+        is_unsettled = is_outside and isinstance(error, ThreadsyncError)
+        if isinstance(error, _SETTLED) and not needs_letter(error) and not is_unsettled:
+            return tell()
+        # Its words may be the sender's; the letter has them.
+        reason = type(error).__name__
+        log.error("unreadable message is buried", task_id=self.id, command=self.name, reason=reason)
+        # Who waits for its result has been told by its child.
+        return self.message.keep_letter(self.message, error, tell, answer=False)

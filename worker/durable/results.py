@@ -1,0 +1,361 @@
+"""Where results are kept. Storing one never decides over its command.
+
+When a result is stored the effect is there already, or the dead letter, or the copy that is to run later. So
+whatever happens on the way is logged and counted, and the message ends as if the result were there: a server
+that refuses, is away or frozen, a time limit in the middle, a result that is no JSON.
+
+| class | for |
+|---|---|
+| ``NeverDecides`` | any backend of Celery's, in workers |
+| ``InStepBackend``, ``InStepSentinelBackend`` | Valkey and Redis, in workers and clients |
+| ``Glances`` | the same in workers: one that was away is asked at once whether it is back |
+| ``Gathers`` | the same in workers: many results down one pipeline |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from time import monotonic
+from typing import Any, Final
+
+import redis
+import structlog
+from amqp.exceptions import AMQPError
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery import Celery
+from celery.app import backends
+from celery.backends.redis import RedisBackend, SentinelBackend
+from celery.exceptions import ImproperlyConfigured
+from celery.states import FAILURE
+from kombu.exceptions import EncodeError, OperationalError
+from kombu.utils.encoding import bytes_to_str
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
+
+from threadsync.broker.in_step import in_step, sentinel_limits
+from threadsync.errors import CommandFailed, InvalidSettings, UnreadableResult
+from worker.observe import metrics
+
+_SILENCE_SECONDS: Final = 2.0
+"""A backend that is away is only asked this long: else each command would wait for a time-out of its own."""
+
+MOST_RESULT_BYTES: Final = 16_777_216
+"""None of ours is near it; what is larger is no result of ours, and must not fill a web process."""
+
+_GLANCE_SECONDS: Final = 0.1
+"""For a backend that was away to say that it is back."""
+
+_PAUSE_TIMES: Final = 5
+"""The pause between two looks, in times of how long the first took: a refusal costs next to nothing."""
+
+_LIMITS: Final = ("socket_timeout", "socket_connect_timeout")
+"""Those of a connection that has them: there is nothing to connect to on a unix socket."""
+
+_SILENT: Final = "the backend was away a moment ago"
+
+_AWAY: Final = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    OperationalError,
+    AMQPError,
+    OSError,
+    # It waited for the backend until the command's time was over.
+    SoftTimeLimitExceeded,
+)
+
+log = structlog.get_logger("threadsync.worker")
+
+
+class Glances:
+    """Stands in front of a Redis backend: looks whether a server that was away is back."""
+
+    connparams: dict[str, Any]
+    _create_client: Callable[..., Any]
+    _look_again_at = 0.0
+
+    def is_back(self) -> bool:
+        """Return True if the server answers at once; False also if that was looked at just now."""
+        began = monotonic()
+        if began < self._look_again_at:
+            return False
+        is_there = self._answers()
+        now = monotonic()
+        self._look_again_at = 0.0 if is_there else now + _PAUSE_TIMES * (now - began)
+        return is_there
+
+    def _answers(self) -> bool:
+        limits: dict[str, Any] = {name: _GLANCE_SECONDS for name in _LIMITS if name in self.connparams}
+        # On a connection of its own: those that there are may be as they were when it went.
+        client = self._create_client(**{**self.connparams, **limits, "retry": Retry(NoBackoff(), 0)})
+        try:
+            client.ping()
+        except redis.ResponseError:
+            # It is there, and refuses.
+            return True
+        except (redis.RedisError, OSError):
+            return False
+        finally:
+            _hang_up(client)
+        return True
+
+
+class NeverDecides:
+    """Stands in front of a backend class of Celery's: nothing that it does for a command raises."""
+
+    _silent_until = 0.0
+
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
+    ) -> Any:
+        if state == FAILURE and isinstance(result, SoftTimeLimitExceeded):
+            # Out of time outside the command: it is run again (worker/durable/request.py), so nothing failed.
+            return result
+        store = _celerys(self).store_result
+        told = {"traceback": traceback, "request": request, **kwargs}
+        error = self._attempt(task_id, lambda: store(task_id, result, state, **told))
+        if isinstance(error, EncodeError):
+            # Who waits for it need not wait for ever.
+            failed = CommandFailed(f"the command was carried out, its result is lost: EncodeError: {error}")
+            self._attempt(task_id, lambda: store(task_id, failed, FAILURE, request=request))
+        return result
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **kwargs: Any) -> None:
+        count = _celerys(self).on_chord_part_return
+        self._attempt(str(request.id), lambda: count(request, state, result, **kwargs))
+
+    def _fail_chain(self, *args: Any, **kwargs: Any) -> None:
+        """Celery 5.7 looks up what has failed already."""
+        self._attempt("", lambda: _celerys(self)._fail_chain(*args, **kwargs))
+
+    def _attempt(self, task_id: str, tell: Callable[[], Any]) -> Exception | None:
+        try:
+            if self._is_silent():
+                self._lose(1, _SILENT, task_id=task_id)
+                return None
+            tell()
+        # Whatever it is: the command has ended.
+        except Exception as exc:  # noqa: BLE001
+            self._note(exc)
+            self._lose(1, f"{type(exc).__name__}: {exc}", task_id=task_id)
+            return exc
+        return None
+
+    def _is_silent(self) -> bool:
+        """Return True if it was away a moment ago and does not answer at a glance."""
+        if monotonic() < self._silent_until and isinstance(self, Glances) and self.is_back():
+            self._silent_until = 0.0
+        return monotonic() < self._silent_until
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, _AWAY):
+            self._silent_until = monotonic() + _SILENCE_SECONDS
+
+    def _lose(self, count: int, reason: str, **fields: Any) -> None:
+        metrics.results_lost(count)
+        log.warning("result lost", count=count, reason=reason, **fields)
+
+
+class InStepBackend(RedisBackend):
+    """For ``redis://`` and ``rediss://``: no reply is taken for another's."""
+
+    app: Any
+    client: Any
+    connparams: dict[str, Any]
+
+    def hang_up(self) -> None:
+        """Close all connections."""
+        _hang_up(self.client)
+
+    def get(self, key: Any) -> Any:
+        """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
+        return _part_of(self.client, key)
+
+    def _get_pool(self, **params: Any) -> Any:
+        given = params.get("connection_class", redis.Connection)
+        return _celerys_of(InStepBackend, self)._get_pool(**{**params, "connection_class": in_step(given)})
+
+
+class InStepSentinelBackend(SentinelBackend):
+    """For ``sentinel://``: the same, and the sentinels are not waited for without a limit."""
+
+    app: Any
+    client: Any
+    connparams: dict[str, Any]
+
+    def hang_up(self) -> None:
+        """Close all connections, those to the sentinels too."""
+        _hang_up(self.client)
+
+    def get(self, key: Any) -> Any:
+        """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
+        return _part_of(self.client, key)
+
+    def _get_pool(self, **params: Any) -> Any:
+        given = params.get("connection_class", SentinelManagedConnection)
+        celerys = _celerys_of(InStepSentinelBackend, self)
+        return celerys._get_pool(**{**params, "connection_class": in_step(given)})
+
+    @cached_property
+    def _transport_options(self) -> dict[str, Any]:
+        """Celery passes an empty ``sentinel_kwargs`` on where there is none, and then no limit is set."""
+        options: dict[str, Any] = dict(self.app.conf.get("result_backend_transport_options") or {})
+        options["sentinel_kwargs"] = sentinel_limits(options.get("sentinel_kwargs"), self.connparams)
+        return options
+
+
+class Gathers:
+    """Stands in front of a Redis backend. Inside ``gathering`` results are kept back, then stored at once."""
+
+    app: Any
+    client: Any
+    expires: int | None
+    _gathered: list[tuple[str, Any]] | None = None
+
+    # Celery's own, and what stands in front of them.
+    READY_STATES: frozenset[str]
+    current_task_children: Callable[[Any], Any]
+    encode: Callable[[Any], Any]
+    get_key_for_task: Callable[[str], Any]
+    _is_silent: Callable[[], bool]
+    _lose: Callable[..., None]
+    _note: Callable[[Exception], None]
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Store the results of this block at its end, all at once."""
+        self._gathered = []
+        try:
+            yield
+        finally:
+            gathered, self._gathered = self._gathered, None
+            self._store_all(gathered)
+
+    def _store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
+    ) -> Any:
+        if self._gathered is None:
+            celerys = _celerys_of(Gathers, self)
+            return celerys._store_result(task_id, result, state, traceback, request, **kwargs)
+        meta = self._get_result_meta(result=result, state=state, traceback=traceback, request=request)
+        meta["task_id"] = bytes_to_str(task_id)
+        self._gathered.append((self.get_key_for_task(task_id), self.encode(meta)))
+        return result
+
+    @cached_property
+    def _is_extended(self) -> bool:
+        return bool(self.app.conf.find_value_for_key("extended", "result"))
+
+    def _get_result_meta(
+        self, result: Any, state: str, traceback: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """As Celery's, which looks up settings and a time zone for each: a tenth of a busy process's time."""
+        if self._is_extended or state not in self.READY_STATES or args or kwargs:
+            celerys = _celerys_of(Gathers, self)
+            meta: dict[str, Any] = celerys._get_result_meta(
+                result, state, traceback, request, *args, **kwargs
+            )
+            return meta
+        group, parent = getattr(request, "group", None), getattr(request, "parent_id", None)
+        return {
+            "status": state,
+            "result": result,
+            "traceback": traceback,
+            "children": self.current_task_children(request),
+            "date_done": datetime.now(UTC).isoformat(),
+            **({"group_id": group} if group else {}),
+            **({"parent_id": parent} if parent else {}),
+        }
+
+    def _store_all(self, gathered: list[tuple[str, Any]]) -> None:
+        if not gathered:
+            return
+        try:
+            if self._is_silent():
+                self._lose(len(gathered), _SILENT)
+                return
+            refused = self._stored_at_once(gathered)
+        # Whatever it is: these commands have ended.
+        except Exception as exc:  # noqa: BLE001
+            self._note(exc)
+            self._lose(len(gathered), f"{type(exc).__name__}: {exc}")
+        else:
+            if refused:
+                self._lose(len(refused), f"{type(refused[0]).__name__}: {refused[0]}")
+
+    def _stored_at_once(self, gathered: list[tuple[str, Any]]) -> list[Exception]:
+        """Store them, and return why the server did not take some."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for key, value in gathered:
+                pipe.set(key, value, ex=self.expires or None)
+                # For those who wait for it as Celery does; others look, so this one may be refused.
+                pipe.publish(key, value)
+            replies = pipe.execute(raise_on_error=False)
+        return [reply for reply in replies[::2] if isinstance(reply, Exception)]
+
+
+_OURS: Final[dict[type, tuple[type, ...]]] = {
+    RedisBackend: (Gathers, Glances, InStepBackend),
+    SentinelBackend: (Gathers, Glances, InStepSentinelBackend),
+}
+
+IN_STEP: Final[Mapping[str, str]] = {
+    "redis": "worker.durable.results:InStepBackend",
+    "rediss": "worker.durable.results:InStepBackend",
+    "sentinel": "worker.durable.results:InStepSentinelBackend",
+}
+"""For ``override_backends`` of a client's loader, Celery's way to have a backend of one's own for a URL."""
+
+
+class WorkersCelery(Celery):
+    """An app whose results never decide over a command, wherever ``result_backend`` keeps them."""
+
+    control_cls = "worker.durable.remote_control:WorkersControl"
+
+    def _get_backend(self) -> Any:
+        try:
+            return self._new_backend()
+        except (ImproperlyConfigured, ImportError) as exc:
+            # Celery's own words, such as of a folder that is not there, or of a driver that is not installed.
+            raise InvalidSettings(f"CELERY_RESULT_BACKEND is of no use here: {exc}") from exc
+
+    def _new_backend(self) -> Any:
+        asked_for: Any = self.backend_cls or self.conf.result_backend
+        by_url: Any = backends.by_url  # the stubs say that it returns a class alone
+        found, url = by_url(asked_for, self.loader)
+        bases = (NeverDecides, *_OURS.get(found, (found,)))
+        policy = getattr(found, "retry_policy", None)
+        # Twenty tries, by default; Redis has a setting for it.
+        fewer = {"retry_policy": {**policy, "max_retries": 1}} if isinstance(policy, dict) else {}
+        return type(f"NeverDeciding{found.__name__}", bases, fewer)(app=self, url=url)
+
+
+def _part_of(client: Any, key: Any) -> Any:
+    try:
+        found = client.getrange(key, 0, MOST_RESULT_BYTES)
+    except redis.exceptions.NoPermissionError:
+        # Rights that were given before GETRANGE was among those that we need.
+        found = client.get(key) or b""
+    if len(found) > MOST_RESULT_BYTES:
+        raise UnreadableResult(f"the result is larger than {MOST_RESULT_BYTES} bytes")
+    return found or None
+
+
+def _hang_up(client: Any) -> None:
+    """Close its connections, those to the sentinels too."""
+    pool = client.connection_pool
+    pool.disconnect()
+    for sentinel in pool.sentinel_manager.sentinels if isinstance(pool, SentinelConnectionPool) else ():
+        sentinel.close()
+
+
+def _celerys(backend: NeverDecides) -> Any:
+    return super(NeverDecides, backend)
+
+
+def _celerys_of(ours: type, backend: Any) -> Any:
+    """Celery's own methods; the stubs know few of them."""
+    return super(ours, backend)

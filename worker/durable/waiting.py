@@ -1,0 +1,91 @@
+"""Let what is due later wait in the broker, not in a worker's memory.
+
+Celery keeps a message with a countdown or an ``eta`` in the worker that took it. Ours moves one that is due
+in more than ``MOST_HELD_SECONDS`` to the broker, where TAKE finds it when its time has come: it survives the
+worker, and fills no memory. The distance is measured once, by the worker's clock; from then on the server's
+clock counts, and the message that TAKE brings runs whatever a clock here says.
+
+A broker whose channel has no ``set_aside`` gets no such message from here. What a broker refuses to keep is
+held here, as Celery does it: a refusal says nothing against the message.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from celery.worker.state import task_ready
+from celery.worker.strategy import default as celery_strategy
+
+from worker.durable.raw_message import WAITED
+
+if TYPE_CHECKING:
+    from worker.durable.consumer import DurableConsumer
+
+MOST_HELD_SECONDS: Final = 5.0
+"""What is due sooner stays here: a pause of a command that waits for Postgres or its session."""
+
+MOST_HELD: Final = 1000
+"""Messages that are held until they are due. Each takes some 8 kB, and a word to the server each second."""
+
+
+def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[..., Any]:
+    """Set by ``DurableTask.Strategy``: Celery's own, but what is due later goes to the broker."""
+    handler: Callable[..., Any] = celery_strategy(task, celery, WaitingInBroker(consumer))
+    return handler
+
+
+class WaitingInBroker:
+    """Stands in for the consumer, its timer and its prefetch count when Celery's strategy is built."""
+
+    def __init__(self, consumer: DurableConsumer) -> None:
+        self._consumer = consumer
+        self.on_task_request = consumer.on_task_request
+        self.timer = self
+        self.qos = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+    def increment_eventually(self, n: int = 1) -> None:
+        """Celery makes room for a message that it will hold: ``call_at`` does, where it is held."""
+
+    def call_at(self, eta: float, callback: Callable[..., Any], args: Any = (), **options: Any) -> Any:
+        """Celery's wish to hold a request until ``eta``."""
+        request, consumer = args[0], self._consumer
+        # kombu's timers go by this clock.
+        seconds = eta - time.monotonic()
+        if request.message.delivery_info.get(WAITED):
+            consumer.qos.increment_eventually()
+            callback(*args)
+            return None
+        if seconds > MOST_HELD_SECONDS or consumer.held_until_due >= MOST_HELD:
+            is_away = self._set_aside(request, seconds)
+            _tell_that_it_waits(request.message)
+            if is_away:
+                return None
+        consumer.qos.increment_eventually()
+        consumer.held_until_due += 1
+        # With Celery's own arguments, by which `inspect scheduled` finds the request.
+        return consumer.timer.call_at(eta, partial(self._due, callback), args, **options)
+
+    def _due(self, callback: Callable[..., Any], *args: Any) -> None:
+        self._consumer.held_until_due -= 1
+        callback(*args)
+
+    def _set_aside(self, request: Any, seconds: float) -> bool:
+        message = request.message
+        set_aside = getattr(message.channel.qos, "set_aside", None)
+        if set_aside is None or not set_aside(message.delivery_tag, seconds):
+            return False
+        task_ready(request)
+        return True
+
+
+def _tell_that_it_waits(message: Any) -> None:
+    """So that a suspect does not hold up those behind it, wherever it waits."""
+    on_set_aside = getattr(message, "on_set_aside", None)
+    if on_set_aside:
+        on_set_aside()

@@ -1,0 +1,107 @@
+"""The directory on this machine that keeps servers' data: where it is, its lock and its secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from types import TracebackType
+
+from worker.local.servers.failure import DataDirInUse, LocalServiceFailed
+from worker.operate.private_folder import UnsafeFolder, make_private, refuse_foreign
+
+
+def default_data_dir() -> Path:
+    """``$XDG_DATA_HOME/threadsync``, or ``~/.local/share/threadsync`` (XDG base directory specification)."""
+    home = os.environ.get("XDG_DATA_HOME", "")
+    # The specification says to ignore a relative path.
+    try:
+        base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share"
+    except RuntimeError:
+        base = Path()
+    if not base.is_absolute():
+        raise LocalServiceFailed("this user has no home folder: set XDG_DATA_HOME, or give --data-dir")
+    return base / "threadsync"
+
+
+class DataDir:
+    """A directory that only its owner can enter, held by at most one process at a time.
+
+    The lock is the kernel's (``flock``), so it goes with its holder, however that ended.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self._lock: int | None = None
+
+    def acquire(self) -> None:
+        """Make the directory and hold it. Raises ``DataDirInUse``; holding it already is fine.
+
+        Raises ``LocalServiceFailed`` for one that others could read, have prepared, or replace.
+        """
+        if self._lock is not None:
+            return
+        make_own(self.path)
+        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 32, 0).decode().strip() or "unknown"
+            os.close(lock)
+            raise DataDirInUse(
+                f"{self.path} is in use by process {holder}; stop it, or choose another directory"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let others have it. The file stays: removing it would let two processes lock two files."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def secret(self, name: str) -> str:
+        """A random word, made at the first call and kept in the file ``name`` of mode 0600."""
+        path = self.path / name
+        with contextlib.suppress(FileNotFoundError):
+            if word := path.read_text(encoding="ascii").strip():
+                return word
+        word = secrets.token_urlsafe(24)
+        write_private(path, word + "\n")
+        return word
+
+    def __enter__(self) -> DataDir:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def make_own(path: Path) -> None:
+    """Make a folder that only we can enter, and look at it if it is there. Raises ``LocalServiceFailed``."""
+    try:
+        make_private(path)
+        refuse_foreign(path)
+    except (UnsafeFolder, OSError) as exc:
+        raise LocalServiceFailed(_sentence(exc)) from exc
+
+
+def _sentence(exc: Exception) -> str:
+    return f"{exc.filename}: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 in one step: whoever reads it sees all of it or the old one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        # As file names are, whatever the locale.
+        file.write(os.fsencode(text))
+    draft.replace(path)

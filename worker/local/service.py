@@ -1,0 +1,139 @@
+"""What the supervisor looks after: a command line of ours, or an embedded server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from signal import SIGTERM, Signals
+from typing import Protocol
+
+from worker.local.child import Child, describe_exit
+from worker.local.servers.failure import LocalServiceFailed
+
+_POLL_SECONDS = 0.05
+
+
+class Service(Protocol):
+    """A process that can be started again after it died. ``EmbeddedServer`` is one too."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def pid(self) -> int | None: ...
+
+    def start(self, cancelled: Callable[[], bool] = ...) -> None:
+        """Return when it is ready. Raises ``LocalServiceFailed``, and is not running then."""
+
+    def stop(self, hurried: Callable[[], bool] = ...) -> None:
+        """End it in good order, or by SIGKILL when that takes too long. Always returns with it gone."""
+
+    def kill(self) -> None:
+        """SIGKILL it and its children."""
+
+    def poll(self) -> int | None:
+        """Exit code if it ended, None while it runs or was never started."""
+
+    def log_tail(self) -> str:
+        """The last lines of its latest run."""
+
+
+class CommandService:
+    """A command line in a process group of its own.
+
+    Args:
+        env: the whole environment, not an addition to ours.
+        cwd: Python's ``-m`` puts it first on the import path, so choose one that holds no modules.
+        ready: asked until it says yes; without one, a process that was started is ready.
+        grace: seconds between the stop signal and SIGKILL for the whole group.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        log_path: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        ready: Callable[[], bool] | None = None,
+        stop_signal: Signals = SIGTERM,
+        grace: float = 10,
+        start_timeout: float = 60,
+    ) -> None:
+        self.name = name
+        self.log_path = log_path
+        self._argv = argv
+        self._env = env
+        self._cwd = cwd
+        self._ready = ready or _at_once
+        self._stop_signal = stop_signal
+        self._grace = grace
+        self._start_timeout = start_timeout
+        self._child: Child | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """None when it is not running."""
+        return self._child.pid if self._child and self._child.poll() is None else None
+
+    def poll(self) -> int | None:
+        return self._child.poll() if self._child else None
+
+    def log_tail(self) -> str:
+        return self._child.log_tail() if self._child else ""
+
+    def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
+        if self.pid:
+            return
+        child = self._child = Child(
+            self._argv,
+            log_path=self.log_path,
+            env=self._env,
+            cwd=self._cwd,
+            death_signal=self._stop_signal,
+        )
+        fault = self._wait_until_ready(child, cancelled)
+        if fault:
+            child.kill()
+            raise LocalServiceFailed(
+                f"{self.name} did not start ({fault}); {self.log_path} ends with:\n{child.log_tail()}"
+            )
+
+    def run(self, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Start it and wait for its end. Raises ``LocalServiceFailed`` unless that is exit code 0."""
+        self.start(cancelled)
+        while (code := self.poll()) is None:
+            if cancelled():
+                self.stop()
+            time.sleep(_POLL_SECONDS)
+        if code != 0:
+            raise LocalServiceFailed(f"{self.name} failed ({describe_exit(code)}):\n{self.log_tail()}")
+
+    def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
+        if self._child and not self._child.stop(self._stop_signal, self._grace, hurried):
+            self._child.kill()
+
+    def kill(self) -> None:
+        if self._child:
+            self._child.kill()
+
+    def _wait_until_ready(self, child: Child, cancelled: Callable[[], bool]) -> str | None:
+        deadline = time.monotonic() + self._start_timeout
+        while not self._ready():
+            if cancelled():
+                return "cancelled"
+            if time.monotonic() > deadline:
+                return f"not ready within {self._start_timeout:g} s"
+            if (code := child.poll()) is not None:
+                return describe_exit(code)
+            time.sleep(_POLL_SECONDS)
+        if self._ready is _at_once:
+            return None
+        # Whoever answered may have been somebody else on the same port.
+        return None if (code := child.poll()) is None else describe_exit(code)
+
+
+def _at_once() -> bool:
+    return True

@@ -1,0 +1,147 @@
+"""Logs: one event a line, with fields; for people (``text``) or for machines (``json``).
+
+What others wrote may be in any value, in a library's message, or in an error's text. For people it begins no
+line of its own and moves no cursor: what cannot be printed is spelt out, and all lines of an event but the
+first are indented.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.types import Processor
+
+from worker.observe.last_words import InASentence
+
+# One line a command is ours ("task done" and its kin). Celery's would repeat it, results included.
+_TOO_TALKATIVE = {
+    "celery.app.trace": logging.WARNING,
+    # "Sending due task", every two seconds.
+    "celery.beat": logging.WARNING,
+    "celery.worker.strategy": logging.WARNING,
+    # At DEBUG it shows messages as they are.
+    "celery.pool": logging.INFO,
+    "httpx": logging.WARNING,
+    "psycopg.pool": logging.ERROR,
+    "slack_bolt": logging.WARNING,
+    "slack_sdk": logging.WARNING,
+}
+
+_MARGIN = "  | "
+"""Before each line of a traceback."""
+
+_NO_TEXT = frozenset({"exc_info", "exception", "stack"})
+
+_SHARED: tuple[Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+
+
+class _Line(str):
+    """An event of ours, rendered as it will be written."""
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Renders what other libraries log. To render ours here as well would take a copy of each record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.msg if isinstance(record.msg, _Line) else super().format(record)
+
+
+def configure_logging(
+    level: str | int = "INFO", format: Literal["text", "json"] = "text", path: str | None = None
+) -> None:
+    """Send the process's logs, other libraries' too, to stderr or to the file ``path``. May be repeated."""
+    handler = logging.FileHandler(Path(path), encoding="utf-8") if path else logging.StreamHandler(sys.stderr)
+    renderer = _renderer(format)
+    handler.setFormatter(
+        _Formatter(
+            foreign_pre_chain=_SHARED,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    handler.addFilter(InASentence())
+    root = logging.getLogger()
+    for former in root.handlers[:]:
+        root.removeHandler(former)
+    root.addHandler(handler)
+    root.setLevel(level)
+    # What no line shows need not be looked up: https://docs.python.org/3/howto/logging.html#optimization
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    for name, least in _TOO_TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *_SHARED, *renderer, _as_line],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _as_line(_logger: Any, _method: str, rendered: Any) -> _Line:
+    return _Line(rendered)
+
+
+def _renderer(format: Literal["text", "json"]) -> tuple[Processor, ...]:
+    if format == "json":
+        return structlog.processors.format_exc_info, structlog.processors.JSONRenderer()
+    if not sys.stderr.isatty():
+        return structlog.processors.format_exc_info, _line
+    # The pretty tracebacks would print local variables, and so what people wrote.
+    return _spelt_out, structlog.dev.ConsoleRenderer(exception_formatter=_plain_traceback)
+
+
+def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    """As ``ConsoleRenderer`` without its colours, which takes a tenth of a busy worker's time."""
+    exception, stack = event.pop("exception", None), event.pop("stack", None)
+    time, level, name = event.pop("timestamp"), event.pop("level"), plain(event.pop("logger"))
+    head, _, more = str(event.pop("event")).rstrip("\n").partition("\n")
+    words = [f"{time} [{level:<9}] {plain(head):<30} [{name}]"]
+    words += [f"{plain(key)}={_value(value)}" for key, value in sorted(event.items())]
+    behind = (f"\n{indented(text)}" for text in (more, stack, exception) if text)
+    return " ".join(words) + "".join(behind)
+
+
+def plain(value: object) -> str:
+    """Return a value as one line of letters that can be printed; all others are spelt out, as ``\\n``."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def indented(text: object) -> str:
+    """Return lines that cannot be taken for events: none of them begins at the margin."""
+    return "\n".join(f"{_MARGIN}{plain(line)}" for line in str(text).split("\n"))
+
+
+def _value(value: object) -> str:
+    text = str(value)
+    return repr(text) if " " in text or "=" in text or not text.isprintable() else text
+
+
+def _spelt_out(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """For structlog's own renderer, which shows a terminal what is in the event as it is."""
+    spelt = {plain(key): value if key in _NO_TEXT else _spelt(value) for key, value in event.items()}
+    head, _, more = str(event["event"]).rstrip("\n").partition("\n")
+    return {**spelt, "event": plain(head) + (f"\n{indented(more)}" if more else "")}
+
+
+def _spelt(value: Any) -> Any:
+    return value if isinstance(value, int | float | None) else plain(value)
+
+
+def _plain_traceback(stream: TextIO, exc_info: Any) -> None:
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    stream.write("\n" + indented(written.getvalue().strip("\n")))

@@ -1,0 +1,205 @@
+"""What a worker counts, for Prometheus: each process for itself, and the main process shows the sum.
+
+Without ``METRICS_PORT`` a call here does nothing, and ``prometheus_client`` is not imported.
+The client's multi-process mode keeps each process's numbers in a file:
+https://prometheus.github.io/client_python/multiprocess/
+
+No label holds an id, a channel, or what people wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from threadsync.broker.clocks import broker_time
+from threadsync.broker.producer import SENT_AT
+
+_FOLDER: Final = "threadsync-metrics-"
+_AGAIN_SECONDS: Final = 5
+_LONGEST_WAIT_SECONDS: Final = 30 * 86_400
+_COMMAND_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+_REQUEST_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_PREVENTED: Final = frozenset({"unchanged", "stale"})
+
+log = structlog.get_logger("threadsync.metrics")
+
+
+class Counters:
+    """The metrics of one worker. Made in the main process, before its children; they inherit it."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Histogram, values
+
+        # It has looked for the folder when it was imported, and the `celery` command imports it for Flower.
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+        # Shown is what the files have, by another registry.
+        here: Any = {"registry": CollectorRegistry()}
+        self.commands = Counter(
+            "threadsync_commands", "Commands, and how they ended", ("command", "outcome"), **here
+        )
+        self.command_seconds = Histogram(
+            "threadsync_command_seconds",
+            "From being sent to being committed",
+            ("command",),
+            buckets=_COMMAND_SECONDS,
+            **here,
+        )
+        self.prevented = Counter(
+            "threadsync_duplicates_prevented",
+            "Commands that had been carried out before, and tickets that were found and not made again",
+            ("kind",),
+            **here,
+        )
+        self.dead_letters = Counter(
+            "threadsync_dead_letters", "Messages parked for good", ("command",), **here
+        )
+        self.results_lost = Counter(
+            "threadsync_results_lost",
+            "Results that could not be stored, of commands that have ended",
+            **here,
+        )
+        self.jira_requests = Counter(
+            "threadsync_jira_requests",
+            "Requests to Jira by what became of them",
+            ("request", "answer"),
+            **here,
+        )
+        self.jira_seconds = Histogram(
+            "threadsync_jira_request_seconds",
+            "From a request to Jira to its whole answer",
+            ("request",),
+            buckets=_REQUEST_SECONDS,
+            **here,
+        )
+        self.ambiguous = Counter(
+            "threadsync_ambiguous_creates", "Creates that may have made a ticket, and nobody knew", **here
+        )
+        self.ambiguous_ended = Counter(
+            "threadsync_ambiguous_creates_ended", "What they turned out to be", ("end",), **here
+        )
+
+
+_counters: Counters | None = None
+
+
+def command_ended(command: str, outcome: str, headers: Mapping[str, Any] | None) -> None:
+    """A command is carried out, has failed for good, or waits to be run again.
+
+    Args:
+        outcome: ``created | applied | unchanged | stale``, ``ok`` if it has none, ``failed``, ``waits``.
+        headers: the message's; they say when it was sent.
+    """
+    if _counters is None:
+        return
+    _counters.commands.labels(command, outcome).inc()
+    if outcome in _PREVENTED:
+        _counters.prevented.labels("command").inc()
+    sent_at = (headers or {}).get(SENT_AT)
+    if outcome not in ("failed", "waits") and isinstance(sent_at, int | float):
+        # Both by the broker's clock, as far as each process knows it. Anybody may write anything there.
+        seconds = broker_time() - sent_at
+        if seconds <= _LONGEST_WAIT_SECONDS:
+            _counters.command_seconds.labels(command).observe(max(0.0, seconds))
+
+
+def message_buried(command: str) -> None:
+    """A dead letter was written. ``command`` must be a name that we know: anybody may send any other."""
+    if _counters is not None:
+        _counters.dead_letters.labels(command).inc()
+
+
+def results_lost(count: int) -> None:
+    """So many commands have ended, and who waits for their results will not get them."""
+    if _counters is not None:
+        _counters.results_lost.inc(count)
+
+
+def jira_answered(request: str, answer: str, seconds: float) -> None:
+    """A request to Jira is over. ``answer``: ``ok``, or the name of the class in ``worker.jira.answers``."""
+    if _counters is not None:
+        _counters.jira_requests.labels(request, answer).inc()
+        _counters.jira_seconds.labels(request).observe(seconds)
+
+
+def ticket_found() -> None:
+    """A session's ticket was there already, and is not made again."""
+    if _counters is not None:
+        _counters.prevented.labels("ticket").inc()
+
+
+def create_in_doubt() -> None:
+    """Nobody knows whether a create made a ticket; it is looked for from now on."""
+    if _counters is not None:
+        _counters.ambiguous.inc()
+
+
+def doubt_ended(end: str) -> None:
+    """``found``, ``absent``, or ``review``: a person decides."""
+    if _counters is not None:
+        _counters.ambiguous_ended.labels(end).inc()
+
+
+class MetricsEndpoint:
+    """The worker's ``/metrics``. ``open`` before the pool is started, ``close`` at the end."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = (host, port)
+        self._folder: Path | None = None
+        self._closed = threading.Event()
+
+    def open(self) -> None:
+        """Begin to count, and to listen as soon as the port is free: the worker before us may drain."""
+        global _counters
+        _remove_left_behind()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder)
+        _counters = Counters()
+        threading.Thread(target=self._listen, name="threadsync-metrics", daemon=True).start()
+
+    def close(self) -> None:
+        """What was counted is gone, as Prometheus expects of a process that ends."""
+        self._closed.set()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _listen(self) -> None:
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        from worker.observe.metrics_server import serve_metrics
+
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        host, port = self._address
+        waiting = False
+        while not self._closed.is_set():
+            try:
+                server, _ = serve_metrics(port, host, registry)
+            except OSError as exc:
+                if not waiting:
+                    log.warning("metrics wait for their port", host=host, port=port, reason=str(exc))
+                waiting = True
+                self._closed.wait(_AGAIN_SECONDS)
+            else:
+                log.info("metrics are shown", host=host, port=port)
+                self._closed.wait()
+                server.shutdown()
+                server.server_close()
+
+
+def _remove_left_behind() -> None:
+    """Folders of workers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        with suppress(OSError):
+            if pid.isdigit() and folder.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,178 @@
+"""OpenTelemetry: one trace from Slack's request through the task to SQL and Jira. Off by default.
+
+The contrib instrumentations do the work; here they are started, each process for itself, and what they saw is
+stripped before it leaves: error messages and stack traces, which may quote a draft, and whatever of a URL is
+more than its place (queries, and the paths of Slack's response URLs, which are secrets).
+
+Commands that run as a batch share one pipeline of SQL: its spans are below a span ``batch``, which is linked
+to each command's trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from threadsync.config import Settings
+from threadsync.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+
+_URLS: Final = frozenset({"http.url", "url.full", "http.target"})
+_DROPPED: Final = frozenset({"url.query", "http.user_agent", "user_agent.original"})
+_DROPPED_OF_EVENTS: Final = frozenset({"exception.message", "exception.stacktrace"})
+_SHOWN_PATHS: Final = ("/rest/api/", "/api/", "/slack/events", "/console", "/healthz", "/readyz")
+
+_PACKAGES: Final = (
+    "opentelemetry.sdk",
+    "opentelemetry.exporter.otlp.proto.http",
+    *(
+        f"opentelemetry.instrumentation.{name}"
+        for name in ("aiohttp_client", "asgi", "celery", "httpx", "psycopg")
+    ),
+)
+
+_provider: TracerProvider | None = None
+
+
+def check_tracing(settings: Settings) -> None:
+    """Raises ``InvalidSettings`` if the settings want traces and the packages for them are not there."""
+    if settings.otel_traces_exporter == "none":
+        return
+    missing = [name for name in _PACKAGES if not _is_there(name)]
+    if missing:
+        raise InvalidSettings(
+            f"OTEL_TRACES_EXPORTER is set, and not installed is {', '.join(missing)}: "
+            "pip install 'threadsync[otel]'"
+        )
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def start_tracing(settings: Settings, service: str) -> None:
+    """Begin to trace this process, if the settings say so. Raises as ``check_tracing`` does.
+
+    Args:
+        service: the process's part, such as ``web``; the trace has it as ``threadsync-web``.
+    """
+    global _provider
+    if settings.otel_traces_exporter == "none" or _provider is not None:
+        return
+    check_tracing(settings)
+    from opentelemetry import trace
+    from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+    from opentelemetry.instrumentation.celery import CeleryInstrumentor
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+    from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    _provider = TracerProvider(resource=Resource.create({"service.name": f"threadsync-{service}"}))
+    _provider.add_span_processor(BatchSpanProcessor(_exporter(settings)))
+    trace.set_tracer_provider(_provider)
+    CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
+    # Never its parameters: a draft is among them.
+    PsycopgInstrumentor().instrument(capture_parameters=False)
+    HTTPXClientInstrumentor().instrument()
+    AioHttpClientInstrumentor().instrument()
+
+
+def stop_tracing() -> None:
+    """Send what is left; within a few seconds, also when nobody takes it."""
+    if _provider is not None:
+        _provider.shutdown()
+
+
+def traced_app(app: Any) -> Any:
+    """The ASGI app with a span for each request, if this process is traced."""
+    if _provider is None:
+        return app
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+    # Without a span for each message of the protocol.
+    return OpenTelemetryMiddleware(app, exclude_spans=["receive", "send"])
+
+
+def batch_span(headers: Iterable[Mapping[str, Any]]) -> AbstractContextManager[Any]:
+    """Around what a batch does at once; linked to the traces that its messages' headers name."""
+    if _provider is None:
+        return nullcontext()
+    from opentelemetry import propagate, trace
+
+    contexts = [trace.get_current_span(propagate.extract(one)).get_span_context() for one in headers]
+    links = [trace.Link(context) for context in contexts if context.is_valid]
+    return _provider.get_tracer("threadsync").start_as_current_span("batch", links=links)
+
+
+def _exporter(settings: Settings) -> Any:
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
+
+    class Stripped(SpanExporter):
+        """Hands on what may leave."""
+
+        def __init__(self, inner: SpanExporter) -> None:
+            self._inner = inner
+
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            return self._inner.export([stripped(span) for span in spans])
+
+        def shutdown(self) -> None:
+            self._inner.shutdown()
+
+    if settings.otel_traces_exporter == "console":
+        return Stripped(ConsoleSpanExporter())
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return Stripped(OTLPSpanExporter())
+
+
+def stripped(span: ReadableSpan) -> ReadableSpan:
+    """The span without what people may have written, and without secrets."""
+    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.trace import Status
+
+    events = [
+        Event(event.name, _without(event.attributes, _DROPPED_OF_EVENTS), event.timestamp)
+        for event in span.events
+    ]
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=_without(span.attributes, _DROPPED),
+        events=events,
+        links=span.links,
+        kind=span.kind,
+        # Its description is an error's message.
+        status=Status(span.status.status_code),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _without(attributes: Mapping[str, Any] | None, names: frozenset[str]) -> dict[str, Any]:
+    return {
+        name: place_of(str(value)) if name in _URLS else value
+        for name, value in (attributes or {}).items()
+        if name not in names
+    }
+
+
+def place_of(url: str) -> str:
+    """A URL's host, and its path where that holds no secret."""
+    parts = urlsplit(url)
+    path = parts.path if parts.path.startswith(_SHOWN_PATHS) else ""
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{path}" if host else path

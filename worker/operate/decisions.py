@@ -1,0 +1,214 @@
+"""What a person may decide, on the command line and in the console: who did, and why, is recorded with it.
+
+All raise ``DatabaseUnavailable``; what does not fit is refused by an error of ours, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+from uuid import UUID, uuid4
+
+from threadsync.actors import NamedActor, Via, named_actor
+from threadsync.config import get_settings
+from threadsync.errors import InvalidCommand, SyncNotChanged, SyncNotFound
+from threadsync.models import DeadLetter, SessionResult, ThreadSession
+from threadsync.reasons import explain
+from threadsync.syncs import SyncDetail, SyncState
+from worker.db.dead_letters.store import DeadLetterStore, already_settled
+from worker.db.installation.store import installation_of
+from worker.db.sessions.store import SessionStore
+from worker.db.syncs.store import SyncStore
+from worker.operate.resend import resend
+from worker.text.named_key import OtherSite, named_key
+
+if TYPE_CHECKING:
+    from worker.db.pool import Pool
+
+SOON: Final = "A worker takes it up within seconds."
+LONGEST_ACTOR: Final = 200
+LONGEST_REASON: Final = 2_000
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who decides, and why. Neither is blank: ``signature`` makes one."""
+
+    actor: str
+    reason: str
+    via: Via = "api"
+    address: str | None = None
+
+    @property
+    def acted_by(self) -> NamedActor:
+        """The actor: the name that was claimed, and where; without an address that is none."""
+        actor = named_actor(self.actor, self.via, self.address)
+        return actor or NamedActor(name=self.actor, via=self.via)
+
+
+def signature(actor: str, reason: str, via: Via = "api", address: str | None = None) -> Signature:
+    """Trimmed. Raises ``InvalidCommand``."""
+    actor, reason = actor.strip(), reason.strip()
+    if not actor or not reason:
+        raise InvalidCommand("neither the reason nor the actor may be blank")
+    if len(actor) > LONGEST_ACTOR or len(reason) > LONGEST_REASON:
+        raise InvalidCommand(
+            f"too long: the actor may have {LONGEST_ACTOR} characters, the reason {LONGEST_REASON}"
+        )
+    if "\x00" in actor + reason:
+        raise InvalidCommand("the reason or the actor contains a NUL character")
+    return Signature(actor, reason, via, address)
+
+
+def detail_of(pool: Pool, session: ThreadSession) -> SyncDetail:
+    """The session's sync. Raises ``SyncNotFound``."""
+    detail = SyncStore(pool).get(session.id)
+    if detail is None:
+        raise SyncNotFound(f"nobody asked for a ticket of {session.channel_id} / {session.thread_ts}")
+    return detail
+
+
+def retry(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:
+    """Try its sync again now; how it stands, and what comes next in words.
+
+    Raises ``SyncNotFound`` or ``SyncNotChanged``.
+    """
+    before = detail_of(pool, session).sync
+    if not SyncStore(pool).retry(session.id, actor=by.actor, reason=by.reason, acted_by=by.acted_by):
+        raise _not_changed(detail_of(pool, session).sync, "retry")
+    return detail_of(pool, session).sync, f"Tried again. {_what_next(pool, before)}"
+
+
+def _what_next(pool: Pool, before: SyncState) -> str:
+    """Alone it would only wait for its site once more."""
+    if before.parked:
+        return f"But all syncs of its site wait: {explain(before.reason)}"
+    trouble = SyncStore(pool).trouble_of(before.site) if before.site else None
+    seconds = trouble and max(trouble.paused_for, *trouble.endpoints.values(), 0.0)
+    if not seconds:
+        return SOON
+    return (
+        f"But Jira asked for a pause, of which {seconds / 60:.0f} min are left, and it waits for its end. To "
+        "end all pauses now: threadsync syncs retry --all-blocked"
+    )
+
+
+def retry_all_blocked(pool: Pool, by: Signature) -> Sequence[UUID]:
+    """Try all again that wait for a mended set-up; their sessions' ids."""
+    return SyncStore(pool).retry_all_blocked(actor=by.actor, reason=by.reason, acted_by=by.acted_by)
+
+
+def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[SessionResult, str]:
+    """Name the session's ticket; the session, and in words what that leaves open.
+
+    Raises ``InvalidCommand`` for no key, ``JiraKeyConflict`` when it has another one.
+    """
+    linked = SessionStore(pool).link(
+        session.channel_id, session.thread_ts, _key_of(key), by.acted_by, uuid4(), by.reason
+    )
+    if linked.outcome == "stale":
+        raise SyncNotChanged(f"cannot link {session.channel_id} / {session.thread_ts}: it was forgotten")
+    sync = SyncStore(pool).get_state(session.id)
+    sentence = f"Linked {session.channel_id} / {session.thread_ts} to {linked.jira_key}: {linked.outcome}."
+    if sync and sync.state in ("inflight", "unknown"):
+        sentence += " A create may have made another ticket: it is looked for, and reported if it is there."
+    elif sync and sync.state != "done":
+        # It had the ticket before, and a person was to look at the sync since.
+        sentence += (
+            f" Its sync is still {sync.state}. To end it: threadsync syncs retry {session.id} --reason …"
+        )
+    return linked, sentence
+
+
+def unlink(
+    pool: Pool, session: ThreadSession, by: Signature, key: str | None = None
+) -> tuple[SessionResult, str]:
+    """Take the session's ticket off; the session, and in words what that leaves open.
+
+    Args:
+        key: of the ticket that was seen there; the one that the session has now if None.
+
+    Raises ``InvalidCommand`` when it has none, or another one.
+    """
+    key = _key_of(key) if key else session.jira_key
+    if key is None:
+        raise InvalidCommand(f"{session.channel_id} / {session.thread_ts} has no ticket to take off")
+    left = SessionStore(pool).unlink(
+        session.channel_id, session.thread_ts, key, by.acted_by, by.reason, uuid4()
+    )
+    if left.outcome == "stale":
+        has = f"has {left.jira_key}" if left.jira_key else "has no ticket"
+        raise InvalidCommand(f"nothing changed: {session.channel_id} / {session.thread_ts} {has}, not {key}")
+    sentence = (
+        f"Took {key} off {session.channel_id} / {session.thread_ts}. Another ticket is made only when one is "
+        "asked for anew."
+    )
+    sync = SyncStore(pool).get_state(session.id)
+    if sync and sync.state in ("inflight", "unknown"):
+        sentence += " A create may have made one before: it is looked for, and becomes the thread's if so."
+    return left, sentence
+
+
+def _key_of(text: str) -> str:
+    """The key that was written, or that an address names."""
+    try:
+        key = named_key(text, get_settings().jira_url)
+    except OtherSite as exc:
+        raise InvalidCommand("jira_key: that address is one of another Jira than JIRA_URL") from exc
+    # What is none is refused where all are, in the same words.
+    return key or text
+
+
+def give_up(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:
+    """End its sync without a ticket. Raises ``SyncNotFound`` or ``SyncNotChanged``."""
+    if not SyncStore(pool).give_up(session.id, actor=by.actor, reason=by.reason, acted_by=by.acted_by):
+        raise _not_changed(detail_of(pool, session).sync, "give up")
+    detail = detail_of(pool, session)
+    sentence = "Given up."
+    if any(attempt.step == "create" and attempt.outcome == "unknown" for attempt in detail.attempts):
+        sentence += " A create may have made a ticket: nobody looks for it before the next retry."
+    return detail.sync, sentence
+
+
+def replay(pool: Pool, letter_id: UUID | str, by: Signature) -> tuple[DeadLetter, str]:
+    """Send a dead letter's command again; the settled letter, and the new task's id.
+
+    Raises ``DeadLetterNotFound`` when it is not open, ``InvalidCommand`` when its arguments cannot be read,
+    and ``EnqueueFailed``; then it stays open.
+    """
+    letters = DeadLetterStore(pool)
+    letter = letters.get(letter_id)
+    if letter.state != "dead":
+        raise already_settled(letter)
+    # In this order: who dies in between sends it twice, which commands allow. The other would lose it.
+    task_id = resend(letter, installation_of(pool))
+    return _settled(letters, letter_id, "retried", by), task_id
+
+
+def discard(pool: Pool, letter_id: UUID | str, by: Signature) -> DeadLetter:
+    """Give a dead letter's command up; the letter is kept. Raises ``DeadLetterNotFound``."""
+    return _settled(DeadLetterStore(pool), letter_id, "discarded", by)
+
+
+def _settled(
+    letters: DeadLetterStore, letter_id: UUID | str, state: Literal["retried", "discarded"], by: Signature
+) -> DeadLetter:
+    return letters.settle(letter_id, state, actor=by.actor, reason=by.reason, acted_by=by.acted_by)
+
+
+def _not_changed(sync: SyncState, what: str) -> SyncNotChanged:
+    match sync.state:
+        case "done":
+            why = f"it is done: {sync.jira_key}"
+        case "inflight":
+            why = "a create is under way, and cannot be called back; try again in a minute"
+        case "pending":
+            why = "it is about to be tried anyhow"
+        case "failed" if sync.reason in ("forgotten", "draft_expired"):
+            why = explain(sync.reason)
+        case "failed" if what == "retry" and sync.reason != "moved":
+            why = "its ticket was taken off; another one is made when it is asked for anew"
+        case _:
+            why = "a worker has it at the moment; try again in a minute"
+    return SyncNotChanged(f"cannot {what} {sync.channel_id} / {sync.thread_ts}: {why}")

@@ -1,0 +1,45 @@
+"""For Flower's ``--conf``, as ``threadsync flower`` gives it: it ends a Flower that would be open to all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import flower.events  # type: ignore[import-untyped]
+
+from threadsync.errors import InvalidSettings
+from worker.operate.flower_events import RedactingReceiver
+from worker.operate.flower_options import (
+    is_weak,
+    options_for,
+    prepare_state,
+    refuse_logins_in,
+    refuse_state_in,
+)
+
+try:
+    refuse_logins_in(sys.argv)
+    refuse_state_in(sys.argv)
+    _options = options_for(os.environ)
+except InvalidSettings as exc:
+    sys.exit(f"threadsync: {exc}")
+if is_weak(_options):
+    sys.stderr.write("threadsync: a password in FLOWER_BASIC_AUTH has fewer than 12 characters\n")
+try:
+    if _options["persistent"]:
+        prepare_state(Path(_options["db"]))
+    else:
+        sys.stderr.write(
+            "threadsync: FLOWER_DB: no home folder: what Flower sees is not kept over restarts\n"
+        )
+except InvalidSettings as exc:
+    sys.exit(f"threadsync: {exc}")
+except OSError as exc:
+    # On a read-only file system, say. To show what happens is worth more than to remember it.
+    sys.stderr.write(f"threadsync: FLOWER_DB: {exc.strerror}: what Flower sees is not kept over restarts\n")
+    _options["persistent"] = False
+# Flower reads the names of this module; what its command line says goes before it.
+globals().update(_options)
+# Before Flower's thread makes its own.
+flower.events.EventReceiver = RedactingReceiver

@@ -1,0 +1,167 @@
+"""Brings the sessions of a file about, block after block, and waits for Postgres when it goes away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from threadsync.actors import AnyActor
+from threadsync.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
+from threadsync.models import SessionResult
+from worker.db.sessions.statements import Statement
+from worker.db.sessions.store import SessionStore
+from worker.operate.importing.bookmark import Bookmarks, Tally
+from worker.operate.importing.lines import Block, Lines, Place
+from worker.operate.importing.record import commands_of
+
+_PAUSE_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that was not imported, and why."""
+
+    number: int
+    reason: str
+    text: bytes
+
+
+class Listener(Protocol):
+    """Who wants to know how it goes."""
+
+    def advance(self, place: Place, tally: Tally) -> None:
+        """All before ``place`` is done."""
+
+    def bad(self, lines: Sequence[BadLine]) -> None:
+        """These lines are bad. Has noted it when it returns: nobody will say it again."""
+
+    def say(self, sentence: str) -> None:
+        """Something out of the ordinary."""
+
+
+class Importer:
+    """Carries out lines from ``place`` on, and counts what became of them.
+
+    Args:
+        bookmarks: keeps the place after each block; None if there is no file to go on with.
+        tally: of the lines before ``place``.
+        patience: seconds that Postgres may be away.
+        stopped: says whether to stop behind the next block.
+        actor: of all commands; None if it is not known.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        bookmarks: Bookmarks | None,
+        listener: Listener,
+        *,
+        place: Place,
+        tally: Tally,
+        patience: float,
+        stopped: Callable[[], bool],
+        actor: AnyActor | None = None,
+    ) -> None:
+        self.place = place
+        self.tally = tally
+        self._store = store
+        self._bookmarks = bookmarks
+        self._listener = listener
+        self._patience = patience
+        self._stopped = stopped
+        self._actor = actor
+        self._has_answered = False
+
+    def run(self, read: Callable[[], bytes | None]) -> bool:
+        """Carry out what ``read`` returns (see ``Lines``). Returns whether it came to the end.
+
+        Raises ``DatabaseUnavailable`` only if Postgres has never answered: then it is the set-up that is
+        wrong, more likely than not, and waiting would not help.
+        """
+        lines = Lines(read, self.place)
+        try:
+            for block in lines:
+                self._carry_out(block)
+                self.place = block.end
+                self._keep_place()
+                self._listener.advance(self.place, self.tally)
+        except DatabaseUnavailable as exc:
+            if not self._has_answered:
+                raise
+            self._listener.say(f"Postgres is still away: {_in_a_line(exc)}")
+            return False
+        if lines.exhausted and self._bookmarks:
+            self._bookmarks.remove()
+        return lines.exhausted
+
+    def _carry_out(self, block: Block) -> None:
+        bad: list[BadLine] = []
+        good: list[tuple[int, bytes, list[Statement[SessionResult]]]] = []
+        for number, text in block.lines:
+            try:
+                good.append((number, text, commands_of(text, self._actor)))
+            except InvalidCommand as exc:
+                bad.append(BadLine(number, str(exc), text))
+        answers = iter(self._run([statement for _, _, commands in good for statement in commands]))
+        for number, text, commands in good:
+            outcome = _outcome([next(answers) for _ in commands])
+            if isinstance(outcome, ThreadsyncError):
+                bad.append(BadLine(number, str(outcome), text))
+            elif outcome:
+                setattr(self.tally, outcome, getattr(self.tally, outcome) + 1)
+        self.tally.bad += len(bad)
+        self._listener.bad(sorted(bad, key=lambda line: line.number))
+
+    def _run(self, statements: Sequence[Statement[SessionResult]]) -> list[SessionResult | ThreadsyncError]:
+        away_since: float | None = None
+        while True:
+            try:
+                answers = self._store.run_many(statements)
+            except DatabaseUnavailable as exc:
+                now = time.monotonic()
+                if away_since is None and self._has_answered:
+                    away_since = now
+                    self._listener.say(
+                        f"Waiting for Postgres, {self._patience:g} s at most: {_in_a_line(exc)}"
+                    )
+                if away_since is None or self._stopped() or now - away_since >= self._patience:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                if away_since is not None:
+                    self._listener.say("Postgres is back.")
+                self._has_answered = True
+                return answers
+
+    def _keep_place(self) -> None:
+        if self._bookmarks is None:
+            return
+        try:
+            self._bookmarks.save(self.place, self.tally)
+        except OSError as exc:
+            self._listener.say(f"{self._bookmarks.path}: {exc.strerror}; this import cannot be resumed.")
+            self._bookmarks = None
+
+
+def _in_a_line(exc: DatabaseUnavailable) -> str:
+    # The driver breaks its lines as it likes.
+    return " ".join(str(exc).split())
+
+
+def _outcome(
+    answers: Sequence[SessionResult | ThreadsyncError],
+) -> Literal["created", "applied", "unchanged"] | ThreadsyncError | None:
+    """Of a line, by what became of its commands; None for a blank one."""
+    outcomes = set()
+    for answer in answers:
+        if isinstance(answer, ThreadsyncError):
+            return answer
+        outcomes.add(answer.outcome)
+    if "created" in outcomes:
+        return "created"
+    if "applied" in outcomes:
+        return "applied"
+    # A session that is further on than the line says is as it should be, too.
+    return "unchanged" if outcomes else None

@@ -1,0 +1,212 @@
+"""What the whole installation looks like, for Prometheus: one process asks Postgres and the broker.
+
+What single processes count is ``worker.observe.metrics``. No metric has an id, a channel
+or a name of a person in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import structlog
+from celery import Celery
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from threadsync.errors import BrokerUnavailable, DatabaseUnavailable
+from threadsync.liveness.fields import freshest
+from threadsync.liveness.heartbeats import Signs, channel_of, look
+from threadsync.liveness.verdicts import two_databases
+from worker.db.overview.counts import CountStore
+from worker.db.pool import Pool
+from worker.operate.memory import Memory, memory_of
+
+_MOST_SERIES: Final = 100
+"""Of one metric, the freshest: names come from the broker, where a forger may write thousands."""
+
+log = structlog.get_logger("threadsync.metrics")
+
+
+class InstallationCollector(Collector):
+    """Asks both at each scrape. What does not answer has ``threadsync_up`` 0, and no other metric."""
+
+    def __init__(self, pool: Pool, app: Celery) -> None:
+        self._counts = CountStore(pool)
+        self._app = app
+
+    def collect(self) -> Iterator[Metric]:
+        up = _gauge("threadsync_up", "1 if it answers", ("what",))
+        try:
+            yield from self._of_database()
+            up.add_metric(["database"], 1)
+        except DatabaseUnavailable as exc:
+            log.warning("database not asked", reason=str(exc))
+            up.add_metric(["database"], 0)
+        try:
+            signs, memory = signs_and_memory(self._app)
+            up.add_metric(["broker"], 1)
+            yield from _of_memory(memory) if memory else ()
+            yield from _of_broker(signs) if signs else ()
+        except BrokerUnavailable as exc:
+            log.warning("broker not asked", reason=str(exc))
+            up.add_metric(["broker"], 0)
+        yield up
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: a registry would otherwise collect once to know the names."""
+        yield from ()
+
+    def _of_database(self) -> Iterator[Metric]:
+        counts = self._counts.counts()
+        yield _by("threadsync_sessions", "Sessions by status", "status", counts.sessions)
+        yield _by(
+            "threadsync_syncs", "Sessions that were asked for a ticket, by state", "state", counts.syncs
+        )
+        yield _by(
+            "threadsync_dead_letters",
+            "Dead letters; dead are those to be settled",
+            "state",
+            counts.dead_letters,
+        )
+        yield _one(
+            "threadsync_jira_sites_in_trouble",
+            "Jira sites that refuse us; their syncs are parked (the breaker is open)",
+            counts.sites_in_trouble,
+        )
+        yield _one(
+            "threadsync_slack_in_trouble",
+            "1 while Slack refuses our token; what would be said in threads is parked",
+            counts.slack_in_trouble,
+        )
+        yield _by(
+            "threadsync_status_messages",
+            "Status messages in Slack that do not say what is true: unsaid yet, or refused by Slack",
+            "state",
+            {"unsaid": counts.unsaid, "refused": counts.refused},
+        )
+        yield _one(
+            "threadsync_sync_oldest_due_seconds",
+            "For how long the next try of a sync is overdue, the longest",
+            counts.oldest_due_seconds,
+        )
+
+
+def registry_of(pool: Pool, app: Celery) -> CollectorRegistry:
+    """What ``prometheus_client`` serves."""
+    registry = CollectorRegistry()
+    registry.register(InstallationCollector(pool, app))
+    return registry
+
+
+def signs_and_memory(app: Celery) -> tuple[Signs | None, Memory | None]:
+    """Over one connection. Raises ``BrokerUnavailable``."""
+    with channel_of(app) as found:
+        if isinstance(found, Signs):
+            return found, None
+        return look(found), memory_of(found)
+
+
+def _of_memory(memory: Memory) -> Iterator[Metric]:
+    yield _one("threadsync_broker_memory_bytes", "Memory that counts towards the broker's limit", memory.used)
+    yield _one(
+        "threadsync_broker_memory_limit_bytes",
+        "The broker's maxmemory; 0 if it has none",
+        memory.limit,
+    )
+    if memory.share is not None:
+        yield _one(
+            "threadsync_broker_memory_share",
+            "The used part of maxmemory, else of the machine's memory; above 1 it refuses commands",
+            memory.share,
+        )
+
+
+def _of_broker(signs: Signs) -> Iterator[Metric]:
+    yield _one(
+        "threadsync_broker_refuses",
+        "1 while the broker takes no new message: memory, disk, replicas, loading",
+        1.0 if signs.refusal else 0.0,
+    )
+    if not signs.is_blind:
+        yield from _of_signs(signs)
+
+
+def _of_signs(signs: Signs) -> Iterator[Metric]:
+    yield _by(
+        "threadsync_queue_waiting",
+        "Messages that no worker has taken",
+        "queue",
+        {queue: waiting.messages for queue, waiting in signs.queues.items()},
+    )
+    yield _by(
+        "threadsync_queue_later",
+        "Messages whose time has not come; they wait in the broker. RabbitMQ does not tell them by queue",
+        "queue",
+        {queue: waiting.later for queue, waiting in signs.queues.items() if waiting.later is not None},
+    )
+    yield _by(
+        "threadsync_queue_oldest_seconds",
+        "Since the oldest waiting message was sent; 0 when none waits",
+        "queue",
+        # One whose sender did not say when: nobody knows, and 0 would be a lie.
+        {
+            queue: waiting.oldest_seconds or 0.0
+            for queue, waiting in signs.queues.items()
+            if waiting.oldest_seconds is not None or not waiting.messages
+        },
+    )
+    yield _one("threadsync_queue_unacknowledged", "Messages that workers have taken", signs.unacknowledged)
+    yield _one(
+        "threadsync_signs_unreadable",
+        "Fields among the signs of life that were none of ours, within the last hour",
+        signs.unreadable,
+    )
+    canaries = freshest(signs.canaries, _MOST_SERIES, float)
+    yield _by("threadsync_canary_age_seconds", "Since a canary came out of the queue", "queue", canaries)
+    workers = freshest(signs.workers, _MOST_SERIES, lambda sign: float(sign.seconds))
+    yield _by(
+        "threadsync_worker_silence_seconds",
+        "Since the worker's main process reported",
+        "worker",
+        {node: sign.seconds for node, sign in workers.items()},
+    )
+    skew = _gauge(
+        "threadsync_clock_skew_seconds",
+        "How far the process's clock is ahead of another's; negative: behind",
+        ("process", "whose"),
+    )
+    for name, told in freshest(signs.skews, _MOST_SERIES, lambda skew: -abs(skew.largest)).items():
+        for whose, seconds in (("broker", told.broker), ("database", told.database)):
+            if seconds is not None:
+                skew.add_metric([name, whose], seconds)
+    yield skew
+    yield _one(
+        "threadsync_two_databases",
+        "1 if workers of this broker write to two databases",
+        bool(two_databases(signs)),
+    )
+    yield _by(
+        "threadsync_socket_silence_seconds",
+        "Since Slack said anything to a process of Socket Mode",
+        "process",
+        freshest(signs.sockets, _MOST_SERIES, float),
+    )
+    if signs.beat is not None:
+        yield _one("threadsync_beat_silence_seconds", "Since beat sent its canaries", signs.beat)
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=labels)
+
+
+def _by(name: str, text: str, label: str, values: Mapping[str, Any]) -> GaugeMetricFamily:
+    family = _gauge(name, text, (label,))
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _one(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)

@@ -1,0 +1,163 @@
+"""What follows a call for a status message that failed: ``decide(answer, failures, refusals)``. Pure.
+
+| answer | next |
+|---|---|
+| Slack asks to wait | as long as it says; no failure counted |
+| not reached, or unclear | 5 s, 10 s, … 10 min, without end |
+| the message is not there | look for it, and post another; just seen there: 5 s, 10 s, … 10 min |
+| the message cannot be edited any more | post another, once there is something to say that stays true |
+| the installation is refused: its token, a scope, the workspace | all messages wait until that is over |
+| the message's form is refused | not before the sync's next change: it would be refused again |
+| anything else is refused: the channel is archived, we are not in it | 1 min, 2 min, … 1 h, for a day |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from worker.status_message.answers import Failure, NotSent, Refused, Throttled, Unknown
+
+FIRST_PAUSE_SECONDS: Final = 5.0
+LONGEST_PAUSE_SECONDS: Final = 600.0
+FIRST_PAUSE_OF_REFUSAL_SECONDS: Final = 60.0
+LONGEST_PAUSE_OF_REFUSAL_SECONDS: Final = 3600.0
+MOST_REFUSALS: Final = 29
+"""In a row: with those pauses that is a day."""
+
+MESSAGE_GONE: Final = "message_not_found"
+
+NOT_EDITABLE: Final = frozenset({"cant_update_message", "edit_window_closed"})
+
+# https://docs.slack.dev/reference/methods/chat.postMessage#errors, and those of chat.update,
+# conversations.replies and auth.test: what would be refused in every channel.
+OF_INSTALLATION: Final = frozenset(
+    {
+        "access_denied",
+        "accesslimited",
+        "account_inactive",
+        "app_not_installed",
+        "ekm_access_denied",
+        "enterprise_is_restricted",
+        "invalid_app",
+        "invalid_auth",
+        "invalid_token",
+        "missing_scope",
+        "no_permission",
+        "not_allowed_token_type",
+        "not_authed",
+        "org_login_required",
+        "team_access_not_granted",
+        "team_disabled",
+        "team_not_found",
+        "team_quota_exceeded",
+        "token_expired",
+        "token_revoked",
+        "two_factor_setup_required",
+        "two_factor_setup_required_and_sso_required",
+    }
+)
+
+OF_FORM: Final = frozenset(
+    {
+        "attachment_payload_limit_exceeded",
+        "block_mismatch",
+        "invalid_arg_name",
+        "invalid_arguments",
+        "invalid_array_arg",
+        "invalid_attachments",
+        "invalid_blocks",
+        "invalid_blocks_format",
+        "invalid_charset",
+        "invalid_form_data",
+        "invalid_metadata_format",
+        "invalid_metadata_schema",
+        "invalid_post_type",
+        "markdown_text_conflict",
+        "metadata_must_be_sent_from_app",
+        "metadata_too_large",
+        "method_deprecated",
+        "missing_post_type",
+        "msg_blocks_too_long",
+        "msg_too_long",
+        "no_text",
+        "rich_text_too_deep",
+        "too_many_attachments",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Again after so many seconds; what failed and what was refused in a row so far.
+
+    ``refusal`` is Slack's name for why, where it gave one: then a change of the sync is tried at once.
+    """
+
+    seconds: float
+    failures: int
+    refusals: int = 0
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """All messages would meet the same: they wait until Slack takes us again. ``error`` is Slack's."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """The message stays as it is; what is true now needs another one. ``error`` is Slack's."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """It would fail again: given up until the sync changes. ``error`` is Slack's."""
+
+    error: str
+
+
+Following = Later | Park | Replace | Stop
+
+
+def decide(answer: Failure, failures: int, refusals: int) -> Following:
+    """Decide what follows a failure.
+
+    Args:
+        failures: calls in a row before this one that had no clear answer.
+        refusals: calls before this one that Slack refused, with no success since.
+    """
+    match answer:
+        case Throttled():
+            return Later(answer.retry_after, failures, refusals)
+        case NotSent() | Unknown():
+            return Later(pause_after(failures), failures + 1, refusals)
+        case Refused():
+            return _after_refusal(answer.error, failures, refusals)
+        case _:
+            assert_never(answer)
+
+
+def _after_refusal(error: str, failures: int, refusals: int) -> Following:
+    if error in OF_INSTALLATION:
+        return Park(error)
+    if error in NOT_EDITABLE:
+        return Replace(error)
+    if error == MESSAGE_GONE:
+        return Later(pause_after(failures), failures + 1, refusals)
+    if error in OF_FORM or refusals >= MOST_REFUSALS:
+        return Stop(error)
+    return Later(_pause_after_refusal(refusals), 0, refusals + 1, error)
+
+
+def pause_after(failures: int) -> float:
+    """Seconds; doubled with each failure."""
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 20), LONGEST_PAUSE_SECONDS)
+
+
+def _pause_after_refusal(refusals: int) -> float:
+    return min(FIRST_PAUSE_OF_REFUSAL_SECONDS * 2.0 ** min(refusals, 20), LONGEST_PAUSE_OF_REFUSAL_SECONDS)
