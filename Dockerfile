@@ -8,6 +8,7 @@ RUN pip install --no-cache-dir --root-user-action ignore --require-hashes --requ
 RUN python -m venv --without-pip /opt/threadsync \
  && pip --python /opt/threadsync/bin/python install --no-cache-dir --require-hashes --requirement locks/image.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY threadsync threadsync
 COPY worker worker
 COPY tasks tasks
 COPY handlers handlers

@@ -86,7 +86,7 @@ def test_the_command_says_what_to_set() -> None:
 )
 def test_the_shipped_file_refuses_too(env: dict[str, str], option: str, words: str) -> None:
     """For whoever starts Flower by `celery`, with our file; an empty login on the command line included."""
-    config = ROOT / "worker" / "flowerconfig.py"
+    config = ROOT / "worker" / "operate" / "flower_conf.py"
     done = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", option],
         env={**env, "PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"},
@@ -161,7 +161,7 @@ def test_no_module_of_the_folder_where_it_is_started_is_run(command: str, tmp_pa
 
 
 def flower_with(*options: str, **env: str) -> subprocess.CompletedProcess[str]:
-    config = ROOT / "worker" / "flowerconfig.py"
+    config = ROOT / "worker" / "operate" / "flower_conf.py"
     given = {**LOGIN, "PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0", **env}
     argv = [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", *options]
     return subprocess.run(argv, env=given, capture_output=True, text=True, timeout=60, check=False)

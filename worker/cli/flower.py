@@ -28,7 +28,7 @@ def flower(
     options_for(os.environ)
     if find_spec("flower") is None:
         raise InvalidSettings("Flower is not installed: pip install flower, or 'threadsync[local]'")
-    config = str(resources.files("worker").joinpath("flowerconfig.py"))
+    config = str(resources.files("worker.operate").joinpath("flower_conf.py"))
     # -P: no module of the folder in which it is started, where others may write.
     argv = [sys.executable, "-P", "-m", "worker.operate.flower_process", "-A", "worker", "flower"]
     argv += [f"--conf={config}", f"--port={port}", *([f"--address={address}"] if address else [])]

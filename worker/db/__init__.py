@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from worker.db.sessions.store import SessionStore
 
 _HOME = {
-    "AsyncSessionStore": "async_session_store",
-    "ChannelContext": "models",
-    "ContextResult": "models",
-    "SessionPage": "models",
-    "SessionResult": "models",
-    "SessionStore": "session_store",
-    "ThreadSession": "models",
-    "close_db": "pool",
-    "get_connection": "pool",
-    "init_db": "pool",
+    "AsyncSessionStore": "worker.db.sessions.async_store",
+    "ChannelContext": "threadsync.models",
+    "ContextResult": "threadsync.models",
+    "SessionPage": "threadsync.models",
+    "SessionResult": "threadsync.models",
+    "SessionStore": "worker.db.sessions.store",
+    "ThreadSession": "threadsync.models",
+    "close_db": "worker.db.pool",
+    "get_connection": "worker.db.pool",
+    "init_db": "worker.db.pool",
 }
 
 __all__ = [
@@ -45,4 +45,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(_HOME[name]), name)
