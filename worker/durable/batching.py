@@ -35,7 +35,7 @@ from worker.durable.waiting import WaitingInBroker
 from worker.observe.tracing import batch_span
 
 if TYPE_CHECKING:
-    from worker.db.sessions.statements import Statement
+    from worker.db.statement import Statement
     from worker.durable.consumer import DurableConsumer
 
 T = TypeVar("T")
@@ -180,7 +180,7 @@ _ready: dict[str, object] = {}
 def outcome_of(task_id: str, statement: Callable[[], Statement[T]]) -> T:
     """The statement's result: from the pipeline that ran it already, or by running it now."""
     if task_id not in _ready:
-        return SessionStore().run(statement())
+        return SessionStore().execute(statement())
     outcome = _ready.pop(task_id)
     if isinstance(outcome, BaseException):
         raise outcome
@@ -245,7 +245,7 @@ def _run_statements(items: Sequence[Item]) -> None:
             with suppress(Exception):
                 statements[task_id] = task.statement(args, kwargs)
     try:
-        outcomes: Sequence[object] = SessionStore().run_many(list(statements.values()))
+        outcomes: Sequence[object] = SessionStore().execute_many(list(statements.values()))
     # The database away, or the time limit: each command waits, as it would alone.
     except Exception as exc:  # noqa: BLE001
         outcomes = [exc] * len(statements)
