@@ -23,6 +23,7 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
 from threadsync.errors import DatabaseFault
+from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.forgetting import sql as forgetting
 from worker.db.sessions import sql as queries
 from worker.db.syncs import sql as sync_queries
@@ -38,7 +39,7 @@ STATEMENTS: Final[Mapping[str, LiteralString]] = {
     "retry_all_blocked": sync_queries.RETRY_ALL_BLOCKED,
     "give_up": sync_queries.GIVE_UP,
     "act": queries.ACT,
-    "settle": queries.SETTLE_DEAD_LETTER,
+    "settle": dead_letter_queries.SETTLE_DEAD_LETTER,
     "begin_forgetting": forgetting.BEGIN,
 }
 """By the name of the function that takes the statement's place."""

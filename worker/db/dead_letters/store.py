@@ -18,11 +18,11 @@ from psycopg.rows import DictRow
 from threadsync.actors import AnyActor, as_json
 from threadsync.errors import CommandFailed, DeadLetterNotFound
 from threadsync.models import DeadLetter, DeadLetterState
+from worker.db.dead_letters import sql as queries
 from worker.db.driver_errors import translated
 from worker.db.forgetting.arrivals import NO_WORDS, Redaction
 from worker.db.forgetting.store import ForgetStore
 from worker.db.pool import Pool, init_db
-from worker.db.sessions import sql as queries
 
 _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 _LONGEST_NAME: Final = 255

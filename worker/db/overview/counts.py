@@ -9,8 +9,8 @@ from typing import Final, get_args
 from threadsync.models import DeadLetterState, Status
 from threadsync.syncs import SyncStatus
 from worker.db.driver_errors import translated
+from worker.db.overview import sql as queries
 from worker.db.pool import Pool, init_db
-from worker.db.sessions import sql as queries
 
 OTHER: Final = "other"
 

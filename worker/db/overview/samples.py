@@ -7,8 +7,8 @@ from typing import Final
 
 from threadsync.liveness.heartbeats import Waiting
 from worker.db.driver_errors import translated
+from worker.db.overview import sql as queries
 from worker.db.pool import Pool, init_db
-from worker.db.sessions import sql as queries
 
 KEPT_DAYS: Final = 8
 
