@@ -256,7 +256,7 @@ class Pages:
         steps, attempts, waits = (
             store.steps_over_time(*size),
             store.attempts_over_time(*size),
-            store.waits_over_time(*size),
+            store.waits_over_time(*size, QUEUES),
         )
         return [
             chart("Sessions opened, made ready, synced", steps, _STEPS, span, now),

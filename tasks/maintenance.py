@@ -12,7 +12,7 @@ from threadsync.errors import InvalidCommand
 from threadsync.liveness.heartbeats import QUEUES, Signs, canary_came_through, look, worker_writes_to
 from worker.celery import app
 from worker.db.console_login.sessions import ConsoleSessionStore
-from worker.db.overview.samples import SampleStore
+from worker.db.overview.store import ConsoleStore
 from worker.db.place import place_of
 from worker.db.pool import init_db
 from worker.durable.beat import CANARY_TASK, SAMPLE, SAMPLE_TASK, begun, canary_entry
@@ -51,8 +51,9 @@ def sample() -> dict[str, Any]:
     signs = _signs()
     if signs is None or signs.is_blind:
         return {}
-    SampleStore().keep(signs.queues)
-    return {queue: waiting.messages for queue, waiting in signs.queues.items()}
+    waiting = {queue: (found.messages, found.oldest_seconds) for queue, found in signs.queues.items()}
+    ConsoleStore().keep_samples(waiting)
+    return {queue: messages for queue, (messages, _) in waiting.items()}
 
 
 def _signs() -> Signs | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Literal, LiteralString
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import psycopg
@@ -19,12 +19,10 @@ from threadsync.actors import AnyActor, as_json
 from threadsync.errors import CommandFailed, DeadLetterNotFound
 from threadsync.models import DeadLetter, DeadLetterState
 from worker.db.dead_letters import sql as queries
-from worker.db.driver_errors import translated
 from worker.db.forgetting.arrivals import NO_WORDS, Redaction
 from worker.db.forgetting.store import ForgetStore
-from worker.db.pool import Pool, init_db
+from worker.db.store import Store
 
-_AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 _LONGEST_NAME: Final = 255
 _LONGEST_ERROR: Final = 10_000
 _LONGEST_COMMAND: Final = 1024 * 1024
@@ -125,11 +123,8 @@ class Letter:
         return hashlib.sha256(text + bytes(1) + (self.body or b"")[:_KEPT_BYTES]).hexdigest()[:16]
 
 
-class DeadLetterStore:
-    """Dead letters in Postgres. Every method raises ``DatabaseUnavailable`` when Postgres is away."""
-
-    def __init__(self, pool: Pool | None = None) -> None:
-        self._pool = pool
+class DeadLetterStore(Store):
+    """Dead letters, and the openings of messages that may kill their process."""
 
     def open_suspect(
         self, key: str, task_name: str, opened_by: str, *, died: bool = False
@@ -188,8 +183,7 @@ class DeadLetterStore:
         """Keep all of these, or none; each as ``bury`` does."""
         known = Redaction(ForgetStore(self._pool).people())
         with (
-            translated(),
-            (self._pool or init_db()).connection() as connection,
+            self._connection() as connection,
             # One is a transaction by itself.
             connection.transaction() if len(letters) > 1 else nullcontext(),
         ):
@@ -198,11 +192,7 @@ class DeadLetterStore:
     def takes_letters(self) -> bool:
         """Return whether a letter that nothing is wrong with would be taken now. Raises what keeps it."""
         probe = Letter("probe", "probe", "probe", CommandFailed("probe"), 1, arguments="{}")
-        with (
-            translated(),
-            (self._pool or init_db()).connection() as connection,
-            connection.transaction(force_rollback=True),
-        ):
+        with self._connection() as connection, connection.transaction(force_rollback=True):
             _kept(connection, probe)
         return True
 
@@ -213,7 +203,7 @@ class DeadLetterStore:
         before: UUID | None = None,
     ) -> list[DeadLetter]:
         """Dead letters in one state, newest first, from before the id ``before``."""
-        params = {"state": state, "limit": limit, "before": before or _AFTER_ALL_IDS}
+        params = {"state": state, **self._page(limit, before)}
         return [DeadLetter.of_row(row) for row in self._rows(queries.LIST_DEAD_LETTERS, params)]
 
     def get(self, dead_letter_id: UUID | str) -> DeadLetter:
@@ -244,11 +234,6 @@ class DeadLetterStore:
         if not rows:
             raise already_settled(self.get(dead_letter_id))
         return DeadLetter.of_row(rows[0])
-
-    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        with translated(), (self._pool or init_db()).connection() as connection:
-            cursor = connection.execute(sql, params)
-            return cursor.fetchall() if cursor.description else []
 
 
 def already_settled(letter: DeadLetter) -> DeadLetterNotFound:

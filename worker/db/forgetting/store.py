@@ -15,10 +15,10 @@ from psycopg.sql import SQL
 from threadsync.actors import AnyActor, as_json
 from worker.db.connection import ANSWER_MARGIN_SECONDS, answering_within
 from worker.db.driver_errors import translated
-from worker.db.forgetting import sql
+from worker.db.forgetting import sql as queries
 from worker.db.forgetting.functions import NAMED_IN
 from worker.db.forgetting.words import as_compared
-from worker.db.pool import Pool, init_db
+from worker.db.store import Store
 
 What = Literal["thread", "channel", "user"]
 
@@ -64,14 +64,8 @@ class ForgottenPerson:
     letters: int
 
 
-class ForgetStore:
-    """Every method raises ``DatabaseUnavailable`` when Postgres is away; all may be repeated.
-
-    ``pool`` defaults to the process's own.
-    """
-
-    def __init__(self, pool: Pool | None = None) -> None:
-        self._pool = pool
+class ForgetStore(Store):
+    """Acts of forgetting and retention. Every method may be repeated."""
 
     def begin(
         self, what: What, subject: str | None, *, actor: str, reason: str, acted_by: AnyActor | None = None
@@ -79,42 +73,42 @@ class ForgetStore:
         """Note an act; ``subject`` is a thread or a channel, and None of a person."""
         params = {"what": what, "subject": subject, "actor": actor, "reason": reason}
         params["acted_by"] = as_json(acted_by)
-        act: UUID = self._rows(sql.BEGIN, params)[0]["id"]
+        act: UUID = self._rows(queries.BEGIN, params)[0]["id"]
         return act
 
     def threads_of(self, session_id: UUID) -> list[Thread]:
         """The session, and those that stand for the same thread."""
-        found = self._rows(sql.SESSIONS_OF_THREAD, {"session_id": session_id})
+        found = self._rows(queries.SESSIONS_OF_THREAD, {"session_id": session_id})
         return [Thread(**row) for row in found]
 
     def opened_by(self, person: str) -> list[Thread]:
         """The threads that the person opened."""
-        return [Thread(**row) for row in self._rows(sql.OPENED_BY, {"person": person})]
+        return [Thread(**row) for row in self._rows(queries.OPENED_BY, {"person": person})]
 
     def forget_sessions(self, act: UUID, sessions: Sequence[UUID]) -> int:
         """Make tombstones of these; returns how many wait for a sync in doubt."""
-        return int(self._rows(sql.FORGET_SESSIONS, {"act": act, "sessions": list(sessions)})[0]["waiting"])
+        return int(
+            self._rows(queries.FORGET_SESSIONS, {"act": act, "sessions": list(sessions)})[0]["waiting"]
+        )
 
     def forget_channel(self, act: UUID, channel_id: str) -> list[str]:
         """Empty the channel's context, and have old threads opened as tombstones; returns all its ids."""
-        ids: list[str] = self._rows(sql.FORGET_CHANNEL, {"act": act, "channel_id": channel_id})[0][
-            "channel_ids"
-        ]
-        return ids
+        [row] = self._rows(queries.FORGET_CHANNEL, {"act": act, "channel_id": channel_id})
+        return list(row["channel_ids"])
 
     def knows_channel(self, channel_id: str) -> bool:
         """Return whether it has, or has had, a thread under this id, or another id."""
-        return bool(self._rows(sql.KNOWS_CHANNEL, {"channel_id": channel_id})[0]["is_known"])
+        return bool(self._rows(queries.KNOWS_CHANNEL, {"channel_id": channel_id})[0]["is_known"])
 
     def sessions_of(self, channel_ids: Sequence[str]) -> Iterator[list[UUID]]:
         """Pages of the channels' sessions; each must be forgotten before the next one is asked for."""
         params = {"channel_ids": list(channel_ids), "most": AT_ONCE}
-        while page := self._rows(sql.SESSIONS_OF_CHANNELS, params):
+        while page := self._rows(queries.SESSIONS_OF_CHANNELS, params):
             yield [row["id"] for row in page]
 
     def expect_person(self, act: UUID, person: str) -> None:
         """From its commit on workers that look redact messages that name the person, by id or by name."""
-        self._rows(sql.FORGET_PERSON, {"act": act, "person": as_compared(person)})
+        self._rows(queries.FORGET_PERSON, {"act": act, "person": as_compared(person)})
 
     def forget_opened_by(self, act: UUID, person: str) -> tuple[int, int]:
         """Take the person and the words out of all sessions that the person opened.
@@ -123,7 +117,7 @@ class ForgetStore:
         """
         count = waiting = 0
         params = {"act": act, "person": person, "most": AT_ONCE}
-        while (batch := self._rows(sql.FORGET_OPENED_BY, params)[0])["sessions"]:
+        while (batch := self._rows(queries.FORGET_OPENED_BY, params)[0])["sessions"]:
             count += batch["sessions"]
             waiting += batch["waiting"]
         return count, waiting
@@ -131,28 +125,28 @@ class ForgetStore:
     def forget_named(self, act: UUID, person: str, names: Sequence[str]) -> int:
         """Take id and names out of all other rows that have them; returns how many those were."""
         params = {"act": act, "person": person, "names": list(names)}
-        places = (self._rows(sql.FORGET_NAMED, {**params, "place": place}) for place in NAMED_IN)
+        places = (self._rows(queries.FORGET_NAMED, {**params, "place": place}) for place in NAMED_IN)
         return sum(rows[0]["changed"] for rows in places)
 
     def letters(self) -> Iterator[Sequence[Mapping[str, Any]]]:
         """Pages of all dead letters, whole."""
         after = UUID(int=0)
-        while page := self._rows(sql.LETTERS, {"after": after, "most": AT_ONCE}):
+        while page := self._rows(queries.LETTERS, {"after": after, "most": AT_ONCE}):
             yield page
             after = page[-1]["id"]
 
     def openings(self) -> list[tuple[str, str]]:
         """The messages that were opened alone: their ids, and the names of their tasks."""
-        return [(row["task_id"], row["task_name"]) for row in self._rows(sql.OPENINGS, {})]
+        return [(row["task_id"], row["task_name"]) for row in self._rows(queries.OPENINGS, {})]
 
     def delete(self, act: UUID, letters: Sequence[UUID], openings: Sequence[str]) -> int:
         """Delete these letters and records; returns how many letters there were."""
         params = {"act": act, "letters": list(letters), "openings": list(openings)}
-        return int(self._rows(sql.FORGET_LETTERS, params)[0]["deleted"])
+        return int(self._rows(queries.FORGET_LETTERS, params)[0]["deleted"])
 
     def forget_settled(self) -> int:
         """Carry out what waited for syncs that are in doubt no more; returns how many those were."""
-        return int(self._rows(sql.FORGET_SETTLED, {})[0]["settled"])
+        return int(self._rows(queries.FORGET_SETTLED, {})[0]["settled"])
 
     def retain(
         self, *, drafts_days: int | None, letters_days: int | None, sessions_days: int | None, most: int
@@ -164,35 +158,32 @@ class ForgetStore:
             "sessions_days": sessions_days,
             "most": most,
         }
-        return TooOld(**self._rows(sql.RETAIN, params)[0])
+        return TooOld(**self._rows(queries.RETAIN, params)[0])
 
     def people(self) -> list[ForgottenPerson]:
         """The people of the last day. Asked by each process of a worker, so within the usual limits."""
-        with translated(), (self._pool or init_db()).connection() as connection:
-            rows = connection.execute(sql.PEOPLE).fetchall()
+        rows = super()._rows(queries.PEOPLE, {})
         return [ForgottenPerson(row["key"], row["hash"], row["letters"]) for row in rows]
 
     def is_tombstone(self, session_id: UUID, channel_id: str, thread_ts: str) -> bool:
         """Return whether the session, or the thread's, was forgotten. Within the usual limits, too."""
         params = {"session_id": session_id, "channel_id": channel_id, "thread_ts": thread_ts}
-        with translated(), (self._pool or init_db()).connection() as connection:
-            row = connection.execute(sql.IS_TOMBSTONE, params).fetchone()
-        return bool(row and row["is_tombstone"])
+        return bool(super()._rows(queries.IS_TOMBSTONE, params)[0]["is_tombstone"])
 
-    def _rows(self, statement: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
+    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
+        """Run a statement that may take ``_STATEMENT_SECONDS``; again where it lost a race for a lock."""
         with translated():
             for _ in range(_TRIES - 1):
-                # Session commands lock rows in an order of their own: the one that lost begins anew.
+                # Session commands lock rows in an order of their own.
                 with suppress(errors.DeadlockDetected, errors.LockNotAvailable):
-                    return self._rows_once(statement, params)
-            return self._rows_once(statement, params)
+                    return self._rows_once(sql, params)
+            return self._rows_once(sql, params)
 
-    def _rows_once(self, statement: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        seconds = _STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS
+    def _rows_once(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
         with (
-            (self._pool or init_db()).connection() as connection,
-            answering_within(connection, seconds),
+            self._opened.connection() as connection,
+            answering_within(connection, _STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS),
             connection.transaction(),
         ):
             connection.execute(_LIMIT)
-            return connection.execute(statement, params).fetchall()
+            return connection.execute(sql, params).fetchall()

@@ -8,9 +8,8 @@ from typing import Final, get_args
 
 from threadsync.models import DeadLetterState, Status
 from threadsync.syncs import SyncStatus
-from worker.db.driver_errors import translated
 from worker.db.overview import sql as queries
-from worker.db.pool import Pool, init_db
+from worker.db.store import Store
 
 OTHER: Final = "other"
 
@@ -40,18 +39,13 @@ class Counts:
     oldest_due_seconds: float
 
 
-class CountStore:
-    """Every method raises ``DatabaseUnavailable`` when Postgres is away."""
-
-    def __init__(self, pool: Pool | None = None) -> None:
-        self._pool = pool
+class CountStore(Store):
+    """Counts of the whole installation."""
 
     def counts(self) -> Counts:
         """All of them, in one statement. It reads indexes; a million sessions take a tenth of a second."""
-        with translated(), (self._pool or init_db()).connection() as connection:
-            rows = connection.execute(queries.COUNTS).fetchall()
         found: dict[str, dict[str, float]] = {}
-        for row in rows:
+        for row in self._rows(queries.COUNTS, {}):
             found.setdefault(row["what"], {})[row["name"]] = row["value"]
 
         def counted(what: str, names: tuple[str, ...]) -> dict[str, int]:

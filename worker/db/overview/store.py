@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
 from uuid import UUID
 
-from psycopg.rows import DictRow
 from pydantic import AwareDatetime, Field
 
 from threadsync.actors import StoredActor
 from threadsync.errors import InvalidCommand
-from threadsync.liveness.heartbeats import QUEUES
 from threadsync.models import Dto, ThreadSession
-from worker.db.driver_errors import translated
-from worker.db.overview import sql as console_queries
-from worker.db.pool import Pool
+from worker.db.overview import sql as queries
 from worker.db.sessions.store import SessionStore
+from worker.db.store import AFTER_ALL_IDS, Store
 
 Series = Mapping[str, Mapping[datetime, float]]
 """By name, then by the beginning of a stretch of time."""
@@ -33,7 +30,8 @@ _MOMENT: Final = re.compile(
     r"-?infinity|[0-9]{4,6}-[0-9]{2}-[0-9]{2}(T[0-9:.]{1,20}([+-][0-9:]{1,8}|Z)?)?( BC)?"
 )
 _MOST_FOUND: Final = 50
-_AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
+KEPT_DAYS: Final = 8
+"""Of samples."""
 
 
 class Decision(Dto):
@@ -98,11 +96,8 @@ class SessionActors(Dto):
         return f"opened by {self.opened_by or 'a person not known'}"
 
 
-class ConsoleStore:
-    """Every method raises ``DatabaseUnavailable`` when Postgres is away."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+class ConsoleStore(Store):
+    """Searches, decisions and charts."""
 
     def find(self, text: str) -> list[ThreadSession]:
         """Sessions by a ticket's key, a session's id, a channel and a timestamp, or a link to a message.
@@ -116,7 +111,7 @@ class ConsoleStore:
         elif _ID.fullmatch(text):
             one = sessions.get_session(text)
         elif _KEY.fullmatch(text):
-            rows = self._rows(console_queries.FIND_BY_KEY, {"jira_key": text.upper(), "limit": _MOST_FOUND})
+            rows = self._rows(queries.FIND_BY_KEY, {"jira_key": text.upper(), "limit": _MOST_FOUND})
             return [ThreadSession.of_row(row) for row in rows]
         else:
             raise InvalidCommand(
@@ -127,42 +122,47 @@ class ConsoleStore:
 
     def steps(self, session_id: UUID) -> tuple[datetime | None, datetime | None]:
         """When the session became ready, and when synced; None for a step that it has not taken."""
-        rows = self._rows(console_queries.STEPS, {"session_id": session_id})
+        rows = self._rows(queries.STEPS, {"session_id": session_id})
         return (rows[0]["ready_at"], rows[0]["synced_at"]) if rows else (None, None)
 
     def actors(self, session_id: UUID) -> SessionActors:
         """The actors of its steps."""
-        rows = self._rows(console_queries.ACTORS, {"session_id": session_id})
+        rows = self._rows(queries.ACTORS, {"session_id": session_id})
         return SessionActors.of_row(rows[0] if rows else {})
 
     def decisions(self, limit: int, cursor: str | None = None) -> list[Decision]:
         """What people decided, newest first. Raises ``InvalidCommand`` for a cursor that is none of ours."""
-        at, before = _parsed(cursor) if cursor else ("infinity", _AFTER_ALL_IDS)
-        rows = self._rows(console_queries.LIST_DECISIONS, {"at": at, "id": before, "limit": limit})
+        at, before = _parsed(cursor) if cursor else ("infinity", AFTER_ALL_IDS)
+        rows = self._rows(queries.LIST_DECISIONS, {"at": at, "id": before, "limit": limit})
         return [Decision.of_row(row) for row in rows]
 
     def steps_over_time(self, seconds: int, bucket: int) -> Series:
         """``opened``, ``ready`` and ``synced``: how many sessions, in stretches of ``bucket`` seconds."""
-        return self._series(console_queries.COUNT_STEPS, seconds, bucket)
+        return self._series(queries.COUNT_STEPS, seconds, bucket)
 
     def attempts_over_time(self, seconds: int, bucket: int) -> Series:
         """Tries of syncs by how they ended."""
-        return self._series(console_queries.COUNT_ATTEMPTS, seconds, bucket)
+        return self._series(queries.COUNT_ATTEMPTS, seconds, bucket)
 
-    def waits_over_time(self, seconds: int, bucket: int) -> Series:
+    def waits_over_time(self, seconds: int, bucket: int, queues: Sequence[str]) -> Series:
         """For each queue the longest that a message had waited, in seconds."""
-        return self._series(console_queries.LONGEST_WAITS, seconds, bucket)
+        return self._series(queries.LONGEST_WAITS, seconds, bucket, queues=list(queues))
 
-    def _series(self, sql: LiteralString, seconds: int, bucket: int) -> Series:
-        params = {"seconds": seconds, "bucket": bucket, "queues": list(QUEUES)}
+    def keep_samples(self, waiting: Mapping[str, tuple[int, float | None]]) -> None:
+        """Keep a sample of each queue for ``KEPT_DAYS``: its messages, and for how long the oldest waits."""
+        params = {
+            "queues": list(waiting),
+            "waiting": [messages for messages, _ in waiting.values()],
+            "oldest_seconds": [seconds for _, seconds in waiting.values()],
+            "kept_days": KEPT_DAYS,
+        }
+        self._rows(queries.KEEP_SAMPLES, params)
+
+    def _series(self, sql: LiteralString, seconds: int, bucket: int, **params: Any) -> Series:
         found: dict[str, dict[datetime, float]] = {}
-        for row in self._rows(sql, params):
+        for row in self._rows(sql, {"seconds": seconds, "bucket": bucket, **params}):
             found.setdefault(row["what"], {})[row["at"]] = float(row["value"])
         return found
-
-    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        with translated(), self._pool.connection() as connection:
-            return connection.execute(sql, params).fetchall()
 
 
 def thread_in(text: str) -> tuple[str, str] | None:
