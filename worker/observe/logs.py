@@ -58,7 +58,10 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
 
 
 def configure_logging(
-    level: str | int = "INFO", format: Literal["text", "json"] = "text", path: str | None = None
+    level: str | int = "INFO",
+    format: Literal["text", "json"] = "text",
+    path: str | None = None,
+    last_words: InASentence | None = None,
 ) -> None:
     """Send the process's logs, other libraries' too, to stderr or to the file ``path``. May be repeated."""
     handler = logging.FileHandler(Path(path), encoding="utf-8") if path else logging.StreamHandler(sys.stderr)
@@ -69,7 +72,7 @@ def configure_logging(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
-    handler.addFilter(InASentence())
+    handler.addFilter(last_words or InASentence())
     root = logging.getLogger()
     for former in root.handlers[:]:
         root.removeHandler(former)
