@@ -12,7 +12,8 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from worker.db.console_login import functions as console_functions
 from worker.db.forgetting.columns import OF_PEOPLE
-from worker.db.forgetting.functions import FUNCTIONS, install
+from worker.db.forgetting.functions import FUNCTIONS
+from worker.db.forgetting.install import install
 from worker.db.readers import may_be_read
 
 MIGRATE: Final = "threadsync_migrate"

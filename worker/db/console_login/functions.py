@@ -20,10 +20,10 @@ from typing import Any, Final, LiteralString
 from psycopg import Connection
 from psycopg.pq import ExecStatus
 from psycopg.rows import tuple_row
-from psycopg.sql import SQL, Identifier
 
 from threadsync.errors import DatabaseFault
 from worker.db.dead_letters import sql as dead_letter_queries
+from worker.db.definer import restrict, standing_of
 from worker.db.forgetting import sql as forgetting
 from worker.db.sessions import sql as queries
 from worker.db.syncs import sql as sync_queries
@@ -56,24 +56,15 @@ class _Described:
 def install(connection: Connection[Any], callers: Mapping[LiteralString, bool]) -> None:
     """Make the functions as they are now. ``callers``: roles, and whether they may call them."""
     cursor = connection.cursor(row_factory=tuple_row)
-    [(schema,)] = cursor.execute("SELECT current_schema()").fetchall()
     for name, statement in STATEMENTS.items():
         body = _numbered(statement)
         described = _describe(connection, body)
         signature = f"{_FUNCTION}{name}({', '.join(described.parameters)})"
-        known = cursor.execute(_KNOWN, [signature]).fetchone()
-        if known == (body, False):
+        if standing_of(cursor, signature) == (body, False):
             # As it is to be, and not ours to change.
             continue
         cursor.execute(_definition(signature, described, body), prepare=False)
-        function = SQL(signature)  # of our names and the server's types
-        # Whatever the caller's search_path says; temporary tables last.
-        place = SQL("ALTER FUNCTION {} SET search_path = {}, pg_temp")
-        cursor.execute(place.format(function, Identifier(schema)))
-        cursor.execute(SQL("REVOKE ALL ON FUNCTION {} FROM PUBLIC").format(function))
-        for role, may in callers.items():
-            right = SQL("GRANT EXECUTE ON FUNCTION {} TO {}" if may else "REVOKE ALL ON FUNCTION {} FROM {}")
-            cursor.execute(right.format(function, Identifier(role)))
+        restrict(cursor, signature, callers)
 
 
 def _definition(signature: str, described: _Described, body: str) -> bytes:
@@ -84,8 +75,6 @@ def _definition(signature: str, described: _Described, body: str) -> bytes:
         f"LANGUAGE sql SECURITY DEFINER AS $function${body}$function$"
     ).encode()
 
-
-_KNOWN: Final = "SELECT prosrc, pg_has_role(proowner, 'USAGE') FROM pg_proc WHERE oid = to_regprocedure(%s)"
 
 # One of the same arguments that answers in another form cannot be replaced.
 _DROP_OTHER: Final = """
