@@ -1,16 +1,15 @@
-"""Read DATABASE_URL and say which part of it is wrong, without a secret. Pure."""
+"""Read DATABASE_URL as libpq does, and say which of its values are wrong, without a secret. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Conninfo
 
-from threadsync.dsn import INSTEAD
+from threadsync.broker.address import BadAddress
+from threadsync.dsn import read_database
 from threadsync.errors import InvalidSettings
 
 _CHOICES: Final = {
@@ -43,35 +42,16 @@ _UNREADABLE: Final = f"is not a URL that libpq can read; see that host and port 
 
 def parse_dsn(url: str) -> dict[str, Any]:
     """Return libpq's parameters. Raises ``InvalidSettings`` that names what is wrong, and no secret."""
-    parameters = dict(_query(url))
-    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
-    if parameters.get("ssl") == "true":
-        known.add("ssl")  # as libpq has it, for JDBC's sake
-    unknown = [name for name in parameters if name not in known]
-    if unknown:
-        faults = "; ".join(_unknown(name) for name in unknown)
-        raise InvalidSettings(f"DATABASE_URL: {faults}")
     try:
-        given = conninfo_to_dict(url)
+        given = conninfo_to_dict(read_database(url))
+    except BadAddress as exc:
+        raise InvalidSettings(f"DATABASE_URL: {exc}") from None
     except psycopg.ProgrammingError:
         # libpq's message repeats the URL, with its password; so no `from exc` either.
         raise InvalidSettings(f"DATABASE_URL: {_UNREADABLE}") from None
     if faults := "; ".join(_wrong_values(given)):
         raise InvalidSettings(f"DATABASE_URL: {faults}")
     return given
-
-
-def _query(url: str) -> list[tuple[str, str]]:
-    # A password may hold a question mark that should have been encoded: what follows it is no parameter.
-    rest = url.rpartition("@")[2]
-    return parse_qsl(rest.partition("?")[2], keep_blank_values=True)
-
-
-def _unknown(name: str) -> str:
-    # Only a word is repeated: what else stands there may be part of a password.
-    shown = f'"{name}"' if name.isidentifier() and len(name) < 40 else "of its parameters, one"
-    instead = f"; {INSTEAD[name]}" if name in INSTEAD else ""
-    return f"the parameter {shown} is not one that libpq knows{instead}"
 
 
 def _wrong_values(given: Mapping[str, Any]) -> Iterator[str]:
