@@ -124,10 +124,13 @@ class _Guard:
                 self._reach.led_to_read_only()
         return True
 
-    def _fell_silent(self, exc: NoAnswer) -> None:
-        self.pgconn.finish()
-        if self._reach:
-            self._reach.failed(self._attempt, self.answer_seconds, exc)
+    def _lost_step(self, error: BaseException) -> None:
+        """Close after silence or an interruption, as the rest of the answer is still to come."""
+        if isinstance(error, NoAnswer) and self._reach:
+            self._reach.failed(self._attempt, self.answer_seconds, error)
+        if isinstance(error, NoAnswer) or not isinstance(error, psycopg.Error):
+            # A time limit, Ctrl-C: what leaves a pipeline or a transaction now must not wait for the rest.
+            self.pgconn.finish()
 
     @property
     def is_idle(self) -> bool:
@@ -187,14 +190,8 @@ class GuardedConnection(_Guard, Connection[DictRow]):
         """Raise ``NoAnswer`` after ``answer_seconds``, and close."""
         try:
             return super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
-        except NoAnswer as exc:
-            self._fell_silent(exc)
-            raise
-        except psycopg.Error:
-            raise
-        except BaseException:
-            # A time limit, Ctrl-C: whoever leaves a pipeline or a transaction now must not wait for the rest.
-            self.pgconn.finish()
+        except BaseException as exc:
+            self._lost_step(exc)
             raise
 
     def __exit__(
@@ -249,14 +246,8 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
         """Raise ``NoAnswer`` after ``answer_seconds``, and close."""
         try:
             return await super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
-        except NoAnswer as exc:
-            self._fell_silent(exc)
-            raise
-        except psycopg.Error:
-            raise
-        except BaseException:
-            # A time limit, Ctrl-C: whoever leaves a pipeline or a transaction now must not wait for the rest.
-            self.pgconn.finish()
+        except BaseException as exc:
+            self._lost_step(exc)
             raise
 
     async def __aexit__(
