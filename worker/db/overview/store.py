@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
 from uuid import UUID
@@ -11,8 +11,10 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from threadsync.actors import StoredActor
+from threadsync.dto import Dto
 from threadsync.errors import InvalidCommand
-from threadsync.models import Dto, ThreadSession
+from threadsync.queues import QUEUES
+from threadsync.sessions import ThreadSession
 from worker.db.overview import sql as queries
 from worker.db.sessions.store import SessionStore
 from worker.db.store import AFTER_ALL_IDS, Store
@@ -144,9 +146,9 @@ class ConsoleStore(Store):
         """Tries of syncs by how they ended."""
         return self._series(queries.COUNT_ATTEMPTS, seconds, bucket)
 
-    def waits_over_time(self, seconds: int, bucket: int, queues: Sequence[str]) -> Series:
+    def waits_over_time(self, seconds: int, bucket: int) -> Series:
         """For each queue the longest that a message had waited, in seconds."""
-        return self._series(queries.LONGEST_WAITS, seconds, bucket, queues=list(queues))
+        return self._series(queries.LONGEST_WAITS, seconds, bucket, queues=list(QUEUES))
 
     def keep_samples(self, waiting: Mapping[str, tuple[int, float | None]]) -> None:
         """Keep a sample of each queue for ``KEPT_DAYS``: its messages, and for how long the oldest waits."""
