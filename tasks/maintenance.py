@@ -13,8 +13,8 @@ from threadsync.liveness.heartbeats import Signs, canary_came_through, look, wor
 from threadsync.queues import QUEUES
 from worker.celery import app
 from worker.db.console_login.sessions import ConsoleSessionStore
-from worker.db.overview.store import ConsoleStore
-from worker.db.place import place_of
+from worker.db.installation.store import place_of
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import init_db
 from worker.durable.beat import CANARY_TASK, SAMPLE, SAMPLE_TASK, begun, canary_entry
 
@@ -53,7 +53,7 @@ def sample() -> dict[str, Any]:
     if signs is None or signs.is_blind:
         return {}
     waiting = {queue: (found.messages, found.oldest_seconds) for queue, found in signs.queues.items()}
-    ConsoleStore().keep_samples(waiting)
+    OverviewStore().keep_samples(waiting)
     return {queue: messages for queue, (messages, _) in waiting.items()}
 
 

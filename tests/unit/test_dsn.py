@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from threadsync.errors import InvalidSettings
-from worker.db.dsn import parse_dsn
+from worker.db.conninfo import parse_dsn
 
 SECRET = "topsecret"
 URL = f"postgresql://u:{SECRET}@h:5432/d"

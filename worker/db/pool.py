@@ -22,11 +22,10 @@ from worker.db.connection import (
     answering_within,
     start_up_options,
 )
+from worker.db.conninfo import parse_dsn, with_surroundings
 from worker.db.driver_errors import translated
-from worker.db.dsn import parse_dsn
 from worker.db.moments import adapters
 from worker.db.reach import Reach
-from worker.db.surroundings import with_surroundings
 
 _CHECKOUT_TIMEOUT_S: Final = 2.0
 _UNLESS_THE_URL_SAYS_OTHERWISE: Final = {

@@ -19,7 +19,7 @@ from threadsync.errors import BrokerUnavailable, DatabaseUnavailable
 from threadsync.liveness.fields import freshest
 from threadsync.liveness.heartbeats import Signs, channel_of, look
 from threadsync.liveness.verdicts import two_databases
-from worker.db.overview.counts import CountStore
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.operate.memory import Memory, memory_of
 
@@ -33,7 +33,7 @@ class InstallationCollector(Collector):
     """Asks both at each scrape. What does not answer has ``threadsync_up`` 0, and no other metric."""
 
     def __init__(self, pool: Pool, app: Celery) -> None:
-        self._counts = CountStore(pool)
+        self._counts = OverviewStore(pool)
         self._app = app
 
     def collect(self) -> Iterator[Metric]:

@@ -154,29 +154,12 @@ class DeadLetterStore(Store):
         """The message ended: its deaths are of no more use."""
         self._rows(queries.FORGET_REDELIVERIES, {"task_id": _key(key)})
 
-    def bury(
-        self,
-        *,
-        task_id: str,
-        task_name: str,
-        queue: str,
-        error: BaseException,
-        attempts: int,
-        arguments: str | None = None,
-        body: bytes | None = None,
-        missing: int = 0,
-        first_attempt_at: datetime | None = None,
-    ) -> UUID:
-        """Keep a message with its arguments (JSON text), or its bytes when it could not be read.
+    def bury(self, letter: Letter) -> UUID:
+        """Keep a message; return the id of its dead letter.
 
-        ``missing``: bytes at the end of the body that are not kept, which the error says.
-
-        Repeatable: a second burial of the same message changes nothing. Returns the id of the letter, the
-        first one's then. Another message that has the same task id gets a letter of its own.
+        Repeatable: a second burial of the same message changes nothing, and returns the first one's id.
+        Another message that has the same task id gets a dead letter of its own.
         """
-        letter = Letter(
-            task_id, task_name, queue, error, attempts, arguments, body, missing, first_attempt_at
-        )
         return self.keep([letter])[0]
 
     def keep(self, letters: Sequence[Letter]) -> list[UUID]:

@@ -1,15 +1,20 @@
-"""Which installation a database is, and what people decided about that."""
+"""The installation that a database is, decisions about it, and the server that it is on."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
+import psycopg
 from psycopg import Connection
+from psycopg_pool import PoolTimeout
 
 from threadsync.actors import AnyActor, as_json
+from threadsync.broker.clocks import offset
 from worker.db.driver_errors import translated
 from worker.db.pool import Pool
 
@@ -28,6 +33,15 @@ SELECT before, id FROM renewed
 _NOTE_ADOPTION: Final[LiteralString] = """
 INSERT INTO installation_actions (action, actor, reason, installation, other, acted_by)
 SELECT 'adopt', %(actor)s, %(reason)s, id, %(other)s, %(acted_by)s::jsonb FROM installation
+"""
+
+# Two databases with one identity are told apart by the server's start, which no copy has in common with what
+# it was copied from. A server that takes no writes is none that anything is written to.
+_PLACE: Final[LiteralString] = """
+SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
+       md5(concat_ws('|', extract(epoch FROM pg_postmaster_start_time()), d.oid)) AS database
+FROM pg_database d
+WHERE d.datname = current_database() AND NOT pg_is_in_recovery()
 """
 
 
@@ -66,3 +80,23 @@ class InstallationStore:
         with translated(), self._connection.transaction():
             self._connection.execute(_NOTE_ADOPTION, params)
             yield
+
+
+@dataclass(frozen=True)
+class DatabasePlace:
+    """``database`` is a hash; ``skew`` how far this machine's clock is ahead of the server's, in seconds."""
+
+    database: str
+    skew: float
+
+
+def place_of(pool: Pool) -> DatabasePlace | None:
+    """Ask; None where Postgres is away, or takes no writes."""
+    try:
+        with pool.connection() as connection:
+            asked = time.time()
+            row = connection.execute(_PLACE).fetchone()
+            answered = time.time()
+    except (psycopg.Error, PoolTimeout):
+        return None
+    return DatabasePlace(row["database"], offset(row["now"], asked, answered).certain) if row else None

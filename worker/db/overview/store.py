@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, LiteralString
+from typing import Any, Final, Literal, LiteralString, get_args
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
 from threadsync.actors import StoredActor
+from threadsync.dead_letters import DeadLetterState
 from threadsync.dto import Dto
 from threadsync.errors import InvalidCommand
 from threadsync.queues import QUEUES
 from threadsync.sessions import ThreadSession
+from threadsync.syncs import SyncStatus
+from threadsync.types import Status
 from worker.db.overview import sql as queries
 from worker.db.sessions.store import SessionStore
 from worker.db.store import AFTER_ALL_IDS, Store
@@ -32,6 +36,7 @@ _MOMENT: Final = re.compile(
     r"-?infinity|[0-9]{4,6}-[0-9]{2}-[0-9]{2}(T[0-9:.]{1,20}([+-][0-9:]{1,8}|Z)?)?( BC)?"
 )
 _MOST_FOUND: Final = 50
+OTHER: Final = "other"
 KEPT_DAYS: Final = 8
 """Of samples."""
 
@@ -98,7 +103,32 @@ class SessionActors(Dto):
         return f"opened by {self.opened_by or 'a person not known'}"
 
 
-class ConsoleStore(Store):
+@dataclass(frozen=True)
+class Counts:
+    """Every status and state is there, also those that nothing is in.
+
+    What stands in one that only another release knows is counted under ``other``, if there is any.
+
+    Attributes:
+        sites_in_trouble: Jira sites that refuse us, so that their syncs are parked.
+        slack_in_trouble: 1 while Slack refuses our token, so that messages are parked.
+        unsaid: status messages in Slack that are out of date.
+        refused: those that Slack refuses for a reason of their own, such as an archived channel.
+        oldest_due_seconds: for how long the sync has been due that has been so for the longest time; 0 when
+            none is.
+    """
+
+    sessions: Mapping[str, int]
+    syncs: Mapping[str, int]
+    dead_letters: Mapping[str, int]
+    sites_in_trouble: int
+    slack_in_trouble: int
+    unsaid: int
+    refused: int
+    oldest_due_seconds: float
+
+
+class OverviewStore(Store):
     """Searches, decisions and charts."""
 
     def find(self, text: str) -> list[ThreadSession]:
@@ -137,6 +167,29 @@ class ConsoleStore(Store):
         at, before = _parsed(cursor) if cursor else ("infinity", AFTER_ALL_IDS)
         rows = self._rows(queries.LIST_DECISIONS, {"at": at, "id": before, "limit": limit})
         return [Decision.of_row(row) for row in rows]
+
+    def counts(self) -> Counts:
+        """All of them, in one statement. It reads indexes; a million sessions take a tenth of a second."""
+        found: dict[str, dict[str, float]] = {}
+        for row in self._rows(queries.COUNTS, {}):
+            found.setdefault(row["what"], {})[row["name"]] = row["value"]
+
+        def counted(what: str, names: tuple[str, ...]) -> dict[str, int]:
+            of_what = found.get(what, {})
+            known = {name: int(of_what.get(name, 0)) for name in names}
+            other = int(sum(of_what.values())) - sum(known.values())
+            return {**known, OTHER: other} if other else known
+
+        return Counts(
+            sessions=counted("session", get_args(Status)),
+            syncs=counted("sync", get_args(SyncStatus)),
+            dead_letters=counted("dead_letter", get_args(DeadLetterState)),
+            sites_in_trouble=int(found["site_in_trouble"][""]),
+            slack_in_trouble=int(found["slack_in_trouble"][""]),
+            unsaid=int(found["unsaid"][""]),
+            refused=int(found["refused"][""]),
+            oldest_due_seconds=found["oldest_due"][""],
+        )
 
     def steps_over_time(self, seconds: int, bucket: int) -> Series:
         """``opened``, ``ready`` and ``synced``: how many sessions, in stretches of ``bucket`` seconds."""
