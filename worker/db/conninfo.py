@@ -55,11 +55,11 @@ _VARIABLES: Final = {
     "target_session_attrs": "PGTARGETSESSIONATTRS",
     "load_balance_hosts": "PGLOADBALANCEHOSTS",
 }
-"""Of those that something here depends on; libpq reads all others by itself."""
+"""Variables of parameters that something here depends on; libpq reads all others by itself."""
 
 
 def parse_dsn(url: str) -> dict[str, Any]:
-    """Return libpq's parameters. Raises ``InvalidSettings`` that names what is wrong, and no secret."""
+    """Return libpq's parameters. Raises ``InvalidSettings``, which shows no secret."""
     try:
         given = conninfo_to_dict(read_database(url))
     except BadAddress as exc:
@@ -90,7 +90,7 @@ def _wrong_values(given: Mapping[str, Any]) -> Iterator[str]:
 def with_surroundings(
     given: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Return the parameters of an address, and those that stand elsewhere for it.
+    """Add the service's and the environment's parameters to an address's.
 
     A service that cannot be read adds nothing: libpq says what is wrong with it.
     """

@@ -1,4 +1,4 @@
-"""Functions that run with their owner's rights (SECURITY DEFINER): what stands, and who may call it."""
+"""Set up functions that run with their owner's rights (SECURITY DEFINER)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ SELECT prosrc, pg_has_role(proowner, 'USAGE') FROM pg_proc WHERE oid = to_regpro
 
 
 def standing_of(cursor: Cursor[Any], signature: str) -> tuple[str | None, bool]:
-    """Return the body of the function that stands, and whether this login may change it; None if none does.
-
-    ``cursor``: its rows are tuples.
-    """
+    """Return a function's body, None if there is none, and whether this login may change it."""
     body, is_ours = cursor.execute(_STANDING, [signature]).fetchone() or (None, True)
     return body, is_ours
 
 
 def restrict(cursor: Cursor[Any], signature: LiteralString, callers: Mapping[LiteralString, bool]) -> None:
-    """Let these roles call it, or not, and no others; it finds tables of ours, whatever its caller's path."""
+    """Let no others than these roles call it, and let it find our tables whatever its caller's path."""
     function = SQL(signature)
     [(schema,)] = cursor.execute("SELECT current_schema()").fetchall()
     # Temporary tables last.

@@ -1,4 +1,4 @@
-"""Base class of the stores: run a statement on the pool, read its rows, page through them, tell the time."""
+"""Base class of the stores: statements on the pool, their rows, pages of them, and the clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Store:
         self._clock = clock
 
     def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        """Run one statement, a transaction by itself; return its rows, none if it returns none."""
+        """Run one statement as a transaction; return its rows, none if it returns none."""
         with self._connection() as connection:
             cursor = connection.execute(sql, {"now": self._now(), **params})
             return cursor.fetchall() if cursor.description else []

@@ -1,13 +1,11 @@
 """Functions by which the console's login changes rows: each is a statement of ours, run as the owner.
 
-``threadsync_console`` may read what the console shows and run these. A function is made of the very statement
-that a worker's login or the CLI runs, so the two cannot differ; its arguments are the statement's parameters
-by their names' order, but for what is not the console's to say, such as the time, which is the server's. The
-row that records the act says the login and ``via``: triggers of the migrations see to that
-(``threadsync_sign``).
+``threadsync_console`` may read what the console shows, and call these. A function is made of the statement
+that a worker or the CLI runs, so the two cannot differ; its arguments are the statement's parameters in the
+order of their names, without the time, which is the server's. Triggers of the migrations
+(``threadsync_sign``) write the login and ``via`` into the row that records the act.
 
-Where the statement has another parameter in a later release the function is another one beside the old one:
-web processes of both run while the one takes the other's place.
+A release with another parameter makes another function beside the old one: web processes of both may run.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from worker.db.syncs import sql as sync_queries
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 _NOT_ASKED: Final = frozenset({"now", "asked_at", "jira_id"})
-"""Parameters that say when, which is now by the server's clock; and Jira's id of a ticket, Jira's to say."""
+"""Moments, for which the server's clock stands, and Jira's id of a ticket, which Jira alone says."""
 
 _FUNCTION: Final = "threadsync_console_"
 
@@ -42,19 +40,19 @@ STATEMENTS: Final[Mapping[str, LiteralString]] = {
     "settle": dead_letter_queries.SETTLE_DEAD_LETTER,
     "begin_forgetting": forgetting.BEGIN,
 }
-"""By the name of the function that takes the statement's place."""
+"""Statements by the name of the function that takes their place."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """The types of a statement's parameters, and its columns with theirs, as the server reads it."""
+    """Types of a statement's parameters, and its columns with theirs, as the server reads it."""
 
     parameters: Sequence[str]
     columns: Sequence[tuple[str, str]]
 
 
 def install(connection: Connection[Any], callers: Mapping[LiteralString, bool]) -> None:
-    """Make the functions as they are now. ``callers``: roles, and whether they may call them."""
+    """Create or replace the functions. ``callers``: roles, and whether they may call them."""
     cursor = connection.cursor(row_factory=tuple_row)
     for name, statement in STATEMENTS.items():
         body = _numbered(statement)
@@ -76,7 +74,7 @@ def _definition(signature: str, described: _Described, body: str) -> bytes:
     ).encode()
 
 
-# One of the same arguments that answers in another form cannot be replaced.
+# One of the same arguments that returns another form cannot be replaced.
 _DROP_OTHER: Final = """
 DO $$
 BEGIN
@@ -88,20 +86,19 @@ $$"""
 
 
 def _parameters(statement: str) -> list[str]:
-    """By name, so that a statement that names them in another order still means the same function."""
+    # Sorted: a statement that names them in another order still means the same function.
     return sorted(set(_PARAMETER.findall(statement)) - _NOT_ASKED)
 
 
 def _numbered(statement: str) -> str:
-    """The statement as a function's body: the parameters by their numbers; of those not asked for, none."""
+    """Return the statement as a function's body: parameters by number, NULL for those not asked for."""
     numbers = {name: f"${number}" for number, name in enumerate(_parameters(statement), start=1)}
     numbers |= dict.fromkeys(_NOT_ASKED, "NULL")
     return _PARAMETER.sub(lambda match: numbers[match[1]], statement).replace("%%", "%").strip()
 
 
 def _describe(connection: Connection[Any], statement: str) -> _Described:
-    """Let the server read the statement, which runs nothing."""
-    # Without a name: the next one takes its place.
+    # Without a name, so the next one takes its place; nothing is run.
     connection.pgconn.prepare(b"", statement.encode())
     found = connection.pgconn.describe_prepared(b"")
     if found.status != ExecStatus.COMMAND_OK:
@@ -125,10 +122,10 @@ def _quoted(text: str) -> str:
 
 
 def call_of(name: str) -> str:
-    """Return the call that takes the place of the statement, with its parameters but those not asked for."""
+    """Return the call that takes the place of a statement."""
     arguments = ", ".join(f"%({parameter})s" for parameter in _parameters(STATEMENTS[name]))
     return f"SELECT * FROM {_FUNCTION}{name}({arguments})"  # noqa: S608 - of names that stand here
 
 
 CALLS: Final[Mapping[str, str]] = {statement: call_of(name) for name, statement in STATEMENTS.items()}
-"""By the statement that the console's login may not run: the call in its place."""
+"""Calls by the statement that the console's login may not run."""

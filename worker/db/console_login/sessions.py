@@ -1,4 +1,4 @@
-"""Sessions of people who are signed in to the console: by the hash of a random word, until they run out."""
+"""Console logins: each is a row with the hash of a random word, until it expires."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ _PURGE: Final[LiteralString] = "DELETE FROM console_sessions WHERE expires_at <=
 
 @dataclass(frozen=True)
 class ConsoleSession:
-    """The name that somebody gave, and where the sign-in came from."""
+    """The name that was given when signing in, and the address that it came from."""
 
     name: str
     address: str | None
 
 
 class ConsoleSessionStore(Store):
-    """Sessions of the console. Moments are the database's."""
+    """Console logins. Moments are the database's."""
 
     def begin(self, id_hash: bytes, session: ConsoleSession, earlier: bytes | None = None) -> None:
-        """Keep a session for ``SESSION_SECONDS``; ``earlier``, and all that have run out, are deleted."""
+        """Keep a session for ``SESSION_SECONDS``; delete ``earlier``, and all that have expired."""
         address = session.address[:_LONGEST_ADDRESS] if session.address else None
         self._rows(
             _BEGIN,
@@ -68,14 +68,12 @@ class ConsoleSessionStore(Store):
         )
 
     def find(self, id_hash: bytes) -> ConsoleSession | None:
-        """The session, unless it has ended or run out."""
+        """Return the session, unless it has ended or expired."""
         rows = self._rows(_FIND, {"id_hash": id_hash, "seconds": SESSION_SECONDS})
         return ConsoleSession(**rows[0]) if rows else None
 
     def end(self, id_hash: bytes) -> None:
-        """Delete the session; nothing happens if there is none."""
         self._rows(_END, {"id_hash": id_hash})
 
     def purge(self) -> None:
-        """Delete what has run out."""
         self._rows(_PURGE, {})

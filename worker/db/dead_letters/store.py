@@ -1,4 +1,4 @@
-"""Dead letters and counts of deaths: a poison message must not loop, a failed one must not be lost."""
+"""Dead letters, and counts of deaths: a poison message must not loop, a failed one must not be lost."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from worker.db.store import Store
 _LONGEST_NAME: Final = 255
 _LONGEST_ERROR: Final = 10_000
 _LONGEST_COMMAND: Final = 1024 * 1024
-"""None of ours is longer, and the main process, which may bury it, need not have room to read it."""
+"""Longest message of ours. The main process, which may bury it, need not have room to read a longer one."""
 _PACKED: Final = re.compile(r"[A-Za-z0-9+/]{40}")
 """Base64, say."""
 _UNREAD: Final = ("\ufffd", "\x00", "\\u", "\\x", "%")
-"""Signs of another spelling, in which a person's id would not be found."""
+"""Characters of another spelling, in which a person's id would not be found."""
 _THREAD: Final = re.compile(r"[0-9]\.[0-9]|[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
 """A thread's timestamp, or the id of a session."""
 _KEPT_BYTES: Final = 64 * 1024
@@ -41,9 +41,9 @@ _MOST_ATTEMPTS: Final = 2**31 - 1
 class Letter:
     """The part of a message that is kept: its arguments (JSON text), or its bytes where it is unreadable.
 
-    ``missing``: bytes at the end of the body that are not kept, which the error says. ``answer``: whose
-    result is to be the error; empty for none. ``about``: arguments that say what it was about, where it has
-    none; ``said``: what stands in the place of the error's words.
+    ``missing``: number of bytes at the end of the body that are not kept. ``answer``: id of the task whose
+    result is to be the error; empty for none. ``about``: arguments that name its thread, where it has none;
+    ``said``: text in place of the error's.
     """
 
     task_id: str
@@ -61,16 +61,14 @@ class Letter:
 
     @property
     def told(self) -> str | None:
-        """Arguments that say what the message was about."""
         return self.arguments if self.arguments is not None else self.about
 
     @property
     def size(self) -> int:
-        """Bytes, about."""
+        """Approximate size in bytes."""
         return len(self.body or b"") + len(self.arguments or "")
 
     def params(self) -> dict[str, Any]:
-        """Return what stands in its row."""
         return {
             "task_id": _key(self.task_id),
             "task_name": _text(self.task_name),
@@ -87,7 +85,7 @@ class Letter:
         }
 
     def shortened(self) -> Letter:
-        """Return one of nothing but what is ours to say, and the first bytes of the message."""
+        """Return one that any database takes: our own words, and the first bytes of the message."""
         whole = self.body if self.body is not None else _printable(self.arguments or "").encode()
         kept = whole[:_KEPT_BYTES]
         digest = hashlib.sha256(self.task_id.encode("utf-8", "backslashreplace") + whole).hexdigest()
@@ -104,7 +102,7 @@ class Letter:
         )
 
     def without_forgotten(self, known: Redaction) -> Letter:
-        """Return the one that may be kept of it, now that these people are forgotten."""
+        """Return it without the people who were forgotten."""
         if not known:
             return self
         arguments, body = _redacted(known, self.arguments), _without_forgotten(known, self.body)
@@ -118,7 +116,7 @@ class Letter:
         )
 
     def content(self) -> str:
-        """Return what tells it from another letter with the same task id."""
+        """Return a hash that tells it from another message with the same task id."""
         text = _printable(self.arguments or "").encode()
         return hashlib.sha256(text + bytes(1) + (self.body or b"")[:_KEPT_BYTES]).hexdigest()[:16]
 
@@ -146,12 +144,12 @@ class DeadLetterStore(Store):
         self._rows(queries.CLOSE_SUSPECT, {"task_id": _key(key)})
 
     def close_suspects(self, keys: Sequence[str], opened_by: str) -> None:
-        """The same of all of these that ``opened_by`` was the last to open."""
+        """Record that these are not open any more, as far as ``opened_by`` was the last to open them."""
         params = {"task_ids": [_key(key) for key in keys], "opened_by": opened_by}
         self._rows(queries.CLOSE_SUSPECTS, params)
 
     def forget_redeliveries(self, key: str) -> None:
-        """The message ended: its deaths are of no more use."""
+        """Delete the deaths of a message that has ended."""
         self._rows(queries.FORGET_REDELIVERIES, {"task_id": _key(key)})
 
     def bury(self, letter: Letter) -> UUID:
@@ -163,7 +161,7 @@ class DeadLetterStore(Store):
         return self.keep([letter])[0]
 
     def keep(self, letters: Sequence[Letter]) -> list[UUID]:
-        """Keep all of these, or none; each as ``bury`` does."""
+        """Bury all of these, or none."""
         known = Redaction(ForgetStore(self._pool).people())
         with (
             self._connection() as connection,
@@ -173,7 +171,7 @@ class DeadLetterStore(Store):
             return [_kept(connection, letter.without_forgotten(known)) for letter in letters]
 
     def takes_letters(self) -> bool:
-        """Return whether a letter that nothing is wrong with would be taken now. Raises what keeps it."""
+        """Return True if a sound dead letter could be written now; else raise the reason."""
         probe = Letter("probe", "probe", "probe", CommandFailed("probe"), 1, arguments="{}")
         with self._connection() as connection, connection.transaction(force_rollback=True):
             _kept(connection, probe)
@@ -185,12 +183,12 @@ class DeadLetterStore(Store):
         limit: int = 50,
         before: UUID | None = None,
     ) -> list[DeadLetter]:
-        """Dead letters in one state, newest first, from before the id ``before``."""
+        """Return dead letters in one state, newest first, from before the id ``before``."""
         params = {"state": state, **self._page(limit, before)}
         return [DeadLetter.of_row(row) for row in self._rows(queries.LIST_DEAD_LETTERS, params)]
 
     def get(self, dead_letter_id: UUID | str) -> DeadLetter:
-        """One dead letter. Raises ``DeadLetterNotFound``."""
+        """Return one dead letter. Raises ``DeadLetterNotFound``."""
         rows = self._rows(queries.GET_DEAD_LETTER, {"dead_letter_id": _id(dead_letter_id)})
         if not rows:
             raise DeadLetterNotFound(f"no dead letter {dead_letter_id}; see: threadsync dead list")
@@ -205,7 +203,7 @@ class DeadLetterStore(Store):
         reason: str,
         acted_by: AnyActor | None = None,
     ) -> DeadLetter:
-        """Record who settled it, and why. Raises ``DeadLetterNotFound`` when it is not open."""
+        """Record who settled it, and why. Raises ``DeadLetterNotFound`` if it is settled already."""
         params = {
             "dead_letter_id": _id(dead_letter_id),
             "state": state,
@@ -220,7 +218,7 @@ class DeadLetterStore(Store):
 
 
 def already_settled(letter: DeadLetter) -> DeadLetterNotFound:
-    """The refusal of a letter that is not open any more; it says who settled it, and why."""
+    """Return the error for a dead letter that is settled already; it names by whom, and why."""
     return DeadLetterNotFound(
         f"dead letter {letter.id} was already {letter.state} by {letter.actor}: {letter.reason}"
     )
@@ -254,7 +252,7 @@ def _redacted(known: Redaction, arguments: str | None) -> str | None:
 
 
 def _without_forgotten(known: Redaction, body: bytes | None) -> bytes | None:
-    """The bytes; None where they name a person who was forgotten, or cannot be looked into."""
+    """Return the bytes, or None if they name a person who was forgotten, or cannot be searched."""
     if body is None:
         return None
     if len(body) > _LONGEST_COMMAND:
@@ -266,7 +264,7 @@ def _without_forgotten(known: Redaction, body: bytes | None) -> bytes | None:
 
 
 def _is_opaque(about: Mapping[str, str | None], told: str | None, body: bytes | None) -> bool:
-    """Return whether a message may be about any thread: it does not say which, and cannot be looked into."""
+    """Return True if a message may be about any thread: it names none, and cannot be searched."""
     if about["about_session"] or (about["about_channel"] and about["about_thread"]):
         return False
     text = (body or b"").decode("utf-8", "replace") + (told or "")
@@ -274,7 +272,7 @@ def _is_opaque(about: Mapping[str, str | None], told: str | None, body: bytes | 
 
 
 def _about(arguments: str | None) -> dict[str, str | None]:
-    """Name the thread, channel or session that the message was about, as far as it can be read."""
+    """Return the thread, channel or session that a message was about, as far as it can be read."""
     found: dict[str, str | None] = dict.fromkeys(("about_channel", "about_thread", "about_session"))
     if arguments is None or len(arguments) > _LONGEST_COMMAND:
         return found
@@ -288,7 +286,7 @@ def _about(arguments: str | None) -> dict[str, str | None]:
 
 
 def _key(text: str) -> str:
-    """A task id as a key. Any text may be one; a long one would not fit into the index."""
+    # Any text may be a task id; a long one would not fit into the index.
     text = _printable(text)
     return text if len(text) <= _LONGEST_NAME else f"sha256-{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -303,5 +301,5 @@ def _said(body: bytes | None, missing: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """Postgres' text takes neither NUL nor half a surrogate pair."""
+    # Postgres' text takes neither NUL nor half a surrogate pair.
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
