@@ -1,4 +1,4 @@
-"""Parts of which the functions that forget are made: by the declared columns, so that none is left out."""
+"""Parts of the functions that forget, made of the declared columns, so that none is left out."""
 # ruff: noqa: S608 - made of names that stand in `columns.py`
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ LATER: Final = "drafted_at + 0.000000001"
 def known_act(of_consoles: LiteralString = "true") -> LiteralString:
     """Refuse an act that is not recorded.
 
-    The console's is its own, of the last hour, and about what is forgotten now: no record of before or of
-    something else stands for it.
+    The console's must be its own, of the last hour, and about what is forgotten now.
     """
     return f"""
     IF NOT EXISTS (
@@ -47,7 +46,7 @@ def cleared(columns: Sequence[Column]) -> LiteralString:
 
 
 def clear_all_of(sessions: LiteralString) -> Iterator[LiteralString]:
-    """Yield statements that leave nothing of people in what belongs to these sessions."""
+    """Yield statements that erase personal data in rows of these sessions."""
     for table, key in SESSION_OF.items():
         columns = of_kinds(table, "person", "name", "actor", "words", "detail")
         if columns:
@@ -55,7 +54,7 @@ def clear_all_of(sessions: LiteralString) -> Iterator[LiteralString]:
 
 
 def clear_channels(ids: LiteralString) -> Iterator[LiteralString]:
-    """Yield statements that leave nothing of people in what belongs to these channels."""
+    """Yield statements that erase personal data in rows of these channels."""
     for table, key in CHANNEL_OF.items():
         columns = of_kinds(table, "words", "name", "actor")
         filled = " OR ".join(f"{column.name} IS DISTINCT FROM {column.cleared}" for column in columns)
@@ -75,7 +74,7 @@ def lines(statements: Iterator[LiteralString]) -> LiteralString:
 
 
 def author(row: LiteralString) -> tuple[LiteralString, LiteralString]:
-    """Conditions on a sync: the person drafted it; it is not known who did. As far as a column tells."""
+    """Return conditions on a sync: the person drafted it; its author is not known."""
     columns = of_kinds("syncs", "actor")
     if not columns:
         return "false", "true"
@@ -84,7 +83,7 @@ def author(row: LiteralString) -> tuple[LiteralString, LiteralString]:
 
 
 def _named(column: Column) -> LiteralString:
-    """The column without the person, where ``pattern`` finds the person."""
+    """Return the column's value without the person that ``pattern`` finds."""
     name, text = column.name, f"{column.name}::text"
     is_json = column.kind == "draft" or column.cleared.endswith("::jsonb")
     replaced: LiteralString = f"regexp_replace({name}, pattern, 'forgotten', 'gi')"

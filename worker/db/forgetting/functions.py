@@ -1,16 +1,16 @@
-"""The functions that forget, made of the declared columns: the only code that may delete what people left.
+"""Functions that forget, made of the declared columns: the only code that may erase personal data.
 
 They are SECURITY DEFINER, of a role that may do this and nothing else (``roles.sql``), so a worker's login
-forgets by them and can delete nothing by itself. An act of a person names its row in ``forget_acts``.
+forgets by them and can delete nothing by itself. An operator's act names its row in ``forget_acts``.
 
     threadsync_forget_sessions    threads: their rows become their own tombstones
     threadsync_forget_channel     a channel: its context goes, and threads to come of before are tombstones
     threadsync_forget_person      from now on, messages that name the person are redacted as they arrive
-    threadsync_forget_opened_by   what the person opened, some at a time
-    threadsync_forget_named       where else the person is named, a table at a time
+    threadsync_forget_opened_by   sessions that the person opened, some at a time
+    threadsync_forget_named       other rows that name the person, a table at a time
     threadsync_forget_letters     dead letters and records of openings
-    threadsync_forget_settled     what waited for a sync in doubt
-    threadsync_retain             what is older than it may become, some at a time
+    threadsync_forget_settled     sessions that waited for a sync in doubt
+    threadsync_retain             rows older than the settings let them become, some at a time
 """
 # ruff: noqa: S608 - made of names that stand in `columns.py` and here
 
@@ -46,7 +46,7 @@ _FLAGGED: Final = """ARRAY(
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of ours; ``is_ours`` are those that only the others call."""
+    """A function of ours; ``is_ours``: only the others call it."""
 
     name: LiteralString
     takes: LiteralString
@@ -61,7 +61,7 @@ class Function:
 
 
 NAMED_IN: Final = tables("person", "name", "actor", "draft", "detail", "words")
-"""The tables that ``threadsync_forget_named`` looks through."""
+"""Tables that ``threadsync_forget_named`` searches."""
 
 FUNCTIONS: Final = (
     Function(

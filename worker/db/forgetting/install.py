@@ -44,11 +44,11 @@ SELECT coalesce(
 def install(
     connection: Connection[Any], owner: LiteralString, callers: Mapping[LiteralString, Container[str]]
 ) -> None:
-    """Make the functions as they are now.
+    """Create or replace the functions.
 
     Args:
         owner: the role they belong to, where there is one.
-        callers: by role the names of those that it may call, and no others.
+        callers: by role the names of the functions that it may call.
     """
     cursor = connection.cursor(row_factory=tuple_row)
     [(may_own,)] = cursor.execute(_MAY_OWN, {"role": owner}).fetchall()

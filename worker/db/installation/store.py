@@ -46,25 +46,24 @@ WHERE d.datname = current_database() AND NOT pg_is_in_recovery()
 
 
 def installation_of(pool: Pool) -> str:
-    """The installation of a pool's database. Raises ``DatabaseUnavailable``."""
+    """Return the installation of a pool's database. Raises ``DatabaseUnavailable``."""
     with translated(), pool.connection() as connection:
         return str(InstallationStore(connection).get())
 
 
 class InstallationStore:
-    """Over one connection, for those who start or decide. Raises ``DatabaseUnavailable``."""
+    """The installation, over one connection. Raises ``DatabaseUnavailable``."""
 
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection
 
     def get(self) -> UUID:
-        """This database's installation."""
         with translated():
             row = self._connection.execute(_GET).fetchone()
         return UUID(str(row["id"])) if row else UUID(int=0)
 
     def renew(self, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> tuple[UUID, UUID]:
-        """Give it a new id, as a copy needs one; returns the former and the new one."""
+        """Give it a new id, which a copy needs; return the former and the new one."""
         with translated():
             params = {"actor": actor, "reason": reason, "acted_by": as_json(acted_by)}
             row = self._connection.execute(_RENEW, params).fetchone()
@@ -75,7 +74,7 @@ class InstallationStore:
     def adopting(
         self, other: str | None, *, actor: str, reason: str, acted_by: AnyActor | None = None
     ) -> Iterator[None]:
-        """Note that the broker of ``other`` is taken over, if what is done inside succeeds."""
+        """Record that the broker of ``other`` is taken over, if the body succeeds."""
         params = {"actor": actor, "reason": reason, "other": other, "acted_by": as_json(acted_by)}
         with translated(), self._connection.transaction():
             self._connection.execute(_NOTE_ADOPTION, params)
@@ -84,14 +83,14 @@ class InstallationStore:
 
 @dataclass(frozen=True)
 class DatabasePlace:
-    """``database`` is a hash; ``skew`` how far this machine's clock is ahead of the server's, in seconds."""
+    """A hash of the database, and the seconds by which this machine's clock is ahead of its server's."""
 
     database: str
     skew: float
 
 
 def place_of(pool: Pool) -> DatabasePlace | None:
-    """Ask; None where Postgres is away, or takes no writes."""
+    """Ask the server; None if it is away, or takes no writes."""
     try:
         with pool.connection() as connection:
             asked = time.time()

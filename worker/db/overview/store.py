@@ -1,4 +1,4 @@
-"""What operators look at beyond single sessions, syncs and letters: searches, decisions, and how it was."""
+"""Searches, decisions, counts and charts for operators."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.db.sessions.store import SessionStore
 from worker.db.store import AFTER_ALL_IDS, Store
 
 Series = Mapping[str, Mapping[datetime, float]]
-"""By name, then by the beginning of a stretch of time."""
+"""Values by name, then by the beginning of a stretch of time."""
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}-[1-9][0-9]{0,12}")
@@ -41,27 +41,21 @@ KEPT_DAYS: Final = 8
 """Of samples."""
 
 
-class Decision(Dto):
-    """A decision about a sync (``session_id``), a dead letter (``dead_letter_id``) or all.
+Action = (
+    Literal["retry", "link", "unlink", "give_up", "replay", "discard"]
+    | Literal["adopt", "renew", "forget_thread", "forget_channel", "forget_user"]
+)
 
-    ``task_name`` of an act of forgetting is the thread or the channel; of a person it does not say whom.
+
+class Decision(Dto):
+    """A decision about a sync (``session_id``), a dead letter (``dead_letter_id``) or the installation.
+
+    ``task_name`` of an act of forgetting is the thread or the channel; a person is not named.
     """
 
     id: UUID
     at: AwareDatetime
-    action: Literal[
-        "retry",
-        "link",
-        "unlink",
-        "give_up",
-        "replay",
-        "discard",
-        "adopt",
-        "renew",
-        "forget_thread",
-        "forget_channel",
-        "forget_user",
-    ]
+    action: Action
     actor: str
     reason: str
     session_id: UUID | None
@@ -73,18 +67,18 @@ class Decision(Dto):
     jira_key: str | None = None
     via: str | None = None
     login: str | None = None
-    """Of the database: the server's word, where ``actor`` is a claim. None in rows of before."""
+    """Login of the database, which the server vouches for; ``actor`` is a claim. None in old rows."""
     place: str | None = Field(None, exclude=True)
-    """`at` as Postgres writes it, which has years that Python does not."""
+    """`at` as Postgres writes it, which has years that Python has not."""
 
     @property
     def by(self) -> str:
-        """The actor as people read it: a claim is told from a person in Slack."""
+        """Return the actor in words that tell a claim from a person in Slack."""
         return str(self.acted_by) if self.acted_by else self.actor
 
     @property
     def cursor(self) -> str:
-        """Whoever gives it back gets the page behind this one."""
+        """Return the place where the next page begins."""
         return f"{(self.place or self.at.isoformat()).replace(' ', 'T', 1)}_{self.id}"
 
     def summary(self) -> str:
@@ -92,7 +86,7 @@ class Decision(Dto):
 
 
 class SessionActors(Dto):
-    """The actors of a session's steps, and of its last draft; None where they are not known."""
+    """Actors of a session's steps, and of its last draft; None where not known."""
 
     opened_by: StoredActor = None
     ready_by: StoredActor = None
@@ -105,17 +99,14 @@ class SessionActors(Dto):
 
 @dataclass(frozen=True)
 class Counts:
-    """Every status and state is there, also those that nothing is in.
-
-    What stands in one that only another release knows is counted under ``other``, if there is any.
+    """Counts by status or state, zeros included; ``other`` counts those that only another release knows.
 
     Attributes:
         sites_in_trouble: Jira sites that refuse us, so that their syncs are parked.
-        slack_in_trouble: 1 while Slack refuses our token, so that messages are parked.
-        unsaid: status messages in Slack that are out of date.
-        refused: those that Slack refuses for a reason of their own, such as an archived channel.
-        oldest_due_seconds: for how long the sync has been due that has been so for the longest time; 0 when
-            none is.
+        slack_in_trouble: 1 while Slack refuses our token, so that status messages are parked.
+        unsaid: status messages that are out of date.
+        refused: status messages that Slack refuses for a reason of their own, such as an archived channel.
+        oldest_due_seconds: time for which the most overdue sync has been due; 0 when none is.
     """
 
     sessions: Mapping[str, int]
@@ -129,12 +120,12 @@ class Counts:
 
 
 class OverviewStore(Store):
-    """Searches, decisions and charts."""
+    """Reads along indexes; writes samples of the queues alone."""
 
     def find(self, text: str) -> list[ThreadSession]:
-        """Sessions by a ticket's key, a session's id, a channel and a timestamp, or a link to a message.
+        """Find sessions by a ticket's key, a session's id, a channel and a timestamp, or a Slack link.
 
-        Raises ``InvalidCommand`` for what is none of them.
+        Raises ``InvalidCommand`` for any other text.
         """
         text = text.strip()
         sessions = SessionStore(self._pool)
@@ -153,23 +144,22 @@ class OverviewStore(Store):
         return [one] if one else []
 
     def steps(self, session_id: UUID) -> tuple[datetime | None, datetime | None]:
-        """When the session became ready, and when synced; None for a step that it has not taken."""
+        """Return the moments at which the session became ready and synced; None if it has not."""
         rows = self._rows(queries.STEPS, {"session_id": session_id})
         return (rows[0]["ready_at"], rows[0]["synced_at"]) if rows else (None, None)
 
     def actors(self, session_id: UUID) -> SessionActors:
-        """The actors of its steps."""
         rows = self._rows(queries.ACTORS, {"session_id": session_id})
         return SessionActors.of_row(rows[0] if rows else {})
 
     def decisions(self, limit: int, cursor: str | None = None) -> list[Decision]:
-        """What people decided, newest first. Raises ``InvalidCommand`` for a cursor that is none of ours."""
+        """Return a page of decisions, newest first. Raises ``InvalidCommand`` for a foreign cursor."""
         at, before = _parsed(cursor) if cursor else ("infinity", AFTER_ALL_IDS)
         rows = self._rows(queries.LIST_DECISIONS, {"at": at, "id": before, "limit": limit})
         return [Decision.of_row(row) for row in rows]
 
     def counts(self) -> Counts:
-        """All of them, in one statement. It reads indexes; a million sessions take a tenth of a second."""
+        """Count all in one statement, which takes a tenth of a second for a million sessions."""
         found: dict[str, dict[str, float]] = {}
         for row in self._rows(queries.COUNTS, {}):
             found.setdefault(row["what"], {})[row["name"]] = row["value"]
@@ -192,19 +182,19 @@ class OverviewStore(Store):
         )
 
     def steps_over_time(self, seconds: int, bucket: int) -> Series:
-        """``opened``, ``ready`` and ``synced``: how many sessions, in stretches of ``bucket`` seconds."""
+        """Count sessions ``opened``, ``ready`` and ``synced``, in stretches of ``bucket`` seconds."""
         return self._series(queries.COUNT_STEPS, seconds, bucket)
 
     def attempts_over_time(self, seconds: int, bucket: int) -> Series:
-        """Tries of syncs by how they ended."""
+        """Count ticket attempts by outcome."""
         return self._series(queries.COUNT_ATTEMPTS, seconds, bucket)
 
     def waits_over_time(self, seconds: int, bucket: int) -> Series:
-        """For each queue the longest that a message had waited, in seconds."""
+        """Return the longest wait of a message in each queue, in seconds."""
         return self._series(queries.LONGEST_WAITS, seconds, bucket, queues=list(QUEUES))
 
     def keep_samples(self, waiting: Mapping[str, tuple[int, float | None]]) -> None:
-        """Keep a sample of each queue for ``KEPT_DAYS``: its messages, and for how long the oldest waits."""
+        """Keep a sample of each queue for ``KEPT_DAYS``: its messages, and the age of the oldest."""
         params = {
             "queues": list(waiting),
             "waiting": [messages for messages, _ in waiting.values()],
@@ -221,7 +211,7 @@ class OverviewStore(Store):
 
 
 def thread_in(text: str) -> tuple[str, str] | None:
-    """The channel and the thread that a link to a message names, or that are written beside one another."""
+    """Return the channel and the thread that a Slack link names, or that are written side by side."""
     if link := _LINK.fullmatch(text.strip()):
         reply = _REPLY.search(link[4] or "")
         return link[1], reply[1] if reply else f"{link[2]}.{link[3]}"
