@@ -412,7 +412,7 @@ def test_a_sync_is_decided(ada: httpx.Client, pool: Pool) -> None:
     assert "Tried again." in ada.get(f"/console{path}").text
     assert "Tried again." not in ada.get(f"/console{path}").text, "said once"
     again = press(ada, f"{path}/retry", reason="and again")
-    assert (again.status_code, "about to be tried anyhow" in again.text) == (409, True)
+    assert (again.status_code, "about to be tried anyway" in again.text) == (409, True)
     assert press(ada, f"{path}/give-up", reason="  ").status_code == 400
     assert press(ada, f"{path}/give-up", reason="not wanted").status_code == 303
     wrong = press(ada, f"{path}/link", reason="kept words", key="no key")
@@ -648,7 +648,7 @@ def test_a_thread_a_channel_and_a_person_are_forgotten(
     assert press(ada, f"{path}/forget", path, reason="asked").status_code == 303
     assert "Forgotten: sessions 1" in ada.get(f"/console{path}").text
     nobody = press(ada, "/forget/user", "/forget", user="no id!", names="", reason="asked")
-    assert "no id of Slack" in nobody.text
+    assert "not a Slack id" in nobody.text
     assert press(ada, "/forget/channel", "/forget", channel="C1", reason="asked").status_code == 303
     asked = {"user": "<@U0OCELOT>", "names": "Maya Ozelot, ", "reason": "U0OCELOT or maya ozelot asked"}
     assert press(ada, "/forget/user", "/forget", **asked).status_code == 303
