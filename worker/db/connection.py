@@ -193,10 +193,7 @@ class GuardedConnection(_Guard, Connection[DictRow]):
             raise
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._is_spoilt_by(exc):
             self.close()
@@ -249,10 +246,7 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
             raise
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._is_spoilt_by(exc):
             await self.close()

@@ -24,30 +24,15 @@ FORGET: Final = "threadsync_forget"
 _ROWS: Final = ("SELECT", "INSERT", "UPDATE")
 
 RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
-    "thread_sessions": _ROWS,
-    "channel_context": _ROWS,
-    "channel_context_commands": ("SELECT", "INSERT"),
+    **dict.fromkeys(("thread_sessions", "channel_context", "channel_aliases", "left_tickets"), _ROWS),
+    **dict.fromkeys(("syncs", "sync_attempts", "jira_sites", "jira_pauses", "dead_letters"), _ROWS),
+    **dict.fromkeys(("status_messages", "slack_installation"), _ROWS),
     "redeliveries": (*_ROWS, "DELETE"),
-    "dead_letters": _ROWS,
-    "jira_sites": _ROWS,
-    "jira_pauses": _ROWS,
-    "syncs": _ROWS,
-    "sync_attempts": _ROWS,
-    "sync_actions": ("SELECT", "INSERT"),
-    "session_actions": ("SELECT", "INSERT"),
-    "session_acts": ("SELECT", "INSERT"),
-    "left_tickets": _ROWS,
-    "status_messages": _ROWS,
-    "slack_installation": _ROWS,
-    "channel_aliases": _ROWS,
-    "console_sessions": ("SELECT", "INSERT", "DELETE"),
-    "queue_samples": ("SELECT", "INSERT", "DELETE"),
+    **dict.fromkeys(("console_sessions", "queue_samples"), ("SELECT", "INSERT", "DELETE")),
+    **dict.fromkeys(("sync_actions", "session_actions", "session_acts", "forget_acts"), ("SELECT", "INSERT")),
+    **dict.fromkeys(("channel_context_commands", "installation_actions"), ("SELECT", "INSERT")),
     "installation": ("SELECT", "UPDATE"),
-    "installation_actions": ("SELECT", "INSERT"),
-    "forget_acts": ("SELECT", "INSERT"),
-    "forgotten_channels": ("SELECT",),
-    "forgotten_people": ("SELECT",),
-    "threadsync_schema": ("SELECT",),
+    **dict.fromkeys(("forgotten_channels", "forgotten_people", "threadsync_schema"), ("SELECT",)),
 }
 
 _CHANGED: Final = ("SELECT", "UPDATE")

@@ -40,48 +40,42 @@ class Counters:
 
         # It has looked for the folder when it was imported, and the `celery` command imports it for Flower.
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
-        # Shown is what the files have, by another registry.
-        here: Any = {"registry": CollectorRegistry()}
-        self.commands = Counter("threadsync_commands", "Commands by outcome", ("command", "outcome"), **here)
-        self.command_seconds = Histogram(
-            "threadsync_command_seconds",
-            "From being sent to being committed",
-            ("command",),
-            buckets=_COMMAND_SECONDS,
-            **here,
+        # What is served comes from the files, by another registry.
+        registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def seconds(name: str, text: str, label: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, (label,), buckets=buckets, registry=registry)
+
+        self.commands = counter("threadsync_commands", "Commands by outcome", "command", "outcome")
+        self.command_seconds = seconds(
+            "threadsync_command_seconds", "From being sent to being committed", "command", _COMMAND_SECONDS
         )
-        self.prevented = Counter(
+        self.prevented = counter(
             "threadsync_duplicates_prevented",
             "Repeated commands, and tickets that were found instead of made again",
-            ("kind",),
-            **here,
+            "kind",
         )
-        self.dead_letters = Counter(
-            "threadsync_dead_letters", "Messages parked for good", ("command",), **here
+        self.dead_letters = counter("threadsync_dead_letters", "Messages parked for good", "command")
+        self.results_lost = counter(
+            "threadsync_results_lost", "Results that could not be stored, of commands that have ended"
         )
-        self.results_lost = Counter(
-            "threadsync_results_lost",
-            "Results that could not be stored, of commands that have ended",
-            **here,
+        self.jira_requests = counter(
+            "threadsync_jira_requests", "Requests to Jira by outcome", "request", "answer"
         )
-        self.jira_requests = Counter(
-            "threadsync_jira_requests",
-            "Requests to Jira by outcome",
-            ("request", "answer"),
-            **here,
-        )
-        self.jira_seconds = Histogram(
+        self.jira_seconds = seconds(
             "threadsync_jira_request_seconds",
             "From a request to Jira to its whole response",
-            ("request",),
-            buckets=_REQUEST_SECONDS,
-            **here,
+            "request",
+            _REQUEST_SECONDS,
         )
-        self.ambiguous = Counter(
-            "threadsync_ambiguous_creates", "Creates that may have made a ticket", **here
+        self.ambiguous = counter(
+            "threadsync_ambiguous_creates", "Creates that may have made a ticket, without a response"
         )
-        self.ambiguous_ended = Counter(
-            "threadsync_ambiguous_creates_ended", "Outcomes of such creates", ("end",), **here
+        self.ambiguous_ended = counter(
+            "threadsync_ambiguous_creates_ended", "Outcomes of such creates", "end"
         )
 
 

@@ -178,10 +178,7 @@ class DeadLetterStore(Store):
         return True
 
     def list_by_state(
-        self,
-        state: DeadLetterState = "dead",
-        limit: int = 50,
-        before: UUID | None = None,
+        self, state: DeadLetterState = "dead", limit: int = 50, before: UUID | None = None
     ) -> list[DeadLetter]:
         """Return dead letters in one state, newest first, from before the id ``before``."""
         params = {"state": state, **self._page(limit, before)}

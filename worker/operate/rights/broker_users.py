@@ -77,10 +77,7 @@ class Grant:
         yield from (f"&{prefix}{in_database(channel, database)}" for channel in self.channels)
 
 
-_CONNECT: Final = Grant(
-    "connect, and look whose broker it is",
-    ("ping", "select", "client|setinfo", "time"),
-)
+_CONNECT: Final = Grant("connect, and look whose broker it is", ("ping", "select", "client|setinfo", "time"))
 _REPLICAS: Final = Grant("wait for replicas, with BROKER_WAIT_REPLICAS", ("wait",), is_needed=False)
 _MEMORY: Final = Grant("see memory", ("info",), is_needed=False)
 _OWNER: Final = Grant("see whose broker it is", ("get",), (INSTALLATION,))
@@ -145,18 +142,10 @@ USERS: Final[Mapping[BrokerUser, tuple[Grant, ...]]] = {
         *_SEND,
         _LEAVE_HEARTBEAT,
         *_ASK_WORKERS,
-        Grant(
-            "run scripts",
-            ("eval", "evalsha"),
-            (*_Scripts, *_Routes, *_Own, *_OwnRoutes, _Deadlines),
-        ),
+        Grant("run scripts", ("eval", "evalsha"), (*_Scripts, *_Routes, *_Own, *_OwnRoutes, _Deadlines)),
         Grant("take messages", ("lindex", "lrange", "rpop", "rpush", "blmove", "del", "exists"), _Queues),
         Grant("take what has waited, let wait", ("zadd", "zrange", "zrem"), _Waiting),
-        Grant(
-            "note what it has",
-            ("hset", "hget", "hdel", "hincrby", "zadd", "zrange", "zrem"),
-            _Held,
-        ),
+        Grant("note what it has", ("hset", "hget", "hdel", "hincrby", "zadd", "zrange", "zrem"), _Held),
         Grant("say that beat's message came", ("hdel",), (BEAT,)),
         Grant(
             "keep results",
