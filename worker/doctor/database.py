@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, pq
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import tuple_row
 
 from threadsync.config import Settings
@@ -17,14 +18,12 @@ from threadsync.errors import InvalidSettings
 from worker.db import pgbouncer
 from worker.db.connection import START_UP_SETTINGS, GuardedConnection
 from worker.db.console_login.functions import STATEMENTS
-from worker.db.dsn import parse_dsn
 from worker.db.migrate import NEW_DATABASE, encoding_fault, migrations, schema_version
 from worker.db.pool import connect_arguments
 from worker.db.roles import CONSOLE_PRIVILEGES, RUN_PRIVILEGES
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.doctor.roles import Role
-from worker.local.readiness import postgres_accepts
 
 CHECKS: Final = (
     "database: reachable",
@@ -123,7 +122,7 @@ def examine_database(settings: Settings, role: Role | None = None) -> Iterator[F
         yield from (skipped(check, "DATABASE_URL is not set") for check in CHECKS)
         return
     if role == "web" and not settings.threadsync_console_password:
-        yield from _without_console(settings.database_url.get_secret_value())
+        yield from _without_console()
         return
     try:
         arguments = connect_arguments(settings.database_url.get_secret_value())
@@ -133,31 +132,25 @@ def examine_database(settings: Settings, role: Role | None = None) -> Iterator[F
                 connection.execute("SELECT 1")
             facts = _facts(connection, role)
     except (psycopg.Error, InvalidSettings) as exc:
-        is_there = asyncio.run(postgres_accepts(settings.database_url.get_secret_value()))
-        yield judge_refusal(exc, is_there=is_there)
+        yield judge_refusal(exc, is_there=_is_there(settings.database_url.get_secret_value()))
         yield from (skipped(check, "Postgres does not answer") for check in CHECKS[1:])
         return
     yield ok("database: reachable", "it answers")
     yield from judge(facts, newest=migrations()[-1].version)
 
 
-def _without_console(url: str) -> Iterator[Finding]:
-    """Of a web process that only asks whether a server is there, for `/readyz`."""
-    if asyncio.run(postgres_accepts(url)):
-        yield ok("database: reachable", "it answers")
-    else:
-        yield error("database: reachable", "it does not answer", "start it, or name the right one")
-    check, others = "database: role", set(CHECKS) - {"database: reachable", "database: role"}
-    yield from (skipped(other, "there is no console here") for other in CHECKS if other in others)
-    try:
-        has_login = bool(parse_dsn(url).get("password"))
-    except InvalidSettings:
-        has_login = False
-    if has_login:
-        fix = "take user and password out of DATABASE_URL: /readyz needs none"
-        yield warning(check, "there is no console here, and nothing else in this process logs in", fix)
-    else:
-        yield ok(check, "no login, and none is needed without the console")
+def _is_there(url: str) -> bool:
+    """Ask as `pg_isready` does: a refusal in any language proves that a server is there."""
+    with suppress(psycopg.Error):
+        return pq.PGconn.ping(make_conninfo(url, connect_timeout=2).encode()) == pq.Ping.OK
+    return False
+
+
+def _without_console() -> Iterator[Finding]:
+    """Judge the settings of a web process that does not use Postgres."""
+    yield from (skipped(check, "there is no console here") for check in CHECKS if check != "database: role")
+    what = "DATABASE_URL is set, and without the console this process does not use it"
+    yield warning("database: role", what, "remove DATABASE_URL from this process")
 
 
 def _facts(connection: Connection[Any], role: Role | None) -> DatabaseFacts:

@@ -13,8 +13,8 @@ from pydantic import AwareDatetime, Field
 
 from threadsync.actors import StoredActor
 from threadsync.errors import InvalidCommand
-from threadsync.liveness.heartbeats import QUEUES
 from threadsync.models import Dto, ThreadSession
+from threadsync.queues import QUEUES
 from worker.db.driver_errors import translated
 from worker.db.overview import sql as console_queries
 from worker.db.pool import Pool

@@ -20,7 +20,6 @@ from worker.db.forgetting.arrivals import FORGOTTEN, LOOK_SECONDS
 from worker.db.forgetting.store import ForgetStore, Thread, What
 from worker.operate.decisions import Signature
 from worker.operate.forgetting.letters import Sought
-from worker.operate.forgetting.servers import forget_logs, forget_results
 
 if TYPE_CHECKING:
     from threadsync.models import ThreadSession
@@ -130,7 +129,9 @@ def _rest(
     named: int = 0,
 ) -> Forgotten:
     """Do what is the same for all: letters, results, logs of servers."""
+    # Not with the console, which loads neither Celery nor redis.
     from worker.celery import app
+    from worker.operate.forgetting.servers import forget_logs, forget_results
 
     letters += _forget_letters(store, act, sought)
     settings = get_settings()
