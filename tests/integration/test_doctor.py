@@ -552,7 +552,7 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         lambda ward: ward.jira.site.fail("myself", Redirect("https://sso.example/login")),
         "jira: login",
         "error",
-        "that it leads to",
+        "that it redirects to",
     ),
     "jira: search": (
         lambda ward: ward.jira.site.fail("search", Status(410)),
