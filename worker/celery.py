@@ -27,6 +27,13 @@ from threadsync.liveness.heartbeats import QUEUES, beat_sent_canaries
 from worker.durable.beat import CANARY_TASK, beat_schedule
 from worker.durable.decompression import bound_decompression
 from worker.durable.identify import identify
+from worker.durable.limits import (
+    RESULT_SECONDS,
+    SEND_SECONDS,
+    SOFT_TIME_LIMIT_SECONDS,
+    TIME_LIMIT_SECONDS,
+    VISIBILITY_TIMEOUT_SECONDS,
+)
 from worker.durable.rabbitmq.transport import HEARTBEAT_SECONDS
 from worker.durable.results import WorkersCelery
 from worker.liveness.reporter import Report
@@ -34,19 +41,6 @@ from worker.observe.last_words import tell_mistakes_in_a_sentence
 from worker.observe.logs import configure_logging
 from worker.observe.metrics import MetricsEndpoint
 from worker.observe.tracing import check_tracing, start_tracing, stop_tracing
-
-VISIBILITY_TIMEOUT_SECONDS: Final = 10
-"""After this long without a word from the worker that has it, a message goes to another one."""
-
-SOFT_TIME_LIMIT_SECONDS: Final = 6
-TIME_LIMIT_SECONDS: Final = 8
-"""Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
-
-SEND_SECONDS: Final = 1.5
-"""The longest wait for one answer of the broker to what a command sends."""
-
-RESULT_SECONDS: Final = 1.5
-"""The longest wait for the result backend; below what lies between the two time limits."""
 
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 """Objects made before the collector looks at the young ones; Python's 700 cost 3% of a busy worker."""

@@ -25,8 +25,9 @@ from redis import sentinel as redis_sentinel
 
 from threadsync.broker.sending import Broker
 from threadsync.config import Settings
-from worker.celery import RESULT_SECONDS, SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS, configuration
+from worker.celery import configuration
 from worker.durable.connection import DurableConnection
+from worker.durable.limits import RESULT_SECONDS, SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS
 from worker.durable.results import WorkersCelery
 
 ROOT: Final = Path(__file__).parent.parent.parent

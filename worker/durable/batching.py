@@ -14,29 +14,28 @@ was delivered before always does: if it is the one that kills its process, no ot
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import structlog
 from billiard.einfo import ExceptionInfo
+from celery import current_app
 from celery.app.trace import fast_trace_task
-from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.worker.strategy import default as celery_strategy
 from kombu.serialization import loads
 
-from worker.celery import app
 from worker.db.forgetting.arrivals import redaction
 from worker.db.sessions.store import SessionStore
+from worker.durable.children import TakingConsumer, has_children
 from worker.durable.request import error_in
-from worker.durable.results import Gathers
+from worker.durable.results import gathering
 from worker.durable.task import batch_of_commands
 from worker.durable.waiting import WaitingInBroker
 from worker.observe.tracing import batch_span
 
 if TYPE_CHECKING:
     from worker.db.sessions.statements import Statement
-    from worker.durable.consumer import DurableConsumer
 
 T = TypeVar("T")
 Request = Any
@@ -51,7 +50,21 @@ MOST_AT_ONCE: Final = 64
 log = structlog.get_logger("threadsync.worker")
 
 
-def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[..., Any]:
+class StatementTask(Protocol):
+    """A task that carries its command out by one SQL statement, so that it can share a pipeline."""
+
+    def statement(self, args: Any, kwargs: Any) -> Statement[Any]:
+        """Build the statement of the command in a message. Raises ``InvalidCommand``."""
+
+
+class GatheringConsumer(TakingConsumer, Protocol):
+    """A consumer with a line of commands."""
+
+    @property
+    def batches(self) -> Batches: ...
+
+
+def strategy(task: Any, celery: Any, consumer: GatheringConsumer) -> Callable[..., Any]:
     """Set by ``CommandTask.Strategy``: Celery's own, but what it hands to the pool is gathered first."""
     handler: Callable[..., Any] = celery_strategy(task, celery, _Gathering(consumer))
     return handler
@@ -60,7 +73,7 @@ def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[...,
 class _Gathering(WaitingInBroker):
     """Stands in for the consumer when Celery's strategy is built."""
 
-    def __init__(self, consumer: DurableConsumer) -> None:
+    def __init__(self, consumer: GatheringConsumer) -> None:
         super().__init__(consumer)
         self.on_task_request = consumer.batches.add
 
@@ -71,7 +84,7 @@ class Batches:
     Celery's semaphore tells when one is free; the single commands of other tasks wait at it, too.
     """
 
-    def __init__(self, consumer: DurableConsumer) -> None:
+    def __init__(self, consumer: TakingConsumer) -> None:
         self._consumer = consumer
         self._waiting: deque[Request] = deque()
         self._is_in_line = False
@@ -79,7 +92,7 @@ class Batches:
     def add(self, request: Request) -> None:
         """Run it as soon as a process is free, with all that has come until then."""
         # Pool solo ends a job before it returns, and gives no place back.
-        if not isinstance(self._consumer.pool, PreforkPool) or request.delivery_info.get("redelivered"):
+        if not has_children(self._consumer) or request.delivery_info.get("redelivered"):
             self._consumer.on_task_request(request)
             return
         self._waiting.append(request)
@@ -199,7 +212,7 @@ def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
         if len(items) > 1:
             with batch_span(request for _name, _id, request, *_rest in decoded):
                 _run_statements(decoded)
-        with _gathering_results(), batch_of_commands():
+        with gathering(current_app.backend), batch_of_commands():
             for item in decoded:
                 ends.append(_traced(item))
     # The time limit, after all that was to be done.
@@ -237,24 +250,19 @@ def _without_forgotten(parsed: Any) -> Any:
 
 def _run_statements(items: Sequence[Item]) -> None:
     """Fill ``_ready``. What is left out runs by itself: no valid command, or an id that came before."""
+    tasks = cast("Mapping[str, StatementTask]", current_app.tasks)
     statements: dict[str, Statement[Any]] = {}
     for name, task_id, _request, (args, kwargs, _embed), _type, _encoding in items:
-        task: Any = app.tasks[name]
         if task_id not in statements:
             # Whatever is wrong with it: its task meets the same error, and the others do not.
             with suppress(Exception):
-                statements[task_id] = task.statement(args, kwargs)
+                statements[task_id] = tasks[name].statement(args, kwargs)
     try:
         outcomes: Sequence[object] = SessionStore().run_many(list(statements.values()))
     # The database away, or the time limit: each command waits, as it would alone.
     except Exception as exc:  # noqa: BLE001
         outcomes = [exc] * len(statements)
     _ready.update(zip(statements, outcomes, strict=True))
-
-
-def _gathering_results() -> AbstractContextManager[None]:
-    backend: Any = app.backend
-    return backend.gathering() if isinstance(backend, Gathers) else nullcontext()
 
 
 def _traced(item: Item) -> Any:

@@ -9,22 +9,22 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from random import sample
 from time import monotonic
 from typing import Any, Final, Literal
 
 from billiard.exceptions import SoftTimeLimitExceeded
+from celery import current_app
 from kombu.message import Message
 
 from threadsync.errors import CommandFailed, DatabaseFault, DatabaseUnavailable, as_ours, named
-from worker.celery import app
 from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.driver_errors import is_about_the_content, may_be_about_the_content
 from worker.db.forgetting.arrivals import redaction
 from worker.durable.deliveries import bytes_of, nameless
 from worker.durable.json_message import has_too_many_parts
-from worker.durable.results import Gathers
+from worker.durable.results import gathering
 from worker.observe import metrics
 
 Fate = Literal["kept", "refused", "waits"]
@@ -173,8 +173,8 @@ def _redacted(told: object) -> str:
 
 
 def _tell(letters: Sequence[Letter], fates: Sequence[Fate]) -> None:
-    backend: Any = app.backend
-    with backend.gathering() if isinstance(backend, Gathers) else nullcontext():
+    backend: Any = current_app.backend
+    with gathering(backend):
         for letter, fate in zip(letters, fates, strict=True):
             if fate == "kept":
                 # Whatever name it has: it is none of ours, or it could not be read.

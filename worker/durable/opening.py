@@ -9,10 +9,10 @@ from functools import partial
 from typing import Final, Literal
 
 from billiard.exceptions import SoftTimeLimitExceeded
+from celery import current_app
 
 from threadsync.config import get_settings
 from threadsync.errors import DatabaseUnavailable, PoisonCommand, named
-from worker.celery import app
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.durable.burial import arguments_in
 from worker.durable.deliveries import Envelope
@@ -98,7 +98,7 @@ def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: 
     if envelope.task_id:
         # The letter is there; a result is a copy.
         with suppress(Exception):
-            app.backend.mark_as_failure(envelope.task_id, error)
+            current_app.backend.mark_as_failure(envelope.task_id, error)
 
 
 def _keep(store: DeadLetterStore, envelope: Envelope, error: PoisonCommand, *, was_read: bool) -> None:

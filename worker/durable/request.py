@@ -30,8 +30,8 @@ from threadsync.broker.errors import is_about_the_way
 from threadsync.errors import DatabaseUnavailable, ThreadsyncError
 from threadsync.redaction import shown, shown_of_an_end
 from worker.durable.deliveries import nameless
-from worker.durable.retry_policy import LONGEST_PAUSE_SECONDS
-from worker.durable.task import HEADER, needs_letter, read_history
+from worker.durable.left_letter import needs_letter
+from worker.durable.retry_policy import HEADER, LONGEST_PAUSE_SECONDS, read_history
 
 log = structlog.get_logger("threadsync.worker")
 

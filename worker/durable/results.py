@@ -15,7 +15,7 @@ that refuses, is away or frozen, a time limit in the middle, a result that is no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
 from time import monotonic
@@ -205,6 +205,11 @@ class InStepSentinelBackend(SentinelBackend):
         options: dict[str, Any] = dict(self.app.conf.get("result_backend_transport_options") or {})
         options["sentinel_kwargs"] = sentinel_limits(options.get("sentinel_kwargs"), self.connparams)
         return options
+
+
+def gathering(backend: Any) -> AbstractContextManager[None]:
+    """Store the results of the block at once, where the backend can do that."""
+    return backend.gathering() if isinstance(backend, Gathers) else nullcontext()
 
 
 class Gathers:

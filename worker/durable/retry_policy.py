@@ -10,13 +10,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from threadsync.errors import DatabaseFault, DatabaseUnavailable, SessionNotFound, ThreadsyncError, as_ours
+
+HEADER: Final = "threadsync"
+"""The header of a message that a worker sends once more, to run later."""
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -49,6 +53,14 @@ class History(BaseModel):
     record: str = Field("", max_length=255)
     pause: float = Field(0.0, ge=0, le=LONGEST_FAULT_PAUSE_SECONDS)
     first_attempt_at: AwareDatetime | None = None
+
+
+def read_history(headers: Mapping[str, Any] | None) -> History:
+    """Read the history in a message's headers; a malformed one of another client counts as none."""
+    try:
+        return History.model_validate((headers or {}).get(HEADER) or {})
+    except ValidationError:
+        return History()
 
 
 @dataclass(frozen=True, slots=True)

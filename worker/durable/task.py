@@ -27,7 +27,6 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import EncodeError
 from kombu.utils import json as celerys_json
-from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from threadsync.config import get_settings
@@ -35,12 +34,13 @@ from threadsync.errors import DatabaseUnavailable, ThreadsyncError, as_ours
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.driver_errors import is_about_the_content
 from worker.db.forgetting.arrivals import redaction
+from worker.durable import waiting
 from worker.durable.deliveries import OPENED_AS
-from worker.durable.retry_policy import GiveUp, History, Wait, decide
-from worker.durable.transport import COPY
+from worker.durable.left_letter import leave_letter
+from worker.durable.request import DurableRequest
+from worker.durable.retry_policy import HEADER, GiveUp, History, Wait, decide, read_history
 from worker.observe import metrics
 
-HEADER: Final = COPY
 _ID: Final = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 _LOGGED_OF_AN_ANSWER: Final = ("channel_id", "thread_ts", "status", "outcome")
 
@@ -77,8 +77,8 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     """Limits and acknowledgement are the app's settings, for all tasks alike: worker/celery.py."""
 
     abstract = True
-    Request = "worker.durable.request:DurableRequest"
-    Strategy = "worker.durable.waiting:strategy"
+    Request: Any = DurableRequest
+    Strategy: Any = staticmethod(waiting.strategy)
     # Expected, so no traceback in the log.
     throws = (ThreadsyncError,)
     max_retries = None
@@ -226,17 +226,6 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         metrics.message_buried(self.name)
 
 
-def leave_letter(error: ThreadsyncError, reason: BaseException) -> None:
-    """Let the main process keep the message, by its bytes: nothing that is made of them here can be kept."""
-    log.info("dead letter is left to the main process", reason=f"{type(reason).__name__}: {reason}")
-    error.needs_letter = True  # type: ignore[attr-defined]  # travels with the error
-
-
-def needs_letter(error: BaseException) -> bool:
-    """Return whether the command failed for good, and no dead letter of it could be written here."""
-    return bool(getattr(error, "needs_letter", False))
-
-
 def _as_json(arguments: Any) -> str:
     """Return arguments as text, those too that only Celery's JSON can say, such as moments."""
     try:
@@ -248,14 +237,6 @@ def _as_json(arguments: Any) -> str:
 def _opened_as(request: Context) -> str:
     """The key of the record that it was opened after; empty if there is none."""
     return str((request.headers or {}).get(OPENED_AS) or "")
-
-
-def read_history(headers: Mapping[str, Any] | None) -> History:
-    """What the message's header says; a header of somebody else's making is no reason to fail."""
-    try:
-        return History.model_validate((headers or {}).get(HEADER) or {})
-    except ValidationError:
-        return History()
 
 
 def _actor(kwargs: Any) -> dict[str, str]:

@@ -44,6 +44,7 @@ from threadsync.errors import as_ours, named
 from worker.durable import scripts
 from worker.durable.deliveries import LARGEST_SUSPECT
 from worker.durable.raw_message import DurableMessage, Tag, Taken, bytes_in, payload_of
+from worker.durable.retry_policy import HEADER
 from worker.durable.silence import SILENCE
 
 log = get_logger(__name__)
@@ -71,9 +72,6 @@ _WARN_AGAIN_SECONDS: Final = 60.0
 
 _MOST_SAID: Final = 1024 * 1024
 """Bytes of what is said to all workers."""
-
-COPY: Final = "threadsync"
-"""The header of a message that a worker sends once more, to run later."""
 
 _SHORT_WAIT_SECONDS: Final = 0.05
 """Of several queues only one can be waited on; the others are looked at this often."""
@@ -373,7 +371,7 @@ class DurableChannel(ProducerChannel):
         try:
             super()._put(queue, message, **kwargs)
         except redis.OutOfMemoryError:
-            if COPY not in (message.get("headers") or {}):
+            if HEADER not in (message.get("headers") or {}):
                 raise
             key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
             self.run_script(scripts.PUT_COPY, [key], [dumps(message)])

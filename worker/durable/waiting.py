@@ -14,15 +14,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from celery.worker.state import task_ready
 from celery.worker.strategy import default as celery_strategy
 
+from worker.durable.children import TakingConsumer
 from worker.durable.raw_message import WAITED
-
-if TYPE_CHECKING:
-    from worker.durable.consumer import DurableConsumer
 
 MOST_HELD_SECONDS: Final = 5.0
 """What is due sooner stays here: a pause of a command that waits for Postgres or its session."""
@@ -31,7 +29,7 @@ MOST_HELD: Final = 1000
 """Messages that are held until they are due. Each takes some 8 kB, and a word to the server each second."""
 
 
-def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[..., Any]:
+def strategy(task: Any, celery: Any, consumer: TakingConsumer) -> Callable[..., Any]:
     """Set by ``DurableTask.Strategy``: Celery's own, but what is due later goes to the broker."""
     handler: Callable[..., Any] = celery_strategy(task, celery, WaitingInBroker(consumer))
     return handler
@@ -40,7 +38,7 @@ def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[...,
 class WaitingInBroker:
     """Stands in for the consumer, its timer and its prefetch count when Celery's strategy is built."""
 
-    def __init__(self, consumer: DurableConsumer) -> None:
+    def __init__(self, consumer: TakingConsumer) -> None:
         self._consumer = consumer
         self.on_task_request = consumer.on_task_request
         self.timer = self

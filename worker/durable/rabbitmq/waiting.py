@@ -29,7 +29,7 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 from worker.durable.rabbitmq.transport import DELAY_PREFIX, DELIVERY_EXCHANGE
-from worker.durable.task import HEADER, read_history
+from worker.durable.retry_policy import HEADER, read_history
 
 LONGEST_IN_MEMORY_SECONDS: Final = 5
 """What is due sooner may wait in a worker."""
