@@ -9,7 +9,7 @@ from signal import SIGTERM, Signals
 from typing import Protocol
 
 from worker.local.child import Child, describe_exit
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.failure import LocalServiceFailed
 
 _POLL_SECONDS = 0.05
 
@@ -45,7 +45,8 @@ class CommandService:
     Args:
         env: the whole environment, not an addition to ours.
         cwd: Python's ``-m`` puts it first on the import path, so choose one that holds no modules.
-        ready: asked until it says yes; without one, a process that was started is ready.
+        ready: asked, with the seconds since the start, until it says yes. Without one a process that was
+            started is ready.
         grace: seconds between the stop signal and SIGKILL for the whole group.
     """
 
@@ -57,7 +58,7 @@ class CommandService:
         log_path: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        ready: Callable[[], bool] | None = None,
+        ready: Callable[[float], bool] | None = None,
         stop_signal: Signals = SIGTERM,
         grace: float = 10,
         start_timeout: float = 60,
@@ -120,20 +121,20 @@ class CommandService:
             self._child.kill()
 
     def _wait_until_ready(self, child: Child, cancelled: Callable[[], bool]) -> str | None:
-        deadline = time.monotonic() + self._start_timeout
-        while not self._ready():
+        started = time.monotonic()
+        while not self._ready(time.monotonic() - started):
             if cancelled():
                 return "cancelled"
-            if time.monotonic() > deadline:
+            if time.monotonic() - started > self._start_timeout:
                 return f"not ready within {self._start_timeout:g} s"
             if (code := child.poll()) is not None:
                 return describe_exit(code)
             time.sleep(_POLL_SECONDS)
         if self._ready is _at_once:
             return None
-        # Whoever answered may have been somebody else on the same port.
+        # Another process may have answered on the same port.
         return None if (code := child.poll()) is None else describe_exit(code)
 
 
-def _at_once() -> bool:
+def _at_once(_seconds: float) -> bool:
     return True

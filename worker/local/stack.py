@@ -13,14 +13,15 @@ from types import TracebackType
 from typing import Literal
 
 from threadsync.config import LOCAL_TOKEN, Settings
-from worker.local.data_dir import DataDir, make_own, write_private
+from worker.local.data_dir import DataDir, make_own
+from worker.local.failure import LocalServiceFailed
 from worker.local.logins import Logins
-from worker.local.readiness import answers_http, worker_answers
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.readiness import answers_http, sends_heartbeats
 from worker.local.servers.port import free_port, read_port
 from worker.local.service import CommandService
 from worker.local.start_page import Address, start_page, without_password
 from worker.local.supervisor import Supervisor
+from worker.operate.private_folder import write_private
 from worker.operate.rights.environment import Process, environment_of, spelt
 
 WEB_PORT = 3000
@@ -266,7 +267,7 @@ class LocalStack:
         url = f"http://127.0.0.1:{port}/metrics"
         self._metrics_urls["all of it"] = url
         argv = [sys.executable, "-m", "worker.cli", "metrics", "--host", "127.0.0.1", "--port", str(port)]
-        return self._command("metrics", argv, ready=lambda: answers_http(url))
+        return self._command("metrics", argv, ready=lambda _: answers_http(url))
 
     def _celery_worker(
         self,
@@ -298,7 +299,7 @@ class LocalStack:
         return self._celery(
             name,
             ["worker", *options],
-            ready=lambda: worker_answers(node, self.urls.broker or None),
+            ready=lambda seconds: sends_heartbeats(node, self.urls.broker or None, seconds),
             env=env,
             grace=45,
         )
@@ -318,7 +319,7 @@ class LocalStack:
         return self._command(
             "web",
             argv,
-            ready=lambda: answers_http(f"{self.web_url}/healthz"),
+            ready=lambda _: answers_http(f"{self.web_url}/healthz"),
             env={"THREADSYNC_START_PAGE": str(self._start_page)},
         )
 
@@ -332,7 +333,7 @@ class LocalStack:
         return self._command(
             "flower",
             [sys.executable, "-m", "worker.cli", "flower", "--address", "127.0.0.1", "--port", str(port)],
-            ready=lambda: answers_http(self.flower_url),
+            ready=lambda _: answers_http(self.flower_url),
             # In the environment, because everybody can read a command line.
             env={"FLOWER_BASIC_AUTH": self._flower_login(), "FLOWER_DB": str(self.path / "flower" / "state")},
         )
@@ -351,7 +352,7 @@ class LocalStack:
         name: Process | Literal["worker"],
         arguments: Sequence[str],
         *,
-        ready: Callable[[], bool] | None = None,
+        ready: Callable[[float], bool] | None = None,
         env: Mapping[str, str] | None = None,
         grace: float = 10,
     ) -> CommandService:
@@ -369,7 +370,7 @@ class LocalStack:
         name: Process | Literal["worker"],
         argv: Sequence[str],
         *,
-        ready: Callable[[], bool] | None = None,
+        ready: Callable[[float], bool] | None = None,
         env: Mapping[str, str] | None = None,
         grace: float = 10,
     ) -> CommandService:

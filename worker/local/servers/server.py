@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from worker.local.child import Child, describe_exit
-from worker.local.data_dir import DataDir, write_private
+from worker.local.data_dir import DataDir
+from worker.local.failure import LocalServiceFailed
 from worker.local.servers import orphan, port
-from worker.local.servers.failure import LocalServiceFailed
+from worker.operate.private_folder import write_private
 from worker.operate.rights.environment import environment_of_a_server
 
 _POLL_SECONDS = 0.02

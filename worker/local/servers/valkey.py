@@ -13,9 +13,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.local.child import Child
-from worker.local.data_dir import write_private
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.failure import LocalServiceFailed
 from worker.local.servers.server import EmbeddedServer, server_environment, wheel_path
+from worker.operate.private_folder import write_private
 from worker.operate.rights.broker_users import BrokerUser, acl_line, login_of
 
 
