@@ -10,23 +10,20 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import tempfile
 import warnings
 from contextlib import suppress
 from typing import Any, Final
 
-from celery import bootsteps, signals
-from celery.exceptions import ImproperlyConfigured
+from celery import signals
 from kombu import Exchange, Queue
 
 from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.broker.producer import broker_options, result_options
 from threadsync.config import Settings, get_settings
-from threadsync.errors import InvalidSettings
 from threadsync.liveness.heartbeats import QUEUES, beat_sent_canaries
 from worker.durable.beat import CANARY_TASK, beat_schedule
 from worker.durable.decompression import bound_decompression
-from worker.durable.identify import identify
+from worker.durable.heartbeat import Heartbeat
 from worker.durable.limits import (
     RESULT_SECONDS,
     SEND_SECONDS,
@@ -36,11 +33,11 @@ from worker.durable.limits import (
 )
 from worker.durable.rabbitmq.transport import HEARTBEAT_SECONDS
 from worker.durable.results import WorkersCelery
-from worker.liveness.reporter import Report
+from worker.durable.startup import KnownPool, NeededSettings
 from worker.observe.last_words import tell_mistakes_in_a_sentence
 from worker.observe.logs import configure_logging
 from worker.observe.metrics import MetricsEndpoint
-from worker.observe.tracing import check_tracing, start_tracing, stop_tracing
+from worker.observe.tracing import start_tracing, stop_tracing
 
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 """Objects made before the collector looks at the young ones; Python's 700 cost 3% of a busy worker."""
@@ -55,7 +52,6 @@ _DELIVERY: Final = {
 }
 """Of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
 
-_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - only where there is no other
 _RESULT_RETRY: Final = {"max_retries": 1, "timeout": RESULT_SECONDS}
 
 
@@ -168,56 +164,9 @@ app = WorkersCelery(
 )
 app.add_defaults(lambda: configuration(get_settings()))
 
-
-class _KnownPool(bootsteps.Step):
-    """Other pools take as many commands as they have places and then none, or run several in one process."""
-
-    def __init__(self, parent: Any, **options: Any) -> None:
-        super().__init__(parent, **options)
-        pool = f"{parent.pool_cls.__module__}:{parent.pool_cls.__qualname__}"
-        if pool == "celery.concurrency.solo:TaskPool":
-            logging.getLogger("threadsync.worker").warning(
-                "pool solo is for debugging: a command has no time limit, and one that ends its process "
-                "ends the worker"
-            )
-        elif pool != "worker.durable.pool:DurableTaskPool":
-            raise ImproperlyConfigured(
-                f"pool {pool} is not supported: take prefork (the default), or solo for debugging"
-            )
-
-
-class _NeededSettings(bootsteps.Step):
-    """A worker without a database could neither run a command nor keep it: it does not start.
-
-    It waits for one that is away: whose messages it may take stands there.
-    """
-
-    # Celery keeps steps in a set: without this a wrong pool is refused before the wait, or after it.
-    requires = (_KnownPool,)
-
-    def __init__(self, parent: Any, **options: Any) -> None:
-        super().__init__(parent, **options)
-        get_settings().require("broker_url", "database_url")
-        _need_temporary_folder()
-        check_tracing(get_settings())
-        identify(parent.app, get_settings())
-
-
-def _need_temporary_folder() -> None:
-    """The pool's processes share memory by a file. A container's read-only image may have no other place."""
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        if not os.access(_SHARED_MEMORY, os.W_OK):
-            raise InvalidSettings(
-                "no folder for temporary files can be written: mount one at /tmp, or name one in TMPDIR"
-            ) from None
-        tempfile.tempdir = _SHARED_MEMORY
-
-
-app.steps["worker"].add(_NeededSettings)
-app.steps["worker"].add(_KnownPool)
-app.steps["consumer"].add(Report)
+app.steps["worker"].add(NeededSettings)
+app.steps["worker"].add(KnownPool)
+app.steps["consumer"].add(Heartbeat)
 
 
 @signals.setup_logging.connect(weak=False)

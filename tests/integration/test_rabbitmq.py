@@ -31,9 +31,9 @@ from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
 from worker.doctor.rabbitmq import judge_limit, judge_queues, judge_room, judge_version
 from worker.durable.connection import DurableConnection
+from worker.durable.heartbeat import Heartbeat
 from worker.durable.identify import INSTALLATION
 from worker.durable.rabbitmq.waiting import Delays
-from worker.liveness.reporter import Report
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_a_report_outlives_the_connection(url: str, broker_url: str) -> None:
                 task_consumer=consumer,
                 timer=Timer(),
             )
-            report = Report(worker)
+            report = Heartbeat(worker)
             report.start(worker)
             connection.collect(socket_timeout=1)
             ((_at, _priority, tick),) = worker.timer.queue

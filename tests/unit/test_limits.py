@@ -35,7 +35,7 @@ OURS: Final = ("worker", "tasks", "handlers", "console")
 
 POOL = "the pool's socket_timeout and socket_connect_timeout"
 WORKERS = "socket_timeout of the worker's transport options; asked when the event loop sees something to read"
-LISTENER = "worker/durable/transport.py `subclient`: a second for the rest of a message"
+LISTENER = "worker/durable/channel.py `subclient`: a second for the rest of a message"
 NOT_OURS = "replaced by ours, or not called with ours"
 
 KOMBU: Final[dict[str, dict[str, str]]] = {
