@@ -12,6 +12,7 @@ from tasks.command_task import CommandTask
 from threadsync.config import Settings
 from worker.celery import app, configuration
 from worker.durable.connection import DurableConnection
+from worker.durable.event_receiver import RedactingReceiver
 from worker.durable.task import DurableTask
 
 ROOM: Final = "worker.durable."
@@ -51,6 +52,8 @@ def in_use() -> set[tuple[str, str]]:
         ("Task.Strategy", named(DurableTask.Strategy)),
         ("CommandTask.Strategy", named(CommandTask.Strategy)),
         ("Celery", named(type(app))),
+        # Given to Flower by worker/operate/flower_conf.py.
+        (RedactingReceiver.__bases__[0].__name__, named(RedactingReceiver)),
     }
     transports = {
         (f"{theirs.__module__.rpartition('.')[2]}.{theirs.__name__}", named(mine))

@@ -16,6 +16,7 @@
 | ``redis.SentinelTransport`` | ``transport.DurableSentinelTransport`` | the same, behind sentinels |
 | ``pyamqp.Transport`` | ``rabbitmq.transport.RabbitTransport`` | what RabbitMQ did not confirm |
 | ``pyamqp.SSLTransport`` | ``rabbitmq.transport.RabbitSSLTransport`` | the same, over TLS |
+| ``EventReceiver`` | ``event_receiver.RedactingReceiver`` | privacy: Flower would keep what people wrote |
 | step of the worker | ``startup.KnownPool`` | messages that an unsupported pool takes and never runs |
 | step of the worker | ``startup.NeededSettings`` | messages of another installation |
 | step of the consumer | ``heartbeat.Heartbeat`` | time: a worker that lives and takes nothing looks healthy |
