@@ -33,8 +33,8 @@ from worker.doctor.finding import Finding
 from worker.doctor.rabbitmq import judge_limit, judge_queues, judge_room, judge_version
 from worker.durable.connection import DurableConnection
 from worker.durable.heartbeat import Heartbeat
-from worker.durable.identify import INSTALLATION
 from worker.durable.rabbitmq.waiting import Delays
+from worker.durable.startup import INSTALLATION
 
 
 @pytest.fixture(scope="module")

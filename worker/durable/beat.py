@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from amqp.exceptions import ChannelError
 from celery.beat import Scheduler, SchedulingError
 from celery.schedules import schedstate, schedule
 
@@ -22,7 +23,6 @@ from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.broker.producer import ProducerChannel
 from threadsync.liveness.heartbeats import CANARY_SECONDS, beat_sent_canaries
 from threadsync.queues import QUEUES
-from worker.durable.backlog import messages_and_consumers
 
 SWEEP_SECONDS: Final = 2
 """How often syncs are looked for that are due and that no message is on its way for."""
@@ -176,3 +176,19 @@ def _is_taken_from(connection: Any, queue: str) -> bool:
     """RabbitMQ: whether the queue has a consumer, or is empty."""
     messages, consumers = messages_and_consumers(connection, queue)
     return bool(consumers) or not messages
+
+
+def messages_and_consumers(connection: Any, queue: str) -> tuple[int, int]:
+    """Count both; Valkey and Redis know no consumers: 0. Raises ``BROKER_ERRORS``."""
+    channel = connection.default_channel
+    if isinstance(channel, ProducerChannel):
+        # Not by declaring: kombu asks whether the key exists without its prefix.
+        return int(channel._size(queue)), 0
+    try:
+        # RabbitMQ closes a channel on which a queue is asked for that is not there.
+        with connection.channel() as asking:
+            declared = asking.queue_declare(queue, passive=True)
+    except ChannelError:
+        # It is not declared yet.
+        return 0, 0
+    return int(declared.message_count), int(declared.consumer_count)

@@ -23,9 +23,9 @@ from worker.durable.batching import Batches
 from worker.durable.burial import message_id
 from worker.durable.burial_line import Burials, give_back
 from worker.durable.deliveries import OPENED_AS, is_suspect
-from worker.durable.identify import INSTALLATION
 from worker.durable.rabbitmq.transport import RabbitChannel
 from worker.durable.rabbitmq.waiting import Delays
+from worker.durable.startup import INSTALLATION
 from worker.durable.suspects import Suspects
 from worker.durable.waiting import MOST_HELD
 

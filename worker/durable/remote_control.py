@@ -66,12 +66,7 @@ class WorkersNode(Node):
     dispatch_from_message = handle_message
 
     def dispatch(
-        self,
-        method: str,
-        arguments: Any = None,
-        reply_to: Any = None,
-        ticket: Any = None,
-        **_: Any,
+        self, method: str, arguments: Any = None, reply_to: Any = None, ticket: Any = None, **_: Any
     ) -> Any:
         """Answer, only where the answers of remote control are read."""
         if reply_to and reply_to["exchange"] != self.mailbox.reply_exchange.name:

@@ -30,10 +30,10 @@ from threadsync.broker.errors import is_about_the_way
 from threadsync.errors import DatabaseUnavailable, ThreadsyncError
 from threadsync.redaction import shown, shown_of_an_end
 from worker.durable.deliveries import nameless
-from worker.durable.left_letter import needs_letter
 from worker.durable.retry_policy import HEADER, LONGEST_PAUSE_SECONDS, read_history
 
 log = structlog.get_logger("threadsync.worker")
+tasks_log = structlog.get_logger("threadsync.tasks")
 
 # Ours are settled by the task itself; the others say what Celery is to do, or hand the message back.
 _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
@@ -53,6 +53,17 @@ def error_in(exc_info: Any) -> BaseException:
 def is_again(error: BaseException, *, is_outside: bool) -> bool:
     """Return whether to run the command once more is all that is to be done."""
     return isinstance(error, _AGAIN) or (is_outside and isinstance(error, DatabaseUnavailable))
+
+
+def leave_letter(error: ThreadsyncError, reason: BaseException) -> None:
+    """Mark the error: nothing that is made of the message in a child can be kept."""
+    tasks_log.info("dead letter is left to the main process", reason=f"{type(reason).__name__}: {reason}")
+    error.needs_letter = True  # type: ignore[attr-defined]  # travels with the error
+
+
+def needs_letter(error: BaseException) -> bool:
+    """Return whether the command failed for good, and no dead letter of it could be written in its child."""
+    return bool(getattr(error, "needs_letter", False))
 
 
 class DurableRequest(Request):

@@ -45,10 +45,7 @@ class Suspects:
     """The suspects that a consumer has, in line. One a connection; ``before``: the former connection's."""
 
     def __init__(
-        self,
-        consumer: TakingConsumer,
-        handle: Callable[[Message, str], None],
-        before: Suspects | None = None,
+        self, consumer: TakingConsumer, handle: Callable[[Message, str], None], before: Suspects | None = None
     ) -> None:
         self._consumer = consumer
         self._handle = handle

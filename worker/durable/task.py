@@ -36,8 +36,7 @@ from worker.db.driver_errors import is_about_the_content
 from worker.db.forgetting.arrivals import redaction
 from worker.durable import waiting
 from worker.durable.deliveries import OPENED_AS
-from worker.durable.left_letter import leave_letter
-from worker.durable.request import DurableRequest
+from worker.durable.request import DurableRequest, leave_letter
 from worker.durable.retry_policy import HEADER, GiveUp, History, Wait, decide, read_history
 from worker.observe import metrics
 
@@ -126,17 +125,9 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         return args, kwargs
 
     def _forget_redeliveries(self, key: str) -> None:
-        try:
+        # Tidying up; the task has run, and must not run once more for this.
+        with _kept("deaths kept"):
             DeadLetterStore().forget_redeliveries(key)
-        except DatabaseUnavailable as exc:
-            # Tidying up; the task has run, and must not run once more for this.
-            log.info("deaths kept", reason=str(exc))
-
-    def _close_suspect(self, key: str) -> None:
-        try:
-            DeadLetterStore().close_suspect(key)
-        except DatabaseUnavailable as exc:
-            log.info("record of the opening kept", reason=str(exc))
 
     def _settle(self, error: Exception, args: Any, kwargs: Any, history: History) -> NoReturn:
         """Wait, or fail for good. Always raises."""
@@ -170,7 +161,8 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         log.info("task waits", seconds=round(decision.seconds, 3), reason=str(decision.reason))
         opened_as = _opened_as(self.request)
         if opened_as:
-            self._close_suspect(opened_as)
+            with _kept("record of the opening kept"):
+                DeadLetterStore().close_suspect(opened_as)
         history = decision.history.model_copy(
             update={
                 "counted": decision.history.counted or bool(opened_as),
@@ -224,6 +216,15 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             first_attempt_at=history.first_attempt_at or datetime.now(UTC),
         )
         metrics.message_buried(self.name)
+
+
+@contextmanager
+def _kept(event: str) -> Iterator[None]:
+    """Log it where Postgres is away: it is only a record."""
+    try:
+        yield
+    except DatabaseUnavailable as exc:
+        log.info(event, reason=str(exc))
 
 
 def _as_json(arguments: Any) -> str:

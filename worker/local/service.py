@@ -89,11 +89,7 @@ class CommandService:
         if self.pid:
             return
         child = self._child = Child(
-            self._argv,
-            log_path=self.log_path,
-            env=self._env,
-            cwd=self._cwd,
-            death_signal=self._stop_signal,
+            self._argv, log_path=self.log_path, env=self._env, cwd=self._cwd, death_signal=self._stop_signal
         )
         fault = self._wait_until_ready(child, cancelled)
         if fault:

@@ -307,15 +307,7 @@ class LocalStack:
     def _web(self) -> CommandService:
         port = self._choose_port("web", self._port, WEB_PORT)
         self.web_url = f"http://127.0.0.1:{port}"
-        argv = [
-            sys.executable,
-            "-m",
-            "handlers.serve",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-        ]
+        argv = [sys.executable, "-m", "handlers.serve", "--host", "127.0.0.1", "--port", str(port)]
         return self._command(
             "web",
             argv,
