@@ -39,7 +39,27 @@ class Service(Protocol):
         """The last lines of its latest run."""
 
 
-class CommandService:
+class ChildService:
+    """A service that is one child process at a time."""
+
+    log_path: Path
+    _child: Child | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process; None when it is not running."""
+        return self._child.pid if self._child and self._child.poll() is None else None
+
+    def poll(self) -> int | None:
+        """Exit code of one that ended; None while it runs or was never started."""
+        return self._child.poll() if self._child else None
+
+    def log_tail(self) -> str:
+        """The last lines that this run wrote."""
+        return self._child.log_tail() if self._child else ""
+
+
+class CommandService(ChildService):
     """A command line in a process group of its own.
 
     Args:
@@ -72,18 +92,6 @@ class CommandService:
         self._stop_signal = stop_signal
         self._grace = grace
         self._start_timeout = start_timeout
-        self._child: Child | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """None when it is not running."""
-        return self._child.pid if self._child and self._child.poll() is None else None
-
-    def poll(self) -> int | None:
-        return self._child.poll() if self._child else None
-
-    def log_tail(self) -> str:
-        return self._child.log_tail() if self._child else ""
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         if self.pid:

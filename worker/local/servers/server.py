@@ -15,6 +15,7 @@ from worker.local.child import Child, describe_exit
 from worker.local.data_dir import DataDir
 from worker.local.failure import LocalServiceFailed
 from worker.local.servers import orphan, port
+from worker.local.service import ChildService
 from worker.operate.private_folder import write_private
 from worker.operate.rights.environment import environment_of_a_server
 
@@ -22,7 +23,7 @@ _POLL_SECONDS = 0.02
 _TRIES = 20
 
 
-class EmbeddedServer(ABC):
+class EmbeddedServer(ChildService, ABC):
     """One server on one data directory, on 127.0.0.1 only, with a password of its own.
 
     Args:
@@ -56,7 +57,6 @@ class EmbeddedServer(ABC):
         self._port: int | None = None
         self._settings = {**self.defaults, **(settings or {})}
         self._start_timeout = start_timeout
-        self._child: Child | None = None
         self.log_path = log_path or self._dir.path / "server.log"
 
     @property
@@ -72,21 +72,8 @@ class EmbeddedServer(ABC):
         return self._port
 
     @property
-    def pid(self) -> int | None:
-        """The main process; None when it is not running."""
-        return self._child.pid if self._child and self._child.poll() is None else None
-
-    @property
     def password(self) -> str:
         return self._dir.secret("password")
-
-    def poll(self) -> int | None:
-        """Exit code of a server that ended; None while it runs or was never started."""
-        return self._child.poll() if self._child else None
-
-    def log_tail(self) -> str:
-        """The last lines that this run wrote."""
-        return self._child.log_tail() if self._child else ""
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Return when the server answers; a no-op while it runs.
