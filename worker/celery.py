@@ -1,8 +1,7 @@
 """The Celery app. ``celery -A worker worker`` finds it, and so does Flower.
 
-A message is acknowledged after its command ended, so whatever dies before that is delivered again. How
-soon: docs/delivery.md. Every setting below is there because Celery's default would lose a message, run it
-for ever, or wait for ever.
+A message is acknowledged after its command ended: if its worker dies before that, it is delivered again.
+Each setting is there because Celery's default would lose a message, run it for ever, or wait for ever.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _DELIVERY: Final = {
     # For stock workers beside ours: one that dies while it restores blocks the others this long.
     "unacked_mutex_expire": 5,
 }
-"""Of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
+"""Options of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
 
 _RESULT_RETRY: Final = {"max_retries": 1, "timeout": RESULT_SECONDS}
 
@@ -84,7 +83,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "tasks.forgetting",
             "tasks.replies",
         ],
-        # Only data travels: nobody who can write to the broker can run code here.
+        # Only data travels: a program that can write to the broker can run no code here.
         "task_serializer": "json",
         "result_serializer": "json",
         "event_serializer": "json",
@@ -101,7 +100,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "maintenance.*": {"queue": "maintenance"},
         },
         "beat_schedule": beat_schedule(),
-        # What nobody took is not sent again and again, whatever the clocks say: worker/durable/beat.py.
+        # One that no worker took is not sent again and again, whatever the clocks say: durable/beat.py.
         "beat_scheduler": "worker.durable.beat:SteadyScheduler",
         # At least once: acknowledge when a command has ended, hand it back when its process died.
         "task_acks_late": True,

@@ -7,8 +7,8 @@
                     those of single tasks
     main process    each request hears of its own end: events, acknowledgement
 
-Nobody waits for a batch to fill: while a child is free, a command that comes alone runs alone. One that
-was delivered before always does: if it is the one that kills its process, no others must die with it.
+No command waits for a batch to fill: while a child is free, one that comes alone runs alone. A redelivered
+command always runs alone, so that a poison message takes no other command down with it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Request = Any
 """A ``DurableRequest``; the stubs do not know what Celery adds to its class for each task."""
 
 Item = tuple[str, str, dict[str, Any], Any, str | None, str | None]
-"""What Celery's tracer takes: task name, id, request, body, content type and encoding."""
+"""Arguments of Celery's tracer: task name, id, request, body, content type and encoding."""
 
 MOST_AT_ONCE: Final = 64
 """Commands in one transaction: the more, the longer each of them waits for the last one."""
@@ -65,7 +65,7 @@ class GatheringConsumer(TakingConsumer, Protocol):
 
 
 def strategy(task: Any, celery: Any, consumer: GatheringConsumer) -> Callable[..., Any]:
-    """Set by ``CommandTask.Strategy``: Celery's own, but what it hands to the pool is gathered first."""
+    """Celery's own strategy, with the requests gathered before the pool (``CommandTask.Strategy``)."""
     handler: Callable[..., Any] = celery_strategy(task, celery, _Gathering(consumer))
     return handler
 
@@ -102,7 +102,7 @@ class Batches:
             self._consumer.hub.call_soon(self._stand_in_line)
 
     def forget(self) -> None:
-        """The consumer closes: they go back, and are delivered again."""
+        """Forget all when the consumer closes: they are delivered again."""
         self._waiting.clear()
         self._is_in_line = False
 
@@ -120,7 +120,7 @@ class Batches:
             self._consumer.controller.semaphore.release()
 
     def _give(self, requests: Sequence[Request]) -> bool:
-        """Give them to the pool; if that fails each comes again, to be told from the others."""
+        """Give them to the pool; if that fails each comes again, alone."""
         try:
             _Batch(requests).execute(self._consumer.pool)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the place in the pool is free again
@@ -135,7 +135,7 @@ class Batches:
 
 
 class _Batch:
-    """One job of the pool, and the requests that it is about."""
+    """A job of the pool, and its requests."""
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self._requests = requests
@@ -171,11 +171,11 @@ class _Batch:
             request.on_success(end)
 
     def _on_failure(self, exc_info: Any, **_: Any) -> None:
-        """Whatever ended the job: each message goes back, and comes alone the next time."""
+        """Hand each message back: it comes alone the next time."""
         log.warning("batch handed back", count=len(self._requests), reason=str(error_in(exc_info)))
         for request in self._requests:
             if request._already_revoked or len(self._requests) == 1:
-                # Of many, the one that somebody ended by hand: the others were not meant.
+                # Of many, the one that an operator ended: the others were not meant.
                 request.on_failure(exc_info)
             else:
                 request.hand_back()
@@ -191,7 +191,7 @@ _ready: dict[str, object] = {}
 
 
 def outcome_of(task_id: str, statement: Callable[[], Statement[T]]) -> T:
-    """The statement's result: from the pipeline that ran it already, or by running it now."""
+    """Return the statement's result, from the pipeline that ran it already or by running it now."""
     if task_id not in _ready:
         return SessionStore().run(statement())
     outcome = _ready.pop(task_id)
@@ -201,7 +201,7 @@ def outcome_of(task_id: str, statement: Callable[[], Statement[T]]) -> T:
 
 
 def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
-    """In a child: run them all, and say how each ended, in the form of Celery's tracer."""
+    """Run them all in a child; return how each ended, in the form of Celery's tracer."""
     if _is_redelivered(items[0]):
         # Alone, then. Its result may be there already, and stays: Celery's own way to store one looks first.
         return 0, [_traced(items[0])], 0.0
@@ -231,7 +231,7 @@ def _is_redelivered(item: Item) -> bool:
 
 
 def _decoded(item: Item) -> Item:
-    """Its body parsed, so that it is parsed once; the main process has seen that it can be."""
+    """Parse its body, once for all; the main process has seen that it can be."""
     name, task_id, request, body, content_type, encoding = item
     if content_type is None:
         return item
@@ -240,7 +240,7 @@ def _decoded(item: Item) -> Item:
 
 
 def _without_forgotten(parsed: Any) -> Any:
-    """As the task itself will see to: here, because the statements run before."""
+    """Leave forgotten people out, as the task will: the statements run before it."""
     known = redaction()
     if not known:
         return parsed
@@ -249,7 +249,7 @@ def _without_forgotten(parsed: Any) -> Any:
 
 
 def _run_statements(items: Sequence[Item]) -> None:
-    """Fill ``_ready``. What is left out runs by itself: no valid command, or an id that came before."""
+    """Fill ``_ready``. An invalid command, or an id that came before, is left out and runs by itself."""
     tasks = cast("Mapping[str, StatementTask]", current_app.tasks)
     statements: dict[str, Statement[Any]] = {}
     for name, task_id, _request, (args, kwargs, _embed), _type, _encoding in items:

@@ -1,6 +1,6 @@
 """Keep as dead letters, in line, the messages that a worker's main process cannot hand to a command.
 
-    add -> line -> a process of the pool writes up to MOST_AT_ONCE letters (undeliverable.bury_all)
+    add -> line -> a child writes up to MOST_AT_ONCE dead letters (burial.bury_all)
                    kept     acknowledged
                    refused  by a Postgres that takes others, also in its shortened form: dropped, an error
                    waits    Postgres is away, or cannot do it now: tried again
@@ -46,7 +46,7 @@ class _Case:
 
 
 class Burials:
-    """The line of a consumer."""
+    """The line of messages that a consumer is to keep as dead letters."""
 
     def __init__(self, consumer: TakingConsumer) -> None:
         self._consumer = consumer
@@ -67,7 +67,7 @@ class Burials:
         self._consumer.call_soon(self._go_on)
 
     def forget(self) -> None:
-        """The connection closes, or the worker stops: all go back. Timers are gone as well."""
+        """Forget all when the connection or the worker ends: they go back. Timers are gone as well."""
         self._line.clear()
         self._current = []
         self._rests, self._singly = False, 0
@@ -133,7 +133,7 @@ class Burials:
         self._on_error(cases, getattr(error, "exc", error))
 
     def _on_error(self, cases: list[_Case], error: BaseException) -> None:
-        """Their fate is not known. One by which a process may have ended goes back, and counts as a death."""
+        """Try again. One message by which a child may have ended goes back, and counts as a death."""
         if cases is not self._current:
             return
         log.warning("dead letters wait to be written: %s", named(error))

@@ -22,12 +22,12 @@ from worker.durable.silence import SILENCE
 log = get_logger("worker.durable.transport")
 
 _READ_SECONDS: Final = 1.0
-"""For the rest of what others said (remote control, events), once there is something to read."""
+"""The longest wait for the rest of remote control or an event, once there is something to read."""
 
 _WARN_AGAIN_SECONDS: Final = 60.0
 
 _MOST_SAID: Final = 1024 * 1024
-"""Bytes of what is said to all workers."""
+"""Largest message to all workers, in bytes."""
 
 
 class TolerantChannel(ProducerChannel):
@@ -54,7 +54,7 @@ class TolerantChannel(ProducerChannel):
 
     @cached_property
     def subclient(self) -> Any:
-        """kombu's, which by itself reads without a limit, also what a frozen server has said in part."""
+        """kombu's listener, which by itself waits without a limit for the rest of what a server said."""
         listener = self._create_client(asynchronous=True).pubsub()
         listener.parse_response = partial(listener.parse_response, block=False, timeout=_READ_SECONDS)
         return listener
@@ -67,7 +67,7 @@ class TolerantChannel(ProducerChannel):
             log.warning(text, reason)
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
-        """Note a queue in its exchange's table; later, if the server refuses. Publishers note it too."""
+        """Note a queue in its exchange's table; later if the server refuses. Publishers note it too."""
         try:
             super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[misc]  # not in the stubs
         except redis.OutOfMemoryError as exc:
@@ -85,13 +85,13 @@ class TolerantChannel(ProducerChannel):
         return self._no_ack_queues.issuperset(self._active_queues)
 
     def bind_refused(self) -> None:
-        """Ask again for what was refused."""
+        """Ask again for the bindings that were refused."""
         unbound, self._unbound = self._unbound, []
         for binding in unbound:
             self._queue_bind(*binding)
 
     def _receive_one(self, listener: Any) -> Any:
-        """Read what others said. Anything may be said there, and nothing of it is worth the worker."""
+        """Read remote control. Any program may say anything there, and nothing of it is worth the worker."""
         try:
             return super()._receive_one(listener)  # type: ignore[misc]  # not in the stubs
         except Empty:
@@ -103,7 +103,7 @@ class TolerantChannel(ProducerChannel):
             return None
 
     def _handle_message(self, client: Any, response: Any) -> Any:
-        """Take what is too large to be said to all workers for nothing."""
+        """Treat what is too large to be said to all workers as nothing."""
         found = super()._handle_message(client, response)  # type: ignore[misc]  # not in the stubs
         if isinstance(found["data"], bytes) and len(found["data"]) > _MOST_SAID:
             self.warn("what was said to all workers is too large: %s", ValueError(len(found["data"])))

@@ -15,7 +15,7 @@ from worker.durable.transport import DurableSentinelTransport, DurableTransport
 
 
 class DurableConnection(ProducerConnection):
-    """Of an app that takes messages too."""
+    """A connection of an app that takes messages too."""
 
     kind = "threadsync.worker"
     transports: ClassVar[Mapping[type, type]] = {
@@ -27,13 +27,13 @@ class DurableConnection(ProducerConnection):
 
 
 class _DurablePooledConnection(DurableConnection, PooledConnection):
-    """One that lies in a pool."""
+    """A connection in a pool."""
 
 
 DurableConnection.pooled = _DurablePooledConnection
 
 
 class DurableAMQP(ProducerAMQP):
-    """For a worker's ``Celery(amqp=...)``."""
+    """Celery's ``amqp``, with connections that can take messages."""
 
     Connection = DurableConnection

@@ -26,11 +26,11 @@ _UNKNOWN: Final = "(unknown)"
 
 
 class OutOfTime(Exception):
-    """Reading the message took longer than a command may: what reads it next would stand still as well."""
+    """Reading the message took longer than a command may; the next reader would stand still as well."""
 
 
 def open_alone(envelope: Envelope, opened_by: str, died: bool) -> Verdict:
-    """In a child: record that the message is opened, then read it; or bury it, if it has died too often."""
+    """Record, in a child, that the message is opened, then read it; bury it if it has died too often."""
     store = DeadLetterStore()
     try:
         name = envelope.task_name or _UNKNOWN
@@ -102,7 +102,7 @@ def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: 
 
 
 def _keep(store: DeadLetterStore, envelope: Envelope, error: PoisonCommand, *, was_read: bool) -> None:
-    """Read once more only what did not die of being read: should it do so now, its next letter has bytes."""
+    """Keep it with its arguments if reading it was no death, else with its bytes."""
     arguments = _arguments(envelope) if was_read else None
     store.bury(
         task_id=envelope.key,

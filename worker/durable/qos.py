@@ -33,7 +33,7 @@ _CHUNK: Final = 500
 
 _LARGE_BYTES: Final = 256 * 1024
 _MOST_BYTES_HELD: Final = 16 * 1024 * 1024
-"""Of large messages, with which a worker takes no more until some have ended: it may hold hundreds."""
+"""Large messages up to this total are held; then a worker takes no more until some have ended."""
 
 
 class DurableQoS(kombu_redis.QoS):
@@ -64,7 +64,7 @@ class DurableQoS(kombu_redis.QoS):
 
     @property
     def credit(self) -> int:
-        """How many messages more may be taken now."""
+        """Number of further messages that may be taken now."""
         if not self.can_consume():
             return 0
         room = self.can_consume_max_estimate()
@@ -78,16 +78,16 @@ class DurableQoS(kombu_redis.QoS):
             self._large[delivery_tag] = size
 
     def ack(self, delivery_tag: Tag) -> None:
-        """It has ended; the server hears of it soon."""
+        """Note that it has ended; the server is told soon."""
         message = self._delivered.get(delivery_tag)
-        # As text: a message of somebody else's making may have anything there.
+        # As text: a message of another client may have anything there.
         queue = str(message.delivery_info.get("routing_key")) if message is not None else ""
         if queue in self.channel._active_queues:
             self.ended_at[queue] = monotonic()
         self._note_end(delivery_tag)
 
     def reject(self, delivery_tag: Tag, requeue: bool = False) -> None:
-        """Not wanted here; with ``requeue`` others may have it, and at once."""
+        """Drop it; with ``requeue`` others may have it, and at once."""
         if requeue and not self.channel.closed:
             virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
             self._given_back.append(delivery_tag)
@@ -97,7 +97,7 @@ class DurableQoS(kombu_redis.QoS):
             self._note_end(delivery_tag)
 
     def give_back(self) -> None:
-        """All that was rejected, at once: one by one each would wait for a server that says nothing."""
+        """Return all rejected messages at once: one by one each would wait for a silent server."""
         tags = [self._given_back.popleft() for _ in range(len(self._given_back))]
         if not tags or self.channel.closed:
             return
@@ -118,7 +118,7 @@ class DurableQoS(kombu_redis.QoS):
             self.flush()
 
     def flush(self) -> None:
-        """Tell the server what has ended, and what goes back. What it does not hear of is delivered again."""
+        """Tell the server which messages ended and which go back. The others are delivered again."""
         if not self.channel.closed:
             self._tell_what_ended()
             self.give_back()
@@ -137,10 +137,7 @@ class DurableQoS(kombu_redis.QoS):
             log.warning("%d acknowledgements lost: %s", len(tags), exc)
 
     def set_aside(self, delivery_tag: Tag, seconds: float) -> bool:
-        """Let it wait in the broker, for ``seconds`` by the server's clock; it is not held here any more.
-
-        False if the broker refuses: then it is held here as before.
-        """
+        """Let it wait in the broker, for ``seconds`` by the server's clock; False if the broker refuses."""
         places = f"{self.channel.global_keyprefix}{scripts.WAITING}"
         try:
             self.channel.run_script(scripts.WAIT, [], [places, delivery_tag, seconds])
@@ -151,7 +148,7 @@ class DurableQoS(kombu_redis.QoS):
         return True
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
-        """Hand back, at the end, what has not ended."""
+        """Hand back, at the end, the messages that have not ended."""
         self._tell_what_ended()
         self.give_back()
         try:
@@ -160,7 +157,7 @@ class DurableQoS(kombu_redis.QoS):
             log.warning("broker refused to take messages back; they will be overdue: %s", exc)
 
     def restore_unacked(self) -> list[tuple[BaseException, Any]]:  # type: ignore[override]  # as kombu has it
-        """All at once: kombu asks for each, and waits for each while the server says nothing."""
+        """Hand all back at once: kombu asks for each, and waits for each while the server is silent."""
         tags = [tag for tag in self._delivered if tag not in self._dirty]
         self._delivered.clear()
         trouble: tuple[type[Exception], ...] = (*self.channel.connection_errors, redis.ResponseError)
@@ -173,14 +170,14 @@ class DurableQoS(kombu_redis.QoS):
         return []
 
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
-        """Say what we have, then put back what nobody has. Every ``unacked_restore_interval`` seconds."""
+        """Renew our messages, then put the overdue ones back. Every ``unacked_restore_interval`` seconds."""
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
         try:
             # What a refusal left here: after a failover it is not to be put back as overdue.
             self._tell_what_ended()
             self.channel.bind_refused()
             if self.channel.only_listens:
-                # Flower's, or of one who asks workers: it has nothing, and may not touch what workers have.
+                # Flower's, or a question's to workers: it may not touch what workers have.
                 return
             if held:
                 self.channel.run_script(scripts.RENEW, [], held)
@@ -208,7 +205,7 @@ class DurableQoS(kombu_redis.QoS):
         return 0 if foreign else int(looked_at)
 
     def _restore_foreign(self, tag: bytes, leftmost: bool) -> None:
-        """Put back what a stock worker noted. What is no such note goes: it would be looked at for ever."""
+        """Put back what a stock worker noted. Anything else is dropped: it would be looked at for ever."""
         try:
             super().restore_by_tag(bytes_to_str(tag), leftmost=leftmost)
         except Exception as exc:

@@ -47,13 +47,13 @@ MOST_RESULT_BYTES: Final = 16_777_216
 """None of ours is near it; what is larger is no result of ours, and must not fill a web process."""
 
 _GLANCE_SECONDS: Final = 0.1
-"""For a backend that was away to say that it is back."""
+"""The longest wait for a backend that was away to say that it is back."""
 
 _PAUSE_TIMES: Final = 5
 """The pause between two looks, in times of how long the first took: a refusal costs next to nothing."""
 
 _LIMITS: Final = ("socket_timeout", "socket_connect_timeout")
-"""Those of a connection that has them: there is nothing to connect to on a unix socket."""
+"""Limits of a connection, where it has them: a unix socket connects at once."""
 
 _SILENT: Final = "the backend was away a moment ago"
 
@@ -257,7 +257,7 @@ class Gathers:
     def _get_result_meta(
         self, result: Any, state: str, traceback: Any, request: Any, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """As Celery's, which looks up settings and a time zone for each: a tenth of a busy process's time."""
+        """Make it without looking up settings and a time zone for each: a tenth of a busy process's time."""
         if self._is_extended or state not in self.READY_STATES or args or kwargs:
             celerys = _celerys_of(Gathers, self)
             meta: dict[str, Any] = celerys._get_result_meta(

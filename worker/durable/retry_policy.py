@@ -1,4 +1,4 @@
-"""What becomes of a command that did not succeed: it waits and runs again, or it fails for good. Pure.
+"""Decide whether a command that did not succeed waits and runs again, or fails for good. Pure.
 
 | error | what happens |
 |---|---|
@@ -34,7 +34,7 @@ FAULT_PATIENCE_SECONDS: Final = 3600.0
 
 
 class History(BaseModel):
-    """What a message has been through; it travels in the message's header ``threadsync``.
+    """Pauses that a command has been through; travels in the message's header ``threadsync``.
 
     ``waited`` adds up the pauses for a missing session, not the time that passed: while workers are down
     or the broker is, no patience runs out. ``stuck`` does the same for faults of the database; no clock of
@@ -80,7 +80,7 @@ class GiveUp:
 
 
 def decide(error: BaseException, history: History, patience: float, jitter: float) -> Wait | GiveUp:
-    """What becomes of the command.
+    """Decide whether the command waits or fails for good.
 
     Args:
         patience: seconds that a command waits for its session.

@@ -1,7 +1,7 @@
 """Open alone what may have ended the process that opened it, after a record in Postgres; count its deaths.
 
     delivered for the third time -> in line, sealed (a broker's count is suspicion: worker.durable.deliveries)
-    its turn                     -> a child records that it is opened, then reads it (worker.durable.opening)
+    first in line                -> a child records that it is opened, then reads it (worker.durable.opening)
                                     died as often as MAX_DELIVERIES: dead letter, without reading it again
                                  -> the main process handles it like any message
                                  -> it ends: the record goes; its process dies: the record stays, open
@@ -36,13 +36,13 @@ log = logging.getLogger("threadsync.worker")
 _AGAIN_SECONDS: Final = 1.0
 _ENDED_BY_IT: Final = (WorkerLostError, TimeLimitExceeded, OutOfTime)
 _ME: Final = str(uuid4())
-"""This main process: children have it from their parent."""
+"""Id of this main process: children have it from their parent."""
 
 Then = Callable[[], None]
 
 
 class Suspects:
-    """The suspects that a consumer has, in line. One a connection; ``before``: the former connection's."""
+    """The line of a consumer's suspects. One a connection; ``before``: the former connection's."""
 
     def __init__(
         self, consumer: TakingConsumer, handle: Callable[[Message, str], None], before: Suspects | None = None
@@ -101,11 +101,10 @@ class Suspects:
 
     @contextmanager
     def _before_others(self, message: Message) -> Iterator[None]:
-        """Put what comes to wait for a process meanwhile in front of those that wait already.
+        """Let a suspect overtake the messages that wait for a child already.
 
         One suspect at a time, each behind all that a worker holds, would take minutes for the line that a
-        killed worker leaves, and others wait for what is in it. It takes one place of the pool at most, and
-        what has ended a process here waits like the others.
+        killed worker leaves. It takes one place of the pool at most; one that has ended a process here waits.
         """
         is_first = has_children(self._consumer) and envelope_of(message).key not in self._died
         waiting: Any = self._consumer.controller.semaphore._waiting if is_first else ()
@@ -187,7 +186,7 @@ class Suspects:
         )
 
     def _count(self, message: Message, give_back: Then) -> None:
-        """A death: its record stays open."""
+        """Count a death: its record stays open."""
         self._died.add(envelope_of(message).key)
         with self._ending(message):
             give_back()
@@ -214,7 +213,7 @@ class Suspects:
                 self._count(message, partial(reject, requeue=True))
 
     def _watch(self, message: Message, opened: Any) -> None:
-        """Hear of its end, by whatever way."""
+        """Follow the message to its end, whichever it is."""
         acknowledge, reject = opened.ack, opened.reject
 
         def on_end(tell: Then) -> None:
@@ -246,7 +245,7 @@ class Suspects:
         opened.on_set_aside = partial(self._leave, message, close_alone)
 
     def _leave(self, message: Message, tidy: Callable[..., None], then: Then | None = None) -> None:
-        """It ends here without having run: its record first, lest another takes it for a death."""
+        """End it without having run: its record first, lest another worker takes it for a death."""
         if message is not self._current:
             return
         key = envelope_of(message).key

@@ -4,7 +4,7 @@
             -> run
             -> result
              | a pause, and the same message again (policy.py)
-             | dead letter, and an error for whoever waits for the result
+             | dead letter, and an error as its result
 
 It is the app's ``task_cls``, so a plain ``@app.task`` has it too.
 """
@@ -43,14 +43,14 @@ from worker.observe import metrics
 _ID: Final = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 _LOGGED_OF_AN_ANSWER: Final = ("channel_id", "thread_ts", "status", "outcome")
 
-# What a message holds, and no broker's state.
+# Errors of the message, and of no broker's state.
 _CANNOT_BE_SENT: Final = (EncodeError, TypeError, OverflowError, RecursionError, UnicodeError, struct.error)
 
 log = structlog.get_logger("threadsync.tasks")
 
 
 class _Copies:
-    """Of commands that must wait: whether one of this batch found that the broker takes none now."""
+    """Notes for a batch that the broker takes no copies of commands that must wait."""
 
     in_batch = False
     refused = False
@@ -73,7 +73,7 @@ def batch_of_commands() -> Iterator[None]:
 
 
 class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """Limits and acknowledgement are the app's settings, for all tasks alike: worker/celery.py."""
+    """Base of all tasks. Limits and acknowledgement are the app's settings: worker/celery.py."""
 
     abstract = True
     Request: Any = DurableRequest
@@ -82,10 +82,10 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     throws = (ThreadsyncError,)
     max_retries = None
     is_routine = False
-    """Runs all the time: that it did is no news."""
+    """True for a task that beat sends all the time: that it ran is no news."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Celery's worker calls this for each delivery; so does whoever calls the task as a function."""
+        """Run one delivery; a call of the task as a function runs it plainly."""
         # Looked up once: a property that searches a stack.
         request = self.request
         if request.called_directly:
@@ -117,7 +117,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             reset_contextvars(**bound)
 
     def _without_forgotten(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Leave people out who were forgotten within the last day; so is a copy that waits."""
+        """Leave people out who were forgotten within the last day, in a copy that waits as well."""
         if self.is_routine or not (known := redaction()):
             return args, kwargs
         args, kwargs = known.values(args), known.arguments(kwargs)
@@ -196,7 +196,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     def _bury(
         self, error: ThreadsyncError, args: Any, kwargs: Any, history: History
     ) -> DatabaseUnavailable | None:
-        """Keep the command as a dead letter; returns what keeps that from being done now."""
+        """Keep the command as a dead letter; return the reason why that cannot be done now."""
         try:
             self._write_letter(error, args, kwargs, history)
         except Exception as exc:  # noqa: BLE001
@@ -236,7 +236,7 @@ def _as_json(arguments: Any) -> str:
 
 
 def _opened_as(request: Context) -> str:
-    """The key of the record that it was opened after; empty if there is none."""
+    """Key of the record that it was opened after; empty if there is none."""
     return str((request.headers or {}).get(OPENED_AS) or "")
 
 
@@ -252,7 +252,7 @@ def _outcome(answer: Any) -> str:
 
 
 def _fields(answer: Any) -> dict[str, Any]:
-    """What may be logged of an answer: which session, and what happened to it. Never what people wrote."""
+    """Pick the fields of a result for the log: which session, and its outcome. Never what people wrote."""
     if not isinstance(answer, Mapping):
         return {}
     return {name: answer[name] for name in _LOGGED_OF_AN_ANSWER if name in answer}

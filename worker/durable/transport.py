@@ -3,13 +3,12 @@
 kombu pops a message (BRPOP) and notes it as unacknowledged with a second command. A worker that is killed in
 between loses it: measured, up to one message in every second kill under load. Here both are one script.
 
-The scripts, and the keys that they move messages between: ``worker.durable.scripts``.
+The scripts, and the keys that they move messages between: ``worker.durable.scripts``. What ends them:
+``worker.durable.qos``.
 
-TAKE brings as many messages as the prefetch limit allows. Acknowledgements are gathered until the event
-loop is about to wait, and told by one script: one that is lost with its worker only means one more run.
-A script runs whole or not at all, and may also write where memory is full: so a full server is drained.
-Waiting for an empty queue is ``BLMOVE`` from its right end to its right end: it wakes
-us and moves nothing. Producers may be stock Celery clients.
+TAKE brings as many messages as the prefetch limit allows. A script runs whole or not at all, and may also
+write where memory is full: so a full server is drained. Waiting for an empty queue is ``BLMOVE`` from its
+right end to its right end: it wakes us and moves nothing. Producers may be stock Celery clients.
 
 What kombu calls BRPOP (``_brpop_start``, ``_brpop_read``, ``_in_poll``) is our take or wait: its names, its
 hooks, held in place by tests/integration/test_transport.py.
@@ -38,13 +37,13 @@ from worker.durable.raw_message import DurableMessage, Taken, payload_of
 log = get_logger(__name__)
 
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
-"""Of messages, after which one run of TAKE brings no more: the worker holds them several times over."""
+"""One run of TAKE brings no more after this many: the worker holds them several times over."""
 
 _LARGEST_SUSPECT_IN_NEED: Final = 4 * 1024 * 1024
-"""Where memory has run out before. A message is about a third larger than its body."""
+"""The same limit where memory has run out before. A message is a third larger than its body."""
 
 _SHORT_WAIT_SECONDS: Final = 0.05
-"""Of several queues only one can be waited on; the others are looked at this often."""
+"""Only one queue can be waited on; the others are looked at this often."""
 
 
 class DurableChannel(TolerantChannel):
@@ -82,7 +81,7 @@ class DurableChannel(TolerantChannel):
         return message
 
     def seconds_since_use(self, queue: str) -> tuple[float | None, float | None]:
-        """Since the broker last answered our question for messages of the queue, and since one ended."""
+        """Seconds since the broker last replied to TAKE for the queue, and since a message of it ended."""
         now = monotonic()
         asked, ended = self._answered_at.get(queue), self.qos.ended_at.get(queue)
         return None if asked is None else now - asked, None if ended is None else now - ended
@@ -122,10 +121,10 @@ class DurableChannel(TolerantChannel):
         self.client.connection.send_command(*command)
 
     def _rests(self) -> bool:
-        """Whether it is too early to ask again. Not for the server to time: it may refuse to wait, too."""
+        """Return True while it is too early to ask again. Timed here: the server may refuse to wait, too."""
         remaining = self._rests_until - monotonic()
         if remaining > 0 and self.connection.loop is None:
-            # Nobody would wake us when it is over.
+            # Nothing would wake us when it is over.
             sleep(remaining)
             return False
         return remaining > 0
@@ -138,7 +137,7 @@ class DurableChannel(TolerantChannel):
         return ("BLMOVE", key, key, "RIGHT", "RIGHT", seconds)
 
     def _brpop_read(self, **options: Any) -> bool:
-        """The reply to what ``_brpop_start`` asked is there."""
+        """Read the reply to what ``_brpop_start`` asked."""
         try:
             self._read_reply(self._reply(**options))
             return True
@@ -176,13 +175,13 @@ class DurableChannel(TolerantChannel):
         # Not by way of the event loop, whose next round is later.
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
-            # Meanwhile nobody consumes any more.
+            # Consuming has ended meanwhile.
             raise Empty
         self.client.connection.send_command(*self._script_command(*self._take_as_many_as_fit(queues)))
         self._on_taken(self._reply())
 
     def _rest(self, text: str, exc: Exception) -> NoReturn:
-        """A full server, a wrong type under a key, a failover: wait, and begin on a new connection."""
+        """Wait after a refusal (full, wrong type, failover), and begin on a new connection."""
         self.warn(text, exc)
         self._rests_until = monotonic() + self.brpop_timeout
         self.client.connection.disconnect()
@@ -200,7 +199,7 @@ class DurableChannel(TolerantChannel):
             self._hand_on(Taken.of(reply.pop(0)))
 
     def _hand_on(self, taken: Taken) -> None:
-        """Let it be handled. What cannot even be begun goes back: delivered often it is not opened here."""
+        """Let it be handled. One that cannot be begun goes back: delivered often it is not opened here."""
         try:
             self.connection._deliver(payload_of(taken, self), taken.queue)
         except Exception as exc:
@@ -211,7 +210,7 @@ class DurableChannel(TolerantChannel):
 
 
 class DurablePoller(kombu_redis.MultiChannelPoller):
-    """kombu's, which the event loop calls each time before it waits for whatever comes."""
+    """kombu's poller, which the event loop calls each time before it waits."""
 
     _channels: set[DurableChannel]
 
@@ -224,7 +223,7 @@ class DurablePoller(kombu_redis.MultiChannelPoller):
 
 
 class DurableTransport(ProducerTransport):
-    """For Redis and Valkey."""
+    """The transport of Redis and Valkey."""
 
     Channel = DurableChannel
     loop: Any = None
@@ -240,10 +239,10 @@ class DurableTransport(ProducerTransport):
 
 
 class DurableSentinelChannel(DurableChannel, ProducerSentinelChannel):
-    """The same on the master that the sentinels name."""
+    """The channel on the master that the sentinels name."""
 
 
 class DurableSentinelTransport(DurableTransport, ProducerSentinelTransport):
-    """For ``sentinel://``."""
+    """The transport of ``sentinel://``."""
 
     Channel = DurableSentinelChannel

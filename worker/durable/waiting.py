@@ -1,4 +1,4 @@
-"""Let what is due later wait in the broker, not in a worker's memory.
+"""Let messages that are due later wait in the broker, not in a worker's memory.
 
 Celery keeps a message with a countdown or an ``eta`` in the worker that took it. Ours moves one that is due
 in more than ``MOST_HELD_SECONDS`` to the broker, where TAKE finds it when its time has come: it survives the
@@ -23,14 +23,14 @@ from worker.durable.children import TakingConsumer
 from worker.durable.raw_message import WAITED
 
 MOST_HELD_SECONDS: Final = 5.0
-"""What is due sooner stays here: a pause of a command that waits for Postgres or its session."""
+"""Messages that are due sooner stay here: pauses of commands that wait for Postgres or a session."""
 
 MOST_HELD: Final = 1000
 """Messages that are held until they are due. Each takes some 8 kB, and a word to the server each second."""
 
 
 def strategy(task: Any, celery: Any, consumer: TakingConsumer) -> Callable[..., Any]:
-    """Set by ``DurableTask.Strategy``: Celery's own, but what is due later goes to the broker."""
+    """Celery's own strategy, with later messages put into the broker (``DurableTask.Strategy``)."""
     handler: Callable[..., Any] = celery_strategy(task, celery, WaitingInBroker(consumer))
     return handler
 
@@ -51,7 +51,7 @@ class WaitingInBroker:
         """Celery makes room for a message that it will hold: ``call_at`` does, where it is held."""
 
     def call_at(self, eta: float, callback: Callable[..., Any], args: Any = (), **options: Any) -> Any:
-        """Celery's wish to hold a request until ``eta``."""
+        """Hold a request until ``eta``, here or in the broker."""
         request, consumer = args[0], self._consumer
         # kombu's timers go by this clock.
         seconds = eta - time.monotonic()
@@ -83,7 +83,7 @@ class WaitingInBroker:
 
 
 def _tell_that_it_waits(message: Any) -> None:
-    """So that a suspect does not hold up those behind it, wherever it waits."""
+    """Let the suspects behind it go on."""
     on_set_aside = getattr(message, "on_set_aside", None)
     if on_set_aside:
         on_set_aside()

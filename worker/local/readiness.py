@@ -1,4 +1,4 @@
-"""Whether a service of ours is ready for work."""
+"""Tell whether a process of the stack is ready for work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIBPQ_DEFAULT_HOSTS: Final = ("/var/run/postgresql", "/tmp", "localhost")  # no
 
 
 def answers_http(url: str) -> bool:
-    """Whether an HTTP server is there; refusing the request is an answer."""
+    """Return whether an HTTP server responds; a refusal counts."""
     try:
         with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - a URL of our own
             return True

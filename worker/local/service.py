@@ -1,4 +1,4 @@
-"""What the supervisor looks after: a command line of ours, or an embedded server."""
+"""A service of the supervisor: a command line of ours, or an embedded server."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _FOR_THE_SHELL = (
 
 @dataclass(frozen=True)
 class LocalUrls:
-    """Where to reach what. ``database`` and ``broker`` hold passwords. ``metrics``: by what they show.
+    """Addresses of a stack. ``database`` and ``broker`` hold passwords. ``metrics``: by what they show.
 
     Those two are a worker's logins; ``broker_of_all`` is that of the broker's administrator.
     """
@@ -48,7 +48,7 @@ class LocalUrls:
 
 
 class LocalStack:
-    """Everything in one data directory; what ``up`` runs.
+    """The stack of ``threadsync up``, in one data directory.
 
     Servers that the environment names (``DATABASE_URL``, ``CELERY_BROKER_URL`` or ``REDIS_URL``) are used,
     missing ones are started. ``env`` is what the services see, for instance a sandbox's ``SLACK_API_URL``.
@@ -88,17 +88,17 @@ class LocalStack:
 
     @property
     def logs(self) -> Path:
-        """One ``<service>.log`` each."""
+        """Folder with a ``<service>.log`` for each."""
         return self.path / "logs"
 
     @property
     def env_file(self) -> Path:
-        """What a shell sources to work with this stack. Mode 0600: passwords are in it."""
+        """File for a shell to source, to work with this stack. Mode 0600: passwords are in it."""
         return self.path / "env"
 
     @property
     def urls(self) -> LocalUrls:
-        """Known from ``start`` on."""
+        """Addresses, known from ``start`` on."""
         services = self._services
         broker = self.env.get("CELERY_BROKER_URL") or self.env.get("REDIS_URL", "")
         return LocalUrls(
@@ -147,7 +147,7 @@ class LocalStack:
             )
 
     def addresses(self) -> list[Address]:
-        """What answers where, for people; without passwords."""
+        """Addresses for people, without passwords."""
         urls = self.urls
         metrics = [Address("Metrics", url, f"for Prometheus: {what}") for what, url in urls.metrics.items()]
         flower = [Address("Flower", urls.flower, "the live view; user admin")] if urls.flower else []
@@ -183,7 +183,7 @@ class LocalStack:
         self.stop()
 
     def is_given(self, *names: str) -> bool:
-        """Whether the environment has one of them, also as ``NAME_FILE``."""
+        """Return whether the environment has one of them, also as ``NAME_FILE``."""
         return any(self.env.get(name) or self.env.get(f"{name}_FILE") for name in names)
 
     def _start_servers(self, cancelled: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""What Postgres and Valkey have in common as servers of ours: one directory, one port, one child process."""
+"""A server of ours: one directory, one port, one child process. Postgres and Valkey share it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class EmbeddedServer(ChildService, ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """How clients reach it, password included."""
+        """URL for clients, password included."""
 
     @property
     def port(self) -> int:
@@ -114,7 +114,7 @@ class EmbeddedServer(ChildService, ABC):
 
     @abstractmethod
     def _answers(self, child: Child) -> bool:
-        """Whether this very child is ready for work: another server may have got the port."""
+        """Return whether this very child is ready for work: another server may have got the port."""
 
     def _launch(self, cancelled: Callable[[], bool]) -> None:
         known, note = self._port, self._dir.path / "port"
@@ -145,7 +145,7 @@ class EmbeddedServer(ChildService, ABC):
 
     def _worth_another_try(self, tail: str, *, port_is_fixed: bool) -> bool:
         if "Address already in use" in tail:
-            # Between looking and listening somebody took it. Clients that know the old port need that one.
+            # It was taken between looking and listening. Clients that know the old port need that one.
             return not port_is_fixed
         if any(fault in tail for fault in self.passing_faults):
             time.sleep(0.25)
@@ -164,5 +164,5 @@ def wheel_path(package: str, needed_unless: str) -> Path:
 
 
 def server_environment() -> dict[str, str]:
-    """What a program needs of ours: no secret, no locale that it may lack, and no ``PG…`` variable."""
+    """The part of our environment that a program needs: no secret, no foreign locale, no ``PG…`` variable."""
     return environment_of_a_server(os.environ) | {"LC_ALL": "C"}

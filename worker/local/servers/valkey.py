@@ -86,7 +86,7 @@ class EmbeddedValkey(EmbeddedServer):
 
 
 def _quoted(text: str) -> str:
-    """As a word of ``valkey.conf``."""
+    """Quote a word of ``valkey.conf``."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
