@@ -14,11 +14,14 @@ from contextlib import suppress
 from typing import Any, Final
 
 from celery import signals
+from celery.exceptions import Reject
 from kombu import Exchange, Queue
 
 from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.broker.installation import OthersBroker
 from threadsync.broker.producer import broker_options, result_options
 from threadsync.config import Settings, get_settings
+from threadsync.errors import InvalidSettings
 from threadsync.liveness.heartbeats import beat_sent_canaries
 from threadsync.queues import QUEUES
 from worker.durable.beat import CANARY_TASK, beat_schedule
@@ -34,7 +37,7 @@ from worker.durable.limits import (
 from worker.durable.rabbitmq.transport import HEARTBEAT_SECONDS
 from worker.durable.results import WorkersCelery
 from worker.durable.startup import KnownPool, NeededSettings
-from worker.observe.last_words import tell_mistakes_in_a_sentence
+from worker.observe.last_words import InASentence
 from worker.observe.logs import configure_logging
 from worker.observe.metrics import MetricsEndpoint
 from worker.observe.tracing import start_tracing, stop_tracing
@@ -157,7 +160,8 @@ def _result_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-tell_mistakes_in_a_sentence()
+_LAST_WORDS: Final = InASentence((InvalidSettings, OthersBroker), (Reject,))
+_LAST_WORDS.watch_the_end()
 # Read when the first setting is asked for: importing this module needs no environment.
 app = WorkersCelery(
     "threadsync", task_cls="worker.durable.task:DurableTask", amqp="worker.durable.connection:DurableAMQP"
@@ -174,7 +178,7 @@ def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = Non
     settings = get_settings()
     asked_for = logging.getLevelNamesMapping()[settings.log_level]
     level = min(asked_for, loglevel) if isinstance(loglevel, int) else asked_for
-    configure_logging(level, settings.log_format, logfile)
+    configure_logging(level, settings.log_format, logfile, _LAST_WORDS)
 
 
 @signals.worker_init.connect(weak=False)

@@ -229,6 +229,6 @@ def test_giving_up_ends_it(run: Run, store: SessionStore, syncs: SyncStore) -> N
 def test_what_is_not_there(run: Run, store: SessionStore) -> None:
     """A session that nobody asked a ticket for, one that is not there, and no session at all."""
     session = store.get_or_create_session("C0123", "1700000000.000009", "U1")
-    assert "nobody asked for a ticket" in failure(run("syncs", "show", str(session.id)))
+    assert "no ticket was requested for" in failure(run("syncs", "show", str(session.id)))
     assert "no session" in failure(run("syncs", "show", "C0123", "1700000000.000010"))
     assert "--all-blocked" in failure(run("syncs", "retry", "--reason", "x"), code=2)

@@ -24,7 +24,7 @@ from tests.support.workers import ROOT
 from threadsync.client import AsyncSessionClient, SessionClient
 from threadsync.config import load_settings
 from threadsync.queues import QUEUES
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.pool import new_pool
 from worker.db.roles import CONSOLE
 from worker.doctor.app import app_of
@@ -279,12 +279,14 @@ def test_no_user_may_anything_without_its_password(users: Users) -> None:
 def bury(database_url: str) -> UUID:
     with new_pool(database_url) as pool:
         return DeadLetterStore(pool).bury(
-            task_id="letter",
-            task_name="sessions.get_or_create",
-            queue="sessions",
-            error=ValueError("it died"),
-            attempts=1,
-            arguments='{"args": [], "kwargs": {"channel_id": "C9", "thread_ts": "1.1", "user_id": "U1"}}',
+            Letter(
+                task_id="letter",
+                task_name="sessions.get_or_create",
+                queue="sessions",
+                error=ValueError("it died"),
+                attempts=1,
+                arguments='{"args": [], "kwargs": {"channel_id": "C9", "thread_ts": "1.1", "user_id": "U1"}}',
+            )
         )
 
 

@@ -80,11 +80,11 @@ def user(
 def session_of(pool: Pool, place: list[str]) -> ThreadSession:
     """The thread's session; one is made where there is none, as there may be letters, and events to come."""
     from threadsync.errors import InvalidCommand
-    from worker.db.overview.store import ConsoleStore, thread_in
+    from worker.db.overview.store import OverviewStore, thread_in
     from worker.db.sessions.store import SessionStore
 
     text = " ".join(place)
-    found: list[ThreadSession] = ConsoleStore(pool).find(text)
+    found: list[ThreadSession] = OverviewStore(pool).find(text)
     if not found and (named := thread_in(text)):
         # Slack writes its ids in capitals, people do not: the tombstone is to be where events come.
         channel_id, thread_ts = named[0].upper(), named[1]

@@ -16,8 +16,8 @@ from threadsync.config import Settings
 from threadsync.errors import InvalidSettings
 from worker.db import pgbouncer
 from worker.db.connection import START_UP_SETTINGS, GuardedConnection
+from worker.db.conninfo import parse_dsn
 from worker.db.console_login.functions import STATEMENTS
-from worker.db.dsn import parse_dsn
 from worker.db.migrate import NEW_DATABASE, encoding_fault, migrations, schema_version
 from worker.db.pool import connect_arguments
 from worker.db.roles import CONSOLE_PRIVILEGES, RUN_PRIVILEGES

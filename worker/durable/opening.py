@@ -13,7 +13,7 @@ from celery import current_app
 
 from threadsync.config import get_settings
 from threadsync.errors import DatabaseUnavailable, PoisonCommand, named
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.durable.burial import arguments_in
 from worker.durable.deliveries import Envelope
 from worker.observe import metrics
@@ -105,14 +105,16 @@ def _keep(store: DeadLetterStore, envelope: Envelope, error: PoisonCommand, *, w
     """Keep it with its arguments if reading it was no death, else with its bytes."""
     arguments = _arguments(envelope) if was_read else None
     store.bury(
-        task_id=envelope.key,
-        task_name=envelope.task_name or _UNKNOWN,
-        queue=envelope.queue or _UNKNOWN,
-        arguments=arguments,
-        body=None if arguments else envelope.body,
-        missing=0 if arguments else envelope.missing,
-        error=error,
-        attempts=error.deliveries,
+        Letter(
+            task_id=envelope.key,
+            task_name=envelope.task_name or _UNKNOWN,
+            queue=envelope.queue or _UNKNOWN,
+            arguments=arguments,
+            body=None if arguments else envelope.body,
+            missing=0 if arguments else envelope.missing,
+            error=error,
+            attempts=error.deliveries,
+        )
     )
 
 

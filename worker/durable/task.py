@@ -31,7 +31,7 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from threadsync.config import get_settings
 from threadsync.errors import DatabaseUnavailable, ThreadsyncError, as_ours
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.driver_errors import is_about_the_content
 from worker.db.forgetting.arrivals import redaction
 from worker.durable import waiting
@@ -207,13 +207,16 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
 
     def _write_letter(self, error: ThreadsyncError, args: Any, kwargs: Any, history: History) -> None:
         DeadLetterStore().bury(
-            task_id=self.request.id or "",
-            task_name=self.name,
-            queue=(self.request.delivery_info or {}).get("routing_key") or self.app.conf.task_default_queue,
-            arguments=_as_json({"args": list(args), "kwargs": kwargs}),
-            error=error,
-            attempts=history.pauses + 1,
-            first_attempt_at=history.first_attempt_at or datetime.now(UTC),
+            Letter(
+                task_id=self.request.id or "",
+                task_name=self.name,
+                queue=(self.request.delivery_info or {}).get("routing_key")
+                or self.app.conf.task_default_queue,
+                arguments=_as_json({"args": list(args), "kwargs": kwargs}),
+                error=error,
+                attempts=history.pauses + 1,
+                first_attempt_at=history.first_attempt_at or datetime.now(UTC),
+            )
         )
         metrics.message_buried(self.name)
 

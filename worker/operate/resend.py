@@ -1,4 +1,4 @@
-"""Sending a dead letter's command once more."""
+"""Send a dead letter's command again."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 
 
 def resend(letter: DeadLetter, installation: str) -> str:
-    """Send the letter's command to its queue as a new task, and return the task's id.
+    """Send the command to its queue as a new task, and return the task's id.
 
-    Not to the broker of another ``installation`` than the letter's.
-
-    Raises ``InvalidCommand`` when the letter has no arguments that can be read, and ``EnqueueFailed``.
+    Raises ``InvalidCommand`` if its arguments cannot be read, and ``EnqueueFailed``, also for a broker of
+    another ``installation``.
     """
     from threadsync.broker.errors import BROKER_ERRORS
     from threadsync.broker.installation import claim
@@ -32,7 +31,7 @@ def resend(letter: DeadLetter, installation: str) -> str:
         raise _not_readable(letter) from None
     # A queue that no worker reads would be the end of it.
     queue = letter.queue if letter.queue in app.amqp.queues else app.conf.task_default_queue
-    # A new id, because the old one is a letter already. Nobody waits for the result.
+    # A new id, because the old one is a dead letter's already. Nothing waits for the result.
     task_id = str(uuid4())
     try:
         with app.connection_or_acquire() as connection:
