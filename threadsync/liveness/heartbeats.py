@@ -25,14 +25,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import redis
-from celery import Celery
 from kombu.utils.encoding import bytes_to_str
 
 from threadsync.broker.clocks import ahead_of_broker, broker_said
 from threadsync.broker.errors import BROKER_ERRORS, BrokerBlocked, is_refusal
+from threadsync.broker.lua import ASK, DRAINS, READS, WAITING
 from threadsync.broker.producer import ProducerChannel
 from threadsync.broker.rabbitmq import ConfirmingChannel
 from threadsync.broker.rabbitmq_clock import whole_seconds
@@ -44,7 +44,6 @@ from threadsync.liveness.fields import LONGEST_SIGN, MOST_AHEAD_SECONDS, SPOILT,
 from threadsync.liveness.fields import PLACE as _PLACE
 from threadsync.liveness.fields import SOCKET as _SOCKET
 from threadsync.liveness.fields import WORKER as _WORKER
-from worker.durable.scripts import ASK, DRAINS, READS, WAITING
 
 QUEUES: Final = ("sessions", "syncs", "maintenance", "lookups")
 """All that there are. A worker takes from all of them unless it is told otherwise."""
@@ -317,8 +316,15 @@ def refusal_of(channel: ProducerChannel) -> str | None:
     return None
 
 
+class Asker(Protocol):
+    """A Celery app, as far as it is needed here."""
+
+    def connection_for_read(self) -> Any:
+        """Return a new connection."""
+
+
 @contextmanager
-def channel_of(app: Celery) -> Iterator[Any]:
+def channel_of(app: Asker) -> Iterator[Any]:
     """Connect, for questions; a broker that answers and refuses is given as ``Signs`` of its refusal.
 
     Raises ``BrokerUnavailable``, also for what fails inside.
@@ -337,7 +343,7 @@ def channel_of(app: Celery) -> Iterator[Any]:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
 
 
-def signs_of(app: Celery) -> Signs | None:
+def signs_of(app: Asker) -> Signs | None:
     """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
     with channel_of(app) as found:
         return found if isinstance(found, Signs) else look(found)

@@ -34,6 +34,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 
 from threadsync.broker.errors import is_about_the_way
+from threadsync.broker.lua import WAITING
 from threadsync.broker.producer import (
     ProducerChannel,
     ProducerSentinelChannel,
@@ -184,7 +185,7 @@ class DurableQoS(kombu_redis.QoS):
 
         False if the broker refuses: then it is held here as before.
         """
-        places = f"{self.channel.global_keyprefix}{scripts.WAITING}"
+        places = f"{self.channel.global_keyprefix}{WAITING}"
         try:
             self.channel.run_script(scripts.WAIT, [], [places, delivery_tag, seconds])
         except redis.ResponseError as exc:
@@ -409,7 +410,7 @@ class DurableChannel(ProducerChannel):
         arguments: list[Any] = [most, max(1, most // len(queues)), len(queues)]
         arguments += [_BYTES_AT_ONCE, self._largest_suspect]
         lists = [(queue, self._q_for_pri(queue, step)) for step in self.priority_steps for queue in queues]
-        places = [*((queue, f"{scripts.WAITING}{queue}") for queue in queues), *lists]
+        places = [*((queue, f"{WAITING}{queue}") for queue in queues), *lists]
         keys = [key for _queue, key in places]
         for queue, _key in places:
             arguments += [queue, "1" if noted and queue not in self._no_ack_queues else "0"]

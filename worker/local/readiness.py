@@ -36,7 +36,7 @@ def worker_answers(name: str, broker_url: str | None) -> bool:
     from celery import Celery
 
     from threadsync.broker.errors import BROKER_ERRORS
-    from threadsync.broker.producer import broker_options
+    from threadsync.broker.options import broker_options
     from threadsync.config import load_settings
 
     settings = load_settings(**({"celery_broker_url": broker_url} if broker_url else {}))
