@@ -44,9 +44,7 @@ from threadsync.liveness.fields import LONGEST_SIGN, MOST_AHEAD_SECONDS, SPOILT,
 from threadsync.liveness.fields import PLACE as _PLACE
 from threadsync.liveness.fields import SOCKET as _SOCKET
 from threadsync.liveness.fields import WORKER as _WORKER
-
-QUEUES: Final = ("sessions", "syncs", "maintenance", "lookups")
-"""All that there are. A worker takes from all of them unless it is told otherwise."""
+from threadsync.queues import QUEUES
 
 REPORT_SECONDS: Final = 5
 

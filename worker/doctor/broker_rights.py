@@ -15,7 +15,7 @@ from threadsync.broker.installation import KEY as INSTALLATION
 from threadsync.broker.lua import WAITING
 from threadsync.broker.producer import ProducerChannel
 from threadsync.liveness.heartbeats import KEY as SIGNS
-from threadsync.liveness.heartbeats import QUEUES
+from threadsync.queues import QUEUES
 from worker.durable.beat import KEY as BEAT
 from worker.operate.rights.broker_samples import forbidden, needed
 from worker.operate.rights.broker_users import BrokerUser

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from threadsync.broker.installation import KEY as INSTALLATION
 from threadsync.broker.lua import WAITING
 from threadsync.liveness.heartbeats import KEY as SIGNS
-from threadsync.liveness.heartbeats import QUEUES
+from threadsync.queues import QUEUES
 from worker.durable.beat import KEY as BEAT
 
 BrokerUser = Literal["web", "worker", "beat", "flower", "metrics"]
