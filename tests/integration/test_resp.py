@@ -22,7 +22,7 @@ from threadsync.broker.sending import Broker
 from threadsync.config import load_settings
 from threadsync.errors import InvalidSettings
 from threadsync.liveness import heartbeats as signs
-from threadsync.liveness.heartbeats import QueueUse
+from threadsync.liveness.state import QueueUse
 from worker.doctor.app import app_of
 from worker.doctor.broker import CHECKS, examine_broker
 from worker.durable.connection import DurableConnection

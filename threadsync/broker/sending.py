@@ -24,7 +24,8 @@ from threadsync.broker.results import Results, results_of
 from threadsync.command import Command
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
-from threadsync.liveness.heartbeats import Signs, look, socket_is_gone, socket_is_there
+from threadsync.liveness.heartbeats import look, socket_is_gone, socket_is_there
+from threadsync.liveness.state import Signs
 from threadsync.result_reading import read_meta, readably
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from threadsync.liveness.heartbeats import Waiting
+from threadsync.liveness.state import Waiting
 from worker.db.driver_errors import translated
 from worker.db.pool import Pool, init_db
 from worker.db.sessions import sql as queries
