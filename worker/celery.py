@@ -19,7 +19,7 @@ from kombu import Exchange, Queue
 
 from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.broker.installation import OthersBroker
-from threadsync.broker.producer import broker_options, result_options
+from threadsync.broker.options import broker_options, result_options
 from threadsync.config import Settings, get_settings
 from threadsync.errors import InvalidSettings
 from threadsync.liveness.heartbeats import beat_sent_canaries

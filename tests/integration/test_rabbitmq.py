@@ -25,8 +25,9 @@ from threadsync.broker.installation import KEY, OthersBroker, claim, owner_of, t
 from threadsync.broker.rabbitmq_clock import whole_seconds
 from threadsync.config import load_settings
 from threadsync.liveness import heartbeats as signs
-from threadsync.liveness.heartbeats import QueueUse, signs_of
+from threadsync.liveness.heartbeats import signs_of
 from threadsync.liveness.rabbitmq import read as read_signs
+from threadsync.liveness.state import QueueUse
 from threadsync.queues import QUEUES
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding

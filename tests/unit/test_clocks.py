@@ -8,7 +8,7 @@ import pytest
 
 from threadsync.broker import clocks
 from threadsync.broker.clocks import offset
-from threadsync.liveness.heartbeats import Place, Signs, Skew
+from threadsync.liveness.state import Place, Signs, Skew
 from threadsync.liveness.verdicts import skewed_clocks, two_databases
 from worker.doctor.holes import hole_in
 from worker.durable.retry_policy import LONGEST_PAUSE_SECONDS, History

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from threadsync.liveness.heartbeats import Signs
+    from threadsync.liveness.state import Signs
 
 app = typer.Typer(
     help="Exit code 0: it does its work. 1: it does not, and why stands on stdout.", no_args_is_help=True

@@ -11,7 +11,8 @@ from celery.worker.consumer.tasks import Tasks
 
 from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.broker.installation import OthersBroker, OthersConnection, claim
-from threadsync.liveness.heartbeats import REPORT_SECONDS, QueueUse, worker_is_gone, worker_is_there
+from threadsync.liveness.heartbeats import REPORT_SECONDS, worker_is_gone, worker_is_there
+from threadsync.liveness.state import QueueUse
 from worker.durable.rabbitmq.transport import RabbitChannel
 from worker.durable.startup import INSTALLATION
 from worker.durable.transport import DurableChannel

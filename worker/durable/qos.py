@@ -18,6 +18,7 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 
 from threadsync.broker.errors import is_about_the_way
+from threadsync.broker.lua import WAITING
 from threadsync.errors import named
 from worker.durable import scripts
 from worker.durable.channel import TolerantChannel
@@ -138,7 +139,7 @@ class DurableQoS(kombu_redis.QoS):
 
     def set_aside(self, delivery_tag: Tag, seconds: float) -> bool:
         """Let it wait in the broker, for ``seconds`` by the server's clock; False if the broker refuses."""
-        places = f"{self.channel.global_keyprefix}{scripts.WAITING}"
+        places = f"{self.channel.global_keyprefix}{WAITING}"
         try:
             self.channel.run_script(scripts.WAIT, [], [places, delivery_tag, seconds])
         except redis.ResponseError as exc:

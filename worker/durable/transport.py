@@ -26,6 +26,7 @@ from kombu.log import get_logger
 from kombu.transport import redis as kombu_redis
 from kombu.utils.encoding import bytes_to_str
 
+from threadsync.broker.lua import WAITING
 from threadsync.broker.producer import ProducerSentinelChannel, ProducerSentinelTransport, ProducerTransport
 from threadsync.errors import named
 from worker.durable import scripts
@@ -93,7 +94,7 @@ class DurableChannel(TolerantChannel):
         arguments: list[Any] = [most, max(1, most // len(queues)), len(queues)]
         arguments += [_BYTES_AT_ONCE, self._largest_suspect]
         lists = [(queue, self._q_for_pri(queue, step)) for step in self.priority_steps for queue in queues]
-        places = [*((queue, f"{scripts.WAITING}{queue}") for queue in queues), *lists]
+        places = [*((queue, f"{WAITING}{queue}") for queue in queues), *lists]
         keys = [key for _queue, key in places]
         for queue, _key in places:
             arguments += [queue, "1" if noted and queue not in self._no_ack_queues else "0"]
