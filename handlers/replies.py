@@ -21,7 +21,7 @@ from threadsync.errors import (
 )
 from threadsync.lookup_commands import LinkAnswer
 from threadsync.models import SessionResult, Status, ThreadSession
-from worker.status_message.message import escape
+from worker.text.slack_text import escape
 
 HELP: Final = f"""\
 *One thread, one Jira ticket.* Mention me in a thread, or choose _Open a ticket session_ on a message.

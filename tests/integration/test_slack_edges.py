@@ -54,7 +54,7 @@ from worker.db.syncs.store import SyncStore
 from worker.doctor.slack import examine_slack
 from worker.status_message.answers import Unknown
 from worker.status_message.connection import Connection
-from worker.status_message.message import RETRY_BUTTON
+from worker.text.slack_names import RETRY_BUTTON
 
 JIRA = "https://jira.example"
 SLACK_API = "https://slack.com/api/"

@@ -11,15 +11,13 @@ from worker.status_message.answers import Done, NotSent, Refused, Throttled, Unk
 from worker.status_message.decide import (
     LONGEST_PAUSE_SECONDS,
     MOST_REFUSALS,
-    NOT_EDITABLE,
-    OF_FORM,
-    OF_INSTALLATION,
     Later,
     Park,
     Replace,
     Stop,
     decide,
 )
+from worker.text.slack_errors import NOT_EDITABLE, OF_FORM, OF_INSTALLATION
 
 
 @pytest.mark.parametrize(

@@ -27,20 +27,11 @@ from worker.db.status_messages.store import StatusClaim, StatusStore
 from worker.db.syncs.store import SyncStore
 from worker.status_message.answers import Done, Failure, NotSent, Refused, Throttled, Unknown
 from worker.status_message.connection import Connection
-from worker.status_message.decide import (
-    FIRST_PAUSE_SECONDS,
-    MESSAGE_GONE,
-    OF_INSTALLATION,
-    Later,
-    Park,
-    Replace,
-    Stop,
-    decide,
-    pause_after,
-)
+from worker.status_message.decide import FIRST_PAUSE_SECONDS, Later, Park, Replace, Stop, decide, pause_after
 from worker.status_message.describe import describe
 from worker.status_message.message import StatusMessage
 from worker.status_message.thread import Absent, Shown, SlackThread
+from worker.text.slack_errors import MESSAGE_GONE, OF_INSTALLATION
 
 LEASE_SECONDS: Final = 60.0
 

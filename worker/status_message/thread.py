@@ -11,12 +11,11 @@ from uuid import UUID
 
 from worker.status_message.answers import Done, Failure, Refused, Unknown
 from worker.status_message.connection import Connection
-from worker.status_message.message import StatusMessage, metadata_of
+from worker.status_message.message import StatusMessage
+from worker.text.slack_names import EVENT_TYPE, metadata_of
 
 METHODS: Final = ("auth.test", "chat.postMessage", "chat.update", "conversations.replies")
 """What is called, here and by the announcer; handlers/manifest.yaml has the scopes for it."""
-
-EVENT_TYPE: Final = "threadsync_sync"
 
 _PAGE: Final = 200
 _MOST_PAGES: Final = 5
