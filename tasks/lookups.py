@@ -11,9 +11,8 @@ from typing import Any, ClassVar, Final, NoReturn
 import structlog
 from celery.exceptions import Ignore
 
-from threadsync.broker.clocks import broker_time
+from threadsync.broker.clocks import SENT_AT, broker_time
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.broker.producer import SENT_AT
 from threadsync.command import Command
 from threadsync.errors import EnqueueFailed, as_ours
 from threadsync.lookup_commands import LinkAnswer, LinkLookup

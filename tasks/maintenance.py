@@ -6,8 +6,8 @@ from typing import Any
 
 import structlog
 
+from threadsync.broker.clocks import SENT_AT
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.broker.producer import SENT_AT
 from threadsync.errors import InvalidCommand
 from threadsync.liveness.heartbeats import QUEUES, Signs, canary_came_through, look, worker_writes_to
 from worker.celery import app

@@ -30,7 +30,7 @@ from kombu.utils.json import dumps
 from redis.exceptions import AskError, ClusterCrossSlotError, ClusterDownError, MasterDownError
 
 from threadsync.broker.address import Address, Tls, read_broker, read_results
-from threadsync.broker.clocks import broker_time
+from threadsync.broker.clocks import SENT_AT, broker_time
 from threadsync.broker.in_step import in_step, is_unwritable, sentinel_limits
 from threadsync.broker.installation import IdentifiedChannel, OthersBroker, OthersConnection, options_for
 from threadsync.broker.rabbitmq import ConfirmingSSLTransport, ConfirmingTransport
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from threadsync.config import Settings
 
 Role = Literal["client", "worker"]
-
-SENT_AT: Final = "sent_at"
-"""The header; Unix seconds by the broker's clock, as far as the sender knows it."""
 
 _ENTRY_PARTS: Final = 3
 """Of an exchange's table: routing key, pattern, queue."""

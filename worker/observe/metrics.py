@@ -20,8 +20,7 @@ from typing import Any, Final
 
 import structlog
 
-from threadsync.broker.clocks import broker_time
-from threadsync.broker.producer import SENT_AT
+from threadsync.broker.clocks import SENT_AT, broker_time
 
 _FOLDER: Final = "threadsync-metrics-"
 _AGAIN_SECONDS: Final = 5
