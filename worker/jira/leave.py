@@ -13,7 +13,8 @@ import structlog
 
 from threadsync.marker import marker_of
 from threadsync.syncs import LeftClaim
-from worker.jira.answers import AuthProblem, CallFailed, NotSent, Rejected, Throttled
+from worker.http_once import NotSent
+from worker.jira.answers import AuthProblem, CallFailed, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
 from worker.jira.decide import Pause, scope_of
 from worker.jira.follow_up import hold

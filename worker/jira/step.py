@@ -9,7 +9,8 @@ import structlog
 
 from threadsync.syncs import Claim, Step
 from worker.db.syncs.store import Begun, Ending
-from worker.jira.answers import CallFailed, CreateAnswer, Created, NotSent, Rejected
+from worker.http_once import NotSent
+from worker.jira.answers import CallFailed, CreateAnswer, Created, Rejected
 from worker.jira.breaker import PROBE_SECONDS, Breaker
 from worker.jira.decide import Absent, Next, Outcome, Standing, Unread, decide
 from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
@@ -81,7 +82,7 @@ class Turn:
             self._create()
 
     def _endpoints(self) -> tuple[str, ...]:
-        """Return those that the next step needs, as `worker.jira.client.request_of` names them."""
+        """Return those that the next step needs, as `worker.jira.paths.endpoint_of` names them."""
         if self._claim.state == "unknown":
             return ("search", "bulkfetch", "get")
         return endpoints_of(self._claim) if self._claim.state == "done" else ("search", CREATE)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
+from worker.http_once import NotSent, Unknown
 from worker.text.slack_errors import THROTTLING, UNCLEAR
 
 MOST_BYTES: Final = 8_388_608
@@ -38,20 +39,6 @@ class Throttled:
     """Slack did nothing, and wants to be left alone for ``retry_after`` seconds."""
 
     retry_after: float
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """Nothing reached Slack."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """It may have been done, or may yet be."""
-
-    why: str
 
 
 Failure = Refused | Throttled | NotSent | Unknown

@@ -16,7 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from worker.status_message.answers import Failure, NotSent, Refused, Throttled, Unknown
+from worker.http_once import NotSent, Unknown
+from worker.status_message.answers import Failure, Refused, Throttled
 from worker.text.slack_errors import MESSAGE_GONE, NOT_EDITABLE, OF_FORM, OF_INSTALLATION
 
 FIRST_PAUSE_SECONDS: Final = 5.0

@@ -9,9 +9,10 @@ from decimal import Decimal
 from typing import Any, Final, TypeGuard
 from uuid import UUID
 
-from worker.status_message.answers import Done, Failure, Refused, Unknown
-from worker.status_message.connection import Connection
+from worker.http_once import Unknown
+from worker.status_message.answers import Done, Failure, Refused
 from worker.status_message.message import StatusMessage
+from worker.status_message.web_api import WebApi
 from worker.text.slack_names import EVENT_TYPE, metadata_of
 
 METHODS: Final = ("auth.test", "chat.postMessage", "chat.update", "conversations.replies")
@@ -47,7 +48,7 @@ class SlackThread:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: WebApi,
         channel_id: str,
         thread_ts: str,
         session_id: UUID,
