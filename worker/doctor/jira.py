@@ -14,7 +14,7 @@ from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.http_once import NotSent
 from worker.jira.answers import AuthProblem, CallFailed, CreateField, IssueType, Rejected, Throttled
 from worker.jira.client import JiraClient
-from worker.jira.target import Target, target_of
+from worker.jira.setup import Target, target_of
 from worker.jira.ticket import is_id
 
 CHECKS: Final = (
