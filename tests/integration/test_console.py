@@ -26,7 +26,7 @@ from console.access import COOKIE
 from console.app import create_console
 from tests.support.servers import as_member, as_owner, ask
 from tests.support.waiting import wait_until
-from threadsync.broker.producer import broker_options
+from threadsync.broker.options import broker_options
 from threadsync.config import Settings
 from threadsync.dead_letters import DeadLetter
 from threadsync.errors import CommandFailed

@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 from threadsync.config import Settings
 from threadsync.errors import BrokerUnavailable, InvalidSettings
-from threadsync.liveness.heartbeats import Signs, signs_of
+from threadsync.liveness.heartbeats import signs_of
+from threadsync.liveness.state import Signs
 from threadsync.liveness.verdicts import (
     beat_is_sending,
     hearing_of_queue,

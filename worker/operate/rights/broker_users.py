@@ -16,10 +16,10 @@ from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from threadsync.broker.installation import KEY as INSTALLATION
+from threadsync.broker.lua import WAITING
 from threadsync.liveness.heartbeats import KEY as SIGNS
 from threadsync.queues import QUEUES
 from worker.durable.beat import KEY as BEAT
-from worker.durable.scripts import WAITING
 
 BrokerUser = Literal["web", "worker", "beat", "flower", "metrics"]
 Kind = Literal["valkey", "redis"]
