@@ -15,6 +15,10 @@ import warnings
 from contextlib import suppress
 from typing import Any, Final
 
+from threadsync.extras import need_extra
+
+need_extra("worker", "psycopg", "httpx", "structlog")
+
 from celery import bootsteps, signals
 from celery.exceptions import ImproperlyConfigured
 from kombu import Exchange, Queue
