@@ -1,8 +1,8 @@
 """The Celery app. ``celery -A worker worker`` finds it, and so does Flower.
 
 A message is acknowledged after its command ended, so whatever dies before that is delivered again. How
-soon: docs/delivery.md. Every setting below is there because Celery's default would lose a message, run it
-for ever, or wait for ever.
+soon: docs/promises/delivery.md. Every setting below is there because Celery's default would lose a message,
+run it for ever, or wait for ever.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What our scripts, kombu and Celery's results do in Valkey and Redis, asked of the server without doing it.
 
-``RIGHTS`` is the list; docs/delivery.md has the ACL that gives it, and a test compares the two.
+``RIGHTS`` is the list; docs/operate/brokers.md has the ACL that gives it, and a test compares the two.
 """
 
 from __future__ import annotations

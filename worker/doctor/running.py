@@ -93,7 +93,7 @@ def _judge_clocks(signs: Signs) -> Finding:
 def _judge_databases(signs: Signs) -> Finding:
     check, mixed = "running: databases", two_databases(signs)
     if mixed:
-        return error(check, mixed.why, "docs/operations.md, One installation, one broker database")
+        return error(check, mixed.why, "docs/operate/brokers.md, One installation, one broker database")
     if not signs.places:
         return skipped(check, "no worker has told which database it writes to")
     return ok(check, "all workers write to one")

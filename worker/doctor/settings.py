@@ -21,7 +21,7 @@ CHECKS: Final = ("settings", "secret files", "secrets of others", "console passw
 def judge_faults(refusal: InvalidSettings) -> list[Finding]:
     """A finding for each fault that ``load_settings`` named."""
     lines = [line.removeprefix("  - ") for line in str(refusal).splitlines()[1:]]
-    return [error("settings", line, "set the variable right; README.md has the table") for line in lines]
+    return [error("settings", line, "set the variable right: docs/use/settings.md") for line in lines]
 
 
 def examine_settings(
