@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from threadsync.client import AsyncSessionClient
 from threadsync.errors import EnqueueFailed
-from threadsync.liveness.heartbeats import QUEUES
 from threadsync.liveness.verdicts import hearing_of_queue
+from threadsync.queues import QUEUES
 from worker.local.readiness import postgres_accepts
 
 _FRESH_SECONDS: Final = 1.0

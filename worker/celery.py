@@ -23,7 +23,8 @@ from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.broker.producer import broker_options, result_options
 from threadsync.config import Settings, get_settings
 from threadsync.errors import InvalidSettings
-from threadsync.liveness.heartbeats import QUEUES, beat_sent_canaries
+from threadsync.liveness.heartbeats import beat_sent_canaries
+from threadsync.queues import QUEUES
 from worker.durable.beat import CANARY_TASK, beat_schedule
 from worker.durable.decompression import bound_decompression
 from worker.durable.identify import identify

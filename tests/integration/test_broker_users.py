@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 from threadsync.client import AsyncSessionClient, SessionClient
 from threadsync.config import load_settings
-from threadsync.liveness.heartbeats import QUEUES
+from threadsync.queues import QUEUES
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import new_pool
 from worker.db.roles import CONSOLE

@@ -27,6 +27,7 @@ from threadsync.config import load_settings
 from threadsync.liveness import heartbeats as signs
 from threadsync.liveness.heartbeats import QueueUse, signs_of
 from threadsync.liveness.rabbitmq import read as read_signs
+from threadsync.queues import QUEUES
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
 from worker.doctor.rabbitmq import judge_limit, judge_queues, judge_room, judge_version
@@ -62,7 +63,7 @@ def connection(rabbitmq: RabbitMQ) -> Iterator[Connection]:
 
 def an_app(url: str) -> Celery:
     app = Celery(broker=url, amqp="worker.durable.connection:DurableAMQP", set_as_current=False)
-    app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in signs.QUEUES]
+    app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in QUEUES]
     return app
 
 
@@ -252,7 +253,7 @@ def test_any_number_of_readers_see_all_signs_of_life(url: str) -> None:
     app = an_app(url)
     with app.connection_for_write() as connection:
         channel = connection.default_channel
-        for queue in signs.QUEUES:
+        for queue in QUEUES:
             Queue(queue)(channel).declare()
         connection.Producer().publish("waits", exchange="", routing_key="sessions")
         signs.beat_sent_canaries(channel)
@@ -388,7 +389,7 @@ def found_by_doctor(url: str) -> dict[str, Finding]:
 def test_the_doctor_is_content_with_a_healthy_node(url: str) -> None:
     empty = found_by_doctor(url)
     with DurableConnection(url) as connection:
-        for queue in signs.QUEUES:
+        for queue in QUEUES:
             Queue(queue)(connection.default_channel).declare()
 
     found = found_by_doctor(url)

@@ -17,7 +17,6 @@ from threadsync.client import AsyncSessionClient
 from threadsync.config import load_settings
 from threadsync.liveness.heartbeats import (
     KEY,
-    QUEUES,
     QueueUse,
     Signs,
     beat_sent_canaries,
@@ -26,6 +25,7 @@ from threadsync.liveness.heartbeats import (
     signs_of,
     worker_is_there,
 )
+from threadsync.queues import QUEUES
 from worker.db.pool import Pool
 from worker.doctor.app import app_of
 from worker.doctor.running import judge

@@ -151,7 +151,7 @@ def test_workers_wait_for_tables() -> None:
 
 def test_every_queue_has_a_worker() -> None:
     """Of all that there are."""
-    from threadsync.liveness.heartbeats import QUEUES
+    from threadsync.queues import QUEUES
 
     workers = [SERVICES[name]["command"] for name in WORKERS]
     taken = [queue for line in workers for queue in line[line.index("--queues") + 1].split(",")]

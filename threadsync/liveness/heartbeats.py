@@ -44,10 +44,8 @@ from threadsync.liveness.fields import LONGEST_SIGN, MOST_AHEAD_SECONDS, SPOILT,
 from threadsync.liveness.fields import PLACE as _PLACE
 from threadsync.liveness.fields import SOCKET as _SOCKET
 from threadsync.liveness.fields import WORKER as _WORKER
+from threadsync.queues import QUEUES
 from worker.durable.scripts import ASK, DRAINS, READS, WAITING
-
-QUEUES: Final = ("sessions", "syncs", "maintenance", "lookups")
-"""All that there are. A worker takes from all of them unless it is told otherwise."""
 
 REPORT_SECONDS: Final = 5
 

@@ -17,7 +17,8 @@ from threadsync.broker.producer import ProducerChannel
 from threadsync.broker.rabbitmq import ConfirmingChannel
 from threadsync.config import Settings
 from threadsync.errors import InvalidSettings
-from threadsync.liveness.heartbeats import QUEUES, refusal_of
+from threadsync.liveness.heartbeats import refusal_of
+from threadsync.queues import QUEUES
 from worker.doctor.app import app_of
 from worker.doctor.broker_rights import excess_rights, missing_rights
 from worker.doctor.broker_room import Replicas, judge_replicas, judge_room, replicas_of

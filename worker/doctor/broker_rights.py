@@ -14,7 +14,7 @@ from kombu.utils.encoding import bytes_to_str
 from threadsync.broker.installation import KEY as INSTALLATION
 from threadsync.broker.producer import ProducerChannel
 from threadsync.liveness.heartbeats import KEY as SIGNS
-from threadsync.liveness.heartbeats import QUEUES
+from threadsync.queues import QUEUES
 from worker.durable.beat import KEY as BEAT
 from worker.durable.scripts import WAITING
 from worker.operate.rights.broker_samples import forbidden, needed

@@ -18,8 +18,8 @@ from kombu.utils.text import version_string_as_tuple
 from threadsync.broker.errors import BROKER_ERRORS, BrokerBlocked
 from threadsync.broker.rabbitmq import ConfirmingChannel
 from threadsync.broker.rabbitmq_clock import whole_seconds
-from threadsync.liveness.heartbeats import QUEUES
 from threadsync.liveness.rabbitmq import STREAM
+from threadsync.queues import QUEUES
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from threadsync.config import Settings
 from threadsync.errors import BrokerUnavailable, InvalidSettings
-from threadsync.liveness.heartbeats import QUEUES, Signs, signs_of
+from threadsync.liveness.heartbeats import Signs, signs_of
 from threadsync.liveness.verdicts import (
     beat_is_sending,
     hearing_of_queue,
@@ -17,6 +17,7 @@ from threadsync.liveness.verdicts import (
     spoilt_signs,
     two_databases,
 )
+from threadsync.queues import QUEUES
 from worker.doctor.app import app_of
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 

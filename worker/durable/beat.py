@@ -20,7 +20,8 @@ from celery.schedules import schedstate, schedule
 
 from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.broker.producer import ProducerChannel
-from threadsync.liveness.heartbeats import CANARY_SECONDS, QUEUES, beat_sent_canaries
+from threadsync.liveness.heartbeats import CANARY_SECONDS, beat_sent_canaries
+from threadsync.queues import QUEUES
 from worker.durable.backlog import messages_and_consumers
 
 SWEEP_SECONDS: Final = 2

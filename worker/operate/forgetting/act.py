@@ -23,7 +23,7 @@ from worker.operate.forgetting.letters import Sought
 from worker.operate.forgetting.servers import forget_logs, forget_results
 
 if TYPE_CHECKING:
-    from threadsync.models import ThreadSession
+    from threadsync.sessions import ThreadSession
     from worker.db.pool import Pool
 
 NOT_OURS: Final = (

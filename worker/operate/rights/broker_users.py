@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from threadsync.broker.installation import KEY as INSTALLATION
 from threadsync.liveness.heartbeats import KEY as SIGNS
-from threadsync.liveness.heartbeats import QUEUES
+from threadsync.queues import QUEUES
 from worker.durable.beat import KEY as BEAT
 from worker.durable.scripts import WAITING
 
