@@ -1,6 +1,6 @@
 """Check rights in Valkey and Redis without using them: of our scripts, of kombu and of Celery's results.
 
-``RIGHTS`` is the list; docs/delivery.md has the ACL that gives it, and a test compares the two.
+``RIGHTS`` is the list; docs/operate/brokers.md has the ACL that gives it, and a test compares the two.
 """
 
 from __future__ import annotations
