@@ -11,6 +11,7 @@ from threadsync.dto import Dto
 from worker.celery import app
 from worker.db.sessions.statements import COMMANDS, message_after, statement_of
 from worker.db.statement import Statement
+from worker.durable import batching
 from worker.durable.batching import outcome_of
 from worker.durable.task import DurableTask
 from worker.durable.task_result import Answer
@@ -20,7 +21,7 @@ class CommandTask(DurableTask):
     """Run one kind of command: the message becomes the command again, and the command its statement."""
 
     abstract = True
-    Strategy = "worker.durable.batching:strategy"
+    Strategy = staticmethod(batching.strategy)
     # Our own check says more, and leaves alone what a newer producer added.
     typing = False
 

@@ -1,4 +1,4 @@
-"""The commands on sessions and channels. README.md has their table, ``worker/db/sessions`` their SQL."""
+"""The commands on sessions and channels: docs/use/commands.md. Their SQL is in ``worker/db/sessions``."""
 
 from __future__ import annotations
 

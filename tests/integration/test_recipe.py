@@ -41,10 +41,10 @@ def add(copy: Path) -> None:
     ]
     for file, code in places:
         source = (copy / file).read_text()
-        if code.startswith(" "):
+        if code.startswith("bind("):
             head, begin, rest = source.partition("_BINDINGS: Final[tuple[Binding[Any], ...]] = (\n")
             assert begin
-            source = head + begin + code + rest
+            source = f"{head}{begin}    {code.rstrip()},\n{rest}"
         else:
             source = f"{source}\n\n{code}"
         (copy / file).write_text(source)
