@@ -1,4 +1,4 @@
-"""The sending side's way to the broker: publish within a deadline, look a result up. No database driver."""
+"""Publish within a deadline, and look results up, for both clients. No database driver."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Broker:
     a peer that is silent, a resolver that hangs, a connection pool that others have emptied.
 
     Args:
-        apart: with one thread, and an account of its own of when the broker last answered: what it asks can
-            neither delay another client of the process nor make it more patient.
+        apart: True for one thread and a record of its own of the broker's last reply, so that its questions
+            can neither delay another client of the process nor make it more patient.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Broker:
         self._most_threads = 1 if apart else _THREADS
 
     def send(self, command: Command[Any], task_id: str | None = None) -> str:
-        """Publish; returns the task's id once the broker has the message. Raises ``EnqueueFailed``."""
+        """Publish; return the task's id once the broker has the message. Raises ``EnqueueFailed``."""
         return self._within_deadline(lambda: self._publish(command, task_id or str(uuid4())))
 
     async def send_async(self, command: Command[Any], task_id: str | None = None) -> str:
@@ -86,7 +86,7 @@ class Broker:
         return await self._within_deadline_async(self._look)
 
     async def tell_socket_async(self, name: str, silence: float | None) -> None:
-        """Leave a sign: Slack has been silent for so long; None takes the sign away."""
+        """Write Socket Mode's heartbeat; None removes it."""
         await self._within_deadline_async(lambda: self._tell_socket(name, silence))
 
     def result_of(self, task_id: str) -> tuple[bool, Any]:
@@ -112,7 +112,7 @@ class Broker:
             results.close()
 
     def _backend(self) -> Results:
-        """One for all threads, so that they share its connections."""
+        """Return one backend for all threads, so that they share its connections."""
         with self._lock:
             if self._results is None:
                 self._results = results_of(self._settings)
@@ -185,7 +185,7 @@ class Broker:
         return call
 
     def _may_try_again(self, call: Call[T], tried: Moment, error: EnqueueFailed) -> bool:
-        """Return True if the call only waited too long for its answer, while others had theirs.
+        """Return True if the call only waited too long for its reply, while others had theirs.
 
         The broker's own processor is busy then. Commands may be sent again.
         """

@@ -1,4 +1,4 @@
-"""Tell signs of ours from what else stands among them: all who may write to the broker can write there.
+"""Check the heartbeats in the broker: any program that may write there could have written them.
 
 What passes has the members that its kind has, of the right types; ``at`` and ``since`` are moments before
 now. Pure.
@@ -18,7 +18,7 @@ SOCKET: Final = "socket:"
 PLACE: Final = "place:"
 BEAT: Final = "beat"
 SPOILT: Final = "spoilt"
-"""Written where signs are told: how many fields were taken out that were no signs."""
+"""The field that counts removed fields that were no heartbeats."""
 
 MOST_AHEAD_SECONDS: Final = 60.0
 """A clock that was set back, or that of another server after a failover, may be so far behind."""
@@ -31,7 +31,7 @@ Sign = Mapping[str, Any]
 
 
 def read_fields(now: float, fields: Iterable[tuple[bytes | str, Any]]) -> tuple[dict[str, Sign], int]:
-    """Return the signs by their field, and how many fields hold none.
+    """Return the heartbeats by field, and the number of fields that hold none.
 
     Args:
         fields: names, and JSON or what was read of it.
@@ -50,14 +50,14 @@ def read_fields(now: float, fields: Iterable[tuple[bytes | str, Any]]) -> tuple[
 
 
 def freshest(signs: Mapping[str, Any], most: int, age: Callable[[Any], float]) -> dict[str, Any]:
-    """Return the ``most`` youngest of them."""
+    """Return the ``most`` youngest heartbeats."""
     if len(signs) <= most:
         return dict(signs)
     return dict(sorted(signs.items(), key=lambda item: age(item[1]))[:most])
 
 
 def is_number(value: Any) -> bool:
-    """Return True for a number that a clock or a counter may have shown."""
+    """Return True for a number that a clock or a counter may show."""
     is_one = isinstance(value, int | float) and not isinstance(value, bool)
     return is_one and -_LARGEST < value < _LARGEST and math.isfinite(value)
 

@@ -1,4 +1,4 @@
-"""Signs of life, left in the broker: that a canary came through a queue, that a worker asks for messages.
+"""Write heartbeats into the broker, and read them: of workers, beat, Socket Mode and canaries.
 
 One hash, ``threadsync.signs``, by the server's clock alone:
 
@@ -50,19 +50,19 @@ from threadsync.queues import QUEUES
 REPORT_SECONDS: Final = 5
 
 CANARY_SECONDS: Final = 5
-"""How often beat sends one through every queue."""
+"""How often beat sends a canary through every queue."""
 
 KEY: Final = "threadsync.signs"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
-"""A worker that was killed is no news by then."""
+"""After this time the heartbeat of a killed worker is removed."""
 
 _UNBROKEN_SECONDS: Final = 60
 _MOST_SIGNS: Final = 1_000
-"""Where there are more, one that is not repeated within a minute is forgotten then."""
+"""Above this number, heartbeats that are not repeated within a minute are removed."""
 
 _LOOKED_AT: Final = 20
-"""Messages at a queue's end that are asked when they were sent. Stock clients do not say; canaries do."""
+"""Messages at a queue's end that are searched for their time. Stock clients do not give it; canaries do."""
 
 # KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a sign is forgotten, longest pause.
 # Returns the time. `since` begins anew with a pause, and with another database. What is no sign is taken out.
@@ -110,7 +110,7 @@ return time[1] .. '.' .. string.format('%06d', time[2])
 _FORGET: Final = f"{DRAINS}redis.call('HDEL', KEYS[4], ARGV[1])"
 
 _UNSEEN: Final = "unseen"
-"""Stands for the age of messages that this user may count and not read: they have people's words."""
+"""Stands for the age of messages that this user may count but not read."""
 
 # KEYS[1]: unacked, KEYS[4]: the hash, then a key for each queue and priority, then one for what waits for its
 # time in each queue. ARGV: most messages to ask, and the queue's name for each key.
@@ -150,7 +150,7 @@ return look
 
 
 def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
-    """Called where the canary ran. Like every function here it may raise what a broker's client raises.
+    """Record that a canary ran. Like every function here it may raise the broker client's errors.
 
     ``sent_at`` is by beat's clock.
     """
@@ -158,34 +158,34 @@ def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | 
 
 
 def beat_sent_canaries(channel: Any) -> None:
-    """Called by beat."""
+    """Record that beat has sent canaries."""
     _tell(channel, _BEAT, {"skew": _skew(channel), "clock": time.time()})
 
 
 def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> None:
-    """Called where a canary ran: ``skew`` is how far its clock is ahead of that database's."""
+    """Record the database of the process in which a canary ran, and its clock's lead over that database's."""
     _tell(channel, f"{_PLACE}{node}", {"database": database, "skew": skew})
 
 
 def socket_is_there(channel: Any, name: str, silence: float) -> None:
-    """Called by a process of Socket Mode; ``silence`` is in seconds."""
+    """Write the heartbeat of a Socket Mode process; ``silence`` is in seconds."""
     _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
 
 
 def socket_is_gone(channel: Any, name: str) -> None:
-    """Take back a socket's sign: it stops, or another one takes its place."""
+    """Remove a Socket Mode process's heartbeat: it stops, or another one replaces it."""
     _forget(channel, f"{_SOCKET}{name}")
 
 
 def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], held: int | None = None) -> None:
-    """Called by a worker's main process. ``held``: messages that it has, where the broker cannot tell."""
+    """Write a worker's heartbeat. ``held``: messages that it has, where the broker cannot tell."""
     # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
     uses = [{"queue": name, "asked": use.asked, "ended": use.ended} for name, use in queues.items()]
     _tell(channel, f"{_WORKER}{node}", {"queues": uses, "skew": _skew(channel), "held": held})
 
 
 def worker_is_gone(channel: Any, node: str) -> None:
-    """It stops, as it was asked to."""
+    """Remove the heartbeat of a worker that stops in good order."""
     _forget(channel, f"{_WORKER}{node}")
 
 
@@ -197,7 +197,7 @@ def _forget(channel: Any, name: str) -> None:
 
 
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
-    """Everything in one round trip; None when the broker keeps no signs."""
+    """Read everything in one round trip; None when the broker keeps no heartbeats."""
     if isinstance(channel, ConfirmingChannel):
         return _look_at_rabbit(channel, queues)
     if not isinstance(channel, ProducerChannel):
@@ -218,7 +218,7 @@ def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
 
 
 def refusal_of(channel: ProducerChannel) -> str | None:
-    """Why the broker would refuse a producer now, such as memory or disk; None if it would not."""
+    """Return why the broker would refuse a producer now, such as memory or disk; None if it would not."""
     try:
         channel.run_script(ASK, [], [])
     except redis.ResponseError as exc:
@@ -235,7 +235,7 @@ class Asker(Protocol):
 
 @contextmanager
 def channel_of(app: Asker) -> Iterator[Any]:
-    """Connect, for questions; a broker that answers and refuses is given as ``Signs`` of its refusal.
+    """Connect, and yield a channel; for a broker that refuses, ``Signs`` of its refusal.
 
     Raises ``BrokerUnavailable``, also for what fails inside.
     """
@@ -254,7 +254,7 @@ def channel_of(app: Asker) -> Iterator[Any]:
 
 
 def signs_of(app: Asker) -> Signs | None:
-    """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
+    """Read an app's broker over a connection of its own. Raises ``BrokerUnavailable``."""
     with channel_of(app) as found:
         return found if isinstance(found, Signs) else look(found)
 
@@ -267,12 +267,12 @@ def _look_at_rabbit(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
 
 
 def _blind(refusal: Exception) -> Signs:
-    """Signs of a broker that answers and shows nothing, such as one that loads its data."""
+    """Return the state of a broker that answers and shows nothing, such as one that loads its data."""
     return Signs({}, {}, {}, beat=None, beat_up=None, unacknowledged=0, refusal=str(refusal), is_blind=True)
 
 
 def measure(channel: Any) -> None:
-    """Look at the broker's clock, where it has one that can be read."""
+    """Measure the broker's clock, where it can be read."""
     if isinstance(channel, ProducerChannel):
         asked = time.time()
         seconds, micros = channel.run_script("return redis.call('TIME')", [], [])
@@ -316,7 +316,7 @@ def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
 
 
 def _reckoned(found: Mapping[str, Any], queue: str) -> float | str:
-    """Reckon when a queue's oldest message may have been sent, by the broker's clock; empty if unknown.
+    """Estimate when a queue's oldest message was sent, by the broker's clock; empty if unknown.
 
     All that was sent before the last canary that came out has come out, too; what was sent before the next
     canary may have.

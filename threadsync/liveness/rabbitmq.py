@@ -1,4 +1,4 @@
-"""Signs of life on RabbitMQ: a stream that any number of readers read without taking anything out.
+"""Heartbeats on RabbitMQ: a stream that any number of readers read without removing anything.
 
 Each sign is a message in the stream ``threadsync.signs``: the field of ``threadsync.liveness.heartbeats``,
 what it says, and the broker's time when it was written. The newest of a field counts. A reader looks at the
@@ -28,7 +28,7 @@ from threadsync.liveness.fields import LONGEST_SIGN, is_number, read_fields
 STREAM: Final = "threadsync.signs"
 
 WINDOW_SECONDS: Final = 600
-"""How far back a reader looks."""
+"""The age of the oldest heartbeats that a reader looks at."""
 
 _KEPT: Final = "1h"
 _SEGMENT_BYTES: Final = 500_000
@@ -41,7 +41,7 @@ Sign = dict[str, Any]
 
 
 def tell(channel: ConfirmingChannel, field: str, sign: Mapping[str, Any] | None) -> float:
-    """Write a sign, or that there is none any more. Returns the broker's time, in whole seconds."""
+    """Write a heartbeat, or None to remove it. Return the broker's time in whole seconds."""
     _declare_stream(channel)
     now = whole_seconds(channel)
     _write(channel, {"field": field, "at": now, "sign": sign})
@@ -49,7 +49,7 @@ def tell(channel: ConfirmingChannel, field: str, sign: Mapping[str, Any] | None)
 
 
 def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, dict[str, Sign], int]:
-    """Return the broker's time, the newest sign of each field, and how many entries were none.
+    """Return the broker's time, each field's newest heartbeat, and the number of invalid entries.
 
     Args:
         unbroken_seconds: a longer pause between two signs of a field, and ``since`` begins anew.
@@ -64,7 +64,7 @@ def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, di
 
 
 def messages_in(channel: ConfirmingChannel, queue: str) -> int:
-    """How many no worker has taken; none where there is no such queue yet."""
+    """Return the number of messages that no worker has taken; 0 where there is no such queue yet."""
     try:
         return int(channel.queue_declare(queue, passive=True).message_count)
     except NotFound:
@@ -85,7 +85,7 @@ def _take(found: dict[str, Sign], entry: Mapping[str, Any], unbroken_seconds: fl
 
 
 def _entries(channel: ConfirmingChannel, now: float) -> tuple[list[dict[str, Any]], int]:
-    """Everything of the last minutes, oldest first, up to a mark that is written now; and what was none."""
+    """Return the entries up to a mark that is written now, oldest first, and the number of invalid ones."""
     mark = uuid4().hex
     _write(channel, {_MARK: mark})
     entries: list[dict[str, Any]] = []
@@ -130,7 +130,7 @@ def _parsed(body: Any) -> dict[str, Any] | None:
 
 
 def _is_sign(entry: Mapping[str, Any], now: float) -> bool:
-    """Anybody who may write to the broker may have written it."""
+    """Return True for a valid entry: any program may write to the stream."""
     field, at, sign = entry.get("field"), entry.get("at"), entry.get("sign")
     if not isinstance(field, str) or not is_number(at) or not isinstance(sign, dict | None):
         return False

@@ -1,4 +1,4 @@
-"""Whether messages are taken: the verdicts on what ``threadsync.liveness.heartbeats`` found. Pure.
+"""Judge from heartbeats and canaries whether each queue and worker is alive. Pure functions.
 
 The best-known failure of Celery on Redis is a worker that lives and answers pings, and takes no message. So
 nobody here asks a worker how it is. A canary goes through every queue, and what counts is that it came out,
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def hearing_of_queue(signs: Signs, queue: str) -> Verdict:
-    """Whether what is put into the queue comes out of it."""
+    """Judge whether messages come out of the queue."""
     # Not canaries alone: they may be behind a long queue that moves.
     uses = [sign.queues[queue].ended for sign in signs.workers.values() if queue in sign.queues]
     came = min(
@@ -59,7 +59,7 @@ def hearing_of_queue(signs: Signs, queue: str) -> Verdict:
 
 
 def hearing_of_worker(sign: WorkerSign, refusal: str | None = None) -> Verdict:
-    """Whether one worker asks for messages of each of its queues; it may be one of many that do.
+    """Judge whether one worker asks for messages of each of its queues.
 
     ``refusal``: the reason why the broker takes nothing now, not even a worker's report.
     """
@@ -80,14 +80,14 @@ def _hearing_of_worker(sign: WorkerSign) -> Verdict:
 
 
 def hearing_of_no_worker(signs: Signs) -> Verdict:
-    """Where there should be one, and none has reported."""
+    """Return the verdict where a worker is expected and none has reported."""
     if signs.refusal:
         return _refused(signs.refusal)
     return Verdict("deaf", "no such worker has reported; is it running?")
 
 
 def hearing_of_beat(signs: Signs) -> Verdict:
-    """Whether beat sends what it is to send."""
+    """Judge whether beat sends its tasks."""
     if beat_is_sending(signs):
         return Verdict("ok", f"it sent {signs.beat:.0f} s ago")
     if signs.refusal:
@@ -104,19 +104,19 @@ def _refused(reason: str) -> Verdict:
 
 
 def hearing_of_socket(silence: float) -> Verdict:
-    """Whether anything comes from Slack over a socket: an event, or at least the answer to a ping."""
+    """Judge whether anything comes from Slack over Socket Mode: an event, or a reply to a ping."""
     if silence > DEAF_SECONDS:
         return Verdict("deaf", f"nothing has come from Slack for {silence:.0f} s; restart it")
     return Verdict("ok", f"Slack was heard {silence:.0f} s ago")
 
 
 def beat_is_sending(signs: Signs) -> bool:
-    """Whether beat is alive."""
+    """Return True if beat is alive."""
     return signs.beat is not None and signs.beat <= DEAF_SECONDS
 
 
 def skewed_clocks(signs: Signs) -> dict[str, Verdict]:
-    """By process, those whose clocks are more than ``SKEW_SECONDS`` from the broker's or Postgres'."""
+    """Return by process the clocks that are more than ``SKEW_SECONDS`` from the broker's or Postgres'."""
     return {name: _of_clock(skew) for name, skew in signs.skews.items() if abs(skew.largest) > SKEW_SECONDS}
 
 
@@ -131,7 +131,7 @@ def _of_clock(skew: Skew) -> Verdict:
 
 
 def two_databases(signs: Signs) -> Verdict | None:
-    """Whether workers of one broker write to two databases at once.
+    """Return a verdict if workers of one broker write to two databases at once, else None.
 
     After a failover or a restart of Postgres some have heard of the new one and others have not: so each must
     have reported its database once more after the other had.
@@ -155,7 +155,7 @@ def two_databases(signs: Signs) -> Verdict | None:
 
 
 def spoilt_signs(signs: Signs) -> str | None:
-    """Say that there are fields among the signs that are none; None if there are not."""
+    """Return a sentence if fields among the heartbeats are invalid, else None."""
     if not signs.unreadable:
         return None
     return (
