@@ -43,7 +43,7 @@ from threadsync.command import Command
 from threadsync.errors import InvalidCommand, ThreadsyncError
 from threadsync.handles import AsyncHandle
 from threadsync.sessions import SessionResult
-from worker.status_message.message import RETRY_BUTTON
+from worker.text.slack_names import RETRY_BUTTON
 
 log = structlog.get_logger(__name__)
 

@@ -15,15 +15,13 @@ from sandbox.virtual_clock import VirtualClock
 from threadsync.marker import site_of
 from threadsync.syncs import Draft, SyncDetail, SyncState
 from worker.db.pool import Pool
-from worker.db.sessions.statements import request_sync
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore
 from worker.jira.answers import JiraAccount
 from worker.jira.breaker import Breaker
 from worker.jira.client import JiraClient
+from worker.jira.setup import Setup, Target
 from worker.jira.sync import run_sync
-from worker.jira.target import Target
-from worker.jira.tools import Tools
 
 URL = "https://jira.example"
 
@@ -100,13 +98,13 @@ class World:
     def ask(self, summary: str, drafted_at: str) -> str:
         """Ask for the ticket; returns the command's outcome."""
         draft = Draft(summary=summary, description="as *told*")
-        return self.sessions.run(request_sync(*self.thread, draft, drafted_at)).outcome
+        return self.sessions.request_sync(*self.thread, draft, drafted_at).outcome
 
     def work(self, interruption: Interruption | None = None) -> Steps:
         """A worker's turn, perhaps its last one."""
         steps = Steps(interruption)
         try:
-            run_sync(self._tools(steps, self._jira), self.session_id)
+            run_sync(self._setup(steps, self._jira), self.session_id)
         except Crashed:
             # What it held is gone with it, its open connection too.
             self._jira.close()
@@ -119,7 +117,7 @@ class World:
         def work() -> None:
             # Two threads on one client would wait for each other.
             with self._connect() as jira:
-                run_sync(self._tools(steps, jira), self.session_id)
+                run_sync(self._setup(steps, jira), self.session_id)
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -129,7 +127,7 @@ class World:
 
     def probe(self) -> None:
         """What the sweep does for a site that refused us."""
-        Breaker(self._tools(Steps(), self._jira)).probe()
+        Breaker(self._setup(Steps(), self._jira)).probe()
 
     def state(self) -> SyncState:
         """How the sync stands."""
@@ -146,7 +144,7 @@ class World:
     def _connect(self) -> JiraClient:
         return JiraClient(self.target.account, SandboxTransport(self.site, on_wait=self.clock.advance))
 
-    def _tools(self, steps: Steps, jira: JiraClient) -> Tools:
+    def _setup(self, steps: Steps, jira: JiraClient) -> Setup:
         store: Any = Interruptible(self.store, steps)
         client: Any = Interruptible(jira, steps)
-        return Tools(store, client, self.target, jitter=self.draw.random, clock=self.time)
+        return Setup(store, client, self.target, jitter=self.draw.random, clock=self.time)

@@ -20,7 +20,7 @@ from worker.durable.transport import DurableSentinelTransport, DurableTransport
 
 
 class DurableConnection(ProducerConnection):
-    """Of an app that takes messages too."""
+    """A connection of an app that takes messages too."""
 
     kind = "threadsync.worker"
     transports: ClassVar[Mapping[type, type]] = {
@@ -32,7 +32,7 @@ class DurableConnection(ProducerConnection):
 
 
 class _DurablePooledConnection(DurableConnection, PooledConnection):
-    """One that lies in a pool."""
+    """A connection in a pool."""
 
 
 DurableConnection.pooled = _DurablePooledConnection

@@ -15,7 +15,7 @@ that refuses, is away or frozen, a time limit in the middle, a result that is no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
 from time import monotonic
@@ -45,13 +45,13 @@ _SILENCE_SECONDS: Final = 2.0
 """A backend that is away is only asked this long: else each command would wait for a time-out of its own."""
 
 _GLANCE_SECONDS: Final = 0.1
-"""For a backend that was away to say that it is back."""
+"""The longest wait for a backend that was away to say that it is back."""
 
 _PAUSE_TIMES: Final = 5
 """The pause between two looks, in times of how long the first took: a refusal costs next to nothing."""
 
 _LIMITS: Final = ("socket_timeout", "socket_connect_timeout")
-"""Those of a connection that has them: there is nothing to connect to on a unix socket."""
+"""Limits of a connection, where it has them: a unix socket connects at once."""
 
 _SILENT: Final = "the backend was away a moment ago"
 
@@ -205,6 +205,11 @@ class InStepSentinelBackend(SentinelBackend):
         return options
 
 
+def gathering(backend: Any) -> AbstractContextManager[None]:
+    """Store the results of the block at once, where the backend can do that."""
+    return backend.gathering() if isinstance(backend, Gathers) else nullcontext()
+
+
 class Gathers:
     """Stands in front of a Redis backend. Inside ``gathering`` results are kept back, then stored at once."""
 
@@ -250,7 +255,7 @@ class Gathers:
     def _get_result_meta(
         self, result: Any, state: str, traceback: Any, request: Any, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """As Celery's, which looks up settings and a time zone for each: a tenth of a busy process's time."""
+        """Make it without looking up settings and a time zone for each: a tenth of a busy process's time."""
         if self._is_extended or state not in self.READY_STATES or args or kwargs:
             celerys = _celerys_of(Gathers, self)
             meta: dict[str, Any] = celerys._get_result_meta(

@@ -150,7 +150,7 @@ end
 """
 
 # KEYS: unacked, index, deliveries. ARGV: what the key of waiting messages begins with; for each message its
-# tag and the seconds that it is to wait. What is not there any more is somebody else's.
+# tag and the seconds that it is to wait. What is not there any more is another worker's.
 WAIT: Final = f"""{DRAINS}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
