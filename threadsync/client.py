@@ -163,7 +163,9 @@ class SessionClient:
 
     def signs(self) -> Signs | None:
         """Return what ``threadsync.liveness.verdicts`` judges workers by. Raises ``EnqueueFailed``."""
-        return self._broker.signs()
+        from threadsync.liveness.heartbeats import look
+
+        return self._broker.ask(look)
 
     def close(self) -> None:
         """Release the connections. A client that is used again opens new ones."""
@@ -308,14 +310,18 @@ class AsyncSessionClient:
 
     async def signs(self) -> Signs | None:
         """Return what ``threadsync.liveness.verdicts`` judges workers by. Raises ``EnqueueFailed``."""
-        return await self._broker.signs_async()
+        from threadsync.liveness.heartbeats import look
+
+        return await self._broker.ask_async(look)
 
     async def tell_socket(self, name: str, silence: float | None) -> None:
         """Write Socket Mode's heartbeat: the seconds since Slack's last message; None removes it.
 
         Raises ``EnqueueFailed``.
         """
-        await self._broker.tell_socket_async(name, silence)
+        from threadsync.liveness.heartbeats import tell_socket
+
+        await self._broker.ask_async(lambda channel: tell_socket(channel, name, silence))
 
     async def close(self) -> None:
         """Release the connections. A client that is used again opens new ones."""

@@ -24,8 +24,6 @@ from threadsync.broker.results import Results, results_of
 from threadsync.command import Command
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
-from threadsync.liveness.heartbeats import look, socket_is_gone, socket_is_there
-from threadsync.liveness.state import Signs
 from threadsync.result_reading import read_meta, readably
 
 T = TypeVar("T")
@@ -77,17 +75,13 @@ class Broker:
         """The same for asyncio."""
         await self._within_deadline_async(self._connect)
 
-    def signs(self) -> Signs | None:
-        """Return the workers' signs; None where the broker keeps none. Raises ``EnqueueFailed``."""
-        return self._within_deadline(self._look)
+    def ask(self, question: Callable[[Any], T]) -> T:
+        """Ask over a channel of its own connection. Raises ``EnqueueFailed``."""
+        return self._within_deadline(lambda: self._asked(question))
 
-    async def signs_async(self) -> Signs | None:
+    async def ask_async(self, question: Callable[[Any], T]) -> T:
         """The same for asyncio."""
-        return await self._within_deadline_async(self._look)
-
-    async def tell_socket_async(self, name: str, silence: float | None) -> None:
-        """Write Socket Mode's heartbeat; None removes it."""
-        await self._within_deadline_async(lambda: self._tell_socket(name, silence))
+        return await self._within_deadline_async(lambda: self._asked(question))
 
     def result_of(self, task_id: str) -> tuple[bool, Any]:
         """Return True and the result if it is there. Raises what the worker raised, as an error of ours.
@@ -127,15 +121,10 @@ class Broker:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             _ = connection.default_channel
 
-    def _look(self) -> Signs | None:
+    def _asked(self, question: Callable[[Any], T]) -> T:
         # Not from the pool: one that died while it lay there is no sign that the broker is away.
         with self._publisher.connection() as connection:
-            return look(connection.default_channel)
-
-    def _tell_socket(self, name: str, silence: float | None) -> None:
-        with self._publisher.connection() as connection:
-            channel = connection.default_channel
-            socket_is_gone(channel, name) if silence is None else socket_is_there(channel, name, silence)
+            return question(connection.default_channel)
 
     def _within_deadline(self, work: Callable[[], T]) -> T:
         call = self._submit(work)

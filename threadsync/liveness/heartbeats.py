@@ -167,14 +167,12 @@ def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> Non
     _tell(channel, f"{_PLACE}{node}", {"database": database, "skew": skew})
 
 
-def socket_is_there(channel: Any, name: str, silence: float) -> None:
-    """Write the heartbeat of a Socket Mode process; ``silence`` is in seconds."""
-    _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
-
-
-def socket_is_gone(channel: Any, name: str) -> None:
-    """Remove a Socket Mode process's heartbeat: it stops, or another one replaces it."""
-    _forget(channel, f"{_SOCKET}{name}")
+def tell_socket(channel: Any, name: str, silence: float | None) -> None:
+    """Write the heartbeat of a Socket Mode process; ``silence`` is in seconds, and None removes it."""
+    if silence is None:
+        _forget(channel, f"{_SOCKET}{name}")
+    else:
+        _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
 
 
 def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], held: int | None = None) -> None:
