@@ -28,7 +28,7 @@ from threadsync.types import Status
 
 if TYPE_CHECKING:
     from threadsync.broker.sending import Broker
-    from threadsync.liveness.state import Signs
+    from threadsync.liveness.state import Heartbeats
 
 R = TypeVar("R")
 
@@ -161,7 +161,7 @@ class SessionClient:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
         self._broker.ping()
 
-    def signs(self) -> Signs | None:
+    def heartbeats(self) -> Heartbeats | None:
         """Return what ``threadsync.liveness.verdicts`` judges workers by. Raises ``EnqueueFailed``."""
         from threadsync.liveness.heartbeats import look
 
@@ -308,7 +308,7 @@ class AsyncSessionClient:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
         await self._broker.ping_async()
 
-    async def signs(self) -> Signs | None:
+    async def heartbeats(self) -> Heartbeats | None:
         """Return what ``threadsync.liveness.verdicts`` judges workers by. Raises ``EnqueueFailed``."""
         from threadsync.liveness.heartbeats import look
 

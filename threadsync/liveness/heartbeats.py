@@ -40,11 +40,11 @@ from threadsync.errors import BrokerUnavailable
 from threadsync.liveness import rabbitmq as stream
 from threadsync.liveness.fields import BEAT as _BEAT
 from threadsync.liveness.fields import CANARY as _CANARY
-from threadsync.liveness.fields import LONGEST_SIGN, MOST_AHEAD_SECONDS, SPOILT, Sign, read_fields
+from threadsync.liveness.fields import LONGEST_HEARTBEAT, MOST_AHEAD_SECONDS, SPOILT, Heartbeat, read_fields
 from threadsync.liveness.fields import PLACE as _PLACE
 from threadsync.liveness.fields import SOCKET as _SOCKET
 from threadsync.liveness.fields import WORKER as _WORKER
-from threadsync.liveness.state import Place, QueueUse, Signs, Skew, Waiting, WorkerSign
+from threadsync.liveness.state import Heartbeats, Place, QueueUse, Skew, Waiting, WorkerHeartbeat
 from threadsync.queues import QUEUES
 
 REPORT_SECONDS: Final = 5
@@ -58,7 +58,7 @@ _FORGOTTEN_AFTER_SECONDS: Final = 3600
 """After this time the heartbeat of a killed worker is removed."""
 
 _UNBROKEN_SECONDS: Final = 60
-_MOST_SIGNS: Final = 1_000
+_MOST_HEARTBEATS: Final = 1_000
 """Above this number, heartbeats that are not repeated within a minute are removed."""
 
 _LOOKED_AT: Final = 20
@@ -77,10 +77,10 @@ if signs.err and string.find(signs.err, 'WRONGTYPE', 1, true) then
 end
 local sign = cjson.decode(ARGV[2])
 local since = now
-local kept = tonumber(#signs > 2 * {_MOST_SIGNS} and ARGV[4] or ARGV[3])
+local kept = tonumber(#signs > 2 * {_MOST_HEARTBEATS} and ARGV[4] or ARGV[3])
 for i = 1, #signs, 2 do
   local before = false
-  if #signs[i + 1] <= {LONGEST_SIGN} then
+  if #signs[i + 1] <= {LONGEST_HEARTBEAT} then
     local readable, parsed = pcall(cjson.decode, signs[i + 1])
     before = readable and type(parsed) == 'table' and parsed
   end
@@ -120,7 +120,7 @@ local time = redis.call('TIME')
 local signs = redis.pcall('HGETALL', KEYS[4])
 if signs.err then signs = {{'', ''}} end
 for i = 2, #signs, 2 do
-  if #signs[i] > {LONGEST_SIGN} then signs[i] = '' end
+  if #signs[i] > {LONGEST_HEARTBEAT} then signs[i] = '' end
 end
 local held = redis.pcall('HLEN', KEYS[1])
 local look = {{time[1] .. '.' .. string.format('%06d', time[2]), signs, type(held) == 'number' and held or 0}}
@@ -194,7 +194,7 @@ def _forget(channel: Any, name: str) -> None:
         channel.run_script(_FORGET, [KEY], [name])
 
 
-def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
+def look(channel: Any, queues: Sequence[str] = QUEUES) -> Heartbeats | None:
     """Read everything in one round trip; None when the broker keeps no heartbeats."""
     if isinstance(channel, ConfirmingChannel):
         return _look_at_rabbit(channel, queues)
@@ -206,12 +206,12 @@ def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     keys += [(queue, f"{WAITING}{queue}") for queue in queues]
     arguments = [_LOOKED_AT, *(queue for queue, _ in keys)]
     try:
-        now, signs, unacknowledged, *waiting = channel.run_script(
+        now, heartbeats, unacknowledged, *waiting = channel.run_script(
             _LOOK, [KEY, *(key for _, key in keys)], arguments
         )
     except redis.ResponseError as exc:
         return _blind(exc)
-    fields = zip(signs[::2], signs[1::2], strict=True)
+    fields = zip(heartbeats[::2], heartbeats[1::2], strict=True)
     return _read(float(now), fields, int(unacknowledged), waiting, refusal_of(channel))
 
 
@@ -233,7 +233,7 @@ class Asker(Protocol):
 
 @contextmanager
 def channel_of(app: Asker) -> Iterator[Any]:
-    """Connect, and yield a channel; for a broker that refuses, ``Signs`` of its refusal.
+    """Connect, and yield a channel; for a broker that refuses, ``Heartbeats`` of its refusal.
 
     Raises ``BrokerUnavailable``, also for what fails inside.
     """
@@ -251,22 +251,24 @@ def channel_of(app: Asker) -> Iterator[Any]:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
 
 
-def signs_of(app: Asker) -> Signs | None:
+def heartbeats_of(app: Asker) -> Heartbeats | None:
     """Read an app's broker over a connection of its own. Raises ``BrokerUnavailable``."""
     with channel_of(app) as found:
-        return found if isinstance(found, Signs) else look(found)
+        return found if isinstance(found, Heartbeats) else look(found)
 
 
-def _look_at_rabbit(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
+def _look_at_rabbit(channel: ConfirmingChannel, queues: Sequence[str]) -> Heartbeats:
     try:
         return _look_at_stream(channel, queues)
     except BrokerBlocked as exc:
         return _blind(exc)
 
 
-def _blind(refusal: Exception) -> Signs:
+def _blind(refusal: Exception) -> Heartbeats:
     """Return the state of a broker that answers and shows nothing, such as one that loads its data."""
-    return Signs({}, {}, {}, beat=None, beat_up=None, unacknowledged=0, refusal=str(refusal), is_blind=True)
+    return Heartbeats(
+        {}, {}, {}, beat=None, beat_up=None, unacknowledged=0, refusal=str(refusal), is_blind=True
+    )
 
 
 def measure(channel: Any) -> None:
@@ -292,21 +294,23 @@ def _skew(channel: Any) -> float | None:
     return known.certain if known else None
 
 
-def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
+def _tell(channel: Any, name: str, heartbeat: Mapping[str, Any]) -> None:
     if isinstance(channel, ProducerChannel):
         limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
         asked = time.time()
-        now = channel.run_script(_TELL, [KEY], [name, json.dumps(sign), *limits])
+        now = channel.run_script(_TELL, [KEY], [name, json.dumps(heartbeat), *limits])
         broker_said(float(now), asked, time.time())
     elif isinstance(channel, ConfirmingChannel):
         asked = time.time()
-        _rabbit_said(stream.tell(channel, name, sign), asked)
+        _rabbit_said(stream.tell(channel, name, heartbeat), asked)
 
 
-def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
+def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Heartbeats:
     now, fields, spoilt = stream.read(channel, _UNBROKEN_SECONDS)
     found, unreadable = read_fields(now, fields.items())
-    held = int(sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER)))
+    held = int(
+        sum(heartbeat.get("held") or 0 for name, heartbeat in found.items() if name.startswith(_WORKER))
+    )
     counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
     # Of all queues those whose time has not come lie in the same ones.
     waiting = [(queue, count, sent if count else "", None) for queue, count, sent in counts]
@@ -332,7 +336,7 @@ def _read(
     unacknowledged: int,
     waiting: Sequence[Any],
     refusal: str | None,
-) -> Signs:
+) -> Heartbeats:
     found, unreadable = read_fields(now, fields)
     queues: dict[str, Waiting] = {}
     for name, messages, oldest, later in waiting:
@@ -348,17 +352,19 @@ def _read(
             None if later is None else (before.later or 0) + int(later),
         )
     beat = found.get(_BEAT)
-    places = {name.removeprefix(_PLACE): sign for name, sign in found.items() if name.startswith(_PLACE)}
-    return Signs(
+    places = {
+        name.removeprefix(_PLACE): heartbeat for name, heartbeat in found.items() if name.startswith(_PLACE)
+    }
+    return Heartbeats(
         queues=queues,
         canaries={
-            name.removeprefix(_CANARY): now - sign["at"]
-            for name, sign in found.items()
+            name.removeprefix(_CANARY): now - heartbeat["at"]
+            for name, heartbeat in found.items()
             if name.startswith(_CANARY)
         },
         workers={
-            name.removeprefix(_WORKER): _worker_sign(now, sign)
-            for name, sign in found.items()
+            name.removeprefix(_WORKER): _worker_heartbeat(now, heartbeat)
+            for name, heartbeat in found.items()
             if name.startswith(_WORKER)
         },
         beat=now - beat["at"] if beat else None,
@@ -366,39 +372,41 @@ def _read(
         unacknowledged=unacknowledged,
         skews=_skews(found, places),
         places={
-            node: Place(str(sign["database"]), now - sign["at"], now - sign["since"])
-            for node, sign in places.items()
+            node: Place(str(heartbeat["database"]), now - heartbeat["at"], now - heartbeat["since"])
+            for node, heartbeat in places.items()
         },
         refusal=refusal,
         sockets={
-            name.removeprefix(_SOCKET): sign["silence"] + now - sign["at"]
-            for name, sign in found.items()
+            name.removeprefix(_SOCKET): heartbeat["silence"] + now - heartbeat["at"]
+            for name, heartbeat in found.items()
             if name.startswith(_SOCKET)
         },
         unreadable=unreadable,
     )
 
 
-def _skews(found: Mapping[str, Sign], places: Mapping[str, Sign]) -> dict[str, Skew]:
-    told = {name.removeprefix(_WORKER): sign for name, sign in found.items() if name.startswith(_WORKER)}
+def _skews(found: Mapping[str, Heartbeat], places: Mapping[str, Heartbeat]) -> dict[str, Skew]:
+    told = {
+        name.removeprefix(_WORKER): heartbeat for name, heartbeat in found.items() if name.startswith(_WORKER)
+    }
     if _BEAT in found:
         told[_BEAT] = found[_BEAT]
     # An older process does not say.
     return {
-        name: Skew(sign.get("skew"), places.get(name, {}).get("skew"))
-        for name, sign in told.items()
-        if sign.get("skew") is not None or name in places
+        name: Skew(heartbeat.get("skew"), places.get(name, {}).get("skew"))
+        for name, heartbeat in told.items()
+        if heartbeat.get("skew") is not None or name in places
     }
 
 
-def _worker_sign(now: float, sign: Mapping[str, Any]) -> WorkerSign:
-    seconds = now - sign["at"]
+def _worker_heartbeat(now: float, heartbeat: Mapping[str, Any]) -> WorkerHeartbeat:
+    seconds = now - heartbeat["at"]
 
     def ago(use: Mapping[str, Any], what: str) -> float | None:
         return None if use.get(what) is None else use[what] + seconds
 
     # Lua makes an object of an empty list.
     queues = {
-        use["queue"]: QueueUse(ago(use, "asked"), ago(use, "ended")) for use in sign.get("queues") or []
+        use["queue"]: QueueUse(ago(use, "asked"), ago(use, "ended")) for use in heartbeat.get("queues") or []
     }
-    return WorkerSign(seconds, now - sign["since"], queues)
+    return WorkerHeartbeat(seconds, now - heartbeat["since"], queues)

@@ -23,7 +23,7 @@ from amqp.exceptions import NotFound
 
 from threadsync.broker.rabbitmq import ConfirmingChannel
 from threadsync.broker.rabbitmq_clock import whole_seconds
-from threadsync.liveness.fields import LONGEST_SIGN, is_number, read_fields
+from threadsync.liveness.fields import LONGEST_HEARTBEAT, is_number, read_fields
 
 STREAM: Final = "threadsync.signs"
 
@@ -36,19 +36,19 @@ _AT_ONCE: Final = 200
 _PATIENCE_SECONDS: Final = 2.0
 _MARK: Final = "mark"
 
-Sign = dict[str, Any]
+Heartbeat = dict[str, Any]
 """``at`` is when the broker had it, ``since`` since when its field was written without a pause."""
 
 
-def tell(channel: ConfirmingChannel, field: str, sign: Mapping[str, Any] | None) -> float:
+def tell(channel: ConfirmingChannel, field: str, heartbeat: Mapping[str, Any] | None) -> float:
     """Write a heartbeat, or None to remove it. Return the broker's time in whole seconds."""
     _declare_stream(channel)
     now = whole_seconds(channel)
-    _write(channel, {"field": field, "at": now, "sign": sign})
+    _write(channel, {"field": field, "at": now, "sign": heartbeat})
     return now
 
 
-def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, dict[str, Sign], int]:
+def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, dict[str, Heartbeat], int]:
     """Return the broker's time, each field's newest heartbeat, and the number of invalid entries.
 
     Args:
@@ -56,7 +56,7 @@ def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, di
     """
     _declare_stream(channel)
     now = whole_seconds(channel)
-    found: dict[str, Sign] = {}
+    found: dict[str, Heartbeat] = {}
     entries, spoilt = _entries(channel, now)
     for entry in entries:
         _take(found, entry, unbroken_seconds)
@@ -71,17 +71,17 @@ def messages_in(channel: ConfirmingChannel, queue: str) -> int:
         return 0
 
 
-def _take(found: dict[str, Sign], entry: Mapping[str, Any], unbroken_seconds: float) -> None:
-    field, at, sign = entry["field"], entry["at"], entry["sign"]
+def _take(found: dict[str, Heartbeat], entry: Mapping[str, Any], unbroken_seconds: float) -> None:
+    field, at, heartbeat = entry["field"], entry["at"], entry["sign"]
     before = found.pop(field, None)
-    if sign is None:
+    if heartbeat is None:
         return
     goes_on = (
         before is not None
         and at - before["at"] < unbroken_seconds
-        and before.get("database") == sign.get("database")
+        and before.get("database") == heartbeat.get("database")
     )
-    found[field] = {**sign, "at": at, "since": before["since"] if goes_on and before else at}
+    found[field] = {**heartbeat, "at": at, "since": before["since"] if goes_on and before else at}
 
 
 def _entries(channel: ConfirmingChannel, now: float) -> tuple[list[dict[str, Any]], int]:
@@ -97,7 +97,7 @@ def _entries(channel: ConfirmingChannel, now: float) -> tuple[list[dict[str, Any
         entry = _parsed(message.body)
         if entry is not None and _MARK in entry:
             is_read = is_read or entry[_MARK] == mark
-        elif entry is not None and _is_sign(entry, now):
+        elif entry is not None and _is_heartbeat(entry, now):
             entries.append(entry)
         else:
             spoilt += 1
@@ -123,19 +123,19 @@ def _entries(channel: ConfirmingChannel, now: float) -> tuple[list[dict[str, Any
 
 def _parsed(body: Any) -> dict[str, Any] | None:
     try:
-        entry = json.loads(body) if len(body) <= LONGEST_SIGN else None
+        entry = json.loads(body) if len(body) <= LONGEST_HEARTBEAT else None
     except (ValueError, TypeError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
 
 
-def _is_sign(entry: Mapping[str, Any], now: float) -> bool:
+def _is_heartbeat(entry: Mapping[str, Any], now: float) -> bool:
     """Return True for a valid entry: any program may write to the stream."""
-    field, at, sign = entry.get("field"), entry.get("at"), entry.get("sign")
-    if not isinstance(field, str) or not is_number(at) or not isinstance(sign, dict | None):
+    field, at, heartbeat = entry.get("field"), entry.get("at"), entry.get("sign")
+    if not isinstance(field, str) or not is_number(at) or not isinstance(heartbeat, dict | None):
         return False
     # One that takes a sign away says nothing more.
-    return sign is None or not read_fields(now, [(field, {**sign, "at": at, "since": at})])[1]
+    return heartbeat is None or not read_fields(now, [(field, {**heartbeat, "at": at, "since": at})])[1]
 
 
 def _write(channel: ConfirmingChannel, entry: Mapping[str, Any]) -> None:

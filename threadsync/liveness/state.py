@@ -27,7 +27,7 @@ class QueueUse:
 
 
 @dataclass(frozen=True)
-class WorkerSign:
+class WorkerHeartbeat:
     """A worker's last report: seconds since it, and since it began to report without a pause.
 
     ``queues`` are those that the worker was started for.
@@ -64,7 +64,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Signs:
+class Heartbeats:
     """All that the broker knows of them; ages in seconds.
 
     Attributes:
@@ -83,7 +83,7 @@ class Signs:
 
     queues: Mapping[str, Waiting]
     canaries: Mapping[str, float]
-    workers: Mapping[str, WorkerSign]
+    workers: Mapping[str, WorkerHeartbeat]
     beat: float | None
     beat_up: float | None
     unacknowledged: int
