@@ -1,4 +1,4 @@
-"""Write the words of the table of reasons into docs/understand/tickets.md: ``python docs/reasons_table.py``."""
+"""Write the table of reasons into docs/understand/tickets.md: ``python docs/reasons_table.py``."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_replicas_that_are_waited_for(server: RedisServer, admin: Any, tmp_path:
     check = "broker: replicas"
     assert examine(server.url())[check].level == "skipped"
     none = examine(server.url(), broker_wait_replicas=1)[check]
-    assert (none.level, "0 of the 1" in none.message) == ("error", True)
+    assert (none.level, "0 of 1" in none.message) == ("error", True)
     admin.execute_command("ACL", "SETUSER", "hasty", "reset", "on", ">pw", "~*", "&*", "+@all", "-wait")
     refused = examine(server.url(user="hasty:pw"), broker_wait_replicas=1)[check]
     assert (refused.level, "+wait" in refused.fix) == ("error", True)

@@ -20,7 +20,8 @@ from tests.support.redis_servers import RedisServer, SentinelSet, redis_program
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.tls import Authority
 from threadsync.config import load_settings
-from threadsync.liveness.heartbeats import Signs, signs_of
+from threadsync.liveness.heartbeats import signs_of
+from threadsync.liveness.state import Signs
 from worker.doctor.app import app_of
 
 

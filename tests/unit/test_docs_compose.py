@@ -15,8 +15,8 @@ import pytest
 from tests.support.compose import compose_file, environment, ours, seconds, secret_files
 from tests.support.documents import ROOT, fault_of, read
 from threadsync.config import Settings, load_settings
-from worker.celery import TIME_LIMIT_SECONDS
 from worker.doctor.flower import judge_address
+from worker.durable.limits import TIME_LIMIT_SECONDS
 from worker.operate.rights.broker_users import NAMES, acl_line, configuration, login_of
 
 SERVICES: Final[dict[str, Any]] = compose_file()["services"]

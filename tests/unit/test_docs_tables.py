@@ -215,6 +215,6 @@ def test_the_numbers_depend_on_each_other() -> None:
     assert value_of("worker.durable.retry_policy.LONGEST_PAUSE_SECONDS") < values[-1] / 2
     connection = "worker.db.connection"
     answer = value_of("statement_timeout") + value_of(f"{connection}.ANSWER_MARGIN_SECONDS")
-    assert answer < value_of("worker.celery.SOFT_TIME_LIMIT_SECONDS")
-    sign_of_life = value_of(f"{connection}.SIGN_OF_LIFE_SECONDS")
-    assert sign_of_life < value_of("worker.db.pool._CHECKOUT_TIMEOUT_S")
+    assert answer < value_of("worker.durable.limits.SOFT_TIME_LIMIT_SECONDS")
+    probe = value_of(f"{connection}.PROBE_SECONDS")
+    assert probe < value_of("worker.db.pool._CHECKOUT_TIMEOUT_S")

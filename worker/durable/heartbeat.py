@@ -1,4 +1,4 @@
-"""A worker's main process says every few seconds that it is there, and how it uses its queues."""
+"""Send the worker's heartbeat to the broker every few seconds, with how it uses its queues."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from celery.worker.consumer.tasks import Tasks
 
 from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.broker.installation import OthersBroker, OthersConnection, claim
-from threadsync.liveness.heartbeats import REPORT_SECONDS, QueueUse, worker_is_gone, worker_is_there
-from worker.durable.identify import INSTALLATION
+from threadsync.liveness.heartbeats import REPORT_SECONDS, worker_is_gone, worker_is_there
+from threadsync.liveness.state import QueueUse
 from worker.durable.rabbitmq.transport import RabbitChannel
+from worker.durable.startup import INSTALLATION
 from worker.durable.transport import DurableChannel
 
 _UNHEARD_SECONDS: Final = 6
 """RabbitMQ sends a heartbeat every 2.5 s. Telling one that is silent would hold the event loop up."""
 
 
-class Report(bootsteps.StartStopStep):
-    """A step of the consumer, so made anew with each connection. A stock broker gets no reports."""
+class Heartbeat(bootsteps.StartStopStep):
+    """A step of the consumer, so made anew with each connection. A stock broker gets no heartbeats."""
 
     requires = (Tasks,)
 
@@ -59,13 +60,13 @@ class Report(bootsteps.StartStopStep):
             claim_again(parent)
         uses = {queue: QueueUse(*channel.seconds_since_use(queue)) for queue in self._queues}
         held = channel.held if isinstance(channel, RabbitChannel) else None
-        # The next one will say it; that the broker is away others notice.
+        # The next one will say it; others notice that the broker is away.
         with contextlib.suppress(*BROKER_ERRORS), _to_write(parent, channel) as writing:
             worker_is_there(writing, parent.hostname, uses, held)
 
 
 def claim_again(parent: Any) -> None:
-    """Somebody may have emptied the broker, or taken it over: then nothing more is taken from it."""
+    """Take nothing more from a broker that was emptied, or taken over by another installation."""
     try:
         claim(parent.connection, parent.app.conf[INSTALLATION])
     except OthersBroker as exc:
@@ -93,7 +94,7 @@ def _to_write(parent: Any, channel: DurableChannel | RabbitChannel) -> Iterator[
 
 
 def _is_silent(channel: DurableChannel | RabbitChannel) -> bool:
-    """Whether to ask RabbitMQ anything would hold the event loop up."""
+    """Return True where a question to RabbitMQ would hold the event loop up."""
     return isinstance(channel, RabbitChannel) and (
         not channel.connection or channel.connection.seconds_since_heard() > _UNHEARD_SECONDS
     )

@@ -1,4 +1,4 @@
-"""Flower's ear: what a client of any kind tells of its messages comes in without their arguments."""
+"""Take the arguments out of events before Flower keeps them, whichever client sent them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threadsync.redaction import shown_by_flower
 
 
 class RedactingReceiver(EventReceiver):
-    """In place of ``flower.events.EventReceiver``: nothing comes in that would have to be forgotten."""
+    """Flower's receiver: nothing comes in that would have to be forgotten."""
 
     def event_from_message(self, body: Any, *args: Any, **kwargs: Any) -> Any:
         return super().event_from_message(shown_by_flower(body), *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Jira's words about a draft or a ticket, as they are kept."""
+"""Prepare Jira's words about a draft or a ticket for Postgres."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _LONGEST: Final = 4_000
 
 
 def kept(words: str | None, pool: Pool | None) -> str | None:
-    """Return what Postgres takes of them, without the people who were forgotten within the last day.
+    """Return the words without people who were forgotten within the last day, and cut to what Postgres takes.
 
-    They may quote a draft that a step under way has in memory. Raises ``DatabaseUnavailable``.
+    They may quote a draft that a step in progress has in memory. Raises ``DatabaseUnavailable``.
     """
     if not words:
         return words

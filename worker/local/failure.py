@@ -1,4 +1,4 @@
-"""What can go wrong with a process that we run on this machine."""
+"""Errors of the processes that ``threadsync up`` runs."""
 
 from __future__ import annotations
 
