@@ -26,7 +26,8 @@ from threadsync.types import JiraKey, SlackId, SlackTs, describe
 _LONGEST_TEXT: Final = 2_000
 _LONGEST_FAULTS: Final = 500
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", re.ASCII)
-_MODULE: Final = errors.__name__
+_MODULES: Final = frozenset({errors.__name__, "worker.errors"})
+"""Where our errors are, and where they were in 0.1.0."""
 
 _CLASSES: Final[Mapping[str, type[ThreadsyncError]]] = {
     name: item
@@ -69,7 +70,7 @@ def error_of(told: Any) -> ThreadsyncError:
     if not isinstance(told, Mapping):
         return UnreadableResult("the command failed, and what stands there in place of its error is none")
     name, arguments = told.get("exc_type"), told.get("exc_message")
-    if told.get("exc_module") == _MODULE and isinstance(name, str) and name in _CLASSES:
+    if isinstance(name, str) and name in _CLASSES and _is_of_ours(told.get("exc_module")):
         return _of_ours(_CLASSES[name], arguments)
     shown = name if isinstance(name, str) and _NAME.fullmatch(name) else "an error without a name"
     return CommandFailed(f"the worker failed with {shown}")
@@ -91,6 +92,10 @@ def readably(read: Callable[[], Any], what: str) -> Any:
     # What comes out of a decoder may be of any class, and quote what it read: hence no cause.
     except Exception as exc:  # noqa: BLE001
         raise UnreadableResult(f"{what} cannot be read: {type(exc).__name__}") from None
+
+
+def _is_of_ours(module: object) -> bool:
+    return isinstance(module, str) and module in _MODULES
 
 
 def _of_ours(kind: type[ThreadsyncError], arguments: Any) -> ThreadsyncError:
