@@ -137,7 +137,7 @@ class Pages:
             and detail.sync.state in ("retry_wait", "unknown", "blocked", "failed", "review"),
             needs_a_person=detail is not None and detail.sync.state in NEEDS_A_PERSON,
             can_give_up=detail is not None and detail.sync.state not in ("inflight", "done"),
-            left=SyncStore(self._pool).left.of(session.id),
+            left=SyncStore(self._pool).unlinked.of(session.id),
             timeline=timeline(
                 session, ready_at, synced_at, detail, decisions, ConsoleStore(self._pool).actors(session.id)
             ),

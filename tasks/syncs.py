@@ -19,12 +19,12 @@ from worker.durable.beat import SWEEP, SWEEP_TASK
 from worker.durable.task import DurableTask
 from worker.durable.task_result import Answer
 from worker.jira.breaker import Breaker
-from worker.jira.leave import Leaving, lease_of
 from worker.jira.setup import setup_of_this_process
 from worker.jira.sync import park_without_jira, run_sync
+from worker.jira.unlink import UnlinkStep, lease_of
 
 _MOST_IN_BROKER: Final = 200
-_MOST_LEFT: Final = 20
+_MOST_UNLINKED: Final = 20
 
 log = structlog.get_logger("threadsync.syncs")
 
@@ -76,10 +76,10 @@ def leave(*args: Any, **kwargs: Any) -> None:
     command = Leave.from_message(args, kwargs)
     # Without a Jira it waits for a worker that has one.
     if setup := setup_of_this_process():
-        left = setup.store.left
-        claim = left.claim(UUID(str(command.session_id)), command.jira_key, lease=lease_of(setup))
+        store = setup.store.unlinked
+        claim = store.claim(UUID(str(command.session_id)), command.jira_key, lease=lease_of(setup))
         if claim:
-            Leaving(setup, claim).take()
+            UnlinkStep(setup, claim).run()
 
 
 # Every two seconds: Flower would show little else.
@@ -100,7 +100,7 @@ def sweep() -> dict[str, int]:
     for session_id in due:
         sent += send_soon(Message(Sync.name, {"session_id": str(session_id)}, SYNCS_QUEUE))
     if setup:
-        for session_id, key in store.left.take_due(most=_MOST_LEFT, for_seconds=AGAIN_AFTER_SECONDS):
+        for session_id, key in store.unlinked.take_due(most=_MOST_UNLINKED, for_seconds=AGAIN_AFTER_SECONDS):
             sent += send_soon(leaving(session_id, key))
     unparked += (Breaker(setup).probe() or 0) if setup else 0
     announced = announce_due()
@@ -119,9 +119,7 @@ def _uuid(command: Sync | RetrySync) -> UUID:
 
 def _run(session_id: UUID) -> Answer:
     setup = setup_of_this_process()
-    store = setup.store if setup else SyncStore()
-    before = store.get_state(session_id)
-    state = run_sync(setup, session_id) if setup else park_without_jira(store, session_id)
-    if before is None or (state.updated_at, state.duplicates) != (before.updated_at, before.duplicates):
+    run = run_sync(setup, session_id) if setup else park_without_jira(SyncStore(), session_id)
+    if run.is_news:
         announce_soon(session_id)
-    return Answer(state)
+    return Answer(run.state)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from worker.db.syncs.progress import STARTS
+
 # There is a create whose end is not known.
 IN_DOUBT: Final = """EXISTS (
     SELECT FROM sync_attempts d
@@ -21,11 +23,7 @@ def _restarted(now: LiteralString) -> tuple[tuple[LiteralString, LiteralString],
         ("reason", f"CASE WHEN {IN_DOUBT} THEN 'no_answer' END"),
         ("detail", "NULL"),
         ("parked", "false"),
-        ("failures", "0"),
-        ("failing_since", "NULL"),
-        ("looks", "0"),
-        ("absences", "0"),
-        ("recreates", "0"),
+        *STARTS,
         ("unfinished_claims", "0"),
         ("next_attempt_at", now),
         ("queued_until", "NULL"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from worker.db.syncs.progress import ASSIGNMENTS, COLUMNS
 from worker.db.syncs.restarting import IN_DOUBT as _IN_DOUBT
 from worker.db.syncs.restarting import restarted
 
@@ -97,7 +98,6 @@ WITH claimed AS (
         unfinished_claims = s.unfinished_claims + 1,
         site = CASE WHEN s.state IN ('pending', 'retry_wait') THEN %(site)s
                     ELSE coalesce(s.site, %(site)s) END,
-        marker = coalesce(s.marker, %(marker)s),
         state = CASE s.state WHEN 'inflight' THEN 'unknown' ELSE s.state END,
         reason = CASE s.state WHEN 'inflight' THEN 'worker_died' ELSE s.reason END,
         looks = CASE s.state WHEN 'inflight' THEN 0 ELSE s.looks END,
@@ -105,7 +105,7 @@ WITH claimed AS (
         announce_at = CASE s.state WHEN 'inflight' THEN {_NOW} ELSE s.announce_at END,
         updated_at = CASE s.state WHEN 'inflight' THEN {_NOW} ELSE s.updated_at END
     WHERE s.session_id = %(session_id)s AND s.next_attempt_at <= {_NOW} AND {_IS_FREE}
-    RETURNING new.*, old.state AS state_before
+    RETURNING new.*, old.state AS state_before, old.updated_at AS updated_before
 ), ended AS (
     UPDATE sync_attempts a SET outcome = 'unknown', finished_at = {_NOW}, reason = 'worker_died'
     FROM claimed c
@@ -120,17 +120,17 @@ SELECT c.session_id, t.channel_id, t.thread_ts,
        (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id) AS newest_channel_id,
        t.jira_key AS session_key, c.fence, {_NOW} AS now, c.state,
        c.site, c.marker, c.draft,
-       c.unfinished_claims, c.failures, c.failing_since, c.looks, c.absences, c.recreates, c.jira_key,
+       c.unfinished_claims, {COLUMNS}, c.jira_key, c.duplicates, c.updated_before,
        c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline,
-       doubt.doubtful_project, coalesce(c.drafted_at <= t.unlinked_at, false) AS is_taken_off,
-       t.left_keys, ARRAY(
+       doubt.doubtful_project, coalesce(c.drafted_at <= t.unlinked_at, false) AS is_unlinked,
+       t.left_keys AS unlinked_keys, ARRAY(
            SELECT l.jira_id FROM left_tickets l
            WHERE l.session_id = c.session_id AND l.linked_again_at IS NULL AND l.jira_id IS NOT NULL
-       ) AS left_ids, ARRAY(
+       ) AS unlinked_ids, ARRAY(
            SELECT l.jira_key FROM left_tickets l
            WHERE l.session_id = c.session_id AND l.linked_again_at IS NULL AND l.jira_id IS NULL
              AND l.given_up IS DISTINCT FROM 'gone'
-       ) AS left_unknown
+       ) AS unlinked_without_id
 FROM claimed c JOIN thread_sessions t ON t.id = c.session_id, doubt
 """
 
@@ -149,6 +149,7 @@ WITH session AS (
 ), begun AS (
     UPDATE syncs s
     SET state = 'inflight', reason = NULL, detail = NULL, project_key = %(project_key)s,
+        marker = coalesce(s.marker, %(marker)s),
         lease_until = {_NOW} + make_interval(secs => %(lease)s),
         next_attempt_at = {_NOW} + make_interval(secs => %(lease)s),
         turn_until = {_NOW} + make_interval(secs => %(turn)s),
@@ -203,9 +204,8 @@ WITH session AS (
         next_attempt_at = CASE WHEN v.state = 'done' THEN {_NOW}
                                WHEN v.state IN ('blocked', 'failed', 'review') THEN NULL
                                ELSE {_NOW} + make_interval(secs => %(delay)s::float8) END,
-        failures = %(failures)s, failing_since = %(failing_since)s, looks = %(looks)s,
-        absences = %(absences)s,
-        recreates = %(recreates)s,
+        {ASSIGNMENTS},
+        marker = coalesce(s.marker, %(marker)s),
         jira_id = coalesce(%(jira_id)s::text, s.jira_id),
         jira_key = coalesce(
             %(jira_key)s::text, CASE WHEN v.state = 'done' THEN v.session_key END, s.jira_key
@@ -216,7 +216,7 @@ WITH session AS (
         announce_at = {_NOW}, updated_at = {_NOW}
     FROM verdict v
     WHERE {_MINE} AND v.session_id = s.session_id
-    RETURNING s.session_id, s.fence, s.state, s.jira_key
+    RETURNING s.*
 ), synced AS (
     UPDATE thread_sessions t
     SET status = 'synced', jira_key = m.jira_key, synced_at = now(), updated_at = now()
@@ -241,15 +241,19 @@ WITH session AS (
            %(http_status)s, %(trace_id)s, %(reason)s, %(detail)s
     FROM moved m WHERE %(number)s::integer IS NULL AND %(outcome)s::text IS NOT NULL
 )
-SELECT state, jira_key FROM moved
+SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
 # Lets go of a sync as it was; it is due again after `delay`.
 RELEASE: Final[LiteralString] = f"""
-UPDATE syncs s
-SET lease_until = NULL, unfinished_claims = 0, next_attempt_at = {_NOW} + make_interval(secs => %(delay)s)
-WHERE {_MINE}
-RETURNING s.state
+WITH moved AS (
+    UPDATE syncs s
+    SET lease_until = NULL, unfinished_claims = 0,
+        next_attempt_at = {_NOW} + make_interval(secs => %(delay)s)
+    WHERE {_MINE}
+    RETURNING s.*
+)
+SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
 # Writes what came of a step that follows a ticket: the link back to the thread, and the audit.
@@ -264,7 +268,7 @@ WITH moved AS (
         next_attempt_at = {_NOW} + make_interval(secs => %(delay)s::float8),
         announce_at = CASE WHEN cardinality(%(duplicates)s::text[]) > 0 THEN {_NOW} ELSE s.announce_at END
     WHERE {_MINE}
-    RETURNING s.session_id, s.fence, s.state
+    RETURNING s.*
 ), noted AS (
     INSERT INTO sync_attempts
         (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
@@ -275,7 +279,7 @@ WITH moved AS (
            %(http_status)s, %(trace_id)s, %(reason)s, %(detail)s
     FROM moved m
 )
-SELECT state FROM moved
+SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
 # What stands in the way of a site: a row of its own, and one for each endpoint that is paused.

@@ -16,7 +16,6 @@ from threadsync.actors import AnyActor, as_json
 from threadsync.syncs import (
     UNREADABLE,
     Attempt,
-    Claim,
     Draft,
     Step,
     SyncAction,
@@ -29,20 +28,13 @@ from worker.db.driver_errors import translated
 from worker.db.pool import Pool, init_db
 from worker.db.sessions.statements import describe
 from worker.db.syncs import sql as queries
+from worker.db.syncs.claim import Begun, Claim, Ending
 from worker.db.syncs.jira_words import kept
-from worker.db.unlinked.store import LeftStore
+from worker.db.unlinked.store import UnlinkedStore
 
 log = structlog.get_logger("threadsync.worker")
 
 _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A create that is committed to: send this draft, and end attempt ``number``."""
-
-    draft: Draft
-    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,38 +47,6 @@ class SiteTrouble:
     reason: str | None
     paused_for: float
     endpoints: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a step ended, and the state that comes of it.
-
-    Args:
-        number: of the create that ended; None notes a new attempt, of ``step``.
-        outcome: None notes no attempt.
-        doubt_ends_as: what the creates in doubt turned out to be.
-    """
-
-    state: SyncStatus
-    step: Step
-    outcome: str | None
-    delay: float | None = None
-    reason: str | None = None
-    detail: str | None = None
-    parked: bool = False
-    failures: int = 0
-    failing_since: datetime | None = None
-    looks: int = 0
-    absences: int = 0
-    recreates: int = 0
-    jira_id: str | None = None
-    jira_key: str | None = None
-    origin: str | None = None
-    number: int | None = None
-    started_at: datetime | None = None
-    http_status: int | None = None
-    trace_id: str | None = None
-    doubt_ends_as: str | None = None
 
 
 class SyncStore:
@@ -102,9 +62,9 @@ class SyncStore:
         self._clock = clock
 
     @property
-    def left(self) -> LeftStore:
-        """The tickets that were taken off sessions."""
-        return LeftStore(self._pool, self._clock)
+    def unlinked(self) -> UnlinkedStore:
+        """The store of unlinked tickets."""
+        return UnlinkedStore(self._pool, self._clock)
 
     def get(self, session_id: UUID) -> SyncDetail | None:
         """All that is known of a sync, or None."""
@@ -121,13 +81,12 @@ class SyncStore:
             slack_trouble=rows[0]["slack_trouble"],
             attempts=tuple(map(Attempt.of_row, attempts)),
             actions=self.actions(session_id),
-            left=self.left.of(session_id),
+            unlinked=self.unlinked.of(session_id),
         )
 
     def get_state(self, session_id: UUID) -> SyncState | None:
         """How a sync stands, or None."""
-        rows = self._rows(queries.GET_SYNC, {"session_id": session_id})
-        return SyncState.of_row(rows[0]) if rows else None
+        return self._state(queries.GET_SYNC, {"session_id": session_id})
 
     def list_syncs(
         self, state: SyncStatus | None = None, limit: int = 50, before: UUID | None = None
@@ -147,16 +106,16 @@ class SyncStore:
         rows = self._rows(queries.SITES_OF, {"session_ids": list(session_ids)})
         return {row["session_id"]: row["site"] for row in rows}
 
-    def claim(self, session_id: UUID, *, site: str, marker: str, lease: float) -> Claim | None:
+    def claim(self, session_id: UUID, *, site: str, lease: float) -> Claim | None:
         """Take a sync that is due for ``lease`` seconds; None if it is not due, or somebody has it.
 
         None also for one that cannot be read, as another release may have written it. It counts as claimed,
         so that after a few times a person is to look.
         """
-        params = {"session_id": session_id, "site": site, "marker": marker, "lease": lease}
+        params = {"session_id": session_id, "site": site, "lease": lease}
         rows = self._rows(queries.CLAIM, params)
         try:
-            return Claim.model_validate(rows[0]) if rows else None
+            return Claim.of_row(rows[0]) if rows else None
         except ValidationError as exc:
             log.warning("sync cannot be read", session_id=str(session_id), faults=describe(exc))
             return None
@@ -186,6 +145,7 @@ class SyncStore:
         """
         params = {
             **_of(claim),
+            "marker": claim.marker,
             "site": site,
             "project_key": project_key,
             "default_project_key": default_project_key,
@@ -201,20 +161,14 @@ class SyncStore:
             rows = connection.execute(queries.BEGIN_CREATE, params).fetchall()
         return Begun(Draft.model_validate(rows[0]["draft"]), rows[0]["number"]) if rows else None
 
-    def finish(self, claim: Claim, ending: Ending) -> SyncStatus | None:
-        """Write how a step ended; returns the state that was written, or None when the claim is lost."""
-        params = {
-            **{name: getattr(ending, name) for name in Ending.__slots__},
-            **_of(claim),
-            "detail": kept(ending.detail, self._pool),
-            "delay": ending.delay or 0.0,
-        }
-        rows = self._rows(queries.FINISH, params)
-        return rows[0]["state"] if rows else None
+    def finish(self, claim: Claim, ending: Ending) -> SyncState | None:
+        """Write how a step ended; returns the sync as it is then, or None when the claim is lost."""
+        params = {**ending.parameters(), **_of(claim), "marker": claim.marker}
+        return self._state(queries.FINISH, {**params, "detail": kept(ending.detail, self._pool)})
 
-    def release(self, claim: Claim, delay: float) -> None:
+    def release(self, claim: Claim, delay: float) -> SyncState | None:
         """Let go of a sync as it was; it is due again after ``delay`` seconds."""
-        self._rows(queries.RELEASE, {**_of(claim), "delay": delay})
+        return self._state(queries.RELEASE, {**_of(claim), "delay": delay})
 
     def follow_up(
         self,
@@ -231,7 +185,7 @@ class SyncStore:
         http_status: int | None = None,
         trace_id: str | None = None,
         duplicates: Sequence[str] | None = None,
-    ) -> None:
+    ) -> SyncState | None:
         """Write what came of a step that follows a ticket; ``delay`` is None when no other one is to come."""
         params = {
             **_of(claim),
@@ -247,7 +201,7 @@ class SyncStore:
             "trace_id": trace_id,
             "duplicates": list(duplicates) if duplicates is not None else None,
         }
-        self._rows(queries.FOLLOW_UP, params)
+        return self._state(queries.FOLLOW_UP, params)
 
     def trouble_of(self, site: str) -> SiteTrouble:
         """What stands in the way of the site, if anything."""
@@ -279,9 +233,9 @@ class SyncStore:
         """Let go on what was parked; returns how many syncs that are."""
         return len(self._rows(queries.CLOSE_BREAKER, {"site": site}))
 
-    def park_unconfigured(self, session_id: UUID) -> None:
-        """Park a sync that this worker knows no Jira for."""
-        self._rows(queries.PARK_UNCONFIGURED, {"session_id": session_id})
+    def park_unconfigured(self, session_id: UUID) -> bool:
+        """Park a sync that this worker knows no Jira for; False when it stays as it is."""
+        return bool(self._rows(queries.PARK_UNCONFIGURED, {"session_id": session_id}))
 
     def unpark(self, site: str) -> int:
         """Let go on what had no Jira to go to, or another one than ``site``; returns how many that are."""
@@ -323,6 +277,10 @@ class SyncStore:
         """End a sync without a ticket; False when it is over, or a create is in flight."""
         params = {"session_id": session_id, **_decision(actor, reason, acted_by)}
         return bool(self._rows(queries.GIVE_UP, params))
+
+    def _state(self, sql: LiteralString, params: Mapping[str, Any]) -> SyncState | None:
+        rows = self._rows(sql, params)
+        return SyncState.of_row(rows[0]) if rows else None
 
     def _now(self) -> datetime | None:
         return self._clock() if self._clock else None
