@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import replace
 from importlib.metadata import distribution
 from typing import Any, Final
 
@@ -127,7 +128,9 @@ def test_a_package_has_one_version_in_all_locks() -> None:
     """The versions that were tested are those that run, and those that `make audit` asks about."""
     tested = set(pins(text_of(ALL["dev"])))
     for lock in OURS:
-        assert set(pins(text_of(lock))) <= tested, f"locks/{lock.name}.txt is {STALE}"
+        # A version that developers have on every platform is the same on one of them.
+        new = {pin for pin in pins(text_of(lock)) if replace(pin, marker="") not in tested}
+        assert new <= tested, f"locks/{lock.name}.txt is {STALE}"
     assert {"dev", *(lock.name for lock in ALL.values() if lock not in OURS)} == set(AUDITED)
 
 
@@ -169,7 +172,7 @@ def test_what_is_for_other_systems_is_not_in_the_bill() -> None:
 
 def test_the_documented_locks_are_those_of_the_roles() -> None:
     """File by file, and role by role."""
-    rows = {row[0].strip("`"): row[1] for row in table(read("docs/supply-chain.md"), "File")}
+    rows = {row[0].strip("`"): row[1] for row in table(read("docs/operate/supply-chain.md"), "File")}
     shown = {name.removeprefix("locks/").removesuffix(".txt") for name in rows}
     assert shown == {re.sub("^bench-.*", "bench-…", name) for name in ALL}
     roles = PROJECT["tool"]["threadsync"]["roles"]
@@ -185,7 +188,7 @@ def test_the_documented_bounds_are_those_of_pyproject() -> None:
         for lock in OURS
         for requirement in wanted(lock)
     }
-    rows = table(read("docs/supply-chain.md"), "Package")
+    rows = table(read("docs/operate/supply-chain.md"), "Package")
     assert {"aiohttp", "python-multipart", "starlette"} <= {name for name, *_ in rows}
     assert {name: {bound} for name, bound, _ in rows} == {name: bounds[name] for name, *_ in rows}
 

@@ -46,7 +46,7 @@ def done(origin: Origin, **given: Any) -> SyncState:
     ("of", "text", "has_button"),
     [
         (sync("pending"), "*Queued.* The Jira ticket will be created next.", False),
-        (sync("pending", "create_again"), "*Queued.* No ticket came of the last try, which", False),
+        (sync("pending", "create_again"), "*Queued.* The last attempt certainly created no ticket", False),
         (sync("inflight"), "*Creating the Jira ticket.*", False),
         (
             sync("retry_wait", "rate_limit"),
@@ -70,7 +70,7 @@ def done(origin: Origin, **given: Any) -> SyncState:
         (done("named"), f"*Linked* to {LINK}, which a person named", False),
         (
             done("created", duplicates=("PROJ-2",)),
-            "*Needs attention:* this thread's marker is also on <",
+            "> also carry this thread's marker.",
             False,
         ),
     ],

@@ -44,7 +44,7 @@ def _text(sync: SyncState, jira_url: str | None) -> str:
     why = escape(explain(sync.reason))
     if "state" in sync.unreadable:
         return (
-            "*Needs attention:* the state of this ticket was written by another release, and cannot be read."
+            "*Needs attention:* another release wrote the state of this ticket, and it cannot be read."
         )
     match sync.state:
         case "pending":
@@ -85,7 +85,7 @@ def _done(sync: SyncState, jira_url: str | None) -> str:
     if sync.duplicates:
         others = ", ".join(_ticket(key, url) for key in sync.duplicates)
         text += (
-            f" *Needs attention:* this thread's marker is also on {others}. Close the ones you don't need."
+            f" *Needs attention:* {others} also carry this thread's marker. Close those you don't need."
         )
     return text
 

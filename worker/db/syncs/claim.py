@@ -11,8 +11,8 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
 from threadsync.marker import marker_of
-from threadsync.models import JiraKey, SlackId, SlackTs
 from threadsync.syncs import Draft, Origin, Step, SyncState, SyncStatus, readable
+from threadsync.types import JiraKey, SlackId, SlackTs
 from worker.db.syncs.progress import FRESH, Progress
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 import structlog
-from psycopg.rows import DictRow
 from pydantic import ValidationError
 
 from threadsync.actors import AnyActor, as_json
@@ -24,17 +23,14 @@ from threadsync.syncs import (
     SyncStatus,
     readable,
 )
-from worker.db.driver_errors import translated
-from worker.db.pool import Pool, init_db
-from worker.db.sessions.statements import describe
+from threadsync.types import describe
+from worker.db.forgetting.jira_words import kept
+from worker.db.store import Store
 from worker.db.syncs import sql as queries
 from worker.db.syncs.claim import Begun, Claim, Ending
-from worker.db.syncs.jira_words import kept
 from worker.db.unlinked.store import UnlinkedStore
 
 log = structlog.get_logger("threadsync.worker")
-
-_AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +45,8 @@ class SiteTrouble:
     endpoints: Mapping[str, float] = field(default_factory=dict)
 
 
-class SyncStore:
-    """Each method is one transaction. All raise ``DatabaseUnavailable`` when Postgres is away.
-
-    Args:
-        pool: the process's own if None.
-        clock: for those who cannot wait ten minutes; the database's if None.
-    """
-
-    def __init__(self, pool: Pool | None = None, clock: Callable[[], datetime] | None = None) -> None:
-        self._pool = pool
-        self._clock = clock
+class SyncStore(Store):
+    """Each method is one transaction."""
 
     @property
     def unlinked(self) -> UnlinkedStore:
@@ -93,8 +80,8 @@ class SyncStore:
     ) -> list[SyncState]:
         """Syncs, newest session first, from before the session id ``before``."""
         sql = queries.LIST_SYNCS if state is None else queries.LIST_SYNCS_BY_STATE
-        params = {"state": state, "limit": limit, "before": before or _AFTER_ALL_IDS}
-        return [SyncState.of_row(row) for row in self._rows(sql, params)]
+        rows = self._rows(sql, {"state": state, **self._page(limit, before)})
+        return [SyncState.of_row(row) for row in rows]
 
     def actions(self, session_id: UUID) -> tuple[SyncAction, ...]:
         """Return the decisions of people about a session's ticket, oldest first."""
@@ -156,7 +143,7 @@ class SyncStore:
             "lease": lease,
             "now": self._now(),
         }
-        with translated(), (self._pool or init_db()).connection() as connection, connection.transaction():
+        with self._connection() as connection, connection.transaction():
             connection.execute(queries.TAKE_TURN, params)
             rows = connection.execute(queries.BEGIN_CREATE, params).fetchall()
         return Begun(Draft.model_validate(rows[0]["draft"]), rows[0]["number"]) if rows else None
@@ -281,13 +268,6 @@ class SyncStore:
     def _state(self, sql: LiteralString, params: Mapping[str, Any]) -> SyncState | None:
         rows = self._rows(sql, params)
         return SyncState.of_row(rows[0]) if rows else None
-
-    def _now(self) -> datetime | None:
-        return self._clock() if self._clock else None
-
-    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        with translated(), (self._pool or init_db()).connection() as connection:
-            return connection.execute(sql, {"now": self._now(), **params}).fetchall()
 
 
 def _decision(actor: str, reason: str, acted_by: AnyActor | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from threadsync.models import SlackId, SlackTs
+from threadsync.types import SlackId, SlackTs
 
 
 class UnlinkedClaim(BaseModel):

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any
 from uuid import UUID
 
 import structlog
-from psycopg.rows import DictRow
 from pydantic import ValidationError
 
 from threadsync.syncs import UnlinkedTicket
-from worker.db.driver_errors import translated
-from worker.db.pool import Pool, init_db
-from worker.db.sessions.statements import describe
-from worker.db.syncs.jira_words import kept
+from threadsync.types import describe
+from worker.db.forgetting.jira_words import kept
+from worker.db.store import Store
 from worker.db.unlinked import sql as queries
 from worker.db.unlinked.claim import UnlinkedClaim
 
 log = structlog.get_logger("threadsync.worker")
 
 
-class UnlinkedStore:
-    """Each method is one statement. All raise ``DatabaseUnavailable`` when Postgres is away.
-
-    Args:
-        pool, clock: as ``SyncStore`` has them, whose ``unlinked`` makes one.
-    """
-
-    def __init__(self, pool: Pool | None = None, clock: Callable[[], datetime] | None = None) -> None:
-        self._pool = pool
-        self._clock = clock
+class UnlinkedStore(Store):
+    """Each method is one statement."""
 
     def of(self, session_id: UUID) -> tuple[UnlinkedTicket, ...]:
         """Return the unlinked tickets of a session, oldest first."""
@@ -90,11 +78,6 @@ class UnlinkedStore:
         """Due ones to send a message for; no other caller gets them for ``for_seconds``."""
         rows = self._rows(queries.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
         return [(row["session_id"], row["jira_key"]) for row in rows]
-
-    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        now = self._clock() if self._clock else None
-        with translated(), (self._pool or init_db()).connection() as connection:
-            return connection.execute(sql, {"now": now, **params}).fetchall()
 
 
 def _of(claim: UnlinkedClaim) -> dict[str, Any]:
