@@ -43,9 +43,7 @@ def can_be_retried(sync: SyncState) -> bool:
 def _text(sync: SyncState, jira_url: str | None) -> str:
     why = escape(explain(sync.reason))
     if "state" in sync.unreadable:
-        return (
-            "*Needs attention:* another release wrote the state of this ticket, and it cannot be read."
-        )
+        return "*Needs attention:* another release wrote the state of this ticket, and it cannot be read."
     match sync.state:
         case "pending":
             return (
@@ -84,9 +82,7 @@ def _done(sync: SyncState, jira_url: str | None) -> str:
             text = f"*Created* {ticket}."
     if sync.duplicates:
         others = ", ".join(_ticket(key, url) for key in sync.duplicates)
-        text += (
-            f" *Needs attention:* {others} also carry this thread's marker. Close those you don't need."
-        )
+        text += f" *Needs attention:* {others} also carry this thread's marker. Close those you don't need."
     return text
 
 

@@ -9,21 +9,13 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from worker.db.syncs.progress import ASSIGNMENTS, COLUMNS
-from worker.db.syncs.restarting import IN_DOUBT as _IN_DOUBT
-from worker.db.syncs.restarting import restarted
+from worker.db.syncs.parts import IS_FREE as _IS_FREE
+from worker.db.syncs.parts import NOW as _NOW
+from worker.db.syncs.parts import PAUSED_UNTIL as _PAUSED_UNTIL
+from worker.db.syncs.progress import ASSIGNMENTS as _ASSIGNMENTS
+from worker.db.syncs.progress import COLUMNS as _COLUMNS
 
-# The database's clock, unless a test has one of its own.
-_NOW: Final = "coalesce(%(now)s::timestamptz, now())"
-# Who decides, where that is known: threadsync/actors.py.
-_BY: Final = "%(acted_by)s::jsonb"
 _MINE: Final = "s.session_id = %(session_id)s AND s.fence = %(fence)s"
-_IS_FREE: Final = f"(s.lease_until IS NULL OR s.lease_until <= {_NOW})"
-# Goes on where it stopped.
-_GO_ON: Final = f"{restarted(_NOW)}, updated_at = {_NOW}"
-# No pause that is granted is longer than an hour and a fifth (`LONGEST_ASKED_SECONDS`): what ends later was
-# written by something that knew no limit, and counts as none.
-_PAUSED_UNTIL: Final = f"CASE WHEN paused_until <= {_NOW} + interval '2 hours' THEN paused_until END"
 # Nothing here waits for longer than a day, which is the longest settle time.
 _TOO_FAR: Final = f"{_NOW} + interval '2 days'"
 _STATE: Final = """
@@ -66,21 +58,6 @@ SELECT number, step, started_at, deadline, finished_at, outcome, http_status, tr
 FROM sync_attempts WHERE session_id = %(session_id)s ORDER BY number
 """
 
-# What people decided about it, oldest first.
-LIST_ACTIONS: Final[LiteralString] = """
-SELECT at, action, actor, reason, acted_by, jira_key FROM (
-    SELECT id, at, action, actor, reason, acted_by, NULL AS jira_key
-    FROM sync_actions WHERE session_id = %(session_id)s
-    UNION ALL
-    SELECT id, at, action, actor, reason, NULL, NULL
-    FROM session_actions WHERE session_id = %(session_id)s
-    UNION ALL
-    SELECT id, at, act, coalesce(actor ->> 'user_id', actor ->> 'name', ''), coalesce(reason, ''), actor,
-           jira_key
-    FROM session_acts WHERE session_id = %(session_id)s AND outcome IN ('applied', 'unchanged')
-) AS decision ORDER BY id
-"""
-
 # The Jira of each session's ticket.
 SITES_OF: Final[LiteralString] = """
 SELECT session_id, site FROM syncs WHERE session_id = ANY (%(session_ids)s::uuid[]) AND site IS NOT NULL
@@ -120,7 +97,7 @@ SELECT c.session_id, t.channel_id, t.thread_ts,
        (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id) AS newest_channel_id,
        t.jira_key AS session_key, c.fence, {_NOW} AS now, c.state,
        c.site, c.marker, c.draft,
-       c.unfinished_claims, {COLUMNS}, c.jira_key, c.duplicates, c.updated_before,
+       c.unfinished_claims, {_COLUMNS}, c.jira_key, c.duplicates, c.updated_before,
        c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline,
        doubt.doubtful_project, coalesce(c.drafted_at <= t.unlinked_at, false) AS is_unlinked,
        t.left_keys AS unlinked_keys, ARRAY(
@@ -204,7 +181,7 @@ WITH session AS (
         next_attempt_at = CASE WHEN v.state = 'done' THEN {_NOW}
                                WHEN v.state IN ('blocked', 'failed', 'review') THEN NULL
                                ELSE {_NOW} + make_interval(secs => %(delay)s::float8) END,
-        {ASSIGNMENTS},
+        {_ASSIGNMENTS},
         marker = coalesce(s.marker, %(marker)s),
         jira_id = coalesce(%(jira_id)s::text, s.jira_id),
         jira_key = coalesce(
@@ -282,108 +259,6 @@ WITH moved AS (
 SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
-# What stands in the way of a site: a row of its own, and one for each endpoint that is paused.
-GET_SITE: Final[LiteralString] = f"""
-SELECT NULL AS endpoint, trouble,
-       greatest(0, extract(epoch FROM {_PAUSED_UNTIL} - {_NOW}))::float8 AS paused_for
-FROM jira_sites WHERE site = %(site)s
-UNION ALL
-SELECT endpoint, NULL, extract(epoch FROM paused_until - {_NOW})::float8
-FROM jira_pauses WHERE site = %(site)s AND paused_until > {_NOW} AND {_PAUSED_UNTIL} IS NOT NULL
-"""
-
-# Nothing is sent to the site for so long.
-PAUSE_SITE: Final[LiteralString] = f"""
-INSERT INTO jira_sites AS j (site, paused_until)
-VALUES (%(site)s, {_NOW} + make_interval(secs => %(seconds)s))
-ON CONFLICT ON CONSTRAINT jira_sites_pkey
-DO UPDATE SET paused_until = greatest(
-    CASE WHEN j.paused_until <= {_NOW} + interval '2 hours' THEN j.paused_until END, excluded.paused_until
-)
-RETURNING site
-"""
-
-# The same for one endpoint of it.
-PAUSE_ENDPOINT: Final[LiteralString] = f"""
-INSERT INTO jira_pauses AS j (site, endpoint, paused_until)
-VALUES (%(site)s, %(endpoint)s, {_NOW} + make_interval(secs => %(seconds)s))
-ON CONFLICT ON CONSTRAINT jira_pauses_pkey
-DO UPDATE SET paused_until = greatest(
-    CASE WHEN j.paused_until <= {_NOW} + interval '2 hours' THEN j.paused_until END, excluded.paused_until
-)
-RETURNING site
-"""
-
-# The site says no to us: parks all that waits for it.
-OPEN_BREAKER: Final[LiteralString] = f"""
-WITH opened AS (
-    INSERT INTO jira_sites AS j (site, trouble, trouble_since, next_probe_at)
-    VALUES (%(site)s, %(trouble)s, {_NOW}, {_NOW} + make_interval(secs => %(probe_after)s))
-    ON CONFLICT ON CONSTRAINT jira_sites_pkey DO UPDATE
-    SET trouble = excluded.trouble, trouble_since = coalesce(j.trouble_since, excluded.trouble_since),
-        next_probe_at = excluded.next_probe_at
-    RETURNING site
-), waiting AS (
-    SELECT s.session_id FROM syncs s, opened
-    WHERE s.state IN ('pending', 'retry_wait') AND (s.site = opened.site OR s.site IS NULL) AND {_IS_FREE}
-    ORDER BY s.session_id FOR UPDATE OF s
-)
-UPDATE syncs s
-SET state = 'blocked', parked = true, reason = %(trouble)s, site = %(site)s, next_attempt_at = NULL,
-    queued_until = NULL, announce_at = {_NOW}, updated_at = {_NOW}
-FROM waiting WHERE s.session_id = waiting.session_id
-RETURNING s.session_id
-"""
-
-# Whether it is our turn to ask the site whether it knows us again.
-TAKE_PROBE: Final[LiteralString] = f"""
-UPDATE jira_sites SET next_probe_at = {_NOW} + make_interval(secs => %(probe_after)s)
-WHERE site = %(site)s AND next_probe_at <= {_NOW}
-RETURNING site
-"""
-
-# The site takes our calls again: what was parked goes on.
-CLOSE_BREAKER: Final[LiteralString] = f"""
-WITH closed AS (
-    UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL
-    WHERE site = %(site)s AND trouble IS NOT NULL
-), parked AS (
-    SELECT s.session_id FROM syncs s
-    WHERE s.state = 'blocked' AND s.parked AND (s.site = %(site)s OR s.site IS NULL)
-    ORDER BY s.session_id FOR UPDATE
-)
-UPDATE syncs s
-SET {_GO_ON}
-FROM parked WHERE s.session_id = parked.session_id
-RETURNING s.session_id
-"""
-
-# This worker knows no Jira: what is due waits for one that does.
-PARK_UNCONFIGURED: Final[LiteralString] = f"""
-UPDATE syncs s
-SET state = 'blocked', parked = true, reason = 'not_configured', next_attempt_at = NULL, queued_until = NULL,
-    announce_at = {_NOW}, updated_at = {_NOW}
-WHERE s.session_id = %(session_id)s AND s.state IN ('pending', 'retry_wait') AND {_IS_FREE}
-RETURNING s.session_id
-"""
-
-# Syncs that wait until the worker is given a Jira, or for one that the settings name no more; that one is no
-# trouble any longer.
-UNPARK: Final[LiteralString] = f"""
-WITH left_behind AS (
-    UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL
-    WHERE trouble IS NOT NULL AND site <> %(site)s
-), parked AS (
-    SELECT s.session_id FROM syncs s
-    WHERE s.state = 'blocked' AND s.parked AND (s.reason = 'not_configured' OR s.site <> %(site)s)
-    ORDER BY s.session_id FOR UPDATE SKIP LOCKED
-)
-UPDATE syncs s
-SET {_GO_ON}
-FROM parked WHERE s.session_id = parked.session_id
-RETURNING s.session_id
-"""
-
 # Makes due what waits for a moment that makes no sense, such as one of the year 2093 that a Jira asked for.
 PULL_IN: Final[LiteralString] = f"""
 UPDATE syncs s SET next_attempt_at = {_NOW}, queued_until = NULL, lease_until = NULL
@@ -409,80 +284,4 @@ UPDATE syncs s SET queued_until = {_NOW} + make_interval(secs => %(for_seconds)s
 -- An array, because Postgres takes a join of unknown size for a large one, and would read the whole table.
 WHERE s.session_id = ANY (ARRAY(SELECT session_id FROM due))
 RETURNING s.session_id
-"""
-
-# A person wants it tried again, which is no wish for another ticket than the one that was taken off. No row:
-# there is no such sync, or nothing to try, or a step is under way.
-_RETRY: Final[LiteralString] = f"""
-WITH retried AS (
-    UPDATE syncs s
-    SET {_GO_ON}
-    WHERE s.session_id = %(session_id)s AND {_IS_FREE}
-      AND s.state IN ('retry_wait', 'unknown', 'blocked', 'failed', 'review')
-      AND (s.reason IS NULL OR s.reason NOT IN ('moved', 'forgotten', 'draft_expired'))
-      AND s.forgetting IS DISTINCT FROM 'tombstone'
-      AND ({_IN_DOUBT} OR NOT EXISTS (
-          SELECT FROM thread_sessions t WHERE t.id = s.session_id AND s.drafted_at <= t.unlinked_at
-      ))"""
-RETRY: Final[LiteralString] = f"""{_RETRY}
-    RETURNING s.session_id
-), noted AS (
-    INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
-    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s, {_BY} FROM retried
-)
-SELECT session_id FROM retried
-"""
-
-# The same for a command with an id, once: one that comes again undoes no decision that was made since.
-RETRY_ONCE: Final[LiteralString] = f"""{_RETRY}
-      AND NOT EXISTS (
-          SELECT FROM sync_actions a
-          WHERE a.session_id = s.session_id AND a.command_id = %(command_id)s::uuid
-      )
-    RETURNING s.session_id
-), noted AS (
-    INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by, command_id)
-    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s, {_BY}, %(command_id)s::uuid FROM retried
-)
-SELECT session_id FROM retried
-"""
-
-# The same for all that is blocked, on every site; neither probes nor pauses are waited for.
-RETRY_ALL_BLOCKED: Final[LiteralString] = f"""
-WITH closed AS (
-    UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL, paused_until = NULL
-    WHERE trouble IS NOT NULL OR paused_until > {_NOW}
-), resumed AS (
-    UPDATE jira_pauses SET paused_until = {_NOW} WHERE paused_until > {_NOW}
-), blocked AS (
-    SELECT s.session_id FROM syncs s WHERE s.state = 'blocked' ORDER BY s.session_id FOR UPDATE
-), retried AS (
-    UPDATE syncs s
-    SET {_GO_ON}
-    FROM blocked WHERE s.session_id = blocked.session_id
-    RETURNING s.session_id
-), noted AS (
-    INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
-    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s, {_BY} FROM retried
-)
-SELECT session_id FROM retried
-"""
-
-# Nobody wants it any more. Whatever may have been created stays, and a later retry looks for it first. No
-# row: there is no such sync, or it is over, or a create is in flight.
-GIVE_UP: Final[LiteralString] = f"""
-WITH given_up AS (
-    UPDATE syncs s
-    SET state = 'failed', reason = 'given_up', detail = NULL, parked = false, next_attempt_at = NULL,
-        queued_until = NULL, lease_until = NULL, fence = s.fence + 1, announce_at = {_NOW},
-        updated_at = {_NOW}
-    WHERE s.session_id = %(session_id)s
-      AND s.state IN ('pending', 'retry_wait', 'unknown', 'blocked', 'failed', 'review')
-      AND NOT EXISTS (SELECT FROM thread_sessions t WHERE t.id = s.session_id AND t.forgotten_at IS NOT NULL)
-    RETURNING s.session_id
-), noted AS (
-    INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
-    SELECT session_id, {_NOW}, 'give_up', %(actor)s, %(reason)s, {_BY} FROM given_up
-)
-SELECT session_id FROM given_up
 """

@@ -26,7 +26,7 @@ from threadsync.syncs import (
 from threadsync.types import describe
 from worker.db.forgetting.jira_words import kept
 from worker.db.store import Store
-from worker.db.syncs import sql as queries
+from worker.db.syncs import decision_sql, site_sql, sql
 from worker.db.syncs.claim import Begun, Claim, Ending
 from worker.db.unlinked.store import UnlinkedStore
 
@@ -55,10 +55,10 @@ class SyncStore(Store):
 
     def get(self, session_id: UUID) -> SyncDetail | None:
         """All that is known of a sync, or None."""
-        rows = self._rows(queries.GET_SYNC, {"session_id": session_id})
+        rows = self._rows(sql.GET_SYNC, {"session_id": session_id})
         if not rows:
             return None
-        attempts = self._rows(queries.LIST_ATTEMPTS, {"session_id": session_id})
+        attempts = self._rows(sql.LIST_ATTEMPTS, {"session_id": session_id})
         return SyncDetail(
             sync=SyncState.of_row(rows[0]),
             draft=readable(rows[0]["draft"]) or UNREADABLE,
@@ -73,24 +73,24 @@ class SyncStore(Store):
 
     def get_state(self, session_id: UUID) -> SyncState | None:
         """How a sync stands, or None."""
-        return self._state(queries.GET_SYNC, {"session_id": session_id})
+        return self._state(sql.GET_SYNC, {"session_id": session_id})
 
     def list_syncs(
         self, state: SyncStatus | None = None, limit: int = 50, before: UUID | None = None
     ) -> list[SyncState]:
         """Syncs, newest session first, from before the session id ``before``."""
-        sql = queries.LIST_SYNCS if state is None else queries.LIST_SYNCS_BY_STATE
-        rows = self._rows(sql, {"state": state, **self._page(limit, before)})
+        statement = sql.LIST_SYNCS if state is None else sql.LIST_SYNCS_BY_STATE
+        rows = self._rows(statement, {"state": state, **self._page(limit, before)})
         return [SyncState.of_row(row) for row in rows]
 
     def actions(self, session_id: UUID) -> tuple[SyncAction, ...]:
         """Return the decisions of people about a session's ticket, oldest first."""
-        rows = self._rows(queries.LIST_ACTIONS, {"session_id": session_id})
+        rows = self._rows(decision_sql.LIST_ACTIONS, {"session_id": session_id})
         return tuple(map(SyncAction.of_row, rows))
 
     def sites_of(self, session_ids: Sequence[UUID]) -> dict[UUID, str]:
         """Return the Jira of each session's ticket, where one is known."""
-        rows = self._rows(queries.SITES_OF, {"session_ids": list(session_ids)})
+        rows = self._rows(sql.SITES_OF, {"session_ids": list(session_ids)})
         return {row["session_id"]: row["site"] for row in rows}
 
     def claim(self, session_id: UUID, *, site: str, lease: float) -> Claim | None:
@@ -100,7 +100,7 @@ class SyncStore(Store):
         so that after a few times a person is to look.
         """
         params = {"session_id": session_id, "site": site, "lease": lease}
-        rows = self._rows(queries.CLAIM, params)
+        rows = self._rows(sql.CLAIM, params)
         try:
             return Claim.of_row(rows[0]) if rows else None
         except ValidationError as exc:
@@ -109,7 +109,7 @@ class SyncStore(Store):
 
     def has_claim(self, claim: Claim) -> bool:
         """Whether it still holds."""
-        return bool(self._rows(queries.HAS_CLAIM, _of(claim))[0]["has_claim"])
+        return bool(self._rows(sql.HAS_CLAIM, _of(claim))[0]["has_claim"])
 
     def begin_create(
         self,
@@ -144,18 +144,18 @@ class SyncStore(Store):
             "now": self._now(),
         }
         with self._connection() as connection, connection.transaction():
-            connection.execute(queries.TAKE_TURN, params)
-            rows = connection.execute(queries.BEGIN_CREATE, params).fetchall()
+            connection.execute(sql.TAKE_TURN, params)
+            rows = connection.execute(sql.BEGIN_CREATE, params).fetchall()
         return Begun(Draft.model_validate(rows[0]["draft"]), rows[0]["number"]) if rows else None
 
     def finish(self, claim: Claim, ending: Ending) -> SyncState | None:
         """Write how a step ended; returns the sync as it is then, or None when the claim is lost."""
         params = {**ending.parameters(), **_of(claim), "marker": claim.marker}
-        return self._state(queries.FINISH, {**params, "detail": kept(ending.detail, self._pool)})
+        return self._state(sql.FINISH, {**params, "detail": kept(ending.detail, self._pool)})
 
     def release(self, claim: Claim, delay: float) -> SyncState | None:
         """Let go of a sync as it was; it is due again after ``delay`` seconds."""
-        return self._state(queries.RELEASE, {**_of(claim), "delay": delay})
+        return self._state(sql.RELEASE, {**_of(claim), "delay": delay})
 
     def follow_up(
         self,
@@ -188,11 +188,11 @@ class SyncStore(Store):
             "trace_id": trace_id,
             "duplicates": list(duplicates) if duplicates is not None else None,
         }
-        return self._state(queries.FOLLOW_UP, params)
+        return self._state(sql.FOLLOW_UP, params)
 
     def trouble_of(self, site: str) -> SiteTrouble:
         """What stands in the way of the site, if anything."""
-        rows = self._rows(queries.GET_SITE, {"site": site})
+        rows = self._rows(site_sql.GET_SITE, {"site": site})
         endpoints = {row["endpoint"]: row["paused_for"] for row in rows if row["endpoint"]}
         of_the_site = [row for row in rows if not row["endpoint"]]
         if not of_the_site:
@@ -201,40 +201,40 @@ class SyncStore(Store):
 
     def pause_site(self, site: str, seconds: float) -> None:
         """Nothing is to be sent to the site for so long."""
-        self._rows(queries.PAUSE_SITE, {"site": site, "seconds": seconds})
+        self._rows(site_sql.PAUSE_SITE, {"site": site, "seconds": seconds})
 
     def pause_endpoint(self, site: str, endpoint: str, seconds: float) -> None:
         """The same for one endpoint of it."""
-        self._rows(queries.PAUSE_ENDPOINT, {"site": site, "endpoint": endpoint, "seconds": seconds})
+        self._rows(site_sql.PAUSE_ENDPOINT, {"site": site, "endpoint": endpoint, "seconds": seconds})
 
     def open_breaker(self, site: str, trouble: str, probe_after: float) -> int:
         """Park all that waits for the site; returns how many syncs that are."""
         params = {"site": site, "trouble": trouble, "probe_after": probe_after}
-        return len(self._rows(queries.OPEN_BREAKER, params))
+        return len(self._rows(site_sql.OPEN_BREAKER, params))
 
     def take_probe(self, site: str, probe_after: float) -> bool:
         """Whether the caller is to ask the site; nobody else does for ``probe_after`` seconds."""
-        return bool(self._rows(queries.TAKE_PROBE, {"site": site, "probe_after": probe_after}))
+        return bool(self._rows(site_sql.TAKE_PROBE, {"site": site, "probe_after": probe_after}))
 
     def close_breaker(self, site: str) -> int:
         """Let go on what was parked; returns how many syncs that are."""
-        return len(self._rows(queries.CLOSE_BREAKER, {"site": site}))
+        return len(self._rows(site_sql.CLOSE_BREAKER, {"site": site}))
 
     def park_unconfigured(self, session_id: UUID) -> bool:
         """Park a sync that this worker knows no Jira for; False when it stays as it is."""
-        return bool(self._rows(queries.PARK_UNCONFIGURED, {"session_id": session_id}))
+        return bool(self._rows(site_sql.PARK_UNCONFIGURED, {"session_id": session_id}))
 
     def unpark(self, site: str) -> int:
         """Let go on what had no Jira to go to, or another one than ``site``; returns how many that are."""
-        return len(self._rows(queries.UNPARK, {"site": site}))
+        return len(self._rows(site_sql.UNPARK, {"site": site}))
 
     def pull_in(self) -> int:
         """Make due what would wait for longer than anything does; returns how many syncs that are."""
-        return len(self._rows(queries.PULL_IN, {}))
+        return len(self._rows(sql.PULL_IN, {}))
 
     def take_due(self, *, most: int, for_seconds: float) -> list[UUID]:
         """Due syncs to send a message for, oldest first; no other caller gets them for ``for_seconds``."""
-        rows = self._rows(queries.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
+        rows = self._rows(sql.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
         return [row["session_id"] for row in rows]
 
     def retry(
@@ -252,21 +252,21 @@ class SyncStore(Store):
         """
         params = {"session_id": session_id, **_decision(actor, reason, acted_by)}
         if command_id is None:
-            return bool(self._rows(queries.RETRY, params))
-        return bool(self._rows(queries.RETRY_ONCE, {**params, "command_id": command_id}))
+            return bool(self._rows(decision_sql.RETRY, params))
+        return bool(self._rows(decision_sql.RETRY_ONCE, {**params, "command_id": command_id}))
 
     def retry_all_blocked(self, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> list[UUID]:
         """The same for all that is blocked; returns their sessions."""
-        rows = self._rows(queries.RETRY_ALL_BLOCKED, _decision(actor, reason, acted_by))
+        rows = self._rows(decision_sql.RETRY_ALL_BLOCKED, _decision(actor, reason, acted_by))
         return [row["session_id"] for row in rows]
 
     def give_up(self, session_id: UUID, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> bool:
         """End a sync without a ticket; False when it is over, or a create is in flight."""
         params = {"session_id": session_id, **_decision(actor, reason, acted_by)}
-        return bool(self._rows(queries.GIVE_UP, params))
+        return bool(self._rows(decision_sql.GIVE_UP, params))
 
-    def _state(self, sql: LiteralString, params: Mapping[str, Any]) -> SyncState | None:
-        rows = self._rows(sql, params)
+    def _state(self, statement: LiteralString, params: Mapping[str, Any]) -> SyncState | None:
+        rows = self._rows(statement, params)
         return SyncState.of_row(rows[0]) if rows else None
 
 
