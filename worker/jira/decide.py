@@ -40,7 +40,7 @@ FIRST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 900.0
 PATIENCE: Final = timedelta(hours=24)
 LOOK_AFTER_SECONDS: Final = (5, 15, 30, 60, 120, 300, 600)
-"""When to look for a ticket that was maybe created, counted from when that became known."""
+"""Schedule of looks for a ticket that was maybe created, counted from when that became known."""
 
 MOST_RECREATES: Final = 4
 """Each is as safe as the first create: it is sent when the one before is certain to have made nothing."""
@@ -63,7 +63,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """More than one has it."""
+    """More than one issue has our marker."""
 
     keys: tuple[str, ...]
 
@@ -102,7 +102,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """For so many seconds nothing may be sent to the site, or to the endpoint that asked for it."""
+    """Seconds for which nothing may be sent to the site, or to the endpoint that asked for it."""
 
     scope: Scope
     seconds: float
@@ -241,7 +241,7 @@ def _absent(at: Situation) -> Next:
 
 
 def certain_after(recreates: int, settle: float) -> float:
-    """Seconds after a create's deadline from which absence counts: each time twice as long as before.
+    """Return the seconds after a create's deadline from which absence counts, doubled each time.
 
     A Jira that swallows one create after the other may as well be one that shows its tickets late.
     """

@@ -2,7 +2,7 @@
 
 The label search sees every project, but seconds to minutes late, and not a label that an automation took
 away. The key probe asks for the issues that came after the create by their keys: it sees them at once, with
-the entity property that nobody takes away, but not one whose key is far off.
+the entity property that no automation takes away, but not one whose key is far off.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _HITS: Final = 5
 
 
 def search_label(jira: JiraClient, marker: str, unlinked: Unlinked = NONE) -> Found | Several | Absent:
-    """What the label search knows, each hit looked at as it is now. Raises ``CallFailed``."""
+    """Search for the label, and read each hit as it is now. Raises ``CallFailed``."""
     return _verdict(_still_marked(jira, marker, unlinked), marker)
 
 
 def look(
     jira: JiraClient, marker: str, project_key: str, baseline: int, unlinked: Unlinked = NONE
 ) -> Found | Several | Absent | Unread:
-    """What both channels know; ``Unread`` when one could not be asked and the other one found nothing."""
+    """Search both channels; ``Unread`` when one failed and the other one found nothing."""
     failed: CallFailed | None = None
     found: dict[str, JiraIssue] = {}
     try:
@@ -58,7 +58,7 @@ def _probe(
 
 
 def _still_marked(jira: JiraClient, marker: str, unlinked: Unlinked) -> list[JiraIssue]:
-    """The hits that still exist, under the keys that they have now: the index may be behind."""
+    """Read the hits again, under the keys that they have now: the index may be behind."""
     hits = jira.search_label(marker, _HITS + len(unlinked.keys))
     seen = (jira.get(issue.id) for issue in hits if not unlinked.has(issue))
     return [issue for issue in seen if issue and _is_marked(issue, marker) and not unlinked.has(issue)]
@@ -70,7 +70,7 @@ def _is_marked(issue: JiraIssue, marker: str) -> bool:
 
 def _verdict(marked: Iterable[JiraIssue], marker: str) -> Found | Several | Absent:
     issues = list(marked)
-    # A ticket that somebody cloned in Jira has our label, but not our property.
+    # A ticket that was cloned in Jira has our label, but not our property.
     ours = [issue for issue in issues if issue.marker == marker] or issues
     if not ours:
         return Absent()

@@ -1,4 +1,4 @@
-"""One claim of a sync, from its beginning to the write that ends it."""
+"""One step of a sync, from its claim to the write that ends it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class SyncStep:
             # A person named the ticket in the moment in which one was asked for.
             return Next("done", 0)
         if claim.is_unlinked:
-            # What was in doubt made none, and of this draft no other one is wanted.
+            # The create in doubt made no ticket, and this draft is to make no other one.
             return Next("failed", None, "unlinked")
         if claim.draft is None:
             return Next("failed", None, "draft_unreadable")

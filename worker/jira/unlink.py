@@ -133,7 +133,7 @@ class UnlinkStep:
         self._store.release(
             self._claim, seconds, failures=failures, detail=answer.why, is_in_doubt=is_in_doubt
         )
-        self._log("leaving put off", reason=answer.why)
+        self._log("unlinking put off", reason=answer.why)
 
     def _later(self, delay: float) -> None:
         claim = self._claim
@@ -142,7 +142,7 @@ class UnlinkStep:
 
     def _end(self, given_up: str | None, detail: str | None = None) -> None:
         self._store.end(self._claim, given_up, detail)
-        self._log("ticket left" if given_up is None else "leaving given up", reason=given_up)
+        self._log("ticket unlinked" if given_up is None else "unlinking given up", reason=given_up)
 
     def _log(self, event: str, reason: str | None) -> None:
         claim = self._claim

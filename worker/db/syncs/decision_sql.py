@@ -10,10 +10,10 @@ from worker.db.syncs.parts import IS_FREE as _IS_FREE
 from worker.db.syncs.parts import NOW as _NOW
 from worker.db.syncs.restarting import IN_DOUBT as _IN_DOUBT
 
-# Who decides, where that is known: threadsync/actors.py.
+# The actor, where it is known: threadsync/actors.py.
 _BY: Final = "%(acted_by)s::jsonb"
 
-# What people decided about it, oldest first.
+# Decisions about a sync, oldest first.
 LIST_ACTIONS: Final[LiteralString] = """
 SELECT at, action, actor, reason, acted_by, jira_key FROM (
     SELECT id, at, action, actor, reason, acted_by, NULL AS jira_key
@@ -28,8 +28,8 @@ SELECT at, action, actor, reason, acted_by, jira_key FROM (
 ) AS decision ORDER BY id
 """
 
-# A person wants it tried again, which is no wish for another ticket than the one that was taken off. No row:
-# there is no such sync, or nothing to try, or a step is under way.
+# Tries a sync again, but not a draft whose ticket was unlinked. No row: there is no such sync, or nothing to
+# try, or a step is in progress.
 _RETRY: Final[LiteralString] = f"""
 WITH retried AS (
     UPDATE syncs s
@@ -85,8 +85,8 @@ WITH closed AS (
 SELECT session_id FROM retried
 """
 
-# Nobody wants it any more. Whatever may have been created stays, and a later retry looks for it first. No
-# row: there is no such sync, or it is over, or a create is in flight.
+# Gives a sync up. A ticket that may have been created stays, and a later retry looks for it first. No row:
+# there is no such sync, or it is over, or a create is in flight.
 GIVE_UP: Final[LiteralString] = f"""
 WITH given_up AS (
     UPDATE syncs s

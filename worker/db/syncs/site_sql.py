@@ -10,7 +10,7 @@ from worker.db.syncs.parts import IS_FREE as _IS_FREE
 from worker.db.syncs.parts import NOW as _NOW
 from worker.db.syncs.parts import PAUSED_UNTIL as _PAUSED_UNTIL
 
-# What stands in the way of a site: a row of its own, and one for each endpoint that is paused.
+# Trouble of a site: a row of its own, and one for each endpoint that is paused.
 GET_SITE: Final[LiteralString] = f"""
 SELECT NULL AS endpoint, trouble,
        greatest(0, extract(epoch FROM {_PAUSED_UNTIL} - {_NOW}))::float8 AS paused_for
@@ -42,7 +42,7 @@ DO UPDATE SET paused_until = greatest(
 RETURNING site
 """
 
-# The site says no to us: parks all that waits for it.
+# The site refuses all calls: parks the syncs that wait for it.
 OPEN_BREAKER: Final[LiteralString] = f"""
 WITH opened AS (
     INSERT INTO jira_sites AS j (site, trouble, trouble_since, next_probe_at)
@@ -63,14 +63,14 @@ FROM waiting WHERE s.session_id = waiting.session_id
 RETURNING s.session_id
 """
 
-# Whether it is our turn to ask the site whether it knows us again.
+# Takes the probe of a site. No row: it is not due, or another process has it.
 TAKE_PROBE: Final[LiteralString] = f"""
 UPDATE jira_sites SET next_probe_at = {_NOW} + make_interval(secs => %(probe_after)s)
 WHERE site = %(site)s AND next_probe_at <= {_NOW}
 RETURNING site
 """
 
-# The site takes our calls again: what was parked goes on.
+# The site accepts calls again: resumes the parked syncs.
 CLOSE_BREAKER: Final[LiteralString] = f"""
 WITH closed AS (
     UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL

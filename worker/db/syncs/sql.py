@@ -1,8 +1,8 @@
-"""The SQL of syncs, readable alone. What moves a sync from state to state: docs/understand/tickets.md.
+"""SQL of syncs and their steps. The states and what moves a sync: docs/understand/tickets.md.
 
-Who works on a sync has claimed it, and every later write says the claim's ``fence``: a process that
-comes too late writes nothing. Where the session is written too, its row is locked first, as the session
-commands do, so that nobody waits for the other one.
+A step claims its sync first, and every later write says the claim's ``fence``: a process that comes too late
+writes nothing. Where the session is written too, its row is locked first, as the session commands do, so that
+there is no deadlock.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ WHERE s.state = %(state)s AND s.session_id < %(before)s::uuid
 ORDER BY s.session_id DESC NULLS LAST LIMIT %(limit)s
 """
 
-# What was tried for a sync, oldest first.
+# Attempts of a sync, oldest first.
 LIST_ATTEMPTS: Final[LiteralString] = """
 SELECT number, step, started_at, deadline, finished_at, outcome, http_status, trace_id, reason, detail
 FROM sync_attempts WHERE session_id = %(session_id)s ORDER BY number
@@ -63,9 +63,9 @@ SITES_OF: Final[LiteralString] = """
 SELECT session_id, site FROM syncs WHERE session_id = ANY (%(session_ids)s::uuid[]) AND site IS NOT NULL
 """
 
-# Takes a sync that is due and that nobody has. One that was in flight is now one that maybe made a ticket:
-# its process is gone. What has surely made none goes to the Jira that the settings name now; all else stays
-# with the one that it was about. No row: not due, or another process has it.
+# Takes a sync that is due and free. One that was in flight is now one that maybe made a ticket: its process
+# is gone. A sync that surely made none goes to the Jira that the settings name now; all others stay with
+# theirs. No row: not due, or another process has it.
 CLAIM: Final[LiteralString] = f"""
 WITH claimed AS (
     UPDATE syncs s
@@ -111,13 +111,13 @@ SELECT c.session_id, t.channel_id, t.thread_ts,
 FROM claimed c JOIN thread_sessions t ON t.id = c.session_id, doubt
 """
 
-# Creates of one project take turns: nobody else counts them while this one does. Ends with its transaction.
-TAKE_TURN: Final[LiteralString] = """
+# Locks the creates of one project: no other process counts them meanwhile. Ends with its transaction.
+LOCK_PROJECT: Final[LiteralString] = """
 SELECT pg_advisory_xact_lock(hashtextextended(%(site)s || '|' || %(project_key)s, 0))
 """
 
 # Commits to a create, before it is sent. No row: the claim is lost, or so many others are in flight, or the
-# draft now names another project, or somebody has just named the ticket.
+# draft now names another project, or a person has just named the ticket.
 BEGIN_CREATE: Final[LiteralString] = f"""
 WITH session AS (
     SELECT id, unlinked_at FROM thread_sessions
@@ -154,12 +154,12 @@ WITH session AS (
 SELECT begun.draft, noted.number FROM begun, noted
 """
 
-# Whether a claim still holds.
+# Checks that a claim still holds.
 HAS_CLAIM: Final[LiteralString] = f"SELECT EXISTS (SELECT FROM syncs s WHERE {_MINE}) AS has_claim"
 
 # Writes how a step ended and lets go of the sync. When there is a ticket, the session gets its key in the
-# same moment. A session that somebody gave another ticket meanwhile keeps it: two tickets are for a person.
-# What was surely not created for such a session need not be created any more.
+# same moment. A session that a person gave another ticket meanwhile keeps it: two tickets need
+# a person. A ticket that was surely not created for such a session is not created any more.
 FINISH: Final[LiteralString] = f"""
 WITH session AS (
     SELECT id, jira_key FROM thread_sessions WHERE id = %(session_id)s FOR NO KEY UPDATE

@@ -1,4 +1,4 @@
-"""Syncs in Postgres: claim one, write how its steps end, let people decide about it."""
+"""Store of syncs: claim one, write how its steps end, record decisions about it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SyncStore(Store):
         return UnlinkedStore(self._pool, self._clock)
 
     def get(self, session_id: UUID) -> SyncDetail | None:
-        """All that is known of a sync, or None."""
+        """Read a sync with its attempts and decisions, or None."""
         rows = self._rows(sql.GET_SYNC, {"session_id": session_id})
         if not rows:
             return None
@@ -72,13 +72,13 @@ class SyncStore(Store):
         )
 
     def get_state(self, session_id: UUID) -> SyncState | None:
-        """How a sync stands, or None."""
+        """Read the state of a sync, or None."""
         return self._state(sql.GET_SYNC, {"session_id": session_id})
 
     def list_syncs(
         self, state: SyncStatus | None = None, limit: int = 50, before: UUID | None = None
     ) -> list[SyncState]:
-        """Syncs, newest session first, from before the session id ``before``."""
+        """List syncs, newest session first, from before the session id ``before``."""
         statement = sql.LIST_SYNCS if state is None else sql.LIST_SYNCS_BY_STATE
         rows = self._rows(statement, {"state": state, **self._page(limit, before)})
         return [SyncState.of_row(row) for row in rows]
@@ -94,10 +94,10 @@ class SyncStore(Store):
         return {row["session_id"]: row["site"] for row in rows}
 
     def claim(self, session_id: UUID, *, site: str, lease: float) -> Claim | None:
-        """Take a sync that is due for ``lease`` seconds; None if it is not due, or somebody has it.
+        """Take a sync that is due for ``lease`` seconds; None if it is not due, or not free.
 
         None also for one that cannot be read, as another release may have written it. It counts as claimed,
-        so that after a few times a person is to look.
+        so that after a few times an operator is to look.
         """
         params = {"session_id": session_id, "site": site, "lease": lease}
         rows = self._rows(sql.CLAIM, params)
@@ -108,7 +108,7 @@ class SyncStore(Store):
             return None
 
     def has_claim(self, claim: Claim) -> bool:
-        """Whether it still holds."""
+        """Return whether the claim still holds."""
         return bool(self._rows(sql.HAS_CLAIM, _of(claim))[0]["has_claim"])
 
     def begin_create(
@@ -144,7 +144,7 @@ class SyncStore(Store):
             "now": self._now(),
         }
         with self._connection() as connection, connection.transaction():
-            connection.execute(sql.TAKE_TURN, params)
+            connection.execute(sql.LOCK_PROJECT, params)
             rows = connection.execute(sql.BEGIN_CREATE, params).fetchall()
         return Begun(Draft.model_validate(rows[0]["draft"]), rows[0]["number"]) if rows else None
 
@@ -191,7 +191,7 @@ class SyncStore(Store):
         return self._state(sql.FOLLOW_UP, params)
 
     def trouble_of(self, site: str) -> SiteTrouble:
-        """What stands in the way of the site, if anything."""
+        """Read the trouble of a site, if there is any."""
         rows = self._rows(site_sql.GET_SITE, {"site": site})
         endpoints = {row["endpoint"]: row["paused_for"] for row in rows if row["endpoint"]}
         of_the_site = [row for row in rows if not row["endpoint"]]
@@ -200,24 +200,24 @@ class SyncStore(Store):
         return SiteTrouble(of_the_site[0]["trouble"], of_the_site[0]["paused_for"] or 0.0, endpoints)
 
     def pause_site(self, site: str, seconds: float) -> None:
-        """Nothing is to be sent to the site for so long."""
+        """Send nothing to the site for so long."""
         self._rows(site_sql.PAUSE_SITE, {"site": site, "seconds": seconds})
 
     def pause_endpoint(self, site: str, endpoint: str, seconds: float) -> None:
-        """The same for one endpoint of it."""
+        """Send nothing to one endpoint of the site for so long."""
         self._rows(site_sql.PAUSE_ENDPOINT, {"site": site, "endpoint": endpoint, "seconds": seconds})
 
     def open_breaker(self, site: str, trouble: str, probe_after: float) -> int:
-        """Park all that waits for the site; returns how many syncs that are."""
+        """Park the syncs that wait for the site; returns how many they are."""
         params = {"site": site, "trouble": trouble, "probe_after": probe_after}
         return len(self._rows(site_sql.OPEN_BREAKER, params))
 
     def take_probe(self, site: str, probe_after: float) -> bool:
-        """Whether the caller is to ask the site; nobody else does for ``probe_after`` seconds."""
+        """Return whether to probe the site; no other process does for ``probe_after`` seconds."""
         return bool(self._rows(site_sql.TAKE_PROBE, {"site": site, "probe_after": probe_after}))
 
     def close_breaker(self, site: str) -> int:
-        """Let go on what was parked; returns how many syncs that are."""
+        """Resume the parked syncs of a site; returns how many they are."""
         return len(self._rows(site_sql.CLOSE_BREAKER, {"site": site}))
 
     def park_unconfigured(self, session_id: UUID) -> bool:
@@ -225,15 +225,15 @@ class SyncStore(Store):
         return bool(self._rows(site_sql.PARK_UNCONFIGURED, {"session_id": session_id}))
 
     def unpark(self, site: str) -> int:
-        """Let go on what had no Jira to go to, or another one than ``site``; returns how many that are."""
+        """Resume syncs that were parked without a Jira, or with another one; returns how many they are."""
         return len(self._rows(site_sql.UNPARK, {"site": site}))
 
     def pull_in(self) -> int:
-        """Make due what would wait for longer than anything does; returns how many syncs that are."""
+        """Make syncs due that wait for an absurdly late moment; returns how many they are."""
         return len(self._rows(sql.PULL_IN, {}))
 
     def take_due(self, *, most: int, for_seconds: float) -> list[UUID]:
-        """Due syncs to send a message for, oldest first; no other caller gets them for ``for_seconds``."""
+        """Take due syncs, oldest first; no other caller gets them for ``for_seconds``."""
         rows = self._rows(sql.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
         return [row["session_id"] for row in rows]
 
@@ -246,7 +246,7 @@ class SyncStore(Store):
         acted_by: AnyActor | None = None,
         command_id: UUID | None = None,
     ) -> bool:
-        """Try a sync again now, and note who wants it; False when there is nothing to try, or it is tried.
+        """Try a sync again now, and record the decision; False when there is nothing to try, or it is tried.
 
         False also for a ``command_id`` that was carried out before: the same command came again.
         """
@@ -256,7 +256,7 @@ class SyncStore(Store):
         return bool(self._rows(decision_sql.RETRY_ONCE, {**params, "command_id": command_id}))
 
     def retry_all_blocked(self, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> list[UUID]:
-        """The same for all that is blocked; returns their sessions."""
+        """Try all blocked syncs again; returns their sessions."""
         rows = self._rows(decision_sql.RETRY_ALL_BLOCKED, _decision(actor, reason, acted_by))
         return [row["session_id"] for row in rows]
 

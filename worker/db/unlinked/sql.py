@@ -10,7 +10,7 @@ _MINE: Final = (
     "AND l.linked_again_at IS NULL"
 )
 
-# Those of one session, oldest first.
+# Unlinked tickets of one session, oldest first.
 LIST_UNLINKED: Final[LiteralString] = """
 SELECT jira_key, left_at, linked_again_at, link_removed_at, commented_at, given_up, detail, next_attempt_at
 FROM left_tickets WHERE session_id = %(session_id)s ORDER BY left_at, jira_key

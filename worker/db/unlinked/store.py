@@ -75,7 +75,7 @@ class UnlinkedStore(Store):
         self._rows(queries.END, {**_of(claim), "given_up": given_up, "detail": kept(detail, self._pool)})
 
     def take_due(self, *, most: int, for_seconds: float) -> list[tuple[UUID, str]]:
-        """Due ones to send a message for; no other caller gets them for ``for_seconds``."""
+        """Take due ones to send a message for; no other caller gets them for ``for_seconds``."""
         rows = self._rows(queries.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
         return [(row["session_id"], row["jira_key"]) for row in rows]
 
