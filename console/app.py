@@ -36,7 +36,7 @@ from threadsync.errors import (
     ThreadsyncError,
     TransientError,
 )
-from worker.db.console_login.pool import ConsolePool
+from worker.db.console_login.functions import ConsolePool
 from worker.db.pool import new_pool
 from worker.observe.line_limit import LineLimit
 from worker.operate.password_strength import refuse_weak_password
