@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import DictRow
-
-from worker.db.driver_errors import translated
-from worker.db.pool import Pool, init_db
 from worker.db.status_messages import sql as queries
+from worker.db.store import Store
 
 FIRST_PROBE_SECONDS: Final = 15.0
 LONGEST_PROBE_SECONDS: Final = 900.0
@@ -50,19 +46,8 @@ class SlackTrouble:
     since: datetime
 
 
-class StatusStore:
-    """Each method is one transaction. All raise ``DatabaseUnavailable`` when Postgres is away.
-
-    Methods that take a claim return False when it is lost, and then have written nothing.
-
-    Args:
-        pool: the process's own if None.
-        clock: for tests; the database's if None.
-    """
-
-    def __init__(self, pool: Pool | None = None, clock: Callable[[], datetime] | None = None) -> None:
-        self._pool = pool
-        self._clock = clock
+class StatusStore(Store):
+    """Status messages. Methods that take a claim return False when it is lost, and then write nothing."""
 
     def claim(self, session_id: UUID, *, lease: float) -> StatusClaim | None:
         """Take a message for ``lease`` seconds; None when it is up to date, or not to be taken now."""
@@ -159,11 +144,6 @@ class StatusStore:
         """Sessions whose message is out of date, oldest first; nobody else gets them for ``for_seconds``."""
         rows = self._rows(queries.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
         return [row["session_id"] for row in rows]
-
-    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        now = self._clock() if self._clock else None
-        with translated(), (self._pool or init_db()).connection() as connection:
-            return connection.execute(sql, {"now": now, **params}).fetchall()
 
 
 def _of(claim: StatusClaim) -> dict[str, Any]:
