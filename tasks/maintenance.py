@@ -9,7 +9,8 @@ import structlog
 from threadsync.broker.clocks import SENT_AT
 from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.errors import InvalidCommand
-from threadsync.liveness.heartbeats import Signs, canary_came_through, look, worker_writes_to
+from threadsync.liveness.heartbeats import canary_came_through, look, worker_writes_to
+from threadsync.liveness.state import Signs
 from threadsync.queues import QUEUES
 from worker.celery import app
 from worker.db.console_login.sessions import ConsoleSessionStore

@@ -9,7 +9,7 @@ from pathlib import Path
 import flower.events  # type: ignore[import-untyped]
 
 from threadsync.errors import InvalidSettings
-from worker.operate.flower_events import RedactingReceiver
+from worker.durable.event_receiver import RedactingReceiver
 from worker.operate.flower_options import is_weak, options_for, prepare_state, refuse_arguments
 
 try:

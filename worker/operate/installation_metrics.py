@@ -16,7 +16,8 @@ from prometheus_client.registry import Collector
 
 from threadsync.errors import BrokerUnavailable, DatabaseUnavailable
 from threadsync.liveness.fields import freshest
-from threadsync.liveness.heartbeats import Signs, channel_of, look
+from threadsync.liveness.heartbeats import channel_of, look
+from threadsync.liveness.state import Signs
 from threadsync.liveness.verdicts import two_databases
 from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool

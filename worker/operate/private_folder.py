@@ -6,6 +6,7 @@ that another user of the machine may have prepared or could rename, or that is r
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
@@ -77,6 +78,17 @@ def refuse_foreign(folder: Path) -> None:
             raise UnsafeFolder(
                 f"{path} was not made by us: look at it, and take it out of {folder} or give it to us (chown)"
             )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 in one step: a reader sees all of it or the old one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        # As file names are, whatever the locale.
+        file.write(os.fsencode(text))
+    draft.replace(path)
 
 
 def _way_to(path: Path) -> Iterator[Path]:
