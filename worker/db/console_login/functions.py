@@ -25,7 +25,7 @@ from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.definer import restrict, standing_of
 from worker.db.forgetting import sql as forgetting
 from worker.db.pool import Pool
-from worker.db.sessions import sql as queries
+from worker.db.session_acts.sql import ACT
 from worker.db.syncs import sql as sync_queries
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
@@ -38,7 +38,7 @@ STATEMENTS: Final[Mapping[str, LiteralString]] = {
     "retry": sync_queries.RETRY,
     "retry_all_blocked": sync_queries.RETRY_ALL_BLOCKED,
     "give_up": sync_queries.GIVE_UP,
-    "act": queries.ACT,
+    "act": ACT,
     "settle": dead_letter_queries.SETTLE_DEAD_LETTER,
     "begin_forgetting": forgetting.BEGIN,
 }

@@ -35,6 +35,7 @@ from threadsync.types import (
     _as_uuid,
     describe,
 )
+from worker.db.session_acts.sql import ACT
 from worker.db.sessions import sql as queries
 
 T = TypeVar("T")
@@ -234,7 +235,7 @@ def _statement_of(
         "reason": act.reason,
         "asked_at": asked_at,
     }
-    return Statement(queries.ACT, params, read, row=(act.channel_id, act.thread_ts))
+    return Statement(ACT, params, read, row=(act.channel_id, act.thread_ts))
 
 
 @_checked
