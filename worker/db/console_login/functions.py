@@ -26,7 +26,7 @@ from worker.db.definer import restrict, standing_of
 from worker.db.forgetting import sql as forgetting
 from worker.db.pool import Pool
 from worker.db.session_acts.sql import ACT
-from worker.db.syncs import sql as sync_queries
+from worker.db.syncs import decision_sql
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 _NOT_ASKED: Final = frozenset({"now", "asked_at", "jira_id"})
@@ -35,9 +35,9 @@ _NOT_ASKED: Final = frozenset({"now", "asked_at", "jira_id"})
 _FUNCTION: Final = "threadsync_console_"
 
 STATEMENTS: Final[Mapping[str, LiteralString]] = {
-    "retry": sync_queries.RETRY,
-    "retry_all_blocked": sync_queries.RETRY_ALL_BLOCKED,
-    "give_up": sync_queries.GIVE_UP,
+    "retry": decision_sql.RETRY,
+    "retry_all_blocked": decision_sql.RETRY_ALL_BLOCKED,
+    "give_up": decision_sql.GIVE_UP,
     "act": ACT,
     "settle": dead_letter_queries.SETTLE_DEAD_LETTER,
     "begin_forgetting": forgetting.BEGIN,
