@@ -19,7 +19,8 @@ from threadsync.dead_letters import DeadLetter
 from threadsync.errors import JiraKeyConflict
 from threadsync.types import Status
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 
 ARGUMENTS = {"args": [], "kwargs": {"channel_id": "C1", "thread_ts": "1.1", "jira_key": "PROJ-2"}}
 Run = Callable[..., subprocess.CompletedProcess[str]]

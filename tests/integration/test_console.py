@@ -34,7 +34,8 @@ from threadsync.sessions import ThreadSession
 from threadsync.syncs import Draft
 from worker.celery import app
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.db.roles import CONSOLE

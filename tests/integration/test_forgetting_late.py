@@ -28,7 +28,8 @@ from threadsync.syncs import Draft
 from worker.celery import app
 from worker.cli.forget import session_of
 from worker.db import AsyncSessionStore, SessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.arrivals import ARGUMENTS, PLACES, Redaction, hash_of
 from worker.db.forgetting.store import ForgetStore, ForgottenPerson
 from worker.db.forgetting.words import as_compared

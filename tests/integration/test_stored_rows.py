@@ -20,7 +20,8 @@ from threadsync.config import load_settings
 from threadsync.errors import CommandFailed
 from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore

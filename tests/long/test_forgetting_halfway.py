@@ -13,7 +13,8 @@ from tests.integration.test_forgetting_late import BY, MAYA, owner_runs, without
 from threadsync.errors import CommandFailed, DatabaseUnavailable
 from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.store import ForgetStore
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore

@@ -27,7 +27,8 @@ from threadsync.sync_commands import Sync
 from threadsync.syncs import Draft
 from worker.celery import app
 from worker.db import get_connection
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import new_pool
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore

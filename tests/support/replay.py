@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from worker.db.console_login.pool import ConsolePool
+from worker.db.console_login.functions import ConsolePool
 from worker.db.pool import new_pool
 from worker.operate import decisions
 
