@@ -1,4 +1,4 @@
-"""The answer to ``/ticket …``, within the time that Slack gives."""
+"""Respond to ``/ticket …`` within Slack's time limit."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _LISTED: Final = 10
 
 @dataclass(frozen=True)
 class Answer:
-    """The words for now; and, when the result was not there in time, the handle of what is to come.
+    """The text for now, and the handle of a result that was not there in time.
 
-    ``asked`` is a question to Jira: its answer first, and then the session's.
+    ``asked`` is a lookup in Jira, whose result comes before the session's.
     """
 
     text: str
@@ -40,7 +40,7 @@ class Answer:
 
 
 class _Budget:
-    """Time for results, over all commands of one answer."""
+    """The time for results, shared by all commands of one response."""
 
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
@@ -56,10 +56,10 @@ async def answer_ticket_command(
     actor: SlackActor | None = None,
     sent_at: str | None = None,
 ) -> Answer:
-    """The answer, at most ``ANSWER_SECONDS`` from now; an error of ours is put into words.
+    """Respond within ``ANSWER_SECONDS``; our own errors become sentences.
 
     Args:
-        jira_url: of the Jira whose tickets may be linked by their address; any if None.
+        jira_url: the Jira whose tickets may be linked by URL; any if None.
         sent_at: when Slack sent the form, as it signed it; now if None.
     """
     try:
@@ -74,7 +74,7 @@ async def answer_ticket_command(
             if request.action == "status":
                 return Answer(await _status(client, request, workspace))
             return await _change(client, request, workspace, actor, sent_at or f"{time.time():.6f}")
-    # Ours first: a ResultTimeout is a TimeoutError too.
+    # First: a ResultTimeout is a TimeoutError too.
     except ResultTimeout:
         return Answer(replies.NOTHING_CHANGED_YET)
     except ThreadsyncError as exc:
@@ -129,7 +129,7 @@ async def _change(
 async def _link(
     client: AsyncSessionClient, question: LinkLookup, request: TicketRequest, budget: _Budget
 ) -> Answer:
-    """Ask Jira, which this process does not: workers have its login."""
+    """Ask Jira by a lookup: only workers have its login."""
     asked = await client.enqueue(question)
     try:
         known = await budget.result(asked)
@@ -152,14 +152,14 @@ async def _key_of(
 
 
 def _as_slack_has_them(sessions: Sequence[ThreadSession], channel_id: str) -> list[ThreadSession]:
-    """With the channel's id of now, for links: those that it had before lead nowhere."""
+    """Give sessions the channel's current id, for links: old ids lead nowhere."""
     return [session.model_copy(update={"channel_id": channel_id}) for session in sessions]
 
 
 async def _sessions_that_fit(
     client: AsyncSessionClient, request: TicketRequest, budget: _Budget
 ) -> list[ThreadSession]:
-    """The channel's sessions that the command could change, newest first, no more than are shown."""
+    """Find the channel's newest sessions that the command could change."""
 
     async def page(status: Status) -> tuple[ThreadSession, ...]:
         listing = await client.list_by_channel(request.channel_id, status, limit=_LISTED)
@@ -172,5 +172,5 @@ async def _sessions_that_fit(
 
 
 def _fits(session: ThreadSession, request: TicketRequest) -> bool:
-    """Return True if it has the ticket that is to be taken off, or none is named."""
+    """Return True if the session has the ticket to unlink, or no ticket is named."""
     return request.action != "unlink" or request.jira_key in (None, session.jira_key)

@@ -180,17 +180,17 @@ async def test_a_slow_worker_costs_at_most_the_time_that_slack_gives() -> None:
 @pytest.mark.parametrize(
     ("knows", "words"),
     [
-        ("no_such_ticket", "knows no ticket *FAKE-999999*"),
-        ("no_answer", "does not answer just now"),
+        ("no_such_ticket", "has no ticket *FAKE-999999*"),
+        ("no_answer", "is not responding"),
         ("refused", "does not let me look"),
-        ("not_configured", "no Jira to ask"),
+        ("not_configured", "no Jira is configured"),
     ],
 )
 async def test_what_jira_does_not_know_is_not_linked(knows: LinkOutcome, words: str) -> None:
     """The answer says so; no session is touched."""
     client = RecordingClient(Channel(session(), knows=knows))
     text = (await ask(f"link FAKE-999999 {THREAD}", client)).text
-    assert text.startswith("I linked nothing")
+    assert text.startswith("Not linked")
     assert words in text
     assert changes(client) == [("LinkLookup", THREAD, "FAKE-999999")]
 
@@ -230,7 +230,7 @@ async def test_unlink_of_what_has_no_ticket_changes_nothing() -> None:
     """And says so."""
     client = RecordingClient(Channel(session()))
     assert (await ask(f"unlink {THREAD} because", client)).text == replies.NO_TICKET
-    assert "none has a ticket" in (await ask("unlink because", client)).text
+    assert "newest threads has a ticket" in (await ask("unlink because", client)).text
     stale = RecordingClient(
         Channel(session(THREAD, "synced", "PROJ-7"), change=result("stale", THREAD, "synced", "PROJ-8"))
     )
