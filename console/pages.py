@@ -14,10 +14,12 @@ from console.access import actor_of
 from console.chart import SPANS, Chart, Span, chart
 from console.timeline import timeline
 from console.view import View, to_path
+from threadsync.dead_letters import DeadLetterState
 from threadsync.errors import InvalidCommand, SyncNotFound
-from threadsync.models import DeadLetterState, Status, ThreadSession
 from threadsync.queues import QUEUES
+from threadsync.sessions import ThreadSession
 from threadsync.syncs import SyncStatus
+from threadsync.types import Status
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.overview.counts import CountStore
 from worker.db.overview.store import ConsoleStore, Series

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from threadsync.actors import AnyActor
-from threadsync.models import ThreadSession
 from threadsync.reasons import explain
+from threadsync.sessions import ThreadSession
 from threadsync.syncs import Attempt, SyncAction, SyncDetail
 from worker.db.overview.store import SessionActors
 

@@ -20,7 +20,8 @@ from threadsync.errors import (
     UnreadableResult,
 )
 from threadsync.lookup_commands import LinkAnswer
-from threadsync.models import SessionResult, Status, ThreadSession
+from threadsync.sessions import SessionResult, ThreadSession
+from threadsync.types import Status
 from worker.status_message.message import escape
 
 HELP: Final = f"""\

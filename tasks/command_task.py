@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from tasks.send_soon import send_soon
 from threadsync.command import StatementCommand
-from threadsync.models import Dto
+from threadsync.dto import Dto
 from worker.celery import app
 from worker.db.sessions.statements import Statement
 from worker.durable.batching import outcome_of

@@ -11,7 +11,7 @@ from tasks.announcements import announce_due, announce_soon, ask_slack_again
 from tasks.send_soon import AGAIN_AFTER_SECONDS, note_that_it_came, room, send_soon
 from threadsync.actors import name_of
 from threadsync.command import Command, Message
-from threadsync.commands import SYNCS_QUEUE
+from threadsync.queues import SYNCS_QUEUE
 from threadsync.sync_commands import Leave, RetrySync, Sync
 from worker.celery import app
 from worker.db.syncs.store import SyncStore

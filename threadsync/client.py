@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 
 from threadsync.actors import AnyActor
 from threadsync.broker.sending import Broker
+from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Command
 from threadsync.commands import (
     ChannelMoved,
@@ -36,18 +37,11 @@ from threadsync.commands import (
 from threadsync.errors import ResultTimeout
 from threadsync.liveness.heartbeats import Signs
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
-from threadsync.models import (
-    ChannelContext,
-    ChannelMove,
-    ContextResult,
-    SessionPage,
-    SessionResult,
-    Status,
-    ThreadSession,
-)
 from threadsync.result_reading import typed
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.sync_commands import RetrySync
 from threadsync.syncs import Draft, SyncState
+from threadsync.types import Status
 
 R = TypeVar("R")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.004, 1.0

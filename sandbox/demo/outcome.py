@@ -18,8 +18,9 @@ from sandbox.jira.issues import Issue
 from sandbox.jira.server import JiraSandbox
 from sandbox.jira.site import JiraSite
 from sandbox.slack.server import SlackSandbox
-from threadsync.models import SessionPage, Status, ThreadSession
 from threadsync.reply_commands import REPLY_EVENT_TYPE
+from threadsync.sessions import SessionPage, ThreadSession
+from threadsync.types import Status
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import Pool
 from worker.db.sessions.store import SessionStore

@@ -15,8 +15,9 @@ import pytest
 import redis
 
 from tests.support.servers import as_owner, ask
+from threadsync.dead_letters import DeadLetter
 from threadsync.errors import JiraKeyConflict
-from threadsync.models import DeadLetter, Status
+from threadsync.types import Status
 from worker.db import SessionStore
 from worker.db.dead_letters.store import DeadLetterStore
 

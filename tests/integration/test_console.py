@@ -28,8 +28,9 @@ from tests.support.servers import as_member, as_owner, ask
 from tests.support.waiting import wait_until
 from threadsync.broker.producer import broker_options
 from threadsync.config import Settings
+from threadsync.dead_letters import DeadLetter
 from threadsync.errors import CommandFailed
-from threadsync.models import DeadLetter, ThreadSession
+from threadsync.sessions import ThreadSession
 from threadsync.syncs import Draft
 from worker.celery import app
 from worker.db import SessionStore

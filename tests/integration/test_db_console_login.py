@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from tests.support.servers import PostgresForTests, as_member, as_owner, ask
 from threadsync.actors import NamedActor, SlackActor
 from threadsync.errors import DatabaseFault, DeadLetterNotFound, InvalidCommand
-from threadsync.models import SessionResult
+from threadsync.sessions import SessionResult
 from threadsync.syncs import Draft
 from worker.db import SessionStore
 from worker.db.console_login.functions import STATEMENTS

@@ -14,8 +14,8 @@ from uuid import UUID
 import pytest
 
 from tests.support.servers import ask
+from threadsync.dead_letters import DeadLetter
 from threadsync.errors import CommandFailed, DeadLetterNotFound, JiraKeyConflict, PoisonCommand
-from threadsync.models import DeadLetter
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.store import ForgetStore
 from worker.db.pool import Pool

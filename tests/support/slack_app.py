@@ -23,7 +23,8 @@ from threadsync.config import Settings, load_settings
 from threadsync.errors import EnqueueFailed, ResultTimeout
 from threadsync.liveness.heartbeats import Signs
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
-from threadsync.models import Outcome, SessionPage, SessionResult, Status, ThreadSession
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
+from threadsync.types import Outcome, Status
 
 R = TypeVar("R")
 

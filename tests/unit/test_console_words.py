@@ -9,7 +9,7 @@ import pytest
 
 from console.timeline import timeline
 from console.words import ago, sentence
-from threadsync.models import ThreadSession
+from threadsync.sessions import ThreadSession
 from threadsync.syncs import Attempt, Draft, SyncAction, SyncDetail, SyncState
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

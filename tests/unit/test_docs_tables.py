@@ -16,22 +16,16 @@ from pydantic import BaseModel
 
 from tests.fundamentals.test_command_table import TABLE
 from tests.support.documents import ROOT, blocks, read, table
+from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Command
 from threadsync.commands import COMMANDS
 from threadsync.config import Settings, load_settings
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
-from threadsync.models import (
-    ChannelContext,
-    ChannelMove,
-    ContextResult,
-    SessionPage,
-    SessionResult,
-    Status,
-    ThreadSession,
-)
 from threadsync.reasons import REASONS
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.sync_commands import RetrySync, Sync
 from threadsync.syncs import Draft, SyncState, SyncStatus
+from threadsync.types import Status
 from worker.celery import configuration
 from worker.db.pool import connect_arguments
 from worker.doctor import broker, database, flower, installation, jira, rabbitmq, running, settings, slack

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import replace
 from importlib.metadata import distribution
 from typing import Any, Final
 
@@ -127,7 +128,9 @@ def test_a_package_has_one_version_in_all_locks() -> None:
     """The versions that were tested are those that run, and those that `make audit` asks about."""
     tested = set(pins(text_of(ALL["dev"])))
     for lock in OURS:
-        assert set(pins(text_of(lock))) <= tested, f"locks/{lock.name}.txt is {STALE}"
+        # A version that developers have on every platform is the same on one of them.
+        new = {pin for pin in pins(text_of(lock)) if replace(pin, marker="") not in tested}
+        assert new <= tested, f"locks/{lock.name}.txt is {STALE}"
     assert {"dev", *(lock.name for lock in ALL.values() if lock not in OURS)} == set(AUDITED)
 
 

@@ -9,7 +9,7 @@ import typer
 from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
-    from threadsync.models import DeadLetter
+    from threadsync.dead_letters import DeadLetter
 
 app = typer.Typer(help="Dead letters: messages that failed for good.", no_args_is_help=True)
 

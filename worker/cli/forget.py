@@ -9,7 +9,7 @@ import typer
 from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
-    from threadsync.models import ThreadSession
+    from threadsync.sessions import ThreadSession
     from worker.db.pool import Pool
     from worker.operate.forgetting.act import Forgotten
 

@@ -17,7 +17,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from threadsync.models import Dto
+    from threadsync.dto import Dto
 
 _WIDE_ENOUGH: Final = 100_000
 

@@ -9,7 +9,7 @@ import typer
 from threadsync.errors import InvalidCommand, SessionNotFound
 
 if TYPE_CHECKING:
-    from threadsync.models import ThreadSession
+    from threadsync.sessions import ThreadSession
     from worker.db.sessions.store import SessionStore
 
 Place = Annotated[

@@ -12,7 +12,7 @@ from worker.cli.place import Place, find_session
 from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
-    from threadsync.models import ThreadSession
+    from threadsync.sessions import ThreadSession
     from threadsync.syncs import SyncAction, SyncDetail, SyncState
     from worker.db.pool import Pool
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from threadsync.models import Dto
+from threadsync.dto import Dto
 
 
 class Answer(Mapping[str, Any]):

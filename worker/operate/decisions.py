@@ -12,9 +12,10 @@ from uuid import UUID, uuid4
 
 from threadsync.actors import NamedActor, Via, named_actor
 from threadsync.config import get_settings
+from threadsync.dead_letters import DeadLetter
 from threadsync.errors import InvalidCommand, SyncNotChanged, SyncNotFound
-from threadsync.models import DeadLetter, SessionResult, ThreadSession
 from threadsync.reasons import explain
+from threadsync.sessions import SessionResult, ThreadSession
 from threadsync.syncs import SyncDetail, SyncState
 from worker.db.dead_letters.store import DeadLetterStore, already_settled
 from worker.db.installation.store import installation_of

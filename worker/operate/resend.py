@@ -9,7 +9,7 @@ from uuid import uuid4
 from threadsync.errors import EnqueueFailed, InvalidCommand
 
 if TYPE_CHECKING:
-    from threadsync.models import DeadLetter
+    from threadsync.dead_letters import DeadLetter
 
 
 def resend(letter: DeadLetter, installation: str) -> str:

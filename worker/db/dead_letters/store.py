@@ -16,8 +16,8 @@ import psycopg
 from psycopg.rows import DictRow
 
 from threadsync.actors import AnyActor, as_json
+from threadsync.dead_letters import DeadLetter, DeadLetterState
 from threadsync.errors import CommandFailed, DeadLetterNotFound
-from threadsync.models import DeadLetter, DeadLetterState
 from worker.db.driver_errors import translated
 from worker.db.forgetting.arrivals import NO_WORDS, Redaction
 from worker.db.forgetting.store import ForgetStore

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from threadsync.models import DeadLetterState, Status
+from threadsync.dead_letters import DeadLetterState
 from threadsync.syncs import SyncStatus
+from threadsync.types import Status
 from worker.db.driver_errors import translated
 from worker.db.pool import Pool, init_db
 from worker.db.sessions import sql as queries

@@ -12,9 +12,10 @@ from psycopg.rows import DictRow
 from pydantic import AwareDatetime, Field
 
 from threadsync.actors import StoredActor
+from threadsync.dto import Dto
 from threadsync.errors import InvalidCommand
-from threadsync.models import Dto, ThreadSession
 from threadsync.queues import QUEUES
+from threadsync.sessions import ThreadSession
 from worker.db.driver_errors import translated
 from worker.db.overview import sql as console_queries
 from worker.db.pool import Pool

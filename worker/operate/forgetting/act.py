@@ -22,7 +22,7 @@ from worker.operate.decisions import Signature
 from worker.operate.forgetting.letters import Sought
 
 if TYPE_CHECKING:
-    from threadsync.models import ThreadSession
+    from threadsync.sessions import ThreadSession
     from worker.db.pool import Pool
 
 NOT_OURS: Final = (
