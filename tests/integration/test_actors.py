@@ -108,7 +108,7 @@ def test_unlink_says_what_it_met(pool: Pool, store: SessionStore) -> None:
     """No ticket, or another one than was seen: a sentence, and nothing is changed."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U0456")
     by = decisions.signature("ada", "really", "cli")
-    with pytest.raises(InvalidCommand, match="has no ticket to take off"):
+    with pytest.raises(InvalidCommand, match="has no ticket to unlink"):
         decisions.unlink(pool, session, by)
     store.mark_synced(CHANNEL, THREAD, "PROJ-2")
     with pytest.raises(InvalidCommand, match="has PROJ-2, not PROJ-1"):

@@ -312,7 +312,7 @@ def _judge_user(facts: BrokerFacts) -> Finding:
         what = f"it may also {', '.join(facts.excess[:_SHOWN])}{more}"
         fix = f"log in as {login_of(facts.user)}: threadsync broker-users, docs/least-privilege.md"
         return warning(check, what, fix)
-    return ok(check, f"it has the rights of {login_of(facts.user)}, and no more")
+    return ok(check, f"it has the rights of {login_of(facts.user)} only")
 
 
 def judge_visibility(timeout: float, longest: float) -> Finding:
