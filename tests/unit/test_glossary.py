@@ -30,10 +30,10 @@ RETIRED = re.compile(rf"\b({'|'.join(map(re.escape, retired()))})\b", re.IGNOREC
 
 
 def texts(path: Path) -> Iterator[str]:
-    """The strings of a module that are no docstrings, or the text of a template."""
+    """The strings of a module that are no docstrings, or a template."""
     source = path.read_text(encoding="utf-8")
     if path.suffix == ".html":
-        yield re.sub(r"\{[{%].*?[%}]\}", "", source)
+        yield source
         return
     tree = ast.parse(source)
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
