@@ -21,8 +21,7 @@ from threadsync.sessions import ThreadSession
 from threadsync.syncs import SyncStatus
 from threadsync.types import Status
 from worker.db.dead_letters.store import DeadLetterStore
-from worker.db.overview.counts import CountStore
-from worker.db.overview.store import ConsoleStore, Series
+from worker.db.overview.store import OverviewStore, Series
 from worker.db.pool import Pool
 from worker.db.sessions.statements import parse_cursor
 from worker.db.sessions.store import SessionStore
@@ -76,7 +75,7 @@ class Pages:
         return self._view.page(
             request,
             "overview",
-            counts=CountStore(self._pool).counts(),
+            counts=OverviewStore(self._pool).counts(),
             syncs=attention[:10],
             letters=DeadLetterStore(self._pool).list_by_state("dead", 10),
             # A refresh replaces the counts alone.
@@ -95,7 +94,7 @@ class Pages:
         error, following = None, None
         try:
             if text:
-                found = ConsoleStore(self._pool).find(text)
+                found = OverviewStore(self._pool).find(text)
             else:
                 found, following = self._page_of_sessions(channel, checked, _given(request, "cursor"))
         except InvalidCommand as exc:
@@ -121,7 +120,7 @@ class Pages:
         except SyncNotFound:
             detail = None
         decisions = None if detail else SyncStore(self._pool).actions(session.id)
-        ready_at, synced_at = ConsoleStore(self._pool).steps(session.id)
+        ready_at, synced_at = OverviewStore(self._pool).steps(session.id)
         return self._view.page(
             request,
             "session",
@@ -136,7 +135,7 @@ class Pages:
             can_give_up=detail is not None and detail.sync.state not in ("inflight", "done"),
             left=SyncStore(self._pool).left.of(session.id),
             timeline=timeline(
-                session, ready_at, synced_at, detail, decisions, ConsoleStore(self._pool).actors(session.id)
+                session, ready_at, synced_at, detail, decisions, OverviewStore(self._pool).actors(session.id)
             ),
         )
 
@@ -160,7 +159,7 @@ class Pages:
             found = store.list_syncs(wanted, PAGE_SIZE + 1, before)
         else:
             found = [sync for state in WAITING for sync in store.list_syncs(state, PAGE_SIZE)]
-        counts = CountStore(self._pool).counts().syncs
+        counts = OverviewStore(self._pool).counts().syncs
         return self._view.page(
             request,
             "syncs",
@@ -203,7 +202,7 @@ class Pages:
     @signed_in
     def audit(self, request: Request) -> Response:
         """List decisions, newest first."""
-        found = ConsoleStore(self._pool).decisions(PAGE_SIZE + 1, _given(request, "cursor"))
+        found = OverviewStore(self._pool).decisions(PAGE_SIZE + 1, _given(request, "cursor"))
         following = found[PAGE_SIZE - 1].cursor if len(found) > PAGE_SIZE else None
         return self._view.page(request, "audit", found=found[:PAGE_SIZE], following=following)
 
@@ -230,7 +229,7 @@ class Pages:
         return list(page.sessions), page.next_cursor
 
     def _charts(self, span: Span) -> list[Chart]:
-        store, now = ConsoleStore(self._pool), datetime.now(UTC)
+        store, now = OverviewStore(self._pool), datetime.now(UTC)
         size = span.seconds, span.bucket
         steps, attempts, waits = (
             store.steps_over_time(*size),

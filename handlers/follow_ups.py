@@ -19,7 +19,7 @@ from threadsync.errors import EnqueueFailed, ResultTimeout, ThreadsyncError, Unr
 from threadsync.lookup_commands import LinkAnswer
 from threadsync.reply_commands import REPLY_EVENT_TYPE, SayReply
 from threadsync.sessions import SessionResult
-from worker.status_message.message import metadata_of
+from worker.text.slack_names import metadata_of
 
 log = structlog.get_logger(__name__)
 

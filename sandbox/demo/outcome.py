@@ -25,7 +25,7 @@ from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import Pool
 from worker.db.sessions.store import SessionStore
 from worker.durable.beat import CANARY_TASK as CANARY
-from worker.status_message.thread import EVENT_TYPE
+from worker.text.slack_names import EVENT_TYPE
 
 _SHOWN = 12
 _STYLES: Final[dict[Status, str]] = {"collecting": "yellow", "ready_to_sync": "cyan", "synced": "green"}

@@ -19,7 +19,7 @@ from threadsync.dead_letters import DeadLetter
 from threadsync.errors import JiraKeyConflict
 from threadsync.types import Status
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 
 ARGUMENTS = {"args": [], "kwargs": {"channel_id": "C1", "thread_ts": "1.1", "jira_key": "PROJ-2"}}
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -60,7 +60,7 @@ def bury(dead_letters: DeadLetterStore, task_id: str = "task-1", **changes: Any)
         "error": JiraKeyConflict("C1", "1.1", "PROJ-1", "PROJ-2"),
         "attempts": 1,
     }
-    return dead_letters.get(dead_letters.bury(**{**letter, **changes}))
+    return dead_letters.get(dead_letters.bury(Letter(**{**letter, **changes})))
 
 
 def messages(broker_url: str, queue: str = "sessions") -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from console.access import COOKIE
 from console.app import create_console
 from tests.support.servers import as_member, as_owner, ask
 from tests.support.waiting import wait_until
-from threadsync.broker.producer import broker_options
+from threadsync.broker.options import broker_options
 from threadsync.config import Settings
 from threadsync.dead_letters import DeadLetter
 from threadsync.errors import CommandFailed
@@ -34,8 +34,8 @@ from threadsync.sessions import ThreadSession
 from threadsync.syncs import Draft
 from worker.celery import app
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore
-from worker.db.overview.counts import CountStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.db.roles import CONSOLE
 from worker.db.syncs.store import SyncStore
@@ -137,13 +137,15 @@ def a_sync(pool: Pool, number: int = 1, state: str = "blocked", reason: str = "s
 def a_letter(pool: Pool, number: int = 1, arguments: str | None = '{"args": [], "kwargs": {}}') -> DeadLetter:
     letters = DeadLetterStore(pool)
     letter = letters.bury(
-        task_id=f"task-{number}",
-        task_name="sessions.get",
-        queue="sessions",
-        error=CommandFailed(HOSTILE),
-        attempts=1,
-        arguments=arguments,
-        body=b"junk",
+        Letter(
+            task_id=f"task-{number}",
+            task_name="sessions.get",
+            queue="sessions",
+            error=CommandFailed(HOSTILE),
+            attempts=1,
+            arguments=arguments,
+            body=b"junk",
+        )
     )
     return letters.get(letter)
 
@@ -204,7 +206,7 @@ def test_rows_that_make_no_sense_spoil_no_page(
     page = ada.get("/console/syncs").text
     assert str(session.id) in page
     assert str(other.id) in page
-    counts = CountStore(pool).counts()
+    counts = OverviewStore(pool).counts()
     assert (counts.syncs["retry_wait"], counts.syncs["blocked"]) == (1, 1)
     decisions.retry(pool, session, Signature("ada", "again"))
     assert "Retry" in ada.get(f"/console/sessions/{session.id}").text
@@ -646,7 +648,7 @@ def test_a_thread_a_channel_and_a_person_are_forgotten(
     assert press(ada, f"{path}/forget", path, reason="asked").status_code == 303
     assert "Forgotten: sessions 1" in ada.get(f"/console{path}").text
     nobody = press(ada, "/forget/user", "/forget", user="no id!", names="", reason="asked")
-    assert "no id of Slack" in nobody.text
+    assert "not a Slack id" in nobody.text
     assert press(ada, "/forget/channel", "/forget", channel="C1", reason="asked").status_code == 303
     asked = {"user": "<@U0OCELOT>", "names": "Maya Ozelot, ", "reason": "U0OCELOT or maya ozelot asked"}
     assert press(ada, "/forget/user", "/forget", **asked).status_code == 303

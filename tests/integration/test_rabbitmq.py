@@ -25,16 +25,17 @@ from threadsync.broker.installation import KEY, OthersBroker, claim, owner_of, t
 from threadsync.broker.rabbitmq_clock import whole_seconds
 from threadsync.config import load_settings
 from threadsync.liveness import heartbeats as signs
-from threadsync.liveness.heartbeats import QueueUse, signs_of
+from threadsync.liveness.heartbeats import signs_of
 from threadsync.liveness.rabbitmq import read as read_signs
+from threadsync.liveness.state import QueueUse
 from threadsync.queues import QUEUES
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
 from worker.doctor.rabbitmq import judge_limit, judge_queues, judge_room, judge_version
 from worker.durable.connection import DurableConnection
-from worker.durable.identify import INSTALLATION
+from worker.durable.heartbeat import Heartbeat
 from worker.durable.rabbitmq.waiting import Delays
-from worker.liveness.reporter import Report
+from worker.durable.startup import INSTALLATION
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,7 @@ def test_a_report_outlives_the_connection(url: str, broker_url: str) -> None:
                 task_consumer=consumer,
                 timer=Timer(),
             )
-            report = Report(worker)
+            report = Heartbeat(worker)
             report.start(worker)
             connection.collect(socket_timeout=1)
             ((_at, _priority, tick),) = worker.timer.queue
@@ -286,7 +287,7 @@ OURS, THEIRS = str(UUID(int=1)), str(UUID(int=2))
 
 
 def test_the_second_installation_is_refused(rabbitmq: RabbitMQ) -> None:
-    """As a user who may no more than docs/operations.md says."""
+    """As a user who may no more than docs/operate/brokers.md says."""
     with DurableConnection(rabbitmq.url(user="confined")) as connection:
         assert owner_of(connection) is None
         for _ in range(2):

@@ -17,14 +17,13 @@ from threadsync.client import AsyncSessionClient
 from threadsync.config import load_settings
 from threadsync.liveness.heartbeats import (
     KEY,
-    QueueUse,
-    Signs,
     beat_sent_canaries,
     canary_came_through,
     channel_of,
     signs_of,
     worker_is_there,
 )
+from threadsync.liveness.state import QueueUse, Signs
 from threadsync.queues import QUEUES
 from worker.db.pool import Pool
 from worker.doctor.app import app_of

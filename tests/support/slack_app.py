@@ -21,7 +21,7 @@ from threadsync.client import AsyncHandle, AsyncSessionClient
 from threadsync.command import Command
 from threadsync.config import Settings, load_settings
 from threadsync.errors import EnqueueFailed, ResultTimeout
-from threadsync.liveness.heartbeats import Signs
+from threadsync.liveness.state import Signs
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.types import Outcome, Status

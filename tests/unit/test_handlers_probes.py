@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from handlers.probes import Probes
 from tests.support.slack_app import RecordingClient
-from threadsync.liveness.heartbeats import Signs
+from threadsync.liveness.state import Signs
 
 ASKED = Request({"type": "http", "headers": []})
 

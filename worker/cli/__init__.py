@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from threadsync.extras import need_extra
+
+need_extra("worker", "typer", "rich", "psycopg", "httpx", "celery")
+
 import typer
 
 from threadsync.errors import ThreadsyncError

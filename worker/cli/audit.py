@@ -18,10 +18,10 @@ def list_decisions(
     """List decisions with actor, subject and reason, newest first."""
     from worker.cli.database import database
     from worker.cli.output import marked, print_json, print_table, say
-    from worker.db.overview.store import ConsoleStore
+    from worker.db.overview.store import OverviewStore
 
     with database() as pool:
-        decisions = ConsoleStore(pool).decisions(limit + 1, cursor)
+        decisions = OverviewStore(pool).decisions(limit + 1, cursor)
     page = decisions[:limit]
     if as_json:
         print_json([decision.as_json() for decision in page])

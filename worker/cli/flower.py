@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from importlib import resources
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
+
+from threadsync.extras import need_extra
 
 
 def flower(
@@ -21,13 +22,11 @@ def flower(
 
     It keeps the last 10,000 tasks over restarts (FLOWER_DB).
     """
-    from threadsync.errors import InvalidSettings
     from worker.operate.flower_options import options_for, without_kubernetes
 
     # Report faults here, before Celery and Flower are loaded.
     options_for(os.environ)
-    if find_spec("flower") is None:
-        raise InvalidSettings("Flower is not installed: pip install flower, or 'threadsync[local]'")
+    need_extra("flower", "flower")
     config = str(resources.files("worker.operate").joinpath("flower_conf.py"))
     # -P: load no module from the current folder, where others may write.
     argv = [sys.executable, "-P", "-m", "worker.operate.flower_process", "-A", "worker", "flower"]

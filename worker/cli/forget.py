@@ -81,11 +81,11 @@ def user(
 def session_of(pool: Pool, place: list[str]) -> ThreadSession:
     """Find the thread's session, or make one: there may be dead letters of it, and events to come."""
     from threadsync.errors import InvalidCommand
-    from worker.db.overview.store import ConsoleStore, thread_in
+    from worker.db.overview.store import OverviewStore, thread_in
     from worker.db.sessions.store import SessionStore
 
     text = " ".join(place)
-    found: list[ThreadSession] = ConsoleStore(pool).find(text)
+    found: list[ThreadSession] = OverviewStore(pool).find(text)
     if not found and (named := thread_in(text)):
         # Slack writes IDs in capitals, people do not: the tombstone must stand where events arrive.
         channel_id, thread_ts = named[0].upper(), named[1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from threadsync.liveness.heartbeats import Signs
+    from threadsync.liveness.state import Signs
 
 app = typer.Typer(
     help="Check the health of a process. Exit code 0: healthy. 1: not, with the reason on stdout.",

@@ -65,13 +65,13 @@ def show(
     from worker.cli.database import database
     from worker.cli.output import fields_of, print_fields, print_json, print_table
     from worker.cli.syncs import action_row
-    from worker.db.overview.store import ConsoleStore
+    from worker.db.overview.store import OverviewStore
     from worker.db.sessions.store import SessionStore
     from worker.db.syncs.store import SyncStore
 
     with database() as pool:
         session = find_session(SessionStore(pool), place)
-        actors = ConsoleStore(pool).actors(session.id)
+        actors = OverviewStore(pool).actors(session.id)
         decisions = SyncStore(pool).actions(session.id)
         left = SyncStore(pool).left.of(session.id)
     if as_json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from threadsync.errors import ThreadsyncError
+from threadsync.extras import need_extra
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +37,7 @@ def up(
     from worker.local.stack import LocalStack
     from worker.operate.password_strength import refuse_weak_password
 
+    need_extra("local", "uvicorn", "slack_bolt", "jinja2")
     # Fail here, not in a service that restarts forever.
     refuse_weak_password(load_settings())
     console = Console(highlight=False)

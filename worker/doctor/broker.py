@@ -98,7 +98,7 @@ def examine_broker(settings: Settings, user: BrokerUser | None = None) -> Iterat
                 return
             if not isinstance(channel, ProducerChannel):
                 yield ok("broker: reachable", f"{connection.transport.driver_type} answers")
-                only = "only Valkey, Redis and RabbitMQ are checked; see docs/operations.md for others"
+                only = "only Valkey, Redis and RabbitMQ are checked; see docs/operate/brokers.md for others"
                 yield from (skipped(check, only) for check in CHECKS[1:])
                 return
             facts = _facts(channel, settings, user)
@@ -196,7 +196,7 @@ def judge_refusal(exc: Exception) -> Finding:
     if "max number of clients" in words:
         return error(check, "it has no free connection", "raise maxclients, or close unused connections")
     if "NOPERM" in words or "no permissions" in words.lower():
-        return error(check, f"its user may not connect: {words}", "set the ACL of docs/delivery.md")
+        return error(check, f"its user may not connect: {words}", "set the ACL of docs/operate/brokers.md")
     if "NOT_ALLOWED" in words:
         fix = "rabbitmqctl add_vhost, set_permissions; in CELERY_BROKER_URL the vhost / is written %2F"
         return error(check, f"its user may not enter the virtual host: {words}", fix)
@@ -291,7 +291,7 @@ def _judge_file(info: Mapping[str, Any], appendfsync: str | None) -> Finding:
 
 
 def _judge_permissions(facts: BrokerFacts) -> Finding:
-    check, fix = "broker: permissions", "set the ACL of docs/delivery.md with ACL SETUSER"
+    check, fix = "broker: permissions", "set the ACL of docs/operate/brokers.md with ACL SETUSER"
     if facts.refusal and "same slot" in facts.refusal:
         return error(check, _CLUSTER, "use a single server, or sentinel:// addresses and a master_name")
     if facts.refusal:
@@ -310,7 +310,7 @@ def _judge_user(facts: BrokerFacts) -> Finding:
     if facts.excess:
         more = f" and {len(facts.excess) - _SHOWN} more" if len(facts.excess) > _SHOWN else ""
         what = f"it may also {', '.join(facts.excess[:_SHOWN])}{more}"
-        fix = f"log in as {login_of(facts.user)}: threadsync broker-users, docs/least-privilege.md"
+        fix = f"log in as {login_of(facts.user)}: threadsync broker-users, docs/operate/least-privilege.md"
         return warning(check, what, fix)
     return ok(check, f"it has the rights of {login_of(facts.user)} only")
 

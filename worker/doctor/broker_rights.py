@@ -1,6 +1,6 @@
 """Check rights in Valkey and Redis without using them: of our scripts, of kombu and of Celery's results.
 
-``RIGHTS`` is the list; docs/delivery.md has the ACL that gives it, and a test compares the two.
+``RIGHTS`` is the list; docs/operate/brokers.md has the ACL that gives it, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, Final
 from kombu.utils.encoding import bytes_to_str
 
 from threadsync.broker.installation import KEY as INSTALLATION
+from threadsync.broker.lua import WAITING
 from threadsync.broker.producer import ProducerChannel
 from threadsync.liveness.heartbeats import KEY as SIGNS
 from threadsync.queues import QUEUES
 from worker.durable.beat import KEY as BEAT
-from worker.durable.scripts import WAITING
 from worker.operate.rights.broker_samples import forbidden, needed
 from worker.operate.rights.broker_users import BrokerUser
 

@@ -11,17 +11,10 @@ from urllib.parse import urlsplit
 from threadsync.config import Settings
 from threadsync.marker import canonical
 from worker.doctor.finding import Finding, error, ok, skipped, warning
-from worker.jira.answers import (
-    AuthProblem,
-    CallFailed,
-    CreateField,
-    IssueType,
-    NotSent,
-    Rejected,
-    Throttled,
-)
+from worker.http_once import NotSent
+from worker.jira.answers import AuthProblem, CallFailed, CreateField, IssueType, Rejected, Throttled
 from worker.jira.client import JiraClient
-from worker.jira.target import Target, target_of
+from worker.jira.setup import Target, target_of
 from worker.jira.ticket import is_id
 
 CHECKS: Final = (

@@ -28,7 +28,7 @@ CHECKS: Final = ("broker: queues", "broker: delivery limit")
 _SHARED: Final = ("broker: version", "broker: room", "broker: permissions", "broker: clock")
 _LEAST: Final = (3, 10)
 _LIMITS_BY_DEFAULT: Final = (4, 0)
-_GRANT: Final = "grant the rights of docs/operations.md: rabbitmqctl set_permissions"
+_GRANT: Final = "grant the rights of docs/operate/brokers.md: rabbitmqctl set_permissions"
 
 
 def examine_rabbitmq(channel: ConfirmingChannel) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def judge_limit(version: str, kinds: Mapping[str, str | None]) -> Finding:
     check = "broker: delivery limit"
     if "quorum" not in kinds.values() or _numbers(version) < _LIMITS_BY_DEFAULT:
         return ok(check, "none by default")
-    return skipped(check, "AMQP does not show it; set it as docs/operations.md says")
+    return skipped(check, "AMQP does not show it; set it as docs/operate/brokers.md says")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 from threadsync.config import Settings
 from threadsync.errors import BrokerUnavailable, InvalidSettings
-from threadsync.liveness.heartbeats import Signs, signs_of
+from threadsync.liveness.heartbeats import signs_of
+from threadsync.liveness.state import Signs
 from threadsync.liveness.verdicts import (
     beat_is_sending,
     hearing_of_queue,
@@ -94,7 +95,7 @@ def _judge_clocks(signs: Signs) -> Finding:
 def _judge_databases(signs: Signs) -> Finding:
     check, mixed = "running: databases", two_databases(signs)
     if mixed:
-        return error(check, mixed.why, "see docs/operations.md, One installation, one broker database")
+        return error(check, mixed.why, "see docs/operate/brokers.md, One installation, one broker database")
     if not signs.places:
         return skipped(check, "no worker has reported its database")
     return ok(check, "all workers write to the same one")

@@ -1,4 +1,4 @@
-"""Whether a service of ours is ready for work."""
+"""Tell whether a process of the stack is ready for work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import urllib.request
 
 
 def answers_http(url: str) -> bool:
-    """Whether an HTTP server is there; refusing the request is an answer."""
+    """Return whether an HTTP server responds; a refusal counts."""
     try:
         with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - a URL of our own
             return True
@@ -19,23 +19,21 @@ def answers_http(url: str) -> bool:
         return False
 
 
-def worker_answers(name: str, broker_url: str | None) -> bool:
-    """Whether the Celery worker ``name@<this host>`` replies to a ping over the broker.
+def sends_heartbeats(node: str, broker_url: str | None, within_seconds: float) -> bool:
+    """Return whether the worker ``node@<this host>`` has sent a heartbeat within the last seconds.
 
     ``broker_url`` is the one of the environment if None.
     """
-    from celery import Celery
+    from threadsync.client import SessionClient
+    from threadsync.errors import ThreadsyncError
 
-    from threadsync.broker.errors import BROKER_ERRORS
-    from threadsync.broker.producer import broker_options
-    from threadsync.config import load_settings
-
-    settings = load_settings(**({"celery_broker_url": broker_url} if broker_url else {}))
-    # As workers listen: kombu's own way would put back what others hold, which no login of ours may.
-    with Celery(amqp="worker.durable.connection:DurableAMQP", set_as_current=False) as app:
-        # Its key prefix, its sentinels' master, its certificates.
-        app.conf.update(broker_options(settings.broker_url or "", settings, "worker"))
-        try:
-            return bool(app.control.ping(destination=[f"{name}@{socket.gethostname()}"], timeout=0.5))
-        except BROKER_ERRORS:
-            return False
+    try:
+        with SessionClient(broker_url) as client:
+            signs = client.signs()
+    except ThreadsyncError:
+        return False
+    if signs is None:
+        # This broker keeps no heartbeats: there is nothing to wait for.
+        return True
+    sign = signs.workers.get(f"{node}@{socket.gethostname()}")
+    return sign is not None and sign.seconds <= within_seconds

@@ -1,6 +1,6 @@
-"""What a person may decide, on the command line and in the console: who did, and why, is recorded with it.
+"""Carry out operators' decisions from the command line and the console, and record by whom and why.
 
-All raise ``DatabaseUnavailable``; what does not fit is refused by an error of ours, and changes nothing.
+All raise ``DatabaseUnavailable``. A decision that does not fit raises an error of ours, and changes nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LONGEST_REASON: Final = 2_000
 
 @dataclass(frozen=True)
 class Signature:
-    """Who decides, and why. Neither is blank: ``signature`` makes one."""
+    """The operator and the reason of a decision, neither blank. Made by ``signature``."""
 
     actor: str
     reason: str
@@ -43,13 +43,13 @@ class Signature:
 
     @property
     def acted_by(self) -> NamedActor:
-        """The actor: the name that was claimed, and where; without an address that is none."""
+        """Return the actor: the name that was claimed, and where."""
         actor = named_actor(self.actor, self.via, self.address)
         return actor or NamedActor(name=self.actor, via=self.via)
 
 
 def signature(actor: str, reason: str, via: Via = "api", address: str | None = None) -> Signature:
-    """Trimmed. Raises ``InvalidCommand``."""
+    """Return the signature, trimmed. Raises ``InvalidCommand``."""
     actor, reason = actor.strip(), reason.strip()
     if not actor or not reason:
         raise InvalidCommand("neither the reason nor the actor may be blank")
@@ -63,7 +63,7 @@ def signature(actor: str, reason: str, via: Via = "api", address: str | None = N
 
 
 def detail_of(pool: Pool, session: ThreadSession) -> SyncDetail:
-    """The session's sync. Raises ``SyncNotFound``."""
+    """Return the session's sync. Raises ``SyncNotFound``."""
     detail = SyncStore(pool).get(session.id)
     if detail is None:
         raise SyncNotFound(f"no ticket was requested for {session.channel_id} / {session.thread_ts}")
@@ -71,7 +71,7 @@ def detail_of(pool: Pool, session: ThreadSession) -> SyncDetail:
 
 
 def retry(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:
-    """Try its sync again now; how it stands, and what comes next in words.
+    """Try its sync again now. Return its state, and a sentence on what comes next.
 
     Raises ``SyncNotFound`` or ``SyncNotChanged``.
     """
@@ -82,7 +82,7 @@ def retry(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState,
 
 
 def _what_next(pool: Pool, before: SyncState) -> str:
-    """Alone it would only wait for its site once more."""
+    # Alone it would only wait for its site once more.
     if before.parked:
         return f"But all syncs of its site are paused: {explain(before.reason)}"
     trouble = SyncStore(pool).trouble_of(before.site) if before.site else None
@@ -96,12 +96,12 @@ def _what_next(pool: Pool, before: SyncState) -> str:
 
 
 def retry_all_blocked(pool: Pool, by: Signature) -> Sequence[UUID]:
-    """Try all again that wait for a mended set-up; their sessions' ids."""
+    """Try all blocked syncs again. Return their sessions' ids."""
     return SyncStore(pool).retry_all_blocked(actor=by.actor, reason=by.reason, acted_by=by.acted_by)
 
 
 def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[SessionResult, str]:
-    """Name the session's ticket; the session, and in words what that leaves open.
+    """Link a ticket to the session. Return the session, and a sentence on what that leaves open.
 
     Raises ``InvalidCommand`` for no key, ``JiraKeyConflict`` when it has another one.
     """
@@ -125,10 +125,10 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
 def unlink(
     pool: Pool, session: ThreadSession, by: Signature, key: str | None = None
 ) -> tuple[SessionResult, str]:
-    """Take the session's ticket off; the session, and in words what that leaves open.
+    """Unlink the session's ticket. Return the session, and a sentence on what that leaves open.
 
     Args:
-        key: of the ticket that was seen there; the one that the session has now if None.
+        key: of the ticket that the operator saw; the session's present one if None.
 
     Raises ``InvalidCommand`` when it has none, or another one.
     """
@@ -152,12 +152,11 @@ def unlink(
 
 
 def _key_of(text: str) -> str:
-    """The key that was written, or that an address names."""
     try:
         key = named_key(text, get_settings().jira_url)
     except OtherSite as exc:
         raise InvalidCommand("jira_key: that URL is in another Jira than JIRA_URL") from exc
-    # What is none is refused where all are, in the same words.
+    # A text that is no key is refused where all are, in the same words.
     return key or text
 
 
@@ -173,7 +172,7 @@ def give_up(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncStat
 
 
 def replay(pool: Pool, letter_id: UUID | str, by: Signature) -> tuple[DeadLetter, str]:
-    """Send a dead letter's command again; the settled letter, and the new task's id.
+    """Send a dead letter's command again. Return the settled dead letter, and the new task's id.
 
     Raises ``DeadLetterNotFound`` when it is not open, ``InvalidCommand`` when its arguments cannot be read,
     and ``EnqueueFailed``; then it stays open.
@@ -182,13 +181,13 @@ def replay(pool: Pool, letter_id: UUID | str, by: Signature) -> tuple[DeadLetter
     letter = letters.get(letter_id)
     if letter.state != "dead":
         raise already_settled(letter)
-    # In this order: who dies in between sends it twice, which commands allow. The other would lose it.
+    # In this order: a crash in between sends it twice, which commands allow. The other would lose it.
     task_id = resend(letter, installation_of(pool))
     return _settled(letters, letter_id, "retried", by), task_id
 
 
 def discard(pool: Pool, letter_id: UUID | str, by: Signature) -> DeadLetter:
-    """Give a dead letter's command up; the letter is kept. Raises ``DeadLetterNotFound``."""
+    """Give up a dead letter's command; the dead letter is kept. Raises ``DeadLetterNotFound``."""
     return _settled(DeadLetterStore(pool), letter_id, "discarded", by)
 
 
