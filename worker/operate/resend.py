@@ -70,5 +70,5 @@ def _arguments(letter: DeadLetter) -> tuple[list[Any], dict[str, Any]]:
 def _not_readable(letter: DeadLetter) -> InvalidCommand:
     return InvalidCommand(
         f"dead letter {letter.id} cannot be sent again, because its arguments cannot be read. Look at it "
-        f"with `threadsync dead show {letter.id} --json`, send the command again, then discard the dead letter"
+        f"with `threadsync dead show {letter.id} --json`, send the command again, then discard it"
     )
