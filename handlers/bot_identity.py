@@ -70,22 +70,21 @@ class BotIdentity:
     def current(self) -> Identity:
         """Return the known identity; while it is incomplete, ask again, at most once a minute."""
         if self._is_in_slack and not self._is_answered.is_set() and time.monotonic() >= self._ask_at:
-            # Not again while it is asked, nor at once afterwards.
+            # Not again while a call is running, nor right after it.
             self._ask_at = time.monotonic() + _PATIENCE_SECONDS + self._pause
             self._background.start(self._ask(), "auth.test")
         return self._identity
 
     async def told(self, within: float) -> Identity:
-        """The same; waits so many seconds for the first answer while the workspace is not known."""
+        """Return the identity; wait ``within`` seconds for the first result if the workspace is not known."""
         if not self.current().is_told:
             await _until(self._is_answered, within)
         return self._identity
 
     async def begin(self, within: float) -> None:
-        """Ask once, and wait so many seconds for what comes of it.
+        """Ask once, and wait ``within`` seconds for the result.
 
-        Also where the settings say the workspace: scopes decide whether guests are told apart, and the first
-        payloads are no exception.
+        Also if the settings name the workspace: scopes decide whether guests are recognised.
         """
         self.current()
         if self._is_in_slack:

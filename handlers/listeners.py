@@ -27,7 +27,6 @@ from handlers.mapping import (
 )
 from handlers.members import MayNotAct, Members
 from handlers.payload import object_in
-from handlers.ticket_answer import answer_ticket_command
 from handlers.ticket_command import SLASH_COMMAND
 from handlers.ticket_form import (
     SUMMARY,
@@ -37,6 +36,7 @@ from handlers.ticket_form import (
     response_url_of,
     ticket_form,
 )
+from handlers.ticket_reply import reply_to_ticket_command
 from threadsync.actors import SlackActor
 from threadsync.client import AsyncHandle, AsyncSessionClient
 from threadsync.command import Command
@@ -136,7 +136,7 @@ class Listeners:
             else:
                 await ack()
             return
-        answer = await answer_ticket_command(self._client, body, self._jira_url, actor, _sent_at(request))
+        answer = await reply_to_ticket_command(self._client, body, self._jira_url, actor, _sent_at(request))
         if answer.pending and answer.request:
             describe = partial(replies.describe_change, answer.request)
             self._follow_ups.of_user(answer.pending, _response_url(body), describe, _user_of(body))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from handlers import replies
-from handlers.ticket_answer import ANSWER_SECONDS, Answer, answer_ticket_command
+from handlers.ticket_reply import REPLY_SECONDS, Reply, reply_to_ticket_command
 from sandbox.slack.requests import slash_command
 from tests.support.slack_app import CHANNEL, NEVER, THREAD, USER, RecordingClient, page, result, session
 from threadsync.actors import SlackActor
@@ -44,8 +44,8 @@ class Channel:
                 return self.change
 
 
-async def ask(text: str, client: RecordingClient) -> Answer:
-    return await answer_ticket_command(client, slash_command(text, CHANNEL, USER), actor=ANN)
+async def ask(text: str, client: RecordingClient) -> Reply:
+    return await reply_to_ticket_command(client, slash_command(text, CHANNEL, USER), actor=ANN)
 
 
 def changes(client: RecordingClient) -> list[tuple[str, str, str | None]]:
@@ -170,10 +170,10 @@ async def test_a_slow_worker_costs_at_most_the_time_that_slack_gives() -> None:
     client = RecordingClient(lambda command: NEVER)
     queued = await ask(f"ready {THREAD}", client)
     assert (queued.text, queued.pending is not None) == (replies.QUEUED, True)
-    assert time.monotonic() - started < ANSWER_SECONDS
+    assert time.monotonic() - started < REPLY_SECONDS
     started = time.monotonic()
     assert (await ask("link PROJ-1", client)).text == replies.NOTHING_CHANGED_YET
-    assert time.monotonic() - started < ANSWER_SECONDS
+    assert time.monotonic() - started < REPLY_SECONDS
     assert changes(client) == [READY]
 
 
@@ -242,5 +242,5 @@ async def test_without_an_actor_nothing_is_linked() -> None:
     """Slack always names one."""
     client = RecordingClient(Channel(session()))
     form = slash_command(f"link PROJ-1 {THREAD}", CHANNEL, USER)
-    assert (await answer_ticket_command(client, form)).text == replies.NO_ACTOR
+    assert (await reply_to_ticket_command(client, form)).text == replies.NO_ACTOR
     assert client.commands == []

@@ -20,7 +20,7 @@ from threadsync.types import Status
 
 R = TypeVar("R")
 
-ANSWER_SECONDS: Final = 2.4
+REPLY_SECONDS: Final = 2.4
 """Slack shows the user an error after 3 s."""
 
 _RESULT_SECONDS: Final = 1.5
@@ -28,7 +28,7 @@ _LISTED: Final = 10
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """The text for now, and the handle of a result that was not there in time.
 
     ``asked`` is a lookup in Jira, whose result comes before the session's.
@@ -50,14 +50,14 @@ class _Budget:
         return await handle.get(timeout=max(0, self._deadline - time.monotonic()))
 
 
-async def answer_ticket_command(
+async def reply_to_ticket_command(
     client: AsyncSessionClient,
     form: Mapping[str, Any],
     jira_url: str | None = None,
     actor: SlackActor | None = None,
     sent_at: str | None = None,
-) -> Answer:
-    """Respond within ``ANSWER_SECONDS``; our own errors become sentences.
+) -> Reply:
+    """Respond within ``REPLY_SECONDS``; our own errors become sentences.
 
     Args:
         jira_url: the Jira whose tickets may be linked by URL; any if None.
@@ -66,22 +66,22 @@ async def answer_ticket_command(
     try:
         request = parse_ticket_command(form, jira_url)
     except InvalidCommand as exc:
-        return Answer(str(exc))
+        return Reply(str(exc))
     if request is None:
-        return Answer(replies.HELP)
+        return Reply(replies.HELP)
     workspace = str(form.get("team_domain", ""))
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(REPLY_SECONDS):
             if request.action == "status":
-                return Answer(await _status(client, request, workspace))
+                return Reply(await _status(client, request, workspace))
             return await _change(client, request, workspace, actor, sent_at or f"{time.time():.6f}")
     # First: a ResultTimeout is a TimeoutError too.
     except ResultTimeout:
-        return Answer(replies.NOTHING_CHANGED_YET)
+        return Reply(replies.NOTHING_CHANGED_YET)
     except ThreadsyncError as exc:
-        return Answer(replies.describe_error(exc))
+        return Reply(replies.describe_error(exc))
     except TimeoutError:
-        return Answer(replies.TRY_AGAIN)
+        return Reply(replies.TRY_AGAIN)
 
 
 async def _status(client: AsyncSessionClient, request: TicketRequest, workspace: str) -> str:
@@ -100,49 +100,49 @@ async def _change(
     workspace: str,
     actor: SlackActor | None,
     sent_at: str,
-) -> Answer:
+) -> Reply:
     budget = _Budget(_RESULT_SECONDS)
     thread_ts = request.thread_ts
     if thread_ts is None:
         found = await _sessions_that_fit(client, request, budget)
         if not found:
-            return Answer(replies.none_fits(request))
+            return Reply(replies.none_fits(request))
         if len(found) > 1:
-            return Answer(replies.ask_which(request, found, workspace))
+            return Reply(replies.ask_which(request, found, workspace))
         thread_ts = found[0].thread_ts
     if request.action == "ready":
         handle = await client.enqueue(by(actor, request.ready(thread_ts)))
     elif actor is None:
-        return Answer(replies.NO_ACTOR)
+        return Reply(replies.NO_ACTOR)
     elif request.action == "link":
         return await _link(client, request.link(thread_ts, actor), request, budget)
     else:
         key = request.jira_key or await _key_of(client, request, thread_ts, budget)
         if key is None:
-            return Answer(replies.NO_TICKET)
+            return Reply(replies.NO_TICKET)
         handle = await client.enqueue(request.unlink(thread_ts, key, actor, sent_at))
     try:
-        return Answer(replies.describe_change(request, await budget.result(handle)))
+        return Reply(replies.describe_change(request, await budget.result(handle)))
     except ResultTimeout:
-        return Answer(replies.QUEUED, request, handle)
+        return Reply(replies.QUEUED, request, handle)
 
 
 async def _link(
     client: AsyncSessionClient, question: LinkLookup, request: TicketRequest, budget: _Budget
-) -> Answer:
+) -> Reply:
     """Ask Jira by a lookup: only workers have its login."""
     asked = await client.enqueue(question)
     try:
         known = await budget.result(asked)
     except ResultTimeout:
-        return Answer(replies.ASKING_JIRA, request, asked=asked)
+        return Reply(replies.ASKING_JIRA, request, asked=asked)
     if known.outcome != "sent":
-        return Answer(replies.describe_lookup(known))
+        return Reply(replies.describe_lookup(known))
     linked = client.linked(asked)
     try:
-        return Answer(replies.describe_link(await budget.result(linked)))
+        return Reply(replies.describe_link(await budget.result(linked)))
     except ResultTimeout:
-        return Answer(replies.QUEUED, request, linked)
+        return Reply(replies.QUEUED, request, linked)
 
 
 async def _key_of(
