@@ -133,7 +133,7 @@ class Pages:
             and detail.sync.state in ("retry_wait", "unknown", "blocked", "failed", "review"),
             needs_attention=detail is not None and detail.sync.state in NEEDS_ATTENTION,
             can_give_up=detail is not None and detail.sync.state not in ("inflight", "done"),
-            left=SyncStore(self._pool).left.of(session.id),
+            unlinked=SyncStore(self._pool).unlinked.of(session.id),
             timeline=timeline(
                 session, ready_at, synced_at, detail, decisions, OverviewStore(self._pool).actors(session.id)
             ),

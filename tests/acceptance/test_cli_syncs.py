@@ -9,10 +9,12 @@ from uuid import UUID
 import pytest
 
 from tests.acceptance.test_cli import Run, failure, output, run_in
-from threadsync.syncs import Claim, Draft, SyncStatus
+from tests.support.endings import state_after
+from threadsync.syncs import Draft, SyncStatus
 from worker.db import SessionStore
 from worker.db.pool import Pool
-from worker.db.syncs.store import Ending, SyncStore
+from worker.db.syncs.claim import Claim, Ending
+from worker.db.syncs.store import SyncStore
 
 DRAFT = Draft(summary="Secret plans", description="of *mine*")
 
@@ -38,7 +40,7 @@ def ask(store: SessionStore, number: int = 1) -> UUID:
 
 def begin(syncs: SyncStore, session_id: UUID) -> Claim:
     """A create that is in flight."""
-    claim = syncs.claim(session_id, site="jira.example", marker=f"slk-{'a' * 26}", lease=60)
+    claim = syncs.claim(session_id, site="jira.example", lease=60)
     assert claim is not None
     begun = syncs.begin_create(
         claim,
@@ -66,7 +68,7 @@ def test_syncs_are_listed_with_their_reasons(run: Run, store: SessionStore, sync
     bring_to(syncs, first, Ending("blocked", "create", "auth", reason="no_access", number=1))
     text = output(run("syncs", "list"))
     assert str(first) in text
-    assert "Jira does not accept our credentials" in text
+    assert "Jira rejects the credentials" in text
     assert "Secret" not in text
     blocked = json.loads(output(run("syncs", "list", "--state", "blocked", "--json")))
     assert [sync["session_id"] for sync in blocked] == [str(first)]
@@ -199,7 +201,7 @@ def test_two_tickets_are_ended_by_a_retry(run: Run, store: SessionStore, syncs: 
     claim = begin(syncs, session_id)
     store.mark_synced("C0123", "1700000000.000001", "OTHER-7")
     created = Ending("done", "create", "created", jira_id="1", jira_key="PROJ-1", origin="created", number=1)
-    assert syncs.finish(claim, created) == "review"
+    assert state_after(syncs, claim, created) == "review"
     text = output(run("syncs", "link", str(session_id), "OTHER-7", "--reason", "PROJ-1 is closed"))
     assert "still review" in text
     assert f"threadsync syncs retry {session_id}" in text

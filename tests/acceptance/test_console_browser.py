@@ -101,7 +101,7 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
 
         console = signed_in(chromium, web, color_scheme="light")
         page = console.page
-        page.get_by_text("Jira's set-up does not allow this ticket").wait_for()
+        page.get_by_text("Jira's configuration does not allow this ticket").wait_for()
         console.picture("overview")
         page.get_by_role("link", name=f"{THREAD['channel_id']} / {THREAD['thread_ts']}").click()
         page.get_by_text("Team is required").first.wait_for()

@@ -15,6 +15,7 @@ from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.overview import sql as overview_queries
 from worker.db.sessions import sql as queries
 from worker.db.status_messages import sql as status_queries
+from worker.db.syncs import decision_sql, site_sql
 from worker.db.syncs import sql as sync_queries
 from worker.db.unlinked import sql as left_queries
 
@@ -24,6 +25,8 @@ STATEMENTS: Final = {
         ("", queries),
         ("", dead_letter_queries),
         ("SYNC_", sync_queries),
+        ("SYNC_", site_sql),
+        ("SYNC_", decision_sql),
         ("LEFT_", left_queries),
         ("STATUS_", status_queries),
     )

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from tests.support.endings import state_after
 from tests.support.servers import PostgresForTests, as_owner, ask
 from threadsync.actors import NamedActor, SlackActor
 from threadsync.config import get_settings
@@ -28,7 +29,8 @@ from worker.db.forgetting.store import ForgetStore, What
 from worker.db.migrate import migrate
 from worker.db.pool import Pool, new_pool
 from worker.db.roles import create_roles
-from worker.db.syncs.store import Ending, SyncStore
+from worker.db.syncs.claim import Ending
+from worker.db.syncs.store import SyncStore
 from worker.operate.forgetting.letters import Sought
 
 CHANNEL: Final = "C0123"
@@ -78,7 +80,7 @@ def asked_for(store: SessionStore, user: str = PERSON, thread_ts: str = THREAD) 
 
 
 def claimed(pool: Pool, session_id: UUID) -> Any:
-    claim = SyncStore(pool).claim(session_id, site="jira", marker=f"slk-{'a' * 26}", lease=60)
+    claim = SyncStore(pool).claim(session_id, site="jira", lease=60)
     assert claim is not None
     return claim
 
@@ -161,12 +163,12 @@ def test_a_sync_in_doubt_is_settled_first(
     assert forgets.forget_settled() == 0
     assert store.request_sync(CHANNEL, THREAD, DRAFT, "1790000000.000100").outcome == "stale"
     unclear = Ending("unknown", "create", "unknown", reason="no_answer", detail="ocelot?", number=1, delay=0)
-    assert SyncStore(pool).finish(claim, unclear) == "unknown"
+    assert state_after(SyncStore(pool), claim, unclear) == "unknown"
     assert forgets.forget_sessions(begun(forgets), [session_id]) == 1
     found = Ending(
         *("done", "look", "found"), jira_id="7", jira_key="PROJ-7", origin="found", detail="ocelot!"
     )
-    assert SyncStore(pool).finish(claimed(pool, session_id), found) == "done"
+    assert state_after(SyncStore(pool), claimed(pool, session_id), found) == "done"
     assert forgets.forget_settled() == 1
     assert "ocelot" not in dump(database_url).lower()
     session = store.get_session(session_id)
@@ -183,7 +185,7 @@ def test_after_a_doubt_that_came_to_nothing_no_ticket_is_made(
     claim = in_flight(pool, session_id)
     assert forgets.forget_sessions(begun(forgets), [session_id]) == 1
     again = Ending("pending", "create", "not_sent", reason=None, number=1, delay=0)
-    assert SyncStore(pool).finish(claim, again) == "pending"
+    assert state_after(SyncStore(pool), claim, again) == "pending"
     syncs, other = SyncStore(pool), claimed(pool, session_id)
     assert not begins(syncs, other)
     assert forgets.forget_settled() == 1

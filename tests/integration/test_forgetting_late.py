@@ -15,6 +15,7 @@ import pytest
 from structlog.contextvars import get_contextvars
 
 from tests.integration.test_forgetting import CHANNEL, DRAFT, LATER, OTHER, PERSON, THREAD, begun, dump
+from tests.support.endings import state_after
 from tests.support.servers import as_owner, ask
 from threadsync.actors import NamedActor, SlackActor
 from threadsync.command import Command
@@ -33,7 +34,8 @@ from worker.db.forgetting.arrivals import ARGUMENTS, PLACES, Redaction, hash_of
 from worker.db.forgetting.store import ForgetStore, ForgottenPerson
 from worker.db.forgetting.words import as_compared
 from worker.db.pool import Pool
-from worker.db.syncs.store import Ending, SyncStore
+from worker.db.syncs.claim import Ending
+from worker.db.syncs.store import SyncStore
 from worker.durable import task as task_module
 from worker.operate.decisions import Signature, signature
 from worker.operate.forgetting import act as acts
@@ -307,12 +309,12 @@ def test_a_step_under_way_in_anothers_thread_keeps_nothing_of_a_person(
     """It has another one's draft in memory, which names the person; what Jira says of it may quote it."""
     session = store.get_or_create_session(CHANNEL, THREAD, OTHER)
     store.request_sync(CHANNEL, THREAD, Draft(summary="Ask Maya Ocelot"), LATER)
-    claim = SyncStore(pool).claim(session.id, site="jira", marker=f"slk-{'a' * 26}", lease=60)
+    claim = SyncStore(pool).claim(session.id, site="jira", lease=60)
     assert claim is not None
     acts.forget_user(pool, PERSON, ["Maya Ocelot"], BY)
     quoted = f"'Ask\nMaya OCELOT' of {PERSON} is not wanted"
     ending = Ending("failed", "search", "rejected", reason="draft_refused", detail=quoted)
-    assert SyncStore(pool).finish(claim, ending) == "failed"
+    assert state_after(SyncStore(pool), claim, ending) == "failed"
     sync = SyncStore(pool).get(session.id)
     assert sync is not None
     assert sync.detail == "'Ask\nforgotten' of forgotten is not wanted"

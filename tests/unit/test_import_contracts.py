@@ -35,7 +35,7 @@ PLANTED: Final[dict[tuple[str, str], str]] = {
     ("worker.text", "worker.observe.logs"): ROOMS,
     ("worker.http_once", "worker.observe.logs"): ROOMS,
     ("worker.observe", "worker.db.migrate"): ROOMS,
-    ("worker.db", "worker.jira.target"): ROOMS,
+    ("worker.db", "worker.jira.setup"): ROOMS,
     ("worker.jira", "worker.status_message.decide"): ROOMS,
     ("worker.status_message", "worker.durable.limits"): ROOMS,
     ("worker.durable", "worker.celery"): ROOMS,

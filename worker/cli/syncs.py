@@ -222,9 +222,9 @@ def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
         typer.echo()
         columns = ("No.", "Step", "Started", "Took", "Outcome", "HTTP", "Trace ID", "Reason")
         print_table(columns, map(_attempt_row, detail.attempts))
-    if detail.left:
+    if detail.unlinked:
         typer.echo()
-        rows = [(left.left_at, left.jira_key, left.state, left.detail) for left in detail.left]
+        rows = [(gone.left_at, gone.jira_key, gone.state, gone.detail) for gone in detail.unlinked]
         print_table(("Unlinked", "Ticket", "State", "Jira says"), rows)
     if detail.actions:
         typer.echo()

@@ -1,4 +1,4 @@
-"""Jira's REST API, as far as it takes to make one ticket and never two.
+"""Client of Jira's REST API: the calls that make one ticket and never two.
 
 | | Cloud | Data Center |
 |---|---|---|
@@ -7,7 +7,7 @@
 | tickets by key | `POST /issue/bulkfetch` | `GET /issue/{key}`, one by one |
 
 Nothing is sent twice, no redirect is followed, every exchange has a deadline: see `worker.http_once`.
-What an answer means is in `worker.jira.classification`.
+Responses are classified by `worker.jira.classification`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 
 from worker.http_once import HttpOnce, HttpResponse, Unknown
-from worker.jira import classification
-from worker.jira import parsing as contents
+from worker.jira import classification, parsing
 from worker.jira.answers import (
     CallFailed,
     CreateAnswer,
@@ -50,13 +49,13 @@ MOST_BYTES: Final = 16_000_000
 _MISSING_IN_A_ROW: Final = 10
 _PAGE: Final = 200
 _MOST_PAGES: Final = 10
-_WANTED: Final = {"fields": ["labels"], "properties": [contents.PROPERTY]}
+_WANTED: Final = {"fields": ["labels"], "properties": [parsing.PROPERTY]}
 
 
 class JiraClient:
-    """One a process. Threads wait for each other; not for use within an event loop.
+    """One client per process. Threads wait for each other; not for use within an event loop.
 
-    Every method but `create` raises `CallFailed` when there is no answer to rely on.
+    Every method but `create` raises `CallFailed` when there is no reliable response.
 
     Args:
         transport: for tests, in place of sockets.
@@ -76,14 +75,14 @@ class JiraClient:
         )
 
     def create(self, fields: Mapping[str, Any], marker: str, attempt: int) -> CreateAnswer:
-        """Make a ticket. It raises no ``Exception``: what went wrong is in the answer.
+        """Create a ticket. It raises no ``Exception``: what went wrong is in the value.
 
         Args:
             fields: as `worker.jira.ticket` makes them.
             marker: goes into the entity property, with the number of the attempt.
         """
         value = {"marker": marker, "attempt": attempt}
-        body = {"fields": fields, "properties": [{"key": contents.PROPERTY, "value": value}]}
+        body = {"fields": fields, "properties": [{"key": parsing.PROPERTY, "value": value}]}
         began = perf_counter()
         answer = self._http.exchange("POST", "/issue", body, fresh=True)
         became = _creation(answer) if isinstance(answer, HttpResponse) else answer
@@ -91,19 +90,18 @@ class JiraClient:
         return became
 
     def search_label(self, label: str, limit: int = 5) -> tuple[JiraIssue, ...]:
-        """Tickets with the label. Jira's search finds a new one after seconds or minutes, not at once."""
+        """Find tickets with the label. Jira's search finds a new one only after seconds or minutes."""
         return self._search(f"labels = {_quoted(label)}", limit)
 
     def newest_number(self, project_key: str) -> int:
-        """The number of the project's newest ticket that the search knows; 0 if it knows none."""
+        """Return the number of the project's newest ticket that the search knows; 0 if it knows none."""
         newest = self._search(f"project = {_quoted(project_key)} ORDER BY created DESC", 1)
-        return _read(contents.number, newest[0].key) if newest else 0
+        return _read(parsing.number, newest[0].key) if newest else 0
 
     def fetch(self, keys: Sequence[str]) -> tuple[JiraIssue, ...]:
-        """Those of up to 100 tickets that exist and that we may see. It does not go through Jira's search.
+        """Read up to 100 tickets by key, without Jira's search; missing and hidden ones are left out.
 
-        On a Data Center it stops at the tenth key in a row that there is no ticket for; all that asking
-        begins within one deadline.
+        On a Data Center it stops at the tenth missing key in a row; all requests begin within one deadline.
         Raises ``ValueError`` for more than 100 keys.
         """
         if len(keys) > MOST_KEYS:
@@ -113,28 +111,28 @@ class JiraClient:
         if not keys:
             return ()
         body = {"issueIdsOrKeys": [*keys], **_WANTED}
-        return _read(contents.issues, self._call("POST", "/issue/bulkfetch", body))
+        return _read(parsing.issues, self._call("POST", "/issue/bulkfetch", body))
 
     def get(self, id_or_key: str) -> JiraIssue | None:
-        """One ticket; None if Jira says that there is none, or none that we may see."""
-        params = {"fields": "labels", "properties": contents.PROPERTY}
+        """Read one ticket; None if Jira says that there is none, or none that the account may see."""
+        params = {"fields": "labels", "properties": parsing.PROPERTY}
         path = issue_path(id_or_key)
         answer = self._exchange("GET", path, params=params)
         if _is_gone(_failure(answer), answer):
             return None
-        return _read(contents.issue, _content(answer, endpoint_of(path)))
+        return _read(parsing.issue, _content(answer, endpoint_of(path)))
 
     def myself(self) -> None:
-        """Return if Jira knows us."""
+        """Return if Jira accepts the account."""
         self._call("GET", "/myself")
 
     def deployment(self) -> Deployment:
-        """What Jira says that it is."""
+        """Ask Jira for its kind of deployment."""
         kind = str(self._call("GET", "/serverInfo").get("deploymentType") or "")
         return "cloud" if kind.casefold() == "cloud" else "datacenter"
 
     def issue_type(self, project_key: str, wanted: str) -> IssueType:
-        """The project's issue type with this id or name, of which the case does not matter here.
+        """Find the project's issue type with this id or name; the name's case does not matter.
 
         Raises `CallFailed` with `Rejected` when the project has none.
         """
@@ -150,13 +148,13 @@ class JiraClient:
         raise CallFailed(Rejected(404, why, about="place"))
 
     def required_fields(self, project_key: str, issue_type: str) -> tuple[CreateField, ...]:
-        """What the screen for a new ticket has, and which of it must be filled.
+        """List the fields of the screen for a new ticket.
 
         Raises `CallFailed` with `Rejected` when the project has no such issue type.
         """
         kind = self.issue_type(project_key, issue_type)
         path = f"{issue_types_path(project_key)}/{segment(kind.id)}"
-        return tuple(map(contents.create_field, self._pages(path, "fields", "results", "values")))
+        return tuple(map(parsing.create_field, self._pages(path, "fields", "results", "values")))
 
     def put_remote_link(self, key: str, global_id: str, url: str, title: str) -> None:
         """Link the ticket to ``url``, in place of an earlier link with the same ``global_id``."""
@@ -164,7 +162,7 @@ class JiraClient:
         self._call("POST", f"{issue_path(key)}/remotelink", link)
 
     def remove_remote_link(self, key: str, global_id: str) -> None:
-        """Take the link with this id off the ticket. Returns too if there is none, or no such ticket."""
+        """Remove the link with this id. Returns too if there is none, or no such ticket."""
         path = f"{issue_path(key)}/remotelink"
         answer = self._exchange("DELETE", path, params={"globalId": global_id})
         failed = _failure(answer)
@@ -172,13 +170,13 @@ class JiraClient:
             raise CallFailed(failed or Unknown("Jira's answer is not as documented"), endpoint_of(path))
 
     def comments(self, key: str) -> tuple[Mapping[str, Any], ...] | None:
-        """The entity properties of the ticket's newest comments, by their key; None if it has gone."""
+        """Read the entity properties of the ticket's newest comments; None if it has gone."""
         path = f"{issue_path(key)}/comment"
         params = {"expand": "properties", "orderBy": "-created", "maxResults": str(_PAGE)}
         answer = self._exchange("GET", path, params=params)
         if _is_gone(_failure(answer), answer):
             return None
-        return _read(contents.comment_properties, _content(answer, endpoint_of(path)))
+        return _read(parsing.comment_properties, _content(answer, endpoint_of(path)))
 
     def add_comment(self, key: str, text: str, property_key: str, value: Mapping[str, Any]) -> bool:
         """Comment on the ticket, once; False if it has gone.
@@ -212,9 +210,9 @@ class JiraClient:
         body: dict[str, Any] = {"jql": jql, "maxResults": limit, "fields": ["labels"]}
         if self._is_cloud:
             # A Data Center's search has no such key.
-            body["properties"] = [contents.PROPERTY]
+            body["properties"] = [parsing.PROPERTY]
         content = self._call("POST", "/search/jql" if self._is_cloud else "/search", body)
-        found = _read(contents.issues, content)
+        found = _read(parsing.issues, content)
         if not found and content.get("nextPageToken"):
             raise CallFailed(Unknown("Jira's search gave an empty page, and said that there are more"))
         return found
@@ -238,7 +236,7 @@ class JiraClient:
         for _ in range(_MOST_PAGES):
             params = {"startAt": str(len(entries)), "maxResults": str(_PAGE)}
             content = self._call("GET", path, params=params)
-            page = _read(lambda content: contents.page(content, *names), content)
+            page = _read(lambda content: parsing.page(content, *names), content)
             entries += page
             total = content.get("total")
             if not page or not isinstance(total, int) or len(entries) >= total:
@@ -269,7 +267,7 @@ class JiraClient:
 
 
 def _content(answer: HttpResponse, request: str) -> dict[str, Any]:
-    """The JSON of an answer that is a success. Raises `CallFailed`."""
+    """Return the JSON of a successful response. Raises `CallFailed`."""
     failed, content = _failure(answer), _object(answer)
     if failed is None and content is not None:
         return content
@@ -283,7 +281,7 @@ def _creation(answer: HttpResponse) -> CreateAnswer:
 
 
 def _label(became: CreateAnswer | Failure | None) -> str:
-    """Of a metric."""
+    """Label of the outcome in the request metrics."""
     return "ok" if became is None or isinstance(became, Created) else type(became).__name__
 
 
@@ -296,14 +294,14 @@ def _object(answer: HttpResponse) -> dict[str, Any] | None:
 
 
 def _is_gone(failed: Failure | None, answer: HttpResponse) -> bool:
-    """Jira itself knows no such thing; without JSON it is something in front of Jira that does not."""
+    """Tell a 404 of Jira itself from one of something in front of Jira, which has no JSON."""
     return isinstance(failed, Rejected) and failed.status == 404 and _object(answer) is not None
 
 
 def _read(reader: Callable[[Any], T], content: Any) -> T:
     try:
         return reader(content)
-    except contents.Unreadable as exc:
+    except parsing.Unreadable as exc:
         raise CallFailed(Unknown(f"Jira's answer is not as documented: {exc}")) from exc
 
 

@@ -24,7 +24,7 @@ from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.definer import restrict, standing_of
 from worker.db.forgetting import sql as forgetting
 from worker.db.sessions import sql as queries
-from worker.db.syncs import sql as sync_queries
+from worker.db.syncs import decision_sql
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 _NOT_ASKED: Final = frozenset({"now", "asked_at", "jira_id"})
@@ -33,9 +33,9 @@ _NOT_ASKED: Final = frozenset({"now", "asked_at", "jira_id"})
 _FUNCTION: Final = "threadsync_console_"
 
 STATEMENTS: Final[Mapping[str, LiteralString]] = {
-    "retry": sync_queries.RETRY,
-    "retry_all_blocked": sync_queries.RETRY_ALL_BLOCKED,
-    "give_up": sync_queries.GIVE_UP,
+    "retry": decision_sql.RETRY,
+    "retry_all_blocked": decision_sql.RETRY_ALL_BLOCKED,
+    "give_up": decision_sql.GIVE_UP,
     "act": queries.ACT,
     "settle": dead_letter_queries.SETTLE_DEAD_LETTER,
     "begin_forgetting": forgetting.BEGIN,
