@@ -92,5 +92,5 @@ class Bookmarks:
 
     def _useless(self, why: str) -> InvalidCommand:
         return InvalidCommand(
-            f"{self.path} {why}; without --resume the import begins anew, which does no harm"
+            f"{self.path} {why}; without --resume the import starts again, which is safe"
         )
