@@ -160,7 +160,7 @@ def test_what_is_in_flight_cannot_be_changed(run: Run, store: SessionStore, sync
     session_id = ask(store)
     begin(syncs, session_id)
     for command in ("retry", "give-up"):
-        assert "a create is under way" in failure(run("syncs", command, str(session_id), "--reason", "x"))
+        assert "a create is in progress" in failure(run("syncs", command, str(session_id), "--reason", "x"))
 
 
 def test_a_ticket_is_named_by_hand(run: Run, store: SessionStore, syncs: SyncStore) -> None:
@@ -192,7 +192,7 @@ def test_a_link_while_a_create_is_in_flight(run: Run, store: SessionStore, syncs
     begin(syncs, session_id)
     text = output(run("syncs", "link", str(session_id), "OTHER-7", "--reason", "was there already"))
     assert "OTHER-7" in text
-    assert "may have made another ticket" in text
+    assert "may have created another ticket" in text
 
 
 def test_two_tickets_are_ended_by_a_retry(run: Run, store: SessionStore, syncs: SyncStore) -> None:
@@ -212,7 +212,7 @@ def test_giving_up_what_may_have_a_ticket_says_so(run: Run, store: SessionStore,
     session_id = ask(store)
     bring_to(syncs, session_id, Ending("unknown", "create", "unknown", reason="no_answer", number=1))
     text = output(run("syncs", "give-up", str(session_id), "--reason", "not needed"))
-    assert "may have made a ticket" in text
+    assert "may have created a ticket" in text
 
 
 def test_giving_up_ends_it(run: Run, store: SessionStore, syncs: SyncStore) -> None:
@@ -231,6 +231,6 @@ def test_giving_up_ends_it(run: Run, store: SessionStore, syncs: SyncStore) -> N
 def test_what_is_not_there(run: Run, store: SessionStore) -> None:
     """A session that nobody asked a ticket for, one that is not there, and no session at all."""
     session = store.get_or_create_session("C0123", "1700000000.000009", "U1")
-    assert "no ticket was requested for" in failure(run("syncs", "show", str(session.id)))
+    assert "no ticket was requested" in failure(run("syncs", "show", str(session.id)))
     assert "no session" in failure(run("syncs", "show", "C0123", "1700000000.000010"))
     assert "--all-blocked" in failure(run("syncs", "retry", "--reason", "x"), code=2)

@@ -109,7 +109,7 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
         page.get_by_label("Reason").first.fill("the field is not required any more")
         console.picture("session")
         page.get_by_role("button", name="Retry").click()
-        page.get_by_text("Tried again. A worker takes it up within seconds.").wait_for()
+        page.get_by_text("Retried. A worker takes it up within seconds.").wait_for()
 
         def is_done() -> bool:
             page.reload()

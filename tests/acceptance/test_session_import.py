@@ -331,7 +331,7 @@ def test_a_changed_file_is_not_resumed(
         running.process.kill()
         running.end()
     many.write_bytes(b"\n" + many.read_bytes())
-    assert "was changed; without --resume the import begins anew" in failure(run(many, "--resume"))
+    assert "was changed; without --resume the import starts again" in failure(run(many, "--resume"))
     assert output(run(many)).startswith(f"{MANY} lines: ")
 
 

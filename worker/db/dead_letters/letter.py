@@ -85,7 +85,7 @@ class Letter:
             task_id=f"letter-{digest}",
             task_name="(unknown)",
             queue="(unknown)",
-            error=CommandFailed(f"{type(self.error).__name__}; the letter was refused as it was"),
+            error=CommandFailed(f"{type(self.error).__name__}; the dead letter was refused as it was"),
             attempts=1,
             body=kept,
             missing=self.missing + len(whole) - len(kept),
