@@ -3,6 +3,8 @@
 import os
 import pwd
 
+from threadsync.extras import need_extra
+
 
 def _have_a_home() -> None:
     """Give the process a home folder, as container runtimes do: slack_sdk asks for one when it is imported.
@@ -17,3 +19,4 @@ def _have_a_home() -> None:
 
 
 _have_a_home()
+need_extra("slack", "slack_bolt", "aiohttp", "starlette", "uvicorn")

@@ -1,4 +1,4 @@
-"""The commands on sessions and channels. Each is one SQL statement; the table is in README.md."""
+"""The commands on sessions and channels. Each is one SQL statement; the table is in docs/use/commands.md."""
 
 from __future__ import annotations
 

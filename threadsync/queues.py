@@ -10,4 +10,4 @@ MAINTENANCE_QUEUE: Final = "maintenance"
 LOOKUPS_QUEUE: Final = "lookups"
 
 QUEUES: Final = (SESSIONS_QUEUE, SYNCS_QUEUE, MAINTENANCE_QUEUE, LOOKUPS_QUEUE)
-"""All that there are. A worker takes from all of them unless it is told otherwise."""
+"""All queues. A worker takes from all of them unless it is told otherwise."""

@@ -13,6 +13,10 @@ import warnings
 from contextlib import suppress
 from typing import Any, Final
 
+from threadsync.extras import need_extra
+
+need_extra("worker", "psycopg", "httpx", "structlog")
+
 from celery import signals
 from celery.exceptions import Reject
 from kombu import Exchange, Queue

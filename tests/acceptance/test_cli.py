@@ -92,7 +92,7 @@ def test_migrate_says_the_version(empty_database_url: str, process_env: dict[str
     for _ in range(2):
         text = output(run_in(env, "migrate"))
         version = ask(empty_database_url, "SELECT max(version) FROM threadsync_schema")
-        assert text == f"The database's schema is at version {version}.\n"
+        assert text == f"The database schema is at version {version}.\n"
 
 
 def test_migrate_refuses_a_newer_schema(run: Run, database_url: str) -> None:
@@ -175,7 +175,7 @@ def test_a_session_is_shown_to_people(run: Run, store: SessionStore) -> None:
 def test_what_is_not_there(run: Run) -> None:
     """A sentence and exit code 1; an empty list is no failure."""
     assert "no session for thread 1.1 in channel C1" in failure(run("sessions", "show", "C1", "1.1"))
-    assert "no session has the id" in failure(run("sessions", "show", str(uuid4())))
+    assert "no session has the ID" in failure(run("sessions", "show", str(uuid4())))
     assert "must be a UUID" in failure(run("sessions", "show", "C1"))
     assert "cursor: is not one" in failure(run("sessions", "list", "--cursor", "2"))
     assert "no dead letter" in failure(run("dead", "show", str(uuid4())))

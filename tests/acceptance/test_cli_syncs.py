@@ -136,10 +136,10 @@ def test_all_that_is_blocked_is_tried_again(run: Run, store: SessionStore, syncs
     for number in (1, 2):
         ask(store, number)
     assert syncs.open_breaker("jira.example", "no_access", 30) == 2
-    assert "Tried again: 2." in output(run("syncs", "retry", "--all-blocked", "--reason", "a new token"))
+    assert "Retried: 2." in output(run("syncs", "retry", "--all-blocked", "--reason", "a new token"))
     assert {sync.state for sync in syncs.list_syncs()} == {"pending"}
     assert syncs.trouble_of("jira.example").reason is None
-    assert "Nothing is blocked" in output(run("syncs", "retry", "--all-blocked", "--reason", "once more"))
+    assert "No sync is blocked" in output(run("syncs", "retry", "--all-blocked", "--reason", "once more"))
 
 
 def test_a_retry_of_what_is_parked_says_that_its_site_waits(

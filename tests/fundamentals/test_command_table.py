@@ -1,4 +1,4 @@
-"""What each command does to a session in each state: the table of docs/architecture.md, line by line."""
+"""What each command does to a session in each state: the table of docs/use/commands.md, line by line."""
 
 from __future__ import annotations
 

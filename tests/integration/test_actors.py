@@ -49,7 +49,7 @@ def test_each_step_keeps_its_actor(pool: Pool, store: SessionStore) -> None:
     said = {event.what: event.why for event in events}
     assert said["Session opened"] == "by U0456 of T0123 in Slack"
     assert said["Ready to sync"] == "by Bob B. (console, 10.0.0.7)"
-    assert said["Ticket asked for"] == "the last draft is by U0456 of T0123 in Slack"
+    assert said["Ticket requested"] == "latest draft by U0456 of T0123 in Slack"
 
 
 def test_a_channels_patch_and_move_keep_their_actor(pool: Pool, store: SessionStore) -> None:

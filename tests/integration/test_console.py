@@ -72,7 +72,7 @@ def console_on(database_url: str, broker_url: str) -> Iterator[httpx.Client]:
         jira_url="https://jira.example.com",
     )
     console = create_console(settings)
-    app = Starlette(routes=[Mount("/console", console)], lifespan=console.router.lifespan_context)
+    app = Starlette(routes=[Mount("/console", console.app)], lifespan=console.app.router.lifespan_context)
     with served(app) as url, httpx.Client(base_url=url) as client:
         yield client
 
@@ -232,7 +232,7 @@ def test_another_password_is_refused(client: httpx.Client) -> None:
     for password in ("", PASSWORD + "x", "ä" * 2000):
         answer = sign_in(client, "ada", password)
         assert answer.status_code == 403
-        assert "not the password" in answer.text
+        assert "Wrong password" in answer.text
         assert client.get("/console/").status_code == 303
 
 
@@ -435,9 +435,9 @@ def test_all_that_is_blocked_is_tried_again(ada: httpx.Client, pool: Pool) -> No
     for number in (1, 2):
         a_sync(pool, number)
     assert press(ada, "/syncs/retry-blocked", on="/syncs", reason="new token").status_code == 303
-    assert "Tried again: 2." in ada.get("/console/syncs").text
+    assert "Retried: 2." in ada.get("/console/syncs").text
     assert press(ada, "/syncs/retry-blocked", on="/syncs", reason="once more").status_code == 303
-    assert "Nothing is blocked." in ada.get("/console/syncs").text
+    assert "No sync is blocked." in ada.get("/console/syncs").text
 
 
 def test_a_letter_is_settled_once(ada: httpx.Client, pool: Pool) -> None:
@@ -549,7 +549,7 @@ def test_a_database_that_is_away(broker_url: str) -> None:
         assert sign_in(client, "ada", "not-the-password").status_code == 403
         signed_in = sign_in(client, "ada", PASSWORD)
         for answer in (signed_in, client.get("/console/"), press(client, "/sign-out", on="/sign-in")):
-            assert (answer.status_code, "database does not answer" in answer.text) == (503, True)
+            assert (answer.status_code, "database is not responding" in answer.text) == (503, True)
 
 
 def test_charts_show_what_happened(ada: httpx.Client, pool: Pool) -> None:

@@ -287,7 +287,7 @@ OURS, THEIRS = str(UUID(int=1)), str(UUID(int=2))
 
 
 def test_the_second_installation_is_refused(rabbitmq: RabbitMQ) -> None:
-    """As a user who may no more than docs/operations.md says."""
+    """As a user who may no more than docs/operate/brokers.md says."""
     with DurableConnection(rabbitmq.url(user="confined")) as connection:
         assert owner_of(connection) is None
         for _ in range(2):

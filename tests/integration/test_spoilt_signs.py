@@ -91,7 +91,7 @@ def goes_on(signs: Signs, spoilt: int) -> None:
     assert (signs.is_blind, signs.refusal, signs.unreadable) == (False, None, spoilt)
     assert signs.beat is not None
     levels = {finding.check: finding.level for finding in judge(signs)}
-    assert levels["running: signs"] == "warning"
+    assert levels["running: heartbeats"] == "warning"
     assert set(levels.values()) <= {"ok", "warning", "skipped"}
 
 
@@ -169,5 +169,5 @@ def test_health_and_doctor_say_so(broker: redis.Redis, broker_url: str, process_
     assert "signs: spoilt, 1001 fields of threadsync.signs are or were none of ours" in done.out
     assert "\x1b" not in done.out
     found = {finding.check: finding for finding in judge(looked(broker_url))}
-    assert "1001 fields" in found["running: signs"].message
+    assert "1001 fields" in found["running: heartbeats"].message
     assert all(len(finding.message) < 5_000 for finding in found.values())

@@ -183,7 +183,7 @@ def test_every_page_of_the_console_is_shown(ada: httpx.Client, spoilt: tuple[UUI
         ("/?span=7d", "", "sessions.get"),
         ("/sessions", "cannot be read: user_id, status", str(good)),
         (f"/sessions/{bad}", "cannot be read: state, origin", "frozen"),
-        (f"/sessions/{good}", "divine", "Looked for a ticket"),
+        (f"/sessions/{good}", "divine", "Searched for an existing ticket"),
         (f"/sessions/{bad}/draft", "cannot be read", ""),
         ("/syncs", "", str(good)),
         ("/dead", "", "sessions.get"),

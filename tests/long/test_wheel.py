@@ -1,7 +1,8 @@
-"""The artefact: each role starts from the wheel, in an environment that never saw the developers' tools."""
+"""The wheel starts each role with the role's extra alone, and says in one line which extra is missing."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM
+from typing import Final
 
 import pytest
 
@@ -31,7 +33,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 class Environment:
-    """A virtual environment with the wheel and one extra in it, and nothing else."""
+    """A virtual environment with nothing but the wheel and one extra."""
 
     def __init__(self, directory: Path, wheel: Path, extra: str) -> None:
         self.directory = directory
@@ -43,8 +45,8 @@ class Environment:
         return self.directory / "bin" / "python"
 
 
-def run(*argv: str, timeout: float = 120) -> None:
-    subprocess.run(argv, check=True, capture_output=True, timeout=timeout)
+def run(*argv: str) -> None:
+    subprocess.run(argv, check=True, capture_output=True, timeout=120)
 
 
 def install(python: str, *arguments: str, cwd: Path | None = None) -> None:
@@ -67,39 +69,43 @@ def install(python: str, *arguments: str, cwd: Path | None = None) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from this checkout."""
+    """Build the wheel from this checkout."""
     directory = tmp_path_factory.mktemp("wheel")
     install(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(directory), str(ROOT))
     return next(directory.glob("threadsync-*.whl"))
 
 
 @pytest.fixture(scope="module")
-def environment_of(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Environment]:
-    """One for each extra, made when it is first asked for."""
+def environment_with(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Environment]:
+    """Make one environment for each extra, when it is first asked for."""
     made: dict[str, Environment] = {}
 
-    def environment_of(role: str) -> Environment:
-        extra = ROLES[role]
+    def environment_with(extra: str) -> Environment:
         if extra not in made:
             directory = tmp_path_factory.mktemp(f"venv-{extra or 'plain'}")
             made[extra] = Environment(directory, wheel, extra)
         return made[extra]
 
-    return environment_of
+    return environment_with
 
 
 class Installed:
-    """Runs what is installed, far from the checkout."""
+    """Run what is installed, far from the checkout."""
 
-    def __init__(self, environment_of: Callable[[str], Environment], cwd: Path, env: dict[str, str]) -> None:
-        self._environment_of = environment_of
+    def __init__(
+        self, environment_with: Callable[[str], Environment], cwd: Path, env: dict[str, str]
+    ) -> None:
+        self._environment_with = environment_with
         self._cwd = cwd
         self.env = env
 
-    def ask(self, role: str, *arguments: str) -> str:
-        """What a command prints that ends by itself."""
-        done = subprocess.run(
-            [str(self._environment_of(role).python), *arguments],
+    def directory(self, role: str) -> Path:
+        return self._environment_with(ROLES[role]).directory
+
+    def end(self, extra: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with one extra until it ends by itself."""
+        return subprocess.run(
+            [str(self._environment_with(extra).python), *arguments],
             env=self.env,
             cwd=self._cwd,
             capture_output=True,
@@ -107,14 +113,18 @@ class Installed:
             timeout=90,
             check=False,
         )
+
+    def ask(self, role: str, *arguments: str) -> str:
+        """Return the output of a command that succeeds."""
+        done = self.end(ROLES[role], *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     @contextmanager
     def running(self, role: str, *arguments: str) -> Iterator[Path]:
-        """A role that goes on; its log."""
+        """Run a role for the length of the block, and return its log."""
         log = self._cwd / f"{role}.log"
-        argv = [str(self._environment_of(role).python), *arguments]
+        argv = [str(self._environment_with(ROLES[role]).python), *arguments]
         child = Child(argv, log_path=log, env=self.env, cwd=self._cwd)
         try:
             yield log
@@ -128,7 +138,7 @@ class Installed:
 
 @pytest.fixture
 def installed(
-    environment_of: Callable[[str], Environment],
+    environment_with: Callable[[str], Environment],
     postgres: PostgresForTests,
     valkey: ValkeyForTests,
     tmp_path: Path,
@@ -147,18 +157,32 @@ def installed(
             "THREADSYNC_CONSOLE_PASSWORD": "of-these-tests-and-42-ostriches",
             "FLOWER_BASIC_AUTH": "admin:of-these-tests",
         }
-        yield Installed(environment_of, tmp_path, env)
+        yield Installed(environment_with, tmp_path, env)
 
 
 def says(log: Path, words: str) -> bool:
     return log.exists() and words in log.read_text()
 
 
-CELERY = ("-m", "celery", "-A", "worker")
+CELERY: Final = ("-m", "celery", "-A", "worker")
+THREADSYNC: Final = ("-m", "worker.cli")
+LACKING: Final = [
+    ("", "worker", (*THREADSYNC, "doctor")),
+    ("", "worker", (*THREADSYNC, "metrics")),
+    ("slack", "worker", (*CELERY, "worker")),
+    ("slack", "worker", (*CELERY, "beat")),
+    ("", "slack", ("-m", "handlers.serve")),
+    ("worker", "slack", ("-m", "handlers.socket_mode")),
+    ("slack", "console", ("-m", "handlers.serve", "--port", "0")),
+    ("worker", "flower", (*THREADSYNC, "flower")),
+    ("worker", "local", (*THREADSYNC, "up")),
+    ("worker", "local", (*THREADSYNC, "demo")),
+]
+"""An extra, the one that the command needs besides, and the command."""
 
 
 def test_client_and_worker(installed: Installed) -> None:
-    """A command from a web process, and its result."""
+    """A web process sends a command by the client alone, and reads its result."""
     with installed.running("worker", *CELERY, "worker", "-c", "1") as log:
         wait_until(lambda: says(log, " ready."), "the worker consumes", 60)
         assert installed.ask("client", "-c", _SEND).strip() == "created"
@@ -175,12 +199,14 @@ def test_beat(installed: Installed) -> None:
 )
 def test_web(installed: Installed, role: str, path: str) -> None:
     port = free_port()
+    if role == "handlers":
+        del installed.env["THREADSYNC_CONSOLE_PASSWORD"]
     with installed.running(role, "-m", "handlers.serve", "--port", str(port)):
         wait_until(lambda: answers_http(f"http://127.0.0.1:{port}{path}"), "it answers", 60)
 
 
 def test_socket_mode(installed: Installed) -> None:
-    """It goes on trying to reach Slack."""
+    """Socket Mode goes on trying to reach Slack."""
     with installed.running("socket-mode", "-m", "handlers.socket_mode") as log:
         wait_until(lambda: says(log, "Failed to connect"), "it has tried", 60)
 
@@ -200,7 +226,29 @@ def test_flower(installed: Installed) -> None:
 @pytest.mark.parametrize("command", [["--help"], ["dead", "list"], ["syncs", "list"], ["audit", "--help"]])
 def test_cli(installed: Installed, command: list[str]) -> None:
     assert installed.ask("cli", "-m", "worker.cli", *command) is not None
-    assert (installed._environment_of("cli").directory / "bin" / "threadsync").exists()
+    assert (installed.directory("cli") / "bin" / "threadsync").exists()
+
+
+@pytest.mark.parametrize(("extra", "needed", "arguments"), LACKING, ids=str)
+def test_a_role_without_its_extra_says_which(
+    installed: Installed, extra: str, needed: str, arguments: tuple[str, ...]
+) -> None:
+    """One line names the extra to install, and the role ends."""
+    done = installed.end(extra, *arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(
+        rf"threadsync: \w+ is not installed: pip install 'threadsync\[{needed}\]'\n", done.stderr
+    )
+
+
+def test_the_command_of_a_client_says_what_it_lacks(installed: Installed) -> None:
+    """The script ``threadsync`` is installed with every extra, and with none."""
+    script = installed.directory("client") / "bin" / "threadsync"
+    done = subprocess.run([str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'threadsync[worker]'" in done.stderr
 
 
 def test_the_table_names_extras_that_there_are() -> None:

@@ -43,7 +43,7 @@ VALUES: Final = {
     "console_password": "of-these-tests-and-42-ostriches",
 }
 _POOL_STALL_SECONDS: Final = 35
-"""How long Celery's pool may take beyond the command when it stops under load: docs/delivery.md."""
+"""How long Celery's pool may take beyond the command when it stops under load: docs/operate/deploy.md."""
 
 
 def environment_on(folder: Path, service: str) -> dict[str, str]:

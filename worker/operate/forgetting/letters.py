@@ -21,7 +21,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from worker.db.forgetting.words import NO_SPACES_FROM, unescaped
-from worker.durable.decompression import MOST_BYTES, unpackers
 
 _DEEPEST: Final = 4
 _BEGINS: Final = r"(?:(?<![^\W_])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"
@@ -151,6 +150,9 @@ def _layers(content: bytes) -> Iterator[str]:
 
 
 def _inside(layer: bytes) -> Iterator[bytes]:
+    # Not with the console, which loads no kombu.
+    from worker.durable.decompression import MOST_BYTES, unpackers
+
     if _BASE64.fullmatch(layer):
         yield _from_base64(b"".join(layer.split()))
     else:

@@ -18,7 +18,7 @@ _REWRITE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.1
 _RABBITMQ: Final = (
     "RabbitMQ gives out no message that was acknowledged, but its files have it until it writes over them: "
-    "docs/forgetting.md says how to empty them."
+    "docs/operate/forgetting.md says how to empty them."
 )
 _SLOW_LOGS: Final = (
     ("SLOWLOG", "RESET"),

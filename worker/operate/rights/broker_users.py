@@ -1,7 +1,7 @@
 """Declare the users of Valkey and Redis, one for each kind of process, and their rights. The only list.
 
-The ACL that compose and ``threadsync up`` ship, the tables of docs/least-privilege.md, the doctor's questions
-and the tests are made of ``USERS``. Keys and channels stand here without prefix, for database 0.
+The ACL that compose and ``threadsync up`` ship, the tables of docs/operate/least-privilege.md, the doctor's
+questions and the tests are made of ``USERS``. Keys and channels stand here without prefix, for database 0.
 
 Commands inside a script count like any others; a script itself needs all keys that it is given. So looking at
 the queues (a script on all keys) is one grant, and each command in it another.
