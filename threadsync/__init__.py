@@ -1,5 +1,6 @@
 """Everything a program needs to send commands to threadsync and to read their results."""
 
-from threadsync.client import AsyncHandle, AsyncSessionClient, Handle, SessionClient
+from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync.handles import AsyncHandle, Handle
 
 __all__ = ["AsyncHandle", "AsyncSessionClient", "Handle", "SessionClient"]

@@ -11,33 +11,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import UUID
 
+from threadsync import calls
 from threadsync.actors import AnyActor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Command
-from threadsync.commands import (
-    ChannelMoved,
-    GetContext,
-    GetOrCreate,
-    GetSession,
-    Link,
-    ListByChannel,
-    MarkSynced,
-    MergeContext,
-    RequestSync,
-    Unlink,
-    UpdateStatus,
-)
-from threadsync.errors import ResultTimeout
-from threadsync.lookup_commands import LinkAnswer, LinkLookup
-from threadsync.result_reading import typed
+from threadsync.handles import AsyncHandle, Handle
+from threadsync.lookup_commands import LinkAnswer
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
-from threadsync.sync_commands import RetrySync
 from threadsync.syncs import Draft, SyncState
 from threadsync.types import Status
 
@@ -46,83 +31,6 @@ if TYPE_CHECKING:
     from threadsync.liveness.state import Signs
 
 R = TypeVar("R")
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.004, 1.0
-
-
-def _broker(*urls: str | None, apart: bool = False) -> Broker:
-    """Load kombu and redis-py only now: to name a command or to catch an error needs neither."""
-    from threadsync.broker.sending import Broker
-
-    return Broker(*urls, apart=apart)
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds between two looks for a result: it is known at most a quarter later than it could be.
-
-    Most results are there within milliseconds. A thousand that are late must not keep the broker busy.
-    """
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(pause * 1.25, _LONGEST_PAUSE)
-
-
-class _Handle(Generic[R]):
-    def __init__(self, broker: Broker, command: Command[R], task_id: str) -> None:
-        self._broker = broker
-        self.command = command
-        self.task_id = task_id
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.command.name} {self.task_id}>"
-
-    def _look(self) -> tuple[bool, Any]:
-        return self._broker.result_of(self.task_id)
-
-    def _typed(self, value: Any) -> R:
-        return typed(self.command.result, value, self.command.name)  # type: ignore[no-any-return]
-
-    def _timed_out(self, timeout: float) -> ResultTimeout:
-        return ResultTimeout(f"no result of {self.command.name} within {timeout:g} s (task {self.task_id})")
-
-
-class Handle(_Handle[R]):
-    """A command that was enqueued. ``task_id`` finds it in Flower and in the logs."""
-
-    def get(self, timeout: float = 10) -> R:
-        """The worker's answer, at most ``timeout`` seconds from now.
-
-        Raises ``ResultTimeout``, or what the worker raised: ``InvalidCommand``, ``SessionNotFound``,
-        ``JiraKeyConflict``, ``PoisonCommand``, ``CommandFailed``; ``UnreadableResult`` if there is something
-        else in its place.
-        """
-        deadline = time.monotonic() + timeout
-        for pause in _pauses():
-            ready, value = self._look()
-            if ready:
-                return self._typed(value)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            time.sleep(min(pause, left))
-        raise self._timed_out(timeout)
-
-
-class AsyncHandle(_Handle[R]):
-    """The same for asyncio."""
-
-    async def get(self, timeout: float = 10) -> R:  # noqa: ASYNC109 - as Celery's results have it
-        """The worker's answer, at most ``timeout`` seconds from now. Raises as ``Handle.get`` does."""
-        deadline = time.monotonic() + timeout
-        for pause in _pauses():
-            ready, value = await asyncio.to_thread(self._look)
-            if ready:
-                return self._typed(value)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            await asyncio.sleep(min(pause, left))
-        raise self._timed_out(timeout)
 
 
 class SessionClient:
@@ -147,25 +55,19 @@ class SessionClient:
         self, channel_id: str, thread_ts: str, user_id: str, *, actor: AnyActor | None = None
     ) -> Handle[SessionResult]:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return self.enqueue(
-            GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id, actor=actor)
-        )
+        return self.enqueue(calls.get_or_create(channel_id, thread_ts, user_id, actor))
 
     def update_status(
         self, channel_id: str, thread_ts: str, status: Status, *, actor: AnyActor | None = None
     ) -> Handle[SessionResult]:
         """Move the session forward: ``applied | unchanged | stale``."""
-        return self.enqueue(
-            UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status, actor=actor)
-        )
+        return self.enqueue(calls.update_status(channel_id, thread_ts, status, actor))
 
     def mark_synced(
         self, channel_id: str, thread_ts: str, jira_key: str, *, actor: AnyActor | None = None
     ) -> Handle[SessionResult]:
         """Write the ticket's key, once: ``applied | unchanged``."""
-        return self.enqueue(
-            MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key, actor=actor)
-        )
+        return self.enqueue(calls.mark_synced(channel_id, thread_ts, jira_key, actor))
 
     def request_sync(
         self,
@@ -177,7 +79,7 @@ class SessionClient:
         actor: AnyActor | None = None,
     ) -> Handle[SessionResult]:
         """Ask for the ticket: ``applied | unchanged | stale``. The latest ``drafted_at`` wins."""
-        return self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at, actor))
+        return self.enqueue(calls.request_sync(channel_id, thread_ts, draft, drafted_at, actor))
 
     def link(
         self,
@@ -191,15 +93,7 @@ class SessionClient:
 
         Give the ``command_id`` again when you send it again.
         """
-        return self.enqueue(
-            Link(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                command_id=command_id or uuid4(),
-            )
-        )
+        return self.enqueue(calls.link(channel_id, thread_ts, jira_key, actor, command_id))
 
     def jira_link(
         self,
@@ -210,20 +104,11 @@ class SessionClient:
         command_id: UUID | str | None = None,
     ) -> Handle[LinkAnswer]:
         """Give the session a ticket if Jira knows it. The session follows: ``linked``."""
-        return self.enqueue(
-            LinkLookup(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                command_id=command_id or uuid4(),
-            )
-        )
+        return self.enqueue(calls.jira_link(channel_id, thread_ts, jira_key, actor, command_id))
 
     def linked(self, asked: Handle[LinkAnswer]) -> Handle[SessionResult]:
         """The handle of the ``sessions.link`` that a ``jira.link`` sends once Jira knows the ticket."""
-        question = cast(LinkLookup, asked.command)
-        return Handle(self._broker, question.link(question.jira_key, None), question.link_task_id)
+        return Handle(self._broker, *calls.linked(asked.command))
 
     def unlink(
         self,
@@ -235,34 +120,25 @@ class SessionClient:
         command_id: UUID | str | None = None,
     ) -> Handle[SessionResult]:
         """Take the ticket off the session: ``applied``, or ``stale`` when it has another one, or none."""
-        return self.enqueue(
-            Unlink(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                reason=reason,
-                command_id=command_id or uuid4(),
-            )
-        )
+        return self.enqueue(calls.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id))
 
     def retry_sync(self, session_id: UUID | str, actor: AnyActor | str, reason: str) -> Handle[SyncState]:
         """Try the session's sync again now; who wants it, and why, is recorded."""
-        return self.enqueue(RetrySync(session_id=session_id, actor=actor, reason=reason))
+        return self.enqueue(calls.retry_sync(session_id, actor, reason))
 
     def get(self, channel_id: str, thread_ts: str) -> Handle[ThreadSession | None]:
         """The thread's session, or None."""
-        return self.enqueue(GetSession(channel_id=channel_id, thread_ts=thread_ts))
+        return self.enqueue(calls.get(channel_id, thread_ts))
 
     def list_by_channel(
         self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> Handle[SessionPage]:
         """A page of 1 to 200 sessions, newest first."""
-        return self.enqueue(ListByChannel(channel_id=channel_id, status=status, limit=limit, cursor=cursor))
+        return self.enqueue(calls.list_by_channel(channel_id, status, limit, cursor))
 
     def get_context(self, channel_id: str) -> Handle[ChannelContext | None]:
         """The channel's context, or None."""
-        return self.enqueue(GetContext(channel_id=channel_id))
+        return self.enqueue(calls.get_context(channel_id))
 
     def merge_context(
         self,
@@ -273,17 +149,13 @@ class SessionClient:
         actor: AnyActor | None = None,
     ) -> Handle[ContextResult]:
         """Apply an RFC 7396 merge patch. Give the ``command_id`` again when you send it again."""
-        return self.enqueue(
-            MergeContext(
-                channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4(), actor=actor
-            )
-        )
+        return self.enqueue(calls.merge_context(channel_id, patch, command_id, actor))
 
     def channel_moved(
         self, channel_id: str, new_channel_id: str, *, actor: AnyActor | None = None
     ) -> Handle[ChannelMove]:
         """Say that a channel got another id: ``applied | unchanged``."""
-        return self.enqueue(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id, actor=actor))
+        return self.enqueue(calls.channel_moved(channel_id, new_channel_id, actor))
 
     def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
@@ -326,25 +198,19 @@ class AsyncSessionClient:
         self, channel_id: str, thread_ts: str, user_id: str, *, actor: AnyActor | None = None
     ) -> AsyncHandle[SessionResult]:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return await self.enqueue(
-            GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id, actor=actor)
-        )
+        return await self.enqueue(calls.get_or_create(channel_id, thread_ts, user_id, actor))
 
     async def update_status(
         self, channel_id: str, thread_ts: str, status: Status, *, actor: AnyActor | None = None
     ) -> AsyncHandle[SessionResult]:
         """Move the session forward: ``applied | unchanged | stale``."""
-        return await self.enqueue(
-            UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status, actor=actor)
-        )
+        return await self.enqueue(calls.update_status(channel_id, thread_ts, status, actor))
 
     async def mark_synced(
         self, channel_id: str, thread_ts: str, jira_key: str, *, actor: AnyActor | None = None
     ) -> AsyncHandle[SessionResult]:
         """Write the ticket's key, once: ``applied | unchanged``."""
-        return await self.enqueue(
-            MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key, actor=actor)
-        )
+        return await self.enqueue(calls.mark_synced(channel_id, thread_ts, jira_key, actor))
 
     async def request_sync(
         self,
@@ -356,7 +222,7 @@ class AsyncSessionClient:
         actor: AnyActor | None = None,
     ) -> AsyncHandle[SessionResult]:
         """Ask for the ticket: ``applied | unchanged | stale``. The latest ``drafted_at`` wins."""
-        return await self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at, actor))
+        return await self.enqueue(calls.request_sync(channel_id, thread_ts, draft, drafted_at, actor))
 
     async def link(
         self,
@@ -370,15 +236,7 @@ class AsyncSessionClient:
 
         Give the ``command_id`` again when you send it again.
         """
-        return await self.enqueue(
-            Link(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                command_id=command_id or uuid4(),
-            )
-        )
+        return await self.enqueue(calls.link(channel_id, thread_ts, jira_key, actor, command_id))
 
     async def jira_link(
         self,
@@ -389,20 +247,11 @@ class AsyncSessionClient:
         command_id: UUID | str | None = None,
     ) -> AsyncHandle[LinkAnswer]:
         """Give the session a ticket if Jira knows it. The session follows: ``linked``."""
-        return await self.enqueue(
-            LinkLookup(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                command_id=command_id or uuid4(),
-            )
-        )
+        return await self.enqueue(calls.jira_link(channel_id, thread_ts, jira_key, actor, command_id))
 
     def linked(self, asked: AsyncHandle[LinkAnswer]) -> AsyncHandle[SessionResult]:
         """The handle of the ``sessions.link`` that a ``jira.link`` sends once Jira knows the ticket."""
-        question = cast(LinkLookup, asked.command)
-        return AsyncHandle(self._broker, question.link(question.jira_key, None), question.link_task_id)
+        return AsyncHandle(self._broker, *calls.linked(asked.command))
 
     async def unlink(
         self,
@@ -414,38 +263,27 @@ class AsyncSessionClient:
         command_id: UUID | str | None = None,
     ) -> AsyncHandle[SessionResult]:
         """Take the ticket off the session: ``applied``, or ``stale`` when it has another one, or none."""
-        return await self.enqueue(
-            Unlink(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                reason=reason,
-                command_id=command_id or uuid4(),
-            )
-        )
+        return await self.enqueue(calls.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id))
 
     async def retry_sync(
         self, session_id: UUID | str, actor: AnyActor | str, reason: str
     ) -> AsyncHandle[SyncState]:
         """Try the session's sync again now; who wants it, and why, is recorded."""
-        return await self.enqueue(RetrySync(session_id=session_id, actor=actor, reason=reason))
+        return await self.enqueue(calls.retry_sync(session_id, actor, reason))
 
     async def get(self, channel_id: str, thread_ts: str) -> AsyncHandle[ThreadSession | None]:
         """The thread's session, or None."""
-        return await self.enqueue(GetSession(channel_id=channel_id, thread_ts=thread_ts))
+        return await self.enqueue(calls.get(channel_id, thread_ts))
 
     async def list_by_channel(
         self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> AsyncHandle[SessionPage]:
         """A page of 1 to 200 sessions, newest first."""
-        return await self.enqueue(
-            ListByChannel(channel_id=channel_id, status=status, limit=limit, cursor=cursor)
-        )
+        return await self.enqueue(calls.list_by_channel(channel_id, status, limit, cursor))
 
     async def get_context(self, channel_id: str) -> AsyncHandle[ChannelContext | None]:
         """The channel's context, or None."""
-        return await self.enqueue(GetContext(channel_id=channel_id))
+        return await self.enqueue(calls.get_context(channel_id))
 
     async def merge_context(
         self,
@@ -456,19 +294,13 @@ class AsyncSessionClient:
         actor: AnyActor | None = None,
     ) -> AsyncHandle[ContextResult]:
         """Apply an RFC 7396 merge patch. Give the ``command_id`` again when you send it again."""
-        return await self.enqueue(
-            MergeContext(
-                channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4(), actor=actor
-            )
-        )
+        return await self.enqueue(calls.merge_context(channel_id, patch, command_id, actor))
 
     async def channel_moved(
         self, channel_id: str, new_channel_id: str, *, actor: AnyActor | None = None
     ) -> AsyncHandle[ChannelMove]:
         """Say that a channel got another id: ``applied | unchanged``."""
-        return await self.enqueue(
-            ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id, actor=actor)
-        )
+        return await self.enqueue(calls.channel_moved(channel_id, new_channel_id, actor))
 
     async def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
@@ -498,19 +330,8 @@ class AsyncSessionClient:
         await self.close()
 
 
-def _sync_request(
-    channel_id: str,
-    thread_ts: str,
-    draft: Draft | Mapping[str, Any],
-    drafted_at: str,
-    actor: AnyActor | None,
-) -> RequestSync:
-    arguments: dict[str, Any] = {
-        "channel_id": channel_id,
-        "thread_ts": thread_ts,
-        "draft": draft,
-        "drafted_at": drafted_at,
-        "actor": actor,
-    }
-    RequestSync.refuse_unknown(arguments)
-    return RequestSync(**arguments)
+def _broker(*urls: str | None, apart: bool = False) -> Broker:
+    """Load kombu and redis-py only now: to name a command or to catch an error needs neither."""
+    from threadsync.broker.sending import Broker
+
+    return Broker(*urls, apart=apart)

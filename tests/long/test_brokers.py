@@ -24,8 +24,9 @@ from tests.support.servers import PostgresForTests, ValkeyForTests, ask
 from tests.support.waiting import wait_until
 from tests.support.web import WebProcess
 from tests.support.workers import ROOT
-from threadsync.client import Handle, SessionClient
+from threadsync.client import SessionClient
 from threadsync.errors import EnqueueFailed, ResultTimeout
+from threadsync.handles import Handle
 from threadsync.liveness.verdicts import beat_is_sending, hearing_of_queue, hearing_of_worker
 from threadsync.queues import QUEUES
 from threadsync.sessions import SessionResult

@@ -17,10 +17,11 @@ import redis
 
 from handlers.app import MountedConsole, create_app
 from sandbox.slack.requests import TEAM_ID, SlackRequest, signed_request
-from threadsync.client import AsyncHandle, AsyncSessionClient
+from threadsync.client import AsyncSessionClient
 from threadsync.command import Command
 from threadsync.config import Settings, load_settings
 from threadsync.errors import EnqueueFailed, ResultTimeout
+from threadsync.handles import AsyncHandle
 from threadsync.liveness.state import Signs
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession

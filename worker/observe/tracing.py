@@ -10,14 +10,15 @@ to each command's trace.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from threadsync.config import Settings
 from threadsync.errors import InvalidSettings
+from threadsync.send_hooks import add_send_hook
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -81,6 +82,8 @@ def start_tracing(settings: Settings, service: str) -> None:
     _provider.add_span_processor(BatchSpanProcessor(_exporter(settings)))
     trace.set_tracer_provider(_provider)
     CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
+    # Our client sends without Celery.
+    add_send_hook(_send_span)
     # Never its parameters: a draft is among them.
     PsycopgInstrumentor().instrument(capture_parameters=False)
     HTTPXClientInstrumentor().instrument()
@@ -112,6 +115,18 @@ def batch_span(headers: Iterable[Mapping[str, Any]]) -> AbstractContextManager[A
     contexts = [trace.get_current_span(propagate.extract(one)).get_span_context() for one in headers]
     links = [trace.Link(context) for context in contexts if context.is_valid]
     return _provider.get_tracer("threadsync").start_as_current_span("batch", links=links)
+
+
+@contextmanager
+def _send_span(task: str, headers: dict[str, Any]) -> Iterator[None]:
+    """Trace one sending as the Celery instrumentation does, and put the trace into the message."""
+    from opentelemetry import propagate, trace
+
+    tracer = trace.get_tracer("threadsync")
+    told = {"celery.action": "apply_async", "celery.task_name": task, "messaging.message.id": headers["id"]}
+    with tracer.start_as_current_span(f"apply_async/{task}", kind=trace.SpanKind.PRODUCER, attributes=told):
+        propagate.inject(headers)
+        yield
 
 
 def _exporter(settings: Settings) -> Any:
