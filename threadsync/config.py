@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from threadsync.broker.address import AMQP, REDIS, read_broker, read_results
+from threadsync.address import AMQP, REDIS, read_broker, read_results
 from threadsync.dsn import read_database
 from threadsync.errors import InvalidSettings
 from threadsync.hosts import read_host

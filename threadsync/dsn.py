@@ -10,7 +10,7 @@ import re
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from threadsync.broker.address import (
+from threadsync.address import (
     CONTROL,
     ENCODE,
     HOST,

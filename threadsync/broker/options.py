@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from kombu.transport import redis as kombu_redis
 
-from threadsync.broker.address import Address, Tls, read_broker, read_results
+from threadsync.address import Address, Tls, read_broker, read_results
 from threadsync.broker.in_step import sentinel_limits
 from threadsync.broker.installation import options_for
 from threadsync.errors import InvalidSettings

@@ -19,7 +19,7 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from threadsync.broker.address import Address, read_results
+from threadsync.address import Address, read_results
 from threadsync.broker.in_step import in_step
 from threadsync.broker.options import result_options
 from threadsync.config import Settings
