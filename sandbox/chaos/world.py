@@ -15,7 +15,6 @@ from sandbox.virtual_clock import VirtualClock
 from threadsync.marker import site_of
 from threadsync.syncs import Draft, SyncDetail, SyncState
 from worker.db.pool import Pool
-from worker.db.sessions.statements import request_sync
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore
 from worker.jira.answers import JiraAccount
@@ -99,7 +98,7 @@ class World:
     def ask(self, summary: str, drafted_at: str) -> str:
         """Ask for the ticket; returns the command's outcome."""
         draft = Draft(summary=summary, description="as *told*")
-        return self.sessions.run(request_sync(*self.thread, draft, drafted_at)).outcome
+        return self.sessions.request_sync(*self.thread, draft, drafted_at).outcome
 
     def work(self, interruption: Interruption | None = None) -> Steps:
         """A worker's turn, perhaps its last one."""

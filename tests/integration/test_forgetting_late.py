@@ -18,7 +18,6 @@ from tests.integration.test_forgetting import CHANNEL, DRAFT, LATER, OTHER, PERS
 from tests.support.servers import as_owner, ask
 from threadsync.actors import NamedActor, SlackActor
 from threadsync.command import Command
-from threadsync.commands import COMMANDS
 from threadsync.config import get_settings
 from threadsync.errors import CommandFailed, InvalidCommand, SessionNotFound
 from threadsync.lookup_commands import LinkLookup
@@ -33,6 +32,7 @@ from worker.db.forgetting.arrivals import ARGUMENTS, PLACES, Redaction, hash_of
 from worker.db.forgetting.store import ForgetStore, ForgottenPerson
 from worker.db.forgetting.words import as_compared
 from worker.db.pool import Pool
+from worker.db.sessions.statements import COMMANDS
 from worker.db.syncs.store import Ending, SyncStore
 from worker.durable import task as task_module
 from worker.operate.decisions import Signature, signature

@@ -94,7 +94,7 @@ async def test_a_replayed_form_changes_nothing(store: SessionStore) -> None:
     outcomes = []
     for command in client.commands:
         assert isinstance(command, RequestSync)
-        outcomes.append(store.run(command.statement()).outcome)
+        outcomes.append(store.run(command).outcome)
     assert [command.drafted_at for command in client.commands[:2]] == [  # type: ignore[attr-defined]
         f"{now - 20}.000000",
         f"{now - 10}.000000",

@@ -14,8 +14,8 @@ from tests.support.installation import Installation
 from tests.support.load import Load, progress
 from tests.support.waiting import wait_until
 from threadsync.client import SessionClient
-from threadsync.commands import COMMANDS
 from threadsync.errors import EnqueueFailed
+from worker.db.sessions.statements import COMMANDS
 from worker.local.servers.postgres import EmbeddedPostgres
 from worker.local.servers.valkey import EmbeddedValkey
 

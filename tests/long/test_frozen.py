@@ -18,8 +18,8 @@ from tests.support.load import Load, Message
 from tests.support.scale import scaled
 from tests.support.waiting import wait_until
 from threadsync.client import SessionClient
-from threadsync.commands import COMMANDS
 from threadsync.errors import EnqueueFailed, ResultTimeout
+from worker.db.sessions.statements import COMMANDS
 from worker.local.servers.postgres import EmbeddedPostgres
 from worker.local.servers.valkey import EmbeddedValkey
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from kombu import compression
 
-from tasks.command_task import CommandTask
+from tasks.commands import CommandTask
 from tests.support.workers import DEADLY
 from threadsync.commands import GetSession
 from threadsync.errors import DatabaseUnavailable
 from worker.celery import app
-from worker.db.sessions.statements import Statement
+from worker.db.statement import Statement
 from worker.durable.task import DurableTask
 
 

@@ -8,17 +8,22 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from threadsync.commands import GetContext, GetOrCreate, GetSession, MarkSynced
 from threadsync.errors import CommandFailed, DatabaseUnavailable, InvalidCommand
 from worker.db import pipeline
 from worker.db.pipeline import Batch, FirstFault, Turn
-from worker.db.sessions import statements
-from worker.db.sessions.statements import Statement
+from worker.db.sessions.statements import AllSessions, statement_of
+from worker.db.statement import Statement
 
-LISTING = statements.list_sessions("synced")
+LISTING = statement_of(AllSessions(status="synced"))
 
 
 def opening(channel_id: str, thread_ts: str, user_id: str = "U1") -> Statement[Any]:
-    return statements.get_or_create_session(channel_id, thread_ts, user_id)
+    return statement_of(GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id))
+
+
+def synced(channel_id: str, thread_ts: str) -> Statement[Any]:
+    return statement_of(MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key="PROJ-1"))
 
 
 def orders(commands: list[Statement[Any]]) -> list[list[int]]:
@@ -28,7 +33,7 @@ def orders(commands: list[Statement[Any]]) -> list[list[int]]:
 
 def test_a_turn_is_in_the_order_of_its_rows() -> None:
     """By channel, then by thread; a channel's context comes before its threads."""
-    context = statements.get_channel_context("C2")
+    context = statement_of(GetContext(channel_id="C2"))
     assert orders([opening("C2", "2.1"), opening("C2", "1.1"), context, opening("C1", "9.1")]) == [
         [3, 2, 1, 0]
     ]
@@ -37,9 +42,9 @@ def test_a_turn_is_in_the_order_of_its_rows() -> None:
 def test_the_order_of_one_row_is_kept() -> None:
     """Its commands were given in an order that its answers depend on."""
     same = [
-        statements.mark_synced("C1", "1.1", "PROJ-1"),
+        synced("C1", "1.1"),
         opening("C1", "1.1"),
-        statements.get_session_by_thread("C1", "1.1"),
+        statement_of(GetSession(channel_id="C1", thread_ts="1.1")),
     ]
     assert orders([opening("C1", "2.1"), *same]) == [[1, 2, 3, 0]]
 
@@ -56,7 +61,7 @@ def test_what_reads_many_rows_is_a_turn_of_its_own() -> None:
 def test_many_of_one_text_are_one_part() -> None:
     """Fewer go one by one: ``executemany`` has a round trip of its own."""
     many = [opening("C1", f"{number}.1") for number in range(pipeline.MANY)]
-    few = [statements.mark_synced("C2", f"{number}.1", "PROJ-1") for number in range(pipeline.MANY - 1)]
+    few = [synced("C2", f"{number}.1") for number in range(pipeline.MANY - 1)]
     turn = Turn(list(enumerate([*many, *few])))
     assert list(turn.parts()) == [many, *([statement] for statement in few)]
 
@@ -112,7 +117,7 @@ def test_postgres_away_ends_all() -> None:
 
 def test_a_row_that_cannot_be_read_is_one_failure() -> None:
     """The others have been committed, and have their results."""
-    commands = [opening("C1", "1.1"), statements.get_session_by_thread("C1", "2.1")]
+    commands = [opening("C1", "1.1"), statement_of(GetSession(channel_id="C1", thread_ts="2.1"))]
     batch = Batch(commands)
     batch.accepted(next(batch.turns()), [[{"id": "nonsense"}], []])
     assert isinstance(batch.results[0], CommandFailed)

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from threadsync.errors import InvalidCommand, ThreadsyncError, as_ours
 from worker.db.driver_errors import translate
-from worker.db.sessions.statements import Rows, Statement
+from worker.db.statement import Rows, Statement
 
 T = TypeVar("T")
 
