@@ -157,45 +157,32 @@ class NeverDecides:
         log.warning("result lost", count=count, reason=reason, **fields)
 
 
-class InStepBackend(RedisBackend):
-    """For ``redis://`` and ``rediss://``: no reply is taken for another's."""
+class ReadsInStep:
+    """Mixin in front of a Redis backend: no reply is taken for another's."""
 
     app: Any
     client: Any
     connparams: dict[str, Any]
-
-    def hang_up(self) -> None:
-        """Close all connections."""
-        hang_up(self.client)
+    connection_class: type[redis.Connection] = redis.Connection
 
     def get(self, key: Any) -> Any:
         """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
         return read_part(self.client, key)
 
     def _get_pool(self, **params: Any) -> Any:
-        given = params.get("connection_class", redis.Connection)
-        return _celerys_of(InStepBackend, self)._get_pool(**{**params, "connection_class": in_step(given)})
-
-
-class InStepSentinelBackend(SentinelBackend):
-    """For ``sentinel://``: the same, and the sentinels are not waited for without a limit."""
-
-    app: Any
-    client: Any
-    connparams: dict[str, Any]
-
-    def hang_up(self) -> None:
-        """Close all connections, those to the sentinels too."""
-        hang_up(self.client)
-
-    def get(self, key: Any) -> Any:
-        """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
-        return read_part(self.client, key)
-
-    def _get_pool(self, **params: Any) -> Any:
-        given = params.get("connection_class", SentinelManagedConnection)
-        celerys = _celerys_of(InStepSentinelBackend, self)
+        given = params.get("connection_class", self.connection_class)
+        celerys = _celerys_of(ReadsInStep, self)
         return celerys._get_pool(**{**params, "connection_class": in_step(given)})
+
+
+class InStepBackend(ReadsInStep, RedisBackend):
+    """For ``redis://`` and ``rediss://``."""
+
+
+class InStepSentinelBackend(ReadsInStep, SentinelBackend):
+    """For ``sentinel://``: the sentinels are not waited for without a limit."""
+
+    connection_class = SentinelManagedConnection
 
     @cached_property
     def _transport_options(self) -> dict[str, Any]:
