@@ -11,7 +11,7 @@ from typing import Any
 
 from kombu import compression
 
-from tasks.commands import CommandTask
+from tasks.command_task import CommandTask
 from tests.support.workers import DEADLY
 from threadsync.commands import GetSession
 from threadsync.errors import DatabaseUnavailable
