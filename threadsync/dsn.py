@@ -1,4 +1,4 @@
-"""Postgres' addresses: URLs and keyword strings, refused in words that show no part of a secret. Pure.
+"""Read Postgres addresses (URLs and keyword strings); refusals show no part of a secret. Pure.
 
 libpq ends a password at the first ``@`` and quotes what it does not understand, so it sees an address only
 with everything encoded. A keyword string becomes a URL: whoever reads one further on need know one form.

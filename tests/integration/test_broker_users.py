@@ -298,7 +298,7 @@ def run(env: dict[str, str], *words: str) -> str:
 
 
 def web_canaries(web: SessionClient) -> Any:
-    signs = web.signs()
+    signs = web.heartbeats()
     assert signs is not None
     assert signs.refusal is None
     return signs.canaries

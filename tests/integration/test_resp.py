@@ -139,7 +139,7 @@ def test_signs_are_left_and_read(channel: Any) -> None:
     signs.worker_is_there(channel, "two@host", {})
     signs.worker_is_gone(channel, "two@host")
     signs.worker_writes_to(channel, "one@host", "db", 0.0)
-    signs.socket_is_there(channel, "host:1", 3.0)
+    signs.tell_socket(channel, "host:1", 3.0)
     found = signs.look(channel)
     assert found is not None
     assert found.refusal is None

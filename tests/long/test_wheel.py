@@ -24,10 +24,23 @@ from worker.local.servers.port import free_port
 ROLES: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["threadsync"]["roles"]
 _INSTALL_SECONDS = 900
 _SEND = """
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 with SessionClient() as client:
     print(client.get_or_create("C1", "1700000000.000001", "U1").get(timeout=20).outcome)
 """
+
+_FOREIGN: Final = ("tasks.py", "worker.py", "handlers/__init__.py")
+_LOADED: Final = """
+import sys
+from threadsync import SessionClient
+with SessionClient() as client:
+    client.get_or_create("C1", "1700000000.000002", "U1")
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+_NOT_OF_A_CLIENT: Final = {
+    *("worker", "tasks", "handlers", "console", "sandbox"),
+    *("celery", "psycopg", "slack_sdk", "slack_bolt", "starlette", "httpx", "jinja2"),
+}
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -187,6 +200,14 @@ def test_client_and_worker(installed: Installed) -> None:
         wait_until(lambda: says(log, " ready."), "the worker consumes", 60)
         assert installed.ask("client", "-c", _SEND).strip() == "created"
         assert "C1" in installed.ask("cli", "-m", "worker.cli", "sessions", "list")
+
+
+def test_a_client_without_an_extra(installed: Installed, tmp_path: Path) -> None:
+    """It sends beside an application's own tasks, worker and handlers, and loads nothing but its own."""
+    for name in _FOREIGN:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise RuntimeError('the application did not ask for this')\n")
+    assert not _NOT_OF_A_CLIENT & set(installed.ask("client", "-c", _LOADED).split())
 
 
 def test_beat(installed: Installed) -> None:

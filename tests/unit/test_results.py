@@ -71,6 +71,11 @@ def test_a_result_is_ready_whatever_it_is(results: tuple[Broker, fakeredis.FakeR
             SessionNotFound,
             "no session for thread 1.1",
         ),
+        (
+            failure("worker.errors", "SessionNotFound", "C1", "1.1"),
+            SessionNotFound,
+            "no session for thread 1.1",
+        ),
         (failure("builtins", "ValueError", "probe"), CommandFailed, "ValueError$"),
         (failure("a.package.not.here", "Strange", "probe"), CommandFailed, "Strange"),
         (failure("os", "system", "true"), CommandFailed, "system"),

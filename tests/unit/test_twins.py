@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from threadsync.client import AsyncSessionClient, SessionClient
-from threadsync.handles import AsyncHandle, Handle
+from threadsync import AsyncHandle, AsyncSessionClient, Handle, SessionClient
 from worker.db import AsyncSessionStore, SessionStore
 
 TWINS: Final = [(SessionStore, AsyncSessionStore), (SessionClient, AsyncSessionClient), (Handle, AsyncHandle)]
@@ -36,8 +35,8 @@ def test_twins_have_the_same_methods(one: type[Any], other: type[Any]) -> None:
     assert methods(one) == methods(other)
 
 
-def test_the_stores_say_the_same() -> None:
+@pytest.mark.parametrize(("one", "other"), TWINS[:2], ids=lambda kind: kind.__name__)
+def test_twins_say_the_same(one: type[Any], other: type[Any]) -> None:
     """What a method promises is no different."""
-    for name in methods(SessionStore):
-        said = [inspect.getdoc(getattr(kind, name)) for kind in (SessionStore, AsyncSessionStore)]
-        assert said[0] == said[1], name
+    for name in methods(one):
+        assert inspect.getdoc(getattr(one, name)) == inspect.getdoc(getattr(other, name)), name

@@ -1,4 +1,4 @@
-"""What the broker knows of queues and workers, as ``threadsync.liveness.verdicts`` judges it. No I/O."""
+"""State of queues and workers, as read from the broker and judged by ``threadsync.liveness.verdicts``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Waiting:
-    """What lies in a queue. ``oldest_seconds`` is None when nothing there says when it was sent.
+    """Messages of a queue. ``oldest_seconds`` is None when none there says when it was sent.
 
     ``later`` are messages whose time has not come; None where the broker cannot tell them by their queue.
     """
@@ -27,7 +27,7 @@ class QueueUse:
 
 
 @dataclass(frozen=True)
-class WorkerSign:
+class WorkerHeartbeat:
     """A worker's last report: seconds since it, and since it began to report without a pause.
 
     ``queues`` are those that the worker was started for.
@@ -40,7 +40,7 @@ class WorkerSign:
 
 @dataclass(frozen=True)
 class Skew:
-    """How far a process's clock is ahead of the broker's and of Postgres', in seconds; None: not measured.
+    """Seconds by which a process's clock is ahead of the broker's and of Postgres'; None: not measured.
 
     What the way there and back leaves in doubt is taken off, so that 0.0 is said where they may agree.
     """
@@ -56,7 +56,7 @@ class Skew:
 
 @dataclass(frozen=True)
 class Place:
-    """Which database a worker's process last wrote to: seconds since it said so, and since it first did."""
+    """The database that a worker's process writes to; seconds since it last and first said so."""
 
     database: str
     seconds: float
@@ -64,8 +64,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Signs:
-    """All that is known, in seconds before now.
+class Heartbeats:
+    """All that the broker knows of them; ages in seconds.
 
     Attributes:
         queues: what waits.
@@ -83,7 +83,7 @@ class Signs:
 
     queues: Mapping[str, Waiting]
     canaries: Mapping[str, float]
-    workers: Mapping[str, WorkerSign]
+    workers: Mapping[str, WorkerHeartbeat]
     beat: float | None
     beat_up: float | None
     unacknowledged: int
