@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -16,7 +15,7 @@ from tests.support.frozen import FROZEN_SECONDS, family, freeze, standing_still
 from tests.support.installation import Installation
 from tests.support.load import Load, Message
 from tests.support.scale import scaled
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 from threadsync.client import SessionClient
 from threadsync.commands import COMMANDS
 from threadsync.errors import EnqueueFailed, ResultTimeout
@@ -137,7 +136,7 @@ def test_a_frozen_database_loses_nothing(
             wait_until(lambda: load.ended(installation) > 50, "it works", timeout=60)
             with standing_still(*family(own_postgres.pid)):
                 installation.publish(b"junk that has to be kept meanwhile")
-                threading.Event().wait(FROZEN_SECONDS)
+                let_pass(FROZEN_SECONDS)
                 assert worker.is_alive, worker.log[-3000:]
                 worker.stop(grace=STOP_SECONDS)
         with installation.worker("next", SESSION_WAIT_SECONDS="30") as worker:

@@ -62,6 +62,7 @@ class Senders:
         self._stopped.set()
         for thread in self._threads:
             thread.join(10)
+            assert not thread.is_alive()
         self._client.close()
 
 
