@@ -1,5 +1,5 @@
 # One image for every process of threadsync; the command says which. Neither embedded servers nor the sandbox are in it.
-# By version: Debian's fixes come under the same tag. To pin a digest too: docs/supply-chain.md.
+# By version: Debian's fixes come under the same tag. To pin a digest too: docs/operate/supply-chain.md.
 FROM python:3.13.18-slim-trixie AS build
 WORKDIR /src
 # What others wrote comes by its hashes. The build tools are this stage's, and stay here.

@@ -66,11 +66,12 @@ bench: $(STAMP) $(BENCH)  ## Beside other task queues, on a quiet machine: more 
 bench-quick: $(STAMP) $(BENCH)  ## The same in short: under two minutes
 	$(BIN)/python -m benchmarks --quick
 
-check: $(STAMP)  ## Lint, format, types, import direction
+check: $(STAMP)  ## Lint, format, types, import direction, and the site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict --quiet
 
 format: $(STAMP) ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
@@ -91,5 +92,5 @@ audit: $(SUPPLY)/.installed ## Ask an advisory service about every locked versio
 	$(SUPPLY)/bin/python -m supply.audit $(AUDIT)
 
 clean:           ## Remove .venv and caches
-	rm -rf $(VENV) $(SUPPLY) .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SUPPLY) .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""What operators look at and press: sessions, syncs, dead letters. Mounted by handlers.asgi when it is on."""
+"""The operators' console: sessions, syncs, dead letters. ``handlers.asgi`` mounts it."""
 
 from threadsync.extras import need_extra
 

@@ -1,7 +1,6 @@
-"""Tell who is signed in, and refuse a form that another site sent.
+"""Identify the signed-in visitor, and refuse forms that another site sent.
 
-A cookie is a random word; what it means is a row in the database.
-Nothing that a visitor gets leads to the password.
+A cookie is a random token of a row in the database. Nothing that a visitor gets leads to the password.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _SAID_SECONDS: Final = 60
 
 @dataclass
 class Visitor:
-    """The visitor of one request: the cookie's word, the session that it opens, cookies for the answer."""
+    """The visitor of one request: cookie token, console session, and cookies to set in the response."""
 
     token: str | None = None
     session: ConsoleSession | None = None
@@ -47,26 +46,26 @@ class Visitor:
     cookies: dict[str, str | None] = field(default_factory=dict)
 
     def take(self, token: str | None) -> None:
-        """Give the browser another word; None takes it away."""
+        """Set the browser's token; None removes it."""
         self.token = token
         self.cookies[COOKIE] = token
 
 
 class SignIns:
-    """Begins, finds and ends sessions. Another password ends them all: it is part of what is hashed."""
+    """Begin, find and end console sessions. A new password ends all: it is part of the hash."""
 
     def __init__(self, pool: Pool, password: str) -> None:
         self._store = ConsoleSessionStore(pool)
         self._key = blake2b(password.encode(), person=b"console-id").digest()
-        # Its own: forged cookies, which strangers can send, keep no page and no event of Slack's waiting.
+        # Its own: forged cookies, which anyone can send, delay no page and no event of Slack's.
         self._limiter = CapacityLimiter(_LOOKUPS_AT_ONCE)
 
     async def find(self, token: str) -> ConsoleSession | None:
-        """The session that the word opens. Raises ``DatabaseUnavailable``."""
+        """Find the session of a token. Raises ``DatabaseUnavailable``."""
         return await to_thread.run_sync(self._store.find, self._hash(token), limiter=self._limiter)
 
     async def begin(self, request: Request, name: str) -> None:
-        """Begin a session for ``name``, who is recorded with each decision. An earlier one ends.
+        """Begin a session for ``name``, which is recorded with each decision. An earlier one ends.
 
         Raises ``DatabaseUnavailable``.
         """
@@ -91,7 +90,7 @@ class SignIns:
 
 
 class Visitors:
-    """Middleware: sees who comes, and sets the cookies that changed."""
+    """Middleware that identifies the visitor, and sets the cookies that changed."""
 
     def __init__(self, app: ASGIApp, sign_ins: SignIns) -> None:
         self._app = app
@@ -99,7 +98,7 @@ class Visitors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _is_static(scope):
-            # A style sheet is everybody's, and caches keep it: no cookie goes with it.
+            # A style sheet is public, and caches keep it: no cookie goes with it.
             scope["visitor"] = Visitor()
             await self._app(scope, receive, send)
             return
@@ -126,13 +125,13 @@ class Visitors:
 
 
 def visitor_of(request: Request) -> Visitor:
-    """The one whom ``Visitors`` has seen."""
+    """Return the visitor that ``Visitors`` identified."""
     visitor: Visitor = request.scope["visitor"]
     return visitor
 
 
 def actor_of(request: Request) -> str | None:
-    """Return who is signed in, or None. Raises ``DatabaseUnavailable`` when that cannot be known."""
+    """Return the name of the signed-in visitor, or None. Raises ``DatabaseUnavailable``."""
     visitor = visitor_of(request)
     if visitor.trouble:
         raise visitor.trouble
@@ -140,7 +139,7 @@ def actor_of(request: Request) -> str | None:
 
 
 def csrf_token(request: Request) -> str:
-    """For the forms of this visitor: made of the cookie's word, which another site does not see."""
+    """Make the token for this visitor's forms from the cookie's token, which other sites cannot see."""
     visitor = visitor_of(request)
     if not visitor.token:
         visitor.take(secrets.token_urlsafe(32))
@@ -149,12 +148,12 @@ def csrf_token(request: Request) -> str:
 
 
 def flash(request: Request, sentence: str) -> None:
-    """Say on the next page what was done."""
+    """Show a sentence on the next page."""
     token = visitor_of(request).token
     if token:
         sentence = sentence[:_LONGEST_SAID]
         text = base64.urlsafe_b64encode(sentence.encode()).decode("ascii").rstrip("=")
-        # A neighbouring host can set cookies for us, and must not say anything on our pages.
+        # A neighbouring host can set cookies for us, and must not put text on our pages.
         visitor_of(request).cookies[_SAID] = f"{text}.{_made_of(token, sentence, b'console-said')}"
 
 
@@ -167,7 +166,7 @@ def flashed(request: Request) -> str | None:
 
 
 def is_our_form(request: Request, token: object) -> bool:
-    """Return True for a form of a page of ours: with the visitor's token, and no other site's address."""
+    """Return True for a form of our pages: it has the visitor's token, and no other site's origin."""
     if not visitor_of(request).token or not isinstance(token, str):
         return False
     if not hmac.compare_digest(token.encode(), csrf_token(request).encode()):
@@ -183,7 +182,7 @@ def is_our_form(request: Request, token: object) -> bool:
 
 
 def lacks_https(request: Request) -> bool:
-    """Return True if the browser may have thrown our cookie away, because it came here by plain HTTP."""
+    """Return True if the browser may have dropped our cookie because the request came by plain HTTP."""
     return request.scope["scheme"] != "https" and _is_for_https(request.scope)
 
 
@@ -207,7 +206,7 @@ def _is_static(scope: Scope) -> bool:
 
 
 def _is_for_https(scope: Scope) -> bool:
-    """Also where a proxy keeps it to itself: every host but loopback is to be reached by HTTPS alone."""
+    """Also behind a proxy that does not say so: every host but loopback is reached by HTTPS alone."""
     if scope["scheme"] == "https":
         return True
     try:

@@ -1,4 +1,4 @@
-"""What is pressed. Each is a POST from a form of ours, by somebody who is signed in, with a reason."""
+"""Handlers of the console's forms. Each is a POST by a signed-in operator, with a reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from worker.operate.forgetting.act import forget_channel, forget_thread, forget_
 
 _LARGEST_FORM: Final = 16_384
 _FORM_SECONDS: Final = 10
-_BY_HTTPS: Final = " Come by HTTPS: under this name browsers keep the cookie that is needed for HTTPS alone."
+_BY_HTTPS: Final = " Use HTTPS: under this name browsers keep the sign-in cookie for HTTPS only."
 _REFUSED: Final = (
     SyncNotChanged,
     SyncNotFound,
@@ -44,7 +44,7 @@ _REFUSED: Final = (
 )
 
 _KEPT: Final = ("reason", "key", "user", "names", "channel")
-"""Fields whose values the form has again when it is shown with a refusal."""
+"""Fields that keep their values when a refused form is shown again."""
 
 Form = Mapping[str, str]
 log = structlog.get_logger("threadsync.console")
@@ -52,7 +52,7 @@ _refusals: Final = LineLimit("sign-in refused")
 
 
 class Actions:
-    """The forms' targets, over ``pool``. What is refused shows its page again, with the reason."""
+    """The handlers, over ``pool``. A refused form shows its page again, with the reason."""
 
     def __init__(self, pool: Pool, view: View, door: Door, sign_ins: SignIns) -> None:
         self._pool = pool
@@ -62,7 +62,7 @@ class Actions:
         self._pages = Pages(pool, view)
 
     async def sign_in(self, request: Request) -> Response:
-        """Name and password; then back to where somebody wanted to go."""
+        """Check name and password; then go back to the page that was wanted."""
         then = _path(request.query_params.get("then", "/"))
         if request.method != "POST":
             return self._view.page(request, "sign-in", then=then, name="")
@@ -70,7 +70,7 @@ class Actions:
         name = form.get("name", "").strip()
         error, status = None, HTTPStatus.OK
         if not name or len(name) > LONGEST_ACTOR or not name.isprintable():
-            error, status = "Say who you are: it is recorded with what you decide.", HTTPStatus.BAD_REQUEST
+            error, status = "Enter your name: it is recorded with your decisions.", HTTPStatus.BAD_REQUEST
         else:
             client = request.client.host if request.client else None
             opens = await self._door.opens(form.get("password", ""), client, request.is_disconnected)
@@ -81,22 +81,25 @@ class Actions:
                 return to_path(request, then)
             if _refusals.may_say():
                 log.warning("sign-in refused", client=client)
-            error, status = "That is not the password.", HTTPStatus.FORBIDDEN
+            error, status = "Wrong password.", HTTPStatus.FORBIDDEN
             if opens is None:
-                error, status = "Too many try at once. Wait a moment.", HTTPStatus.TOO_MANY_REQUESTS
+                error, status = (
+                    "Too many sign-in attempts. Try again.",
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                )
         page = self._view.page(request, "sign-in", status, error=error, then=then, name=name)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             page.headers["Retry-After"] = "2"
         return page
 
     async def sign_out(self, request: Request) -> Response:
-        """For every copy of this browser's cookie."""
+        """Sign out, for every copy of this browser's cookie."""
         await _form(request)
         await self._sign_ins.end(request)
         return to_path(request, "/sign-in")
 
     async def decide_sync(self, request: Request) -> Response:
-        """``retry``, ``link``, ``unlink``, ``give-up`` or ``forget``, about one session."""
+        """Retry, link, unlink, give up or forget one session."""
         action = request.path_params["action"]
 
         def decide(form: Form, by: Signature) -> str:
@@ -119,16 +122,16 @@ class Actions:
         return await self._decide(request, decide, path, self._pages.show_session)
 
     async def retry_blocked(self, request: Request) -> Response:
-        """Everything that waits for a mended set-up."""
+        """Retry all syncs that wait for a fixed configuration."""
 
         def decide(form: Form, by: Signature) -> str:
             count = len(decisions.retry_all_blocked(self._pool, by))
-            return f"Tried again: {count}. {decisions.SOON}" if count else "Nothing is blocked."
+            return f"Retried: {count}. {decisions.SOON}" if count else "No sync is blocked."
 
         return await self._decide(request, decide, "/syncs", self._pages.show_syncs)
 
     async def settle_letter(self, request: Request) -> Response:
-        """``replay`` or ``discard``."""
+        """Replay or discard one dead letter."""
         action, letter_id = request.path_params["action"], request.path_params["id"]
 
         def decide(form: Form, by: Signature) -> str:
@@ -144,7 +147,7 @@ class Actions:
         return await self._decide(request, decide, f"/dead/{letter_id}", self._pages.show_letter)
 
     async def forget(self, request: Request) -> Response:
-        """A ``user`` or a ``channel``."""
+        """Forget a user or a channel."""
         what = request.path_params["what"]
 
         def decide(form: Form, by: Signature) -> str:
@@ -178,36 +181,36 @@ class Actions:
             refusal, kept = str(exc), {name: form.get(name, "") for name in _KEPT}
             status = HTTPStatus.BAD_REQUEST if isinstance(exc, InvalidCommand) else HTTPStatus.CONFLICT
             return await run_in_threadpool(lambda: show(request, refusal, status, **kept))
-        # Who and why stand in the database: what people write is in no log.
+        # Actor and reason are in the database: what operators write is in no log.
         log.info("decided", path=request.url.path)
         flash(request, said)
         return to_path(request, path)
 
 
 async def _form(request: Request) -> Form:
-    """The fields of a form that a page of ours sent. Raises ``HTTPException``."""
+    """Read the fields of a form that our pages sent. Raises ``HTTPException``."""
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > _LARGEST_FORM:
-        raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form may have {_LARGEST_FORM} bytes.")
+        raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A form has at most {_LARGEST_FORM} bytes.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
-        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Not a form.")
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The request is not a form.")
     try:
         async with asyncio.timeout(_FORM_SECONDS), request.form(max_fields=10) as form:
             fields: dict[str, Any] = dict(form)
     except TimeoutError:
-        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, "The form did not come.") from None
+        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, "The form was not received in time.") from None
     except ClientDisconnect:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "The form was cut off.") from None
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "The form was incomplete.") from None
     if not is_our_form(request, fields.get("csrf")):
         raise HTTPException(
             HTTPStatus.FORBIDDEN,
-            "This form is too old, or another site sent it. Go back, load the page, try again."
+            "This form has expired, or another site sent it. Go back, reload the page and try again."
             + (_BY_HTTPS if lacks_https(request) else ""),
         )
     return {name: value for name, value in fields.items() if isinstance(value, str)}
 
 
 def _path(then: str) -> str:
-    """A page of ours, wherever somebody would like us to send people."""
+    """Return ``then`` if it is a path on this site, else the overview."""
     return then if then.startswith("/") and not then.startswith(("//", "/\\")) and then.isprintable() else "/"

@@ -1,14 +1,17 @@
-"""The console's ASGI app, mounted at ``/console``. It has a few connections to Postgres of its own."""
+"""The console's ASGI app, mounted at ``/console``, with a few connections to Postgres of its own."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
+from anyio import CapacityLimiter, to_thread
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -37,18 +40,20 @@ from threadsync.errors import (
     TransientError,
 )
 from worker.db.console_login.pool import ConsolePool
-from worker.db.pool import new_pool
+from worker.db.driver_errors import translated
+from worker.db.pool import Pool, new_pool
 from worker.observe.line_limit import LineLimit
 from worker.operate.password_strength import refuse_weak_password
 
 NEEDED_SETTINGS: Final = ("threadsync_console_password", "database_url", "broker_url")
 
 _PIECE_BYTES: Final = 16_384
+_PROBE_SECONDS: Final = 2.5
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
-    # The origin is what a form's POST is recognised by.
+    # A form's POST is recognised by its origin.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
@@ -57,8 +62,33 @@ log = structlog.get_logger("threadsync.console")
 _troubles: Final = LineLimit("page not shown")
 
 
-def create_console(settings: Settings) -> Starlette:
-    """The app; nothing is connected to before its lifespan begins. Raises ``InvalidSettings``."""
+@dataclass(frozen=True)
+class Console:
+    """The console, and its view of the database."""
+
+    app: Starlette
+    pool: Pool
+    limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+
+    async def database_answers(self) -> bool:
+        """Ask Postgres through the console's pool; False after ``_PROBE_SECONDS``."""
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                return await to_thread.run_sync(self._asked, limiter=self.limiter, abandon_on_cancel=True)
+        except TimeoutError:
+            return False
+
+    def _asked(self) -> bool:
+        try:
+            with translated(), self.pool.connection() as connection:
+                connection.execute("SELECT 1")
+        except ThreadsyncError:
+            return False
+        return True
+
+
+def create_console(settings: Settings) -> Console:
+    """Build the console; it connects to nothing before its lifespan begins. Raises ``InvalidSettings``."""
     settings.require(*NEEDED_SETTINGS)
     refuse_weak_password(settings)
     password = _revealed(settings.threadsync_console_password)
@@ -69,7 +99,7 @@ def create_console(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        # A pool that is open opens its connections when they are asked for: the database may be away.
+        # The pool connects on first use: the database may be away.
         pool.open(wait=False)
         try:
             yield
@@ -99,9 +129,9 @@ def create_console(settings: Settings) -> Starlette:
         exception_handlers={ThreadsyncError: _shown(view), HTTPException: _shown_http(view)},
         lifespan=lifespan,
     )
-    # Starlette would send people to any host that a request names.
+    # Starlette would redirect to any host that a request names.
     app.router.redirect_slashes = False
-    return app
+    return Console(app, pool)
 
 
 def _revealed(secret: SecretStr | None) -> str:
@@ -109,7 +139,7 @@ def _revealed(secret: SecretStr | None) -> str:
 
 
 class _Static(StaticFiles):
-    """Sends a file in small pieces: of each client who does not read only one is kept in memory."""
+    """Send a file in small pieces, so that a client that does not read holds only one in memory."""
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         answer = super().file_response(*arguments, **options)
@@ -119,7 +149,7 @@ class _Static(StaticFiles):
 
 
 class _Headers:
-    """On every answer: what it may load, and that no cache keeps a page."""
+    """Set the security and cache headers of every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -138,8 +168,6 @@ class _Headers:
 
 
 def _shown(view: View) -> Callable[[Request, Exception], Awaitable[Response]]:
-    """A page that says what was wrong, in the error's own words."""
-
     async def show(request: Request, error: Exception) -> Response:
         status = status_of(error)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR and _troubles.may_say():
@@ -158,7 +186,7 @@ def _shown_http(view: View) -> Callable[[Request, Exception], Awaitable[Response
 
 
 def status_of(error: Exception) -> int:
-    """The HTTP status of an error of ours."""
+    """Return the HTTP status of one of our errors."""
     match error:
         case SessionNotFound() | SyncNotFound() | DeadLetterNotFound():
             return HTTPStatus.NOT_FOUND
@@ -172,6 +200,8 @@ def status_of(error: Exception) -> int:
 
 def _words(error: Exception) -> str:
     if isinstance(error, DatabaseUnavailable):
-        # The driver's words name hosts.
-        return "The database does not answer. Nothing was changed, or it is not known; try again in a moment."
+        # The driver's message names hosts.
+        return (
+            "The database is not responding. A change may or may not have been made. Try again in a moment."
+        )
     return str(error)

@@ -1,4 +1,4 @@
-"""Charts as SVG, without a script or an inline style: colours are the page's, by class. Pure."""
+"""Draw charts as SVG, without scripts or inline styles: colours come from the style sheet, by class. Pure."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _HIGHEST: Final = 1e15
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of time that ends now, cut into buckets."""
+    """A time span that ends now, divided into buckets."""
 
     name: str
     seconds: int
     bucket: int
 
     def buckets(self, now: datetime) -> list[datetime]:
-        """Their beginnings, oldest first; as Postgres' ``date_bin`` has them from the year 2000 on."""
+        """Return the start of each bucket, oldest first, as ``date_bin`` computes them from the year 2000."""
         epoch = datetime(2000, 1, 1, tzinfo=UTC)
         size = timedelta(seconds=self.bucket)
         last = epoch + (now - epoch) // size * size
@@ -46,9 +46,9 @@ SPANS: Final = {
 
 @dataclass(frozen=True)
 class Chart:
-    """What a page shows: the picture, and the same numbers for a table.
+    """A drawn chart, and the same numbers for a table.
 
-    ``names`` are with their colours' numbers. ``rows`` holds the buckets that are not empty: the beginning,
+    ``names`` come with their colours' numbers. ``rows`` holds the buckets that are not empty: the start,
     then a number for each name.
     """
 
@@ -71,8 +71,8 @@ def chart(
     """Draw stacked bars of counts, or lines.
 
     Args:
-        colours: of the names in ``series`` that are drawn, in this order: a number of the style sheet's.
-        unit: of the numbers, such as ``s``; shown at the axis.
+        colours: the names in ``series`` to draw, in this order, each with its number in the style sheet.
+        unit: shown at the axis, such as ``s``.
     """
     buckets = span.buckets(now)
     columns = {name: [_finite(series.get(name, {}).get(at, 0.0)) for at in buckets] for name in colours}
@@ -102,7 +102,7 @@ def chart(
 
 
 def nice_top(highest: float) -> float:
-    """The end of the axis: the next number of the form 1, 2, 4 or 8 times ten to some power; at least 4."""
+    """Return the end of the axis: 1, 2, 4 or 8 times a power of ten; at least 4."""
     if highest <= _TICKS:
         return float(_TICKS)
     power = 10.0 ** math.floor(math.log10(highest))
@@ -145,18 +145,18 @@ def _bars(root: ElementTree.Element, drawn: Sequence[tuple[int, Sequence[float]]
 def _line(
     root: ElementTree.Element, colour: int, values: Sequence[float], known: Sequence[bool], top: float
 ) -> None:
-    """Broken where nothing is known: a line at 0 would say that all was well."""
+    """Draw a line, broken where there are no data: a line at 0 would say that all was well."""
     places = [(index, values[index]) for index, is_known in enumerate(known) if is_known]
     for _, run in groupby(enumerate(places), key=lambda item: item[1][0] - item[0]):
         points = [f"{_x(index, len(values))},{_y(value, top)}" for _, (index, value) in run]
-        # One alone is drawn as well: round caps make a dot of it.
+        # A single point is drawn as a dot, by round caps.
         drawn = points if len(points) > 1 else points * 2
         line = {"class": f"line series-{colour}", "points": " ".join(drawn)}
         ElementTree.SubElement(root, "polyline", line)
 
 
 def _x(index: int, count: int) -> str:
-    """The middle of a bucket."""
+    """Return the middle of a bucket."""
     return f"{_LEFT + (index + 0.5) * (WIDTH - _LEFT - _RIGHT) / max(1, count):.2f}"
 
 

@@ -1,4 +1,4 @@
-"""What is looked at. Each method is a GET, runs in a thread, and changes nothing."""
+"""The console's pages. Each is a GET, runs in a thread, and changes nothing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from console.access import actor_of
 from console.chart import SPANS, Chart, Span, chart
 from console.timeline import timeline
 from console.view import View, to_path
+from threadsync.dead_letters import DeadLetterState
 from threadsync.errors import InvalidCommand, SyncNotFound
-from threadsync.liveness.heartbeats import QUEUES
-from threadsync.models import DeadLetterState, Status, ThreadSession
+from threadsync.queues import QUEUES
+from threadsync.sessions import ThreadSession
 from threadsync.syncs import SyncStatus
+from threadsync.types import Status
 from worker.db.dead_letters.store import DeadLetterStore
-from worker.db.overview.counts import CountStore
-from worker.db.overview.store import ConsoleStore
+from worker.db.overview.store import OverviewStore, Series
 from worker.db.pool import Pool
 from worker.db.sessions.statements import parse_cursor
 from worker.db.sessions.store import SessionStore
@@ -31,22 +32,23 @@ Page = Callable[["Pages", Request], Response]
 
 PAGE_SIZE: Final = 50
 WAITING: Final = ("blocked", "failed", "review", "unknown", "retry_wait", "inflight", "pending")
-"""Those first that a person must look at."""
+"""States of syncs that are not done; those that need attention come first."""
 
-NEEDS_A_PERSON: Final = ("blocked", "failed", "review")
+NEEDS_ATTENTION: Final = ("blocked", "failed", "review")
 # Colours of the style sheet: blue, orange, green, violet, red.
 _STEPS: Final = {"opened": 0, "ready": 1, "synced": 2}
-_ATTEMPTS: Final = {"created": 2, "found": 0, "refused": 4, "no answer, or later": 1}
+_ATTEMPTS: Final = {"created": 2, "found": 0, "refused": 4, "no response, or postponed": 1}
+_OUTCOMES: Final = {"no answer, or later": "no response, or postponed"}
 _WAITS: Final = dict(zip(QUEUES, (0, 1, 3, 2), strict=True))
 
 
 def signed_in(page: Page) -> Page:
-    """Only for those who are; others sign in, and come back."""
+    """Show a page only to signed-in visitors; others sign in first, and come back."""
 
     @functools.wraps(page)
     def guarded(self: Pages, request: Request) -> Response:
         if actor_of(request) is None and _is_a_refresh(request):
-            # A part of a page cannot show the form: the whole page is to go there.
+            # A part of a page cannot show the form: the whole page must go there.
             return Response(headers={"HX-Redirect": f"{request.scope.get('root_path', '')}/sign-in"})
         if actor_of(request) is None:
             path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
@@ -65,18 +67,18 @@ class Pages:
 
     @signed_in
     def overview(self, request: Request) -> Response:
-        """How everything stands, what needs a person, and how it was."""
+        """Show counts, what needs attention, and activity over time."""
         name = _one_of(_given(request, "span"), tuple(SPANS), "span") or "24h"
         span = SPANS[name]
         store = SyncStore(self._pool)
-        people = [sync for state in NEEDS_A_PERSON for sync in store.list_syncs(state, 10)]
+        attention = [sync for state in NEEDS_ATTENTION for sync in store.list_syncs(state, 10)]
         return self._view.page(
             request,
             "overview",
-            counts=CountStore(self._pool).counts(),
-            people=people[:10],
+            counts=OverviewStore(self._pool).counts(),
+            syncs=attention[:10],
             letters=DeadLetterStore(self._pool).list_by_state("dead", 10),
-            # A refresh takes the counts alone.
+            # A refresh replaces the counts alone.
             charts=[] if _is_a_refresh(request) else self._charts(span),
             span=span,
             request_span=name,
@@ -85,14 +87,14 @@ class Pages:
 
     @signed_in
     def sessions(self, request: Request) -> Response:
-        """Sessions, newest first: by status and channel, or what a search finds."""
+        """List sessions, newest first: by status and channel, or by a search."""
         status, channel, text = (_given(request, name) for name in ("status", "channel", "q"))
         checked = _one_of(status, get_args(Status), "status")
         found: list[ThreadSession] = []
         error, following = None, None
         try:
             if text:
-                found = ConsoleStore(self._pool).find(text)
+                found = OverviewStore(self._pool).find(text)
             else:
                 found, following = self._page_of_sessions(channel, checked, _given(request, "cursor"))
         except InvalidCommand as exc:
@@ -111,20 +113,20 @@ class Pages:
 
     @signed_in
     def session(self, request: Request) -> Response:
-        """One session, and what became of it."""
+        """Show one session and its history."""
         return self.show_session(request)
 
     def show_session(
         self, request: Request, error: str | None = None, status: int = 200, **form: str
     ) -> Response:
-        """Also after a decision that was refused: ``form`` is what had been filled in."""
+        """Show one session, also after a refused decision: ``form`` has what was filled in."""
         session = self.find_session(request)
         try:
             detail = detail_of(self._pool, session)
         except SyncNotFound:
             detail = None
         decisions = None if detail else SyncStore(self._pool).actions(session.id)
-        ready_at, synced_at = ConsoleStore(self._pool).steps(session.id)
+        ready_at, synced_at = OverviewStore(self._pool).steps(session.id)
         return self._view.page(
             request,
             "session",
@@ -135,17 +137,17 @@ class Pages:
             detail=detail,
             can_retry=detail is not None
             and detail.sync.state in ("retry_wait", "unknown", "blocked", "failed", "review"),
-            needs_a_person=detail is not None and detail.sync.state in NEEDS_A_PERSON,
+            needs_attention=detail is not None and detail.sync.state in NEEDS_ATTENTION,
             can_give_up=detail is not None and detail.sync.state not in ("inflight", "done"),
             left=SyncStore(self._pool).left.of(session.id),
             timeline=timeline(
-                session, ready_at, synced_at, detail, decisions, ConsoleStore(self._pool).actors(session.id)
+                session, ready_at, synced_at, detail, decisions, OverviewStore(self._pool).actors(session.id)
             ),
         )
 
     @signed_in
     def draft(self, request: Request) -> Response:
-        """What the ticket is to say: on a page of its own, for whoever asks for it."""
+        """Show the draft, on a page of its own."""
         session = self.find_session(request)
         detail = detail_of(self._pool, session)
         return self._view.page(
@@ -154,13 +156,13 @@ class Pages:
 
     @signed_in
     def syncs(self, request: Request) -> Response:
-        """Syncs that are not done, and why; those first that need a person."""
+        """List syncs that are not done and why; those that need attention come first."""
         return self.show_syncs(request)
 
     def show_syncs(
         self, request: Request, error: str | None = None, status: int = 200, **form: str
     ) -> Response:
-        """Also after a decision that was refused."""
+        """List syncs, also after a refused decision."""
         wanted = _one_of(_given(request, "state"), get_args(SyncStatus), "state")
         cursor = _given(request, "cursor")
         store = SyncStore(self._pool)
@@ -169,7 +171,7 @@ class Pages:
             found = store.list_syncs(wanted, PAGE_SIZE + 1, before)
         else:
             found = [sync for state in WAITING for sync in store.list_syncs(state, PAGE_SIZE)]
-        counts = CountStore(self._pool).counts().syncs
+        counts = OverviewStore(self._pool).counts().syncs
         return self._view.page(
             request,
             "syncs",
@@ -181,13 +183,13 @@ class Pages:
             state=wanted,
             states=(*WAITING, "done"),
             counts=counts,
-            # Without a state each has a page's worth at most.
+            # Without a state each has at most one page.
             left_out=[state for state in WAITING if not wanted and counts[state] > PAGE_SIZE],
         )
 
     @signed_in
     def letters(self, request: Request) -> Response:
-        """Dead letters in one state, newest first."""
+        """List dead letters in one state, newest first."""
         state: DeadLetterState = _one_of(
             _given(request, "state") or "dead", get_args(DeadLetterState), "state"
         )
@@ -205,39 +207,39 @@ class Pages:
 
     @signed_in
     def letter(self, request: Request) -> Response:
-        """One dead letter, its arguments included."""
+        """Show one dead letter with its arguments."""
         return self.show_letter(request)
 
     def show_letter(
         self, request: Request, error: str | None = None, status: int = 200, **form: str
     ) -> Response:
-        """Also after a decision that was refused."""
+        """Show one dead letter, also after a refused decision."""
         letter = DeadLetterStore(self._pool).get(request.path_params["id"])
         return self._view.page(request, "letter", status, error=error, form=form, letter=letter)
 
     @signed_in
     def audit(self, request: Request) -> Response:
-        """What people decided, newest first."""
-        found = ConsoleStore(self._pool).decisions(PAGE_SIZE + 1, _given(request, "cursor"))
+        """List decisions, newest first."""
+        found = OverviewStore(self._pool).decisions(PAGE_SIZE + 1, _given(request, "cursor"))
         following = found[PAGE_SIZE - 1].cursor if len(found) > PAGE_SIZE else None
         return self._view.page(request, "audit", found=found[:PAGE_SIZE], following=following)
 
     @signed_in
     def forget(self, request: Request) -> Response:
-        """The forms for a person and a channel."""
+        """Show the forms for a person and a channel."""
         return self.show_forget(request)
 
     def show_forget(
         self, request: Request, error: str | None = None, status: int = 200, **form: str
     ) -> Response:
-        """Also after an act that was refused."""
+        """Show the forms, also after a refusal."""
         return self._view.page(request, "forget", status, error=error, form=form)
 
     def find_session(self, request: Request) -> ThreadSession:
-        """The one that the path names. Raises ``SyncNotFound`` or ``InvalidCommand``."""
+        """Find the session that the path names. Raises ``SyncNotFound`` or ``InvalidCommand``."""
         session = SessionStore(self._pool).get_session(request.path_params["id"])
         if session is None:
-            raise SyncNotFound(f"no session has the id {request.path_params['id']}")
+            raise SyncNotFound(f"no session has the ID {request.path_params['id']}")
         return session
 
     def _page_of_sessions(
@@ -251,22 +253,26 @@ class Pages:
         return list(page.sessions), page.next_cursor
 
     def _charts(self, span: Span) -> list[Chart]:
-        store, now = ConsoleStore(self._pool), datetime.now(UTC)
+        store, now = OverviewStore(self._pool), datetime.now(UTC)
         size = span.seconds, span.bucket
         steps, attempts, waits = (
             store.steps_over_time(*size),
-            store.attempts_over_time(*size),
+            _renamed(store.attempts_over_time(*size)),
             store.waits_over_time(*size),
         )
         return [
-            chart("Sessions opened, made ready, synced", steps, _STEPS, span, now),
-            chart("Tries to get a ticket, by how they ended", attempts, _ATTEMPTS, span, now),
+            chart("Sessions opened, ready, synced", steps, _STEPS, span, now),
+            chart("Ticket attempts by outcome", attempts, _ATTEMPTS, span, now),
             chart("Oldest waiting message in each queue", waits, _WAITS, span, now, kind="lines", unit=" s"),
         ]
 
 
+def _renamed(series: Series) -> Series:
+    return {_OUTCOMES.get(name, name): points for name, points in series.items()}
+
+
 def _is_a_refresh(request: Request) -> bool:
-    """By htmx, for a part of the page."""
+    """Return True for htmx, which asks for a part of the page."""
     return request.headers.get("hx-request") == "true"
 
 

@@ -1,4 +1,4 @@
-"""What happened to a session, in order. Pure."""
+"""The history of a session, in order. Pure."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from threadsync.actors import AnyActor
-from threadsync.models import ThreadSession
 from threadsync.reasons import explain
+from threadsync.sessions import ThreadSession
 from threadsync.syncs import Attempt, SyncAction, SyncDetail
 from worker.db.overview.store import SessionActors
 
 _STEPS: Final = {
-    "search": "Looked for a ticket",
-    "create": "Asked Jira for a ticket",
-    "look": "Looked for the ticket that may be there",
-    "link_back": "Linked the ticket to the thread",
-    "audit": "Looked whether there is a second one",
+    "search": "Searched for an existing ticket",
+    "create": "Asked Jira to create a ticket",
+    "look": "Checked whether the ticket was created",
+    "link_back": "Linked the ticket back to the thread",
+    "audit": "Checked for a second ticket",
 }
 _LONGEST_MOMENT: Final = 40
 _ACTIONS: Final = {
     "retry": "Retry",
     "link": "Link to a ticket",
-    "unlink": "Take the ticket off",
+    "unlink": "Unlink the ticket",
     "give_up": "Give up",
 }
 
 
 @dataclass(frozen=True)
 class Event:
-    """One line. ``detail`` is Jira's own words: whoever may see the thread may see them."""
+    """One entry. ``detail`` is Jira's own message."""
 
     at: datetime
     kind: Literal["command", "attempt", "decision"]
@@ -49,10 +49,10 @@ def timeline(
     decisions: Iterable[SyncAction] | None = None,
     actors: SessionActors | None = None,
 ) -> list[Event]:
-    """Oldest first. Commands that changed nothing have left no trace.
+    """List a session's events, oldest first. Commands that changed nothing have left no trace.
 
     Args:
-        decisions: those of a session that was never asked for a ticket; else the detail's.
+        decisions: of a session without a sync; else those of ``detail``.
     """
     actors = actors or SessionActors()
     opened_by = actors.opened_by or session.user_id
@@ -63,8 +63,8 @@ def timeline(
         why = _by(actors.synced_by)
         events.append(Event(synced_at, "command", "Synced", outcome=session.jira_key or "", why=why))
     if detail:
-        why = f"the last draft is {_by(actors.drafted_by)}" if actors.drafted_by else ""
-        asked = Event(detail.sync.requested_at, "command", "Ticket asked for", why=why)
+        why = f"latest draft {_by(actors.drafted_by)}" if actors.drafted_by else ""
+        asked = Event(detail.sync.requested_at, "command", "Ticket requested", why=why)
         events += [asked, *_drafted(detail.drafted_at, asked.at)]
         events += map(_tried, detail.attempts)
     events += map(_decided, detail.actions if detail else decisions or ())
@@ -72,16 +72,16 @@ def timeline(
 
 
 def _drafted(drafted_at: str, asked_at: datetime) -> Iterator[Event]:
-    """When the draft was written, if that was after the ticket was asked for."""
+    """Yield when the draft was written, if that was after the ticket was requested."""
     try:
         at = datetime.fromtimestamp(float(drafted_at), UTC)
     except (ValueError, OverflowError, OSError):
-        # Written down before such a moment was refused: in milliseconds, say.
-        what = "A draft was written at a moment that makes no sense"
+        # Stored before such timestamps were refused: in milliseconds, for example.
+        what = "Draft written at an invalid time"
         yield Event(asked_at, "command", what, why=drafted_at[:_LONGEST_MOMENT])
         return
     if at > asked_at:
-        yield Event(at, "command", "A newer draft was written")
+        yield Event(at, "command", "Newer draft written")
 
 
 def _tried(attempt: Attempt) -> Event:
@@ -90,7 +90,7 @@ def _tried(attempt: Attempt) -> Event:
         attempt.started_at,
         "attempt",
         _STEPS.get(attempt.step, str(attempt.step)),
-        outcome=attempt.outcome or "under way",
+        outcome=attempt.outcome or "in progress",
         why="; ".join(filter(None, told)),
         detail=attempt.detail or "",
     )

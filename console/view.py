@@ -1,4 +1,4 @@
-"""Pages from templates, with what every page has: who is signed in, what was just done, links."""
+"""Render pages from templates, with what every page has: the operator's name, the last result, links."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 class View:
-    """Renders. ``jira_url`` makes links of tickets' keys."""
+    """Renderer of templates. ``jira_url`` turns ticket keys into links."""
 
     def __init__(self, jira_url: str | None) -> None:
         self._jira_url = jira_url
@@ -39,7 +39,7 @@ class View:
         self._templates.filters.update(took=words.took, svg=Markup)
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
-        """One page. What ``flash`` said is shown on the next one, once."""
+        """Render one page, with the sentence of ``flash`` if there is one."""
         now = datetime.now(UTC)
         session = visitor_of(request).session
         html = self._templates.get_template(f"{template}.html").render(
@@ -60,17 +60,17 @@ class View:
         return HTMLResponse(html, status_code=status)
 
     def error(self, request: Request, status: int, sentence: str) -> Response:
-        """A page that says what was wrong."""
+        """Render a page that says what was wrong."""
         title = HTTPStatus(status).phrase
         return self.page(request, "error", status, title=title, sentence_text=sentence)
 
     def ticket_url(self, key: str, site: str | None = None) -> str:
-        """Where the ticket of ``site`` is looked at; empty where no Jira is known."""
+        """Return the URL of a ticket of ``site``; empty where no Jira is known."""
         url = url_of(site, self._jira_url)
         return f"{url}/browse/{quote(key)}" if url else ""
 
 
 def to_path(request: Request, path: str, query: Mapping[str, str] | None = None) -> Response:
-    """Go on with a GET."""
+    """Redirect to a page, by GET."""
     search = "?" + "&".join(f"{name}={quote(value)}" for name, value in query.items()) if query else ""
     return RedirectResponse(f"{request.scope.get('root_path', '')}{path}{search}", HTTPStatus.SEE_OTHER)

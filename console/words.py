@@ -1,4 +1,4 @@
-"""Times and numbers as people read them. Pure."""
+"""Format times and sentences for pages. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """``3 min ago``, ``in 40 s``, ``now``."""
+    """Format a moment as ``3 min ago``, ``in 40 s`` or ``now``."""
     seconds = (now - moment).total_seconds()
     if abs(seconds) < 1:
         return "now"
@@ -19,15 +19,15 @@ def ago(moment: datetime, now: datetime) -> str:
 
 
 def exact(moment: datetime) -> str:
-    """In UTC, to the second."""
+    """Format a moment in UTC, to the second."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def took(begun: datetime, ended: datetime | None) -> str:
-    """How long something took; empty while it is under way."""
+    """Format a duration; empty while it is in progress."""
     return f"{(ended - begun).total_seconds():.1f} s" if ended else ""
 
 
 def sentence(text: str) -> str:
-    """With a capital at its beginning: reasons are written to stand behind others words."""
+    """Begin with a capital: reasons are written to stand behind other words."""
     return text[:1].upper() + text[1:]

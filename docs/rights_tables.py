@@ -1,4 +1,4 @@
-"""Write the tables of docs/least-privilege.md from ``worker.operate.rights``."""
+"""Write the tables of docs/operate/least-privilege.md from ``worker.operate.rights``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from worker.operate.rights.broker_users import NAMES, USERS, Grant, login_of
 from worker.operate.rights.environment import SECRETS
 
-PAGE: Final = Path(__file__).parent / "least-privilege.md"
+PAGE: Final = Path(__file__).parent / "operate" / "least-privilege.md"
 
 
 def secrets_table() -> str:
-    """Return the table of secrets, a line a process."""
+    """Return the table of secrets, a line for each process."""
     rows = ["| Process | Its secrets |", "|---|---|"]
     rows += [
         f"| `{process}` | {', '.join(f'`{name}`' for name in sorted(names))} |"
@@ -23,7 +23,7 @@ def secrets_table() -> str:
 
 
 def users_table() -> str:
-    """Return the table of the broker's users, a line a grant."""
+    """Return the table of the broker's users, a line for each grant."""
     rows = ["| User | What for | Commands | On keys, channels |", "|---|---|---|---|"]
     for user in NAMES:
         rows += [
@@ -34,7 +34,7 @@ def users_table() -> str:
 
 
 def with_tables(text: str) -> str:
-    """The page's text with the tables as they must be."""
+    """Return the page's text with the tables as they must be."""
     for name, content in TABLES.items():
         begin, end = f"<!-- {name}: written by docs/rights_tables.py -->\n", f"<!-- end of {name} -->\n"
         before, _, rest = text.partition(begin)

@@ -1,4 +1,4 @@
-"""Write the table of settings into README.md, from ``Settings``: ``python docs/settings_table.py``."""
+"""Write the table of docs/use/settings.md from ``Settings``: ``python docs/settings_table.py``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import SecretStr
 
 from threadsync.config import Settings
 
-README: Final = Path(__file__).parent.parent / "README.md"
+PAGE: Final = Path(__file__).parent / "use" / "settings.md"
 BEGIN: Final = "<!-- settings: written by docs/settings_table.py -->\n"
 END: Final = "<!-- end of settings -->\n"
 
 
 def settings_table() -> str:
-    """The table in Markdown, a line a setting, in the order of the class."""
+    """Return the table in Markdown, a line for each setting, in the order of the class."""
     rows = ["| Name | Default | What it is |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.get_default()
@@ -26,16 +26,16 @@ def settings_table() -> str:
 
 
 def with_table(text: str) -> str:
-    """README's text with the table as it must be."""
+    """Return the page's text with the table as it must be."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}{settings_table()}{END}{after}"
 
 
 def _spelt(default: object) -> str:
-    """As one writes it into the environment."""
+    """Return a default as it is written into the environment."""
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

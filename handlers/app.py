@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -27,8 +28,19 @@ EVENTS = "/slack/events"
 NEEDED_SETTINGS = ("slack_signing_secret", "slack_bot_token", "broker_url")
 
 
+class MountedConsole(Protocol):
+    """The console as this process mounts it. It reads the database, so it knows whether Postgres is there."""
+
+    @property
+    def app(self) -> Starlette:
+        """The ASGI app below ``/console``."""
+
+    async def database_answers(self) -> bool:
+        """Ask Postgres; False after about 2 s."""
+
+
 def create_app(
-    settings: Settings, client: AsyncSessionClient | None = None, console: Starlette | None = None
+    settings: Settings, client: AsyncSessionClient | None = None, console: MountedConsole | None = None
 ) -> Starlette:
     """The ASGI app; nothing is connected to before the first request.
 
@@ -43,7 +55,7 @@ def create_app(
     client = client or AsyncSessionClient(settings.broker_url, settings.result_backend_url)
     side = SlackSide(settings, client)
     endpoint = SlackEndpoint(side.bolt, reveal(settings.slack_signing_secret), BodyGate())
-    probes = Probes(watcher, reveal(settings.database_url))
+    probes = Probes(watcher, console.database_answers if console else None)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -53,7 +65,7 @@ def create_app(
             await stack.enter_async_context(side)
             if console:
                 # Starlette does not begin those of what is mounted.
-                await stack.enter_async_context(console.router.lifespan_context(console))
+                await stack.enter_async_context(console.app.router.lifespan_context(console.app))
             yield
 
     app = Starlette(
@@ -71,7 +83,7 @@ def create_app(
     return app
 
 
-def _pages(settings: Settings, console: Starlette | None) -> Iterator[BaseRoute]:
+def _pages(settings: Settings, console: MountedConsole | None) -> Iterator[BaseRoute]:
     """Those for browsers, each behind a look at the name that it was asked under."""
     hosts = PublicHosts(settings.public_hosts)
     if settings.threadsync_start_page:
@@ -79,7 +91,7 @@ def _pages(settings: Settings, console: Starlette | None) -> Iterator[BaseRoute]
         yield Route("/", HostCheck(page, hosts), methods=["GET"])
     if console:
         yield Route("/console", _to_console)
-        yield Mount("/console", HostCheck(console, hosts))
+        yield Mount("/console", HostCheck(console.app, hosts))
 
 
 async def _to_console(request: Request) -> Response:

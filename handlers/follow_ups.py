@@ -17,9 +17,9 @@ from handlers.slack_api import Posting, SlackApi
 from threadsync.client import AsyncHandle, AsyncSessionClient
 from threadsync.errors import EnqueueFailed, ResultTimeout, ThreadsyncError, UnreadableResult
 from threadsync.lookup_commands import LinkAnswer
-from threadsync.models import SessionResult
 from threadsync.reply_commands import REPLY_EVENT_TYPE, SayReply
-from worker.status_message.message import metadata_of
+from threadsync.sessions import SessionResult
+from worker.text.slack_names import metadata_of
 
 log = structlog.get_logger(__name__)
 

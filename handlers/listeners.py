@@ -41,8 +41,8 @@ from threadsync.actors import SlackActor
 from threadsync.client import AsyncHandle, AsyncSessionClient
 from threadsync.command import Command
 from threadsync.errors import InvalidCommand, ThreadsyncError
-from threadsync.models import SessionResult
-from worker.status_message.message import RETRY_BUTTON
+from threadsync.sessions import SessionResult
+from worker.text.slack_names import RETRY_BUTTON
 
 log = structlog.get_logger(__name__)
 

@@ -1,10 +1,10 @@
-"""``GET /healthz``: the process lives. ``GET /readyz``: what it needs answers, and messages are taken."""
+"""``GET /healthz``: the process is alive. ``GET /readyz``: broker, queues and database are well."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from starlette.requests import Request
@@ -12,46 +12,46 @@ from starlette.responses import JSONResponse, Response
 
 from threadsync.client import AsyncSessionClient
 from threadsync.errors import EnqueueFailed
-from threadsync.liveness.heartbeats import QUEUES
 from threadsync.liveness.verdicts import hearing_of_queue
-from worker.local.readiness import postgres_accepts
+from threadsync.queues import QUEUES
 
 _FRESH_SECONDS: Final = 1.0
-"""An answer is given again for so long: a look costs connections to the broker and to each database host."""
+"""A result is reused for this long: each look costs connections to the broker and to Postgres."""
 
 _Answer = tuple[int, dict[str, object]]
 
 
 class Probes:
-    """``database_url`` may be empty: a web process needs no database of its own, and then none is checked.
+    """The handlers of both probes.
 
     Args:
-        client: for readiness alone, so that its questions delay no command.
+        client: used for readiness alone, so that probes delay no command.
+        database_answers: asks Postgres; None in a process that does not use it.
     """
 
     def __init__(
         self,
         client: AsyncSessionClient,
-        database_url: str,
+        database_answers: Callable[[], Awaitable[bool]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._database_url = database_url
+        self._database_answers = database_answers
         self._monotonic = monotonic
         self._look: asyncio.Task[_Answer] | None = None
         self._looked_at = 0.0
 
     async def health(self, request: Request) -> Response:
-        """200 as long as the event loop turns."""
+        """Return 200 as long as the event loop runs."""
         return JSONResponse({"status": "ok"})
 
     async def readiness(self, request: Request) -> Response:
-        """200, or 503 when one of them is ``away`` or a queue is ``deaf``; within some 2 s.
+        """Return 200, or 503 when broker or database is ``away`` or a queue is ``deaf``; within about 2 s.
 
-        A queue is ``unwatched`` when nobody can tell, as no beat sends canaries; that alone is no 503.
-        However many ask, one look a second is taken, and all who ask meanwhile get its answer.
+        A queue is ``unwatched`` when no beat sends canaries; that alone is not a 503.
+        All requests within a second share one look.
         """
-        # Shielded: one that hangs up must not take the answer from the others.
+        # Shielded: a client that hangs up must not cancel the look of the others.
         status, answer = await asyncio.shield(self._latest_look())
         return JSONResponse(answer, status_code=status)
 
@@ -91,6 +91,6 @@ class Probes:
         return "ok"
 
     async def _database(self) -> str:
-        if not self._database_url:
+        if self._database_answers is None:
             return "not checked"
-        return "ok" if await postgres_accepts(self._database_url) else "away"
+        return "ok" if await self._database_answers() else "away"

@@ -20,8 +20,9 @@ from threadsync.errors import (
     UnreadableResult,
 )
 from threadsync.lookup_commands import LinkAnswer
-from threadsync.models import SessionResult, Status, ThreadSession
-from worker.status_message.message import escape
+from threadsync.sessions import SessionResult, ThreadSession
+from threadsync.types import Status
+from worker.text.slack_text import escape
 
 HELP: Final = f"""\
 *One thread, one Jira ticket.* Mention me in a thread, or choose _Open a ticket session_ on a message.

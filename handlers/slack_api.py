@@ -17,8 +17,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from handlers.slack_http import is_slacks, new_session
 from threadsync.loopback import is_loopback
-from worker.status_message.answers import THROTTLING, UNCLEAR
-from worker.status_message.decide import OF_INSTALLATION
+from worker.text.slack_errors import OF_INSTALLATION, THROTTLING, UNCLEAR
 
 log = structlog.get_logger(__name__)
 

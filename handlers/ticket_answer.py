@@ -15,7 +15,8 @@ from threadsync.actors import SlackActor
 from threadsync.client import AsyncHandle, AsyncSessionClient
 from threadsync.errors import InvalidCommand, ResultTimeout, ThreadsyncError
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
-from threadsync.models import SessionResult, Status, ThreadSession
+from threadsync.sessions import SessionResult, ThreadSession
+from threadsync.types import Status
 
 R = TypeVar("R")
 

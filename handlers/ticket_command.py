@@ -16,7 +16,7 @@ from threadsync.actors import SlackActor
 from threadsync.commands import Unlink, UpdateStatus
 from threadsync.errors import InvalidCommand
 from threadsync.lookup_commands import LinkLookup
-from threadsync.models import SlackTs, Status
+from threadsync.types import SlackTs, Status
 from worker.text.named_key import OtherSite, named_key, without_angles
 
 SLASH_COMMAND: Final = "/ticket"

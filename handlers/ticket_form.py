@@ -9,8 +9,7 @@ from handlers.mapping import Payload, command_for_button
 from handlers.payload import object_in
 from threadsync.commands import RequestSync
 from threadsync.syncs import LONGEST_DRAFT_DESCRIPTION, LONGEST_DRAFT_SUMMARY
-from worker.status_message.message import escape
-from worker.text.slack_text import one_line
+from worker.text.slack_text import escape, one_line
 
 TICKET_FORM: Final = "threadsync_ticket"
 SUMMARY: Final = "summary"

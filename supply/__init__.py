@@ -1,1 +1,1 @@
-"""Tools of the supply chain: lock files, an audit of them, a bill of materials: docs/supply-chain.md."""
+"""Tools of the supply chain (docs/operate/supply-chain.md): lock files, their audit, a bill of materials."""

@@ -9,12 +9,12 @@ from tasks.send_soon import room, send_soon
 from threadsync.command import Message
 from threadsync.commands import ChannelMoved
 from threadsync.errors import InvalidCommand
+from threadsync.queues import MAINTENANCE_QUEUE
 from worker.celery import app
 from worker.db.status_messages.store import StatusStore
 from worker.status_message.process import announcer_of_this_process
 
 ANNOUNCE: Final = "syncs.announce"
-MAINTENANCE_QUEUE: Final = "maintenance"
 _MOST_A_SWEEP: Final = 50
 _AGAIN_AFTER_SECONDS: Final = 20
 """When a message was lost, or its process was leaving Slack alone. Two of them do no harm."""

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 from tasks.send_soon import send_soon
 from threadsync.command import StatementCommand
-from threadsync.models import Dto
+from threadsync.dto import Dto
 from worker.celery import app
 from worker.db.sessions.statements import Statement
+from worker.durable import batching
 from worker.durable.batching import outcome_of
 from worker.durable.task import DurableTask
 from worker.durable.task_result import Answer
@@ -18,7 +19,7 @@ class CommandTask(DurableTask):
     """Runs one kind of command. Made by ``command_task``; sent as every Celery task is."""
 
     abstract = True
-    Strategy = "worker.durable.batching:strategy"
+    Strategy = staticmethod(batching.strategy)
     # Our own check says more, and leaves alone what a newer producer added.
     typing = False
 

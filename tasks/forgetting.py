@@ -1,4 +1,4 @@
-"""The tasks that forget by themselves: what waited for a sync in doubt, and what is too old."""
+"""Tasks that forget on a schedule: sessions that waited for a sync in doubt, and rows that are too old."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger("threadsync.tasks")
 
 @app.task(name=SETTLE_TASK, ignore_result=True, send_events=False, is_routine=True)
 def settle() -> dict[str, int]:
-    """Carry out what could not be forgotten while a ticket was in doubt. What it returns are counts."""
+    """Forget sessions whose ticket was in doubt until now. Returns counts."""
     note_that_it_came(SETTLE)
     settled = ForgetStore().forget_settled()
     if settled:
@@ -32,7 +32,7 @@ def settle() -> dict[str, int]:
 
 @app.task(name=RETAIN_TASK, ignore_result=True, send_events=False, soft_time_limit=110, time_limit=120)
 def retain() -> dict[str, int]:
-    """Take away what is older than the settings let it become, in batches. What it returns are counts."""
+    """Erase in batches what is older than the settings let it become. Returns counts."""
     note_that_it_came(RETAIN)
     settings, store = get_settings(), ForgetStore()
     until = time.monotonic() + _LONGEST_SECONDS

@@ -11,9 +11,8 @@ from typing import Any, ClassVar, Final, NoReturn
 import structlog
 from celery.exceptions import Ignore
 
-from threadsync.broker.clocks import broker_time
+from threadsync.broker.clocks import SENT_AT, broker_time
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.broker.producer import SENT_AT
 from threadsync.command import Command
 from threadsync.errors import EnqueueFailed, as_ours
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
@@ -22,7 +21,7 @@ from worker.durable.retry_policy import History
 from worker.durable.task import DurableTask
 from worker.durable.task_result import Answer
 from worker.jira.answers import AuthProblem, CallFailed, Rejected
-from worker.jira.process import tools_of_this_process
+from worker.jira.setup import setup_of_this_process
 
 SOFT_SECONDS: Final = 12
 HARD_SECONDS: Final = 15
@@ -81,11 +80,11 @@ def link(*args: Any, **kwargs: Any) -> Answer:
 
 
 def _link(question: LinkLookup) -> LinkAnswer:
-    tools = tools_of_this_process()
-    if tools is None:
+    setup = setup_of_this_process()
+    if setup is None:
         return LinkAnswer(outcome="not_configured", jira_key=question.jira_key)
     try:
-        issue = tools.jira.get(question.jira_key)
+        issue = setup.jira.get(question.jira_key)
     except CallFailed as exc:
         log.info("ticket not looked up", jira_key=question.jira_key, reason=exc.answer.why)
         is_refused = isinstance(exc.answer, AuthProblem | Rejected)

@@ -1,4 +1,4 @@
-"""Canaries, which show that a queue's messages come out, and samples of what waits in the queues."""
+"""Canaries, which prove that queues are served, and samples of the queues."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ from typing import Any
 
 import structlog
 
+from threadsync.broker.clocks import SENT_AT
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.broker.producer import SENT_AT
 from threadsync.errors import InvalidCommand
-from threadsync.liveness.heartbeats import QUEUES, Signs, canary_came_through, look, worker_writes_to
+from threadsync.liveness.heartbeats import canary_came_through, look, worker_writes_to
+from threadsync.liveness.state import Signs
+from threadsync.queues import QUEUES
 from worker.celery import app
 from worker.db.console_login.sessions import ConsoleSessionStore
-from worker.db.overview.samples import SampleStore
-from worker.db.place import place_of
+from worker.db.installation.store import place_of
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import init_db
 from worker.durable.beat import CANARY_TASK, SAMPLE, SAMPLE_TASK, begun, canary_entry
 
 log = structlog.get_logger("threadsync.tasks")
 
 
-# Both too often for those who watch: Flower would show little else.
+# No events: both run so often that Flower would show little else.
 @app.task(name=CANARY_TASK, ignore_result=True, send_events=False, is_routine=True)
 def canary(queue: str) -> None:
-    """Say that what is put into the queue comes out of it, through the broker and a worker's process.
-
-    And to which database this process writes, by its clock beside Postgres'.
-    """
+    """Note that a message came through this queue, and to which database this process writes."""
     if queue not in QUEUES:
-        # Of somebody else's making: each name would be a sign more.
+        # Not ours: each name would be another field among the heartbeats.
         raise InvalidCommand(f"{CANARY_TASK}: no queue of ours")
     node = canary.request.hostname or ""
     sent_at = (canary.request.headers or {}).get(SENT_AT)
@@ -45,14 +44,15 @@ def canary(queue: str) -> None:
 
 @app.task(name=SAMPLE_TASK, ignore_result=True, send_events=False, is_routine=True)
 def sample() -> dict[str, Any]:
-    """Keep what waits in each queue, and for how long: a chart needs a past. Returns messages by queue."""
+    """Keep a sample of each queue for the charts. Returns messages by queue."""
     # In passing: it comes every minute, and names of people who were signed in are not to stay.
     ConsoleSessionStore().purge()
     signs = _signs()
     if signs is None or signs.is_blind:
         return {}
-    SampleStore().keep(signs.queues)
-    return {queue: waiting.messages for queue, waiting in signs.queues.items()}
+    waiting = {queue: (found.messages, found.oldest_seconds) for queue, found in signs.queues.items()}
+    OverviewStore().keep_samples(waiting)
+    return {queue: messages for queue, (messages, _) in waiting.items()}
 
 
 def _signs() -> Signs | None:

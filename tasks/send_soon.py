@@ -10,8 +10,7 @@ import structlog
 from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.command import Message
 from worker.celery import app
-from worker.durable.backlog import messages_and_consumers
-from worker.durable.beat import begun
+from worker.durable.beat import begun, messages_and_consumers
 
 AGAIN_AFTER_SECONDS: Final = 30
 """By Postgres' clock: afterwards another one may be on its way, see ``take_due``. Two of them do no harm."""

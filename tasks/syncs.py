@@ -11,7 +11,7 @@ from tasks.announcements import announce_due, announce_soon, ask_slack_again
 from tasks.send_soon import AGAIN_AFTER_SECONDS, note_that_it_came, room, send_soon
 from threadsync.actors import name_of
 from threadsync.command import Command, Message
-from threadsync.commands import SYNCS_QUEUE
+from threadsync.queues import SYNCS_QUEUE
 from threadsync.sync_commands import Leave, RetrySync, Sync
 from worker.celery import app
 from worker.db.syncs.store import SyncStore
@@ -20,7 +20,7 @@ from worker.durable.task import DurableTask
 from worker.durable.task_result import Answer
 from worker.jira.breaker import Breaker
 from worker.jira.leave import Leaving, lease_of
-from worker.jira.process import tools_of_this_process
+from worker.jira.setup import setup_of_this_process
 from worker.jira.sync import park_without_jira, run_sync
 
 _MOST_IN_BROKER: Final = 200
@@ -75,11 +75,11 @@ def leave(*args: Any, **kwargs: Any) -> None:
     """Tell a ticket that was taken off its session, if that is due."""
     command = Leave.from_message(args, kwargs)
     # Without a Jira it waits for a worker that has one.
-    if tools := tools_of_this_process():
-        left = tools.store.left
-        claim = left.claim(UUID(str(command.session_id)), command.jira_key, lease=lease_of(tools))
+    if setup := setup_of_this_process():
+        left = setup.store.left
+        claim = left.claim(UUID(str(command.session_id)), command.jira_key, lease=lease_of(setup))
         if claim:
-            Leaving(tools, claim).take()
+            Leaving(setup, claim).take()
 
 
 # Every two seconds: Flower would show little else.
@@ -91,18 +91,18 @@ def sweep() -> dict[str, int]:
     Several at once do no harm. What it returns are counts.
     """
     note_that_it_came(SWEEP)
-    store, tools = SyncStore(), tools_of_this_process()
-    unparked = store.unpark(tools.target.site) if tools else 0
+    store, setup = SyncStore(), setup_of_this_process()
+    unparked = store.unpark(setup.target.site) if setup else 0
     if far := store.pull_in():
         log.warning("syncs waited for a moment that makes no sense", syncs=far)
     sent = 0
     due = store.take_due(most=room(SYNCS_QUEUE, _MOST_IN_BROKER), for_seconds=AGAIN_AFTER_SECONDS)
     for session_id in due:
         sent += send_soon(Message(Sync.name, {"session_id": str(session_id)}, SYNCS_QUEUE))
-    if tools:
+    if setup:
         for session_id, key in store.left.take_due(most=_MOST_LEFT, for_seconds=AGAIN_AFTER_SECONDS):
             sent += send_soon(leaving(session_id, key))
-    unparked += (Breaker(tools).probe() or 0) if tools else 0
+    unparked += (Breaker(setup).probe() or 0) if setup else 0
     announced = announce_due()
     ask_slack_again()
     return {"sent": sent, "unparked": unparked, "announced": announced}
@@ -118,10 +118,10 @@ def _uuid(command: Sync | RetrySync) -> UUID:
 
 
 def _run(session_id: UUID) -> Answer:
-    tools = tools_of_this_process()
-    store = tools.store if tools else SyncStore()
+    setup = setup_of_this_process()
+    store = setup.store if setup else SyncStore()
     before = store.get_state(session_id)
-    state = run_sync(tools, session_id) if tools else park_without_jira(store, session_id)
+    state = run_sync(setup, session_id) if setup else park_without_jira(store, session_id)
     if before is None or (state.updated_at, state.duplicates) != (before.updated_at, before.duplicates):
         announce_soon(session_id)
     return Answer(state)

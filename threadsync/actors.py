@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
-from threadsync.models import SlackId
+from threadsync.types import SlackId
 
 LONGEST_NAME: Final = 200
 Via = Literal["console", "cli", "api"]

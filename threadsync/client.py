@@ -14,11 +14,11 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from uuid import UUID, uuid4
 
 from threadsync.actors import AnyActor
-from threadsync.broker.sending import Broker
+from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Command
 from threadsync.commands import (
     ChannelMoved,
@@ -34,23 +34,26 @@ from threadsync.commands import (
     UpdateStatus,
 )
 from threadsync.errors import ResultTimeout
-from threadsync.liveness.heartbeats import Signs
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
-from threadsync.models import (
-    ChannelContext,
-    ChannelMove,
-    ContextResult,
-    SessionPage,
-    SessionResult,
-    Status,
-    ThreadSession,
-)
 from threadsync.result_reading import typed
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.sync_commands import RetrySync
 from threadsync.syncs import Draft, SyncState
+from threadsync.types import Status
+
+if TYPE_CHECKING:
+    from threadsync.broker.sending import Broker
+    from threadsync.liveness.state import Signs
 
 R = TypeVar("R")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.004, 1.0
+
+
+def _broker(*urls: str | None, apart: bool = False) -> Broker:
+    """Load kombu and redis-py only now: to name a command or to catch an error needs neither."""
+    from threadsync.broker.sending import Broker
+
+    return Broker(*urls, apart=apart)
 
 
 def _pauses() -> Iterator[float]:
@@ -134,7 +137,7 @@ class SessionClient:
     """
 
     def __init__(self, broker_url: str | None = None, result_backend: str | None = None) -> None:
-        self._broker = Broker(broker_url, result_backend)
+        self._broker = _broker(broker_url, result_backend)
 
     def enqueue(self, command: Command[R], *, task_id: str | None = None) -> Handle[R]:
         """Send any command. A ``task_id`` of your own, such as Slack's event id, makes it easy to find."""
@@ -313,7 +316,7 @@ class AsyncSessionClient:
     def __init__(
         self, broker_url: str | None = None, result_backend: str | None = None, *, apart: bool = False
     ) -> None:
-        self._broker = Broker(broker_url, result_backend, apart=apart)
+        self._broker = _broker(broker_url, result_backend, apart=apart)
 
     async def enqueue(self, command: Command[R], *, task_id: str | None = None) -> AsyncHandle[R]:
         """Send any command. A ``task_id`` of your own, such as Slack's event id, makes it easy to find."""

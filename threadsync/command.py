@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from threadsync.errors import InvalidCommand
-from worker.db.sessions.statements import Statement, describe
+from threadsync.types import describe
+from worker.db.sessions.statements import Statement
 
 R = TypeVar("R")
 

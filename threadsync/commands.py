@@ -1,4 +1,4 @@
-"""The commands on sessions and channels. Each is one SQL statement; the table is in README.md."""
+"""The commands on sessions and channels. Each is one SQL statement; the table is in docs/use/commands.md."""
 
 from __future__ import annotations
 
@@ -9,27 +9,17 @@ from typing import Any, ClassVar, Final, TypeVar
 from pydantic import TypeAdapter
 
 from threadsync.actors import Actor
+from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Message, StatementCommand
 from threadsync.errors import InvalidCommand
-from threadsync.models import (
-    ChannelContext,
-    ChannelMove,
-    ContextResult,
-    JiraKey,
-    SessionPage,
-    SessionResult,
-    SlackId,
-    SlackTs,
-    Status,
-    ThreadSession,
-)
-from threadsync.syncs import Draft, DraftedAt
+from threadsync.queues import SESSIONS_QUEUE, SYNCS_QUEUE
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
+from threadsync.syncs import Draft
+from threadsync.types import AnyUuid, DraftedAt, JiraId, JiraKey, PageLimit, Reason, SlackId, SlackTs, Status
 from worker.db.sessions import statements
-from worker.db.sessions.statements import AnyUuid, JiraId, PageLimit, Reason, Statement
+from worker.db.sessions.statements import Statement
 
 R = TypeVar("R")
-SESSIONS_QUEUE: Final = "sessions"
-SYNCS_QUEUE: Final = "syncs"
 
 
 class _AboutThread(StatementCommand[R], ABC):

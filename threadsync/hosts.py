@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import idna
-
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/?#@\[\]\\,]+))(?::([0-9]{0,5}))?")
 _NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -80,6 +78,9 @@ def _address(text: str) -> str:
 def _name(text: str) -> str:
     name = text.removesuffix(".").lower()
     if not name.isascii():
+        # Its tables are large, and few processes meet such a name.
+        import idna
+
         try:
             name = idna.encode(name, uts46=True).decode("ascii")
         except idna.IDNAError as exc:

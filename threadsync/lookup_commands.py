@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Literal
 
 from pydantic import TypeAdapter
 
 from threadsync.actors import Actor
 from threadsync.command import Command
 from threadsync.commands import Link
-from threadsync.models import Dto, JiraKey, SlackId, SlackTs
-from worker.db.sessions.statements import AnyUuid, Reason
-
-LOOKUPS_QUEUE: Final = "lookups"
+from threadsync.dto import Dto
+from threadsync.queues import LOOKUPS_QUEUE
+from threadsync.types import AnyUuid, JiraKey, Reason, SlackId, SlackTs
 
 LinkOutcome = Literal["sent", "no_such_ticket", "no_answer", "refused", "not_configured"]
 

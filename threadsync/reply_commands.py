@@ -7,10 +7,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from threadsync.command import Command
-from threadsync.models import SlackId, SlackTs
-from worker.db.sessions.statements import AnyUuid
+from threadsync.queues import MAINTENANCE_QUEUE
+from threadsync.types import AnyUuid, SlackId, SlackTs
 
-MAINTENANCE_QUEUE: Final = "maintenance"
 REPLY_EVENT_TYPE: Final = "threadsync_reply"
 """The reply's metadata, by which it is found again: it may have been posted, and the answer lost."""
 

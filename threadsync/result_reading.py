@@ -21,8 +21,7 @@ from threadsync.errors import (
     ThreadsyncError,
     UnreadableResult,
 )
-from threadsync.models import JiraKey, SlackId, SlackTs
-from worker.db.sessions.statements import describe
+from threadsync.types import JiraKey, SlackId, SlackTs, describe
 
 _LONGEST_TEXT: Final = 2_000
 _LONGEST_FAULTS: Final = 500

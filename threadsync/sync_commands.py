@@ -8,10 +8,9 @@ from pydantic import Field, TypeAdapter
 
 from threadsync.actors import Actor, AnyActor, named_actor
 from threadsync.command import Command
-from threadsync.commands import SYNCS_QUEUE
-from threadsync.models import JiraKey
+from threadsync.queues import SYNCS_QUEUE
 from threadsync.syncs import SyncState
-from worker.db.sessions.statements import AnyUuid
+from threadsync.types import AnyUuid, JiraKey
 
 ShortText = Annotated[str, Field(min_length=1, max_length=500)]
 

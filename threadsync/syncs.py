@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -19,7 +18,8 @@ from pydantic import (
 )
 
 from threadsync.actors import StoredActor
-from threadsync.models import Dto, JiraKey, SlackId, SlackTs
+from threadsync.dto import Dto
+from threadsync.types import JiraKey, SlackId, SlackTs
 
 SyncStatus = Literal["pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"]
 Step = Literal["search", "create", "look", "link_back", "audit"]
@@ -47,20 +47,6 @@ def _not_blank(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-MOST_AHEAD_SECONDS: Final = 86_400
-"""A moment that is further ahead than a day is none that Slack gave, however wrong a machine's clock is."""
-
-
-def _has_happened(ts: str) -> str:
-    """Over one that claims to be of the year 2093, or is in milliseconds, no later draft would ever win."""
-    if float(ts) > time.time() + MOST_AHEAD_SECONDS:
-        raise ValueError("lies in the future; it must be Slack's timestamp, in seconds")
-    return ts
-
-
-DraftedAt = Annotated[SlackTs, AfterValidator(_has_happened)]
-"""When a draft was written, as Slack has it."""
-
 ProjectKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0-9_]{0,49}$")]
 """A Jira project's key, such as ``PROJ``."""
 

@@ -1,8 +1,7 @@
 """The Celery app. ``celery -A worker worker`` finds it, and so does Flower.
 
-A message is acknowledged after its command ended, so whatever dies before that is delivered again. How
-soon: docs/delivery.md. Every setting below is there because Celery's default would lose a message, run it
-for ever, or wait for ever.
+A message is acknowledged after its command ended: if its worker dies before that, it is delivered again.
+Each setting is there because Celery's default would lose a message, run it for ever, or wait for ever.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import tempfile
 import warnings
 from contextlib import suppress
 from typing import Any, Final
@@ -19,38 +17,34 @@ from threadsync.extras import need_extra
 
 need_extra("worker", "psycopg", "httpx", "structlog")
 
-from celery import bootsteps, signals
-from celery.exceptions import ImproperlyConfigured
+from celery import signals
+from celery.exceptions import Reject
 from kombu import Exchange, Queue
 
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.broker.producer import broker_options, result_options
+from threadsync.broker.installation import OthersBroker
+from threadsync.broker.options import broker_options, result_options
 from threadsync.config import Settings, get_settings
 from threadsync.errors import InvalidSettings
-from threadsync.liveness.heartbeats import QUEUES, beat_sent_canaries
+from threadsync.liveness.heartbeats import beat_sent_canaries
+from threadsync.queues import QUEUES
 from worker.durable.beat import CANARY_TASK, beat_schedule
 from worker.durable.decompression import bound_decompression
-from worker.durable.identify import identify
+from worker.durable.heartbeat import Heartbeat
+from worker.durable.limits import (
+    RESULT_SECONDS,
+    SEND_SECONDS,
+    SOFT_TIME_LIMIT_SECONDS,
+    TIME_LIMIT_SECONDS,
+    VISIBILITY_TIMEOUT_SECONDS,
+)
 from worker.durable.rabbitmq.transport import HEARTBEAT_SECONDS
 from worker.durable.results import WorkersCelery
-from worker.liveness.reporter import Report
-from worker.observe.last_words import tell_mistakes_in_a_sentence
+from worker.durable.startup import KnownPool, NeededSettings
+from worker.observe.last_words import InASentence
 from worker.observe.logs import configure_logging
 from worker.observe.metrics import MetricsEndpoint
-from worker.observe.tracing import check_tracing, start_tracing, stop_tracing
-
-VISIBILITY_TIMEOUT_SECONDS: Final = 10
-"""After this long without a word from the worker that has it, a message goes to another one."""
-
-SOFT_TIME_LIMIT_SECONDS: Final = 6
-TIME_LIMIT_SECONDS: Final = 8
-"""Below the visibility timeout, so that also with kombu's own channel nothing runs in two places."""
-
-SEND_SECONDS: Final = 1.5
-"""The longest wait for one answer of the broker to what a command sends."""
-
-RESULT_SECONDS: Final = 1.5
-"""The longest wait for the result backend; below what lies between the two time limits."""
+from worker.observe.tracing import start_tracing, stop_tracing
 
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 20)
 """Objects made before the collector looks at the young ones; Python's 700 cost 3% of a busy worker."""
@@ -63,9 +57,8 @@ _DELIVERY: Final = {
     # For stock workers beside ours: one that dies while it restores blocks the others this long.
     "unacked_mutex_expire": 5,
 }
-"""Of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
+"""Options of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
 
-_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - only where there is no other
 _RESULT_RETRY: Final = {"max_retries": 1, "timeout": RESULT_SECONDS}
 
 
@@ -97,7 +90,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "tasks.forgetting",
             "tasks.replies",
         ],
-        # Only data travels: nobody who can write to the broker can run code here.
+        # Only data travels: a program that can write to the broker can run no code here.
         "task_serializer": "json",
         "result_serializer": "json",
         "event_serializer": "json",
@@ -114,7 +107,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "maintenance.*": {"queue": "maintenance"},
         },
         "beat_schedule": beat_schedule(),
-        # What nobody took is not sent again and again, whatever the clocks say: worker/durable/beat.py.
+        # One that no worker took is not sent again and again, whatever the clocks say: durable/beat.py.
         "beat_scheduler": "worker.durable.beat:SteadyScheduler",
         # At least once: acknowledge when a command has ended, hand it back when its process died.
         "task_acks_late": True,
@@ -171,63 +164,17 @@ def _result_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-tell_mistakes_in_a_sentence()
+_LAST_WORDS: Final = InASentence((InvalidSettings, OthersBroker), (Reject,))
+_LAST_WORDS.watch_the_end()
 # Read when the first setting is asked for: importing this module needs no environment.
 app = WorkersCelery(
     "threadsync", task_cls="worker.durable.task:DurableTask", amqp="worker.durable.connection:DurableAMQP"
 )
 app.add_defaults(lambda: configuration(get_settings()))
 
-
-class _KnownPool(bootsteps.Step):
-    """Other pools take as many commands as they have places and then none, or run several in one process."""
-
-    def __init__(self, parent: Any, **options: Any) -> None:
-        super().__init__(parent, **options)
-        pool = f"{parent.pool_cls.__module__}:{parent.pool_cls.__qualname__}"
-        if pool == "celery.concurrency.solo:TaskPool":
-            logging.getLogger("threadsync.worker").warning(
-                "pool solo is for debugging: a command has no time limit, and one that ends its process "
-                "ends the worker"
-            )
-        elif pool != "worker.durable.pool:DurableTaskPool":
-            raise ImproperlyConfigured(
-                f"pool {pool} is not supported: take prefork (the default), or solo for debugging"
-            )
-
-
-class _NeededSettings(bootsteps.Step):
-    """A worker without a database could neither run a command nor keep it: it does not start.
-
-    It waits for one that is away: whose messages it may take stands there.
-    """
-
-    # Celery keeps steps in a set: without this a wrong pool is refused before the wait, or after it.
-    requires = (_KnownPool,)
-
-    def __init__(self, parent: Any, **options: Any) -> None:
-        super().__init__(parent, **options)
-        get_settings().require("broker_url", "database_url")
-        _need_temporary_folder()
-        check_tracing(get_settings())
-        identify(parent.app, get_settings())
-
-
-def _need_temporary_folder() -> None:
-    """The pool's processes share memory by a file. A container's read-only image may have no other place."""
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        if not os.access(_SHARED_MEMORY, os.W_OK):
-            raise InvalidSettings(
-                "no folder for temporary files can be written: mount one at /tmp, or name one in TMPDIR"
-            ) from None
-        tempfile.tempdir = _SHARED_MEMORY
-
-
-app.steps["worker"].add(_NeededSettings)
-app.steps["worker"].add(_KnownPool)
-app.steps["consumer"].add(Report)
+app.steps["worker"].add(NeededSettings)
+app.steps["worker"].add(KnownPool)
+app.steps["consumer"].add(Heartbeat)
 
 
 @signals.setup_logging.connect(weak=False)
@@ -235,7 +182,7 @@ def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = Non
     settings = get_settings()
     asked_for = logging.getLevelNamesMapping()[settings.log_level]
     level = min(asked_for, loglevel) if isinstance(loglevel, int) else asked_for
-    configure_logging(level, settings.log_format, logfile)
+    configure_logging(level, settings.log_format, logfile, _LAST_WORDS)
 
 
 @signals.worker_init.connect(weak=False)

@@ -21,9 +21,8 @@ from worker.db.syncs.store import SyncStore
 from worker.jira.answers import JiraAccount
 from worker.jira.breaker import Breaker
 from worker.jira.client import JiraClient
+from worker.jira.setup import Setup, Target
 from worker.jira.sync import run_sync
-from worker.jira.target import Target
-from worker.jira.tools import Tools
 
 URL = "https://jira.example"
 
@@ -106,7 +105,7 @@ class World:
         """A worker's turn, perhaps its last one."""
         steps = Steps(interruption)
         try:
-            run_sync(self._tools(steps, self._jira), self.session_id)
+            run_sync(self._setup(steps, self._jira), self.session_id)
         except Crashed:
             # What it held is gone with it, its open connection too.
             self._jira.close()
@@ -119,7 +118,7 @@ class World:
         def work() -> None:
             # Two threads on one client would wait for each other.
             with self._connect() as jira:
-                run_sync(self._tools(steps, jira), self.session_id)
+                run_sync(self._setup(steps, jira), self.session_id)
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -129,7 +128,7 @@ class World:
 
     def probe(self) -> None:
         """What the sweep does for a site that refused us."""
-        Breaker(self._tools(Steps(), self._jira)).probe()
+        Breaker(self._setup(Steps(), self._jira)).probe()
 
     def state(self) -> SyncState:
         """How the sync stands."""
@@ -146,7 +145,7 @@ class World:
     def _connect(self) -> JiraClient:
         return JiraClient(self.target.account, SandboxTransport(self.site, on_wait=self.clock.advance))
 
-    def _tools(self, steps: Steps, jira: JiraClient) -> Tools:
+    def _setup(self, steps: Steps, jira: JiraClient) -> Setup:
         store: Any = Interruptible(self.store, steps)
         client: Any = Interruptible(jira, steps)
-        return Tools(store, client, self.target, jitter=self.draw.random, clock=self.time)
+        return Setup(store, client, self.target, jitter=self.draw.random, clock=self.time)

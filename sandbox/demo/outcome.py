@@ -18,13 +18,14 @@ from sandbox.jira.issues import Issue
 from sandbox.jira.server import JiraSandbox
 from sandbox.jira.site import JiraSite
 from sandbox.slack.server import SlackSandbox
-from threadsync.models import SessionPage, Status, ThreadSession
 from threadsync.reply_commands import REPLY_EVENT_TYPE
+from threadsync.sessions import SessionPage, ThreadSession
+from threadsync.types import Status
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import Pool
 from worker.db.sessions.store import SessionStore
 from worker.durable.beat import CANARY_TASK as CANARY
-from worker.status_message.thread import EVENT_TYPE
+from worker.text.slack_names import EVENT_TYPE
 
 _SHOWN = 12
 _STYLES: Final[dict[Status, str]] = {"collecting": "yellow", "ready_to_sync": "cyan", "synced": "green"}

@@ -17,7 +17,7 @@ from sandbox.slack.requests import (
     slash_command,
     view_submission,
 )
-from threadsync.models import Status
+from threadsync.types import Status
 
 CHANNELS: Final = ("C0SUPPORT", "C0BILLING", "C0MOBILE", "C0PLATFORM")
 PEOPLE: Final = tuple(f"U0{name}" for name in ("ADA", "BEN", "CLEO", "DAN", "EVE", "FINN"))

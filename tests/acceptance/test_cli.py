@@ -15,10 +15,11 @@ import pytest
 import redis
 
 from tests.support.servers import as_owner, ask
+from threadsync.dead_letters import DeadLetter
 from threadsync.errors import JiraKeyConflict
-from threadsync.models import DeadLetter, Status
+from threadsync.types import Status
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 
 ARGUMENTS = {"args": [], "kwargs": {"channel_id": "C1", "thread_ts": "1.1", "jira_key": "PROJ-2"}}
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -59,7 +60,7 @@ def bury(dead_letters: DeadLetterStore, task_id: str = "task-1", **changes: Any)
         "error": JiraKeyConflict("C1", "1.1", "PROJ-1", "PROJ-2"),
         "attempts": 1,
     }
-    return dead_letters.get(dead_letters.bury(**{**letter, **changes}))
+    return dead_letters.get(dead_letters.bury(Letter(**{**letter, **changes})))
 
 
 def messages(broker_url: str, queue: str = "sessions") -> list[dict[str, Any]]:
@@ -91,7 +92,7 @@ def test_migrate_says_the_version(empty_database_url: str, process_env: dict[str
     for _ in range(2):
         text = output(run_in(env, "migrate"))
         version = ask(empty_database_url, "SELECT max(version) FROM threadsync_schema")
-        assert text == f"The database's schema is at version {version}.\n"
+        assert text == f"The database schema is at version {version}.\n"
 
 
 def test_migrate_refuses_a_newer_schema(run: Run, database_url: str) -> None:
@@ -174,7 +175,7 @@ def test_a_session_is_shown_to_people(run: Run, store: SessionStore) -> None:
 def test_what_is_not_there(run: Run) -> None:
     """A sentence and exit code 1; an empty list is no failure."""
     assert "no session for thread 1.1 in channel C1" in failure(run("sessions", "show", "C1", "1.1"))
-    assert "no session has the id" in failure(run("sessions", "show", str(uuid4())))
+    assert "no session has the ID" in failure(run("sessions", "show", str(uuid4())))
     assert "must be a UUID" in failure(run("sessions", "show", "C1"))
     assert "cursor: is not one" in failure(run("sessions", "list", "--cursor", "2"))
     assert "no dead letter" in failure(run("dead", "show", str(uuid4())))

@@ -136,10 +136,10 @@ def test_all_that_is_blocked_is_tried_again(run: Run, store: SessionStore, syncs
     for number in (1, 2):
         ask(store, number)
     assert syncs.open_breaker("jira.example", "no_access", 30) == 2
-    assert "Tried again: 2." in output(run("syncs", "retry", "--all-blocked", "--reason", "a new token"))
+    assert "Retried: 2." in output(run("syncs", "retry", "--all-blocked", "--reason", "a new token"))
     assert {sync.state for sync in syncs.list_syncs()} == {"pending"}
     assert syncs.trouble_of("jira.example").reason is None
-    assert "Nothing is blocked" in output(run("syncs", "retry", "--all-blocked", "--reason", "once more"))
+    assert "No sync is blocked" in output(run("syncs", "retry", "--all-blocked", "--reason", "once more"))
 
 
 def test_a_retry_of_what_is_parked_says_that_its_site_waits(
@@ -229,6 +229,6 @@ def test_giving_up_ends_it(run: Run, store: SessionStore, syncs: SyncStore) -> N
 def test_what_is_not_there(run: Run, store: SessionStore) -> None:
     """A session that nobody asked a ticket for, one that is not there, and no session at all."""
     session = store.get_or_create_session("C0123", "1700000000.000009", "U1")
-    assert "nobody asked for a ticket" in failure(run("syncs", "show", str(session.id)))
+    assert "no ticket was requested for" in failure(run("syncs", "show", str(session.id)))
     assert "no session" in failure(run("syncs", "show", "C0123", "1700000000.000010"))
     assert "--all-blocked" in failure(run("syncs", "retry", "--reason", "x"), code=2)

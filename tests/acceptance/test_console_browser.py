@@ -145,9 +145,9 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
 
         with page.expect_navigation():
             page.get_by_role("link", name="Sessions", exact=True).click()
-        page.get_by_label("Find").fill("proj-77")
+        page.get_by_label("Search").fill("proj-77")
         with page.expect_navigation():
-            page.get_by_label("Find").press("Enter")
+            page.get_by_label("Search").press("Enter")
         page.get_by_role("link", name=f"{LOST['channel_id']} / {LOST['thread_ts']}").wait_for()
         assert page.get_by_role("row").count() == 2
         console.picture("sessions")

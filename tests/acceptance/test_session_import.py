@@ -195,7 +195,7 @@ def test_what_cannot_be_imported(run: Run, file: Path, tmp_path: Path) -> None:
     assert "is a directory" in failure(run(tmp_path))
     write(file, session("1.1"))
     assert "a stream cannot be resumed" in failure(run("-", "--resume"), code=2)
-    assert "is to be imported" in failure(run(file, "--errors", file), code=2)
+    assert "names the imported file" in failure(run(file, "--errors", file), code=2)
     assert "No such file" in failure(run(file, "--errors", tmp_path / "nowhere" / "errors"), code=2)
     assert json.loads(file.read_text()) == session("1.1")
 
@@ -278,8 +278,8 @@ def test_a_killed_import_is_started_again(
         assert running.end() == (-signal.SIGKILL, "", "")
     done = run(many, *options, "--json")
     assert done.returncode == 0
-    assert "Beginning at line 1." not in done.stderr
-    assert ("Beginning at line" in done.stderr) is bool(options)
+    assert "Starting at line 1." not in done.stderr
+    assert ("Starting at line" in done.stderr) is bool(options)
     assert json.loads(done.stdout)["lines"] == MANY
     assert sorted(rows(database_url)) == sorted(f"{number}.1" for number in range(1, MANY + 1))
     assert list(many.parent.glob("*.progress")) == []
@@ -299,9 +299,9 @@ def test_a_stopped_import_says_how_to_go_on(
     assert (code, stopped["finished"]) == (3, False)
     assert HELD_UP < stopped["next_line"] <= MANY
     assert stopped["created"] == count(database_url) == stopped["next_line"] - 1
-    assert f"Stopped before line {stopped['next_line']}. --resume goes on there" in stderr
+    assert f"Stopped before line {stopped['next_line']}. --resume continues there" in stderr
     done = run(many, "--resume", "--json")
-    assert done.stderr == f"Beginning at line {stopped['next_line']}.\n"
+    assert done.stderr == f"Starting at line {stopped['next_line']}.\n"
     assert json.loads(done.stdout)["created"] == MANY == count(database_url)
 
 
@@ -413,7 +413,7 @@ def test_an_outage_is_not_waited_for_for_ever(
     waiting, away, stopped = stderr.splitlines()
     assert waiting.startswith("Waiting for Postgres, 0.1 s at most: ")
     assert away.startswith("Postgres is still away: ")
-    assert stopped.startswith(f"Stopped before line {done + 1}. --resume goes on there")
+    assert stopped.startswith(f"Stopped before line {done + 1}. --resume continues there")
     own_postgres.start()
     assert run_in(env, "sessions", "import", str(many), "--resume").returncode == 0
     assert count(own_postgres.url) == MANY

@@ -1,4 +1,4 @@
-"""What each command does to a session in each state: the table of docs/architecture.md, line by line."""
+"""What each command does to a session in each state: the table of docs/use/commands.md, line by line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 from threadsync.actors import SlackActor
 from threadsync.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+from threadsync.sessions import SessionResult, ThreadSession
 from threadsync.syncs import Draft
-from worker.db import AsyncSessionStore, SessionResult, ThreadSession
+from worker.db import AsyncSessionStore
 
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
 ANN: Final = SlackActor(user_id="U0456", team_id="T0123")

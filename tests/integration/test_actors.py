@@ -16,7 +16,7 @@ from threadsync.commands import COMMANDS, GetOrCreate, MergeContext
 from threadsync.errors import InvalidCommand
 from threadsync.sync_commands import RetrySync
 from threadsync.syncs import Draft
-from worker.db.overview.store import ConsoleStore
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore
@@ -40,16 +40,16 @@ def test_each_step_keeps_its_actor(pool: Pool, store: SessionStore) -> None:
     store.request_sync(CHANNEL, THREAD, Draft(summary="Old"), "1700000000.000100", BOB)
     store.mark_synced(CHANNEL, THREAD, "PROJ-1", BOB)
     store.mark_synced(CHANNEL, THREAD, "PROJ-1", ANN)
-    actors = ConsoleStore(pool).actors(session.id)
+    actors = OverviewStore(pool).actors(session.id)
     assert (actors.opened_by, actors.ready_by, actors.drafted_by, actors.synced_by) == (ANN, BOB, ANN, BOB)
-    ready_at, synced_at = ConsoleStore(pool).steps(session.id)
+    ready_at, synced_at = OverviewStore(pool).steps(session.id)
     current = store.get_session(session.id)
     assert current is not None
     events = timeline(current, ready_at, synced_at, SyncStore(pool).get(session.id), actors=actors)
     said = {event.what: event.why for event in events}
     assert said["Session opened"] == "by U0456 of T0123 in Slack"
     assert said["Ready to sync"] == "by Bob B. (console, 10.0.0.7)"
-    assert said["Ticket asked for"] == "the last draft is by U0456 of T0123 in Slack"
+    assert said["Ticket requested"] == "latest draft by U0456 of T0123 in Slack"
 
 
 def test_a_channels_patch_and_move_keep_their_actor(pool: Pool, store: SessionStore) -> None:
@@ -80,7 +80,7 @@ def test_decisions_are_claims_of_where_they_were_made(pool: Pool, store: Session
     linked = store.get_session(session.id)
     assert linked is not None
     decisions.unlink(pool, linked, by_console, "PROJ-1")
-    told = [(item.action, item.by, item.jira_key) for item in reversed(ConsoleStore(pool).decisions(10))]
+    told = [(item.action, item.by, item.jira_key) for item in reversed(OverviewStore(pool).decisions(10))]
     assert told == [
         ("give_up", "U0456 (cli)", None),
         ("retry", "ada (console, 10.0.0.7)", None),
@@ -108,7 +108,7 @@ def test_unlink_says_what_it_met(pool: Pool, store: SessionStore) -> None:
     """No ticket, or another one than was seen: a sentence, and nothing is changed."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U0456")
     by = decisions.signature("ada", "really", "cli")
-    with pytest.raises(InvalidCommand, match="has no ticket to take off"):
+    with pytest.raises(InvalidCommand, match="has no ticket to unlink"):
         decisions.unlink(pool, session, by)
     store.mark_synced(CHANNEL, THREAD, "PROJ-2")
     with pytest.raises(InvalidCommand, match="has PROJ-2, not PROJ-1"):
@@ -126,14 +126,14 @@ def test_a_row_of_another_making_is_shown_as_unknown(pool: Pool, store: SessionS
     with pool.connection() as connection:
         connection.execute("UPDATE thread_sessions SET opened_by = %s", [Jsonb(stored)])
     assert readable_actor(stored) is None
-    assert ConsoleStore(pool).actors(session.id).opened_by is None
+    assert OverviewStore(pool).actors(session.id).opened_by is None
     with pool.connection() as connection:
         connection.execute(
             "INSERT INTO session_acts (command_id, session_id, act, jira_key, outcome, actor) "
             "VALUES (%s, %s, 'link', 'PROJ-1', 'applied', %s)",
             [uuid4(), session.id, Jsonb(stored)],
         )
-    (decision,) = ConsoleStore(pool).decisions(10)
+    (decision,) = OverviewStore(pool).decisions(10)
     assert (decision.action, decision.acted_by) == ("link", None)
 
 

@@ -23,14 +23,14 @@ from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 from threadsync.client import AsyncSessionClient, SessionClient
 from threadsync.config import load_settings
-from threadsync.liveness.heartbeats import QUEUES
-from worker.db.dead_letters.store import DeadLetterStore
+from threadsync.queues import QUEUES
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.pool import new_pool
 from worker.db.roles import CONSOLE
 from worker.doctor.app import app_of
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
-from worker.local.readiness import worker_answers
+from worker.local.readiness import sends_heartbeats
 from worker.operate.installation_metrics import signs_and_memory
 from worker.operate.rights.broker_samples import Command, allowed, forbidden
 from worker.operate.rights.broker_users import NAMES, BrokerUser, Kind, acl_line, login_of
@@ -92,8 +92,8 @@ def test_each_process_does_its_work_as_its_own_user(
         wait_until(lambda: site.sessions()[-1].channel_id == "C9", "it is carried out", 20)
         assert "pong" in run(site.env, "celery", "-A", "worker", "inspect", "ping")
         # How `threadsync up` sees that a worker is there, and that none is.
-        assert worker_answers("worker", users.url("worker"))
-        assert not worker_answers("another", users.url("worker"))
+        assert sends_heartbeats("worker", users.url("worker"), 10)
+        assert not sends_heartbeats("another", users.url("worker"), 10)
         refused = {(entry["username"], entry["reason"], entry["object"]) for entry in administrator.acl_log()}
     assert refused == set()
 
@@ -279,12 +279,14 @@ def test_no_user_may_anything_without_its_password(users: Users) -> None:
 def bury(database_url: str) -> UUID:
     with new_pool(database_url) as pool:
         return DeadLetterStore(pool).bury(
-            task_id="letter",
-            task_name="sessions.get_or_create",
-            queue="sessions",
-            error=ValueError("it died"),
-            attempts=1,
-            arguments='{"args": [], "kwargs": {"channel_id": "C9", "thread_ts": "1.1", "user_id": "U1"}}',
+            Letter(
+                task_id="letter",
+                task_name="sessions.get_or_create",
+                queue="sessions",
+                error=ValueError("it died"),
+                attempts=1,
+                arguments='{"args": [], "kwargs": {"channel_id": "C9", "thread_ts": "1.1", "user_id": "U1"}}',
+            )
         )
 
 

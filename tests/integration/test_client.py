@@ -20,6 +20,7 @@ import redis
 
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
+from threadsync.channels import ContextResult
 from threadsync.client import AsyncSessionClient, SessionClient
 from threadsync.commands import GetOrCreate
 from threadsync.errors import (
@@ -31,7 +32,7 @@ from threadsync.errors import (
     ResultTimeout,
     SessionNotFound,
 )
-from threadsync.models import ContextResult, SessionPage, SessionResult, ThreadSession
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from worker.local.servers.valkey import EmbeddedValkey
 
 Call = Callable[..., Any]

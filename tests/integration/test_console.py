@@ -26,15 +26,16 @@ from console.access import COOKIE
 from console.app import create_console
 from tests.support.servers import as_member, as_owner, ask
 from tests.support.waiting import wait_until
-from threadsync.broker.producer import broker_options
+from threadsync.broker.options import broker_options
 from threadsync.config import Settings
+from threadsync.dead_letters import DeadLetter
 from threadsync.errors import CommandFailed
-from threadsync.models import DeadLetter, ThreadSession
+from threadsync.sessions import ThreadSession
 from threadsync.syncs import Draft
 from worker.celery import app
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore
-from worker.db.overview.counts import CountStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.db.roles import CONSOLE
 from worker.db.syncs.store import SyncStore
@@ -71,7 +72,7 @@ def console_on(database_url: str, broker_url: str) -> Iterator[httpx.Client]:
         jira_url="https://jira.example.com",
     )
     console = create_console(settings)
-    app = Starlette(routes=[Mount("/console", console)], lifespan=console.router.lifespan_context)
+    app = Starlette(routes=[Mount("/console", console.app)], lifespan=console.app.router.lifespan_context)
     with served(app) as url, httpx.Client(base_url=url) as client:
         yield client
 
@@ -136,13 +137,15 @@ def a_sync(pool: Pool, number: int = 1, state: str = "blocked", reason: str = "s
 def a_letter(pool: Pool, number: int = 1, arguments: str | None = '{"args": [], "kwargs": {}}') -> DeadLetter:
     letters = DeadLetterStore(pool)
     letter = letters.bury(
-        task_id=f"task-{number}",
-        task_name="sessions.get",
-        queue="sessions",
-        error=CommandFailed(HOSTILE),
-        attempts=1,
-        arguments=arguments,
-        body=b"junk",
+        Letter(
+            task_id=f"task-{number}",
+            task_name="sessions.get",
+            queue="sessions",
+            error=CommandFailed(HOSTILE),
+            attempts=1,
+            arguments=arguments,
+            body=b"junk",
+        )
     )
     return letters.get(letter)
 
@@ -203,7 +206,7 @@ def test_rows_that_make_no_sense_spoil_no_page(
     page = ada.get("/console/syncs").text
     assert str(session.id) in page
     assert str(other.id) in page
-    counts = CountStore(pool).counts()
+    counts = OverviewStore(pool).counts()
     assert (counts.syncs["retry_wait"], counts.syncs["blocked"]) == (1, 1)
     decisions.retry(pool, session, Signature("ada", "again"))
     assert "Retry" in ada.get(f"/console/sessions/{session.id}").text
@@ -229,7 +232,7 @@ def test_another_password_is_refused(client: httpx.Client) -> None:
     for password in ("", PASSWORD + "x", "ä" * 2000):
         answer = sign_in(client, "ada", password)
         assert answer.status_code == 403
-        assert "not the password" in answer.text
+        assert "Wrong password" in answer.text
         assert client.get("/console/").status_code == 303
 
 
@@ -409,7 +412,7 @@ def test_a_sync_is_decided(ada: httpx.Client, pool: Pool) -> None:
     assert "Tried again." in ada.get(f"/console{path}").text
     assert "Tried again." not in ada.get(f"/console{path}").text, "said once"
     again = press(ada, f"{path}/retry", reason="and again")
-    assert (again.status_code, "about to be tried anyhow" in again.text) == (409, True)
+    assert (again.status_code, "about to be tried anyway" in again.text) == (409, True)
     assert press(ada, f"{path}/give-up", reason="  ").status_code == 400
     assert press(ada, f"{path}/give-up", reason="not wanted").status_code == 303
     wrong = press(ada, f"{path}/link", reason="kept words", key="no key")
@@ -432,9 +435,9 @@ def test_all_that_is_blocked_is_tried_again(ada: httpx.Client, pool: Pool) -> No
     for number in (1, 2):
         a_sync(pool, number)
     assert press(ada, "/syncs/retry-blocked", on="/syncs", reason="new token").status_code == 303
-    assert "Tried again: 2." in ada.get("/console/syncs").text
+    assert "Retried: 2." in ada.get("/console/syncs").text
     assert press(ada, "/syncs/retry-blocked", on="/syncs", reason="once more").status_code == 303
-    assert "Nothing is blocked." in ada.get("/console/syncs").text
+    assert "No sync is blocked." in ada.get("/console/syncs").text
 
 
 def test_a_letter_is_settled_once(ada: httpx.Client, pool: Pool) -> None:
@@ -546,7 +549,7 @@ def test_a_database_that_is_away(broker_url: str) -> None:
         assert sign_in(client, "ada", "not-the-password").status_code == 403
         signed_in = sign_in(client, "ada", PASSWORD)
         for answer in (signed_in, client.get("/console/"), press(client, "/sign-out", on="/sign-in")):
-            assert (answer.status_code, "database does not answer" in answer.text) == (503, True)
+            assert (answer.status_code, "database is not responding" in answer.text) == (503, True)
 
 
 def test_charts_show_what_happened(ada: httpx.Client, pool: Pool) -> None:
@@ -645,7 +648,7 @@ def test_a_thread_a_channel_and_a_person_are_forgotten(
     assert press(ada, f"{path}/forget", path, reason="asked").status_code == 303
     assert "Forgotten: sessions 1" in ada.get(f"/console{path}").text
     nobody = press(ada, "/forget/user", "/forget", user="no id!", names="", reason="asked")
-    assert "no id of Slack" in nobody.text
+    assert "not a Slack id" in nobody.text
     assert press(ada, "/forget/channel", "/forget", channel="C1", reason="asked").status_code == 303
     asked = {"user": "<@U0OCELOT>", "names": "Maya Ozelot, ", "reason": "U0OCELOT or maya ozelot asked"}
     assert press(ada, "/forget/user", "/forget", **asked).status_code == 303

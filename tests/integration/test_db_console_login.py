@@ -17,15 +17,15 @@ from psycopg.types.json import Jsonb
 from tests.support.servers import PostgresForTests, as_member, as_owner, ask
 from threadsync.actors import NamedActor, SlackActor
 from threadsync.errors import DatabaseFault, DeadLetterNotFound, InvalidCommand
-from threadsync.models import SessionResult
+from threadsync.sessions import SessionResult
 from threadsync.syncs import Draft
 from worker.db import SessionStore
 from worker.db.console_login.functions import STATEMENTS
 from worker.db.console_login.pool import ConsolePool
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.forgetting.store import ForgetStore, What
 from worker.db.migrate import migrate
-from worker.db.overview.store import ConsoleStore
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool, new_pool
 from worker.db.roles import CONSOLE, create_login
 from worker.db.syncs.store import SyncStore
@@ -136,7 +136,7 @@ def test_its_acts_say_the_login_the_way_in_and_the_servers_time(
         database_url, "SELECT settled_via AS via, settled_login AS login, settled_at AS at FROM dead_letters"
     )
     assert (settled["via"], settled["login"]) == ("console", LOGIN)
-    trail = ConsoleStore(console).decisions(10)
+    trail = OverviewStore(console).decisions(10)
     assert {(decision.via, decision.login) for decision in trail} == {("console", LOGIN)}
     for row in (*rows, settled):
         assert abs(row["at"] - datetime.now(UTC)) < timedelta(minutes=5)
@@ -211,7 +211,7 @@ def test_no_name_is_taken_for_a_user_of_slack(
             given = [claim, actor, "x", blocked.id]
             connection.execute("SELECT * FROM threadsync_console_retry(%s, %s, %s, %s)", given)
             as_blocked(database_url)
-    for decision in ConsoleStore(console).decisions(10):
+    for decision in OverviewStore(console).decisions(10):
         assert (decision.by, decision.actor) == ("U1 of T1 in Slack (console)", "U1 of T1 in Slack")
 
 
@@ -369,12 +369,14 @@ def test_a_function_follows_its_statement(
 
 def bury(pool: Pool) -> Any:
     return DeadLetterStore(pool).bury(
-        task_id="t1",
-        task_name="sessions.get",
-        queue="sessions",
-        error=ValueError("x"),
-        attempts=1,
-        arguments="{}",
+        Letter(
+            task_id="t1",
+            task_name="sessions.get",
+            queue="sessions",
+            error=ValueError("x"),
+            attempts=1,
+            arguments="{}",
+        )
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import StringConstraints
 
 from tests.support.servers import ask
 from threadsync.errors import InvalidCommand
-from threadsync.models import JiraKey, SlackId, SlackTs
+from threadsync.types import JiraKey, SlackId, SlackTs
 from worker.db.driver_errors import CONSTRAINTS, translated
 
 GOOD_SESSION: Final = {

@@ -14,9 +14,9 @@ from uuid import UUID
 import pytest
 
 from tests.support.servers import ask
+from threadsync.dead_letters import DeadLetter
 from threadsync.errors import CommandFailed, DeadLetterNotFound, JiraKeyConflict, PoisonCommand
-from threadsync.models import DeadLetter
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.forgetting.store import ForgetStore
 from worker.db.pool import Pool
 
@@ -35,7 +35,7 @@ def bury(dead_letters: DeadLetterStore, task_id: str = "task-1", **changes: Any)
         "error": CONFLICT,
         "attempts": 1,
     }
-    return dead_letters.get(dead_letters.bury(**{**letter, **changes}))
+    return dead_letters.get(dead_letters.bury(Letter(**{**letter, **changes})))
 
 
 def test_a_letter_keeps_all_that_is_needed(dead_letters: DeadLetterStore) -> None:

@@ -65,7 +65,7 @@ def bouncer(database_url: str, folder: Path, *more: str) -> Iterator[str]:
         "pgbouncer",
         [*unprivileged().prefix, str(PGBOUNCER), str(config)],
         log_path=folder / "pgbouncer.log",
-        ready=lambda: takes_connections(url),
+        ready=lambda _: takes_connections(url),
     )
     process.start()
     try:

@@ -26,8 +26,8 @@ from threadsync.errors import (
     SessionNotFound,
     ThreadsyncError,
 )
-from threadsync.models import SessionPage
-from worker.db import AsyncSessionStore, SessionResult, SessionStore, pipeline
+from threadsync.sessions import SessionPage, SessionResult
+from worker.db import AsyncSessionStore, SessionStore, pipeline
 from worker.db.pool import new_async_pool, new_pool
 from worker.db.sessions import sql as queries
 from worker.db.sessions import statements

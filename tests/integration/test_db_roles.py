@@ -19,11 +19,10 @@ from threadsync.syncs import Draft
 from worker.db import SessionStore
 from worker.db.console_login.pool import ConsolePool
 from worker.db.console_login.sessions import ConsoleSession, ConsoleSessionStore
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.forgetting.store import ForgetStore
 from worker.db.migrate import migrate, migrations
-from worker.db.overview.counts import CountStore
-from worker.db.overview.store import ConsoleStore
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool, new_pool
 from worker.db.roles import CONSOLE, READ, RUN, RUN_PRIVILEGES, create_roles, readable_columns
 from worker.operate import decisions
@@ -104,7 +103,7 @@ def test_a_reader_sees_no_word_that_people_wrote(database_url: str, pool: Pool) 
     SessionStore(pool).get_or_create_session("C1", "1.1", "U1")
     reader = as_member(database_url, READ)
     with new_pool(reader) as reading:
-        assert CountStore(reading).counts().sessions["collecting"] == 1
+        assert OverviewStore(reading).counts().sessions["collecting"] == 1
     hidden = set()
     for table in RUN_PRIVILEGES:
         columns = ask(
@@ -166,12 +165,14 @@ def write_everywhere(pool: Pool, word: str) -> None:
         linked, _ = decisions.link(pool, session, f"PROJ-{number + 1}", by)
         decisions.unlink(pool, linked, by)
         letter = DeadLetterStore(pool).bury(
-            task_id=f"{word}{number}",
-            task_name=word,
-            queue=word,
-            error=ValueError(word),
-            attempts=1,
-            arguments=f'{{"x": "{word}"}}',
+            Letter(
+                task_id=f"{word}{number}",
+                task_name=word,
+                queue=word,
+                error=ValueError(word),
+                attempts=1,
+                arguments=f'{{"x": "{word}"}}',
+            )
         )
         decisions.discard(pool, letter, by)
         DeadLetterStore(pool).open_suspect(f"{word}{number}", word, "process")
@@ -248,7 +249,7 @@ def test_an_installation_of_before_gets_the_new_roles(
         session = SessionStore(console).get_session_by_thread("C1", "1.1")
         assert session is not None
         decisions.retry(console, session, decisions.signature("Ann", "mended", "console"))
-        found = ConsoleStore(console).decisions(10)
+        found = OverviewStore(console).decisions(10)
     assert [(one.action, one.by, one.via, one.login) for one in found] == [
         ("retry", "Ann (console)", "console", "threadsync_console_login"),
         ("discard", "Bob", None, None),

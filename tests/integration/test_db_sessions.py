@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.servers import ask
 from threadsync.errors import JiraKeyConflict
-from worker.db import AsyncSessionStore, SessionPage, ThreadSession
+from threadsync.sessions import SessionPage, ThreadSession
+from worker.db import AsyncSessionStore
 
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
 

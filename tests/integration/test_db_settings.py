@@ -17,11 +17,10 @@ from threadsync.errors import CommandFailed, DatabaseFault, SchemaMismatch
 from threadsync.syncs import Draft
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.connection import START_UP_SETTINGS
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.migrate import migrate
-from worker.db.overview.counts import CountStore
 from worker.db.overview.sql import COUNT_STEPS
-from worker.db.overview.store import ConsoleStore
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import new_async_pool, new_pool, single_connection
 
 STRANGE: dict[LiteralString, LiteralString] = {
@@ -100,16 +99,18 @@ def test_operators_see_the_same(strange_url: str) -> None:
     """Counts, charts and dead letters with bytes."""
     with new_pool(strange_url) as pool:
         SessionStore(pool).get_or_create_session("C1", "1.1", "U1")
-        assert CountStore(pool).counts().sessions["collecting"] == 1
-        assert sum(ConsoleStore(pool).steps_over_time(3600, 60)["opened"].values()) == 1
+        assert OverviewStore(pool).counts().sessions["collecting"] == 1
+        assert sum(OverviewStore(pool).steps_over_time(3600, 60)["opened"].values()) == 1
         letters = DeadLetterStore(pool)
         letter = letters.bury(
-            task_id="1",
-            task_name="x",
-            queue="q",
-            error=CommandFailed("\\x41"),
-            attempts=1,
-            body=b"\\x\x00\xff",
+            Letter(
+                task_id="1",
+                task_name="x",
+                queue="q",
+                error=CommandFailed("\\x41"),
+                attempts=1,
+                body=b"\\x\x00\xff",
+            )
         )
         assert letters.get(letter).body == b"\\x\x00\xff"
 

@@ -11,6 +11,8 @@ import pytest
 from psycopg.sql import SQL
 
 from tests.support.servers import PostgresForTests, as_owner, ask
+from worker.db.dead_letters import sql as dead_letter_queries
+from worker.db.overview import sql as overview_queries
 from worker.db.sessions import sql as queries
 from worker.db.status_messages import sql as status_queries
 from worker.db.syncs import sql as sync_queries
@@ -20,13 +22,14 @@ STATEMENTS: Final = {
     f"{prefix}{name}": value
     for prefix, module in (
         ("", queries),
+        ("", dead_letter_queries),
         ("SYNC_", sync_queries),
         ("LEFT_", left_queries),
         ("STATUS_", status_queries),
     )
     for name, value in vars(module).items()
     if name.isupper() and not name.startswith("_")
-}
+} | {"COUNTS": overview_queries.COUNTS, "KEEP_SAMPLES": overview_queries.KEEP_SAMPLES}
 PAGES: Final = [name for name in STATEMENTS if name.startswith("LIST_")]
 # For a person, who wants all that there are.
 SCANNED: Final = {

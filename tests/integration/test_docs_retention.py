@@ -1,4 +1,4 @@
-"""What docs/operations.md offers for old sessions takes nothing away that a promise stands on."""
+"""What docs/operate/backup.md offers for old sessions takes nothing away that a promise stands on."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ WHERE (SELECT count(*) FROM sync) = 3
 
 def clearing() -> list[str]:
     """The statements of the page's section."""
-    section = read("docs/operations.md").partition("\n## Old sessions\n")[2].partition("\n## ")[0]
+    section = read("docs/operate/backup.md").partition("\n## Old data\n")[2].partition("\n## ")[0]
     [block] = [block for block in blocks(section) if block.language == "sql"]
     return [statement for statement in block.text.split(";") if statement.strip()]
 

@@ -50,7 +50,7 @@ def not_well(found: dict[str, Finding]) -> dict[str, Finding]:
 
 
 def test_a_healthy_one_is_clean(server: RedisServer, admin: Any) -> None:
-    """For an administrator, and for a user with the rights of docs/delivery.md alone."""
+    """For an administrator, and for a user with the rights of docs/operate/brokers.md alone."""
     assert not_well(examine(server.url())) == {}
     admin.execute_command("ACL", "SETUSER", "documented", "reset", "on", ">pw", *documented_acl().split())
     options = {"global_keyprefix": "ts:"}
@@ -85,7 +85,7 @@ def test_another_refusal_is_found(server: RedisServer, admin: Any) -> None:
 
 
 def test_each_command_that_a_user_lacks_is_named(server: RedisServer, admin: Any) -> None:
-    """One after the other of those that docs/delivery.md gives."""
+    """One after the other of those that docs/operate/brokers.md gives."""
     # SELECT is needed for any but the first.
     url = server.url(1, user="lacking:pw")
     for command in COMMANDS:
@@ -99,7 +99,7 @@ def test_each_command_that_a_user_lacks_is_named(server: RedisServer, admin: Any
         told = " ".join(one.message for one in errors.values()).lower()
         assert errors, command
         assert command.partition("|")[0] in told, (command, told)
-        assert "docs/delivery.md" in " ".join(one.fix for one in errors.values()), command
+        assert "docs/operate/brokers.md" in " ".join(one.fix for one in errors.values()), command
 
 
 def test_each_key_that_a_user_lacks_is_found(server: RedisServer, admin: Any) -> None:
@@ -127,7 +127,7 @@ def test_replicas_that_are_waited_for(server: RedisServer, admin: Any, tmp_path:
     check = "broker: replicas"
     assert examine(server.url())[check].level == "skipped"
     none = examine(server.url(), broker_wait_replicas=1)[check]
-    assert (none.level, "0 of the 1" in none.message) == ("error", True)
+    assert (none.level, "0 of 1" in none.message) == ("error", True)
     admin.execute_command("ACL", "SETUSER", "hasty", "reset", "on", ">pw", "~*", "&*", "+@all", "-wait")
     refused = examine(server.url(user="hasty:pw"), broker_wait_replicas=1)[check]
     assert (refused.level, "+wait" in refused.fix) == ("error", True)

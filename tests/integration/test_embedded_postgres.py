@@ -17,8 +17,8 @@ import pytest
 
 from tests.support.waiting import wait_until
 from worker.local.child import succeeds
+from worker.local.failure import DataDirInUse, LocalServiceFailed
 from worker.local.servers import identity
-from worker.local.servers.failure import DataDirInUse, LocalServiceFailed
 from worker.local.servers.identity import Identity
 from worker.local.servers.postgres import EmbeddedPostgres
 

@@ -12,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker.local.servers.failure import DataDirInUse, LocalServiceFailed
+from worker.local.failure import DataDirInUse, LocalServiceFailed
 from worker.local.servers.valkey import EmbeddedValkey
 
 

@@ -20,7 +20,7 @@ from threadsync.syncs import Draft
 from worker.cli.forget import session_of
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.console_login.sessions import ConsoleSession, ConsoleSessionStore
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.forgetting import arrivals
 from worker.db.forgetting.arrivals import NO_WORDS, Redaction
 from worker.db.forgetting.columns import OF_NOBODY, OF_PEOPLE
@@ -322,7 +322,7 @@ def test_letters_of_before_are_not_buried_again(
     for number, content in enumerate(written):
         told = {"task_id": f"{PERSON}-{number}", "task_name": "t", "queue": "q", "attempts": 1}
         said = "an ocelot" if number == 0 else f"{PERSON}: no"
-        letters.bury(**told, **content, error=CommandFailed(said))  # type: ignore[arg-type]
+        letters.bury(Letter(**told, **content, error=CommandFailed(said)))  # type: ignore[arg-type]
     assert len(letters.list_by_state()) == 4
     after = dump(database_url)
     assert "ocelot" not in after.lower()
@@ -410,7 +410,7 @@ def test_what_is_too_old_goes_in_batches(
         "error": CommandFailed("no"),
     }
     for number in range(3):
-        DeadLetterStore(pool).bury(task_id=f"t{number}", **told)
+        DeadLetterStore(pool).bury(Letter(task_id=f"t{number}", **told))
     kept: Any = {"drafts_days": None, "letters_days": None, "sessions_days": None}
     every: Any = {"drafts_days": 9, "letters_days": 9, "sessions_days": 99}
     assert forgets.retain(**every, most=2).most == 0
@@ -523,7 +523,7 @@ def test_after_a_day_nothing_is_redacted_any_more(
     arguments = json.dumps({"args": [], "kwargs": {"channel_id": CHANNEL, "thread_ts": THREAD}})
     letters = DeadLetterStore(pool)
     told: Any = {"task_id": "1", "task_name": "t", "queue": "q", "attempts": 1, "error": CommandFailed("no")}
-    assert letters.get(letters.bury(**told, arguments=arguments)).arguments == arguments
+    assert letters.get(letters.bury(Letter(**told, arguments=arguments))).arguments == arguments
     kept: Any = {"drafts_days": None, "letters_days": None, "sessions_days": None}
     forgets.retain(**kept, most=1)
     assert ask(as_owner(database_url), "SELECT count(*) FROM forgotten_people") == 0

@@ -28,7 +28,7 @@ from threadsync.syncs import Draft
 from worker.celery import app
 from worker.cli.forget import session_of
 from worker.db import AsyncSessionStore, SessionStore
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.forgetting.arrivals import ARGUMENTS, PLACES, Redaction, hash_of
 from worker.db.forgetting.store import ForgetStore, ForgottenPerson
 from worker.db.forgetting.words import as_compared
@@ -233,17 +233,17 @@ def test_what_may_be_about_any_thread_is_kept_without_words_for_a_day(
     clear: dict[str, Any] = {
         "arguments": json.dumps({"args": [], "kwargs": {"channel_id": CHANNEL, "thread_ts": "2.2"}})
     }
-    letters.bury(task_id="before", **told, **unclear[0])
+    letters.bury(Letter(task_id="before", **told, **unclear[0]))
     forgets.forget_sessions(begun(forgets), [session.id])
     forgets.delete(begun(forgets), [letter.id for letter in letters.list_by_state()], [])
     for number, content in enumerate(unclear):
-        kept = letters.get(letters.bury(task_id=str(number), **told, **content))
+        kept = letters.get(letters.bury(Letter(task_id=str(number), **told, **content)))
         assert (kept.arguments, kept.body, kept.error) == ("(forgotten)", None, "(forgotten)")
-    assert letters.get(letters.bury(task_id="clear", **told, **clear)).arguments == clear["arguments"]
-    junk = letters.get(letters.bury(task_id="junk", **told, body=b"no message at all"))
+    assert letters.get(letters.bury(Letter(task_id="clear", **told, **clear))).arguments == clear["arguments"]
+    junk = letters.get(letters.bury(Letter(task_id="junk", **told, body=b"no message at all")))
     assert junk.body == b"no message at all"
     owner_runs(database_url, "UPDATE forget_acts SET at = at - interval '25 hours'")
-    later = letters.get(letters.bury(task_id="later", **told, **unclear[0]))
+    later = letters.get(letters.bury(Letter(task_id="later", **told, **unclear[0])))
     assert later.arguments == unclear[0]["arguments"]
 
 
@@ -262,7 +262,7 @@ def test_letters_of_a_forgotten_channel_have_no_words_a_day_later_either(
     for thread, is_whole in ((THREAD, False), (AFTER, True), ("soon", True)):
         about = {"channel_id": CHANNEL, "thread_ts": thread, "draft": "ocelot"}
         letter = letters.get(
-            letters.bury(task_id=thread, arguments=json.dumps({"args": [], "kwargs": about}), **told)
+            letters.bury(Letter(task_id=thread, arguments=json.dumps({"args": [], "kwargs": about}), **told))
         )
         assert ("ocelot" in (letter.arguments or "")) is is_whole, thread
 

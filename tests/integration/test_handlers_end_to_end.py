@@ -17,7 +17,7 @@ from sandbox.slack.server import SlackSandbox
 from sandbox.slack.workspace import Message
 from tests.support.installation import Installation
 from tests.support.slack_app import SlackApp, eventually, running_app
-from threadsync.models import ThreadSession
+from threadsync.sessions import ThreadSession
 
 USER = "U0456"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from console.app import create_console
 from handlers import replies
 from handlers.ticket_answer import ANSWER_SECONDS
 from sandbox.slack.requests import (
@@ -21,7 +22,7 @@ from sandbox.slack.requests import (
     signed_request,
     slash_command,
 )
-from tests.support.slack_app import CHANNEL, SECRET, THREAD, USER, queued, running_app
+from tests.support.slack_app import CHANNEL, SECRET, THREAD, USER, queued, running_app, settings
 
 SLACK_WAITS_SECONDS = 3
 REPLY = "1700000009.000200"
@@ -146,17 +147,35 @@ async def test_a_worker_that_is_away_does_not_keep_a_command_waiting(broker_url:
     assert queued(broker_url) == [MAKES_READY]
 
 
-async def test_readiness_names_what_is_away(broker_url: str, database_url: str, closed_url: str) -> None:
-    """A line a dependency; 503 as soon as one is away; a database that is not set is not missed."""
-    nowhere = "postgresql://127.0.0.1:1/threadsync"
-    # No beat: what nobody can tell does no harm.
+async def test_readiness_names_what_is_away(broker_url: str, closed_url: str) -> None:
+    """One entry per dependency; 503 when one is away. Without the console Postgres is not asked."""
+    # Without beat a queue cannot be judged; that does no harm.
     queues = dict.fromkeys(("sessions", "syncs", "maintenance", "lookups"), "unwatched")
-    for broker, database, status, lines in (
-        (broker_url, database_url, 200, {"broker": "ok", "database": "ok", "queues": queues}),
-        (broker_url, None, 200, {"broker": "ok", "database": "not checked", "queues": queues}),
-        (broker_url, nowhere, 503, {"broker": "ok", "database": "away", "queues": queues}),
-        (closed_url, database_url, 503, {"broker": "away", "database": "ok", "queues": {}}),
+    for broker, status, lines in (
+        (broker_url, 200, {"broker": "ok", "database": "not checked", "queues": queues}),
+        (closed_url, 503, {"broker": "away", "database": "not checked", "queues": {}}),
     ):
-        async with running_app(celery_broker_url=broker, database_url=database) as app:
+        nowhere = "postgresql://127.0.0.1:1/threadsync"
+        async with running_app(celery_broker_url=broker, database_url=nowhere) as app:
             answer = await app.http.get("/readyz")
         assert (answer.status_code, answer.json()) == (status, lines)
+
+
+async def test_readiness_with_the_console_tells_whether_postgres_is_there(
+    broker_url: str, database_url: str
+) -> None:
+    """The console's pool asks: a server that is there, one that refuses, and one that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        places = {
+            database_url: (200, "ok"),
+            "postgresql://127.0.0.1:1/threadsync": (503, "away"),
+            f"postgresql://127.0.0.1:{silent.getsockname()[1]}/threadsync": (503, "away"),
+        }
+        for url, expected in places.items():
+            given: dict[str, Any] = {"celery_broker_url": broker_url, "database_url": url}
+            given["threadsync_console_password"] = "of-these-tests-and-42-ostriches"
+            started = time.monotonic()
+            async with running_app(console=create_console(settings(**given)), **given) as app:
+                answer = await app.http.get("/readyz")
+                assert time.monotonic() - started < 4
+            assert (answer.status_code, answer.json()["database"]) == expected

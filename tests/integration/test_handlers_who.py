@@ -33,7 +33,7 @@ from tests.support.slack_app import (
 )
 from threadsync.actors import SlackActor
 from threadsync.commands import GetOrCreate, ListByChannel, RequestSync, UpdateStatus
-from worker.status_message.message import RETRY_BUTTON
+from worker.text.slack_names import RETRY_BUTTON
 
 OTHER = "T0OTHER"
 SESSION = "0198c0de-0000-7000-8000-000000000001"

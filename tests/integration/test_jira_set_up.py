@@ -23,7 +23,7 @@ from sandbox.jira.faults import (
 from sandbox.jira.site import ScreenField
 from tests.support.servers import as_owner
 from worker.db import SessionStore
-from worker.db.overview.store import ConsoleStore
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore
 from worker.operate import decisions
@@ -205,7 +205,7 @@ def test_a_link_without_a_sync_is_on_record(pool: Pool, store: SessionStore) -> 
     decisions.link(pool, session, "PROJ-1", ANN)
     (action,) = SyncStore(pool).actions(session.id)
     assert (action.action, action.actor, action.reason) == ("link", "ann", "because")
-    (decision,) = ConsoleStore(pool).decisions(10)
+    (decision,) = OverviewStore(pool).decisions(10)
     assert (decision.action, decision.session_id, decision.actor) == ("link", session.id, "ann")
 
 

@@ -27,7 +27,7 @@ from threadsync.actors import SlackActor
 from threadsync.syncs import LeftTicket
 from worker.db.pool import Pool
 from worker.jira.leave import PROPERTY, Leaving, lease_of
-from worker.jira.tools import Tools
+from worker.jira.setup import Setup
 
 ANN = SlackActor(user_id="U0456", team_id="T0123")
 SETTLE = 600
@@ -52,9 +52,9 @@ class Unlinking(World):
 
     def leave(self, key: str) -> None:
         """Do as ``syncs.leave`` does."""
-        tools = Tools(self.store, self._jira, self.target, jitter=self.draw.random, clock=self.time)
-        if claim := self.store.left.claim(self.session_id, key, lease=lease_of(tools)):
-            Leaving(tools, claim).take()
+        setup = Setup(self.store, self._jira, self.target, jitter=self.draw.random, clock=self.time)
+        if claim := self.store.left.claim(self.session_id, key, lease=lease_of(setup)):
+            Leaving(setup, claim).take()
 
     def left(self) -> LeftTicket:
         (ticket,) = self.store.left.of(self.session_id)

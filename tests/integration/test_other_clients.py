@@ -22,7 +22,7 @@ import redis
 from tests.support.installation import Installation, install
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
-from threadsync.models import DeadLetter
+from threadsync.dead_letters import DeadLetter
 
 _LEFT_OUT: Final[Any] = object()
 """Stands for a part that is not there."""

@@ -152,7 +152,7 @@ def test_plain_http_under_a_public_name_says_what_is_wrong(web: WebProcess) -> N
     for host, is_said in ((NAME, True), ("localhost", False)):
         status, answer = sent(web, "POST /console/sign-in HTTP/1.1", f"Host: {host}", *form)
         assert status == 403
-        assert ("Come by HTTPS" in answer) is is_said
+        assert ("Use HTTPS" in answer) is is_said
 
 
 def test_a_style_sheet_comes_without_a_cookie(web: WebProcess) -> None:

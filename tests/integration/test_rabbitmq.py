@@ -25,15 +25,17 @@ from threadsync.broker.installation import KEY, OthersBroker, claim, owner_of, t
 from threadsync.broker.rabbitmq_clock import whole_seconds
 from threadsync.config import load_settings
 from threadsync.liveness import heartbeats as signs
-from threadsync.liveness.heartbeats import QueueUse, signs_of
+from threadsync.liveness.heartbeats import signs_of
 from threadsync.liveness.rabbitmq import read as read_signs
+from threadsync.liveness.state import QueueUse
+from threadsync.queues import QUEUES
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
 from worker.doctor.rabbitmq import judge_limit, judge_queues, judge_room, judge_version
 from worker.durable.connection import DurableConnection
-from worker.durable.identify import INSTALLATION
+from worker.durable.heartbeat import Heartbeat
 from worker.durable.rabbitmq.waiting import Delays
-from worker.liveness.reporter import Report
+from worker.durable.startup import INSTALLATION
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def connection(rabbitmq: RabbitMQ) -> Iterator[Connection]:
 
 def an_app(url: str) -> Celery:
     app = Celery(broker=url, amqp="worker.durable.connection:DurableAMQP", set_as_current=False)
-    app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in signs.QUEUES]
+    app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in QUEUES]
     return app
 
 
@@ -174,7 +176,7 @@ def test_a_report_outlives_the_connection(url: str, broker_url: str) -> None:
                 task_consumer=consumer,
                 timer=Timer(),
             )
-            report = Report(worker)
+            report = Heartbeat(worker)
             report.start(worker)
             connection.collect(socket_timeout=1)
             ((_at, _priority, tick),) = worker.timer.queue
@@ -252,7 +254,7 @@ def test_any_number_of_readers_see_all_signs_of_life(url: str) -> None:
     app = an_app(url)
     with app.connection_for_write() as connection:
         channel = connection.default_channel
-        for queue in signs.QUEUES:
+        for queue in QUEUES:
             Queue(queue)(channel).declare()
         connection.Producer().publish("waits", exchange="", routing_key="sessions")
         signs.beat_sent_canaries(channel)
@@ -285,7 +287,7 @@ OURS, THEIRS = str(UUID(int=1)), str(UUID(int=2))
 
 
 def test_the_second_installation_is_refused(rabbitmq: RabbitMQ) -> None:
-    """As a user who may no more than docs/operations.md says."""
+    """As a user who may no more than docs/operate/brokers.md says."""
     with DurableConnection(rabbitmq.url(user="confined")) as connection:
         assert owner_of(connection) is None
         for _ in range(2):
@@ -388,7 +390,7 @@ def found_by_doctor(url: str) -> dict[str, Finding]:
 def test_the_doctor_is_content_with_a_healthy_node(url: str) -> None:
     empty = found_by_doctor(url)
     with DurableConnection(url) as connection:
-        for queue in signs.QUEUES:
+        for queue in QUEUES:
             Queue(queue)(connection.default_channel).declare()
 
     found = found_by_doctor(url)

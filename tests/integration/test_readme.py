@@ -1,4 +1,4 @@
-"""README's code is run as it stands, against a real broker and worker, and prints what README says."""
+"""The documents' programs run as they stand, with a real broker and worker, and print what is below them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ import sys
 import psycopg
 import pytest
 
-from tests.support.documents import Block, blocks, read
+from tests.support.documents import DOCUMENTS, Block, blocks, name_of, read
 from tests.support.installation import Installation
 from tests.support.servers import PostgresForTests, ask
 
 
-def programs() -> list[tuple[Block, Block]]:
-    """Each block of Python with the block of text behind it, which is what it prints."""
-    found = blocks(read("README.md"))
+def programs(document: str) -> list[tuple[Block, Block]]:
+    """Return each block of Python with the block of text behind it, which is its output."""
+    found = blocks(read(document))
     return [(block, found[place + 1]) for place, block in enumerate(found) if block.language == "python"]
 
 
-def test_the_programs_of_the_readme(shared: Installation) -> None:
-    """One after the other, each in a process of its own that has nothing but the addresses."""
-    assert len(programs()) == 4
-    for program, output in programs():
+PROGRAMS = [name for name in map(name_of, DOCUMENTS) if programs(name)]
+
+
+def test_the_documents_with_programs() -> None:
+    """The reading of the documents has not gone blind."""
+    assert {name: len(programs(name)) for name in PROGRAMS} == {"README.md": 1, "docs/use/python.md": 4}
+
+
+@pytest.mark.parametrize("document", PROGRAMS)
+def test_the_programs_of_the_documents(document: str, shared: Installation) -> None:
+    """They run one after the other, each in a process of its own that has nothing but the addresses."""
+    for program, output in programs(document):
         assert output.language == "text", program.text
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", program.text],
@@ -36,7 +44,7 @@ def test_the_programs_of_the_readme(shared: Installation) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, output.text, ""), program.text
 
 
-@pytest.mark.parametrize("document", ["docs/operations.md", "SECURITY.md"])
+@pytest.mark.parametrize("document", ["docs/operate/backup.md", "docs/operate/postgres.md"])
 def test_the_sql_of_the_documents(document: str, postgres: PostgresForTests, database_url: str) -> None:
     """Each statement is one that Postgres takes from whoever administrates our tables."""
     statements = [block.text for block in blocks(read(document)) if block.language == "sql"]
@@ -51,7 +59,7 @@ def test_the_time_limits_of_a_role(postgres: PostgresForTests, database_url: str
     """What the documents set on the role for PgBouncer is what the pool asks for without one."""
     [block] = [
         block
-        for block in blocks(read("docs/operations.md"))
+        for block in blocks(read("docs/operate/postgres.md"))
         if block.text.startswith("ALTER ROLE threadsync SET")
     ]
     administrator = postgres.for_administrator(database_url)

@@ -17,12 +17,12 @@ from kombu.transport import redis as kombu_redis
 from tests.integration.test_transport import DURABLE, Peer, publish, sweep
 from tests.support.redis_servers import RedisServer, SentinelSet
 from threadsync.broker.installation import OthersBroker, claim, owner_of, take_over
-from threadsync.broker.producer import broker_options
+from threadsync.broker.options import broker_options
 from threadsync.broker.sending import Broker
 from threadsync.config import load_settings
 from threadsync.errors import InvalidSettings
 from threadsync.liveness import heartbeats as signs
-from threadsync.liveness.heartbeats import QueueUse
+from threadsync.liveness.state import QueueUse
 from worker.doctor.app import app_of
 from worker.doctor.broker import CHECKS, examine_broker
 from worker.durable.connection import DurableConnection

@@ -52,9 +52,9 @@ from threadsync.sync_commands import RetrySync
 from worker.db import SessionStore
 from worker.db.syncs.store import SyncStore
 from worker.doctor.slack import examine_slack
-from worker.status_message.answers import Unknown
-from worker.status_message.connection import Connection
-from worker.status_message.message import RETRY_BUTTON
+from worker.http_once import Unknown
+from worker.status_message.web_api import WebApi
+from worker.text.slack_names import RETRY_BUTTON
 
 JIRA = "https://jira.example"
 SLACK_API = "https://slack.com/api/"
@@ -288,7 +288,7 @@ async def test_the_web_process_reads_answers_up_to_a_limit(behaviour: Any) -> No
 def test_a_worker_reads_slacks_answers_up_to_a_limit(behaviour: Any) -> None:
     """An answer that cannot be read may be of a call that was carried out."""
     with raw_server(behaviour) as server:
-        connection = Connection("xoxb-secret", f"{server.url}/api/", timeout=20)
+        connection = WebApi("xoxb-secret", f"{server.url}/api/", timeout=20)
         try:
             answer = connection.call("chat.postMessage", text="hello")
         finally:

@@ -17,15 +17,14 @@ from threadsync.client import AsyncSessionClient
 from threadsync.config import load_settings
 from threadsync.liveness.heartbeats import (
     KEY,
-    QUEUES,
-    QueueUse,
-    Signs,
     beat_sent_canaries,
     canary_came_through,
     channel_of,
     signs_of,
     worker_is_there,
 )
+from threadsync.liveness.state import QueueUse, Signs
+from threadsync.queues import QUEUES
 from worker.db.pool import Pool
 from worker.doctor.app import app_of
 from worker.doctor.running import judge
@@ -92,7 +91,7 @@ def goes_on(signs: Signs, spoilt: int) -> None:
     assert (signs.is_blind, signs.refusal, signs.unreadable) == (False, None, spoilt)
     assert signs.beat is not None
     levels = {finding.check: finding.level for finding in judge(signs)}
-    assert levels["running: signs"] == "warning"
+    assert levels["running: heartbeats"] == "warning"
     assert set(levels.values()) <= {"ok", "warning", "skipped"}
 
 
@@ -170,5 +169,5 @@ def test_health_and_doctor_say_so(broker: redis.Redis, broker_url: str, process_
     assert "signs: spoilt, 1001 fields of threadsync.signs are or were none of ours" in done.out
     assert "\x1b" not in done.out
     found = {finding.check: finding for finding in judge(looked(broker_url))}
-    assert "1001 fields" in found["running: signs"].message
+    assert "1001 fields" in found["running: heartbeats"].message
     assert all(len(finding.message) < 5_000 for finding in found.values())

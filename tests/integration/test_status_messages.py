@@ -18,7 +18,7 @@ from worker.cli.health import slack_verdict
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore
 from worker.status_message.announcer import LATEST_SEND_SECONDS, SETTLE_SECONDS, Result
-from worker.status_message.connection import Connection
+from worker.status_message.web_api import WebApi
 
 POST, EDIT, FIND, PROBE = "chat.postMessage", "chat.update", "conversations.replies", "auth.test"
 OTHER_THREAD = "1700000000.000200"
@@ -127,7 +127,7 @@ def test_a_post_of_unknown_end_twice_is_still_one_message(story: Story, slack: S
 def test_a_post_that_takes_too_long_is_adopted(story: Story, slack: SlackSandbox) -> None:
     """The time-out says nothing about whether the message is there."""
     slack.fail(POST, Hangs(0.8))
-    assert story.announce(Connection(slack.token, slack.api_url, timeout=0.3)) == "put off"
+    assert story.announce(WebApi(slack.token, slack.api_url, timeout=0.3)) == "put off"
     wait_until(lambda: story.texts, "Slack has posted it")
     story.later(SETTLE_SECONDS + 1)
     assert story.announce() == "shown"
@@ -392,7 +392,7 @@ def test_with_slack_away_the_pauses_grow_to_ten_minutes(story: Story, slack: Sla
     nobody = "http://127.0.0.1:1/api/"
     pauses = []
     for _ in range(9):
-        assert story.announce(Connection(slack.token, nobody)) == "put off"
+        assert story.announce(WebApi(slack.token, nobody)) == "put off"
         row = story.row()
         pauses.append(round((row["lease_until"] - story.now()).total_seconds() / 5) * 5)
         assert row["post_begun_at"] is None
@@ -404,7 +404,7 @@ def test_with_slack_away_the_pauses_grow_to_ten_minutes(story: Story, slack: Sla
 
 def test_a_process_leaves_a_slack_alone_that_does_not_answer(story: Story, slack: SlackSandbox) -> None:
     """Each session's call would keep it from its work until the time-out."""
-    with story.announcer(Connection(slack.token, "http://127.0.0.1:1/api/")) as announcer:
+    with story.announcer(WebApi(slack.token, "http://127.0.0.1:1/api/")) as announcer:
         assert announcer.announce(story.session_id) == "put off"
         assert announcer.announce(story.session_id) == "silent"
         story.later(6)

@@ -20,9 +20,8 @@ from threadsync.config import load_settings
 from threadsync.errors import CommandFailed
 from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore
-from worker.db.overview.counts import CountStore
-from worker.db.overview.store import ConsoleStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore
 from worker.doctor.app import app_of
@@ -53,12 +52,14 @@ def opened(pool: Pool, number: int) -> UUID:
 
 def buried(pool: Pool, number: int, arguments: str = '{"args": [], "kwargs": {}}') -> UUID:
     return DeadLetterStore(pool).bury(
-        task_id=f"task-{number}",
-        task_name="sessions.get",
-        queue="sessions",
-        error=CommandFailed("a failure"),
-        attempts=1,
-        arguments=arguments,
+        Letter(
+            task_id=f"task-{number}",
+            task_name="sessions.get",
+            queue="sessions",
+            error=CommandFailed("a failure"),
+            attempts=1,
+            arguments=arguments,
+        )
     )
 
 
@@ -132,7 +133,7 @@ def test_stores_read_what_is_beside_a_bad_row(pool: Pool, spoilt: tuple[UUID, UU
     assert [sync.unreadable for sync in SyncStore(pool).list_syncs()] == [("state", "origin"), ()]
     assert DeadLetterStore(pool).get(letter).unreadable == ("state",)
     assert len(DeadLetterStore(pool).list_by_state("dead")) == 2
-    decisions = ConsoleStore(pool).decisions(50)
+    decisions = OverviewStore(pool).decisions(50)
     assert [decision.action for decision in decisions if not decision.unreadable] == ["discard"] + [
         "retry"
     ] * 2
@@ -155,7 +156,7 @@ def test_counts_have_a_place_for_what_is_not_known(
     pool: Pool, database_url: str, broker_url: str, spoilt: tuple[UUID, UUID, UUID]
 ) -> None:
     """In metrics too: one series more, whatever it is called."""
-    counts = CountStore(pool).counts()
+    counts = OverviewStore(pool).counts()
     assert (counts.sessions["other"], counts.syncs["other"], counts.dead_letters["other"]) == (1, 1, 1)
     assert counts.dead_letters["dead"] == 2
     shown = samples_of(
@@ -164,7 +165,7 @@ def test_counts_have_a_place_for_what_is_not_known(
     assert shown['threadsync_sessions{status="other"}'] == 1
     for at in MOMENTS:
         ask(as_owner(database_url), "UPDATE syncs SET next_attempt_at = %s::timestamptz", at)
-        assert CountStore(pool).counts().oldest_due_seconds >= 0
+        assert OverviewStore(pool).counts().oldest_due_seconds >= 0
 
 
 @pytest.fixture
@@ -182,7 +183,7 @@ def test_every_page_of_the_console_is_shown(ada: httpx.Client, spoilt: tuple[UUI
         ("/?span=7d", "", "sessions.get"),
         ("/sessions", "cannot be read: user_id, status", str(good)),
         (f"/sessions/{bad}", "cannot be read: state, origin", "frozen"),
-        (f"/sessions/{good}", "divine", "Looked for a ticket"),
+        (f"/sessions/{good}", "divine", "Searched for an existing ticket"),
         (f"/sessions/{bad}/draft", "cannot be read", ""),
         ("/syncs", "", str(good)),
         ("/dead", "", "sessions.get"),
@@ -221,7 +222,7 @@ def test_the_command_line_shows_every_list(
 
 def test_any_moment_is_listed(pool: Pool, database_url: str, ada: httpx.Client) -> None:
     """Of a letter's first attempt, its death and its settling; pages of the audit trail go on behind it."""
-    store, owner = ConsoleStore(pool), as_owner(database_url)
+    store, owner = OverviewStore(pool), as_owner(database_url)
     for at in MOMENTS:
         letters = {buried(pool, number) for number in range(1, 4)}
         ask(

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.support.waiting import wait_until
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.failure import LocalServiceFailed
 from worker.local.servers.valkey import EmbeddedValkey
 from worker.local.service import CommandService
 from worker.local.supervisor import Supervisor
@@ -65,7 +65,7 @@ def make_service(tmp_path: Path) -> MakeService:
             name,
             [sys.executable, "-c", code, *arguments],
             log_path=tmp_path / f"{name}.log",
-            ready=lambda: says in service.log_tail(),
+            ready=lambda _: says in service.log_tail(),
             grace=grace,
         )
         return service
@@ -213,7 +213,7 @@ service = CommandService(
     "x",
     [sys.executable, "-c", {WAITS!r}],
     log_path=Path(sys.argv[1]) / "x.log",
-    ready=lambda: "here" in service.log_tail(),
+    ready=lambda _: "here" in service.log_tail(),
 )
 Supervisor().start(service)
 print(service.pid, flush=True)

@@ -22,7 +22,7 @@ from tests.support.installation import Installation
 from tests.support.servers import VALKEY_SETTINGS
 from tests.support.tls import Authority, Certificate, TlsFront
 from tests.support.waiting import wait_until
-from threadsync.broker.producer import broker_options
+from threadsync.broker.options import broker_options
 from threadsync.config import Settings
 from worker.durable.transport import DurableChannel
 from worker.local.child import Child

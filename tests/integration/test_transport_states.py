@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 from kombu import Connection
 
 from tests.support.servers import ValkeyForTests
+from threadsync.broker.lua import WAITING
 from worker.durable.deliveries import unsealed
-from worker.durable.scripts import WAITING
 
 QUEUES = ("one", "two")
 

@@ -1,4 +1,4 @@
-"""The ACL of docs/delivery.md, word for word, on both servers: it is enough, and none is for nothing."""
+"""The ACL of docs/operate/brokers.md, word for word, on both servers: enough, and none for nothing."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ from tests.support.web import WebProcess
 from tests.support.workers import ROOT
 from threadsync.client import Handle, SessionClient
 from threadsync.errors import EnqueueFailed, ResultTimeout
-from threadsync.liveness.heartbeats import QUEUES
 from threadsync.liveness.verdicts import beat_is_sending, hearing_of_queue, hearing_of_worker
-from threadsync.models import SessionResult
+from threadsync.queues import QUEUES
+from threadsync.sessions import SessionResult
 from threadsync.syncs import Draft
 from worker.db.pool import new_pool
 from worker.db.sessions.store import SessionStore

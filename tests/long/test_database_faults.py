@@ -5,8 +5,7 @@ from __future__ import annotations
 from tests.support.installation import Installation
 from tests.support.servers import PostgresForTests, ask
 from tests.support.waiting import wait_until
-from worker.durable.retry_policy import FAULT_PATIENCE_SECONDS, History
-from worker.durable.task import HEADER
+from worker.durable.retry_policy import FAULT_PATIENCE_SECONDS, HEADER, History
 
 NEARLY_SPENT = History(stuck=FAULT_PATIENCE_SECONDS - 0.01)
 

@@ -13,7 +13,7 @@ from tests.integration.test_forgetting_late import BY, MAYA, owner_runs, without
 from threadsync.errors import CommandFailed, DatabaseUnavailable
 from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.forgetting.store import ForgetStore
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore
@@ -52,9 +52,9 @@ def _lived(store: SessionStore, letters: DeadLetterStore, pool: Pool) -> UUID:
     store.link(CHANNEL, "3.3", "PROJ-3", MAYA, uuid4(), "ocelot")
     told: Any = {"task_name": "t", "queue": "q", "attempts": 1, "error": CommandFailed("no")}
     about = {"channel_id": CHANNEL, "thread_ts": THREAD, "draft": "ocelot"}
-    letters.bury(task_id="1", arguments=json.dumps({"args": [], "kwargs": about}), **told)
+    letters.bury(Letter(task_id="1", arguments=json.dumps({"args": [], "kwargs": about}), **told))
     nameless = {"args": [CHANNEL, THREAD, "ocelot"], "kwargs": {}}
-    letters.bury(task_id="2", arguments=json.dumps(nameless), **told)
+    letters.bury(Letter(task_id="2", arguments=json.dumps(nameless), **told))
     return session.id
 
 

@@ -22,8 +22,8 @@ from tests.support.rabbitmq import RabbitMQ
 from tests.support.servers import PostgresForTests, ValkeyForTests, ask
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
-from threadsync.liveness.heartbeats import QUEUES
 from threadsync.liveness.rabbitmq import STREAM
+from threadsync.queues import QUEUES
 from worker.durable.rabbitmq.transport import DELAY_PREFIX
 
 PERSON: Final = "U0OCELOT7"

@@ -23,7 +23,7 @@ from worker.local.servers.postgres import EmbeddedPostgres
 from worker.local.servers.valkey import EmbeddedValkey
 
 STOP_SECONDS = 45
-"""The grace at a stop: docs/delivery.md."""
+"""The grace at a stop: docs/operate/deploy.md."""
 
 AGAIN_SECONDS = 8.0
 """Longer than a worker waits for its broker."""

@@ -18,7 +18,7 @@ from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, WorkerGroup
 from worker.local.child import Child, succeeds
-from worker.local.readiness import answers_http, worker_answers
+from worker.local.readiness import answers_http, sends_heartbeats
 from worker.local.servers.port import free_port
 
 _NAMELESS = ("unshare", "--user", "--map-user=12345", "--map-group=12345", "--")
@@ -144,10 +144,10 @@ def test_a_folder_with_a_name_of_all_kinds(tmp_path: Path) -> None:
 def test_up_sees_its_worker_behind_sentinels_and_a_prefix(
     postgres: PostgresForTests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it waits for: a ping over the broker, by the same options as the worker's own."""
+    """It waits for a heartbeat in the broker, by the same options as the worker's own."""
     with SentinelSet(tmp_path / "set", sentinels=1) as sentinels, postgres.database() as url:
         options = f'{{"master_name": "{sentinels.name}", "global_keyprefix": "ts:"}}'
         monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", options)
         env = {**os.environ, "DATABASE_URL": url, "CELERY_BROKER_URL": sentinels.url}
         with WorkerGroup(env, tmp_path / "up.log", concurrency=1):
-            wait_until(lambda: worker_answers("up", sentinels.url), "it answers", 20)
+            wait_until(lambda: sends_heartbeats("up", sentinels.url, 10), "its heartbeat is there", 20)

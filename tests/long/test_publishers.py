@@ -20,7 +20,7 @@ from tests.support.relay import Relay
 from tests.support.servers import PostgresForTests
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
-from threadsync.liveness.heartbeats import QUEUES
+from threadsync.queues import QUEUES
 
 _PUBLISH: Final = b"\x00\x3c\x00\x28"
 """AMQP's basic.publish, class 60 and method 40."""

@@ -60,7 +60,7 @@ def make(copy: Path) -> Make:
 
 
 def test_a_role_is_installed_by_its_lock(tmp_path: Path) -> None:
-    """By the two lines of docs/supply-chain.md; the largest of the roles' locks has the others in it."""
+    """By the two lines of docs/operate/supply-chain.md; the largest lock of a role has the others in it."""
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=120)
     python = str(tmp_path / "venv" / "bin" / "python")
     install(python, "install", "--require-hashes", "--requirement", str(ROOT / "locks" / "local.txt"))

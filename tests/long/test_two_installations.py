@@ -26,7 +26,7 @@ from tests.support.waiting import wait_until
 from tests.support.web import WebProcess
 from tests.support.workers import ROOT
 from threadsync.broker.installation import KEY, take_over
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.installation.store import InstallationStore
 from worker.db.pool import new_pool, single_connection
 from worker.durable.connection import DurableConnection
@@ -115,12 +115,14 @@ def bury(installation: Installation) -> str:
     """A letter whose command can be sent again."""
     with new_pool(installation.database_url) as pool:
         letter_id = DeadLetterStore(pool).bury(
-            task_id=str(uuid4()),
-            task_name="sessions.get_or_create",
-            queue="sessions",
-            arguments=json.dumps({"args": [], "kwargs": {**THREAD, "user_id": "U9"}}),
-            error=RuntimeError("of this test"),
-            attempts=1,
+            Letter(
+                task_id=str(uuid4()),
+                task_name="sessions.get_or_create",
+                queue="sessions",
+                arguments=json.dumps({"args": [], "kwargs": {**THREAD, "user_id": "U9"}}),
+                error=RuntimeError("of this test"),
+                attempts=1,
+            )
         )
     return str(letter_id)
 

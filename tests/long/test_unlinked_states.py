@@ -17,7 +17,7 @@ from threadsync.actors import SlackActor
 from threadsync.errors import JiraKeyConflict
 from worker.db.pool import Pool
 from worker.jira.leave import PROPERTY, Leaving, lease_of
-from worker.jira.tools import Tools
+from worker.jira.setup import Setup
 
 ANN = SlackActor(user_id="U0456", team_id="T0123")
 
@@ -107,9 +107,9 @@ class ChangingMinds(OneTicket):
 
     def leave(self, key: str) -> None:
         world = self.world
-        tools = Tools(world.store, world._jira, world.target, jitter=world.draw.random, clock=world.time)
-        if claim := world.store.left.claim(world.session_id, key, lease=lease_of(tools)):
-            Leaving(tools, claim).take()
+        setup = Setup(world.store, world._jira, world.target, jitter=world.draw.random, clock=world.time)
+        if claim := world.store.left.claim(world.session_id, key, lease=lease_of(setup)):
+            Leaving(setup, claim).take()
 
     @invariant()
     def never_two_tickets(self) -> None:

@@ -20,7 +20,8 @@ from tests.support.redis_servers import RedisServer, SentinelSet, redis_program
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.tls import Authority
 from threadsync.config import load_settings
-from threadsync.liveness.heartbeats import Signs, signs_of
+from threadsync.liveness.heartbeats import signs_of
+from threadsync.liveness.state import Signs
 from worker.doctor.app import app_of
 
 
@@ -104,7 +105,7 @@ class ValkeySocket(ValkeyTcp):
 
 
 class ValkeyPrefix(ValkeyTcp):
-    """Valkey, as a user who may touch nothing but keys of a prefix: docs/delivery.md has its rights."""
+    """Valkey, as a user who may touch only keys of a prefix: docs/operate/brokers.md has its rights."""
 
     name = "valkey-acl"
 
@@ -204,7 +205,7 @@ class ValkeySentinel(BrokerServer):
 
 
 class RabbitClassic(BrokerServer):
-    """RabbitMQ over TCP, with classic queues, as a user who may no more than docs/operations.md says."""
+    """RabbitMQ over TCP, with classic queues, as a user who may no more than docs/operate/brokers.md says."""
 
     name = "rabbitmq-classic"
     results_are_elsewhere = True
@@ -261,8 +262,9 @@ PAIRS: tuple[type[BrokerServer], ...] = (
 
 
 def documented_acl() -> str:
-    """The rights of docs/delivery.md, for a server of a configuration file."""
-    found = re.search(r"ACL SETUSER threadsync on >password (.*?)```", read("docs/delivery.md"), re.DOTALL)
+    """The rights of docs/operate/brokers.md, for a server of a configuration file."""
+    page = read("docs/operate/brokers.md")
+    found = re.search(r"ACL SETUSER threadsync on >password (.*?)```", page, re.DOTALL)
     assert found
     return " ".join(found[1].split())
 

@@ -20,7 +20,9 @@ from handlers.serve import parser as serve_options
 from worker.cli import app as threadsync
 
 ROOT: Final = Path(__file__).parents[2]
-DOCUMENTS: Final = tuple(sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]))
+DOCUMENTS: Final = tuple(
+    sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks/README.md"])
+)
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 _CODE: Final = re.compile(r"`([^`\n]+)`")

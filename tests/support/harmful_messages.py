@@ -16,7 +16,7 @@ import redis
 from tests.support.feeding import both_places_are_free
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
-from threadsync.models import DeadLetter
+from threadsync.dead_letters import DeadLetter
 
 COMMAND: Final = "sessions.get_or_create"
 

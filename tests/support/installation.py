@@ -18,7 +18,8 @@ from celery.result import AsyncResult
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, WorkerGroup
-from threadsync.models import DeadLetter, ThreadSession
+from threadsync.dead_letters import DeadLetter
+from threadsync.sessions import ThreadSession
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import new_pool
 from worker.local.child import Child

@@ -27,7 +27,7 @@ from threadsync.sync_commands import Sync
 from threadsync.syncs import Draft
 from worker.celery import app
 from worker.db import get_connection
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.pool import new_pool
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore
@@ -91,12 +91,14 @@ def _replay() -> str:
     """Whether its letter is settled then."""
     with new_pool() as pool:
         letter = DeadLetterStore(pool).bury(
-            task_id="died",
-            task_name="sessions.get",
-            queue="sessions",
-            error=CommandFailed("probe"),
-            attempts=1,
-            arguments=json.dumps({"args": [], "kwargs": {}}),
+            Letter(
+                task_id="died",
+                task_name="sessions.get",
+                queue="sessions",
+                error=CommandFailed("probe"),
+                attempts=1,
+                arguments=json.dumps({"args": [], "kwargs": {}}),
+            )
         )
         try:
             decisions.replay(pool, letter, decisions.signature("ann", "to see"))

@@ -26,11 +26,11 @@ _PASSWORD: Final = "of-these-tests"
 ENOUGH: Final = (
     r"^(sessions|syncs|maintenance|lookups|threadsync.*|celeryev.*|.*celery\.pidbox|amq\.default)$"
 )
-"""The rights of docs/operations.md, for each of configure, write and read."""
+"""The rights of docs/operate/brokers.md, for each of configure, write and read."""
 
 USERS: Final[Mapping[str, Mapping[str, str]]] = {
     "threadsync": {"configure": ".*", "write": ".*", "read": ".*"},
-    # As docs/operations.md says.
+    # As docs/operate/brokers.md says.
     "confined": dict.fromkeys(("configure", "write", "read"), ENOUGH),
     # One that may not declare what is missing.
     "limited": {"configure": "", "write": ".*", "read": ".*"},

@@ -19,10 +19,10 @@ from tests.support.servers import POSTGRES_SETTINGS, ask
 from tests.support.waiting import wait_until
 from worker.db.pool import new_pool
 from worker.db.sessions.store import SessionStore
-from worker.local.data_dir import write_private
 from worker.local.servers.cluster import SUPERUSER, postgres_program
 from worker.local.servers.identity import unprivileged
 from worker.local.servers.postgres import EmbeddedPostgres
+from worker.operate.private_folder import write_private
 
 # What is committed on one is on the other, so that each lost row is a lost command.
 _SYNCHRONOUS: LiteralString = "ALTER SYSTEM SET synchronous_standby_names = '*'"

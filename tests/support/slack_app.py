@@ -15,15 +15,16 @@ from uuid import uuid4
 import httpx
 import redis
 
-from handlers.app import create_app
+from handlers.app import MountedConsole, create_app
 from sandbox.slack.requests import TEAM_ID, SlackRequest, signed_request
 from threadsync.client import AsyncHandle, AsyncSessionClient
 from threadsync.command import Command
 from threadsync.config import Settings, load_settings
 from threadsync.errors import EnqueueFailed, ResultTimeout
-from threadsync.liveness.heartbeats import Signs
+from threadsync.liveness.state import Signs
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
-from threadsync.models import Outcome, SessionPage, SessionResult, Status, ThreadSession
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
+from threadsync.types import Outcome, Status
 
 R = TypeVar("R")
 
@@ -109,9 +110,11 @@ def settings(**given: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running_app(client: AsyncSessionClient | None = None, **given: Any) -> AsyncIterator[SlackApp]:
+async def running_app(
+    client: AsyncSessionClient | None = None, console: MountedConsole | None = None, **given: Any
+) -> AsyncIterator[SlackApp]:
     """The app, started as an ASGI server starts it, and stopped."""
-    app = create_app(settings(**given), client)
+    app = create_app(settings(**given), client, console)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as http,

@@ -18,14 +18,14 @@ from worker.db.status_messages.store import StatusStore
 from worker.db.syncs.store import SyncStore
 from worker.status_message.announcer import Announcer, Result
 from worker.status_message.answers import Answer
-from worker.status_message.connection import Connection
+from worker.status_message.web_api import WebApi
 
 CHANNEL, THREAD, USER = "C0STATUS", "1700000000.000100", "U0456"
 CANARY = "tulip-4711"
 JIRA = "https://jira.example"
 
 
-class SpiedConnection(Connection):
+class SpiedConnection(WebApi):
     """Does something else right before and right after a call of the method."""
 
     def __init__(
@@ -103,9 +103,9 @@ class Story:
         return found
 
     @contextmanager
-    def announcer(self, connection: Connection | None = None) -> Iterator[Announcer]:
+    def announcer(self, connection: WebApi | None = None) -> Iterator[Announcer]:
         """A process of its own, as it were."""
-        connection = connection or Connection(self._slack.token, self._slack.api_url, timeout=2)
+        connection = connection or WebApi(self._slack.token, self._slack.api_url, timeout=2)
         syncs = SyncStore(self.pool, clock=self.now)
         try:
             yield Announcer(
@@ -114,7 +114,7 @@ class Story:
         finally:
             connection.close()
 
-    def announce(self, connection: Connection | None = None) -> Result:
+    def announce(self, connection: WebApi | None = None) -> Result:
         """One try, by a process of its own."""
         with self.announcer(connection) as announcer:
             return announcer.announce(self.session_id)

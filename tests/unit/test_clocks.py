@@ -8,7 +8,7 @@ import pytest
 
 from threadsync.broker import clocks
 from threadsync.broker.clocks import offset
-from threadsync.liveness.heartbeats import Place, Signs, Skew
+from threadsync.liveness.state import Place, Signs, Skew
 from threadsync.liveness.verdicts import skewed_clocks, two_databases
 from worker.doctor.holes import hole_in
 from worker.durable.retry_policy import LONGEST_PAUSE_SECONDS, History
@@ -75,7 +75,7 @@ def test_two_databases_are_told_from_a_failover(one: Place, other: Place, is_fou
 
 def test_a_pause_is_no_longer_than_ours(caplog: pytest.LogCaptureFixture) -> None:
     """A header of somebody else's making cannot hold a message for an hour."""
-    from worker.durable.task import HEADER, read_history
+    from worker.durable.retry_policy import HEADER, read_history
 
     assert read_history({HEADER: {"pause": LONGEST_PAUSE_SECONDS}}).pause == LONGEST_PAUSE_SECONDS
     assert read_history({HEADER: {"pause": 3600}}) == History()

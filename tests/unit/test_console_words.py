@@ -9,7 +9,7 @@ import pytest
 
 from console.timeline import timeline
 from console.words import ago, sentence
-from threadsync.models import ThreadSession
+from threadsync.sessions import ThreadSession
 from threadsync.syncs import Attempt, Draft, SyncAction, SyncDetail, SyncState
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -65,8 +65,8 @@ def test_a_timeline_has_everything_in_its_order() -> None:
     assert [(event.kind, event.what, event.outcome) for event in events] == [
         ("command", "Session opened", ""),
         ("command", "Ready to sync", ""),
-        ("command", "Ticket asked for", ""),
-        ("attempt", "Asked Jira for a ticket", "rejected"),
+        ("command", "Ticket requested", ""),
+        ("attempt", "Asked Jira to create a ticket", "rejected"),
         ("decision", "Retry", "ada"),
         ("command", "Synced", "PROJ-1"),
     ]
@@ -92,5 +92,5 @@ def test_a_draft_of_no_moment_is_shown_as_such() -> None:
             attempts=(), actions=(),
         )  # fmt: skip
         event = timeline(session, None, None, detail)[-1]
-        assert event.what == "A draft was written at a moment that makes no sense"
+        assert event.what == "Draft written at an invalid time"
         assert event.why == drafted_at[:40]

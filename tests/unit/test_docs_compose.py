@@ -15,8 +15,8 @@ import pytest
 from tests.support.compose import compose_file, environment, ours, seconds, secret_files
 from tests.support.documents import ROOT, fault_of, read
 from threadsync.config import Settings, load_settings
-from worker.celery import TIME_LIMIT_SECONDS
 from worker.doctor.flower import judge_address
+from worker.durable.limits import TIME_LIMIT_SECONDS
 from worker.operate.rights.broker_users import NAMES, acl_line, configuration, login_of
 
 SERVICES: Final[dict[str, Any]] = compose_file()["services"]
@@ -43,7 +43,7 @@ VALUES: Final = {
     "console_password": "of-these-tests-and-42-ostriches",
 }
 _POOL_STALL_SECONDS: Final = 35
-"""How long Celery's pool may take beyond the command when it stops under load: docs/delivery.md."""
+"""How long Celery's pool may take beyond the command when it stops under load: docs/operate/deploy.md."""
 
 
 def environment_on(folder: Path, service: str) -> dict[str, str]:
@@ -151,7 +151,7 @@ def test_workers_wait_for_tables() -> None:
 
 def test_every_queue_has_a_worker() -> None:
     """Of all that there are."""
-    from threadsync.liveness.heartbeats import QUEUES
+    from threadsync.queues import QUEUES
 
     workers = [SERVICES[name]["command"] for name in WORKERS]
     taken = [queue for line in workers for queue in line[line.index("--queues") + 1].split(",")]

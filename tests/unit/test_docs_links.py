@@ -8,11 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.documents import DOCUMENTS, ROOT, anchors, code_words, links, name_of
+from tests.support.documents import DOCUMENTS, ROOT, anchors, code_words, links, name_of, read, table
 
 document = pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-_OF_THE_REPOSITORY = re.compile(r"(worker|tasks|handlers|sandbox|tests|docs)/[\w./-]*|[A-Z][\w.-]+\.md")
-_OF_OUR_PACKAGES = re.compile(r"(worker|tasks|handlers|sandbox)(\.\w+)+")
+_FOLDERS = "threadsync|worker|tasks|handlers|console|sandbox|benchmarks|tests"
+# The broker's keys and queues begin with "threadsync.", too.
+_NAMES = [path.stem for path in ROOT.glob("threadsync/[a-z]*") if path.suffix != ".typed"]
+_MODULES = rf"threadsync(?=\.({'|'.join(_NAMES)})\b)"
+_OF_THE_REPOSITORY = re.compile(rf"({_FOLDERS}|docs|deploy|locks|supply)/[\w./-]*|[A-Z][\w.-]+\.md")
+_OF_OUR_PACKAGES = re.compile(rf"({_FOLDERS.replace('threadsync', _MODULES)})(\.\w+)+")
+_PAGE = re.compile(r"(?<![\w/.])(?:docs/[\w./-]+|[A-Z]{4,}\.md|benchmarks/README\.md)\b")
+_EXAMPLES = {"docs/nowhere.py", "docs/adr/0"}
+_MADE = re.compile(r"deploy/secrets/.*|docs/benchmarks/(quick|latest).*")
+"""Files that are not in the repository, or not always."""
 
 
 @document
@@ -46,9 +54,9 @@ def test_every_path_and_name_in_backticks_exists(path: Path) -> None:
     """`worker/durable/retry_policy.py`, `tasks/`, `worker.durable.retry_policy.decide`."""
     lost = []
     for word in code_words(path.read_text(encoding="utf-8")):
-        if _OF_THE_REPOSITORY.fullmatch(word) and not (ROOT / word).exists():
+        if _OF_THE_REPOSITORY.fullmatch(word) and not ((ROOT / word).exists() or _MADE.fullmatch(word)):
             lost.append(word)
-        if _OF_OUR_PACKAGES.fullmatch(word):
+        if _OF_OUR_PACKAGES.fullmatch(word) and not word.endswith(".py"):
             try:
                 pkgutil.resolve_name(word)
             except (ImportError, AttributeError):
@@ -56,10 +64,35 @@ def test_every_path_and_name_in_backticks_exists(path: Path) -> None:
     assert lost == []
 
 
-def test_every_decision_is_read_by_somebody() -> None:
-    """A page in docs/adr/ has a number of its own, and another document leads to it."""
-    pages = sorted(path.name for path in ROOT.glob("docs/adr/*.md"))
+def test_every_page_that_the_code_names_exists() -> None:
+    """Comments, the doctor and alerts name pages. A released migration keeps the names of its time."""
+    lost = []
+    for file in tracked():
+        if file.suffix in {".md", ".json", ".png", ".svg", ".js"} or file.parent.name == "migrations":
+            continue
+        for name in _PAGE.findall(file.read_text(encoding="utf-8", errors="replace")):
+            if not (ROOT / name).exists() and not _MADE.fullmatch(name) and name not in _EXAMPLES:
+                lost.append(f"{name_of(file)}: {name}")
+    assert lost == []
+
+
+def tracked() -> list[Path]:
+    """Return the files of the repository that are text."""
+    folders = [ROOT / name for name in (*_FOLDERS.split("|"), "deploy", "supply")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return [path for path in [*ROOT.glob("*"), *files] if path.is_file() and "__pycache__" not in path.parts]
+
+
+def test_every_decision_has_a_number_and_a_row() -> None:
+    """Each page in docs/adr/ has its own number and a row in the index, and a page elsewhere leads to it."""
+    pages = sorted(path.name for path in ROOT.glob("docs/adr/0*.md"))
     assert [int(page[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    rows = table(read("docs/adr/index.md"), "Number")
+    titles = [read(f"docs/adr/{page}").partition("\n")[0] for page in pages]
+    assert [f"# {number}. {title}" for number, title in rows] == [
+        f"{number}. [{words}]({page})"
+        for (number, _, words), page in zip((title.partition(". ") for title in titles), pages, strict=True)
+    ]
     targets = {
         Path(target).name
         for path in DOCUMENTS

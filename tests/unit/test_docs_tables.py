@@ -16,22 +16,16 @@ from pydantic import BaseModel
 
 from tests.fundamentals.test_command_table import TABLE
 from tests.support.documents import ROOT, blocks, read, table
+from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Command
 from threadsync.commands import COMMANDS
 from threadsync.config import Settings, load_settings
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
-from threadsync.models import (
-    ChannelContext,
-    ChannelMove,
-    ContextResult,
-    SessionPage,
-    SessionResult,
-    Status,
-    ThreadSession,
-)
 from threadsync.reasons import REASONS
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.sync_commands import RetrySync, Sync
 from threadsync.syncs import Draft, SyncState, SyncStatus
+from threadsync.types import Status
 from worker.celery import configuration
 from worker.db.pool import connect_arguments
 from worker.doctor import broker, database, flower, installation, jira, rabbitmq, running, settings, slack
@@ -65,17 +59,17 @@ RESULTS: Final[dict[Any, str]] = {
 
 
 def test_the_table_of_settings_is_up_to_date() -> None:
-    """README's table is written by a script."""
+    """The page's table is written by a script."""
     script = runpy.run_path(str(ROOT / "docs/settings_table.py"))
-    readme = read("README.md")
-    assert script["with_table"](readme) == readme, "README is out of date; run: python docs/settings_table.py"
+    page = read("docs/use/settings.md")
+    assert script["with_table"](page) == page, "out of date; run: python docs/settings_table.py"
     assert all(f"`{name.upper()}`" in script["settings_table"]() for name in Settings.model_fields)
 
 
 def test_the_tables_of_rights_are_up_to_date() -> None:
     """Of the broker's users, and of secrets."""
     script = runpy.run_path(str(ROOT / "docs/rights_tables.py"))
-    page = read("docs/least-privilege.md")
+    page = read("docs/operate/least-privilege.md")
     assert script["with_tables"](page) == page, "out of date; run: python docs/rights_tables.py"
     assert page.count("\n| `threadsync-") == sum(map(len, USERS.values()))
 
@@ -84,15 +78,15 @@ def test_the_table_of_the_doctor_has_every_check() -> None:
     """And no other."""
     areas = (settings, broker, rabbitmq, database, installation, running, slack, jira, flower)
     checks = [check for area in areas for check in area.CHECKS]
-    assert [row[0].strip("`") for row in table(read("docs/doctor.md"), "check")] == checks
+    assert [row[0].strip("`") for row in table(read("docs/operate/doctor.md"), "check")] == checks
 
 
 def rows_of_tasks() -> dict[str, list[str]]:
-    return {row[0].strip("`"): row[1:] for row in table(read("README.md"), "Task")}
+    return {row[0].strip("`"): row[1:] for row in table(read("docs/use/commands.md"), "Task")}
 
 
 def test_the_table_of_tasks_has_every_command() -> None:
-    """And no other; all are on the queue that README names."""
+    """And no other; all are on the queue that the page names."""
     assert list(rows_of_tasks()) == [command.name for command in ALL_COMMANDS]
     queues = {command.name: command.queue for command in ALL_COMMANDS}
     kinds = {"syncs": "syncs", "jira": "lookups"}
@@ -110,13 +104,13 @@ def test_every_task_of_the_table_is_registered() -> None:
 
 def test_the_reasons_are_explained() -> None:
     """Each code that a sync may have, in the words that people see elsewhere."""
-    rows = {row[0].strip("`"): row[2] for row in table(read("docs/sync-state-machine.md"), "reason")}
+    rows = {row[0].strip("`"): row[2] for row in table(read("docs/understand/tickets.md"), "reason")}
     assert rows == {reason: f"{words[0].upper()}{words[1:]}" for reason, words in REASONS.items()}
 
 
 def test_the_states_are_drawn_and_explained() -> None:
     """The diagram and the table of states have each state that a sync may be in, and no other."""
-    page = read("docs/sync-state-machine.md")
+    page = read("docs/understand/tickets.md")
     [diagram] = [block.text for block in blocks(page) if block.language == "mermaid"]
     moves = re.findall(r"^ +(\S+) --> (\S+) : ", diagram, re.MULTILINE)
     assert {state for move in moves for state in move} - {"[*]"} == set(get_args(SyncStatus))
@@ -125,14 +119,14 @@ def test_the_states_are_drawn_and_explained() -> None:
 
 def test_looks_are_told_as_they_are() -> None:
     """When a ticket is looked for that was maybe created."""
-    words = re.search(r"looked for after ([\d, ]+) and (\d+) s", read("docs/sync-state-machine.md"))
+    words = re.search(r"looked for after ([\d, ]+) and (\d+) s", read("docs/understand/tickets.md"))
     assert words
     assert [*map(int, words[1].split(", ")), int(words[2])] == list(LOOK_AFTER_SECONDS)
 
 
 def test_the_tables_of_the_database() -> None:
     """All that the migrations create, and the migrations' own."""
-    rows = {row[0].strip("`") for row in table(read("docs/architecture.md"), "table")}
+    rows = {row[0].strip("`") for row in table(read("docs/understand/architecture.md"), "table")}
     sql = "".join(path.read_text() for path in (ROOT / "worker/db/migrations").glob("*.sql"))
     assert rows == {*re.findall(r"^CREATE TABLE (\w+)", sql, re.MULTILINE), "threadsync_schema"}
 
@@ -159,15 +153,15 @@ def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
     ],
 )
 def test_the_fields_of_results(word: str, model: type[BaseModel]) -> None:
-    """README lists them all."""
-    match = re.search(rf"^- \*\*{word}\*\*: (.*?)\.\s", read("README.md"), re.MULTILINE)
+    """The page of commands lists them all."""
+    match = re.search(rf"^- \*\*{word}\*\*: (.*?)\.\s", read("docs/use/commands.md"), re.MULTILINE)
     assert match
     assert re.findall(r"`(\w+)`", match[1]) == list(model.model_fields)
 
 
 def test_statuses_and_outcomes_are_named() -> None:
     """With the one field that a command adds."""
-    words = set(re.findall(r"`(\w+)`", read("README.md")))
+    words = set(re.findall(r"`(\w+)`", read("docs/use/commands.md")))
     outcome = SessionResult.model_fields["outcome"].annotation
     assert {*get_args(Status), *get_args(outcome)} <= words
     for result, form in RESULTS.items():
@@ -178,19 +172,19 @@ def test_statuses_and_outcomes_are_named() -> None:
 
 def test_the_command_table_is_the_tested_one() -> None:
     """Cell by cell; tests/fundamentals runs them."""
-    rows = {row[0].strip("`"): tuple(row[1:]) for row in table(read("docs/architecture.md"), "command")}
+    rows = {row[0].strip("`"): tuple(row[1:]) for row in table(read("docs/use/commands.md"), "command")}
     assert rows == {
         command: tuple(getattr(cell, "__name__", cell) for cell in cells) for command, cells in TABLE.items()
     }
 
 
 def numbers() -> list[Any]:
-    rows = table(read("docs/delivery.md"), "Number")
+    rows = table(read("docs/promises/numbers.md"), "Number")
     return [pytest.param(value, place, id=number) for number, value, place in rows]
 
 
 @pytest.mark.parametrize(("value", "place"), numbers())
-def test_a_number_of_the_delivery_page(value: str, place: str) -> None:
+def test_a_number_of_the_page(value: str, place: str) -> None:
     """It is what the code says: a constant, a setting's default, or Celery's configuration."""
     match = re.match(r"`([\w.]+)`", place)
     assert match
@@ -221,6 +215,6 @@ def test_the_numbers_depend_on_each_other() -> None:
     assert value_of("worker.durable.retry_policy.LONGEST_PAUSE_SECONDS") < values[-1] / 2
     connection = "worker.db.connection"
     answer = value_of("statement_timeout") + value_of(f"{connection}.ANSWER_MARGIN_SECONDS")
-    assert answer < value_of("worker.celery.SOFT_TIME_LIMIT_SECONDS")
-    sign_of_life = value_of(f"{connection}.SIGN_OF_LIFE_SECONDS")
-    assert sign_of_life < value_of("worker.db.pool._CHECKOUT_TIMEOUT_S")
+    assert answer < value_of("worker.durable.limits.SOFT_TIME_LIMIT_SECONDS")
+    probe = value_of(f"{connection}.PROBE_SECONDS")
+    assert probe < value_of("worker.db.pool._CHECKOUT_TIMEOUT_S")

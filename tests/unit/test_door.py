@@ -1,4 +1,4 @@
-"""Turns at the console's door: one after the other, and a crowd keeps out itself alone."""
+"""The queue at the console's door is fair: a crowd keeps out only itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from console.door import Door, Turns
+from console.door import Door, FairQueue
 
 PASSWORD = "pälindromes-of-42-ostriches"
 
@@ -23,7 +23,7 @@ class Queue:
     """Tries that wait, and in which order they were granted. No time passes before ``ends``."""
 
     def __init__(self, most: int = 100) -> None:
-        self.turns = Turns(3600, most)
+        self.queue = FairQueue(3600, most)
         self.granted: list[str] = []
         self.sent_away: list[str] = []
         self.tries: list[asyncio.Task[None]] = []
@@ -35,8 +35,8 @@ class Queue:
             await asyncio.sleep(0)
 
     async def ends(self) -> list[str]:
-        self.turns._seconds = 0
-        self.turns._grant()
+        self.queue._seconds = 0
+        self.queue._admit()
         return await self.ends_by_itself()
 
     async def ends_by_itself(self) -> list[str]:
@@ -44,7 +44,7 @@ class Queue:
         return self.granted
 
     async def _try(self, name: str) -> None:
-        granted = await self.turns.wait(name.rstrip("0123456789"), has_left if "gone" in name else stays)
+        granted = await self.queue.wait(name.rstrip("0123456789"), has_left if "gone" in name else stays)
         (self.granted if granted else self.sent_away).append(name)
 
 
@@ -67,12 +67,12 @@ async def test_where_there_is_no_room_the_longest_line_loses_its_last() -> None:
     """So a crowd keeps out itself alone."""
     queue = Queue(most=10)
     await queue.comes(*(f"crowd{number}" for number in range(1, 16)))
-    assert queue.turns.waiting == 10
+    assert queue.queue.waiting == 10
     await queue.comes("ada1")
-    assert queue.turns.waiting == 10
+    assert queue.queue.waiting == 10
     assert "ada1" in await queue.ends()
     assert queue.sent_away == ["crowd12", "crowd13", "crowd14", "crowd15", "crowd11"]
-    assert queue.turns.waiting == 0
+    assert queue.queue.waiting == 0
 
 
 async def test_those_who_left_take_no_turn() -> None:
@@ -87,11 +87,11 @@ async def test_one_that_is_cancelled_is_forgotten() -> None:
     """It takes no turn, and no room."""
     queue = Queue()
     await queue.comes("a1", "b1")
-    assert queue.turns.waiting == 1
+    assert queue.queue.waiting == 1
     queue.tries[1].cancel()
     with pytest.raises(asyncio.CancelledError):
         await queue.tries[1]
-    assert queue.turns.waiting == 0
+    assert queue.queue.waiting == 0
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ async def test_neighbours_of_an_ipv6_network_are_one_line(monkeypatch: pytest.Mo
     """A subscriber has 2^64 addresses. IPv4 within IPv6 is the IPv4 address."""
     lines: list[str] = []
 
-    async def wait(self: Turns, line: str, has_left: object) -> bool:
+    async def wait(self: FairQueue, line: str, has_left: object) -> bool:
         lines.append(line)
         return True
 
-    monkeypatch.setattr(Turns, "wait", wait)
+    monkeypatch.setattr(FairQueue, "wait", wait)
     door = Door(PASSWORD)
     for address in (
         "2001:db8::1",

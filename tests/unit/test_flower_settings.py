@@ -131,7 +131,7 @@ def test_a_link_in_its_place_is_refused(tmp_path: Path) -> None:
 def test_another_place_is_not_named_on_the_command_line(option: str) -> None:
     done = flower_with(option)
     assert done.returncode == 1
-    assert "FLOWER_DB's to say" in done.stderr
+    assert "Flower's state by FLOWER_DB" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["flower", "demo"])

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from handlers.probes import Probes
 from tests.support.slack_app import RecordingClient
-from threadsync.liveness.heartbeats import Signs
+from threadsync.liveness.state import Signs
 
 ASKED = Request({"type": "http", "headers": []})
 
@@ -33,7 +33,7 @@ async def test_all_who_ask_within_a_second_share_a_look() -> None:
     """Before its answer is there, and after; then another one is taken, and what has changed is told."""
     now = 0.0
     client = CountingClient()
-    probes = Probes(client, "", lambda: now)
+    probes = Probes(client, monotonic=lambda: now)
     client.may_answer.clear()
     asking = [asyncio.create_task(probes.readiness(ASKED)) for _ in range(200)]
     await asyncio.sleep(0)
@@ -51,7 +51,7 @@ async def test_all_who_ask_within_a_second_share_a_look() -> None:
 async def test_one_that_hangs_up_takes_no_answer_from_the_others() -> None:
     """The look goes on."""
     client = CountingClient()
-    probes = Probes(client, "")
+    probes = Probes(client)
     client.may_answer.clear()
     first, second = (asyncio.create_task(probes.readiness(ASKED)) for _ in range(2))
     await asyncio.sleep(0)
@@ -67,7 +67,7 @@ async def test_a_look_that_takes_long_is_still_one() -> None:
     """However long after its beginning others ask."""
     now = 0.0
     client = CountingClient()
-    probes = Probes(client, "", lambda: now)
+    probes = Probes(client, monotonic=lambda: now)
     client.may_answer.clear()
     first = asyncio.create_task(probes.readiness(ASKED))
     await asyncio.sleep(0)

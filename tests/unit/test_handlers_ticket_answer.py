@@ -16,7 +16,7 @@ from threadsync.command import Command
 from threadsync.commands import GetSession, ListByChannel, Unlink, UpdateStatus
 from threadsync.errors import JiraKeyConflict, SessionNotFound
 from threadsync.lookup_commands import LinkAnswer, LinkLookup, LinkOutcome
-from threadsync.models import ThreadSession
+from threadsync.sessions import ThreadSession
 
 ANN = SlackActor(user_id=USER, team_id="T0SANDBOX")
 READY = ("UpdateStatus", THREAD, None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from threadsync.liveness.heartbeats import QueueUse, Signs, Waiting, WorkerSign
+from threadsync.liveness.state import QueueUse, Signs, Waiting, WorkerSign
 from threadsync.liveness.verdicts import hearing_of_queue, hearing_of_worker
 
 FRESH, OLD = 3.0, 50.0

@@ -85,7 +85,7 @@ def test_a_tag_that_moves_is_noticed(image: str) -> None:
 
 def test_the_documented_images_are_these() -> None:
     """Name, version, and whether a digest is pinned."""
-    rows = {row[0].strip("`"): row[1] for row in table(read("docs/supply-chain.md"), "Image")}
+    rows = {row[0].strip("`"): row[1] for row in table(read("docs/operate/supply-chain.md"), "Image")}
     pinned = [image.partition("@") for image in IMAGES]
     shown = {
         name.partition(":")[0]: name.partition(":")[2] + (", digest" if at else "") for name, at, _ in pinned

@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.http_once import NotSent, Unknown
 from worker.jira.answers import (
     AuthProblem,
     CallFailed,
     CreateAnswer,
     Created,
     JiraAccount,
-    NotSent,
     Rejected,
     Throttled,
-    Unknown,
 )
 from worker.jira.classification import creation, failure
 

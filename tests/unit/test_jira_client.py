@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from worker.http_once import NotSent, Unknown
 from worker.jira.answers import (
     AuthProblem,
     CallFailed,
@@ -20,10 +21,8 @@ from worker.jira.answers import (
     Deployment,
     JiraAccount,
     JiraIssue,
-    NotSent,
     Rejected,
     Throttled,
-    Unknown,
 )
 from worker.jira.client import JiraClient
 

@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from tests.support.raw_server import Peer, RawServer, raw_server
-from worker.jira.answers import CallFailed, CreateAnswer, Created, JiraAccount, NotSent, Throttled, Unknown
+from worker.http_once import NotSent, Unknown
+from worker.jira.answers import CallFailed, CreateAnswer, Created, JiraAccount, Throttled
 from worker.jira.client import JiraClient
 
 TICKET = b'{"id": "10001", "key": "PROJ-7"}'

@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from celery.exceptions import Reject
 from tests.support.workers import ROOT
 from threadsync.broker.installation import OthersBroker
 from threadsync.errors import InvalidSettings
-from worker.observe import last_words
-from worker.observe.last_words import InASentence, tell_mistakes_in_a_sentence
+from worker.observe.last_words import InASentence
 
 SENTENCE = "NAME is wrong: set it right"
+LAST_WORDS = InASentence((InvalidSettings, OthersBroker), (Reject,))
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def written() -> Iterator[io.StringIO]:
     """What a log of our own says."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.addFilter(InASentence())
+    handler.addFilter(LAST_WORDS)
     logger = logging.getLogger("tests.last_words")
     logger.addHandler(handler)
     logger.propagate = False
@@ -69,8 +68,7 @@ def test_what_ends_the_process_is_said_once(
     """Not again where the log has said it."""
     kept: list[BaseException] = []
     monkeypatch.setattr(sys, "excepthook", lambda _kind, error, _trace: kept.append(error))
-    monkeypatch.setattr(last_words, "_told", deque())
-    tell_mistakes_in_a_sentence()
+    LAST_WORDS.watch_the_end()
     for error in (InvalidSettings(SENTENCE), InvalidSettings("logged"), ZeroDivisionError("another")):
         try:
             raise error

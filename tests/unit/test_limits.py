@@ -25,8 +25,9 @@ from redis import sentinel as redis_sentinel
 
 from threadsync.broker.sending import Broker
 from threadsync.config import Settings
-from worker.celery import RESULT_SECONDS, SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS, configuration
+from worker.celery import configuration
 from worker.durable.connection import DurableConnection
+from worker.durable.limits import RESULT_SECONDS, SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS
 from worker.durable.results import WorkersCelery
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -34,7 +35,7 @@ OURS: Final = ("worker", "tasks", "handlers", "console")
 
 POOL = "the pool's socket_timeout and socket_connect_timeout"
 WORKERS = "socket_timeout of the worker's transport options; asked when the event loop sees something to read"
-LISTENER = "worker/durable/transport.py `subclient`: a second for the rest of a message"
+LISTENER = "worker/durable/channel.py `subclient`: a second for the rest of a message"
 NOT_OURS = "replaced by ours, or not called with ours"
 
 KOMBU: Final[dict[str, dict[str, str]]] = {

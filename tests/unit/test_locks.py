@@ -172,7 +172,7 @@ def test_what_is_for_other_systems_is_not_in_the_bill() -> None:
 
 def test_the_documented_locks_are_those_of_the_roles() -> None:
     """File by file, and role by role."""
-    rows = {row[0].strip("`"): row[1] for row in table(read("docs/supply-chain.md"), "File")}
+    rows = {row[0].strip("`"): row[1] for row in table(read("docs/operate/supply-chain.md"), "File")}
     shown = {name.removeprefix("locks/").removesuffix(".txt") for name in rows}
     assert shown == {re.sub("^bench-.*", "bench-…", name) for name in ALL}
     roles = PROJECT["tool"]["threadsync"]["roles"]
@@ -188,7 +188,7 @@ def test_the_documented_bounds_are_those_of_pyproject() -> None:
         for lock in OURS
         for requirement in wanted(lock)
     }
-    rows = table(read("docs/supply-chain.md"), "Package")
+    rows = table(read("docs/operate/supply-chain.md"), "Package")
     assert {"aiohttp", "python-multipart", "starlette"} <= {name for name, *_ in rows}
     assert {name: {bound} for name, bound, _ in rows} == {name: bounds[name] for name, *_ in rows}
 

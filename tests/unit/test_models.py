@@ -12,7 +12,9 @@ from celery.utils.saferepr import saferepr
 from kombu.serialization import dumps
 from pydantic import ValidationError
 
-from threadsync.models import ChannelContext, ContextResult, Dto, SessionPage, SessionResult, ThreadSession
+from threadsync.channels import ChannelContext, ContextResult
+from threadsync.dto import Dto
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from worker.durable.task_result import Answer
 
 SESSION: Final[dict[str, Any]] = {

@@ -18,17 +18,18 @@ from threadsync.errors import (
     PoisonCommand,
     SessionNotFound,
 )
-from worker.celery import VISIBILITY_TIMEOUT_SECONDS
+from worker.durable.limits import VISIBILITY_TIMEOUT_SECONDS
 from worker.durable.retry_policy import (
     FAULT_PATIENCE_SECONDS,
+    HEADER,
     LONGEST_FAULT_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     GiveUp,
     History,
     Wait,
     decide,
+    read_history,
 )
-from worker.durable.task import HEADER, read_history
 
 PATIENCE = 30.0
 AWAY = DatabaseUnavailable("away")

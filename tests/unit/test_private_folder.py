@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from worker.local.data_dir import DataDir, default_data_dir
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.failure import LocalServiceFailed
 from worker.operate.private_folder import UnsafeFolder, make_private, refuse_foreign, refuse_unsafe
 
 ANOTHER = 12345

@@ -52,7 +52,9 @@ def test_every_command_has_its_own_sql() -> None:
 
 def test_building_a_statement_needs_no_driver() -> None:
     """So a web process can check a command without loading psycopg."""
-    code = "import sys, worker.db.sessions.statements, threadsync.models; sys.exit('psycopg' in sys.modules)"
+    code = (
+        "import sys, worker.db.sessions.statements, threadsync.sessions; sys.exit('psycopg' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -7,19 +7,18 @@ from typing import Any
 import httpx
 import pytest
 
-from worker.status_message.answers import Done, NotSent, Refused, Throttled, Unknown, read
+from worker.http_once import NotSent, Unknown
+from worker.status_message.answers import Done, Refused, Throttled, read
 from worker.status_message.decide import (
     LONGEST_PAUSE_SECONDS,
     MOST_REFUSALS,
-    NOT_EDITABLE,
-    OF_FORM,
-    OF_INSTALLATION,
     Later,
     Park,
     Replace,
     Stop,
     decide,
 )
+from worker.text.slack_errors import NOT_EDITABLE, OF_FORM, OF_INSTALLATION
 
 
 @pytest.mark.parametrize(

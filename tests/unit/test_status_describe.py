@@ -11,7 +11,8 @@ import pytest
 from threadsync.reasons import REASONS
 from threadsync.syncs import Origin, SyncState, SyncStatus
 from worker.status_message.describe import can_be_retried, describe
-from worker.status_message.message import RETRY_BUTTON, escape
+from worker.text.slack_names import RETRY_BUTTON
+from worker.text.slack_text import escape
 
 SESSION_ID = UUID("01936f2e-7f00-7000-8000-000000000001")
 NOON = datetime(2026, 11, 25, 12, 4, tzinfo=UTC)

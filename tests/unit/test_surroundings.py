@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from worker.db.surroundings import with_surroundings
+from worker.db.conninfo import with_surroundings
 
 SERVICES = """
 # of the whole machine

@@ -7,16 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from threadsync.reasons import REASONS
-from worker.jira.answers import (
-    AuthProblem,
-    CallFailed,
-    Created,
-    JiraIssue,
-    NotSent,
-    Rejected,
-    Throttled,
-    Unknown,
-)
+from worker.http_once import NotSent, Unknown
+from worker.jira.answers import AuthProblem, CallFailed, Created, JiraIssue, Rejected, Throttled
 from worker.jira.decide import (
     LONGEST_PAUSE_SECONDS,
     LOOK_AFTER_SECONDS,

@@ -11,6 +11,9 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+SENT_AT: Final = "sent_at"
+"""Header of a message: Unix seconds by the broker's clock, as far as its sender knows it."""
+
 SKEW_SECONDS: Final = 2.0
 """More than this is said by health, the doctor and a metric."""
 

@@ -31,7 +31,7 @@ _REASONS: Final = (
     (("BUSY ",), "the broker is held up by a script that does not end"),
     (
         ("NOPERM", "no permissions", "No permissions"),
-        "the broker's user may not do that (docs/delivery.md has the rights that it needs)",
+        "the broker's user may not do that (docs/operate/brokers.md has the rights that it needs)",
     ),
     (
         ("WRONGPASS", "NOAUTH", "invalid username-password", "Authentication required"),

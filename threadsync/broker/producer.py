@@ -1,7 +1,7 @@
-"""What sending needs: from an address to options, and connections on which "sent" means "the broker has it".
+"""Channels and connections on which "sent" means "the broker has it".
 
-Everything that publishes uses it: the client, the worker, beat, the CLI, the doctor. It knows nothing of how
-a worker takes messages; ``worker.durable.connection`` adds that.
+Everything that publishes uses them: the client, the worker, beat, the CLI, the doctor.
+``worker.durable.connection`` adds how a worker takes messages.
 
 | broker | a message is sent when |
 |---|---|
@@ -12,14 +12,11 @@ a worker takes messages; ``worker.durable.connection`` adds that.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
-from weakref import WeakSet
+from typing import Any, ClassVar, Final
 
 import redis
-from celery.app.amqp import AMQP
 from kombu import Connection
 from kombu.connection import ConnectionPool, PooledConnection
 from kombu.exceptions import OperationalError
@@ -29,21 +26,10 @@ from kombu.utils.collections import HashedSeq
 from kombu.utils.json import dumps
 from redis.exceptions import AskError, ClusterCrossSlotError, ClusterDownError, MasterDownError
 
-from threadsync.broker.address import Address, Tls, read_broker, read_results
-from threadsync.broker.clocks import broker_time
 from threadsync.broker.in_step import in_step, is_unwritable, sentinel_limits
-from threadsync.broker.installation import IdentifiedChannel, OthersBroker, OthersConnection, options_for
+from threadsync.broker.installation import IdentifiedChannel, OthersBroker, OthersConnection
 from threadsync.broker.rabbitmq import ConfirmingSSLTransport, ConfirmingTransport
 from threadsync.errors import InvalidSettings
-from threadsync.redaction import shown_unseen
-
-if TYPE_CHECKING:
-    from threadsync.config import Settings
-
-Role = Literal["client", "worker"]
-
-SENT_AT: Final = "sent_at"
-"""The header; Unix seconds by the broker's clock, as far as the sender knows it."""
 
 _ENTRY_PARTS: Final = 3
 """Of an exchange's table: routing key, pattern, queue."""
@@ -54,153 +40,11 @@ _CLUSTER: Final = (
 )
 _OF_CLUSTER: Final = (AskError, ClusterCrossSlotError, ClusterDownError)
 
-_SOCKETS: Final[Mapping[Role, Mapping[str, Any]]] = {
-    # `EnqueueFailed` is promised within a second.
-    "client": {"socket_timeout": 0.3, "socket_connect_timeout": 0.3},
-    # A half-open connection is noticed in 10 to 16 s; with the defaults a worker hung for over 150 s.
-    "worker": {"socket_timeout": 5, "socket_connect_timeout": 3, "health_check_interval": 5},
-}
-_KEEPALIVE: Final = {
-    "socket_keepalive": True,
-    # Flower only listens: without these it would take two hours to find that the other side is gone.
-    "socket_keepalive_options": {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3},
-}
-"""Of TCP only: a unix socket's connection does not know it."""
-
-_WAIT_SECONDS: Final[Mapping[Role, float]] = {"client": 0.6, "worker": 3}
-"""For so long replicas may take. The server itself must answer within a little more."""
-
-_WAIT_MARGIN: Final = 0.2
-_AMQP: Final[Mapping[Role, Mapping[str, Any]]] = {
-    "client": {"socket_timeout": 0.6, "write_timeout": 0.6},
-    # kombu would try for ever.
-    "worker": {
-        "socket_timeout": 5,
-        "write_timeout": 5,
-        "max_retries": 2,
-        "interval_start": 0,
-        "interval_step": 0.2,
-        "interval_max": 0.5,
-    },
-}
-_CONNECT_SECONDS: Final[Mapping[Role, float]] = {"client": 0.6, "worker": 3}
 _LONGEST_CONNECT_SECONDS: Final = 10.0
-_OF_REDIS: Final = frozenset(
-    (*kombu_redis.Channel.from_transport_options, *kombu_redis.SentinelChannel.from_transport_options)
-)
-_CLIENT_RETRY: Final = {
-    # One more try at once covers a connection that died while it lay in the pool.
-    "max_retries": 1,
-    "interval_start": 0,
-    "interval_step": 0.1,
-    "interval_max": 0.1,
-}
 
 
 class NotReplicated(OperationalError):
     """The broker has the message, and too few of its replicas have."""
-
-
-# --- from an address to options
-
-
-def broker_options(url: str, settings: Settings, role: Role) -> dict[str, Any]:
-    """Celery's settings for the broker at ``url``. Raises ``InvalidSettings``.
-
-    ``role`` is how long to wait for it: a client has no second, a worker has a few.
-    """
-    address = _valid("CELERY_BROKER_URL", read_broker, url)
-    options = {
-        # All three: Celery would prefer CELERY_BROKER_URL to a `broker_url` that was given.
-        "broker_url": address.url,
-        "broker_read_url": address.url,
-        "broker_write_url": address.url,
-        "broker_transport_options": _transport_options(address, settings, role),
-        "broker_connection_timeout": _CONNECT_SECONDS[role],
-        # Given where there is none too, because a client may have another broker than the environment's.
-        "broker_use_ssl": _tls_options(address),
-    }
-    return options | ({"task_publish_retry_policy": _CLIENT_RETRY} if role == "client" else {})
-
-
-def result_options(url: str | None, settings: Settings, role: Role) -> dict[str, Any]:
-    """Celery's settings for the results at ``url``. Raises ``InvalidSettings``."""
-    if url is None:
-        return {}
-    address = _valid("CELERY_RESULT_BACKEND", read_results, url)
-    # Celery prefers CELERY_RESULT_BACKEND, so the environment and this must say the same: all of it.
-    options: dict[str, Any] = {"result_backend": address.text}
-    if not address.is_redis:
-        return options
-    sockets = _SOCKETS[role]
-    options |= {
-        "redis_socket_timeout": sockets["socket_timeout"],
-        "redis_socket_connect_timeout": sockets["socket_connect_timeout"],
-        "redis_socket_keepalive": not address.is_socket,
-        "redis_backend_health_check_interval": sockets.get("health_check_interval"),
-        "result_backend_transport_options": {
-            **_sentinel_options(address, settings, role),
-            **_chosen(settings, of_redis=True),
-        },
-    }
-    if address.tls:
-        options["redis_backend_use_ssl"] = address.tls.for_redis()
-    return options
-
-
-def _valid(name: str, read: Callable[[str], Address], url: str) -> Address:
-    try:
-        return read(url)
-    except ValueError as exc:
-        raise InvalidSettings(f"{name}: {exc}") from None
-
-
-def _transport_options(address: Address, settings: Settings, role: Role) -> dict[str, Any]:
-    ours = options_for(str(settings.installation_id) if settings.installation_id else None)
-    if address.is_amqp:
-        return {**ours, **_AMQP[role], **_chosen(settings, of_redis=False)}
-    sockets: dict[str, Any] = dict(_SOCKETS[role])
-    replicas = settings.broker_wait_replicas
-    if replicas:
-        seconds = _WAIT_SECONDS[role]
-        sockets["socket_timeout"] = max(sockets["socket_timeout"], seconds + _WAIT_MARGIN)
-        sockets |= {"wait_replicas": replicas, "wait_seconds": seconds}
-    return {
-        **ours,
-        **sockets,
-        **({} if address.is_socket else _KEEPALIVE),
-        **_sentinel_options(address, settings, role),
-        **_chosen(settings, of_redis=True),
-    }
-
-
-def _sentinel_options(address: Address, settings: Settings, role: Role) -> dict[str, Any]:
-    """How to speak with the sentinels themselves: no more openly than with their master."""
-    if address.scheme != "sentinel":
-        return {}
-    tls = {"ssl": True, **address.tls.for_redis()} if address.tls else {}
-    given = settings.celery_broker_transport_options.get("sentinel_kwargs") or {}
-    return {"sentinel_kwargs": sentinel_limits({**tls, **given}, _SOCKETS[role])}
-
-
-def _chosen(settings: Settings, *, of_redis: bool) -> dict[str, Any]:
-    """``CELERY_BROKER_TRANSPORT_OPTIONS``, as far as this transport may know them."""
-    options = settings.celery_broker_transport_options
-    return {
-        name: value
-        for name, value in options.items()
-        if name != "sentinel_kwargs" and (of_redis or name not in _OF_REDIS)
-    }
-
-
-def _tls_options(address: Address) -> dict[str, object] | bool:
-    tls: Tls | None = address.tls
-    if tls is None:
-        return False
-    return tls.for_amqp() if address.is_amqp else tls.for_redis()
-
-
-# --- Valkey and Redis
 
 
 def _answering(client: Any) -> Any:
@@ -362,9 +206,6 @@ def refuse_cluster_error(error: BaseException | None) -> None:
         error = error.__cause__
 
 
-# --- connections
-
-
 class ProducerConnection(Connection):
     """kombu's, with our transports in place of its own.
 
@@ -433,43 +274,3 @@ class _Pool(ConnectionPool):
         connection: Any = self.connection
         made: Connection = connection.pooled(self, **dict(connection._info(resolve=False)))
         return made
-
-
-class ProducerAMQP(AMQP):
-    """For ``Celery(amqp=...)``: the app's connections are ours, and its messages say when they were sent."""
-
-    Connection = ProducerConnection
-
-    def __init__(self, app: Any) -> None:
-        super().__init__(app)
-        _senders.add(self)
-
-    def as_task_v2(
-        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
-    ) -> Any:
-        """Celery's message, which also says when it was sent. One that is sent again keeps its first time.
-
-        Neither it nor the event that tells of it repeats the arguments: what is to be seen the sender says.
-        """
-        for repr_name, text in zip(("argsrepr", "kwargsrepr"), shown_unseen(args, kwargs), strict=True):
-            if options.get(repr_name) is None:
-                options[repr_name] = text
-        message = super().as_task_v2(task_id, name, args, kwargs, *more, **options)
-        message.headers[SENT_AT] = broker_time()
-        return message
-
-
-_senders: WeakSet[ProducerAMQP] = WeakSet()
-
-
-def _leave_the_parents_connections_alone() -> None:
-    """Forget the pools after a plain ``os.fork``, of which neither Celery nor kombu hears.
-
-    redis-py looks at the process's id; RabbitMQ's confirms would be read by parent and child in turn.
-    """
-    sender: Any
-    for sender in tuple(_senders):
-        sender._producer_pool = sender.app._pool = None
-
-
-os.register_at_fork(after_in_child=_leave_the_parents_connections_alone)

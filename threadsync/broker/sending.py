@@ -13,19 +13,20 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import redis
-from celery import Celery
-from celery.backends.base import Backend
 from kombu.exceptions import SerializationError, SerializerNotInstalled
 
 from threadsync.broker.deadline import Answers, Call, Moment, answers_of, now
 from threadsync.broker.errors import BROKER_ERRORS, reason_of
-from threadsync.broker.producer import broker_options, refuse_cluster_error, result_options
+from threadsync.broker.options import broker_options
+from threadsync.broker.producer import refuse_cluster_error
+from threadsync.broker.publishing import Publisher
+from threadsync.broker.results import Results, results_of
 from threadsync.command import Command
-from threadsync.config import Settings, load_settings
+from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
-from threadsync.liveness.heartbeats import Signs, look, socket_is_gone, socket_is_there
-from threadsync.result_reading import error_of, read_meta, readably
-from worker.durable.results import IN_STEP, InStepBackend, InStepSentinelBackend
+from threadsync.liveness.heartbeats import look, socket_is_gone, socket_is_there
+from threadsync.liveness.state import Signs
+from threadsync.result_reading import read_meta, readably
 
 T = TypeVar("T")
 
@@ -51,9 +52,9 @@ class Broker:
         settings = load_settings(**{name: value for name, value in given.items() if value is not None})
         if settings.broker_url is None:
             raise InvalidSettings("CELERY_BROKER_URL is not set: commands have no broker to go to")
-        self._app = _producer(settings.broker_url, settings)
-        self._results_app = _result_reader(settings)
-        self._results: Backend | None = None
+        self._publisher = Publisher(broker_options(settings.broker_url, settings, "client"))
+        self._settings = settings
+        self._results: Results | None = None
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._threads_owner = 0
@@ -107,43 +108,32 @@ class Broker:
             results, self._results = self._results, None
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
-        if isinstance(results, InStepBackend | InStepSentinelBackend):
-            results.hang_up()
-        self._app.close()
-        self._results_app.close()
+        if results is not None:
+            results.close()
 
-    def _backend(self) -> Backend:
-        """One for all threads: Celery's property would make one a thread, each with its own connections."""
+    def _backend(self) -> Results:
+        """One for all threads, so that they share its connections."""
         with self._lock:
             if self._results is None:
-                self._results = self._results_app.backend
-                # Celery's would look for the class that is named there among all modules, and make one of it.
-                vars(self._results)["exception_to_python"] = error_of
+                self._results = results_of(self._settings)
             return self._results
 
     def _publish(self, command: Command[Any], task_id: str) -> str:
-        self._app.send_task(
-            command.name,
-            kwargs=command.arguments(),
-            # What Flower shows.
-            kwargsrepr=command.summary(),
-            queue=command.queue,
-            task_id=task_id,
-        )
+        self._publisher.publish(command, task_id)
         return task_id
 
     def _connect(self) -> None:
-        with self._app.connection_for_write() as connection:
+        with self._publisher.connection() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             _ = connection.default_channel
 
     def _look(self) -> Signs | None:
         # Not from the pool: one that died while it lay there is no sign that the broker is away.
-        with self._app.connection_for_read() as connection:
+        with self._publisher.connection() as connection:
             return look(connection.default_channel)
 
     def _tell_socket(self, name: str, silence: float | None) -> None:
-        with self._app.connection_for_write() as connection:
+        with self._publisher.connection() as connection:
             channel = connection.default_channel
             socket_is_gone(channel, name) if silence is None else socket_is_there(channel, name, silence)
 
@@ -210,9 +200,9 @@ class _Away(ThreadsyncError):
         self.reason = reason
 
 
-def _meta_of(backend: Backend, task_id: str) -> Any:
+def _meta_of(backend: Results, task_id: str) -> Any:
     try:
-        return backend.get_task_meta(task_id)
+        return backend.meta_of(task_id)
     except (SerializationError, SerializerNotInstalled):
         # It answered, with something that is no result.
         raise
@@ -240,25 +230,3 @@ def _translated(work: Callable[[], T]) -> T:
         refuse_cluster_error(exc)
         reason = reason_of(exc) or "the broker did not take the message"
         raise EnqueueFailed(f"{reason}: {type(exc).__name__}: {exc}") from exc
-
-
-def _producer(broker_url: str, settings: Settings) -> Celery:
-    app = Celery("threadsync-client", amqp="threadsync.broker.producer:ProducerAMQP", set_as_current=False)
-    # With a backend each publish would first subscribe to its result's channel, and wait for that. A setting
-    # does not do: Celery prefers CELERY_RESULT_BACKEND to it.
-    app.backend_cls = "disabled://"
-    app.conf.update(
-        broker_options(broker_url, settings, "client"),
-        task_serializer="json",
-        # Flower's "sent" time.
-        task_send_sent_event=True,
-    )
-    return app
-
-
-def _result_reader(settings: Settings) -> Celery:
-    options = result_options(settings.result_backend_url, settings, "client")
-    app = Celery("threadsync-results", backend=options.get("result_backend"), set_as_current=False)
-    app.loader.override_backends = dict(IN_STEP)
-    app.conf.update(options, result_serializer="json", accept_content=["json"])
-    return app

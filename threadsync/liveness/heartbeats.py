@@ -24,15 +24,15 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, Protocol
 
 import redis
-from celery import Celery
 from kombu.utils.encoding import bytes_to_str
 
 from threadsync.broker.clocks import ahead_of_broker, broker_said
 from threadsync.broker.errors import BROKER_ERRORS, BrokerBlocked, is_refusal
+from threadsync.broker.lua import ASK, DRAINS, READS, WAITING
 from threadsync.broker.producer import ProducerChannel
 from threadsync.broker.rabbitmq import ConfirmingChannel
 from threadsync.broker.rabbitmq_clock import whole_seconds
@@ -44,10 +44,8 @@ from threadsync.liveness.fields import LONGEST_SIGN, MOST_AHEAD_SECONDS, SPOILT,
 from threadsync.liveness.fields import PLACE as _PLACE
 from threadsync.liveness.fields import SOCKET as _SOCKET
 from threadsync.liveness.fields import WORKER as _WORKER
-from worker.durable.scripts import ASK, DRAINS, READS, WAITING
-
-QUEUES: Final = ("sessions", "syncs", "maintenance", "lookups")
-"""All that there are. A worker takes from all of them unless it is told otherwise."""
+from threadsync.liveness.state import Place, QueueUse, Signs, Skew, Waiting, WorkerSign
+from threadsync.queues import QUEUES
 
 REPORT_SECONDS: Final = 5
 
@@ -151,95 +149,6 @@ return look
 """
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """What lies in a queue. ``oldest_seconds`` is None when nothing there says when it was sent.
-
-    ``later`` are messages whose time has not come; None where the broker cannot tell them by their queue.
-    """
-
-    messages: int
-    oldest_seconds: float | None
-    later: int | None = None
-
-
-@dataclass(frozen=True)
-class QueueUse:
-    """Seconds since the broker answered the worker's question for messages, and since a message ended."""
-
-    asked: float | None
-    ended: float | None
-
-
-@dataclass(frozen=True)
-class WorkerSign:
-    """A worker's last report: seconds since it, and since it began to report without a pause.
-
-    ``queues`` are those that the worker was started for.
-    """
-
-    seconds: float
-    up_seconds: float
-    queues: Mapping[str, QueueUse]
-
-
-@dataclass(frozen=True)
-class Skew:
-    """How far a process's clock is ahead of the broker's and of Postgres', in seconds; None: not measured.
-
-    What the way there and back leaves in doubt is taken off, so that 0.0 is said where they may agree.
-    """
-
-    broker: float | None = None
-    database: float | None = None
-
-    @property
-    def largest(self) -> float:
-        """The larger of the two, with its sign."""
-        return max((self.broker or 0.0, self.database or 0.0), key=abs)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which database a worker's process last wrote to: seconds since it said so, and since it first did."""
-
-    database: str
-    seconds: float
-    since: float
-
-
-@dataclass(frozen=True)
-class Signs:
-    """All that is known, in seconds before now.
-
-    Attributes:
-        queues: what waits.
-        canaries: since the queue's last canary came through.
-        workers: by node name, such as ``sessions@host``.
-        beat: since beat's last canaries; ``beat_up`` since it began to send them without a pause.
-        unacknowledged: messages that workers have, and that have not ended.
-        skews: of clocks, by node name, or ``beat``.
-        places: by node name.
-        refusal: why the broker takes no new message now; None if it does.
-        sockets: since Slack said anything to a process of Socket Mode, by its host and process id.
-        unreadable: fields among the signs that are none, here and taken out within the last hour.
-        is_blind: the broker refuses so much that nothing could be looked at; ``refusal`` says why.
-    """
-
-    queues: Mapping[str, Waiting]
-    canaries: Mapping[str, float]
-    workers: Mapping[str, WorkerSign]
-    beat: float | None
-    beat_up: float | None
-    unacknowledged: int
-    skews: Mapping[str, Skew] = field(default_factory=dict)
-    places: Mapping[str, Place] = field(default_factory=dict)
-    refusal: str | None = None
-    sockets: Mapping[str, float] = field(default_factory=dict)
-    is_blind: bool = False
-    unreadable: int = 0
-
-
 def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
     """Called where the canary ran. Like every function here it may raise what a broker's client raises.
 
@@ -317,8 +226,15 @@ def refusal_of(channel: ProducerChannel) -> str | None:
     return None
 
 
+class Asker(Protocol):
+    """A Celery app, as far as it is needed here."""
+
+    def connection_for_read(self) -> Any:
+        """Return a new connection."""
+
+
 @contextmanager
-def channel_of(app: Celery) -> Iterator[Any]:
+def channel_of(app: Asker) -> Iterator[Any]:
     """Connect, for questions; a broker that answers and refuses is given as ``Signs`` of its refusal.
 
     Raises ``BrokerUnavailable``, also for what fails inside.
@@ -337,7 +253,7 @@ def channel_of(app: Celery) -> Iterator[Any]:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
 
 
-def signs_of(app: Celery) -> Signs | None:
+def signs_of(app: Asker) -> Signs | None:
     """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
     with channel_of(app) as found:
         return found if isinstance(found, Signs) else look(found)

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from threadsync.broker.clocks import SKEW_SECONDS
 from threadsync.liveness.fields import freshest
-from threadsync.liveness.heartbeats import Signs, Skew, WorkerSign
+from threadsync.liveness.state import Signs, Skew, WorkerSign
 
 DEAF_SECONDS: Final = 40
 """Nothing came out of a queue for so long, although canaries go in."""

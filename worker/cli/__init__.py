@@ -23,7 +23,7 @@ from worker.cli.roles import roles
 from worker.cli.up import up
 
 app = typer.Typer(
-    help="Turns a Slack thread into one Jira ticket, and never makes two.",
+    help="Turn each Slack thread into one Jira ticket, never two.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,7 +47,7 @@ app.add_typer(installation.app, name="installation")
 
 
 def main() -> None:
-    """Our own errors come as text and exit code 1; a traceback is for what we did not foresee."""
+    """Run the command line. Our own errors are a sentence and exit code 1; others show a traceback."""
     speak_any_locale()
     try:
         app()

@@ -1,4 +1,4 @@
-"""``python -m worker.cli``: for processes that know their interpreter, but not where scripts are."""
+"""``python -m worker.cli``: the command line, for processes that do not know where scripts are."""
 
 from worker.cli import main
 

@@ -1,4 +1,4 @@
-"""``threadsync audit``: what people decided."""
+"""``threadsync audit``: the decisions of operators and users."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="What people decided about syncs and dead letters.", no_args_is_help=True)
+app = typer.Typer(help="Show the audit trail: decisions about syncs and dead letters.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_decisions(
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on where the last page ended.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Maximum number of rows.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Continue after the last page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Who decided what about which thread or letter, when and why; newest first."""
+    """List decisions with actor, subject and reason, newest first."""
     from worker.cli.database import database
     from worker.cli.output import marked, print_json, print_table, say
-    from worker.db.overview.store import ConsoleStore
+    from worker.db.overview.store import OverviewStore
 
     with database() as pool:
-        decisions = ConsoleStore(pool).decisions(limit + 1, cursor)
+        decisions = OverviewStore(pool).decisions(limit + 1, cursor)
     page = decisions[:limit]
     if as_json:
         print_json([decision.as_json() for decision in page])
@@ -37,6 +37,6 @@ def list_decisions(
         )
         for decision in page
     ]
-    print_table(("When", "Who", "Decision", "About", "Session or letter", "Because"), rows)
+    print_table(("When", "Actor", "Decision", "Subject", "Session or dead letter", "Reason"), rows)
     if len(decisions) > limit:
-        say(f"There are more: --cursor {page[-1].cursor}")
+        say(f"More rows: --cursor {page[-1].cursor}")

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def broker_users(
-    prefix: Annotated[str, typer.Option(help="Before all keys and channels: global_keyprefix.")] = "",
-    database: Annotated[int, typer.Option(min=0, help="The number that CELERY_BROKER_URL ends with.")] = 0,
-    redis: Annotated[bool, typer.Option("--redis", help="For Redis 7, which knows fewer commands.")] = False,
+    prefix: Annotated[str, typer.Option(help="Prefix of all keys and channels (global_keyprefix).")] = "",
+    database: Annotated[int, typer.Option(min=0, help="Database number in CELERY_BROKER_URL.")] = 0,
+    redis: Annotated[bool, typer.Option("--redis", help="For Redis 7, which has fewer commands.")] = False,
 ) -> None:
-    """Print the users of Valkey or Redis, one for each kind of process, as lines of its configuration.
+    """Print configuration lines with the users of Valkey or Redis, one for each kind of process.
 
-    Put the SHA-256 of a password in place of each name between two @.
+    Replace each name between two @ by the SHA-256 of a password.
     """
     from worker.operate.rights.broker_users import configuration
 

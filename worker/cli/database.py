@@ -1,4 +1,4 @@
-"""The database, as the commands on the command line need it."""
+"""The database for the command line."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def database() -> Iterator[Pool]:
-    """This process's pool. Raises ``DatabaseUnavailable`` with the reason, ``InvalidSettings``."""
+    """Open this process's pool. Raises ``DatabaseUnavailable`` with the reason, or ``InvalidSettings``."""
     from worker.db.pool import close_db, init_db, single_connection
 
-    # A pool would only say that there was no connection in time.
+    # A pool would only report that it got no connection in time.
     with single_connection():
         pass
     try:

@@ -1,4 +1,4 @@
-"""``threadsync dead``: messages that will not be run again by themselves."""
+"""``threadsync dead``: messages that failed for good."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import typer
 from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
-    from threadsync.models import DeadLetter
+    from threadsync.dead_letters import DeadLetter
 
-app = typer.Typer(help="Dead letters: commands that failed for good.", no_args_is_help=True)
+app = typer.Typer(help="Dead letters: messages that failed for good.", no_args_is_help=True)
 
 _SHOWN_OF_AN_ERROR: Final = 200
-_Id = Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `list` shows it.")]
-_Json = Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")]
+_Id = Annotated[str, typer.Argument(metavar="ID", help="The dead letter's ID, from `list`.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
 def list_letters(
     state: Annotated[
-        Literal["dead", "retried", "discarded"], typer.Option(help="Open ones are dead.")
+        Literal["dead", "retried", "discarded"],
+        typer.Option(help="State of the dead letters; open ones are `dead`."),
     ] = "dead",
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on behind the letter with this id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Maximum number of rows.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Continue after this ID.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Dead letters in one state, newest first."""
+    """List dead letters in one state, newest first."""
     from worker.cli.database import database
     from worker.cli.output import print_json, print_table, say
     from worker.db.dead_letters.store import DeadLetterStore
@@ -40,14 +41,14 @@ def list_letters(
     if as_json:
         print_json([letter.as_json() for letter in page])
         return
-    print_table(("ID", "Died", "Task", "Attempts", "Error", "Settled by"), map(_row, page))
+    print_table(("ID", "Failed", "Task", "Attempts", "Error", "Settled by"), map(_row, page))
     if len(letters) > limit:
-        say(f"There are more: --cursor {page[-1].id}")
+        say(f"More rows: --cursor {page[-1].id}")
 
 
 @app.command()
 def show(letter_id: _Id, as_json: _Json = False) -> None:
-    """All that is known of one letter: its arguments, its error, and who settled it."""
+    """Show one dead letter: its arguments, its error, and who settled it."""
     from worker.cli.database import database
     from worker.cli.output import fields_of, print_fields, print_json
     from worker.db.dead_letters.store import DeadLetterStore
@@ -57,13 +58,13 @@ def show(letter_id: _Id, as_json: _Json = False) -> None:
     if as_json:
         print_json(letter.as_json())
         return
-    body = f"{len(letter.body)} bytes; --json has them in base64" if letter.body else None
+    body = f"{len(letter.body)} bytes; --json prints them in base64" if letter.body else None
     print_fields({**fields_of(letter, exclude={"body"}), "body": body})
 
 
 @app.command()
 def retry(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
-    """Send the command again, and record who did and why."""
+    """Send the command again as a new task, and record actor and reason."""
     from worker.cli.database import database
     from worker.cli.output import print_json, tell
     from worker.operate import decisions
@@ -79,7 +80,7 @@ def retry(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = 
 
 @app.command()
 def discard(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
-    """Give the command up, and record who did and why. The letter is kept."""
+    """Discard the command, and record actor and reason. The dead letter is kept."""
     from worker.cli.database import database
     from worker.cli.output import print_json, tell
     from worker.operate import decisions

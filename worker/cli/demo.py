@@ -10,9 +10,9 @@ import typer
 
 
 def demo(context: typer.Context) -> None:
-    """Slack requests become rows, while a worker is being killed.
+    """Show how Slack requests become rows while a worker is killed.
 
-    The sandbox imports the worker, never the other way round: hence a process and no import.
+    It runs in a process of its own: the sandbox imports the worker, never the reverse.
     """
     if find_spec("sandbox") is None:
         typer.echo(
@@ -20,5 +20,5 @@ def demo(context: typer.Context) -> None:
         )
         raise typer.Exit(2)
     sys.stdout.flush()
-    # -P: no module of the folder in which it is started, where others may write.
+    # -P: load no module from the current folder, where others may write.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "sandbox.demo", *context.args])  # noqa: S606

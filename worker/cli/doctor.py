@@ -11,7 +11,7 @@ from worker.doctor.roles import Role
 if TYPE_CHECKING:
     from worker.doctor.finding import Finding, Level
 
-_SIGNS: Final[dict[Level, str]] = {
+_MARKS: Final[dict[Level, str]] = {
     "ok": "[green]✓[/]",
     "info": "[blue]i[/]",
     "warning": "[yellow]![/]",
@@ -19,24 +19,23 @@ _SIGNS: Final[dict[Level, str]] = {
     "skipped": "[dim]·[/]",
 }
 
-_ASCII_SIGNS: Final[dict[Level, str]] = {"ok": "+", "warning": "!", "error": "x", "skipped": "-"}
+_ASCII_MARKS: Final[dict[Level, str]] = {"ok": "+", "warning": "!", "error": "x", "skipped": "-"}
 
 
 def doctor(
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for warnings, too.")] = False,
-    flower_url: Annotated[str, typer.Option(help="Where Flower answers.")] = "http://127.0.0.1:5555",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings, too.")] = False,
+    flower_url: Annotated[str, typer.Option(help="URL of Flower.")] = "http://127.0.0.1:5555",
     role: Annotated[
         Role | None,
         typer.Option(
-            help="Whose settings are here, if not all: what is another process's is not looked at. "
-            "Default: THREADSYNC_ROLE.",
+            help="Check only what concerns this process. Default: THREADSYNC_ROLE, else everything.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at everything that must be set up, and say what is wrong and how to mend it.
+    """Check the whole configuration, and say what is wrong and how to fix it.
 
-    It changes nothing: no message is posted, no ticket made. Exit code 0: no error; 1: at least one.
+    It changes nothing, posts no message and creates no ticket. Exit code 0: no error; 1: at least one.
     """
     from rich.console import Console
 
@@ -44,10 +43,10 @@ def doctor(
     from worker.doctor.examination import examine
 
     found: dict[str, list[Finding]] = {}
-    with Console(stderr=True).status("Asking Postgres, broker, Slack, Jira, Flower …") as status:
+    with Console(stderr=True).status("Checking Postgres, broker, Slack, Jira, Flower …") as status:
         for area, findings in examine(flower_url, role):
             found[area] = findings
-            status.update(f"Asked: {', '.join(found)} …")
+            status.update(f"Checked: {', '.join(found)} …")
     everything = [finding for findings in found.values() for finding in findings]
     if as_json:
         print_json([vars(finding) for finding in everything])
@@ -65,12 +64,12 @@ def _show(found: dict[str, list[Finding]]) -> None:
     from worker.cli.output import plain
 
     console = Console(highlight=False, soft_wrap=True)
-    signs = _SIGNS if _can_write("✓✗·→", console.encoding) else _ASCII_SIGNS
-    arrow = "→" if signs is _SIGNS else "->"
+    marks = _MARKS if _can_write("✓✗·→", console.encoding) else _ASCII_MARKS
+    arrow = "→" if marks is _MARKS else "->"
     for findings in found.values():
         for finding in findings:
             console.print(
-                f"{signs[finding.level]} [bold]{finding.check}[/]  {escape(plain(finding.message))}"
+                f"{marks[finding.level]} [bold]{finding.check}[/]  {escape(plain(finding.message))}"
             )
             if finding.fix:
                 console.print(f"    {arrow} {escape(plain(finding.fix))}")
@@ -78,8 +77,8 @@ def _show(found: dict[str, list[Finding]]) -> None:
     counts = [
         f"{levels.count('error')} errors",
         f"{levels.count('warning')} warnings",
-        f"{levels.count('ok') + levels.count('info')} fine",
-        f"{levels.count('skipped')} not looked at",
+        f"{levels.count('ok') + levels.count('info')} ok",
+        f"{levels.count('skipped')} skipped",
     ]
     console.print(f"\n{', '.join(counts)}")
 

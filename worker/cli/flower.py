@@ -14,21 +14,21 @@ from threadsync.extras import need_extra
 
 def flower(
     address: Annotated[
-        str | None, typer.Option(help="To listen on. Default: FLOWER_ADDRESS, else 127.0.0.1.")
+        str | None, typer.Option(help="Address to listen on. Default: FLOWER_ADDRESS, else 127.0.0.1.")
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on.")] = 5555,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5555,
 ) -> None:
     """Run Flower, the live view of tasks, with a login: FLOWER_BASIC_AUTH=user:password.
 
-    What it saw is kept over restarts (FLOWER_DB), the last 10,000 tasks at most.
+    It keeps the last 10,000 tasks over restarts (FLOWER_DB).
     """
     from worker.operate.flower_options import options_for, without_kubernetes
 
-    # In one sentence here, before Celery and Flower are loaded.
+    # Report faults here, before Celery and Flower are loaded.
     options_for(os.environ)
     need_extra("flower", "flower")
     config = str(resources.files("worker.operate").joinpath("flower_conf.py"))
-    # -P: no module of the folder in which it is started, where others may write.
+    # -P: load no module from the current folder, where others may write.
     argv = [sys.executable, "-P", "-m", "worker.operate.flower_process", "-A", "worker", "flower"]
     argv += [f"--conf={config}", f"--port={port}", *([f"--address={address}"] if address else [])]
     sys.stdout.flush()

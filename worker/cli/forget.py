@@ -9,15 +9,15 @@ import typer
 from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
-    from threadsync.models import ThreadSession
+    from threadsync.sessions import ThreadSession
     from worker.db.pool import Pool
     from worker.operate.forgetting.act import Forgotten
 
 app = typer.Typer(
-    help="Forget a thread, a channel or a person. The tickets stay, one a thread.", no_args_is_help=True
+    help="Forget a thread, a channel or a person. Tickets stay, at most one per thread.", no_args_is_help=True
 )
 
-_Json = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -25,14 +25,15 @@ def thread(
     place: Annotated[
         list[str],
         typer.Argument(
-            metavar="LINK | ID | CHANNEL THREAD_TS", help="A link to its message, its session, or its thread."
+            metavar="LINK | ID | CHANNEL THREAD_TS",
+            help="A link to a message in it, its session, or its thread.",
         ),
     ],
     reason: Reason,
     actor: Actor = None,
     as_json: _Json = False,
 ) -> None:
-    """Forget what was said in a thread, and who said it. Every later command on it is stale."""
+    """Erase what was said in a thread and by whom. Later commands on it change nothing."""
     from worker.cli.database import database
     from worker.operate.forgetting.act import forget_thread
 
@@ -43,12 +44,12 @@ def thread(
 
 @app.command()
 def channel(
-    channel_id: Annotated[str, typer.Argument(metavar="CHANNEL", help="Its id, such as C0123ABCD.")],
+    channel_id: Annotated[str, typer.Argument(metavar="CHANNEL", help="Its ID, such as C0123ABCD.")],
     reason: Reason,
     actor: Actor = None,
     as_json: _Json = False,
 ) -> None:
-    """Forget all threads of a channel until now, and its context."""
+    """Erase all threads that a channel has now, and its context."""
     from worker.cli.database import database
     from worker.operate.forgetting.act import forget_channel
 
@@ -59,16 +60,16 @@ def channel(
 
 @app.command()
 def user(
-    user_id: Annotated[str, typer.Argument(metavar="USER", help="The person's id, such as U0123ABCD.")],
+    user_id: Annotated[str, typer.Argument(metavar="USER", help="The user's ID, such as U0123ABCD.")],
     reason: Reason,
     name: Annotated[
         list[str] | None,
-        typer.Option(help="A name that the person is known by, such as in the console; may be repeated."),
+        typer.Option(help="A name of the person, such as in the console; may be repeated."),
     ] = None,
     actor: Actor = None,
     as_json: _Json = False,
 ) -> None:
-    """Forget a person: what the person opened, drafted or did. Other people's words stay."""
+    """Erase what a person opened, drafted or did. What other people wrote stays."""
     from worker.cli.database import database
     from worker.operate.forgetting.act import forget_user
 
@@ -78,19 +79,21 @@ def user(
 
 
 def session_of(pool: Pool, place: list[str]) -> ThreadSession:
-    """The thread's session; one is made where there is none, as there may be letters, and events to come."""
+    """Find the thread's session, or make one: there may be dead letters of it, and events to come."""
     from threadsync.errors import InvalidCommand
-    from worker.db.overview.store import ConsoleStore, thread_in
+    from worker.db.overview.store import OverviewStore, thread_in
     from worker.db.sessions.store import SessionStore
 
     text = " ".join(place)
-    found: list[ThreadSession] = ConsoleStore(pool).find(text)
+    found: list[ThreadSession] = OverviewStore(pool).find(text)
     if not found and (named := thread_in(text)):
-        # Slack writes its ids in capitals, people do not: the tombstone is to be where events come.
+        # Slack writes IDs in capitals, people do not: the tombstone must stand where events arrive.
         channel_id, thread_ts = named[0].upper(), named[1]
         found = [SessionStore(pool).get_or_create_session(channel_id, thread_ts, "forgotten")]
     if len(found) != 1:
-        raise InvalidCommand(f"that names {len(found) or 'no'} threads: give a link to a message of the one")
+        raise InvalidCommand(
+            f"that names {len(found) or 'no'} threads: give a link to a message in one thread"
+        )
     return found[0]
 
 

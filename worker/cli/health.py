@@ -1,4 +1,4 @@
-"""``threadsync health``: whether a process does its work, for a container's health check."""
+"""``threadsync health``: health checks of processes, for containers."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from threadsync.liveness.heartbeats import Signs
+    from threadsync.liveness.state import Signs
 
 app = typer.Typer(
-    help="Exit code 0: it does its work. 1: it does not, and why stands on stdout.", no_args_is_help=True
+    help="Check the health of a process. Exit code 0: healthy. 1: not, with the reason on stdout.",
+    no_args_is_help=True,
 )
 
-_Json = Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def worker(
     node: Annotated[
-        str | None, typer.Option(help="Such as sessions@host. Default: every worker of this host.")
+        str | None, typer.Option(help="Node name, such as sessions@host. Default: every worker of this host.")
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Does this host's worker take from its queues, and does what is put into them come out?
+    """Check that this host's workers take messages, and that their queues are served.
 
-    A worker that answers pings may still take nothing, so it is not pinged.
+    Workers are not pinged: one that answers pings may still take no messages.
     """
     from threadsync.liveness.verdicts import (
         hearing_of_no_worker,
@@ -58,22 +59,22 @@ def worker(
 
 @app.command("socket")
 def socket_mode(as_json: _Json = False) -> None:
-    """Does anything come from Slack to this host's processes of Socket Mode?"""
+    """Check that Slack's requests reach this host's Socket Mode process."""
     from threadsync.liveness.verdicts import Verdict, hearing_of_socket
 
     host, signs = socket.gethostname(), _signs()
     sockets = {name: silence for name, silence in signs.sockets.items() if name.rpartition(":")[0] == host}
     verdicts = {name: hearing_of_socket(silence) for name, silence in sockets.items()}
-    # One that was killed is known for an hour; what counts is that another one listens.
+    # A killed process stays listed for an hour; what counts is that one listens.
     if any(verdict.state == "ok" for verdict in verdicts.values()):
         verdicts = {name: verdict for name, verdict in verdicts.items() if verdict.state == "ok"}
-    verdicts = verdicts or {f"{host}:*": Verdict("deaf", "no such process has reported; is it running?")}
+    verdicts = verdicts or {f"{host}:*": Verdict("deaf", "no heartbeat from such a process; is it running?")}
     _tell(verdicts | _spoilt(signs), as_json)
 
 
 @app.command()
 def beat(as_json: _Json = False) -> None:
-    """Does beat send? It sends canaries through every queue, and asks for what is due."""
+    """Check that beat sends. It sends canaries through every queue, and enqueues what is due."""
     from threadsync.liveness.verdicts import hearing_of_beat
 
     signs = _signs()
@@ -100,13 +101,13 @@ def _signs() -> Signs:
 
     signs = signs_of(celery)
     if signs is None:
-        typer.echo("This broker keeps no signs of life; Valkey, Redis and RabbitMQ do.", err=True)
+        typer.echo("This broker keeps no heartbeats; Valkey, Redis and RabbitMQ do.", err=True)
         raise typer.Exit(1)
     return signs
 
 
 def database_verdict() -> dict[str, Any]:
-    """Why no connection can be made, if that is so; a restart would not mend it: no failure."""
+    """Report that the database is away. It is no failure, as a restart would not help."""
     from threadsync.config import get_settings
     from threadsync.errors import ThreadsyncError
     from threadsync.liveness.verdicts import Verdict
@@ -122,7 +123,7 @@ def database_verdict() -> dict[str, Any]:
 
 
 def slack_verdict() -> dict[str, Any]:
-    """Whether Slack refuses us, as workers wrote down; a restart would not mend it: no failure."""
+    """Report that Slack refuses us, as workers recorded. It is no failure, as a restart would not help."""
     from threadsync.config import get_settings
     from threadsync.errors import ThreadsyncError
     from threadsync.liveness.verdicts import Verdict
@@ -139,13 +140,13 @@ def slack_verdict() -> dict[str, Any]:
         # A health check must not end a worker that waits for Postgres.
         return {}
     if trouble is None:
-        return {"slack": Verdict("ok", "it takes what we say, as far as workers know")}
+        return {"slack": Verdict("ok", "it accepts messages, as far as workers know")}
     since = f"{trouble.since:%Y-%m-%d %H:%M} UTC"
-    return {"slack": Verdict("refused", f"{trouble.reason} since {since}; what would be said waits")}
+    return {"slack": Verdict("refused", f"{trouble.reason} since {since}; messages are waiting")}
 
 
 def _tell(verdicts: dict[str, Any], as_json: bool) -> None:
-    """Print them, and exit."""
+    """Print the verdicts, and exit."""
     from worker.cli.output import print_json, tell
 
     if as_json:
@@ -153,5 +154,5 @@ def _tell(verdicts: dict[str, Any], as_json: bool) -> None:
     else:
         for name, verdict in verdicts.items():
             tell(f"{name}: {verdict.state}, {verdict.why}")
-    # A wrong clock is said, and stops nothing: a restart would not mend it.
+    # A wrong clock is reported, and is no failure: a restart would not help.
     raise typer.Exit(1 if any(verdict.state in ("deaf", "mixed") for verdict in verdicts.values()) else 0)

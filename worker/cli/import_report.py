@@ -1,4 +1,4 @@
-"""What ``threadsync sessions import`` says while it runs, all of it on stderr."""
+"""Progress and messages of ``threadsync sessions import``, on stderr."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _BAD_LINES_SHOWN: Final = 20
 
 
 class ImportReport:
-    """A bar on a terminal, and bad lines, sentences and the file of errors anywhere.
+    """A progress bar on a terminal, messages, and the file of bad lines.
 
     Args:
-        size: of the file in bytes; None if nobody knows how much will come.
-        errors: gets each bad line as a line of JSON.
+        size: of the file in bytes; None if unknown.
+        errors: receives each bad line as a line of JSON.
     """
 
     def __init__(self, size: int | None, errors: TextIO | None) -> None:
@@ -54,16 +54,16 @@ class ImportReport:
         self._bar.stop()
 
     def advance(self, place: Place, tally: Tally) -> None:
-        """So far everything before ``place`` is done."""
+        """Show that everything before ``place`` is done."""
         described = f"{place.line:,} lines, {tally.bad:,} bad"
         self._bar.update(self._task, completed=place.offset, description=described)
 
     def say(self, sentence: str) -> None:
-        """Above the bar, if there is one."""
+        """Print a sentence above the bar."""
         self._console.print(Text(plain(sentence)))
 
     def bad(self, lines: Iterable[BadLine]) -> None:
-        """Show the first ones, write all."""
+        """Show the first bad lines, write all."""
         for line in lines:
             if self._errors:
                 self._errors.write(_as_json(line))

@@ -1,4 +1,4 @@
-"""``threadsync installation``: which one this is, and whose the broker is."""
+"""``threadsync installation``: the IDs of the database and of the broker."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from worker.cli.signature import Actor, Reason, signed
 if TYPE_CHECKING:
     from worker.db.installation.store import InstallationStore
 
-app = typer.Typer(help="One installation has one broker database of its own.", no_args_is_help=True)
+app = typer.Typer(help="An installation: one database with one broker of its own.", no_args_is_help=True)
 
-_Json = Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _FRESH_SECONDS: Final = 20
 
 
 @app.command()
 def show(as_json: _Json = False) -> None:
-    """Say which installation this database is, and whose the broker is. Exit code 1: not the same."""
+    """Show the installation of this database and of the broker. Exit code 1: they differ."""
     from threadsync.broker.installation import owner_of
     from worker.cli.output import print_json, tell
 
@@ -30,18 +30,18 @@ def show(as_json: _Json = False) -> None:
     if as_json:
         print_json({"installation": ours, "broker": theirs})
     else:
-        whose = {None: "of none yet; the first worker writes it", ours: "ours"}
+        whose = {None: "none yet; the first worker writes it", ours: "the same"}
         typer.echo(f"installation: {ours}")
-        tell(f"broker: {whose.get(theirs) or f'of another installation, {theirs}'}")
+        tell(f"broker: {whose.get(theirs) or f'another installation, {theirs}'}")
     raise typer.Exit(0 if theirs in (None, ours) else 1)
 
 
 @app.command()
 def adopt(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
-    """Take over the broker of another installation that is no more, with all that lies in it.
+    """Take over the broker of another installation that is gone, with its messages.
 
-    Its messages will be carried out in this database. Its workers must have stopped: those that still run end
-    by themselves within seconds.
+    They will be carried out in this database. Its workers must have stopped; any that still run will stop
+    within seconds.
     """
     from threadsync.broker.installation import owner_of, take_over
     from worker.cli.output import print_json, tell
@@ -56,17 +56,17 @@ def adopt(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     if as_json:
         print_json({"installation": ours, "before": theirs})
     elif theirs == ours:
-        typer.echo("The broker is ours already.")
+        typer.echo("The broker already belongs to this installation.")
     else:
-        tell(f"The broker is ours now; before it was of {theirs or 'none'}.")
+        tell(f"The broker now belongs to this installation; before: {theirs or 'none'}.")
 
 
 @app.command()
 def renew(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
-    """Give this database an id of its own, after it was copied from another installation's.
+    """Give this database a new ID, after it was copied from another installation.
 
-    Stop its workers first, and start them after. A broker with the former id stays the other's: if it is a
-    copy too, `threadsync installation adopt` takes it over.
+    Stop its workers first, and start them afterwards. A broker with the old ID still belongs to the other
+    installation: if it is a copy too, `threadsync installation adopt` takes it over.
     """
     from worker.cli.output import print_json
 
@@ -76,7 +76,7 @@ def renew(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     if as_json:
         print_json({"installation": str(now), "before": str(before)})
     else:
-        typer.echo(f"This installation is {now} now; it was {before}. Start its workers again.")
+        typer.echo(f"This installation is now {now}; it was {before}. Start its workers again.")
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def _store() -> Iterator[InstallationStore]:
 
 @contextmanager
 def _broker() -> Iterator[Any]:
-    """A connection that looks at nothing by itself. Raises ``BrokerUnavailable``."""
+    """Connect without checking the installation. Raises ``BrokerUnavailable``."""
     from threadsync.broker.errors import BROKER_ERRORS
     from threadsync.config import get_settings
     from threadsync.errors import BrokerUnavailable
@@ -112,11 +112,11 @@ def _refuse_if_it_lives(broker: Any, theirs: str | None) -> None:
 
     signs = look(broker.default_channel)
     if signs and signs.is_blind:
-        raise BrokerUnavailable(f"the broker does not show which workers take from it: {signs.refusal}")
+        raise BrokerUnavailable(f"the broker does not show its workers: {signs.refusal}")
     workers = signs.workers if signs else {}
     alive = [node for node, sign in workers.items() if sign.seconds < _FRESH_SECONDS]
     if theirs and alive:
         raise InvalidCommand(
-            f"workers of {theirs} still take from this broker: {', '.join(sorted(alive)[:20])}. Stop them "
-            "first; or, if theirs is an installation that goes on, set CELERY_BROKER_URL to another database"
+            f"workers of {theirs} still use this broker: {', '.join(sorted(alive)[:20])}. Stop them first; "
+            "or, if that installation continues, set CELERY_BROKER_URL to another database"
         )

@@ -18,9 +18,9 @@ def metrics(
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 9464,
 ) -> None:
-    """Show Prometheus the whole installation until Ctrl-C, at /metrics: one process is enough.
+    """Serve metrics of the whole installation at /metrics until Ctrl-C; one process is enough.
 
-    It asks Postgres and the broker when it is asked. What workers count they show themselves: METRICS_PORT.
+    It asks Postgres and the broker on each scrape. Workers serve their own counters at METRICS_PORT.
     """
     from threadsync.config import get_settings
     from worker.celery import app as celery
@@ -34,7 +34,7 @@ def metrics(
     settings.require("broker_url", "database_url")
     host = host or settings.metrics_host
     configure_logging(settings.log_level, settings.log_format)
-    # Not waited for: that the database is away is what it is to show.
+    # Do not wait for the database: metrics must show that it is away.
     with StopRequest() as request, new_pool(max_size=2) as pool:
         try:
             server, thread = serve_metrics(port, host, registry_of(pool, celery))

@@ -1,4 +1,4 @@
-"""How a session is named on the command line: by its id, or by its thread."""
+"""Find the session that an argument names, by its ID or by its thread."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import typer
 from threadsync.errors import InvalidCommand, SessionNotFound
 
 if TYPE_CHECKING:
-    from threadsync.models import ThreadSession
+    from threadsync.sessions import ThreadSession
     from worker.db.sessions.store import SessionStore
 
 Place = Annotated[
-    list[str], typer.Argument(metavar="ID | CHANNEL THREAD_TS", help="The session's id, or its thread.")
+    list[str], typer.Argument(metavar="ID | CHANNEL THREAD_TS", help="The session's ID, or its thread.")
 ]
 
 
 def find_session(store: SessionStore, place: list[str]) -> ThreadSession:
-    """The session. Raises ``SessionNotFound`` or ``InvalidCommand``."""
+    """Find the session. Raises ``SessionNotFound`` or ``InvalidCommand``."""
     if len(place) > 2:
-        raise typer.BadParameter("give an id, or a channel and a thread's timestamp")
+        raise typer.BadParameter("give an ID, or a channel and a thread's timestamp")
     if len(place) == 2:
         session = store.get_session_by_thread(*place)
         if session is None:
@@ -28,5 +28,5 @@ def find_session(store: SessionStore, place: list[str]) -> ThreadSession:
         return session
     session = store.get_session(place[0])
     if session is None:
-        raise InvalidCommand(f"no session has the id {place[0]}; see: threadsync sessions list")
+        raise InvalidCommand(f"no session has the ID {place[0]}; see: threadsync sessions list")
     return session

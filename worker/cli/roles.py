@@ -8,7 +8,7 @@ import typer
 def roles() -> None:
     """Print the SQL that creates the least-privilege roles: threadsync roles | psql "$ADMIN_URL".
 
-    `threadsync migrate`, run afterwards, gives them their rights.
+    Run `threadsync migrate` afterwards to grant their rights.
     """
     from worker.db.roles import roles_sql
 

@@ -21,16 +21,16 @@ NOT_FINISHED: Final = 3
 
 
 def import_sessions(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, a session each; - is stdin.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on behind the last line that is in.")] = False,
-    errors: Annotated[Path | None, typer.Option(help="Write the bad lines here, as JSON lines.")] = None,
-    patience: Annotated[float, typer.Option(min=0, help="Seconds that Postgres may be away.")] = 60,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, one session each; - is stdin.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Continue after the last imported line.")] = False,
+    errors: Annotated[Path | None, typer.Option(help="Write bad lines to this file, as JSON lines.")] = None,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait while Postgres is away.")] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
 ) -> None:
-    """Bring about the sessions that a file describes. May be repeated.
+    """Import sessions from a file. Safe to repeat.
 
     A line has channel_id, thread_ts and user_id, and may have status and jira_key. No session is moved back,
-    and no ticket's key replaced. Exit code 1: some lines are bad, the rest is in. 3: stopped before the end.
+    and no ticket key replaced. Exit code 1: some lines are bad, the rest is in. 3: stopped before the end.
     """
     from worker.cli.database import database
     from worker.cli.import_report import ImportReport
@@ -40,14 +40,14 @@ def import_sessions(
     from worker.operate.importing.importer import Importer
     from worker.operate.importing.source import Source
 
-    # What the pool would say of a lost connection, the importer says better.
+    # The importer reports a lost connection itself.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
     with Source(file) as source, StopRequest() as request, database() as pool:
         bookmarks = _bookmarks(file, source, pool)
         place, tally = _beginning(bookmarks, resume=resume)
         with _open_errors(errors, file, place) as bad, ImportReport(source.size, bad) as report:
             if resume:
-                report.say(f"Beginning at line {place.line + 1}.")
+                report.say(f"Starting at line {place.line + 1}.")
             importer = Importer(
                 SessionStore(pool),
                 bookmarks,
@@ -82,7 +82,7 @@ def _beginning(bookmarks: Bookmarks | None, *, resume: bool) -> tuple[Place, Tal
     from worker.operate.importing.lines import Place
 
     if resume and bookmarks is None:
-        raise typer.BadParameter("a stream cannot be resumed; sending it again does no harm")
+        raise typer.BadParameter("a stream cannot be resumed; import it again from the start, which is safe")
     bookmark = bookmarks.load() if resume and bookmarks else None
     return (bookmark.place, bookmark.tally) if bookmark else (Place(), Tally())
 
@@ -91,7 +91,7 @@ def _open_errors(errors: Path | None, file: Path, place: Place) -> AbstractConte
     if errors is None:
         return nullcontext()
     if errors.exists() and file.exists() and errors.samefile(file):
-        raise typer.BadParameter("--errors names the file that is to be imported")
+        raise typer.BadParameter("--errors names the imported file")
     try:
         return errors.open("a" if place.line else "w", encoding="utf-8")
     except OSError as exc:
@@ -111,4 +111,4 @@ def _summarize(importer: Importer, *, finished: bool, as_json: bool) -> None:
             f"{tally.unchanged} unchanged, {tally.bad} bad."
         )
     if not finished:
-        say(f"Stopped before line {next_line}. --resume goes on there; repeating all does no harm.")
+        say(f"Stopped before line {next_line}. --resume continues there; repeating everything is safe.")

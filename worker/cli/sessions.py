@@ -9,21 +9,21 @@ import typer
 from worker.cli.place import Place, find_session
 from worker.cli.session_import import import_sessions
 
-app = typer.Typer(help="The sessions of Slack threads.", no_args_is_help=True)
+app = typer.Typer(help="Sessions of Slack threads.", no_args_is_help=True)
 app.command("import")(import_sessions)
 
 
 @app.command("list")
 def list_sessions(
-    channel: Annotated[str | None, typer.Option(help="Only of this channel, such as C0123ABCD.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Only in this channel, such as C0123ABCD.")] = None,
     status: Annotated[
         Literal["collecting", "ready_to_sync", "synced"] | None, typer.Option(help="Only with this status.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on behind the session with this id.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON array.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Maximum number of rows.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Continue after this ID.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Sessions, newest first."""
+    """List sessions, newest first."""
     from worker.cli.database import database
     from worker.cli.output import marked, print_json, print_table, say
     from worker.db.sessions.store import SessionStore
@@ -53,29 +53,29 @@ def list_sessions(
         ],
     )
     if page.next_cursor:
-        say(f"There are more: --cursor {page.next_cursor}")
+        say(f"More rows: --cursor {page.next_cursor}")
 
 
 @app.command()
 def show(
     place: Place,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """One session, by its id or by its thread."""
+    """Show one session."""
     from worker.cli.database import database
     from worker.cli.output import fields_of, print_fields, print_json, print_table
     from worker.cli.syncs import action_row
-    from worker.db.overview.store import ConsoleStore
+    from worker.db.overview.store import OverviewStore
     from worker.db.sessions.store import SessionStore
     from worker.db.syncs.store import SyncStore
 
     with database() as pool:
         session = find_session(SessionStore(pool), place)
-        actors = ConsoleStore(pool).actors(session.id)
+        actors = OverviewStore(pool).actors(session.id)
         decisions = SyncStore(pool).actions(session.id)
         left = SyncStore(pool).left.of(session.id)
     if as_json:
-        # What is not known is left out: then it is what `sessions.get` returns.
+        # Unknown fields are left out, as in the result of `sessions.get`.
         known = {
             **actors.model_dump(mode="json", exclude_none=True),
             "decisions": [decision.as_json() for decision in decisions],
@@ -87,8 +87,8 @@ def show(
     if left:
         typer.echo()
         print_table(
-            ("Taken off", "Ticket", "State"), [(item.left_at, item.jira_key, item.state) for item in left]
+            ("Unlinked", "Ticket", "State"), [(item.left_at, item.jira_key, item.state) for item in left]
         )
     if decisions:
         typer.echo()
-        print_table(("When", "Decision", "By", "Because"), map(action_row, decisions))
+        print_table(("When", "Decision", "Actor", "Reason"), map(action_row, decisions))

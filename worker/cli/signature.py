@@ -1,4 +1,4 @@
-"""Who decides something on the command line, and why: both are recorded."""
+"""Actor and reason of a decision on the command line; both are recorded."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from threadsync.actors import NamedActor
     from worker.operate.decisions import Signature
 
-Reason = Annotated[str, typer.Option(help="Why, for those who come after you.")]
-Actor = Annotated[str | None, typer.Option(help="Who decides this. Default: your login name.")]
+Reason = Annotated[str, typer.Option(help="Reason, recorded in the audit trail.")]
+Actor = Annotated[str | None, typer.Option(help="Your name. Default: the login name.")]
 
 
 def signed(actor: str | None, reason: str) -> Signature:
-    """Who and why. Raises ``typer.BadParameter``."""
+    """Make the signature of a decision. Raises ``typer.BadParameter``."""
     from worker.operate.decisions import signature
 
     try:
@@ -29,7 +29,7 @@ def signed(actor: str | None, reason: str) -> Signature:
 
 
 def login_actor() -> NamedActor:
-    """The actor of a command that asks for no reason: the login name, which is a claim like any other."""
+    """Return the login name as actor, for commands that ask for no reason."""
     from threadsync.actors import NamedActor
 
     return NamedActor(name=_login_name(), via="cli")
@@ -39,5 +39,5 @@ def _login_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # A container whose user has no name.
+        # In a container the user may have no name.
         return f"uid {os.getuid()}"

@@ -1,4 +1,4 @@
-"""Ctrl-C and its relatives, as a question that loops can ask."""
+"""Ctrl-C and stop signals, as flags that loops can check."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SECOND_ONE_SECONDS = 1.0
 
 
 class StopRequest:
-    """While entered, SIGINT, SIGTERM and SIGHUP raise nothing and are noted here.
+    """While entered, SIGINT, SIGTERM and SIGHUP raise nothing and are recorded here.
 
     The handler takes no lock and raises no exception: either could hit the main thread between starting a
     process and noting its pid. Enter it in the main thread.
@@ -25,11 +25,11 @@ class StopRequest:
         self._former: dict[signal.Signals, Any] = {}
 
     def wanted(self) -> bool:
-        """Somebody asked us to stop."""
+        """Return True once a stop was requested."""
         return self._first > 0
 
     def urgent(self) -> bool:
-        """They asked again, a moment later: no more grace."""
+        """Return True once it was requested again: stop without grace."""
         return self._again
 
     def __enter__(self) -> StopRequest:

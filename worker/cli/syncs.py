@@ -1,4 +1,4 @@
-"""``threadsync syncs``: how sessions get their tickets, and what a person can do about it."""
+"""``threadsync syncs``: the syncs of sessions, and the decisions about them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from worker.cli.place import Place, find_session
 from worker.cli.signature import Actor, Reason, signed
 
 if TYPE_CHECKING:
-    from threadsync.models import ThreadSession
+    from threadsync.sessions import ThreadSession
     from threadsync.syncs import SyncAction, SyncDetail, SyncState
     from worker.db.pool import Pool
 
-app = typer.Typer(help="How sessions get their tickets.", no_args_is_help=True)
+app = typer.Typer(help="Syncs: how sessions get their tickets.", no_args_is_help=True)
 
-_Json = Annotated[bool, typer.Option("--json", help="As JSON, on stdout alone.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
@@ -27,11 +27,11 @@ def list_syncs(
         Literal["pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"] | None,
         typer.Option(help="Only in this state."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on behind the session with this id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Maximum number of rows.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Continue after this session ID.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Syncs, those of the newest sessions first, and why they stand where they do."""
+    """List syncs with state and reason, those of the newest sessions first."""
     from worker.cli.database import database
     from worker.cli.output import print_json, print_table, say
     from worker.db.sessions.statements import parse_cursor
@@ -44,19 +44,19 @@ def list_syncs(
     if as_json:
         print_json([sync.as_json() for sync in page])
         return
-    columns = ("Session", "Channel", "Thread", "State", "Ticket", "Creates", "Next try", "Why")
+    columns = ("Session", "Channel", "Thread", "State", "Ticket", "Creates", "Next attempt", "Reason")
     print_table(columns, map(_row, page))
     if len(syncs) > limit:
-        say(f"There are more: --cursor {page[-1].session_id}")
+        say(f"More rows: --cursor {page[-1].session_id}")
 
 
 @app.command()
 def show(
     place: Place,
-    draft: Annotated[bool, typer.Option("--draft", help="Also what the ticket is to say.")] = False,
+    draft: Annotated[bool, typer.Option("--draft", help="Also show the draft.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """One sync: how it stands, what was tried, and what people decided. JSON has the draft, too."""
+    """Show one sync: state, attempts and decisions. JSON includes the draft."""
     from worker.cli.database import database
     from worker.cli.output import print_json
     from worker.operate import decisions
@@ -74,15 +74,15 @@ def retry(
     reason: Reason,
     place: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID | CHANNEL THREAD_TS", help="The session's id, or its thread."),
+        typer.Argument(metavar="ID | CHANNEL THREAD_TS", help="The session's ID, or its thread."),
     ] = None,
     all_blocked: Annotated[
-        bool, typer.Option("--all-blocked", help="All that wait for a mended set-up, in place of one.")
+        bool, typer.Option("--all-blocked", help="All blocked syncs, after the configuration was fixed.")
     ] = False,
     actor: Actor = None,
     as_json: _Json = False,
 ) -> None:
-    """Try it again now. What may have been created is looked for first."""
+    """Retry a sync now. It first looks for a ticket that an earlier attempt may have created."""
     from worker.cli.database import database
     from worker.operate import decisions
 
@@ -101,20 +101,20 @@ def retry(
 def link(
     place: Annotated[
         list[str],
-        typer.Argument(metavar="ID | CHANNEL THREAD_TS, then KEY", help="The session, and its ticket's key."),
+        typer.Argument(metavar="ID | CHANNEL THREAD_TS, then KEY", help="The session and the ticket's key."),
     ],
     reason: Reason,
     actor: Actor = None,
     as_json: _Json = False,
 ) -> None:
-    """Name the session's ticket yourself. No other is created for it."""
+    """Link an existing ticket to the session. No other ticket is created."""
     from worker.cli.database import database
     from worker.cli.output import print_json, tell
     from worker.operate import decisions
 
     *named, key = place
     if not named:
-        raise typer.BadParameter("give the session, and then the ticket's key")
+        raise typer.BadParameter("give the session, then the ticket's key")
     by = signed(actor, reason)
     with database() as pool:
         linked, sentence = decisions.link(pool, _session(pool, named), key, by)
@@ -129,12 +129,12 @@ def unlink(
     place: Place,
     reason: Reason,
     key: Annotated[
-        str | None, typer.Option(help="Only if the session has this ticket. Default: whichever it has.")
+        str | None, typer.Option(help="Unlink only this ticket. Default: the one that the session has.")
     ] = None,
     actor: Actor = None,
     as_json: _Json = False,
 ) -> None:
-    """Take the session's ticket off. Only a ticket that is asked for anew takes its place."""
+    """Unlink the session's ticket. Another one is created only on a new request."""
     from worker.cli.database import database
     from worker.cli.output import print_json, tell
     from worker.operate import decisions
@@ -150,7 +150,7 @@ def unlink(
 
 @app.command("give-up")
 def give_up(place: Place, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
-    """End it without a ticket. A later retry, or another draft, begins again."""
+    """End a sync without a ticket. A later retry or a new draft starts it again."""
     from worker.cli.database import database
     from worker.operate import decisions
 
@@ -182,7 +182,7 @@ def _say_how_many(ids: Sequence[UUID], *, as_json: bool) -> None:
     if as_json:
         print_json([str(session_id) for session_id in ids])
     else:
-        typer.echo(f"Tried again: {len(ids)}. {SOON}" if ids else "Nothing is blocked.")
+        typer.echo(f"Retried: {len(ids)}. {SOON}" if ids else "No sync is blocked.")
 
 
 def _row(sync: SyncState) -> tuple[object, ...]:
@@ -208,7 +208,7 @@ def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
     sync = detail.sync
     fields = fields_of(sync, exclude={"reason", "parked", "attempts", "duplicates"})
     fields |= {
-        "why": explain(sync.reason) or None,
+        "reason": explain(sync.reason) or None,
         "jira says": detail.detail,
         "other tickets": ", ".join(sync.duplicates) or None,
         "slack says": detail.slack_trouble,
@@ -220,19 +220,19 @@ def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
     print_fields(fields)
     if detail.attempts:
         typer.echo()
-        columns = ("No.", "Step", "Started", "Took", "Outcome", "HTTP", "Trace id", "Why")
+        columns = ("No.", "Step", "Started", "Took", "Outcome", "HTTP", "Trace ID", "Reason")
         print_table(columns, map(_attempt_row, detail.attempts))
     if detail.left:
         typer.echo()
         rows = [(left.left_at, left.jira_key, left.state, left.detail) for left in detail.left]
-        print_table(("Taken off", "Ticket", "State", "Jira says"), rows)
+        print_table(("Unlinked", "Ticket", "State", "Jira says"), rows)
     if detail.actions:
         typer.echo()
-        print_table(("When", "Decision", "By", "Because"), map(action_row, detail.actions))
+        print_table(("When", "Decision", "Actor", "Reason"), map(action_row, detail.actions))
 
 
 def action_row(action: SyncAction) -> tuple[object, ...]:
-    """A decision as a line."""
+    """Format a decision as a row."""
     from worker.cli.output import marked
 
     what = " ".join(filter(None, (marked(action.action, action), action.jira_key)))
@@ -250,7 +250,7 @@ def _attempt_row(attempt: Any) -> tuple[object, ...]:
         marked(attempt.step, attempt),
         attempt.started_at,
         took,
-        attempt.outcome or "under way",
+        attempt.outcome or "in progress",
         attempt.http_status,
         attempt.trace_id,
         why or None,

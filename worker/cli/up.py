@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 def up(
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where data, logs and passwords are. Default: below XDG_DATA_HOME.")
+        Path | None, typer.Option(help="Folder of data, logs and passwords. Default: below XDG_DATA_HOME.")
     ] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the Slack endpoint.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the Slack endpoint.")] = None,
     without_flower: Annotated[bool, typer.Option("--without-flower", help="Do not start Flower.")] = False,
 ) -> None:
     """Run everything on this machine until Ctrl-C.
 
-    Postgres and Valkey are started too, unless DATABASE_URL and CELERY_BROKER_URL name others.
+    It starts Postgres and Valkey too, unless DATABASE_URL and CELERY_BROKER_URL name others.
     """
     from rich.console import Console
 
@@ -38,7 +38,7 @@ def up(
     from worker.operate.password_strength import refuse_weak_password
 
     need_extra("local", "uvicorn", "slack_bolt", "jinja2")
-    # Now, not in a service that ends again and again.
+    # Fail here, not in a service that restarts forever.
     refuse_weak_password(load_settings())
     console = Console(highlight=False)
     with StopRequest() as request:
@@ -57,17 +57,17 @@ def up(
             _show(console, stack, slack_is_given=slack_is_given, jira_is_given=jira_is_given)
             stack.supervisor.wait(request.wanted)
         except ThreadsyncError:
-            # A start that was interrupted has not failed.
+            # An interrupted start is not a failure.
             if not request.wanted():
                 raise
         finally:
             if request.wanted():
-                _say(console, "Stopping; a second Ctrl-C does not wait …")
+                _say(console, "Stopping; press Ctrl-C again to stop at once …")
             stack.stop()
 
 
 def _say(console: Console, sentence: str) -> None:
-    # After SIGHUP the terminal is gone; what we run must be stopped all the same.
+    # After SIGHUP the terminal is gone; the services must be stopped all the same.
     with contextlib.suppress(OSError):
         console.print(sentence, markup=False)
 
@@ -82,5 +82,7 @@ def _show(console: Console, stack: LocalStack, *, slack_is_given: bool, jira_is_
     if not slack_is_given:
         console.print("Slack is not connected: SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN are not set.")
     if not jira_is_given:
-        console.print("Jira is not connected: JIRA_URL and JIRA_API_TOKEN are not set. No tickets are made.")
+        console.print(
+            "Jira is not connected: JIRA_URL and JIRA_API_TOKEN are not set. No tickets are created."
+        )
     console.print("Ctrl-C stops everything.")

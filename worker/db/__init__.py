@@ -1,7 +1,6 @@
-"""The database layer: DTOs, SQL, pools, and the stores that run one on the other.
+"""The database layer: SQL, pools, and the stores that run one on the other.
 
-The names are loaded when they are first used, so that a web process may import the DTOs from here
-(``threadsync.models``) without loading psycopg.
+The names are loaded when they are first used: a web process loads ``sessions.statements`` without psycopg.
 """
 
 from __future__ import annotations
@@ -10,19 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from threadsync.models import ChannelContext, ContextResult, SessionPage, SessionResult, ThreadSession
     from worker.db.pool import close_db, get_connection, init_db
     from worker.db.sessions.async_store import AsyncSessionStore
     from worker.db.sessions.store import SessionStore
 
 _HOME = {
     "AsyncSessionStore": "worker.db.sessions.async_store",
-    "ChannelContext": "threadsync.models",
-    "ContextResult": "threadsync.models",
-    "SessionPage": "threadsync.models",
-    "SessionResult": "threadsync.models",
     "SessionStore": "worker.db.sessions.store",
-    "ThreadSession": "threadsync.models",
     "close_db": "worker.db.pool",
     "get_connection": "worker.db.pool",
     "init_db": "worker.db.pool",
@@ -30,12 +23,7 @@ _HOME = {
 
 __all__ = [
     "AsyncSessionStore",
-    "ChannelContext",
-    "ContextResult",
-    "SessionPage",
-    "SessionResult",
     "SessionStore",
-    "ThreadSession",
     "close_db",
     "get_connection",
     "init_db",

@@ -1,7 +1,7 @@
-"""Connections to Postgres that set what our SQL relies on, answer in time, and end once they are of no use.
+"""Connections to Postgres that set what our SQL relies on, fail in time, and close once they are useless.
 
 connect     host after host, address after address (reach.py), then what the server says otherwise is set
-wait        no answer for longer than a statement may take, or interrupted: closed, as it is out of step then
+wait        silent for longer than a statement may take, or interrupted: closed, as it is out of step then
 __exit__    an error after which nothing will work on it any more (sqlstates.py): closed
 checkout    the server has hung up, has become read-only, or is silent: closed (pool.py)
 """
@@ -47,8 +47,8 @@ START_UP_SETTINGS: Final[Mapping[str, str]] = {
     # What people wrote does not go into the server's log with an error. The rest is the server's to set.
     "log_parameter_max_length_on_error": "0",
 }
-"""What our statements rely on. ``default_transaction_read_only`` is not among them: it is how a primary is
-demoted without ending sessions, and whoever turned it off would go on writing to the old one."""
+"""Our statements rely on these. ``default_transaction_read_only`` is not among them: it demotes a primary
+without ending its sessions, and a client that turned it off would go on writing to the old one."""
 
 REPORTED_SETTINGS: Final[Mapping[str, str]] = {
     "client_encoding": "UTF8",
@@ -56,16 +56,16 @@ REPORTED_SETTINGS: Final[Mapping[str, str]] = {
     "TimeZone": "UTC",
     "standard_conforming_strings": "on",
 }
-"""Those that a server reports by itself, and that PgBouncer keeps for each of its clients."""
+"""Settings that a server reports by itself, and that PgBouncer keeps for each of its clients."""
 
 ANSWER_MARGIN_SECONDS: Final = 0.5
 """For the server's own time limit to arrive first."""
 
 IDLE_SECONDS: Final = 1.0
-"""A connection that was not used for longer is asked for a sign of life before it is used …"""
+"""A connection that was idle for longer is probed before it is used …"""
 
-SIGN_OF_LIFE_SECONDS: Final = 1.5
-"""… which must come in this time: less than a checkout may take, so that another host can still be tried."""
+PROBE_SECONDS: Final = 1.5
+"""… and must respond within this: less than a checkout may take, so that another host can still be tried."""
 
 _USUAL_STATEMENT_SECONDS: Final = 5.0
 _SETTING_UP_SECONDS: Final = 3.0
@@ -87,18 +87,16 @@ _READ_LIMIT: Final = "SELECT extract(epoch FROM current_setting('statement_timeo
 
 
 class NoAnswer(psycopg.OperationalError):
-    """The server said nothing for longer than any statement may take: it is frozen, or out of reach."""
+    """The server is silent for longer than any statement may take: it is frozen, or out of reach."""
 
 
 class _Guard:
-    """What both kinds of connection have."""
-
     pgconn: PGconn
     answer_seconds = _SETTING_UP_SECONDS
     met_read_only = False
     """A write was refused because the server is read-only."""
     used_at = 0.0
-    """When a command last ended on it, by the monotonic clock."""
+    """Monotonic time at which a command last ended on it."""
     _reach: Reach | None = None
     _attempt: Mapping[str, Any]
     _began_read_only = False
@@ -124,18 +122,21 @@ class _Guard:
                 self._reach.led_to_read_only()
         return True
 
-    def _fell_silent(self, exc: NoAnswer) -> None:
-        self.pgconn.finish()
-        if self._reach:
-            self._reach.failed(self._attempt, self.answer_seconds, exc)
+    def _lost_step(self, error: BaseException) -> None:
+        """Close after silence or an interruption: the rest of the response is still to come."""
+        if isinstance(error, NoAnswer) and self._reach:
+            self._reach.failed(self._attempt, self.answer_seconds, error)
+        if isinstance(error, NoAnswer) or not isinstance(error, psycopg.Error):
+            # A time limit, Ctrl-C: what leaves a pipeline or a transaction now must not wait for the rest.
+            self.pgconn.finish()
 
     @property
     def is_idle(self) -> bool:
-        """Not used for a while: much may have happened to the server."""
+        """True after ``IDLE_SECONDS`` without a command: much may have happened to the server."""
         return time.monotonic() - self.used_at > IDLE_SECONDS
 
     def look(self) -> str | None:
-        """Say why it is of no more use, if that is so: a look at what arrived, no round trip."""
+        """Return why it is useless, or None. Reads only what has arrived: no round trip."""
         try:
             self.pgconn.consume_input()  # what the server said last …
             self.pgconn.consume_input()  # … and that it hung up
@@ -147,11 +148,11 @@ class _Guard:
 
 
 class GuardedConnection(_Guard, Connection[DictRow]):
-    """A ``psycopg.Connection``; see the head of this file."""
+    """A ``psycopg.Connection`` that behaves as the head of this file says."""
 
     @classmethod
     def connect(cls, conninfo: str = "", *, reach: Reach | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
-        """Connect to the first host that will do, or raise what each of them said."""
+        """Connect to the first host that accepts, or raise the errors of all."""
         reach = reach or Reach()
         options, parameters = _divided(conninfo, kwargs)
         failures: list[tuple[Mapping[str, Any], psycopg.Error]] = []
@@ -187,21 +188,12 @@ class GuardedConnection(_Guard, Connection[DictRow]):
         """Raise ``NoAnswer`` after ``answer_seconds``, and close."""
         try:
             return super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
-        except NoAnswer as exc:
-            self._fell_silent(exc)
-            raise
-        except psycopg.Error:
-            raise
-        except BaseException:
-            # A time limit, Ctrl-C: whoever leaves a pipeline or a transaction now must not wait for the rest.
-            self.pgconn.finish()
+        except BaseException as exc:
+            self._lost_step(exc)
             raise
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._is_spoilt_by(exc):
             self.close()
@@ -209,11 +201,11 @@ class GuardedConnection(_Guard, Connection[DictRow]):
 
 
 class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
-    """The same for asyncio."""
+    """A ``GuardedConnection`` for asyncio."""
 
     @classmethod
     async def connect(cls, conninfo: str = "", *, reach: Reach | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
-        """Connect to the first host that will do, or raise what each of them said."""
+        """Connect to the first host that accepts, or raise the errors of all."""
         reach = reach or Reach()
         options, parameters = _divided(conninfo, kwargs)
         failures: list[tuple[Mapping[str, Any], psycopg.Error]] = []
@@ -249,21 +241,12 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
         """Raise ``NoAnswer`` after ``answer_seconds``, and close."""
         try:
             return await super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
-        except NoAnswer as exc:
-            self._fell_silent(exc)
-            raise
-        except psycopg.Error:
-            raise
-        except BaseException:
-            # A time limit, Ctrl-C: whoever leaves a pipeline or a transaction now must not wait for the rest.
-            self.pgconn.finish()
+        except BaseException as exc:
+            self._lost_step(exc)
             raise
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._is_spoilt_by(exc):
             await self.close()
@@ -272,7 +255,7 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
 
 @contextmanager
 def answering_within(connection: Connection[Any] | AsyncConnection[Any], seconds: float) -> Iterator[None]:
-    """Let statements of this connection take longer, such as a migration's, if it is one of ours."""
+    """Change the limit for a response, for a migration say, if the connection is one of ours."""
     if not isinstance(connection, _Guard):
         yield
         return
@@ -284,7 +267,7 @@ def answering_within(connection: Connection[Any] | AsyncConnection[Any], seconds
 
 
 def start_up_options(given: str = "") -> str:
-    """Return libpq's ``options`` for ``START_UP_SETTINGS``; those of the URL stand last, and so prevail."""
+    """Return libpq's ``options`` for ``START_UP_SETTINGS``; the URL's stand last, and so prevail."""
     ours = (f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in START_UP_SETTINGS.items())
     return " ".join((*ours, given)).strip()
 
@@ -296,7 +279,7 @@ def _divided(conninfo: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
 
 def _unlike(pgconn: PGconn) -> Iterator[tuple[str, str]]:
-    """Yield what is to be set: PgBouncer took no start-up options, or PGTZ or the URL's options prevailed."""
+    """Yield settings that differ: PgBouncer took no start-up options, or PGTZ or the URL prevailed."""
     for name, value in REPORTED_SETTINGS.items():
         reported = pgconn.parameter_status(name.encode())
         if reported is not None and not reported.decode().startswith(value):
@@ -308,7 +291,7 @@ def _within(seconds: float, gen: PQGen[T]) -> Generator[Any, Any, T]:
     try:
         state = next(gen)
         while True:
-            # Nothing, if only some time has passed: psycopg looks up ten times a second.
+            # False if only some time has passed: psycopg looks up ten times a second.
             ready = yield state
             if not ready and time.monotonic() > deadline:
                 raise NoAnswer(f"the server gave no answer within {seconds:g} s")

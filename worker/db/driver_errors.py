@@ -1,4 +1,4 @@
-"""psycopg's errors in our words: translated here, once, always ``from exc``."""
+"""Translate psycopg's errors into ours: here, once, always ``from exc``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LOST_PREPARES: Final = (errors.DuplicatePreparedStatement, errors.InvalidSqlSta
 
 
 def translate(exc: psycopg.Error) -> ThreadsyncError:
-    """Return the error of ours that says what the driver's error means for the command."""
+    """Return our error with the meaning that the driver's has for a command."""
     reason = (exc.diag.message_primary or str(exc)).strip() or type(exc).__name__
     meaning = judge(exc).meaning
     if isinstance(exc, _SET_UP_FAULTS):
@@ -54,19 +54,19 @@ def translate(exc: psycopg.Error) -> ThreadsyncError:
 
 
 def is_about_the_content(error: BaseException) -> bool:
-    """Return whether it is what was to be written that the error speaks of, and not the database's state.
+    """Return True if the error is about the values written, not about the database's state.
 
-    So it is of one of Python's own: it could not be put into words for Postgres.
+    One of Python's own is, too: the values could not be put into words for Postgres.
     """
     cause = error if isinstance(error, psycopg.Error) else error.__cause__
     if isinstance(cause, psycopg.Error):
-        # P0: somebody's trigger, which looks at the row.
+        # P0: a trigger of another's, which looks at the row.
         return judge(cause).meaning == "refused" or (cause.sqlstate or "").startswith("P0")
     return isinstance(error, TypeError | ValueError | OverflowError | RecursionError)
 
 
 def may_be_about_the_content(error: BaseException) -> bool:
-    """Return whether something smaller might be taken: it took too long, or more memory than there is."""
+    """Return True if smaller values might be accepted: these took too long, or too much memory."""
     cause = error if isinstance(error, psycopg.Error) else error.__cause__
     state = (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
     is_too_much = state.startswith("XX") or state in ("57014", "53200")

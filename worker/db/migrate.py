@@ -1,4 +1,4 @@
-"""Numbered ``.sql`` files, applied in order, once each, by one process at a time."""
+"""Apply numbered ``.sql`` files in order, once each, in one process at a time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FILE_NAME: Final = re.compile(r"^(\d{4})_\w+\.sql$")
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file of ``migrations/``."""
+    """A file of ``migrations/``."""
 
     version: int
     name: str
@@ -40,7 +40,7 @@ class Migration:
 
 
 def migrations() -> list[Migration]:
-    """The migrations shipped with this code, oldest first."""
+    """Return the migrations shipped with this code, oldest first."""
     found = []
     for file in resources.files("worker.db").joinpath("migrations").iterdir():
         if match := _FILE_NAME.match(file.name):
@@ -49,7 +49,7 @@ def migrations() -> list[Migration]:
 
 
 def schema_version(connection: Connection[Any]) -> int:
-    """The version the database is at; 0 before the first migration."""
+    """Return the version of the database's schema; 0 before the first migration."""
     cursor = connection.cursor(row_factory=tuple_row)  # whatever the caller's rows look like
     [(known,)] = cursor.execute("SELECT to_regclass('threadsync_schema') IS NOT NULL").fetchall()
     if not known:
@@ -59,7 +59,7 @@ def schema_version(connection: Connection[Any]) -> int:
 
 
 def migrate(connection: Connection[Any]) -> int:
-    """Apply what is missing and return the version reached. Safe to repeat and to run from many places.
+    """Apply missing migrations and return the version reached. Safe to repeat, and to run in parallel.
 
     A migration either happens whole or not at all. It gives up after 10 s behind another lock, so that
     it never holds up the workers that queue behind it.
@@ -80,7 +80,7 @@ def migrate(connection: Connection[Any]) -> int:
 
 
 def encoding_fault(encoding: str | None) -> str | None:
-    """Say what is wrong with a database's encoding; None if nothing is, or a proxy does not tell it."""
+    """Return why a database's encoding will not do; None if it will, or a proxy does not tell it."""
     if encoding in {"UTF8", None}:
         return None
     return (

@@ -1,4 +1,4 @@
-"""Values that Postgres keeps and Python cannot read: moments out of reach, JSON nested thousands deep.
+"""Read values that Postgres keeps and Python cannot hold: moments out of range, JSON nested thousands deep.
 
 One such value in one row would fail the whole page that it stands on, for psycopg raises. Here a moment past
 9999, before the year 1 or at infinity is shown as the end of time, or its beginning, which no reader takes
@@ -25,7 +25,7 @@ _TYPE: Final = "timestamptz"
 
 
 class _BoundedText(Loader):
-    """psycopg's own loader, and what to say where it fails."""
+    """psycopg's own loader, with a bound in place of an error."""
 
     format = pq.Format.TEXT
 
@@ -54,7 +54,7 @@ class _BoundedBinary(_BoundedText):
 
 
 def adapters() -> AdaptersMap:
-    """Return how our connections read values; for the ``context`` of ``connect``."""
+    """Return our loaders, for the ``context`` of ``connect``."""
     bounded = AdaptersMap(psycopg.adapters)
     bounded.register_loader(_TYPE, _BoundedText)
     bounded.register_loader(_TYPE, _BoundedBinary)

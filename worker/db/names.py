@@ -1,7 +1,7 @@
 """Look up a host's addresses, within a limit of time.
 
-psycopg does so by itself, but tells of none of them that it was silent: the next connection would wait for it
-again. A lookup cannot be interrupted, so it has a thread that is left alone after the limit.
+psycopg does so itself, but does not tell which address was silent: the next connection would wait for it
+again. A lookup cannot be interrupted, so it has a thread of its own, which is abandoned after the limit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOOK_UP_SECONDS: Final = 3.0
 
 
 def addresses_of(attempt: Mapping[str, Any]) -> Sequence[str]:
-    """Return them in the resolver's order; none if nothing needs a lookup, or none was found in time."""
+    """Return the addresses in the resolver's order; none if no lookup is needed, or none succeeds in time."""
     name, found = _name(attempt), list[str]()
 
     def look_up() -> None:
@@ -36,14 +36,14 @@ def addresses_of(attempt: Mapping[str, Any]) -> Sequence[str]:
 
 
 def looked_up(attempt: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the attempt unless its host was not found: psycopg would look again, without a limit."""
+    """Return the attempt; raise if its host was not found, as psycopg would look again without a limit."""
     if name := _name(attempt):
         raise psycopg.OperationalError(f"failed to resolve host {name!r} within {LOOK_UP_SECONDS:g} s")
     return attempt
 
 
 def _name(attempt: Mapping[str, Any]) -> str | None:
-    """Return the name that needs an address: no folder with sockets, no list that libpq will refuse."""
+    # Not a folder with sockets, nor a list, which libpq will refuse.
     host = str(attempt.get("host") or "")
     if not host or host.startswith(("/", "@")) or "," in host or attempt.get("hostaddr"):
         return None

@@ -1,4 +1,4 @@
-"""Know PgBouncer's own errors by their words, which are the same in every language. Pure.
+"""Recognise PgBouncer's own errors by their words, which are the same in every language. Pure.
 
 It has one SQLSTATE for most of them (08P01), whether Postgres is away or will never do what is asked, and
 libpq keeps none of a refusal to connect. What libpq says of a login may be in the words, too.
@@ -13,7 +13,7 @@ STATEMENT_MODE: Final = "transaction blocks not allowed in statement pooling mod
 QUERY_TIMEOUT: Final = "query timeout"
 
 FAULTS: Final = (STATEMENT_MODE, QUERY_TIMEOUT)
-"""Those with 08P01 that waiting does not mend; after all others its server or its pool may be back."""
+"""Errors with 08P01 that waiting does not mend; after others its server or its pool may be back."""
 
 WITHOUT_PREPARES: Final = "behind PgBouncer set DATABASE_PREPARED_STATEMENTS=false"
 
@@ -32,5 +32,5 @@ _ADVICE: Final[Mapping[str, str]] = {
 
 
 def advice(words: str) -> str | None:
-    """Return what to do about an error of PgBouncer; None if these are no words of its."""
+    """Return advice on an error of PgBouncer; None if the words are not its."""
     return next((fix for its, fix in _ADVICE.items() if its in words), None)

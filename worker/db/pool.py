@@ -1,4 +1,4 @@
-"""Connections to Postgres: one pool a process, opened on first use, so always after a fork."""
+"""Pools of connections to Postgres: one a process, opened on first use, so always after a fork."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from threadsync.config import get_settings
 from worker.db.connection import (
-    SIGN_OF_LIFE_SECONDS,
+    PROBE_SECONDS,
     GuardedAsyncConnection,
     GuardedConnection,
     answering_within,
     start_up_options,
 )
+from worker.db.conninfo import parse_dsn, with_surroundings
 from worker.db.driver_errors import translated
-from worker.db.dsn import parse_dsn
 from worker.db.moments import adapters
 from worker.db.reach import Reach
-from worker.db.surroundings import with_surroundings
 
 _CHECKOUT_TIMEOUT_S: Final = 2.0
 _UNLESS_THE_URL_SAYS_OTHERWISE: Final = {
@@ -41,11 +40,11 @@ _UNLESS_THE_URL_SAYS_OTHERWISE: Final = {
 _CONNECT_TIMEOUT_OF_MANY_HOSTS: Final = 2
 """Seconds, the least that libpq knows: a silent host stands before the one that took over."""
 
-_SIGN_OF_LIFE: Final = "SELECT 1"
+_PROBE: Final = "SELECT 1"
 
 
 class _Interrupted(BaseException):
-    """Carries a time limit past psycopg_pool, which takes each ``Exception`` for a connection's own."""
+    """A time limit on its way past psycopg_pool, which takes each ``Exception`` for a connection's own."""
 
     def __init__(self, by: Exception) -> None:
         super().__init__()
@@ -71,7 +70,7 @@ class Pool(ConnectionPool[GuardedConnection]):
             raise PoolTimeout(f"{exc}{_why(self._reach)}") from self._reach.trouble
 
     def putconn(self, conn: GuardedConnection) -> None:
-        """Where one connection led to a read-only server, so do the others."""
+        """Take it back; drain the pool if it led to a read-only server, as the others do then."""
         conn.used_at = time.monotonic()
         if conn.met_read_only:
             self.drain()
@@ -79,7 +78,7 @@ class Pool(ConnectionPool[GuardedConnection]):
 
 
 class AsyncPool(AsyncConnectionPool[GuardedAsyncConnection]):
-    """The same for asyncio."""
+    """A ``Pool`` for asyncio."""
 
     def __init__(self, reach: Reach, **arguments: Any) -> None:
         super().__init__(
@@ -95,7 +94,7 @@ class AsyncPool(AsyncConnectionPool[GuardedAsyncConnection]):
             raise PoolTimeout(f"{exc}{_why(self._reach)}") from self._reach.trouble
 
     async def putconn(self, conn: GuardedAsyncConnection) -> None:
-        """Where one connection led to a read-only server, so do the others."""
+        """Take it back; drain the pool if it led to a read-only server, as the others do then."""
         conn.used_at = time.monotonic()
         if conn.met_read_only:
             await self.drain()
@@ -108,7 +107,7 @@ _inherited: list[Pool | None] = []
 
 
 def connect_arguments(url: str | None = None) -> dict[str, Any]:
-    """Keyword arguments for ``GuardedConnection.connect`` on ``url`` (default ``DATABASE_URL``).
+    """Return arguments for ``GuardedConnection.connect`` to ``url`` (default ``DATABASE_URL``).
 
     Each command is its own transaction and one round trip. Raises ``InvalidSettings``.
     """
@@ -135,19 +134,19 @@ def _names_many(given: dict[str, Any]) -> bool:
 def new_pool(
     url: str | None = None, *, min_size: int = 1, max_size: int = 4, kind: type[Pool] = Pool
 ) -> Pool:
-    """A pool on ``url`` (default ``DATABASE_URL``), not yet open. Raises ``InvalidSettings``."""
+    """Return a pool on ``url`` (default ``DATABASE_URL``), not yet open. Raises ``InvalidSettings``."""
     return kind(**_pool_arguments(url, min_size, max_size))
 
 
 def new_async_pool(url: str | None = None, *, min_size: int = 1, max_size: int = 4) -> AsyncPool:
-    """The same for asyncio."""
+    """Return a pool for asyncio, not yet open. Raises ``InvalidSettings``."""
     return AsyncPool(**_pool_arguments(url, min_size, max_size))
 
 
 def init_db(url: str | None = None, *, min_size: int = 1, max_size: int = 4) -> Pool:
     """Open this process's pool, or return the one that is open. Does not wait for Postgres.
 
-    A forked child gets a pool of its own: two processes on one connection garble each other's answers.
+    A forked child gets a pool of its own: two processes on one connection garble each other's responses.
     """
     global _pool
     with _opening:
@@ -168,14 +167,14 @@ def close_db() -> None:
 
 @contextmanager
 def get_connection() -> Iterator[Connection[DictRow]]:
-    """A connection of this process's pool. Raises ``DatabaseUnavailable`` after two seconds without one."""
+    """Lend a connection of this process's pool. Raises ``DatabaseUnavailable`` after two seconds."""
     with translated(), init_db().connection() as connection:
         yield connection
 
 
 @contextmanager
 def single_connection(url: str | None = None) -> Iterator[Connection[DictRow]]:
-    """A connection outside any pool, for what a person starts: ``DatabaseUnavailable`` says the reason."""
+    """Open a connection outside any pool, for the command line. Raises ``DatabaseUnavailable``."""
     with translated(), GuardedConnection.connect(**connect_arguments(url)) as connection:
         yield connection
 
@@ -203,12 +202,12 @@ def _pool_arguments(url: str | None, min_size: int, max_size: int) -> dict[str, 
 
 
 def _check(connection: GuardedConnection) -> None:
-    """Raise if the connection is of no more use; closed, because the pool would keep it otherwise."""
+    """Raise if the connection is useless, and close it, because the pool would keep it otherwise."""
     why = connection.look()
     if not why and connection.is_idle:
         try:
-            with answering_within(connection, SIGN_OF_LIFE_SECONDS):
-                connection.execute(_SIGN_OF_LIFE, prepare=False)
+            with answering_within(connection, PROBE_SECONDS):
+                connection.execute(_PROBE, prepare=False)
         except psycopg.Error:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a signal raises
@@ -223,8 +222,8 @@ def _check(connection: GuardedConnection) -> None:
 async def _check_async(connection: GuardedAsyncConnection) -> None:
     why = connection.look()
     if not why and connection.is_idle:
-        with answering_within(connection, SIGN_OF_LIFE_SECONDS):
-            await connection.execute(_SIGN_OF_LIFE, prepare=False)
+        with answering_within(connection, PROBE_SECONDS):
+            await connection.execute(_PROBE, prepare=False)
         why = connection.look()
     if why:
         await connection.close()

@@ -1,7 +1,4 @@
-"""Where a process finds Postgres: the order of hosts and of their addresses, and why the last attempt failed.
-
-One a pool. Nothing here waits or connects.
-"""
+"""Order the hosts of Postgres and their addresses, silent ones last. Nothing here waits or connects."""
 
 from __future__ import annotations
 
@@ -11,20 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 SLOW_SECONDS: Final = 1.0
-"""A host that takes longer to fail is silent: frozen, switched off, or behind a firewall."""
+"""A host that takes longer to fail counts as silent: frozen, switched off, or behind a firewall."""
 
 AVOIDED_SECONDS: Final = 60.0
-"""For so long a silent host is asked after all others: each question costs its whole ``connect_timeout``."""
+"""Time for which a silent host is tried last: each attempt costs its whole ``connect_timeout``."""
 
 _MAY_BE_READ_ONLY: Final = {"any", "prefer-standby"}
 
 
 class Reach:
-    """The hosts of one URL as this process has found them."""
+    """The hosts of one pool's URL, as this process has found them."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.trouble: Exception | None = None
-        """Why the last attempt failed; None after one that did not."""
+        """Error of the last attempt; None after a success."""
         self._monotonic = monotonic
         self._silent: dict[tuple[str, str, str], float] = {}
         self._writable_only = False
@@ -32,9 +29,9 @@ class Reach:
     def attempts(self, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the parameters of each attempt to make, in order.
 
-        Of several hosts one can be written to, and it is looked for unless the URL says otherwise. With one,
-        which may be a proxy or an address that moves, only after it led to a server that is read-only.
-        Then no other of several hosts may be read-only either, whatever the URL prefers.
+        Of several hosts the writable one is looked for unless the URL says otherwise. A single host, which
+        may be a proxy or an address that moves, must be writable only after it led to a read-only server.
+        Then none of several may be read-only either, whatever the URL prefers.
         """
         hosts = _hosts(parameters)
         wanted = dict(parameters)
@@ -53,7 +50,7 @@ class Reach:
         return sorted(attempts, key=lambda attempt: self._is_silent(attempt, now))
 
     def each_address(self, attempt: Mapping[str, Any], addresses: Sequence[str]) -> list[dict[str, Any]]:
-        """Return an attempt of ``attempts`` for each address of its host, in order; itself if it has none.
+        """Return an attempt for each address of its host, in order; itself if it has none.
 
         The host stays beside the address, for the certificate and the password file.
         """
@@ -79,7 +76,7 @@ class Reach:
         self._silent.pop(_key(attempt), None)
 
     def led_to_read_only(self) -> None:
-        """Note that a write was refused: from now on only a server that takes writes will do."""
+        """Note that a write was refused: from now on only a writable server will do."""
         self._writable_only = True
 
     def _is_silent(self, host: Mapping[str, Any], now: float) -> bool:

@@ -1,4 +1,4 @@
-"""Who may do what with which table: the least that each group role of ``roles.sql`` needs."""
+"""Grant the group roles of ``roles.sql`` the least that each needs, table by table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from worker.db.console_login import functions as console_functions
-from worker.db.forgetting.columns import OF_PEOPLE
-from worker.db.forgetting.functions import FUNCTIONS, install
-from worker.db.readers import may_be_read
+from worker.db.forgetting.columns import OF_NOBODY, OF_PEOPLE
+from worker.db.forgetting.functions import FUNCTIONS
+from worker.db.forgetting.install import install
 
 MIGRATE: Final = "threadsync_migrate"
 RUN: Final = "threadsync_run"
@@ -24,30 +24,15 @@ FORGET: Final = "threadsync_forget"
 _ROWS: Final = ("SELECT", "INSERT", "UPDATE")
 
 RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
-    "thread_sessions": _ROWS,
-    "channel_context": _ROWS,
-    "channel_context_commands": ("SELECT", "INSERT"),
+    **dict.fromkeys(("thread_sessions", "channel_context", "channel_aliases", "left_tickets"), _ROWS),
+    **dict.fromkeys(("syncs", "sync_attempts", "jira_sites", "jira_pauses", "dead_letters"), _ROWS),
+    **dict.fromkeys(("status_messages", "slack_installation"), _ROWS),
     "redeliveries": (*_ROWS, "DELETE"),
-    "dead_letters": _ROWS,
-    "jira_sites": _ROWS,
-    "jira_pauses": _ROWS,
-    "syncs": _ROWS,
-    "sync_attempts": _ROWS,
-    "sync_actions": ("SELECT", "INSERT"),
-    "session_actions": ("SELECT", "INSERT"),
-    "session_acts": ("SELECT", "INSERT"),
-    "left_tickets": _ROWS,
-    "status_messages": _ROWS,
-    "slack_installation": _ROWS,
-    "channel_aliases": _ROWS,
-    "console_sessions": ("SELECT", "INSERT", "DELETE"),
-    "queue_samples": ("SELECT", "INSERT", "DELETE"),
+    **dict.fromkeys(("console_sessions", "queue_samples"), ("SELECT", "INSERT", "DELETE")),
+    **dict.fromkeys(("sync_actions", "session_actions", "session_acts", "forget_acts"), ("SELECT", "INSERT")),
+    **dict.fromkeys(("channel_context_commands", "installation_actions"), ("SELECT", "INSERT")),
     "installation": ("SELECT", "UPDATE"),
-    "installation_actions": ("SELECT", "INSERT"),
-    "forget_acts": ("SELECT", "INSERT"),
-    "forgotten_channels": ("SELECT",),
-    "forgotten_people": ("SELECT",),
-    "threadsync_schema": ("SELECT",),
+    **dict.fromkeys(("forgotten_channels", "forgotten_people", "threadsync_schema"), ("SELECT",)),
 }
 
 _CHANGED: Final = ("SELECT", "UPDATE")
@@ -78,7 +63,21 @@ CONSOLE_FORGETS: Final = frozenset(
 )
 """Functions by which the console forgets, each for an act that is recorded: not what is merely too old."""
 
-# Tables are to belong to the group, whoever of it makes them; those that belong to somebody else stay so.
+_NO_WORDS: Final = frozenset(
+    {
+        *("boolean", "smallint", "integer", "bigint", "numeric", "real", "double precision", "interval"),
+        *("date", "timestamp with time zone", "timestamp without time zone", "uuid"),
+    }
+)
+"""Types that hold no text, as the server spells them."""
+
+_IDS_OF_PEOPLE: Final[Mapping[str, frozenset[str]]] = {"thread_sessions": frozenset({"user_id"})}
+"""Slack's, which no person wrote."""
+
+_FOR_NO_READER: Final = frozenset({"forgotten_people", "console_sessions"})
+"""Tables with hashes that could be compared with guesses."""
+
+# Tables are to belong to the group, whichever login makes them; those of another owner stay so.
 _MAY_BE_MIGRATE: Final = """
 SELECT coalesce(
     pg_has_role(to_regrole(%(role)s), 'MEMBER')
@@ -97,7 +96,7 @@ WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped ORDE
 
 
 def roles_sql() -> str:
-    """What creates the roles: ``roles.sql``."""
+    """Return ``roles.sql``, which creates the roles."""
     return resources.files("worker.db").joinpath("roles.sql").read_text(encoding="utf-8")
 
 
@@ -107,7 +106,7 @@ def create_roles(connection: Connection[Any]) -> None:
 
 
 def create_login(connection: Connection[Any], name: str, password: str, group: str) -> None:
-    """A role that logs in with ``password`` and may do what ``group`` may; an existing one gets both."""
+    """Create a role that logs in with ``password`` and belongs to ``group``, or give an existing one both."""
     known = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).rowcount
     verb = SQL("ALTER" if known else "CREATE")
     login = SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, Identifier(name), Literal(password))
@@ -116,7 +115,7 @@ def create_login(connection: Connection[Any], name: str, password: str, group: s
 
 
 def become_migrate(connection: Connection[Any]) -> None:
-    """For the rest of the transaction, if that is possible and of use."""
+    """Act as ``threadsync_migrate`` for the rest of the transaction, if that is possible and of use."""
     cursor = connection.cursor(row_factory=tuple_row)
     [(possible,)] = cursor.execute(_MAY_BE_MIGRATE, {"role": MIGRATE}).fetchall()
     if possible:
@@ -150,10 +149,11 @@ def grant(connection: Connection[Any]) -> None:
 
 
 def readable_columns(connection: Connection[Any], table: LiteralString) -> list[str]:
-    """The columns of a table that ``threadsync_read`` sees: no text but what is declared a program's."""
+    """Return the columns that ``threadsync_read`` sees: no text but what is declared a program's."""
     cursor = connection.cursor(row_factory=tuple_row)
     columns = cursor.execute(_COLUMNS, {"table": table}).fetchall()
-    return [name for name, kind in columns if may_be_read(table, name, kind)]
+    texts = set() if table in _FOR_NO_READER else {*OF_NOBODY.get(table, ()), *_IDS_OF_PEOPLE.get(table, ())}
+    return [name for name, kind in columns if kind in _NO_WORDS or name in texts]
 
 
 def _whole(privileges: tuple[LiteralString, ...]) -> Composed | None:

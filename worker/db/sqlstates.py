@@ -1,4 +1,4 @@
-"""Judge an error of Postgres by its SQLSTATE: what becomes of the connection, and what of the command. Pure.
+"""Judge an error of Postgres by its SQLSTATE, for the connection and for the command. Pure.
 
 A connection is kept only after errors that leave nothing behind on it. All others may come again for as long
 as the connection lives: a server that became read-only, is shutting down, or plans that no longer fit. The
@@ -26,12 +26,12 @@ _OUT_OF_MEMORY: Final = re.compile(r"out of memory|cannot allocate memory", re.I
 
 Meaning = Literal["outage", "fault", "refused"]
 """``outage``: nothing is wrong with the command, wait for as long as it takes. ``fault``: Postgres is there
-and refuses, wait for a person, but not for ever. ``refused``: the command itself is wrong."""
+and refuses, wait for an operator, but not for ever. ``refused``: the command itself is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``keep`` says whether the connection may serve the next command."""
+    """A meaning for the command; ``keep``: the connection may serve the next one."""
 
     meaning: Meaning
     keep: bool = False
@@ -60,7 +60,7 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
     "55P03": BUSY,  # lock_timeout
     "57014": BUSY,  # statement_timeout
     "57": OUTAGE,  # shutting down, crashed, starting up, database dropped, idle for too long
-    "P0": BUSY,  # raised by somebody's trigger
+    "P0": BUSY,  # raised by a trigger
 }
 """By SQLSTATE or its first two characters; the longer one prevails. Any other is a ``FAULT``: 0A000 (a
 cached plan whose result changed), 26000 (a prepared statement that is gone), 42, XX (a type that is)."""
@@ -72,7 +72,7 @@ def judge_sqlstate(code: str) -> Verdict:
 
 
 def judge(error: psycopg.Error) -> Verdict:
-    """Return the verdict on an error of the driver, which has a SQLSTATE if the server said it."""
+    """Return the verdict on an error of the driver, which has a SQLSTATE if it is the server's."""
     if isinstance(error, errors.ProtocolViolation):
         return _judge_protocol_violation(error)
     if error.sqlstate:
@@ -87,16 +87,16 @@ def judge(error: psycopg.Error) -> Verdict:
 
 
 def _judge_protocol_violation(error: errors.ProtocolViolation) -> Verdict:
-    """Judge 08P01: of Postgres on a connection that goes on, or of PgBouncer, which always ends it."""
+    """Judge 08P01: Postgres keeps the connection, PgBouncer always ends it."""
     words = error.diag.message_primary or str(error)
     refuses = error.diag.severity_nonlocalized == "ERROR" or words in pgbouncer.FAULTS
     return FAULT if refuses else judge_sqlstate("08P01")
 
 
 def spoils(error: BaseException) -> bool:
-    """Return whether a connection on which this was raised is of no more use.
+    """Return True if a connection on which this was raised is useless.
 
-    An error of neither Postgres nor ours, such as a time limit, may have struck in the middle of an answer.
+    An error of neither Postgres nor ours, such as a time limit, may have struck in the middle of a response.
     """
     cause = error if isinstance(error, psycopg.Error) else error.__cause__
     if isinstance(cause, errors.PipelineAborted):

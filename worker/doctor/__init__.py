@@ -1,6 +1,6 @@
-"""``threadsync doctor``: looks at all that must be set up, changes nothing, and says how to mend it.
+"""``threadsync doctor``: check the configuration, change nothing, and say how to fix what is wrong.
 
 Each area gathers facts and judges them by pure functions: ``settings``, ``broker``, ``database``,
-``running``, ``slack``, ``jira``, ``flower``. ``examination`` runs them side by side. docs/doctor.md lists
-the checks.
+``running``, ``slack``, ``jira``, ``flower``. ``examination`` runs them at the same time.
+docs/operate/doctor.md lists the checks.
 """

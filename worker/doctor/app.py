@@ -1,4 +1,4 @@
-"""A Celery app of these settings alone: the process's own has those that it first saw."""
+"""A Celery app for given settings: the process's own keeps those that it first read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from threadsync.config import Settings
 
 
 def app_of(settings: Settings) -> Celery:
-    """With the worker's configuration. Raises ``InvalidSettings`` when there is no broker."""
+    """Build an app with the worker's configuration. Raises ``InvalidSettings`` when there is no broker."""
     from worker.celery import configuration
 
     app = Celery("threadsync-doctor", amqp="worker.durable.connection:DurableAMQP", set_as_current=False)

@@ -1,4 +1,4 @@
-"""The broker: whether it answers, keeps what it was given, and lets us do what we do."""
+"""Check that the broker answers, keeps messages, and grants the rights that we need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from threadsync.broker.producer import ProducerChannel
 from threadsync.broker.rabbitmq import ConfirmingChannel
 from threadsync.config import Settings
 from threadsync.errors import InvalidSettings
-from threadsync.liveness.heartbeats import QUEUES, refusal_of
+from threadsync.liveness.heartbeats import refusal_of
+from threadsync.queues import QUEUES
 from worker.doctor.app import app_of
 from worker.doctor.broker_rights import excess_rights, missing_rights
 from worker.doctor.broker_room import Replicas, judge_replicas, judge_room, replicas_of
@@ -43,12 +44,12 @@ CHECKS: Final = (
     "broker: clock",
 )
 _OF_INFO: Final = ("broker: version", "broker: role", "broker: eviction", "broker: append-only file")
-"""Those that only INFO shows."""
+"""Checks that need INFO."""
 
 _LEAST: Final = {"redis": (7, 0), "valkey": (8, 0)}
 _LATE_SECONDS: Final = 60
 _SHOWN: Final = 4
-_CLUSTER: Final = "it is a Cluster, which spreads keys over servers: what we do at once has keys of several"
+_CLUSTER: Final = "it is a Cluster, and our scripts need their keys on one server"
 
 _TYPES: Final = """
 local types = {}
@@ -61,7 +62,7 @@ return types
 
 @dataclass(frozen=True)
 class BrokerFacts:
-    """What the server says of itself. ``appendfsync`` is None where it may not be asked."""
+    """Facts read from the server. ``appendfsync`` is None where it may not be read."""
 
     info: Mapping[str, Any]
     appendfsync: str | None
@@ -78,10 +79,9 @@ class BrokerFacts:
 
 
 def examine_broker(settings: Settings, user: BrokerUser | None = None) -> Iterator[Finding]:
-    """All of it. It asks once, and does not wait for a broker that is away.
+    """Run all checks, once; do not wait for a broker that is away.
 
-    ``user``: whose rights the login is to have, where the process has settings of its own alone. Else those
-    of the user as whom it logs in, if that is one of ours.
+    ``user``: the user whose rights the login should have. None: the user of the URL, if it is one of ours.
     """
     user = user or user_in(settings.broker_url)
     if not settings.broker_url:
@@ -98,7 +98,7 @@ def examine_broker(settings: Settings, user: BrokerUser | None = None) -> Iterat
                 return
             if not isinstance(channel, ProducerChannel):
                 yield ok("broker: reachable", f"{connection.transport.driver_type} answers")
-                only = "only Valkey, Redis and RabbitMQ are asked; see docs/operations.md for others"
+                only = "only Valkey, Redis and RabbitMQ are checked; see docs/operate/brokers.md for others"
                 yield from (skipped(check, only) for check in CHECKS[1:])
                 return
             facts = _facts(channel, settings, user)
@@ -124,7 +124,7 @@ def _facts(channel: ProducerChannel, settings: Settings, user: BrokerUser | None
             shared = settings.result_backend_url == settings.broker_url
             missing = missing_rights(channel, results=shared, user=user)
             excess = excess_rights(channel, user) if user else ()
-            # Those of others have no business with all keys.
+            # Other users have no rights on all keys.
             looks = user in (None, "worker") and not _forbids_to_look(missing)
             wrong_keys = _wrong_keys(channel) if looks else None
         except redis.ResponseError as exc:
@@ -174,55 +174,53 @@ def _wrong_keys(channel: ProducerChannel) -> Mapping[str, str]:
 
 
 def _limits(app: Celery) -> tuple[float, float]:
-    """The visibility timeout, and the hard time limit of commands on sessions and channels."""
+    """Return the visibility timeout, and the hard time limit of commands on sessions and channels."""
     options = app.conf.broker_transport_options
     return float(options.get("visibility_timeout", 3600)), float(app.conf.task_time_limit)
 
 
 def judge_refusal(exc: Exception) -> Finding:
-    """Why it could not be spoken with."""
+    """Judge why the connection failed."""
     check, words = "broker: reachable", str(exc)
     if isinstance(exc, InvalidSettings):
         return error(check, words, "name a single server, or Sentinels, in CELERY_BROKER_URL")
     if any(word in words for word in ("WRONGPASS", "NOAUTH", "invalid username-password", "ACCESS_REFUSED")):
-        return error(check, "it refuses our password", "set user and password in CELERY_BROKER_URL right")
+        return error(check, "it rejects our password", "correct user and password in CELERY_BROKER_URL")
     if "loading the dataset" in words or isinstance(exc, redis.BusyLoadingError):
-        return error(check, "it is still loading its data", "wait until it is done; then ask again")
+        return error(check, "it is still loading its data", "wait until it is done, then run doctor again")
     if "MASTERDOWN" in words or "Link with MASTER" in words:
         fix = "bring its master back, or name the master in CELERY_BROKER_URL"
         return error(check, f"it is a replica without its master: {words}", fix)
     if "BUSY " in words:
-        return error(check, f"a script holds it up: {words}", "SCRIPT KILL; whose script is it?")
+        return error(check, f"a script blocks it: {words}", "run SCRIPT KILL, and find out who runs it")
     if "max number of clients" in words:
-        return error(check, "it has no connection left", "raise its maxclients, or end what holds so many")
+        return error(check, "it has no free connection", "raise maxclients, or close unused connections")
     if "NOPERM" in words or "no permissions" in words.lower():
-        return error(
-            check, f"its user may not even connect: {words}", "docs/delivery.md has an ACL that is enough"
-        )
+        return error(check, f"its user may not connect: {words}", "set the ACL of docs/operate/brokers.md")
     if "NOT_ALLOWED" in words:
         fix = "rabbitmqctl add_vhost, set_permissions; in CELERY_BROKER_URL the vhost / is written %2F"
         return error(check, f"its user may not enter the virtual host: {words}", fix)
     if "certificate" in words.lower() or "ssl" in words.lower():
-        fix = "give its certificate authority with ssl_ca_certs in the URL, and the right host name"
+        fix = "set ssl_ca_certs in the URL to its certificate authority, and check the host name"
         return error(check, f"TLS fails: {words}", fix)
     return error(
         check,
         f"it does not answer ({type(exc).__name__}: {words})",
-        "start it, and see that host and port in CELERY_BROKER_URL are right and that no firewall is between",
+        "start it, and check host and port in CELERY_BROKER_URL, and firewalls",
     )
 
 
 def judge_server(facts: BrokerFacts) -> Iterator[Finding]:
-    """What can be seen from its own words."""
+    """Judge what the server says about itself."""
     info = facts.info
     if not info and facts.user in ("web", "beat", "flower"):
         yield from (
-            skipped(check, f"{login_of(facts.user)} may not ask; a worker does") for check in _OF_INFO
+            skipped(check, f"{login_of(facts.user)} may not run INFO; a worker may") for check in _OF_INFO
         )
     elif not info:
         why = "its user may not run INFO"
-        fix = "allow INFO and CONFIG|GET, or see for yourself: noeviction, appendonly yes, a master"
-        yield from (warning(check, f"cannot be seen: {why}", fix) for check in _OF_INFO)
+        fix = "allow INFO and CONFIG|GET, or check it yourself: noeviction, appendonly yes, a master"
+        yield from (warning(check, f"unknown: {why}", fix) for check in _OF_INFO)
     else:
         yield _judge_version(info)
         yield _judge_role(info)
@@ -234,12 +232,12 @@ def judge_server(facts: BrokerFacts) -> Iterator[Finding]:
     yield judge_replicas(facts.replicas)
     if facts.wrong_keys:
         keys = ", ".join(f"{key} is a {kind}" for key, kind in facts.wrong_keys.items())
-        fix = "another program uses our keys: give us a database of our own, or a global_keyprefix"
-        yield error("broker: keys", f"of another kind than ours: {keys}", fix)
+        fix = "another program uses these keys: give threadsync its own database, or a global_keyprefix"
+        yield error("broker: keys", f"wrong type: {keys}", fix)
     elif facts.wrong_keys is None:
-        yield skipped("broker: keys", "could not be looked at")
+        yield skipped("broker: keys", "could not be checked")
     else:
-        yield ok("broker: keys", "none is of another kind")
+        yield ok("broker: keys", "all have the right type")
     yield judge_clock("broker: clock", "the broker", facts.time, facts.asked, facts.answered)
 
 
@@ -249,7 +247,7 @@ def _judge_version(server: Mapping[str, Any]) -> Finding:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < _LEAST[kind]:
         least = ".".join(map(str, _LEAST[kind]))
-        fix = f"upgrade: {kind} {least} is the oldest that we are tested on"
+        fix = f"upgrade to {kind} {least} or newer"
         return error("broker: version", f"{kind} {version} is too old", fix)
     hole = hole_in(kind, version)
     return (
@@ -265,7 +263,7 @@ def _judge_role(server: Mapping[str, Any]) -> Finding:
         return error("broker: role", _CLUSTER, fix)
     if server.get("role") not in (None, "master"):
         fix = "name the master in CELERY_BROKER_URL, or sentinel:// addresses and a master_name"
-        return error("broker: role", "it is a replica: it takes no messages", fix)
+        return error("broker: role", "it is a replica, and takes no messages", fix)
     return ok("broker: role", "a master")
 
 
@@ -273,60 +271,58 @@ def _judge_eviction(info: Mapping[str, Any]) -> Finding:
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         fix = "CONFIG SET maxmemory-policy noeviction, and in its configuration file"
-        return error("broker: eviction", f"{policy}: when it is full it throws messages away", fix)
-    return ok("broker: eviction", "noeviction: when it is full it refuses, and nothing is lost")
+        return error("broker: eviction", f"{policy}: when full, it deletes messages", fix)
+    return ok("broker: eviction", "noeviction: when full, it rejects new messages and loses none")
 
 
 def _judge_file(info: Mapping[str, Any], appendfsync: str | None) -> Finding:
     check = "broker: append-only file"
     if not info.get("aof_enabled"):
-        fix = "CONFIG SET appendonly yes, and in its configuration file; with appendfsync always"
-        return error(check, "off: a restart loses what waits in the queues", fix)
+        fix = "CONFIG SET appendonly yes and appendfsync always, and in its configuration file"
+        return error(check, "off: a restart loses all queued messages", fix)
     if info.get("aof_last_write_status", "ok") != "ok":
-        fix = "look at the disk's free space and the broker's log"
+        fix = "check free disk space and the broker's log"
         return error(check, "its last write failed", fix)
     if appendfsync in ("everysec", "no"):
         lost = "up to a second" if appendfsync == "everysec" else "half a minute"
         fix = "CONFIG SET appendfsync always, and in its configuration file"
-        return warning(check, f"appendfsync {appendfsync}: a power cut loses {lost} of commands", fix)
-    return ok(check, f"on, appendfsync {appendfsync or 'cannot be seen'}")
+        return warning(check, f"appendfsync {appendfsync}: a power failure loses {lost} of commands", fix)
+    return ok(check, f"on, appendfsync {appendfsync or 'unknown'}")
 
 
 def _judge_permissions(facts: BrokerFacts) -> Finding:
-    check, fix = "broker: permissions", "docs/delivery.md has an ACL that is enough; ACL SETUSER it"
+    check, fix = "broker: permissions", "set the ACL of docs/operate/brokers.md with ACL SETUSER"
     if facts.refusal and "same slot" in facts.refusal:
-        return error(check, _CLUSTER, "a single server, or sentinel:// addresses and a master_name")
+        return error(check, _CLUSTER, "use a single server, or sentinel:// addresses and a master_name")
     if facts.refusal:
         return error(check, f"it does not let us run our scripts: {facts.refusal}", fix)
     if facts.missing:
         return error(check, f"its user may not {', '.join(facts.missing)}", fix)
-    return ok(check, "its user may do what we do")
+    return ok(check, "its user has all rights that we need")
 
 
 def _judge_user(facts: BrokerFacts) -> Finding:
     check = "broker: user"
     if facts.user is None:
-        return skipped(
-            check, "THREADSYNC_ROLE is not set, and the login is none of ours: it is all processes'"
-        )
+        return skipped(check, "THREADSYNC_ROLE is not set, and the login is not one of ours")
     if facts.refusal:
-        return skipped(check, "could not be asked")
+        return skipped(check, "could not be checked")
     if facts.excess:
         more = f" and {len(facts.excess) - _SHOWN} more" if len(facts.excess) > _SHOWN else ""
         what = f"it may also {', '.join(facts.excess[:_SHOWN])}{more}"
-        fix = f"log in as {login_of(facts.user)}: threadsync broker-users, docs/least-privilege.md"
+        fix = f"log in as {login_of(facts.user)}: threadsync broker-users, docs/operate/least-privilege.md"
         return warning(check, what, fix)
-    return ok(check, f"it may do what {login_of(facts.user)} does, and no more")
+    return ok(check, f"it has the rights of {login_of(facts.user)}, and no more")
 
 
 def judge_visibility(timeout: float, longest: float) -> Finding:
-    """``longest`` is the hard time limit of a session command; both in seconds."""
+    """Compare with ``longest``, the hard time limit of a session command; both in seconds."""
     check = "broker: visibility timeout"
-    fix = "take visibility_timeout out of CELERY_BROKER_TRANSPORT_OPTIONS: ours is right"
+    fix = "remove visibility_timeout from CELERY_BROKER_TRANSPORT_OPTIONS: the default is right"
     if timeout <= longest:
         return error(
             check, f"{timeout:g} s, but a command may run for {longest:g} s: it would run twice", fix
         )
     if timeout > _LATE_SECONDS:
-        return warning(check, f"a killed worker's commands come back only after {timeout:g} s", fix)
-    return ok(check, f"{timeout:g} s, above the {longest:g} s that a command may run")
+        return warning(check, f"a killed worker's commands are redelivered only after {timeout:g} s", fix)
+    return ok(check, f"{timeout:g} s, longer than the {longest:g} s that a command may run")

@@ -1,6 +1,6 @@
-"""What our scripts, kombu and Celery's results do in Valkey and Redis, asked of the server without doing it.
+"""Check rights in Valkey and Redis without using them: of our scripts, of kombu and of Celery's results.
 
-``RIGHTS`` is the list; docs/delivery.md has the ACL that gives it, and a test compares the two.
+``RIGHTS`` is the list; docs/operate/brokers.md has the ACL that gives it, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, Final
 from kombu.utils.encoding import bytes_to_str
 
 from threadsync.broker.installation import KEY as INSTALLATION
+from threadsync.broker.lua import WAITING
 from threadsync.broker.producer import ProducerChannel
 from threadsync.liveness.heartbeats import KEY as SIGNS
-from threadsync.liveness.heartbeats import QUEUES
+from threadsync.queues import QUEUES
 from worker.durable.beat import KEY as BEAT
-from worker.durable.scripts import WAITING
 from worker.operate.rights.broker_samples import forbidden, needed
 from worker.operate.rights.broker_users import BrokerUser
 
@@ -78,10 +78,10 @@ return missing
 
 
 def rights(*, results: bool) -> Iterator[Command]:
-    """Name a command and its first key for all that we do; keys without their prefix.
+    """List each command that we send with its first key; keys without their prefix.
 
     Args:
-        results: they are kept in the broker, too.
+        results: the broker keeps results, too.
     """
     yield from (*_UNACKED, *_HASHES, *_INSTALLATION, *_DEADLINES, *_OF_NO_KEY)
     for queue in (*QUEUES, _REPLIES):
@@ -98,9 +98,9 @@ def rights(*, results: bool) -> Iterator[Command]:
 def missing_rights(
     channel: ProducerChannel, *, results: bool, user: BrokerUser | None = None
 ) -> tuple[str, ...]:
-    """Ask which of them the user lacks. Raises ``redis.ResponseError`` where it may not even ask.
+    """Ask which rights the login lacks. Raises ``redis.ResponseError`` where it may not ask.
 
-    ``user``: whose rights are enough, where it is not all that we do.
+    ``user``: check only the rights of this user.
     """
     prefix = channel.global_keyprefix
     if user is not None:
@@ -112,7 +112,7 @@ def missing_rights(
 
 
 def excess_rights(channel: ProducerChannel, user: BrokerUser) -> tuple[str, ...]:
-    """Ask what the user may do that is not its work."""
+    """Ask which rights the login has beyond those of ``user``."""
     asked = forbidden(user, channel.global_keyprefix, _database(channel))
     refused = set(_refused(channel, asked))
     return tuple(dict.fromkeys(name for name in map(_name_of, asked) if name not in refused))
@@ -124,7 +124,7 @@ def _refused(channel: ProducerChannel, commands: Sequence[Command]) -> tuple[str
 
 
 def _name_of(command: Command) -> str:
-    """The same as the script's."""
+    """Name a command as the script does."""
     return " ".join(command[:2]) if command[1:2] not in ((), ("x",)) else command[0]
 
 
@@ -147,7 +147,7 @@ def _prefixed(command: Command, prefix: str) -> Command:
 
 
 def _channels(channel: ProducerChannel) -> list[str]:
-    """Of remote control, of other workers' events, and of all events, as kombu names them."""
+    """Return the channels of remote control and events, as kombu names them."""
     # kombu's own, which the stubs do not know.
     kombus: Any = channel
     kombus.client  # noqa: B018 - with the client kombu learns the number of the database

@@ -1,4 +1,4 @@
-"""Whether two clocks agree. Pure."""
+"""Compare two clocks. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _HARMFUL_SECONDS: Final = 60.0
 
 
 def judge_clock(check: str, whose: str, theirs: datetime, asked: datetime, answered: datetime) -> Finding:
-    """``theirs`` was read at some moment between the other two, by this machine's clock."""
+    """Judge a clock. ``theirs`` was read between ``asked`` and ``answered`` of this machine's clock."""
     skew = max((asked - theirs).total_seconds(), (theirs - answered).total_seconds(), 0.0)
-    fix = "set both by NTP (chrony, systemd-timesyncd) and see that it runs"
+    fix = "synchronize both by NTP (chrony, systemd-timesyncd), and check that it runs"
     if skew > _HARMFUL_SECONDS:
         return error(check, f"this machine's clock and {whose}'s are {skew:.0f} s apart", fix)
     if skew > SKEW_SECONDS:
@@ -25,7 +25,7 @@ def judge_clock(check: str, whose: str, theirs: datetime, asked: datetime, answe
 
 
 def of_header(date: str | None) -> datetime | None:
-    """An HTTP ``Date``, to the second."""
+    """Parse an HTTP ``Date``, to the second."""
     try:
         return parsedate_to_datetime(date).astimezone(UTC) if date else None
     except (TypeError, ValueError):

@@ -1,15 +1,16 @@
-"""Postgres: whether it answers, has our tables, and gives our role what it needs and no more."""
+"""Check that Postgres answers, has our tables, and gives our role the rights it needs and no more."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, pq
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import tuple_row
 
 from threadsync.config import Settings
@@ -17,14 +18,12 @@ from threadsync.errors import InvalidSettings
 from worker.db import pgbouncer
 from worker.db.connection import START_UP_SETTINGS, GuardedConnection
 from worker.db.console_login.functions import STATEMENTS
-from worker.db.dsn import parse_dsn
 from worker.db.migrate import NEW_DATABASE, encoding_fault, migrations, schema_version
 from worker.db.pool import connect_arguments
 from worker.db.roles import CONSOLE_PRIVILEGES, RUN_PRIVILEGES
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 from worker.doctor.roles import Role
-from worker.local.readiness import postgres_accepts
 
 CHECKS: Final = (
     "database: reachable",
@@ -50,7 +49,7 @@ SELECT name FROM unnest(%s::text[]) AS needed (name)
 WHERE NOT EXISTS (SELECT FROM pg_proc WHERE proname = name AND has_function_privilege(oid, 'EXECUTE'))
 """
 _CONSOLES: Final = [f"threadsync_console_{name}" for name in STATEMENTS]
-# What only workers may.
+# Rights of workers alone.
 _MAY_CHANGE: Final = """
 SELECT coalesce(bool_or(has_table_privilege(oid, 'UPDATE')), false)
 FROM pg_class WHERE oid IN (to_regclass('syncs'), to_regclass('thread_sessions'), to_regclass('sync_actions'))
@@ -76,7 +75,7 @@ SELECT t.relnamespace::regnamespace::text FROM pg_class t, pg_class r
 WHERE t.oid = to_regclass('thread_sessions') AND r.oid = to_regclass('threadsync_schema')
   AND t.relnamespace <> r.relnamespace
 """
-# With an error it logs the row that it refused, 64 letters of each value; with a statement its parameters.
+# An error logs the refused row, 64 characters of each value; a statement logs its parameters.
 _LOG: Final = """
 SELECT current_setting('log_error_verbosity') <> 'terse',
        (current_setting('log_statement') <> 'none' OR current_setting('log_min_duration_statement') <> '-1'
@@ -84,14 +83,14 @@ SELECT current_setting('log_error_verbosity') <> 'terse',
        AND current_setting('log_parameter_max_length') <> '0'
 """
 _LIMITS: Final = ("statement_timeout", "lock_timeout")
-_AS_ANYONE_LIKES: Final = ("idle_session_timeout", "idle_in_transaction_session_timeout")
+_FREE: Final = ("idle_session_timeout", "idle_in_transaction_session_timeout")
 
 
 @dataclass(frozen=True)
 class DatabaseFacts:
-    """What the server says. ``version`` is the schema's, ``hidden_in`` a schema that we may not look into.
+    """Facts read from the server. ``version`` is the schema's, ``hidden_in`` a schema that we may not use.
 
-    ``settings`` are those that hold on our connections; ``in_front`` is a schema whose tables hide ours.
+    ``settings`` are those of our connections; ``in_front`` is a schema whose tables hide ours.
     """
 
     server: int
@@ -118,12 +117,12 @@ class DatabaseFacts:
 
 
 def examine_database(settings: Settings, role: Role | None = None) -> Iterator[Finding]:
-    """All of it, over one connection. ``role``: whose rights the login is to have; else a worker's."""
+    """Run all checks over one connection. ``role``: whose rights the login should have; else a worker's."""
     if not settings.database_url:
         yield from (skipped(check, "DATABASE_URL is not set") for check in CHECKS)
         return
     if role == "web" and not settings.threadsync_console_password:
-        yield from _without_console(settings.database_url.get_secret_value())
+        yield from _without_console()
         return
     try:
         arguments = connect_arguments(settings.database_url.get_secret_value())
@@ -133,31 +132,25 @@ def examine_database(settings: Settings, role: Role | None = None) -> Iterator[F
                 connection.execute("SELECT 1")
             facts = _facts(connection, role)
     except (psycopg.Error, InvalidSettings) as exc:
-        is_there = asyncio.run(postgres_accepts(settings.database_url.get_secret_value()))
-        yield judge_refusal(exc, is_there=is_there)
+        yield judge_refusal(exc, is_there=_is_there(settings.database_url.get_secret_value()))
         yield from (skipped(check, "Postgres does not answer") for check in CHECKS[1:])
         return
     yield ok("database: reachable", "it answers")
     yield from judge(facts, newest=migrations()[-1].version)
 
 
-def _without_console(url: str) -> Iterator[Finding]:
-    """Of a web process that only asks whether a server is there, for `/readyz`."""
-    if asyncio.run(postgres_accepts(url)):
-        yield ok("database: reachable", "it answers")
-    else:
-        yield error("database: reachable", "it does not answer", "start it, or name the right one")
-    check, others = "database: role", set(CHECKS) - {"database: reachable", "database: role"}
-    yield from (skipped(other, "there is no console here") for other in CHECKS if other in others)
-    try:
-        has_login = bool(parse_dsn(url).get("password"))
-    except InvalidSettings:
-        has_login = False
-    if has_login:
-        fix = "take user and password out of DATABASE_URL: /readyz needs none"
-        yield warning(check, "there is no console here, and nothing else in this process logs in", fix)
-    else:
-        yield ok(check, "no login, and none is needed without the console")
+def _is_there(url: str) -> bool:
+    """Ask as `pg_isready` does: a refusal in any language proves that a server is there."""
+    with suppress(psycopg.Error):
+        return pq.PGconn.ping(make_conninfo(url, connect_timeout=2).encode()) == pq.Ping.OK
+    return False
+
+
+def _without_console() -> Iterator[Finding]:
+    """Judge the settings of a web process that does not use Postgres."""
+    yield from (skipped(check, "there is no console here") for check in CHECKS if check != "database: role")
+    what = "DATABASE_URL is set, and without the console this process does not use it"
+    yield warning("database: role", what, "remove DATABASE_URL from this process")
 
 
 def _facts(connection: Connection[Any], role: Role | None) -> DatabaseFacts:
@@ -211,10 +204,10 @@ def _facts(connection: Connection[Any], role: Role | None) -> DatabaseFacts:
 
 
 def judge_refusal(exc: Exception, *, is_there: bool = False) -> Finding:
-    """Why it could not be spoken with; the driver's words may name hosts, not passwords.
+    """Judge why the connection failed; the driver's message may name hosts, not passwords.
 
     Args:
-        is_there: a server took a connection, so that it is it that refuses, perhaps in a language of its own.
+        is_there: a server accepts connections, so it refused, perhaps in another language.
     """
     check, words = "database: reachable", str(exc).strip().splitlines()[0] if str(exc).strip() else ""
     if isinstance(exc, InvalidSettings):
@@ -224,29 +217,29 @@ def judge_refusal(exc: Exception, *, is_there: bool = False) -> Finding:
             "write it as postgresql://user:password@host:5432/name",
         )
     if isinstance(exc, psycopg.errors.DuplicatePreparedStatement | psycopg.errors.InvalidSqlStatementName):
-        return error(check, f"a proxy mixes connections up ({words})", pgbouncer.WITHOUT_PREPARES)
+        return error(check, f"a proxy mixes up connections ({words})", pgbouncer.WITHOUT_PREPARES)
     if pgbouncers := pgbouncer.advice(words):
         return error(check, f"PgBouncer refuses us ({words})", pgbouncers)
     if "authentication failed" in words or "no password supplied" in words:
-        return error(check, "it refuses our login", "set user and password in DATABASE_URL right")
+        return error(check, "it rejects our login", "correct user and password in DATABASE_URL")
     if "does not exist" in words:
         missing = "the role" if 'role "' in words else "the database"
-        return error(check, f"{missing} of DATABASE_URL does not exist", "create it, or name the right one")
+        return error(check, f"{missing} of DATABASE_URL does not exist", "create it, or correct DATABASE_URL")
     if "too many" in words or "remaining connection slots" in words:
-        return error(check, "it has no connection left", "raise max_connections, or put PgBouncer before it")
+        return error(check, "it has no free connection", "raise max_connections, or use PgBouncer")
     if "pg_hba.conf" in words:
-        return error(check, "pg_hba.conf does not let us in", "add a line for our host, database and user")
+        return error(check, "pg_hba.conf rejects us", "add a line for our host, database and user")
     if "read-only" in words:
         fix = "wait for the failover to end, or name the primary in DATABASE_URL"
-        return error(check, f"no server takes writes ({words})", fix)
+        return error(check, f"no server accepts writes ({words})", fix)
     if is_there:
-        return error(check, f"it refuses us ({words})", "do what its words say; its log has more")
-    fix = "start it, and see that host and port in DATABASE_URL are right and that no firewall is between"
+        return error(check, f"it refuses us ({words})", "follow its message; its log has more")
+    fix = "start it, and check host and port in DATABASE_URL, and firewalls"
     return error(check, f"it does not answer ({words})", fix)
 
 
 def judge(facts: DatabaseFacts, newest: int) -> Iterator[Finding]:
-    """``newest`` is the version of the schema that this code knows."""
+    """Judge the facts. ``newest`` is the schema version that this code knows."""
     if facts.server < _LEAST:
         fix = f"upgrade to {_LEAST}: our statements use RETURNING old and uuidv7()"
         yield error("database: version", f"Postgres {facts.server} is too old", fix)
@@ -274,10 +267,10 @@ def _judge_encoding(facts: DatabaseFacts) -> Finding:
 
 
 def _judge_settings(facts: DatabaseFacts) -> Finding:
-    """What a connection could not set itself, because PgBouncer takes no start-up options."""
+    """Judge settings that a connection could not set, because PgBouncer takes no start-up options."""
     check = "database: settings"
     if facts.in_front:
-        what = f"tables of the same names in the schema {facts.in_front} are in front of ours"
+        what = f"tables of the same names in the schema {facts.in_front} hide ours"
         return error(
             check, what, f"ALTER ROLE {facts.user} SET search_path = the schema of threadsync_schema"
         )
@@ -285,12 +278,12 @@ def _judge_settings(facts: DatabaseFacts) -> Finding:
     if wrong:
         found = ", ".join(f"{name} is {facts.settings[name]}" for name in wrong)
         alter = "; ".join(f"ALTER ROLE {facts.user} SET {name} = '{value}'" for name, value in wrong.items())
-        return warning(check, f"{found}; a connection cannot set that here", alter)
+        return warning(check, f"{found}; connections cannot set that here", alter)
     return ok(check, "as our statements need them")
 
 
 def _differs(name: str, value: str) -> bool:
-    if name in _AS_ANYONE_LIKES:
+    if name in _FREE:
         return False
     if name in _LIMITS:
         return value == "0"
@@ -301,12 +294,12 @@ def _judge_durability(facts: DatabaseFacts) -> Finding:
     check = "database: durable"
     if facts.fsync != "on":
         return error(
-            check, "fsync is off: a power cut may destroy the database", "set fsync = on, and restart it"
+            check, "fsync is off: a power failure may destroy the database", "set fsync = on, and restart it"
         )
     if facts.synchronous_commit == "off":
         fix = "set synchronous_commit = on, at least for our role (ALTER ROLE … SET)"
-        return error(check, "synchronous_commit is off: a crash loses what was said to be done", fix)
-    return ok(check, "what is committed stays")
+        return error(check, "synchronous_commit is off: a crash loses confirmed changes", fix)
+    return ok(check, "commits are durable")
 
 
 def _judge_schema(facts: DatabaseFacts, newest: int) -> Finding:
@@ -318,22 +311,22 @@ def _judge_schema(facts: DatabaseFacts, newest: int) -> Finding:
         )
     if facts.unreadable:
         fix = f"GRANT SELECT ON threadsync_schema TO {facts.user}; or: threadsync roles, then migrate"
-        return error(check, f"{facts.user} may not read its version", fix)
+        return error(check, f"{facts.user} may not read the schema's version", fix)
     if facts.version == 0:
-        return error(check, "our tables are not there", "threadsync migrate")
+        return error(check, "our tables are missing", "run threadsync migrate")
     if facts.version < newest:
-        what = f"at version {facts.version}, this code needs {newest}"
-        return error(check, what, "threadsync migrate; old workers may run meanwhile")
+        what = f"version {facts.version}; this code needs {newest}"
+        return error(check, what, "run threadsync migrate; old workers may keep running")
     if facts.version > newest:
-        what = f"at version {facts.version}, this code knows {newest}: a newer threadsync was here"
-        return warning(check, what, "upgrade this machine's threadsync, too")
+        what = f"version {facts.version}; this code knows {newest}: a newer threadsync migrated it"
+        return warning(check, what, "upgrade threadsync on this machine")
     return ok(check, f"version {facts.version}")
 
 
 def _judge_privileges(facts: DatabaseFacts) -> Finding:
     check = "database: privileges"
     if facts.version == 0:
-        return skipped(check, "there are no tables to look at")
+        return skipped(check, "there are no tables to check")
     if facts.missing:
         what = "; ".join(f"{', '.join(names)} on {table}" for table, names in facts.missing.items())
         grants = "; ".join(
@@ -346,26 +339,26 @@ def _judge_privileges(facts: DatabaseFacts) -> Finding:
             )
         fix = f"make it a member of {group} (threadsync roles), or: {grants}"
         return error(check, f"{facts.user} lacks {what}", fix)
-    return ok(check, f"{facts.user} may read and write what we do")
+    return ok(check, f"{facts.user} has all rights that we need")
 
 
 def _judge_role(facts: DatabaseFacts) -> Finding:
     check = "database: role"
     fix = "threadsync roles creates group roles; log workers in as a member of threadsync_run"
     if facts.superuser:
-        return warning(check, f"{facts.user} is a superuser: whoever gets our password has everything", fix)
+        return warning(check, f"{facts.user} is a superuser: our password would open everything", fix)
     if facts.owner:
         return warning(check, f"{facts.user} owns the tables: it could drop them", fix)
     if facts.is_console:
         if facts.may_change:
             fix = "threadsync roles; log the web process in as a member of threadsync_console alone"
-            return warning(check, f"{facts.user} may do all that workers do, and the console needs less", fix)
-        return ok(check, f"{facts.user} reads, and changes by functions that sign")
-    return ok(check, f"{facts.user} may change rows, and no tables")
+            return warning(check, f"{facts.user} has the rights of workers, and the console needs fewer", fix)
+        return ok(check, f"{facts.user} reads, and changes rows only by functions that record its name")
+    return ok(check, f"{facts.user} may change rows, not tables")
 
 
 def _judge_log(facts: DatabaseFacts) -> Finding:
-    """Judge whether its log keeps what people wrote: nothing is taken out of it again."""
+    """Judge whether the server's log would keep what users wrote."""
     check = "database: log"
     ways = []
     if facts.logs_rows:
@@ -373,7 +366,7 @@ def _judge_log(facts: DatabaseFacts) -> Finding:
     if facts.logs_parameters:
         ways.append("log_parameter_max_length = 0")
     if not ways:
-        return ok(check, "no words of people get into it")
-    what = "rows that it refuses" if facts.logs_rows else "parameters of statements"
+        return ok(check, "no text written by users gets into it")
+    what = "refused rows" if facts.logs_rows else "statement parameters"
     fix = f"a superuser's ALTER ROLE {facts.user} SET {', and SET '.join(ways)}; or in postgresql.conf"
-    return warning(check, f"{what} get into its log, with what people wrote", fix)
+    return warning(check, f"{what} get into its log, with text written by users", fix)

@@ -1,4 +1,4 @@
-"""All areas, side by side, within a time limit; an area that fails is a finding, never a traceback."""
+"""Run all areas at the same time, within a limit; an area that fails is a finding, not a traceback."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Area = Callable[[], Iterable[Finding]]
 
 
 def areas(settings: Settings, flower_url: str = FLOWER_URL, role: Role | None = None) -> dict[str, Area]:
-    """By name, in the order in which they are shown; those that do not concern the role say just that."""
+    """Return the areas by name, in display order; those of other roles are skipped."""
     found: dict[str, Area] = {
         "settings": lambda: examine_settings(settings, needed_settings(role), role),
         "broker": lambda: examine_broker(settings, broker_user(role)),
@@ -49,18 +49,18 @@ def _of_role(role: Role | None, name: str, area: Area) -> Area:
 
 
 def examine(flower_url: str = FLOWER_URL, role: Role | None = None) -> Iterator[tuple[str, list[Finding]]]:
-    """The findings of each area, as soon as they are there."""
+    """Yield the findings of each area as soon as they are there."""
     try:
         settings = load_settings()
     except InvalidSettings as exc:
-        # What cannot be read cannot be asked.
+        # Without settings there is nothing else to check.
         yield "settings", judge_faults(exc)
         return
     yield from run(areas(settings, flower_url, role or settings.threadsync_role))
 
 
 def run(areas: dict[str, Area], limit: float = LIMIT_SECONDS) -> Iterator[tuple[str, list[Finding]]]:
-    """Each in a thread. One that is not done after ``limit`` seconds is an error, and is left behind."""
+    """Run each area in a thread. One that is not done after ``limit`` seconds is abandoned, as an error."""
     done: Queue[tuple[str, list[Finding]]] = Queue()
     for name, area in areas.items():
         threading.Thread(
@@ -76,7 +76,7 @@ def run(areas: dict[str, Area], limit: float = LIMIT_SECONDS) -> Iterator[tuple[
         waiting.discard(name)
         yield name, findings
     for name in sorted(waiting):
-        fix = "something accepts connections and says nothing; look at it"
+        fix = "a server accepts connections and does not respond; check it"
         yield name, [error(name, f"no answer within {limit:g} s", fix)]
 
 
@@ -87,12 +87,12 @@ def _put(done: Queue[tuple[str, list[Finding]]], name: str, area: Area) -> None:
 def _found(name: str, area: Area) -> list[Finding]:
     try:
         return list(area())
-    # Of what nobody foresaw the others must not suffer; its words could quote a secret.
+    # An unforeseen error must not stop the others; its message could quote a secret.
     except Exception as exc:  # noqa: BLE001
         return [
             error(
                 name,
                 f"could not be examined ({type(exc).__name__})",
-                "run it with LOG_LEVEL=DEBUG, and report it",
+                "run it with LOG_LEVEL=DEBUG, and report the output",
             )
         ]

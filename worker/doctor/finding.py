@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ok(check: str, message: str) -> Finding:
 
 
 def info(check: str, message: str) -> Finding:
-    """Worth to know; it changes no exit code."""
+    """Make a finding that changes no exit code."""
     return Finding(check, "info", message)
 
 
@@ -36,5 +36,5 @@ def error(check: str, message: str, fix: str) -> Finding:
 
 
 def skipped(check: str, message: str) -> Finding:
-    """It does not apply; ``message`` says what that means."""
+    """Make a finding of a check that does not apply; ``message`` says why."""
     return Finding(check, "skipped", message)

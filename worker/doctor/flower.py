@@ -1,4 +1,4 @@
-"""Flower: whether somebody without a login, or from another machine, gets in."""
+"""Check that Flower needs a login, and that other machines do not reach it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from worker.operate.flower_options import is_yes, options_for
 
 CHECKS: Final = ("flower: settings", "flower: login", "flower: address")
 PUBLISHED_AT: Final = "FLOWER_PUBLISHED_AT"
-"""Where a container's host publishes the port, such as ``127.0.0.1:5555``: not to be seen from inside."""
+"""The address at which a container's host publishes the port, such as ``127.0.0.1:5555``."""
 
 _SECONDS: Final = 3
 _LOGINS: Final = ("FLOWER_BASIC_AUTH", "FLOWER_BASIC_AUTH_FILE", "FLOWER_AUTH", "FLOWER_AUTH_PROVIDER")
-_SET_ONE: Final = "start it with `threadsync flower`, which wants FLOWER_BASIC_AUTH=user:password"
+_SET_ONE: Final = "start it with `threadsync flower` and FLOWER_BASIC_AUTH=user:password"
 
 
 def examine_flower(url: str, env: Mapping[str, str] | None = None) -> Iterator[Finding]:
-    """``url`` is where it answers, if it runs."""
+    """Check Flower at ``url``."""
     env = os.environ if env is None else env
     yield judge_settings(env)
     status = _status(f"{url.rstrip('/')}/api/workers")
     yield judge_login(status, url)
     if status is None:
-        yield skipped("flower: address", "it does not run here")
+        yield skipped("flower: address", "it is not running here")
         return
     parts = urlsplit(url)
     reachable = [
@@ -42,7 +42,7 @@ def examine_flower(url: str, env: Mapping[str, str] | None = None) -> Iterator[F
 
 def _status(url: str) -> int | None:
     try:
-        # Its page is not read: whatever answers there need not end.
+        # The page is not read: it need not end.
         with httpx.stream("GET", url, timeout=_SECONDS, trust_env=False) as answer:
             return answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL):
@@ -50,14 +50,14 @@ def _status(url: str) -> int | None:
 
 
 def _other_addresses() -> list[str]:
-    """This machine's, as others see it."""
+    """Return this machine's addresses as others see it."""
     try:
         found = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
     except OSError:
         found = set()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            # Of documentation alone (RFC 5737), and nothing is sent: the kernel only chooses an address.
+            # An address of RFC 5737; nothing is sent: the kernel only chooses a local address.
             probe.connect(("192.0.2.1", 9))
             found.add(probe.getsockname()[0])
         except OSError:
@@ -66,14 +66,14 @@ def _other_addresses() -> list[str]:
 
 
 def judge_settings(env: Mapping[str, str]) -> Finding:
-    """What Flower reads from the environment."""
+    """Judge what Flower reads from the environment."""
     check = "flower: settings"
     if is_yes(env.get("FLOWER_UNAUTHENTICATED_API", "")):
-        what = "FLOWER_UNAUTHENTICATED_API lets everybody use its API, which runs and revokes tasks"
+        what = "FLOWER_UNAUTHENTICATED_API opens its API, which runs and revokes tasks, to everyone"
         return error(check, what, "unset FLOWER_UNAUTHENTICATED_API")
     given = [name for name in _LOGINS if env.get(name)]
     if not given:
-        return skipped(check, "no login for Flower is set here")
+        return skipped(check, "no login is set for Flower here")
     try:
         options_for(env)
     except InvalidSettings as exc:
@@ -82,26 +82,26 @@ def judge_settings(env: Mapping[str, str]) -> Finding:
 
 
 def judge_login(status: int | None, url: str) -> Finding:
-    """``status`` of its API without a login; None if it does not answer."""
+    """Judge the ``status`` of its API without a login; None if it does not answer."""
     check = "flower: login"
     if status is None:
-        return skipped(check, f"nothing answers at {url}; --flower-url names another place")
+        return skipped(check, f"nothing answers at {url}; use --flower-url for another address")
     if status in (401, 403) or 300 <= status < 400:
-        return ok(check, "without a login nobody gets in")
-    return error(check, f"{url} is open to everybody who reaches it: tasks can be seen and run", _SET_ONE)
+        return ok(check, "it requires a login")
+    return error(check, f"{url} needs no login: anyone who reaches it can see and run tasks", _SET_ONE)
 
 
 def judge_address(reachable: list[str], published_at: str = "") -> Finding:
-    """Addresses of this machine, other than loopback, at which it answers.
+    """Judge the addresses of this machine, other than loopback, at which it answers.
 
-    A container's are its networks' alone; what counts there is where the host publishes the port.
+    A container's addresses belong to its networks; there the published port counts.
     """
     check = "flower: address"
     if published_at and _is_loopback(published_at):
         return ok(check, f"published at {published_at}: only its host reaches it")
     others = [published_at] if published_at else reachable
     if others:
-        fix = "bind it to loopback (--address 127.0.0.1), and put a TLS proxy before it"
+        fix = "bind it to loopback (--address 127.0.0.1), and put a TLS proxy in front of it"
         return warning(check, f"other machines reach it at {', '.join(others)}, without TLS", fix)
     return ok(check, "only this machine reaches it")
 

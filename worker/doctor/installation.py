@@ -1,4 +1,4 @@
-"""Whether the broker is this installation's: its id stands in Postgres and in the broker."""
+"""Check that the broker belongs to this installation: both Postgres and the broker hold its ID."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CHECKS: Final = (CHECK,)
 
 
 def examine_installation(settings: Settings) -> Iterator[Finding]:
-    """Ask both; what else is wrong with them the other areas say."""
+    """Compare both; other areas report what else is wrong with them."""
     if not settings.database_url or not settings.broker_url:
-        yield skipped(CHECK, "it takes Postgres and a broker to compare")
+        yield skipped(CHECK, "it needs both Postgres and a broker")
         return
     try:
         with single_connection(settings.database_url.get_secret_value()) as connection:
@@ -31,20 +31,20 @@ def examine_installation(settings: Settings) -> Iterator[Finding]:
             broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             theirs = owner_of(broker)
     except (DatabaseUnavailable, InvalidSettings, *BROKER_ERRORS):
-        yield skipped(CHECK, "one of the two does not say")
+        yield skipped(CHECK, "Postgres or the broker does not answer")
         return
     yield judge(ours, theirs, str(settings.installation_id) if settings.installation_id else None)
 
 
 def judge(ours: str, theirs: str | None, told: str | None) -> Finding:
-    """``ours`` is Postgres' id, ``theirs`` the broker's, ``told`` the setting's."""
+    """Compare the IDs: ``ours`` of Postgres, ``theirs`` of the broker, ``told`` of the setting."""
     if told not in (None, ours):
         what = f"INSTALLATION_ID is {told}, and the database belongs to {ours}"
-        return error(CHECK, what, "set INSTALLATION_ID to what `threadsync installation show` says")
+        return error(CHECK, what, "set INSTALLATION_ID to the ID that `threadsync installation show` prints")
     if theirs not in (None, ours):
         fix = (
-            "set CELERY_BROKER_URL to a database, key prefix or vhost of our own; or, if the other one is no "
-            "more: threadsync installation adopt --reason …"
+            "set CELERY_BROKER_URL to a database, key prefix or vhost of our own; or, if the other one is "
+            "gone: threadsync installation adopt --reason …"
         )
         return error(CHECK, f"the broker belongs to another installation, {theirs}; ours is {ours}", fix)
     return ok(CHECK, ours if theirs else f"{ours}; the first worker will write it into the broker")

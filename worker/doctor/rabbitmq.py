@@ -1,6 +1,6 @@
-"""RabbitMQ: its version, our rights, whether it takes messages, and what its queues are.
+"""Check RabbitMQ: version, our rights, room, and kinds of queues.
 
-It is asked over AMQP alone, so what only its policies say (a delivery limit above all) cannot be seen.
+It is asked over AMQP alone, which does not show policies, such as a delivery limit.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from kombu.utils.text import version_string_as_tuple
 from threadsync.broker.errors import BROKER_ERRORS, BrokerBlocked
 from threadsync.broker.rabbitmq import ConfirmingChannel
 from threadsync.broker.rabbitmq_clock import whole_seconds
-from threadsync.liveness.heartbeats import QUEUES
 from threadsync.liveness.rabbitmq import STREAM
+from threadsync.queues import QUEUES
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 
@@ -28,24 +28,24 @@ CHECKS: Final = ("broker: queues", "broker: delivery limit")
 _SHARED: Final = ("broker: version", "broker: room", "broker: permissions", "broker: clock")
 _LEAST: Final = (3, 10)
 _LIMITS_BY_DEFAULT: Final = (4, 0)
-_GRANT: Final = "give it the rights of docs/operations.md: rabbitmqctl set_permissions"
+_GRANT: Final = "grant the rights of docs/operate/brokers.md: rabbitmqctl set_permissions"
 
 
 def examine_rabbitmq(channel: ConfirmingChannel) -> Iterator[Finding]:
-    """All but whether it can be reached."""
+    """Run all checks but the connection's."""
     properties: Mapping[str, Any] = channel.connection.server_properties
     yield judge_version(str(properties.get("product")), str(properties.get("version")))
     room = judge_room(*_takes_messages(channel))
     if room.level == "error":
-        # With an alarm it may answer to nothing more on a connection.
+        # With an alarm it may not respond on a connection.
         yield room
         others = ("broker: permissions", "broker: clock", *CHECKS)
-        yield from (skipped(check, "it takes no message; ask again when it does") for check in others)
+        yield from (skipped(check, "it takes no messages; try again when it does") for check in others)
         return
     refusal = _refusal(channel)
     yield judge_permissions(refusal)
     if refusal:
-        few = "our rights are too few"
+        few = "our rights are missing"
         yield from (skipped(check, few) for check in ("broker: room", "broker: clock"))
     else:
         yield room
@@ -56,50 +56,49 @@ def examine_rabbitmq(channel: ConfirmingChannel) -> Iterator[Finding]:
 
 
 def judge_version(product: str, version: str) -> Finding:
-    """Ours needs streams, and delays that pass on a message only when it is there."""
+    """Judge the version: streams and safe dead-lettering are needed."""
     if product != "RabbitMQ":
-        fix = "threadsync is tested with RabbitMQ alone"
+        fix = "use RabbitMQ: threadsync is tested with no other AMQP broker"
         return warning("broker: version", f"{product} {version}, not RabbitMQ", fix)
     if _numbers(version) < _LEAST:
-        fix = "upgrade: RabbitMQ 3.10 is the oldest that we are tested on"
+        fix = "upgrade to RabbitMQ 3.10 or newer"
         return error("broker: version", f"RabbitMQ {version} is too old", fix)
     return ok("broker: version", f"RabbitMQ {version}")
 
 
 def judge_permissions(refusal: str | None) -> Finding:
     if refusal:
-        return error("broker: permissions", f"its user may not do all that we do: {refusal}", _GRANT)
-    return ok("broker: permissions", "its user may do what we do")
+        return error("broker: permissions", f"its user lacks rights that we need: {refusal}", _GRANT)
+    return ok("broker: permissions", "its user has all rights that we need")
 
 
 def judge_room(takes: bool, has_alarm: bool = False) -> Finding:
-    """With an alarm it takes no message until there is room. How much is left AMQP does not tell."""
+    """Judge whether it takes messages: with an alarm it takes none until there is room."""
     if takes:
-        left = "how much memory and disk is left AMQP does not say"
-        return ok("broker: room", f"it confirms what it is sent; {left}")
-    fix = "see rabbitmq-diagnostics alarms; give it memory or disk, or start workers that drain it"
-    told = "it has an alarm of memory or disk" if has_alarm else "an alarm of memory or disk?"
+        return ok("broker: room", "it confirms messages; AMQP does not show how much memory and disk is left")
+    fix = "run rabbitmq-diagnostics alarms; give it memory or disk, or start workers to drain it"
+    told = "a memory or disk alarm is set" if has_alarm else "perhaps a memory or disk alarm"
     return error("broker: room", f"it did not confirm a message: {told}", fix)
 
 
 def judge_queues(kinds: Mapping[str, str | None]) -> Finding:
-    """``kinds`` by queue; None for one that is not there yet."""
+    """Judge the kind of each queue; None for one that does not exist yet."""
     missing = [queue for queue, kind in kinds.items() if kind is None]
     if missing:
-        return ok("broker: queues", f"not there yet, the first worker makes them: {', '.join(missing)}")
+        return ok("broker: queues", f"not created yet, the first worker creates them: {', '.join(missing)}")
     if len(set(kinds.values())) > 1:
         told = ", ".join(f"{queue} {kind}" for queue, kind in kinds.items())
-        fix = "make them of one kind: a vhost's default queue type is what new queues get"
+        fix = "use one kind: new queues get the vhost's default queue type"
         return warning("broker: queues", f"of different kinds: {told}", fix)
     return ok("broker: queues", f"{next(iter(kinds.values()))} queues")
 
 
 def judge_limit(version: str, kinds: Mapping[str, str | None]) -> Finding:
-    """Quorum queues of RabbitMQ 4 drop a message at its 21st delivery, unless a policy says otherwise."""
+    """Judge the delivery limit: by default RabbitMQ 4 drops a quorum queue's message at its 21st delivery."""
     check = "broker: delivery limit"
     if "quorum" not in kinds.values() or _numbers(version) < _LIMITS_BY_DEFAULT:
         return ok(check, "none by default")
-    return skipped(check, "AMQP does not show it; set it as docs/operations.md says")
+    return skipped(check, "AMQP does not show it; set it as docs/operate/brokers.md says")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -108,7 +107,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _refusal(channel: ConfirmingChannel) -> str | None:
-    """What it says against making a queue, writing to it and reading from it, and against our stream."""
+    """Try to create, write and read a queue, and to see our stream; return the refusal."""
     name = f"threadsync.doctor.{uuid4().hex}"
     own: Any = channel.connection.channel()
     try:
@@ -119,7 +118,7 @@ def _refusal(channel: ConfirmingChannel) -> str | None:
     except AccessRefused as exc:
         return str(exc.reply_text)
     except NotFound:
-        # The first worker makes it.
+        # The first worker creates it.
         return None
     finally:
         if own.is_open:
@@ -128,14 +127,14 @@ def _refusal(channel: ConfirmingChannel) -> str | None:
 
 
 def _takes_messages(channel: ConfirmingChannel) -> tuple[bool, bool]:
-    """Return whether it confirms one, and if not whether it says that it has an alarm."""
+    """Try to publish: return whether it confirms, and if not, whether it reports an alarm."""
     # kombu's, which py-amqp's connection knows and its stubs do not.
     connection = cast(Any, channel.connection).client.clone()
     try:
         own = connection.default_channel
         name = f"threadsync.doctor.{uuid4().hex}"
         own.queue_declare(name, exclusive=True, durable=False, arguments={"x-queue-type": "classic"})
-        # Of each connection RabbitMQ reads one message before it stops.
+        # RabbitMQ reads one message of each connection before it blocks.
         for _ in range(2):
             own.basic_publish(amqp.Message(b""), "", name)
     except AccessRefused:
@@ -144,7 +143,7 @@ def _takes_messages(channel: ConfirmingChannel) -> tuple[bool, bool]:
     except BROKER_ERRORS as exc:
         return False, isinstance(exc.__cause__, BrokerBlocked)
     finally:
-        # Without a good-bye, which a broker with an alarm would not answer.
+        # Without a close handshake, which a broker with an alarm would not complete.
         connection.collect()
     return True, False
 
@@ -152,13 +151,13 @@ def _takes_messages(channel: ConfirmingChannel) -> tuple[bool, bool]:
 def _clock(channel: ConfirmingChannel) -> Finding:
     asked = datetime.now(UTC)
     told = datetime.fromtimestamp(whole_seconds(channel), UTC)
-    # It tells no fractions of a second: it may have been as much later.
+    # It has no fractions of a second.
     answered = datetime.now(UTC)
     return judge_clock("broker: clock", "the broker", told, asked - timedelta(seconds=1), answered)
 
 
 def _kind(channel: ConfirmingChannel, queue: str) -> str | None:
-    """``quorum`` or ``classic``: AMQP does not tell, but refuses to declare it as what it is not."""
+    """Find ``quorum`` or ``classic``: AMQP does not show it, but refuses to declare it as another kind."""
     own = channel.connection.channel()
     try:
         pyamqp.Channel.queue_declare(own, queue, passive=True)
@@ -168,7 +167,7 @@ def _kind(channel: ConfirmingChannel, queue: str) -> str | None:
     except NotFound:
         return None
     except PreconditionFailed as exc:
-        # One with other arguments is refused for those; a classic one for its kind.
+        # A quorum queue with other arguments is refused for those, a classic one for its kind.
         return "classic" if "x-queue-type" in str(exc.reply_text) else "quorum"
     except AccessRefused:
         return "unknown"

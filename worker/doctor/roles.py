@@ -1,4 +1,4 @@
-"""Which areas concern which process: a container has the settings of its own work, and no others."""
+"""The areas of each role: a container has only the settings of its own process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NEEDED: Final[Mapping[Role, tuple[str, ...]]] = {
 _EVERYTHING: Final = ("DATABASE_URL", "CELERY_BROKER_URL")
 
 _NOT_CHECKED: Final[Mapping[Role, frozenset[str]]] = {
-    # Signatures are checked where Slack's requests come in.
+    # The web process checks signatures.
     "syncs": frozenset(
         {"slack: signing secret", "slack: app token", "slack: workspace", "slack: app", "slack: people"}
     ),
@@ -54,17 +54,17 @@ def broker_user(role: Role | None) -> BrokerUser | None:
 
 
 def concerns(role: Role | None, area: str) -> bool:
-    """Whether the area is the role's; without a role each is."""
+    """Return True if the area is the role's; without a role every area is."""
     return role is None or area in _AREAS[role]
 
 
 def needed_settings(role: Role | None) -> tuple[str, ...]:
-    """The settings without which a process of the role does not start."""
+    """Return the settings without which a process of the role does not start."""
     return _NEEDED.get(role, _EVERYTHING) if role else _EVERYTHING
 
 
 def for_role(role: Role | None, findings: Iterable[Finding]) -> list[Finding]:
-    """The findings, without those about what is another role's."""
+    """Skip the findings that are another role's."""
     others = _NOT_CHECKED.get(role, frozenset()) if role else frozenset()
     if role not in (None, "web"):
         # Served by the web process alone.

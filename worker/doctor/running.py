@@ -1,4 +1,4 @@
-"""Whether something takes messages: by the signs of life in the broker."""
+"""Check by heartbeats in the broker that queues are served."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 from threadsync.config import Settings
 from threadsync.errors import BrokerUnavailable, InvalidSettings
-from threadsync.liveness.heartbeats import QUEUES, Signs, signs_of
+from threadsync.liveness.heartbeats import signs_of
+from threadsync.liveness.state import Signs
 from threadsync.liveness.verdicts import (
     beat_is_sending,
     hearing_of_queue,
@@ -17,6 +18,7 @@ from threadsync.liveness.verdicts import (
     spoilt_signs,
     two_databases,
 )
+from threadsync.queues import QUEUES
 from worker.doctor.app import app_of
 from worker.doctor.finding import Finding, error, ok, skipped, warning
 
@@ -30,29 +32,29 @@ CHECKS: Final = (
     "running: workers",
     "running: clocks",
     "running: databases",
-    "running: signs",
+    "running: heartbeats",
 )
 
 
 def examine_running(settings: Settings) -> Iterator[Finding]:
-    """Beat, each queue, each worker."""
+    """Check beat, each queue and each worker."""
     try:
         signs = signs_of(app_of(settings)) if settings.broker_url else None
     except (BrokerUnavailable, InvalidSettings):
         signs = None
     if signs is None:
-        yield from (skipped(check, "there is no broker to look into") for check in CHECKS)
+        yield from (skipped(check, "there is no broker to read heartbeats from") for check in CHECKS)
         return
     yield from judge(signs)
 
 
 def judge(signs: Signs) -> Iterator[Finding]:
-    """Before the first start nothing runs; that is a warning."""
+    """Judge the heartbeats. Before the first start nothing runs; that is a warning."""
     if beat_is_sending(signs):
-        yield ok("running: beat", f"it sent {signs.beat:.0f} s ago")
+        yield ok("running: beat", f"it sent canaries {signs.beat:.0f} s ago")
     else:
-        since = "it was never seen" if signs.beat is None else f"it has sent nothing for {signs.beat:.0f} s"
-        fix = "start it: celery -A worker beat. Without it failed tickets are not tried again"
+        since = "no heartbeat yet" if signs.beat is None else f"it has sent nothing for {signs.beat:.0f} s"
+        fix = "start it: celery -A worker beat. Without it failed syncs are not retried"
         yield warning("running: beat", since, fix)
     for queue in QUEUES:
         heard = hearing_of_queue(signs, queue)
@@ -60,45 +62,45 @@ def judge(signs: Signs) -> Iterator[Finding]:
         if heard.state == "deaf":
             yield error(check, heard.why, f"start or restart a worker: celery -A worker worker -Q {queue}")
         elif heard.state == "unwatched":
-            yield warning(check, heard.why, "start a worker and beat; then ask again in a minute")
+            yield warning(check, heard.why, "start a worker and beat; then try again in a minute")
         else:
             yield ok(check, heard.why)
     verdicts = {node: hearing_of_worker(sign, signs.refusal) for node, sign in signs.workers.items()}
     deaf = {node: verdict.why for node, verdict in verdicts.items() if verdict.state == "deaf"}
     if deaf:
         told = "; ".join(f"{node}: {why}" for node, why in _first(deaf.items()))
-        yield error("running: workers", told, "restart it; one that is gone is forgotten after an hour")
+        yield error("running: workers", told, "restart it; a worker that is gone is listed for an hour")
     elif verdicts:
         yield ok("running: workers", ", ".join(_first(verdicts)))
     else:
-        yield warning("running: workers", "none has reported", "start one: celery -A worker worker")
+        yield warning("running: workers", "no heartbeat yet", "start one: celery -A worker worker")
     yield _judge_clocks(signs)
     yield _judge_databases(signs)
     if why := spoilt_signs(signs):
-        yield warning("running: signs", why, "give it a database and a password of its own")
+        yield warning("running: heartbeats", why, "give the other program its own database and password")
     else:
-        yield ok("running: signs", "all are of ours")
+        yield ok("running: heartbeats", "all are valid")
 
 
 def _judge_clocks(signs: Signs) -> Finding:
     check, skewed = "running: clocks", skewed_clocks(signs)
     if skewed:
         told = "; ".join(f"{name}: {verdict.why}" for name, verdict in _first(skewed.items()))
-        return warning(check, told, "set the clocks of these machines by NTP (chrony, systemd-timesyncd)")
+        return warning(check, told, "synchronize these machines by NTP (chrony, systemd-timesyncd)")
     if not signs.skews:
-        return skipped(check, "no process has told of its clock")
-    return ok(check, "those of workers and beat agree with the broker's and Postgres'")
+        return skipped(check, "no process has reported its clock")
+    return ok(check, "workers and beat agree with the broker and Postgres")
 
 
 def _judge_databases(signs: Signs) -> Finding:
     check, mixed = "running: databases", two_databases(signs)
     if mixed:
-        return error(check, mixed.why, "docs/operations.md, One installation, one broker database")
+        return error(check, mixed.why, "see docs/operate/brokers.md, One installation, one broker database")
     if not signs.places:
-        return skipped(check, "no worker has told which database it writes to")
-    return ok(check, "all workers write to one")
+        return skipped(check, "no worker has reported its database")
+    return ok(check, "all workers write to the same one")
 
 
 def _first(named: Iterable[T]) -> Iterator[T]:
-    """Return as many as are worth naming in one finding."""
+    """Limit the names in one finding."""
     return islice(named, _MOST_NAMED)

@@ -1,4 +1,4 @@
-"""The environment: whether it can be read, and who else can."""
+"""Check that the environment can be read, and that secrets are private."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ CHECKS: Final = ("settings", "secret files", "secrets of others", "console passw
 
 
 def judge_faults(refusal: InvalidSettings) -> list[Finding]:
-    """A finding for each fault that ``load_settings`` named."""
+    """Make a finding of each fault that ``load_settings`` named."""
     lines = [line.removeprefix("  - ") for line in str(refusal).splitlines()[1:]]
-    return [error("settings", line, "set the variable right; README.md has the table") for line in lines]
+    return [error("settings", line, "correct the variable; README.md has the table") for line in lines]
 
 
 def examine_settings(
     settings: Settings, needed: Sequence[str], role: Role | None = None
 ) -> Iterator[Finding]:
-    """What is there, and what lies open. ``needed`` are the variables without which nothing starts."""
+    """Check settings and secrets. ``needed`` are the variables without which nothing starts."""
     there = {"DATABASE_URL": settings.database_url, "CELERY_BROKER_URL": settings.broker_url}
     missing = [name for name in needed if not there[name]]
     if missing:
-        yield error("settings", f"not set: {', '.join(missing)}", "no process works without; set it")
+        yield error("settings", f"not set: {', '.join(missing)}", "set it: no process works without it")
     else:
-        yield ok("settings", "all can be read")
+        yield ok("settings", "all are valid")
     yield _secret_files()
     yield _secrets_of_others(role)
     yield _console_password(settings)
 
 
 def _console_password(settings: Settings) -> Finding:
-    """As the web process judges it when it starts."""
+    """Judge the password as the web process does when it starts."""
     check, password = "console password", settings.threadsync_console_password
     if password is None:
         return skipped(check, "THREADSYNC_CONSOLE_PASSWORD is not set: there is no console")
     fault = fault_of(password.get_secret_value(), names_in(settings))
     if fault:
         return error(check, f"the web process does not start: {fault}", MAKE_ONE)
-    return ok(check, "cannot be guessed")
+    return ok(check, "strong")
 
 
 def _secrets_of_others(role: Role | None) -> Finding:
     check = "secrets of others"
     if role is None:
-        return skipped(check, "THREADSYNC_ROLE is not set: one process has all settings")
+        return skipped(check, "THREADSYNC_ROLE is not set, so all settings are expected here")
     # Socket Mode is the web process' other way in.
     uses = secrets_of("web", os.environ) | secrets_of("socket-mode", os.environ)
     uses = uses if role == "web" else secrets_of(role, os.environ)
     given = {name.removesuffix("_FILE") for name, value in os.environ.items() if value}
     others = sorted((given & ALL_SECRETS) - uses)
     if others:
-        return warning(check, f"this process has {', '.join(others)} and uses none of it", "take it away")
-    return ok(check, "it has its own alone")
+        return warning(check, f"this process has {', '.join(others)}, and does not use it", "remove it")
+    return ok(check, "it has only its own")
 
 
 def _secret_files() -> Finding:
@@ -69,15 +69,17 @@ def _secret_files() -> Finding:
     open_ones = [path for path in paths if _is_open(path)]
     if open_ones:
         names = ", ".join(map(str, open_ones))
-        return warning("secret files", f"everybody on this machine can read {names}", f"chmod o-r {names}")
+        return warning("secret files", f"every user of this machine can read {names}", f"chmod o-r {names}")
     return (
-        ok("secret files", "none is open to everybody") if paths else skipped("secret files", "none is used")
+        ok("secret files", "none is readable by every user")
+        if paths
+        else skipped("secret files", "none is used")
     )
 
 
 def _is_open(path: Path) -> bool:
-    """Whether everybody on the machine can come to it, and read it."""
-    # What a container platform mounts is for the container's user; whose it is outside cannot be seen here.
+    """Return True if every user of the machine can read it."""
+    # A container platform mounts secrets for the container's user.
     if path.is_relative_to("/run/secrets") or not path.exists():
         return False
     way = (folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)

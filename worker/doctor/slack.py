@@ -1,4 +1,4 @@
-"""Slack: whether it knows our token, and lets it do what it must."""
+"""Check that Slack accepts our token, and that it has the scopes we need."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ CHECKS: Final = (
     "slack: messages",
 )
 _BEHIND_TOKEN: Final = ("slack: scopes", "slack: clock", "slack: workspace", "slack: app", "slack: people")
-_REACH: Final = "see that this machine reaches Slack (proxy, firewall), and SLACK_API_URL"
+_REACH: Final = "check that this machine reaches Slack (proxy, firewall), and SLACK_API_URL"
 NEEDED_SCOPES: Final = ("app_mentions:read", "channels:history", "groups:history", "chat:write", "commands")
-"""Those of handlers/manifest.yaml."""
+"""The scopes of handlers/manifest.yaml."""
 
 USERS_READ: Final = "users:read"
 _SECRET: Final = re.compile(r"[0-9a-f]{32}")
@@ -57,7 +57,7 @@ def examine_slack(settings: Settings) -> Iterator[Finding]:
     kind = judge_kind(token)
     if kind or token is None:
         yield kind or error("slack: token", "SLACK_BOT_TOKEN is not set", _INSTALL)
-        yield from (skipped(check, "there is no token to ask with") for check in _BEHIND_TOKEN)
+        yield from (skipped(check, "there is no token to check with") for check in _BEHIND_TOKEN)
     else:
         yield from _examine_token(token, settings)
     yield _examine_app_token(app_token, settings.slack_api_url)
@@ -73,7 +73,7 @@ def _examine_token(token: str, settings: Settings) -> Iterator[Finding]:
         yield judge_error("slack: token", str(exc.response.get("error")))
         yield from (skipped(check, "Slack refuses the token") for check in _BEHIND_TOKEN)
         return
-    # Whatever comes of a network: urllib's errors, time-outs, an answer that is no JSON.
+    # A network's faults: urllib's errors, time-outs, a response that is not JSON.
     except Exception as exc:  # noqa: BLE001
         yield error("slack: token", f"Slack does not answer ({type(exc).__name__})", _REACH)
         yield from (skipped(check, "Slack does not answer") for check in _BEHIND_TOKEN)
@@ -84,7 +84,7 @@ def _examine_token(token: str, settings: Settings) -> Iterator[Finding]:
     yield judge_scopes(headers.get("x-oauth-scopes"))
     theirs = of_header(headers.get("date"))
     if theirs is None:
-        yield skipped("slack: clock", "its answer has no date")
+        yield skipped("slack: clock", "its response has no date")
     else:
         # The header is cut to the second.
         yield judge_clock("slack: clock", "Slack", theirs, asked - timedelta(seconds=1), answered)
@@ -99,45 +99,45 @@ def _examine_token(token: str, settings: Settings) -> Iterator[Finding]:
 def _app_of(client: Any, bot_id: str) -> str | None:
     try:
         return str(client.bots_info(bot=bot_id)["bot"]["app_id"])
-    # Whatever comes of it: it is known less, and no more.
+    # Without it the app is simply not known.
     except Exception:  # noqa: BLE001
         return None
 
 
 def judge_workspace(pinned: str | None, team_id: str | None, enterprise_id: str | None) -> Finding:
-    """SLACK_TEAM_ID beside the workspace that the token is of."""
+    """Compare SLACK_TEAM_ID with the token's workspace."""
     check = "slack: workspace"
     if pinned is None:
-        return ok(check, f"{team_id}, as Slack says; payloads of another one are dropped")
+        return ok(check, f"{team_id}, as Slack says; payloads of other workspaces are dropped")
     if pinned in (team_id, enterprise_id):
-        return ok(check, f"{pinned}; payloads of another one are dropped")
-    fix = f"set SLACK_TEAM_ID to {team_id}, or SLACK_BOT_TOKEN to that of the other workspace"
-    return error(check, f"SLACK_TEAM_ID is {pinned}, and the token is of {team_id}", fix)
+        return ok(check, f"{pinned}; payloads of other workspaces are dropped")
+    fix = f"set SLACK_TEAM_ID to {team_id}, or use the SLACK_BOT_TOKEN of the other workspace"
+    return error(check, f"SLACK_TEAM_ID is {pinned}, and the token belongs to {team_id}", fix)
 
 
 def judge_app(pinned: str | None, of_token: str | None, of_slack: str | None) -> Finding:
-    """The app that payloads must be of; without it there is the signing secret, which is one app's."""
+    """Judge which app is ours; without that only the signing secret tells, which is one app's."""
     check = "slack: app"
     known = {app_id for app_id in (pinned, of_token, of_slack) if app_id}
     if not known:
         return warning(
             check,
-            "it is not known which app is ours; only the signing secret tells, which is one app's",
+            "our app's ID is unknown, so only the signing secret protects from payloads of other apps",
             "set SLACK_APP_ID (Slack's app page, Basic Information), or grant users:read",
         )
     if len(known) > 1:
         told = " and ".join(sorted(known))
         return error(
-            check, f"settings and tokens are of different apps: {told}", "take all from one app's page"
+            check, f"settings and tokens belong to different apps: {told}", "copy all from one app's page"
         )
-    return ok(check, f"{known.pop()}; payloads of another one are dropped")
+    return ok(check, f"{known.pop()}; payloads of other apps are dropped")
 
 
 def judge_people(who_may_act: str, *, may_ask: bool) -> Finding:
-    """Guests are told apart from members only where Slack may be asked about people."""
+    """Judge who may act: guests can be recognised only with users:read."""
     check = "slack: people"
     if who_may_act == "everyone":
-        return ok(check, "everyone may act, guests and people of other organisations too")
+        return ok(check, "everyone may act, including guests and people of other organisations")
     if not may_ask:
         fix = "grant users:read (OAuth & Permissions) and reinstall the app, or set WHO_MAY_ACT=everyone"
         return warning(check, "guests count as members: the token lacks users:read", fix)
@@ -150,14 +150,14 @@ def _examine_app_token(token: str | None, api_url: str) -> Finding:
         return skipped(check, "SLACK_APP_TOKEN is not set: requests come over HTTP, not by Socket Mode")
     fix = "Slack's app page, Basic Information: an App-Level Token with connections:write"
     if not token.startswith("xapp-"):
-        return error(check, "SLACK_APP_TOKEN is no app-level token (xapp-…)", fix)
+        return error(check, "SLACK_APP_TOKEN is not an app-level token (xapp-…)", fix)
     try:
         _client(token, api_url).apps_connections_open(app_token=token)
     except SlackApiError as exc:
         return error(check, f"Slack says {exc.response.get('error')}", fix)
     except Exception as exc:  # noqa: BLE001 - as above
         return error(
-            check, f"Slack does not answer ({type(exc).__name__})", "see that this machine reaches Slack"
+            check, f"Slack does not answer ({type(exc).__name__})", "check that this machine reaches Slack"
         )
     return ok(check, "Socket Mode can be opened")
 
@@ -171,24 +171,27 @@ def _examine_messages(settings: Settings) -> Finding:
         with psycopg.connect(**{**arguments, "row_factory": dict_row}) as connection:
             trouble = connection.execute(TROUBLE).fetchone()
             counted = connection.execute(COUNT_UNSAID).fetchone()
-    # What is wrong there is said among the checks of the database.
+    # The checks of the database say what is wrong.
     except (psycopg.Error, InvalidSettings):
         return skipped(check, "Postgres does not answer, or is not migrated")
     return judge_messages(trouble, counted or {"unsaid": 0, "refused": 0})
 
 
 def judge_messages(trouble: Mapping[str, Any] | None, counted: Mapping[str, int]) -> Finding:
-    """What workers found out when they posted: a token may be refused there, and not here."""
+    """Judge what workers met when they posted: a token may be refused there, and not here."""
     check = "slack: messages"
     if trouble is not None:
-        told = f"Slack refuses us since {trouble['trouble_since']:%Y-%m-%d %H:%M} UTC: {trouble['trouble']}; "
-        return error(check, f"{told}{counted['unsaid']} messages wait, none is lost", _INSTALL)
+        since = f"since {trouble['trouble_since']:%Y-%m-%d %H:%M} UTC"
+        told = f"Slack has refused our messages {since}: {trouble['trouble']}"
+        return error(check, f"{told}; {counted['unsaid']} are waiting, none is lost", _INSTALL)
     if counted["refused"]:
-        told = f"Slack refuses {counted['refused']} of our messages for reasons of their own"
+        told = f"Slack refuses {counted['refused']} of our messages, each for its own reason"
         return warning(
-            check, told, "see why: threadsync syncs show; most often invite the app to the channel"
+            check,
+            told,
+            "threadsync syncs show has the reason; usually the app must be invited to the channel",
         )
-    return ok(check, "Slack takes what we say")
+    return ok(check, "Slack accepts our messages")
 
 
 def _client(token: str, api_url: str) -> Any:
@@ -196,43 +199,45 @@ def _client(token: str, api_url: str) -> Any:
 
 
 def judge_secret(secret: str | None, *, over_socket: bool = False) -> Finding:
-    """It cannot be tried: only a request of Slack's would show that it is wrong."""
+    """Judge its form: only a request from Slack could prove it wrong."""
     check = "slack: signing secret"
     fix = "Slack's app page, Basic Information, Signing Secret: copy it into SLACK_SIGNING_SECRET"
     if secret is None:
         if over_socket:
-            return skipped(check, "Socket Mode needs none")
-        return error(check, "SLACK_SIGNING_SECRET is not set: no request can be told to be Slack's", fix)
+            return skipped(check, "Socket Mode does not need it")
+        return error(check, "SLACK_SIGNING_SECRET is not set: no request can be verified", fix)
     if secret.startswith(("xox", "xapp")):
         return error(check, "SLACK_SIGNING_SECRET holds a token", fix)
     if len(secret) < _SHORTEST_SECRET or not secret.isprintable() or " " in secret:
-        return error(check, "SLACK_SIGNING_SECRET is none: Slack's have 32 hexadecimal digits", fix)
+        return error(check, "SLACK_SIGNING_SECRET is not one: it has 32 hexadecimal digits", fix)
     if not _SECRET.fullmatch(secret):
-        return warning(check, "it does not look like Slack's, which have 32 hexadecimal digits", fix)
-    return ok(check, "it looks like one")
+        return warning(check, "it does not look like one: they have 32 hexadecimal digits", fix)
+    return ok(check, "it has the right form")
 
 
 def judge_kind(token: str | None) -> Finding | None:
-    """None for what may be a bot's token."""
+    """Judge the kind of token; None for a bot's."""
     if token is None or token.startswith("xoxb-"):
         return None
     kinds = {"xoxp-": "a user's token", "xapp-": "an app-level token", "xoxe": "a token to configure apps"}
-    kind = next((name for start, name in kinds.items() if token.startswith(start)), "no bot token (xoxb-…)")
+    kind = next(
+        (name for start, name in kinds.items() if token.startswith(start)), "not a bot token (xoxb-…)"
+    )
     return error("slack: token", f"SLACK_BOT_TOKEN is {kind}", _INSTALL)
 
 
 def judge_error(check: str, name: str) -> Finding:
-    """Slack's name for why it refuses: https://docs.slack.dev/reference/methods/auth.test."""
+    """Judge the name of Slack's error: https://docs.slack.dev/reference/methods/auth.test."""
     if name in ("ratelimited", "internal_error", "fatal_error", "service_unavailable"):
-        return warning(check, f"Slack says {name}: it cannot be checked now", "ask again in a minute")
+        return warning(check, f"Slack says {name}: it cannot be checked now", "try again in a minute")
     return error(check, f"Slack says {name}", _INSTALL)
 
 
 def judge_scopes(header: str | None) -> Finding:
-    """The answer's ``x-oauth-scopes``."""
+    """Judge the response's ``x-oauth-scopes``."""
     check = "slack: scopes"
     if header is None:
-        return skipped(check, "Slack did not say which ones the token has")
+        return skipped(check, "Slack does not say which scopes the token has")
     have = {scope.strip() for scope in header.split(",")}
     missing = [scope for scope in NEEDED_SCOPES if scope not in have]
     if missing:

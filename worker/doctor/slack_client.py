@@ -1,4 +1,4 @@
-"""Slack's SDK for the doctor, held to a size and a time of its answers, and to the host that it asks."""
+"""Slack's SDK for the doctor, with limits on the size and time of responses, and without redirects."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from slack_sdk import WebClient
 from worker.status_message.answers import MOST_BYTES
 
 SECONDS: Final = 5
-"""Of an answer's beginning, and of a pause in it."""
+"""Limit for the start of a response, and for a pause in it."""
 
 _LONGEST_SECONDS: Final = 15.0
 _AT_ONCE: Final = 65_536
 
 
 class BoundedClient(WebClient):
-    """The SDK's own reads an answer without an end, and takes the token along where a redirect leads."""
+    """The client with limits: the SDK's own reads without end, and follows redirects with the token."""
 
     def __init__(self, token: str, base_url: str) -> None:
         super().__init__(token=token, base_url=base_url, timeout=SECONDS, retry_handlers=[])
 
     def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
         if not url.lower().startswith(("http://", "https://")):
-            raise ValueError("SLACK_API_URL is no address of HTTP")
+            raise ValueError("SLACK_API_URL is not an HTTP address")
         proxies: Mapping[str, str] = {"http": self.proxy, "https": self.proxy} if self.proxy else {}
         opener = build_opener(_AsItIs, ProxyHandler(dict(proxies)), HTTPSHandler(context=self.ssl))
         with opener.open(req, timeout=self.timeout) as response:

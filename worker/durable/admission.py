@@ -28,8 +28,7 @@ from pydantic import ValidationError
 
 from threadsync.errors import CommandFailed
 from worker.durable.raw_message import WAITED
-from worker.durable.retry_policy import History
-from worker.durable.transport import COPY
+from worker.durable.retry_policy import HEADER, History
 
 LONGEST_ETA_SECONDS: Final = 86_400
 """A message that is due later is no command of ours: long waits are rows in Postgres."""
@@ -102,7 +101,7 @@ _TOLD: Final[Mapping[str, _Check]] = {
     "redelivered": _is_yes_or_no,
     "ignore_result": _is_yes_or_no,
     "utc": _is_yes_or_no,
-    COPY: _is_history,
+    HEADER: _is_history,
 }
 """The things that a message may tell of itself, and what each must be."""
 
@@ -115,7 +114,7 @@ _NOT_TO_FOLLOW: Final = (_OURS_TO_SAY | _TOLD.keys()) - {"chord", *_FOLLOWERS}
 """Names that Celery would take from the third part of a body of protocol 2 for headers."""
 
 _IN_THE_BODY: Final = frozenset({"task", "args", "kwargs", "eta", "expires", "chord", *_FOLLOWERS})
-_TOLD_IN_THE_BODY: Final = frozenset(_TOLD) - {COPY, "sent_at", "redelivered", "x-delivery-count"}
+_TOLD_IN_THE_BODY: Final = frozenset(_TOLD) - {HEADER, "sent_at", "redelivered", "x-delivery-count"}
 
 
 def admit(message: Message, tasks: Container[str]) -> None:

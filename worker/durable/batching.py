@@ -7,43 +7,42 @@
                     those of single tasks
     main process    each request hears of its own end: events, acknowledgement
 
-Nobody waits for a batch to fill: while a child is free, a command that comes alone runs alone. One that
-was delivered before always does: if it is the one that kills its process, no others must die with it.
+No command waits for a batch to fill: while a child is free, one that comes alone runs alone. A redelivered
+command always runs alone, so that a poison message takes no other command down with it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import structlog
 from billiard.einfo import ExceptionInfo
+from celery import current_app
 from celery.app.trace import fast_trace_task
-from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.worker.strategy import default as celery_strategy
 from kombu.serialization import loads
 
-from worker.celery import app
 from worker.db.forgetting.arrivals import redaction
 from worker.db.sessions.store import SessionStore
+from worker.durable.children import TakingConsumer, has_children
 from worker.durable.request import error_in
-from worker.durable.results import Gathers
+from worker.durable.results import gathering
 from worker.durable.task import batch_of_commands
 from worker.durable.waiting import WaitingInBroker
 from worker.observe.tracing import batch_span
 
 if TYPE_CHECKING:
     from worker.db.sessions.statements import Statement
-    from worker.durable.consumer import DurableConsumer
 
 T = TypeVar("T")
 Request = Any
 """A ``DurableRequest``; the stubs do not know what Celery adds to its class for each task."""
 
 Item = tuple[str, str, dict[str, Any], Any, str | None, str | None]
-"""What Celery's tracer takes: task name, id, request, body, content type and encoding."""
+"""Arguments of Celery's tracer: task name, id, request, body, content type and encoding."""
 
 MOST_AT_ONCE: Final = 64
 """Commands in one transaction: the more, the longer each of them waits for the last one."""
@@ -51,8 +50,22 @@ MOST_AT_ONCE: Final = 64
 log = structlog.get_logger("threadsync.worker")
 
 
-def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[..., Any]:
-    """Set by ``CommandTask.Strategy``: Celery's own, but what it hands to the pool is gathered first."""
+class StatementTask(Protocol):
+    """A task that carries its command out by one SQL statement, so that it can share a pipeline."""
+
+    def statement(self, args: Any, kwargs: Any) -> Statement[Any]:
+        """Build the statement of the command in a message. Raises ``InvalidCommand``."""
+
+
+class GatheringConsumer(TakingConsumer, Protocol):
+    """A consumer with a line of commands."""
+
+    @property
+    def batches(self) -> Batches: ...
+
+
+def strategy(task: Any, celery: Any, consumer: GatheringConsumer) -> Callable[..., Any]:
+    """Celery's own strategy, with the requests gathered before the pool (``CommandTask.Strategy``)."""
     handler: Callable[..., Any] = celery_strategy(task, celery, _Gathering(consumer))
     return handler
 
@@ -60,7 +73,7 @@ def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[...,
 class _Gathering(WaitingInBroker):
     """Stands in for the consumer when Celery's strategy is built."""
 
-    def __init__(self, consumer: DurableConsumer) -> None:
+    def __init__(self, consumer: GatheringConsumer) -> None:
         super().__init__(consumer)
         self.on_task_request = consumer.batches.add
 
@@ -71,7 +84,7 @@ class Batches:
     Celery's semaphore tells when one is free; the single commands of other tasks wait at it, too.
     """
 
-    def __init__(self, consumer: DurableConsumer) -> None:
+    def __init__(self, consumer: TakingConsumer) -> None:
         self._consumer = consumer
         self._waiting: deque[Request] = deque()
         self._is_in_line = False
@@ -79,7 +92,7 @@ class Batches:
     def add(self, request: Request) -> None:
         """Run it as soon as a process is free, with all that has come until then."""
         # Pool solo ends a job before it returns, and gives no place back.
-        if not isinstance(self._consumer.pool, PreforkPool) or request.delivery_info.get("redelivered"):
+        if not has_children(self._consumer) or request.delivery_info.get("redelivered"):
             self._consumer.on_task_request(request)
             return
         self._waiting.append(request)
@@ -89,7 +102,7 @@ class Batches:
             self._consumer.hub.call_soon(self._stand_in_line)
 
     def forget(self) -> None:
-        """The consumer closes: they go back, and are delivered again."""
+        """Forget all when the consumer closes: they are delivered again."""
         self._waiting.clear()
         self._is_in_line = False
 
@@ -107,7 +120,7 @@ class Batches:
             self._consumer.controller.semaphore.release()
 
     def _give(self, requests: Sequence[Request]) -> bool:
-        """Give them to the pool; if that fails each comes again, to be told from the others."""
+        """Give them to the pool; if that fails each comes again, alone."""
         try:
             _Batch(requests).execute(self._consumer.pool)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the place in the pool is free again
@@ -122,7 +135,7 @@ class Batches:
 
 
 class _Batch:
-    """One job of the pool, and the requests that it is about."""
+    """A job of the pool, and its requests."""
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self._requests = requests
@@ -158,11 +171,11 @@ class _Batch:
             request.on_success(end)
 
     def _on_failure(self, exc_info: Any, **_: Any) -> None:
-        """Whatever ended the job: each message goes back, and comes alone the next time."""
+        """Hand each message back: it comes alone the next time."""
         log.warning("batch handed back", count=len(self._requests), reason=str(error_in(exc_info)))
         for request in self._requests:
             if request._already_revoked or len(self._requests) == 1:
-                # Of many, the one that somebody ended by hand: the others were not meant.
+                # Of many, the one that an operator ended: the others were not meant.
                 request.on_failure(exc_info)
             else:
                 request.hand_back()
@@ -178,7 +191,7 @@ _ready: dict[str, object] = {}
 
 
 def outcome_of(task_id: str, statement: Callable[[], Statement[T]]) -> T:
-    """The statement's result: from the pipeline that ran it already, or by running it now."""
+    """Return the statement's result, from the pipeline that ran it already or by running it now."""
     if task_id not in _ready:
         return SessionStore().run(statement())
     outcome = _ready.pop(task_id)
@@ -188,7 +201,7 @@ def outcome_of(task_id: str, statement: Callable[[], Statement[T]]) -> T:
 
 
 def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
-    """In a child: run them all, and say how each ended, in the form of Celery's tracer."""
+    """Run them all in a child; return how each ended, in the form of Celery's tracer."""
     if _is_redelivered(items[0]):
         # Alone, then. Its result may be there already, and stays: Celery's own way to store one looks first.
         return 0, [_traced(items[0])], 0.0
@@ -199,7 +212,7 @@ def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
         if len(items) > 1:
             with batch_span(request for _name, _id, request, *_rest in decoded):
                 _run_statements(decoded)
-        with _gathering_results(), batch_of_commands():
+        with gathering(current_app.backend), batch_of_commands():
             for item in decoded:
                 ends.append(_traced(item))
     # The time limit, after all that was to be done.
@@ -218,7 +231,7 @@ def _is_redelivered(item: Item) -> bool:
 
 
 def _decoded(item: Item) -> Item:
-    """Its body parsed, so that it is parsed once; the main process has seen that it can be."""
+    """Parse its body, once for all; the main process has seen that it can be."""
     name, task_id, request, body, content_type, encoding = item
     if content_type is None:
         return item
@@ -227,7 +240,7 @@ def _decoded(item: Item) -> Item:
 
 
 def _without_forgotten(parsed: Any) -> Any:
-    """As the task itself will see to: here, because the statements run before."""
+    """Leave forgotten people out, as the task will: the statements run before it."""
     known = redaction()
     if not known:
         return parsed
@@ -236,25 +249,20 @@ def _without_forgotten(parsed: Any) -> Any:
 
 
 def _run_statements(items: Sequence[Item]) -> None:
-    """Fill ``_ready``. What is left out runs by itself: no valid command, or an id that came before."""
+    """Fill ``_ready``. An invalid command, or an id that came before, is left out and runs by itself."""
+    tasks = cast("Mapping[str, StatementTask]", current_app.tasks)
     statements: dict[str, Statement[Any]] = {}
     for name, task_id, _request, (args, kwargs, _embed), _type, _encoding in items:
-        task: Any = app.tasks[name]
         if task_id not in statements:
             # Whatever is wrong with it: its task meets the same error, and the others do not.
             with suppress(Exception):
-                statements[task_id] = task.statement(args, kwargs)
+                statements[task_id] = tasks[name].statement(args, kwargs)
     try:
         outcomes: Sequence[object] = SessionStore().run_many(list(statements.values()))
     # The database away, or the time limit: each command waits, as it would alone.
     except Exception as exc:  # noqa: BLE001
         outcomes = [exc] * len(statements)
     _ready.update(zip(statements, outcomes, strict=True))
-
-
-def _gathering_results() -> AbstractContextManager[None]:
-    backend: Any = app.backend
-    return backend.gathering() if isinstance(backend, Gathers) else nullcontext()
 
 
 def _traced(item: Item) -> Any:

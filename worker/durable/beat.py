@@ -15,19 +15,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from amqp.exceptions import ChannelError
 from celery.beat import Scheduler, SchedulingError
 from celery.schedules import schedstate, schedule
 
 from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.broker.producer import ProducerChannel
-from threadsync.liveness.heartbeats import CANARY_SECONDS, QUEUES, beat_sent_canaries
-from worker.durable.backlog import messages_and_consumers
+from threadsync.liveness.heartbeats import CANARY_SECONDS, beat_sent_canaries
+from threadsync.queues import QUEUES
 
 SWEEP_SECONDS: Final = 2
-"""How often syncs are looked for that are due and that no message is on its way for."""
+"""Interval of the sweep that enqueues due syncs which have no message in the broker."""
 
 SAMPLE_SECONDS: Final = 30
-"""How often it is noted what waits in each queue."""
+"""Interval at which the length of each queue is noted."""
 
 SETTLE_SECONDS: Final = 60
 """Seconds between two looks at what waits to be forgotten."""
@@ -88,12 +89,12 @@ def beat_schedule() -> dict[str, Any]:
 
 
 def canary_entry(queue: str) -> str:
-    """The name of the schedule's entry for a queue's canary."""
+    """Name of the schedule's entry for a queue's canary."""
     return f"canary-{queue}"
 
 
 def begun(channel: Any, entry: str) -> None:
-    """Say that the entry's message has come to a worker, so that another one may be sent."""
+    """Note that the entry's message has come to a worker, so that another one may be sent."""
     if isinstance(channel, ProducerChannel):
         channel.run_script(_BEGUN, [KEY], [entry])
 
@@ -107,7 +108,7 @@ class SteadyScheduler(Scheduler):
 
     # The stubs say otherwise of entries: https://docs.celeryq.dev/en/stable/reference/celery.beat.html
     def is_due(self, entry: Any) -> Any:
-        """Whether its interval is over since this process last sent it; at the start, each is due."""
+        """Return whether its interval is over since this process last sent it; each is due at the start."""
         interval = _interval(entry)
         if interval is None:
             return super().is_due(entry)
@@ -120,7 +121,7 @@ class SteadyScheduler(Scheduler):
         return super().reserve(entry)
 
     def _when(self, entry: Any, next_time_to_run: float, *_: Any, **__: Any) -> float:
-        """Its place among the others: by Celery's own, a clock that is set back stops all but one."""
+        """Order entries by a clock that is never set: with Celery's, one set back stops all but one."""
         return time.monotonic() + (next_time_to_run or 0)
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
@@ -166,12 +167,28 @@ class SteadyScheduler(Scheduler):
 
 
 def _interval(entry: Any) -> float | None:
-    """Seconds between two; None where it runs by the calendar."""
+    """Interval in seconds; None where it runs by the calendar."""
     kind: Any = entry.schedule
     return float(kind.run_every.total_seconds()) if type(entry.schedule) is schedule else None
 
 
 def _is_taken_from(connection: Any, queue: str) -> bool:
-    """RabbitMQ: whether the queue has a consumer, or is empty."""
+    """Return True if RabbitMQ's queue has a consumer, or is empty."""
     messages, consumers = messages_and_consumers(connection, queue)
     return bool(consumers) or not messages
+
+
+def messages_and_consumers(connection: Any, queue: str) -> tuple[int, int]:
+    """Count both; Valkey and Redis know no consumers: 0. Raises ``BROKER_ERRORS``."""
+    channel = connection.default_channel
+    if isinstance(channel, ProducerChannel):
+        # Not by declaring: kombu asks whether the key exists without its prefix.
+        return int(channel._size(queue)), 0
+    try:
+        # RabbitMQ closes a channel on which a queue is asked for that is not there.
+        with connection.channel() as asking:
+            declared = asking.queue_declare(queue, passive=True)
+    except ChannelError:
+        # It is not declared yet.
+        return 0, 0
+    return int(declared.message_count), int(declared.consumer_count)

@@ -1,7 +1,6 @@
-"""Messages that never reach a command: junk, unknown names, bodies that no child can read.
+"""Write dead letters of messages that never reach a command: junk, unknown names, unreadable bodies.
 
-They are kept with their bytes as they came. ``worker.durable.burial_line`` has them in line, and lets a
-process of the pool call ``bury_all``.
+They are kept with their bytes as they came. ``worker.durable.burial_line`` lets a child call ``bury_all``.
 """
 
 from __future__ import annotations
@@ -9,22 +8,22 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from random import sample
 from time import monotonic
 from typing import Any, Final, Literal
 
 from billiard.exceptions import SoftTimeLimitExceeded
+from celery import current_app
 from kombu.message import Message
 
 from threadsync.errors import CommandFailed, DatabaseFault, DatabaseUnavailable, as_ours, named
-from worker.celery import app
 from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.driver_errors import is_about_the_content, may_be_about_the_content
 from worker.db.forgetting.arrivals import redaction
 from worker.durable.deliveries import bytes_of, nameless
 from worker.durable.json_message import has_too_many_parts
-from worker.durable.results import Gathers
+from worker.durable.results import gathering
 from worker.observe import metrics
 
 Fate = Literal["kept", "refused", "waits"]
@@ -41,10 +40,9 @@ _DROPPED: Final = (
 
 _UNKNOWN: Final = "(unknown)"
 _PARTS: Final = 3
-"""Of a body of protocol 2."""
+"""Parts of a body of protocol 2."""
 _MOST_READ: Final = 4 * 1024 * 1024
-"""Bytes. As Python's objects, and on the way to Postgres, a body takes many times its size; the main process
-of a worker may have less than that. A longer one is kept as it came, without being read."""
+"""Bytes. A longer body is kept as it came: as Python's objects it would take many times its size."""
 
 
 def letter_about(message: Message, error: BaseException) -> Letter:
@@ -85,7 +83,7 @@ def arguments_in(payload: Any) -> str | None:
 
 
 def _part(message: Message, payload: Any, name: str) -> str:
-    """Of the headers; protocol 1 has it in the body."""
+    """Look the name up in the headers; protocol 1 has it in the body."""
     headers = message.headers if isinstance(message.headers, dict) else {}
     return _name(headers.get(name)) or _name(payload.get(name) if isinstance(payload, dict) else None)
 
@@ -104,7 +102,7 @@ def _payload(body: bytes) -> Any:
 
 
 def bury_all(letters: Sequence[Letter]) -> list[Fate]:
-    """In a child: write them, in one transaction or each by itself, and say what became of each."""
+    """Write them in a child, in one transaction or each by itself, and return the fate of each."""
     store = DeadLetterStore()
     fates: list[Fate] = ["waits"] * len(letters)
     try:
@@ -119,7 +117,7 @@ def bury_all(letters: Sequence[Letter]) -> list[Fate]:
 
 
 def _bury_each(store: DeadLetterStore, letters: Sequence[Letter], fates: list[Fate]) -> None:
-    """Write as many as time allows, in any order: none is always behind those that cannot be written."""
+    """Write as many as time allows, in random order, so that none is always behind those that fail."""
     deadline = monotonic() + _SECONDS_FOR_EACH_BY_ITSELF
     for number in sample(range(len(letters)), len(letters)):
         try:
@@ -168,13 +166,13 @@ def _bury_shortened(store: DeadLetterStore, letter: Letter) -> Fate:
 
 
 def _redacted(told: object) -> str:
-    """Return its words without people who were forgotten: an error may quote the message."""
+    """Leave forgotten people out of its words: an error may quote the message."""
     return redaction().text(str(told))
 
 
 def _tell(letters: Sequence[Letter], fates: Sequence[Fate]) -> None:
-    backend: Any = app.backend
-    with backend.gathering() if isinstance(backend, Gathers) else nullcontext():
+    backend: Any = current_app.backend
+    with gathering(backend):
         for letter, fate in zip(letters, fates, strict=True):
             if fate == "kept":
                 # Whatever name it has: it is none of ours, or it could not be read.

@@ -1,6 +1,6 @@
 """Keep as dead letters, in line, the messages that a worker's main process cannot hand to a command.
 
-    add -> line -> a process of the pool writes up to MOST_AT_ONCE letters (undeliverable.bury_all)
+    add -> line -> a child writes up to MOST_AT_ONCE dead letters (burial.bury_all)
                    kept     acknowledged
                    refused  by a Postgres that takes others, also in its shortened form: dropped, an error
                    waits    Postgres is away, or cannot do it now: tried again
@@ -16,19 +16,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
-from celery.concurrency.prefork import TaskPool as PreforkPool
 from kombu.message import Message
 
 from threadsync.errors import named
-from worker.celery import SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS
 from worker.db.dead_letters.store import Letter
 from worker.durable.burial import Fate, bury_all, letter_about
-
-if TYPE_CHECKING:
-    from worker.durable.consumer import DurableConsumer
+from worker.durable.children import TakingConsumer, has_children, run_in_a_child, when_a_child_is_free
 
 log = logging.getLogger("threadsync.worker")
 
@@ -50,9 +46,9 @@ class _Case:
 
 
 class Burials:
-    """The line of a consumer."""
+    """The line of messages that a consumer is to keep as dead letters."""
 
-    def __init__(self, consumer: DurableConsumer) -> None:
+    def __init__(self, consumer: TakingConsumer) -> None:
         self._consumer = consumer
         self._line: deque[_Case] = deque()
         self._current: list[_Case] = []
@@ -71,7 +67,7 @@ class Burials:
         self._consumer.call_soon(self._go_on)
 
     def forget(self) -> None:
-        """The connection closes, or the worker stops: all go back. Timers are gone as well."""
+        """Forget all when the connection or the worker ends: they go back. Timers are gone as well."""
         self._line.clear()
         self._current = []
         self._rests, self._singly = False, 0
@@ -80,10 +76,7 @@ class Burials:
         if self._current or self._rests or not self._line:
             return
         self._current = cases = self._next_cases()
-        if isinstance(self._consumer.pool, PreforkPool):
-            self._consumer.controller.semaphore.acquire(self._use_place, cases)
-        else:
-            self._give(cases)
+        when_a_child_is_free(self._consumer, self._use_place, cases)
 
     def _next_cases(self) -> list[_Case]:
         most = 1 if self._singly else MOST_AT_ONCE
@@ -94,7 +87,7 @@ class Burials:
         return cases
 
     def _use_place(self, cases: list[_Case]) -> None:
-        if not self._give(cases):
+        if not self._give(cases) and has_children(self._consumer):
             self._consumer.controller.semaphore.release()
 
     def _give(self, cases: list[_Case]) -> bool:
@@ -102,16 +95,13 @@ class Burials:
         if cases is not self._current:
             return False
         try:
-            self._consumer.pool.apply_async(
+            run_in_a_child(
+                self._consumer,
                 bury_all,
-                args=([case.letter for case in cases],),
-                callback=partial(self._on_written, cases),
-                error_callback=partial(self._on_lost, cases),
-                accept_callback=_nothing,
-                timeout_callback=_nothing,
-                soft_timeout=SOFT_TIME_LIMIT_SECONDS,
-                timeout=TIME_LIMIT_SECONDS,
-                correlation_id=cases[0].letter.task_id,
+                [case.letter for case in cases],
+                then=partial(self._on_written, cases),
+                lost=partial(self._on_lost, cases),
+                key=cases[0].letter.task_id,
             )
         except Exception as exc:  # noqa: BLE001 - the line must go on, whatever it is
             self._on_error(cases, exc)
@@ -143,7 +133,7 @@ class Burials:
         self._on_error(cases, getattr(error, "exc", error))
 
     def _on_error(self, cases: list[_Case], error: BaseException) -> None:
-        """Their fate is not known. One by which a process may have ended goes back, and counts as a death."""
+        """Try again. One message by which a child may have ended goes back, and counts as a death."""
         if cases is not self._current:
             return
         log.warning("dead letters wait to be written: %s", named(error))
@@ -171,7 +161,3 @@ def give_back(message: Any, connection_errors: Any, *, is_death: bool = False) -
     # For worker/durable/suspects.py, which hears only that the message goes back.
     message.ended_its_process = is_death
     message.reject_log_error(log, connection_errors, requeue=True)
-
-
-def _nothing(*_: Any, **__: Any) -> None:
-    """Celery's pool calls these hooks without asking whether there is one."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
+from weakref import WeakSet
 
+from celery.app.amqp import AMQP
 from kombu.connection import PooledConnection
 from kombu.transport import pyamqp
 from kombu.transport import redis as kombu_redis
 
-from threadsync.broker.producer import ProducerAMQP, ProducerConnection
+from threadsync.broker.clocks import SENT_AT, broker_time
+from threadsync.broker.producer import ProducerConnection
+from threadsync.redaction import shown_unseen
 from worker.durable.rabbitmq.transport import RabbitSSLTransport, RabbitTransport
 from worker.durable.transport import DurableSentinelTransport, DurableTransport
 
 
 class DurableConnection(ProducerConnection):
-    """Of an app that takes messages too."""
+    """A connection of an app that takes messages too."""
 
     kind = "threadsync.worker"
     transports: ClassVar[Mapping[type, type]] = {
@@ -27,13 +32,47 @@ class DurableConnection(ProducerConnection):
 
 
 class _DurablePooledConnection(DurableConnection, PooledConnection):
-    """One that lies in a pool."""
+    """A connection in a pool."""
 
 
 DurableConnection.pooled = _DurablePooledConnection
 
 
-class DurableAMQP(ProducerAMQP):
-    """For a worker's ``Celery(amqp=...)``."""
+class DurableAMQP(AMQP):
+    """For ``Celery(amqp=...)``: the app's connections are ours, and its messages say when they were sent."""
 
     Connection = DurableConnection
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        _senders.add(self)
+
+    def as_task_v2(
+        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
+    ) -> Any:
+        """Celery's message, which also says when it was sent. One that is sent again keeps its first time.
+
+        Neither it nor the event that tells of it repeats the arguments: what is to be seen the sender says.
+        """
+        for repr_name, text in zip(("argsrepr", "kwargsrepr"), shown_unseen(args, kwargs), strict=True):
+            if options.get(repr_name) is None:
+                options[repr_name] = text
+        message = super().as_task_v2(task_id, name, args, kwargs, *more, **options)
+        message.headers[SENT_AT] = broker_time()
+        return message
+
+
+_senders: WeakSet[DurableAMQP] = WeakSet()
+
+
+def _leave_the_parents_connections_alone() -> None:
+    """Forget the pools after a plain ``os.fork``, of which neither Celery nor kombu hears.
+
+    redis-py looks at the process's id; RabbitMQ's confirms would be read by parent and child in turn.
+    """
+    sender: Any
+    for sender in tuple(_senders):
+        sender._producer_pool = sender.app._pool = None
+
+
+os.register_at_fork(after_in_child=_leave_the_parents_connections_alone)

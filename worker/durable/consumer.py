@@ -1,4 +1,4 @@
-"""Celery's consumer drops what it cannot read, and dies of some of it. Ours keeps it as a dead letter."""
+"""Celery's consumer, which keeps unreadable messages as dead letters instead of dropping them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from worker.durable.batching import Batches
 from worker.durable.burial import message_id
 from worker.durable.burial_line import Burials, give_back
 from worker.durable.deliveries import OPENED_AS, is_suspect
-from worker.durable.identify import INSTALLATION
 from worker.durable.rabbitmq.transport import RabbitChannel
 from worker.durable.rabbitmq.waiting import Delays
+from worker.durable.startup import INSTALLATION
 from worker.durable.suspects import Suspects
 from worker.durable.waiting import MOST_HELD
 
@@ -35,15 +35,14 @@ _AGAIN_SECONDS: Final = 3.0
 _REFUSED_SECONDS: Final = 1.0
 
 _EVENTS_AT_ONCE: Final = 200
-"""Events in one message; Celery's 24 made sending them two fifths of a busy worker's time."""
+"""Events in one message: with Celery's 24, sending them took two fifths of a busy worker's time."""
 
 _EVENTS_WAIT_SECONDS: Final = 0.2
-"""A chart in Flower does not mind. Celery sends at once, and each command waits for its own events. To send
-some takes longer than to take a message, and a command that comes then waits: seldom is better than often."""
+"""Celery sends at once, which takes longer than to take a message: each command would wait for its events."""
 
 
 class DurableConsumer(Consumer):
-    """Set by ``worker_consumer``. Each ``on_…`` is Celery's hook for one way of being unreadable."""
+    """The consumer of ``worker_consumer``. Each ``on_…`` is Celery's hook for one way of being unreadable."""
 
     connection_errors: tuple[type[Exception], ...]
     controller: Any
@@ -96,7 +95,7 @@ class DurableConsumer(Consumer):
                 raise
 
     def start(self) -> None:
-        """Consume until the end; another installation's broker is the end."""
+        """Consume until the end; a broker of another installation is the end."""
         try:
             super().start()
         except OthersBroker as exc:
@@ -104,7 +103,7 @@ class DurableConsumer(Consumer):
             raise WorkerShutdown(EX_FAILURE) from None
 
     def connect(self) -> Any:
-        """Celery's way to the broker, at the start and again: see whose it is before anything is taken."""
+        """Connect, at the start and again: see whose broker it is before anything is taken."""
         connection = super().connect()
         try:
             claim(connection, self.app.conf[INSTALLATION])
@@ -184,7 +183,7 @@ class DurableConsumer(Consumer):
         return handle_or_park
 
     def _waits_elsewhere(self, message: Message) -> bool:
-        """Whether the broker keeps the message until it is due; it goes back there when that is refused."""
+        """Return True where the broker keeps the message until it is due, or has it back after a refusal."""
         if not isinstance(message.channel, RabbitChannel):
             return False
         if message_id(message) in revoked:

@@ -40,17 +40,17 @@ OPENED_AS: Final = "opened_as"
 """The header in which a worker notes the key of the record that it opened the message after."""
 
 LARGEST_SUSPECT: Final = MOST_BYTES
-"""Of a larger one only the beginning is received: it is no command, nor could it be decompressed into one."""
+"""Only the beginning of a larger one is received: it is no command, nor could it be unpacked into one."""
 
 KEPT_BYTES: Final = 64 * 1024
-"""Of a message that arrives cut off: enough to see whose it is."""
+"""Kept of a message that arrives cut off: enough to see whose it is."""
 
 DELIVERIES: Final = "deliveries"
 """The key in ``delivery_info`` under which a transport says the number of this delivery."""
 
 
 class TooLarge(Exception):
-    """The message is not all here, because it does not fit into memory."""
+    """The message is not all here, as it does not fit into memory."""
 
 
 def suspicion(message: Message) -> int:

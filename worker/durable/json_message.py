@@ -20,7 +20,7 @@ MOST_PARTS: Final = 300_000
 
 
 class JsonMessage:
-    """Stands in front of a message class of kombu's."""
+    """Mixin in front of a message class of kombu's."""
 
     body: Any
     content_type: Any

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Final, Literal
 
 from billiard.exceptions import SoftTimeLimitExceeded
+from celery import current_app
 
 from threadsync.config import get_settings
 from threadsync.errors import DatabaseUnavailable, PoisonCommand, named
-from worker.celery import app
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.durable.burial import arguments_in
 from worker.durable.deliveries import Envelope
 from worker.observe import metrics
@@ -26,11 +26,11 @@ _UNKNOWN: Final = "(unknown)"
 
 
 class OutOfTime(Exception):
-    """Reading the message took longer than a command may: what reads it next would stand still as well."""
+    """Reading the message took longer than a command may; the next reader would stand still as well."""
 
 
 def open_alone(envelope: Envelope, opened_by: str, died: bool) -> Verdict:
-    """In a child: record that the message is opened, then read it; or bury it, if it has died too often."""
+    """Record, in a child, that the message is opened, then read it; bury it if it has died too often."""
     store = DeadLetterStore()
     try:
         name = envelope.task_name or _UNKNOWN
@@ -98,21 +98,23 @@ def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: 
     if envelope.task_id:
         # The letter is there; a result is a copy.
         with suppress(Exception):
-            app.backend.mark_as_failure(envelope.task_id, error)
+            current_app.backend.mark_as_failure(envelope.task_id, error)
 
 
 def _keep(store: DeadLetterStore, envelope: Envelope, error: PoisonCommand, *, was_read: bool) -> None:
-    """Read once more only what did not die of being read: should it do so now, its next letter has bytes."""
+    """Keep it with its arguments if reading it was no death, else with its bytes."""
     arguments = _arguments(envelope) if was_read else None
     store.bury(
-        task_id=envelope.key,
-        task_name=envelope.task_name or _UNKNOWN,
-        queue=envelope.queue or _UNKNOWN,
-        arguments=arguments,
-        body=None if arguments else envelope.body,
-        missing=0 if arguments else envelope.missing,
-        error=error,
-        attempts=error.deliveries,
+        Letter(
+            task_id=envelope.key,
+            task_name=envelope.task_name or _UNKNOWN,
+            queue=envelope.queue or _UNKNOWN,
+            arguments=arguments,
+            body=None if arguments else envelope.body,
+            missing=0 if arguments else envelope.missing,
+            error=error,
+            attempts=error.deliveries,
+        )
     )
 
 

@@ -1,25 +1,20 @@
-"""Celery's prefork pool, with what it forgets when the broker goes and when the worker stops.
+"""Celery's prefork pool, which keeps its state when the broker goes and when the worker stops.
 
-When the connection to the broker is lost Celery empties its event loop. What it kept nowhere else is gone:
+Celery empties its event loop when the connection to the broker is lost. These survive it here:
 
-* **An answer that was read in part.** Its rest would be taken for the next one's length, and no word of that
-  child understood any more: it ends nothing, and what it is given stands. So the part stays here.
-* **The time limits of what runs.** A command that hangs would hang for ever. They are set again.
+* **A result that was read in part.** Its rest would be taken for the next one's length, and no word of that
+  child would be understood any more.
+* **The time limits of running commands.** One that hangs would hang for ever.
 * **Which child is busy.** A command would stand behind one that hangs while other children are free.
 
-At a stop, too, Celery forgets each job whose child has not said yet that it has begun, although the child
-may have it. Such a child waits 30 s for somebody to hear its result (billiard's
-``_ensure_messages_consumed``), and a stop under load waits with it: measured, one stop in three. So we listen
-for another moment, which takes milliseconds.
+Four more, of which ADR 8 says what Celery could take:
 
-A soft time limit that comes late, because the main process waited for the broker meanwhile, would hit a child
-between two jobs and end it, with the job that is on its way to it. It interrupts jobs alone.
-
-The end of a child shows in a closed pipe, a moment before the kernel has its exit code. Celery looks once;
-when that is too early, its next look is up to 5 s later: measured, one death in two. So we look again.
-
-And a job for a child that is idle is written at once. Celery writes it in the next turn of the event loop,
-which would first talk to the broker. What Celery could take of all this: ADR 8.
+* At a stop Celery forgets each job whose child has not said that it has begun. Such a child waits 30 s for
+  its result to be read (billiard's ``_ensure_messages_consumed``): measured, one stop under load in three.
+* A late soft time limit would end a child between two jobs. It interrupts jobs alone.
+* A child's pipe closes a moment before the kernel has its exit code. Celery's second look is up to 5 s later:
+  measured, one death in two. Ours is soon.
+* A job for an idle child is written at once, not after the event loop has talked to the broker.
 """
 
 from __future__ import annotations
@@ -44,10 +39,10 @@ _LONGEST_SECONDS: Final = 1.0
 _POLL_MILLISECONDS: Final = 20
 
 _SOON_SECONDS: Final = 1.0
-"""A job whose time ran out meanwhile may have ended: its answer is read before that."""
+"""A job whose time ran out meanwhile may have ended: its result is read before that."""
 
 _NO_JOBS: Final = ("billiard.", "celery.concurrency.")
-"""Modules of what a child does between two jobs."""
+"""Modules that a child runs between two jobs."""
 
 _REAP_AGAIN_SECONDS: Final = 0.02
 _REAP_TRIES: Final = 100
@@ -73,7 +68,7 @@ def interrupt_job(_number: int, frame: FrameType | None) -> None:
 
 
 class _Answers(ResultHandler):
-    """Reads what the children say."""
+    """Reads the children's results."""
 
     fileno_to_outq: dict[int, Any]
 
@@ -87,7 +82,7 @@ class _Answers(ResultHandler):
         return reading
 
     def half_read(self) -> dict[int, Reading]:
-        """What goes on with an answer that is not all there yet, by the descriptor that it comes from."""
+        """Results that are not all there yet, by the descriptor that they come from."""
         return {
             fd: reading
             for fd, (child, reading) in self._latest.items()
@@ -96,7 +91,7 @@ class _Answers(ResultHandler):
         }
 
     def _flush_outqueue(self, fd: int, remove: Any, process_index: Any, on_state_change: Any) -> Any:
-        """At a stop. Celery's waits without a limit for the rest of an answer, though its child be gone."""
+        """Read on at a stop. Celery waits for ever for the rest of a result, though its child be gone."""
         child = process_index.get(fd)
         if child is None or child.dead or child.exitcode is not None:
             return remove(fd)
@@ -105,7 +100,7 @@ class _Answers(ResultHandler):
         return None
 
     def read_on(self, fd: int) -> None:
-        """What the event loop would do when there is something to read."""
+        """Read as the event loop would when there is something to read."""
         reading = self.half_read().get(fd)
         if reading is None:
             self.handle_event(fd)
@@ -138,7 +133,7 @@ class DurablePool(AsynPool):
     _result_handler: _Answers
 
     def register_with_event_loop(self, hub: Any) -> None:
-        """At the start, and with each new connection to the broker."""
+        """Join the event loop, at the start and with each new connection to the broker."""
         self._forget_the_dead()
         running = [job for job in self._cache.values() if job._accepted and not job.ready()]
         for job in running:
@@ -146,7 +141,7 @@ class DurablePool(AsynPool):
             self.on_timeout_cancel(job)
         super().register_with_event_loop(hub)
         self._hub = hub
-        # Emptied, it is not the process's own any more, and at a stop nobody would renew what still runs.
+        # Emptied, it is not the process's own any more: at a stop messages that run would not be renewed.
         set_event_loop(hub)
         for fd, reading in self._result_handler.half_read().items():
             hub.add_reader(fd, reading)
@@ -167,7 +162,7 @@ class DurablePool(AsynPool):
             self.maintain_pool()
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
-        """Also without an event loop, as billiard's: then it is written when there is one."""
+        """Give a job; without an event loop, as billiard does, it is written when there is one."""
         try:
             job = super().apply_async(*args, **options)
         except BaseException:
@@ -185,24 +180,24 @@ class DurablePool(AsynPool):
             del self._cache[number]
 
     def flush(self) -> None:
-        """The consumer closes: forget what no child has begun. The broker delivers it again."""
+        """Forget, when the consumer closes, jobs that no child has begun: the broker redelivers them."""
         self._forget_the_dead()
         self._hear_out()
         super().flush()
         self._busy_workers.update(self._still_busy())
 
     def _on_soft_timeout(self, *args: Any) -> None:
-        """A job that ended while the main process waited for the broker is not out of time."""
+        """Spare a job that ended while the main process waited for the broker."""
         self._hear_what_is_there()
         super()._on_soft_timeout(*args)  # type: ignore[misc]
 
     def _on_hard_timeout(self, *args: Any) -> None:
-        """The same; its process would be killed, and the command run again."""
+        """Spare it too: its process would be killed, and the command run again."""
         self._hear_what_is_there()
         super()._on_hard_timeout(*args)  # type: ignore[misc]
 
     def _hear_what_is_there(self) -> None:
-        """Also the rest of an answer that is longer than a pipe holds: its child writes it while we read."""
+        """Read all results, also one longer than a pipe holds: its child writes it while we read."""
         poller = select.poll()
         for fd in self._fileno_to_outq:
             poller.register(fd, select.POLLIN)
@@ -216,7 +211,7 @@ class DurablePool(AsynPool):
                 self._result_handler.read_on(fd)
 
     def _forget_the_dead(self) -> None:
-        """Celery keeps one that died with a job, though its descriptor may be that of anything by now."""
+        """Forget the dead: Celery keeps one that died with a job, though its descriptor may be reused."""
         for fd in [fd for fd, child in self._fileno_to_outq.items() if child.dead]:
             del self._fileno_to_outq[fd]
 
@@ -228,7 +223,7 @@ class DurablePool(AsynPool):
         self.on_timeout_set(job, soft if soft and soft > 0 else None, hard)
 
     def _hear_out(self) -> None:
-        """Until each job that was given to a child is begun, and each answer that was begun is read."""
+        """Listen until each job given to a child has begun and each result that has begun is read."""
         deadline = monotonic() + _LONGEST_SECONDS
         while self._is_unheard() and monotonic() < deadline:
             poller = select.poll()

@@ -1,4 +1,4 @@
-"""Make kombu's message of what TAKE brings: what is none becomes the body of one, a suspect stays sealed.
+"""Make kombu's message of what TAKE brings: junk becomes the body of one, a suspect stays sealed.
 
 Other clients leave parts out, or write them in their own way: protocol 1, ``headers: null``, a number as
 tag. What kombu and Celery would run after that is mended here. An error here would end the worker, and after
@@ -28,7 +28,7 @@ WAITED: Final = "waited"
 _MOST_DELIVERIES: Final = 2**31
 
 Tag = str | bytes
-"""Of a message. Bytes where it is no text: the server must hear of it as it is, or the message never ends."""
+"""Tag of a message. Bytes where it is no text: the server must get it as it is."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from threadsync.config import get_settings
 log = logging.getLogger("threadsync.worker")
 
 _CHANGES_LITTLE: Final = frozenset({"revoke", "enable_events", "heartbeat"})
-"""Answered besides questions: to drop a message before it runs, and what watches a worker."""
+"""Allowed besides questions: to drop a message before it runs, and to watch a worker."""
 
 _COSTLY: Final = frozenset({"objgraph", "memdump", "memsample"})
 """Questions for which a worker stands still, or writes a file."""
@@ -38,18 +38,18 @@ _HIGHEST_CLOCK: Final = 2**62
 
 
 class NotUnderstood(Exception):
-    """No remote control came."""
+    """The message is no remote control."""
 
 
 class WorkersNode(Node):
-    """The part of a worker that hears remote control."""
+    """The part of a worker that receives remote control."""
 
     # kombu's types leave them out, or say that they may be none.
     adjust_clock: Callable[[int], int]
     mailbox: Any
 
     def handle_message(self, body: Any, message: Any = None) -> Any:
-        """Carry out what it says, if that is for this worker and may be."""
+        """Carry out a command that is for this worker and allowed."""
         try:
             command = _understood(body)
         except NotUnderstood as exc:
@@ -66,21 +66,16 @@ class WorkersNode(Node):
     dispatch_from_message = handle_message
 
     def dispatch(
-        self,
-        method: str,
-        arguments: Any = None,
-        reply_to: Any = None,
-        ticket: Any = None,
-        **_: Any,
+        self, method: str, arguments: Any = None, reply_to: Any = None, ticket: Any = None, **_: Any
     ) -> Any:
-        """Answer, only where the answers of remote control are read."""
+        """Reply only where replies to remote control are read."""
         if reply_to and reply_to["exchange"] != self.mailbox.reply_exchange.name:
             log.warning("remote control: %s asks for an answer elsewhere; it gets none", method)
             reply_to = None
         return super().dispatch(method, arguments, reply_to, ticket)
 
     def handle(self, method: str, arguments: Any = None) -> Any:
-        """Run it, or say why not."""
+        """Run it, or reply why not."""
         if not get_settings().remote_control_changes and not _may_run(method, arguments or {}):
             log.warning("remote control: %s is refused", method)
             return {
@@ -146,13 +141,13 @@ def _is_text(value: Any) -> bool:
 
 
 class WorkersMailbox(Mailbox):
-    """The mailbox of a worker, in which remote control is heard."""
+    """The mailbox of a worker for remote control."""
 
     node_cls = WorkersNode
 
 
 class WorkersInspect(Inspect):
-    """Asks other workers. Each program that saw the question may answer it, with anything."""
+    """Questions to other workers. Any program that saw the question may reply, with anything."""
 
     def _prepare(self, reply: Any) -> Any:
         answers = [answer for answer in reply or () if isinstance(answer, dict)]
@@ -161,7 +156,7 @@ class WorkersInspect(Inspect):
 
 
 class WorkersControl(Control):
-    """Set by ``WorkersCelery``."""
+    """Celery's ``control`` of our apps."""
 
     Mailbox = WorkersMailbox
 

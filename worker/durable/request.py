@@ -1,4 +1,4 @@
-"""What the worker's main process does with a message whose command did not end in the ordinary way."""
+"""Celery's request, which loses no message whose command ended in an unusual way."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from threadsync.broker.errors import is_about_the_way
 from threadsync.errors import DatabaseUnavailable, ThreadsyncError
 from threadsync.redaction import shown, shown_of_an_end
 from worker.durable.deliveries import nameless
-from worker.durable.retry_policy import LONGEST_PAUSE_SECONDS
-from worker.durable.task import HEADER, needs_letter, read_history
+from worker.durable.retry_policy import HEADER, LONGEST_PAUSE_SECONDS, read_history
 
 log = structlog.get_logger("threadsync.worker")
+tasks_log = structlog.get_logger("threadsync.tasks")
 
 # Ours are settled by the task itself; the others say what Celery is to do, or hand the message back.
 _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceeded, WorkerLostError)
@@ -55,8 +55,19 @@ def is_again(error: BaseException, *, is_outside: bool) -> bool:
     return isinstance(error, _AGAIN) or (is_outside and isinstance(error, DatabaseUnavailable))
 
 
+def leave_letter(error: ThreadsyncError, reason: BaseException) -> None:
+    """Mark the error: nothing that is made of the message in a child can be kept."""
+    tasks_log.info("dead letter is left to the main process", reason=f"{type(reason).__name__}: {reason}")
+    error.needs_letter = True  # type: ignore[attr-defined]  # travels with the error
+
+
+def needs_letter(error: BaseException) -> bool:
+    """Return whether the command failed for good, and no dead letter of it could be written in its child."""
+    return bool(getattr(error, "needs_letter", False))
+
+
 class DurableRequest(Request):
-    """Set by ``DurableTask.Request``."""
+    """The request of ``DurableTask.Request``, in the worker's main process."""
 
     def __init__(self, message: Message, *args: Any, **kwargs: Any) -> None:
         super().__init__(message, *args, **kwargs)
@@ -73,7 +84,7 @@ class DurableRequest(Request):
         self._hide_arguments()
 
     def _wait_by_own_clock(self) -> None:
-        """A copy of ours waits from now on; a moment that another machine named may be minutes away."""
+        """Let a copy of ours wait from now on: the moment that another machine named may be minutes away."""
         headers = self.request_dict
         if HEADER not in headers:
             return
@@ -85,7 +96,7 @@ class DurableRequest(Request):
             self._eta = min(self._eta, now + timedelta(seconds=LONGEST_PAUSE_SECONDS))
 
     def _hide_arguments(self) -> None:
-        """From events, logs and the child's task, which sends its headers on when it waits."""
+        """Redact the arguments in events, logs and the headers that a waiting command sends on."""
         headers: dict[str, Any] = self.request_dict
         self._argsrepr, self._kwargsrepr = headers["argsrepr"], headers["kwargsrepr"] = shown(
             getattr(self.task, "command", None),
@@ -96,11 +107,11 @@ class DurableRequest(Request):
         )
 
     def send_event(self, type: str, **fields: Any) -> Any:
-        """Tell those who watch how it goes on, but no words of a plain task's result or error."""
+        """Send an event, without the words of a plain task's result or error."""
         return super().send_event(type, **shown_of_an_end(self.task, fields))
 
     def info(self, safe: bool = False) -> Any:
-        """What `celery inspect` and Flower get: never the arguments themselves, whatever they ask for."""
+        """Describe it for `celery inspect` and Flower: never with the arguments, whatever they ask for."""
         return super().info(safe=True)
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -111,7 +122,7 @@ class DurableRequest(Request):
                 delattr(cls, name)
 
     def execute_using_pool(self, pool: Any, **options: Any) -> Any:
-        """Give it to the pool; what cannot be given ends, and gives its place back."""
+        """Give it to the pool; one that cannot be given ends, and frees its place."""
         try:
             return super().execute_using_pool(pool, **options)
         except TaskRevokedError:
@@ -143,12 +154,12 @@ class DurableRequest(Request):
             self.acknowledge()
 
     def hand_back(self) -> None:
-        """Nothing became of it here: somebody is to run it again."""
+        """Hand it back: a worker is to run it again."""
         task_ready(self)
         self.reject(requeue=True)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """A command that is out of time will run again: unlike Celery, store no failure for it."""
+        """Store no failure, unlike Celery: a command that is out of time runs again."""
         if soft:
             super().on_timeout(soft, timeout)
         else:
@@ -160,7 +171,7 @@ class DurableRequest(Request):
         return super().on_success(failed__retval__runtime, **kwargs)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
-        """An error from outside the command, such as a body that is no JSON, would lose the message."""
+        """Keep the message after an error from outside the command: Celery would lose it."""
         error = error_in(exc_info)
         # For worker/durable/suspects.py, which hears only that the message goes back.
         self.message.ended_its_process = isinstance(error, _DEATHS)
@@ -177,5 +188,5 @@ class DurableRequest(Request):
         # Its words may be the sender's; the letter has them.
         reason = type(error).__name__
         log.error("unreadable message is buried", task_id=self.id, command=self.name, reason=reason)
-        # Who waits for its result has been told by its child.
+        # Its child has stored the result.
         return self.message.keep_letter(self.message, error, tell, answer=False)

@@ -7,15 +7,15 @@ that refuses, is away or frozen, a time limit in the middle, a result that is no
 | class | for |
 |---|---|
 | ``NeverDecides`` | any backend of Celery's, in workers |
-| ``InStepBackend``, ``InStepSentinelBackend`` | Valkey and Redis, in workers and clients |
+| ``InStepBackend``, ``InStepSentinelBackend`` | Valkey and Redis |
 | ``Glances`` | the same in workers: one that was away is asked at once whether it is back |
 | ``Gathers`` | the same in workers: many results down one pipeline |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
 from time import monotonic
@@ -34,26 +34,24 @@ from kombu.exceptions import EncodeError, OperationalError
 from kombu.utils.encoding import bytes_to_str
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
+from redis.sentinel import SentinelManagedConnection
 
 from threadsync.broker.in_step import in_step, sentinel_limits
-from threadsync.errors import CommandFailed, InvalidSettings, UnreadableResult
+from threadsync.broker.results import hang_up, read_part
+from threadsync.errors import CommandFailed, InvalidSettings
 from worker.observe import metrics
 
 _SILENCE_SECONDS: Final = 2.0
 """A backend that is away is only asked this long: else each command would wait for a time-out of its own."""
 
-MOST_RESULT_BYTES: Final = 16_777_216
-"""None of ours is near it; what is larger is no result of ours, and must not fill a web process."""
-
 _GLANCE_SECONDS: Final = 0.1
-"""For a backend that was away to say that it is back."""
+"""The longest wait for a backend that was away to say that it is back."""
 
 _PAUSE_TIMES: Final = 5
 """The pause between two looks, in times of how long the first took: a refusal costs next to nothing."""
 
 _LIMITS: Final = ("socket_timeout", "socket_connect_timeout")
-"""Those of a connection that has them: there is nothing to connect to on a unix socket."""
+"""Limits of a connection, where it has them: a unix socket connects at once."""
 
 _SILENT: Final = "the backend was away a moment ago"
 
@@ -99,7 +97,7 @@ class Glances:
         except (redis.RedisError, OSError):
             return False
         finally:
-            _hang_up(client)
+            hang_up(client)
         return True
 
 
@@ -168,11 +166,11 @@ class InStepBackend(RedisBackend):
 
     def hang_up(self) -> None:
         """Close all connections."""
-        _hang_up(self.client)
+        hang_up(self.client)
 
     def get(self, key: Any) -> Any:
         """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
-        return _part_of(self.client, key)
+        return read_part(self.client, key)
 
     def _get_pool(self, **params: Any) -> Any:
         given = params.get("connection_class", redis.Connection)
@@ -188,11 +186,11 @@ class InStepSentinelBackend(SentinelBackend):
 
     def hang_up(self) -> None:
         """Close all connections, those to the sentinels too."""
-        _hang_up(self.client)
+        hang_up(self.client)
 
     def get(self, key: Any) -> Any:
         """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
-        return _part_of(self.client, key)
+        return read_part(self.client, key)
 
     def _get_pool(self, **params: Any) -> Any:
         given = params.get("connection_class", SentinelManagedConnection)
@@ -205,6 +203,11 @@ class InStepSentinelBackend(SentinelBackend):
         options: dict[str, Any] = dict(self.app.conf.get("result_backend_transport_options") or {})
         options["sentinel_kwargs"] = sentinel_limits(options.get("sentinel_kwargs"), self.connparams)
         return options
+
+
+def gathering(backend: Any) -> AbstractContextManager[None]:
+    """Store the results of the block at once, where the backend can do that."""
+    return backend.gathering() if isinstance(backend, Gathers) else nullcontext()
 
 
 class Gathers:
@@ -252,7 +255,7 @@ class Gathers:
     def _get_result_meta(
         self, result: Any, state: str, traceback: Any, request: Any, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """As Celery's, which looks up settings and a time zone for each: a tenth of a busy process's time."""
+        """Make it without looking up settings and a time zone for each: a tenth of a busy process's time."""
         if self._is_extended or state not in self.READY_STATES or args or kwargs:
             celerys = _celerys_of(Gathers, self)
             meta: dict[str, Any] = celerys._get_result_meta(
@@ -302,13 +305,6 @@ _OURS: Final[dict[type, tuple[type, ...]]] = {
     SentinelBackend: (Gathers, Glances, InStepSentinelBackend),
 }
 
-IN_STEP: Final[Mapping[str, str]] = {
-    "redis": "worker.durable.results:InStepBackend",
-    "rediss": "worker.durable.results:InStepBackend",
-    "sentinel": "worker.durable.results:InStepSentinelBackend",
-}
-"""For ``override_backends`` of a client's loader, Celery's way to have a backend of one's own for a URL."""
-
 
 class WorkersCelery(Celery):
     """An app whose results never decide over a command, wherever ``result_backend`` keeps them."""
@@ -331,25 +327,6 @@ class WorkersCelery(Celery):
         # Twenty tries, by default; Redis has a setting for it.
         fewer = {"retry_policy": {**policy, "max_retries": 1}} if isinstance(policy, dict) else {}
         return type(f"NeverDeciding{found.__name__}", bases, fewer)(app=self, url=url)
-
-
-def _part_of(client: Any, key: Any) -> Any:
-    try:
-        found = client.getrange(key, 0, MOST_RESULT_BYTES)
-    except redis.exceptions.NoPermissionError:
-        # Rights that were given before GETRANGE was among those that we need.
-        found = client.get(key) or b""
-    if len(found) > MOST_RESULT_BYTES:
-        raise UnreadableResult(f"the result is larger than {MOST_RESULT_BYTES} bytes")
-    return found or None
-
-
-def _hang_up(client: Any) -> None:
-    """Close its connections, those to the sentinels too."""
-    pool = client.connection_pool
-    pool.disconnect()
-    for sentinel in pool.sentinel_manager.sentinels if isinstance(pool, SentinelConnectionPool) else ():
-        sentinel.close()
 
 
 def _celerys(backend: NeverDecides) -> Any:

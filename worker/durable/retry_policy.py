@@ -1,4 +1,4 @@
-"""What becomes of a command that did not succeed: it waits and runs again, or it fails for good. Pure.
+"""Decide whether a command that did not succeed waits and runs again, or fails for good. Pure.
 
 | error | what happens |
 |---|---|
@@ -10,13 +10,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from threadsync.errors import DatabaseFault, DatabaseUnavailable, SessionNotFound, ThreadsyncError, as_ours
+
+HEADER: Final = "threadsync"
+"""The header of a message that a worker sends once more, to run later."""
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -30,7 +34,7 @@ FAULT_PATIENCE_SECONDS: Final = 3600.0
 
 
 class History(BaseModel):
-    """What a message has been through; it travels in the message's header ``threadsync``.
+    """Pauses that a command has been through; travels in the message's header ``threadsync``.
 
     ``waited`` adds up the pauses for a missing session, not the time that passed: while workers are down
     or the broker is, no patience runs out. ``stuck`` does the same for faults of the database; no clock of
@@ -51,6 +55,14 @@ class History(BaseModel):
     first_attempt_at: AwareDatetime | None = None
 
 
+def read_history(headers: Mapping[str, Any] | None) -> History:
+    """Read the history in a message's headers; a malformed one of another client counts as none."""
+    try:
+        return History.model_validate((headers or {}).get(HEADER) or {})
+    except ValidationError:
+        return History()
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Run it again in ``seconds``; ``history`` goes with it."""
@@ -68,7 +80,7 @@ class GiveUp:
 
 
 def decide(error: BaseException, history: History, patience: float, jitter: float) -> Wait | GiveUp:
-    """What becomes of the command.
+    """Decide whether the command waits or fails for good.
 
     Args:
         patience: seconds that a command waits for its session.

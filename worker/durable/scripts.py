@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from threadsync.broker.lua import DRAINS
 from worker.durable.deliveries import KEPT_BYTES, OPENED_ALONE_FROM
 
 READ_WHOLE_BYTES: Final = 1 << 20
@@ -33,12 +34,6 @@ READ_WHOLE_BYTES: Final = 1 << 20
 
 LONGEST_QUEUE_NAME: Final = 4096
 """In bytes, as JSON: so much of the end of what ``unacked`` has is searched for it."""
-
-WAITING: Final = "threadsync.waiting:"
-"""Before the queue's name: the key of what waits for its time."""
-
-DRAINS: Final = "#!lua flags=allow-oom\n"
-"""The first line of a script that workers run."""
 
 READ: Final = f"""
 local function read(message)
@@ -60,9 +55,6 @@ end
 To parse a body of tens of megabytes would hold up the server for longer than its clients wait. kombu writes
 the body first, in base64; a large message of another make is not read, as one that is no JSON is not.
 """
-
-READS: Final = "#!lua flags=no-writes\n"
-"""The first line of a script that only looks: it is answered whatever the server refuses."""
 
 # KEYS: unacked, index, deliveries, then for each queue what waits, then a key for each queue and priority.
 # ARGV: most to take, each key's share, number of queues, bytes after which no more are taken, bytes of a
@@ -158,7 +150,7 @@ end
 """
 
 # KEYS: unacked, index, deliveries. ARGV: what the key of waiting messages begins with; for each message its
-# tag and the seconds that it is to wait. What is not there any more is somebody else's.
+# tag and the seconds that it is to wait. What is not there any more is another worker's.
 WAIT: Final = f"""{DRAINS}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -236,6 +228,3 @@ BIND: Final = f"""{DRAINS}
 redis.call('SADD', KEYS[4], ARGV[1])
 redis.call('SADD', KEYS[5], ARGV[1])
 """
-
-ASK: Final = "#!lua\nreturn 1"
-"""Does nothing, and is refused whenever a producer would be: the answer is the reason."""

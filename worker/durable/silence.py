@@ -1,7 +1,7 @@
 """Wait for a silent broker once, and not call by call, while the worker's main process stops.
 
 Each call waits up to five seconds for its answer. A stop makes a dozen of them: events, what ended, what is
-handed back, the worker's sign of life. Together they would take longer than a supervisor's patience, and a
+handed back, the worker's heartbeat. Together they would take longer than a supervisor's patience, and a
 worker that is killed has finished less of what it ran. Nothing is lost by leaving the calls out: messages
 that were not acknowledged or handed back are overdue soon.
 """
@@ -17,7 +17,7 @@ import redis
 from celery.worker import state
 
 ASK_AGAIN_SECONDS: Final = 10.0
-"""It may go on meanwhile: so long after a call without an answer the next one is made."""
+"""Pause after a call without a reply: the broker may go on meanwhile."""
 
 
 class Silence:

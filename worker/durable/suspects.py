@@ -1,7 +1,7 @@
 """Open alone what may have ended the process that opened it, after a record in Postgres; count its deaths.
 
     delivered for the third time -> in line, sealed (a broker's count is suspicion: worker.durable.deliveries)
-    its turn                     -> a child records that it is opened, then reads it (worker.durable.opening)
+    first in line                -> a child records that it is opened, then reads it (worker.durable.opening)
                                     died as often as MAX_DELIVERIES: dead letter, without reading it again
                                  -> the main process handles it like any message
                                  -> it ends: the record goes; its process dies: the record stays, open
@@ -20,39 +20,32 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import uuid4
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
-from celery.concurrency.prefork import TaskPool as PreforkPool
 from kombu.message import Message
 
 from threadsync.errors import named
-from worker.celery import SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS
+from worker.durable.children import TakingConsumer, has_children, run_in_a_child, when_a_child_is_free
 from worker.durable.deliveries import Envelope, envelope_of, unsealed
 from worker.durable.opening import OutOfTime, Verdict, close_alone, forget_alone, open_alone
-
-if TYPE_CHECKING:
-    from worker.durable.consumer import DurableConsumer
 
 log = logging.getLogger("threadsync.worker")
 
 _AGAIN_SECONDS: Final = 1.0
 _ENDED_BY_IT: Final = (WorkerLostError, TimeLimitExceeded, OutOfTime)
 _ME: Final = str(uuid4())
-"""This main process: children have it from their parent."""
+"""Id of this main process: children have it from their parent."""
 
 Then = Callable[[], None]
 
 
 class Suspects:
-    """The suspects that a consumer has, in line. One a connection; ``before``: the former connection's."""
+    """The line of a consumer's suspects. One a connection; ``before``: the former connection's."""
 
     def __init__(
-        self,
-        consumer: DurableConsumer,
-        handle: Callable[[Message, str], None],
-        before: Suspects | None = None,
+        self, consumer: TakingConsumer, handle: Callable[[Message, str], None], before: Suspects | None = None
     ) -> None:
         self._consumer = consumer
         self._handle = handle
@@ -103,21 +96,17 @@ class Suspects:
 
     def _when_a_process_is_free(self, message: Message, use: Then) -> None:
         """Call ``use``, which gives a job to the pool: its end gives the place back."""
-        if isinstance(self._consumer.pool, PreforkPool):
-            with self._before_others(message):
-                self._consumer.controller.semaphore.acquire(self._use_place, message, use)
-        else:
-            use()
+        with self._before_others(message):
+            when_a_child_is_free(self._consumer, self._use_place, message, use)
 
     @contextmanager
     def _before_others(self, message: Message) -> Iterator[None]:
-        """Put what comes to wait for a process meanwhile in front of those that wait already.
+        """Let a suspect overtake the messages that wait for a child already.
 
         One suspect at a time, each behind all that a worker holds, would take minutes for the line that a
-        killed worker leaves, and others wait for what is in it. It takes one place of the pool at most, and
-        what has ended a process here waits like the others.
+        killed worker leaves. It takes one place of the pool at most; one that has ended a process here waits.
         """
-        is_first = isinstance(self._consumer.pool, PreforkPool) and envelope_of(message).key not in self._died
+        is_first = has_children(self._consumer) and envelope_of(message).key not in self._died
         waiting: Any = self._consumer.controller.semaphore._waiting if is_first else ()
         before = len(waiting)
         try:
@@ -129,7 +118,7 @@ class Suspects:
     def _use_place(self, message: Message, use: Then) -> None:
         if message is self._current:
             use()
-        else:
+        elif has_children(self._consumer):
             # It went back meanwhile.
             self._consumer.controller.semaphore.release()
 
@@ -147,27 +136,15 @@ class Suspects:
             self._job = job
 
     def _give(self, message: Message, envelope: Envelope) -> Any:
-        return self._in_a_child(
-            (open_alone, envelope, _ME, envelope.key in self._died),
-            partial(self._on_opened, message),
-            partial(self._on_death, message),
-            envelope.key,
-        )
-
-    def _in_a_child(
-        self, call: tuple[Any, ...], answer: Callable[..., None], error: Callable[..., None], key: str
-    ) -> Any:
-        function, *args = call
-        return self._consumer.pool.apply_async(
-            function,
-            args=tuple(args),
-            callback=answer,
-            error_callback=error,
-            accept_callback=_nothing,
-            timeout_callback=_nothing,
-            soft_timeout=SOFT_TIME_LIMIT_SECONDS,
-            timeout=TIME_LIMIT_SECONDS,
-            correlation_id=key,
+        return run_in_a_child(
+            self._consumer,
+            open_alone,
+            envelope,
+            _ME,
+            envelope.key in self._died,
+            then=partial(self._on_opened, message),
+            lost=partial(self._on_death, message),
+            key=envelope.key,
         )
 
     def _on_opened(self, message: Message, verdict: Verdict, **_: Any) -> None:
@@ -209,7 +186,7 @@ class Suspects:
         )
 
     def _count(self, message: Message, give_back: Then) -> None:
-        """A death: its record stays open."""
+        """Count a death: its record stays open."""
         self._died.add(envelope_of(message).key)
         with self._ending(message):
             give_back()
@@ -236,7 +213,7 @@ class Suspects:
                 self._count(message, partial(reject, requeue=True))
 
     def _watch(self, message: Message, opened: Any) -> None:
-        """Hear of its end, by whatever way."""
+        """Follow the message to its end, whichever it is."""
         acknowledge, reject = opened.ack, opened.reject
 
         def on_end(tell: Then) -> None:
@@ -268,7 +245,7 @@ class Suspects:
         opened.on_set_aside = partial(self._leave, message, close_alone)
 
     def _leave(self, message: Message, tidy: Callable[..., None], then: Then | None = None) -> None:
-        """It ends here without having run: its record first, lest another takes it for a death."""
+        """End it without having run: its record first, lest another worker takes it for a death."""
         if message is not self._current:
             return
         key = envelope_of(message).key
@@ -279,9 +256,8 @@ class Suspects:
                     if then:
                         then()
 
-        self._when_a_process_is_free(
-            message, partial(self._in_a_child, (tidy, [key], _ME), ended, ended, key)
-        )
+        write = partial(run_in_a_child, self._consumer, tidy, [key], _ME, then=ended, lost=ended, key=key)
+        self._when_a_process_is_free(message, write)
 
     @contextmanager
     def _ending(self, message: Message) -> Iterator[None]:
@@ -302,7 +278,3 @@ class Suspects:
 
 def _is_at_work(job: Any) -> bool:
     return bool(getattr(job, "_accepted", False)) and not job.ready()
-
-
-def _nothing(*_: Any, **__: Any) -> None:
-    """Celery's pool calls these hooks without asking whether there is one."""

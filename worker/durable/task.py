@@ -4,7 +4,7 @@
             -> run
             -> result
              | a pause, and the same message again (policy.py)
-             | dead letter, and an error for whoever waits for the result
+             | dead letter, and an error as its result
 
 It is the app's ``task_cls``, so a plain ``@app.task`` has it too.
 """
@@ -27,31 +27,30 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import EncodeError
 from kombu.utils import json as celerys_json
-from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from threadsync.config import get_settings
 from threadsync.errors import DatabaseUnavailable, ThreadsyncError, as_ours
-from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.dead_letters.store import DeadLetterStore, Letter
 from worker.db.driver_errors import is_about_the_content
 from worker.db.forgetting.arrivals import redaction
+from worker.durable import waiting
 from worker.durable.deliveries import OPENED_AS
-from worker.durable.retry_policy import GiveUp, History, Wait, decide
-from worker.durable.transport import COPY
+from worker.durable.request import DurableRequest, leave_letter
+from worker.durable.retry_policy import HEADER, GiveUp, History, Wait, decide, read_history
 from worker.observe import metrics
 
-HEADER: Final = COPY
 _ID: Final = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 _LOGGED_OF_AN_ANSWER: Final = ("channel_id", "thread_ts", "status", "outcome")
 
-# What a message holds, and no broker's state.
+# Errors of the message, and of no broker's state.
 _CANNOT_BE_SENT: Final = (EncodeError, TypeError, OverflowError, RecursionError, UnicodeError, struct.error)
 
 log = structlog.get_logger("threadsync.tasks")
 
 
 class _Copies:
-    """Of commands that must wait: whether one of this batch found that the broker takes none now."""
+    """Notes for a batch that the broker takes no copies of commands that must wait."""
 
     in_batch = False
     refused = False
@@ -74,19 +73,19 @@ def batch_of_commands() -> Iterator[None]:
 
 
 class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """Limits and acknowledgement are the app's settings, for all tasks alike: worker/celery.py."""
+    """Base of all tasks. Limits and acknowledgement are the app's settings: worker/celery.py."""
 
     abstract = True
-    Request = "worker.durable.request:DurableRequest"
-    Strategy = "worker.durable.waiting:strategy"
+    Request: Any = DurableRequest
+    Strategy: Any = staticmethod(waiting.strategy)
     # Expected, so no traceback in the log.
     throws = (ThreadsyncError,)
     max_retries = None
     is_routine = False
-    """Runs all the time: that it did is no news."""
+    """True for a task that beat sends all the time: that it ran is no news."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Celery's worker calls this for each delivery; so does whoever calls the task as a function."""
+        """Run one delivery; a call of the task as a function runs it plainly."""
         # Looked up once: a property that searches a stack.
         request = self.request
         if request.called_directly:
@@ -118,7 +117,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             reset_contextvars(**bound)
 
     def _without_forgotten(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Leave people out who were forgotten within the last day; so is a copy that waits."""
+        """Leave people out who were forgotten within the last day, in a copy that waits as well."""
         if self.is_routine or not (known := redaction()):
             return args, kwargs
         args, kwargs = known.values(args), known.arguments(kwargs)
@@ -126,17 +125,9 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         return args, kwargs
 
     def _forget_redeliveries(self, key: str) -> None:
-        try:
+        # Tidying up; the task has run, and must not run once more for this.
+        with _kept("deaths kept"):
             DeadLetterStore().forget_redeliveries(key)
-        except DatabaseUnavailable as exc:
-            # Tidying up; the task has run, and must not run once more for this.
-            log.info("deaths kept", reason=str(exc))
-
-    def _close_suspect(self, key: str) -> None:
-        try:
-            DeadLetterStore().close_suspect(key)
-        except DatabaseUnavailable as exc:
-            log.info("record of the opening kept", reason=str(exc))
 
     def _settle(self, error: Exception, args: Any, kwargs: Any, history: History) -> NoReturn:
         """Wait, or fail for good. Always raises."""
@@ -170,7 +161,8 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         log.info("task waits", seconds=round(decision.seconds, 3), reason=str(decision.reason))
         opened_as = _opened_as(self.request)
         if opened_as:
-            self._close_suspect(opened_as)
+            with _kept("record of the opening kept"):
+                DeadLetterStore().close_suspect(opened_as)
         history = decision.history.model_copy(
             update={
                 "counted": decision.history.counted or bool(opened_as),
@@ -204,7 +196,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     def _bury(
         self, error: ThreadsyncError, args: Any, kwargs: Any, history: History
     ) -> DatabaseUnavailable | None:
-        """Keep the command as a dead letter; returns what keeps that from being done now."""
+        """Keep the command as a dead letter; return the reason why that cannot be done now."""
         try:
             self._write_letter(error, args, kwargs, history)
         except Exception as exc:  # noqa: BLE001
@@ -215,26 +207,27 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
 
     def _write_letter(self, error: ThreadsyncError, args: Any, kwargs: Any, history: History) -> None:
         DeadLetterStore().bury(
-            task_id=self.request.id or "",
-            task_name=self.name,
-            queue=(self.request.delivery_info or {}).get("routing_key") or self.app.conf.task_default_queue,
-            arguments=_as_json({"args": list(args), "kwargs": kwargs}),
-            error=error,
-            attempts=history.pauses + 1,
-            first_attempt_at=history.first_attempt_at or datetime.now(UTC),
+            Letter(
+                task_id=self.request.id or "",
+                task_name=self.name,
+                queue=(self.request.delivery_info or {}).get("routing_key")
+                or self.app.conf.task_default_queue,
+                arguments=_as_json({"args": list(args), "kwargs": kwargs}),
+                error=error,
+                attempts=history.pauses + 1,
+                first_attempt_at=history.first_attempt_at or datetime.now(UTC),
+            )
         )
         metrics.message_buried(self.name)
 
 
-def leave_letter(error: ThreadsyncError, reason: BaseException) -> None:
-    """Let the main process keep the message, by its bytes: nothing that is made of them here can be kept."""
-    log.info("dead letter is left to the main process", reason=f"{type(reason).__name__}: {reason}")
-    error.needs_letter = True  # type: ignore[attr-defined]  # travels with the error
-
-
-def needs_letter(error: BaseException) -> bool:
-    """Return whether the command failed for good, and no dead letter of it could be written here."""
-    return bool(getattr(error, "needs_letter", False))
+@contextmanager
+def _kept(event: str) -> Iterator[None]:
+    """Log it where Postgres is away: it is only a record."""
+    try:
+        yield
+    except DatabaseUnavailable as exc:
+        log.info(event, reason=str(exc))
 
 
 def _as_json(arguments: Any) -> str:
@@ -246,16 +239,8 @@ def _as_json(arguments: Any) -> str:
 
 
 def _opened_as(request: Context) -> str:
-    """The key of the record that it was opened after; empty if there is none."""
+    """Key of the record that it was opened after; empty if there is none."""
     return str((request.headers or {}).get(OPENED_AS) or "")
-
-
-def read_history(headers: Mapping[str, Any] | None) -> History:
-    """What the message's header says; a header of somebody else's making is no reason to fail."""
-    try:
-        return History.model_validate((headers or {}).get(HEADER) or {})
-    except ValidationError:
-        return History()
 
 
 def _actor(kwargs: Any) -> dict[str, str]:
@@ -270,7 +255,7 @@ def _outcome(answer: Any) -> str:
 
 
 def _fields(answer: Any) -> dict[str, Any]:
-    """What may be logged of an answer: which session, and what happened to it. Never what people wrote."""
+    """Pick the fields of a result for the log: which session, and its outcome. Never what people wrote."""
     if not isinstance(answer, Mapping):
         return {}
     return {name: answer[name] for name in _LOGGED_OF_AN_ANSWER if name in answer}

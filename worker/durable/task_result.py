@@ -1,11 +1,11 @@
-"""What a command's task returns: JSON for the result, one line for whoever watches."""
+"""The return value of a command's task: JSON for the result, one line for Flower and logs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from threadsync.models import Dto
+from threadsync.dto import Dto
 
 
 class Answer(Mapping[str, Any]):
@@ -32,5 +32,5 @@ class Answer(Mapping[str, Any]):
         return self._summary
 
     def __json__(self) -> dict[str, Any]:
-        """What Kombu's JSON serializer asks for."""
+        """Return the values, for kombu's JSON serializer."""
         return self._values

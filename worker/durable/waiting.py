@@ -1,4 +1,4 @@
-"""Let what is due later wait in the broker, not in a worker's memory.
+"""Let messages that are due later wait in the broker, not in a worker's memory.
 
 Celery keeps a message with a countdown or an ``eta`` in the worker that took it. Ours moves one that is due
 in more than ``MOST_HELD_SECONDS`` to the broker, where TAKE finds it when its time has come: it survives the
@@ -14,25 +14,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from celery.worker.state import task_ready
 from celery.worker.strategy import default as celery_strategy
 
+from worker.durable.children import TakingConsumer
 from worker.durable.raw_message import WAITED
 
-if TYPE_CHECKING:
-    from worker.durable.consumer import DurableConsumer
-
 MOST_HELD_SECONDS: Final = 5.0
-"""What is due sooner stays here: a pause of a command that waits for Postgres or its session."""
+"""Messages that are due sooner stay here: pauses of commands that wait for Postgres or a session."""
 
 MOST_HELD: Final = 1000
 """Messages that are held until they are due. Each takes some 8 kB, and a word to the server each second."""
 
 
-def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[..., Any]:
-    """Set by ``DurableTask.Strategy``: Celery's own, but what is due later goes to the broker."""
+def strategy(task: Any, celery: Any, consumer: TakingConsumer) -> Callable[..., Any]:
+    """Celery's own strategy, with later messages put into the broker (``DurableTask.Strategy``)."""
     handler: Callable[..., Any] = celery_strategy(task, celery, WaitingInBroker(consumer))
     return handler
 
@@ -40,7 +38,7 @@ def strategy(task: Any, celery: Any, consumer: DurableConsumer) -> Callable[...,
 class WaitingInBroker:
     """Stands in for the consumer, its timer and its prefetch count when Celery's strategy is built."""
 
-    def __init__(self, consumer: DurableConsumer) -> None:
+    def __init__(self, consumer: TakingConsumer) -> None:
         self._consumer = consumer
         self.on_task_request = consumer.on_task_request
         self.timer = self
@@ -53,7 +51,7 @@ class WaitingInBroker:
         """Celery makes room for a message that it will hold: ``call_at`` does, where it is held."""
 
     def call_at(self, eta: float, callback: Callable[..., Any], args: Any = (), **options: Any) -> Any:
-        """Celery's wish to hold a request until ``eta``."""
+        """Hold a request until ``eta``, here or in the broker."""
         request, consumer = args[0], self._consumer
         # kombu's timers go by this clock.
         seconds = eta - time.monotonic()
@@ -85,7 +83,7 @@ class WaitingInBroker:
 
 
 def _tell_that_it_waits(message: Any) -> None:
-    """So that a suspect does not hold up those behind it, wherever it waits."""
+    """Let the suspects behind it go on."""
     on_set_aside = getattr(message, "on_set_aside", None)
     if on_set_aside:
         on_set_aside()

@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from worker.http_once import NotSent, Unknown
+
 Deployment = Literal["cloud", "datacenter"]
 About = Literal["draft", "set_up", "place", "access"]
 """Fault of a refusal: the draft's, the create screen's, project, issue type or address, or a permission."""
@@ -95,24 +97,6 @@ class AuthProblem:
     messages: tuple[str, ...] = field(default=(), repr=False)
     trace_id: str | None = None
     is_page: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """No ticket: the request did not reach Jira. ``status`` is that of an edge that answered in its place."""
-
-    why: str
-    status: int | None = None
-    trace_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Perhaps a ticket. Sending again could make a second one; somebody has to look first."""
-
-    why: str
-    status: int | None = None
-    trace_id: str | None = None
 
 
 Failure = Rejected | Throttled | AuthProblem | NotSent | Unknown

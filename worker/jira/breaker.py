@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from worker.jira.answers import AuthProblem, CallFailed, Rejected
-from worker.jira.tools import Tools
+from worker.jira.setup import Setup
 
 PROBE_SECONDS: Final = 30.0
 
@@ -17,13 +17,13 @@ log = structlog.get_logger("threadsync.syncs")
 class Breaker:
     """Asks ``GET /myself``: it needs no project and no permission, so its refusal is about the whole site."""
 
-    def __init__(self, tools: Tools) -> None:
-        self._tools = tools
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
 
     def trouble(self) -> str | None:
         """The reason for which the site accepts none of our calls; None when it does, or cannot be asked."""
         try:
-            self._tools.jira.myself()
+            self._setup.jira.myself()
         except CallFailed as exc:
             if isinstance(exc.answer, AuthProblem):
                 return "web_page" if exc.answer.is_page else "no_access"
@@ -35,11 +35,11 @@ class Breaker:
 
         Returns how many syncs go on; None when it was not due, or the site still refuses.
         """
-        store, site = self._tools.store, self._tools.target.site
+        store, site = self._setup.store, self._setup.target.site
         if not store.take_probe(site, PROBE_SECONDS):
             return None
         try:
-            self._tools.jira.myself()
+            self._setup.jira.myself()
         except CallFailed as exc:
             log.warning("site still refuses us", site=site, reason=exc.answer.why)
             return None

@@ -23,17 +23,9 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from worker.http_once import NotSent, Unknown
 from worker.jira import parsing as contents
-from worker.jira.answers import (
-    AuthProblem,
-    CreateAnswer,
-    Created,
-    Failure,
-    NotSent,
-    Rejected,
-    Throttled,
-    Unknown,
-)
+from worker.jira.answers import AuthProblem, CreateAnswer, Created, Failure, Rejected, Throttled
 from worker.jira.pauses import pause
 from worker.jira.refusal import about
 from worker.text.slack_text import cleaned

@@ -6,21 +6,22 @@
 | search | `POST /search/jql` | `POST /search` |
 | tickets by key | `POST /issue/bulkfetch` | `GET /issue/{key}`, one by one |
 
-Nothing is sent twice, no redirect is followed, every exchange has a deadline: see `worker.jira.connection`.
+Nothing is sent twice, no redirect is followed, every exchange has a deadline: see `worker.http_once`.
 What an answer means is in `worker.jira.classification`.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import quote
 
 import httpx
 
+from worker.http_once import HttpOnce, HttpResponse, Unknown
 from worker.jira import classification
 from worker.jira import parsing as contents
 from worker.jira.answers import (
@@ -34,9 +35,8 @@ from worker.jira.answers import (
     JiraAccount,
     JiraIssue,
     Rejected,
-    Unknown,
 )
-from worker.jira.connection import Connection, HttpAnswer
+from worker.jira.paths import endpoint_of, issue_path, issue_types_path, segment
 from worker.observe import metrics
 from worker.text.adf import document_of
 from worker.text.wiki import wiki_of
@@ -44,6 +44,9 @@ from worker.text.wiki import wiki_of
 T = TypeVar("T")
 
 MOST_KEYS: Final = 100
+MOST_BYTES: Final = 16_000_000
+"""The largest answer that we ask for is a page of a create screen with all its options."""
+
 _MISSING_IN_A_ROW: Final = 10
 _PAGE: Final = 200
 _MOST_PAGES: Final = 10
@@ -63,7 +66,14 @@ class JiraClient:
         self._is_cloud = account.deployment == "cloud"
         self._timeout = account.timeout
         base = f"{account.url.strip().rstrip('/')}/rest/api/{3 if self._is_cloud else 2}"
-        self._connection = Connection(account, base, transport)
+        self._http = HttpOnce(
+            "Jira",
+            base,
+            {"Accept": "application/json", "Authorization": _authorization(account)},
+            timeout=account.timeout,
+            most_bytes=MOST_BYTES,
+            transport=transport,
+        )
 
     def create(self, fields: Mapping[str, Any], marker: str, attempt: int) -> CreateAnswer:
         """Make a ticket. It raises no ``Exception``: what went wrong is in the answer.
@@ -75,8 +85,8 @@ class JiraClient:
         value = {"marker": marker, "attempt": attempt}
         body = {"fields": fields, "properties": [{"key": contents.PROPERTY, "value": value}]}
         began = perf_counter()
-        answer = self._connection.exchange("POST", "/issue", body, fresh=True)
-        became = _creation(answer) if isinstance(answer, HttpAnswer) else answer
+        answer = self._http.exchange("POST", "/issue", body, fresh=True)
+        became = _creation(answer) if isinstance(answer, HttpResponse) else answer
         metrics.jira_answered("create", _label(became), perf_counter() - began)
         return became
 
@@ -108,11 +118,11 @@ class JiraClient:
     def get(self, id_or_key: str) -> JiraIssue | None:
         """One ticket; None if Jira says that there is none, or none that we may see."""
         params = {"fields": "labels", "properties": contents.PROPERTY}
-        path = _issue_path(id_or_key)
+        path = issue_path(id_or_key)
         answer = self._exchange("GET", path, params=params)
         if _is_gone(_failure(answer), answer):
             return None
-        return _read(contents.issue, _content(answer, request_of(path)))
+        return _read(contents.issue, _content(answer, endpoint_of(path)))
 
     def myself(self) -> None:
         """Return if Jira knows us."""
@@ -128,7 +138,7 @@ class JiraClient:
 
         Raises `CallFailed` with `Rejected` when the project has none.
         """
-        kinds = self._pages(_create_meta(project_key), "issueTypes", "createMetaIssueType", "values")
+        kinds = self._pages(issue_types_path(project_key), "issueTypes", "createMetaIssueType", "values")
         known = [IssueType(str(kind.get("id")), str(kind.get("name"))) for kind in kinds]
         for matches in (
             lambda kind: wanted in (kind.id, kind.name),
@@ -145,30 +155,30 @@ class JiraClient:
         Raises `CallFailed` with `Rejected` when the project has no such issue type.
         """
         kind = self.issue_type(project_key, issue_type)
-        path = f"{_create_meta(project_key)}/{_segment(kind.id)}"
+        path = f"{issue_types_path(project_key)}/{segment(kind.id)}"
         return tuple(map(contents.create_field, self._pages(path, "fields", "results", "values")))
 
     def put_remote_link(self, key: str, global_id: str, url: str, title: str) -> None:
         """Link the ticket to ``url``, in place of an earlier link with the same ``global_id``."""
         link = {"globalId": global_id, "object": {"url": url, "title": title}}
-        self._call("POST", f"{_issue_path(key)}/remotelink", link)
+        self._call("POST", f"{issue_path(key)}/remotelink", link)
 
     def remove_remote_link(self, key: str, global_id: str) -> None:
         """Take the link with this id off the ticket. Returns too if there is none, or no such ticket."""
-        path = f"{_issue_path(key)}/remotelink"
+        path = f"{issue_path(key)}/remotelink"
         answer = self._exchange("DELETE", path, params={"globalId": global_id})
         failed = _failure(answer)
-        if answer.status_code != 204 and not _is_gone(failed, answer):
-            raise CallFailed(failed or Unknown("Jira's answer is not as documented"), request_of(path))
+        if answer.status != 204 and not _is_gone(failed, answer):
+            raise CallFailed(failed or Unknown("Jira's answer is not as documented"), endpoint_of(path))
 
     def comments(self, key: str) -> tuple[Mapping[str, Any], ...] | None:
         """The entity properties of the ticket's newest comments, by their key; None if it has gone."""
-        path = f"{_issue_path(key)}/comment"
+        path = f"{issue_path(key)}/comment"
         params = {"expand": "properties", "orderBy": "-created", "maxResults": str(_PAGE)}
         answer = self._exchange("GET", path, params=params)
         if _is_gone(_failure(answer), answer):
             return None
-        return _read(contents.comment_properties, _content(answer, request_of(path)))
+        return _read(contents.comment_properties, _content(answer, endpoint_of(path)))
 
     def add_comment(self, key: str, text: str, property_key: str, value: Mapping[str, Any]) -> bool:
         """Comment on the ticket, once; False if it has gone.
@@ -179,16 +189,16 @@ class JiraClient:
         """
         body = document_of(text) if self._is_cloud else wiki_of(text)
         content = {"body": body, "properties": [{"key": property_key, "value": value}]}
-        path = f"{_issue_path(key)}/comment"
+        path = f"{issue_path(key)}/comment"
         answer = self._exchange("POST", path, content, fresh=True)
         if _is_gone(_failure(answer), answer):
             return False
-        _content(answer, request_of(path))
+        _content(answer, endpoint_of(path))
         return True
 
     def close(self) -> None:
         """Close the connections. May be repeated; the next call opens them again."""
-        self._connection.close()
+        self._http.close()
 
     def __enter__(self) -> Self:
         return self
@@ -238,7 +248,7 @@ class JiraClient:
     def _call(
         self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        return _content(self._exchange(method, path, body, params), request_of(path))
+        return _content(self._exchange(method, path, body, params), endpoint_of(path))
 
     def _exchange(
         self,
@@ -248,28 +258,28 @@ class JiraClient:
         params: Mapping[str, str] | None = None,
         *,
         fresh: bool = False,
-    ) -> HttpAnswer:
+    ) -> HttpResponse:
         began = perf_counter()
-        answer = self._connection.exchange(method, path, body, params, fresh=fresh)
-        became = _failure(answer) if isinstance(answer, HttpAnswer) else answer
-        metrics.jira_answered(request_of(path), _label(became), perf_counter() - began)
-        if not isinstance(answer, HttpAnswer):
-            raise CallFailed(answer, request_of(path))
+        answer = self._http.exchange(method, path, body, params=params, fresh=fresh)
+        became = _failure(answer) if isinstance(answer, HttpResponse) else answer
+        metrics.jira_answered(endpoint_of(path), _label(became), perf_counter() - began)
+        if not isinstance(answer, HttpResponse):
+            raise CallFailed(answer, endpoint_of(path))
         return answer
 
 
-def _content(answer: HttpAnswer, request: str) -> dict[str, Any]:
+def _content(answer: HttpResponse, request: str) -> dict[str, Any]:
     """The JSON of an answer that is a success. Raises `CallFailed`."""
     failed, content = _failure(answer), _object(answer)
     if failed is None and content is not None:
         return content
-    why = f"Jira answered {answer.status_code}, but not in readable JSON"
-    unclear = Unknown(why, answer.status_code, classification.trace_id(answer.headers))
+    why = f"Jira answered {answer.status}, but not in readable JSON"
+    unclear = Unknown(why, answer.status, classification.trace_id(answer.headers))
     raise CallFailed(failed or unclear, request)
 
 
-def _creation(answer: HttpAnswer) -> CreateAnswer:
-    return classification.creation(answer.status_code, answer.headers, answer.content, datetime.now(UTC))
+def _creation(answer: HttpResponse) -> CreateAnswer:
+    return classification.creation(answer.status, answer.headers, answer.content, datetime.now(UTC))
 
 
 def _label(became: CreateAnswer | Failure | None) -> str:
@@ -277,24 +287,15 @@ def _label(became: CreateAnswer | Failure | None) -> str:
     return "ok" if became is None or isinstance(became, Created) else type(became).__name__
 
 
-def request_of(path: str) -> str:
-    """What a path asks for, without the keys and ids in it."""
-    steps = path.strip("/").split("/")
-    if steps[0] == "issue" and len(steps) > 1:
-        named = {"bulkfetch": "bulkfetch", "createmeta": "createmeta"}.get(steps[1])
-        return named or {"remotelink": "remote_link", "comment": "comment"}.get(steps[-1], "get")
-    return steps[0]
+def _failure(answer: HttpResponse) -> Failure | None:
+    return classification.failure(answer.status, answer.headers, answer.content, datetime.now(UTC))
 
 
-def _failure(answer: HttpAnswer) -> Failure | None:
-    return classification.failure(answer.status_code, answer.headers, answer.content, datetime.now(UTC))
-
-
-def _object(answer: HttpAnswer) -> dict[str, Any] | None:
+def _object(answer: HttpResponse) -> dict[str, Any] | None:
     return classification.json_object(answer.content)
 
 
-def _is_gone(failed: Failure | None, answer: HttpAnswer) -> bool:
+def _is_gone(failed: Failure | None, answer: HttpResponse) -> bool:
     """Jira itself knows no such thing; without JSON it is something in front of Jira that does not."""
     return isinstance(failed, Rejected) and failed.status == 404 and _object(answer) is not None
 
@@ -311,13 +312,7 @@ def _quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def _issue_path(id_or_key: str) -> str:
-    return f"/issue/{_segment(id_or_key)}"
-
-
-def _create_meta(project_key: str) -> str:
-    return f"/issue/createmeta/{_segment(project_key)}/issuetypes"
-
-
-def _segment(text: str) -> str:
-    return quote(text, safe="")
+def _authorization(account: JiraAccount) -> bytes:
+    if not account.email:
+        return b"Bearer " + account.token.encode()
+    return b"Basic " + base64.b64encode(f"{account.email}:{account.token}".encode())

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, assert_never
 
+from worker.http_once import NotSent, Unknown
 from worker.jira.answers import (
     About,
     AuthProblem,
@@ -27,10 +28,8 @@ from worker.jira.answers import (
     Created,
     Failure,
     JiraIssue,
-    NotSent,
     Rejected,
     Throttled,
-    Unknown,
 )
 
 Scope = Literal["site", "endpoint"]

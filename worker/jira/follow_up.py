@@ -14,8 +14,8 @@ from threadsync.syncs import Claim, Step
 from worker.jira.answers import CallFailed, Rejected, Throttled
 from worker.jira.decide import Pause, Several, scope_of
 from worker.jira.search import search_label
+from worker.jira.setup import Setup
 from worker.jira.taken_off import taken_off
-from worker.jira.tools import Tools
 from worker.text.thread_link import link_to_thread
 
 _MOST_FAILURES: Final = 5
@@ -25,16 +25,16 @@ _TITLE: Final = "Slack thread"
 log = structlog.get_logger("threadsync.syncs")
 
 
-def follow_up(tools: Tools, claim: Claim, now: datetime) -> None:
+def follow_up(setup: Setup, claim: Claim, now: datetime) -> None:
     """Do the step that is due, and say when the next one is."""
     if _lacks_link(claim):
-        _link_back(tools, claim, now)
+        _link_back(setup, claim, now)
         return
-    due = (claim.done_at or now) + timedelta(seconds=tools.target.settle)
+    due = (claim.done_at or now) + timedelta(seconds=setup.target.settle)
     if claim.audited_at is None and now >= due:
-        _audit(tools, claim, now)
+        _audit(setup, claim, now)
     else:
-        tools.store.release(claim, max((due - now).total_seconds(), 0.1))
+        setup.store.release(claim, max((due - now).total_seconds(), 0.1))
 
 
 def endpoints_of(claim: Claim) -> tuple[str, ...]:
@@ -42,50 +42,50 @@ def endpoints_of(claim: Claim) -> tuple[str, ...]:
     return ("remote_link",) if _lacks_link(claim) else ("search", "get")
 
 
-def leave_alone(tools: Tools, claim: Claim, now: datetime) -> None:
+def leave_alone(setup: Setup, claim: Claim, now: datetime) -> None:
     """End the steps of a ticket whose Jira the settings name no more: there they cannot be taken."""
     step: Step = "link_back" if _lacks_link(claim) else "audit"
     delay = 0.0 if _lacks_link(claim) else None
-    detail = f"the ticket is at {claim.site}, and JIRA_URL is {tools.target.site}"
-    tools.store.follow_up(claim, step, "unclear", is_over=True, delay=delay, started_at=now, detail=detail)
+    detail = f"the ticket is at {claim.site}, and JIRA_URL is {setup.target.site}"
+    setup.store.follow_up(claim, step, "unclear", is_over=True, delay=delay, started_at=now, detail=detail)
 
 
-def hold(tools: Tools, pause: Pause, request: str) -> None:
+def hold(setup: Setup, pause: Pause, request: str) -> None:
     """Keep others away for as long as Jira asks."""
     if pause.scope == "site":
-        tools.store.pause_site(tools.target.site, pause.seconds)
+        setup.store.pause_site(setup.target.site, pause.seconds)
     elif request:
-        tools.store.pause_endpoint(tools.target.site, request, pause.seconds)
+        setup.store.pause_endpoint(setup.target.site, request, pause.seconds)
 
 
 def _lacks_link(claim: Claim) -> bool:
     return claim.linked_back_at is None and claim.origin != "named"
 
 
-def _is_told_to_wait(tools: Tools, claim: Claim, failed: CallFailed) -> bool:
+def _is_told_to_wait(setup: Setup, claim: Claim, failed: CallFailed) -> bool:
     """Let go of it for as long as a 429 says. That is no failure of the step."""
     answer = failed.answer
     if not isinstance(answer, Throttled):
         return False
-    seconds = max(answer.retry_after or 0.0, _FIRST_PAUSE_SECONDS) * (1 + tools.jitter() / 5)
+    seconds = max(answer.retry_after or 0.0, _FIRST_PAUSE_SECONDS) * (1 + setup.jitter() / 5)
     if scope := scope_of(answer):
-        hold(tools, Pause(scope, seconds), failed.request)
-    tools.store.release(claim, seconds)
+        hold(setup, Pause(scope, seconds), failed.request)
+    setup.store.release(claim, seconds)
     log.info("put off", jira_key=claim.jira_key, reason=answer.why, seconds=round(seconds))
     return True
 
 
-def _link_back(tools: Tools, claim: Claim, now: datetime) -> None:
+def _link_back(setup: Setup, claim: Claim, now: datetime) -> None:
     url = link_to_thread(claim.newest_channel_id or claim.channel_id, claim.thread_ts)
     try:
-        tools.jira.put_remote_link(claim.jira_key or "", f"threadsync={claim.marker}", url, _TITLE)
+        setup.jira.put_remote_link(claim.jira_key or "", f"threadsync={claim.marker}", url, _TITLE)
     except CallFailed as exc:
-        if _is_told_to_wait(tools, claim, exc):
+        if _is_told_to_wait(setup, claim, exc):
             return
         failures = claim.failures + 1
         # A Jira that refuses such links refuses the next one too.
         is_over = failures == _MOST_FAILURES or isinstance(exc.answer, Rejected)
-        tools.store.follow_up(
+        setup.store.follow_up(
             claim,
             "link_back",
             "rejected" if isinstance(exc.answer, Rejected) else "unclear",
@@ -99,17 +99,17 @@ def _link_back(tools: Tools, claim: Claim, now: datetime) -> None:
         )
         log.info("thread not linked", jira_key=claim.jira_key, reason=exc.answer.why, failures=failures)
     else:
-        tools.store.follow_up(claim, "link_back", "ok", is_over=True, delay=0.0, started_at=now)
+        setup.store.follow_up(claim, "link_back", "ok", is_over=True, delay=0.0, started_at=now)
 
 
-def _audit(tools: Tools, claim: Claim, now: datetime) -> None:
+def _audit(setup: Setup, claim: Claim, now: datetime) -> None:
     """Report every other ticket with the marker. Nothing is deleted: a person decides."""
     try:
-        seen = search_label(tools.jira, claim.marker, taken_off(tools, claim))
+        seen = search_label(setup.jira, claim.marker, taken_off(setup, claim))
     except CallFailed as exc:
-        if _is_told_to_wait(tools, claim, exc):
+        if _is_told_to_wait(setup, claim, exc):
             return
-        tools.store.release(claim, max(tools.target.settle, 60))
+        setup.store.release(claim, max(setup.target.settle, 60))
         log.info("audit put off", jira_key=claim.jira_key, reason=exc.answer.why)
         return
     keys = seen.keys if isinstance(seen, Several) else ()
@@ -117,6 +117,6 @@ def _audit(tools: Tools, claim: Claim, now: datetime) -> None:
     if others:
         log.error("thread has more than one ticket", jira_key=claim.jira_key, others=others)
     outcome = "several" if others else "ok"
-    tools.store.follow_up(
+    setup.store.follow_up(
         claim, "audit", outcome, is_over=True, delay=None, started_at=now, duplicates=others
     )

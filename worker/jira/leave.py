@@ -13,11 +13,12 @@ import structlog
 
 from threadsync.marker import marker_of
 from threadsync.syncs import LeftClaim
-from worker.jira.answers import AuthProblem, CallFailed, NotSent, Rejected, Throttled
+from worker.http_once import NotSent
+from worker.jira.answers import AuthProblem, CallFailed, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
 from worker.jira.decide import Pause, scope_of
 from worker.jira.follow_up import hold
-from worker.jira.tools import Tools
+from worker.jira.setup import Setup
 from worker.text.thread_link import link_to_thread
 
 PROPERTY: Final = "threadsync-left"
@@ -32,26 +33,26 @@ _CALLS: Final = 5
 log = structlog.get_logger("threadsync.syncs")
 
 
-def lease_of(tools: Tools) -> float:
+def lease_of(setup: Setup) -> float:
     """Seconds for all calls of one claim."""
-    return _CALLS * tools.target.account.timeout + 2 * COMMIT_SECONDS
+    return _CALLS * setup.target.account.timeout + 2 * COMMIT_SECONDS
 
 
 class Leaving:
     """The steps of one claim."""
 
-    def __init__(self, tools: Tools, claim: LeftClaim) -> None:
-        self._tools = tools
-        self._store = tools.store.left
+    def __init__(self, setup: Setup, claim: LeftClaim) -> None:
+        self._setup = setup
+        self._store = setup.store.left
         self._claim = claim
-        self._began = tools.clock.monotonic()
-        self._marker = claim.marker or marker_of(tools.target.site, claim.channel_id, claim.thread_ts)
+        self._began = setup.clock.monotonic()
+        self._marker = claim.marker or marker_of(setup.target.site, claim.channel_id, claim.thread_ts)
         self._ticket = claim.jira_id or claim.jira_key
 
     def take(self) -> None:
         """Do what is due. Ends with one write, or with none when the claim is lost."""
-        claim, site = self._claim, self._tools.target.site
-        trouble = self._tools.store.trouble_of(site)
+        claim, site = self._claim, self._setup.target.site
+        trouble = self._setup.store.trouble_of(site)
         if claim.site not in (None, site):
             self._end("site_changed", f"the ticket is at {claim.site}, and JIRA_URL is {site}")
         elif self._now() - claim.left_at > PATIENCE:
@@ -66,7 +67,7 @@ class Leaving:
                 self._failed(exc, is_in_doubt=claim.comment_deadline is not None)
 
     def _leave(self) -> None:
-        claim, jira = self._claim, self._tools.jira
+        claim, jira = self._claim, self._setup.jira
         if claim.jira_id is None:
             issue = jira.get(claim.jira_key)
             if issue is None:
@@ -94,23 +95,23 @@ class Leaving:
         """Seconds for which a comment that was sent may still come to light."""
         if self._claim.comment_deadline is None:
             return 0.0
-        settled = self._claim.comment_deadline + timedelta(seconds=self._tools.target.settle)
+        settled = self._claim.comment_deadline + timedelta(seconds=self._setup.target.settle)
         return (settled - self._now()).total_seconds()
 
     def _comment(self) -> None:
-        claim, tools = self._claim, self._tools
-        sendable_until = tools.clock.monotonic() + COMMIT_SECONDS
-        if not self._store.begin_comment(claim, COMMIT_SECONDS + tools.target.account.timeout):
+        claim, setup = self._claim, self._setup
+        sendable_until = setup.clock.monotonic() + COMMIT_SECONDS
+        if not self._store.begin_comment(claim, COMMIT_SECONDS + setup.target.account.timeout):
             return
         url = link_to_thread(claim.newest_channel_id or claim.channel_id, claim.thread_ts)
         text = f"This ticket was taken off <{url}|a Slack thread>: it is that thread's ticket no more."
         value = {"marker": self._marker, "act": str(claim.act_id)}
-        if tools.clock.monotonic() > sendable_until:
+        if setup.clock.monotonic() > sendable_until:
             late = NotSent("too much time passed before it could be sent")
             self._failed(CallFailed(late, "comment"), is_in_doubt=False)
             return
         try:
-            is_there = tools.jira.add_comment(self._ticket, text, PROPERTY, value)
+            is_there = setup.jira.add_comment(self._ticket, text, PROPERTY, value)
         except CallFailed as exc:
             surely_not = isinstance(exc.answer, NotSent | Rejected | Throttled | AuthProblem)
             self._failed(exc, is_in_doubt=not surely_not)
@@ -123,9 +124,9 @@ class Leaving:
             self._end("rejected", answer.why)
             return
         if isinstance(answer, Throttled):
-            seconds = max(answer.retry_after or 0.0, _FIRST_PAUSE_SECONDS) * (1 + self._tools.jitter() / 5)
+            seconds = max(answer.retry_after or 0.0, _FIRST_PAUSE_SECONDS) * (1 + self._setup.jitter() / 5)
             if scope := scope_of(answer):
-                hold(self._tools, Pause(scope, seconds), failed.request)
+                hold(self._setup, Pause(scope, seconds), failed.request)
         else:
             seconds = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10), _LONGEST_PAUSE_SECONDS)
             failures += 1
@@ -154,7 +155,7 @@ class Leaving:
         )
 
     def _now(self) -> datetime:
-        return self._claim.now + timedelta(seconds=self._tools.clock.monotonic() - self._began)
+        return self._claim.now + timedelta(seconds=self._setup.clock.monotonic() - self._began)
 
 
 def _is_ours(comment: object, claim: LeftClaim) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from worker.jira.answers import AuthProblem, Created, NotSent, Rejected, Throttled, Unknown
+from worker.http_once import NotSent, Unknown
+from worker.jira.answers import AuthProblem, Created, Rejected, Throttled
 from worker.jira.decide import Absent, Found, Next, Outcome, Several, Unread
 
 

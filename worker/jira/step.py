@@ -9,15 +9,16 @@ import structlog
 
 from threadsync.syncs import Claim, Step
 from worker.db.syncs.store import Begun, Ending
-from worker.jira.answers import CallFailed, CreateAnswer, Created, NotSent, Rejected
+from worker.http_once import NotSent
+from worker.jira.answers import CallFailed, CreateAnswer, Created, Rejected
 from worker.jira.breaker import PROBE_SECONDS, Breaker
 from worker.jira.decide import Absent, Next, Outcome, Standing, Unread, decide
 from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
 from worker.jira.record import detail_of, end_of_doubt, name_of, ticket_of
 from worker.jira.search import look, search_label
+from worker.jira.setup import Setup
 from worker.jira.taken_off import taken_off
 from worker.jira.ticket import fields_of
-from worker.jira.tools import Tools
 from worker.observe import metrics
 
 TURN_SECONDS: Final = 2.0
@@ -40,17 +41,17 @@ log = structlog.get_logger("threadsync.syncs")
 class Turn:
     """What is done about a sync while this process has it. ``take`` ends with the one write, or with none."""
 
-    def __init__(self, tools: Tools, claim: Claim, began: float) -> None:
-        self._tools = tools
+    def __init__(self, setup: Setup, claim: Claim, began: float) -> None:
+        self._setup = setup
         self._claim = claim
         self._began = began
-        self._site = tools.target.site
+        self._site = setup.target.site
         self._sendable_until = began
 
     def take(self) -> None:
         """Do the step that the sync's state asks for."""
         claim = self._claim
-        trouble = self._tools.store.trouble_of(self._site)
+        trouble = self._setup.store.trouble_of(self._site)
         if claim.unfinished_claims > _MOST_UNFINISHED_CLAIMS:
             self._give_to_a_person("worker_died_often")
         elif claim.session_key and claim.state in ("pending", "retry_wait"):
@@ -65,36 +66,36 @@ class Turn:
             self._give_to_a_person("site_changed")
         elif claim.state == "done" and claim.site != self._site:
             # Its key may be another ticket's here.
-            leave_alone(self._tools, claim, self._now())
+            leave_alone(self._setup, claim, self._now())
         elif trouble.reason and claim.state in ("pending", "retry_wait"):
             self._park(trouble.reason)
         elif trouble.reason or trouble.paused_for:
-            self._tools.store.release(claim, trouble.paused_for or PROBE_SECONDS)
+            self._setup.store.release(claim, trouble.paused_for or PROBE_SECONDS)
         elif pause := max((trouble.endpoints.get(name, 0.0) for name in self._endpoints()), default=0.0):
             # Not all in one moment: they would meet the same limit again.
-            self._tools.store.release(claim, pause * (1 + self._tools.jitter() / 5))
+            self._setup.store.release(claim, pause * (1 + self._setup.jitter() / 5))
         elif claim.state == "unknown":
             self._look()
         elif claim.state == "done":
-            follow_up(self._tools, claim, self._now())
+            follow_up(self._setup, claim, self._now())
         else:
             self._create()
 
     def _endpoints(self) -> tuple[str, ...]:
-        """Return those that the next step needs, as `worker.jira.client.request_of` names them."""
+        """Return those that the next step needs, as `worker.jira.paths.endpoint_of` names them."""
         if self._claim.state == "unknown":
             return ("search", "bulkfetch", "get")
         return endpoints_of(self._claim) if self._claim.state == "done" else ("search", CREATE)
 
     def _create(self) -> None:
-        claim, jira = self._claim, self._tools.jira
-        project = (claim.draft and claim.draft.project_key) or self._tools.target.project_key
+        claim, jira = self._claim, self._setup.jira
+        project = (claim.draft and claim.draft.project_key) or self._setup.target.project_key
         if project is None:
             self._write(Next("blocked", None, "no_project"), "search", None)
             return
         started = self._now()
         try:
-            seen = search_label(jira, claim.marker, taken_off(self._tools, claim))
+            seen = search_label(jira, claim.marker, taken_off(self._setup, claim))
             baseline = self._newest_number(project) if isinstance(seen, Absent) else 0
         except CallFailed as exc:
             self._end("search", Unread(exc), started)
@@ -109,7 +110,7 @@ class Turn:
     def _newest_number(self, project: str) -> int:
         """The key probe begins behind it. Too low is no harm: then there is more to look through."""
         try:
-            return self._tools.jira.newest_number(project)
+            return self._setup.jira.newest_number(project)
         except CallFailed as exc:
             if isinstance(exc.answer, Rejected):
                 # A project that is not there: the create will say so in better words.
@@ -118,11 +119,11 @@ class Turn:
 
     def _begin(self, project: str, baseline: int) -> Begun | None:
         """Commit to the create when it is the project's turn; None when it is not to be sent now."""
-        tools, target, clock = self._tools, self._tools.target, self._tools.clock
+        setup, target, clock = self._setup, self._setup.target, self._setup.clock
         until = clock.monotonic() + _WAIT_FOR_TURN_SECONDS
         while clock.monotonic() < until:
             self._sendable_until = clock.monotonic() + COMMIT_SECONDS
-            begun = tools.store.begin_create(
+            begun = setup.store.begin_create(
                 self._claim,
                 site=self._site,
                 project_key=project,
@@ -136,14 +137,14 @@ class Turn:
             )
             if begun:
                 return begun
-            if not tools.store.has_claim(self._claim):
+            if not setup.store.has_claim(self._claim):
                 return None
             clock.sleep(_TURN_POLL_SECONDS)
-        tools.store.release(self._claim, tools.jitter())
+        setup.store.release(self._claim, setup.jitter())
         return None
 
     def _send(self, begun: Begun, project: str) -> CreateAnswer:
-        target, draft = self._tools.target, begun.draft
+        target, draft = self._setup.target, begun.draft
         fields = fields_of(
             summary=draft.summary,
             description=draft.description,
@@ -153,9 +154,9 @@ class Turn:
             issue_type=draft.issue_type or target.issue_type,
             deployment=target.account.deployment,
         )
-        if self._tools.clock.monotonic() > self._sendable_until:
+        if self._setup.clock.monotonic() > self._sendable_until:
             return NotSent("too much time passed before it could be sent")
-        return self._tools.jira.create(fields, self._claim.marker, begun.number)
+        return self._setup.jira.create(fields, self._claim.marker, begun.number)
 
     def _look(self) -> None:
         claim = self._claim
@@ -168,13 +169,13 @@ class Turn:
 
     def _seen(self, project: str, baseline: int) -> Outcome:
         try:
-            left = taken_off(self._tools, self._claim)
+            left = taken_off(self._setup, self._claim)
         except CallFailed as exc:
             return Unread(exc)
-        return look(self._tools.jira, self._claim.marker, project, baseline, left)
+        return look(self._setup.jira, self._claim.marker, project, baseline, left)
 
     def _end(self, step: Step, outcome: Outcome, started: datetime, number: int | None = None) -> None:
-        claim, tools = self._claim, self._tools
+        claim, setup = self._claim, self._setup
         standing = Standing(
             claim.failures,
             claim.failing_since,
@@ -183,14 +184,14 @@ class Turn:
             claim.recreates,
             claim.deadline if claim.state == "unknown" else None,
         )
-        following = decide(outcome, standing, self._now(), tools.target.settle, tools.jitter())
+        following = decide(outcome, standing, self._now(), setup.target.settle, setup.jitter())
         if following.pause:
             request = outcome.answer.request if isinstance(outcome, Unread) else CREATE
-            hold(tools, following.pause, request)
-        trouble = Breaker(tools).trouble() if following.may_be_the_site else None
+            hold(setup, following.pause, request)
+        trouble = Breaker(setup).trouble() if following.may_be_the_site else None
         self._write(following, step, outcome, started, number, trouble)
         if trouble:
-            count = tools.store.open_breaker(self._site, trouble, PROBE_SECONDS)
+            count = setup.store.open_breaker(self._site, trouble, PROBE_SECONDS)
             log.error("site refuses us", site=self._site, reason=trouble, parked=count)
 
     def _write(
@@ -226,7 +227,7 @@ class Turn:
             trace_id=getattr(answer, "trace_id", None),
             doubt_ends_as=end_of_doubt(outcome, following),
         )
-        state = self._tools.store.finish(self._claim, ending)
+        state = self._setup.store.finish(self._claim, ending)
         if state is not None:
             self._count(ending)
         log.info(
@@ -264,4 +265,4 @@ class Turn:
 
     def _now(self) -> datetime:
         """The database's clock, as far as this process can tell without asking."""
-        return self._claim.now + timedelta(seconds=self._tools.clock.monotonic() - self._began)
+        return self._claim.now + timedelta(seconds=self._setup.clock.monotonic() - self._began)

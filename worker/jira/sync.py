@@ -21,32 +21,32 @@ from threadsync.errors import SyncNotFound
 from threadsync.marker import marker_of
 from threadsync.syncs import SyncState
 from worker.db.syncs.store import SyncStore
+from worker.jira.setup import Setup
 from worker.jira.step import WRITE_SECONDS, Turn
-from worker.jira.tools import Tools
 
 _CALLS: Final = {"cloud": 2, "datacenter": 4}
 """That take long, of one step. A Data Center is asked for one key at a time."""
 
 
-def run_sync(tools: Tools, session_id: UUID) -> SyncState:
+def run_sync(setup: Setup, session_id: UUID) -> SyncState:
     """Do what is due for the session's sync, if anything; returns how it stands then.
 
     Raises ``SyncNotFound``, or ``DatabaseUnavailable``: then the next claim goes on from there.
     """
-    state = state_of(tools.store, session_id)
+    state = state_of(setup.store, session_id)
     if state.next_attempt_at is None:
         return state
-    site = tools.target.site
+    site = setup.target.site
     marker = marker_of(site, state.channel_id, state.thread_ts)
-    began = tools.clock.monotonic()
+    began = setup.clock.monotonic()
     # Time for the calls, and for the wait for a turn. Who takes longer loses the claim, and no more.
-    account = tools.target.account
+    account = setup.target.account
     lease = _CALLS[account.deployment] * account.timeout + WRITE_SECONDS
-    claim = tools.store.claim(session_id, site=site, marker=marker, lease=lease)
+    claim = setup.store.claim(session_id, site=site, marker=marker, lease=lease)
     if claim is None:
         return state
-    Turn(tools, claim, began).take()
-    return state_of(tools.store, session_id)
+    Turn(setup, claim, began).take()
+    return state_of(setup.store, session_id)
 
 
 def park_without_jira(store: SyncStore, session_id: UUID) -> SyncState:

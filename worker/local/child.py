@@ -66,7 +66,7 @@ class Child:
         """The exit code, negative for a signal; None while it runs. Once it ended, its group is gone too."""
         with self._lock:
             if self._process.returncode is None and self._has_exited():
-                # Before the pid is reaped: afterwards the group's number could be somebody else's.
+                # Before the pid is reaped: afterwards the group's number could be another's.
                 self._signal_group(SIGKILL)
                 self._process.wait()
             return self._process.returncode
@@ -150,7 +150,7 @@ def _working_setpriv() -> str | None:
 
 
 def succeeds(command: Sequence[str]) -> bool:
-    """Whether the command can be run here and says yes: a probe for what this machine allows."""
+    """Return whether the command runs here and succeeds: a probe for what this machine allows."""
     try:
         return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

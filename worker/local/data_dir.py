@@ -9,8 +9,8 @@ import secrets
 from pathlib import Path
 from types import TracebackType
 
-from worker.local.servers.failure import DataDirInUse, LocalServiceFailed
-from worker.operate.private_folder import UnsafeFolder, make_private, refuse_foreign
+from worker.local.failure import DataDirInUse, LocalServiceFailed
+from worker.operate.private_folder import UnsafeFolder, make_private, refuse_foreign, write_private
 
 
 def default_data_dir() -> Path:
@@ -94,14 +94,3 @@ def make_own(path: Path) -> None:
 
 def _sentence(exc: Exception) -> str:
     return f"{exc.filename}: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in one step: whoever reads it sees all of it or the old one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        draft.unlink()
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        # As file names are, whatever the locale.
-        file.write(os.fsencode(text))
-    draft.replace(path)

@@ -1,4 +1,4 @@
-"""The logins of each process in the servers that ``threadsync up`` starts: of its own, for its work alone."""
+"""The login of each process in the servers that ``threadsync up`` starts, for its work alone."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Logins:
 
 
 def _logged_in(url: str, login: str, password: str) -> str:
-    """The same database for another login."""
+    """Make the URL of the same database for another login."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{login}:{password}@{host}"))

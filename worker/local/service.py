@@ -1,4 +1,4 @@
-"""What the supervisor looks after: a command line of ours, or an embedded server."""
+"""A service of the supervisor: a command line of ours, or an embedded server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from signal import SIGTERM, Signals
 from typing import Protocol
 
 from worker.local.child import Child, describe_exit
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.failure import LocalServiceFailed
 
 _POLL_SECONDS = 0.05
 
@@ -39,13 +39,34 @@ class Service(Protocol):
         """The last lines of its latest run."""
 
 
-class CommandService:
+class ChildService:
+    """A service that is one child process at a time."""
+
+    log_path: Path
+    _child: Child | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process; None when it is not running."""
+        return self._child.pid if self._child and self._child.poll() is None else None
+
+    def poll(self) -> int | None:
+        """Exit code of one that ended; None while it runs or was never started."""
+        return self._child.poll() if self._child else None
+
+    def log_tail(self) -> str:
+        """The last lines that this run wrote."""
+        return self._child.log_tail() if self._child else ""
+
+
+class CommandService(ChildService):
     """A command line in a process group of its own.
 
     Args:
         env: the whole environment, not an addition to ours.
         cwd: Python's ``-m`` puts it first on the import path, so choose one that holds no modules.
-        ready: asked until it says yes; without one, a process that was started is ready.
+        ready: asked, with the seconds since the start, until it says yes. Without one a process that was
+            started is ready.
         grace: seconds between the stop signal and SIGKILL for the whole group.
     """
 
@@ -57,7 +78,7 @@ class CommandService:
         log_path: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        ready: Callable[[], bool] | None = None,
+        ready: Callable[[float], bool] | None = None,
         stop_signal: Signals = SIGTERM,
         grace: float = 10,
         start_timeout: float = 60,
@@ -71,28 +92,12 @@ class CommandService:
         self._stop_signal = stop_signal
         self._grace = grace
         self._start_timeout = start_timeout
-        self._child: Child | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """None when it is not running."""
-        return self._child.pid if self._child and self._child.poll() is None else None
-
-    def poll(self) -> int | None:
-        return self._child.poll() if self._child else None
-
-    def log_tail(self) -> str:
-        return self._child.log_tail() if self._child else ""
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         if self.pid:
             return
         child = self._child = Child(
-            self._argv,
-            log_path=self.log_path,
-            env=self._env,
-            cwd=self._cwd,
-            death_signal=self._stop_signal,
+            self._argv, log_path=self.log_path, env=self._env, cwd=self._cwd, death_signal=self._stop_signal
         )
         fault = self._wait_until_ready(child, cancelled)
         if fault:
@@ -120,20 +125,20 @@ class CommandService:
             self._child.kill()
 
     def _wait_until_ready(self, child: Child, cancelled: Callable[[], bool]) -> str | None:
-        deadline = time.monotonic() + self._start_timeout
-        while not self._ready():
+        started = time.monotonic()
+        while not self._ready(time.monotonic() - started):
             if cancelled():
                 return "cancelled"
-            if time.monotonic() > deadline:
+            if time.monotonic() - started > self._start_timeout:
                 return f"not ready within {self._start_timeout:g} s"
             if (code := child.poll()) is not None:
                 return describe_exit(code)
             time.sleep(_POLL_SECONDS)
         if self._ready is _at_once:
             return None
-        # Whoever answered may have been somebody else on the same port.
+        # Another process may have answered on the same port.
         return None if (code := child.poll()) is None else describe_exit(code)
 
 
-def _at_once() -> bool:
+def _at_once(_seconds: float) -> bool:
     return True

@@ -1,4 +1,4 @@
-"""The page that ``threadsync up`` shows at ``/``: what answers where."""
+"""The page that ``threadsync up`` shows at ``/``, with all addresses."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Address:
 
 
 def start_page(addresses: Iterable[Address]) -> str:
-    """The whole page; addresses that a browser can open are links."""
+    """Render the page; addresses that a browser can open are links."""
     return _PAGE.format(rows="\n".join(map(_row, addresses)))
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown; a server given by ``NAME_FILE`` has none here."""
+    """Leave the password out; a server given by ``NAME_FILE`` has no URL here."""
     if not url:
         return "as the environment says"
     parts = urlsplit(url)

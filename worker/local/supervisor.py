@@ -1,4 +1,4 @@
-"""Keeps local services running: restarts what died, gives up on what keeps dying, leaves nothing behind."""
+"""Keep local services running: restart one that died, give up on one that keeps dying."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from worker.local.child import describe_exit
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.failure import LocalServiceFailed
 from worker.local.service import Service
 
 _WATCH_SECONDS = 0.1
@@ -164,7 +164,7 @@ class Supervisor:
         self._report(f"{service.name} died ({reason}); it is started again in {pause:g} s")
 
     def _give_up(self) -> None:
-        """Not through ``stop``: whoever called that holds the lock and waits for this thread."""
+        """Stop all, without ``stop``: its caller holds the lock and waits for this thread."""
         self._stopping.set()
         self._stop_services()
 

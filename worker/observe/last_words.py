@@ -1,6 +1,6 @@
-"""Say a mistake in the settings in its own words, where Celery and Python would print a traceback.
+"""Log an operator's mistake as its sentence, where Celery and Python would print a traceback.
 
-Celery logs whatever ends a worker or beat with its traceback, and raises it. An operator's mistake is one
+Celery logs whatever ends a worker or beat with its traceback, and raises it. A mistake in the settings is one
 sentence, which says what to change; where in the code it was noticed is of no use. Nor is it where a message
 is handed back to the broker, which is no error at all.
 """
@@ -11,49 +11,44 @@ import logging
 import sys
 from collections import deque
 from types import TracebackType
-from typing import Final
 
 from threadsync.errors import InvalidSettings
 
-_told: Final[deque[BaseException]] = deque(maxlen=8)
+Kinds = tuple[type[BaseException], ...]
 
 
 class InASentence(logging.Filter):
-    """For a handler: such an error is logged as what it says."""
+    """A filter for a log's handler, and a hook for the end of the process.
+
+    Args:
+        mistakes: errors that are logged as what they say.
+        handed_back: errors that Celery logs with their reason, so that their traceback is left out: a batch
+            that goes back to the broker has sixty-four of them.
+    """
+
+    def __init__(self, mistakes: Kinds = (InvalidSettings,), handed_back: Kinds = ()) -> None:
+        super().__init__()
+        self._mistakes = mistakes
+        self._handed_back = handed_back
+        self._told: deque[BaseException] = deque(maxlen=8)
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and _is_a_mistake(error):
-            _told.append(error)
+        if isinstance(error, self._mistakes):
+            self._told.append(error)
             record.msg, record.args, record.exc_info = str(error), (), None
-        elif _hands_back(error):
-            # Celery's line has the reason, and a batch that goes back has sixty-four of them.
+        elif isinstance(error, self._handed_back):
             record.exc_info = None
         return True
 
+    def watch_the_end(self) -> None:
+        """Write a mistake that ends this process as a sentence, unless the log has it by then."""
+        former = sys.excepthook
 
-def tell_mistakes_in_a_sentence() -> None:
-    """Do so for what ends this process, from now on; any other error keeps its traceback."""
-    former = sys.excepthook
+        def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+            if not isinstance(error, self._mistakes):
+                former(kind, error, trace)
+            elif not any(error is told for told in self._told):
+                sys.stderr.write(f"{error}\n")
 
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not _is_a_mistake(error):
-            former(kind, error, trace)
-        elif not any(error is told for told in _told):
-            sys.stderr.write(f"{error}\n")
-
-    sys.excepthook = hook
-
-
-def _hands_back(error: BaseException | None) -> bool:
-    """Return True for a message that goes back to the broker: no process that has one lacks the module."""
-    celerys = sys.modules.get("celery.exceptions")
-    return celerys is not None and isinstance(error, celerys.Reject)
-
-
-def _is_a_mistake(error: BaseException) -> bool:
-    if isinstance(error, InvalidSettings):
-        return True
-    # Its module knows brokers, which not every process that logs has loaded.
-    installation = sys.modules.get("threadsync.broker.installation")
-    return installation is not None and isinstance(error, installation.OthersBroker)
+        sys.excepthook = hook

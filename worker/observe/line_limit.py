@@ -1,4 +1,4 @@
-"""A bound on log lines that anybody can cause: a disk must not fill at the pace of a flood."""
+"""Limit log lines that strangers can cause: a flood of requests must not fill a disk."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MOST_A_SECOND: Final = 50
 
 
 class LineLimit(logging.Filter):
-    """So many lines of a kind a second; how many were left out is said when a second with fewer begins.
+    """Allow so many lines of a kind a second, and log how many were left out once there are fewer again.
 
-    As a filter of a logger it counts what is no error.
+    As a filter of a logger it lets errors pass, uncounted.
     """
 
     def __init__(

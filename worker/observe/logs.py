@@ -1,8 +1,8 @@
-"""Logs: one event a line, with fields; for people (``text``) or for machines (``json``).
+"""Log one event a line, with fields: as ``text`` to read, or as ``json`` for machines.
 
-What others wrote may be in any value, in a library's message, or in an error's text. For people it begins no
-line of its own and moves no cursor: what cannot be printed is spelt out, and all lines of an event but the
-first are indented.
+Any value, a library's message or an error's text may hold words of a stranger. In ``text`` they begin no line
+of their own and move no cursor: characters that cannot be printed are escaped, and all lines of an event but
+the first are indented.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from structlog.types import Processor
 
 from worker.observe.last_words import InASentence
 
-# One line a command is ours ("task done" and its kin). Celery's would repeat it, results included.
+# We log a line a command ("task done" and its kin). Celery's would repeat it, results included.
 _TOO_TALKATIVE = {
     "celery.app.trace": logging.WARNING,
     # "Sending due task", every two seconds.
@@ -51,14 +51,17 @@ class _Line(str):
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
-    """Renders what other libraries log. To render ours here as well would take a copy of each record."""
+    """Renders other libraries' records. To render ours here as well would take a copy of each."""
 
     def format(self, record: logging.LogRecord) -> str:
         return record.msg if isinstance(record.msg, _Line) else super().format(record)
 
 
 def configure_logging(
-    level: str | int = "INFO", format: Literal["text", "json"] = "text", path: str | None = None
+    level: str | int = "INFO",
+    format: Literal["text", "json"] = "text",
+    path: str | None = None,
+    last_words: InASentence | None = None,
 ) -> None:
     """Send the process's logs, other libraries' too, to stderr or to the file ``path``. May be repeated."""
     handler = logging.FileHandler(Path(path), encoding="utf-8") if path else logging.StreamHandler(sys.stderr)
@@ -69,7 +72,7 @@ def configure_logging(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
-    handler.addFilter(InASentence())
+    handler.addFilter(last_words or InASentence())
     root = logging.getLogger()
     for former in root.handlers[:]:
         root.removeHandler(former)
@@ -102,7 +105,7 @@ def _renderer(format: Literal["text", "json"]) -> tuple[Processor, ...]:
 
 
 def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    """As ``ConsoleRenderer`` without its colours, which takes a tenth of a busy worker's time."""
+    """Render as ``ConsoleRenderer`` without colours does, which takes a tenth of a busy worker's time."""
     exception, stack = event.pop("exception", None), event.pop("stack", None)
     time, level, name = event.pop("timestamp"), event.pop("level"), plain(event.pop("logger"))
     head, _, more = str(event.pop("event")).rstrip("\n").partition("\n")
@@ -113,7 +116,7 @@ def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
 
 
 def plain(value: object) -> str:
-    """Return a value as one line of letters that can be printed; all others are spelt out, as ``\\n``."""
+    """Return a value as one printable line; other characters are escaped, as ``\\n``."""
     text = str(value)
     if text.isprintable():
         return text
@@ -121,7 +124,7 @@ def plain(value: object) -> str:
 
 
 def indented(text: object) -> str:
-    """Return lines that cannot be taken for events: none of them begins at the margin."""
+    """Return lines that cannot be taken for events, as none begins at the margin."""
     return "\n".join(f"{_MARGIN}{plain(line)}" for line in str(text).split("\n"))
 
 
@@ -131,7 +134,7 @@ def _value(value: object) -> str:
 
 
 def _spelt_out(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """For structlog's own renderer, which shows a terminal what is in the event as it is."""
+    """Escape an event for structlog's own renderer, which would write it to the terminal as it is."""
     spelt = {plain(key): value if key in _NO_TEXT else _spelt(value) for key, value in event.items()}
     head, _, more = str(event["event"]).rstrip("\n").partition("\n")
     return {**spelt, "event": plain(head) + (f"\n{indented(more)}" if more else "")}

@@ -1,10 +1,10 @@
-"""What a worker counts, for Prometheus: each process for itself, and the main process shows the sum.
+"""Count a worker's work for Prometheus: each process by itself; the main process serves the sum.
 
 Without ``METRICS_PORT`` a call here does nothing, and ``prometheus_client`` is not imported.
 The client's multi-process mode keeps each process's numbers in a file:
 https://prometheus.github.io/client_python/multiprocess/
 
-No label holds an id, a channel, or what people wrote.
+No label holds an id, a channel, or words of a person.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from typing import Any, Final
 
 import structlog
 
-from threadsync.broker.clocks import broker_time
-from threadsync.broker.producer import SENT_AT
+from threadsync.broker.clocks import SENT_AT, broker_time
 
 _FOLDER: Final = "threadsync-metrics-"
 _AGAIN_SECONDS: Final = 5
@@ -34,57 +33,49 @@ log = structlog.get_logger("threadsync.metrics")
 
 
 class Counters:
-    """The metrics of one worker. Made in the main process, before its children; they inherit it."""
+    """Metrics of one worker. Made in the main process, before its children, which inherit it."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
         # It has looked for the folder when it was imported, and the `celery` command imports it for Flower.
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
-        # Shown is what the files have, by another registry.
-        here: Any = {"registry": CollectorRegistry()}
-        self.commands = Counter(
-            "threadsync_commands", "Commands, and how they ended", ("command", "outcome"), **here
+        # What is served comes from the files, by another registry.
+        registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def seconds(name: str, text: str, label: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, (label,), buckets=buckets, registry=registry)
+
+        self.commands = counter("threadsync_commands", "Commands by outcome", "command", "outcome")
+        self.command_seconds = seconds(
+            "threadsync_command_seconds", "From being sent to being committed", "command", _COMMAND_SECONDS
         )
-        self.command_seconds = Histogram(
-            "threadsync_command_seconds",
-            "From being sent to being committed",
-            ("command",),
-            buckets=_COMMAND_SECONDS,
-            **here,
-        )
-        self.prevented = Counter(
+        self.prevented = counter(
             "threadsync_duplicates_prevented",
-            "Commands that had been carried out before, and tickets that were found and not made again",
-            ("kind",),
-            **here,
+            "Repeated commands, and tickets that were found instead of made again",
+            "kind",
         )
-        self.dead_letters = Counter(
-            "threadsync_dead_letters", "Messages parked for good", ("command",), **here
+        self.dead_letters = counter("threadsync_dead_letters", "Messages parked for good", "command")
+        self.results_lost = counter(
+            "threadsync_results_lost", "Results that could not be stored, of commands that have ended"
         )
-        self.results_lost = Counter(
-            "threadsync_results_lost",
-            "Results that could not be stored, of commands that have ended",
-            **here,
+        self.jira_requests = counter(
+            "threadsync_jira_requests", "Requests to Jira by outcome", "request", "answer"
         )
-        self.jira_requests = Counter(
-            "threadsync_jira_requests",
-            "Requests to Jira by what became of them",
-            ("request", "answer"),
-            **here,
-        )
-        self.jira_seconds = Histogram(
+        self.jira_seconds = seconds(
             "threadsync_jira_request_seconds",
-            "From a request to Jira to its whole answer",
-            ("request",),
-            buckets=_REQUEST_SECONDS,
-            **here,
+            "From a request to Jira to its whole response",
+            "request",
+            _REQUEST_SECONDS,
         )
-        self.ambiguous = Counter(
-            "threadsync_ambiguous_creates", "Creates that may have made a ticket, and nobody knew", **here
+        self.ambiguous = counter(
+            "threadsync_ambiguous_creates", "Creates that may have made a ticket, without a response"
         )
-        self.ambiguous_ended = Counter(
-            "threadsync_ambiguous_creates_ended", "What they turned out to be", ("end",), **here
+        self.ambiguous_ended = counter(
+            "threadsync_ambiguous_creates_ended", "Outcomes of such creates", "end"
         )
 
 
@@ -92,11 +83,11 @@ _counters: Counters | None = None
 
 
 def command_ended(command: str, outcome: str, headers: Mapping[str, Any] | None) -> None:
-    """A command is carried out, has failed for good, or waits to be run again.
+    """Count a command that was carried out, has failed for good, or waits to run again.
 
     Args:
         outcome: ``created | applied | unchanged | stale``, ``ok`` if it has none, ``failed``, ``waits``.
-        headers: the message's; they say when it was sent.
+        headers: of the message; ``SENT_AT`` is in them.
     """
     if _counters is None:
         return
@@ -112,44 +103,44 @@ def command_ended(command: str, outcome: str, headers: Mapping[str, Any] | None)
 
 
 def message_buried(command: str) -> None:
-    """A dead letter was written. ``command`` must be a name that we know: anybody may send any other."""
+    """Count a dead letter. ``command`` must be a name of ours: a stranger may send any other."""
     if _counters is not None:
         _counters.dead_letters.labels(command).inc()
 
 
 def results_lost(count: int) -> None:
-    """So many commands have ended, and who waits for their results will not get them."""
+    """Count results that could not be stored, of commands that have ended."""
     if _counters is not None:
         _counters.results_lost.inc(count)
 
 
 def jira_answered(request: str, answer: str, seconds: float) -> None:
-    """A request to Jira is over. ``answer``: ``ok``, or the name of the class in ``worker.jira.answers``."""
+    """Count a request to Jira. ``answer``: ``ok``, or the name of a class in ``worker.jira.answers``."""
     if _counters is not None:
         _counters.jira_requests.labels(request, answer).inc()
         _counters.jira_seconds.labels(request).observe(seconds)
 
 
 def ticket_found() -> None:
-    """A session's ticket was there already, and is not made again."""
+    """Count a ticket that was there already, and is not made again."""
     if _counters is not None:
         _counters.prevented.labels("ticket").inc()
 
 
 def create_in_doubt() -> None:
-    """Nobody knows whether a create made a ticket; it is looked for from now on."""
+    """Count a create that may have made a ticket; it is looked for from now on."""
     if _counters is not None:
         _counters.ambiguous.inc()
 
 
 def doubt_ended(end: str) -> None:
-    """``found``, ``absent``, or ``review``: a person decides."""
+    """Count a create that is in doubt no more: ``found``, ``absent``, or ``review`` by an operator."""
     if _counters is not None:
         _counters.ambiguous_ended.labels(end).inc()
 
 
 class MetricsEndpoint:
-    """The worker's ``/metrics``. ``open`` before the pool is started, ``close`` at the end."""
+    """Serve the worker's ``/metrics``: ``open`` before the pool is started, ``close`` at the end."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
@@ -157,7 +148,7 @@ class MetricsEndpoint:
         self._closed = threading.Event()
 
     def open(self) -> None:
-        """Begin to count, and to listen as soon as the port is free: the worker before us may drain."""
+        """Begin to count, and to listen once the port is free: the previous worker may be draining."""
         global _counters
         _remove_left_behind()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
@@ -166,7 +157,7 @@ class MetricsEndpoint:
         threading.Thread(target=self._listen, name="threadsync-metrics", daemon=True).start()
 
     def close(self) -> None:
-        """What was counted is gone, as Prometheus expects of a process that ends."""
+        """Stop, and delete the counts, as Prometheus expects of a process that ends."""
         self._closed.set()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -197,7 +188,7 @@ class MetricsEndpoint:
 
 
 def _remove_left_behind() -> None:
-    """Folders of workers that were killed."""
+    """Remove folders of workers that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
         with suppress(OSError):

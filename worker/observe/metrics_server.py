@@ -1,7 +1,7 @@
-"""Serve ``/metrics`` with few threads, and collect the metrics once for all who wait for them.
+"""Serve ``/metrics`` with few threads, and collect the metrics once for all that wait for them.
 
-``prometheus_client``'s own gives each connection a thread for as long as its client likes. A thousand that
-send half a request take a worker's main process all the threads that its container allows.
+``prometheus_client``'s server gives each connection a thread for as long as its client likes: a thousand that
+send half a request would take all the threads that a container allows.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from prometheus_client.registry import Collector
 
 _MOST_CONNECTIONS: Final = 16
 _REQUEST_SECONDS: Final = 10
-_ANSWER_SECONDS: Final = 60
-"""From the connection on. Postgres and the broker may be silent for a while, which is what is to be shown."""
+_RESPONSE_SECONDS: Final = 60
+"""From the connection on. Postgres and the broker may be silent for a while, which is to be shown."""
 
 
 def serve_metrics(port: int, host: str, collector: Collector) -> tuple[WSGIServer, threading.Thread]:
@@ -41,7 +41,7 @@ def serve_metrics(port: int, host: str, collector: Collector) -> tuple[WSGIServe
 
 
 class OneLook(Collector):
-    """Asks another collector once for all who ask while it is busy; none gets an older answer."""
+    """Collects once for all that ask while it is busy; none gets metrics from before it asked."""
 
     def __init__(self, collector: Collector, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._collector = collector
@@ -59,7 +59,7 @@ class OneLook(Collector):
             return iter(self._metrics)
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: a registry would otherwise collect once to know the names."""
+        """Name no metrics: a registry would otherwise collect once to know them."""
         yield from ()
 
 
@@ -73,11 +73,11 @@ class _Handler(WSGIRequestHandler):
         return is_whole
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Not at all: a scrape is no news."""
+        """Log nothing: a scrape is no news."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """When all places are taken, the request that has been awaited longest gives way to a new one."""
+    """A server with few places; when all are taken, the slowest request gives way to a new one."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -89,7 +89,6 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().__init__(*arguments, **options)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Called for each new connection, in the thread that accepts them."""
         with self._lock:
             has_place = len(self._since) < _MOST_CONNECTIONS or self._make_room()
             if has_place:
@@ -100,7 +99,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             self.shutdown_request(request)
 
     def answers(self, request: socket.socket) -> None:
-        """Its request is whole: it is not thrown out for another one."""
+        """Note that a request is whole, so that it keeps its place."""
         with self._lock:
             self._answered.add(request)
 
@@ -110,15 +109,15 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Called twice a second."""
+        """Hang up on slow connections; called twice a second."""
         now = time.monotonic()
         with self._lock:
             for request, since in list(self._since.items()):
-                if now - since > (_ANSWER_SECONDS if request in self._answered else _REQUEST_SECONDS):
+                if now - since > (_RESPONSE_SECONDS if request in self._answered else _REQUEST_SECONDS):
                     self._hang_up(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Not told: a client that was thrown out, or went."""
+        """Log nothing: a client left, or was made to."""
 
     def _make_room(self) -> bool:
         slowest = next((request for request in self._since if request not in self._answered), None)
@@ -128,8 +127,8 @@ class _Server(ThreadingMixIn, WSGIServer):
         return True
 
     def _hang_up(self, request: socket.socket) -> None:
-        """Its thread reads the end then, and closes it."""
         self._forget(request)
+        # Its thread reads the end then, and closes it.
         try:
             request.shutdown(socket.SHUT_RDWR)
         except OSError:

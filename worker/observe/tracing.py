@@ -1,8 +1,8 @@
-"""OpenTelemetry: one trace from Slack's request through the task to SQL and Jira. Off by default.
+"""Trace with OpenTelemetry, from Slack's request through the task to SQL and Jira. Off by default.
 
-The contrib instrumentations do the work; here they are started, each process for itself, and what they saw is
-stripped before it leaves: error messages and stack traces, which may quote a draft, and whatever of a URL is
-more than its place (queries, and the paths of Slack's response URLs, which are secrets).
+The contrib instrumentations do the work. Each process starts them, and strips spans before they leave: of
+error messages and stack traces, which may quote a draft, and of all in a URL but its place (queries, and the
+paths of Slack's response URLs, which are secrets).
 
 Commands that run as a batch share one pipeline of SQL: its spans are below a span ``batch``, which is linked
 to each command's trace.
@@ -40,7 +40,7 @@ _provider: TracerProvider | None = None
 
 
 def check_tracing(settings: Settings) -> None:
-    """Raises ``InvalidSettings`` if the settings want traces and the packages for them are not there."""
+    """Raise ``InvalidSettings`` if the settings want traces and the packages for them are missing."""
     if settings.otel_traces_exporter == "none":
         return
     missing = [name for name in _PACKAGES if not _is_there(name)]
@@ -59,10 +59,10 @@ def _is_there(package: str) -> bool:
 
 
 def start_tracing(settings: Settings, service: str) -> None:
-    """Begin to trace this process, if the settings say so. Raises as ``check_tracing`` does.
+    """Begin to trace this process, if the settings say so. Raise as ``check_tracing`` does.
 
     Args:
-        service: the process's part, such as ``web``; the trace has it as ``threadsync-web``.
+        service: of the process, such as ``web``; in the trace, ``threadsync-web``.
     """
     global _provider
     if settings.otel_traces_exporter == "none" or _provider is not None:
@@ -88,13 +88,13 @@ def start_tracing(settings: Settings, service: str) -> None:
 
 
 def stop_tracing() -> None:
-    """Send what is left; within a few seconds, also when nobody takes it."""
+    """Send the remaining spans, within a few seconds even if no collector accepts them."""
     if _provider is not None:
         _provider.shutdown()
 
 
 def traced_app(app: Any) -> Any:
-    """The ASGI app with a span for each request, if this process is traced."""
+    """Return the ASGI app, with a span for each request if this process is traced."""
     if _provider is None:
         return app
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
@@ -104,7 +104,7 @@ def traced_app(app: Any) -> Any:
 
 
 def batch_span(headers: Iterable[Mapping[str, Any]]) -> AbstractContextManager[Any]:
-    """Around what a batch does at once; linked to the traces that its messages' headers name."""
+    """Return a span around a batch, linked to the traces that its messages' headers name."""
     if _provider is None:
         return nullcontext()
     from opentelemetry import propagate, trace
@@ -118,8 +118,6 @@ def _exporter(settings: Settings) -> Any:
     from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
 
     class Stripped(SpanExporter):
-        """Hands on what may leave."""
-
         def __init__(self, inner: SpanExporter) -> None:
             self._inner = inner
 
@@ -137,7 +135,7 @@ def _exporter(settings: Settings) -> Any:
 
 
 def stripped(span: ReadableSpan) -> ReadableSpan:
-    """The span without what people may have written, and without secrets."""
+    """Return the span without secrets, and without words of people."""
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.trace import Status
 
@@ -171,7 +169,7 @@ def _without(attributes: Mapping[str, Any] | None, names: frozenset[str]) -> dic
 
 
 def place_of(url: str) -> str:
-    """A URL's host, and its path where that holds no secret."""
+    """Return a URL's host, and its path where that holds no secret."""
     parts = urlsplit(url)
     path = parts.path if parts.path.startswith(_SHOWN_PATHS) else ""
     host = parts.netloc.rpartition("@")[2]

@@ -1,6 +1,6 @@
-"""What a person may decide, on the command line and in the console: who did, and why, is recorded with it.
+"""Carry out operators' decisions from the command line and the console, and record by whom and why.
 
-All raise ``DatabaseUnavailable``; what does not fit is refused by an error of ours, and changes nothing.
+All raise ``DatabaseUnavailable``. A decision that does not fit raises an error of ours, and changes nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from uuid import UUID, uuid4
 
 from threadsync.actors import NamedActor, Via, named_actor
 from threadsync.config import get_settings
+from threadsync.dead_letters import DeadLetter
 from threadsync.errors import InvalidCommand, SyncNotChanged, SyncNotFound
-from threadsync.models import DeadLetter, SessionResult, ThreadSession
 from threadsync.reasons import explain
+from threadsync.sessions import SessionResult, ThreadSession
 from threadsync.syncs import SyncDetail, SyncState
 from worker.db.dead_letters.store import DeadLetterStore, already_settled
 from worker.db.installation.store import installation_of
@@ -33,7 +34,7 @@ LONGEST_REASON: Final = 2_000
 
 @dataclass(frozen=True)
 class Signature:
-    """Who decides, and why. Neither is blank: ``signature`` makes one."""
+    """The operator and the reason of a decision, neither blank. Made by ``signature``."""
 
     actor: str
     reason: str
@@ -42,13 +43,13 @@ class Signature:
 
     @property
     def acted_by(self) -> NamedActor:
-        """The actor: the name that was claimed, and where; without an address that is none."""
+        """Return the actor: the name that was claimed, and where."""
         actor = named_actor(self.actor, self.via, self.address)
         return actor or NamedActor(name=self.actor, via=self.via)
 
 
 def signature(actor: str, reason: str, via: Via = "api", address: str | None = None) -> Signature:
-    """Trimmed. Raises ``InvalidCommand``."""
+    """Return the signature, trimmed. Raises ``InvalidCommand``."""
     actor, reason = actor.strip(), reason.strip()
     if not actor or not reason:
         raise InvalidCommand("neither the reason nor the actor may be blank")
@@ -62,15 +63,15 @@ def signature(actor: str, reason: str, via: Via = "api", address: str | None = N
 
 
 def detail_of(pool: Pool, session: ThreadSession) -> SyncDetail:
-    """The session's sync. Raises ``SyncNotFound``."""
+    """Return the session's sync. Raises ``SyncNotFound``."""
     detail = SyncStore(pool).get(session.id)
     if detail is None:
-        raise SyncNotFound(f"nobody asked for a ticket of {session.channel_id} / {session.thread_ts}")
+        raise SyncNotFound(f"no ticket was requested for {session.channel_id} / {session.thread_ts}")
     return detail
 
 
 def retry(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:
-    """Try its sync again now; how it stands, and what comes next in words.
+    """Try its sync again now. Return its state, and a sentence on what comes next.
 
     Raises ``SyncNotFound`` or ``SyncNotChanged``.
     """
@@ -81,7 +82,7 @@ def retry(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState,
 
 
 def _what_next(pool: Pool, before: SyncState) -> str:
-    """Alone it would only wait for its site once more."""
+    # Alone it would only wait for its site once more.
     if before.parked:
         return f"But all syncs of its site wait: {explain(before.reason)}"
     trouble = SyncStore(pool).trouble_of(before.site) if before.site else None
@@ -95,12 +96,12 @@ def _what_next(pool: Pool, before: SyncState) -> str:
 
 
 def retry_all_blocked(pool: Pool, by: Signature) -> Sequence[UUID]:
-    """Try all again that wait for a mended set-up; their sessions' ids."""
+    """Try all blocked syncs again. Return their sessions' ids."""
     return SyncStore(pool).retry_all_blocked(actor=by.actor, reason=by.reason, acted_by=by.acted_by)
 
 
 def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[SessionResult, str]:
-    """Name the session's ticket; the session, and in words what that leaves open.
+    """Link a ticket to the session. Return the session, and a sentence on what that leaves open.
 
     Raises ``InvalidCommand`` for no key, ``JiraKeyConflict`` when it has another one.
     """
@@ -124,16 +125,16 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
 def unlink(
     pool: Pool, session: ThreadSession, by: Signature, key: str | None = None
 ) -> tuple[SessionResult, str]:
-    """Take the session's ticket off; the session, and in words what that leaves open.
+    """Unlink the session's ticket. Return the session, and a sentence on what that leaves open.
 
     Args:
-        key: of the ticket that was seen there; the one that the session has now if None.
+        key: of the ticket that the operator saw; the session's present one if None.
 
     Raises ``InvalidCommand`` when it has none, or another one.
     """
     key = _key_of(key) if key else session.jira_key
     if key is None:
-        raise InvalidCommand(f"{session.channel_id} / {session.thread_ts} has no ticket to take off")
+        raise InvalidCommand(f"{session.channel_id} / {session.thread_ts} has no ticket to unlink")
     left = SessionStore(pool).unlink(
         session.channel_id, session.thread_ts, key, by.acted_by, by.reason, uuid4()
     )
@@ -141,8 +142,8 @@ def unlink(
         has = f"has {left.jira_key}" if left.jira_key else "has no ticket"
         raise InvalidCommand(f"nothing changed: {session.channel_id} / {session.thread_ts} {has}, not {key}")
     sentence = (
-        f"Took {key} off {session.channel_id} / {session.thread_ts}. Another ticket is made only when one is "
-        "asked for anew."
+        f"Unlinked {key} from {session.channel_id} / {session.thread_ts}. Another ticket is made only when "
+        "one is requested again."
     )
     sync = SyncStore(pool).get_state(session.id)
     if sync and sync.state in ("inflight", "unknown"):
@@ -151,12 +152,11 @@ def unlink(
 
 
 def _key_of(text: str) -> str:
-    """The key that was written, or that an address names."""
     try:
         key = named_key(text, get_settings().jira_url)
     except OtherSite as exc:
         raise InvalidCommand("jira_key: that address is one of another Jira than JIRA_URL") from exc
-    # What is none is refused where all are, in the same words.
+    # A text that is no key is refused where all are, in the same words.
     return key or text
 
 
@@ -167,12 +167,12 @@ def give_up(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncStat
     detail = detail_of(pool, session)
     sentence = "Given up."
     if any(attempt.step == "create" and attempt.outcome == "unknown" for attempt in detail.attempts):
-        sentence += " A create may have made a ticket: nobody looks for it before the next retry."
+        sentence += " A create may have made a ticket: it is not looked for before the next retry."
     return detail.sync, sentence
 
 
 def replay(pool: Pool, letter_id: UUID | str, by: Signature) -> tuple[DeadLetter, str]:
-    """Send a dead letter's command again; the settled letter, and the new task's id.
+    """Send a dead letter's command again. Return the settled dead letter, and the new task's id.
 
     Raises ``DeadLetterNotFound`` when it is not open, ``InvalidCommand`` when its arguments cannot be read,
     and ``EnqueueFailed``; then it stays open.
@@ -181,13 +181,13 @@ def replay(pool: Pool, letter_id: UUID | str, by: Signature) -> tuple[DeadLetter
     letter = letters.get(letter_id)
     if letter.state != "dead":
         raise already_settled(letter)
-    # In this order: who dies in between sends it twice, which commands allow. The other would lose it.
+    # In this order: a crash in between sends it twice, which commands allow. The other would lose it.
     task_id = resend(letter, installation_of(pool))
     return _settled(letters, letter_id, "retried", by), task_id
 
 
 def discard(pool: Pool, letter_id: UUID | str, by: Signature) -> DeadLetter:
-    """Give a dead letter's command up; the letter is kept. Raises ``DeadLetterNotFound``."""
+    """Give up a dead letter's command; the dead letter is kept. Raises ``DeadLetterNotFound``."""
     return _settled(DeadLetterStore(pool), letter_id, "discarded", by)
 
 
@@ -202,13 +202,13 @@ def _not_changed(sync: SyncState, what: str) -> SyncNotChanged:
         case "done":
             why = f"it is done: {sync.jira_key}"
         case "inflight":
-            why = "a create is under way, and cannot be called back; try again in a minute"
+            why = "a create is in progress, and cannot be cancelled; try again in a minute"
         case "pending":
-            why = "it is about to be tried anyhow"
+            why = "it is about to be tried anyway"
         case "failed" if sync.reason in ("forgotten", "draft_expired"):
             why = explain(sync.reason)
         case "failed" if what == "retry" and sync.reason != "moved":
-            why = "its ticket was taken off; another one is made when it is asked for anew"
+            why = "its ticket was unlinked; another one is made when it is requested again"
         case _:
-            why = "a worker has it at the moment; try again in a minute"
+            why = "a worker is busy with it; try again in a minute"
     return SyncNotChanged(f"cannot {what} {sync.channel_id} / {sync.thread_ts}: {why}")

@@ -1,4 +1,4 @@
-"""For Flower's ``--conf``, as ``threadsync flower`` gives it: it ends a Flower that would be open to all."""
+"""Configure Flower (``--conf``), and end one that would be open to all."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ from pathlib import Path
 import flower.events  # type: ignore[import-untyped]
 
 from threadsync.errors import InvalidSettings
-from worker.operate.flower_events import RedactingReceiver
-from worker.operate.flower_options import (
-    is_weak,
-    options_for,
-    prepare_state,
-    refuse_logins_in,
-    refuse_state_in,
-)
+from worker.durable.event_receiver import RedactingReceiver
+from worker.operate.flower_options import is_weak, options_for, prepare_state, refuse_arguments
 
 try:
-    refuse_logins_in(sys.argv)
-    refuse_state_in(sys.argv)
+    refuse_arguments(sys.argv)
     _options = options_for(os.environ)
 except InvalidSettings as exc:
     sys.exit(f"threadsync: {exc}")
@@ -36,10 +29,10 @@ try:
 except InvalidSettings as exc:
     sys.exit(f"threadsync: {exc}")
 except OSError as exc:
-    # On a read-only file system, say. To show what happens is worth more than to remember it.
+    # On a read-only file system, say. To show events is worth more than to remember them.
     sys.stderr.write(f"threadsync: FLOWER_DB: {exc.strerror}: what Flower sees is not kept over restarts\n")
     _options["persistent"] = False
-# Flower reads the names of this module; what its command line says goes before it.
+# Flower reads the names of this module; its command line takes precedence.
 globals().update(_options)
 # Before Flower's thread makes its own.
 flower.events.EventReceiver = RedactingReceiver

@@ -1,4 +1,4 @@
-"""Flower's settings: from the environment, and never open; and a folder of its own for what it keeps."""
+"""Read Flower's settings from the environment: never without a login, and with a private state folder."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ _OFFLINE_SECONDS: Final = 3_600
 _WEAK_PASSWORD: Final = 12
 _YES: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
 _ADVICE: Final = (
-    "Without a login Flower shows everybody every task, and lets everybody run them, so it does not start. "
+    "Without a login Flower shows every task to every visitor, who can run them, so it does not start. "
     "Set FLOWER_BASIC_AUTH=user:password, or FLOWER_BASIC_AUTH_FILE to a file with that, or Flower's "
     "FLOWER_AUTH and FLOWER_AUTH_PROVIDER"
 )
 
 
 def options_for(env: Mapping[str, str]) -> dict[str, Any]:
-    """Flower's options. Raises ``InvalidSettings`` where somebody could get in without a login.
+    """Return Flower's options. Raises ``InvalidSettings`` if a stranger could get in.
 
-    ``FLOWER_ADDRESS`` is loopback, ``FLOWER_DB`` below the user's state (without a home folder nothing is
-    kept), ``FLOWER_MAX_TASKS`` 10,000, unless they are set. Whatever else Flower reads from the environment,
-    it still does.
+    Unless they are set, ``FLOWER_ADDRESS`` is loopback, ``FLOWER_DB`` is below the user's state (without a
+    home folder nothing is kept), and ``FLOWER_MAX_TASKS`` is 10,000. Flower reads its other variables itself.
     """
     if is_yes(env.get("FLOWER_UNAUTHENTICATED_API", "")):
-        raise InvalidSettings(f"FLOWER_UNAUTHENTICATED_API opens the API to everybody. {_ADVICE}")
+        raise InvalidSettings(f"FLOWER_UNAUTHENTICATED_API opens the API to every visitor. {_ADVICE}")
     options: dict[str, Any] = {
         "address": env.get("FLOWER_ADDRESS") or "127.0.0.1",
         **_state(env),
@@ -51,41 +50,36 @@ def options_for(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def without_kubernetes(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what Kubernetes says of a service called `flower`: FLOWER_PORT=tcp://…
+    """Return the environment without Kubernetes' variables for a service `flower`: FLOWER_PORT=tcp://…
 
     Flower takes every ``FLOWER_…`` for an option of its own.
     """
-    return {name: value for name, value in env.items() if not _is_of_kubernetes(name, value)}
-
-
-def _is_of_kubernetes(name: str, value: str) -> bool:
-    return name.startswith("FLOWER_PORT") and value.startswith(("tcp://", "udp://", "sctp://"))
+    schemes = ("tcp://", "udp://", "sctp://")
+    return {
+        name: value
+        for name, value in env.items()
+        if not (name.startswith("FLOWER_PORT") and value.startswith(schemes))
+    }
 
 
 def is_yes(text: str) -> bool:
-    """Whether Flower takes it for a yes."""
+    """Return True if Flower takes the text for a yes."""
     return text.strip().lower() in _YES
 
 
-def refuse_logins_in(argv: Sequence[str]) -> None:
-    """Raises ``InvalidSettings``: what the command line says goes before the file, an empty login too."""
-    given = [word for word in argv if word.lstrip("-").replace("-", "_").startswith(("basic_auth", "auth="))]
-    if given:
+def refuse_arguments(argv: Sequence[str]) -> None:
+    """Raise ``InvalidSettings`` for arguments that would take precedence over settings that were checked."""
+    if any(word.lstrip("-").replace("-", "_").startswith(("basic_auth", "auth=")) for word in argv):
         raise InvalidSettings(
-            "a login on the command line can be read by everybody on this machine, and would take the place "
+            "a login on the command line can be read by every user of this machine, and would take the place "
             "of the one that was checked. Set FLOWER_BASIC_AUTH or FLOWER_AUTH instead"
         )
-
-
-def refuse_state_in(argv: Sequence[str]) -> None:
-    """Raises ``InvalidSettings``: a place for what is kept would be used without the look at it."""
-    given = [word for word in argv if word.lstrip("-").startswith(("db=", "db ", "persistent"))]
-    if given or "--db" in argv:
-        raise InvalidSettings("the place of what Flower keeps is FLOWER_DB's to say: it is looked at first")
+    if "--db" in argv or any(word.lstrip("-").startswith(("db=", "db ", "persistent")) for word in argv):
+        raise InvalidSettings("set the place of Flower's state by FLOWER_DB: it is looked at first")
 
 
 def is_weak(options: Mapping[str, Any]) -> bool:
-    """Whether a login's password is short enough to be guessed."""
+    """Return True if a login's password is short enough to be guessed."""
     return any(len(login.partition(":")[2]) < _WEAK_PASSWORD for login in options.get("basic_auth", ()))
 
 
@@ -115,9 +109,9 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
 
 
 def prepare_state(path: Path) -> None:
-    """Make the folder of what Flower keeps; it is a pickle, so that who writes it runs code in Flower.
+    """Make the folder of Flower's state, a pickle, by which a writer could run code in Flower.
 
-    Raises ``InvalidSettings`` for one that others may have prepared or could replace, and OSError.
+    Raises ``InvalidSettings`` if others may have prepared or could replace it, and OSError.
     """
     try:
         make_private(path.parent)

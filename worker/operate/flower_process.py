@@ -1,4 +1,4 @@
-"""Run Celery's command for Flower: with no module of the folder in which it was started.
+"""Run Celery's command for Flower without modules of the folder in which it was started.
 
 Celery looks for the application there before it looks where packages are installed. In a folder that others
 may write to, such as /tmp, a module of theirs would be run.

@@ -1,7 +1,6 @@
-"""What the whole installation looks like, for Prometheus: one process asks Postgres and the broker.
+"""Export metrics of the whole installation to Prometheus: one process asks Postgres and the broker.
 
-What single processes count is ``worker.observe.metrics``. No metric has an id, a channel
-or a name of a person in it.
+Single processes count by ``worker.observe.metrics``. No metric has an id, a channel or a name of a person.
 """
 
 from __future__ import annotations
@@ -17,27 +16,28 @@ from prometheus_client.registry import Collector
 
 from threadsync.errors import BrokerUnavailable, DatabaseUnavailable
 from threadsync.liveness.fields import freshest
-from threadsync.liveness.heartbeats import Signs, channel_of, look
+from threadsync.liveness.heartbeats import channel_of, look
+from threadsync.liveness.state import Signs
 from threadsync.liveness.verdicts import two_databases
-from worker.db.overview.counts import CountStore
+from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.operate.memory import Memory, memory_of
 
 _MOST_SERIES: Final = 100
-"""Of one metric, the freshest: names come from the broker, where a forger may write thousands."""
+"""Most series of one metric, the freshest: names come from the broker, where a forger may write thousands."""
 
 log = structlog.get_logger("threadsync.metrics")
 
 
 class InstallationCollector(Collector):
-    """Asks both at each scrape. What does not answer has ``threadsync_up`` 0, and no other metric."""
+    """Asks both at each scrape. A server that is away has ``threadsync_up`` 0, and no other metric."""
 
     def __init__(self, pool: Pool, app: Celery) -> None:
-        self._counts = CountStore(pool)
+        self._counts = OverviewStore(pool)
         self._app = app
 
     def collect(self) -> Iterator[Metric]:
-        up = _gauge("threadsync_up", "1 if it answers", ("what",))
+        up = _gauge("threadsync_up", "1 if it responds", ("what",))
         try:
             yield from self._of_database()
             up.add_metric(["database"], 1)
@@ -55,18 +55,16 @@ class InstallationCollector(Collector):
         yield up
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: a registry would otherwise collect once to know the names."""
+        """Name no metrics: a registry would otherwise collect once to know them."""
         yield from ()
 
     def _of_database(self) -> Iterator[Metric]:
         counts = self._counts.counts()
         yield _by("threadsync_sessions", "Sessions by status", "status", counts.sessions)
-        yield _by(
-            "threadsync_syncs", "Sessions that were asked for a ticket, by state", "state", counts.syncs
-        )
+        yield _by("threadsync_syncs", "Syncs by state", "state", counts.syncs)
         yield _by(
             "threadsync_dead_letters",
-            "Dead letters; dead are those to be settled",
+            "Dead letters by state; dead ones are to be settled",
             "state",
             counts.dead_letters,
         )
@@ -77,31 +75,30 @@ class InstallationCollector(Collector):
         )
         yield _one(
             "threadsync_slack_in_trouble",
-            "1 while Slack refuses our token; what would be said in threads is parked",
+            "1 while Slack refuses our token; status messages are parked",
             counts.slack_in_trouble,
         )
         yield _by(
             "threadsync_status_messages",
-            "Status messages in Slack that do not say what is true: unsaid yet, or refused by Slack",
+            "Status messages that are out of date: not sent yet (unsaid), or refused by Slack",
             "state",
             {"unsaid": counts.unsaid, "refused": counts.refused},
         )
         yield _one(
             "threadsync_sync_oldest_due_seconds",
-            "For how long the next try of a sync is overdue, the longest",
+            "Time for which the most overdue sync has been due",
             counts.oldest_due_seconds,
         )
 
 
 def registry_of(pool: Pool, app: Celery) -> CollectorRegistry:
-    """What ``prometheus_client`` serves."""
     registry = CollectorRegistry()
     registry.register(InstallationCollector(pool, app))
     return registry
 
 
 def signs_and_memory(app: Celery) -> tuple[Signs | None, Memory | None]:
-    """Over one connection. Raises ``BrokerUnavailable``."""
+    """Ask the broker for both over one connection. Raises ``BrokerUnavailable``."""
     with channel_of(app) as found:
         if isinstance(found, Signs):
             return found, None
@@ -111,9 +108,7 @@ def signs_and_memory(app: Celery) -> tuple[Signs | None, Memory | None]:
 def _of_memory(memory: Memory) -> Iterator[Metric]:
     yield _one("threadsync_broker_memory_bytes", "Memory that counts towards the broker's limit", memory.used)
     yield _one(
-        "threadsync_broker_memory_limit_bytes",
-        "The broker's maxmemory; 0 if it has none",
-        memory.limit,
+        "threadsync_broker_memory_limit_bytes", "The broker's maxmemory; 0 if it has none", memory.limit
     )
     if memory.share is not None:
         yield _one(
@@ -142,7 +137,7 @@ def _of_signs(signs: Signs) -> Iterator[Metric]:
     )
     yield _by(
         "threadsync_queue_later",
-        "Messages whose time has not come; they wait in the broker. RabbitMQ does not tell them by queue",
+        "Messages to be delivered later, in the broker. RabbitMQ does not tell them by queue",
         "queue",
         {queue: waiting.later for queue, waiting in signs.queues.items() if waiting.later is not None},
     )
@@ -150,7 +145,7 @@ def _of_signs(signs: Signs) -> Iterator[Metric]:
         "threadsync_queue_oldest_seconds",
         "Since the oldest waiting message was sent; 0 when none waits",
         "queue",
-        # One whose sender did not say when: nobody knows, and 0 would be a lie.
+        # Not of a queue whose oldest message does not say when it was sent: 0 would be a lie.
         {
             queue: waiting.oldest_seconds or 0.0
             for queue, waiting in signs.queues.items()
@@ -160,7 +155,7 @@ def _of_signs(signs: Signs) -> Iterator[Metric]:
     yield _one("threadsync_queue_unacknowledged", "Messages that workers have taken", signs.unacknowledged)
     yield _one(
         "threadsync_signs_unreadable",
-        "Fields among the signs of life that were none of ours, within the last hour",
+        "Fields among the heartbeats that were not ours, within the last hour",
         signs.unreadable,
     )
     canaries = freshest(signs.canaries, _MOST_SERIES, float)
@@ -174,7 +169,7 @@ def _of_signs(signs: Signs) -> Iterator[Metric]:
     )
     skew = _gauge(
         "threadsync_clock_skew_seconds",
-        "How far the process's clock is ahead of another's; negative: behind",
+        "Seconds by which the process's clock is ahead of another's; negative: behind",
         ("process", "whose"),
     )
     for name, told in freshest(signs.skews, _MOST_SERIES, lambda skew: -abs(skew.largest)).items():

@@ -1,4 +1,4 @@
-"""How much memory Valkey or Redis uses, and how much it may: what INFO says of it."""
+"""Read from INFO the memory that Valkey or Redis uses, and its limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from threadsync.broker.producer import ProducerChannel
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that count towards the limit, and the limit: 0 where there is none but the machine's."""
+    """Bytes that count towards the limit, and the limit: 0 if there is none but the machine's."""
 
     used: int
     limit: int
@@ -21,7 +21,7 @@ class Memory:
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Memory | None:
-        """Read the answer to INFO; None where it says nothing of memory."""
+        """Read the response to INFO; None if it has no memory section."""
         if "used_memory" not in info:
             return None
         # Buffers of replicas and of the append-only file are not counted, says the server's own limit.
@@ -34,13 +34,13 @@ class Memory:
 
     @property
     def share(self) -> float | None:
-        """The part of the limit, or of the machine's memory, that is used; None where neither is known."""
+        """Return the used part of the limit, or of the machine's memory; None if neither is known."""
         of = self.limit or self.machine
         return self.used / of if of else None
 
 
 def memory_of(channel: Any) -> Memory | None:
-    """Ask; None where the user may not ask, and of RabbitMQ, which tells nobody over AMQP."""
+    """Ask the broker; None if the login may not, and of RabbitMQ, which does not tell over AMQP."""
     if not isinstance(channel, ProducerChannel):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Passwords that can be guessed: too short, or below the best score of zxcvbn, our own names known to it."""
+"""Refuse passwords that are too short, or below the best score of zxcvbn, which knows our own names."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _OUR_NAMES: Final = (
     *("threadsync", "thread", "sync", "slack", "jira", "atlassian", "console", "ticket", "operator"),
     *("celery", "worker", "valkey", "redis", "rabbitmq", "postgres", "flower", "admin", "password"),
 )
-# What stands for which letter; `i` and `l` count as one.
+# Substitutes of letters; `i` and `l` count as one.
 _LEET: Final = str.maketrans("01345789@$!|+i", "oleastbgaslltl")
 _SHORTEST_NAME: Final = 4
 
 
 def fault_of(password: str, names: Iterable[str] = ()) -> str | None:
-    """Say why the password is too weak, in words that follow its name; None if it is not.
+    """Return why the password is too weak, in words that follow its name; None if it is not.
 
-    ``names`` are words that a stranger would try: of hosts, of the company.
+    ``names``: words that a stranger would try, such as of hosts and of the company.
     """
     # As it is compared: a space at an end counts for nothing there.
     given = password.strip()
@@ -57,7 +57,7 @@ def refuse_weak_password(settings: Settings) -> None:
 
 
 def names_in(settings: Settings) -> Iterator[str]:
-    """Words of the hosts, the account and the project that the settings name."""
+    """Yield words of the hosts, the account and the project that the settings name."""
     for text in (*settings.public_hosts, settings.jira_url, settings.jira_email, settings.jira_project_key):
         yield from re.findall(r"[^\W_]+", text or "")
 
@@ -72,11 +72,11 @@ def _is_strong(password: str, known: list[str]) -> bool:
 
 
 def _without(password: str, names: list[str]) -> str:
-    """The password without the names in it, also with signs in place of letters."""
-    # Sign by sign, so that both texts stay as long as each other.
-    plain = "".join(sign.lower() if len(sign.lower()) == 1 else sign for sign in password).translate(_LEET)
+    """Return the password without the names in it, digits in place of letters included."""
+    # Character by character, so that both texts have the same length.
+    plain = "".join(low if len(low := char.lower()) == 1 else char for char in password).translate(_LEET)
     taken = bytearray(len(plain))
     for name in names:
         for found in re.finditer(f"(?={re.escape(name.translate(_LEET))})", plain):
             taken[found.start() : found.start() + len(name)] = b"\1" * len(name)
-    return "".join(sign for sign, is_taken in zip(password, taken, strict=True) if not is_taken)
+    return "".join(char for char, is_taken in zip(password, taken, strict=True) if not is_taken)

@@ -1,12 +1,12 @@
-"""A folder that holds secrets, or what is run: ours alone, and no others can put another in its place.
+"""Make sure that a folder with secrets or code is ours alone, and that no other user can replace it.
 
-What lies in such a folder is believed: Flower's state is a pickle, and a server's data are passwords. So one
-that another user of the machine may have prepared is refused, and so is one that another could rename, or one
-that is reached by a link of another's.
+Its content is trusted: Flower's state is a pickle, and a server's data are passwords. So a folder is refused
+that another user of the machine may have prepared or could rename, or that is reached by another's link.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
@@ -20,7 +20,7 @@ from typing import Final
 _FOR_OTHERS: Final = 0o077
 _NOBODY: Final = 65534
 _MOST_LINKS: Final = 40
-"""As the kernel has it."""
+"""The kernel's own limit."""
 
 # Linux, include/uapi/linux/posix_acl_xattr.h: a version, then tag, permissions and id of each entry.
 _ACL: Final = "system.posix_acl_access"
@@ -30,11 +30,11 @@ _MAY_WRITE: Final = 2
 
 
 class UnsafeFolder(Exception):
-    """Others could read, write or replace it; the message says what to do."""
+    """A folder that others could read, write or replace; the message says what to do."""
 
 
 def make_private(path: Path) -> None:
-    """Make the folder with mode 0700 if there is none, and look at it. Raises ``UnsafeFolder`` or OSError."""
+    """Make the folder with mode 0700 if it is missing, and check it. Raises ``UnsafeFolder`` or OSError."""
     for folder in (*reversed(path.absolute().parents), path):
         if not folder.exists():
             # Not `parents=True`, which makes those as open as the umask lets it.
@@ -73,15 +73,26 @@ def refuse_foreign(folder: Path) -> None:
             # Postgres does not run as root: its data are this user's, in a folder of root's.
             owners.add(_NOBODY)
         if stat.S_ISLNK(found.st_mode):
-            raise UnsafeFolder(f"{path} is a link, which we do not make there: take it out of {folder}")
+            raise UnsafeFolder(f"{path} is a link, which we do not make there: remove it from {folder}")
         if found.st_uid not in owners:
             raise UnsafeFolder(
                 f"{path} was not made by us: look at it, and take it out of {folder} or give it to us (chown)"
             )
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 in one step: a reader sees all of it or the old one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        # As file names are, whatever the locale.
+        file.write(os.fsencode(text))
+    draft.replace(path)
+
+
 def _way_to(path: Path) -> Iterator[Path]:
-    """Yield each name on the way from the root, links and the way that they lead included."""
+    """Yield each entry on the path from the root, links and their targets included."""
     ahead, here, links = list(reversed(path.absolute().parts[1:])), Path("/"), 0
     while ahead:
         name = ahead.pop()
@@ -102,7 +113,7 @@ def _way_to(path: Path) -> Iterator[Path]:
 
 
 def _refuse_link_of_others(entry: Path, path: Path) -> None:
-    """Refuse one in a folder with the sticky bit, which lets each user change what is its own."""
+    # The sticky bit lets each user change its own entries.
     owner = entry.lstat().st_uid
     if entry.is_symlink() and entry.parent.stat().st_mode & stat.S_ISVTX and owner not in (0, os.geteuid()):
         raise UnsafeFolder(
@@ -127,7 +138,7 @@ def _refuse_parent(parent: Path, path: Path) -> None:
 
 
 def _writers_by_group(parent: Path, group: int) -> str:
-    """Name those who may write where the mode says that the group may: the most that an access list gives."""
+    """Name others who may write, by the access list or by the group."""
     entries = _access_list(parent) or [(_OWNING_GROUP, _MAY_WRITE, group)]
     for tag, rights, who in entries:
         if tag == _A_USER and rights & _MAY_WRITE and who not in (0, os.geteuid()):
@@ -157,11 +168,10 @@ def _renamable(path: Path, parent: Path, whom: str, how: str) -> str:
 
 
 def _is_our_own(group: int) -> bool:
-    """Return whether none are in the group but us and root.
+    """Return True if the group has no members but us and root.
 
-    That is known of root's group, of the one with our own name that many systems make for each user, and of a
-    number without an entry, which a container platform gives us. The members of others are not always told
-    (LDAP).
+    That is known of root's group, of one with our own name, which many systems make for each user, and of a
+    number without an entry, which a container platform gives us. LDAP does not always tell the others.
     """
     try:
         entry = grp.getgrgid(group)

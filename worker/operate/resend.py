@@ -1,65 +1,59 @@
-"""Sending a dead letter's command once more."""
+"""Send a dead letter's command again."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 from uuid import uuid4
 
+from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.broker.installation import claim
+from threadsync.command import Command
+from threadsync.commands import COMMANDS
+from threadsync.dead_letters import DeadLetter
 from threadsync.errors import EnqueueFailed, InvalidCommand
+from threadsync.lookup_commands import LinkLookup
+from threadsync.redaction import shown
+from threadsync.sync_commands import Leave, RetrySync, Sync
 
-if TYPE_CHECKING:
-    from threadsync.models import DeadLetter
+_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, Leave, RetrySync, LinkLookup)
+_BY_TASK: Final = {command.name: command for command in _COMMANDS}
+"""Arguments of other tasks are not shown."""
 
 
 def resend(letter: DeadLetter, installation: str) -> str:
-    """Send the letter's command to its queue as a new task, and return the task's id.
+    """Send the command to its queue as a new task, and return the task's id.
 
-    Not to the broker of another ``installation`` than the letter's.
-
-    Raises ``InvalidCommand`` when the letter has no arguments that can be read, and ``EnqueueFailed``.
+    Raises ``InvalidCommand`` if its arguments cannot be read, and ``EnqueueFailed``, also for a broker of
+    another ``installation``.
     """
-    from threadsync.broker.errors import BROKER_ERRORS
-    from threadsync.broker.installation import claim
-    from threadsync.redaction import shown
+    # Here: a web process that never replays needs no worker's app.
     from worker.celery import app
 
     args, kwargs = _arguments(letter)
     try:
-        argsrepr, kwargsrepr = shown(_command(letter.task_name), args, kwargs, None, None)
+        argsrepr, kwargsrepr = shown(_BY_TASK.get(letter.task_name), args, kwargs, None, None)
         json.dumps([args, kwargs])
     except (ValueError, RecursionError):
         raise _not_readable(letter) from None
-    # A queue that no worker reads would be the end of it.
-    queue = letter.queue if letter.queue in app.amqp.queues else app.conf.task_default_queue
-    # A new id, because the old one is a letter already. Nobody waits for the result.
+    # A new id, because the old one is a dead letter's already. Nothing waits for the result.
     task_id = str(uuid4())
+    message: dict[str, Any] = {
+        "task_id": task_id,
+        # A queue that no worker reads would be the end of it.
+        "queue": letter.queue if letter.queue in app.amqp.queues else app.conf.task_default_queue,
+        "retry": False,
+        "ignore_result": True,
+        "argsrepr": argsrepr,
+        "kwargsrepr": kwargsrepr,
+    }
     try:
         with app.connection_or_acquire() as connection:
             claim(connection, installation)
-        app.send_task(
-            letter.task_name,
-            args,
-            kwargs,
-            task_id=task_id,
-            queue=queue,
-            retry=False,
-            ignore_result=True,
-            argsrepr=argsrepr,
-            kwargsrepr=kwargsrepr,
-        )
+        app.send_task(letter.task_name, args, kwargs, **message)
     except BROKER_ERRORS as exc:
         raise EnqueueFailed(f"the broker did not take the message: {type(exc).__name__}: {exc}") from exc
     return task_id
-
-
-def _command(task_name: str) -> Any:
-    """The command that the task runs; None for a task that is none of ours."""
-    from worker.celery import app
-
-    # The names of the tasks' modules are a setting: a worker need not import what stands above it.
-    app.loader.import_default_modules()
-    return getattr(app.tasks.get(task_name), "command", None)
 
 
 def _arguments(letter: DeadLetter) -> tuple[list[Any], dict[str, Any]]:
@@ -76,5 +70,5 @@ def _arguments(letter: DeadLetter) -> tuple[list[Any], dict[str, Any]]:
 def _not_readable(letter: DeadLetter) -> InvalidCommand:
     return InvalidCommand(
         f"dead letter {letter.id} cannot be sent again, because its arguments cannot be read. Look at it "
-        f"with `threadsync dead show {letter.id} --json`, send the command anew, then discard the letter"
+        f"with `threadsync dead show {letter.id} --json`, send the command anew, then discard the dead letter"
     )

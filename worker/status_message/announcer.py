@@ -25,22 +25,14 @@ import structlog
 
 from worker.db.status_messages.store import StatusClaim, StatusStore
 from worker.db.syncs.store import SyncStore
-from worker.status_message.answers import Done, Failure, NotSent, Refused, Throttled, Unknown
-from worker.status_message.connection import Connection
-from worker.status_message.decide import (
-    FIRST_PAUSE_SECONDS,
-    MESSAGE_GONE,
-    OF_INSTALLATION,
-    Later,
-    Park,
-    Replace,
-    Stop,
-    decide,
-    pause_after,
-)
+from worker.http_once import NotSent, Unknown
+from worker.status_message.answers import Done, Failure, Refused, Throttled
+from worker.status_message.decide import FIRST_PAUSE_SECONDS, Later, Park, Replace, Stop, decide, pause_after
 from worker.status_message.describe import describe
 from worker.status_message.message import StatusMessage
 from worker.status_message.thread import Absent, Shown, SlackThread
+from worker.status_message.web_api import WebApi
+from worker.text.slack_errors import MESSAGE_GONE, OF_INSTALLATION
 
 LEASE_SECONDS: Final = 60.0
 
@@ -70,7 +62,7 @@ class Announcer:
         self,
         store: StatusStore,
         syncs: SyncStore,
-        connection: Connection,
+        connection: WebApi,
         jira_url: str | None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -85,7 +77,7 @@ class Announcer:
         """Channels for which Slack has answered with another id: the old one and the new one."""
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> WebApi:
         """The process's connection to Slack."""
         return self._connection
 
@@ -165,7 +157,7 @@ class _Turn:
     def __init__(
         self,
         store: StatusStore,
-        connection: Connection,
+        connection: WebApi,
         claim: StatusClaim,
         message: StatusMessage,
         may_send: Callable[[], bool],

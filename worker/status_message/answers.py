@@ -8,27 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
+from worker.http_once import NotSent, Unknown
+from worker.text.slack_errors import THROTTLING, UNCLEAR
+
 MOST_BYTES: Final = 8_388_608
 """Of an answer; 200 messages with their blocks are far below."""
 
 _LONGEST_WAIT_SECONDS: Final = 3600.0
 _USUAL_WAIT_SECONDS: Final = 30.0
 
-# Slack's own words: "some aspect of the operation may have succeeded".
-UNCLEAR: Final = frozenset(
-    {
-        "fatal_error",
-        "internal_error",
-        "service_unavailable",
-        "temporarily_unavailable",
-        "request_timeout",
-        "team_added_to_org",
-        "migration_in_progress",
-        "external_channel_migrating",
-    }
-)
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
-THROTTLING: Final = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +39,6 @@ class Throttled:
     """Slack did nothing, and wants to be left alone for ``retry_after`` seconds."""
 
     retry_after: float
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """Nothing reached Slack."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """It may have been done, or may yet be."""
-
-    why: str
 
 
 Failure = Refused | Throttled | NotSent | Unknown

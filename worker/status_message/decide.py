@@ -16,7 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from worker.status_message.answers import Failure, NotSent, Refused, Throttled, Unknown
+from worker.http_once import NotSent, Unknown
+from worker.status_message.answers import Failure, Refused, Throttled
+from worker.text.slack_errors import MESSAGE_GONE, NOT_EDITABLE, OF_FORM, OF_INSTALLATION
 
 FIRST_PAUSE_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 600.0
@@ -24,67 +26,6 @@ FIRST_PAUSE_OF_REFUSAL_SECONDS: Final = 60.0
 LONGEST_PAUSE_OF_REFUSAL_SECONDS: Final = 3600.0
 MOST_REFUSALS: Final = 29
 """In a row: with those pauses that is a day."""
-
-MESSAGE_GONE: Final = "message_not_found"
-
-NOT_EDITABLE: Final = frozenset({"cant_update_message", "edit_window_closed"})
-
-# https://docs.slack.dev/reference/methods/chat.postMessage#errors, and those of chat.update,
-# conversations.replies and auth.test: what would be refused in every channel.
-OF_INSTALLATION: Final = frozenset(
-    {
-        "access_denied",
-        "accesslimited",
-        "account_inactive",
-        "app_not_installed",
-        "ekm_access_denied",
-        "enterprise_is_restricted",
-        "invalid_app",
-        "invalid_auth",
-        "invalid_token",
-        "missing_scope",
-        "no_permission",
-        "not_allowed_token_type",
-        "not_authed",
-        "org_login_required",
-        "team_access_not_granted",
-        "team_disabled",
-        "team_not_found",
-        "team_quota_exceeded",
-        "token_expired",
-        "token_revoked",
-        "two_factor_setup_required",
-        "two_factor_setup_required_and_sso_required",
-    }
-)
-
-OF_FORM: Final = frozenset(
-    {
-        "attachment_payload_limit_exceeded",
-        "block_mismatch",
-        "invalid_arg_name",
-        "invalid_arguments",
-        "invalid_array_arg",
-        "invalid_attachments",
-        "invalid_blocks",
-        "invalid_blocks_format",
-        "invalid_charset",
-        "invalid_form_data",
-        "invalid_metadata_format",
-        "invalid_metadata_schema",
-        "invalid_post_type",
-        "markdown_text_conflict",
-        "metadata_must_be_sent_from_app",
-        "metadata_too_large",
-        "method_deprecated",
-        "missing_post_type",
-        "msg_blocks_too_long",
-        "msg_too_long",
-        "no_text",
-        "rich_text_too_deep",
-        "too_many_attachments",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)

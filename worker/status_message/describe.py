@@ -17,7 +17,9 @@ from typing import Any, Final, assert_never
 from threadsync.marker import url_of
 from threadsync.reasons import explain
 from threadsync.syncs import SyncState
-from worker.status_message.message import RETRY_BUTTON, StatusMessage, escape
+from worker.status_message.message import StatusMessage
+from worker.text.slack_names import RETRY_BUTTON
+from worker.text.slack_text import escape
 
 _LASTING: Final = frozenset({"blocked", "failed", "review", "done"})
 

@@ -9,14 +9,14 @@ from decimal import Decimal
 from typing import Any, Final, TypeGuard
 from uuid import UUID
 
-from worker.status_message.answers import Done, Failure, Refused, Unknown
-from worker.status_message.connection import Connection
-from worker.status_message.message import StatusMessage, metadata_of
+from worker.http_once import Unknown
+from worker.status_message.answers import Done, Failure, Refused
+from worker.status_message.message import StatusMessage
+from worker.status_message.web_api import WebApi
+from worker.text.slack_names import EVENT_TYPE, metadata_of
 
 METHODS: Final = ("auth.test", "chat.postMessage", "chat.update", "conversations.replies")
 """What is called, here and by the announcer; handlers/manifest.yaml has the scopes for it."""
-
-EVENT_TYPE: Final = "threadsync_sync"
 
 _PAGE: Final = 200
 _MOST_PAGES: Final = 5
@@ -48,7 +48,7 @@ class SlackThread:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: WebApi,
         channel_id: str,
         thread_ts: str,
         session_id: UUID,

@@ -111,6 +111,11 @@ def one_line(text: str) -> str:
     return " ".join(_literal(cleaned(text)).split())
 
 
+def escape(text: str) -> str:
+    """Return text as mrkdwn that shows it as it is: no links, no mentions."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def _code(piece: str) -> Iterator[Code]:
     text = _literal(piece.removeprefix("\n").rstrip())
     if text.strip():

@@ -1,13 +1,11 @@
 """Functions by which the console's login changes rows: each is a statement of ours, run as the owner.
 
-``threadsync_console`` may read what the console shows and run these. A function is made of the very statement
-that a worker's login or the CLI runs, so the two cannot differ; its arguments are the statement's parameters
-by their names' order, but for what is not the console's to say, such as the time, which is the server's. The
-row that records the act says the login and ``via``: triggers of the migrations see to that
-(``threadsync_sign``).
+``threadsync_console`` may read what the console shows, and call these. A function is made of the statement
+that a worker or the CLI runs, so the two cannot differ; its arguments are the statement's parameters in the
+order of their names, without the time, which is the server's. Triggers of the migrations
+(``threadsync_sign``) write the login and ``via`` into the row that records the act.
 
-Where the statement has another parameter in a later release the function is another one beside the old one:
-web processes of both run while the one takes the other's place.
+A release with another parameter makes another function beside the old one: web processes of both may run.
 """
 
 from __future__ import annotations
@@ -20,16 +18,17 @@ from typing import Any, Final, LiteralString
 from psycopg import Connection
 from psycopg.pq import ExecStatus
 from psycopg.rows import tuple_row
-from psycopg.sql import SQL, Identifier
 
 from threadsync.errors import DatabaseFault
+from worker.db.dead_letters import sql as dead_letter_queries
+from worker.db.definer import restrict, standing_of
 from worker.db.forgetting import sql as forgetting
 from worker.db.sessions import sql as queries
 from worker.db.syncs import sql as sync_queries
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 _NOT_ASKED: Final = frozenset({"now", "asked_at", "jira_id"})
-"""Parameters that say when, which is now by the server's clock; and Jira's id of a ticket, Jira's to say."""
+"""Moments, for which the server's clock stands, and Jira's id of a ticket, which Jira alone says."""
 
 _FUNCTION: Final = "threadsync_console_"
 
@@ -38,41 +37,32 @@ STATEMENTS: Final[Mapping[str, LiteralString]] = {
     "retry_all_blocked": sync_queries.RETRY_ALL_BLOCKED,
     "give_up": sync_queries.GIVE_UP,
     "act": queries.ACT,
-    "settle": queries.SETTLE_DEAD_LETTER,
+    "settle": dead_letter_queries.SETTLE_DEAD_LETTER,
     "begin_forgetting": forgetting.BEGIN,
 }
-"""By the name of the function that takes the statement's place."""
+"""Statements by the name of the function that takes their place."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """The types of a statement's parameters, and its columns with theirs, as the server reads it."""
+    """Types of a statement's parameters, and its columns with theirs, as the server reads it."""
 
     parameters: Sequence[str]
     columns: Sequence[tuple[str, str]]
 
 
 def install(connection: Connection[Any], callers: Mapping[LiteralString, bool]) -> None:
-    """Make the functions as they are now. ``callers``: roles, and whether they may call them."""
+    """Create or replace the functions. ``callers``: roles, and whether they may call them."""
     cursor = connection.cursor(row_factory=tuple_row)
-    [(schema,)] = cursor.execute("SELECT current_schema()").fetchall()
     for name, statement in STATEMENTS.items():
         body = _numbered(statement)
         described = _describe(connection, body)
         signature = f"{_FUNCTION}{name}({', '.join(described.parameters)})"
-        known = cursor.execute(_KNOWN, [signature]).fetchone()
-        if known == (body, False):
+        if standing_of(cursor, signature) == (body, False):
             # As it is to be, and not ours to change.
             continue
         cursor.execute(_definition(signature, described, body), prepare=False)
-        function = SQL(signature)  # of our names and the server's types
-        # Whatever the caller's search_path says; temporary tables last.
-        place = SQL("ALTER FUNCTION {} SET search_path = {}, pg_temp")
-        cursor.execute(place.format(function, Identifier(schema)))
-        cursor.execute(SQL("REVOKE ALL ON FUNCTION {} FROM PUBLIC").format(function))
-        for role, may in callers.items():
-            right = SQL("GRANT EXECUTE ON FUNCTION {} TO {}" if may else "REVOKE ALL ON FUNCTION {} FROM {}")
-            cursor.execute(right.format(function, Identifier(role)))
+        restrict(cursor, signature, callers)
 
 
 def _definition(signature: str, described: _Described, body: str) -> bytes:
@@ -84,9 +74,7 @@ def _definition(signature: str, described: _Described, body: str) -> bytes:
     ).encode()
 
 
-_KNOWN: Final = "SELECT prosrc, pg_has_role(proowner, 'USAGE') FROM pg_proc WHERE oid = to_regprocedure(%s)"
-
-# One of the same arguments that answers in another form cannot be replaced.
+# One of the same arguments that returns another form cannot be replaced.
 _DROP_OTHER: Final = """
 DO $$
 BEGIN
@@ -98,20 +86,19 @@ $$"""
 
 
 def _parameters(statement: str) -> list[str]:
-    """By name, so that a statement that names them in another order still means the same function."""
+    # Sorted: a statement that names them in another order still means the same function.
     return sorted(set(_PARAMETER.findall(statement)) - _NOT_ASKED)
 
 
 def _numbered(statement: str) -> str:
-    """The statement as a function's body: the parameters by their numbers; of those not asked for, none."""
+    """Return the statement as a function's body: parameters by number, NULL for those not asked for."""
     numbers = {name: f"${number}" for number, name in enumerate(_parameters(statement), start=1)}
     numbers |= dict.fromkeys(_NOT_ASKED, "NULL")
     return _PARAMETER.sub(lambda match: numbers[match[1]], statement).replace("%%", "%").strip()
 
 
 def _describe(connection: Connection[Any], statement: str) -> _Described:
-    """Let the server read the statement, which runs nothing."""
-    # Without a name: the next one takes its place.
+    # Without a name, so the next one takes its place; nothing is run.
     connection.pgconn.prepare(b"", statement.encode())
     found = connection.pgconn.describe_prepared(b"")
     if found.status != ExecStatus.COMMAND_OK:
@@ -135,10 +122,10 @@ def _quoted(text: str) -> str:
 
 
 def call_of(name: str) -> str:
-    """Return the call that takes the place of the statement, with its parameters but those not asked for."""
+    """Return the call that takes the place of a statement."""
     arguments = ", ".join(f"%({parameter})s" for parameter in _parameters(STATEMENTS[name]))
     return f"SELECT * FROM {_FUNCTION}{name}({arguments})"  # noqa: S608 - of names that stand here
 
 
 CALLS: Final[Mapping[str, str]] = {statement: call_of(name) for name, statement in STATEMENTS.items()}
-"""By the statement that the console's login may not run: the call in its place."""
+"""Calls by the statement that the console's login may not run."""

@@ -1,4 +1,4 @@
-"""The console's connections: what its login may change only by a function, goes by that function."""
+"""Connections of the console, whose login may change rows only by functions."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ from worker.db.pool import Pool
 
 
 class ConsoleConnection(GuardedConnection):
-    """A connection whose stores need not know as whom it is logged in."""
+    """A connection that calls functions in place of statements, so that stores need not know its login."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Cursor[DictRow]:
-        """Run a statement, or the function that takes its place."""
         call = CALLS.get(query) if isinstance(query, str) else None
         return super().execute(call or query, params, **options)
 
 
 class ConsolePool(Pool):
-    """A pool of them."""
-
     connections = ConsoleConnection

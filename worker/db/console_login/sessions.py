@@ -1,15 +1,11 @@
-"""Sessions of people who are signed in to the console: by the hash of a random word, until they run out."""
+"""Console logins: each is a row with the hash of a random word, until it expires."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
-from psycopg.rows import DictRow
-
-from worker.db.driver_errors import translated
-from worker.db.pool import Pool, init_db
+from worker.db.store import Store
 
 SESSION_SECONDS: Final = 12 * 3600
 MOST_SESSIONS: Final = 1_000
@@ -47,22 +43,19 @@ _PURGE: Final[LiteralString] = "DELETE FROM console_sessions WHERE expires_at <=
 
 @dataclass(frozen=True)
 class ConsoleSession:
-    """The name that somebody gave, and where the sign-in came from."""
+    """The name that was given when signing in, and the address that it came from."""
 
     name: str
     address: str | None
 
 
-class ConsoleSessionStore:
-    """Every method raises ``DatabaseUnavailable`` when Postgres is away. Moments are the database's."""
-
-    def __init__(self, pool: Pool | None = None) -> None:
-        self._pool = pool
+class ConsoleSessionStore(Store):
+    """Console logins. Moments are the database's."""
 
     def begin(self, id_hash: bytes, session: ConsoleSession, earlier: bytes | None = None) -> None:
-        """Keep a session for ``SESSION_SECONDS``; ``earlier``, and all that have run out, are deleted."""
+        """Keep a session for ``SESSION_SECONDS``; delete ``earlier``, and all that have expired."""
         address = session.address[:_LONGEST_ADDRESS] if session.address else None
-        self._execute(
+        self._rows(
             _BEGIN,
             {
                 "id_hash": id_hash,
@@ -75,19 +68,12 @@ class ConsoleSessionStore:
         )
 
     def find(self, id_hash: bytes) -> ConsoleSession | None:
-        """The session, unless it has ended or run out."""
-        rows = self._execute(_FIND, {"id_hash": id_hash, "seconds": SESSION_SECONDS})
+        """Return the session, unless it has ended or expired."""
+        rows = self._rows(_FIND, {"id_hash": id_hash, "seconds": SESSION_SECONDS})
         return ConsoleSession(**rows[0]) if rows else None
 
     def end(self, id_hash: bytes) -> None:
-        """Delete the session; nothing happens if there is none."""
-        self._execute(_END, {"id_hash": id_hash})
+        self._rows(_END, {"id_hash": id_hash})
 
     def purge(self) -> None:
-        """Delete what has run out."""
-        self._execute(_PURGE, {})
-
-    def _execute(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        with translated(), (self._pool or init_db()).connection() as connection:
-            cursor = connection.execute(sql, params)
-            return cursor.fetchall() if cursor.description else []
+        self._rows(_PURGE, {})

@@ -1,4 +1,4 @@
-"""Dead letters and counts of deaths: a poison message must not loop, a failed one must not be lost."""
+"""Dead letters, and counts of deaths: a poison message must not loop, a failed one must not be lost."""
 
 from __future__ import annotations
 
@@ -9,30 +9,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Literal, LiteralString
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import DictRow
 
 from threadsync.actors import AnyActor, as_json
+from threadsync.dead_letters import DeadLetter, DeadLetterState
 from threadsync.errors import CommandFailed, DeadLetterNotFound
-from threadsync.models import DeadLetter, DeadLetterState
-from worker.db.driver_errors import translated
+from worker.db.dead_letters import sql as queries
 from worker.db.forgetting.arrivals import NO_WORDS, Redaction
 from worker.db.forgetting.store import ForgetStore
-from worker.db.pool import Pool, init_db
-from worker.db.sessions import sql as queries
+from worker.db.store import Store
 
-_AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 _LONGEST_NAME: Final = 255
 _LONGEST_ERROR: Final = 10_000
 _LONGEST_COMMAND: Final = 1024 * 1024
-"""None of ours is longer, and the main process, which may bury it, need not have room to read it."""
+"""Longest message of ours. The main process, which may bury it, need not have room to read a longer one."""
 _PACKED: Final = re.compile(r"[A-Za-z0-9+/]{40}")
 """Base64, say."""
 _UNREAD: Final = ("\ufffd", "\x00", "\\u", "\\x", "%")
-"""Signs of another spelling, in which a person's id would not be found."""
+"""Characters of another spelling, in which a person's id would not be found."""
 _THREAD: Final = re.compile(r"[0-9]\.[0-9]|[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
 """A thread's timestamp, or the id of a session."""
 _KEPT_BYTES: Final = 64 * 1024
@@ -43,9 +41,9 @@ _MOST_ATTEMPTS: Final = 2**31 - 1
 class Letter:
     """The part of a message that is kept: its arguments (JSON text), or its bytes where it is unreadable.
 
-    ``missing``: bytes at the end of the body that are not kept, which the error says. ``answer``: whose
-    result is to be the error; empty for none. ``about``: arguments that say what it was about, where it has
-    none; ``said``: what stands in the place of the error's words.
+    ``missing``: number of bytes at the end of the body that are not kept. ``answer``: id of the task whose
+    result is to be the error; empty for none. ``about``: arguments that name its thread, where it has none;
+    ``said``: text in place of the error's.
     """
 
     task_id: str
@@ -63,16 +61,14 @@ class Letter:
 
     @property
     def told(self) -> str | None:
-        """Arguments that say what the message was about."""
         return self.arguments if self.arguments is not None else self.about
 
     @property
     def size(self) -> int:
-        """Bytes, about."""
+        """Approximate size in bytes."""
         return len(self.body or b"") + len(self.arguments or "")
 
     def params(self) -> dict[str, Any]:
-        """Return what stands in its row."""
         return {
             "task_id": _key(self.task_id),
             "task_name": _text(self.task_name),
@@ -89,7 +85,7 @@ class Letter:
         }
 
     def shortened(self) -> Letter:
-        """Return one of nothing but what is ours to say, and the first bytes of the message."""
+        """Return one that any database takes: our own words, and the first bytes of the message."""
         whole = self.body if self.body is not None else _printable(self.arguments or "").encode()
         kept = whole[:_KEPT_BYTES]
         digest = hashlib.sha256(self.task_id.encode("utf-8", "backslashreplace") + whole).hexdigest()
@@ -106,7 +102,7 @@ class Letter:
         )
 
     def without_forgotten(self, known: Redaction) -> Letter:
-        """Return the one that may be kept of it, now that these people are forgotten."""
+        """Return it without the people who were forgotten."""
         if not known:
             return self
         arguments, body = _redacted(known, self.arguments), _without_forgotten(known, self.body)
@@ -120,16 +116,13 @@ class Letter:
         )
 
     def content(self) -> str:
-        """Return what tells it from another letter with the same task id."""
+        """Return a hash that tells it from another message with the same task id."""
         text = _printable(self.arguments or "").encode()
         return hashlib.sha256(text + bytes(1) + (self.body or b"")[:_KEPT_BYTES]).hexdigest()[:16]
 
 
-class DeadLetterStore:
-    """Dead letters in Postgres. Every method raises ``DatabaseUnavailable`` when Postgres is away."""
-
-    def __init__(self, pool: Pool | None = None) -> None:
-        self._pool = pool
+class DeadLetterStore(Store):
+    """Dead letters, and the openings of messages that may kill their process."""
 
     def open_suspect(
         self, key: str, task_name: str, opened_by: str, *, died: bool = False
@@ -151,73 +144,48 @@ class DeadLetterStore:
         self._rows(queries.CLOSE_SUSPECT, {"task_id": _key(key)})
 
     def close_suspects(self, keys: Sequence[str], opened_by: str) -> None:
-        """The same of all of these that ``opened_by`` was the last to open."""
+        """Record that these are not open any more, as far as ``opened_by`` was the last to open them."""
         params = {"task_ids": [_key(key) for key in keys], "opened_by": opened_by}
         self._rows(queries.CLOSE_SUSPECTS, params)
 
     def forget_redeliveries(self, key: str) -> None:
-        """The message ended: its deaths are of no more use."""
+        """Delete the deaths of a message that has ended."""
         self._rows(queries.FORGET_REDELIVERIES, {"task_id": _key(key)})
 
-    def bury(
-        self,
-        *,
-        task_id: str,
-        task_name: str,
-        queue: str,
-        error: BaseException,
-        attempts: int,
-        arguments: str | None = None,
-        body: bytes | None = None,
-        missing: int = 0,
-        first_attempt_at: datetime | None = None,
-    ) -> UUID:
-        """Keep a message with its arguments (JSON text), or its bytes when it could not be read.
+    def bury(self, letter: Letter) -> UUID:
+        """Keep a message; return the id of its dead letter.
 
-        ``missing``: bytes at the end of the body that are not kept, which the error says.
-
-        Repeatable: a second burial of the same message changes nothing. Returns the id of the letter, the
-        first one's then. Another message that has the same task id gets a letter of its own.
+        Repeatable: a second burial of the same message changes nothing, and returns the first one's id.
+        Another message that has the same task id gets a dead letter of its own.
         """
-        letter = Letter(
-            task_id, task_name, queue, error, attempts, arguments, body, missing, first_attempt_at
-        )
         return self.keep([letter])[0]
 
     def keep(self, letters: Sequence[Letter]) -> list[UUID]:
-        """Keep all of these, or none; each as ``bury`` does."""
+        """Bury all of these, or none."""
         known = Redaction(ForgetStore(self._pool).people())
         with (
-            translated(),
-            (self._pool or init_db()).connection() as connection,
+            self._connection() as connection,
             # One is a transaction by itself.
             connection.transaction() if len(letters) > 1 else nullcontext(),
         ):
             return [_kept(connection, letter.without_forgotten(known)) for letter in letters]
 
     def takes_letters(self) -> bool:
-        """Return whether a letter that nothing is wrong with would be taken now. Raises what keeps it."""
+        """Return True if a sound dead letter could be written now; else raise the reason."""
         probe = Letter("probe", "probe", "probe", CommandFailed("probe"), 1, arguments="{}")
-        with (
-            translated(),
-            (self._pool or init_db()).connection() as connection,
-            connection.transaction(force_rollback=True),
-        ):
+        with self._connection() as connection, connection.transaction(force_rollback=True):
             _kept(connection, probe)
         return True
 
     def list_by_state(
-        self,
-        state: DeadLetterState = "dead",
-        limit: int = 50,
-        before: UUID | None = None,
+        self, state: DeadLetterState = "dead", limit: int = 50, before: UUID | None = None
     ) -> list[DeadLetter]:
-        """Dead letters in one state, newest first, from before the id ``before``."""
-        params = {"state": state, "limit": limit, "before": before or _AFTER_ALL_IDS}
+        """Return dead letters in one state, newest first, from before the id ``before``."""
+        params = {"state": state, **self._page(limit, before)}
         return [DeadLetter.of_row(row) for row in self._rows(queries.LIST_DEAD_LETTERS, params)]
 
     def get(self, dead_letter_id: UUID | str) -> DeadLetter:
-        """One dead letter. Raises ``DeadLetterNotFound``."""
+        """Return one dead letter. Raises ``DeadLetterNotFound``."""
         rows = self._rows(queries.GET_DEAD_LETTER, {"dead_letter_id": _id(dead_letter_id)})
         if not rows:
             raise DeadLetterNotFound(f"no dead letter {dead_letter_id}; see: threadsync dead list")
@@ -232,7 +200,7 @@ class DeadLetterStore:
         reason: str,
         acted_by: AnyActor | None = None,
     ) -> DeadLetter:
-        """Record who settled it, and why. Raises ``DeadLetterNotFound`` when it is not open."""
+        """Record who settled it, and why. Raises ``DeadLetterNotFound`` if it is settled already."""
         params = {
             "dead_letter_id": _id(dead_letter_id),
             "state": state,
@@ -245,14 +213,9 @@ class DeadLetterStore:
             raise already_settled(self.get(dead_letter_id))
         return DeadLetter.of_row(rows[0])
 
-    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        with translated(), (self._pool or init_db()).connection() as connection:
-            cursor = connection.execute(sql, params)
-            return cursor.fetchall() if cursor.description else []
-
 
 def already_settled(letter: DeadLetter) -> DeadLetterNotFound:
-    """The refusal of a letter that is not open any more; it says who settled it, and why."""
+    """Return the error for a dead letter that is settled already; it names by whom, and why."""
     return DeadLetterNotFound(
         f"dead letter {letter.id} was already {letter.state} by {letter.actor}: {letter.reason}"
     )
@@ -286,7 +249,7 @@ def _redacted(known: Redaction, arguments: str | None) -> str | None:
 
 
 def _without_forgotten(known: Redaction, body: bytes | None) -> bytes | None:
-    """The bytes; None where they name a person who was forgotten, or cannot be looked into."""
+    """Return the bytes, or None if they name a person who was forgotten, or cannot be searched."""
     if body is None:
         return None
     if len(body) > _LONGEST_COMMAND:
@@ -298,7 +261,7 @@ def _without_forgotten(known: Redaction, body: bytes | None) -> bytes | None:
 
 
 def _is_opaque(about: Mapping[str, str | None], told: str | None, body: bytes | None) -> bool:
-    """Return whether a message may be about any thread: it does not say which, and cannot be looked into."""
+    """Return True if a message may be about any thread: it names none, and cannot be searched."""
     if about["about_session"] or (about["about_channel"] and about["about_thread"]):
         return False
     text = (body or b"").decode("utf-8", "replace") + (told or "")
@@ -306,7 +269,7 @@ def _is_opaque(about: Mapping[str, str | None], told: str | None, body: bytes | 
 
 
 def _about(arguments: str | None) -> dict[str, str | None]:
-    """Name the thread, channel or session that the message was about, as far as it can be read."""
+    """Return the thread, channel or session that a message was about, as far as it can be read."""
     found: dict[str, str | None] = dict.fromkeys(("about_channel", "about_thread", "about_session"))
     if arguments is None or len(arguments) > _LONGEST_COMMAND:
         return found
@@ -320,7 +283,7 @@ def _about(arguments: str | None) -> dict[str, str | None]:
 
 
 def _key(text: str) -> str:
-    """A task id as a key. Any text may be one; a long one would not fit into the index."""
+    # Any text may be a task id; a long one would not fit into the index.
     text = _printable(text)
     return text if len(text) <= _LONGEST_NAME else f"sha256-{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -335,5 +298,5 @@ def _said(body: bytes | None, missing: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """Postgres' text takes neither NUL nor half a surrogate pair."""
+    # Postgres' text takes neither NUL nor half a surrogate pair.
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

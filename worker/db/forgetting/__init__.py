@@ -1,1 +1,1 @@
-"""Columns that hold something of people, and the functions that take it away."""
+"""Columns that hold personal data, and the functions that erase it."""

@@ -1,9 +1,8 @@
 """Redact messages that name a person who was forgotten within the last day, as they arrive.
 
-They may have been sent before, and lie in the broker, wait for their session, or be sent by an operator.
-Whatever in a message is as long as the id or the name of such a person is hashed with that one's key. The
-people are read again after ``LOOK_SECONDS``; an act of forgetting waits for longer than that before it takes
-anything away.
+They may have been sent before, and lie in the broker, wait for their session, or be replayed. Each part of a
+message that is as long as the id or the name of such a person is hashed with that one's key. The people are
+read again after ``LOOK_SECONDS``; an act of forgetting waits for longer before it erases anything.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ PLACES: Final = frozenset(
         *("drafted_at", "unlinked_at", "since", "limit", "maybe_said", "type", "action_id", "value"),
     }
 )
-"""Arguments in which nobody writes."""
+"""Arguments that hold no text of a person."""
 
 ARGUMENTS: Final = PLACES | {
     *("user_id", "actor", "name", "address", "draft", "summary", "description", "labels", "patch", "reason"),
@@ -48,13 +47,13 @@ ARGUMENTS: Final = PLACES | {
 
 
 def hash_of(key: bytes, person: str) -> bytes:
-    """The keyed hash, as ``threadsync_person_hash`` makes it of what ``as_compared`` returns."""
+    """Return the keyed hash that ``threadsync_person_hash`` makes of what ``as_compared`` returns."""
     # ASCII alone, as Postgres' collation "C" has it.
     return sha256(key + sha256(key + person.encode("utf-8", "replace").upper()).digest()).digest()
 
 
 class Redaction:
-    """Takes these people out of a command's arguments."""
+    """Erases people from a command's arguments."""
 
     def __init__(self, people: Sequence[ForgottenPerson]) -> None:
         self._people = people
@@ -64,18 +63,18 @@ class Redaction:
         return bool(self._people)
 
     def arguments(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments without them. Of a command that one of them sent, without its words too."""
+        """Return the arguments without them; of a command that one of them sent, without its words too."""
         redacted: dict[str, Any] = self._without(kwargs, 0)
         if self._is_theirs(kwargs, 0):
             redacted |= {name: value for name, value in _wordless(kwargs).items() if name in kwargs}
         return redacted
 
     def values(self, args: Sequence[Any]) -> list[Any]:
-        """The same of arguments without names."""
+        """Return positional arguments without them."""
         return [self._without(value, 0) for value in args]
 
     def text(self, text: str) -> str:
-        """A text with ``forgotten`` in place of their ids and names."""
+        """Return a text with ``forgotten`` in place of their ids and names."""
         redacted, end = "", 0
         for start, behind in self._spans(text):
             redacted += f"{text[end:start]}{FORGOTTEN}"
@@ -83,11 +82,11 @@ class Redaction:
         return redacted + text[end:]
 
     def finds_in(self, text: str) -> bool:
-        """Return whether a text, which may be JSON or a part of it, names one of them."""
+        """Return True if a text, which may be JSON or a part of it, names one of them."""
         return bool(self._spans(text) or self._spans(unescaped(text)))
 
     def message(self, arguments: str) -> str:
-        """The JSON text of a message's arguments, redacted; one that cannot be read, as a text."""
+        """Return the JSON of a message's arguments, redacted; what cannot be parsed, as a text."""
         with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
             message = json.loads(arguments)
             args, kwargs = self.values(message["args"]), self.arguments(message["kwargs"])
@@ -137,7 +136,7 @@ class Redaction:
 
 
 def _place(name: str, place: str) -> str:
-    """All that is in a patch are people's words, whatever they are called there."""
+    # All in a patch may be a person's words, whatever its keys are called.
     return _PATCH if _PATCH in (name, place) else name
 
 
@@ -150,14 +149,14 @@ def _wordless(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Known:
-    """The people that this process knows of, and until when it need not look again."""
+    """People known to this process, and the moment of the next look."""
 
     redaction = Redaction(())
     until = 0.0
 
 
 def redaction() -> Redaction:
-    """The redaction that holds now. While Postgres is away, the one that was last known."""
+    """Return the redaction that holds now; while Postgres is away, the last known one."""
     if monotonic() >= _Known.until:
         # Each look may take as long as a command: not one for each command of a batch.
         try:

@@ -1,6 +1,6 @@
-"""Columns of our tables by what they hold of people: each one with text is in one of two lists.
+"""Declare for each column with text whether it holds personal data.
 
-The functions of ``functions.py`` are made of ``OF_PEOPLE``, so a column that is declared here is forgotten. A
+The functions of ``functions.py`` are made of ``OF_PEOPLE``, so a column that is declared there is erased. A
 test compares both lists with the tables, and fails for a column that is in neither.
 """
 
@@ -27,10 +27,10 @@ Kind = Literal["person", "name", "actor", "draft", "detail", "words", "letter"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that holds something of people.
+    """A column that holds personal data.
 
     Args:
-        cleared: what takes its place, as SQL; not used for kinds ``draft`` and ``letter``.
+        cleared: SQL of the value that takes its place; not used for kinds ``draft`` and ``letter``.
     """
 
     table: LiteralString
@@ -42,6 +42,10 @@ class Column:
 _FORGOTTEN: Final = "'forgotten'"
 _NO_ACTOR: Final = """'{"name": "forgotten", "via": "cli"}'::jsonb"""
 _WORDS_GONE: Final = "'(forgotten)'"
+_OF_A_MESSAGE: Final[tuple[LiteralString, ...]] = (
+    *("task_id", "task_name", "queue", "error_type", "arguments", "body", "error"),
+    *("actor", "reason", "settled_by"),
+)
 
 OF_PEOPLE: Final = (
     Column("thread_sessions", "user_id", "person", _FORGOTTEN),
@@ -71,20 +75,11 @@ OF_PEOPLE: Final = (
     Column("console_sessions", "name", "name", _FORGOTTEN),
     Column("console_sessions", "address", "words"),
     Column("channel_context", "context_data", "words", "'{}'::jsonb"),
-    Column("dead_letters", "task_id", "letter"),
-    Column("dead_letters", "task_name", "letter"),
-    Column("dead_letters", "queue", "letter"),
-    Column("dead_letters", "error_type", "letter"),
-    Column("dead_letters", "arguments", "letter"),
-    Column("dead_letters", "body", "letter"),
-    Column("dead_letters", "error", "letter"),
-    Column("dead_letters", "actor", "letter"),
-    Column("dead_letters", "reason", "letter"),
-    Column("dead_letters", "settled_by", "letter"),
+    *(Column("dead_letters", name, "letter") for name in _OF_A_MESSAGE),
     Column("redeliveries", "task_id", "letter"),
     Column("redeliveries", "task_name", "letter"),
 )
-"""The columns that are forgotten."""
+"""Columns that are erased."""
 
 SESSION_OF: Final[Mapping[str, LiteralString]] = {
     "thread_sessions": "id",
@@ -95,14 +90,14 @@ SESSION_OF: Final[Mapping[str, LiteralString]] = {
     "session_acts": "session_id",
     "left_tickets": "session_id",
 }
-"""For tables whose rows belong to a session: the column that says which."""
+"""Key column of each table whose rows belong to a session."""
 
 CHANNEL_OF: Final[Mapping[str, LiteralString]] = {
     "channel_context": "channel_id",
     "channel_context_commands": "channel_id",
     "channel_aliases": "channel_id",
 }
-"""For tables whose rows belong to a channel: the column that says which."""
+"""Key column of each table whose rows belong to a channel."""
 
 _ID: Final = "Slack's id of a channel or of a thread, which stays with the tombstone"
 _CODE: Final = "one of our own words"
@@ -114,11 +109,9 @@ _SIGNED: Final = {"via": _CODE, "login": "the name of a login of the database"}
 
 OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "thread_sessions": {
-        "channel_id": _ID,
-        "thread_ts": _ID,
+        **dict.fromkeys(("channel_id", "thread_ts"), _ID),
+        **dict.fromkeys(("jira_key", "left_keys"), _JIRA),
         "status": _CODE,
-        "jira_key": _JIRA,
-        "left_keys": _JIRA,
     },
     "channel_context": {"channel_id": _ID},
     "channel_context_commands": {"channel_id": _ID},
@@ -128,40 +121,26 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "jira_sites": {"site": _JIRA, "trouble": _CODE},
     "jira_pauses": {"site": _JIRA, "endpoint": _CODE},
     "syncs": {
-        "state": _CODE,
-        "reason": _CODE,
-        "site": _JIRA,
+        **dict.fromkeys(("state", "reason", "origin", "forgetting"), _CODE),
+        **dict.fromkeys(("site", "project_key", "jira_id", "jira_key", "duplicates"), _JIRA),
         "marker": "a hash of site, channel and thread, which stays with the tombstone",
-        "project_key": _JIRA,
-        "jira_id": _JIRA,
-        "jira_key": _JIRA,
-        "origin": _CODE,
-        "duplicates": _JIRA,
-        "forgetting": _CODE,
     },
     "sync_attempts": {
-        "step": _CODE,
-        "outcome": _CODE,
-        "trace_id": "Jira's id of a request",
-        "reason": _CODE,
+        **dict.fromkeys(("step", "outcome", "reason"), _CODE),
         "project_key": _JIRA,
+        "trace_id": "Jira's id of a request",
     },
     "sync_actions": {"action": _CODE, **_SIGNED},
     "session_actions": {"action": _CODE, **_SIGNED},
     "session_acts": {
-        "act": _CODE,
-        "jira_key": _JIRA,
-        "jira_id": _JIRA,
-        "outcome": _CODE,
-        "key_before": _JIRA,
+        **dict.fromkeys(("act", "outcome"), _CODE),
+        **dict.fromkeys(("jira_key", "jira_id", "key_before"), _JIRA),
         **_SIGNED,
     },
     "left_tickets": {"jira_key": _JIRA, "jira_id": _JIRA, "site": _JIRA, "given_up": _CODE},
     "status_messages": {
-        "message_ts": _SLACK,
+        **dict.fromkeys(("message_ts", "trouble", "replaced_ts"), _SLACK),
         "shown": "a hash of a message of ours, which holds states and keys",
-        "trouble": _SLACK,
-        "replaced_ts": _SLACK,
     },
     "console_sessions": {"id_hash": "a hash of a random word"},
     "queue_samples": {"queue": "the name of a queue"},
@@ -172,14 +151,14 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "forgotten_people": {"key": _HASH, "hash": _HASH},
     "threadsync_schema": {"name": "the name of a migration"},
 }
-"""Columns with text that hold nothing of people, and why."""
+"""Columns with text that hold no personal data, and why."""
 
 
 def of_kinds(table: str, *kinds: Kind) -> tuple[Column, ...]:
-    """The columns of one table that are of these kinds."""
+    """Return the columns of one table that are of these kinds."""
     return tuple(column for column in OF_PEOPLE if column.table == table and column.kind in kinds)
 
 
 def tables(*kinds: Kind) -> tuple[LiteralString, ...]:
-    """The tables that have columns of these kinds, in the order in which locks are taken."""
+    """Return the tables with columns of these kinds, in the order in which locks are taken."""
     return tuple(dict.fromkeys(column.table for column in OF_PEOPLE if column.kind in kinds))

@@ -1,34 +1,42 @@
-"""The functions that forget, made of the declared columns: the only code that may delete what people left.
+"""Functions that forget, made of the declared columns: the only code that may erase personal data.
 
 They are SECURITY DEFINER, of a role that may do this and nothing else (``roles.sql``), so a worker's login
-forgets by them and can delete nothing by itself. An act of a person names its row in ``forget_acts``.
+forgets by them and can delete nothing by itself. An operator's act names its row in ``forget_acts``.
 
     threadsync_forget_sessions    threads: their rows become their own tombstones
     threadsync_forget_channel     a channel: its context goes, and threads to come of before are tombstones
     threadsync_forget_person      from now on, messages that name the person are redacted as they arrive
-    threadsync_forget_opened_by   what the person opened, some at a time
-    threadsync_forget_named       where else the person is named, a table at a time
+    threadsync_forget_opened_by   sessions that the person opened, some at a time
+    threadsync_forget_named       other rows that name the person, a table at a time
     threadsync_forget_letters     dead letters and records of openings
-    threadsync_forget_settled     what waited for a sync in doubt
-    threadsync_retain             what is older than it may become, some at a time
+    threadsync_forget_settled     sessions that waited for a sync in doubt
+    threadsync_retain             rows older than the settings let them become, some at a time
 """
 # ruff: noqa: S608 - made of names that stand in `columns.py` and here
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
-from psycopg import Connection
-from psycopg.rows import tuple_row
-from psycopg.sql import SQL, Identifier
-
-from worker.db.forgetting.columns import CHANNEL_OF, OF_PEOPLE, SESSION_OF, Column, of_kinds, tables
+from worker.db.forgetting.columns import of_kinds, tables
+from worker.db.forgetting.fragments import (
+    LATER,
+    OF_A_PERSON,
+    OF_THE_CHANNEL,
+    OF_THEIR_SUBJECT,
+    author,
+    clear_all_of,
+    clear_channels,
+    clear_details_of,
+    cleared,
+    forget_in,
+    home,
+    known_act,
+    lines,
+)
 
 _OPEN: Final = "('inflight', 'unknown')"
-# Two of one moment must not be alike: a draft of before would win over one without words.
-_LATER: Final = "drafted_at + 0.000000001"
 _NOW: Final = "extract(epoch FROM now())::numeric(25, 9)"
 # Scripts from Thai on do not put spaces between words.
 _NO_SPACES_FROM: Final = "3584"
@@ -36,39 +44,9 @@ _FLAGGED: Final = """ARRAY(
         SELECT session_id FROM syncs WHERE session_id = ANY (sessions) AND forgetting IS NOT NULL)"""
 
 
-def _known_act(of_consoles: LiteralString = "true") -> LiteralString:
-    """Refuse an act that is not recorded.
-
-    The console's is its own, of the last hour, and about what is forgotten now: no record of before or of
-    something else stands for it.
-    """
-    return f"""
-    IF NOT EXISTS (
-        SELECT FROM forget_acts f WHERE f.id = act AND (NOT threadsync_is_console() OR (
-            f.login = session_user AND f.at > now() - interval '1 hour' AND {of_consoles}
-        ))
-    ) THEN
-        RAISE 'there is no act of forgetting % for this', act USING ERRCODE = 'no_data_found';
-    END IF;"""
-
-
-def _home(channel: LiteralString) -> LiteralString:
-    return f"coalesce((SELECT home_id FROM channel_aliases WHERE channel_id = {channel}), {channel})"
-
-
-_OF_THEIR_SUBJECT: Final = f"""f.what IN ('thread', 'channel') AND NOT EXISTS (
-                SELECT FROM thread_sessions t WHERE t.id = ANY (sessions) AND NOT (
-                    {_home("t.channel_id")} = {_home("split_part(f.subject, ' / ', 1)")}
-                    AND (f.what = 'channel' OR t.thread_ts = split_part(f.subject, ' / ', 2))
-                )
-            )"""
-_OF_THE_CHANNEL: Final = "f.what = 'channel' AND f.subject = channel"
-_OF_A_PERSON: Final = "f.what = 'user'"
-
-
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of ours; ``is_ours`` are those that only the others call."""
+    """A function of ours; ``is_ours``: only the others call it."""
 
     name: LiteralString
     takes: LiteralString
@@ -82,78 +60,8 @@ class Function:
         return f"{self.name}({', '.join(types)})"
 
 
-def _cleared(columns: Sequence[Column]) -> LiteralString:
-    return ", ".join(f"{column.name} = {column.cleared}" for column in columns)
-
-
-def _clear_all_of(sessions: LiteralString) -> Iterator[LiteralString]:
-    """Yield statements that leave nothing of people in what belongs to these sessions."""
-    for table, key in SESSION_OF.items():
-        columns = of_kinds(table, "person", "name", "actor", "words", "detail")
-        if columns:
-            yield f"UPDATE {table} SET {_cleared(columns)}\n    WHERE {key} = ANY ({sessions});"
-
-
-def _clear_channels(ids: LiteralString) -> Iterator[LiteralString]:
-    """Yield statements that leave nothing of people in what belongs to these channels."""
-    for table, key in CHANNEL_OF.items():
-        columns = of_kinds(table, "words", "name", "actor")
-        filled = " OR ".join(f"{column.name} IS DISTINCT FROM {column.cleared}" for column in columns)
-        yield f"UPDATE {table} SET {_cleared(columns)}\n    WHERE {key} = ANY ({ids}) AND ({filled});"
-
-
-def _clear_details_of(sessions: LiteralString) -> Iterator[LiteralString]:
-    for table in tables("detail"):
-        columns = of_kinds(table, "detail")
-        key = SESSION_OF[table]
-        filled = " OR ".join(f"{column.name} IS NOT NULL" for column in columns)
-        yield f"UPDATE {table} SET {_cleared(columns)} WHERE {key} = ANY ({sessions}) AND ({filled});"
-
-
-def _lines(statements: Iterator[LiteralString]) -> LiteralString:
-    return "\n    ".join(statements)
-
-
-def _author(row: LiteralString) -> tuple[LiteralString, LiteralString]:
-    """Conditions on a sync: the person drafted it; it is not known who did. As far as a column tells."""
-    columns = of_kinds("syncs", "actor")
-    if not columns:
-        return "false", "true"
-    names = f"{row}.{columns[0].name}"
-    return f"coalesce(upper({names} ->> 'user_id') = upper(person), false)", f"{names} IS NULL"
-
-
-def _named(column: Column) -> LiteralString:
-    """The column without the person, where ``pattern`` finds the person."""
-    name, text = column.name, f"{column.name}::text"
-    is_json = column.kind == "draft" or column.cleared.endswith("::jsonb")
-    replaced: LiteralString = f"regexp_replace({name}, pattern, 'forgotten', 'gi')"
-    if is_json:
-        replaced = f"threadsync_without_pattern({name}, pattern)"
-    if column.kind in ("person", "name"):
-        return f"CASE WHEN {name} ~* pattern THEN {column.cleared} ELSE {name} END"
-    if column.kind == "actor":
-        return f"CASE WHEN {text} ~* pattern THEN {column.cleared} ELSE {name} END"
-    authors = of_kinds(column.table, "name", "actor")
-    if column.kind == "words" and authors:
-        by_person = " OR ".join(f"{author.name}::text ~* pattern" for author in authors)
-        return f"CASE WHEN {by_person} THEN {column.cleared} ELSE {replaced} END"
-    return replaced
-
-
-def _forget_in(table: LiteralString) -> LiteralString:
-    columns = tuple(c for c in OF_PEOPLE if c.table == table and c.kind != "letter")
-    changes = [f"{column.name} = {_named(column)}" for column in columns]
-    if of_kinds(table, "draft"):
-        changes += [f"drafted_at = CASE WHEN draft::text ~* pattern THEN {_LATER} ELSE drafted_at END"]
-    found = " OR ".join(f"{column.name}::text ~* pattern" for column in columns)
-    return f"""
-    WHEN '{table}' THEN
-        UPDATE {table} SET {", ".join(changes)} WHERE {found};"""
-
-
 NAMED_IN: Final = tables("person", "name", "actor", "draft", "detail", "words")
-"""The tables that ``threadsync_forget_named`` looks through."""
+"""Tables that ``threadsync_forget_named`` searches."""
 
 FUNCTIONS: Final = (
     Function(
@@ -163,7 +71,7 @@ FUNCTIONS: Final = (
         # A step under way has the draft in memory: its claim is taken away, so that it writes nothing.
         f"""
 BEGIN
-    {_lines(_clear_details_of(_FLAGGED))}
+    {lines(clear_details_of(_FLAGGED))}
     UPDATE syncs SET
         state = CASE WHEN state = 'done' THEN 'done' ELSE 'failed' END,
         reason = CASE WHEN state <> 'done' THEN 'forgotten' END,
@@ -187,12 +95,12 @@ END
 BEGIN
     PERFORM FROM thread_sessions WHERE id = ANY (sessions) ORDER BY id FOR UPDATE;
     PERFORM FROM syncs WHERE session_id = ANY (sessions) ORDER BY session_id FOR UPDATE;
-    {_lines(_clear_all_of("sessions"))}
+    {lines(clear_all_of("sessions"))}
     UPDATE thread_sessions SET
         forgotten_at = coalesce(forgotten_at, now()), drafts_since = NULL, updated_at = now()
     WHERE id = ANY (sessions);
     UPDATE syncs SET
-        draft = threadsync_without_words(draft), drafted_at = greatest({_LATER}, {_NOW}),
+        draft = threadsync_without_words(draft), drafted_at = greatest({LATER}, {_NOW}),
         forgetting = 'tombstone'
     WHERE session_id = ANY (sessions);
     RETURN threadsync_settle_forgotten(sessions);
@@ -205,7 +113,7 @@ END
         "act uuid, sessions uuid[]",
         "integer",
         f"""
-BEGIN{_known_act(_OF_THEIR_SUBJECT)}
+BEGIN{known_act(OF_THEIR_SUBJECT)}
     RETURN threadsync_make_tombstones(sessions);
 END
 """,
@@ -216,15 +124,15 @@ END
         "text[]",
         f"""
 DECLARE
-    home text := {_home("channel")};
+    home text := {home("channel")};
     ids  text[] := ARRAY(SELECT channel_id FROM channel_aliases WHERE home_id = home) || home || channel;
-BEGIN{_known_act(_OF_THE_CHANNEL)}
+BEGIN{known_act(OF_THE_CHANNEL)}
     INSERT INTO forgotten_channels (channel_id) SELECT DISTINCT unnest(ids)
     ON CONFLICT ON CONSTRAINT forgotten_channels_pkey DO UPDATE SET forgotten_at = now();
     -- What opens a session or patches the context now has not seen this; what does so afterwards has.
     LOCK TABLE thread_sessions, channel_context IN SHARE ROW EXCLUSIVE MODE;
     UPDATE channel_context SET version = version + 1, updated_at = now() WHERE channel_id = ANY (ids);
-    {_lines(_clear_channels("ids"))}
+    {lines(clear_channels("ids"))}
     RETURN ids;
 END
 """,
@@ -236,7 +144,7 @@ END
         f"""
 DECLARE
     secret bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
-BEGIN{_known_act(_OF_A_PERSON)}
+BEGIN{known_act(OF_A_PERSON)}
     INSERT INTO forgotten_people (key, hash, letters)
     VALUES (secret, threadsync_person_hash(secret, person), length(person));
     LOCK TABLE thread_sessions, syncs IN SHARE ROW EXCLUSIVE MODE;
@@ -250,19 +158,19 @@ END
         f"""
 DECLARE
     opened uuid[];
-BEGIN{_known_act(_OF_A_PERSON)}
+BEGIN{known_act(OF_A_PERSON)}
     opened := ARRAY(
         SELECT t.id FROM thread_sessions t
         WHERE upper(t.user_id) = upper(person)
-           OR EXISTS (SELECT FROM syncs s WHERE s.session_id = t.id AND {_author("s")[0]})
+           OR EXISTS (SELECT FROM syncs s WHERE s.session_id = t.id AND {author("s")[0]})
         ORDER BY t.id LIMIT most FOR UPDATE OF t
     );
     PERFORM FROM syncs WHERE session_id = ANY (opened) ORDER BY session_id FOR UPDATE;
     UPDATE syncs s SET
-        draft = threadsync_without_words(draft), drafted_at = greatest({_LATER}, {_NOW}),
+        draft = threadsync_without_words(draft), drafted_at = greatest({LATER}, {_NOW}),
         {"".join(f"{column.name} = {column.cleared}, " for column in of_kinds("syncs", "actor"))}
         forgetting = coalesce(forgetting, 'words')
-    WHERE session_id = ANY (opened) AND ({_author("s")[0]} OR {_author("s")[1]});
+    WHERE session_id = ANY (opened) AND ({author("s")[0]} OR {author("s")[1]});
     UPDATE thread_sessions SET
         user_id = CASE WHEN upper(user_id) = upper(person) THEN 'forgotten' ELSE user_id END,
         drafts_since = CASE WHEN forgotten_at IS NULL THEN {_NOW} END, updated_at = now()
@@ -301,8 +209,8 @@ DECLARE
         WHERE word <> ''
     );
     changed integer;
-BEGIN{_known_act(_OF_A_PERSON)}
-    CASE place {"".join(_forget_in(table) for table in NAMED_IN)}
+BEGIN{known_act(OF_A_PERSON)}
+    CASE place {"".join(forget_in(table) for table in NAMED_IN)}
     END CASE;
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed;
@@ -316,7 +224,7 @@ END
         f"""
 DECLARE
     deleted integer;
-BEGIN{_known_act()}
+BEGIN{known_act()}
     DELETE FROM dead_letters WHERE id = ANY (letters);
     GET DIAGNOSTICS deleted = ROW_COUNT;
     DELETE FROM redeliveries WHERE task_id = ANY (openings);
@@ -359,10 +267,10 @@ BEGIN
     );
     drafts := cardinality(old);
     -- What failed is not tried again without its draft. A newer one begins anew.
-    UPDATE syncs SET draft = threadsync_without_words(draft), drafted_at = {_LATER},
+    UPDATE syncs SET draft = threadsync_without_words(draft), drafted_at = {LATER},
         reason = CASE WHEN state = 'failed' THEN 'draft_expired' END
     WHERE session_id = ANY (old);
-    {_lines(_clear_details_of("old"))}
+    {lines(clear_details_of("old"))}
     DELETE FROM dead_letters WHERE id IN (
         SELECT id FROM dead_letters
         WHERE coalesce(settled_at, died_at) < now() - make_interval(days => letters_days)
@@ -404,7 +312,7 @@ BEGIN
     END IF;
     INSERT INTO forgotten_channels (channel_id, forgotten_at) SELECT DISTINCT unnest(ids), since
     ON CONFLICT ON CONSTRAINT forgotten_channels_pkey DO UPDATE SET forgotten_at = since;
-    UPDATE channel_context SET {_cleared(of_kinds("channel_context", "words"))},
+    UPDATE channel_context SET {cleared(of_kinds("channel_context", "words"))},
         version = version + 1, updated_at = now()
     WHERE channel_id = ANY (ids) AND updated_at < since AND context_data <> '{{}}';
     PERFORM threadsync_make_tombstones(ARRAY(
@@ -435,77 +343,3 @@ END
         is_ours=True,
     ),
 )
-
-_TRIGGERS: Final[Mapping[LiteralString, LiteralString]] = {
-    # When all of the move is done, which carries over drafts.
-    "thread_sessions_forget_alias": """
-CREATE CONSTRAINT TRIGGER thread_sessions_forget_alias AFTER UPDATE OF alias_of ON thread_sessions
-DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.alias_of IS NOT NULL)
-EXECUTE FUNCTION threadsync_forget_alias()
-""",
-    # When the ids are known to be one channel's.
-    "channel_aliases_forget_moved": """
-CREATE TRIGGER channel_aliases_forget_moved AFTER INSERT OR UPDATE OF home_id ON channel_aliases
-FOR EACH ROW EXECUTE FUNCTION threadsync_forget_moved()
-""",
-}
-_HAS_TRIGGER: Final = """
-SELECT EXISTS (
-    SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-    WHERE t.tgname = %s AND c.relnamespace = current_schema()::regnamespace
-)
-"""
-_KNOWN: Final = """
-SELECT prosrc, pg_has_role(proowner, 'USAGE') FROM pg_proc WHERE oid = to_regprocedure(%s)
-"""
-# The one that owns them needs the right to have functions in the schema, and we the right to give them to it.
-_MAY_OWN: Final = """
-SELECT coalesce(
-    pg_has_role(to_regrole(%(role)s), 'SET')
-    AND has_schema_privilege(to_regrole(%(role)s), current_schema(), 'CREATE'),
-    false
-)
-"""
-
-
-def install(
-    connection: Connection[Any], owner: LiteralString, callers: Mapping[LiteralString, Container[str]]
-) -> None:
-    """Make the functions as they are now.
-
-    Args:
-        owner: the role they belong to, where there is one.
-        callers: by role the names of those that it may call, and no others.
-    """
-    cursor = connection.cursor(row_factory=tuple_row)
-    [(schema,)] = cursor.execute("SELECT current_schema()").fetchall()
-    [(may_own,)] = cursor.execute(_MAY_OWN, {"role": owner}).fetchall()
-    for function in FUNCTIONS:
-        known = cursor.execute(_KNOWN, [function.signature]).fetchone()
-        if known is None or known[0] != function.body:
-            cursor.execute(SQL(_definition(function)), prepare=False)
-        elif not known[1]:
-            continue
-        # Whatever the caller's search_path says; temporary tables last.
-        place = SQL("ALTER FUNCTION {} SET search_path = {}, pg_temp")
-        cursor.execute(place.format(SQL(function.signature), Identifier(schema)))
-        cursor.execute(SQL("REVOKE ALL ON FUNCTION {} FROM PUBLIC").format(SQL(function.signature)))
-        for role, names in callers.items():
-            right = SQL("REVOKE ALL ON FUNCTION {} FROM {}")
-            if function.name in names and not function.is_ours:
-                right = SQL("GRANT EXECUTE ON FUNCTION {} TO {}")
-            cursor.execute(right.format(SQL(function.signature), Identifier(role)))
-        if may_own:
-            belongs = SQL("ALTER FUNCTION {} OWNER TO {}")
-            cursor.execute(belongs.format(SQL(function.signature), Identifier(owner)))
-    for name, made in _TRIGGERS.items():
-        [(is_there,)] = cursor.execute(_HAS_TRIGGER, [name]).fetchall()
-        if not is_there:
-            cursor.execute(made)
-
-
-def _definition(function: Function) -> LiteralString:
-    return (
-        f"CREATE OR REPLACE FUNCTION {function.name}({function.takes}) RETURNS {function.returns} "
-        f"LANGUAGE plpgsql SECURITY DEFINER AS $function${function.body}$function$"
-    )

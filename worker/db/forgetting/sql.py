@@ -1,4 +1,4 @@
-"""The statements that ask for the functions of ``functions.py``, readable alone."""
+"""SQL of forgetting, readable alone: it calls the functions of ``functions.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forgetting in Postgres: acts, their steps, and what is too old."""
+"""Forgetting in Postgres: acts, their steps, and retention."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from psycopg.sql import SQL
 from threadsync.actors import AnyActor, as_json
 from worker.db.connection import ANSWER_MARGIN_SECONDS, answering_within
 from worker.db.driver_errors import translated
-from worker.db.forgetting import sql
+from worker.db.forgetting import sql as queries
 from worker.db.forgetting.functions import NAMED_IN
 from worker.db.forgetting.words import as_compared
-from worker.db.pool import Pool, init_db
+from worker.db.store import Store
 
 What = Literal["thread", "channel", "user"]
 
 AT_ONCE: Final = 100
-"""Sessions in one transaction: their rows are locked until it ends."""
+"""Number of sessions in one transaction: their rows are locked until it ends."""
 
 _STATEMENT_SECONDS: Final = 300
 _LIMIT: Final = SQL("SET LOCAL statement_timeout = {}").format(_STATEMENT_SECONDS * 1000)
@@ -41,7 +41,7 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class TooOld:
-    """Rows that one batch of retention took away."""
+    """Numbers of rows that one batch of retention erased."""
 
     drafts: int
     letters: int
@@ -54,145 +54,133 @@ class TooOld:
 
 @dataclass(frozen=True, slots=True)
 class ForgottenPerson:
-    """A person whose messages may be on their way: the hash of an id or a name, and how many letters it has.
-
-    ``key``: what the hash was made with.
-    """
+    """The hash of an id or a name whose messages may be on their way, its key, and its number of letters."""
 
     key: bytes
     hash: bytes
     letters: int
 
 
-class ForgetStore:
-    """Every method raises ``DatabaseUnavailable`` when Postgres is away; all may be repeated.
-
-    ``pool`` defaults to the process's own.
-    """
-
-    def __init__(self, pool: Pool | None = None) -> None:
-        self._pool = pool
+class ForgetStore(Store):
+    """Acts of forgetting and retention. Every method may be repeated."""
 
     def begin(
         self, what: What, subject: str | None, *, actor: str, reason: str, acted_by: AnyActor | None = None
     ) -> UUID:
-        """Note an act; ``subject`` is a thread or a channel, and None of a person."""
+        """Record an act; ``subject`` is a thread or a channel, and None of a person."""
         params = {"what": what, "subject": subject, "actor": actor, "reason": reason}
         params["acted_by"] = as_json(acted_by)
-        act: UUID = self._rows(sql.BEGIN, params)[0]["id"]
+        act: UUID = self._rows(queries.BEGIN, params)[0]["id"]
         return act
 
     def threads_of(self, session_id: UUID) -> list[Thread]:
-        """The session, and those that stand for the same thread."""
-        found = self._rows(sql.SESSIONS_OF_THREAD, {"session_id": session_id})
+        """Return the session, and others that stand for the same thread."""
+        found = self._rows(queries.SESSIONS_OF_THREAD, {"session_id": session_id})
         return [Thread(**row) for row in found]
 
     def opened_by(self, person: str) -> list[Thread]:
-        """The threads that the person opened."""
-        return [Thread(**row) for row in self._rows(sql.OPENED_BY, {"person": person})]
+        """Return the threads that the person opened."""
+        return [Thread(**row) for row in self._rows(queries.OPENED_BY, {"person": person})]
 
     def forget_sessions(self, act: UUID, sessions: Sequence[UUID]) -> int:
-        """Make tombstones of these; returns how many wait for a sync in doubt."""
-        return int(self._rows(sql.FORGET_SESSIONS, {"act": act, "sessions": list(sessions)})[0]["waiting"])
+        """Make tombstones of these; return how many wait for a sync in doubt."""
+        return int(
+            self._rows(queries.FORGET_SESSIONS, {"act": act, "sessions": list(sessions)})[0]["waiting"]
+        )
 
     def forget_channel(self, act: UUID, channel_id: str) -> list[str]:
-        """Empty the channel's context, and have old threads opened as tombstones; returns all its ids."""
-        ids: list[str] = self._rows(sql.FORGET_CHANNEL, {"act": act, "channel_id": channel_id})[0][
-            "channel_ids"
-        ]
-        return ids
+        """Empty the channel's context, and have old threads opened as tombstones; return all its ids."""
+        [row] = self._rows(queries.FORGET_CHANNEL, {"act": act, "channel_id": channel_id})
+        return list(row["channel_ids"])
 
     def knows_channel(self, channel_id: str) -> bool:
-        """Return whether it has, or has had, a thread under this id, or another id."""
-        return bool(self._rows(sql.KNOWS_CHANNEL, {"channel_id": channel_id})[0]["is_known"])
+        """Return True if it has a thread, or had one, under this id or another one."""
+        return bool(self._rows(queries.KNOWS_CHANNEL, {"channel_id": channel_id})[0]["is_known"])
 
     def sessions_of(self, channel_ids: Sequence[str]) -> Iterator[list[UUID]]:
-        """Pages of the channels' sessions; each must be forgotten before the next one is asked for."""
+        """Yield pages of the channels' sessions; each must be forgotten before the next one."""
         params = {"channel_ids": list(channel_ids), "most": AT_ONCE}
-        while page := self._rows(sql.SESSIONS_OF_CHANNELS, params):
+        while page := self._rows(queries.SESSIONS_OF_CHANNELS, params):
             yield [row["id"] for row in page]
 
     def expect_person(self, act: UUID, person: str) -> None:
-        """From its commit on workers that look redact messages that name the person, by id or by name."""
-        self._rows(sql.FORGET_PERSON, {"act": act, "person": as_compared(person)})
+        """Have workers redact messages that name the person, by id or by name, at their next look."""
+        self._rows(queries.FORGET_PERSON, {"act": act, "person": as_compared(person)})
 
     def forget_opened_by(self, act: UUID, person: str) -> tuple[int, int]:
-        """Take the person and the words out of all sessions that the person opened.
+        """Erase the person and the words in all sessions that the person opened.
 
-        Returns how many those were, and how many wait for a sync in doubt.
+        Return how many there are, and how many wait for a sync in doubt.
         """
         count = waiting = 0
         params = {"act": act, "person": person, "most": AT_ONCE}
-        while (batch := self._rows(sql.FORGET_OPENED_BY, params)[0])["sessions"]:
+        while (batch := self._rows(queries.FORGET_OPENED_BY, params)[0])["sessions"]:
             count += batch["sessions"]
             waiting += batch["waiting"]
         return count, waiting
 
     def forget_named(self, act: UUID, person: str, names: Sequence[str]) -> int:
-        """Take id and names out of all other rows that have them; returns how many those were."""
+        """Erase id and names in all other rows; return how many had them."""
         params = {"act": act, "person": person, "names": list(names)}
-        places = (self._rows(sql.FORGET_NAMED, {**params, "place": place}) for place in NAMED_IN)
+        places = (self._rows(queries.FORGET_NAMED, {**params, "place": place}) for place in NAMED_IN)
         return sum(rows[0]["changed"] for rows in places)
 
     def letters(self) -> Iterator[Sequence[Mapping[str, Any]]]:
-        """Pages of all dead letters, whole."""
+        """Yield pages of all dead letters, whole."""
         after = UUID(int=0)
-        while page := self._rows(sql.LETTERS, {"after": after, "most": AT_ONCE}):
+        while page := self._rows(queries.LETTERS, {"after": after, "most": AT_ONCE}):
             yield page
             after = page[-1]["id"]
 
     def openings(self) -> list[tuple[str, str]]:
-        """The messages that were opened alone: their ids, and the names of their tasks."""
-        return [(row["task_id"], row["task_name"]) for row in self._rows(sql.OPENINGS, {})]
+        """Return the ids and tasks of messages that were opened alone."""
+        return [(row["task_id"], row["task_name"]) for row in self._rows(queries.OPENINGS, {})]
 
     def delete(self, act: UUID, letters: Sequence[UUID], openings: Sequence[str]) -> int:
-        """Delete these letters and records; returns how many letters there were."""
+        """Delete these dead letters and records; return how many dead letters there were."""
         params = {"act": act, "letters": list(letters), "openings": list(openings)}
-        return int(self._rows(sql.FORGET_LETTERS, params)[0]["deleted"])
+        return int(self._rows(queries.FORGET_LETTERS, params)[0]["deleted"])
 
     def forget_settled(self) -> int:
-        """Carry out what waited for syncs that are in doubt no more; returns how many those were."""
-        return int(self._rows(sql.FORGET_SETTLED, {})[0]["settled"])
+        """Forget sessions whose syncs are in doubt no more; return how many."""
+        return int(self._rows(queries.FORGET_SETTLED, {})[0]["settled"])
 
     def retain(
         self, *, drafts_days: int | None, letters_days: int | None, sessions_days: int | None, most: int
     ) -> TooOld:
-        """Take away a batch of what is older than so many days; None keeps it."""
+        """Erase a batch of rows older than so many days; None keeps them."""
         params = {
             "drafts_days": drafts_days,
             "letters_days": letters_days,
             "sessions_days": sessions_days,
             "most": most,
         }
-        return TooOld(**self._rows(sql.RETAIN, params)[0])
+        return TooOld(**self._rows(queries.RETAIN, params)[0])
 
     def people(self) -> list[ForgottenPerson]:
-        """The people of the last day. Asked by each process of a worker, so within the usual limits."""
-        with translated(), (self._pool or init_db()).connection() as connection:
-            rows = connection.execute(sql.PEOPLE).fetchall()
+        """Return the people of the last day. Every process of a worker asks, so within the usual limits."""
+        rows = super()._rows(queries.PEOPLE, {})
         return [ForgottenPerson(row["key"], row["hash"], row["letters"]) for row in rows]
 
     def is_tombstone(self, session_id: UUID, channel_id: str, thread_ts: str) -> bool:
-        """Return whether the session, or the thread's, was forgotten. Within the usual limits, too."""
+        """Return True if the session, or the thread's, was forgotten. Within the usual limits, too."""
         params = {"session_id": session_id, "channel_id": channel_id, "thread_ts": thread_ts}
-        with translated(), (self._pool or init_db()).connection() as connection:
-            row = connection.execute(sql.IS_TOMBSTONE, params).fetchone()
-        return bool(row and row["is_tombstone"])
+        return bool(super()._rows(queries.IS_TOMBSTONE, params)[0]["is_tombstone"])
 
-    def _rows(self, statement: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
+    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
+        """Run a statement that may take ``_STATEMENT_SECONDS``; again where it lost a race for a lock."""
         with translated():
             for _ in range(_TRIES - 1):
-                # Session commands lock rows in an order of their own: the one that lost begins anew.
+                # Session commands lock rows in an order of their own.
                 with suppress(errors.DeadlockDetected, errors.LockNotAvailable):
-                    return self._rows_once(statement, params)
-            return self._rows_once(statement, params)
+                    return self._rows_once(sql, params)
+            return self._rows_once(sql, params)
 
-    def _rows_once(self, statement: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        seconds = _STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS
+    def _rows_once(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
         with (
-            (self._pool or init_db()).connection() as connection,
-            answering_within(connection, seconds),
+            self._opened.connection() as connection,
+            answering_within(connection, _STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS),
             connection.transaction(),
         ):
             connection.execute(_LIMIT)
-            return connection.execute(statement, params).fetchall()
+            return connection.execute(sql, params).fetchall()

@@ -28,7 +28,7 @@ def as_compared(text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """Return what a text means that may be JSON, or a part of it."""
+    """Return a text, which may be JSON or a part of it, without escapes."""
     found = _ESCAPED.sub(lambda escape: _meaning(escape[1]), text)
     # Halves that belong together become one letter.
     return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -53,7 +53,7 @@ def spans(text: str, lengths: Sequence[int], is_sought: Callable[[str], bool]) -
 
 
 def _compared(text: str) -> tuple[str, list[int]]:
-    """The text as it is compared, and the place in the text of each of its letters."""
+    """Return the text as it is compared, and the place of each of its letters in the given one."""
     small = text.lower()
     if len(small) != len(text):
         # A few letters become two.

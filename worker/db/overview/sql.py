@@ -1,4 +1,4 @@
-"""The SQL of what operators look at, readable alone. It only reads, and along indexes."""
+"""SQL of what operators look at: searches, decisions, counts and charts. It reads along indexes alone."""
 
 from __future__ import annotations
 
@@ -123,4 +123,36 @@ SELECT date_bin(bucket, sampled_at, '2000-01-01 00:00:00+00') AS at, queue AS wh
 FROM span, queue_samples
 WHERE queue = ANY(%(queues)s::text[]) AND sampled_at > since AND sampled_at < until
 GROUP BY 1, 2
+"""
+
+# Keeps what waits in each queue now, and deletes what is too old to be shown.
+KEEP_SAMPLES: Final[LiteralString] = """
+WITH too_old AS (
+    DELETE FROM queue_samples
+    WHERE queue = ANY(%(queues)s::text[]) AND sampled_at < now() - make_interval(days => %(kept_days)s)
+)
+INSERT INTO queue_samples (queue, waiting, oldest_seconds)
+SELECT * FROM unnest(%(queues)s::text[], %(waiting)s::integer[], %(oldest_seconds)s::double precision[])
+ON CONFLICT ON CONSTRAINT queue_samples_pkey DO NOTHING
+"""
+
+# How many sessions, syncs and dead letters there are in each state, and what stands still.
+COUNTS: Final[LiteralString] = """
+SELECT 'session' AS what, status AS name, count(*)::double precision AS value
+FROM thread_sessions GROUP BY status
+UNION ALL
+SELECT 'sync', state, count(*) FROM syncs GROUP BY state
+UNION ALL
+SELECT 'dead_letter', state, count(*) FROM dead_letters GROUP BY state
+UNION ALL
+SELECT 'site_in_trouble', '', count(*) FROM jira_sites WHERE trouble IS NOT NULL
+UNION ALL
+SELECT 'slack_in_trouble', '', count(*) FROM slack_installation WHERE trouble IS NOT NULL
+UNION ALL
+SELECT 'unsaid', '', count(*) FROM syncs WHERE announce_at <= now()
+UNION ALL
+SELECT 'refused', '', count(*) FROM status_messages WHERE trouble IS NOT NULL
+UNION ALL
+SELECT 'oldest_due', '', coalesce(extract(epoch FROM now() - min(next_attempt_at)), 0)::double precision
+FROM syncs WHERE next_attempt_at <= now()
 """

@@ -1,27 +1,30 @@
-"""What operators look at beyond single sessions, syncs and letters: searches, decisions, and how it was."""
+"""Searches, decisions, counts and charts for operators."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, LiteralString
+from typing import Any, Final, Literal, LiteralString, get_args
 from uuid import UUID
 
-from psycopg.rows import DictRow
 from pydantic import AwareDatetime, Field
 
 from threadsync.actors import StoredActor
+from threadsync.dead_letters import DeadLetterState
+from threadsync.dto import Dto
 from threadsync.errors import InvalidCommand
-from threadsync.liveness.heartbeats import QUEUES
-from threadsync.models import Dto, ThreadSession
-from worker.db.driver_errors import translated
-from worker.db.overview import sql as console_queries
-from worker.db.pool import Pool
+from threadsync.queues import QUEUES
+from threadsync.sessions import ThreadSession
+from threadsync.syncs import SyncStatus
+from threadsync.types import Status
+from worker.db.overview import sql as queries
 from worker.db.sessions.store import SessionStore
+from worker.db.store import AFTER_ALL_IDS, Store
 
 Series = Mapping[str, Mapping[datetime, float]]
-"""By name, then by the beginning of a stretch of time."""
+"""Values by name, then by the beginning of a stretch of time."""
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}-[1-9][0-9]{0,12}")
@@ -33,30 +36,26 @@ _MOMENT: Final = re.compile(
     r"-?infinity|[0-9]{4,6}-[0-9]{2}-[0-9]{2}(T[0-9:.]{1,20}([+-][0-9:]{1,8}|Z)?)?( BC)?"
 )
 _MOST_FOUND: Final = 50
-_AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
+OTHER: Final = "other"
+KEPT_DAYS: Final = 8
+"""Of samples."""
+
+
+Action = (
+    Literal["retry", "link", "unlink", "give_up", "replay", "discard"]
+    | Literal["adopt", "renew", "forget_thread", "forget_channel", "forget_user"]
+)
 
 
 class Decision(Dto):
-    """A decision about a sync (``session_id``), a dead letter (``dead_letter_id``) or all.
+    """A decision about a sync (``session_id``), a dead letter (``dead_letter_id``) or the installation.
 
-    ``task_name`` of an act of forgetting is the thread or the channel; of a person it does not say whom.
+    ``task_name`` of an act of forgetting is the thread or the channel; a person is not named.
     """
 
     id: UUID
     at: AwareDatetime
-    action: Literal[
-        "retry",
-        "link",
-        "unlink",
-        "give_up",
-        "replay",
-        "discard",
-        "adopt",
-        "renew",
-        "forget_thread",
-        "forget_channel",
-        "forget_user",
-    ]
+    action: Action
     actor: str
     reason: str
     session_id: UUID | None
@@ -68,18 +67,18 @@ class Decision(Dto):
     jira_key: str | None = None
     via: str | None = None
     login: str | None = None
-    """Of the database: the server's word, where ``actor`` is a claim. None in rows of before."""
+    """Login of the database, which the server vouches for; ``actor`` is a claim. None in old rows."""
     place: str | None = Field(None, exclude=True)
-    """`at` as Postgres writes it, which has years that Python does not."""
+    """`at` as Postgres writes it, which has years that Python has not."""
 
     @property
     def by(self) -> str:
-        """The actor as people read it: a claim is told from a person in Slack."""
+        """Return the actor in words that tell a claim from a person in Slack."""
         return str(self.acted_by) if self.acted_by else self.actor
 
     @property
     def cursor(self) -> str:
-        """Whoever gives it back gets the page behind this one."""
+        """Return the place where the next page begins."""
         return f"{(self.place or self.at.isoformat()).replace(' ', 'T', 1)}_{self.id}"
 
     def summary(self) -> str:
@@ -87,7 +86,7 @@ class Decision(Dto):
 
 
 class SessionActors(Dto):
-    """The actors of a session's steps, and of its last draft; None where they are not known."""
+    """Actors of a session's steps, and of its last draft; None where not known."""
 
     opened_by: StoredActor = None
     ready_by: StoredActor = None
@@ -98,16 +97,35 @@ class SessionActors(Dto):
         return f"opened by {self.opened_by or 'a person not known'}"
 
 
-class ConsoleStore:
-    """Every method raises ``DatabaseUnavailable`` when Postgres is away."""
+@dataclass(frozen=True)
+class Counts:
+    """Counts by status or state, zeros included; ``other`` counts those that only another release knows.
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    Attributes:
+        sites_in_trouble: Jira sites that refuse us, so that their syncs are parked.
+        slack_in_trouble: 1 while Slack refuses our token, so that status messages are parked.
+        unsaid: status messages that are out of date.
+        refused: status messages that Slack refuses for a reason of their own, such as an archived channel.
+        oldest_due_seconds: time for which the most overdue sync has been due; 0 when none is.
+    """
+
+    sessions: Mapping[str, int]
+    syncs: Mapping[str, int]
+    dead_letters: Mapping[str, int]
+    sites_in_trouble: int
+    slack_in_trouble: int
+    unsaid: int
+    refused: int
+    oldest_due_seconds: float
+
+
+class OverviewStore(Store):
+    """Reads along indexes; writes samples of the queues alone."""
 
     def find(self, text: str) -> list[ThreadSession]:
-        """Sessions by a ticket's key, a session's id, a channel and a timestamp, or a link to a message.
+        """Find sessions by a ticket's key, a session's id, a channel and a timestamp, or a Slack link.
 
-        Raises ``InvalidCommand`` for what is none of them.
+        Raises ``InvalidCommand`` for any other text.
         """
         text = text.strip()
         sessions = SessionStore(self._pool)
@@ -116,7 +134,7 @@ class ConsoleStore:
         elif _ID.fullmatch(text):
             one = sessions.get_session(text)
         elif _KEY.fullmatch(text):
-            rows = self._rows(console_queries.FIND_BY_KEY, {"jira_key": text.upper(), "limit": _MOST_FOUND})
+            rows = self._rows(queries.FIND_BY_KEY, {"jira_key": text.upper(), "limit": _MOST_FOUND})
             return [ThreadSession.of_row(row) for row in rows]
         else:
             raise InvalidCommand(
@@ -126,47 +144,74 @@ class ConsoleStore:
         return [one] if one else []
 
     def steps(self, session_id: UUID) -> tuple[datetime | None, datetime | None]:
-        """When the session became ready, and when synced; None for a step that it has not taken."""
-        rows = self._rows(console_queries.STEPS, {"session_id": session_id})
+        """Return the moments at which the session became ready and synced; None if it has not."""
+        rows = self._rows(queries.STEPS, {"session_id": session_id})
         return (rows[0]["ready_at"], rows[0]["synced_at"]) if rows else (None, None)
 
     def actors(self, session_id: UUID) -> SessionActors:
-        """The actors of its steps."""
-        rows = self._rows(console_queries.ACTORS, {"session_id": session_id})
+        rows = self._rows(queries.ACTORS, {"session_id": session_id})
         return SessionActors.of_row(rows[0] if rows else {})
 
     def decisions(self, limit: int, cursor: str | None = None) -> list[Decision]:
-        """What people decided, newest first. Raises ``InvalidCommand`` for a cursor that is none of ours."""
-        at, before = _parsed(cursor) if cursor else ("infinity", _AFTER_ALL_IDS)
-        rows = self._rows(console_queries.LIST_DECISIONS, {"at": at, "id": before, "limit": limit})
+        """Return a page of decisions, newest first. Raises ``InvalidCommand`` for a foreign cursor."""
+        at, before = _parsed(cursor) if cursor else ("infinity", AFTER_ALL_IDS)
+        rows = self._rows(queries.LIST_DECISIONS, {"at": at, "id": before, "limit": limit})
         return [Decision.of_row(row) for row in rows]
 
+    def counts(self) -> Counts:
+        """Count all in one statement, which takes a tenth of a second for a million sessions."""
+        found: dict[str, dict[str, float]] = {}
+        for row in self._rows(queries.COUNTS, {}):
+            found.setdefault(row["what"], {})[row["name"]] = row["value"]
+
+        def counted(what: str, names: tuple[str, ...]) -> dict[str, int]:
+            of_what = found.get(what, {})
+            known = {name: int(of_what.get(name, 0)) for name in names}
+            other = int(sum(of_what.values())) - sum(known.values())
+            return {**known, OTHER: other} if other else known
+
+        return Counts(
+            sessions=counted("session", get_args(Status)),
+            syncs=counted("sync", get_args(SyncStatus)),
+            dead_letters=counted("dead_letter", get_args(DeadLetterState)),
+            sites_in_trouble=int(found["site_in_trouble"][""]),
+            slack_in_trouble=int(found["slack_in_trouble"][""]),
+            unsaid=int(found["unsaid"][""]),
+            refused=int(found["refused"][""]),
+            oldest_due_seconds=found["oldest_due"][""],
+        )
+
     def steps_over_time(self, seconds: int, bucket: int) -> Series:
-        """``opened``, ``ready`` and ``synced``: how many sessions, in stretches of ``bucket`` seconds."""
-        return self._series(console_queries.COUNT_STEPS, seconds, bucket)
+        """Count sessions ``opened``, ``ready`` and ``synced``, in stretches of ``bucket`` seconds."""
+        return self._series(queries.COUNT_STEPS, seconds, bucket)
 
     def attempts_over_time(self, seconds: int, bucket: int) -> Series:
-        """Tries of syncs by how they ended."""
-        return self._series(console_queries.COUNT_ATTEMPTS, seconds, bucket)
+        """Count ticket attempts by outcome."""
+        return self._series(queries.COUNT_ATTEMPTS, seconds, bucket)
 
     def waits_over_time(self, seconds: int, bucket: int) -> Series:
-        """For each queue the longest that a message had waited, in seconds."""
-        return self._series(console_queries.LONGEST_WAITS, seconds, bucket)
+        """Return the longest wait of a message in each queue, in seconds."""
+        return self._series(queries.LONGEST_WAITS, seconds, bucket, queues=list(QUEUES))
 
-    def _series(self, sql: LiteralString, seconds: int, bucket: int) -> Series:
-        params = {"seconds": seconds, "bucket": bucket, "queues": list(QUEUES)}
+    def keep_samples(self, waiting: Mapping[str, tuple[int, float | None]]) -> None:
+        """Keep a sample of each queue for ``KEPT_DAYS``: its messages, and the age of the oldest."""
+        params = {
+            "queues": list(waiting),
+            "waiting": [messages for messages, _ in waiting.values()],
+            "oldest_seconds": [seconds for _, seconds in waiting.values()],
+            "kept_days": KEPT_DAYS,
+        }
+        self._rows(queries.KEEP_SAMPLES, params)
+
+    def _series(self, sql: LiteralString, seconds: int, bucket: int, **params: Any) -> Series:
         found: dict[str, dict[datetime, float]] = {}
-        for row in self._rows(sql, params):
+        for row in self._rows(sql, {"seconds": seconds, "bucket": bucket, **params}):
             found.setdefault(row["what"], {})[row["at"]] = float(row["value"])
         return found
 
-    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        with translated(), self._pool.connection() as connection:
-            return connection.execute(sql, params).fetchall()
-
 
 def thread_in(text: str) -> tuple[str, str] | None:
-    """The channel and the thread that a link to a message names, or that are written beside one another."""
+    """Return the channel and the thread that a Slack link names, or that are written side by side."""
     if link := _LINK.fullmatch(text.strip()):
         reply = _REPLY.search(link[4] or "")
         return link[1], reply[1] if reply else f"{link[2]}.{link[3]}"

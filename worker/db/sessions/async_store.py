@@ -8,17 +8,11 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from threadsync.actors import AnyActor
+from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.errors import ThreadsyncError
-from threadsync.models import (
-    ChannelContext,
-    ChannelMove,
-    ContextResult,
-    SessionPage,
-    SessionResult,
-    Status,
-    ThreadSession,
-)
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft
+from threadsync.types import Status
 from worker.db.connection import GuardedConnection
 from worker.db.driver_errors import translated
 from worker.db.migrate import migrate

@@ -12,26 +12,29 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Generic, Literal, LiteralString, ParamSpec, TypeVar
+from typing import Any, Final, Generic, Literal, LiteralString, ParamSpec, TypeVar
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, validate_call
+from pydantic import ValidationError, validate_call
 
 from threadsync.actors import Actor, AnyActor, as_json
+from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
-from threadsync.models import (
-    ChannelContext,
-    ChannelMove,
-    ContextResult,
+from threadsync.sessions import SessionPage, SessionResult, ThreadSession
+from threadsync.syncs import Draft
+from threadsync.types import (
+    AnyUuid,
+    DraftedAt,
+    JiraId,
     JiraKey,
-    SessionPage,
-    SessionResult,
+    PageLimit,
+    Reason,
     SlackId,
     SlackTs,
     Status,
-    ThreadSession,
+    _as_uuid,
+    describe,
 )
-from threadsync.syncs import Draft, DraftedAt
 from worker.db.sessions import sql as queries
 
 T = TypeVar("T")
@@ -39,17 +42,6 @@ P = ParamSpec("P")
 Rows = Sequence[Mapping[str, Any]]
 
 
-def _as_uuid(value: Any) -> UUID:
-    try:
-        return value if isinstance(value, UUID) else UUID(value)
-    except (TypeError, ValueError, AttributeError):
-        raise ValueError("must be a UUID") from None
-
-
-AnyUuid = Annotated[UUID | str, BeforeValidator(_as_uuid)]
-"""A UUID, or its text: ids travel as JSON. A UUID once it is checked."""
-
-PageLimit = Annotated[int, Field(strict=True, ge=1, le=200)]
 _AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
 _MAX_PATCH_BYTES: Final = 65_536
 _MAX_PATCH_DEPTH: Final = 32
@@ -67,15 +59,6 @@ class Statement(Generic[T]):
     params: Mapping[str, Any]
     read: Callable[[Rows], T]
     row: tuple[str, ...] | None = None
-
-
-def describe(exc: ValidationError) -> str:
-    """Every fault of a validation in one line, without the values (they may be secret, or a megabyte)."""
-    faults = []
-    for error in exc.errors(include_input=False, include_url=False, include_context=False):
-        place = ".".join(str(part) for part in error["loc"]) or "command"
-        faults.append(f"{place}: {error['msg'].removeprefix('Value error, ')}")
-    return "; ".join(faults)
 
 
 def _checked(build: Callable[P, T]) -> Callable[P, T]:
@@ -182,15 +165,6 @@ def request_sync(
         "actor": as_json(actor),
     }
     return Statement(queries.REQUEST_SYNC, params, read, row=(channel_id, thread_ts))
-
-
-Reason = Annotated[
-    str, StringConstraints(min_length=1, max_length=2_000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
-]
-"""Why a person acts, in the person's own words."""
-
-JiraId = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{1,30}$")]
-"""Jira's id of an issue, which stays when it gets another key."""
 
 
 @_checked

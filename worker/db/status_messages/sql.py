@@ -3,7 +3,6 @@
 Who works on a message has claimed it, and every later write says the claim's ``fence``. A change of the sync
 while a message is on its way sets another `announce_at`, and so is shown next.
 """
-# ruff: noqa: S608 - the only f-strings here insert the fragments above; values are always parameters
 
 from __future__ import annotations
 

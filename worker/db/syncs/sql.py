@@ -1,4 +1,4 @@
-"""The SQL of syncs, readable alone. What moves a sync from state to state: docs/sync-state-machine.md.
+"""The SQL of syncs, readable alone. What moves a sync from state to state: docs/understand/tickets.md.
 
 Who works on a sync has claimed it, and every later write says the claim's ``fence``: a process that
 comes too late writes nothing. Where the session is written too, its row is locked first, as the session

@@ -25,11 +25,11 @@ from threadsync.syncs import (
     SyncStatus,
     readable,
 )
+from threadsync.types import describe
 from worker.db.driver_errors import translated
+from worker.db.forgetting.jira_words import kept
 from worker.db.pool import Pool, init_db
-from worker.db.sessions.statements import describe
 from worker.db.syncs import sql as queries
-from worker.db.syncs.jira_words import kept
 from worker.db.unlinked.store import LeftStore
 
 log = structlog.get_logger("threadsync.worker")

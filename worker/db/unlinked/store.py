@@ -12,10 +12,10 @@ from psycopg.rows import DictRow
 from pydantic import ValidationError
 
 from threadsync.syncs import LeftClaim, LeftTicket
+from threadsync.types import describe
 from worker.db.driver_errors import translated
+from worker.db.forgetting.jira_words import kept
 from worker.db.pool import Pool, init_db
-from worker.db.sessions.statements import describe
-from worker.db.syncs.jira_words import kept
 from worker.db.unlinked import sql as queries
 
 log = structlog.get_logger("threadsync.worker")

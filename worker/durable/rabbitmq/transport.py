@@ -1,7 +1,7 @@
 """Taking messages from RabbitMQ: what kombu's transport for AMQP lacks there.
 
 * **Prefetch counts for each consumer.** The global one, which Celery asks for, is refused by quorum queues.
-* **It is known when a queue was last heard of**, which a worker reports: ``threadsync.liveness.heartbeats``.
+* **It is known when a queue was last heard of**, for the worker's heartbeat.
 * **A suspect stays sealed**: kombu would decompress it in the main process (``worker.durable.deliveries``).
 
 How messages are sent is in ``threadsync.broker.rabbitmq``.
@@ -33,12 +33,12 @@ from worker.durable.json_message import JsonMessage
 from worker.durable.rabbitmq.receiving import frame_handler
 
 DELAY_PREFIX: Final = "threadsync"
-"""Of the queues in which messages wait, so that another app's are its own."""
+"""Prefix of the queues in which messages wait, so that another app's are its own."""
 
 log = logging.getLogger("threadsync.worker")
 
 HEARTBEAT_SECONDS: Final = 5
-"""Of a worker's connection. A broker, or a worker, that is silent for twice as long is taken for dead."""
+"""A broker, or a worker, that is silent for twice as long is taken for dead."""
 
 DELIVERY_EXCHANGE: Final = f"{DELAY_PREFIX}_{CELERY_DELAYED_DELIVERY_EXCHANGE}"
 
@@ -116,7 +116,7 @@ class RabbitChannel(ConfirmingChannel):
         return tag
 
     def _hand_on(self, message: Any, callback: Callable[[Any], Any]) -> None:
-        """Let it be handled. What cannot even be begun goes back: delivered often it is not opened here."""
+        """Let it be handled. One that cannot be begun goes back: delivered often it is not opened here."""
         # It may be closed afterwards, and the channel not know it any more.
         connection = self.opened
         try:
@@ -157,7 +157,7 @@ class RabbitChannel(ConfirmingChannel):
         return len(self._held)
 
     def seconds_since_use(self, queue: str) -> tuple[float | None, float | None]:
-        """Since the broker was heard while we consume from the queue, and since a message of it ended."""
+        """Seconds since the broker spoke while we consume from the queue, and since a message of it ended."""
         ended = self._ended_at.get(queue)
         is_consumed = self.connection is not None and queue in self._tag_of_queue
         asked = self.connection.seconds_since_heard() if is_consumed else None
@@ -185,14 +185,14 @@ class RabbitConnection(ConfirmingConnection):
             raise amqp.RecoverableConnectionError("no memory for what the broker sends") from exc
 
     def seconds_since_heard(self) -> float:
-        """Since the broker sent anything, as far as it was noticed when this was last asked."""
+        """Seconds since the broker sent anything, as noticed when this was last called."""
         if self.bytes_recv != self._heard:
             self._heard, self._heard_at = self.bytes_recv, monotonic()
         return monotonic() - self._heard_at
 
 
 class RabbitTransport(ConfirmingTransport):
-    """For ``amqp://`` and ``pyamqp://``."""
+    """The transport of ``amqp://`` and ``pyamqp://``."""
 
     Connection = RabbitConnection
 
@@ -202,4 +202,4 @@ class RabbitTransport(ConfirmingTransport):
 
 
 class RabbitSSLTransport(RabbitTransport, ConfirmingSSLTransport):
-    """For ``amqps://``."""
+    """The transport of ``amqps://``."""

@@ -29,16 +29,16 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 from worker.durable.rabbitmq.transport import DELAY_PREFIX, DELIVERY_EXCHANGE
-from worker.durable.task import HEADER, read_history
+from worker.durable.retry_policy import HEADER, read_history
 
 LONGEST_IN_MEMORY_SECONDS: Final = 5
-"""What is due sooner may wait in a worker."""
+"""Messages that are due sooner may wait in a worker."""
 
 _SHORTEST_SECONDS: Final = 1
-"""That the broker counts."""
+"""The shortest wait that the broker counts."""
 
 _LONGEST_SECONDS: Final = 2**MAX_NUMBER_OF_BITS_TO_USE - 1
-"""Eight years. What is due later comes back, and goes round again."""
+"""Eight years. A message that is due later goes round again."""
 
 _QUEUE_TYPE: Final = "quorum"
 """Classic queues pass an expired message on without waiting until it is there."""
@@ -52,7 +52,7 @@ _LOST: Final = {"delivery_mode", "expiration", "application_headers"}
 
 
 class Delays:
-    """For a worker's main process."""
+    """Puts messages into RabbitMQ's delay queues, from a worker's main process."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -71,7 +71,7 @@ class Delays:
             try:
                 _publish(connection, message, min(int(seconds), _LONGEST_SECONDS))
             except AMQPError:
-                # Somebody may have deleted them.
+                # They may have been deleted.
                 self._bound.clear()
                 raise
         message.ack()
@@ -97,7 +97,7 @@ def _publish(connection: Connection, message: Message, seconds: int) -> None:
 
 
 def _seconds_until_due(message: Message) -> float | None:
-    """None when it does not say, or nothing that can be read: that is for Celery to judge."""
+    """Return None when it does not say, or is unreadable: that is for Celery to judge."""
     pause = read_history(message.headers).pause
     if pause:
         return pause

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from worker.local.data_dir import write_private
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.failure import LocalServiceFailed
 from worker.local.servers.identity import Identity
 from worker.local.servers.server import server_environment, wheel_path
+from worker.operate.private_folder import write_private
 
 SUPERUSER = "threadsync"
 _INITDB_SECONDS: Final = 300

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.local.child import succeeds
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.failure import LocalServiceFailed
 
 _NOBODY = 65534
 
 
 @dataclass(frozen=True)
 class Identity:
-    """How to run a program so that it does not see itself as root, and who must own its files."""
+    """A way to run a program so that it does not see itself as root, and the owner of its files."""
 
     prefix: tuple[str, ...]
     owner: int | None
@@ -33,7 +33,7 @@ class Identity:
 
 @functools.cache
 def unprivileged() -> Identity:
-    """The best way this machine has. Raises ``LocalServiceFailed`` when root cannot become somebody else."""
+    """Find the best way of this machine. Raises ``LocalServiceFailed`` if root cannot become another."""
     if os.geteuid() != 0:
         return Identity((), None)
     for identity in (_namespace(), _nobody()):

@@ -1,4 +1,4 @@
-"""Server processes that outlived the one who started them."""
+"""End server processes that outlived their parent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def processes_of(program: str, folder: Path) -> list[int]:
     """Pids of running ``program`` processes that work in ``folder``, children after their parents.
 
     Found by working directory or command line, so neither a pid file that a crash left behind nor a pid that
-    now belongs to somebody else can mislead us. Empty where there is no ``/proc``.
+    now belongs to another process can mislead us. Empty where there is no ``/proc``.
     """
     parents = {pid: parent for pid, name, parent in _running() if name == program[:15]}
     mine = {pid for pid in parents if _works_in(pid, folder)}

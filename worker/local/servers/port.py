@@ -1,4 +1,4 @@
-"""Which port a local server gets: the one it had last time, or a free one."""
+"""Choose a local server's port: the one it had last time, or a free one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RANGE = range(20_000, 32_000)
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now. Only a hint: somebody may take it a moment later."""
+    """Return whether a server could listen there now. A hint: it may be taken a moment later."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -24,7 +24,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port(*preferred: int | None) -> int:
-    """The first preferred port that is free, else any."""
+    """Return the first preferred port that is free, else any."""
     candidates = [port for port in preferred if port]
     candidates += random.sample(_RANGE, 200)  # not a secret; spread, so that two servers rarely race for one
     return next(port for port in candidates if is_free(port))

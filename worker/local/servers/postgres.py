@@ -34,10 +34,7 @@ class EmbeddedPostgres(EmbeddedServer):
         "log_parameter_max_length_on_error": "0",
     }
     # The processes of a server that was killed need a moment to notice.
-    passing_faults = (
-        "pre-existing shared memory block",
-        'lock file "postmaster.pid" already exists',
-    )
+    passing_faults = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
 
     @property
     def url(self) -> str:

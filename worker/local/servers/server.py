@@ -1,4 +1,4 @@
-"""What Postgres and Valkey have in common as servers of ours: one directory, one port, one child process."""
+"""A server of ours: one directory, one port, one child process. Postgres and Valkey share it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import ClassVar
 
 from worker.local.child import Child, describe_exit
-from worker.local.data_dir import DataDir, write_private
+from worker.local.data_dir import DataDir
+from worker.local.failure import LocalServiceFailed
 from worker.local.servers import orphan, port
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.service import ChildService
+from worker.operate.private_folder import write_private
 from worker.operate.rights.environment import environment_of_a_server
 
 _POLL_SECONDS = 0.02
 _TRIES = 20
 
 
-class EmbeddedServer(ABC):
+class EmbeddedServer(ChildService, ABC):
     """One server on one data directory, on 127.0.0.1 only, with a password of its own.
 
     Args:
@@ -55,13 +57,12 @@ class EmbeddedServer(ABC):
         self._port: int | None = None
         self._settings = {**self.defaults, **(settings or {})}
         self._start_timeout = start_timeout
-        self._child: Child | None = None
         self.log_path = log_path or self._dir.path / "server.log"
 
     @property
     @abstractmethod
     def url(self) -> str:
-        """How clients reach it, password included."""
+        """URL for clients, password included."""
 
     @property
     def port(self) -> int:
@@ -71,21 +72,8 @@ class EmbeddedServer(ABC):
         return self._port
 
     @property
-    def pid(self) -> int | None:
-        """The main process; None when it is not running."""
-        return self._child.pid if self._child and self._child.poll() is None else None
-
-    @property
     def password(self) -> str:
         return self._dir.secret("password")
-
-    def poll(self) -> int | None:
-        """Exit code of a server that ended; None while it runs or was never started."""
-        return self._child.poll() if self._child else None
-
-    def log_tail(self) -> str:
-        """The last lines that this run wrote."""
-        return self._child.log_tail() if self._child else ""
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Return when the server answers; a no-op while it runs.
@@ -126,7 +114,7 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def _answers(self, child: Child) -> bool:
-        """Whether this very child is ready for work: another server may have got the port."""
+        """Return whether this very child is ready for work: another server may have got the port."""
 
     def _launch(self, cancelled: Callable[[], bool]) -> None:
         known, note = self._port, self._dir.path / "port"
@@ -157,7 +145,7 @@ class EmbeddedServer(ABC):
 
     def _worth_another_try(self, tail: str, *, port_is_fixed: bool) -> bool:
         if "Address already in use" in tail:
-            # Between looking and listening somebody took it. Clients that know the old port need that one.
+            # It was taken between looking and listening. Clients that know the old port need that one.
             return not port_is_fixed
         if any(fault in tail for fault in self.passing_faults):
             time.sleep(0.25)
@@ -176,5 +164,5 @@ def wheel_path(package: str, needed_unless: str) -> Path:
 
 
 def server_environment() -> dict[str, str]:
-    """What a program needs of ours: no secret, no locale that it may lack, and no ``PG…`` variable."""
+    """The part of our environment that a program needs: no secret, no foreign locale, no ``PG…`` variable."""
     return environment_of_a_server(os.environ) | {"LC_ALL": "C"}

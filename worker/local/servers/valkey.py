@@ -13,9 +13,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.local.child import Child
-from worker.local.data_dir import write_private
-from worker.local.servers.failure import LocalServiceFailed
+from worker.local.failure import LocalServiceFailed
 from worker.local.servers.server import EmbeddedServer, server_environment, wheel_path
+from worker.operate.private_folder import write_private
 from worker.operate.rights.broker_users import BrokerUser, acl_line, login_of
 
 
@@ -86,7 +86,7 @@ class EmbeddedValkey(EmbeddedServer):
 
 
 def _quoted(text: str) -> str:
-    """As a word of ``valkey.conf``."""
+    """Quote a word of ``valkey.conf``."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

@@ -1,1 +1,1 @@
-"""Forget people and what they wrote: everywhere that is ours, and in messages that are still on their way."""
+"""Forget people and their words, wherever they are ours, messages on their way included."""

@@ -1,6 +1,6 @@
-"""Acts of forgetting: of a thread, a channel, a person. Each may be repeated.
+"""Forget a thread, a channel or a person. Each act may be repeated.
 
-All raise ``DatabaseUnavailable``; what is done by then stays done, and asking again does the rest.
+All raise ``DatabaseUnavailable``; what is done by then stays done, and a repetition does the rest.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ from worker.db.forgetting.arrivals import FORGOTTEN, LOOK_SECONDS
 from worker.db.forgetting.store import ForgetStore, Thread, What
 from worker.operate.decisions import Signature
 from worker.operate.forgetting.letters import Sought
-from worker.operate.forgetting.servers import forget_logs, forget_results
 
 if TYPE_CHECKING:
-    from threadsync.models import ThreadSession
+    from threadsync.sessions import ThreadSession
     from worker.db.pool import Pool
 
 NOT_OURS: Final = (
-    "Not in threadsync's hands: tickets and their text in Jira, messages in Slack, log files and archives of "
+    "Out of threadsync's reach: tickets and their text in Jira, messages in Slack, log files and archives of "
     "logs from before, backups, and Postgres' write-ahead log and rows that no VACUUM has passed yet."
 )
 _WAITS: Final = (
-    "{count} of them wait for a ticket that Jira gave no answer about. What is left of them goes by itself "
-    "when that is settled; asking again says whether it is."
+    "{count} of them wait for a ticket that Jira gave no answer about. They are erased when that is settled; "
+    "repeat this to see whether it is."
 )
 _NO_BROKER: Final = (
     "CELERY_BROKER_URL is not set here: results go after RESULT_TTL_SECONDS, and the server's log keeps "
@@ -41,7 +40,7 @@ _NO_BROKER: Final = (
 _SLACK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _MENTION: Final = re.compile(r"<[@#]([A-Za-z0-9]+)(\|[^>]*)?>")
 _HEARD_SECONDS: Final = 2 * LOOK_SECONDS
-"""By then every worker has looked for people to redact."""
+"""After this every worker has looked for people to redact."""
 _SHORTEST_NAME: Final = 2
 _LONGEST_NAME: Final = 200
 _MOST_NAMES: Final = 20
@@ -49,7 +48,7 @@ _MOST_NAMES: Final = 20
 
 @dataclass(frozen=True)
 class Forgotten:
-    """The end of an act: how many of each went, and in sentences what is left."""
+    """Result of an act: numbers of what was erased, and sentences on what is left."""
 
     act: UUID
     sessions: int
@@ -60,11 +59,9 @@ class Forgotten:
     left: Sequence[str] = field(default_factory=tuple)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values."""
         return {**asdict(self), "act": str(self.act), "left": list(self.left)}
 
     def sentence(self) -> str:
-        """All of it in words."""
         counts = f"Forgotten: sessions {self.sessions}, dead letters {self.letters}, results {self.results}"
         named = f", other rows {self.named}" if self.named else ""
         return " ".join((f"{counts}{named}.", *self.left))
@@ -96,10 +93,10 @@ def forget_channel(pool: Pool, channel: str, by: Signature) -> Forgotten:
 
 
 def forget_user(pool: Pool, user: str, names: Sequence[str], by: Signature) -> Forgotten:
-    """Take a person out of everything. Raises ``InvalidCommand``.
+    """Erase a person everywhere. Raises ``InvalidCommand``.
 
     Args:
-        names: that the person is known by in what operators wrote and in what people say of each other.
+        names: by which operators and others call the person.
     """
     store, person, names = ForgetStore(pool), _slack_id(user), _names(names)
     act = _begin(store, "user", None, by)
@@ -129,8 +126,10 @@ def _rest(
     letters: int = 0,
     named: int = 0,
 ) -> Forgotten:
-    """Do what is the same for all: letters, results, logs of servers."""
+    """Forget dead letters, results and logs of servers, as every act does."""
+    # Not with the console, which loads neither Celery nor redis.
     from worker.celery import app
+    from worker.operate.forgetting.servers import forget_logs, forget_results
 
     letters += _forget_letters(store, act, sought)
     settings = get_settings()
@@ -162,12 +161,12 @@ def _about(threads: Sequence[Thread]) -> Sought:
 
 
 def _slack_id(text: str) -> str:
-    """An id, also as it is written in a message: `<@U0123>`."""
+    # Also as it is written in a message: `<@U0123>`.
     text = text.strip()
     mention = _MENTION.fullmatch(text)
     found = mention[1] if mention else text
     if not _SLACK_ID.fullmatch(found) or found.lower() == FORGOTTEN:
-        raise InvalidCommand("that is no id of Slack's, such as U0123ABCD")
+        raise InvalidCommand("that is not a Slack id, such as U0123ABCD")
     return found
 
 

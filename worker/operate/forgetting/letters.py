@@ -1,7 +1,7 @@
-"""Find what a dead letter is about and whom it names, also where its bytes are packed. Pure.
+"""Find the threads and people that a dead letter is about, also in packed bytes. Pure.
 
-A letter that could not be read has its message's bytes: JSON, whose body is base64, which may be compressed.
-Of a large one only the beginning was kept, so each of these may be cut off.
+A dead letter that could not be read has its message's bytes: JSON, whose body is base64, which may be
+compressed. Of a large one only the beginning was kept, so each of these may be cut off.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from worker.db.forgetting.words import NO_SPACES_FROM, unescaped
-from worker.durable.decompression import MOST_BYTES, unpackers
 
 _DEEPEST: Final = 4
 _BEGINS: Final = r"(?:(?<![^\W_])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"
@@ -89,7 +88,7 @@ class Sought:
         while level:
             if any(self._names(item, depth) for item in level):
                 return True
-            level, depth = [inner for item in level for inner in _contents(item)], depth + 1
+            level, depth = [inner for item in level for inner in _inner(item)], depth + 1
         return False
 
     def _names(self, item: Any, depth: int) -> bool:
@@ -116,14 +115,14 @@ def _has_one(words: Collection[str], texts: Iterable[str]) -> bool:
 
 
 def _as_a_word(word: str) -> str:
-    """As the functions in the database look for it."""
+    # As the functions in the database look for it.
     before = _BEGINS if word[0].isalnum() and word[0] < NO_SPACES_FROM else ""
     behind = r"(?![^\W_])" if word[-1].isalnum() and word[-1] < NO_SPACES_FROM else ""
     return f"{before}{_ANY_SPACE.join(map(re.escape, word.split()))}{behind}"
 
 
 def _spelt(value: Any) -> str:
-    """An id as text: a thread's, which is one, may have come as a number."""
+    # A thread's timestamp may have come as a number.
     if isinstance(value, float):
         return f"{value:.6f}"
     return value if isinstance(value, str) else ""
@@ -135,14 +134,14 @@ def _as_uuid(text: str) -> UUID | None:
     return None
 
 
-def _contents(item: Any) -> Collection[Any]:
+def _inner(item: Any) -> Collection[Any]:
     if isinstance(item, Mapping):
         return item.values()
     return item if isinstance(item, list) else ()
 
 
 def _layers(content: bytes) -> Iterator[str]:
-    """Yield the text, and the text in what is packed in it."""
+    """Yield the content as text, and layer by layer the texts packed in it."""
     level = [content] if content else []
     for _ in range(_DEEPEST):
         for layer in level:
@@ -151,6 +150,9 @@ def _layers(content: bytes) -> Iterator[str]:
 
 
 def _inside(layer: bytes) -> Iterator[bytes]:
+    # Not with the console, which loads no kombu.
+    from worker.durable.decompression import MOST_BYTES, unpackers
+
     if _BASE64.fullmatch(layer):
         yield _from_base64(b"".join(layer.split()))
     else:
@@ -174,6 +176,6 @@ def _from_base64(text: bytes) -> bytes:
 
 
 def _rest(digits: bytes) -> bytes:
-    """The last bytes of those that are no multiple of three; one digit alone says nothing."""
+    # One digit alone says nothing.
     rest = digits[len(digits) // 4 * 4 :]
     return rest + b"=" * (4 - len(rest)) if len(rest) > 1 else b""

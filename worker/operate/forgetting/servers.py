@@ -1,4 +1,4 @@
-"""Forget what lies in Valkey or Redis beside messages: results, the log of writes, that of slow commands."""
+"""Erase results, the log of writes and the log of slow commands in Valkey or Redis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REWRITE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.1
 _RABBITMQ: Final = (
     "RabbitMQ gives out no message that was acknowledged, but its files have it until it writes over them: "
-    "docs/forgetting.md says how to empty them."
+    "docs/operate/forgetting.md says how to empty them."
 )
 _SLOW_LOGS: Final = (
     ("SLOWLOG", "RESET"),
@@ -29,7 +29,7 @@ _SLOW_LOGS: Final = (
 
 
 def forget_results(app: Any, sought: Sought) -> tuple[int, str]:
-    """Delete results that name what is sought; how many, and in a sentence what could not be done."""
+    """Delete results that are about what is sought. Return their number, and a sentence on a failure."""
     backend = app.backend
     if not isinstance(backend, RedisBackend):
         return 0, "Results are not in Valkey or Redis: they go after RESULT_TTL_SECONDS."
@@ -49,7 +49,7 @@ def forget_results(app: Any, sought: Sought) -> tuple[int, str]:
 
 
 def forget_logs(app: Any, is_redis: bool) -> list[str]:
-    """Rewrite the log of writes, which has messages of long ago; sentences on what could not be done."""
+    """Rewrite the log of writes, which has old messages. Return sentences on failures."""
     clients: dict[str, Callable[[], Any]] = {}
     if isinstance(app.backend, RedisBackend):
         clients["the results' server"] = lambda: app.backend.client

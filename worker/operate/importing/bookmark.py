@@ -10,8 +10,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from threadsync.errors import InvalidCommand
-from worker.local.data_dir import write_private
 from worker.operate.importing.lines import Place
+from worker.operate.private_folder import write_private
 
 _BEGINNING: Final = 1 << 16
 _BEFORE_THE_PLACE: Final = 1 << 12

@@ -9,7 +9,7 @@ from typing import Final, Literal, Protocol
 
 from threadsync.actors import AnyActor
 from threadsync.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
-from threadsync.models import SessionResult
+from threadsync.sessions import SessionResult
 from worker.db.sessions.statements import Statement
 from worker.db.sessions.store import SessionStore
 from worker.operate.importing.bookmark import Bookmarks, Tally

@@ -8,7 +8,7 @@ import pydantic_core
 
 from threadsync.actors import AnyActor
 from threadsync.errors import InvalidCommand
-from threadsync.models import SessionResult, ThreadSession
+from threadsync.sessions import SessionResult, ThreadSession
 from worker.db.sessions import statements
 from worker.db.sessions.statements import Statement
 from worker.operate.importing.lines import LONGEST_LINE

@@ -1,4 +1,4 @@
-"""Commands to ask a server about: which of them a user may give, without giving any.
+"""Sample commands by which a server is asked for a user's rights, without running any.
 
 Each is a command of ``broker_users`` on a key or a channel that its pattern stands for.
 """
@@ -38,50 +38,34 @@ _ARGUMENTS: Final[Mapping[str, Command]] = {
     "unsubscribe": ("x",),
     "wait": ("0", "1"),
 }
-_ADMINISTRATORS: Final[tuple[Command, ...]] = (
-    ("flushall",),
-    ("flushdb",),
-    ("swapdb", "0", "1"),
-    ("keys", "*"),
-    ("config", "get", "requirepass"),
-    ("config", "set", "appendonly", "no"),
-    ("acl", "list"),
-    ("acl", "setuser", "x"),
-    ("monitor",),
-    ("client", "list"),
-    ("client", "kill", "id", "1"),
-    ("debug", "sleep", "0"),
-    ("shutdown",),
-    ("save",),
-    ("replicaof", "no", "one"),
-    ("module", "list"),
-    ("function", "load", "x"),
-    ("script", "flush"),
-    ("psubscribe", "*"),
-    ("lrange", "sessions:1", "0", "1"),
-    ("lpush", "syncs-old", "x"),
-    ("del", "unacked_mutex"),
-    ("get", "celery-task-set"),
-    ("move", "sessions", "1"),
+_ADMINISTRATORS: Final[tuple[Command, ...]] = tuple(
+    tuple(command.split())
+    for command in (
+        *("flushall", "flushdb", "swapdb 0 1", "keys *", "config get requirepass", "monitor", "shutdown"),
+        *("config set appendonly no", "acl list", "acl setuser x", "client list", "client kill id 1", "save"),
+        *("debug sleep 0", "replicaof no one", "module list", "function load x", "script flush"),
+        *("psubscribe *", "lrange sessions:1 0 1", "lpush syncs-old x", "del unacked_mutex"),
+        *("get celery-task-set", "move sessions 1"),
+    )
 )
-"""What no process of ours does, some of it with keys of others whose names begin as ours do."""
+"""Commands of administrators alone, some of them on keys of others whose names begin as ours do."""
 
 _NOT_EVERYWHERE: Final = frozenset({"client|setinfo", "commandlog|reset"})
-"""Commands that not every server knows, so that none is asked about them."""
+"""Commands that some servers do not know, so that none is asked about them."""
 
 
 def allowed(user: BrokerUser, prefix: str = "", database: int = 0) -> list[Command]:
-    """Return what the user may do."""
+    """Return the commands that the user may give."""
     return _of_all(USERS[user], prefix, database)
 
 
 def needed(user: BrokerUser, prefix: str = "", database: int = 0) -> list[Command]:
-    """Return what the user must be allowed to do."""
+    """Return the commands that the user must be able to give."""
     return _of_all([grant for grant in USERS[user] if grant.is_needed], prefix, database)
 
 
 def forbidden(user: BrokerUser, prefix: str = "", database: int = 0) -> list[Command]:
-    """Return what others may do and the user may not; and what only administrators may."""
+    """Return commands of other users and of administrators, which the user may not give."""
     own = allowed(user, prefix, database)
     others = (command for other in USERS for command in allowed(other, prefix, database))
     asked = dict.fromkeys((*others, *_ADMINISTRATORS, ("select", str(database + 1))))
@@ -110,7 +94,7 @@ def _of(grant: Grant, prefix: str, database: int) -> Iterator[Command]:
 
 
 def _covered(command: Command, own: list[Command]) -> bool:
-    """Return whether a channel is one of those that a pattern of the user's stands for."""
+    """Return True for a channel that a pattern of the user's own stands for."""
     return command[0] == "publish" and any(
         other[0] == "publish" and fnmatchcase(command[1], other[1]) for other in own
     )

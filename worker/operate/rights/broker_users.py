@@ -1,7 +1,7 @@
-"""The users of Valkey and Redis, one for each kind of process, and what each may do: the only list of it.
+"""Declare the users of Valkey and Redis, one for each kind of process, and their rights. The only list.
 
-The ACL that compose and ``threadsync up`` ship, the tables of docs/least-privilege.md, the doctor's questions
-and the tests are made of ``USERS``. Keys and channels stand here without prefix, for database 0.
+The ACL that compose and ``threadsync up`` ship, the tables of docs/operate/least-privilege.md, the doctor's
+questions and the tests are made of ``USERS``. Keys and channels stand here without prefix, for database 0.
 
 Commands inside a script count like any others; a script itself needs all keys that it is given. So looking at
 the queues (a script on all keys) is one grant, and each command in it another.
@@ -16,10 +16,10 @@ from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from threadsync.broker.installation import KEY as INSTALLATION
+from threadsync.broker.lua import WAITING
 from threadsync.liveness.heartbeats import KEY as SIGNS
-from threadsync.liveness.heartbeats import QUEUES
+from threadsync.queues import QUEUES
 from worker.durable.beat import KEY as BEAT
-from worker.durable.scripts import WAITING
 
 BrokerUser = Literal["web", "worker", "beat", "flower", "metrics"]
 Kind = Literal["valkey", "redis"]
@@ -32,7 +32,7 @@ _UNKNOWN: Final[Mapping[Kind, frozenset[str]]] = {
 }
 
 AND_PRIORITY: Final = "[^!-~]*"
-"""Behind a queue's name: what kombu puts there for a priority begins with a sign that is not printed."""
+"""Suffix of a queue's name: kombu's, for a priority, begins with a character that is not printed."""
 
 _Queues: Final = tuple(key for queue in QUEUES for key in (queue, f"{queue}{AND_PRIORITY}"))
 _Waiting: Final = (f"{WAITING}*",)
@@ -59,7 +59,7 @@ _OfTasks: Final = ("/0.celeryev/task.*",)
 
 @dataclass(frozen=True)
 class Grant:
-    """Commands that may be given on these keys and channels, and what for."""
+    """Commands that may be given on these keys and channels, and why."""
 
     why: str
     commands: tuple[str, ...]
@@ -77,16 +77,13 @@ class Grant:
         yield from (f"&{prefix}{in_database(channel, database)}" for channel in self.channels)
 
 
-_CONNECT: Final = Grant(
-    "connect, and look whose broker it is",
-    ("ping", "select", "client|setinfo", "time"),
-)
+_CONNECT: Final = Grant("connect, and look whose broker it is", ("ping", "select", "client|setinfo", "time"))
 _REPLICAS: Final = Grant("wait for replicas, with BROKER_WAIT_REPLICAS", ("wait",), is_needed=False)
 _MEMORY: Final = Grant("see memory", ("info",), is_needed=False)
 _OWNER: Final = Grant("see whose broker it is", ("get",), (INSTALLATION,))
 _LOOK: Final = (
     Grant("run scripts", ("eval",), (*_Scripts, *_Routes)),
-    Grant("see who lives", ("hgetall",), (SIGNS,)),
+    Grant("read heartbeats", ("hgetall",), (SIGNS,)),
     Grant("count messages", ("type", "llen"), _Queues),
     Grant("count messages for later", ("type", "llen", "zcard"), _Waiting),
     Grant("count messages that workers hold", ("hlen",), ("unacked",)),
@@ -99,7 +96,7 @@ _SEND: Final = (
 _ASK_WORKERS: Final = (
     Grant("ask workers", ("publish",), channels=(_Control,)),
     Grant(
-        "receive answers and events in queues of its own",
+        "receive replies and events in queues of its own",
         ("lindex", "lrange", "rpop", "blmove", "llen", "type", "zrange", "del", "exists"),
         _Own,
     ),
@@ -109,7 +106,7 @@ _ASK_WORKERS: Final = (
     Grant("do both at once", ("multi", "exec")),
     Grant("see how often a message came", ("hget",), ("unacked_deliveries",)),
 )
-_LEAVE_SIGNS: Final = Grant("leave a sign of life", ("hset", "hdel", "del"), (SIGNS,))
+_LEAVE_HEARTBEAT: Final = Grant("leave a heartbeat", ("hset", "hdel", "del"), (SIGNS,))
 
 USERS: Final[Mapping[BrokerUser, tuple[Grant, ...]]] = {
     "web": (
@@ -117,7 +114,7 @@ USERS: Final[Mapping[BrokerUser, tuple[Grant, ...]]] = {
         _OWNER,
         *_LOOK,
         *_SEND,
-        _LEAVE_SIGNS,
+        _LEAVE_HEARTBEAT,
         Grant("tell Flower that a command was sent", ("publish",), channels=_OfTasks),
         Grant("read and delete results", ("get", "getrange", "del"), _Results),
     ),
@@ -126,7 +123,7 @@ USERS: Final[Mapping[BrokerUser, tuple[Grant, ...]]] = {
         _OWNER,
         *_LOOK,
         *_SEND,
-        _LEAVE_SIGNS,
+        _LEAVE_HEARTBEAT,
         Grant("note what is on its way", ("hget", "hset", "hdel"), (BEAT,)),
     ),
     "flower": (
@@ -143,20 +140,12 @@ USERS: Final[Mapping[BrokerUser, tuple[Grant, ...]]] = {
         Grant("see whose broker it is, or say so", ("get", "set"), (INSTALLATION,)),
         *_LOOK,
         *_SEND,
-        _LEAVE_SIGNS,
+        _LEAVE_HEARTBEAT,
         *_ASK_WORKERS,
-        Grant(
-            "run scripts",
-            ("eval", "evalsha"),
-            (*_Scripts, *_Routes, *_Own, *_OwnRoutes, _Deadlines),
-        ),
+        Grant("run scripts", ("eval", "evalsha"), (*_Scripts, *_Routes, *_Own, *_OwnRoutes, _Deadlines)),
         Grant("take messages", ("lindex", "lrange", "rpop", "rpush", "blmove", "del", "exists"), _Queues),
         Grant("take what has waited, let wait", ("zadd", "zrange", "zrem"), _Waiting),
-        Grant(
-            "note what it has",
-            ("hset", "hget", "hdel", "hincrby", "zadd", "zrange", "zrem"),
-            _Held,
-        ),
+        Grant("note what it has", ("hset", "hget", "hdel", "hincrby", "zadd", "zrange", "zrem"), _Held),
         Grant("say that beat's message came", ("hdel",), (BEAT,)),
         Grant(
             "keep results",
@@ -165,7 +154,7 @@ USERS: Final[Mapping[BrokerUser, tuple[Grant, ...]]] = {
             _ResultChannels,
         ),
         Grant("hear of results", ("subscribe", "unsubscribe"), channels=_ResultChannels),
-        Grant("answer remote control", ("lpush",), _Replies),
+        Grant("reply to remote control", ("lpush",), _Replies),
         Grant(
             "hear remote control and events", ("psubscribe", "punsubscribe"), channels=(_Control, *_Events)
         ),
@@ -204,7 +193,7 @@ def acl_line(
 def acl_line_of_hash(
     user: BrokerUser, digest: str, prefix: str = "", database: int = 0, kind: Kind = "valkey"
 ) -> str:
-    """Return the same line with a SHA-256 that is known, in hexadecimal digits."""
+    """Return the line of a user whose password has this SHA-256, in hexadecimal digits."""
     return f"user {login_of(user)} on #{digest} {' '.join(acl_words(user, prefix, database, kind))}"
 
 

@@ -1,4 +1,4 @@
-"""Choose the secrets, and the rest of an environment, that each process gets: the only list of it. Pure.
+"""Choose the secrets and other variables that each process gets. The only list. Pure.
 
 ``threadsync up`` gives each process what stands here for it; a test compares docker-compose.yml with it.
 What is no secret of ours, all our processes may have. What is not known here none gets: a shell has many
@@ -57,7 +57,7 @@ _OF_SERVERS: Final = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_*")
 
 
 def environment_of(process: Process, env: Mapping[str, str], settings: frozenset[str]) -> dict[str, str]:
-    """Return the part of ``env`` that the process may have.
+    """Return the variables that the process may have.
 
     Args:
         settings: the names of all our settings, as variables.
@@ -72,7 +72,7 @@ def spelt(env: Mapping[str, str], settings: frozenset[str]) -> dict[str, str]:
 
 
 def environment_of_a_server(env: Mapping[str, str]) -> dict[str, str]:
-    """Return what a server that we start needs of ``env``: no secrets."""
+    """Return the variables that a server of ours needs: no secrets."""
     return {name: value for name, value in env.items() if _matches(name, _OF_SERVERS)}
 
 

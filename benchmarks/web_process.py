@@ -1,0 +1,166 @@
+"""``python -m benchmarks.web_process``: the client's import time and memory, beside an earlier commit's.
+
+Both wheels are built and installed into virtual environments with nothing else, because a developer's tools
+(OpenTelemetry, pytest) would be loaded too. Runs alternate. Ratios are taken run by run.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+from typing import Annotated, Any, Final
+
+import typer
+
+from benchmarks.figures import Spread
+from worker.local.servers.valkey import EmbeddedValkey
+
+ROOT: Final = Path(__file__).parent.parent
+BEFORE: Final = "6d1e754"
+"""The last commit whose client was a part of the worker's packages."""
+
+FOREIGN: Final = ("tasks.py", "worker.py", "handlers/__init__.py")
+"""A web application's own modules, which must not be taken for ours."""
+
+_PACKAGES: Final = (
+    "worker",
+    "tasks",
+    "handlers",
+    "console",
+    "psycopg",
+    "slack_sdk",
+    "slack_bolt",
+    "starlette",
+)
+_PROBE: Final = """
+import json, sys, time
+began, cpu = time.perf_counter(), time.process_time()
+{statement}
+wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+with SessionClient() as client:
+    client.get_or_create("C0123ABC", "1700000000.000100", "U0456")
+    private = 0
+    for line in open("/proc/self/smaps_rollup"):
+        if line.startswith("Private_"):
+            private += int(line.split()[1])
+loaded = sorted({{name.partition(".")[0] for name in sys.modules}} & set({packages!r}))
+print(json.dumps({{"import ms": wall * 1e3, "import CPU ms": cpu * 1e3, "private MB": private / 1e3,
+                  "modules": len(sys.modules), "loaded": loaded}}))
+"""
+MEASURES: Final = ("import ms", "import CPU ms", "private MB", "modules")
+
+
+@dataclass(frozen=True)
+class Side:
+    """An environment with one wheel in it, and the program that is measured there."""
+
+    name: str
+    python: Path
+    program: Path
+
+    def run(self, broker_url: str) -> dict[str, Any]:
+        """Import, send one command, and return what was measured."""
+        done = subprocess.run(
+            [self.python, self.program],
+            env={"CELERY_BROKER_URL": broker_url},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{self.name}: {done.stderr}")
+        measured: dict[str, Any] = json.loads(done.stdout)
+        return measured
+
+
+def prepare(folder: Path, name: str, source: Path, statement: str, *more: str, foreign: bool) -> Side:
+    """Build ``source``, install its wheel and ``more`` into a new environment, and write the program."""
+    place = folder / name
+    place.mkdir(parents=True)
+    _run(sys.executable, "-m", "venv", str(place / "venv"))
+    python = place / "venv" / "bin" / "python"
+    _run(str(python), "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(place), str(source))
+    constraints = ("--constraint", str(ROOT / "constraints.txt"))
+    _run(str(python), "-m", "pip", "install", *constraints, *map(str, place.glob("threadsync-*.whl")), *more)
+    program = place / "application" / "probe.py"
+    program.parent.mkdir()
+    program.write_text(_PROBE.format(statement=statement, packages=_PACKAGES))
+    for path in FOREIGN if foreign else ():
+        (program.parent / path).parent.mkdir(exist_ok=True)
+        (program.parent / path).write_text("raise RuntimeError('the application did not ask for this')\n")
+    return Side(name, python, program)
+
+
+def source_of(commit: str, folder: Path) -> Path:
+    """Write the tree of a commit of this repository into ``folder``."""
+    archive = subprocess.run(
+        [which("git") or "git", "archive", commit], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tree:
+        tree.extractall(folder, filter="data")
+    return folder
+
+
+def compare(old: Side, new: Side, runs: int, broker_url: str) -> list[tuple[str, Spread, Spread, Spread]]:
+    """Run both in turn; of each measure return the old one's, the new one's, and their ratio."""
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for number in range(runs + 1):
+        pair = old.run(broker_url), new.run(broker_url)
+        if pair[1]["loaded"]:
+            raise RuntimeError(f"the client loads {', '.join(pair[1]['loaded'])}")
+        # The first ones read the files from the disk.
+        pairs += [pair] if number else []
+    return [(name, *_spreads([(a[name], b[name]) for a, b in pairs])) for name in MEASURES]
+
+
+def _spreads(pairs: Sequence[tuple[float, float]]) -> tuple[Spread, Spread, Spread]:
+    old, new = zip(*pairs, strict=True)
+    return Spread.of(old), Spread.of(new), Spread.of(after / before for before, after in pairs)
+
+
+def _run(*argv: str) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(argv)}:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+
+
+def main(
+    runs: Annotated[int, typer.Option(min=1, help="How often each side runs.")] = 15,
+    commit: Annotated[str, typer.Option(help="The commit to compare with.")] = BEFORE,
+) -> None:
+    """A web process that sends: this checkout beside an earlier commit."""
+    with tempfile.TemporaryDirectory(prefix="threadsync-web-process-") as name:
+        folder = Path(name)
+        earlier = source_of(commit, folder / "source")
+        # kombu's Redis transport imports packaging; the earlier commit's wheel did not ask for it.
+        old = prepare(
+            folder, "old", earlier, "from tasks.client import SessionClient", "packaging", foreign=False
+        )
+        new = prepare(folder, "new", ROOT, "from threadsync import SessionClient", foreign=True)
+        valkey = EmbeddedValkey(folder / "valkey")
+        valkey.start()
+        try:
+            rows = compare(old, new, runs, valkey.url)
+        finally:
+            valkey.stop()
+    print(f"{runs} runs of each; median (lowest to highest)")  # noqa: T201
+    print(f"{'':14}{commit:>24}{'this checkout':>24}{'ratio':>22}")  # noqa: T201
+    for measure, before, after, ratio in rows:
+        print(f"{measure:14}{_shown(before, 1):>24}{_shown(after, 1):>24}{_shown(ratio, 2):>22}")  # noqa: T201
+
+
+def _shown(spread: Spread, digits: int) -> str:
+    return f"{spread.median:.{digits}f} ({spread.low:.{digits}f} to {spread.high:.{digits}f})"
+
+
+if __name__ == "__main__":
+    typer.run(main)

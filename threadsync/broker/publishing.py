@@ -1,0 +1,164 @@
+"""Publish commands as Celery's messages (protocol 2) and tell Flower of them, without loading Celery."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+from kombu import Exchange, Queue, pools
+from kombu.clocks import LamportClock
+
+from threadsync.broker.address import REDIS, scheme_of
+from threadsync.broker.clocks import SENT_AT, broker_time
+from threadsync.broker.producer import ProducerConnection
+from threadsync.command import Command
+
+_MOST_CONNECTIONS: Final = 10
+"""As many as Celery's ``broker_pool_limit`` allows by default."""
+
+_PERSISTENT: Final = 2
+_TRANSIENT: Final = 1
+_NO_CALLBACKS: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+class SendHook(Protocol):
+    """A context manager around each sending. It may add headers to the message, such as a trace's."""
+
+    def __call__(self, task: str, headers: dict[str, Any]) -> AbstractContextManager[object]: ...
+
+
+_hooks: list[SendHook] = []
+
+
+def add_send_hook(hook: SendHook) -> None:
+    """Run ``hook`` around everything that this process's clients send from now on."""
+    _hooks.append(hook)
+
+
+class Publisher:
+    """Messages and connections of one broker. Safe for threads and forks.
+
+    Args:
+        options: Celery's settings, as ``threadsync.broker.options.broker_options`` returns them.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = options
+        is_redis = scheme_of(options["broker_url"]) in REDIS
+        self._events = Exchange("celeryev", type="fanout" if is_redis else "topic")
+        self._event_clock = LamportClock()
+        # No result comes this way. Celery's protocol has the property, so it is there.
+        self._reply_to = str(uuid4())
+        self._pool: Any = None
+        self._pool_owner = 0
+
+    def connection(self) -> ProducerConnection:
+        """Return a new connection, which is not yet opened."""
+        return ProducerConnection(
+            self._options["broker_url"],
+            ssl=self._options["broker_use_ssl"],
+            transport_options=self._options["broker_transport_options"],
+            connect_timeout=self._options["broker_connection_timeout"],
+        )
+
+    def publish(self, command: Command[Any], task_id: str) -> None:
+        """Send the command and Flower's event; return when the broker has the message."""
+        queue = Queue(command.queue, Exchange(command.queue), routing_key=command.queue)
+        headers = headers_of(command, task_id)
+        retry = self._options["task_publish_retry_policy"]
+        with ExitStack() as stack:
+            for hook in _hooks:
+                stack.enter_context(hook(command.name, headers))
+            producer = stack.enter_context(self._producers().acquire(block=True))
+            stack.enter_context(producer.connection._reraise_as_library_errors())
+            producer.publish(
+                ((), command.arguments(), _NO_CALLBACKS),
+                exchange="",
+                routing_key=command.queue,
+                serializer="json",
+                retry=True,
+                retry_policy=retry,
+                delivery_mode=_PERSISTENT,
+                declare=[queue],
+                headers=headers,
+                correlation_id=task_id,
+                reply_to=self._reply_to,
+            )
+            self._tell_flower(producer, headers, command.queue)
+
+    def _tell_flower(self, producer: Any, headers: Mapping[str, Any], queue: str) -> None:
+        event = {
+            "type": "task-sent",
+            "uuid": headers["id"],
+            "root_id": headers["root_id"],
+            "parent_id": headers["parent_id"],
+            "name": headers["task"],
+            "args": headers["argsrepr"],
+            "kwargs": headers["kwargsrepr"],
+            "retries": headers["retries"],
+            "eta": headers["eta"],
+            "expires": headers["expires"],
+            "queue": queue,
+            "exchange": "",
+            "routing_key": queue,
+            "hostname": headers["origin"],
+            "utcoffset": (time.altzone if time.localtime().tm_isdst else time.timezone) // 3600,
+            "pid": os.getpid(),
+            "clock": self._event_clock.forward(),
+            "timestamp": time.time(),
+        }
+        producer.publish(
+            event,
+            exchange=self._events.name,
+            routing_key="task.sent",
+            serializer="json",
+            retry=True,
+            delivery_mode=_TRANSIENT,
+            declare=[self._events],
+            headers={"hostname": headers["origin"]},
+        )
+
+    def _producers(self) -> Any:
+        """Return the pool that all clients of this process share.
+
+        A child of ``os.fork`` has a pool of its own: RabbitMQ's confirms would be read by both in turn.
+        """
+        if self._pool_owner != os.getpid():
+            self._pool = pools.producers[self.connection()]
+            self._pool.limit = _MOST_CONNECTIONS
+            self._pool_owner = os.getpid()
+        return self._pool
+
+
+def headers_of(command: Command[Any], task_id: str) -> dict[str, Any]:
+    """Return the headers of Celery's protocol 2, and when the message was sent.
+
+    ``kwargsrepr`` is what Flower shows: which thread, and nothing that people wrote.
+    """
+    return {
+        "lang": "py",
+        "task": command.name,
+        "id": task_id,
+        "shadow": None,
+        "eta": None,
+        "expires": None,
+        "group": None,
+        "group_index": None,
+        "retries": 0,
+        "timelimit": [None, None],
+        "root_id": task_id,
+        "parent_id": None,
+        "argsrepr": "()",
+        "kwargsrepr": command.summary(),
+        "origin": f"gen{os.getpid()}@{socket.gethostname()}",
+        "ignore_result": False,
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+        SENT_AT: broker_time(),
+    }

@@ -1,0 +1,183 @@
+"""Read results where Celery's backends keep them: Valkey and Redis directly, anything else by Celery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Final, Protocol
+
+import redis
+from kombu.serialization import loads
+from kombu.utils.imports import symbol_by_name
+from kombu.utils.url import url_to_parts
+from redis.connection import URL_QUERY_ARGUMENT_PARSERS, AbstractConnection
+from redis.exceptions import NoPermissionError
+from redis.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+
+from threadsync.broker.address import Address, read_results
+from threadsync.broker.in_step import in_step
+from threadsync.broker.options import result_options
+from threadsync.config import Settings
+from threadsync.errors import InvalidSettings, UnreadableResult
+from threadsync.result_reading import error_of
+
+MOST_RESULT_BYTES: Final = 16_777_216
+"""No result of ours is near it; what is larger is none, and must not fill a web process."""
+
+_KEY: Final = "celery-task-meta-"
+_SEPARATORS: Final = ":_-."
+"""One of them ends a key prefix; Celery adds a _ where none does."""
+
+
+class Results(Protocol):
+    """A result backend, as far as a client needs it."""
+
+    def meta_of(self, task_id: str) -> Any:
+        """Return what is stored of the task, as Celery's backends have it."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+def results_of(settings: Settings) -> Results:
+    """Return the backend that the settings name; nothing is connected yet."""
+    url = settings.result_backend_url or ""
+    options = result_options(url, settings, "client")
+    address = read_results(url)
+    return RedisResults(address, options) if address.is_redis else CelerysResults(address, options)
+
+
+class RedisResults:
+    """Results in Valkey or Redis, also behind sentinels. Safe for threads and forks."""
+
+    def __init__(self, address: Address, options: Mapping[str, Any]) -> None:
+        self._address = address
+        self._options = options
+        self._more: Mapping[str, Any] = options["result_backend_transport_options"]
+
+    def meta_of(self, task_id: str) -> Any:
+        """Return what is stored of the task. Raises what redis-py and the decoder raise."""
+        prefix = str(self._more.get("global_keyprefix") or "")
+        if prefix and prefix[-1] not in _SEPARATORS:
+            prefix += "_"
+        stored = read_part(self.client, f"{prefix}{_KEY}{task_id}")
+        if stored is None:
+            return {"status": "PENDING", "result": None}
+        return loads(stored, "application/json", "utf-8", accept={"application/json"})
+
+    def close(self) -> None:
+        """Close all connections, those to the sentinels too. The next question opens new ones."""
+        if client := vars(self).pop("client", None):
+            hang_up(client)
+
+    @cached_property
+    def client(self) -> Any:
+        """One client for all threads."""
+        servers = [self._server(url) for url in self._address.url.split(";")]
+        if self._address.scheme == "sentinel":
+            return self._behind_sentinels(servers)
+        pool = redis.ConnectionPool(**servers[0])
+        return redis.Redis(connection_pool=pool)
+
+    def _behind_sentinels(self, servers: list[dict[str, Any]]) -> Any:
+        places = [(server.pop("host"), server.pop("port")) for server in servers]
+        sentinels: Any = Sentinel  # the stubs give no types
+        sentinel = sentinels(
+            places,
+            min_other_sentinels=self._more.get("min_other_sentinels", 0),
+            sentinel_kwargs=self._more["sentinel_kwargs"],
+            **servers[0],
+        )
+        return sentinel.master_for(str(self._more.get("master_name")))
+
+    def _server(self, url: str) -> dict[str, Any]:
+        """Return redis-py's arguments for one address, as Celery's backend reads it."""
+        parts = url_to_parts(url)
+        query = {name: _parsed(name, value) for name, value in parts.query.items()}
+        database = query.pop("virtual_host", None) if self._address.is_socket else parts.path
+        server: dict[str, Any] = {
+            "socket_timeout": self._options["redis_socket_timeout"],
+            "db": int(str(database or 0).strip("/") or 0),
+            "connection_class": in_step(self._connection_class),
+            **{name: value for name in ("username", "password") if (value := getattr(parts, name))},
+        }
+        if self._address.is_socket:
+            server["path"] = f"/{parts.path}"
+        else:
+            server |= {
+                "host": parts.hostname or "localhost",
+                "port": parts.port or 6379,
+                "socket_connect_timeout": self._options["redis_socket_connect_timeout"],
+                "socket_keepalive": True,
+            }
+        server |= {**(self._address.tls.for_redis() if self._address.tls else {}), **query}
+        if "credential_provider" in server:
+            server = {name: server[name] for name in server if name not in ("username", "password")}
+        return server
+
+    @property
+    def _connection_class(self) -> type[AbstractConnection]:
+        if self._address.scheme == "sentinel":
+            return SentinelManagedSSLConnection if self._address.tls else SentinelManagedConnection
+        if self._address.is_socket:
+            return redis.UnixDomainSocketConnection
+        return redis.SSLConnection if self._address.tls else redis.Connection
+
+
+class CelerysResults:
+    """Results elsewhere, such as ``db+postgresql://``, which Celery's own backends read."""
+
+    def __init__(self, address: Address, options: Mapping[str, Any]) -> None:
+        try:
+            from celery import Celery
+        except ImportError:
+            raise InvalidSettings(
+                f"CELERY_RESULT_BACKEND: results in {address.scheme}:// are read by Celery, which is not "
+                "installed: pip install 'threadsync[worker]'"
+            ) from None
+        self._app = Celery("threadsync-results", set_as_current=False)
+        self._app.conf.update(options, result_serializer="json", accept_content=["json"])
+        self._backend: Any = self._app.backend
+        # Celery's would look for the class that is named there among all modules, and make one of it.
+        vars(self._backend)["exception_to_python"] = error_of
+
+    def meta_of(self, task_id: str) -> Any:
+        """Return what is stored of the task. Raises what the backend raises."""
+        return self._backend.get_task_meta(task_id)
+
+    def close(self) -> None:
+        """Close the app; the backend keeps no connections of ours."""
+        self._app.close()
+
+
+def read_part(client: Any, key: Any) -> Any:
+    """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
+    try:
+        found = client.getrange(key, 0, MOST_RESULT_BYTES)
+    except NoPermissionError:
+        # Rights that were given before GETRANGE was among those that we need.
+        found = client.get(key) or b""
+    if len(found) > MOST_RESULT_BYTES:
+        raise UnreadableResult(f"the result is larger than {MOST_RESULT_BYTES} bytes")
+    return found or None
+
+
+def hang_up(client: Any) -> None:
+    """Close the client's connections, those to the sentinels too."""
+    pool = client.connection_pool
+    pool.disconnect()
+    for sentinel in pool.sentinel_manager.sentinels if isinstance(pool, SentinelConnectionPool) else ():
+        sentinel.close()
+
+
+def _parsed(name: str, value: Any) -> Any:
+    if name == "credential_provider":
+        provider: Any = symbol_by_name(value)
+        return provider()
+    parse: Any = URL_QUERY_ARGUMENT_PARSERS.get(name, lambda told: told)
+    return parse(value)

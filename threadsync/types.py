@@ -1,0 +1,65 @@
+"""Value types of commands and DTOs: Slack's and Jira's ids, states, moments, pages."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
+
+Status = Literal["collecting", "ready_to_sync", "synced"]
+Outcome = Literal["created", "applied", "unchanged", "stale"]
+
+SlackId = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
+"""An id that Slack gives, such as ``C0123ABCD``: 1 to 64 characters."""
+
+SlackTs = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{1,16}\.[0-9]{1,9}$")]
+"""Slack's timestamp of a message, such as ``1700000000.000100``. Text: as a float it names another thread."""
+
+JiraKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0-9_]{0,49}-[1-9][0-9]{0,12}$")]
+"""An issue key, such as ``PROJ-123``."""
+
+JiraId = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{1,30}$")]
+"""Jira's id of an issue, which stays when it gets another key."""
+
+Reason = Annotated[
+    str, StringConstraints(min_length=1, max_length=2_000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
+]
+"""Why a person acts, in the person's own words."""
+
+PageLimit = Annotated[int, Field(strict=True, ge=1, le=200)]
+
+MOST_AHEAD_SECONDS: Final = 86_400
+"""A moment that is further ahead than a day is none that Slack gave, however wrong a machine's clock is."""
+
+
+def _has_happened(ts: str) -> str:
+    """Over one that claims to be of the year 2093, or is in milliseconds, no later draft would ever win."""
+    if float(ts) > time.time() + MOST_AHEAD_SECONDS:
+        raise ValueError("lies in the future; it must be Slack's timestamp, in seconds")
+    return ts
+
+
+DraftedAt = Annotated[SlackTs, AfterValidator(_has_happened)]
+"""When a draft was written, as Slack has it."""
+
+
+def _as_uuid(value: Any) -> UUID:
+    try:
+        return value if isinstance(value, UUID) else UUID(value)
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError("must be a UUID") from None
+
+
+AnyUuid = Annotated[UUID | str, BeforeValidator(_as_uuid)]
+"""A UUID, or its text: ids travel as JSON. A UUID once it is checked."""
+
+
+def describe(exc: ValidationError) -> str:
+    """Every fault of a validation in one line, without the values (they may be secret, or a megabyte)."""
+    faults = []
+    for error in exc.errors(include_input=False, include_url=False, include_context=False):
+        place = ".".join(str(part) for part in error["loc"]) or "command"
+        faults.append(f"{place}: {error['msg'].removeprefix('Value error, ')}")
+    return "; ".join(faults)

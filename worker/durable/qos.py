@@ -1,0 +1,219 @@
+"""Keep account of the messages that a worker has, as kombu's QoS of Redis does.
+
+Acknowledgements are gathered until the event loop is about to wait, and told by one script: one that is lost
+with its worker only means one more run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict, deque
+from time import monotonic
+from typing import Any, Final
+
+import redis
+from kombu.log import get_logger
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+from kombu.utils.encoding import bytes_to_str
+
+from threadsync.broker.errors import is_about_the_way
+from threadsync.broker.lua import WAITING
+from threadsync.errors import named
+from worker.durable import scripts
+from worker.durable.channel import TolerantChannel
+from worker.durable.raw_message import Tag, bytes_in
+
+log = get_logger("worker.durable.transport")
+
+MOST_AT_ONCE: Final = 64
+"""Messages that one run of TAKE brings: more would gain little, and hold up the server."""
+
+_CHUNK: Final = 500
+"""Messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
+
+_LARGE_BYTES: Final = 256 * 1024
+_MOST_BYTES_HELD: Final = 16 * 1024 * 1024
+"""Large messages up to this total are held; then a worker takes no more until some have ended."""
+
+
+class DurableQoS(kombu_redis.QoS):
+    """The messages that were delivered and not acknowledged yet."""
+
+    channel: TolerantChannel
+    # kombu's types say that a tag is text; one of another's making need not be.
+    _delivered: OrderedDict[Tag, Any]  # type: ignore[assignment]
+    _dirty: set[Tag]  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ended: deque[Tag] = deque()
+        self._given_back: deque[Tag] = deque()
+        self.ended_at: dict[str, float] = {}
+        self._large: dict[Tag, int] = {}
+
+    def can_consume(self) -> bool:
+        """Return whether more may be taken: neither the number nor the size of what is held forbids it."""
+        return virtual.QoS.can_consume(self) and self._bytes_held() < _MOST_BYTES_HELD
+
+    def _bytes_held(self) -> int:
+        if not self._large:
+            return 0
+        held = self._delivered.keys() - self._dirty
+        self._large = {tag: size for tag, size in self._large.items() if tag in held}
+        return sum(self._large.values())
+
+    @property
+    def credit(self) -> int:
+        """Number of further messages that may be taken now."""
+        if not self.can_consume():
+            return 0
+        room = self.can_consume_max_estimate()
+        return MOST_AT_ONCE if room is None else min(room, MOST_AT_ONCE)
+
+    def append(self, message: Any, delivery_tag: Tag) -> None:
+        """Remember a delivered message; TAKE has noted it already."""
+        virtual.QoS.append(self, message, delivery_tag)  # type: ignore[arg-type]
+        size = bytes_in(message)
+        if size > _LARGE_BYTES:
+            self._large[delivery_tag] = size
+
+    def ack(self, delivery_tag: Tag) -> None:
+        """Note that it has ended; the server is told soon."""
+        message = self._delivered.get(delivery_tag)
+        # As text: a message of another client may have anything there.
+        queue = str(message.delivery_info.get("routing_key")) if message is not None else ""
+        if queue in self.channel._active_queues:
+            self.ended_at[queue] = monotonic()
+        self._note_end(delivery_tag)
+
+    def reject(self, delivery_tag: Tag, requeue: bool = False) -> None:
+        """Drop it; with ``requeue`` others may have it, and at once."""
+        if requeue and not self.channel.closed:
+            virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
+            self._given_back.append(delivery_tag)
+            if self.channel.connection.loop is None:
+                self.give_back()
+        else:
+            self._note_end(delivery_tag)
+
+    def give_back(self) -> None:
+        """Return all rejected messages at once: one by one each would wait for a silent server."""
+        tags = [self._given_back.popleft() for _ in range(len(self._given_back))]
+        if not tags or self.channel.closed:
+            return
+        try:
+            self._restore("LPUSH", *tags)
+        except redis.ResponseError as exc:
+            self.channel.warn("broker refused to take messages back; they will be overdue: %s", exc)
+        except self.channel.connection_errors as exc:
+            log.warning("%d messages were not given back, they will be overdue: %s", len(tags), exc)
+
+    def _note_end(self, delivery_tag: Tag) -> None:
+        virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
+        if self.channel.closed:
+            # What it had went back when it was closed, or will when it is overdue.
+            return
+        self._ended.append(delivery_tag)
+        if self.channel.connection.loop is None:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell the server which messages ended and which go back. The others are delivered again."""
+        if not self.channel.closed:
+            self._tell_what_ended()
+            self.give_back()
+
+    def _tell_what_ended(self) -> None:
+        tags = [self._ended.popleft() for _ in range(len(self._ended))]
+        if not tags:
+            return
+        try:
+            self.channel.run_script(scripts.END, [], tags)
+        except redis.ResponseError as exc:
+            # It may take them later: until then nothing else hears that these have ended.
+            self._ended.extend(tags)
+            self.channel.warn("broker refused acknowledgements, they are told again: %s", exc)
+        except self.channel.connection_errors as exc:
+            log.warning("%d acknowledgements lost: %s", len(tags), exc)
+
+    def set_aside(self, delivery_tag: Tag, seconds: float) -> bool:
+        """Let it wait in the broker, for ``seconds`` by the server's clock; False if the broker refuses."""
+        places = f"{self.channel.global_keyprefix}{WAITING}"
+        try:
+            self.channel.run_script(scripts.WAIT, [], [places, delivery_tag, seconds])
+        except redis.ResponseError as exc:
+            self.channel.warn("broker refused to keep what is due later; it waits in this worker: %s", exc)
+            return False
+        virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
+        return True
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """Hand back, at the end, the messages that have not ended."""
+        self._tell_what_ended()
+        self.give_back()
+        try:
+            super().restore_unacked_once(stderr)
+        except redis.ResponseError as exc:
+            log.warning("broker refused to take messages back; they will be overdue: %s", exc)
+
+    def restore_unacked(self) -> list[tuple[BaseException, Any]]:  # type: ignore[override]  # as kombu has it
+        """Hand all back at once: kombu asks for each, and waits for each while the server is silent."""
+        tags = [tag for tag in self._delivered if tag not in self._dirty]
+        self._delivered.clear()
+        trouble: tuple[type[Exception], ...] = (*self.channel.connection_errors, redis.ResponseError)
+        try:
+            # The oldest is put back last, so taken first.
+            for start in range(0, len(tags), _CHUNK):
+                self._restore("RPUSH", *reversed(tags[-start - _CHUNK : len(tags) - start]))
+        except trouble as exc:
+            log.warning("up to %d messages were not handed back, they will be overdue: %s", len(tags), exc)
+        return []
+
+    def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
+        """Renew our messages, then put the overdue ones back. Every ``unacked_restore_interval`` seconds."""
+        held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
+        try:
+            # What a refusal left here: after a failover it is not to be put back as overdue.
+            self._tell_what_ended()
+            self.channel.bind_refused()
+            if self.channel.only_listens:
+                # Flower's, or a question's to workers: it may not touch what workers have.
+                return
+            if held:
+                self.channel.run_script(scripts.RENEW, [], held)
+            looked_at = _CHUNK
+            while looked_at == _CHUNK:
+                looked_at = self._restore("RPUSH")
+        # In a failover the master is a replica for a while: next time, then.
+        except redis.ResponseError as exc:
+            self.channel.warn("broker refused to say what is overdue: %s", exc)
+
+    def restore_by_tag(self, tag: Tag, client: Any = None, leftmost: bool = False) -> None:
+        """Put one back: to be taken next, or with ``leftmost`` after all others."""
+        self._restore("LPUSH" if leftmost else "RPUSH", tag)
+
+    def _restore(self, push: str, *tags: Tag) -> int:
+        channel = self.channel
+        steps = json.dumps(channel.priority_steps)
+        places = [channel.global_keyprefix, channel.sep, steps]
+        looked_at, foreign = channel.run_script(
+            scripts.RESTORE, [], [self.visibility_timeout, _CHUNK, push, *places, *tags]
+        )
+        for tag in foreign:
+            self._restore_foreign(tag, leftmost=push == "LPUSH")
+        # What stays behind must not be looked at for ever.
+        return 0 if foreign else int(looked_at)
+
+    def _restore_foreign(self, tag: bytes, leftmost: bool) -> None:
+        """Put back what a stock worker noted. Anything else is dropped: it would be looked at for ever."""
+        try:
+            super().restore_by_tag(bytes_to_str(tag), leftmost=leftmost)
+        except Exception as exc:
+            refused = isinstance(exc, redis.ResponseError) and not is_about_the_way(exc)
+            if refused or self.channel._is_of_the_connection(exc):
+                raise
+            # Nothing that a traceback would explain.
+            told = (tag[:100], named(exc))
+            log.error("taken out of what is unacknowledged, as it is no message: %r, %s", *told)  # noqa: TRY400
+            self.channel.run_script(scripts.END, [], [tag])

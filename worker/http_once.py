@@ -1,0 +1,235 @@
+"""One HTTP exchange: sent once, within a deadline, and what went wrong is a value.
+
+httpx repeats nothing of its own accord. Libraries that do make several tickets or messages of one POST
+(https://github.com/pycontribs/jira/issues/1484; Slack's SDK when a connection ends early). httpx's exceptions
+end here, for their text may quote the token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from threadsync.loopback import is_loopback
+
+T = TypeVar("T")
+
+_CONNECT_SECONDS: Final = 5.0
+"""Less than the deadline: without a connection by then surely nothing was sent, which is worth knowing."""
+
+_NOT_SENT: Final = (
+    httpx.ConnectError,  # TLS failures are among these
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+_AT_ONCE: Final = 1_048_576
+_GZIP: Final = frozenset({"gzip", "x-gzip"})
+_WITH_GZIPS_HEADER: Final = 16 + zlib.MAX_WBITS
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A response of any status. A body that was too long is cut, and not ``is_whole``."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Surely not carried out: the request did not arrive. ``status`` is that of an edge that refused it."""
+
+    why: str
+    status: int | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Perhaps carried out, now or later. Look before anything is sent again."""
+
+    why: str
+    status: int | None = None
+    trace_id: str | None = None
+
+
+class HttpOnce:
+    """Connections to one server. Threads wait for each other; not for use within an event loop.
+
+    It is asynchronous inside because only that gives a deadline that holds: a time-out of a socket starts
+    anew with every byte. It opens at the first exchange, and again at the next one after ``close``.
+
+    Args:
+        peer: the server's name in explanations, such as ``Jira``.
+        base: beginning of all addresses.
+        timeout: seconds for a whole exchange.
+        most_bytes: of a response's body, unpacked.
+        transport: for tests, in place of sockets.
+    """
+
+    def __init__(
+        self,
+        peer: str,
+        base: str,
+        headers: Mapping[str, str | bytes],
+        *,
+        timeout: float,
+        most_bytes: int,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._peer = peer
+        self._base = base
+        self._headers = headers
+        self._timeout = timeout
+        self._most_bytes = most_bytes
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._runner: asyncio.Runner | None = None
+        self._clients: dict[bool, httpx.AsyncClient] = {}
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        form: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        fresh: bool = True,
+    ) -> HttpResponse | NotSent | Unknown:
+        """Send one request and read the response, whatever its status.
+
+        Args:
+            body: sent as JSON, if it is not None.
+            fresh: over a connection of its own. One that was kept open may be closed by the other side in
+                the moment it is used, and then it is not known whether the request was read.
+        """
+        request: dict[str, Any] = {"method": method, "url": self._base + path, "params": params, "data": form}
+        if body is not None:
+            try:
+                request |= {"content": _json(body), "headers": {"Content-Type": "application/json"}}
+            except (TypeError, ValueError):
+                return NotSent("the request cannot be written as JSON")
+        try:
+            return self._run(lambda: self._send(request, fresh))
+        except Exception as exc:  # noqa: BLE001 - a signal's, such as that of a time limit
+            return Unknown(f"the call was interrupted ({type(exc).__name__})")
+
+    def close(self) -> None:
+        """Close all connections. May be repeated."""
+        with self._lock:
+            self._close()
+
+    def _run(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        with self._lock:
+            try:
+                self._runner = self._runner or self._open()
+                return self._runner.run(call())
+            except BaseException:
+                # A call that is half done must end here: the next one's loop would go on with it.
+                self._close()
+                raise
+
+    async def _send(self, request: dict[str, Any], fresh: bool) -> HttpResponse | NotSent | Unknown:
+        try:
+            async with asyncio.timeout(self._timeout):
+                async with self._clients[fresh].stream(**request) as response:
+                    content, is_whole = await _read_body(response, self._most_bytes)
+                    return HttpResponse(response.status_code, response.headers, content, is_whole)
+        except _NOT_SENT as exc:
+            return NotSent(f"no connection to {self._peer} ({type(exc).__name__})")
+        except (TimeoutError, httpx.TimeoutException):
+            return Unknown(f"no answer from {self._peer} within {self._timeout:g} seconds")
+        except Exception as exc:  # noqa: BLE001 - whatever it was, the request may have been read by then
+            return Unknown(f"the connection to {self._peer} failed ({type(exc).__name__})")
+
+    def _open(self) -> asyncio.Runner:
+        # Proxies and certificates of the environment; a server on this machine needs neither.
+        trust_env = not is_loopback(self._base)
+        connect = min(_CONNECT_SECONDS, self._timeout)
+        options: dict[str, Any] = {
+            "headers": {
+                # httpx undoes gzip, brotli and zstd a chunk at a time and as far as each goes: 64 kB of them
+                # may stand for gigabytes. So only gzip is asked for, and undone here.
+                "Accept-Encoding": "gzip",
+                "User-Agent": f"threadsync/{version('threadsync')}",
+                **self._headers,
+            },
+            "timeout": httpx.Timeout(self._timeout, connect=connect, pool=connect),
+            "follow_redirects": False,
+            "trust_env": trust_env,
+            "verify": httpx.create_ssl_context(trust_env=trust_env),
+            "transport": self._transport,
+        }
+        self._clients = {
+            False: httpx.AsyncClient(**options),
+            True: httpx.AsyncClient(**options, limits=httpx.Limits(max_keepalive_connections=0)),
+        }
+        # Without a factory it would make its loop the thread's, and take away the one that is.
+        return asyncio.Runner(loop_factory=asyncio.new_event_loop)
+
+    def _close(self) -> None:
+        runner, clients = self._runner, tuple(self._clients.values())
+        self._runner, self._clients = None, {}
+        if runner:
+            with suppress(Exception):
+                runner.run(_end(clients))
+            runner.close()
+
+
+async def _end(clients: tuple[httpx.AsyncClient, ...]) -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    for client in clients:
+        await client.aclose()
+
+
+def _json(body: Any) -> bytes:
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+async def _read_body(response: httpx.Response, most: int) -> tuple[bytes, bool]:
+    """Return the body and True, or its first ``most`` bytes and False; the rest is left unread."""
+    body = bytearray()
+    async for part in _parts(response):
+        body += part[: most + 1 - len(body)]
+        if len(body) > most:
+            return bytes(body[:most]), False
+    return bytes(body), True
+
+
+async def _parts(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Yield the body, gzip undone; any other compression as it is. Raises ``httpx.DecodingError``."""
+    if response.is_stream_consumed:
+        # Of a transport that has it in memory, as those of tests do.
+        yield response.content
+        return
+    stream: Any = None
+    if response.headers.get("Content-Encoding", "").strip().lower() in _GZIP:
+        stream = zlib.decompressobj(_WITH_GZIPS_HEADER)
+    async for part in response.aiter_raw():
+        if stream is None:
+            yield part
+            continue
+        try:
+            while part and not stream.eof:
+                yield stream.decompress(part, _AT_ONCE)
+                part = stream.unconsumed_tail
+        except zlib.error as exc:
+            raise httpx.DecodingError(str(exc), request=response.request) from exc

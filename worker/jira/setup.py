@@ -1,0 +1,80 @@
+"""Set-up of the steps of a sync: the Jira that the settings name, the store, and a clock."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from threadsync.config import Settings, get_settings
+from threadsync.marker import site_of
+from worker.db.syncs.store import SyncStore
+from worker.jira.answers import JiraAccount
+from worker.jira.client import JiraClient
+
+
+class Clock(Protocol):
+    """Time as this process measures it; the module ``time`` is one."""
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A Jira, and the defaults of its tickets.
+
+    Args:
+        settle: seconds after a create's deadline within which its ticket may still come to light.
+        at_once: most creates of one project in flight.
+    """
+
+    account: JiraAccount
+    site: str
+    project_key: str | None
+    issue_type: str
+    settle: float
+    at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything that a step uses. ``jitter`` gives 0 to 1, anew each time."""
+
+    store: SyncStore
+    jira: JiraClient
+    target: Target
+    jitter: Callable[[], float] = random.random
+    clock: Clock = time
+
+
+@lru_cache(maxsize=1)
+def setup_of_this_process() -> Setup | None:
+    """Connect to Jira on first use, so always after a fork; None when the settings name no Jira."""
+    target = target_of(get_settings())
+    return Setup(SyncStore(), JiraClient(target.account), target) if target else None
+
+
+def target_of(settings: Settings) -> Target | None:
+    """Read the target from the settings; None when they name no Jira."""
+    if not settings.jira_url or not settings.jira_api_token:
+        return None
+    account = JiraAccount(
+        url=settings.jira_url,
+        email=settings.jira_email,
+        token=settings.jira_api_token.get_secret_value(),
+        deployment=settings.jira_deployment,
+        timeout=settings.jira_timeout_seconds,
+    )
+    return Target(
+        account,
+        site_of(settings.jira_url),
+        settings.jira_project_key,
+        settings.jira_issue_type,
+        settings.jira_settle_seconds,
+        settings.jira_creates_at_once,
+    )

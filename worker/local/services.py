@@ -1,0 +1,162 @@
+"""The command lines of a stack: how each process is started, with which environment, and when it is ready."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from threadsync.config import Settings
+from worker.local.data_dir import DataDir
+from worker.local.logins import Logins
+from worker.local.readiness import answers_http, sends_heartbeats
+from worker.local.servers.port import free_port, read_port
+from worker.local.service import CommandService
+from worker.operate.private_folder import write_private
+from worker.operate.rights.environment import Process, environment_of
+
+WEB_PORT: Final = 3000
+FLOWER_PORT: Final = 5555
+METRICS_PORT: Final = 9464
+SETTINGS: Final = frozenset(name.upper() for name in Settings.model_fields)
+
+Name = Process | Literal["worker"]
+
+
+class Services:
+    """``env`` is read when a service is made: what the stack fills in before then counts."""
+
+    def __init__(
+        self, data: DataDir, env: Mapping[str, str], logins: Logins, port: int | None, *, with_metrics: bool
+    ) -> None:
+        self._dir = data
+        self._env = env
+        self._logins = logins
+        self._port = port
+        self._with_metrics = with_metrics
+        self.web_url = self.flower_url = ""
+        self.metrics_urls: dict[str, str] = {}
+
+    @property
+    def start_page(self) -> Path:
+        """The file that the web process shows at ``/``."""
+        return self._run / "start.html"
+
+    @property
+    def _run(self) -> Path:
+        return self._dir.path / "run"
+
+    def migration(self) -> CommandService:
+        """Not for the supervisor: a migration that fails would fail again."""
+        return self._command("migrate", "worker.cli", "migrate")
+
+    def worker(self) -> CommandService:
+        return self._celery_worker("worker", "sessions", queues="sessions", concurrency=2)
+
+    def syncs(self) -> CommandService:
+        """A worker of its own, so that a slow Jira delays no command. It mostly waits for Jira or Slack.
+
+        What it has no time for stays in the queue, where it delays nothing of the other queue.
+        """
+        few = ("--prefetch-multiplier", "1")
+        return self._celery_worker("syncs", "syncs", *few, queues="syncs,maintenance", concurrency=8)
+
+    def lookups(self) -> CommandService:
+        """A worker of its own: a person waits for the result, whatever else Jira is asked meanwhile."""
+        few = ("--prefetch-multiplier", "1")
+        return self._celery_worker("lookups", "lookups", *few, queues="lookups", concurrency=2)
+
+    def beat(self) -> CommandService:
+        """Without a file for its process id: a stale one would keep it from starting."""
+        return self._command("beat", "celery", "-A", "worker", "beat", "--pidfile=", "--loglevel", "INFO")
+
+    def metrics(self) -> CommandService:
+        port = self._choose_port("metrics", METRICS_PORT)
+        url = self.metrics_urls["all of it"] = f"http://127.0.0.1:{port}/metrics"
+        address = ("--host", "127.0.0.1", "--port", str(port))
+        return self._command("metrics", "worker.cli", "metrics", *address, ready=lambda _: answers_http(url))
+
+    def web(self) -> CommandService:
+        port = self._choose_port("web", self._port, WEB_PORT)
+        url = self.web_url = f"http://127.0.0.1:{port}"
+        address = ("--host", "127.0.0.1", "--port", str(port))
+        env = {"THREADSYNC_START_PAGE": str(self.start_page)}
+        return self._command(
+            "web", "handlers.serve", *address, ready=lambda _: answers_http(f"{url}/healthz"), env=env
+        )
+
+    def socket_mode(self) -> CommandService:
+        """It dials out, and goes on trying by itself: there is no readiness to wait for."""
+        return self._command("socket-mode", "handlers.socket_mode")
+
+    def flower(self) -> CommandService:
+        port = self._choose_port("flower", FLOWER_PORT)
+        url = self.flower_url = f"http://127.0.0.1:{port}"
+        address = ("--address", "127.0.0.1", "--port", str(port))
+        # In the environment, because everybody can read a command line.
+        state = str(self._dir.path / "flower" / "state")
+        env = {"FLOWER_BASIC_AUTH": self.flower_login(), "FLOWER_DB": state}
+        return self._command(
+            "flower", "worker.cli", "flower", *address, ready=lambda _: answers_http(url), env=env
+        )
+
+    def flower_login(self) -> str:
+        return self._env.get("FLOWER_BASIC_AUTH") or f"admin:{self._dir.secret('flower-password')}"
+
+    def _celery_worker(
+        self,
+        name: Literal["worker", "syncs", "lookups"],
+        node: str,
+        *more: str,
+        queues: str,
+        concurrency: int,
+    ) -> CommandService:
+        env: dict[str, str] = {}
+        if self._with_metrics:
+            port = self._choose_port(f"{name}-metrics")
+            self.metrics_urls[f"what {name} counts"] = f"http://127.0.0.1:{port}/metrics"
+            env = {"METRICS_HOST": "127.0.0.1", "METRICS_PORT": str(port)}
+        broker = self._env.get("CELERY_BROKER_URL") or self._env.get("REDIS_URL")
+        options = ["-n", f"{node}@%h", "-Q", queues, "--concurrency", str(concurrency), "--loglevel", "INFO"]
+        # Workers need not know of each other; asking costs a second at each start.
+        options += ["-E", "--without-mingle", "--without-gossip", *more]
+        return self._command(
+            name,
+            *("celery", "-A", "worker", "worker", *options),
+            ready=lambda seconds: sends_heartbeats(node, broker, seconds),
+            env=env,
+            # A stop that is slow: a running task's time limit, and half a minute that Celery sometimes adds.
+            grace=45,
+        )
+
+    def _choose_port(self, name: str, *preferred: int | None) -> int:
+        note = self._run / f"{name}-port"
+        port = free_port(*preferred, read_port(note))
+        write_private(note, f"{port}\n")
+        return port
+
+    def _command(
+        self,
+        name: Name,
+        module: str,
+        *arguments: str,
+        ready: Callable[[float], bool] | None = None,
+        env: Mapping[str, str] | None = None,
+        grace: float = 10,
+    ) -> CommandService:
+        return CommandService(
+            name,
+            [sys.executable, "-m", module, *arguments],
+            log_path=self._dir.path / "logs" / f"{name}.log",
+            env=self._environment_of("sessions" if name == "worker" else name, env or {}),
+            cwd=self._run,
+            ready=ready,
+            grace=grace,
+        )
+
+    def _environment_of(self, process: Process, more: Mapping[str, str]) -> dict[str, str]:
+        """Return the process's own part of the environment, and its logins."""
+        allowed = environment_of(process, {**self._env, **more}, SETTINGS)
+        # Python is not to look for modules where it is started.
+        return {**allowed, **self._logins.of(process), "PYTHONSAFEPATH": "1"}

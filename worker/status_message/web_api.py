@@ -1,0 +1,45 @@
+"""Calls of Slack's Web API with one token."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from worker.http_once import HttpOnce, HttpResponse, Unknown
+from worker.status_message.answers import MOST_BYTES, Answer, read
+
+
+class WebApi:
+    """Each call is sent once. Threads wait for each other; not for use within an event loop.
+
+    Args:
+        api_url: such as ``https://slack.com/api/``.
+        timeout: of a whole call, in seconds.
+    """
+
+    def __init__(self, token: str, api_url: str, timeout: float = 10.0) -> None:
+        self._http = HttpOnce(
+            "Slack",
+            f"{api_url.strip().rstrip('/')}/",
+            {"Authorization": f"Bearer {token}"},
+            timeout=timeout,
+            most_bytes=MOST_BYTES,
+        )
+
+    def call(self, method: str, **arguments: Any) -> Answer:
+        """Call a method. Arguments that are None are left out; others than texts travel as JSON."""
+        form = {name: _spelt(value) for name, value in arguments.items() if value is not None}
+        response = self._http.exchange("POST", method, form=form)
+        if not isinstance(response, HttpResponse):
+            return response
+        if not response.is_whole:
+            return Unknown("an answer that is too long")
+        return read(response.status, response.headers, response.content)
+
+    def close(self) -> None:
+        """Close the connection; may be repeated."""
+        self._http.close()
+
+
+def _spelt(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
