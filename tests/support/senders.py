@@ -67,6 +67,6 @@ class Senders:
 
 
 def thread_ts_of(body: list[Any]) -> str:
-    """Of a message's body, as Celery sends it: [args, kwargs, embed]."""
+    """Return the thread of a message's body, as Celery sends it: [args, kwargs, embed]."""
     kwargs: Mapping[str, str] = body[1]
     return kwargs["thread_ts"]
