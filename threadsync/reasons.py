@@ -1,4 +1,4 @@
-"""Why a sync stands where it does, in words: what is the matter, and what somebody can do about it."""
+"""Sentences for the reasons of a sync's state: what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ REASONS: Final[Mapping[str, str]] = {
 
 
 def explain(reason: str | None) -> str:
-    """The sentence for a reason's code; the code itself where a newer worker wrote one."""
+    """Return the sentence for a reason's code; the code itself if a newer worker wrote it."""
     return REASONS.get(reason, reason) if reason else ""

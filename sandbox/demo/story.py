@@ -64,7 +64,7 @@ class Step:
 
     @property
     def is_event(self) -> bool:
-        """Whether it is an event: Slack repeats these until they are acknowledged, but no click and no command."""
+        """Whether it is an event: Slack repeats events until they are acknowledged, but no clicks."""
         return "event" in self.payload
 
 

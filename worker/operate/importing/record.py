@@ -1,4 +1,4 @@
-"""One line of an import: a session, and the commands that bring it about."""
+"""One line of an import: a session, and the commands that make it."""
 
 from __future__ import annotations
 
