@@ -7,13 +7,13 @@ import getpass
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any, get_args
 from uuid import uuid4
 
 import pytest
 import redis
 
+from tests.support.command_runs import Run, failure, output, run_in
 from tests.support.servers import as_owner, ask
 from threadsync.dead_letters import DeadLetter
 from threadsync.errors import JiraKeyConflict
@@ -22,33 +22,12 @@ from worker.db import SessionStore
 from worker.db.dead_letters.store import DeadLetterStore, Letter
 
 ARGUMENTS = {"args": [], "kwargs": {"channel_id": "C1", "thread_ts": "1.1", "jira_key": "PROJ-2"}}
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def run_in(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `threadsync` at a width at which no path is broken over two lines."""
-    command = [sys.executable, "-m", "worker.cli", *arguments]
-    env = {"COLUMNS": "400", **env}
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture
 def run(process_env: dict[str, str]) -> Run:
     """`threadsync`, on this test's servers."""
     return lambda *arguments: run_in(process_env, *arguments)
-
-
-def output(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the output of a command that succeeded and wrote nothing to stderr."""
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def failure(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
-    """Why it failed: a sentence, no traceback, and nothing on stdout to be taken for a result."""
-    assert (done.returncode, done.stdout) == (code, "")
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def bury(dead_letters: DeadLetterStore, task_id: str = "task-1", **changes: Any) -> DeadLetter:

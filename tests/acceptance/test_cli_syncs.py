@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.acceptance.test_cli import Run, failure, output, run_in
+from tests.support.command_runs import Run, failure, output, run_in
 from threadsync.syncs import Claim, Draft, SyncStatus
 from worker.db import SessionStore
 from worker.db.pool import Pool

@@ -17,7 +17,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from tests.acceptance.test_cli import failure, output, run_in
+from tests.support.command_runs import failure, output, run_in
 from tests.support.servers import PostgresForTests, ask
 from tests.support.waiting import wait_until
 from worker.db import SessionStore

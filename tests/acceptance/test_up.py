@@ -22,6 +22,7 @@ import psycopg
 import pytest
 import redis
 
+from tests.support.command_runs import environment_without_servers
 from tests.support.waiting import wait_until
 from worker.doctor.roles import broker_user
 from worker.local.readiness import answers_http
@@ -36,7 +37,6 @@ LOGINS = {
     "web": "threadsync_web",
     "metrics": "threadsync_reader",
 }
-GIVEN = ("DATABASE_URL", "CELERY_BROKER_URL", "REDIS_URL", "CELERY_RESULT_BACKEND")
 
 
 OF_OTHERS = {"AWS_SECRET_ACCESS_KEY": "canary-aws", "POSTGRES_PASSWORD": "canary-postgres"}
@@ -54,7 +54,7 @@ class Up:
         self.home = data_dir.with_name(f"home-{mark}")
         self.home.mkdir()
         self._output = data_dir.with_name(f"output-{mark}")
-        env = {name: value for name, value in os.environ.items() if name not in GIVEN}
+        env = environment_without_servers()
         # A width at which no address is broken over two lines.
         env |= {"HOME": str(self.home), "COLUMNS": "400", **OF_OTHERS, **JIRA}
         command = [sys.executable, "-m", "worker.cli", "up", "--data-dir", str(data_dir), *arguments]

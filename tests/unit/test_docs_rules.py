@@ -160,3 +160,14 @@ def test_an_evasion_is_found(evasion: str) -> None:
 def test_a_wait_for_a_condition_is_allowed(line: str) -> None:
     """A timeout is a bound there, and the test notices when it is over."""
     assert sleeps(f"async def test_it():\n    {line}\n") == set()
+
+
+def test_no_test_file_imports_another() -> None:
+    """Machinery of several test files stands in tests/support. The table of commands is a test to be read."""
+    found = {
+        (path.name, node.module)
+        for path in TESTS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and ".test_" in node.module
+    }
+    assert found == {("test_docs_tables.py", "tests.fundamentals.test_command_table")}
