@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from prometheus_client import generate_latest
 
-from tests.integration.test_console import PASSWORD, console_on, sign_in
 from tests.support.command_lines import run_all
+from tests.support.console_client import PASSWORD, console_on, sign_in
 from tests.support.scraping import samples_of
 from tests.support.servers import as_owner, ask
 from threadsync.config import load_settings

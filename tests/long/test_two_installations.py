@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from sandbox.slack.requests import app_mention, signed_request
-from tests.integration.test_installation import identity
+from tests.support.identity import identity
 from tests.support.installation import Installation
 from tests.support.rabbitmq import RabbitMQ, needs_rabbitmq
 from tests.support.redis_servers import RedisServer

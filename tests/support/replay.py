@@ -1,4 +1,4 @@
-"""Send a dead letter again as the console does: ``python -m tests.support.replay ID``."""
+"""Replay a dead letter as the console does: ``python -m tests.support.replay ID``."""
 
 from __future__ import annotations
 
