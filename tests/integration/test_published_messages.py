@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
+import pytest
 import redis
 
 from tests.support.waiting import wait_until
-from threadsync import GetOrCreate, SessionClient
+from threadsync import GetOrCreate, SendHook, SessionClient, add_send_hook, send_hooks
+from threadsync.broker import publishing
 from threadsync.config import load_settings
 from worker.doctor.app import app_of
 
@@ -60,3 +63,22 @@ def test_as_celery_sends_them(broker_url: str) -> None:
         ours = sent_by(lambda: client.enqueue(COMMAND, task_id="one"), broker_url)
     assert ours == sent_by(by_celery, broker_url)
     app.close()
+
+
+def test_a_hook_may_add_a_header(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By it a trace goes on in the worker."""
+    hooks: list[SendHook] = []
+    monkeypatch.setattr(send_hooks, "HOOKS", hooks)
+    monkeypatch.setattr(publishing, "HOOKS", hooks)
+    seen: list[str] = []
+
+    @contextmanager
+    def traced(task: str, headers: dict[str, Any]) -> Iterator[None]:
+        headers["traceparent"] = "00-1-2-01"
+        yield
+        seen.append(task)
+
+    add_send_hook(traced)
+    with SessionClient(broker_url) as client:
+        message, _ = sent_by(lambda: client.enqueue(COMMAND), broker_url)
+    assert (message["headers"]["traceparent"], seen) == ("00-1-2-01", [COMMAND.name])
