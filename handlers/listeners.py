@@ -37,8 +37,8 @@ from handlers.ticket_form import (
     response_url_of,
     ticket_form,
 )
+from threadsync import AsyncSessionClient
 from threadsync.actors import SlackActor
-from threadsync.client import AsyncSessionClient
 from threadsync.command import Command
 from threadsync.errors import InvalidCommand, ThreadsyncError
 from threadsync.handles import AsyncHandle

@@ -17,7 +17,7 @@ from tests.support.installation import Installation
 from tests.support.load import Load, Message
 from tests.support.scale import scaled
 from tests.support.waiting import wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import EnqueueFailed, ResultTimeout
 from worker.db.sessions.statements import COMMANDS
 from worker.local.servers.postgres import EmbeddedPostgres
