@@ -26,8 +26,8 @@ from threadsync.syncs import Draft, SyncState
 from threadsync.types import Status
 
 if TYPE_CHECKING:
-    from threadsync.broker.sending import Broker
     from threadsync.liveness.state import Heartbeats
+    from threadsync.sending import Broker
 
 R = TypeVar("R")
 
@@ -181,6 +181,6 @@ class SessionClient:
 
 def broker_of(*urls: str | None, apart: bool = False) -> Broker:
     """Load kombu and redis-py only now: to name a command or to catch an error needs neither."""
-    from threadsync.broker.sending import Broker
+    from threadsync.sending import Broker
 
     return Broker(*urls, apart=apart)

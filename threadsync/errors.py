@@ -120,7 +120,7 @@ class PoisonCommand(PermanentError):
 
     def __str__(self) -> str:
         times = f"was delivered {self.deliveries} times"
-        return f"{self.task_name} {times}; its worker died of it, or had no room for it, each time"
+        return f"{self.task_name} {times}; each time its worker died or ran out of memory"
 
 
 class CommandFailed(PermanentError):

@@ -11,7 +11,7 @@ from typing import Any
 
 from kombu import compression
 
-from tasks.commands import CommandTask
+from tasks.command_task import CommandTask
 from tests.support.workers import DEADLY
 from threadsync.commands import GetSession
 from threadsync.errors import DatabaseUnavailable
@@ -112,7 +112,7 @@ def database_away(diary: str, times: int) -> str:
 
 
 class _BreaksItsStatement(CommandTask):
-    """A command whose statement cannot even be made, for a reason that nobody thought of."""
+    """A command whose statement cannot even be made, for an unforeseen reason."""
 
     name = "probe.breaks_its_statement"
     command = GetSession

@@ -8,7 +8,7 @@ from typing import Any, Final
 from celery import Celery, Task
 
 import worker.durable
-from tasks.commands import CommandTask
+from tasks.command_task import CommandTask
 from threadsync.config import Settings
 from worker.celery import app, configuration
 from worker.durable.connection import DurableConnection

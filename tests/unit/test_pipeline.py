@@ -11,7 +11,7 @@ from psycopg import errors
 from threadsync.commands import GetContext, GetOrCreate, GetSession, MarkSynced
 from threadsync.errors import CommandFailed, DatabaseUnavailable, InvalidCommand
 from worker.db import pipeline
-from worker.db.pipeline import Batch, FirstFault, Turn
+from worker.db.pipeline import Batch, FirstFault, Trip
 from worker.db.sessions.statements import AllSessions, statement_of
 from worker.db.statement import Statement
 
@@ -27,8 +27,8 @@ def synced(channel_id: str, thread_ts: str) -> Statement[Any]:
 
 
 def orders(commands: list[Statement[Any]]) -> list[list[int]]:
-    """Of each turn, the places of its statements in the list given."""
-    return [[place for place, _ in turn.numbered] for turn in Batch(commands).turns()]
+    """Of each trip, the places of its statements in the list given."""
+    return [[place for place, _ in trip.numbered] for trip in Batch(commands).trips()]
 
 
 def test_a_turn_is_in_the_order_of_its_rows() -> None:
@@ -62,8 +62,8 @@ def test_many_of_one_text_are_one_part() -> None:
     """Fewer go one by one: ``executemany`` has a round trip of its own."""
     many = [opening("C1", f"{number}.1") for number in range(pipeline.MANY)]
     few = [synced("C2", f"{number}.1") for number in range(pipeline.MANY - 1)]
-    turn = Turn(list(enumerate([*many, *few])))
-    assert list(turn.parts()) == [many, *([statement] for statement in few)]
+    trip = Trip(list(enumerate([*many, *few])))
+    assert list(trip.parts()) == [many, *([statement] for statement in few)]
 
 
 def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,14 +73,14 @@ def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def carried_out(batch: Batch[Any], bad: set[str]) -> list[list[int]]:
-    """Run the turns on a database that refuses some users; returns the places in each turn."""
+    """Run the trips on a database that refuses some users; returns the places in each trip."""
     seen = []
-    for turn in batch.turns():
-        seen.append([place for place, _ in turn.numbered])
-        if any(statement.params["user_id"] in bad for statement in turn):
-            batch.refused(turn, errors.CheckViolation("no such user"))
+    for trip in batch.trips():
+        seen.append([place for place, _ in trip.numbered])
+        if any(statement.params["user_id"] in bad for statement in trip):
+            batch.refused(trip, errors.CheckViolation("no such user"))
         else:
-            batch.accepted(turn, [[] for _ in turn])
+            batch.accepted(trip, [[] for _ in trip])
     return seen
 
 
@@ -95,12 +95,12 @@ def test_a_refused_turn_is_halved() -> None:
 
 @pytest.mark.parametrize("fault", [errors.DeadlockDetected, errors.SerializationFailure])
 def test_a_lost_race_is_run_again(fault: type[psycopg.Error]) -> None:
-    """The same turn, and not for ever."""
+    """The same trip, and not for ever."""
     batch = Batch([opening("C1", "1.1"), opening("C1", "2.1")])
-    turns = batch.turns()
+    trips = batch.trips()
     for _ in range(pipeline.TRIES - 1):
-        batch.refused(next(turns), fault("lost"))
-    last = next(turns)
+        batch.refused(next(trips), fault("lost"))
+    last = next(trips)
     assert [place for place, _ in last.numbered] == [0, 1]
     with pytest.raises(DatabaseUnavailable):
         batch.refused(last, fault("lost"))
@@ -111,7 +111,7 @@ def test_postgres_away_ends_all() -> None:
     batch = Batch([opening("C1", "1.1"), opening("C1", "2.1")])
     fault = psycopg.OperationalError("gone")
     with pytest.raises(DatabaseUnavailable) as failure:
-        batch.refused(next(batch.turns()), fault)
+        batch.refused(next(batch.trips()), fault)
     assert failure.value.__cause__ is fault
 
 
@@ -119,7 +119,7 @@ def test_a_row_that_cannot_be_read_is_one_failure() -> None:
     """The others have been committed, and have their results."""
     commands = [opening("C1", "1.1"), statement_of(GetSession(channel_id="C1", thread_ts="2.1"))]
     batch = Batch(commands)
-    batch.accepted(next(batch.turns()), [[{"id": "nonsense"}], []])
+    batch.accepted(next(batch.trips()), [[{"id": "nonsense"}], []])
     assert isinstance(batch.results[0], CommandFailed)
     assert batch.results[1] is None
 
@@ -127,7 +127,7 @@ def test_a_row_that_cannot_be_read_is_one_failure() -> None:
 def test_halves_have_everything_once() -> None:
     """Of an odd number too."""
     numbered = list(enumerate(opening("C1", f"{number}.1") for number in range(5)))
-    first, second = Turn(numbered).halves()
+    first, second = Trip(numbered).halves()
     assert [*first.numbered, *second.numbered] == numbered
 
 

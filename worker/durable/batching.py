@@ -28,8 +28,8 @@ from kombu.serialization import loads
 from worker.db.forgetting.arrivals import redaction
 from worker.db.sessions.store import SessionStore
 from worker.durable.children import TakingConsumer, has_children
+from worker.durable.gathering import gathering
 from worker.durable.request import error_in
-from worker.durable.results import gathering
 from worker.durable.task import batch_of_commands
 from worker.durable.waiting import WaitingInBroker
 from worker.observe.tracing import batch_span

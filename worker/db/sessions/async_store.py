@@ -1,4 +1,4 @@
-"""The same store for asyncio web code: same statements, same behaviour, one test suite over both."""
+"""The store for asyncio: the same statements and methods, which one test suite holds."""
 
 from __future__ import annotations
 
@@ -99,13 +99,13 @@ class AsyncSessionStore:
         batch = Batch(statements)
         with translated():
             async with (await self._opened()).connection() as connection:
-                for turn in batch.turns():
+                for trip in batch.trips():
                     first = FirstFault()
                     with first:
                         async with connection.pipeline():
                             with first:
                                 cursors = []
-                                for part in turn.parts():
+                                for part in trip.parts():
                                     cursors.append(connection.cursor())
                                     if len(part) == 1:
                                         await cursors[-1].execute(part[0].sql, part[0].params)
@@ -114,12 +114,10 @@ class AsyncSessionStore:
                                         params = [statement.params for statement in part]
                                         await cursors[-1].executemany(part[0].sql, params, returning=True)
                     if first.fault:
-                        batch.refused(turn, first.fault)
+                        batch.refused(trip, first.fault)
                     else:
-                        answers = [
-                            await cursor.fetchall() for cursor in cursors async for _ in cursor.results()
-                        ]
-                        batch.accepted(turn, answers)
+                        rows = [await cursor.fetchall() for cursor in cursors async for _ in cursor.results()]
+                        batch.accepted(trip, rows)
         return batch.results
 
     async def create_tables(self) -> int:
@@ -201,7 +199,7 @@ class AsyncSessionStore:
         command_id: UUID | str,
         unlinked_at: str | None = None,
     ) -> SessionResult:
-        """Take its ticket off: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        """Unlink its ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
         return await self.run(
             Unlink(
                 channel_id=channel_id,

@@ -1,4 +1,4 @@
-"""The store that the worker uses: each method is one statement and one round trip, or many and one."""
+"""The store of the worker: a method is one statement in one round trip, or many in one."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ class SessionStore:
         """
         batch = Batch(statements)
         with translated(), (self._pool or init_db()).connection() as connection:
-            for turn in batch.turns():
+            for trip in batch.trips():
                 first = FirstFault()
                 with first, connection.pipeline(), first:
                     cursors = []
-                    for part in turn.parts():
+                    for part in trip.parts():
                         cursors.append(connection.cursor())
                         if len(part) == 1:
                             cursors[-1].execute(part[0].sql, part[0].params)
@@ -87,10 +87,10 @@ class SessionStore:
                             params = [statement.params for statement in part]
                             cursors[-1].executemany(part[0].sql, params, returning=True)
                 if first.fault:
-                    batch.refused(turn, first.fault)
+                    batch.refused(trip, first.fault)
                 else:
-                    answers = [cursor.fetchall() for cursor in cursors for _ in cursor.results()]
-                    batch.accepted(turn, answers)
+                    rows = [cursor.fetchall() for cursor in cursors for _ in cursor.results()]
+                    batch.accepted(trip, rows)
         return batch.results
 
     def create_tables(self) -> int:
@@ -166,7 +166,7 @@ class SessionStore:
         command_id: UUID | str,
         unlinked_at: str | None = None,
     ) -> SessionResult:
-        """Take its ticket off: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        """Unlink its ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
         return self.run(
             Unlink(
                 channel_id=channel_id,
