@@ -21,7 +21,7 @@ from tests.support.redis_servers import RedisServer, redis_program
 from tests.support.servers import PostgresForTests, as_member
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
-from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync import AsyncSessionClient, SessionClient
 from threadsync.config import load_settings
 from threadsync.queues import QUEUES
 from worker.db.dead_letters.letter import Letter
