@@ -104,7 +104,7 @@ def test_a_sync_is_shown_with_all_that_was_tried(run: Run, store: SessionStore, 
         "trace-7",
         "400",
         "Summary is too long.",
-        "Jira refused what the draft says",
+        "Jira refused the draft",
         "ada",
         "not needed",
     ):
@@ -160,7 +160,7 @@ def test_what_is_in_flight_cannot_be_changed(run: Run, store: SessionStore, sync
     session_id = ask(store)
     begin(syncs, session_id)
     for command in ("retry", "give-up"):
-        assert "a create is under way" in failure(run("syncs", command, str(session_id), "--reason", "x"))
+        assert "a create is in progress" in failure(run("syncs", command, str(session_id), "--reason", "x"))
 
 
 def test_a_ticket_is_named_by_hand(run: Run, store: SessionStore, syncs: SyncStore) -> None:

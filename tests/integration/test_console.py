@@ -407,7 +407,7 @@ def test_a_sync_is_decided(ada: httpx.Client, pool: Pool) -> None:
     """Retry, give up, link: each with who and why; what does not fit is said, and the form kept."""
     session = a_sync(pool)
     path = f"/sessions/{session.id}"
-    assert "set-up does not allow" in ada.get(f"/console{path}").text
+    assert "configuration does not allow" in ada.get(f"/console{path}").text
     assert press(ada, f"{path}/retry", reason="mended").status_code == 303
     assert "Tried again." in ada.get(f"/console{path}").text
     assert "Tried again." not in ada.get(f"/console{path}").text, "said once"
