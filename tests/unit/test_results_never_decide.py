@@ -16,7 +16,8 @@ from celery.exceptions import Retry
 from kombu.exceptions import EncodeError, OperationalError
 
 from threadsync.errors import CommandFailed, SessionNotFound
-from worker.durable.results import Gathers, NeverDecides, WorkersCelery
+from worker.durable.gathering import Gathers
+from worker.durable.results import NeverDecides, WorkersCelery
 from worker.observe import metrics
 
 NOBODY_LISTENS = "127.0.0.1:1"

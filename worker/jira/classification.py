@@ -36,7 +36,7 @@ _REJECTIONS: Final = {
     400: "Jira refused the request (400)",
     404: "Jira does not know what the request is for (404)",
     405: "this is not the address of Jira's API, or not of this kind of Jira (405)",
-    410: "Jira has no such call any more (410)",
+    410: "Jira no longer has this call (410)",
     413: "the request is too large for Jira (413)",
     415: "this is not the address of Jira's API (415)",
     422: "Jira's configuration prevents it (422)",
