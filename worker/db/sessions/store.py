@@ -27,8 +27,7 @@ from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft
 from threadsync.types import Status
 from worker.db.migrate import migrate
-from worker.db.pipeline import Batch, FirstFault
-from worker.db.rows import SameColumns
+from worker.db.pipeline import Batch, FirstFault, SameColumns
 from worker.db.sessions.statements import AllSessions, SessionById, statement_of
 from worker.db.statement import Statement
 from worker.db.store import Store
