@@ -27,8 +27,7 @@ from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft
 from threadsync.types import Status
 from worker.db.migrate import migrate
-from worker.db.pipeline import Batch, FirstFault
-from worker.db.rows import SameColumns
+from worker.db.pipeline import Batch, FirstFault, SameColumns
 from worker.db.sessions.statements import AllSessions, SessionById, statement_of
 from worker.db.statement import Statement
 from worker.db.store import Store
@@ -54,9 +53,7 @@ class SessionStore(Store):
 
     def execute(self, statement: Statement[T]) -> T:
         """Run one statement and read its result."""
-        with self._connection() as connection:
-            rows = connection.execute(statement.sql, statement.params).fetchall()
-        return statement.read(rows)
+        return statement.read(self._rows(statement.sql, statement.params))
 
     def execute_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
         """Run statements as if one after the other, hundreds in a round trip.
