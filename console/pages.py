@@ -22,8 +22,8 @@ from threadsync.syncs import SyncStatus
 from threadsync.types import Status
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.overview.store import OverviewStore, Series
+from worker.db.paging import parse_cursor
 from worker.db.pool import Pool
-from worker.db.sessions.statements import parse_cursor
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore
 from worker.operate.decisions import detail_of

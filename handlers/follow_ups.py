@@ -14,8 +14,9 @@ import structlog
 from handlers import replies
 from handlers.background import Background
 from handlers.slack_api import Posting, SlackApi
-from threadsync.client import AsyncHandle, AsyncSessionClient
+from threadsync.client import AsyncSessionClient
 from threadsync.errors import EnqueueFailed, ResultTimeout, ThreadsyncError, UnreadableResult
+from threadsync.handles import AsyncHandle
 from threadsync.lookup_commands import LinkAnswer
 from threadsync.reply_commands import REPLY_EVENT_TYPE, SayReply
 from threadsync.sessions import SessionResult

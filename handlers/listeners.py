@@ -38,9 +38,10 @@ from handlers.ticket_form import (
 )
 from handlers.ticket_reply import reply_to_ticket_command
 from threadsync.actors import SlackActor
-from threadsync.client import AsyncHandle, AsyncSessionClient
+from threadsync.client import AsyncSessionClient
 from threadsync.command import Command
 from threadsync.errors import InvalidCommand, ThreadsyncError
+from threadsync.handles import AsyncHandle
 from threadsync.sessions import SessionResult
 from worker.text.slack_names import RETRY_BUTTON
 

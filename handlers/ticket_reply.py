@@ -12,8 +12,9 @@ from handlers import replies
 from handlers.mapping import by
 from handlers.ticket_command import TicketRequest, parse_ticket_command
 from threadsync.actors import SlackActor
-from threadsync.client import AsyncHandle, AsyncSessionClient
+from threadsync.client import AsyncSessionClient
 from threadsync.errors import InvalidCommand, ResultTimeout, ThreadsyncError
+from threadsync.handles import AsyncHandle
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from threadsync.sessions import SessionResult, ThreadSession
 from threadsync.types import Status

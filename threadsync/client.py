@@ -1,4 +1,4 @@
-"""How a web process sends commands and gets typed results. Loads no database driver.
+"""Send commands from a web process and get typed results. Loads no database driver.
 
     client = SessionClient()
     handle = client.get_or_create("C0123", "1700000000.000100", "U0456")
@@ -11,122 +11,30 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import UUID
 
+from threadsync import calls
 from threadsync.actors import AnyActor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Command
-from threadsync.commands import (
-    ChannelMoved,
-    GetContext,
-    GetOrCreate,
-    GetSession,
-    Link,
-    ListByChannel,
-    MarkSynced,
-    MergeContext,
-    RequestSync,
-    Unlink,
-    UpdateStatus,
-)
-from threadsync.errors import ResultTimeout
-from threadsync.lookup_commands import LinkAnswer, LinkLookup
-from threadsync.result_reading import typed
+from threadsync.handles import AsyncHandle, Handle
+from threadsync.lookup_commands import LinkAnswer
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
-from threadsync.sync_commands import RetrySync
 from threadsync.syncs import Draft, SyncState
 from threadsync.types import Status
 
 if TYPE_CHECKING:
-    from threadsync.broker.sending import Broker
-    from threadsync.liveness.state import Signs
+    from threadsync.liveness.state import Heartbeats
+    from threadsync.sending import Broker
 
 R = TypeVar("R")
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.004, 1.0
-
-
-def _broker(*urls: str | None, apart: bool = False) -> Broker:
-    """Load kombu and redis-py only now: to name a command or to catch an error needs neither."""
-    from threadsync.broker.sending import Broker
-
-    return Broker(*urls, apart=apart)
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds between two looks for a result: it is known at most a quarter later than it could be.
-
-    Most results are there within milliseconds. A thousand that are late must not keep the broker busy.
-    """
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(pause * 1.25, _LONGEST_PAUSE)
-
-
-class _Handle(Generic[R]):
-    def __init__(self, broker: Broker, command: Command[R], task_id: str) -> None:
-        self._broker = broker
-        self.command = command
-        self.task_id = task_id
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.command.name} {self.task_id}>"
-
-    def _look(self) -> tuple[bool, Any]:
-        return self._broker.result_of(self.task_id)
-
-    def _typed(self, value: Any) -> R:
-        return typed(self.command.result, value, self.command.name)  # type: ignore[no-any-return]
-
-    def _timed_out(self, timeout: float) -> ResultTimeout:
-        return ResultTimeout(f"no result of {self.command.name} within {timeout:g} s (task {self.task_id})")
-
-
-class Handle(_Handle[R]):
-    """A command that was enqueued. ``task_id`` finds it in Flower and in the logs."""
-
-    def get(self, timeout: float = 10) -> R:
-        """The worker's answer, at most ``timeout`` seconds from now.
-
-        Raises ``ResultTimeout``, or what the worker raised: ``InvalidCommand``, ``SessionNotFound``,
-        ``JiraKeyConflict``, ``PoisonCommand``, ``CommandFailed``; ``UnreadableResult`` if there is something
-        else in its place.
-        """
-        deadline = time.monotonic() + timeout
-        for pause in _pauses():
-            ready, value = self._look()
-            if ready:
-                return self._typed(value)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            time.sleep(min(pause, left))
-        raise self._timed_out(timeout)
-
-
-class AsyncHandle(_Handle[R]):
-    """The same for asyncio."""
-
-    async def get(self, timeout: float = 10) -> R:  # noqa: ASYNC109 - as Celery's results have it
-        """The worker's answer, at most ``timeout`` seconds from now. Raises as ``Handle.get`` does."""
-        deadline = time.monotonic() + timeout
-        for pause in _pauses():
-            ready, value = await asyncio.to_thread(self._look)
-            if ready:
-                return self._typed(value)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            await asyncio.sleep(min(pause, left))
-        raise self._timed_out(timeout)
 
 
 class SessionClient:
-    """Enqueues commands; each method returns once the broker has the message.
+    """Enqueue commands; each method returns once the broker has the message.
 
     All raise ``InvalidCommand`` before anything is sent, and ``EnqueueFailed`` within a second when the
     broker does not answer: the command may be sent again, it is idempotent.
@@ -147,25 +55,19 @@ class SessionClient:
         self, channel_id: str, thread_ts: str, user_id: str, *, actor: AnyActor | None = None
     ) -> Handle[SessionResult]:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return self.enqueue(
-            GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id, actor=actor)
-        )
+        return self.enqueue(calls.get_or_create(channel_id, thread_ts, user_id, actor))
 
     def update_status(
         self, channel_id: str, thread_ts: str, status: Status, *, actor: AnyActor | None = None
     ) -> Handle[SessionResult]:
         """Move the session forward: ``applied | unchanged | stale``."""
-        return self.enqueue(
-            UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status, actor=actor)
-        )
+        return self.enqueue(calls.update_status(channel_id, thread_ts, status, actor))
 
     def mark_synced(
         self, channel_id: str, thread_ts: str, jira_key: str, *, actor: AnyActor | None = None
     ) -> Handle[SessionResult]:
         """Write the ticket's key, once: ``applied | unchanged``."""
-        return self.enqueue(
-            MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key, actor=actor)
-        )
+        return self.enqueue(calls.mark_synced(channel_id, thread_ts, jira_key, actor))
 
     def request_sync(
         self,
@@ -177,7 +79,7 @@ class SessionClient:
         actor: AnyActor | None = None,
     ) -> Handle[SessionResult]:
         """Ask for the ticket: ``applied | unchanged | stale``. The latest ``drafted_at`` wins."""
-        return self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at, actor))
+        return self.enqueue(calls.request_sync(channel_id, thread_ts, draft, drafted_at, actor))
 
     def link(
         self,
@@ -191,15 +93,7 @@ class SessionClient:
 
         Give the ``command_id`` again when you send it again.
         """
-        return self.enqueue(
-            Link(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                command_id=command_id or uuid4(),
-            )
-        )
+        return self.enqueue(calls.link(channel_id, thread_ts, jira_key, actor, command_id))
 
     def jira_link(
         self,
@@ -210,20 +104,11 @@ class SessionClient:
         command_id: UUID | str | None = None,
     ) -> Handle[LinkAnswer]:
         """Give the session a ticket if Jira knows it. The session follows: ``linked``."""
-        return self.enqueue(
-            LinkLookup(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                command_id=command_id or uuid4(),
-            )
-        )
+        return self.enqueue(calls.jira_link(channel_id, thread_ts, jira_key, actor, command_id))
 
     def linked(self, asked: Handle[LinkAnswer]) -> Handle[SessionResult]:
-        """The handle of the ``sessions.link`` that a ``jira.link`` sends once Jira knows the ticket."""
-        question = cast(LinkLookup, asked.command)
-        return Handle(self._broker, question.link(question.jira_key, None), question.link_task_id)
+        """Return the handle of the ``sessions.link`` that a ``jira.link`` sends if Jira has the ticket."""
+        return Handle(self._broker, *calls.linked(asked.command))
 
     def unlink(
         self,
@@ -234,35 +119,26 @@ class SessionClient:
         reason: str,
         command_id: UUID | str | None = None,
     ) -> Handle[SessionResult]:
-        """Take the ticket off the session: ``applied``, or ``stale`` when it has another one, or none."""
-        return self.enqueue(
-            Unlink(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                reason=reason,
-                command_id=command_id or uuid4(),
-            )
-        )
+        """Unlink the ticket from the session: ``applied``, or ``stale`` when it has another one, or none."""
+        return self.enqueue(calls.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id))
 
     def retry_sync(self, session_id: UUID | str, actor: AnyActor | str, reason: str) -> Handle[SyncState]:
-        """Try the session's sync again now; who wants it, and why, is recorded."""
-        return self.enqueue(RetrySync(session_id=session_id, actor=actor, reason=reason))
+        """Try the session's sync again now; actor and reason are recorded."""
+        return self.enqueue(calls.retry_sync(session_id, actor, reason))
 
     def get(self, channel_id: str, thread_ts: str) -> Handle[ThreadSession | None]:
-        """The thread's session, or None."""
-        return self.enqueue(GetSession(channel_id=channel_id, thread_ts=thread_ts))
+        """Read the thread's session, or None."""
+        return self.enqueue(calls.get(channel_id, thread_ts))
 
     def list_by_channel(
         self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> Handle[SessionPage]:
-        """A page of 1 to 200 sessions, newest first."""
-        return self.enqueue(ListByChannel(channel_id=channel_id, status=status, limit=limit, cursor=cursor))
+        """Read a page of 1 to 200 sessions, newest first."""
+        return self.enqueue(calls.list_by_channel(channel_id, status, limit, cursor))
 
     def get_context(self, channel_id: str) -> Handle[ChannelContext | None]:
-        """The channel's context, or None."""
-        return self.enqueue(GetContext(channel_id=channel_id))
+        """Read the channel's context, or None."""
+        return self.enqueue(calls.get_context(channel_id))
 
     def merge_context(
         self,
@@ -273,28 +149,26 @@ class SessionClient:
         actor: AnyActor | None = None,
     ) -> Handle[ContextResult]:
         """Apply an RFC 7396 merge patch. Give the ``command_id`` again when you send it again."""
-        return self.enqueue(
-            MergeContext(
-                channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4(), actor=actor
-            )
-        )
+        return self.enqueue(calls.merge_context(channel_id, patch, command_id, actor))
 
     def channel_moved(
         self, channel_id: str, new_channel_id: str, *, actor: AnyActor | None = None
     ) -> Handle[ChannelMove]:
-        """Say that a channel got another id: ``applied | unchanged``."""
-        return self.enqueue(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id, actor=actor))
+        """Record that a channel got another id: ``applied | unchanged``."""
+        return self.enqueue(calls.channel_moved(channel_id, new_channel_id, actor))
 
     def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
         self._broker.ping()
 
-    def signs(self) -> Signs | None:
+    def heartbeats(self) -> Heartbeats | None:
         """Return what ``threadsync.liveness.verdicts`` judges workers by. Raises ``EnqueueFailed``."""
-        return self._broker.signs()
+        from threadsync.liveness.heartbeats import look
+
+        return self._broker.ask(look)
 
     def close(self) -> None:
-        """Let go of the connections. A client that is used again opens new ones."""
+        """Release the connections. A client that is used again opens new ones."""
         self._broker.close()
 
     def __enter__(self) -> Self:
@@ -310,7 +184,7 @@ class AsyncSessionClient:
     """``SessionClient`` for asyncio: the same methods, to be awaited; the loop is never blocked.
 
     Args:
-        apart: for questions that must not delay the commands of the process' other clients.
+        apart: True for questions that must not delay the commands of the process's other clients.
     """
 
     def __init__(
@@ -326,25 +200,19 @@ class AsyncSessionClient:
         self, channel_id: str, thread_ts: str, user_id: str, *, actor: AnyActor | None = None
     ) -> AsyncHandle[SessionResult]:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return await self.enqueue(
-            GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id, actor=actor)
-        )
+        return await self.enqueue(calls.get_or_create(channel_id, thread_ts, user_id, actor))
 
     async def update_status(
         self, channel_id: str, thread_ts: str, status: Status, *, actor: AnyActor | None = None
     ) -> AsyncHandle[SessionResult]:
         """Move the session forward: ``applied | unchanged | stale``."""
-        return await self.enqueue(
-            UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status, actor=actor)
-        )
+        return await self.enqueue(calls.update_status(channel_id, thread_ts, status, actor))
 
     async def mark_synced(
         self, channel_id: str, thread_ts: str, jira_key: str, *, actor: AnyActor | None = None
     ) -> AsyncHandle[SessionResult]:
         """Write the ticket's key, once: ``applied | unchanged``."""
-        return await self.enqueue(
-            MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key, actor=actor)
-        )
+        return await self.enqueue(calls.mark_synced(channel_id, thread_ts, jira_key, actor))
 
     async def request_sync(
         self,
@@ -356,7 +224,7 @@ class AsyncSessionClient:
         actor: AnyActor | None = None,
     ) -> AsyncHandle[SessionResult]:
         """Ask for the ticket: ``applied | unchanged | stale``. The latest ``drafted_at`` wins."""
-        return await self.enqueue(_sync_request(channel_id, thread_ts, draft, drafted_at, actor))
+        return await self.enqueue(calls.request_sync(channel_id, thread_ts, draft, drafted_at, actor))
 
     async def link(
         self,
@@ -370,15 +238,7 @@ class AsyncSessionClient:
 
         Give the ``command_id`` again when you send it again.
         """
-        return await self.enqueue(
-            Link(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                command_id=command_id or uuid4(),
-            )
-        )
+        return await self.enqueue(calls.link(channel_id, thread_ts, jira_key, actor, command_id))
 
     async def jira_link(
         self,
@@ -389,20 +249,11 @@ class AsyncSessionClient:
         command_id: UUID | str | None = None,
     ) -> AsyncHandle[LinkAnswer]:
         """Give the session a ticket if Jira knows it. The session follows: ``linked``."""
-        return await self.enqueue(
-            LinkLookup(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                command_id=command_id or uuid4(),
-            )
-        )
+        return await self.enqueue(calls.jira_link(channel_id, thread_ts, jira_key, actor, command_id))
 
     def linked(self, asked: AsyncHandle[LinkAnswer]) -> AsyncHandle[SessionResult]:
-        """The handle of the ``sessions.link`` that a ``jira.link`` sends once Jira knows the ticket."""
-        question = cast(LinkLookup, asked.command)
-        return AsyncHandle(self._broker, question.link(question.jira_key, None), question.link_task_id)
+        """Return the handle of the ``sessions.link`` that a ``jira.link`` sends if Jira has the ticket."""
+        return AsyncHandle(self._broker, *calls.linked(asked.command))
 
     async def unlink(
         self,
@@ -413,39 +264,28 @@ class AsyncSessionClient:
         reason: str,
         command_id: UUID | str | None = None,
     ) -> AsyncHandle[SessionResult]:
-        """Take the ticket off the session: ``applied``, or ``stale`` when it has another one, or none."""
-        return await self.enqueue(
-            Unlink(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                reason=reason,
-                command_id=command_id or uuid4(),
-            )
-        )
+        """Unlink the ticket from the session: ``applied``, or ``stale`` when it has another one, or none."""
+        return await self.enqueue(calls.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id))
 
     async def retry_sync(
         self, session_id: UUID | str, actor: AnyActor | str, reason: str
     ) -> AsyncHandle[SyncState]:
-        """Try the session's sync again now; who wants it, and why, is recorded."""
-        return await self.enqueue(RetrySync(session_id=session_id, actor=actor, reason=reason))
+        """Try the session's sync again now; actor and reason are recorded."""
+        return await self.enqueue(calls.retry_sync(session_id, actor, reason))
 
     async def get(self, channel_id: str, thread_ts: str) -> AsyncHandle[ThreadSession | None]:
-        """The thread's session, or None."""
-        return await self.enqueue(GetSession(channel_id=channel_id, thread_ts=thread_ts))
+        """Read the thread's session, or None."""
+        return await self.enqueue(calls.get(channel_id, thread_ts))
 
     async def list_by_channel(
         self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> AsyncHandle[SessionPage]:
-        """A page of 1 to 200 sessions, newest first."""
-        return await self.enqueue(
-            ListByChannel(channel_id=channel_id, status=status, limit=limit, cursor=cursor)
-        )
+        """Read a page of 1 to 200 sessions, newest first."""
+        return await self.enqueue(calls.list_by_channel(channel_id, status, limit, cursor))
 
     async def get_context(self, channel_id: str) -> AsyncHandle[ChannelContext | None]:
-        """The channel's context, or None."""
-        return await self.enqueue(GetContext(channel_id=channel_id))
+        """Read the channel's context, or None."""
+        return await self.enqueue(calls.get_context(channel_id))
 
     async def merge_context(
         self,
@@ -456,37 +296,35 @@ class AsyncSessionClient:
         actor: AnyActor | None = None,
     ) -> AsyncHandle[ContextResult]:
         """Apply an RFC 7396 merge patch. Give the ``command_id`` again when you send it again."""
-        return await self.enqueue(
-            MergeContext(
-                channel_id=channel_id, patch=dict(patch), command_id=command_id or uuid4(), actor=actor
-            )
-        )
+        return await self.enqueue(calls.merge_context(channel_id, patch, command_id, actor))
 
     async def channel_moved(
         self, channel_id: str, new_channel_id: str, *, actor: AnyActor | None = None
     ) -> AsyncHandle[ChannelMove]:
-        """Say that a channel got another id: ``applied | unchanged``."""
-        return await self.enqueue(
-            ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id, actor=actor)
-        )
+        """Record that a channel got another id: ``applied | unchanged``."""
+        return await self.enqueue(calls.channel_moved(channel_id, new_channel_id, actor))
 
     async def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
         await self._broker.ping_async()
 
-    async def signs(self) -> Signs | None:
+    async def heartbeats(self) -> Heartbeats | None:
         """Return what ``threadsync.liveness.verdicts`` judges workers by. Raises ``EnqueueFailed``."""
-        return await self._broker.signs_async()
+        from threadsync.liveness.heartbeats import look
+
+        return await self._broker.ask_async(look)
 
     async def tell_socket(self, name: str, silence: float | None) -> None:
-        """Leave a sign in the broker for how many seconds Slack has been silent, None at the end.
+        """Write Socket Mode's heartbeat: the seconds since Slack's last message; None removes it.
 
         Raises ``EnqueueFailed``.
         """
-        await self._broker.tell_socket_async(name, silence)
+        from threadsync.liveness.heartbeats import tell_socket
+
+        await self._broker.ask_async(lambda channel: tell_socket(channel, name, silence))
 
     async def close(self) -> None:
-        """Let go of the connections. A client that is used again opens new ones."""
+        """Release the connections. A client that is used again opens new ones."""
         await asyncio.to_thread(self._broker.close)
 
     async def __aenter__(self) -> Self:
@@ -498,19 +336,8 @@ class AsyncSessionClient:
         await self.close()
 
 
-def _sync_request(
-    channel_id: str,
-    thread_ts: str,
-    draft: Draft | Mapping[str, Any],
-    drafted_at: str,
-    actor: AnyActor | None,
-) -> RequestSync:
-    arguments: dict[str, Any] = {
-        "channel_id": channel_id,
-        "thread_ts": thread_ts,
-        "draft": draft,
-        "drafted_at": drafted_at,
-        "actor": actor,
-    }
-    RequestSync.refuse_unknown(arguments)
-    return RequestSync(**arguments)
+def _broker(*urls: str | None, apart: bool = False) -> Broker:
+    """Load kombu and redis-py only now: to name a command or to catch an error needs neither."""
+    from threadsync.sending import Broker
+
+    return Broker(*urls, apart=apart)

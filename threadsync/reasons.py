@@ -51,5 +51,5 @@ REASONS: Final[Mapping[str, str]] = {
 
 
 def explain(reason: str | None) -> str:
-    """Return the sentence for a reason's code; the code itself where a newer worker wrote one."""
+    """Return the sentence for a reason's code; the code itself if a newer worker wrote it."""
     return REASONS.get(reason, reason) if reason else ""

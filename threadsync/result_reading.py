@@ -1,7 +1,8 @@
-"""Read what stands in the result backend: anybody who may write there can write it.
+"""Read results from the result backend, trusting nothing that is stored there.
 
-Of an error only the class and arguments of ours pass; of any other its name does, for its text may hold what
-people wrote. What is no result at all is ``UnreadableResult``, which quotes nothing of it.
+Any program that may write to the backend can write there. Errors of ours pass with their class and arguments;
+of other errors only the name does, because their text may hold what people wrote. Anything else is an
+``UnreadableResult``, which quotes nothing of it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from threadsync.types import JiraKey, SlackId, SlackTs, describe
 _LONGEST_TEXT: Final = 2_000
 _LONGEST_FAULTS: Final = 500
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", re.ASCII)
-_MODULE: Final = errors.__name__
+_MODULES: Final = frozenset({errors.__name__, "worker.errors"})
+"""Where our errors are, and where they were in 0.1.0."""
 
 _CLASSES: Final[Mapping[str, type[ThreadsyncError]]] = {
     name: item
@@ -58,7 +60,7 @@ def read_meta(meta: Any) -> tuple[bool, Any]:
 
 
 def error_of(told: Any) -> ThreadsyncError:
-    """Return the error of ours that a failure stands for."""
+    """Return the error that a stored failure stands for."""
     if isinstance(told, BaseException):
         # Of a backend that keeps objects; or read by this function before.
         told = {
@@ -69,7 +71,7 @@ def error_of(told: Any) -> ThreadsyncError:
     if not isinstance(told, Mapping):
         return UnreadableResult("the command failed, and what stands there in place of its error is none")
     name, arguments = told.get("exc_type"), told.get("exc_message")
-    if told.get("exc_module") == _MODULE and isinstance(name, str) and name in _CLASSES:
+    if isinstance(name, str) and name in _CLASSES and _is_of_ours(told.get("exc_module")):
         return _of_ours(_CLASSES[name], arguments)
     shown = name if isinstance(name, str) and _NAME.fullmatch(name) else "an error without a name"
     return CommandFailed(f"the worker failed with {shown}")
@@ -81,7 +83,7 @@ def typed(result: TypeAdapter[Any], value: Any, command: str) -> Any:
 
 
 def readably(read: Callable[[], Any], what: str) -> Any:
-    """Return what ``read`` does. Raises ``UnreadableResult`` for what it cannot read, quoting nothing."""
+    """Return what ``read`` returns. Raises ``UnreadableResult`` if it fails, quoting nothing."""
     try:
         return read()
     except ThreadsyncError:
@@ -91,6 +93,10 @@ def readably(read: Callable[[], Any], what: str) -> Any:
     # What comes out of a decoder may be of any class, and quote what it read: hence no cause.
     except Exception as exc:  # noqa: BLE001
         raise UnreadableResult(f"{what} cannot be read: {type(exc).__name__}") from None
+
+
+def _is_of_ours(module: object) -> bool:
+    return isinstance(module, str) and module in _MODULES
 
 
 def _of_ours(kind: type[ThreadsyncError], arguments: Any) -> ThreadsyncError:

@@ -11,7 +11,8 @@ from typing import Any
 
 from benchmarks.contenders.stock_celery import StockCelery
 from benchmarks.threads import SlackThread
-from threadsync.client import Handle, SessionClient
+from threadsync.client import SessionClient
+from threadsync.handles import Handle
 
 
 class ThreadsyncByStockClient(StockCelery):

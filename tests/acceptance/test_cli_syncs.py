@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.acceptance.test_cli import Run, failure, output, run_in
+from tests.support.command_runs import Run, failure, output, run_in
 from tests.support.endings import state_after
 from threadsync.syncs import Draft, SyncStatus
 from worker.db import SessionStore
@@ -208,7 +208,7 @@ def test_two_tickets_are_ended_by_a_retry(run: Run, store: SessionStore, syncs: 
 
 
 def test_giving_up_what_may_have_a_ticket_says_so(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """Whoever gives it up should look in Jira."""
+    """Giving up a sync that may have a ticket tells the operator to look in Jira."""
     session_id = ask(store)
     bring_to(syncs, session_id, Ending("unknown", "create", "unknown", reason="no_answer", number=1))
     text = output(run("syncs", "give-up", str(session_id), "--reason", "not needed"))
@@ -216,7 +216,7 @@ def test_giving_up_what_may_have_a_ticket_says_so(run: Run, store: SessionStore,
 
 
 def test_giving_up_ends_it(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """Until somebody wants it after all."""
+    """A sync that was given up stays so until it is asked for again."""
     session_id = ask(store)
     given_up = json.loads(
         output(run("syncs", "give-up", str(session_id), "--reason", "not needed", "--json"))
@@ -229,7 +229,7 @@ def test_giving_up_ends_it(run: Run, store: SessionStore, syncs: SyncStore) -> N
 
 
 def test_what_is_not_there(run: Run, store: SessionStore) -> None:
-    """A session that nobody asked a ticket for, one that is not there, and no session at all."""
+    """A session without a sync, an unknown session and a malformed id each get a sentence."""
     session = store.get_or_create_session("C0123", "1700000000.000009", "U1")
     assert "no ticket was requested" in failure(run("syncs", "show", str(session.id)))
     assert "no session" in failure(run("syncs", "show", "C0123", "1700000000.000010"))

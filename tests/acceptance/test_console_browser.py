@@ -76,7 +76,7 @@ def blocked(installation: Installation) -> bool:
 
 
 def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraSandbox) -> None:
-    """A blocked sync gets its ticket by Retry, a dead letter its effect by Replay; the trail has both."""
+    """A blocked sync gets its ticket by Retry, a dead letter its effect by Replay; both are in the trail."""
     # A required field that nobody fills: a person must look.
     jira.site.fail("create", Refuse(422, (), {"customfield_10010": "Team is required."}))
     settings = {
@@ -171,7 +171,7 @@ def the_phone(chromium: Browser, web: WebProcess) -> None:
 
 
 def the_keyboard(chromium: Browser, web: WebProcess, installation: Installation) -> None:
-    """A letter is discarded without a mouse: Tab, Enter, and what is typed."""
+    """A dead letter is discarded without a mouse: Tab, Enter and typing."""
     installation.send(
         "sessions.mark_synced", channel_id="C9", thread_ts="1700000900.000100", jira_key="PROJ-9"
     )

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.support.endings import state_after
+from tests.support.forgetting import CHANNEL, DRAFT, LATER, OTHER, PERSON, THREAD, begun, dump
 from tests.support.servers import PostgresForTests, as_owner, ask
 from threadsync.actors import NamedActor, SlackActor
 from threadsync.config import get_settings
@@ -21,25 +22,18 @@ from threadsync.syncs import Draft
 from worker.cli.forget import session_of
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.console_login.sessions import ConsoleSession, ConsoleSessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting import arrivals
 from worker.db.forgetting.arrivals import NO_WORDS, Redaction
 from worker.db.forgetting.columns import OF_NOBODY, OF_PEOPLE
-from worker.db.forgetting.store import ForgetStore, What
+from worker.db.forgetting.store import ForgetStore
 from worker.db.migrate import migrate
 from worker.db.pool import Pool, new_pool
 from worker.db.roles import create_roles
 from worker.db.syncs.claim import Ending
 from worker.db.syncs.store import SyncStore
 from worker.operate.forgetting.letters import Sought
-
-CHANNEL: Final = "C0123"
-THREAD: Final = "1700000000.000100"
-PERSON: Final = "U0OCELOT"
-OTHER: Final = "U0OTHER"
-DRAFT: Final = Draft(summary="ocelot summary", description=f"the ocelot of <@{PERSON}>", labels=("ocelot",))
-LATER: Final = "1700000009.000100"
-BY: Final[dict[str, Any]] = {"actor": "ann", "reason": "asked for"}
 
 TEXT_COLUMNS: Final = """
 SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c
@@ -53,23 +47,6 @@ WHERE c.table_schema = current_schema() AND t.table_type = 'BASE TABLE'
 @pytest.fixture
 def forgets(pool: Pool) -> ForgetStore:
     return ForgetStore(pool)
-
-
-def begun(forgets: ForgetStore, what: What = "thread") -> UUID:
-    return forgets.begin(what, None, **BY)
-
-
-def dump(database_url: str) -> str:
-    """All rows of all tables, as `COPY` shows them to the tables' owner."""
-    found = ""
-    with psycopg.connect(as_owner(database_url)) as connection:
-        tables = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
-        ).fetchall()
-        for (table,) in tables:
-            with connection.cursor().copy(f'COPY "{table}" TO STDOUT'.encode()) as rows:
-                found += "".join(bytes(row).decode() for row in rows)
-    return found
 
 
 def asked_for(store: SessionStore, user: str = PERSON, thread_ts: str = THREAD) -> UUID:

@@ -12,15 +12,16 @@ import psycopg
 import pytest
 from prometheus_client import generate_latest
 
-from tests.integration.test_console import PASSWORD, console_on, sign_in
 from tests.support.command_lines import run_all
+from tests.support.console_client import PASSWORD, console_on, sign_in
 from tests.support.scraping import samples_of
 from tests.support.servers import as_owner, ask
 from threadsync.config import load_settings
 from threadsync.errors import CommandFailed
 from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from sandbox.jira.faults import CommitLate, CommitThenDrop, DropBeforeCommit, Status, Throttle
-from tests.integration.test_sync_states import OneTicket
+from tests.support.one_ticket import OneTicket
 from tests.support.scale import scaled
 from threadsync.actors import SlackActor
 from threadsync.errors import JiraKeyConflict

@@ -9,7 +9,6 @@ from typing import Any
 import fakeredis
 import pytest
 
-from threadsync.broker.sending import Broker
 from threadsync.errors import (
     CommandFailed,
     JiraKeyConflict,
@@ -17,6 +16,7 @@ from threadsync.errors import (
     ThreadsyncError,
     UnreadableResult,
 )
+from threadsync.sending import Broker
 
 TASK_ID = "a-task"
 
@@ -68,6 +68,11 @@ def test_a_result_is_ready_whatever_it_is(results: tuple[Broker, fakeredis.FakeR
         ),
         (
             failure("threadsync.errors", "SessionNotFound", "C1", "1.1"),
+            SessionNotFound,
+            "no session for thread 1.1",
+        ),
+        (
+            failure("worker.errors", "SessionNotFound", "C1", "1.1"),
             SessionNotFound,
             "no session for thread 1.1",
         ),

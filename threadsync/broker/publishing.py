@@ -6,17 +6,18 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Final, Protocol
+from contextlib import ExitStack
+from typing import Any, Final
 from uuid import uuid4
 
 from kombu import Exchange, Queue, pools
 from kombu.clocks import LamportClock
 
-from threadsync.broker.address import REDIS, scheme_of
+from threadsync.address import REDIS, scheme_of
 from threadsync.broker.clocks import SENT_AT, broker_time
 from threadsync.broker.producer import ProducerConnection
 from threadsync.command import Command
+from threadsync.send_hooks import HOOKS
 
 _MOST_CONNECTIONS: Final = 10
 """As many as Celery's ``broker_pool_limit`` allows by default."""
@@ -24,20 +25,6 @@ _MOST_CONNECTIONS: Final = 10
 _PERSISTENT: Final = 2
 _TRANSIENT: Final = 1
 _NO_CALLBACKS: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-
-
-class SendHook(Protocol):
-    """A context manager around each sending. It may add headers to the message, such as a trace's."""
-
-    def __call__(self, task: str, headers: dict[str, Any]) -> AbstractContextManager[object]: ...
-
-
-_hooks: list[SendHook] = []
-
-
-def add_send_hook(hook: SendHook) -> None:
-    """Run ``hook`` around everything that this process's clients send from now on."""
-    _hooks.append(hook)
 
 
 class Publisher:
@@ -72,7 +59,7 @@ class Publisher:
         headers = headers_of(command, task_id)
         retry = self._options["task_publish_retry_policy"]
         with ExitStack() as stack:
-            for hook in _hooks:
+            for hook in HOOKS:
                 stack.enter_context(hook(command.name, headers))
             producer = stack.enter_context(self._producers().acquire(block=True))
             stack.enter_context(producer.connection._reraise_as_library_errors())

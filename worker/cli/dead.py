@@ -32,7 +32,7 @@ def list_letters(
     from worker.cli.database import database
     from worker.cli.output import print_json, print_table, say
     from worker.db.dead_letters.store import DeadLetterStore
-    from worker.db.sessions.statements import parse_cursor
+    from worker.db.paging import parse_cursor
 
     with database() as pool:
         before = parse_cursor(cursor) if cursor else None

@@ -34,7 +34,7 @@ def list_syncs(
     """List syncs with state and reason, those of the newest sessions first."""
     from worker.cli.database import database
     from worker.cli.output import print_json, print_table, say
-    from worker.db.sessions.statements import parse_cursor
+    from worker.db.paging import parse_cursor
     from worker.db.syncs.store import SyncStore
 
     with database() as pool:

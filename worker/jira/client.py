@@ -13,34 +13,30 @@ Responses are classified by `worker.jira.classification`.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from time import monotonic, perf_counter
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import httpx
 
 from worker.http_once import HttpOnce, HttpResponse, Unknown
-from worker.jira import classification, parsing
+from worker.jira import parsing
 from worker.jira.answers import (
     CallFailed,
     CreateAnswer,
-    Created,
     CreateField,
     Deployment,
-    Failure,
     IssueType,
     JiraAccount,
     JiraIssue,
     Rejected,
 )
 from worker.jira.paths import endpoint_of, issue_path, issue_types_path, segment
+from worker.jira.responses import content_of, creation_of, failure_of, is_gone, label_of, read
 from worker.observe import metrics
 from worker.text.adf import document_of
 from worker.text.wiki import wiki_of
-
-T = TypeVar("T")
 
 MOST_KEYS: Final = 100
 MOST_BYTES: Final = 16_000_000
@@ -85,8 +81,8 @@ class JiraClient:
         body = {"fields": fields, "properties": [{"key": parsing.PROPERTY, "value": value}]}
         began = perf_counter()
         answer = self._http.exchange("POST", "/issue", body, fresh=True)
-        became = _creation(answer) if isinstance(answer, HttpResponse) else answer
-        metrics.jira_answered("create", _label(became), perf_counter() - began)
+        became = creation_of(answer) if isinstance(answer, HttpResponse) else answer
+        metrics.jira_answered("create", label_of(became), perf_counter() - began)
         return became
 
     def search_label(self, label: str, limit: int = 5) -> tuple[JiraIssue, ...]:
@@ -96,7 +92,7 @@ class JiraClient:
     def newest_number(self, project_key: str) -> int:
         """Return the number of the project's newest ticket that the search knows; 0 if it knows none."""
         newest = self._search(f"project = {_quoted(project_key)} ORDER BY created DESC", 1)
-        return _read(parsing.number, newest[0].key) if newest else 0
+        return read(parsing.number, newest[0].key) if newest else 0
 
     def fetch(self, keys: Sequence[str]) -> tuple[JiraIssue, ...]:
         """Read up to 100 tickets by key, without Jira's search; missing and hidden ones are left out.
@@ -111,16 +107,16 @@ class JiraClient:
         if not keys:
             return ()
         body = {"issueIdsOrKeys": [*keys], **_WANTED}
-        return _read(parsing.issues, self._call("POST", "/issue/bulkfetch", body))
+        return read(parsing.issues, self._call("POST", "/issue/bulkfetch", body))
 
     def get(self, id_or_key: str) -> JiraIssue | None:
         """Read one ticket; None if Jira says that there is none, or none that the account may see."""
         params = {"fields": "labels", "properties": parsing.PROPERTY}
         path = issue_path(id_or_key)
         answer = self._exchange("GET", path, params=params)
-        if _is_gone(_failure(answer), answer):
+        if is_gone(failure_of(answer), answer):
             return None
-        return _read(parsing.issue, _content(answer, endpoint_of(path)))
+        return read(parsing.issue, content_of(answer, endpoint_of(path)))
 
     def myself(self) -> None:
         """Return if Jira accepts the account."""
@@ -165,8 +161,8 @@ class JiraClient:
         """Remove the link with this id. Returns too if there is none, or no such ticket."""
         path = f"{issue_path(key)}/remotelink"
         answer = self._exchange("DELETE", path, params={"globalId": global_id})
-        failed = _failure(answer)
-        if answer.status != 204 and not _is_gone(failed, answer):
+        failed = failure_of(answer)
+        if answer.status != 204 and not is_gone(failed, answer):
             raise CallFailed(failed or Unknown("Jira's answer is not as documented"), endpoint_of(path))
 
     def comments(self, key: str) -> tuple[Mapping[str, Any], ...] | None:
@@ -174,9 +170,9 @@ class JiraClient:
         path = f"{issue_path(key)}/comment"
         params = {"expand": "properties", "orderBy": "-created", "maxResults": str(_PAGE)}
         answer = self._exchange("GET", path, params=params)
-        if _is_gone(_failure(answer), answer):
+        if is_gone(failure_of(answer), answer):
             return None
-        return _read(parsing.comment_properties, _content(answer, endpoint_of(path)))
+        return read(parsing.comment_properties, content_of(answer, endpoint_of(path)))
 
     def add_comment(self, key: str, text: str, property_key: str, value: Mapping[str, Any]) -> bool:
         """Comment on the ticket, once; False if it has gone.
@@ -189,9 +185,9 @@ class JiraClient:
         content = {"body": body, "properties": [{"key": property_key, "value": value}]}
         path = f"{issue_path(key)}/comment"
         answer = self._exchange("POST", path, content, fresh=True)
-        if _is_gone(_failure(answer), answer):
+        if is_gone(failure_of(answer), answer):
             return False
-        _content(answer, endpoint_of(path))
+        content_of(answer, endpoint_of(path))
         return True
 
     def close(self) -> None:
@@ -212,7 +208,7 @@ class JiraClient:
             # A Data Center's search has no such key.
             body["properties"] = [parsing.PROPERTY]
         content = self._call("POST", "/search/jql" if self._is_cloud else "/search", body)
-        found = _read(parsing.issues, content)
+        found = read(parsing.issues, content)
         if not found and content.get("nextPageToken"):
             raise CallFailed(Unknown("Jira's search gave an empty page, and said that there are more"))
         return found
@@ -236,7 +232,7 @@ class JiraClient:
         for _ in range(_MOST_PAGES):
             params = {"startAt": str(len(entries)), "maxResults": str(_PAGE)}
             content = self._call("GET", path, params=params)
-            page = _read(lambda content: parsing.page(content, *names), content)
+            page = read(lambda content: parsing.page(content, *names), content)
             entries += page
             total = content.get("total")
             if not page or not isinstance(total, int) or len(entries) >= total:
@@ -246,7 +242,7 @@ class JiraClient:
     def _call(
         self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        return _content(self._exchange(method, path, body, params), endpoint_of(path))
+        return content_of(self._exchange(method, path, body, params), endpoint_of(path))
 
     def _exchange(
         self,
@@ -259,50 +255,11 @@ class JiraClient:
     ) -> HttpResponse:
         began = perf_counter()
         answer = self._http.exchange(method, path, body, params=params, fresh=fresh)
-        became = _failure(answer) if isinstance(answer, HttpResponse) else answer
-        metrics.jira_answered(endpoint_of(path), _label(became), perf_counter() - began)
+        became = failure_of(answer) if isinstance(answer, HttpResponse) else answer
+        metrics.jira_answered(endpoint_of(path), label_of(became), perf_counter() - began)
         if not isinstance(answer, HttpResponse):
             raise CallFailed(answer, endpoint_of(path))
         return answer
-
-
-def _content(answer: HttpResponse, request: str) -> dict[str, Any]:
-    """Return the JSON of a successful response. Raises `CallFailed`."""
-    failed, content = _failure(answer), _object(answer)
-    if failed is None and content is not None:
-        return content
-    why = f"Jira answered {answer.status}, but not in readable JSON"
-    unclear = Unknown(why, answer.status, classification.trace_id(answer.headers))
-    raise CallFailed(failed or unclear, request)
-
-
-def _creation(answer: HttpResponse) -> CreateAnswer:
-    return classification.creation(answer.status, answer.headers, answer.content, datetime.now(UTC))
-
-
-def _label(became: CreateAnswer | Failure | None) -> str:
-    """Label of the outcome in the request metrics."""
-    return "ok" if became is None or isinstance(became, Created) else type(became).__name__
-
-
-def _failure(answer: HttpResponse) -> Failure | None:
-    return classification.failure(answer.status, answer.headers, answer.content, datetime.now(UTC))
-
-
-def _object(answer: HttpResponse) -> dict[str, Any] | None:
-    return classification.json_object(answer.content)
-
-
-def _is_gone(failed: Failure | None, answer: HttpResponse) -> bool:
-    """Tell a 404 of Jira itself from one of something in front of Jira, which has no JSON."""
-    return isinstance(failed, Rejected) and failed.status == 404 and _object(answer) is not None
-
-
-def _read(reader: Callable[[Any], T], content: Any) -> T:
-    try:
-        return reader(content)
-    except parsing.Unreadable as exc:
-        raise CallFailed(Unknown(f"Jira's answer is not as documented: {exc}")) from exc
 
 
 def _quoted(value: str) -> str:

@@ -10,14 +10,15 @@ to each command's trace.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from threadsync.config import Settings
 from threadsync.errors import InvalidSettings
+from threadsync.send_hooks import add_send_hook
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -69,10 +70,6 @@ def start_tracing(settings: Settings, service: str) -> None:
         return
     check_tracing(settings)
     from opentelemetry import trace
-    from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
-    from opentelemetry.instrumentation.celery import CeleryInstrumentor
-    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-    from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -80,11 +77,30 @@ def start_tracing(settings: Settings, service: str) -> None:
     _provider = TracerProvider(resource=Resource.create({"service.name": f"threadsync-{service}"}))
     _provider.add_span_processor(BatchSpanProcessor(_exporter(settings)))
     trace.set_tracer_provider(_provider)
-    CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
-    # Never its parameters: a draft is among them.
-    PsycopgInstrumentor().instrument(capture_parameters=False)
-    HTTPXClientInstrumentor().instrument()
-    AioHttpClientInstrumentor().instrument()
+    _instrument()
+    # Our client sends without Celery.
+    add_send_hook(_send_span)
+
+
+def _instrument() -> None:
+    """Trace the libraries that are there: each extra brings only its own."""
+    if _is_there("celery"):
+        from opentelemetry.instrumentation.celery import CeleryInstrumentor
+
+        CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
+    if _is_there("psycopg"):
+        from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+
+        # Never its parameters: a draft is among them.
+        PsycopgInstrumentor().instrument(capture_parameters=False)
+    if _is_there("httpx"):
+        from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+
+        HTTPXClientInstrumentor().instrument()
+    if _is_there("aiohttp"):
+        from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+
+        AioHttpClientInstrumentor().instrument()
 
 
 def stop_tracing() -> None:
@@ -112,6 +128,18 @@ def batch_span(headers: Iterable[Mapping[str, Any]]) -> AbstractContextManager[A
     contexts = [trace.get_current_span(propagate.extract(one)).get_span_context() for one in headers]
     links = [trace.Link(context) for context in contexts if context.is_valid]
     return _provider.get_tracer("threadsync").start_as_current_span("batch", links=links)
+
+
+@contextmanager
+def _send_span(task: str, headers: dict[str, Any]) -> Iterator[None]:
+    """Trace one sending as the Celery instrumentation does, and put the trace into the message."""
+    from opentelemetry import propagate, trace
+
+    tracer = trace.get_tracer("threadsync")
+    told = {"celery.action": "apply_async", "celery.task_name": task, "messaging.message.id": headers["id"]}
+    with tracer.start_as_current_span(f"apply_async/{task}", kind=trace.SpanKind.PRODUCER, attributes=told):
+        propagate.inject(headers)
+        yield
 
 
 def _exporter(settings: Settings) -> Any:

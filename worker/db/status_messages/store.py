@@ -47,10 +47,7 @@ class SlackTrouble:
 
 
 class StatusStore(Store):
-    """Each method is one transaction.
-
-    Methods that take a claim return False when it is lost, and then have written nothing.
-    """
+    """Status messages. Methods that take a claim return False when it is lost, and then write nothing."""
 
     def claim(self, session_id: UUID, *, lease: float) -> StatusClaim | None:
         """Take a message for ``lease`` seconds; None when it is up to date, or not to be taken now."""

@@ -24,7 +24,7 @@ from threadsync.syncs import (
     readable,
 )
 from threadsync.types import describe
-from worker.db.forgetting.jira_words import kept
+from worker.db.forgetting.arrivals import kept
 from worker.db.store import Store
 from worker.db.syncs import decision_sql, site_sql, sql
 from worker.db.syncs.claim import Begun, Claim, Ending

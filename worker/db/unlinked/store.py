@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from threadsync.syncs import UnlinkedTicket
 from threadsync.types import describe
-from worker.db.forgetting.jira_words import kept
+from worker.db.forgetting.arrivals import kept
 from worker.db.store import Store
 from worker.db.unlinked import sql as queries
 from worker.db.unlinked.claim import UnlinkedClaim
