@@ -64,7 +64,7 @@ def status_message() -> list[tuple[str, Blocks]]:
     states = [
         ("at first", sync("pending")),
         ("edited: Jira gave no answer", sync("unknown", reason="no_answer", next_attempt_at=THEN)),
-        ("or: a person is needed", sync("blocked", reason="no_project")),
+        ("or: it needs attention", sync("blocked", reason="no_project")),
         ("in the end", sync("done", jira_key="PROJ-123", origin="created")),
     ]
     return [(note, describe(one, JIRA).blocks) for note, one in states]

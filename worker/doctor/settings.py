@@ -21,7 +21,9 @@ CHECKS: Final = ("settings", "secret files", "secrets of others", "console passw
 def judge_faults(refusal: InvalidSettings) -> list[Finding]:
     """Make a finding of each fault that ``load_settings`` named."""
     lines = [line.removeprefix("  - ") for line in str(refusal).splitlines()[1:]]
-    return [error("settings", line, "correct the variable; README.md has the table") for line in lines]
+    return [
+        error("settings", line, "correct the variable; docs/use/settings.md has the table") for line in lines
+    ]
 
 
 def examine_settings(
