@@ -44,7 +44,7 @@ class PermanentError(ThreadsyncError):
 
 
 class DatabaseUnavailable(TransientError):
-    """Postgres did not answer, or ended the connection. Whether the statement took effect is unknown."""
+    """Postgres did not answer, or ended the connection. The statement may have taken effect."""
 
 
 class DatabaseFault(DatabaseUnavailable):
@@ -120,7 +120,7 @@ class PoisonCommand(PermanentError):
 
     def __str__(self) -> str:
         times = f"was delivered {self.deliveries} times"
-        return f"{self.task_name} {times}; its worker died of it, or had no room for it, each time"
+        return f"{self.task_name} {times}; each time its worker died or ran out of memory"
 
 
 class CommandFailed(PermanentError):
@@ -130,7 +130,7 @@ class CommandFailed(PermanentError):
 class UnreadableResult(PermanentError):
     """The result backend holds no result of the command, or none that this release can read.
 
-    Whether the command was carried out is not known; it may be sent again. The text quotes nothing of it.
+    The command may have been carried out; it may be sent again. The text quotes nothing of the result.
     """
 
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 import redis
 from kombu.exceptions import SerializationError, SerializerNotInstalled
 
-from threadsync.broker.deadline import Answers, Call, Moment, answers_of, now
+from threadsync.broker.deadline import Call, LastReply, Moment, last_reply_of, now
 from threadsync.broker.errors import BROKER_ERRORS, reason_of
 from threadsync.broker.options import broker_options
 from threadsync.broker.producer import refuse_cluster_error
@@ -56,7 +56,7 @@ class Broker:
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._threads_owner = 0
-        self._answers = Answers() if apart else answers_of(settings.broker_url)
+        self._reply = LastReply() if apart else last_reply_of(settings.broker_url)
         self._most_threads = 1 if apart else _THREADS
 
     def send(self, command: Command[Any], task_id: str | None = None) -> str:
@@ -148,21 +148,21 @@ class Broker:
 
     def _submit(self, work: Callable[[], T]) -> Call[T]:
         context = copy_context()
-        call: Call[T] = Call(self._answers)
+        call: Call[T] = Call(self._reply)
 
         def run() -> T:
             call.begun = tried = now()
             while True:
                 try:
                     # With the caller's context, in which its trace is.
-                    answer = context.run(_translated, work)
+                    result = context.run(_translated, work)
                 except EnqueueFailed as exc:
                     if not self._may_try_again(call, tried, exc):
                         raise
                     tried = now()
                 else:
-                    self._answers.last = now()
-                    return answer
+                    self._reply.at = now()
+                    return result
 
         with self._lock:
             if self._threads is None or self._threads_owner != os.getpid():
@@ -178,7 +178,7 @@ class Broker:
 
         The broker's own processor is busy then. Commands may be sent again.
         """
-        return _ran_out_of_time(error) and self._answers.last > tried and not call.is_given_up
+        return _ran_out_of_time(error) and self._reply.at > tried and not call.is_given_up
 
 
 class _Away(ThreadsyncError):

@@ -9,7 +9,6 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -157,8 +156,8 @@ class SyncAction(Dto):
         return f"{self.action} by {self.actor}"
 
 
-class LeftTicket(Dto):
-    """A ticket that a person unlinked, and what became of it in Jira.
+class UnlinkedTicket(Dto):
+    """A ticket that was unlinked from the session, and how far that is in Jira.
 
     ``given_up`` is a code for why it did not get its comment; ``detail`` may be Jira's own words.
     """
@@ -185,32 +184,6 @@ class LeftTicket(Dto):
         return f"{self.jira_key}: {self.state}"
 
 
-class LeftClaim(BaseModel):
-    """An unlinked ticket that this process has claimed. Writes name its ``fence``.
-
-    ``comment_deadline`` is that of a comment that Jira has perhaps made.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    session_id: UUID
-    channel_id: SlackId
-    thread_ts: SlackTs
-    newest_channel_id: SlackId | None
-    jira_key: str
-    jira_id: str | None
-    site: str | None
-    marker: str | None
-    act_id: UUID
-    left_at: AwareDatetime
-    fence: int
-    now: AwareDatetime
-    failures: int
-    link_removed_at: AwareDatetime | None
-    comment_deadline: AwareDatetime | None
-    detail: str | None
-
-
 class SyncDetail(Dto):
     """All that is known of a sync, for people who may read the thread: the draft is in it.
 
@@ -225,7 +198,7 @@ class SyncDetail(Dto):
     slack_trouble: str | None = None
     attempts: tuple[Attempt, ...]
     actions: tuple[SyncAction, ...]
-    left: tuple[LeftTicket, ...] = ()
+    unlinked: tuple[UnlinkedTicket, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -233,51 +206,8 @@ class SyncDetail(Dto):
             "sync": self.sync.as_json(),
             "attempts": [attempt.as_json() for attempt in self.attempts],
             "actions": [action.as_json() for action in self.actions],
-            "left": [ticket.as_json() for ticket in self.left],
+            "unlinked": [ticket.as_json() for ticket in self.unlinked],
         }
 
     def summary(self) -> str:
         return self.sync.summary()
-
-
-class Claim(BaseModel):
-    """A sync that this process has claimed. Writes name its ``fence``; ``now`` is the database's clock.
-
-    ``deadline``, ``baseline`` and ``doubtful_project`` are of a create whose end is unknown: its deadline,
-    and where to look for its ticket. ``newest_channel_id`` is Slack's present id of the channel, if that is
-    another one. ``session_key`` is the session's ticket. ``draft`` is None if it cannot be read.
-    ``is_taken_off``: the session's ticket was unlinked after the draft was written. ``left_keys`` and
-    ``left_ids`` are of unlinked tickets; ``left_unknown`` are keys of those whose id is not known yet.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    session_id: UUID
-    channel_id: SlackId
-    thread_ts: SlackTs
-    newest_channel_id: SlackId | None = None
-    session_key: JiraKey | None
-    fence: int
-    now: AwareDatetime
-    state: SyncStatus
-    site: str
-    marker: str
-    draft: Annotated[Draft | None, BeforeValidator(readable)]
-    unfinished_claims: int
-    failures: int
-    failing_since: AwareDatetime | None
-    looks: int
-    absences: int
-    recreates: int
-    jira_key: JiraKey | None
-    origin: Origin | None
-    done_at: AwareDatetime | None
-    linked_back_at: AwareDatetime | None
-    audited_at: AwareDatetime | None
-    deadline: AwareDatetime | None
-    baseline: int | None
-    doubtful_project: str | None
-    is_taken_off: bool = False
-    left_keys: tuple[str, ...] = ()
-    left_ids: tuple[str, ...] = ()
-    left_unknown: tuple[str, ...] = ()

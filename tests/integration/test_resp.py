@@ -14,8 +14,8 @@ import pytest
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.transport import redis as kombu_redis
 
-from tests.integration.test_transport import DURABLE, Peer, publish, sweep
 from tests.support.redis_servers import RedisServer, SentinelSet
+from tests.support.transport_peer import DURABLE, Peer, publish, sweep
 from threadsync.broker.installation import OthersBroker, claim, owner_of, take_over
 from threadsync.broker.options import broker_options
 from threadsync.broker.results import hang_up

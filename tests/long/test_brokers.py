@@ -21,7 +21,7 @@ import pytest
 from tests.support.broker_pairs import PAIRS, BrokerServer, Site, install_on
 from tests.support.scale import scaled
 from tests.support.servers import PostgresForTests, ValkeyForTests, ask
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 from tests.support.web import WebProcess
 from tests.support.workers import ROOT
 from threadsync.client import SessionClient
@@ -296,7 +296,7 @@ def result_comes(client: SessionClient) -> bool:
 
 def freeze(server: BrokerServer, seconds: float) -> None:
     server.signal(signal.SIGSTOP)
-    threading.Event().wait(seconds)
+    let_pass(seconds)
     server.signal(signal.SIGCONT)
 
 

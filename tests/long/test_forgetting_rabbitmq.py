@@ -16,8 +16,8 @@ import pytest
 from kombu import Connection
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
-from tests.integration.test_forgetting import dump
 from tests.support.broker_pairs import RabbitClassic, Site, install_on
+from tests.support.forgetting import dump
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.servers import PostgresForTests, ValkeyForTests, ask
 from tests.support.waiting import wait_until

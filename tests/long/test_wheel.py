@@ -16,13 +16,13 @@ import pytest
 
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
+from tests.support.wheel import CELERY, install, run
 from tests.support.workers import ROOT
 from worker.local.child import Child
 from worker.local.readiness import answers_http
 from worker.local.servers.port import free_port
 
 ROLES: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["threadsync"]["roles"]
-_INSTALL_SECONDS = 900
 _SEND = """
 from threadsync import SessionClient
 with SessionClient() as client:
@@ -56,28 +56,6 @@ class Environment:
     @property
     def python(self) -> Path:
         return self.directory / "bin" / "python"
-
-
-def run(*argv: str) -> None:
-    subprocess.run(argv, check=True, capture_output=True, timeout=120)
-
-
-def install(python: str, *arguments: str, cwd: Path | None = None) -> None:
-    """Run pip by the machine's own configuration; skip where it reaches no index."""
-    done = subprocess.run(
-        [python, "-m", "pip", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=_INSTALL_SECONDS,
-        cwd=cwd,
-        check=False,
-    )
-    if done.returncode:
-        words = done.stdout + done.stderr
-        away = ("Could not find a version", "Connection", "Temporary failure", "No matching distribution")
-        if any(word in words for word in away):
-            pytest.skip(f"pip reaches no package index: {words[-300:]}")
-        raise AssertionError(words[-3000:])
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +155,6 @@ def says(log: Path, words: str) -> bool:
     return log.exists() and words in log.read_text()
 
 
-CELERY: Final = ("-m", "celery", "-A", "worker")
 THREADSYNC: Final = ("-m", "worker.cli")
 LACKING: Final = [
     ("", "worker", (*THREADSYNC, "doctor")),

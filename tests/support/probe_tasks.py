@@ -112,7 +112,7 @@ def database_away(diary: str, times: int) -> str:
 
 
 class _BreaksItsStatement(CommandTask):
-    """A command whose statement cannot even be made, for a reason that nobody thought of."""
+    """A command whose statement cannot even be made, for an unforeseen reason."""
 
     name = "probe.breaks_its_statement"
     command = GetSession

@@ -143,7 +143,7 @@ def session(
 def result(
     outcome: Outcome, thread_ts: str = THREAD, status: Status = "collecting", jira_key: str | None = None
 ) -> SessionResult:
-    """A session as a command answers with it."""
+    """Return a session as the result of a command."""
     return SessionResult(**session(thread_ts, status, jira_key).model_dump(), outcome=outcome)
 
 

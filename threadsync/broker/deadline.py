@@ -54,23 +54,23 @@ def now() -> Moment:
 
 
 @dataclass
-class Answers:
+class LastReply:
     """The moment at which a broker last replied to any of this process's clients."""
 
-    last: Moment = field(default_factory=Moment)
+    at: Moment = field(default_factory=Moment)
 
 
 @cache
-def answers_of(broker_url: str) -> Answers:
+def last_reply_of(broker_url: str) -> LastReply:
     """Return the record of this broker, one for all clients of the process."""
-    return Answers()
+    return LastReply()
 
 
 @dataclass
 class Call(Generic[T]):
     """One call to the broker, carried out by a thread while its caller waits."""
 
-    answers: Answers
+    reply: LastReply
     made: Moment = field(default_factory=now)
     begun: Moment | None = None
     """The moment at which a thread began with it."""
@@ -91,7 +91,7 @@ class Call(Generic[T]):
 
     def _left(self) -> float:
         """Return the seconds left by running time."""
-        silent_since = max(self.made.running, self.answers.last.running)
+        silent_since = max(self.made.running, self.reply.at.running)
         if self.begun is None:
             latest = self.made.running + _QUEUE_SECONDS
         else:
@@ -100,7 +100,7 @@ class Call(Generic[T]):
 
     def _left_on_the_wall(self) -> float:
         """Return the seconds left by the wall clock; at their end a grace period, once."""
-        silence = monotonic() - max(self.made.wall, self.answers.last.wall)
+        silence = monotonic() - max(self.made.wall, self.reply.at.wall)
         was_overdue, self._is_overdue = self._is_overdue, silence >= LONGEST_SILENCE_SECONDS
         if not self._is_overdue:
             return LONGEST_SILENCE_SECONDS - silence

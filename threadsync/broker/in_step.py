@@ -5,7 +5,7 @@ is an exception raised by a signal, Ctrl-C, a time-out of our own. Then a reply 
 next command would get it. redis-py hangs up in most of these cases, but not on the master that a Sentinel
 names, and nowhere between two replies of a pipeline; and what has come by the time when a pool hands a
 connection out again it minds with RESP2 only. A frozen server makes all that likely: all clients wait for it,
-and when it goes on it answers everything.
+and when it goes on it answers them all.
 
 So a connection counts the replies that it is owed. In a pool, one that is owed any is connected anew.
 """

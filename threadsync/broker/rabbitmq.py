@@ -52,7 +52,7 @@ class _Bounded:
         try:
             return bounded.wait(method, callback, limit, returns_tuple)
         except (AMQPError, MessageNacked):
-            # An answer, and all of it.
+            # A complete reply.
             raise
         except BaseException as exc:
             is_blocked = getattr(connection, "is_blocked", False)
@@ -100,7 +100,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
                 msg, exchange, routing_key, mandatory=True, confirm_timeout=limit, **kwargs
             )
         except TimeoutError as exc:
-            # The connection is closed by now: a late answer would be taken for the next one's.
+            # The connection is closed by now: a late confirmation would be taken for the next one's.
             if isinstance(exc, BrokerBlocked):
                 # Not tried again: another connection would hear as little.
                 raise amqp.IrrecoverableConnectionError(str(exc)) from exc

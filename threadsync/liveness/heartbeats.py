@@ -9,12 +9,12 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 | ``socket:<host>:<pid>`` | Socket Mode's process, every ``REPORT_SECONDS`` | since when Slack is silent |
 | ``beat`` | beat, with each canary | canaries are being sent |
 | ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
-| ``spoilt`` | the next one of these that finds any | how many fields it took out that were no signs |
+| ``spoilt`` | the next writer that finds any | how many invalid fields it removed |
 
 A program that may write to the broker can write there, too: ``threadsync.liveness.fields`` tells what is a
-sign. What is none is counted, said by readers, and taken out by the next one that tells.
+heartbeat. Invalid fields are counted, reported by readers, and removed by the next writer.
 
-A worker's sign and beat's also say how far their clocks are from the broker's. RabbitMQ keeps the same in a
+Workers' and beat's also say how far their clocks are from the broker's. RabbitMQ keeps the same in a
 stream: ``threadsync.liveness.rabbitmq``. No other broker keeps any.
 """
 
@@ -64,8 +64,8 @@ _MOST_HEARTBEATS: Final = 1_000
 _LOOKED_AT: Final = 20
 """Messages at a queue's end that are searched for their time. Stock clients do not give it; canaries do."""
 
-# KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a sign is forgotten, longest pause.
-# Returns the time. `since` begins anew with a pause, and with another database. What is no sign is taken out.
+# KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a heartbeat is removed, longest pause.
+# Returns the time. `since` begins anew with a pause, and with another database. Invalid fields are removed.
 _TELL: Final = f"""{DRAINS}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6

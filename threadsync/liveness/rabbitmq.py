@@ -1,7 +1,7 @@
 """Heartbeats on RabbitMQ: a stream that any number of readers read without removing anything.
 
-Each sign is a message in the stream ``threadsync.signs``: the field of ``threadsync.liveness.heartbeats``,
-what it says, and the broker's time when it was written. The newest of a field counts. A reader looks at the
+Each is a message in the stream ``threadsync.signs``: the field of ``threadsync.liveness.heartbeats``, what it
+says, and the broker's time when it was written. The newest of a field counts. A reader looks at the
 last ten minutes, up to a mark that it writes itself, so that it knows the end.
 
 What a queue holds is asked by declaring it passively. AMQP tells neither what is unacknowledged nor how old a
@@ -52,7 +52,7 @@ def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, di
     """Return the broker's time, each field's newest heartbeat, and the number of invalid entries.
 
     Args:
-        unbroken_seconds: a longer pause between two signs of a field, and ``since`` begins anew.
+        unbroken_seconds: after a longer pause between two heartbeats of a field, ``since`` begins anew.
     """
     _declare_stream(channel)
     now = whole_seconds(channel)
@@ -112,7 +112,7 @@ def _entries(channel: ConfirmingChannel, now: float) -> tuple[list[dict[str, Any
         while not is_read:
             left = deadline - monotonic()
             if left <= 0:
-                raise TimeoutError("the signs of life could not be read in time")
+                raise TimeoutError("the heartbeats could not be read in time")
             channel.opened.drain_events(timeout=left)
     finally:
         if reader.is_open:
@@ -134,7 +134,7 @@ def _is_heartbeat(entry: Mapping[str, Any], now: float) -> bool:
     field, at, heartbeat = entry.get("field"), entry.get("at"), entry.get("sign")
     if not isinstance(field, str) or not is_number(at) or not isinstance(heartbeat, dict | None):
         return False
-    # One that takes a sign away says nothing more.
+    # One that removes a heartbeat says nothing more.
     return heartbeat is None or not read_fields(now, [(field, {**heartbeat, "at": at, "since": at})])[1]
 
 

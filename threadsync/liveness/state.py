@@ -42,7 +42,7 @@ class WorkerHeartbeat:
 class Skew:
     """Seconds by which a process's clock is ahead of the broker's and of Postgres'; None: not measured.
 
-    What the way there and back leaves in doubt is taken off, so that 0.0 is said where they may agree.
+    The doubt from the round trip is subtracted, so that 0.0 stands where they may agree.
     """
 
     broker: float | None = None
@@ -50,7 +50,7 @@ class Skew:
 
     @property
     def largest(self) -> float:
-        """The larger of the two, with its sign."""
+        """The offset with the larger absolute value."""
         return max((self.broker or 0.0, self.database or 0.0), key=abs)
 
 
@@ -77,7 +77,7 @@ class Heartbeats:
         places: by node name.
         refusal: why the broker takes no new message now; None if it does.
         sockets: since Slack said anything to a process of Socket Mode, by its host and process id.
-        unreadable: fields among the signs that are none, here and taken out within the last hour.
+        unreadable: invalid fields among the heartbeats, present or removed within the last hour.
         is_blind: the broker refuses so much that nothing could be looked at; ``refusal`` says why.
     """
 

@@ -1,7 +1,7 @@
 """Judge from heartbeats and canaries whether each queue and worker is alive. Pure functions.
 
 The best-known failure of Celery on Redis is a worker that lives and answers pings, and takes no message. So
-nobody here asks a worker how it is. A canary goes through every queue, and what counts is that it came out,
+no worker is asked for its state here. A canary goes through every queue, and what counts is that it came out,
 or that any other message did.
 """
 
@@ -30,7 +30,7 @@ class Verdict:
     ``deaf``: messages go in and none comes out. ``unwatched``: it cannot be told, as nothing goes in.
     ``skewed``: a clock is wrong; nothing stops for it. ``mixed``: two databases share the broker.
     ``refused``: another program takes nothing from us, which no restart mends. ``away``: it does not answer.
-    ``spoilt``: among the signs stand some that are none; the others count.
+    ``spoilt``: some heartbeats are invalid; the others count.
     """
 
     state: Literal["ok", "deaf", "unwatched", "skewed", "mixed", "refused", "away", "spoilt"]
@@ -166,7 +166,7 @@ def invalid_heartbeats(heartbeats: Heartbeats) -> str | None:
         return None
     return (
         f"{heartbeats.unreadable} fields of threadsync.signs are or were none of ours within the last hour: "
-        "another program writes to this broker database, or somebody who should not"
+        "another program writes to this broker database, or an intruder"
     )
 
 

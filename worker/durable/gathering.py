@@ -1,4 +1,4 @@
-"""Store the results of a batch at once, down one pipeline."""
+"""Gather the results of a batch, and store them down one pipeline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Final
 from kombu.utils.encoding import bytes_to_str
 
 SILENT: Final = "the backend was away a moment ago"
-"""Reason of a loss without a try."""
 
 
 def gathering(backend: Any) -> AbstractContextManager[None]:
@@ -50,7 +49,7 @@ class Gathers:
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
     ) -> Any:
         if self._gathered is None:
-            celerys = _celerys(self)
+            celerys: Any = super()
             return celerys._store_result(task_id, result, state, traceback, request, **kwargs)
         meta = self._get_result_meta(result=result, state=state, traceback=traceback, request=request)
         meta["task_id"] = bytes_to_str(task_id)
@@ -66,7 +65,7 @@ class Gathers:
     ) -> dict[str, Any]:
         """Make it without looking up settings and a time zone for each: a tenth of a busy process's time."""
         if self._is_extended or state not in self.READY_STATES or args or kwargs:
-            celerys = _celerys(self)
+            celerys: Any = super()
             meta: dict[str, Any] = celerys._get_result_meta(
                 result, state, traceback, request, *args, **kwargs
             )
@@ -107,8 +106,3 @@ class Gathers:
                 pipe.publish(key, value)
             replies = pipe.execute(raise_on_error=False)
         return [reply for reply in replies[::2] if isinstance(reply, Exception)]
-
-
-def _celerys(backend: Gathers) -> Any:
-    """Return Celery's own methods; the stubs know few of them."""
-    return super(Gathers, backend)

@@ -91,6 +91,4 @@ class Bookmarks:
         return hashlib.sha256(beginning + before).hexdigest()
 
     def _useless(self, why: str) -> InvalidCommand:
-        return InvalidCommand(
-            f"{self.path} {why}; without --resume the import begins anew, which does no harm"
-        )
+        return InvalidCommand(f"{self.path} {why}; without --resume the import starts again, which is safe")
