@@ -206,7 +206,7 @@ def _is_static(scope: Scope) -> bool:
 
 
 def _is_for_https(scope: Scope) -> bool:
-    """Also behind a proxy that does not say so: every host but loopback is reached by HTTPS alone."""
+    """Return True for HTTPS, also behind a silent proxy: only loopback is reached by plain HTTP."""
     if scope["scheme"] == "https":
         return True
     try:

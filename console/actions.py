@@ -119,7 +119,7 @@ class Actions:
                     raise HTTPException(HTTPStatus.NOT_FOUND)
 
         path = f"/sessions/{request.path_params['id']}"
-        return await self._decide(request, decide, path, self._pages.show_session)
+        return await self._decide(request, decide, path, self._pages.session)
 
     async def retry_blocked(self, request: Request) -> Response:
         """Retry all syncs that wait for a fixed configuration."""
@@ -128,7 +128,7 @@ class Actions:
             count = len(decisions.retry_all_blocked(self._pool, by))
             return f"Retried: {count}. {decisions.SOON}" if count else "No sync is blocked."
 
-        return await self._decide(request, decide, "/syncs", self._pages.show_syncs)
+        return await self._decide(request, decide, "/syncs", self._pages.syncs)
 
     async def settle_letter(self, request: Request) -> Response:
         """Replay or discard one dead letter."""
@@ -144,7 +144,7 @@ class Actions:
                 case _:
                     raise HTTPException(HTTPStatus.NOT_FOUND)
 
-        return await self._decide(request, decide, f"/dead/{letter_id}", self._pages.show_letter)
+        return await self._decide(request, decide, f"/dead/{letter_id}", self._pages.letter)
 
     async def forget(self, request: Request) -> Response:
         """Forget a user or a channel."""
@@ -160,7 +160,7 @@ class Actions:
                 case _:
                     raise HTTPException(HTTPStatus.NOT_FOUND)
 
-        return await self._decide(request, decide, "/forget", self._pages.show_forget)
+        return await self._decide(request, decide, "/forget", self._pages.forget)
 
     async def _decide(
         self,

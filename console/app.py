@@ -39,7 +39,7 @@ from threadsync.errors import (
     ThreadsyncError,
     TransientError,
 )
-from worker.db.console_login.pool import ConsolePool
+from worker.db.console_login.functions import ConsolePool
 from worker.db.driver_errors import translated
 from worker.db.pool import Pool, new_pool
 from worker.observe.line_limit import LineLimit

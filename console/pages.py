@@ -22,13 +22,13 @@ from threadsync.syncs import SyncStatus
 from threadsync.types import Status
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.overview.store import OverviewStore, Series
+from worker.db.paging import parse_cursor
 from worker.db.pool import Pool
-from worker.db.sessions.statements import parse_cursor
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore
 from worker.operate.decisions import detail_of
 
-Page = Callable[["Pages", Request], Response]
+Page = Callable[..., Response]
 
 PAGE_SIZE: Final = 50
 WAITING: Final = ("blocked", "failed", "review", "unknown", "retry_wait", "inflight", "pending")
@@ -46,14 +46,14 @@ def signed_in(page: Page) -> Page:
     """Show a page only to signed-in visitors; others sign in first, and come back."""
 
     @functools.wraps(page)
-    def guarded(self: Pages, request: Request) -> Response:
+    def guarded(self: Pages, request: Request, *refusal: Any, **form: str) -> Response:
         if actor_of(request) is None and _is_a_refresh(request):
             # A part of a page cannot show the form: the whole page must go there.
             return Response(headers={"HX-Redirect": f"{request.scope.get('root_path', '')}/sign-in"})
         if actor_of(request) is None:
             path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
             return to_path(request, "/sign-in", {"then": path} if path != "/" else None)
-        return page(self, request)
+        return page(self, request, *refusal, **form)
 
     return guarded
 
@@ -112,13 +112,7 @@ class Pages:
         )
 
     @signed_in
-    def session(self, request: Request) -> Response:
-        """Show one session and its history."""
-        return self.show_session(request)
-
-    def show_session(
-        self, request: Request, error: str | None = None, status: int = 200, **form: str
-    ) -> Response:
+    def session(self, request: Request, error: str | None = None, status: int = 200, **form: str) -> Response:
         """Show one session, also after a refused decision: ``form`` has what was filled in."""
         session = self.find_session(request)
         try:
@@ -139,7 +133,7 @@ class Pages:
             and detail.sync.state in ("retry_wait", "unknown", "blocked", "failed", "review"),
             needs_attention=detail is not None and detail.sync.state in NEEDS_ATTENTION,
             can_give_up=detail is not None and detail.sync.state not in ("inflight", "done"),
-            left=SyncStore(self._pool).left.of(session.id),
+            unlinked=SyncStore(self._pool).unlinked.of(session.id),
             timeline=timeline(
                 session, ready_at, synced_at, detail, decisions, OverviewStore(self._pool).actors(session.id)
             ),
@@ -155,13 +149,7 @@ class Pages:
         )
 
     @signed_in
-    def syncs(self, request: Request) -> Response:
-        """List syncs that are not done and why; those that need attention come first."""
-        return self.show_syncs(request)
-
-    def show_syncs(
-        self, request: Request, error: str | None = None, status: int = 200, **form: str
-    ) -> Response:
+    def syncs(self, request: Request, error: str | None = None, status: int = 200, **form: str) -> Response:
         """List syncs, also after a refused decision."""
         wanted = _one_of(_given(request, "state"), get_args(SyncStatus), "state")
         cursor = _given(request, "cursor")
@@ -206,13 +194,7 @@ class Pages:
         )
 
     @signed_in
-    def letter(self, request: Request) -> Response:
-        """Show one dead letter with its arguments."""
-        return self.show_letter(request)
-
-    def show_letter(
-        self, request: Request, error: str | None = None, status: int = 200, **form: str
-    ) -> Response:
+    def letter(self, request: Request, error: str | None = None, status: int = 200, **form: str) -> Response:
         """Show one dead letter, also after a refused decision."""
         letter = DeadLetterStore(self._pool).get(request.path_params["id"])
         return self._view.page(request, "letter", status, error=error, form=form, letter=letter)
@@ -225,13 +207,7 @@ class Pages:
         return self._view.page(request, "audit", found=found[:PAGE_SIZE], following=following)
 
     @signed_in
-    def forget(self, request: Request) -> Response:
-        """Show the forms for a person and a channel."""
-        return self.show_forget(request)
-
-    def show_forget(
-        self, request: Request, error: str | None = None, status: int = 200, **form: str
-    ) -> Response:
+    def forget(self, request: Request, error: str | None = None, status: int = 200, **form: str) -> Response:
         """Show the forms, also after a refusal."""
         return self._view.page(request, "forget", status, error=error, form=form)
 

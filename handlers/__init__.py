@@ -1,4 +1,4 @@
-"""Slack's side."""
+"""The web process: Slack's requests in, replies out."""
 
 import os
 import pwd
@@ -7,9 +7,9 @@ from threadsync.extras import need_extra
 
 
 def _have_a_home() -> None:
-    """Give the process a home folder, as container runtimes do: slack_sdk asks for one when it is imported.
+    """Give the process a home folder, as container runtimes do: importing slack_sdk needs one.
 
-    A user without an entry in passwd, in an environment without HOME, has none.
+    A user without an entry in passwd and without HOME has none.
     """
     if not os.environ.get("HOME"):
         try:

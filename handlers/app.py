@@ -1,4 +1,4 @@
-"""The web process: Slack's requests, and two probes."""
+"""The web process's ASGI app: Slack's requests, probes, and the console if it is on."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class MountedConsole(Protocol):
 def create_app(
     settings: Settings, client: AsyncSessionClient | None = None, console: MountedConsole | None = None
 ) -> Starlette:
-    """The ASGI app; nothing is connected to before the first request.
+    """Build the app; it connects to nothing before the first request.
 
     Args:
-        settings: ``InvalidSettings`` is raised when one of ``NEEDED_SETTINGS`` is not there.
-        client: one on the settings' broker if None, and another one for readiness. The app closes it.
-        console: what answers below ``/console``, if anything.
+        settings: raises ``InvalidSettings`` without one of ``NEEDED_SETTINGS``.
+        client: made from the settings if None, with another one for readiness. The app closes it.
+        console: mounted below ``/console``.
     """
     settings.require(*NEEDED_SETTINGS)
-    # Readiness has connections and a thread of its own, so that no flood of questions delays an event.
+    # Readiness has connections and a thread of its own, so that no flood of probes delays an event.
     watcher = client or AsyncSessionClient(settings.broker_url, settings.result_backend_url, apart=True)
     client = client or AsyncSessionClient(settings.broker_url, settings.result_backend_url)
     side = SlackSide(settings, client)
@@ -64,7 +64,7 @@ def create_app(
                 stack.push_async_callback(watcher.close)
             await stack.enter_async_context(side)
             if console:
-                # Starlette does not begin those of what is mounted.
+                # Starlette does not start the lifespan of mounted apps.
                 await stack.enter_async_context(console.app.router.lifespan_context(console.app))
             yield
 
@@ -78,13 +78,13 @@ def create_app(
         middleware=[Middleware(FormLimit, exempt=(EVENTS,))],
         lifespan=lifespan,
     )
-    # Starlette would send people to any host that a request names.
+    # Starlette would redirect to any host that a request names.
     app.router.redirect_slashes = False
     return app
 
 
 def _pages(settings: Settings, console: MountedConsole | None) -> Iterator[BaseRoute]:
-    """Those for browsers, each behind a look at the name that it was asked under."""
+    """Yield the pages for browsers, each behind a check of the Host header."""
     hosts = PublicHosts(settings.public_hosts)
     if settings.threadsync_start_page:
         page = request_response(StartPage(settings.threadsync_start_page).show)

@@ -1,4 +1,4 @@
-"""What an ASGI server runs: ``uvicorn handlers.asgi:app``. Raises ``InvalidSettings`` on import."""
+"""The app of an ASGI server: ``uvicorn handlers.asgi:app``. Importing may raise ``InvalidSettings``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.observe.line_limit import LineLimit
 from worker.observe.logs import configure_logging
 from worker.observe.tracing import start_tracing, traced_app
 
-# Whatever serves us, and whichever limit its shell gave it.
+# Whichever server runs us, and whatever limit its shell had.
 raise_descriptor_limit()
 _settings = get_settings()
 configure_logging(_settings.log_level, _settings.log_format)
@@ -20,12 +20,12 @@ for _name in ("uvicorn", "uvicorn.access"):
     logging.getLogger(_name).handlers.clear()
     logging.getLogger(_name).propagate = True
 for _name in ("uvicorn.access", "uvicorn.error"):
-    # Both have a line for each request that anybody sends.
+    # Both write a line for each request.
     logging.getLogger(_name).addFilter(LineLimit(_name))
 start_tracing(_settings, "web")
 _console = None
 if _settings.threadsync_console_password:
-    # Only then: it reads the database, and who only enqueues loads no driver.
+    # Only then: it loads the database driver.
     from console.app import create_console
 
     _console = create_console(_settings)

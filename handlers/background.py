@@ -1,14 +1,14 @@
-"""Work that goes on after Slack has its answer: bounded, tracked, and gone when the process stops.
+"""Run work after the response to Slack: bounded, tracked, and cancelled when the process stops.
 
 | room | what is in it | at most | of one user |
 |---|---|---|---|
 | ``events`` | follow-ups of events | 2,000 | 1,000 |
-| ``clicks`` | answers to what people clicked or typed | 1,000 | 25 |
-| ``notices`` | to people who have too much of these | 100 | 1 |
+| ``clicks`` | replies to what users clicked or typed | 1,000 | 25 |
+| ``notices`` | notices to users with too many of these | 100 | 1 |
 | ``ours`` | all else | 1,000 | |
 
-So what one user does, while Slack takes nothing for instance, takes no other user's place. ``start`` returns
-False for what has none: the caller tells the user, or lets Slack send the event again.
+So one user's work, for example while Slack accepts nothing, takes no other user's place. ``start`` returns
+False when there is no place: the caller tells the user, or lets Slack send the event again.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ LIMITS: Final[Limits] = {
     "notices": (100, 1),
     "ours": (1_000, 1_000),
 }
-"""By room: how much at once, and how much of one user."""
+"""By room: the most at once, and the most of one user."""
 
 
 class Background:
-    """Tasks that nobody waits for. Nothing durable belongs here: a stop may cancel it."""
+    """Tasks that no one awaits. Nothing durable belongs here: a stop may cancel it."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._limits = limits
@@ -51,9 +51,9 @@ class Background:
         return self._count[room, None] < most and (not user or self._count[room, user] < most_of_one)
 
     def start(self, work: Coroutine[Any, Any, None], what: str, room: Room = "ours", user: str = "") -> bool:
-        """Begin ``work`` and return True; or drop it, log that, and return False where it has no place.
+        """Start ``work`` and return True; without a place drop it, log that, and return False.
 
-        An error in it is logged, and no more.
+        Errors in it are logged.
         """
         if not self.has_place(room, user):
             work.close()
@@ -68,10 +68,10 @@ class Background:
         return True
 
     async def close(self, grace: float = 2) -> None:
-        """Let what runs end within ``grace`` seconds, cancel the rest, and return when none is left."""
+        """Let tasks end within ``grace`` seconds, cancel the rest, and return when none is left."""
         loop = asyncio.get_running_loop()
         until = loop.time() + grace
-        # What runs may begin something else before it ends.
+        # A task may start another one before it ends.
         while self._tasks:
             await asyncio.wait(set(self._tasks), timeout=max(0.0, until - loop.time()))
             if loop.time() >= until:

@@ -1,4 +1,4 @@
-"""Bodies that are being read: so many large ones at once, each up to a limit and within a time."""
+"""Read request bodies: a bounded number of large ones at once, each with limits of size and time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from starlette.requests import ClientDisconnect, Request
 MAX_BODY_BYTES: Final = 1_048_576
 BODY_SECONDS: Final = 10
 SMALL_BYTES: Final = 16_384
-"""Almost every event of Slack's is smaller, and comes with its headers; a place would only make it wait."""
+"""Almost every event is smaller, and arrives with its headers; waiting for a place would only delay it."""
 
 _LENGTH: Final = re.compile("[0-9]{1,18}")
 _PLACES: Final = 32
 _FAIR_SECONDS: Final = 1.0
-"""A body that has taken so long gives up its place for another one."""
+"""A body that takes longer gives up its place for another one."""
 
 
 class BodyRefused(Exception):
-    """The body is not read. ``status`` is what to answer."""
+    """The body is not read. ``status`` is the response's."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -32,7 +32,7 @@ class BodyRefused(Exception):
 
 
 class BodyGate:
-    """Reads bodies. Of more than ``SMALL_BYTES``, or of unknown length, a bounded number at once."""
+    """Read bodies; a bounded number at once of those over ``SMALL_BYTES`` or of unknown length."""
 
     def __init__(self, places: int = _PLACES, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._places = places
@@ -40,7 +40,7 @@ class BodyGate:
         self._large: dict[asyncio.Timeout, float] = {}
 
     async def read(self, request: Request, most: int = MAX_BODY_BYTES) -> bytes:
-        """Return the body; what is known to be too large is left unread. Raises ``BodyRefused``."""
+        """Read the body, unless it is announced as too large. Raises ``BodyRefused``."""
         if (_announced(request) or 0) > most:
             raise BodyRefused(413, "the body is too large")
         try:
@@ -65,12 +65,12 @@ class BodyGate:
             self._large.pop(deadline, None)
 
     def _make_room(self) -> None:
-        """The one that has been reading longest has had its time. Raises ``BodyRefused`` if it has not."""
+        """Drop the body that has been read longest. Raises ``BodyRefused`` if its time is not over."""
         slowest, since = next(iter(self._large.items()))
         if self._monotonic() - since < _FAIR_SECONDS:
             raise BodyRefused(503, "too many large bodies at once")
         del self._large[slowest]
-        # Its time may be over already, and its task not know it yet.
+        # It may have expired already without its task noticing yet.
         if not slowest.expired():
             slowest.reschedule(asyncio.get_running_loop().time())
 
@@ -82,11 +82,11 @@ def is_small(request: Request) -> bool:
 
 
 def _announced(request: Request) -> int | None:
-    """Return ``Content-Length``; None if there is none, or the body says its length as it comes."""
+    """Return ``Content-Length``; None if there is none, or the body is chunked."""
     length = request.headers.get("content-length")
     if length is None or "transfer-encoding" in request.headers:
         return None
-    # A length that is no number would be beyond every limit; servers refuse it before.
+    # A length that is not a number counts as over every limit; servers refuse it earlier.
     return int(length) if _LENGTH.fullmatch(length) else sys.maxsize
 
 

@@ -1,4 +1,4 @@
-"""The Bolt app: which payload goes to which listener, and which HTTP status an error becomes."""
+"""The Bolt app: route payloads to listeners, and turn errors into HTTP statuses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from threadsync.errors import EnqueueFailed, InvalidCommand
 log = structlog.get_logger(__name__)
 
 NO_RETRY: Final = {"x-slack-no-retry": "1"}
-"""The same bytes would fail again: Slack need not send them three times more."""
+"""Keeps Slack from retrying: the same bytes would fail again."""
 
 # Bolt's own warnings quote payloads.
 _bolt_log: Final = logging.getLogger("slack_bolt.threadsync")
@@ -28,12 +28,12 @@ _bolt_log.setLevel(logging.ERROR)
 
 
 def create_bolt_app(slack: SlackApi, identity: BotIdentity, gate: Gate, listeners: Listeners) -> AsyncApp:
-    """Bolt without its verification: ``SlackEndpoint`` does it on the bytes; Socket Mode needs none."""
+    """Build Bolt without its verification: ``SlackEndpoint`` verifies the bytes; Socket Mode needs none."""
 
     async def authorize(
         enterprise_id: str | None, team_id: str | None, user_id: str | None
     ) -> AuthorizeResult:
-        # Instead of Bolt's auth.test, which every event waits for, and fails with when Slack's API is away.
+        # Replaces Bolt's auth.test, which each event would wait for, and fail with when Slack's API is away.
         bot = identity.current()
         return AuthorizeResult(
             enterprise_id=enterprise_id,
@@ -45,10 +45,10 @@ def create_bolt_app(slack: SlackApi, identity: BotIdentity, gate: Gate, listener
         )
 
     app = AsyncApp(
-        # Bolt gives the logger of this name the other one's level: not our own loggers' parent.
+        # Bolt sets the level of the logger of this name: not of our own loggers' parent.
         name=_bolt_log.name,
         logger=_bolt_log,
-        # Otherwise Bolt answers 200 before the listener runs, and an event that cannot be enqueued is lost.
+        # Otherwise Bolt responds 200 before the listener runs, and an event that cannot be enqueued is lost.
         process_before_response=True,
         raise_error_for_unhandled_request=True,
         request_verification_enabled=False,
@@ -62,7 +62,7 @@ def create_bolt_app(slack: SlackApi, identity: BotIdentity, gate: Gate, listener
 
 
 async def _status_of(error: Exception) -> BoltResponse:
-    """5xx makes Slack deliver an event again; what we do not handle must not come again."""
+    """Choose the status: 5xx makes Slack deliver an event again; unhandled payloads must not return."""
     match error:
         case BoltUnhandledRequestError():
             return BoltResponse(status=200)

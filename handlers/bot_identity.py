@@ -1,4 +1,4 @@
-"""The app's identity in Slack: its bot, and the one workspace and app that payloads must be of."""
+"""The app's identity in Slack: its bot, and the workspace and app that payloads must name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USERS_READ: Final = "users:read"
 
 @dataclass(frozen=True)
 class Identity:
-    """Slack's answer to auth.test, and the settings, which go before it. None: not known.
+    """The result of auth.test, overridden by the settings. None: not known.
 
     ``is_told`` is false until the workspace is known. ``scopes`` are those of the token.
     """
@@ -42,15 +42,15 @@ class Identity:
 
     @property
     def is_of_organisation(self) -> bool:
-        """Return True if the app is an organisation's, whose id stands in place of a workspace's."""
+        """Return True if an organisation installed the app: its id replaces the workspace's."""
         return (self.team_id or "").startswith("E")
 
 
 class BotIdentity:
-    """One call of auth.test, in the background. Until its answer our own messages are known by ``bot_id``.
+    """Call auth.test in the background. Until its result our own messages are known by ``bot_id``.
 
     Args:
-        settings: say the workspace or the app where the operator knows better than to ask. Without a token
+        settings: may name the workspace or the app. Without a token
             (``threadsync up``) there is no workspace to compare with: ``is_pinned`` is false.
     """
 
@@ -68,24 +68,23 @@ class BotIdentity:
         self._is_tried = asyncio.Event()
 
     def current(self) -> Identity:
-        """Return what is known; ask while something is missing, first after a second, later once a minute."""
+        """Return the known identity; while it is incomplete, ask again, at most once a minute."""
         if self._is_in_slack and not self._is_answered.is_set() and time.monotonic() >= self._ask_at:
-            # Not again while it is asked, nor at once afterwards.
+            # Not again while a call is running, nor right after it.
             self._ask_at = time.monotonic() + _PATIENCE_SECONDS + self._pause
             self._background.start(self._ask(), "auth.test")
         return self._identity
 
     async def told(self, within: float) -> Identity:
-        """The same; waits so many seconds for the first answer while the workspace is not known."""
+        """Return the identity; wait ``within`` seconds for the first result if the workspace is not known."""
         if not self.current().is_told:
             await _until(self._is_answered, within)
         return self._identity
 
     async def begin(self, within: float) -> None:
-        """Ask once, and wait so many seconds for what comes of it.
+        """Ask once, and wait ``within`` seconds for the result.
 
-        Also where the settings say the workspace: scopes decide whether guests are told apart, and the first
-        payloads are no exception.
+        Also if the settings name the workspace: scopes decide whether guests are recognised.
         """
         self.current()
         if self._is_in_slack:
@@ -117,7 +116,7 @@ class BotIdentity:
             await self._ask_for_app(identity.bot_id)
 
     async def _ask_for_app(self, bot_id: str) -> None:
-        """The signing secret is one app's already, so nothing waits for this answer."""
+        """Ask for the app's id. Nothing waits for it, as the signing secret belongs to one app already."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 answer = await self._slack.web.bots_info(bot=bot_id)

@@ -1,4 +1,4 @@
-"""A bound on open connections: when all places are taken, the one that keeps us waiting longest gives way."""
+"""Bound the open connections: when all places are taken, the slowest connection is dropped."""
 
 from __future__ import annotations
 
@@ -9,48 +9,46 @@ from math import inf
 from typing import Final, Literal, Protocol
 
 Stage = Literal["head", "unread", "body", "page", "answer"]
-"""Where a connection stands: headers are awaited, a peer does not read our answer, a body is awaited, a page
-or a probe is being answered, or Slack is."""
+"""The state of a connection: waiting for headers, for the peer to read, for a body; or responding with a page
+or probe, or to Slack."""
 
 MOST_CONNECTIONS: Final = 2_000
 _FAIR_SECONDS: Final = 1.0
-"""A connection that has kept us waiting for so long goes before any page."""
+"""A connection that keeps us waiting longer is dropped before any page."""
 
 _DESCRIPTORS_FOR_OTHERS: Final = 256
-"""Descriptors of the broker, Postgres, Slack's API and logs, and of connections that have no place yet."""
+"""Descriptors for broker, Postgres, Slack's API, logs, and connections without a place yet."""
 
 _LEAST_CONNECTIONS: Final = 64
 _MOST_AT_ONCE: Final = 1_024
-"""Where descriptors allow it a whole flood: who is accepted has a share of each turn of the event loop, while
-those whom the kernel keeps wait until the ones before them are done."""
+"""A whole flood, if descriptors allow: the kernel's queue would wait until earlier connections are done."""
 
-_TURNS: Final = 8
-"""Turns of the event loop in which a connection, or the one that gives way to it, has a descriptor and no
-place. When descriptors run out, asyncio stops accepting for a second and logs an error for each."""
+_ROUNDS: Final = 8
+"""Rounds of the event loop in which a connection, or the one dropped for it, has a descriptor and no place.
+Without descriptors asyncio stops accepting for a second, and logs an error for each."""
 
 _ENOUGH_DESCRIPTORS: Final = 65_536
 
 
 class Connection(Protocol):
-    """An open connection of the server's."""
+    """An open connection of the server."""
 
     def drop(self) -> None:
-        """Close it now, whatever was under way."""
+        """Close it now, whatever its state."""
 
 
 class Connections:
-    """All open connections, in the order in which they came to their stage.
+    """All open connections, in the order in which they entered their stage.
 
-    Of those that keep us waiting the first one gives way, whatever it waits for: a new connection, whose
-    request comes in the next moment, must not be the first to go only because the others have sent half a
-    body each. Nor must it when the others are pages that are being answered: unless one has kept us waiting
-    for a while, the first page goes if it came earlier. An answer to Slack is never dropped.
+    Of those that keep us waiting the oldest is dropped, whatever its stage: a new connection, whose request
+    is about to arrive, must not lose to others that have sent half a body. Nor to pages in progress: if none
+    has waited for long, the oldest page is dropped if it is older. A response to Slack is never dropped.
     """
 
     def __init__(self, most: int = MOST_CONNECTIONS, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._monotonic = monotonic
-        # With the time of their coming.
+        # With the time of entering the stage.
         self._waited_for: dict[Connection, float] = {}
         self._pages: dict[Connection, float] = {}
         self._answers: dict[Connection, float] = {}
@@ -59,7 +57,7 @@ class Connections:
         return len(self._waited_for) + len(self._pages) + len(self._answers)
 
     def admit(self, connection: Connection) -> bool:
-        """Take a new one in, in another one's place if need be. False: all places are answers to Slack."""
+        """Admit a new connection, dropping another if needed. False: all places are responses to Slack."""
         if len(self) >= self._most:
             slowest = self._slowest()
             if slowest is None:
@@ -70,13 +68,13 @@ class Connections:
         return True
 
     def move(self, connection: Connection, stage: Stage) -> None:
-        """Put it last in a stage. One that was removed stays away."""
+        """Move it to the end of a stage. A removed one stays removed."""
         if self._is_known(connection):
             self.remove(connection)
             self._all_in(stage)[connection] = self._monotonic()
 
     def remove(self, connection: Connection) -> None:
-        """Forget it. It may have been removed before."""
+        """Remove it, if it is still there."""
         for connections in (self._waited_for, self._pages, self._answers):
             connections.pop(connection, None)
 
@@ -101,7 +99,7 @@ class Connections:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open files to the hard one, and return it. A shell's 1,024 are soon taken."""
+    """Raise the soft limit of open files to the hard one, and return it. The usual 1,024 are too few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -111,10 +109,10 @@ def raise_descriptor_limit() -> int:
 
 
 def places(descriptors: int) -> int:
-    """Return how many connections a process with so many descriptors may hold."""
+    """Return the number of connections that a process may hold."""
     return max(_LEAST_CONNECTIONS, min(MOST_CONNECTIONS, descriptors - _DESCRIPTORS_FOR_OTHERS))
 
 
 def accepted_at_once(descriptors: int) -> int:
-    """Return how many connections may be accepted in one turn of the event loop, before any has its place."""
-    return max(1, min(_MOST_AT_ONCE, (descriptors - places(descriptors)) // _TURNS))
+    """Return the number of connections to accept in one round of the event loop."""
+    return max(1, min(_MOST_AT_ONCE, (descriptors - places(descriptors)) // _ROUNDS))

@@ -1,4 +1,4 @@
-"""A task's id from Slack's event id, so that what Slack says finds the task in Flower and in the logs."""
+"""Derive task ids from Slack's event ids, so that an event can be found in Flower and in the logs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _MOST: Final = 10_000
 
 
 class EventIds:
-    """Gives the id itself once. An event that is delivered again is another message with a result of its own:
-    it gets the id and something behind it, and so a search for the id finds all.
+    """Give the id itself once. A redelivered event is another message with its own result: it gets the id
+    with a suffix, so that a search for the id finds all.
     """
 
     def __init__(self) -> None:
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def task_id(self, event_id: object, retries: str = "") -> str | None:
-        """None for what is no event id.
+        """Derive a task id; None for a malformed event id.
 
         Args:
-            retries: the request's X-Slack-Retry-Num. Who delivered it before may be another process.
+            retries: the request's X-Slack-Retry-Num. The first delivery may have reached another process.
         """
         if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
             return None

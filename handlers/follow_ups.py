@@ -1,4 +1,4 @@
-"""What users hear after Slack has its answer: how their command ended."""
+"""Tell users the results of their commands, after the response to Slack."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ log = structlog.get_logger(__name__)
 Handle = AsyncHandle[SessionResult]
 
 _EVENT_SECONDS: Final = 20
-"""Longer than a command takes that is redelivered because its worker was killed."""
+"""Longer than a command needs when a killed worker's message is redelivered."""
 
 _USER_SECONDS: Final = 45
-"""Longer than a command waits for its session, so that the user hears how that ended."""
+"""Longer than a command waits for its session, so that the user is told the result."""
 
 _JIRA_SECONDS: Final = 28
-"""A question waits for a worker for up to ten, and is then asked for up to fifteen."""
+"""A lookup waits for a worker up to 10 s, and for Jira up to 15 s."""
 
 _EVENTS_AT_ONCE: Final = 32
 _EVENTS_AT_ONCE_OF_ONE: Final = 16
-"""Of one user, so that others' events need not wait behind a flood."""
+"""For one user, so that others' events do not wait behind a flood."""
 
 _TOLD_EVERY_SECONDS: Final = 60.0
 
 _MOST_PARKED: Final = 500
-"""Replies that Slack does not take now; they must not use up what background work there may be."""
+"""Replies that Slack does not accept now; they must not use up the background's places."""
 
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _REPLY_PATIENCE_SECONDS: Final = 86_400
-"""For the first reply in a thread, while Slack takes none of ours."""
+"""For the first reply in a thread, while Slack accepts none."""
 
 
 class FollowUps:
-    """Waits for results in the background. A process that ends drops them; ``/ticket status`` does not.
+    """Wait for results in the background. A process that ends drops them; ``/ticket status`` still tells.
 
-    What it had to say and Slack did not take lies in the broker by then, where a worker has a token.
+    A reply that Slack did not accept is in the broker by then, if a worker has a token.
     """
 
     def __init__(
@@ -68,17 +68,16 @@ class FollowUps:
         self._client = client
         self._background = background
         self._makes_tickets = makes_tickets
-        # Each wait looks ten times a second; a burst of events must not leave users' clicks without a turn.
-        self._event_turns = asyncio.Semaphore(_EVENTS_AT_ONCE)
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        # Each wait polls ten times a second; a burst of events must not delay users' clicks.
+        self._events = asyncio.Semaphore(_EVENTS_AT_ONCE)
+        self._events_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._told_at: dict[str, float] = {}
         self._parked = 0
 
     def expect_event(self, user: str) -> None:
         """Raise ``EnqueueFailed`` if an event of this user would have no follow-up: Slack sends it again.
 
-        Asked before its command is sent. The reply comes from the event that opens the session, and from no
-        later one.
+        Call it before the command is sent: only the event that opens the session causes the reply.
         """
         if not self._background.has_place("events", user):
             raise EnqueueFailed("too many events of one user wait for their replies")
@@ -87,21 +86,21 @@ class FollowUps:
         """Reply in the thread if the event's command created its session."""
         what = "follow-up of an event"
         if not self._background.start(self._follow_event(handle, user), what, "events", user):
-            # Others took the last places while its command was sent.
+            # Other events took the last places meanwhile.
             self._background.start(self._follow_event(handle, user), what)
 
     def of_user(
         self, handle: Handle, url: str, describe: Callable[[SessionResult], str], user: str = ""
     ) -> None:
-        """The same, and tell the user who clicked or typed, when there is a response URL."""
+        """Reply in the thread as for an event, and tell the user the result."""
         self._begin(self._follow_user(handle, url, describe), "follow-up of a user", url, user)
 
     def of_refusal(self, handle: AsyncHandle[Any], url: str, user: str = "") -> None:
-        """Tell the user if the command is refused; what it does otherwise is seen elsewhere."""
+        """Tell the user if the command is refused; success shows elsewhere."""
         self._begin(self._follow_refusal(handle, url), "follow-up of a user", url, user)
 
     def of_link(self, asked: AsyncHandle[LinkAnswer], url: str, user: str = "") -> None:
-        """Tell the user what Jira knows of a ticket, and what came of linking it."""
+        """Tell the user the result of a lookup, and of linking the ticket."""
         self._begin(self._follow_link(asked, url), "follow-up of a user", url, user)
 
     def open_form(self, trigger_id: str, view: dict[str, Any], url: str, user: str = "") -> None:
@@ -109,18 +108,18 @@ class FollowUps:
         self._begin(self._open_form(trigger_id, view, url), "form", url, user)
 
     def tell(self, url: str, text: str, user: str = "") -> None:
-        """Tell the user something that needs no result."""
+        """Tell the user a sentence that needs no result."""
         self._begin(self._respond(url, text), "answer to a user", url, user)
 
     def tell_privately(self, channel_id: str, user_id: str, thread_ts: str, text: str) -> None:
-        """Tell a user who wrote in a channel something, unseen by all others."""
+        """Tell a user a sentence in a channel, unseen by others."""
         call = self._slack.tell_privately(channel_id, user_id, thread_ts, text)
         self._background.start(call, "answer to a user", "clicks", user_id)
 
     def _begin(self, work: Coroutine[Any, Any, None], what: str, url: str, user: str) -> None:
-        """Begin what a user waits for. One who has too much of it is told so, once a minute.
+        """Start work that a user waits for; tell a user with too much of it so, once a minute.
 
-        Raises ``EnqueueFailed`` where not even that is possible: then Slack shows the user an error.
+        Raises ``EnqueueFailed`` if not even that is possible: then Slack shows the user an error.
         """
         if self._background.start(work, what, "clicks", user) or self._was_told(user):
             return
@@ -130,18 +129,18 @@ class FollowUps:
 
     def _was_told(self, user: str) -> bool:
         since = time.monotonic() - _TOLD_EVERY_SECONDS
-        # Few at any time: each stands for one who has had too much within the minute.
+        # Few at any time: users who had too much within the last minute.
         self._told_at = {name: at for name, at in self._told_at.items() if at > since}
         return user in self._told_at
 
-    def _turn_of(self, user: str) -> asyncio.Semaphore:
-        turn = self._turns.get(user)
-        if turn is None:
-            turn = self._turns[user] = asyncio.Semaphore(_EVENTS_AT_ONCE_OF_ONE)
-        return turn
+    def _limit_of(self, user: str) -> asyncio.Semaphore:
+        limit = self._events_of.get(user)
+        if limit is None:
+            limit = self._events_of[user] = asyncio.Semaphore(_EVENTS_AT_ONCE_OF_ONE)
+        return limit
 
     async def _follow_event(self, handle: Handle, user: str) -> None:
-        async with self._turn_of(user), self._event_turns:
+        async with self._limit_of(user), self._events:
             try:
                 await self._reply_if_created(handle, await handle.get(timeout=_EVENT_SECONDS))
             except ThreadsyncError as exc:
@@ -181,12 +180,12 @@ class FollowUps:
             await self._respond(url, replies.FORM_NOT_OPENED)
 
     async def _reply_if_created(self, handle: Handle, session: SessionResult) -> None:
-        """A redelivered or doubled event finds the session there, and stays silent."""
+        """Reply if the session is new; a redelivered or duplicate event stays silent."""
         if session.outcome == "created":
             await self._say(_opening(handle, session, makes_tickets=self._makes_tickets))
 
     async def _say(self, reply: SayReply) -> None:
-        """Post the reply. What Slack does not take now is a worker's, as it must outlive this process."""
+        """Post the reply, or pass it to a worker if Slack does not accept it: it must not be lost."""
         posting = await self._post(reply)
         if posting == "ended" or await self._pass_on(reply, posting):
             return
@@ -205,21 +204,21 @@ class FollowUps:
         )
 
     async def _pass_on(self, reply: SayReply, posting: Posting) -> bool:
-        """Leave it to a worker that has a token; False when none is known to have it."""
+        """Leave the reply to a worker with a token; return False if no worker has one."""
         command = reply.model_copy(update={"maybe_said": posting == "perhaps"})
         try:
             handle = await self._client.enqueue(command)
             return await handle.get(timeout=_EVENT_SECONDS) != "no token"
         except (ResultTimeout, UnreadableResult):
-            # It is in the broker, whatever stands there in place of its result.
+            # The command is in the broker, whatever its result.
             return True
         except ThreadsyncError as exc:
-            # The broker is away, or the workers are of an older version.
+            # The broker is away, or the workers are older.
             log.warning("reply not passed on", error_type=type(exc).__name__)
             return False
 
     async def _say_later(self, reply: SayReply) -> None:
-        """Nothing else would ever say it: the next event finds the session there, and stays silent."""
+        """Retry the reply here: the next event finds the session, and causes none."""
         pause, waited = _FIRST_PAUSE_SECONDS, 0.0
         fields = {"channel_id": reply.channel_id, "thread_ts": reply.thread_ts}
         self._parked += 1
@@ -245,7 +244,7 @@ class FollowUps:
 def _opening(handle: Handle, session: SessionResult, *, makes_tickets: bool) -> SayReply:
     return SayReply(
         session_id=session.id,
-        # The id by which Slack has just called the channel; the session's may be an older one.
+        # The channel's current id; the session's may be an older one.
         channel_id=getattr(handle.command, "channel_id", session.channel_id),
         thread_ts=session.thread_ts,
         text=replies.opened(makes_tickets=makes_tickets),

@@ -1,4 +1,4 @@
-"""A bound on the bodies of all requests but Slack's: forms of the console, and whatever else is sent."""
+"""Bound the bodies of all requests but Slack's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_FORM_BYTES: Final = 65_536
 
 
 class FormLimit:
-    """Middleware: more than ``MAX_FORM_BYTES`` of a body is a 413, however it is sent.
+    """Middleware that responds 413 to a body of more than ``MAX_FORM_BYTES``, announced or not.
 
     Args:
         exempt: paths that bound their bodies themselves.
@@ -45,5 +45,5 @@ class FormLimit:
         try:
             await self._app(scope, limited, send)
         except ClientDisconnect:
-            # Its connection is gone, in the midst of a form: there is none to answer, and no fault of ours.
+            # The connection is gone in the middle of a form: there is no one to respond to.
             return

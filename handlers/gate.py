@@ -1,7 +1,7 @@
-"""The gate before every listener, over HTTP and in Socket Mode: payloads of one workspace and one app pass.
+"""Admit payloads of one workspace and one app, before every listener, over HTTP and in Socket Mode.
 
-What is another's is acknowledged, because Slack would only send it again, and dropped. Until Slack has said
-once which workspace the token is of, an event gets 503, so that Slack delivers it later.
+Other payloads are acknowledged, as Slack would only send them again, and dropped. Until the token's workspace
+is known, an event gets 503, so that Slack delivers it later.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ log = structlog.get_logger(__name__)
 Reason = Literal["team", "app"]
 
 _WAIT_SECONDS: Final = 1.0
-"""For the first answer of auth.test; Slack waits for ours for three."""
+"""For the first result of auth.test; Slack waits for three."""
 
 _LOG_SECONDS: Final = 60.0
 
 
 class Gate:
-    """``dropped`` counts what was another's, by what was wrong with it."""
+    """The middleware. ``dropped`` counts payloads of other installations, by reason."""
 
     def __init__(self, identity: BotIdentity, follow_ups: FollowUps) -> None:
         self._identity = identity
@@ -41,9 +41,9 @@ class Gate:
         self._logged_at: dict[Reason, float] = {}
 
     async def admit(self, body: dict[str, Any], next_: Callable[[], Awaitable[None]]) -> BoltResponse | None:
-        """Let the payload through to its listener, or answer in its place. Middleware of Bolt.
+        """Pass the payload to its listener, or respond to it here. Middleware of Bolt.
 
-        Its look at a new address, which is of no installation, Bolt has answered before.
+        Slack's check of a new URL, which names no installation, Bolt handles earlier.
         """
         if not self._identity.is_pinned:
             await next_()
@@ -59,7 +59,7 @@ class Gate:
         return None
 
     def _later(self, body: dict[str, Any]) -> BoltResponse:
-        """Slack delivers an event again; what a person clicked or typed it does not."""
+        """Let Slack deliver an event again; a click or a command it does not repeat, so tell the user."""
         if "event" in body:
             log.warning("event refused", reason="the workspace is not known yet")
             return BoltResponse(status=503)
@@ -88,10 +88,10 @@ class Gate:
 
 
 def stranger(installation: Installation, identity: Identity) -> Reason | None:
-    """Tell in what a payload is another's; None if it is ours. Pure."""
+    """Return why a payload is not ours; None if it is. Pure."""
     if not _is_ours(installation, identity):
         return "team"
-    # An old kind of payload names no app; that it is signed with our app's secret is shown already.
+    # Old kinds of payload name no app; our app's signing secret has proved them.
     if identity.app_id and installation.app_id and installation.app_id != identity.app_id:
         return "app"
     return None
@@ -100,7 +100,7 @@ def stranger(installation: Installation, identity: Identity) -> Reason | None:
 def _is_ours(installation: Installation, identity: Identity) -> bool:
     if installation.team_id is not None and installation.team_id == identity.team_id:
         return True
-    # An app that a whole organisation has installed: its id stands in for the workspace's.
+    # An app installed by a whole organisation: its id replaces the workspace's.
     of_organisation = identity.is_of_organisation or installation.team_id is None
     ours = {identity.team_id, identity.enterprise_id} - {None}
     return of_organisation and installation.enterprise_id in ours

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 with bounds: on the time that a request takes, and on what is read of it unasked.
+"""uvicorn's HTTP/1.1 with limits on the time of a request, and on the bytes read ahead of the app.
 
 uvicorn bounds neither the time in which headers or a body must come (its keep-alive timer ends with the first
 byte) nor the number of connections. See docs/adr/0017-public-door.md for why not another server.
@@ -23,31 +23,31 @@ _STAGE_SECONDS: Final[dict[Stage, float]] = {"head": 10, "unread": 30, "body": 1
 """``body``: more than the endpoint itself allows, which can still say 408."""
 
 _SLACKS: Final = "/slack/"
-"""Paths whose answers are kept, while pages and probes give way."""
+"""Paths whose responses are never dropped; pages and probes may be."""
 
 _READ_BYTES: Final = 16_384
-"""Read at once. asyncio's own 256 kB, times a thousand connections, are more than all else that we need."""
+"""Bytes of one read. asyncio's own 256 kB, times a thousand connections, would exceed all other memory."""
 
 _MOST_HEAD_BYTES: Final = 16_384
 _MOST_HEAD_LINES: Final = 128
 _FREE_CHUNKS: Final = 256
 _LEAST_CHUNK_BYTES: Final = 64
-"""On average, above that number: h11 takes as long for a chunk of one byte as for one of thousands."""
+"""Least average above that number: h11 takes as long for a chunk of one byte as for one of thousands."""
 
 _MOST_IN_A_ROW: Final = 8
-"""Requests that a client sends without waiting for the answers before; after these it must connect anew."""
+"""Pipelined requests on one connection; after these the client must connect again."""
 
 _LINGER_BYTES: Final = 65_536
-"""The rest of a longer body is not waited for. Hanging up on a browser's form would hide our answer to it."""
+"""Longest rest of a body to read. Hanging up on a browser's form would hide our response."""
 
 _UNREAD_BYTES: Final = 16_384
-"""Of our answers, before a peer that does not read them counts as slow."""
+"""Unsent bytes after which a peer that does not read counts as slow."""
 
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
-    """A connection of the web process. All of a process share one bound, and one buffer to read into."""
+    """A connection of the web process. All of them share one limit and one read buffer."""
 
     connections_of_process = Connections()
     _buffer = memoryview(bytearray(_READ_BYTES))
@@ -88,11 +88,11 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
         super().connection_lost(exc)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Asked by the event loop before each read. What is read is taken out at once."""
+        """Return the buffer for the event loop's next read."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Told by the event loop after each read."""
+        """Take what the event loop has read."""
         self.data_received(bytes(self._buffer[:nbytes]))
 
     def handle_events(self) -> None:
@@ -136,7 +136,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
             self.transport.close()
 
     def drop(self) -> None:
-        """Close it now, whatever was under way."""
+        """Close the connection now."""
         self.transport.abort()
 
     def _body_is_asked_for(self) -> None:
@@ -144,7 +144,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
             self.loop.call_soon(self.handle_events)
 
     def _follow(self) -> None:
-        """Begin a new deadline whenever another stage begins, of this request or of the next."""
+        """Start a new deadline when the stage changes, in this request or the next."""
         stage = (self._stage_now(), self.cycle)
         if stage != self._stage and not self.flow.write_paused:
             self._enter(stage)
@@ -171,17 +171,17 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
 
 
 class _HeadFirst(h11.Connection):
-    """Parses a request's head, and nothing of its body before that is asked for."""
+    """A parser that reads a request's head, and its body only when the app asks for it."""
 
     announced: float = 0
-    """Bytes of the body; infinite if it says its length as it comes."""
+    """Bytes of the body; infinite if it is chunked."""
 
     _is_held = False
     _chunks = 0
     _bytes = 0
 
     def go_on(self) -> bool:
-        """Go on with the body; False if it was not held back."""
+        """Continue with the body; return False if it was not held back."""
         was_held, self._is_held = self._is_held, False
         return was_held
 
@@ -203,7 +203,7 @@ class _HeadFirst(h11.Connection):
         return event
 
     def _has_many_lines(self) -> bool:
-        """Look at the next head before h11 does, which is slow with thousands of lines.
+        """Check the next head before h11, which is slow with thousands of lines.
 
         Also at one that came behind another request, and was kept until that was answered.
         """
@@ -211,7 +211,7 @@ class _HeadFirst(h11.Connection):
 
 
 class _AskingFlow(FlowControl):
-    """Says when the app goes on to read."""
+    """Flow control that reports when the app reads on."""
 
     def __init__(self, transport: asyncio.Transport, asked: Callable[[], None]) -> None:
         super().__init__(transport)

@@ -1,4 +1,4 @@
-"""What we do for each kind of Slack payload: enqueue its command, and see to it that the user is told."""
+"""Handle each kind of Slack payload: enqueue its command, and tell the user the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from handlers.mapping import (
 )
 from handlers.members import MayNotAct, Members
 from handlers.payload import object_in
-from handlers.ticket_answer import answer_ticket_command
 from handlers.ticket_command import SLASH_COMMAND
 from handlers.ticket_form import (
     SUMMARY,
@@ -37,6 +36,7 @@ from handlers.ticket_form import (
     response_url_of,
     ticket_form,
 )
+from handlers.ticket_reply import reply_to_ticket_command
 from threadsync.actors import SlackActor
 from threadsync.client import AsyncSessionClient
 from threadsync.command import Command
@@ -51,16 +51,16 @@ Body = dict[str, Any]
 R = TypeVar("R")
 
 _LOGGED: Final = ("channel_id", "new_channel_id", "thread_ts", "user_id", "status", "session_id", "actor")
-"""Arguments that nobody wrote by hand."""
+"""Arguments without text written by users."""
 
 RECEIVED_AT: Final = "x-threadsync-received-at"
-"""A header of Socket Mode's requests: what comes over HTTP has a signed time in place of it."""
+"""A header of Socket Mode's requests; over HTTP the signed timestamp is used."""
 
 _LONGEST_USER: Final = 64
 
 
 class Listeners:
-    """Bolt calls these; each enqueues and does nothing else that must last.
+    """Bolt's listeners; each enqueues, and does nothing else that must last.
 
     An event whose command was not enqueued raises, so that Slack delivers it again. Slack repeats nothing
     that a user clicked or typed: there the user is asked to try again.
@@ -92,7 +92,7 @@ class Listeners:
         app.view({"type": "view_submission", "callback_id": TICKET_FORM})(self.on_form)
 
     async def on_event(self, body: Body, request: AsyncBoltRequest) -> None:
-        """A mention or a message. A thread gets one reply, from the event that created its session."""
+        """Handle a mention or a message. The event that creates a session causes the thread's one reply."""
         event = body["event"]
         try:
             command = command_for_event(event)
@@ -107,7 +107,7 @@ class Listeners:
         try:
             actor = await self._members.actor_of(body)
         except MayNotAct:
-            # A mention speaks to us; what people write to each other in a thread does not.
+            # A mention addresses us; other messages in a thread do not.
             if event.get("type") == "app_mention" and self._members.is_to_be_told(body):
                 self._follow_ups.tell_privately(
                     command.channel_id, command.user_id, command.thread_ts, replies.MAY_NOT_ACT
@@ -118,7 +118,7 @@ class Listeners:
         self._follow_ups.of_event(await self._enqueue(by(actor, command), task_id), command.user_id)
 
     async def on_move(self, body: Body, request: AsyncBoltRequest) -> None:
-        """A channel got another id. Its sessions are found by either one from then on."""
+        """Handle a channel's new id. Both ids lead to its sessions afterwards."""
         try:
             command = command_for_move(body["event"])
         except InvalidCommand as exc:
@@ -128,7 +128,7 @@ class Listeners:
             await self._enqueue(command, self._event_ids.task_id(body.get("event_id"), _retries(request)))
 
     async def on_slash_command(self, ack: AsyncAck, body: Body, request: AsyncBoltRequest) -> None:
-        """``/ticket …``: the answer is the response, for the user alone."""
+        """Handle ``/ticket …``: the response is for the user alone."""
         try:
             actor = await self._members.actor_of(body)
         except MayNotAct:
@@ -137,7 +137,7 @@ class Listeners:
             else:
                 await ack()
             return
-        answer = await answer_ticket_command(self._client, body, self._jira_url, actor, _sent_at(request))
+        answer = await reply_to_ticket_command(self._client, body, self._jira_url, actor, _sent_at(request))
         if answer.pending and answer.request:
             describe = partial(replies.describe_change, answer.request)
             self._follow_ups.of_user(answer.pending, _response_url(body), describe, _user_of(body))
@@ -146,17 +146,17 @@ class Listeners:
         await ack(text=answer.text, response_type="ephemeral")
 
     async def on_shortcut(self, ack: AsyncAck, body: Body) -> None:
-        """The message shortcut: as a mention, and the user is told."""
+        """Handle the message shortcut: as a mention, and tell the user."""
         await ack()
         await self._do_for_user(body, command_for_shortcut, replies.describe_opening)
 
     async def on_button(self, ack: AsyncAck, body: Body) -> None:
-        """The button below our reply: the thread is ready."""
+        """Handle the button below our reply: the thread is ready."""
         await ack()
         await self._do_for_user(body, command_for_button, replies.describe_ready)
 
     async def on_create_button(self, ack: AsyncAck, body: Body) -> None:
-        """The button below our reply where tickets are made: the form opens."""
+        """Handle the button below our reply where tickets are created: open the form."""
         await ack()
         url = _response_url(body)
         if not await self._may_act(body, url):
@@ -169,17 +169,17 @@ class Listeners:
             self._follow_ups.open_form(str(body.get("trigger_id") or ""), view, url, _user_of(body))
 
     async def on_form(self, ack: AsyncAck, body: Body, request: AsyncBoltRequest) -> None:
-        """The form was sent: the ticket is asked for, or the form stays and says what is wrong."""
+        """Handle the submitted form: request the ticket, or keep the form open with its faults."""
         try:
             actor = await self._members.actor_of(body)
             faults = await self._request_ticket(body, actor, _sent_at(request))
         except MayNotAct:
-            # In the form itself, always: one that closes says that the ticket is on its way.
+            # In the form itself: a form that closes means that the ticket is on its way.
             faults = {SUMMARY: replies.MAY_NOT_ACT}
         await (ack(response_action="errors", errors=dict(faults)) if faults else ack())
 
     async def on_retry_button(self, ack: AsyncAck, body: Body) -> None:
-        """The button of a status message, which shows what comes of it; the user is told a refusal."""
+        """Handle a status message's retry button. The message shows the result; tell the user a refusal."""
         await ack()
         url = _response_url(body)
         try:
@@ -195,7 +195,7 @@ class Listeners:
     async def _request_ticket(
         self, body: Body, actor: SlackActor | None, drafted_at: str
     ) -> Mapping[str, str]:
-        """What is wrong, in words for the user, at its input; nothing when it is asked for."""
+        """Request the ticket; return faults as sentences, by input."""
         if faults := faults_in(body):
             log.info("form not taken", inputs=sorted(faults))
             return faults
@@ -249,14 +249,14 @@ class Listeners:
 
 
 def _retries(request: AsyncBoltRequest) -> str:
-    """How often Slack had delivered the event before; empty for the first time."""
+    """Return the number of earlier deliveries of the event; empty for the first."""
     return next(iter(request.headers.get("x-slack-retry-num", ())), "")
 
 
 def _sent_at(request: AsyncBoltRequest) -> str:
-    """Return when Slack sent a payload: the timestamp that it signed; in Socket Mode the moment of receipt.
+    """Return the time of a payload: the one that Slack signed; in Socket Mode that of receipt.
 
-    The same bytes may come once more within five minutes, and must not be newer then.
+    The same bytes may come again within five minutes, and must not count as newer.
     """
     signed = next(iter(request.headers.get("x-slack-request-timestamp", ())), "")
     if signed.isascii() and signed.isdecimal():
@@ -265,7 +265,7 @@ def _sent_at(request: AsyncBoltRequest) -> str:
 
 
 def _user_of(body: Body) -> str:
-    """Return who clicked or typed; empty where the payload does not say."""
+    """Return the id of the user; empty if the payload names none."""
     return str(object_in(body, "user").get("id") or body.get("user_id") or "")[:_LONGEST_USER]
 
 

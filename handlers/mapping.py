@@ -1,7 +1,7 @@
-"""From a Slack payload to the command it stands for, or None. Pure: no I/O.
+"""Map Slack payloads to commands, or None. Pure: no I/O.
 
 A payload that is for us and malformed raises ``InvalidCommand``; what is not for us is None. Slack sends many
-shapes: nobody's messages (no ``user``), bots', edits, deletions, what only one person sees.
+shapes: messages without a ``user``, of bots, edits, deletions, ephemeral ones.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ CREATE_BUTTON: Final = "threadsync_create"
 Payload = Mapping[str, Any]
 C = TypeVar("C", bound=Command[Any])
 
-# What an ordinary user writes. All other subtypes are edits, deletions, joins, bots, and Slack's own notes.
+# Messages of users. Other subtypes are edits, deletions, joins, bots, and Slack's own notes.
 _COUNTED_SUBTYPES: Final = frozenset({None, "file_share", "thread_broadcast"})
 _OF_TRIGGERS: Final = UUID("0193a6f2-5b1c-7d0e-9a64-2f6d1c7e8b35")
-"""The namespace of ids that are made of Slack's trigger ids."""
+"""The namespace of ids derived from Slack's trigger ids."""
 
 _SLACKBOT: Final = "USLACKBOT"
 _MOMENT: Final = re.compile(r"[0-9]{1,10}\.[0-9]{1,9}", re.ASCII)
 
 
 def command_for_event(event: Payload) -> GetOrCreate | None:
-    """A mention opens its thread's session, and so does a message inside a thread."""
+    """Map a mention, or a message inside a thread, to the command that opens its session."""
     if not _is_written_by_a_person(event):
         return None
     if event.get("type") == "message" and not _is_inside_thread(event):
@@ -50,7 +50,7 @@ def command_for_event(event: Payload) -> GetOrCreate | None:
 
 
 def command_for_move(event: Payload) -> ChannelMoved | None:
-    """A channel got another id: https://docs.slack.dev/reference/events/channel_id_changed."""
+    """Map a channel's new id: https://docs.slack.dev/reference/events/channel_id_changed."""
     old, new = event.get("old_channel_id"), event.get("new_channel_id")
     if not old or not new or old == new:
         return None
@@ -58,7 +58,7 @@ def command_for_move(event: Payload) -> ChannelMoved | None:
 
 
 def command_for_shortcut(payload: Payload) -> GetOrCreate:
-    """The message shortcut opens the session of the message's thread, for the user who chose it."""
+    """Map the message shortcut to the command that opens the thread's session."""
     message = object_in(payload, "message")
     return GetOrCreate(
         channel_id=object_in(payload, "channel").get("id", ""),
@@ -68,7 +68,7 @@ def command_for_shortcut(payload: Payload) -> GetOrCreate:
 
 
 def command_for_button(payload: Payload) -> UpdateStatus:
-    """The button below our reply moves the thread's session to ``ready_to_sync``."""
+    """Map the button below our reply to the command that makes the session ``ready_to_sync``."""
     container = object_in(payload, "container")
     return UpdateStatus(
         channel_id=container.get("channel_id") or object_in(payload, "channel").get("id", ""),
@@ -78,7 +78,7 @@ def command_for_button(payload: Payload) -> UpdateStatus:
 
 
 def command_for_retry(payload: Payload) -> RetrySync:
-    """The button of a status message tries its session's sync again, for the user who pressed it."""
+    """Map the button of a status message to a retry of its sync."""
     return RetrySync(
         session_id=_pressed(payload).get("value", ""),
         actor=object_in(payload, "user").get("id", ""),
@@ -88,30 +88,30 @@ def command_for_retry(payload: Payload) -> RetrySync:
 
 
 def act_id(payload: Payload) -> UUID:
-    """An id of the act: Slack gives each click and each command a trigger id of its own."""
+    """Derive a request's id from the trigger id, which is unique to each click and command."""
     trigger = payload.get("trigger_id")
     return uuid5(_OF_TRIGGERS, trigger) if isinstance(trigger, str) and trigger else uuid4()
 
 
 def by(actor: SlackActor | None, command: C) -> C:
-    """The command with its actor, where Slack names one."""
+    """Add the actor to a command, if Slack names one."""
     return command.model_copy(update={"actor": actor}) if actor else command
 
 
 def is_of_slacks_types(event: Payload) -> bool:
-    """Whether the ids and timestamps are text where they are there; else no Slack has sent it."""
+    """Return True if ids and timestamps are text or missing; Slack sends nothing else."""
     values = (event.get(name) for name in ("channel", "user", "ts", "thread_ts"))
     return all(value is None or isinstance(value, str) for value in values)
 
 
 def is_moment(ts: str) -> bool:
-    """Whether a timestamp can be one of a message: seconds of some year before 2287."""
+    """Return True if a timestamp can be a message's: seconds of a year before 2287."""
     return _MOMENT.fullmatch(ts) is not None
 
 
 def _moment(ts: Any) -> Any:
     if isinstance(ts, str) and not is_moment(ts):
-        raise InvalidCommand("ts: is no time at which a message was written")
+        raise InvalidCommand("ts: is not the timestamp of a message")
     return ts
 
 
@@ -126,7 +126,7 @@ def _is_written_by_a_person(event: Payload) -> bool:
         return False
     if event.get("hidden") is True or event.get("is_ephemeral") is True:
         return False
-    # Without a user it is an app's, Slack's own, or one that was deleted meanwhile.
+    # Without a user it is an app's, Slack's own, or deleted.
     return bool(event.get("user")) and event.get("user") != _SLACKBOT and not event.get("bot_id")
 
 

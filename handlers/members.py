@@ -1,4 +1,4 @@
-"""The people who may act: members of the workspace, by default no guests and no people of partners.
+"""Decide who may act: members of the workspace; by default no guests and no people of partners.
 
 Slack is asked about a person where ``users:read`` was granted, and its answer is kept for ten minutes. Else,
 and while Slack does not answer, a person counts as a member if the payload says our workspace; guests are not
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 _KEPT_SECONDS: Final = 600.0
 _MOST_KEPT: Final = 10_000
 _ASK_SECONDS: Final = 1.0
-"""Slack's own answer to us must not cost the three seconds that it gives for ours."""
+"""Slack's response must leave enough of the three seconds that it gives us."""
 
 _PAUSE_SECONDS: Final = 30.0
 _TOLD_SECONDS: Final = 60.0
@@ -38,7 +38,7 @@ class MayNotAct(Exception):
 
 
 class Members:
-    """``actor_of`` gives the actor of a payload, or refuses."""
+    """The check of a payload's person."""
 
     def __init__(self, slack: SlackApi, identity: BotIdentity, who_may_act: str) -> None:
         self._slack = slack
@@ -50,7 +50,7 @@ class Members:
         self._told_at: OrderedDict[str, float] = OrderedDict()
 
     async def actor_of(self, payload: Payload) -> SlackActor | None:
-        """The person who acts; None only where there is no workspace. Raises ``MayNotAct``."""
+        """Return the payload's actor; None only where there is no workspace. Raises ``MayNotAct``."""
         person = person_of(payload)
         identity = self._identity.current()
         if person is None:
@@ -66,7 +66,7 @@ class Members:
         return actor
 
     def is_to_be_told(self, payload: Payload) -> bool:
-        """Return True if the person is to hear now that it may not act: at most once a minute."""
+        """Return True if the person should be told of the refusal: at most once a minute."""
         person = person_of(payload)
         if person is None:
             return False
@@ -81,7 +81,7 @@ class Members:
         return says_member(person, identity, payload) if told is None else told
 
     async def _ask(self, user_id: str, identity: Identity) -> bool | None:
-        """Ask Slack about a person; None while it says nothing. Several payloads of one person ask once."""
+        """Ask Slack about a person, once for several payloads; None without a response."""
         until, is_member = self._known.get(user_id, (0.0, False))
         if time.monotonic() < until:
             return is_member
@@ -114,7 +114,7 @@ class Members:
 
 
 def _is_full_member(user: Mapping[str, Any], identity: Identity) -> bool:
-    """Slack's user object: https://docs.slack.dev/reference/objects/user-object."""
+    """Read Slack's user object: https://docs.slack.dev/reference/objects/user-object."""
     if any(user.get(mark) is True for mark in ("is_restricted", "is_ultra_restricted", "is_stranger")):
         return False
     of_organisation = user.get("enterprise_user")

@@ -1,4 +1,4 @@
-"""Read the origin of a payload: the installation that it is meant for, and the person who acts. Pure.
+"""Read the origin of a payload: its installation, and the person who acts. Pure.
 
 In Slack Connect the outer ``team_id`` can be the partner's. The installation's is
 ``view.app_installed_team_id`` of a form and ``authorizations[0].team_id`` of an event; the other kinds name
@@ -18,7 +18,7 @@ Payload = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Installation:
-    """The installation that a payload is meant for, as far as it says."""
+    """The installation that a payload names, as far as it does."""
 
     team_id: str | None
     enterprise_id: str | None
@@ -38,7 +38,7 @@ class Person:
 
 
 def installation_of(payload: Payload) -> Installation:
-    """The installation that the payload is meant for."""
+    """Read the installation that the payload names."""
     return Installation(_team_of(payload), _enterprise_of(payload), _text(payload, "api_app_id"))
 
 
@@ -70,7 +70,7 @@ def _enterprise_of(payload: Payload) -> str | None:
 
 
 def person_of(payload: Payload) -> Person | None:
-    """The person who wrote, typed, clicked or sent; None if Slack names none."""
+    """Read the person who acts; None if Slack names none."""
     event = object_in(payload, "event")
     if event:
         return _person(

@@ -1,4 +1,4 @@
-"""What Slack sends, parsed: JSON for events, a form for commands, JSON in a form for what users click."""
+"""Parse payloads: JSON for events, a form for commands, JSON in a form for clicks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from urllib.parse import parse_qsl
 
 
 class MalformedPayload(Exception):
-    """The body is not what Slack sends. Its text never quotes the body."""
+    """The body is malformed. The error never quotes it."""
 
 
 def parse_payload(body: bytes, content_type: str) -> dict[str, Any]:
-    """The payload. Raises ``MalformedPayload``: no text, no JSON object, an ``event`` that is none."""
+    """Parse a body. Raises ``MalformedPayload``: not text, not a JSON object, or a malformed ``event``."""
     try:
         text = body.decode()
         payload = _parse(text, content_type.partition(";")[0].strip().lower())
@@ -27,7 +27,7 @@ def parse_payload(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def object_in(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part of a payload; empty when it is not there or something else."""
+    """Return an object in a payload; empty if it is missing or another type."""
     part = payload.get(name)
     return part if isinstance(part, Mapping) else {}
 

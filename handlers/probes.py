@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from threadsync.client import AsyncSessionClient
 from threadsync.errors import EnqueueFailed
-from threadsync.liveness.verdicts import hearing_of_queue
+from threadsync.liveness.verdicts import verdict_on_queue
 from threadsync.queues import QUEUES
 
 _FRESH_SECONDS: Final = 1.0
@@ -73,7 +73,7 @@ class Probes:
 
     async def _broker(self) -> tuple[str, dict[str, str], int]:
         try:
-            signs = await self._client.signs()
+            signs = await self._client.heartbeats()
         except EnqueueFailed:
             return "away", {}, 0
         if signs is None:
@@ -81,7 +81,7 @@ class Probes:
             return await self._ping(), {}, 0
         if signs.is_blind:
             return "away", {}, 0
-        return "ok", {queue: hearing_of_queue(signs, queue).state for queue in QUEUES}, signs.unreadable
+        return "ok", {queue: verdict_on_queue(signs, queue).state for queue in QUEUES}, signs.unreadable
 
     async def _ping(self) -> str:
         try:

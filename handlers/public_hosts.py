@@ -1,4 +1,4 @@
-"""A look at Host before pages for browsers: a foreign name that leads here (DNS rebinding) sees none."""
+"""Check Host before pages for browsers, against DNS rebinding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORDS: Final = (
 
 
 class HostCheck:
-    """Refuses requests whose Host is none of ``hosts``, with 421 (RFC 9110, section 15.5.20)."""
+    """Middleware that refuses requests whose Host is none of ``hosts``, with 421 (RFC 9110, 15.5.20)."""
 
     def __init__(self, app: ASGIApp, hosts: PublicHosts) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What users read, as Slack's mrkdwn and blocks. Pure: results and errors in, text out."""
+"""The texts that users read in Slack, as mrkdwn and blocks. Pure: results and errors in, text out."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from worker.text.slack_text import escape
 HELP: Final = f"""\
 *One thread, one Jira ticket.* Mention me in a thread, or choose _Open a ticket session_ on a message.
 • `{SLASH_COMMAND} status [thread]` lists this channel's newest sessions, or shows one
-• `{SLASH_COMMAND} ready [thread]` says that the thread is ready for a ticket
-• `{SLASH_COMMAND} link PROJ-123 [thread]` says that the thread has this ticket; its address will do
-• `{SLASH_COMMAND} unlink [PROJ-123] [thread] reason` takes its ticket off a thread
+• `{SLASH_COMMAND} ready [thread]` marks a thread as ready for a ticket
+• `{SLASH_COMMAND} link PROJ-123 [thread]` links an existing ticket, named by key or URL
+• `{SLASH_COMMAND} unlink [PROJ-123] [thread] reason` unlinks a thread's ticket
 • `{SLASH_COMMAND} help`
-A thread is the link of a message in it (_Copy link_). Without one I take the channel's only open session."""
+Name a thread by the link to a message in it (_Copy link_). Without one I use the only open session."""
 
-_FORGOTTEN: Final = "This thread was forgotten, so nothing is done with it any more. Begin a new one."
+_FORGOTTEN: Final = "This thread was forgotten, so it cannot get a ticket. Please start a new thread."
 TRY_AGAIN: Final = "I could not pass that on just now. Please try again in a moment."
-ASKING_JIRA: Final = "I am asking Jira about that ticket. It takes longer than usual; I will tell you."
+ASKING_JIRA: Final = "I am still asking Jira about that ticket. I will tell you the result."
 NOT_ASKED: Final = (
-    f"I could not ask Jira in time, so most likely nothing was linked; `{SLASH_COMMAND} status` tells. "
-    "Please try again later."
+    f"Jira did not respond in time, so the ticket was probably not linked. Check `{SLASH_COMMAND} status`, "
+    "or try again later."
 )
 NO_TICKET: Final = "Nothing changed: that thread has no ticket."
 NO_ACTOR: Final = "Nothing changed: Slack does not say who you are."
 MAY_NOT_ACT: Final = (
-    "I did nothing: I only act for members of my workspace, not for guests or people of other organisations."
+    "I did nothing: I act only for members of my workspace, not for guests or people from elsewhere."
 )
-QUEUED: Final = "That is queued. It takes longer than usual; I do not know the result yet."
+QUEUED: Final = "Your request is queued. It is taking longer than usual, and I do not know the result yet."
 TOO_MUCH: Final = (
-    "You have more open with me than I can follow at once, so I left something out. "
-    "Look how the thread stands, or try again in a minute."
+    "You have too many open requests, so I could not follow up on one. "
+    f"Check `{SLASH_COMMAND} status`, or try again in a minute."
 )
-NOT_READ: Final = "I could not read how that ended. Look how the thread stands, then try again if need be."
+NOT_READ: Final = f"I could not read the result. Check `{SLASH_COMMAND} status`, and try again if needed."
 NOTHING_CHANGED_YET: Final = (
-    "I could not look the sessions up in time. Nothing was changed; please try again."
+    "I could not look up the sessions in time. Nothing was changed; please try again."
 )
 NO_SESSIONS: Final = "There is no session in this channel yet. Mention me in a thread to open one."
 OPENED: Final = "I am keeping track of this thread. Press the button once it is ready for a Jira ticket."
@@ -68,12 +68,12 @@ _WORKSPACE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 
 def opened(*, makes_tickets: bool) -> str:
-    """The first reply in a thread. Where no tickets are made, the thread is only said to be ready for one."""
+    """Write the first reply in a thread."""
     return OPENED_FOR_TICKET if makes_tickets else OPENED
 
 
 def opened_blocks(thread_ts: str, *, makes_tickets: bool = False) -> list[dict[str, Any]]:
-    """The same as blocks, with the button; its value is the thread."""
+    """Build the blocks of the first reply, with a button whose value is the thread."""
     label = "Create ticket …" if makes_tickets else "Ready for a ticket"
     button = {
         "type": "button",
@@ -88,14 +88,14 @@ def opened_blocks(thread_ts: str, *, makes_tickets: bool = False) -> list[dict[s
 
 
 def describe_opening(session: SessionResult) -> str:
-    """The answer to the message shortcut."""
+    """Describe the result of the message shortcut."""
     if session.outcome == "created":
         return "I am keeping track of that thread now."
     return f"I was already keeping track of that thread; it {_state(session)}."
 
 
 def describe_ready(session: SessionResult) -> str:
-    """The answer to the button, and to ``/ticket ready``."""
+    """Describe the result of the button and of ``/ticket ready``."""
     if session.outcome == "applied":
         return "The thread is ready for a ticket."
     if session.outcome == "stale":
@@ -104,7 +104,7 @@ def describe_ready(session: SessionResult) -> str:
 
 
 def describe_link(session: SessionResult) -> str:
-    """The answer to ``/ticket link``."""
+    """Describe the result of ``/ticket link``."""
     if session.outcome == "stale":
         if _is_tombstone(session):
             return _FORGOTTEN
@@ -114,44 +114,44 @@ def describe_link(session: SessionResult) -> str:
 
 
 def describe_lookup(answer: LinkAnswer) -> str:
-    """The answer to ``/ticket link`` when nothing is linked."""
+    """Explain why ``/ticket link`` linked nothing."""
     key = answer.jira_key
     match answer.outcome:
         case "no_such_ticket":
-            return f"I linked nothing: Jira knows no ticket *{key}*, or does not show it to me."
+            return f"Not linked: Jira has no ticket *{key}*, or I may not see it."
         case "refused":
-            return f"I linked nothing: Jira does not let me look for *{key}*. My operators must look."
+            return f"Not linked: Jira does not let me look up *{key}*. My operators must fix that."
         case "not_configured":
-            return "I linked nothing: I have no Jira to ask."
+            return "Not linked: no Jira is configured."
         case _:
-            return f"I linked nothing: Jira does not answer just now. Please try again later, with *{key}*."
+            return f"Not linked: Jira is not responding. Please try *{key}* again later."
 
 
 def describe_unlink(session: SessionResult, jira_key: str | None) -> str:
-    """The answer to ``/ticket unlink``."""
+    """Describe the result of ``/ticket unlink``."""
     if session.outcome != "stale" and session.jira_key is None:
-        return "Done: the thread has no ticket now. Another one is made when it is asked for."
+        return "Done: the thread has no ticket now. Another one is created only on request."
     return f"Nothing changed: the thread {_state(session)}{f', not *{jira_key}*' if jira_key else ''}."
 
 
 def describe_request(session: SessionResult) -> str:
-    """The answer to the form that asks for a ticket."""
+    """Describe the result of the form that requests a ticket."""
     if session.jira_key:
         return f"Nothing to do: the thread {_state(session)}."
     if session.outcome == "stale" and _is_tombstone(session):
         return _FORGOTTEN
     if session.outcome == "stale":
-        return "Your draft came too late: the ticket is being created from another one already."
-    return "Your ticket is on its way. The thread says how it stands."
+        return "Your draft came too late: the ticket is already being created from another draft."
+    return "Your ticket is on its way. The thread shows its status."
 
 
 def _is_tombstone(session: SessionResult) -> bool:
-    """It was forgotten, and has no ticket to name."""
+    """Return True for a forgotten session without a ticket."""
     return session.user_id == "forgotten" and not session.jira_key
 
 
 def describe_change(request: TicketRequest, session: SessionResult) -> str:
-    """The answer to a ``/ticket`` that changes something."""
+    """Describe the result of a ``/ticket`` that changes something."""
     match request.action:
         case "link":
             return describe_link(session)
@@ -162,7 +162,7 @@ def describe_change(request: TicketRequest, session: SessionResult) -> str:
 
 
 def describe_error(error: ThreadsyncError) -> str:
-    """What a user can do about it, without our words for it."""
+    """Explain an error to a user, with what to do next."""
     match error:
         case EnqueueFailed():
             return TRY_AGAIN
@@ -178,60 +178,60 @@ def describe_error(error: ThreadsyncError) -> str:
         case SyncNotChanged():
             return "There is nothing to retry: its state has changed meanwhile."
         case SyncNotFound():
-            return "I know of no ticket that was asked for there."
+            return "No ticket was requested for that thread."
         case InvalidCommand():
-            return "That does not work: Slack named no thread that I understand."
+            return "That did not work: Slack did not name a thread."
         case _:
-            return "That failed on our side. Whoever runs me finds it in the dead letters."
+            return "That failed on our side. My operators find it in the dead letters."
 
 
 def list_sessions(sessions: Sequence[ThreadSession], workspace: str = "", *, more: bool = False) -> str:
-    """A line a session, newest first."""
+    """List sessions, one per line, newest first."""
     if not sessions:
         return NO_SESSIONS
     lines = [f"• {_thread(session, workspace)}: {_state(session)}" for session in sessions]
-    return "\n".join([*lines, "• … and older ones"] if more else lines)
+    return "\n".join([*lines, "• … and older sessions"] if more else lines)
 
 
 def describe_session(session: ThreadSession | None) -> str:
-    """The answer to ``/ticket status`` with a thread."""
+    """Describe the session of one thread."""
     return f"The thread {_state(session)}." if session else "I do not keep track of that thread."
 
 
 def ask_which(request: TicketRequest, sessions: Sequence[ThreadSession], workspace: str = "") -> str:
-    """When the command would fit several sessions: each with what to write."""
+    """Ask which of several sessions is meant, with the command to type for each."""
     key = f" {escape(request.jira_key)}" if request.jira_key else ""
-    # Within back ticks, and as it would be typed again.
+    # Inside back ticks, as it would be typed again.
     reason = f" {request.reason.replace('`', chr(39))}" if request.reason else ""
     lines = [
         f"• {_thread(session, workspace)}: "
         f"`{SLASH_COMMAND} {request.action}{key} {session.thread_ts}{reason}`"
         for session in sessions
     ]
-    return "\n".join(["Which thread? Several are open, so I changed nothing.", *lines])
+    return "\n".join(["Which thread? Several match, so I changed nothing.", *lines])
 
 
 def none_fits(request: TicketRequest) -> str:
-    """When the command would fit no session of the channel."""
+    """Say that no session of the channel matches the command."""
     if request.action == "unlink":
         which = f"the ticket *{request.jira_key}*" if request.jira_key else "a ticket"
         return (
-            f"Nothing changed: of this channel's newest threads none has {which}. "
+            f"Nothing changed: none of this channel's newest threads has {which}. "
             "Name the thread by its link."
         )
     words = " or ".join(_STATUS_WORDS[status] for status in request.applies_to)
-    return f"Nothing changed: no thread of this channel is {words}. Mention me in a thread to open a session."
+    return f"Nothing changed: no thread in this channel is {words}. Mention me in a thread to open a session."
 
 
 def _state(session: ThreadSession) -> str:
     if session.jira_key:
         return f"has the ticket *{escape(session.jira_key)}*"
-    # A newer worker may have more of them.
-    return f"is {_STATUS_WORDS.get(session.status, 'in a state that I do not know')}"
+    # A newer worker may have more statuses.
+    return f"is {_STATUS_WORDS.get(session.status, 'in an unknown state')}"
 
 
 def _thread(session: ThreadSession, workspace: str) -> str:
-    """When the thread began, in the reader's time zone, as a link to it where the workspace is known."""
+    """Format a thread by its start, in the reader's time zone; a link where the workspace is known."""
     seconds = session.thread_ts.partition(".")[0]
     link = ""
     if _WORKSPACE.fullmatch(workspace):

@@ -1,7 +1,6 @@
-"""The web process on uvicorn, within bounds: ``python -m handlers.serve --port 3000``.
+"""Run the web process on uvicorn, with limits: ``python -m handlers.serve --port 3000``.
 
-``uvicorn handlers.asgi:app`` serves the same app, but holds every connection for as long as its client likes:
-for use behind a proxy that does not.
+``uvicorn handlers.asgi:app`` serves the same app without these limits, for use behind a proxy with limits.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from handlers.connections import Connections, accepted_at_once, places, raise_de
 from handlers.http_protocol import BoundedProtocol
 
 _STOP_SECONDS: Final = 3
-"""Without it a connection that is kept open keeps us from stopping."""
+"""Without it an open connection would block the stop."""
 
 _WAITING_TO_BE_ACCEPTED: Final = 4_096
-"""Connections that the kernel keeps for us, as far as `net.core.somaxconn` allows; others try again."""
+"""Connections that the kernel may queue, as far as `net.core.somaxconn` allows; others try again."""
 
 _FAILED: Final = 3
-"""uvicorn's own exit code for an app that does not start."""
+"""uvicorn's exit code for an app that does not start."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # uvloop, where it is installed, would read 256 kB at once.
         loop="asyncio",
         http=BoundedProtocol,
-        # None of ours; uvicorn would hand such a connection to a protocol without these bounds.
+        # Not used; uvicorn would hand such a connection to a protocol without these limits.
         ws="none",
         timeout_graceful_shutdown=_STOP_SECONDS,
-        # asyncio's for both: what the kernel may keep waiting, and what is accepted in one turn.
+        # asyncio uses it for both: the kernel's queue, and the connections accepted at once.
         backlog=accepted_at_once(descriptors),
     )
     server = _Server(config)
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Lets more connections wait than it accepts at once."""
+    """A server that lets more connections wait than it accepts at once."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -70,10 +69,10 @@ class _Server(uvicorn.Server):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the command line."""
+    """Make the parser of the command line."""
     made = argparse.ArgumentParser(
         prog="python -m handlers.serve",
-        description="Serve Slack's requests, the console and the probes, within bounds of time and memory.",
+        description="Serve Slack's requests, the console and the probes, with limits on time and memory.",
     )
     made.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     made.add_argument("--port", type=int, default=3000, help="the port (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""The way back to Slack: Web API and response URLs. What fails is logged, never raised or sent twice."""
+"""Call Slack's Web API and response URLs. Failures are logged, never raised or sent twice."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from worker.text.slack_errors import OF_INSTALLATION, THROTTLING, UNCLEAR
 log = structlog.get_logger(__name__)
 
 _MOST_THROTTLED: Final = 2
-"""Times that a 429 is waited out, for an answer to a user."""
+"""Most 429s to wait out, for a reply to a user."""
 
 _CALL_SECONDS: Final = 60
-"""For an answer to a user, waiting as long as a 429 says included."""
+"""Limit of a reply to a user, including the waits of 429s."""
 
 Posting = Literal["ended", "not posted", "perhaps"]
-"""Posted or refused for good; not now, for a reason that passes; posted, perhaps."""
+"""Posted, or refused for good; not posted, for a passing reason; perhaps posted."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
-"""Slack's names for errors; those of exceptions have capitals."""
+"""A name of Slack's errors; exceptions have capitals."""
 
 TROUBLE: Final = (SlackClientError, aiohttp.ClientError, OSError, ValueError)
-"""What slack_sdk raises; a ValueError is a Retry-After that is no number."""
+"""Errors of slack_sdk; a ValueError is a malformed Retry-After."""
 
 _VIEW_SECONDS: Final = 2.5
-"""After 3 s a trigger is worth nothing: https://docs.slack.dev/interactivity/handling-user-interaction."""
+"""A trigger expires after 3 s: https://docs.slack.dev/interactivity/handling-user-interaction."""
 
 # Below WARNING the SDK logs what it sends, message texts included, whatever LOG_LEVEL says.
 _sdk_log = logging.getLogger("slack_sdk.threadsync")
@@ -45,7 +45,7 @@ _sdk_log.setLevel(logging.WARNING)
 
 
 class SlackApi:
-    """Open it inside the event loop that uses it; ``close`` leaves no connection behind."""
+    """A client of Slack. Open it inside the event loop that uses it."""
 
     def __init__(self, token: str, base_url: str) -> None:
         self.token = token
@@ -62,11 +62,11 @@ class SlackApi:
             self.web.proxy = None
 
     async def open(self) -> None:
-        """Begin the HTTP session."""
+        """Open the HTTP session."""
         self.web.session = new_session()
 
     async def close(self) -> None:
-        """End the HTTP session."""
+        """Close the HTTP session."""
         if self.web.session:
             await self.web.session.close()
             self.web.session = None
@@ -98,22 +98,19 @@ class SlackApi:
         return "ended"
 
     async def tell_privately(self, channel_id: str, user_id: str, thread_ts: str, text: str) -> None:
-        """Tell one user something in a channel, unseen by all others."""
+        """Post a message in a channel that only one user sees."""
         call = self.web.chat_postEphemeral(
             channel=channel_id, user=user_id, text=text, thread_ts=thread_ts or None
         )
         await _logged(call, "chat.postEphemeral", channel_id=channel_id)
 
     async def open_view(self, trigger_id: str, view: dict[str, Any]) -> bool:
-        """Open a modal for the user whose click gave the trigger; whether Slack did."""
+        """Open a modal for the user whose click gave the trigger; return True for success."""
         call = self.web.views_open(trigger_id=trigger_id, view=view)
         return await _logged(call, "views.open", within=_VIEW_SECONDS)
 
     async def respond(self, response_url: str, text: str) -> None:
-        """Tell the user who clicked, and no other, through the payload's ``response_url``.
-
-        Only where Slack is: a payload is signed, and its address is a string like any other.
-        """
+        """Reply to the user alone, through the payload's ``response_url``, if that is an address of Slack."""
         if not is_slacks(response_url, self._api_url):
             log.warning("response url refused", host=str(urlsplit(response_url[:200]).netloc)[:100])
             return
@@ -141,7 +138,7 @@ class SlackApi:
 
 
 async def _logged(call: Awaitable[Any], method: str, *, within: float = _CALL_SECONDS, **fields: str) -> bool:
-    """Whether it succeeded."""
+    """Await a call, log its failure, and return True for success."""
     try:
         async with asyncio.timeout(within):
             answer = await call
@@ -154,7 +151,7 @@ async def _logged(call: Awaitable[Any], method: str, *, within: float = _CALL_SE
 
 
 def describe_failure(exc: Exception) -> str:
-    """Slack's name for the error, or the exception's: its text may quote what we sent."""
+    """Return Slack's name for the error, or the exception's; its text may quote what we sent."""
     answer = getattr(exc, "response", None)
     # Behind a proxy it may be text, bytes or a list, of which slack_sdk's own `get` raises an error.
     body = answer.data if isinstance(answer, AsyncSlackResponse) else None

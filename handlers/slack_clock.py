@@ -1,4 +1,4 @@
-"""Tell a wrong clock of a web process by the timestamps that Slack signs.
+"""Notice a wrong clock by the timestamps that Slack signs.
 
 A web process has no other clock to look at before it answers, and one that is five minutes off refuses
 everything. Slack's timestamp is in whole seconds, and a request may have been under way: of a clock that is
@@ -29,7 +29,7 @@ _FIX_OR_REPLAY: Final = "if no request of Slack's is taken, set it by NTP; else 
 
 
 class SlackClock:
-    """Judge this machine's clock by requests whose signature is right. Nothing is decided by it."""
+    """A watch of this machine's clock by correctly signed requests. It only warns."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._ahead: deque[float] = deque(maxlen=_REQUESTS)
@@ -62,7 +62,7 @@ class SlackClock:
         return max(0.0, least - _WHOLE_SECONDS)
 
     def _may_say(self, warning: str) -> bool:
-        """Each warning by itself: a stranger can cause the doubt, and must not silence what is known."""
+        """Limit each warning by itself: a stranger can cause the second, and must not silence the first."""
         now = self._monotonic()
         if now - self._said_at.get(warning, -inf) < _SAID_EVERY_SECONDS:
             return False

@@ -1,4 +1,4 @@
-"""``POST /slack/events``: headers, size, signature, shape, and only then Bolt."""
+"""``POST /slack/events``: check headers, size, signature and shape, then call Bolt."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ log = structlog.get_logger(__name__)
 _HOPELESS: Final = (400, 413)
 _refusals: Final = LineLimit("request refused")
 
-# What Bolt takes from a payload for each listener. It trusts every shape, and answers 500 to a wrong one.
+# The parts that Bolt reads from a payload. It trusts every shape, and responds 500 to a wrong one.
 _PARTS: Final = (to_event, to_action, to_shortcut, to_options, to_command, to_view, to_step)
 
 
 class SlackEndpoint:
-    """Events, slash commands and interactivity. A redelivery counts like the first, which may have died."""
+    """The endpoint of events, commands and clicks. A redelivery is handled like a first delivery."""
 
     def __init__(self, app: AsyncApp, signing_secret: str, gate: BodyGate) -> None:
         self._app = app
@@ -42,10 +42,9 @@ class SlackEndpoint:
         self._verifier = RequestVerifier(signing_secret)
 
     async def handle(self, request: Request) -> Response:
-        """401 not Slack's, 413 too large, 408 too slow, 400 malformed, 503 not now; all else is 200.
+        """Respond 401 not Slack's, 413 too large, 408 too slow, 400 malformed, 503 not now; else 200.
 
-        A body is read only after headers that could be of Slack. Its look at the certificate is not signed,
-        and asks for nothing.
+        A body is read only after plausible headers. Slack's certificate check is unsigned and has no effect.
         """
         may_be_check = may_be_certificate_check(request.headers)
         fault = None if may_be_check else self._verifier.fault_of(request.headers)
@@ -80,7 +79,7 @@ def _as_bolt_request(body: bytes, request: Request) -> AsyncBoltRequest:
     try:
         for part in _PARTS:
             part(payload)
-        # The mode that takes a parsed payload: what Bolt parsed might differ from what we checked.
+        # This mode takes a parsed payload: Bolt's own parsing might differ from what we checked.
         return AsyncBoltRequest(body=payload, headers=dict(request.headers), mode="socket_mode")
     except Exception as exc:
         raise MalformedPayload(f"the payload has an unknown shape: {type(exc).__name__}") from exc
@@ -91,6 +90,6 @@ def _refused(status: int, reason: str, unread: Request | None = None) -> Respons
         log.warning("request refused", status=status, reason=reason)
     headers = {**NO_RETRY} if status in _HOPELESS else {}
     if unread and not is_small(unread):
-        # What is left of the body is not waited for.
+        # Do not wait for the rest of the body.
         headers["connection"] = "close"
     return PlainTextResponse(reason, status_code=status, headers=headers)

@@ -1,4 +1,4 @@
-"""HTTP to Slack from the web process: answers are read up to a size, and redirects are refused.
+"""HTTP to Slack from the web process: responses have a size limit, and redirects are refused.
 
 No compression is asked for, and none is undone: one chunk of it may stand for gigabytes. An answer that is
 compressed all the same is no JSON, and so a failure like any other.
@@ -15,7 +15,7 @@ from yarl import URL
 from threadsync.loopback import is_loopback
 
 MOST_BYTES: Final = 8_388_608
-"""Of an answer; Slack's are far below."""
+"""Limit of a response; Slack's are far smaller."""
 
 _SECONDS: Final = 10.0
 _OK: Final = 200
@@ -24,11 +24,11 @@ _SLACK: Final = "slack.com"
 _HTTPS: Final = 443
 _LONGEST_URL: Final = 2_000
 _PLAIN: Final = re.compile(r"[!-\[\]-~]+", re.ASCII)
-"""ASCII that can be seen, without a backslash: what two libraries read alike."""
+"""Visible ASCII without a backslash, which two libraries read alike."""
 
 
 def new_session() -> aiohttp.ClientSession:
-    """Return a session for calls of Slack's API and posts to response URLs."""
+    """Make a session for Slack's API and response URLs."""
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)
     return aiohttp.ClientSession(
@@ -43,7 +43,7 @@ def new_session() -> aiohttp.ClientSession:
 
 
 def is_slacks(url: str, api_url: str) -> bool:
-    """Return True for an address that an answer to a user may go to.
+    """Return True for an address that a reply to a user may go to.
 
     Those are slack.com's hosts and the host of ``api_url``, over https unless loopback. Read as the library
     reads it that will connect.
@@ -70,7 +70,7 @@ def _is_of_slack_com(place: URL, host: str) -> bool:
 
 
 class _Bounded(aiohttp.ClientResponse):
-    """A response whose body is an error as soon as it is longer than any answer of Slack's."""
+    """A response that fails as soon as its body is longer than any of Slack's."""
 
     async def read(self) -> bytes:
         if self._body is None:

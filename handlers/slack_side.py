@@ -1,4 +1,4 @@
-"""All that listens to Slack and talks back, whichever way the payloads come in."""
+"""The parts that receive payloads and reply, for HTTP and Socket Mode alike."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from threadsync.client import AsyncSessionClient
 from threadsync.config import Settings
 
 _BEGIN_SECONDS: Final = 0.5
-"""For Slack's answer to auth.test before the first payload; one that is silent holds nothing up longer."""
+"""Longest wait for auth.test before the first payload."""
 
 
 class SlackSide:
-    """``bolt`` takes payloads at any time; replies go out between ``async with`` and its end.
+    """``bolt`` takes payloads at any time; replies are sent inside ``async with``.
 
-    The end lets replies in flight finish, within seconds, and closes the client too.
+    Its end lets replies in flight finish within seconds, and closes the client.
     """
 
     def __init__(self, settings: Settings, client: AsyncSessionClient) -> None:
@@ -55,5 +55,5 @@ class SlackSide:
 
 
 def reveal(secret: SecretStr | None) -> str:
-    """A secret's value; empty when it is not set, which ``Settings.require`` rules out beforehand."""
+    """Return a secret's value; empty when it is not set."""
     return secret.get_secret_value() if secret else ""

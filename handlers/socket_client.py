@@ -1,7 +1,7 @@
-"""Socket Mode's connection: slack_sdk's client, with a new address for each try, and an ear for silence.
+"""Socket Mode's connection: slack_sdk's client, with a new address for each attempt, and a silence timer.
 
-slack_sdk asks Slack for an address once, and tries that one for ever when the WebSocket is refused; an
-address works for seconds. It also measures by the wall clock, and tells nobody that nothing comes.
+slack_sdk asks Slack for an address once, and retries it forever when the WebSocket is refused; an address
+works for seconds. It also measures by the wall clock, and does not report silence.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEARD: Final = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PON
 
 
 class SocketClient(SocketModeClient):
-    """The same, but for how it connects. ``silence`` is what a watchdog looks at."""
+    """The client. Its ``silence`` is for a watchdog."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -40,15 +40,15 @@ class SocketClient(SocketModeClient):
 
     @property
     def silence(self) -> float:
-        """Seconds since anything came from Slack: an event, a ping, or the answer to ours."""
+        """Return the seconds since anything came from Slack: an event, a ping or a pong."""
         return time.monotonic() - self._heard_at
 
     def heard(self) -> None:
-        """Something came."""
+        """Reset the silence."""
         self._heard_at = time.monotonic()
 
     async def connect(self) -> None:
-        """Return when a session is open, or the client is closed; each try has an address of its own."""
+        """Connect until a session is open or the client is closed; each attempt has a new address."""
         pause = _FIRST_PAUSE_SECONDS
         while not self.closed:
             try:
@@ -67,13 +67,13 @@ class SocketClient(SocketModeClient):
                 return
 
     async def connect_to_new_endpoint(self, force: bool = False) -> None:
-        """Connect anew, unless that was done meanwhile."""
+        """Reconnect, unless that was done meanwhile."""
         async with self.connect_operation_lock:
             if force or not await self.is_connected():
                 await self.connect()
 
     async def close(self) -> None:
-        """End the session, and what slack_sdk opened and this client never used."""
+        """End the session, and the one that slack_sdk opened in vain."""
         await super().close()  # type: ignore[no-untyped-call]
         await self._first_session.close()
 
@@ -136,13 +136,13 @@ def _describe(exc: Exception) -> str:
 
 
 def _response_class(client: SocketClient) -> type[aiohttp.ClientWebSocketResponse]:
-    """WebSockets that tell the client when something came."""
+    """Make a WebSocket class that reports messages to the client."""
 
-    class Hearing(aiohttp.ClientWebSocketResponse):
+    class Reporting(aiohttp.ClientWebSocketResponse):
         async def receive(self, timeout: float | None = None) -> aiohttp.WSMessage:  # noqa: ASYNC109 - aiohttp's
             message = await super().receive(timeout)
             if message.type in _HEARD:
                 client.heard()
             return message
 
-    return Hearing
+    return Reporting

@@ -1,8 +1,8 @@
-"""Socket Mode, the way in without a public address: ``python -m handlers.socket_mode``.
+"""Socket Mode, which needs no public address: ``python -m handlers.socket_mode``.
 
-The process dials out to Slack with ``SLACK_APP_TOKEN``. What it does not acknowledge, Slack delivers again.
-It says every few seconds, in the broker, for how long it has heard nothing; after ``SLACK_SILENCE_SECONDS``
-of that it ends with exit code 1, so that its supervisor starts another one.
+The process connects to Slack with ``SLACK_APP_TOKEN``. Slack redelivers what it does not acknowledge. Its
+heartbeat in the broker says for how long Slack is silent; after ``SLACK_SILENCE_SECONDS`` it ends with exit
+code 1, so that its supervisor restarts it.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _socket_log.setLevel(logging.INFO)
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> bool:
-    """Handle what comes over the socket until ``stop``; reconnects by itself.
+    """Handle payloads from the socket until ``stop``; reconnect as needed.
 
-    Returns False when it ended because nothing came for too long.
+    Return False if it ended because Slack was silent for too long.
     """
     settings.require("slack_app_token", "slack_bot_token", "broker_url")
     client = AsyncSessionClient(settings.broker_url, settings.result_backend_url)
@@ -64,7 +64,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> bool:
             await send_async_response(socket, request, answer, began)
 
         listening.socket_mode_request_listeners.append(handle)
-        # Connecting goes on until Slack answers, so it must not keep us from stopping.
+        # Connecting may take forever, and must not block a stop.
         connecting = asyncio.create_task(listening.connect())
         reporting = asyncio.create_task(_report(client, listening))
         try:
@@ -80,7 +80,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> bool:
 
 
 async def dispatch(bolt: AsyncApp, request: SocketModeRequest, received_at: float) -> BoltResponse:
-    """Hand what came to Bolt, with the time of its receipt: what Bolt calls first may take a second."""
+    """Pass a payload to Bolt, with its time of receipt: Bolt's middleware may take a second."""
     headers = {**(build_headers(request) or {}), RECEIVED_AT: f"{received_at:.6f}"}
     return await bolt.async_dispatch(
         AsyncBoltRequest(mode="socket_mode", body=request.payload, headers=headers)
@@ -88,7 +88,7 @@ async def dispatch(bolt: AsyncApp, request: SocketModeRequest, received_at: floa
 
 
 async def _watch(listening: SocketClient, stop: asyncio.Event, most_silence: float) -> bool:
-    """Wait for ``stop``, and return True then; False once it has been silent for too long."""
+    """Wait for ``stop`` and return True; return False once Slack has been silent for too long."""
     while not stop.is_set():
         left = most_silence - listening.silence
         if left <= 0:
@@ -107,7 +107,7 @@ async def _report(client: AsyncSessionClient, listening: SocketClient) -> None:
         try:
             await client.tell_socket(_NAME, listening.silence)
         except EnqueueFailed as exc:
-            # Others notice that the broker is away.
+            # Others report that the broker is away.
             log.debug("silence not reported", reason=str(exc))
         await asyncio.sleep(REPORT_SECONDS)
 
@@ -121,7 +121,7 @@ async def _run_until_signal(settings: Settings) -> bool:
 
 
 def main() -> int:
-    """Run until SIGTERM or Ctrl-C: 0. 1 when the settings are not usable, or nothing came for too long."""
+    """Run until SIGTERM or Ctrl-C. Return 0; 1 for bad settings, or when Slack was silent for too long."""
     try:
         settings = get_settings()
         configure_logging(settings.log_level, settings.log_format)

@@ -1,4 +1,4 @@
-"""``GET /``: a page from a file, which ``threadsync up`` writes, for people on this machine."""
+"""``GET /``: the start page that ``threadsync up`` writes, for browsers on this machine."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from threadsync.hosts import is_loopback_address
 
-# Of proxies, of CDNs, of anything in between: who is asked for by another has one.
+# Headers of proxies and CDNs: a forwarded request has one.
 _FORWARDED: Final = ("forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip")
 
 
 class StartPage:
-    """Read anew for each request: it is written when everything has started."""
+    """The page, read for each request: it is written when everything has started."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def show(self, request: Request) -> Response:
-        """The page; 404 as long as it is not there, and for those who come from elsewhere or by a proxy."""
+        """Return the page; 404 if it is not there yet, or the request comes from elsewhere or by a proxy."""
         if not _is_from_this_machine(request):
             return _nothing()
         try:

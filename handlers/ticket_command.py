@@ -1,4 +1,4 @@
-"""What ``/ticket …`` asks for. Pure: text in, request out."""
+"""Parse ``/ticket …``. Pure: text in, request out."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ _ACTIONS: Final[Mapping[str, Action]] = {
 }
 _TS: Final = TypeAdapter(SlackTs)
 _PERMALINK_PATH: Final = re.compile(r"/archives/([A-Za-z0-9]+)/p([0-9]{7,22})/?", re.ASCII)
-_WHICH_THREAD: Final = "I cannot tell which thread you mean: give me a message's link (Copy link)."
+_WHICH_THREAD: Final = (
+    "I cannot tell which thread you mean: please give the link to a message in it (Copy link)."
+)
 _NO_TICKET_OF_MINE: Final = (
-    "That address is not one of my Jira's. Name the ticket by its key, or begin the reason with another word."
+    "That URL is not in my Jira. Name the ticket by its key, or begin the reason with another word."
 )
 _APPLIES_TO: Final[Mapping[Action, tuple[Status, ...]]] = {
     "status": (),
@@ -46,10 +48,10 @@ _LONGEST_REASON: Final = 500
 
 @dataclass(frozen=True)
 class TicketRequest:
-    """A ``/ticket`` that makes sense. ``thread_ts`` is None when the user named no thread.
+    """A valid ``/ticket``. ``thread_ts`` is None when the user named no thread.
 
-    ``jira_key`` is the ticket to link, or the only one to take off; ``reason`` says why it is taken off.
-    ``act_id`` is the same when the same signed bytes come again: an act is carried out once.
+    ``jira_key`` is the ticket to link or unlink; ``reason`` says why it is unlinked. ``act_id`` is the same
+    when the same signed bytes come again: a request is carried out once.
     """
 
     action: Action
@@ -61,15 +63,15 @@ class TicketRequest:
 
     @property
     def applies_to(self) -> tuple[Status, ...]:
-        """The statuses of the sessions that the request would change."""
+        """Return the statuses of the sessions that the request could change."""
         return _APPLIES_TO[self.action]
 
     def ready(self, thread_ts: str) -> UpdateStatus:
-        """The command that says that a thread of the channel is ready."""
+        """Make the command that marks a thread as ready."""
         return UpdateStatus(channel_id=self.channel_id, thread_ts=thread_ts, status="ready_to_sync")
 
     def link(self, thread_ts: str, actor: SlackActor) -> LinkLookup:
-        """The question whether there is such a ticket, which links the thread to it if there is."""
+        """Make the lookup of the ticket, which links the thread if the ticket exists."""
         return LinkLookup(
             channel_id=self.channel_id,
             thread_ts=thread_ts,
@@ -79,9 +81,9 @@ class TicketRequest:
         )
 
     def unlink(self, thread_ts: str, jira_key: str, actor: SlackActor, sent_at: str) -> Unlink:
-        """The command that takes its ticket off a thread of the channel, as of when Slack sent the request.
+        """Make the command that unlinks a thread's ticket, as of when Slack sent the request.
 
-        Drafts are as old as what Slack signed with them: the two moments are of one clock.
+        Drafts have the time that Slack signed, too: both times come from one clock.
         """
         return Unlink(
             channel_id=self.channel_id,
@@ -95,10 +97,10 @@ class TicketRequest:
 
 
 def parse_ticket_command(form: Mapping[str, Any], jira_url: str | None = None) -> TicketRequest | None:
-    """The request in a slash command's form; None asks for help.
+    """Parse a slash command's form; None asks for help.
 
     A thread may be named by a message's link, by its timestamp, or by a form field ``thread_ts``; a ticket by
-    its key or by its address, which must be one of ``jira_url`` where that is known.
+    its key or by its URL, which must be one of ``jira_url`` where that is known.
     Raises ``InvalidCommand`` with a sentence for the user.
     """
     channel_id = str(form.get("channel_id", ""))
@@ -111,7 +113,7 @@ def parse_ticket_command(form: Mapping[str, Any], jira_url: str | None = None) -
         return _unlinking(words, channel_id, form, jira_url)
     jira_key = _take_key(words, jira_url) if action == "link" else None
     if len(words) > 1:
-        raise InvalidCommand("That is more than I understand: give me one link to a message, or none.")
+        raise InvalidCommand("That is too much: please give one link to a message, or none.")
     named = words[0] if words else str(form.get("thread_ts") or "")
     thread_ts = parse_thread(named, channel_id) if named else None
     return TicketRequest(action, channel_id, thread_ts, jira_key, act_id=act_id(form))
@@ -120,10 +122,10 @@ def parse_ticket_command(form: Mapping[str, Any], jira_url: str | None = None) -
 def _unlinking(
     words: list[str], channel_id: str, form: Mapping[str, Any], jira_url: str | None
 ) -> TicketRequest:
-    """``[PROJ-123] [thread] reason``, or with the thread before the key or at the end.
+    """Parse ``[PROJ-123] [thread] reason``, or with the thread before the key or at the end.
 
-    A first word that could be a ticket is one: taken for the beginning of the reason, it would have the
-    thread's ticket taken off, whichever that is.
+    A first word that could be a ticket is one: read as part of the reason, it would unlink whichever ticket
+    the thread has.
     """
     jira_key = _pop_key(words, jira_url)
     named = str(form.get("thread_ts") or "")
@@ -134,7 +136,9 @@ def _unlinking(
         named = words.pop()
     reason = " ".join(words).strip()
     if not reason:
-        raise InvalidCommand("Please say why, such as `/ticket unlink that is another customer's ticket`.")
+        raise InvalidCommand(
+            "Please give a reason, such as `/ticket unlink that is another customer's ticket`."
+        )
     thread_ts = parse_thread(named, channel_id) if named else None
     return TicketRequest(
         "unlink", channel_id, thread_ts, jira_key, reason[:_LONGEST_REASON], act_id=act_id(form)
@@ -142,7 +146,7 @@ def _unlinking(
 
 
 def _pop_key(words: list[str], jira_url: str | None) -> str | None:
-    """Take the first word away if it names a ticket, and return its key."""
+    """Remove the first word if it names a ticket, and return the key."""
     try:
         key = named_key(words[0], jira_url) if words else None
     except OtherSite as exc:
@@ -157,7 +161,7 @@ def _names_a_thread(word: str) -> bool:
 
 
 def parse_thread(word: str, channel_id: str) -> str:
-    """The thread's root timestamp, of a message's link or of a timestamp. Raises ``InvalidCommand``."""
+    """Return the thread's root timestamp, from a message's link or a timestamp. Raises ``InvalidCommand``."""
     if _is(_TS, word) and is_moment(word):
         return word
     try:
@@ -169,7 +173,7 @@ def parse_thread(word: str, channel_id: str) -> str:
         raise InvalidCommand(_WHICH_THREAD)
     channel, digits = path.groups()
     if channel != channel_id:
-        # Whoever sees this channel need not see the other one.
+        # A user of this channel may not see the other one.
         raise InvalidCommand("That message is in another channel. Please use the command there.")
     named = parse_qs(parts.query).get("thread_ts", [""])[0]
     thread_ts = named if _is(_TS, named) else f"{digits[:-6]}.{digits[-6:]}"
@@ -182,9 +186,9 @@ def _take_key(words: list[str], jira_url: str | None) -> str:
     try:
         key = named_key(words.pop(0) if words else "", jira_url)
     except OtherSite as exc:
-        raise InvalidCommand("That ticket is in another Jira than mine. I can link tickets of mine.") from exc
+        raise InvalidCommand("That ticket is in another Jira. I can only link tickets in mine.") from exc
     if key is None:
-        raise InvalidCommand("Which ticket? Write its key or its address, such as `/ticket link PROJ-123`.")
+        raise InvalidCommand("Which ticket? Give its key or URL, such as `/ticket link PROJ-123`.")
     return key
 
 

@@ -1,4 +1,4 @@
-"""The form behind *Create ticket …*: from a click to the view, from what was written to the command. Pure."""
+"""The form of *Create ticket …*: from a click to the view, from its submission to the command. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_RESPONSE_URL: Final = 1000
 
 
 def ticket_form(click: Payload) -> dict[str, Any]:
-    """The modal for the thread of the button. Raises ``InvalidCommand`` when the click names none."""
+    """Build the modal for the thread of a button. Raises ``InvalidCommand`` when the click names none."""
     thread = command_for_button(click)
     about = {"channel_id": thread.channel_id, "thread_ts": thread.thread_ts}
     url = str(click.get("response_url") or "")
@@ -43,12 +43,12 @@ def ticket_form(click: Payload) -> dict[str, Any]:
 
 
 def summary_in(submission: Payload) -> str:
-    """What was written as the summary, without white space around it."""
+    """Return the summary that was written, stripped."""
     return _written(submission, SUMMARY).strip()
 
 
 def faults_in(submission: Payload) -> dict[str, str]:
-    """What is wrong with what was written, in words for the user, by the name of the input."""
+    """Return the faults of the inputs, as sentences for the user, by the input's name."""
     faults = {}
     if not summary_in(submission):
         faults[SUMMARY] = NO_SUMMARY
@@ -61,20 +61,20 @@ def faults_in(submission: Payload) -> dict[str, str]:
 
 def _fault_of(text: str, most: int) -> str | None:
     if len(text) > most:
-        return f"That is {len(text) - most:,} characters too long; {most:,} is the most. Please shorten it."
+        return f"That is {len(text) - most:,} characters too long; the limit is {most:,}. Please shorten it."
     unseen = sum(1 for letter in text if letter == "\x00" or "\ud800" <= letter <= "\udfff")
     if unseen:
         return (
-            f"That has {unseen:,} characters which cannot be seen or kept (NUL, or half a letter). "
-            "Please paste it as plain text, or type it anew."
+            f"That has {unseen:,} invalid characters (NUL, or half of a character). "
+            "Please paste it as plain text, or type it again."
         )
     return None
 
 
 def command_for_submission(submission: Payload, drafted_at: str) -> RequestSync:
-    """The command of a form that was sent at ``drafted_at``. Raises ``InvalidCommand``.
+    """Make the command of a form that was sent at ``drafted_at``. Raises ``InvalidCommand``.
 
-    What people type into a form is plain text, and a draft is Slack's notation: hence the escapes.
+    A form has plain text, and a draft is mrkdwn: hence the escapes.
     """
     about = _about(submission)
     draft = {
@@ -91,12 +91,12 @@ def command_for_submission(submission: Payload, drafted_at: str) -> RequestSync:
 
 
 def response_url_of(submission: Payload) -> str:
-    """That of the click which opened the form; empty if there is none."""
+    """Return the response URL of the click that opened the form; empty if there is none."""
     return str(_about(submission).get("response_url") or "")
 
 
 def _initial(click: Payload) -> dict[str, str]:
-    """The first line of the message that was clicked on, unless we wrote it."""
+    """Return the first line of the message with the button, unless we wrote it."""
     message = object_in(click, "message")
     text = message.get("text")
     if not isinstance(text, str) or message.get("bot_id"):

@@ -1,4 +1,4 @@
-"""Decide on a request's headers if its body is worth reading, and on its bytes if it is Slack's."""
+"""Decide by headers whether to read a body, and by its bytes whether Slack sent it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _CHECK: Final = re.compile(rb"ssl_check=1(?:&token=[A-Za-z0-9_.-]*)?|token=[A-Za
 
 
 class RequestVerifier:
-    """Checks ``X-Slack-Signature`` over timestamp and raw body; 300 s is the furthest it may be off."""
+    """The check of ``X-Slack-Signature`` over timestamp and raw body; it may be 300 s off."""
 
     def __init__(self, signing_secret: str) -> None:
         self._verifier = _BytesVerifier(signing_secret)
         self._clock = SlackClock()
 
     def fault_of(self, headers: Mapping[str, str]) -> str | None:
-        """Return why nothing with such headers can be Slack's; None if the body must tell."""
+        """Return why such headers cannot be Slack's; None if the body must decide."""
         timestamp = headers.get("x-slack-request-timestamp", "")
         signature = headers.get("x-slack-signature", "")
         if not (_TIMESTAMP.fullmatch(timestamp) and _SIGNATURE.fullmatch(signature)):
@@ -41,21 +41,21 @@ class RequestVerifier:
         return None
 
     def is_from_slack(self, body: bytes, headers: Mapping[str, str]) -> bool:
-        """Whether the signature is right; False for whatever else the two headers may hold."""
+        """Return True if the signature is right; False for anything else in the two headers."""
         timestamp, signature = headers.get("x-slack-request-timestamp"), headers.get("x-slack-signature")
         try:
             if timestamp is None or not self._verifier.is_signed(body, timestamp, signature):
                 return False
-            # One that is too old is heard too: it may be our clock that makes it so.
+            # Also of one that is too old: our clock may be wrong.
             self._clock.heard(int(timestamp), time.time())
             return self._verifier.is_valid(body, timestamp, signature)
-        # The timestamp is no number, or one beyond all time; the signature is not ASCII.
+        # The timestamp is not a number, or out of range; the signature is not ASCII.
         except (ValueError, OverflowError, TypeError):
             return False
 
 
 def may_be_certificate_check(headers: Mapping[str, str]) -> bool:
-    """Return whether the body could be Slack's look at our certificate: a short form without a signature."""
+    """Return True if it may be Slack's certificate check: a short form without a signature."""
     length = headers.get("content-length", "")
     return (
         "x-slack-signature" not in headers
@@ -67,10 +67,10 @@ def may_be_certificate_check(headers: Mapping[str, str]) -> bool:
 
 
 def is_certificate_check(body: bytes, headers: Mapping[str, str]) -> bool:
-    """Whether it is Slack's look at our certificate, which is not signed: a form with ``ssl_check=1``.
+    """Return True for Slack's certificate check, an unsigned form with ``ssl_check=1``.
 
-    It asks for nothing, so whoever sends one learns that a server is there. Exactly this, with the old
-    verification token at most: https://docs.slack.dev/interactivity/implementing-slash-commands.
+    It has no effect, so it needs no signature. The form is exactly this, with the old verification token
+    at most: https://docs.slack.dev/interactivity/implementing-slash-commands.
     """
     if "x-slack-signature" in headers or len(body) > _LONGEST_CHECK:
         return False
@@ -80,7 +80,7 @@ def is_certificate_check(body: bytes, headers: Mapping[str, str]) -> bool:
 
 
 class _BytesVerifier(SignatureVerifier):
-    """The SDK's decodes the body first; what is signed and not UTF-8 could not be told from a forgery."""
+    """A verifier of bytes: the SDK's decodes the body, and fails on signed bytes that are not UTF-8."""
 
     def generate_signature(self, *, timestamp: str, body: str | bytes) -> str:
         raw = body.encode() if isinstance(body, str) else body
@@ -88,6 +88,6 @@ class _BytesVerifier(SignatureVerifier):
         return "v0=" + hmac.new(self.signing_secret.encode(), signed, hashlib.sha256).hexdigest()
 
     def is_signed(self, body: bytes, timestamp: str, signature: str | None) -> bool:
-        """Whether the signature is right, however old the request is."""
+        """Return True if the signature is right, however old the request."""
         expected = self.generate_signature(timestamp=timestamp, body=body)
         return signature is not None and hmac.compare_digest(expected, signature)

@@ -1,4 +1,4 @@
-"""What a sandbox can do wrong when it is told to; one fault spoils one call."""
+"""Faults that a sandbox can be told to have; one fault spoils one call."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Page:
 
 @dataclass(frozen=True)
 class CutOff:
-    """What was asked is done, and the JSON of the answer ends in its middle."""
+    """Do what was asked, and cut the JSON of the response in its middle."""
 
 
 Fault = RateLimited | Dropped | Hangs | Refused | Page | CutOff

@@ -1,4 +1,4 @@
-"""What ``deploy/try-compose`` does inside the containers: a Jira, a Slack, a request, a look at the ticket.
+"""Run the inner part of ``deploy/try-compose``: a Jira, a Slack, a request, a look at the ticket.
 
 python -m sandbox.trial serve     a Jira on port 8080 and a Slack on port 8081 of loopback, until TERM
 python -m sandbox.trial ask       ask the Slack endpoint for a ticket, as Slack does

@@ -1,4 +1,4 @@
-"""The task that brings a sync's message in Slack up to date, and who sends it."""
+"""The task that brings a status message up to date, and functions that send it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from worker.status_message.process import announcer_of_this_process
 ANNOUNCE: Final = "syncs.announce"
 _MOST_A_SWEEP: Final = 50
 _AGAIN_AFTER_SECONDS: Final = 20
-"""When a message was lost, or its process was leaving Slack alone. Two of them do no harm."""
+"""Delay after a message was lost, or its process paused for Slack. Two of them do no harm."""
 
 
 @app.task(name=ANNOUNCE, ignore_result=True, soft_time_limit=50, time_limit=60)
 def announce(session_id: str) -> str:
-    """Show in the session's thread how its sync stands. May be sent at any time, any number of times.
+    """Bring the session's status message up to date. May be sent at any time, any number of times.
 
-    The limits are below the claim's lease. What it returns is one word for whoever watches.
+    The limits are below the claim's lease. Returns one word for operators.
     """
     announcer = announcer_of_this_process()
     if announcer is None:
@@ -39,14 +39,14 @@ def announce(session_id: str) -> str:
 
 
 def announce_soon(session_id: UUID) -> bool:
-    """Ask for it; a message that is lost is made up for by the sweep. False when nobody could show it."""
+    """Send the task; the sweep replaces a lost message. False when there is no token to post with."""
     if announcer_of_this_process() is None:
         return False
     return send_soon(Message(ANNOUNCE, {"session_id": str(session_id)}, MAINTENANCE_QUEUE))
 
 
 def announce_due() -> int:
-    """Ask for all that is out of date, some at a time; returns for how many."""
+    """Send the task for outdated messages, some at a time; returns for how many."""
     if announcer_of_this_process() is None:
         return 0
     most = room(MAINTENANCE_QUEUE, _MOST_A_SWEEP)
@@ -55,7 +55,7 @@ def announce_due() -> int:
 
 
 def ask_slack_again() -> bool:
-    """Ask whether Slack takes us again, if it refuses us and it is time; True when it does."""
+    """Probe Slack if it refuses us and that is due; True when it accepts us again."""
     announcer = announcer_of_this_process()
     return announcer is not None and announcer.probe()
 

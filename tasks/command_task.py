@@ -1,14 +1,15 @@
-"""The Celery task of a command: the message becomes the command again, and the command one SQL statement."""
+"""The Celery task of a command that is one SQL statement."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from tasks.send_soon import send_soon
-from threadsync.command import StatementCommand
+from threadsync.command import Command
 from threadsync.dto import Dto
 from worker.celery import app
-from worker.db.sessions.statements import Statement
+from worker.db.sessions.statements import message_after, statement_of
+from worker.db.statement import Statement
 from worker.durable import batching
 from worker.durable.batching import outcome_of
 from worker.durable.task import DurableTask
@@ -16,14 +17,14 @@ from worker.durable.task_result import Answer
 
 
 class CommandTask(DurableTask):
-    """Runs one kind of command. Made by ``command_task``; sent as every Celery task is."""
+    """Run one kind of command: the message becomes the command again, and the command its statement."""
 
     abstract = True
     Strategy = staticmethod(batching.strategy)
     # Our own check says more, and leaves alone what a newer producer added.
     typing = False
 
-    command: ClassVar[type[StatementCommand[Any]]]
+    command: ClassVar[type[Command[Any]]]
 
     def apply_async(  # type: ignore[override]
         self, args: Any = None, kwargs: Any = None, **options: Any
@@ -38,19 +39,19 @@ class CommandTask(DurableTask):
         return super().apply_async(args, kwargs, **options)
 
     def statement(self, args: Any, kwargs: Any) -> Statement[Any]:
-        """The one statement of the command that a message carries. Raises ``InvalidCommand``."""
-        return self.command.from_message(args, kwargs).statement()
+        """Return the statement of the command that a message carries. Raises ``InvalidCommand``."""
+        return statement_of(self.command.from_message(args, kwargs))
 
     def run(self, /, *args: Any, **kwargs: Any) -> Any:
         """Carry the command out; returns an ``Answer``, or None where there is nothing to be found."""
         result = outcome_of(self.request.id or "", lambda: self.statement(args, kwargs))
-        if message := self.command.message_after(result):
+        if message := message_after(self.command, result):
             send_soon(message)
         return Answer(result) if isinstance(result, Dto) else result
 
 
-def command_task(command: type[StatementCommand[Any]]) -> CommandTask:
-    """Register the Celery task that runs ``command``, under the command's name."""
+def command_task(command: type[Command[Any]]) -> CommandTask:
+    """Register the task that runs ``command``, under the command's name."""
     attributes = {"name": command.name, "command": command, "__doc__": command.__doc__}
     task: CommandTask = app.register_task(type(command.__name__, (CommandTask,), attributes)())
     return task

@@ -36,7 +36,7 @@ def retain() -> dict[str, int]:
     note_that_it_came(RETAIN)
     settings, store = get_settings(), ForgetStore()
     until = time.monotonic() + _LONGEST_SECONDS
-    counts = {"drafts": 0, "letters": 0, "sessions": 0}
+    counts = dict.fromkeys(("drafts", "letters", "sessions"), 0)
     while True:
         batch = store.retain(
             drafts_days=settings.retention_drafts_days,

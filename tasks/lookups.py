@@ -1,7 +1,7 @@
-"""The tasks on queue ``lookups``: questions to Jira that a person waits for.
+"""Tasks on queue ``lookups``: questions to Jira that a person waits for.
 
-A question is acknowledged when it is begun, never asked again, and dropped without a letter once its asker
-has stopped waiting. What it sends on is a command like any.
+A question is acknowledged when it is begun, never asked again, and dropped without a dead letter once its
+asker has stopped waiting. It sends on a command like any other.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from worker.jira.setup import setup_of_this_process
 SOFT_SECONDS: Final = 12
 HARD_SECONDS: Final = 15
 OLDEST_SECONDS: Final = 10.0
-"""By the broker's clock. Who asked has been told by then that there is no answer."""
+"""By the broker's clock. The asker has been told by then that there is no result."""
 
 log = structlog.get_logger("threadsync.lookups")
 
 
 class QuestionTask(DurableTask):
-    """Runs one question: what fails fails at once, and its asker is told."""
+    """Base of lookups: a failure is final, and the asker is told."""
 
     abstract = True
     acks_late = False

@@ -10,7 +10,7 @@ from threadsync.broker.clocks import SENT_AT
 from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.errors import InvalidCommand
 from threadsync.liveness.heartbeats import canary_came_through, look, worker_writes_to
-from threadsync.liveness.state import Signs
+from threadsync.liveness.state import Heartbeats
 from threadsync.queues import QUEUES
 from worker.celery import app
 from worker.db.console_login.sessions import ConsoleSessionStore
@@ -55,7 +55,7 @@ def sample() -> dict[str, Any]:
     return {queue: messages for queue, (messages, _) in waiting.items()}
 
 
-def _signs() -> Signs | None:
+def _signs() -> Heartbeats | None:
     try:
         with app.connection_or_acquire() as connection:
             begun(connection.default_channel, SAMPLE)

@@ -1,4 +1,4 @@
-"""The task that says a thread's first reply. It waits for Slack in the broker: no process's end loses it."""
+"""The task that posts a thread's first reply. It waits for Slack in the broker, so it survives processes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from worker.status_message.process import announcer_of_this_process
 from worker.status_message.thread import SlackThread
 
 FIRST_PAUSE_SECONDS: Final = 15
-"""A post without an answer may still be made for so long."""
+"""Time in which a post without a response may still appear."""
 
 LONGEST_PAUSE_SECONDS: Final = 60
 MOST_TRIES: Final = 1_440
-"""With those pauses a day."""
+"""A day, with those pauses."""
 
 log = structlog.get_logger("threadsync.tasks")
 
 
 @app.task(name=SayReply.name, bind=True, typing=False, soft_time_limit=50, time_limit=60)
 def reply(self: Any, *args: Any, **kwargs: Any) -> ReplyAnswer:
-    """Say it if it is not there, once Slack takes it; ``no token`` leaves it to the sender.
+    """Post the reply unless it is there; ``no token`` leaves it to the sender.
 
     In a thread that was forgotten nothing is said.
     """

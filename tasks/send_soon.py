@@ -1,4 +1,4 @@
-"""Messages that only make something happen sooner: whoever loses one waits for the sweep."""
+"""Send messages that only make something happen sooner: in place of a lost one comes the sweep's."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from worker.celery import app
 from worker.durable.beat import begun, messages_and_consumers
 
 AGAIN_AFTER_SECONDS: Final = 30
-"""By Postgres' clock: afterwards another one may be on its way, see ``take_due``. Two of them do no harm."""
+"""Until a second message may be sent, by Postgres' clock: see ``take_due``. Two of them do no harm."""
 
 _SILENCE_SECONDS: Final = 5
-"""With the broker away each message would cost its sender a time-out."""
+"""A pause after a failure: while the broker is away, each message would cost its sender a time-out."""
 
 _not_before = 0.0
 log = structlog.get_logger("threadsync.tasks")
 
 
 def send_soon(message: Message) -> bool:
-    """Publish it, and say whether the broker took it."""
+    """Publish a message; return whether the broker took it."""
     global _not_before
     if time.monotonic() < _not_before:
         return False
@@ -45,7 +45,7 @@ def send_soon(message: Message) -> bool:
 
 
 def note_that_it_came(entry: str) -> None:
-    """Say that the message of an entry of beat's schedule is here, so that beat may send another one."""
+    """Tell beat that the message of an entry of its schedule has come, so that it may send another one."""
     try:
         with app.connection_or_acquire() as connection:
             begun(connection.default_channel, entry)
@@ -54,7 +54,7 @@ def note_that_it_came(entry: str) -> None:
 
 
 def room(queue: str, most: int) -> int:
-    """How many more of ``most`` messages the queue may hold; 0 while the broker does not say.
+    """Return how many more messages the queue may hold, of ``most``; 0 while the broker does not say.
 
     With no worker at the queue messages would pile up there, and one that expires does so by two clocks.
     """

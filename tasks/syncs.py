@@ -1,4 +1,4 @@
-"""The tasks that bring sessions to Jira: one sync, its retry, and the sweep that forgets none."""
+"""Tasks on syncs: run one, retry one, finish an unlinking, and the sweep that finds all that are due."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from worker.durable.beat import SWEEP, SWEEP_TASK
 from worker.durable.task import DurableTask
 from worker.durable.task_result import Answer
 from worker.jira.breaker import Breaker
-from worker.jira.leave import Leaving, lease_of
 from worker.jira.setup import setup_of_this_process
 from worker.jira.sync import park_without_jira, run_sync
+from worker.jira.unlink import UnlinkStep, lease_of
 
 _MOST_IN_BROKER: Final = 200
-_MOST_LEFT: Final = 20
+_MOST_UNLINKED: Final = 20
 
 log = structlog.get_logger("threadsync.syncs")
 
 
 class SyncTask(DurableTask):
-    """Runs one command on a sync. Calls to Jira have deadlines, so the limit is for what nobody foresaw."""
+    """Base of tasks on a sync. Calls to Jira have deadlines; the time limit is for the unforeseen."""
 
     abstract = True
     soft_time_limit = 110
@@ -51,13 +51,13 @@ class SyncTask(DurableTask):
 
 @app.task(name=Sync.name, base=SyncTask, command=Sync)
 def sync(*args: Any, **kwargs: Any) -> Answer:
-    """Take the session's sync as far as it can be taken now."""
+    """Do what is due for the session's sync."""
     return _run(_uuid(Sync.from_message(args, kwargs)))
 
 
 @app.task(name=RetrySync.name, base=SyncTask, command=RetrySync)
 def retry(*args: Any, **kwargs: Any) -> Answer:
-    """Try a sync again that waits, is blocked or failed, and note who wants it; any other stays as it is."""
+    """Try a sync again that waits, is blocked or failed, and record the decision."""
     command = RetrySync.from_message(args, kwargs)
     name = command.actor if isinstance(command.actor, str) else name_of(command.actor)
     SyncStore().retry(
@@ -72,23 +72,22 @@ def retry(*args: Any, **kwargs: Any) -> Answer:
 
 @app.task(name=Leave.name, base=SyncTask, command=Leave, ignore_result=True)
 def leave(*args: Any, **kwargs: Any) -> None:
-    """Tell a ticket that was taken off its session, if that is due."""
+    """Finish the unlinking of a ticket in Jira, if that is due."""
     command = Leave.from_message(args, kwargs)
     # Without a Jira it waits for a worker that has one.
     if setup := setup_of_this_process():
-        left = setup.store.left
-        claim = left.claim(UUID(str(command.session_id)), command.jira_key, lease=lease_of(setup))
+        store = setup.store.unlinked
+        claim = store.claim(UUID(str(command.session_id)), command.jira_key, lease=lease_of(setup))
         if claim:
-            Leaving(setup, claim).take()
+            UnlinkStep(setup, claim).run()
 
 
 # Every two seconds: Flower would show little else.
 @app.task(name=SWEEP_TASK, ignore_result=True, send_events=False, is_routine=True)
 def sweep() -> dict[str, int]:
-    """Send a message for each sync that is due and has none; ask a site that refused us once more, and Slack.
+    """Send a message for each due sync and outdated status message without one; probe sites and Slack.
 
-    And one for each status message in Slack that is out of date.
-    Several at once do no harm. What it returns are counts.
+    Several at once do no harm. Returns counts.
     """
     note_that_it_came(SWEEP)
     store, setup = SyncStore(), setup_of_this_process()
@@ -100,16 +99,16 @@ def sweep() -> dict[str, int]:
     for session_id in due:
         sent += send_soon(Message(Sync.name, {"session_id": str(session_id)}, SYNCS_QUEUE))
     if setup:
-        for session_id, key in store.left.take_due(most=_MOST_LEFT, for_seconds=AGAIN_AFTER_SECONDS):
-            sent += send_soon(leaving(session_id, key))
+        for session_id, key in store.unlinked.take_due(most=_MOST_UNLINKED, for_seconds=AGAIN_AFTER_SECONDS):
+            sent += send_soon(unlinking(session_id, key))
     unparked += (Breaker(setup).probe() or 0) if setup else 0
     announced = announce_due()
     ask_slack_again()
     return {"sent": sent, "unparked": unparked, "announced": announced}
 
 
-def leaving(session_id: UUID, jira_key: str) -> Message:
-    """The message for a ticket that was taken off."""
+def unlinking(session_id: UUID, jira_key: str) -> Message:
+    """Build the message for an unlinked ticket."""
     return Message(Leave.name, {"session_id": str(session_id), "jira_key": jira_key}, SYNCS_QUEUE)
 
 
@@ -119,9 +118,7 @@ def _uuid(command: Sync | RetrySync) -> UUID:
 
 def _run(session_id: UUID) -> Answer:
     setup = setup_of_this_process()
-    store = setup.store if setup else SyncStore()
-    before = store.get_state(session_id)
-    state = run_sync(setup, session_id) if setup else park_without_jira(store, session_id)
-    if before is None or (state.updated_at, state.duplicates) != (before.updated_at, before.duplicates):
+    run = run_sync(setup, session_id) if setup else park_without_jira(SyncStore(), session_id)
+    if run.is_news:
         announce_soon(session_id)
-    return Answer(state)
+    return Answer(run.state)

@@ -1,4 +1,4 @@
-"""What every test may ask for. Servers start when the first test asks, and stop with the session."""
+"""Fixtures of all tests. Servers start when the first test asks for them, and stop at the end."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def async_store(database_url: str) -> AsyncIterator[AsyncSessionStore]:
 
 @pytest.fixture(params=["SessionStore", "AsyncSessionStore"])
 async def any_store(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[AsyncSessionStore]:
-    """Each store in turn, to be awaited: one behaviour, two implementations."""
+    """The sync and the async store, both awaited: one behaviour, two implementations."""
     if request.param == "SessionStore":
         with new_pool(database_url, max_size=8) as pool:
             yield awaitable(SessionStore(pool))
@@ -135,7 +135,7 @@ async def any_store(request: pytest.FixtureRequest, database_url: str) -> AsyncI
 
 @pytest.fixture
 def dead_letters(pool: Pool) -> DeadLetterStore:
-    """The dead letters of this test's database."""
+    """The store of this test's dead letters."""
     return DeadLetterStore(pool)
 
 

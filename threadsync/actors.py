@@ -1,4 +1,4 @@
-"""The actor of a command: a person in Slack, or a name that was claimed elsewhere. No I/O, no driver."""
+"""Actors of commands: persons in Slack, and names that were claimed elsewhere."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class NamedActor(_Actor):
 
 
 def _as_actor(value: Any) -> Any:
-    """One kind or the other, so that a fault is reported as one of that kind."""
+    """Decide the kind first, so that a fault is reported as one of that kind."""
     if isinstance(value, Mapping):
         kind = SlackActor if "user_id" in value else NamedActor
         return kind.model_validate(value)
@@ -60,12 +60,12 @@ Actor = Annotated[AnyActor, BeforeValidator(_as_actor)]
 
 
 def as_json(actor: AnyActor | None) -> str | None:
-    """The actor as it is stored."""
+    """Return the actor as it is stored."""
     return actor.model_dump_json(exclude_none=True) if actor else None
 
 
 def readable_actor(stored: Any) -> AnyActor | None:
-    """The actor in a row; None if it holds none, or something that another version or a person wrote."""
+    """Return the actor of a row; None if there is none, or one that another release or a person wrote."""
     try:
         value = _as_actor(stored)
     except ValidationError:
@@ -74,11 +74,11 @@ def readable_actor(stored: Any) -> AnyActor | None:
 
 
 StoredActor = Annotated[AnyActor | None, BeforeValidator(readable_actor)]
-"""An actor as a row has it; None where there is none that can be read."""
+"""The actor of a row; None where there is none that can be read."""
 
 
 def slack_actor(user_id: str, team_id: str | None) -> SlackActor | None:
-    """The actor whom a payload names; None where its ids are none."""
+    """Return the actor whom a payload names; None where its ids are invalid."""
     try:
         return SlackActor(user_id=user_id, team_id=team_id or "")
     except ValidationError:
@@ -86,7 +86,7 @@ def slack_actor(user_id: str, team_id: str | None) -> SlackActor | None:
 
 
 def named_actor(name: str, via: Via, address: str | None = None) -> NamedActor | None:
-    """The claim of a name; None where it is none, too long, say."""
+    """Return the claim of a name; None where the name is invalid, too long for instance."""
     try:
         return NamedActor(name=name, via=via, address=address)
     except ValidationError:
@@ -94,5 +94,5 @@ def named_actor(name: str, via: Via, address: str | None = None) -> NamedActor |
 
 
 def name_of(actor: AnyActor) -> str:
-    """The bare name or id, for columns and lists that have one word for it."""
+    """Return the bare name or id, for columns and lists that have one word for it."""
     return actor.user_id if isinstance(actor, SlackActor) else actor.name

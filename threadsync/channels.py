@@ -11,7 +11,7 @@ from threadsync.types import Outcome, SlackId
 
 
 class ChannelContext(Dto):
-    """What is known about a channel. ``version`` counts the patches applied, from 1."""
+    """A channel's context, which clients patch. ``version`` counts the patches applied, from 1."""
 
     channel_id: SlackId
     context_data: dict[str, Any]
@@ -23,7 +23,7 @@ class ChannelContext(Dto):
 
 
 class ContextResult(ChannelContext):
-    """A channel's context as a patch left it, and what the patch did: ``created | applied | unchanged``."""
+    """A channel's context after a patch, and the patch's ``outcome``: ``created | applied | unchanged``."""
 
     outcome: Outcome
 

@@ -1,4 +1,4 @@
-"""How a web process sends commands and gets typed results. Loads no database driver.
+"""Send commands from a web process and get typed results. Loads no database driver.
 
     client = SessionClient()
     handle = client.get_or_create("C0123", "1700000000.000100", "U0456")
@@ -27,14 +27,14 @@ from threadsync.syncs import Draft, SyncState
 from threadsync.types import Status
 
 if TYPE_CHECKING:
-    from threadsync.broker.sending import Broker
-    from threadsync.liveness.state import Signs
+    from threadsync.liveness.state import Heartbeats
+    from threadsync.sending import Broker
 
 R = TypeVar("R")
 
 
 class SessionClient:
-    """Enqueues commands; each method returns once the broker has the message.
+    """Enqueue commands; each method returns once the broker has the message.
 
     All raise ``InvalidCommand`` before anything is sent, and ``EnqueueFailed`` within a second when the
     broker does not answer: the command may be sent again, it is idempotent.
@@ -107,7 +107,7 @@ class SessionClient:
         return self.enqueue(calls.jira_link(channel_id, thread_ts, jira_key, actor, command_id))
 
     def linked(self, asked: Handle[LinkAnswer]) -> Handle[SessionResult]:
-        """The handle of the ``sessions.link`` that a ``jira.link`` sends once Jira knows the ticket."""
+        """Return the handle of the ``sessions.link`` that a ``jira.link`` sends if Jira has the ticket."""
         return Handle(self._broker, *calls.linked(asked.command))
 
     def unlink(
@@ -119,25 +119,25 @@ class SessionClient:
         reason: str,
         command_id: UUID | str | None = None,
     ) -> Handle[SessionResult]:
-        """Take the ticket off the session: ``applied``, or ``stale`` when it has another one, or none."""
+        """Unlink the ticket from the session: ``applied``, or ``stale`` when it has another one, or none."""
         return self.enqueue(calls.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id))
 
     def retry_sync(self, session_id: UUID | str, actor: AnyActor | str, reason: str) -> Handle[SyncState]:
-        """Try the session's sync again now; who wants it, and why, is recorded."""
+        """Try the session's sync again now; actor and reason are recorded."""
         return self.enqueue(calls.retry_sync(session_id, actor, reason))
 
     def get(self, channel_id: str, thread_ts: str) -> Handle[ThreadSession | None]:
-        """The thread's session, or None."""
+        """Read the thread's session, or None."""
         return self.enqueue(calls.get(channel_id, thread_ts))
 
     def list_by_channel(
         self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> Handle[SessionPage]:
-        """A page of 1 to 200 sessions, newest first."""
+        """Read a page of 1 to 200 sessions, newest first."""
         return self.enqueue(calls.list_by_channel(channel_id, status, limit, cursor))
 
     def get_context(self, channel_id: str) -> Handle[ChannelContext | None]:
-        """The channel's context, or None."""
+        """Read the channel's context, or None."""
         return self.enqueue(calls.get_context(channel_id))
 
     def merge_context(
@@ -154,19 +154,21 @@ class SessionClient:
     def channel_moved(
         self, channel_id: str, new_channel_id: str, *, actor: AnyActor | None = None
     ) -> Handle[ChannelMove]:
-        """Say that a channel got another id: ``applied | unchanged``."""
+        """Record that a channel got another id: ``applied | unchanged``."""
         return self.enqueue(calls.channel_moved(channel_id, new_channel_id, actor))
 
     def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
         self._broker.ping()
 
-    def signs(self) -> Signs | None:
+    def heartbeats(self) -> Heartbeats | None:
         """Return what ``threadsync.liveness.verdicts`` judges workers by. Raises ``EnqueueFailed``."""
-        return self._broker.signs()
+        from threadsync.liveness.heartbeats import look
+
+        return self._broker.ask(look)
 
     def close(self) -> None:
-        """Let go of the connections. A client that is used again opens new ones."""
+        """Release the connections. A client that is used again opens new ones."""
         self._broker.close()
 
     def __enter__(self) -> Self:
@@ -182,7 +184,7 @@ class AsyncSessionClient:
     """``SessionClient`` for asyncio: the same methods, to be awaited; the loop is never blocked.
 
     Args:
-        apart: for questions that must not delay the commands of the process' other clients.
+        apart: True for questions that must not delay the commands of the process's other clients.
     """
 
     def __init__(
@@ -250,7 +252,7 @@ class AsyncSessionClient:
         return await self.enqueue(calls.jira_link(channel_id, thread_ts, jira_key, actor, command_id))
 
     def linked(self, asked: AsyncHandle[LinkAnswer]) -> AsyncHandle[SessionResult]:
-        """The handle of the ``sessions.link`` that a ``jira.link`` sends once Jira knows the ticket."""
+        """Return the handle of the ``sessions.link`` that a ``jira.link`` sends if Jira has the ticket."""
         return AsyncHandle(self._broker, *calls.linked(asked.command))
 
     async def unlink(
@@ -262,27 +264,27 @@ class AsyncSessionClient:
         reason: str,
         command_id: UUID | str | None = None,
     ) -> AsyncHandle[SessionResult]:
-        """Take the ticket off the session: ``applied``, or ``stale`` when it has another one, or none."""
+        """Unlink the ticket from the session: ``applied``, or ``stale`` when it has another one, or none."""
         return await self.enqueue(calls.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id))
 
     async def retry_sync(
         self, session_id: UUID | str, actor: AnyActor | str, reason: str
     ) -> AsyncHandle[SyncState]:
-        """Try the session's sync again now; who wants it, and why, is recorded."""
+        """Try the session's sync again now; actor and reason are recorded."""
         return await self.enqueue(calls.retry_sync(session_id, actor, reason))
 
     async def get(self, channel_id: str, thread_ts: str) -> AsyncHandle[ThreadSession | None]:
-        """The thread's session, or None."""
+        """Read the thread's session, or None."""
         return await self.enqueue(calls.get(channel_id, thread_ts))
 
     async def list_by_channel(
         self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> AsyncHandle[SessionPage]:
-        """A page of 1 to 200 sessions, newest first."""
+        """Read a page of 1 to 200 sessions, newest first."""
         return await self.enqueue(calls.list_by_channel(channel_id, status, limit, cursor))
 
     async def get_context(self, channel_id: str) -> AsyncHandle[ChannelContext | None]:
-        """The channel's context, or None."""
+        """Read the channel's context, or None."""
         return await self.enqueue(calls.get_context(channel_id))
 
     async def merge_context(
@@ -299,26 +301,30 @@ class AsyncSessionClient:
     async def channel_moved(
         self, channel_id: str, new_channel_id: str, *, actor: AnyActor | None = None
     ) -> AsyncHandle[ChannelMove]:
-        """Say that a channel got another id: ``applied | unchanged``."""
+        """Record that a channel got another id: ``applied | unchanged``."""
         return await self.enqueue(calls.channel_moved(channel_id, new_channel_id, actor))
 
     async def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
         await self._broker.ping_async()
 
-    async def signs(self) -> Signs | None:
+    async def heartbeats(self) -> Heartbeats | None:
         """Return what ``threadsync.liveness.verdicts`` judges workers by. Raises ``EnqueueFailed``."""
-        return await self._broker.signs_async()
+        from threadsync.liveness.heartbeats import look
+
+        return await self._broker.ask_async(look)
 
     async def tell_socket(self, name: str, silence: float | None) -> None:
-        """Leave a sign in the broker for how many seconds Slack has been silent, None at the end.
+        """Write Socket Mode's heartbeat: the seconds since Slack's last message; None removes it.
 
         Raises ``EnqueueFailed``.
         """
-        await self._broker.tell_socket_async(name, silence)
+        from threadsync.liveness.heartbeats import tell_socket
+
+        await self._broker.ask_async(lambda channel: tell_socket(channel, name, silence))
 
     async def close(self) -> None:
-        """Let go of the connections. A client that is used again opens new ones."""
+        """Release the connections. A client that is used again opens new ones."""
         await asyncio.to_thread(self._broker.close)
 
     async def __aenter__(self) -> Self:
@@ -332,6 +338,6 @@ class AsyncSessionClient:
 
 def _broker(*urls: str | None, apart: bool = False) -> Broker:
     """Load kombu and redis-py only now: to name a command or to catch an error needs neither."""
-    from threadsync.broker.sending import Broker
+    from threadsync.sending import Broker
 
     return Broker(*urls, apart=apart)

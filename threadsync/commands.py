@@ -1,28 +1,39 @@
-"""The commands on sessions and channels. Each is one SQL statement; the table is in docs/use/commands.md."""
+"""The commands on sessions and channels: docs/use/commands.md. Their SQL is in ``worker/db/sessions``."""
 
 from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationInfo, field_validator
 
 from threadsync.actors import Actor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
-from threadsync.command import Message, StatementCommand
+from threadsync.command import Command
 from threadsync.errors import InvalidCommand
-from threadsync.queues import SESSIONS_QUEUE, SYNCS_QUEUE
+from threadsync.patch import Patch
+from threadsync.queues import SESSIONS_QUEUE
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft
-from threadsync.types import AnyUuid, DraftedAt, JiraId, JiraKey, PageLimit, Reason, SlackId, SlackTs, Status
-from worker.db.sessions import statements
-from worker.db.sessions.statements import Statement
+from threadsync.types import (
+    AnyUuid,
+    Cursor,
+    DraftedAt,
+    JiraId,
+    JiraKey,
+    PageLimit,
+    Reason,
+    SlackId,
+    SlackTs,
+    Status,
+    StatusToSet,
+)
 
 R = TypeVar("R")
 
 
-class _AboutThread(StatementCommand[R], ABC):
+class _AboutThread(Command[R], ABC):
     queue: ClassVar[str] = SESSIONS_QUEUE
     channel_id: SlackId
     thread_ts: SlackTs
@@ -31,7 +42,7 @@ class _AboutThread(StatementCommand[R], ABC):
         return f"{self.channel_id} / {self.thread_ts}"
 
 
-class _AboutChannel(StatementCommand[R], ABC):
+class _AboutChannel(Command[R], ABC):
     queue: ClassVar[str] = SESSIONS_QUEUE
     channel_id: SlackId
 
@@ -40,15 +51,12 @@ class _AboutChannel(StatementCommand[R], ABC):
 
 
 class GetOrCreate(_AboutThread[SessionResult]):
-    """Open the thread's session; an existing one stays as it is."""
+    """Open the thread's session; an existing one stays as it is, ``user_id`` included."""
 
     name = "sessions.get_or_create"
     result = TypeAdapter(SessionResult)
     user_id: SlackId
     actor: Actor | None = None
-
-    def statement(self) -> Statement[SessionResult]:
-        return statements.get_or_create_session(self.channel_id, self.thread_ts, self.user_id, self.actor)
 
 
 class UpdateStatus(_AboutThread[SessionResult]):
@@ -56,14 +64,11 @@ class UpdateStatus(_AboutThread[SessionResult]):
 
     name = "sessions.update_status"
     result = TypeAdapter(SessionResult)
-    status: Status
+    status: StatusToSet
     actor: Actor | None = None
 
     def summary(self) -> str:
         return f"{super().summary()} → {self.status}"
-
-    def statement(self) -> Statement[SessionResult]:
-        return statements.update_status(self.channel_id, self.thread_ts, self.status, self.actor)
 
 
 class MarkSynced(_AboutThread[SessionResult]):
@@ -77,14 +82,11 @@ class MarkSynced(_AboutThread[SessionResult]):
     def summary(self) -> str:
         return f"{super().summary()} → synced as {self.jira_key}"
 
-    def statement(self) -> Statement[SessionResult]:
-        return statements.mark_synced(self.channel_id, self.thread_ts, self.jira_key, self.actor)
-
 
 class Link(_AboutThread[SessionResult]):
-    """Give the session the ticket that a person names; carried out once a ``command_id``.
+    """Give the session the ticket that a person names, once for each ``command_id``.
 
-    Whether there is such a ticket was asked before: ``jira.link`` does, and sends this.
+    It does not ask Jira whether the ticket exists: ``jira.link`` does, and sends this.
     """
 
     name = "sessions.link"
@@ -98,23 +100,11 @@ class Link(_AboutThread[SessionResult]):
     def summary(self) -> str:
         return f"{super().summary()} → linked to {self.jira_key}"
 
-    def statement(self) -> Statement[SessionResult]:
-        return statements.link(
-            self.channel_id,
-            self.thread_ts,
-            self.jira_key,
-            self.actor,
-            self.command_id,
-            self.reason,
-            self.jira_id,
-        )
-
 
 class Unlink(_AboutThread[SessionResult]):
-    """Take the ticket off the session, as a person says; carried out once a ``command_id``.
+    """Unlink the session's ticket for a person, once for each ``command_id``.
 
-    A draft that is older than ``unlinked_at`` makes no other ticket; the moment in which it is carried out,
-    if None.
+    A draft that is older than ``unlinked_at`` makes no other ticket; None means Postgres' time.
     """
 
     name = "sessions.unlink"
@@ -126,18 +116,7 @@ class Unlink(_AboutThread[SessionResult]):
     unlinked_at: DraftedAt | None = None
 
     def summary(self) -> str:
-        return f"{super().summary()} → {self.jira_key} taken off"
-
-    def statement(self) -> Statement[SessionResult]:
-        return statements.unlink(
-            self.channel_id,
-            self.thread_ts,
-            self.jira_key,
-            self.actor,
-            self.reason,
-            self.command_id,
-            self.unlinked_at,
-        )
+        return f"{super().summary()} → {self.jira_key} unlinked"
 
 
 class RequestSync(_AboutThread[SessionResult]):
@@ -161,63 +140,39 @@ class RequestSync(_AboutThread[SessionResult]):
             known = ", ".join(Draft.model_fields)
             raise InvalidCommand(f"{cls.name}: no draft.{', draft.'.join(unknown)}; a draft has {known}")
 
-    def statement(self) -> Statement[SessionResult]:
-        return statements.request_sync(
-            self.channel_id, self.thread_ts, self.draft, self.drafted_at, self.actor
-        )
-
-    @classmethod
-    def message_after(cls, result: SessionResult) -> Message | None:
-        # One that is lost is sent by the sweep.
-        if result.outcome != "applied":
-            return None
-        return Message("syncs.sync", {"session_id": str(result.id)}, SYNCS_QUEUE)
-
 
 class GetSession(_AboutThread[ThreadSession | None]):
-    """The thread's session, or None."""
+    """Return the thread's session, or None."""
 
     name = "sessions.get"
     result = TypeAdapter(ThreadSession | None)
 
-    def statement(self) -> Statement[ThreadSession | None]:
-        return statements.get_session_by_thread(self.channel_id, self.thread_ts)
-
 
 class ListByChannel(_AboutChannel[SessionPage]):
-    """A page of the channel's sessions, newest first."""
+    """Return a page of the channel's sessions, newest first."""
 
     name = "sessions.list_by_channel"
     result = TypeAdapter(SessionPage)
     status: Status | None = None
     limit: PageLimit = 50
-    cursor: str | None = None
-
-    def statement(self) -> Statement[SessionPage]:
-        return statements.list_sessions_by_channel(self.channel_id, self.status, self.limit, self.cursor)
+    cursor: Cursor | None = None
 
 
 class GetContext(_AboutChannel[ChannelContext | None]):
-    """The channel's context, or None."""
+    """Return the channel's context, or None."""
 
     name = "channels.get_context"
     result = TypeAdapter(ChannelContext | None)
 
-    def statement(self) -> Statement[ChannelContext | None]:
-        return statements.get_channel_context(self.channel_id)
-
 
 class MergeContext(_AboutChannel[ContextResult]):
-    """Apply an RFC 7396 merge patch to the channel's context; the same ``command_id`` twice applies once."""
+    """Apply an RFC 7396 merge patch to the channel's context, once for each ``command_id``."""
 
     name = "channels.merge_context"
     result = TypeAdapter(ContextResult)
-    patch: dict[str, Any]
+    patch: Patch
     command_id: AnyUuid
     actor: Actor | None = None
-
-    def statement(self) -> Statement[ContextResult]:
-        return statements.merge_channel_context(self.channel_id, self.patch, self.command_id, self.actor)
 
     def arguments(self) -> dict[str, Any]:
         # A null in the patch removes a key; it must travel.
@@ -225,30 +180,19 @@ class MergeContext(_AboutChannel[ContextResult]):
 
 
 class ChannelMoved(_AboutChannel[ChannelMove]):
-    """A channel got another id: either one leads to the same sessions and the same context then."""
+    """Note that a channel got another id; either id leads to the same sessions and context then."""
 
     name = "channels.moved"
     result = TypeAdapter(ChannelMove)
     new_channel_id: SlackId
     actor: Actor | None = None
 
+    @field_validator("new_channel_id")
+    @classmethod
+    def _is_another(cls, new_channel_id: str, others: ValidationInfo) -> str:
+        if new_channel_id == others.data.get("channel_id"):
+            raise ValueError("is the same as channel_id")
+        return new_channel_id
+
     def summary(self) -> str:
         return f"{self.channel_id} → {self.new_channel_id}"
-
-    def statement(self) -> Statement[ChannelMove]:
-        return statements.channel_moved(self.channel_id, self.new_channel_id, self.actor)
-
-
-COMMANDS: Final[tuple[type[StatementCommand[Any]], ...]] = (
-    GetOrCreate,
-    UpdateStatus,
-    MarkSynced,
-    RequestSync,
-    Link,
-    Unlink,
-    GetSession,
-    ListByChannel,
-    GetContext,
-    MergeContext,
-    ChannelMoved,
-)

@@ -1,4 +1,4 @@
-"""Settings: the only reader of the environment."""
+"""Settings, read from the environment here and nowhere else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from threadsync.broker.address import AMQP, REDIS, read_broker, read_results
+from threadsync.address import AMQP, REDIS, read_broker, read_results
 from threadsync.dsn import read_database
 from threadsync.errors import InvalidSettings
 from threadsync.hosts import read_host
@@ -26,7 +26,7 @@ from threadsync.loopback import is_loopback
 from threadsync.marker import canonical
 
 _OF_KUBERNETES: Final = re.compile(r"(tcp|udp|sctp)://")
-"""What Kubernetes puts into NAME_PORT of every pod beside a service called `name`: not meant for us."""
+"""The value that Kubernetes gives NAME_PORT in pods beside a service called `name`; not meant for us."""
 
 _OF_APP_TOKEN: Final = re.compile(r"xapp-[0-9]+-(A[A-Z0-9]{2,63})-", re.ASCII)
 
@@ -35,13 +35,13 @@ _Role = Literal["sessions", "syncs", "lookups", "beat", "web", "flower", "metric
 
 @dataclass(frozen=True)
 class _Unreadable:
-    """Stands for the value of a file that cannot be read, so that the fault is reported with the others."""
+    """A stand-in for the value of an unreadable file, so that the fault is reported with the others."""
 
     fault: str
 
 
 class _FileSecrets(PydanticBaseSettingsSource):
-    """``NAME_FILE`` gives the value of ``NAME``: how container platforms hand over secrets."""
+    """Read ``NAME`` from the file that ``NAME_FILE`` names, as container platforms hand over secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         variable = f"{field_name.upper()}_FILE"
@@ -68,7 +68,7 @@ LOCAL_TOKEN: Final = "xoxb-local"  # noqa: S105 - no token, and says so
 
 
 class Settings(BaseSettings):
-    """What the environment says. Every name may also be given as ``NAME_FILE``, a path to read it from."""
+    """Settings of every process. Each name may also be given as ``NAME_FILE``, a path to read it from."""
 
     model_config = SettingsConfigDict(
         extra="ignore",
@@ -309,7 +309,7 @@ class Settings(BaseSettings):
     @field_validator("celery_broker_url", "redis_url", "celery_result_backend")
     @classmethod
     def _as_kombu_spells_it(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """Everything encoded, and ``redis://`` for ``valkey://``, which kombu 5.7 does not have."""
+        """Encode everything, and write ``redis://`` for ``valkey://``, which kombu 5.7 does not know."""
         if value is None:
             return None
         read = read_results if info.field_name == "celery_result_backend" else read_broker
@@ -356,43 +356,43 @@ class Settings(BaseSettings):
 
     @property
     def is_in_slack(self) -> bool:
-        """Whether there is a token to post with; ``threadsync up`` sets one that is none."""
+        """True with a real token to post with; ``threadsync up`` sets a placeholder."""
         return self.slack_bot_token is not None and self.slack_bot_token.get_secret_value() != LOCAL_TOKEN
 
     @property
     def app_of_token(self) -> str | None:
-        """The app that the app-level token names."""
+        """The id of the Slack app in the app-level token."""
         token = self.slack_app_token.get_secret_value() if self.slack_app_token else ""
         found = _OF_APP_TOKEN.match(token)
         return found[1] if found else None
 
     @property
     def broker_url(self) -> str | None:
-        """The broker as kombu spells it, ``CELERY_BROKER_URL`` before ``REDIS_URL``."""
+        """The broker's URL as kombu spells it: ``CELERY_BROKER_URL``, else ``REDIS_URL``."""
         url = self.celery_broker_url or self.redis_url
         return url.get_secret_value() if url else None
 
     @property
     def broker_is_redis(self) -> bool:
-        """Whether kombu's Redis transport (Valkey's too) carries the messages."""
+        """True for Valkey and Redis, which share kombu's Redis transport."""
         return (self.broker_url or "").partition("://")[0] in REDIS
 
     @property
     def result_backend_url(self) -> str | None:
-        """Where results are kept."""
+        """The URL of the result backend."""
         if self.celery_result_backend:
             return self.celery_result_backend.get_secret_value()
         return self.broker_url
 
     def require(self, *names: str) -> None:
-        """Raise ``InvalidSettings`` that names every setting of ``names`` that is not there."""
+        """Raise ``InvalidSettings`` that names every missing setting of ``names``."""
         missing = [_as_variable(name) for name in names if not getattr(self, name)]
         if missing:
             raise InvalidSettings(_report(f"{variable}: is not set" for variable in missing))
 
 
 def load_settings(**given: Any) -> Settings:
-    """Read the environment now; what is ``given`` goes before it.
+    """Read the environment now; ``given`` values take precedence.
 
     Raises ``InvalidSettings`` with every fault, and no secret's value.
     """
@@ -406,12 +406,12 @@ def load_settings(**given: Any) -> Settings:
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The process's settings, read once."""
+    """Return the process's settings, read once."""
     return load_settings()
 
 
 def _refuse_unreadable(files: Mapping[str, str]) -> None:
-    """Here, because a connection says "Error 2 connecting to …" of them, at each try."""
+    """Name an unreadable file now; a connection would only say "Error 2 connecting to …" at each try."""
     for parameter, path in files.items():
         try:
             with Path(path).open("rb"):

@@ -1,4 +1,4 @@
-"""Dead letters: messages that will not be run again by themselves."""
+"""Dead letters: messages that the worker gave up."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DeadLetterState = Literal["dead", "retried", "discarded"]
 
 
 class DeadLetter(Dto):
-    """A message that will not be run again by itself, with all that is needed to run it by hand.
+    """A message that the worker gave up, with all that is needed to run it by hand.
 
     ``arguments`` is the JSON text ``{"args": […], "kwargs": {…}}`` exactly as it came, or None when the
     message could not be read; then ``body`` has its bytes. ``state`` is ``dead``, ``retried`` or
-    ``discarded``; ``actor`` and ``reason`` say who settled it and why.
+    ``discarded``; ``actor`` settled it, for ``reason``.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")

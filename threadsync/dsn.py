@@ -1,7 +1,7 @@
-"""Postgres' addresses: URLs and keyword strings, refused in words that show no part of a secret. Pure.
+"""Read Postgres addresses (URLs and keyword strings); refusals show no part of a secret. Pure.
 
 libpq ends a password at the first ``@`` and quotes what it does not understand, so it sees an address only
-with everything encoded. A keyword string becomes a URL: whoever reads one further on need know one form.
+with everything encoded. A keyword string becomes a URL, so that all readers know one form.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from threadsync.broker.address import (
+from threadsync.address import (
     CONTROL,
     ENCODE,
     HOST,
@@ -59,7 +59,7 @@ INSTEAD: Final = {
     "targetServerType": "target_session_attrs says that",
     "ApplicationName": "application_name says that",
 }
-"""Parameters of other tools, and what says the same here."""
+"""Parameters of other programs, and their equivalents here."""
 
 _KEYWORD_FORM: Final = re.compile(r"\s*[A-Za-z_]+\s*=")
 _PAIR: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)(?:\s+|$)", re.DOTALL)

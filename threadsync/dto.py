@@ -11,19 +11,19 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, Validation
 
 
 class Dto(BaseModel, ABC):
-    """What all of them have."""
+    """Frozen data of a row or a result."""
 
-    # A newer worker may add fields; an older reader must not fail on them. What people wrote is in no error.
+    # A newer worker may add fields; an older reader must not fail on them. No error quotes what people wrote.
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     _unreadable: tuple[str, ...] = PrivateAttr(())
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read a stored row, also one that another release or a person wrote: nothing beside it is lost.
+        """Read a stored row, also one that another release or a person wrote.
 
-        A value that is none of ours stays as its text, or is None, and `unreadable` names it. So a reader
-        that tells values apart must have a branch for those that it does not know.
+        An invalid value stays as its text, or is None, and ``unreadable`` names it. So a reader that tells
+        values apart must have a branch for those that it does not know.
         """
         try:
             return cls.model_validate(row)
@@ -32,17 +32,17 @@ class Dto(BaseModel, ABC):
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """The members whose stored value is none that this release knows."""
+        """Names of the members whose stored value this release does not know."""
         return self._unreadable
 
     def as_json(self) -> dict[str, Any]:
-        """Its JSON values; with `unreadable` among them if there is any."""
+        """Return the JSON values, with ``unreadable`` among them if there is any."""
         values = self.model_dump(mode="json", warnings=False)
         return {**values, "unreadable": list(self._unreadable)} if self._unreadable else values
 
     @abstractmethod
     def summary(self) -> str:
-        """One short line for people who watch: which one, and its state. Never what somebody wrote."""
+        """Return one short line for logs and Flower: its id and state, never what a person wrote."""
 
     @classmethod
     def _without(cls, row: Mapping[str, Any], bad: set[str]) -> Self:
@@ -59,7 +59,7 @@ class Dto(BaseModel, ABC):
 
 @cache
 def _members(model: type[Dto]) -> dict[str, TypeAdapter[Any]]:
-    """A validator for each member alone."""
+    """Return a validator for each member alone."""
     return {name: TypeAdapter(field.rebuild_annotation()) for name, field in model.model_fields.items()}
 
 
@@ -67,5 +67,5 @@ _LONGEST_STAND_IN: Final = 255
 
 
 def _stand_in(value: Any) -> str | None:
-    """The text of a value that is none of ours, as far as it is worth showing."""
+    """Return the text of an invalid value, as far as it is worth showing."""
     return value[:_LONGEST_STAND_IN] if isinstance(value, str) else None

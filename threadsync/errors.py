@@ -1,17 +1,17 @@
-"""Every exception that threadsync raises on purpose.
+"""The exceptions of threadsync.
 
     ThreadsyncError
     ├── TransientError            the same call may succeed later; nothing is wrong with it
     │   ├── DatabaseUnavailable   Postgres is away, starting, or failing over
-    │   │   └── DatabaseFault     Postgres is there and cannot do this: a person must mend the database
+    │   │   └── DatabaseFault     Postgres answers but cannot do this: an operator must repair the database
     │   ├── BrokerUnavailable     Valkey, Redis or RabbitMQ did not answer
     │   ├── EnqueueFailed         the broker did not take the message in time
     │   └── ResultTimeout         the command was enqueued; its result did not come in time
     └── PermanentError            the same call will fail again; a person or a program must change something
         ├── InvalidCommand        an argument is missing or wrong
         ├── SessionNotFound       no session for that thread, waiting included
-        ├── SyncNotFound          no ticket was asked for by that session
-        ├── SyncNotChanged        what was asked of a sync does not fit its state
+        ├── SyncNotFound          the session never requested a ticket
+        ├── SyncNotChanged        the request does not fit the sync's state
         ├── JiraKeyConflict       the session is already synced with another ticket
         ├── PoisonCommand         the command was parked: it ended its worker too often
         ├── CommandFailed         the worker failed with an error that is not ours
@@ -32,7 +32,7 @@ _LONGEST_NAMED: Final = 500
 
 
 class ThreadsyncError(Exception):
-    """Root of all our errors."""
+    """Root of threadsync's errors."""
 
 
 class TransientError(ThreadsyncError):
@@ -44,11 +44,11 @@ class PermanentError(ThreadsyncError):
 
 
 class DatabaseUnavailable(TransientError):
-    """Postgres did not answer, or ended the connection. Whether the statement took effect is unknown."""
+    """Postgres did not answer, or ended the connection. The statement may have taken effect."""
 
 
 class DatabaseFault(DatabaseUnavailable):
-    """Postgres is there, and cannot do this: not set up, locked for long, too slow each time, or damaged.
+    """Postgres answers but cannot do this: not set up, locked for long, too slow each time, or damaged.
 
     Nothing was written. A command that meets it waits for an hour at most, not without end.
     """
@@ -59,7 +59,7 @@ class BrokerUnavailable(TransientError):
 
 
 class EnqueueFailed(TransientError):
-    """The broker did not confirm the message in time. Send it again: if it did arrive, that does no harm."""
+    """The broker did not confirm the message in time. Send it again: arriving twice does no harm."""
 
 
 class ResultTimeout(TransientError, TimeoutError):
@@ -86,11 +86,11 @@ class SessionNotFound(PermanentError):
 
 
 class SyncNotFound(PermanentError):
-    """No ticket was asked for by that session."""
+    """The session never requested a ticket."""
 
 
 class SyncNotChanged(PermanentError):
-    """What was asked of a sync does not fit its state; nothing was changed."""
+    """The request does not fit the sync's state; nothing was changed."""
 
 
 class JiraKeyConflict(PermanentError):
@@ -111,7 +111,7 @@ class JiraKeyConflict(PermanentError):
 
 
 class PoisonCommand(PermanentError):
-    """A command that ended its worker each time it was delivered. It is kept as a dead letter."""
+    """The command ended its worker each time it was delivered. It is kept as a dead letter."""
 
     def __init__(self, task_name: str, deliveries: int) -> None:
         super().__init__(task_name, deliveries)
@@ -120,7 +120,7 @@ class PoisonCommand(PermanentError):
 
     def __str__(self) -> str:
         times = f"was delivered {self.deliveries} times"
-        return f"{self.task_name} {times}; its worker died of it, or had no room for it, each time"
+        return f"{self.task_name} {times}; each time its worker died or ran out of memory"
 
 
 class CommandFailed(PermanentError):
@@ -130,7 +130,7 @@ class CommandFailed(PermanentError):
 class UnreadableResult(PermanentError):
     """The result backend holds no result of the command, or none that this release can read.
 
-    Whether the command was carried out is not known; it may be sent again. The text quotes nothing of it.
+    The command may have been carried out; it may be sent again. The text quotes nothing of the result.
     """
 
 
@@ -143,16 +143,16 @@ class SchemaMismatch(PermanentError):
 
 
 class InvalidSettings(PermanentError):
-    """One line a fault, all faults at once, and no value of a secret among them."""
+    """The environment is incomplete or wrong; one line for each fault, without the values of secrets."""
 
 
 def named(error: BaseException) -> str:
-    """Return its class and its words, for the log: the form for programs has the bytes that it is about."""
+    """Return the error's class and message for the log; its repr may hold the bytes of a message."""
     return f"{type(error).__name__}: {error}"[:_LONGEST_NAMED]
 
 
 def as_ours(error: BaseException) -> ThreadsyncError:
-    """The error itself if it is one of ours, else ``CommandFailed`` that names it."""
+    """Return the error if it is one of ours, else a ``CommandFailed`` that names it."""
     if isinstance(error, ThreadsyncError):
         return error
     return CommandFailed(f"{type(error).__name__}: {error}")

@@ -12,7 +12,7 @@ from threadsync.errors import ResultTimeout
 from threadsync.result_reading import typed
 
 if TYPE_CHECKING:
-    from threadsync.broker.sending import Broker
+    from threadsync.sending import Broker
 
 R = TypeVar("R")
 _FIRST_PAUSE: Final = 0.004

@@ -1,4 +1,4 @@
-"""Hosts as a request or a setting names them, compared as what they mean: case, last dot, default port."""
+"""Hosts of requests and settings, compared regardless of case, a final dot and the default port."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Host:
 
     @property
     def is_loopback(self) -> bool:
-        """True for names of this machine alone, which no name server can change."""
+        """True for ``localhost`` and loopback addresses, which no name server can change."""
         return self.name == "localhost" or is_loopback_address(self.name)
 
     def is_of(self, allowed: Host, scheme: str) -> bool:
-        """Return True for the allowed host; one without a port allows each port."""
+        """Return True for the allowed host; an allowed host without a port allows each port."""
         port = self.port or _DEFAULT_PORTS.get(scheme)
         return self.name == allowed.name and allowed.port in (None, port)
 
@@ -51,13 +51,13 @@ def is_loopback_address(text: str) -> bool:
 
 
 class PublicHosts:
-    """The hosts under which people reach pages of ours: the given ones, and this machine's loopback."""
+    """Hosts under which our pages may be reached: the given ones, and this machine's loopback."""
 
     def __init__(self, hosts: Iterable[str]) -> None:
         self._allowed = [read_host(host) for host in hosts]
 
     def named_by(self, headers: Iterable[tuple[bytes, bytes]], scheme: str) -> Host | None:
-        """The host that the request names, if it is one of these. Two Host headers name none."""
+        """Return the request's host if it is allowed, else None. A request with two Host headers has none."""
         values = [value for name, value in headers if name.lower() == b"host"]
         try:
             [value] = values

@@ -1,4 +1,4 @@
-"""Questions to Jira that a person waits for, as commands. One is a class here and a task in lookups."""
+"""Lookups, questions to Jira that a person waits for: a class here, a task in ``tasks.lookups``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LinkOutcome = Literal["sent", "no_such_ticket", "no_answer", "refused", "not_con
 
 
 class LinkAnswer(Dto):
-    """The answer to the question whether Jira has a ticket.
+    """The result of looking up a ticket in Jira.
 
-    ``sent``: it does, and ``sessions.link`` is on its way as task ``task_id``, with the key as Jira has it.
+    ``sent``: it exists, and ``sessions.link`` is on its way as task ``task_id``, with the key as Jira has it.
     Else nothing is linked: ``no_such_ticket``, or none that our account may see; ``no_answer`` of Jira;
-    ``refused``: Jira does not let us look; ``not_configured``: the worker knows no Jira.
+    ``refused``: our account may not look; ``not_configured``: the worker has no Jira.
     """
 
     outcome: LinkOutcome
@@ -33,7 +33,7 @@ class LinkAnswer(Dto):
 
 
 class LinkLookup(Command[LinkAnswer]):
-    """Give the session a ticket if Jira knows it: ask, and send ``sessions.link``. Else link nothing."""
+    """Link the session to a ticket if Jira has it: ask, and send ``sessions.link``. Else link nothing."""
 
     name = "jira.link"
     queue: ClassVar[str] = LOOKUPS_QUEUE
@@ -49,7 +49,7 @@ class LinkLookup(Command[LinkAnswer]):
         return f"{self.channel_id} / {self.thread_ts} → {self.jira_key}?"
 
     def link(self, jira_key: str, jira_id: str | None) -> Link:
-        """The command to be sent when there is such a ticket."""
+        """Return the command to send when the ticket exists."""
         return Link(
             channel_id=self.channel_id,
             thread_ts=self.thread_ts,
@@ -62,5 +62,5 @@ class LinkLookup(Command[LinkAnswer]):
 
     @property
     def link_task_id(self) -> str:
-        """The id of the task that it sends: one act, one task, however often it is asked for."""
+        """The id of the task that it sends: one act is one task, however often it is sent."""
         return str(self.command_id)

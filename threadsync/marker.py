@@ -1,4 +1,4 @@
-"""The marker of a thread's ticket: the same for the same thread on the same site, whoever computes it."""
+"""The marker of a thread's ticket, which is the same for the same thread on the same Jira site."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def marker_of(site: str, channel_id: str, thread_ts: str) -> str:
-    """``slk-`` and 130 bits in base32, lower case: a label that Jira accepts and JQL finds exactly."""
+    """Return a label that Jira accepts and JQL finds exactly: ``slk-`` and 130 bits in base32, lower case."""
     digest = hashlib.sha256("|".join((site, channel_id, thread_ts)).encode()).digest()
     return f"slk-{base64.b32encode(digest).decode()[:_LENGTH].lower()}"
 
 
 def site_of(url: str) -> str:
-    """``host[:port][/path]`` of a Jira URL: one site however its URL is spelt.
+    """Return ``host[:port][/path]`` of a Jira URL: one site however its URL is spelt.
 
     Scheme, case of the host, default port, credentials, slashes too many and query make no difference.
-    Raises ``ValueError`` for what is no address.
+    Raises ``ValueError`` for an invalid address.
     """
     return canonical(url).partition("://")[2]
 
 
 def canonical(url: str) -> str:
-    """``scheme://host[:port][/path]``, as `site_of` spells what stands behind the scheme; https without one.
+    """Return ``scheme://host[:port][/path]``, spelt as by ``site_of``; the scheme is https without one.
 
-    Raises ``ValueError`` for what is no address.
+    Raises ``ValueError`` for an invalid address.
     """
     text = url.strip()
     if _SPACE.search(text):
@@ -47,7 +47,7 @@ def canonical(url: str) -> str:
 
 
 def url_of(site: str | None, jira_url: str | None) -> str:
-    """Where people look at the tickets of ``site``: ``JIRA_URL``, unless that is another one by now.
+    """Return the URL at which people see the tickets of ``site``: ``JIRA_URL``, unless that is another site.
 
     Empty where no Jira is known.
     """
@@ -59,7 +59,7 @@ def url_of(site: str | None, jira_url: str | None) -> str:
 
 
 def _host(name: str) -> str:
-    """In lower case, a name in other letters as DNS has it."""
+    """Return the host in lower case, and a name in other letters as DNS has it."""
     if ":" in name:
         return f"[{name.lower()}]"
     if not name.isascii():

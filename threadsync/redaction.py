@@ -1,8 +1,8 @@
-"""What of a message's arguments people may see: in events (so in Flower), in logs, in `celery inspect`.
+"""Redact a task's arguments before they reach events (Flower), logs or `celery inspect`.
 
 A stock Celery client puts all of them into the headers ``argsrepr`` and ``kwargsrepr``, a draft's text too.
-So of what a sender says only a line is shown that can be seen to name a thread, and no person. What is shown
-nowhere need not be taken back when a person is to be forgotten: from Flower's memory, its state, or logs.
+So only a line that names a thread and no person is shown. What is shown nowhere need not be removed from
+Flower's memory, its state or the logs when a person is to be forgotten.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _SAFE_ERRORS: Final = frozenset(
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, ThreadsyncError) and kind is not CommandFailed
 ) | {"WorkerLostError", "TimeLimitExceeded", "SoftTimeLimitExceeded", "Terminated"}
-"""Their words name threads, keys and faults, and no value. ``CommandFailed`` has another program's words."""
+"""Their messages name threads, keys and faults, and no value. ``CommandFailed`` quotes another program."""
 
 _OUR_TASKS: Final = "tasks."
 
 
 def shown(command: Any, args: Any, kwargs: Any, argsrepr: object, kwargsrepr: object) -> tuple[str, str]:
-    """The two headers as they may be shown.
+    """Return the headers ``argsrepr`` and ``kwargsrepr`` as they may be shown.
 
     A line that the sender wrote in place of the arguments stays if it is what ``Command.summary()`` makes of
     them: our clients send that, and to look is quicker than to make it anew. Otherwise a command is shown by
@@ -56,12 +56,12 @@ def shown(command: Any, args: Any, kwargs: Any, argsrepr: object, kwargsrepr: ob
 
 
 def shown_unseen(args: Any, kwargs: Any) -> tuple[str, str]:
-    """The two headers for a task whose sender says nothing of them."""
+    """Return the two headers for a task whose sender gives none."""
     return (NOT_SHOWN if args else "()", NOT_SHOWN if kwargs else "{}")
 
 
 def shown_of_an_end(task: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an event of a task's end, without what a person may have written."""
+    """Return the fields of a task's final event without text that people may have written."""
     told = dict(fields)
     if "result" in told and not _is_ours(task):
         told["result"] = NOT_SHOWN
@@ -74,7 +74,7 @@ def shown_of_an_end(task: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown_by_flower(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event of any sender: a stock client tells of what it sends, with all arguments."""
+    """Redact an event of any sender; a stock client's events hold all arguments."""
     told = dict(event)
     for name in ("args", "kwargs"):
         text = told.get(name)
@@ -84,7 +84,7 @@ def shown_by_flower(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_line_of(kwargs: Any, text: object) -> bool:
-    """Return True for a line that says of these arguments which thread or session, and no more."""
+    """Return True for a line that names these arguments' thread or session, and nothing else."""
     if not isinstance(kwargs, dict) or not isinstance(text, str):
         return False
     place = kwargs.get("channel_id") or kwargs.get("session_id")

@@ -1,4 +1,4 @@
-"""The command that says a thread's first reply, for a web process whose try Slack did not take."""
+"""The command that posts a thread's first reply, for a web process whose own attempt Slack refused."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from threadsync.queues import MAINTENANCE_QUEUE
 from threadsync.types import AnyUuid, SlackId, SlackTs
 
 REPLY_EVENT_TYPE: Final = "threadsync_reply"
-"""The reply's metadata, by which it is found again: it may have been posted, and the answer lost."""
+"""The metadata by which a reply is found again: it may have been posted, and the response lost."""
 
 ReplyAnswer = Literal["said", "given up", "no token"]
 
 
 class SayReply(Command[ReplyAnswer]):
-    """Say it, once, as soon as Slack takes it.
+    """Post a reply once, as soon as Slack takes it.
 
     Args:
-        since: unix seconds, about when it was tried first; it is looked for among what is younger.
-        maybe_said: whether that try had no clear answer.
+        since: unix seconds of about the first attempt; the reply is looked for among younger messages.
+        maybe_said: whether that attempt had no clear end.
     """
 
     name = "maintenance.reply"

@@ -1,7 +1,8 @@
-"""Read what stands in the result backend: anybody who may write there can write it.
+"""Read results from the result backend, trusting nothing that is stored there.
 
-Of an error only the class and arguments of ours pass; of any other its name does, for its text may hold what
-people wrote. What is no result at all is ``UnreadableResult``, which quotes nothing of it.
+Any program that may write to the backend can write there. Errors of ours pass with their class and arguments;
+of other errors only the name does, because their text may hold what people wrote. Anything else is an
+``UnreadableResult``, which quotes nothing of it.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def read_meta(meta: Any) -> tuple[bool, Any]:
 
 
 def error_of(told: Any) -> ThreadsyncError:
-    """Return the error of ours that a failure stands for."""
+    """Return the error that a stored failure stands for."""
     if isinstance(told, BaseException):
         # Of a backend that keeps objects; or read by this function before.
         told = {
@@ -82,7 +83,7 @@ def typed(result: TypeAdapter[Any], value: Any, command: str) -> Any:
 
 
 def readably(read: Callable[[], Any], what: str) -> Any:
-    """Return what ``read`` does. Raises ``UnreadableResult`` for what it cannot read, quoting nothing."""
+    """Return what ``read`` returns. Raises ``UnreadableResult`` if it fails, quoting nothing."""
     try:
         return read()
     except ThreadsyncError:

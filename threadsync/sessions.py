@@ -33,7 +33,7 @@ _A_STATUS: Final = re.compile(r"[a-z][a-z_]{0,49}", re.ASCII)
 
 
 def _of_another_release(value: Any, read: ValidatorFunctionWrapHandler) -> ThreadSession:
-    """Let a session pass whose status alone is not known here: a newer worker may have more of them."""
+    """Accept a session of which only the status is unknown here: a newer worker may have more of them."""
     try:
         session: ThreadSession = read(value)
     except ValidationError as exc:
@@ -45,11 +45,11 @@ def _of_another_release(value: Any, read: ValidatorFunctionWrapHandler) -> Threa
 
 
 StoredSession = Annotated[ThreadSession, WrapValidator(_of_another_release)]
-"""A session as a result has it; its status may be one of a newer release."""
+"""A session in a result; its status may be one of a newer release."""
 
 
 class SessionResult(ThreadSession):
-    """A session as a command left it, and what the command did: ``created | applied | unchanged | stale``."""
+    """A session after a command, and the command's ``outcome``: ``created | applied | unchanged | stale``."""
 
     outcome: Outcome
 

@@ -1,4 +1,4 @@
-"""The commands on syncs, for the worker that talks to Jira."""
+"""The commands on syncs, on which the worker talks to Jira."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ShortText = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Sync(Command[SyncState]):
-    """Take the session's sync as far as it can be taken now. May be sent at any time, any number of times."""
+    """Advance the session's sync as far as possible now. May be sent at any time, any number of times."""
 
     name = "syncs.sync"
     queue: ClassVar[str] = SYNCS_QUEUE
@@ -28,7 +28,7 @@ class Sync(Command[SyncState]):
 
 
 class Leave(Command[None]):
-    """Tell a ticket that was taken off its session. May be sent at any time, any number of times."""
+    """Comment on a ticket that was unlinked. May be sent at any time, any number of times."""
 
     name = "syncs.leave"
     queue: ClassVar[str] = SYNCS_QUEUE
@@ -44,7 +44,7 @@ class RetrySync(Command[SyncState]):
     """Try a sync again that waits, is blocked or failed. ``actor`` and ``reason`` are recorded.
 
     An actor may be a bare name, as in 0.1.0's messages: a claim like any other. The same ``command_id`` twice
-    tries once.
+    counts once.
     """
 
     name = "syncs.retry"
@@ -60,5 +60,5 @@ class RetrySync(Command[SyncState]):
 
     @property
     def acted_by(self) -> AnyActor | None:
-        """The actor; None for a name that can be none."""
+        """The actor; None for a name that is invalid as one."""
         return named_actor(self.actor, "api") if isinstance(self.actor, str) else self.actor

@@ -1,4 +1,4 @@
-"""The DTOs of syncs: a draft, how its sync stands, and what was tried. No I/O, no driver."""
+"""Syncs: drafts, states, attempts, decisions and claims."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -30,7 +29,7 @@ LONGEST_DRAFT_DESCRIPTION: Final = 200_000
 
 
 def _storable(text: str) -> str:
-    """What Postgres can keep as JSON."""
+    """Refuse text that Postgres cannot keep as JSON."""
     if "\x00" in text:
         raise ValueError("contains a NUL character")
     try:
@@ -52,7 +51,7 @@ ProjectKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0
 
 
 class Draft(BaseModel):
-    """What the ticket is to say. Texts are Slack's mrkdwn; what Jira has no room for is cut when it is sent.
+    """The text of a ticket, in Slack's mrkdwn; what Jira has no room for is cut when it is sent.
 
     ``project_key`` and ``issue_type`` are the worker's settings where they are None.
     """
@@ -74,7 +73,7 @@ class Draft(BaseModel):
 
 
 def readable(draft: Any) -> Draft | None:
-    """The draft that a row holds; None if it is none, as another version or a person may have written it."""
+    """Return the draft of a row; None if it is invalid: another release or a person may have written it."""
     try:
         return Draft.model_validate(draft)
     except ValidationError:
@@ -82,15 +81,15 @@ def readable(draft: Any) -> Draft | None:
 
 
 UNREADABLE: Final = Draft(summary="(the stored draft cannot be read)")
-"""Stands in for such a one where it is shown."""
+"""Shown in place of an unreadable draft."""
 
 
 class SyncState(Dto):
-    """How a session's sync stands. Holds nothing that somebody wrote, so it may be shown anywhere.
+    """The state of a session's sync. It holds nothing that a person wrote, so it may be shown anywhere.
 
     ``reason`` is a code: ``threadsync.reasons`` has words for it. ``next_attempt_at`` is None when nothing
-    happens by itself. ``origin`` says how the ticket came to be the session's: ``created | found | named``.
-    ``site`` is the Jira that it is about, as ``threadsync.marker.site_of`` has it; None before a first try.
+    happens by itself. ``origin`` is where the session has its ticket from: ``created | found | named``.
+    ``site`` is its Jira, as ``threadsync.marker.site_of`` spells it; None before the first attempt.
     """
 
     session_id: UUID
@@ -114,7 +113,7 @@ class SyncState(Dto):
 
 
 class Attempt(Dto):
-    """One thing that was tried. ``detail`` is Jira's own words and may quote the draft.
+    """One attempt of a sync. ``detail`` is Jira's own words and may quote the draft.
 
     ``outcome`` is None while it is under way, or when its process died.
     """
@@ -137,7 +136,7 @@ class Attempt(Dto):
 class SyncAction(Dto):
     """A decision of a person about a session's ticket: ``retry | link | unlink | give_up``.
 
-    ``actor`` is a bare name or Slack id; ``acted_by`` says where it comes from, and is None before 0.2.
+    ``actor`` is a bare name or Slack id; ``acted_by`` has its source, and is None before 0.2.
     ``jira_key`` is the ticket of a ``link`` or ``unlink``.
     """
 
@@ -150,17 +149,17 @@ class SyncAction(Dto):
 
     @property
     def by(self) -> str:
-        """The actor as people read it: a claim is told from a person in Slack."""
+        """The actor for people, who can tell a claim from a person in Slack."""
         return str(self.acted_by) if self.acted_by else self.actor
 
     def summary(self) -> str:
         return f"{self.action} by {self.actor}"
 
 
-class LeftTicket(Dto):
-    """A ticket that a person took off the session, and what became of it in Jira.
+class UnlinkedTicket(Dto):
+    """A ticket that was unlinked from the session, and how far that is in Jira.
 
-    ``given_up`` is a word for why it did not get its comment; ``detail`` may be Jira's own words.
+    ``given_up`` is a code for why it did not get its comment; ``detail`` may be Jira's own words.
     """
 
     jira_key: str
@@ -174,7 +173,7 @@ class LeftTicket(Dto):
 
     @property
     def state(self) -> str:
-        """Its state in words."""
+        """The state in words."""
         if self.linked_again_at:
             return "was linked again"
         if self.given_up:
@@ -185,36 +184,10 @@ class LeftTicket(Dto):
         return f"{self.jira_key}: {self.state}"
 
 
-class LeftClaim(BaseModel):
-    """A ticket that was taken off, which this process has for the moment. Writes say its ``fence``.
-
-    ``comment_deadline`` is that of a comment of which it is not known whether it was made.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    session_id: UUID
-    channel_id: SlackId
-    thread_ts: SlackTs
-    newest_channel_id: SlackId | None
-    jira_key: str
-    jira_id: str | None
-    site: str | None
-    marker: str | None
-    act_id: UUID
-    left_at: AwareDatetime
-    fence: int
-    now: AwareDatetime
-    failures: int
-    link_removed_at: AwareDatetime | None
-    comment_deadline: AwareDatetime | None
-    detail: str | None
-
-
 class SyncDetail(Dto):
-    """All that is known of a sync. For those who may read the thread: the draft is in it.
+    """All that is known of a sync, for people who may read the thread: the draft is in it.
 
-    ``slack_trouble`` is Slack's name for why its message in the thread is not up to date.
+    ``slack_trouble`` is Slack's error for which the message in the thread is not up to date.
     """
 
     sync: SyncState
@@ -225,7 +198,7 @@ class SyncDetail(Dto):
     slack_trouble: str | None = None
     attempts: tuple[Attempt, ...]
     actions: tuple[SyncAction, ...]
-    left: tuple[LeftTicket, ...] = ()
+    unlinked: tuple[UnlinkedTicket, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -233,52 +206,8 @@ class SyncDetail(Dto):
             "sync": self.sync.as_json(),
             "attempts": [attempt.as_json() for attempt in self.attempts],
             "actions": [action.as_json() for action in self.actions],
-            "left": [ticket.as_json() for ticket in self.left],
+            "unlinked": [ticket.as_json() for ticket in self.unlinked],
         }
 
     def summary(self) -> str:
         return self.sync.summary()
-
-
-class Claim(BaseModel):
-    """A sync that this process has for the moment. Writes say its ``fence``; ``now`` is the database's clock.
-
-    ``deadline``, ``baseline`` and ``doubtful_project`` are about a create of which nobody knows how it ended:
-    its deadline, and where to look for its ticket. ``newest_channel_id`` is what Slack calls the channel now,
-    where that is another id. ``session_key`` is the ticket that the session has. ``draft`` is None if it
-    cannot be read. ``is_taken_off``: the session's ticket was taken off since the draft was written.
-    ``left_keys`` and ``left_ids`` are of the tickets that were taken off; ``left_unknown`` are keys of those
-    whose id is not known yet.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    session_id: UUID
-    channel_id: SlackId
-    thread_ts: SlackTs
-    newest_channel_id: SlackId | None = None
-    session_key: JiraKey | None
-    fence: int
-    now: AwareDatetime
-    state: SyncStatus
-    site: str
-    marker: str
-    draft: Annotated[Draft | None, BeforeValidator(readable)]
-    unfinished_claims: int
-    failures: int
-    failing_since: AwareDatetime | None
-    looks: int
-    absences: int
-    recreates: int
-    jira_key: JiraKey | None
-    origin: Origin | None
-    done_at: AwareDatetime | None
-    linked_back_at: AwareDatetime | None
-    audited_at: AwareDatetime | None
-    deadline: AwareDatetime | None
-    baseline: int | None
-    doubtful_project: str | None
-    is_taken_off: bool = False
-    left_keys: tuple[str, ...] = ()
-    left_ids: tuple[str, ...] = ()
-    left_unknown: tuple[str, ...] = ()

@@ -11,6 +11,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 Status = Literal["collecting", "ready_to_sync", "synced"]
 Outcome = Literal["created", "applied", "unchanged", "stale"]
 
+
+def _without_key(status: Status) -> Status:
+    if status == "synced":
+        raise ValueError("'synced' is set by mark_synced, together with the ticket's key")
+    return status
+
+
+StatusToSet = Annotated[Status, AfterValidator(_without_key)]
+"""A status that ``update_status`` sets."""
+
 SlackId = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
 """An id that Slack gives, such as ``C0123ABCD``: 1 to 64 characters."""
 
@@ -29,13 +39,14 @@ Reason = Annotated[
 """Why a person acts, in the person's own words."""
 
 PageLimit = Annotated[int, Field(strict=True, ge=1, le=200)]
+"""The number of rows of a page."""
 
 MOST_AHEAD_SECONDS: Final = 86_400
 """A moment that is further ahead than a day is none that Slack gave, however wrong a machine's clock is."""
 
 
 def _has_happened(ts: str) -> str:
-    """Over one that claims to be of the year 2093, or is in milliseconds, no later draft would ever win."""
+    # No later draft would ever win over one that claims to be of the year 2093, or is in milliseconds.
     if float(ts) > time.time() + MOST_AHEAD_SECONDS:
         raise ValueError("lies in the future; it must be Slack's timestamp, in seconds")
     return ts
@@ -53,11 +64,23 @@ def _as_uuid(value: Any) -> UUID:
 
 
 AnyUuid = Annotated[UUID | str, BeforeValidator(_as_uuid)]
-"""A UUID, or its text: ids travel as JSON. A UUID once it is checked."""
+"""A UUID, or its text, as ids travel in JSON; a UUID once it is validated."""
+
+
+def _position(cursor: str) -> str:
+    try:
+        _as_uuid(cursor)
+    except ValueError:
+        raise ValueError("is not one that this method returned") from None
+    return cursor
+
+
+Cursor = Annotated[str, AfterValidator(_position)]
+"""The ``next_cursor`` of the page before."""
 
 
 def describe(exc: ValidationError) -> str:
-    """Every fault of a validation in one line, without the values (they may be secret, or a megabyte)."""
+    """Name every fault in one line, without the values (they may be secret, or a megabyte)."""
     faults = []
     for error in exc.errors(include_input=False, include_url=False, include_context=False):
         place = ".".join(str(part) for part in error["loc"]) or "command"

@@ -81,8 +81,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # A command runs for milliseconds: let it end, its repetition does no harm.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "include": [
-            "tasks.sessions",
-            "tasks.channels",
+            "tasks.commands",
             "tasks.syncs",
             "tasks.lookups",
             "tasks.announcements",

@@ -1,4 +1,4 @@
-"""Ends or freezes a worker at a step: before or after one of its SQL transactions or calls to Jira."""
+"""End or freeze a worker at a step: before or after one of its SQL transactions or calls to Jira."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 
 class Crashed(BaseException):
-    """The process is gone: nothing after this step happens. No handler of ours may catch it."""
+    """The process is gone: nothing after this step happens. No handler in threadsync may catch it."""
 
 
 @dataclass(frozen=True)
 class Interruption:
-    """At the ``step``-th step, before it happens or after it."""
+    """An end or a freeze of the worker, before its ``step``-th step or after it."""
 
     step: int
     when: Literal["before", "after"]
@@ -22,11 +22,12 @@ class Interruption:
 
 
 class Steps:
-    """Counts the steps of one worker's turn, and interrupts it at one of them."""
+    """Count the steps of one worker's run, and interrupt it at one of them."""
 
     def __init__(self, interruption: Interruption | None = None) -> None:
         self.count = 0
         self.names: list[str] = []
+        self.crashed = False
         self.frozen = threading.Event()
         self._go_on = threading.Event()
         self._interruption = interruption
@@ -53,13 +54,14 @@ class Steps:
             # anything. A freeze before that look is one after the step before.
             return
         if planned.kind == "crash":
+            self.crashed = True
             raise Crashed
         self.frozen.set()
         self._go_on.wait()
 
 
 class Interruptible:
-    """Stands before a store or a client: every method of it is a step."""
+    """Make a step of every call to a store or a client."""
 
     def __init__(self, target: Any, steps: Steps) -> None:
         self._target = target

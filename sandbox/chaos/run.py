@@ -45,7 +45,7 @@ class Broken(AssertionError):
 
 @dataclass
 class Tally:
-    """What was met in how many runs, and how they ended."""
+    """Count what was met in how many runs, and how they ended."""
 
     runs: int = 0
     faults: Counter[str] = field(default_factory=Counter)

@@ -15,7 +15,6 @@ from sandbox.virtual_clock import VirtualClock
 from threadsync.marker import site_of
 from threadsync.syncs import Draft, SyncDetail, SyncState
 from worker.db.pool import Pool
-from worker.db.sessions.statements import request_sync
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore
 from worker.jira.answers import JiraAccount
@@ -28,7 +27,7 @@ URL = "https://jira.example"
 
 
 class WorldClock:
-    """The world's time, for whoever asks in whatever way. Whoever sleeps lets it pass."""
+    """The world's time as every kind of clock. A sleep lets it pass."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
@@ -44,7 +43,7 @@ class WorldClock:
 
 
 class Zombie:
-    """A worker that stands still in the middle of its turn, in a thread of its own."""
+    """A worker that stands still in the middle of its run, in a thread of its own."""
 
     def __init__(self, thread: threading.Thread, steps: Steps) -> None:
         self._thread = thread
@@ -97,12 +96,12 @@ class World:
         self._jira.close()
 
     def ask(self, summary: str, drafted_at: str) -> str:
-        """Ask for the ticket; returns the command's outcome."""
+        """Ask for the ticket, and return the command's outcome."""
         draft = Draft(summary=summary, description="as *told*")
-        return self.sessions.run(request_sync(*self.thread, draft, drafted_at)).outcome
+        return self.sessions.request_sync(*self.thread, draft, drafted_at).outcome
 
     def work(self, interruption: Interruption | None = None) -> Steps:
-        """A worker's turn, perhaps its last one."""
+        """Run a worker once, perhaps for the last time."""
         steps = Steps(interruption)
         try:
             run_sync(self._setup(steps, self._jira), self.session_id)
@@ -112,7 +111,7 @@ class World:
         return steps
 
     def freeze(self, interruption: Interruption) -> Zombie | None:
-        """A worker that stops in the middle; None if its turn was over before that."""
+        """Start a worker that stops in the middle; return None if it ended before that."""
         steps = Steps(interruption)
 
         def work() -> None:
@@ -127,17 +126,17 @@ class World:
         return Zombie(thread, steps) if thread.is_alive() else None
 
     def probe(self) -> None:
-        """What the sweep does for a site that refused us."""
+        """Probe a site that refused, as the sweep does."""
         Breaker(self._setup(Steps(), self._jira)).probe()
 
     def state(self) -> SyncState:
-        """How the sync stands."""
+        """Return the state of the sync."""
         state = self.store.get_state(self.session_id)
         assert state is not None  # noqa: S101 - it was asked for
         return state
 
     def detail(self) -> SyncDetail:
-        """All that is known of it."""
+        """Return the sync in full."""
         detail = self.store.get(self.session_id)
         assert detail is not None  # noqa: S101 - it was asked for
         return detail

@@ -76,7 +76,7 @@ class Demo:
         self._news = news
 
     def run(self, pool: Pool, cancelled: Callable[[], bool]) -> bool:
-        """Whether everything is as it must be."""
+        """Run the demo; return whether every check holds."""
         outcome = Outcome(self._story, pool, self._stack.urls.broker_of_all, self._slack, self._jira)
         letters_before = outcome.dead_letters()
         log = self._stack.logs / "worker.log"

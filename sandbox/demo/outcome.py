@@ -1,4 +1,4 @@
-"""What became of a story, read from the database, the broker and the sandbox, and what must be true of it."""
+"""Read the outcome of a story from the database, the broker and the sandbox, and check it."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ class Outcome:
         return len(self._letters.list_by_state("dead", limit=200))
 
     def replies(self) -> Counter[str]:
-        """How many times the bot answered in each of the story's threads, its status message left out."""
+        """Count the bot's replies in each thread of the story, its status message left out."""
         return self._messages_of(REPLY_EVENT_TYPE)
 
     def status_messages(self) -> Counter[str]:
-        """How many status messages each thread has."""
+        """Count the status messages of each thread."""
         return self._messages_of(EVENT_TYPE)
 
     def _messages_of(self, event_type: str) -> Counter[str]:
@@ -111,7 +111,7 @@ class Outcome:
         )
 
     def checks(self, tally: Tally, letters_before: int) -> Iterator[Check]:
-        """What is promised, and what was found."""
+        """Compare what is promised with what was found."""
         rows = self.sessions()
         threads = {_place(row) for row in rows}
         expected = len(self._threads)

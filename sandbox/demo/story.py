@@ -1,4 +1,4 @@
-"""What happens in the demo's Slack: threads, what people do in them, and how each must end. Pure."""
+"""The demo's story in Slack: threads, what people do in them, and how each must end. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LATE: Final = 0.12
 class Thread:
     """One thread and the end that its session must come to.
 
-    ``jira_key`` is the ticket that somebody names; one that is asked for gets its key from Jira.
+    ``jira_key`` is the ticket that a user names; a ticket that is created gets its key from Jira.
     """
 
     channel_id: str
@@ -64,7 +64,7 @@ class Step:
 
     @property
     def is_event(self) -> bool:
-        """Slack repeats events that we do not acknowledge; what somebody clicked or typed it does not."""
+        """Whether it is an event: Slack repeats events until they are acknowledged, but no clicks."""
         return "event" in self.payload
 
 

@@ -20,7 +20,7 @@ _TRIES: Final = 4  # Slack sends an event again three times
 
 @dataclass
 class Tally:
-    """What was sent, and how it was answered."""
+    """Count the requests that were sent, by response."""
 
     requests: int = 0
     redelivered: int = 0

@@ -1,4 +1,4 @@
-"""How Jira shows what it has: version 3 as Cloud does, version 2 as Data Center does."""
+"""Jira's representations: version 3 as Cloud's, version 2 as Data Center's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Answers:
         self._cloud = version == "3"
 
     def created(self, issue: Issue) -> Answer:
-        """What a create is answered with."""
+        """The response to a create."""
         return {"id": issue.id, "key": issue.key, "self": f"{self._rest}/issue/{issue.id}"}
 
     def issue(self, issue: Issue, fields: Collection[str], properties: Collection[str]) -> Answer:
@@ -42,7 +42,7 @@ class Answers:
         return answer
 
     def page(self, issues: Sequence[Answer], start: int, most: int, total: int) -> Answer:
-        """What a search is answered with: ``issues`` are those from ``start`` on, ``total`` counts all."""
+        """The response to a search: ``issues`` from ``start`` on, and ``total`` counts all."""
         if not self._cloud:
             return {"startAt": start, "maxResults": most, "total": total, "issues": list(issues)}
         end = start + len(issues)
@@ -59,7 +59,7 @@ class Answers:
         return {"self": f"{self._rest}/user?username=bot", "name": "bot", "key": "bot", **answer}
 
     def server_info(self) -> Answer:
-        """What kind of Jira this is."""
+        """The response that says which kind of Jira this is."""
         numbers = [1001, 0, 0] if self._cloud else [10, 3, 12]
         return {
             "baseUrl": self._base,
@@ -71,7 +71,7 @@ class Answers:
         }
 
     def issue_types(self) -> Answer:
-        """Those that tickets can be made of."""
+        """The issue types that a ticket can have."""
         types = [
             {"self": f"{self._rest}/issuetype/{identity}", "id": identity, "name": name, "subtask": False}
             for name, identity in self._site.issue_types.items()
@@ -83,7 +83,7 @@ class Answers:
         return self._create_meta("fields", [_shown(*item) for item in self._site.screen.items()])
 
     def link(self, issue: Issue, link: RemoteLink) -> Answer:
-        """What a link is answered with that was put."""
+        """The response to a remote link that was put."""
         return {"id": link.id, "self": f"{self._rest}/issue/{issue.key}/remotelink/{link.id}"}
 
     def whole_link(self, issue: Issue, link: RemoteLink) -> Answer:

@@ -1,4 +1,4 @@
-"""What each endpoint does, once it is known who asks."""
+"""The endpoints, for a request that is authenticated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sandbox Jira can do wrong when it is told to; one fault spoils one call.
+"""Faults that the sandbox Jira can be told to have; one fault spoils one call.
 
     what the client sees     ticket made at once     ticket made later   no ticket
     connection ends          CommitThenDrop          CommitLate          DropBeforeCommit
@@ -179,7 +179,7 @@ class FaultBook:
             self._waiting[endpoint].extend(faults)
 
     def forget(self, endpoint: str) -> None:
-        """Those that still wait for a call of ``endpoint``."""
+        """Drop the faults that still wait for a call of ``endpoint``."""
         with self._lock:
             self._waiting[endpoint].clear()
 

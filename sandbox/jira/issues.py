@@ -1,4 +1,4 @@
-"""What the sandbox Jira keeps of a ticket."""
+"""A ticket as the sandbox Jira keeps it."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ class Issue:
         return f"{self.project}-{self.number}"
 
     def carries(self, marker: str) -> bool:
-        """Whether the label or the entity property says so."""
+        """Whether the label or the entity property has the marker."""
         value = self.properties.get(MARKER_PROPERTY)
         return marker in self.labels or (isinstance(value, dict) and value.get("marker") == marker)

@@ -20,13 +20,13 @@ class JqlError(ValueError):
 
 @dataclass(frozen=True)
 class Query:
-    """What is searched for; None matches everything."""
+    """A search's conditions; None matches everything."""
 
     project: str | None = None
     label: str | None = None
 
     def matches(self, issue: Issue) -> bool:
-        """Whether a version of a ticket is what is searched for."""
+        """Whether a version of a ticket meets the conditions."""
         return self.project in (None, issue.project) and (self.label is None or self.label in issue.labels)
 
 

@@ -1,4 +1,4 @@
-"""What goes in and out of the sandbox Jira, whichever HTTP library carries it."""
+"""Requests to the sandbox Jira and its responses, whichever HTTP library carries them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Reply:
 
     @property
     def sent(self) -> bytes:
-        """What of the body goes out; ``Content-Length`` tells of all of it."""
+        """The part of the body that is sent; ``Content-Length`` counts the whole."""
         return self.body[: len(self.body) // 2] if self.cut else self.body
 
 

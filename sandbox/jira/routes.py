@@ -20,7 +20,7 @@ _TRACE_HEADERS: Final = {"3": "atl-traceid", "2": "X-AREQUESTID"}
 
 
 def respond(site: JiraSite, request: Request) -> Outcome:
-    """What becomes of a request. The site keeps the call, and what it changed."""
+    """Respond to a request. The site records the call and its change."""
     path = _PATH.fullmatch(request.path)
     version, rest = path.groups() if path else ("3", "")
     found = _found(request.method, version, rest)

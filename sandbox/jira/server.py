@@ -48,12 +48,12 @@ class JiraSandbox:
 
     @property
     def email(self) -> str:
-        """Of the account that the site knows."""
+        """The e-mail address of the site's account."""
         return self.site.email
 
     @property
     def token(self) -> str:
-        """Of the account that the site knows."""
+        """The token of the site's account."""
         return self.site.token
 
     def start(self) -> None:

@@ -83,7 +83,7 @@ class JiraSite(IssueStore):
 
     @property
     def met(self) -> Counter[str]:
-        """How many faults were met, by the name of their class."""
+        """The number of faults that were met, by the name of their class."""
         return self._faults.met
 
     def fail(self, endpoint: str, *faults: Fault) -> None:
@@ -95,7 +95,7 @@ class JiraSite(IssueStore):
         self._faults.add(endpoint, *faults)
 
     def forget_faults(self, endpoint: str) -> None:
-        """Those that still wait for a call of ``endpoint``; the plan stays."""
+        """Drop the faults that still wait for a call of ``endpoint``; the plan stays."""
         self._faults.forget(endpoint)
 
     def meet(self, endpoint: str, body: Any) -> Fault | None:
@@ -104,7 +104,7 @@ class JiraSite(IssueStore):
         return self._faults.take(endpoint, body)
 
     def admits(self, authorization: str) -> bool:
-        """Whether the header says who we are: Basic with e-mail and token, or Bearer with the token."""
+        """Whether the header authenticates: Basic with e-mail and token, or Bearer with the token."""
         scheme, _, given = authorization.partition(" ")
         if scheme.lower() == "bearer":
             return given == self.token

@@ -1,4 +1,4 @@
-"""What a fault makes of an answer."""
+"""Spoil a response with a fault."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def instead(fault: Fault | None, now: float, *, cloud: bool) -> Outcome | None:
 
 
 def spoiled(fault: Fault | None, reply: Reply) -> Outcome:
-    """What the client gets of the answer to a call that was done, or that will be."""
+    """Return what the client gets of the response to a call that was done, or that will be."""
     match fault:
         case CommitThenDrop() | CommitLate(then="drop"):
             return Drop()

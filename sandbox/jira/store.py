@@ -55,7 +55,7 @@ class IssueStore:
             return tuple(self._issues.values())
 
     def issues_with(self, marker: str) -> tuple[Issue, ...]:
-        """Those that carry the marker as a label or in their entity property."""
+        """The issues that carry the marker as a label or in their entity property."""
         return tuple(issue for issue in self.issues if issue.carries(marker))
 
     def find(self, id_or_key: str) -> Issue | None:
@@ -64,7 +64,7 @@ class IssueStore:
             return self._issues.get(self._id_by_key.get(id_or_key.upper(), id_or_key))
 
     def search(self, query: Query) -> Iterator[Issue]:
-        """As the index knows them, newest first: stale, and with those that were deleted just now."""
+        """The issues in the index, newest first: stale, and with those that were deleted just now."""
         with self._settled() as now:
             ids = list(self._versions) if query.label is None else list(self._ids_by_label[query.label])
         for issue_id in reversed(ids):

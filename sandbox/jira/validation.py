@@ -1,4 +1,4 @@
-"""What Jira refuses when a ticket is to be made, in Jira's words."""
+"""Validate a new ticket's fields, and refuse them in Jira's words."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _errors(site: JiraSite, fields: Mapping[str, Any], adf: bool) -> Iterator[tu
 
 
 def _fault(site: JiraSite, name: str, value: Any, adf: bool) -> str | None:
-    """What is wrong with a value; None if nothing is, or if Jira leaves the field to others."""
+    """The fault of a value; None if it has none, or if Jira does not check the field."""
     match name:
         case "project":
             return None if _chosen(value, "key", site.projects) else _MISSING[name]

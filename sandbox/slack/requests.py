@@ -70,7 +70,7 @@ def sign(secret: str, body: bytes, content_type: str = JSON, at: float | None = 
 def app_mention(
     channel_id: str, user_id: str, text: str, *, ts: str, thread_ts: str | None = None
 ) -> Payload:
-    """Somebody wrote ``@threadsync``. Slack sends a ``message`` with the same ``ts`` too."""
+    """A user wrote ``@threadsync``. Slack sends a ``message`` with the same ``ts`` too."""
     event = {"type": "app_mention", "text": text, **_written(channel_id, user_id, ts, thread_ts)}
     return event_callback(event)
 
@@ -84,7 +84,7 @@ def message(
     thread_ts: str | None = None,
     subtype: str | None = None,
 ) -> Payload:
-    """Somebody wrote into a channel, or with ``thread_ts`` into a thread."""
+    """A user wrote into a channel, or with ``thread_ts`` into a thread."""
     event = {
         "type": "message",
         "text": text,
@@ -138,7 +138,7 @@ def slash_command(
     response_url: str = "",
     **fields: str,
 ) -> Payload:
-    """Somebody typed ``/ticket text``; ``fields`` are added to the form."""
+    """A user typed ``/ticket text``; ``fields`` are added to the form."""
     return {
         "token": "verification-token",
         "team_id": TEAM_ID,
@@ -165,7 +165,7 @@ def message_shortcut(
     thread_ts: str | None = None,
     response_url: str = "",
 ) -> Payload:
-    """Somebody chose a shortcut from the menu of a message."""
+    """A user chose a shortcut from the menu of a message."""
     return {
         **_clicked("message_action", channel_id, user_id, response_url),
         "callback_id": callback_id,
@@ -191,7 +191,7 @@ def button_click(
     thread_ts: str | None = None,
     response_url: str = "",
 ) -> Payload:
-    """Somebody pressed a button in a message of ours."""
+    """A user pressed a button in a message of ours."""
     thread = {"thread_ts": thread_ts} if thread_ts else {}
     action = {
         "type": "button",
@@ -225,7 +225,7 @@ def button_click(
 def view_submission(
     view: Mapping[str, Any], values: Mapping[str, str | None], user_id: str, *, view_id: str = "V0SANDBOX"
 ) -> Payload:
-    """Somebody filled a modal in and sent it.
+    """A user filled in a modal and submitted it.
 
     Args:
         view: as it was opened.

@@ -108,7 +108,7 @@ class SlackSandbox:
 
     @property
     def responses(self) -> tuple[Mapping[str, Any], ...]:
-        """What came to response URLs, faults included."""
+        """The requests to response URLs, faults included."""
         return tuple(call.arguments for call in self.calls(RESPONSE_URL))
 
     @property
@@ -118,7 +118,7 @@ class SlackSandbox:
 
     @property
     def acknowledged(self) -> Mapping[str, Any]:
-        """What each envelope was answered with, by its id; None for a bare acknowledgement."""
+        """The response to each envelope by its id; None for a bare acknowledgement."""
         return dict(self._acknowledged)
 
     def calls(self, method: str) -> tuple[Call, ...]:
@@ -281,7 +281,7 @@ class SlackSandbox:
 
 
 async def _arguments(request: web.Request) -> dict[str, Any]:
-    """Of the query, and of a body in JSON or as a form."""
+    """The arguments in the query, and in a body in JSON or as a form."""
     arguments: dict[str, Any] = dict(request.query)
     if request.content_type == "application/json":
         # The SDK says JSON also where it sends nothing.

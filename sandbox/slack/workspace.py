@@ -1,4 +1,4 @@
-"""What a Slack workspace keeps, and what each method of the Web API does to it. No I/O."""
+"""A Slack workspace in memory, and the effect of each Web API method on it. No I/O."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Message:
     metadata: Mapping[str, Any] | None = None
 
     def as_json(self, *, with_metadata: bool = False) -> Answer:
-        """As Slack shows it; metadata only to who asks for it."""
+        """The message as Slack shows it; metadata only on request."""
         by_us = {"bot_id": BOT_ID, "app_id": APP_ID} if self.user == BOT_USER_ID else {}
         answer: Answer = {"type": "message", "user": self.user, "text": self.text, "ts": self.ts, **by_us}
         if self.thread_ts:
@@ -59,7 +59,7 @@ class Message:
 class SlackWorkspace:
     """Messages of some channels; ``channels`` None means that every well-formed channel id exists.
 
-    ``views`` are those that were opened. ``people`` says what users.info tells of somebody besides the usual:
+    ``views`` are those that were opened. ``people`` says what users.info tells of a user besides the usual:
     ``{"U0GUEST": {"is_restricted": True}}``. A channel in ``moved`` has got the other id; it answers by that,
     also where it is called by the old one.
     """
@@ -85,7 +85,7 @@ class SlackWorkspace:
         return self._keep(Message(channel, ts, text, user, thread_ts))
 
     def delete(self, channel: str, ts: str) -> None:
-        """Somebody deleted the message."""
+        """Delete the message, as a user does."""
         with self._lock:
             self.messages.remove(self._find(channel, ts))
 

@@ -7,48 +7,28 @@ import getpass
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any, get_args
 from uuid import uuid4
 
 import pytest
 import redis
 
+from tests.support.command_runs import Run, failure, output, run_in
 from tests.support.servers import as_owner, ask
 from threadsync.dead_letters import DeadLetter
 from threadsync.errors import JiraKeyConflict
 from threadsync.types import Status
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 
 ARGUMENTS = {"args": [], "kwargs": {"channel_id": "C1", "thread_ts": "1.1", "jira_key": "PROJ-2"}}
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def run_in(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `threadsync` at a width at which no path is broken over two lines."""
-    command = [sys.executable, "-m", "worker.cli", *arguments]
-    env = {"COLUMNS": "400", **env}
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture
 def run(process_env: dict[str, str]) -> Run:
     """`threadsync`, on this test's servers."""
     return lambda *arguments: run_in(process_env, *arguments)
-
-
-def output(done: subprocess.CompletedProcess[str]) -> str:
-    """What it printed, when all went well and it had nothing to say beside it."""
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def failure(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
-    """Why it failed: a sentence, no traceback, and nothing on stdout to be taken for a result."""
-    assert (done.returncode, done.stdout) == (code, "")
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def bury(dead_letters: DeadLetterStore, task_id: str = "task-1", **changes: Any) -> DeadLetter:
@@ -64,7 +44,7 @@ def bury(dead_letters: DeadLetterStore, task_id: str = "task-1", **changes: Any)
 
 
 def messages(broker_url: str, queue: str = "sessions") -> list[dict[str, Any]]:
-    """What waits in a queue: the task's name, id, and arguments."""
+    """Return the waiting messages of a queue: task name, id and arguments."""
     with redis.Redis.from_url(broker_url) as client:
         raw = client.lrange(queue, 0, -1)
     found = [json.loads(item) for item in raw]
@@ -200,7 +180,7 @@ def test_the_statuses_to_choose_from_are_all(run: Run) -> None:
 
 
 def test_dead_letters_are_listed_and_shown(run: Run, dead_letters: DeadLetterStore) -> None:
-    """With error and arguments; bytes that nobody could read come as base64 in JSON."""
+    """Dead letters show error and arguments; unreadable bytes come as base64 in JSON."""
     readable = bury(dead_letters)
     junk = bury(dead_letters, "task-2", arguments=None, body=b"\xff\x00")
     lines = output(run("dead", "list")).splitlines()
@@ -223,7 +203,7 @@ def test_what_strangers_wrote_is_only_shown(run: Run, dead_letters: DeadLetterSt
 
 
 def test_a_letter_is_sent_again(run: Run, dead_letters: DeadLetterStore, broker_url: str) -> None:
-    """Same name, same arguments, same queue, a new id; the letter says who did it and why."""
+    """A replay has the same name, arguments and queue, and a new id; the dead letter says by whom and why."""
     letter = bury(dead_letters)
     text = output(run("dead", "retry", str(letter.id), "--reason", "key was mended", "--actor", "ann"))
     [message] = messages(broker_url)
@@ -260,7 +240,7 @@ def test_a_letter_that_cannot_be_read_is_not_sent(
 def test_a_queue_that_nobody_reads_is_not_used(
     run: Run, dead_letters: DeadLetterStore, broker_url: str
 ) -> None:
-    """A letter from a queue that is unknown here goes to the default queue."""
+    """A dead letter from a queue that is unknown here goes to the default queue."""
     letter = bury(dead_letters, queue="(unknown)")
     answer = json.loads(output(run("dead", "retry", str(letter.id), "--reason", "try", "--json")))
     assert [message["id"] for message in messages(broker_url)] == [answer["new_task_id"]]
@@ -269,7 +249,7 @@ def test_a_queue_that_nobody_reads_is_not_used(
 def test_without_a_broker_nothing_is_settled(
     process_env: dict[str, str], dead_letters: DeadLetterStore
 ) -> None:
-    """The command was not sent, so the letter stays open."""
+    """Without a broker the command is not sent, so the dead letter stays open."""
     letter = bury(dead_letters)
     away = {**process_env, "CELERY_BROKER_URL": "redis://:topsecret@127.0.0.1:1/0"}
     reason = failure(run_in(away, "dead", "retry", str(letter.id), "--reason", "try"))
@@ -279,7 +259,7 @@ def test_without_a_broker_nothing_is_settled(
 
 
 def test_a_letter_is_discarded(run: Run, dead_letters: DeadLetterStore) -> None:
-    """It is kept, with the login name of whoever discarded it."""
+    """A discarded dead letter is kept, with the operator's login name."""
     letter = bury(dead_letters)
     answer = json.loads(output(run("dead", "discard", str(letter.id), "--reason", "a test", "--json")))
     assert (answer["state"], answer["actor"], answer["reason"]) == ("discarded", getpass.getuser(), "a test")

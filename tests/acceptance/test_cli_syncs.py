@@ -8,11 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from tests.acceptance.test_cli import Run, failure, output, run_in
-from threadsync.syncs import Claim, Draft, SyncStatus
+from tests.support.command_runs import Run, failure, output, run_in
+from tests.support.endings import state_after
+from threadsync.syncs import Draft, SyncStatus
 from worker.db import SessionStore
 from worker.db.pool import Pool
-from worker.db.syncs.store import Ending, SyncStore
+from worker.db.syncs.claim import Claim, Ending
+from worker.db.syncs.store import SyncStore
 
 DRAFT = Draft(summary="Secret plans", description="of *mine*")
 
@@ -38,7 +40,7 @@ def ask(store: SessionStore, number: int = 1) -> UUID:
 
 def begin(syncs: SyncStore, session_id: UUID) -> Claim:
     """A create that is in flight."""
-    claim = syncs.claim(session_id, site="jira.example", marker=f"slk-{'a' * 26}", lease=60)
+    claim = syncs.claim(session_id, site="jira.example", lease=60)
     assert claim is not None
     begun = syncs.begin_create(
         claim,
@@ -66,7 +68,7 @@ def test_syncs_are_listed_with_their_reasons(run: Run, store: SessionStore, sync
     bring_to(syncs, first, Ending("blocked", "create", "auth", reason="no_access", number=1))
     text = output(run("syncs", "list"))
     assert str(first) in text
-    assert "Jira does not accept our credentials" in text
+    assert "Jira rejects the credentials" in text
     assert "Secret" not in text
     blocked = json.loads(output(run("syncs", "list", "--state", "blocked", "--json")))
     assert [sync["session_id"] for sync in blocked] == [str(first)]
@@ -158,7 +160,7 @@ def test_what_is_in_flight_cannot_be_changed(run: Run, store: SessionStore, sync
     session_id = ask(store)
     begin(syncs, session_id)
     for command in ("retry", "give-up"):
-        assert "a create is under way" in failure(run("syncs", command, str(session_id), "--reason", "x"))
+        assert "a create is in progress" in failure(run("syncs", command, str(session_id), "--reason", "x"))
 
 
 def test_a_ticket_is_named_by_hand(run: Run, store: SessionStore, syncs: SyncStore) -> None:
@@ -190,7 +192,7 @@ def test_a_link_while_a_create_is_in_flight(run: Run, store: SessionStore, syncs
     begin(syncs, session_id)
     text = output(run("syncs", "link", str(session_id), "OTHER-7", "--reason", "was there already"))
     assert "OTHER-7" in text
-    assert "may have made another ticket" in text
+    assert "may have created another ticket" in text
 
 
 def test_two_tickets_are_ended_by_a_retry(run: Run, store: SessionStore, syncs: SyncStore) -> None:
@@ -199,22 +201,22 @@ def test_two_tickets_are_ended_by_a_retry(run: Run, store: SessionStore, syncs: 
     claim = begin(syncs, session_id)
     store.mark_synced("C0123", "1700000000.000001", "OTHER-7")
     created = Ending("done", "create", "created", jira_id="1", jira_key="PROJ-1", origin="created", number=1)
-    assert syncs.finish(claim, created) == "review"
+    assert state_after(syncs, claim, created) == "review"
     text = output(run("syncs", "link", str(session_id), "OTHER-7", "--reason", "PROJ-1 is closed"))
     assert "still review" in text
     assert f"threadsync syncs retry {session_id}" in text
 
 
 def test_giving_up_what_may_have_a_ticket_says_so(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """Whoever gives it up should look in Jira."""
+    """Giving up a sync that may have a ticket tells the operator to look in Jira."""
     session_id = ask(store)
     bring_to(syncs, session_id, Ending("unknown", "create", "unknown", reason="no_answer", number=1))
     text = output(run("syncs", "give-up", str(session_id), "--reason", "not needed"))
-    assert "may have made a ticket" in text
+    assert "may have created a ticket" in text
 
 
 def test_giving_up_ends_it(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """Until somebody wants it after all."""
+    """A sync that was given up stays so until it is asked for again."""
     session_id = ask(store)
     given_up = json.loads(
         output(run("syncs", "give-up", str(session_id), "--reason", "not needed", "--json"))
@@ -227,8 +229,8 @@ def test_giving_up_ends_it(run: Run, store: SessionStore, syncs: SyncStore) -> N
 
 
 def test_what_is_not_there(run: Run, store: SessionStore) -> None:
-    """A session that nobody asked a ticket for, one that is not there, and no session at all."""
+    """A session without a sync, an unknown session and a malformed id each get a sentence."""
     session = store.get_or_create_session("C0123", "1700000000.000009", "U1")
-    assert "no ticket was requested for" in failure(run("syncs", "show", str(session.id)))
+    assert "no ticket was requested" in failure(run("syncs", "show", str(session.id)))
     assert "no session" in failure(run("syncs", "show", "C0123", "1700000000.000010"))
     assert "--all-blocked" in failure(run("syncs", "retry", "--reason", "x"), code=2)

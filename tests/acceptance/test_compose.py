@@ -97,7 +97,7 @@ class ComposeService:
         return self.run_words(self._service["command"])
 
     def is_healthy(self) -> bool:
-        """What its health check says."""
+        """Whether its health check succeeds."""
         assert self.child is not None
         assert self.child.poll() is None, self.log_path.read_text()[-3000:]
         kind, *words = self._service["healthcheck"]["test"]
@@ -131,7 +131,7 @@ class Servers:
 
 
 def _fill_volume(postgres: EmbeddedPostgres, secrets: Path) -> None:
-    """What the image does with the file's script when its volume is empty."""
+    """Do what the image does with the file's script when its volume is empty."""
     owner = urlsplit(postgres.url)
     env = {
         "PATH": f"{Path(postgres_program('psql')).parent}{os.pathsep}{os.environ['PATH']}",
@@ -247,7 +247,7 @@ def test_nobody_may_more_than_its_work_needs(running: dict[str, ComposeService],
 
 
 def test_the_doctor_finds_each_login_right(running: dict[str, ComposeService]) -> None:
-    """Of the broker and of the database, in each service, by the words of the file alone."""
+    """In each service the doctor approves the logins of broker and database, by the file's words alone."""
     for name, service in running.items():
         wait_until(service.is_healthy, f"{name} is healthy", 60)
         said = service.run_words(["threadsync", "doctor", "--json"]).stdout
@@ -275,6 +275,6 @@ def test_what_prometheus_is_to_read_is_there(running: dict[str, ComposeService])
 
 @pytest.mark.parametrize("name", LONG_RUNNING)
 def test_it_ends_in_time(running: dict[str, ComposeService], name: str) -> None:
-    """After TERM, before Docker would kill it, and as somebody who was asked to end."""
+    """Each service ends after TERM before Docker would kill it, with the exit code of a requested stop."""
     service = running[name]
     assert service.stop() in _ENDS_WITH.get(name, {0}), service.log_path.read_text()[-3000:]

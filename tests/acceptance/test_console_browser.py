@@ -76,7 +76,7 @@ def blocked(installation: Installation) -> bool:
 
 
 def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraSandbox) -> None:
-    """A blocked sync gets its ticket by Retry, a dead letter its effect by Replay; the trail has both."""
+    """A blocked sync gets its ticket by Retry, a dead letter its effect by Replay; both are in the trail."""
     # A required field that nobody fills: a person must look.
     jira.site.fail("create", Refuse(422, (), {"customfield_10010": "Team is required."}))
     settings = {
@@ -101,7 +101,7 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
 
         console = signed_in(chromium, web, color_scheme="light")
         page = console.page
-        page.get_by_text("Jira's set-up does not allow this ticket").wait_for()
+        page.get_by_text("Jira's configuration does not allow this ticket").wait_for()
         console.picture("overview")
         page.get_by_role("link", name=f"{THREAD['channel_id']} / {THREAD['thread_ts']}").click()
         page.get_by_text("Team is required").first.wait_for()
@@ -109,7 +109,7 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
         page.get_by_label("Reason").first.fill("the field is not required any more")
         console.picture("session")
         page.get_by_role("button", name="Retry").click()
-        page.get_by_text("Tried again. A worker takes it up within seconds.").wait_for()
+        page.get_by_text("Retried. A worker takes it up within seconds.").wait_for()
 
         def is_done() -> bool:
             page.reload()
@@ -171,7 +171,7 @@ def the_phone(chromium: Browser, web: WebProcess) -> None:
 
 
 def the_keyboard(chromium: Browser, web: WebProcess, installation: Installation) -> None:
-    """A letter is discarded without a mouse: Tab, Enter, and what is typed."""
+    """A dead letter is discarded without a mouse: Tab, Enter and typing."""
     installation.send(
         "sessions.mark_synced", channel_id="C9", thread_ts="1700000900.000100", jira_key="PROJ-9"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,12 +9,12 @@ from pathlib import Path
 
 import psutil
 
-from tests.acceptance.test_up import GIVEN
+from tests.support.command_runs import environment_without_servers
 
 
 def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
     """Exit code 0: rows, kills, recovered commands and every check; and no process is left."""
-    env = {name: value for name, value in os.environ.items() if name not in GIVEN}
+    env = environment_without_servers()
     env |= {"COLUMNS": "200", "THREADSYNC_TEST_MARK": str(tmp_path)}
     command = [sys.executable, "-m", "worker.cli", "demo", "--data-dir", str(tmp_path / "demo")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)

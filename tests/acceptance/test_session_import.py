@@ -17,7 +17,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from tests.acceptance.test_cli import failure, output, run_in
+from tests.support.command_runs import failure, output, run_in
 from tests.support.servers import PostgresForTests, ask
 from tests.support.waiting import wait_until
 from worker.db import SessionStore
@@ -52,7 +52,7 @@ def count(url: str) -> int:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where a test's lines are."""
+    """The path of the file to import."""
     return tmp_path / "sessions.jsonl"
 
 
@@ -184,7 +184,7 @@ def test_the_summary_for_programs(run: Run, file: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n\n \r\n"], ids=["empty", "blank"])
 def test_nothing_to_import(run: Run, file: Path, content: bytes) -> None:
-    """That is no failure."""
+    """An empty file is no failure."""
     file.write_bytes(content)
     assert output(run(file)) == "0 lines: 0 created, 0 moved forward, 0 unchanged, 0 bad.\n"
 
@@ -289,7 +289,7 @@ def test_a_killed_import_is_started_again(
 def test_a_stopped_import_says_how_to_go_on(
     start: Callable[..., Import], run: Run, many: Path, database_url: str, number: signal.Signals
 ) -> None:
-    """What it had begun it ends; it goes on with the next line, and counts everything in the end."""
+    """A stopped import ends its block; the next run goes on with the next line and counts everything."""
     with held_up(database_url) as until_it_stands_there:
         running = start(many, "--json")
         until_it_stands_there()
@@ -331,7 +331,7 @@ def test_a_changed_file_is_not_resumed(
         running.process.kill()
         running.end()
     many.write_bytes(b"\n" + many.read_bytes())
-    assert "was changed; without --resume the import begins anew" in failure(run(many, "--resume"))
+    assert "was changed; without --resume the import starts again" in failure(run(many, "--resume"))
     assert output(run(many)).startswith(f"{MANY} lines: ")
 
 

@@ -22,6 +22,7 @@ import psycopg
 import pytest
 import redis
 
+from tests.support.command_runs import environment_without_servers
 from tests.support.waiting import wait_until
 from worker.doctor.roles import broker_user
 from worker.local.readiness import answers_http
@@ -36,7 +37,6 @@ LOGINS = {
     "web": "threadsync_web",
     "metrics": "threadsync_reader",
 }
-GIVEN = ("DATABASE_URL", "CELERY_BROKER_URL", "REDIS_URL", "CELERY_RESULT_BACKEND")
 
 
 OF_OTHERS = {"AWS_SECRET_ACCESS_KEY": "canary-aws", "POSTGRES_PASSWORD": "canary-postgres"}
@@ -54,7 +54,7 @@ class Up:
         self.home = data_dir.with_name(f"home-{mark}")
         self.home.mkdir()
         self._output = data_dir.with_name(f"output-{mark}")
-        env = {name: value for name, value in os.environ.items() if name not in GIVEN}
+        env = environment_without_servers()
         # A width at which no address is broken over two lines.
         env |= {"HOME": str(self.home), "COLUMNS": "400", **OF_OTHERS, **JIRA}
         command = [sys.executable, "-m", "worker.cli", "up", "--data-dir", str(data_dir), *arguments]
@@ -67,7 +67,7 @@ class Up:
 
     @property
     def env(self) -> dict[str, str]:
-        """What the file says that a shell would source."""
+        """The variables of the file that a shell would source."""
         lines = shlex.split((self.data_dir / "env").read_text())
         return dict(line.split("=", 1) for line in lines if line != "export")
 
@@ -231,7 +231,7 @@ def test_no_process_has_secrets_that_it_does_not_use(running: Up) -> None:
 
 
 def kind_of(words: list[str]) -> Any:
-    """Which of them a command line is of; None of one that helps another, such as a tracker of resources."""
+    """Return the service that a command line runs; None for a helper, such as a tracker of resources."""
     line = " ".join(words)
     if "valkey-server" in line or Path(line).name.startswith("postgres") or "/bin/postgres " in line:
         return "server"
@@ -256,7 +256,7 @@ def test_the_broker_has_nobodys_password(running: Up) -> None:
 
 
 def test_the_doctor_finds_each_login_right(running: Up) -> None:
-    """What runs here may do its work, and no more."""
+    """Each service has the rights that its work needs, and no others."""
     env = {**os.environ, **running.env}
     for role in (("--role", "sessions"), ("--role", "syncs"), ("--role", "lookups"), ()):
         argv = [sys.executable, "-m", "worker.cli", "doctor", *role, "--json"]

@@ -1,6 +1,6 @@
-"""`link` and `unlink`: what a person does about a thread's ticket, once, in the order of arrival.
+"""`link` and `unlink` are a person's commands: each is carried out once, in the order of arrival.
 
-Between two such acts the commands on sessions commute, as everywhere else.
+Between two of them the other commands on a session commute, as everywhere else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ threads = (f"{1_600_000_000 + number}.000100" for number in itertools.count())
 
 
 async def opened(store: AsyncSessionStore, *keys: str) -> None:
-    """A session that got these tickets, one after the other."""
+    """Open a session that is linked to these tickets, one after the other."""
     await store.get_or_create_session(CHANNEL, THREAD, "U0456")
     for number, key in enumerate(keys):
         await store.link(CHANNEL, THREAD, key, ANN, uuid4())
@@ -46,8 +46,8 @@ async def test_link_and_unlink_give_and_take(any_store: AsyncSessionStore) -> No
     assert (left.outcome, left.status, left.jira_key) == ("applied", "collecting", None)
 
 
-async def test_a_machine_does_not_give_back_what_a_person_took_off(any_store: AsyncSessionStore) -> None:
-    """A late `mark_synced` is an echo; a person may link the ticket again, and then it is the session's."""
+async def test_a_machine_does_not_link_again_what_a_person_unlinked(any_store: AsyncSessionStore) -> None:
+    """A late `mark_synced` is stale after an unlink; a person may link the ticket again."""
     await opened(any_store, "PROJ-1")
     await any_store.unlink(CHANNEL, THREAD, "PROJ-1", ANN, "a slip", uuid4())
     echo = await any_store.mark_synced(CHANNEL, THREAD, "PROJ-1")
@@ -58,7 +58,7 @@ async def test_a_machine_does_not_give_back_what_a_person_took_off(any_store: As
 
 
 async def test_an_echo_of_a_former_ticket_is_no_conflict(any_store: AsyncSessionStore) -> None:
-    """Nor a dead letter: the session has another ticket by then, which a person chose."""
+    """The session has another ticket by then, which a person chose: the late `mark_synced` is stale."""
     await opened(any_store, "PROJ-1", "PROJ-2")
     assert (await any_store.mark_synced(CHANNEL, THREAD, "PROJ-1")).outcome == "stale"
     with pytest.raises(JiraKeyConflict):
@@ -80,7 +80,7 @@ async def test_an_act_is_carried_out_once(any_store: AsyncSessionStore) -> None:
 
 
 async def test_an_act_is_carried_out_once_whichever_thread_it_names(any_store: AsyncSessionStore) -> None:
-    """A `/ticket unlink` without a thread means the only one with a ticket; later that is another one."""
+    """`/ticket unlink` without a thread takes the only thread with a ticket; later that is another one."""
     await opened(any_store)
     other = "1700000009.000100"
     await any_store.get_or_create_session(CHANNEL, other, "U0456")
@@ -95,7 +95,7 @@ async def test_an_act_is_carried_out_once_whichever_thread_it_names(any_store: A
 
 
 async def test_a_refused_act_stays_refused(any_store: AsyncSessionStore) -> None:
-    """The person was told so; delivered again it does not happen behind the person's back."""
+    """A refused command that is delivered again does not happen: the person was told that it failed."""
     await opened(any_store, "PROJ-1")
     linking = uuid4()
     for _ in range(2):
@@ -105,10 +105,8 @@ async def test_a_refused_act_stays_refused(any_store: AsyncSessionStore) -> None
         await any_store.unlink(CHANNEL, THREAD, "PROJ-1", ANN, "a slip", uuid4())
 
 
-async def test_of_a_draft_from_before_no_other_ticket_is_made(
-    any_store: AsyncSessionStore, pool: Pool
-) -> None:
-    """Only a request that was drafted after the ticket was taken off makes another one."""
+async def test_an_older_draft_makes_no_other_ticket(any_store: AsyncSessionStore, pool: Pool) -> None:
+    """Only a draft from after the unlink makes another ticket."""
     await opened(any_store)
     assert (await any_store.request_sync(CHANNEL, THREAD, DRAFT, "1700000100.000000")).outcome == "applied"
     await any_store.link(CHANNEL, THREAD, "PROJ-1", ANN, uuid4())
@@ -128,17 +126,15 @@ async def test_of_a_draft_from_before_no_other_ticket_is_made(
     assert state.state == "pending"
 
 
-async def test_a_draft_of_a_session_that_never_had_a_sync_is_held_to_it_too(
-    any_store: AsyncSessionStore,
-) -> None:
-    """Asked for while the thread had a ticket, delivered after that was taken off: too old."""
+async def test_an_older_draft_is_stale_without_a_sync_too(any_store: AsyncSessionStore) -> None:
+    """A draft from before the unlink is stale, also where the session never had a sync."""
     await opened(any_store, "PROJ-1")
     await any_store.unlink(CHANNEL, THREAD, "PROJ-1", ANN, "no", uuid4())
     assert (await any_store.request_sync(CHANNEL, THREAD, DRAFT, "1700000100.000000")).outcome == "stale"
 
 
 async def test_an_act_needs_an_actor_and_an_unlink_a_reason(any_store: AsyncSessionStore, pool: Pool) -> None:
-    """Both are kept with it."""
+    """Actor and reason are kept in the audit trail."""
     await opened(any_store, "PROJ-1")
     with pytest.raises(InvalidCommand):
         await any_store.unlink(CHANNEL, THREAD, "PROJ-1", ANN, "  ", uuid4())
@@ -154,7 +150,7 @@ async def test_an_act_needs_an_actor_and_an_unlink_a_reason(any_store: AsyncSess
 
 @dataclass
 class Model:
-    """A model of the table, and of no more."""
+    """A model of one session's row."""
 
     status: str | None = None
     key: str | None = None
@@ -181,7 +177,7 @@ class Model:
         return outcome
 
     def machine(self, name: str) -> None:
-        """The end of any order of these commands, each of them."""
+        """Carry out one command of a machine, in good order."""
         if name == "open":
             self.status = self.status or "collecting"
         elif self.status is None or self.key:
@@ -208,7 +204,7 @@ ACTS: Final = st.tuples(
 def test_acts_obey_the_table_and_between_them_commands_commute(
     store: SessionStore, data: st.DataObject, rounds: Sequence[tuple[list[str], tuple[str, str, int]]]
 ) -> None:
-    """Commands in any order and repeated, then an act, old ones among them; and so on."""
+    """Commands of machines come shuffled and twice, then one of a person, perhaps an old one; repeat."""
     thread, model = next(threads), Model()
     ids = [uuid4() for _ in range(6)]
     for machines, (act, key, number) in rounds:
@@ -217,7 +213,7 @@ def test_acts_obey_the_table_and_between_them_commands_commute(
             model.machine(name)
         for name in shuffled:
             deliver(store, thread, name)
-        # Those that found no session are delivered again, as a worker does.
+        # A command that found no session is delivered again, as by a worker.
         for name in shuffled:
             deliver(store, thread, name)
         assert how_it_stands(store, thread) == (model.status, model.key)

@@ -27,7 +27,7 @@ threads = (f"{1_700_000_000 + number}.000100" for number in itertools.count())
 
 
 def deliver(store: SessionStore, commands: Iterable[str]) -> dict[str, Any]:
-    """Run them as a worker does: one that finds no session waits behind the others. Returns the row."""
+    """Return the row after these commands. As in a worker, one that finds no session goes to the end."""
     thread, waiting = next(threads), deque(commands)
     while waiting:
         command = waiting.popleft()
@@ -48,7 +48,7 @@ def deliver(store: SessionStore, commands: Iterable[str]) -> dict[str, Any]:
 def test_any_order_and_any_repetition_give_the_same_row(
     store: SessionStore, delivered: list[str], opened_at: int
 ) -> None:
-    """A stream of commands, shuffled and repeated, ends where each command once, in good order, ends."""
+    """Shuffled and repeated commands leave the row that each command once, in good order, leaves."""
     delivered.insert(opened_at, "open")
     in_good_order = [command for command in COMMANDS if command in delivered]
     assert deliver(store, delivered) == deliver(store, in_good_order)

@@ -1,4 +1,4 @@
-"""What is known about a channel: a JSON object, changed by merge patches (RFC 7396), each applied once."""
+"""A channel's context is a JSON object, changed by merge patches (RFC 7396), each applied once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_patches_merge(any_store: AsyncSessionStore) -> None:
 
 
 async def test_the_same_command_applies_once(any_store: AsyncSessionStore) -> None:
-    """Delivered again, late and after another patch, it changes nothing and says so."""
+    """A patch that is delivered again, after another patch, changes nothing and says so."""
     late = uuid4()
     await any_store.merge_channel_context(CHANNEL, {"topic": "old"}, late)
     await any_store.merge_channel_context(CHANNEL, {"topic": "new"}, uuid4())
@@ -31,5 +31,5 @@ async def test_the_same_command_applies_once(any_store: AsyncSessionStore) -> No
 
 
 async def test_an_unknown_channel_has_no_context(any_store: AsyncSessionStore) -> None:
-    """No patch yet: None, not an empty object."""
+    """Before the first patch the context is None, not an empty object."""
     assert await any_store.get_channel_context(CHANNEL) is None

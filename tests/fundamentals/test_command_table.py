@@ -1,4 +1,4 @@
-"""What each command does to a session in each state: the table of docs/use/commands.md, line by line."""
+"""The table of docs/architecture.md, line by line: the effect of each command on a session in each state."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def run(store: AsyncSessionStore, command: str) -> SessionResult:
 async def test_a_cell_of_the_table(
     any_store: AsyncSessionStore, state: str, command: str, expected: str | type[Exception]
 ) -> None:
-    """Only `created` and `applied` write; otherwise the row stays as it is, `updated_at` included."""
+    """Only `created` and `applied` change the row; any other outcome leaves even `updated_at` as it was."""
     before = await bring_to(any_store, state)
     if isinstance(expected, str):
         result = await run(any_store, command)
@@ -96,8 +96,8 @@ async def test_a_cell_of_the_table(
         assert after == before
 
 
-async def test_the_answer_is_the_row(any_store: AsyncSessionStore) -> None:
-    """A command answers with the row as it left it, so nobody has to ask again."""
+async def test_the_result_is_the_row(any_store: AsyncSessionStore) -> None:
+    """A command returns the row as it left it, so that no client has to read it again."""
     created = await any_store.get_or_create_session(CHANNEL, THREAD, "U0456")
     synced = await any_store.mark_synced(CHANNEL, THREAD, "PROJ-1")
     row = await any_store.get_session_by_thread(CHANNEL, THREAD)

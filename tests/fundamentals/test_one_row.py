@@ -1,4 +1,4 @@
-"""One thread, one row, one ticket: whoever comes at the same time gets the same session."""
+"""One thread, one row, one ticket: clients that come at the same time get the same session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CROWD = 100
 
 
 def all_at_once(database_url: str, action: Callable[[SessionStore, int], T]) -> list[T]:
-    """What each of a hundred callers gets, each with a connection of its own, all let go at one moment."""
+    """Let a hundred callers, each with its own connection, act at the same moment; return their results."""
     barrier = threading.Barrier(CROWD)
     with new_pool(database_url, min_size=CROWD, max_size=CROWD) as pool:
         pool.wait()
@@ -34,7 +34,7 @@ def all_at_once(database_url: str, action: Callable[[SessionStore, int], T]) -> 
 
 
 def test_a_hundred_at_once_make_one_session(database_url: str) -> None:
-    """One of them is told `created`, the others `unchanged`; there is one row and no error."""
+    """One client gets `created`, the others `unchanged`; there is one row and no error."""
     results = all_at_once(
         database_url, lambda store, _: store.get_or_create_session(CHANNEL, THREAD, "U0456")
     )
@@ -44,7 +44,7 @@ def test_a_hundred_at_once_make_one_session(database_url: str) -> None:
 
 
 def test_a_hundred_tickets_at_once_are_one_ticket(database_url: str) -> None:
-    """The first key is written; every other one is a conflict, and changes nothing."""
+    """The first key is written; every other key is a conflict and changes nothing."""
 
     def link(store: SessionStore, number: int) -> str:
         try:

@@ -1,4 +1,4 @@
-"""From the web process to the row and back, over a real broker, with a real worker in between."""
+"""A command goes from the web process to the row, and its result back, by a real broker and worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ THREAD = ("C0123", "1700000000.000100")
 
 
 def test_a_thread_becomes_a_session_and_the_session_gets_its_ticket(shared: Installation) -> None:
-    """What a web process writes: a call enqueues, `get` waits for the worker's typed answer."""
+    """A call of the client enqueues a command; `get` waits for the worker's typed result."""
     with SessionClient(shared.broker_url) as client:
         session = client.get_or_create(*THREAD, "U0456").get()
         assert (session.status, session.outcome) == ("collecting", "created")
@@ -25,8 +25,8 @@ def test_a_thread_becomes_a_session_and_the_session_gets_its_ticket(shared: Inst
         assert (session.status, session.jira_key) == ("synced", "PROJ-123")
 
 
-def test_a_repeated_command_is_an_answer_and_no_error(shared: Installation) -> None:
-    """Slack delivers again, brokers deliver again, people press twice."""
+def test_a_repeated_command_is_an_outcome_and_no_error(shared: Installation) -> None:
+    """Slack delivers again, brokers deliver again, people press twice: `unchanged`."""
     thread = ("C0123", "1700000000.000200")
     with SessionClient(shared.broker_url) as client:
         answers = [client.get_or_create(*thread, "U0456") for _ in range(20)]
@@ -35,7 +35,7 @@ def test_a_repeated_command_is_an_answer_and_no_error(shared: Installation) -> N
 
 
 def test_commands_may_overtake_each_other(shared: Installation) -> None:
-    """A command waits a while for its session; what comes late is stale, and changes nothing."""
+    """A command waits a while for its session; a late one is stale and changes nothing."""
     thread = ("C0123", "1700000000.000300")
     with SessionClient(shared.broker_url) as client:
         synced = client.mark_synced(*thread, "PROJ-300")
@@ -49,7 +49,7 @@ def test_commands_may_overtake_each_other(shared: Installation) -> None:
 
 
 def test_a_session_never_gets_a_second_ticket(shared: Installation) -> None:
-    """Another key is refused, and the refusal names both."""
+    """A second key is refused, and the error names both."""
     thread = ("C0123", "1700000000.000400")
     with SessionClient(shared.broker_url) as client:
         client.get_or_create(*thread, "U0456").get()
@@ -59,22 +59,22 @@ def test_a_session_never_gets_a_second_ticket(shared: Installation) -> None:
 
 
 def test_a_wrong_argument_fails_before_anything_is_sent(installation: Installation) -> None:
-    """A thread_ts as a number would name another thread."""
+    """The client validates first: a `thread_ts` given as a number would name another thread."""
     with SessionClient(installation.broker_url) as client, pytest.raises(InvalidCommand, match="thread_ts"):
         client.get_or_create("C0123", 1700000000.0001, "U0456")  # type: ignore[arg-type]
     assert installation.waiting() == 0
 
 
 def test_a_killed_worker_loses_nothing(installation: Installation) -> None:
-    """The command that it had, and those that it had not yet, are carried out by the next one."""
+    """Another worker carries out the command that was running and all that were waiting."""
     threads = [("C0123", f"1700000001.{number:06}") for number in range(100)]
     with SessionClient(installation.broker_url) as client:
         for thread in threads:
             for _ in range(2):
                 client.get_or_create(*thread, "U0456")
         worker = installation.worker("first").start()
-        wait_until(lambda: 0 < len(installation.sessions()) < 100, "it is in the middle of the work")
+        wait_until(lambda: 0 < len(installation.sessions()) < 100, "the worker is in the middle of the work")
         worker.kill()
         with installation.worker("second"):
-            wait_until(lambda: installation.waiting() == 0, "all is done", timeout=30)
+            wait_until(lambda: installation.waiting() == 0, "every message is done", timeout=30)
         assert {session.thread_ts for session in installation.sessions()} == {ts for _, ts in threads}

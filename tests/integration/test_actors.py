@@ -12,12 +12,13 @@ from psycopg.types.json import Jsonb
 
 from console.timeline import timeline
 from threadsync.actors import NamedActor, SlackActor, as_json, readable_actor
-from threadsync.commands import COMMANDS, GetOrCreate, MergeContext
+from threadsync.commands import GetOrCreate, MergeContext
 from threadsync.errors import InvalidCommand
 from threadsync.sync_commands import RetrySync
 from threadsync.syncs import Draft
 from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
+from worker.db.sessions.statements import COMMANDS
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore
 from worker.operate import decisions

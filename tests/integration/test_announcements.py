@@ -80,8 +80,7 @@ def test_a_channel_that_slack_calls_by_another_id_is_told_of(
         assert announcements.announce(str(story.session_id)) == "shown"
         moved: dict[str, Any] = {"channel_id": CHANNEL, "new_channel_id": "C0CONVERTED"}
         assert sent == [Message("channels.moved", moved, "sessions")]
-        ChannelMoved(**moved).statement()
-        SessionStore(pool).channel_moved(**moved)
+        SessionStore(pool).run(ChannelMoved(**moved))
         story.move("blocked", "set_up")
         assert announcements.announce(str(story.session_id)) == "shown"
         assert len(sent) == 1

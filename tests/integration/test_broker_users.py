@@ -24,7 +24,8 @@ from tests.support.workers import ROOT
 from threadsync.client import AsyncSessionClient, SessionClient
 from threadsync.config import load_settings
 from threadsync.queues import QUEUES
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import new_pool
 from worker.db.roles import CONSOLE
 from worker.doctor.app import app_of
@@ -298,7 +299,7 @@ def run(env: dict[str, str], *words: str) -> str:
 
 
 def web_canaries(web: SessionClient) -> Any:
-    signs = web.signs()
+    signs = web.heartbeats()
     assert signs is not None
     assert signs.refusal is None
     return signs.canaries

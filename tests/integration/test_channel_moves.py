@@ -24,7 +24,8 @@ from threadsync.errors import InvalidCommand
 from threadsync.syncs import Draft
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.pool import Pool, new_pool
-from worker.db.syncs.store import Begun, SyncStore
+from worker.db.syncs.claim import Begun
+from worker.db.syncs.store import SyncStore
 
 OLD, NEW, NEWER, NEWEST = IDS
 THREAD, OTHER = THREADS
@@ -157,8 +158,7 @@ def begin(pool: Pool, channel: str) -> tuple[Any, Begun | None]:
     session = SessionStore(pool).get_session_by_thread(channel, THREAD)
     assert session is not None
     syncs = SyncStore(pool)
-    marker = f"slk-{session.id.hex[-26:].translate(str.maketrans('0189', 'wxyz'))}"
-    claim = syncs.claim(session.id, site="jira.example", marker=marker, lease=60)
+    claim = syncs.claim(session.id, site="jira.example", lease=60)
     assert claim is not None
     return claim, _begin(pool, claim)
 
@@ -187,7 +187,7 @@ def test_the_session_with_a_create_stays(store: SessionStore, pool: Pool, creati
     _, begun = begin(pool, creating)
     assert begun is not None
     other = NEW if creating == OLD else OLD
-    claim = SyncStore(pool).claim(ids[other], site="jira.example", marker=f"slk-{'b' * 26}", lease=60)
+    claim = SyncStore(pool).claim(ids[other], site="jira.example", lease=60)
     store.channel_moved(OLD, NEW)
     assert store.get_or_create_session(OLD, THREAD, USER).id == ids[creating]
     assert store.get_or_create_session(NEW, THREAD, USER).id == ids[creating]

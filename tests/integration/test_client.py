@@ -143,7 +143,9 @@ async def test_misspelt_and_missing_arguments_fail_at_the_call(call: Call, argum
 def test_the_tasks_check_their_arguments_too(shared: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """`delay` of a task, for those who prefer Celery's own API, refuses what is misspelt or missing."""
     monkeypatch.setenv("CELERY_BROKER_URL", shared.broker_url)
-    from tasks.sessions import get_or_create
+    from tasks.commands import TASKS
+
+    get_or_create = TASKS["sessions.get_or_create"]
 
     with pytest.raises(InvalidCommand, match="no argument channel; it takes channel_id, thread_ts, user_id"):
         get_or_create.delay(channel="C1", thread_ts="1.1", user_id="U1")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from html.parser import HTMLParser
 from typing import Any, LiteralString
 
@@ -16,16 +14,12 @@ import httpx
 import psycopg
 import pytest
 import structlog
-import uvicorn
 from psycopg.sql import SQL
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from console import actions
 from console.access import COOKIE
-from console.app import create_console
-from tests.support.servers import as_member, as_owner, ask
-from tests.support.waiting import wait_until
+from tests.support.console_client import PASSWORD, console_on, sign_in, token
+from tests.support.servers import as_owner, ask
 from threadsync.broker.options import broker_options
 from threadsync.config import Settings
 from threadsync.dead_letters import DeadLetter
@@ -34,47 +28,17 @@ from threadsync.sessions import ThreadSession
 from threadsync.syncs import Draft
 from worker.celery import app
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
-from worker.db.roles import CONSOLE
 from worker.db.syncs.store import SyncStore
 from worker.observe.line_limit import LineLimit
 from worker.operate import decisions
 from worker.operate.decisions import Signature
 
-PASSWORD = "pälindromes-of-42-ostriches"
 HOSTILE = "<script>alert(1)</script>"
 PAGES = ("/", "/sessions", "/syncs", "/dead", "/audit", "/forget")
-
-
-@contextmanager
-def served(app: Starlette) -> Iterator[str]:
-    """The app behind a real server; its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))
-    thread = threading.Thread(target=server.run, name="console")
-    thread.start()
-    try:
-        wait_until(lambda: server.started, "the server has started")
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@contextmanager
-def console_on(database_url: str, broker_url: str) -> Iterator[httpx.Client]:
-    settings = Settings(
-        # As in production: with nothing but the console's own rights.
-        database_url=as_member(database_url, CONSOLE),
-        celery_broker_url=broker_url,
-        threadsync_console_password=PASSWORD,
-        jira_url="https://jira.example.com",
-    )
-    console = create_console(settings)
-    app = Starlette(routes=[Mount("/console", console.app)], lifespan=console.app.router.lifespan_context)
-    with served(app) as url, httpx.Client(base_url=url) as client:
-        yield client
 
 
 def send_by(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,17 +63,6 @@ def ada(client: httpx.Client) -> httpx.Client:
     answer = sign_in(client, "ada", PASSWORD)
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
     return client
-
-
-def token(client: httpx.Client, path: str) -> str:
-    match = re.search(r'name="csrf" value="([^"]+)"', client.get(f"/console{path}").text)
-    assert match
-    return match[1]
-
-
-def sign_in(client: httpx.Client, name: str, password: str, then: str = "/") -> httpx.Response:
-    form = {"csrf": token(client, "/sign-in"), "name": name, "password": password}
-    return client.post("/console/sign-in", params={"then": then}, data=form)
 
 
 def press(client: httpx.Client, path: str, on: str = "/", **form: str) -> httpx.Response:
@@ -407,10 +360,10 @@ def test_a_sync_is_decided(ada: httpx.Client, pool: Pool) -> None:
     """Retry, give up, link: each with who and why; what does not fit is said, and the form kept."""
     session = a_sync(pool)
     path = f"/sessions/{session.id}"
-    assert "set-up does not allow" in ada.get(f"/console{path}").text
+    assert "configuration does not allow" in ada.get(f"/console{path}").text
     assert press(ada, f"{path}/retry", reason="mended").status_code == 303
-    assert "Tried again." in ada.get(f"/console{path}").text
-    assert "Tried again." not in ada.get(f"/console{path}").text, "said once"
+    assert "Retried." in ada.get(f"/console{path}").text
+    assert "Retried." not in ada.get(f"/console{path}").text, "said once"
     again = press(ada, f"{path}/retry", reason="and again")
     assert (again.status_code, "about to be tried anyway" in again.text) == (409, True)
     assert press(ada, f"{path}/give-up", reason="  ").status_code == 400

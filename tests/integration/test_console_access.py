@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from console.access import COOKIE
-from tests.integration.test_console import sign_in, token
+from tests.support.console_client import PASSWORD, sign_in, token, web_process
 from tests.support.installation import Installation
 from tests.support.scale import scaled
 from tests.support.servers import as_owner, ask
@@ -30,18 +30,7 @@ from tests.support.workers import ROOT
 from worker.db.console_login.sessions import MOST_SESSIONS, ConsoleSession, ConsoleSessionStore
 from worker.db.pool import Pool
 
-PASSWORD = "pälindromes-of-42-ostriches"
 GUESSERS = 60
-
-
-def web_process(folder: Path, database_url: str, broker_url: str, **env: str) -> WebProcess:
-    settings = {
-        "DATABASE_URL": database_url,
-        "CELERY_BROKER_URL": broker_url,
-        "THREADSYNC_CONSOLE_PASSWORD": PASSWORD,
-        **env,
-    }
-    return WebProcess({**os.environ, **settings}, folder / f"web-{env.get('NAME', '')}.log")
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from threadsync.errors import DatabaseFault, DeadLetterNotFound, InvalidCommand
 from threadsync.sessions import SessionResult
 from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.console_login.functions import STATEMENTS
-from worker.db.console_login.pool import ConsolePool
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.console_login.functions import STATEMENTS, ConsolePool
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.store import ForgetStore, What
 from worker.db.migrate import migrate
 from worker.db.overview.store import OverviewStore

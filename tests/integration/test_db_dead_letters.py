@@ -16,7 +16,8 @@ import pytest
 from tests.support.servers import ask
 from threadsync.dead_letters import DeadLetter
 from threadsync.errors import CommandFailed, DeadLetterNotFound, JiraKeyConflict, PoisonCommand
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.store import ForgetStore
 from worker.db.pool import Pool
 

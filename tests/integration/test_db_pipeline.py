@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -18,6 +19,16 @@ from hypothesis import strategies as st
 from tests.support.servers import PostgresForTests, as_owner, ask
 from tests.support.stores import awaitable
 from tests.support.waiting import wait_until
+from threadsync.command import Validated
+from threadsync.commands import (
+    GetContext,
+    GetOrCreate,
+    GetSession,
+    ListByChannel,
+    MarkSynced,
+    MergeContext,
+    UpdateStatus,
+)
 from threadsync.config import get_settings
 from threadsync.errors import (
     DatabaseUnavailable,
@@ -27,11 +38,11 @@ from threadsync.errors import (
     ThreadsyncError,
 )
 from threadsync.sessions import SessionPage, SessionResult
+from threadsync.types import Status
 from worker.db import AsyncSessionStore, SessionStore, pipeline
 from worker.db.pool import new_async_pool, new_pool
-from worker.db.sessions import sql as queries
-from worker.db.sessions import statements
-from worker.db.sessions.statements import Statement
+from worker.db.sessions.statements import AllSessions, SessionById, statement_of
+from worker.db.statement import Statement
 from worker.local.servers.postgres import EmbeddedPostgres
 
 CHANNELS: Final = ("C1", "C2")
@@ -43,10 +54,21 @@ WAITING: Final = (
 
 
 def opening(channel_id: str, thread_ts: str, user_id: str = "U1") -> Statement[SessionResult]:
-    """As `get_or_create_session` has it, but unchecked: what is wrong with it, the database must say."""
-    params = {"channel_id": channel_id, "thread_ts": thread_ts, "user_id": user_id, "actor": None}
-    read = statements.get_or_create_session("C1", "1.1", "U1").read
-    return Statement(queries.GET_OR_CREATE_SESSION, params, read, row=(channel_id, thread_ts))
+    """As `GetOrCreate` has it, but unchecked: what is wrong with it, the database must say."""
+    valid = statement_of(GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id="U1"))
+    return replace(valid, params={**valid.params, "user_id": user_id})
+
+
+def moving(channel_id: str, thread_ts: str, status: Status) -> Statement[SessionResult]:
+    return statement_of(UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status))
+
+
+def syncing(channel_id: str, thread_ts: str, jira_key: str) -> Statement[SessionResult]:
+    return statement_of(MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key))
+
+
+def made(command: type[Validated[Any]], **arguments: Any) -> st.SearchStrategy[Statement[Any]]:
+    return st.builds(command, **arguments).map(statement_of)
 
 
 def sessions(count: int) -> list[Statement[SessionResult]]:
@@ -59,18 +81,18 @@ COMMANDS: Final = st.one_of(
     st.builds(opening, channels, threads, st.sampled_from(["U1", "U2"])),
     # Refused only if there is no session yet.
     st.builds(opening, channels, threads, st.just("no id")),
-    st.builds(statements.update_status, channels, threads, st.sampled_from(["collecting", "ready_to_sync"])),
-    st.builds(statements.mark_synced, channels, threads, st.sampled_from(["PROJ-1", "PROJ-2"])),
-    st.builds(statements.get_session_by_thread, channels, threads),
-    st.builds(statements.get_session, st.just(UUID(int=1))),
-    st.builds(statements.list_sessions_by_channel, channels),
-    st.builds(statements.list_sessions, st.sampled_from([None, "synced"])),
-    st.builds(statements.get_channel_context, channels),
-    st.builds(
-        statements.merge_channel_context,
-        channels,
-        st.sampled_from([{"a": 1}, {"a": None, "b": {"c": 2}}]),
-        st.sampled_from([UUID(int=1), UUID(int=2), UUID(int=3)]),
+    st.builds(moving, channels, threads, st.sampled_from(["collecting", "ready_to_sync"])),
+    st.builds(syncing, channels, threads, st.sampled_from(["PROJ-1", "PROJ-2"])),
+    made(GetSession, channel_id=channels, thread_ts=threads),
+    made(SessionById, session_id=st.just(UUID(int=1))),
+    made(ListByChannel, channel_id=channels),
+    made(AllSessions, status=st.sampled_from([None, "synced"])),
+    made(GetContext, channel_id=channels),
+    made(
+        MergeContext,
+        channel_id=channels,
+        patch=st.sampled_from([{"a": 1}, {"a": None, "b": {"c": 2}}]),
+        command_id=st.sampled_from([UUID(int=1), UUID(int=2), UUID(int=3)]),
     ),
 )
 
@@ -88,7 +110,7 @@ def one_by_one(store: SessionStore, commands: Sequence[Statement[Any]]) -> list[
     answers: list[Any] = []
     for command in commands:
         try:
-            answers.append(store.run(command))
+            answers.append(store.execute(command))
         except ThreadsyncError as exc:
             answers.append(exc)
     return answers
@@ -135,7 +157,7 @@ async def test_a_batch_is_as_good_as_one_by_one(
     empty(other_url)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "STATEMENTS_AT_ONCE", at_once)
-        answers = await any_store.run_many(commands)
+        answers = await any_store.execute_many(commands)
     expected = one_by_one(other_store, commands)
     assert [comparable(answer) for answer in answers] == [comparable(answer) for answer in expected]
     assert rows(database_url) == rows(other_url)
@@ -143,13 +165,13 @@ async def test_a_batch_is_as_good_as_one_by_one(
 
 async def test_errors_are_answers(any_store: AsyncSessionStore) -> None:
     """Each stands where its command stood, the others have their results."""
-    answers = await any_store.run_many(
+    answers = await any_store.execute_many(
         [
-            statements.update_status("C1", "1.1", "ready_to_sync"),
-            statements.get_or_create_session("C1", "1.1", "U1"),
-            statements.mark_synced("C1", "1.1", "PROJ-1"),
+            moving("C1", "1.1", "ready_to_sync"),
+            opening("C1", "1.1"),
+            syncing("C1", "1.1", "PROJ-1"),
             opening("C1", "2.1", user_id="no id"),
-            statements.mark_synced("C1", "1.1", "PROJ-2"),
+            syncing("C1", "1.1", "PROJ-2"),
         ]
     )
     assert isinstance(answers[0], SessionNotFound)
@@ -167,7 +189,7 @@ async def test_one_refused_in_a_hundred_fails_alone(any_store: AsyncSessionStore
     """First, last or in the middle."""
     commands = sessions(100)
     commands[place] = opening("C1", f"{place:04}.1", user_id="no id")
-    answers = await any_store.run_many(commands)
+    answers = await any_store.execute_many(commands)
     assert isinstance(answers.pop(place), InvalidCommand)
     assert {answer.outcome for answer in answers if isinstance(answer, SessionResult)} == {"created"}
     assert len([answer for answer in answers if isinstance(answer, SessionResult)]) == 99
@@ -175,7 +197,7 @@ async def test_one_refused_in_a_hundred_fails_alone(any_store: AsyncSessionStore
 
 async def test_all_refused(any_store: AsyncSessionStore, caplog: pytest.LogCaptureFixture) -> None:
     """Each has its error; the store goes on working, and the driver has logged nothing."""
-    answers = await any_store.run_many([opening("C1", f"{number}.1", "no id") for number in range(100)])
+    answers = await any_store.execute_many([opening("C1", f"{number}.1", "no id") for number in range(100)])
     assert {type(answer) for answer in answers} == {InvalidCommand}
     assert (await any_store.get_or_create_session("C1", "1.1", "U1")).outcome == "created"
     assert caplog.records == []
@@ -183,15 +205,15 @@ async def test_all_refused(any_store: AsyncSessionStore, caplog: pytest.LogCaptu
 
 async def test_a_list_sees_what_was_before_it(any_store: AsyncSessionStore) -> None:
     """What reads many rows is not moved among what writes them."""
-    listing = statements.list_sessions_by_channel("C1")
+    listing = statement_of(ListByChannel(channel_id="C1"))
     commands: list[Statement[Any]] = [listing, opening("C1", "2.1"), listing, opening("C1", "1.1"), listing]
-    pages = (await any_store.run_many(commands))[::2]
+    pages = (await any_store.execute_many(commands))[::2]
     assert [len(page.sessions) for page in pages if isinstance(page, SessionPage)] == [0, 1, 2]
 
 
 async def test_nothing_to_run(any_store: AsyncSessionStore) -> None:
     """An empty list."""
-    assert await any_store.run_many([]) == []
+    assert await any_store.execute_many([]) == []
 
 
 async def test_opposite_orders(
@@ -200,11 +222,11 @@ async def test_opposite_orders(
     """Two batches over the same 200 rows, both held up half way: neither waits for the other in a circle."""
     monkeypatch.setattr(pipeline, "TRIES", 1)
     commands = sessions(200)
-    await any_store.run_many(commands)
-    there = [statements.update_status("C1", f"{number:04}.1", "ready_to_sync") for number in range(200)]
+    await any_store.execute_many(commands)
+    there = [moving("C1", f"{number:04}.1", "ready_to_sync") for number in range(200)]
     with psycopg.connect(database_url) as lock:
         lock.execute("SELECT FROM thread_sessions WHERE thread_ts = '0100.1' FOR UPDATE")
-        running = [asyncio.create_task(any_store.run_many(batch)) for batch in (there, there[::-1])]
+        running = [asyncio.create_task(any_store.execute_many(batch)) for batch in (there, there[::-1])]
         await asyncio.to_thread(wait_until, lambda: ask(database_url, WAITING) == 2, "both wait")
         lock.rollback()
         first, second = await asyncio.gather(*running)
@@ -232,7 +254,7 @@ def fail_inserts(url: str, times: int, code: str) -> None:
 async def test_a_lost_race_is_run_again(any_store: AsyncSessionStore, database_url: str, code: str) -> None:
     """Nobody notices."""
     fail_inserts(database_url, pipeline.TRIES - 1, code)
-    answers = await any_store.run_many(sessions(10))
+    answers = await any_store.execute_many(sessions(10))
     assert [answer.outcome for answer in answers if isinstance(answer, SessionResult)] == ["created"] * 10
 
 
@@ -240,7 +262,7 @@ async def test_races_are_not_run_for_ever(any_store: AsyncSessionStore, database
     """The caller is told to come again, and nothing is written."""
     fail_inserts(database_url, 1000, "40P01")
     with pytest.raises(DatabaseUnavailable, match="lost the race"):
-        await any_store.run_many(sessions(10))
+        await any_store.execute_many(sessions(10))
     assert ask(database_url, "SELECT count(*) FROM thread_sessions") == 0
     assert ask(as_owner(database_url), "SELECT last_value FROM attempts") == pipeline.TRIES
 
@@ -265,14 +287,14 @@ async def test_postgres_is_killed_in_the_middle(
     with closing(psycopg.connect(own_postgres.url)) as obstacle:
         insert = "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES ('C1', '0100.1', 'U2')"
         obstacle.execute(insert)
-        batch = asyncio.create_task(mortal_store.run_many(sessions(200)))
+        batch = asyncio.create_task(mortal_store.execute_many(sessions(200)))
         await asyncio.to_thread(wait_until, lambda: ask(own_postgres.url, WAITING), "the batch waits")
         own_postgres.kill()
         with pytest.raises(DatabaseUnavailable):
             await batch
     own_postgres.start()
     assert ask(own_postgres.url, "SELECT count(*) FROM thread_sessions") == 0
-    answers = await mortal_store.run_many(sessions(200))
+    answers = await mortal_store.execute_many(sessions(200))
     assert {answer.outcome for answer in answers if isinstance(answer, SessionResult)} == {"created"}
     assert ask(own_postgres.url, "SELECT count(*) FROM thread_sessions") == 200
     assert [record for record in caplog.records if record.name == "psycopg"] == []
@@ -281,7 +303,7 @@ async def test_postgres_is_killed_in_the_middle(
 async def test_a_database_without_tables(empty_database_url: str) -> None:
     """No fault of any statement, so it is one for all."""
     with new_pool(empty_database_url) as pool, pytest.raises(DatabaseUnavailable, match="threadsync migrate"):
-        SessionStore(pool).run_many(sessions(3))
+        SessionStore(pool).execute_many(sessions(3))
 
 
 @pytest.mark.parametrize("prepared", ["true", "false"])
@@ -295,7 +317,7 @@ async def test_one_round_trip(
     with new_pool(database_url, max_size=1) as pool, trace.open("w") as file:
         with pool.connection() as connection:
             connection.pgconn.trace(file.fileno())
-        SessionStore(pool).run_many(sessions(100))
+        SessionStore(pool).execute_many(sessions(100))
         with pool.connection() as connection:
             connection.pgconn.untrace()
     sent = re.findall(r"\tF\t\d+\t(\w+)", trace.read_text())

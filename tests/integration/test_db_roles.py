@@ -17,9 +17,10 @@ from psycopg.sql import SQL, Identifier
 from tests.support.servers import PostgresForTests, as_member, as_owner, ask
 from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.console_login.pool import ConsolePool
+from worker.db.console_login.functions import ConsolePool
 from worker.db.console_login.sessions import ConsoleSession, ConsoleSessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.store import ForgetStore
 from worker.db.migrate import migrate, migrations
 from worker.db.overview.store import OverviewStore

@@ -17,7 +17,8 @@ from threadsync.errors import CommandFailed, DatabaseFault, SchemaMismatch
 from threadsync.syncs import Draft
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.connection import START_UP_SETTINGS
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.migrate import migrate
 from worker.db.overview.sql import COUNT_STEPS
 from worker.db.overview.store import OverviewStore

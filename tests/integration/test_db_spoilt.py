@@ -13,12 +13,13 @@ import pytest
 from tests.support.relay import Relay
 from tests.support.servers import PostgresForTests, ask
 from tests.support.stores import awaitable
+from threadsync.commands import GetOrCreate
 from threadsync.config import get_settings
 from threadsync.errors import DatabaseFault, DatabaseUnavailable
 from worker.cli.health import database_verdict
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.pool import new_async_pool, new_pool
-from worker.db.sessions.statements import Statement, get_or_create_session
+from worker.db.statement import Statement
 
 
 @pytest.fixture(params=["SessionStore", "AsyncSessionStore"])
@@ -54,7 +55,7 @@ async def first_refusal(store: AsyncSessionStore) -> DatabaseUnavailable:
 
 
 async def fails_once(store: AsyncSessionStore, kind: type[DatabaseUnavailable], *, many: bool) -> None:
-    command = get_or_create_session("C1", "1.2", "U1")
+    command = GetOrCreate(channel_id="C1", thread_ts="1.2", user_id="U1")
     with pytest.raises(kind):
         await (store.run_many([command] * 3) if many else store.run(command))
     result = await store.get_or_create_session("C1", "1.3", "U1")
@@ -67,7 +68,7 @@ async def test_plans_that_do_not_fit_any_more(
 ) -> None:
     """A column's type was changed under a prepared statement: 0A000, on this connection, each time."""
     if many:
-        await one.run_many([get_or_create_session("C1", "1.1", "U1") for _ in range(3)])
+        await one.run_many([GetOrCreate(channel_id="C1", thread_ts="1.1", user_id="U1")] * 3)
     ask(
         postgres.for_administrator(database_url), "ALTER TABLE thread_sessions ALTER user_id TYPE varchar(64)"
     )
@@ -83,7 +84,7 @@ async def test_a_prepared_statement_that_is_gone(
         AS 'BEGIN EXECUTE ''DEALLOCATE ALL''; RETURN 1; END'
     """
     ask(postgres.for_administrator(database_url), forget)
-    await one.run(Statement("SELECT forget()", {}, lambda rows: rows))
+    await one.execute(Statement("SELECT forget()", {}, lambda rows: rows))
     with pytest.raises(DatabaseFault, match="InvalidSqlStatementName"):
         await one.get_or_create_session("C1", "1.2", "U1")
     assert (await one.get_or_create_session("C1", "1.2", "U1")).outcome == "created"

@@ -13,8 +13,10 @@ from psycopg.sql import SQL
 from tests.support.servers import PostgresForTests, as_owner, ask
 from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.overview import sql as overview_queries
+from worker.db.session_acts.sql import ACT
 from worker.db.sessions import sql as queries
 from worker.db.status_messages import sql as status_queries
+from worker.db.syncs import decision_sql, site_sql
 from worker.db.syncs import sql as sync_queries
 from worker.db.unlinked import sql as left_queries
 
@@ -24,12 +26,14 @@ STATEMENTS: Final = {
         ("", queries),
         ("", dead_letter_queries),
         ("SYNC_", sync_queries),
+        ("SYNC_", site_sql),
+        ("SYNC_", decision_sql),
         ("LEFT_", left_queries),
         ("STATUS_", status_queries),
     )
     for name, value in vars(module).items()
     if name.isupper() and not name.startswith("_")
-} | {"COUNTS": overview_queries.COUNTS, "KEEP_SAMPLES": overview_queries.KEEP_SAMPLES}
+} | {"ACT": ACT, "COUNTS": overview_queries.COUNTS, "KEEP_SAMPLES": overview_queries.KEEP_SAMPLES}
 PAGES: Final = [name for name in STATEMENTS if name.startswith("LIST_")]
 # For a person, who wants all that there are.
 SCANNED: Final = {

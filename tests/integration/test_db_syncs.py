@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.endings import state_after
 from threadsync.errors import InvalidCommand, SessionNotFound
-from threadsync.syncs import Claim, Draft, SyncState
+from threadsync.syncs import Draft, SyncState
 from worker.db import SessionStore
 from worker.db.pool import Pool
-from worker.db.syncs.store import Ending, SyncStore
+from worker.db.syncs.claim import Claim, Ending
+from worker.db.syncs.store import SyncStore
 
 CHANNEL, THREAD, SITE = "C0123ABCD", "1700000000.000100", "jira.example"
 EARLY, LATE = "1700000001.000100", "1700000002.000100"
@@ -54,7 +56,7 @@ def state(syncs: SyncStore, session_id: Any) -> SyncState:
 
 
 def claim(syncs: SyncStore, session_id: Any) -> Claim:
-    claimed = syncs.claim(session_id, site=SITE, marker=MARKER, lease=30)
+    claimed = syncs.claim(session_id, site=SITE, lease=30)
     assert claimed is not None
     return claimed
 
@@ -147,14 +149,14 @@ def test_a_wrong_draft_is_refused_with_its_fault(store: SessionStore, draft: dic
 def test_one_worker_at_a_time(syncs: SyncStore, asked: SyncState, clock: Clock) -> None:
     """Until the lease is over. Then the former one's writes do nothing."""
     first = claim(syncs, asked.session_id)
-    assert syncs.claim(asked.session_id, site=SITE, marker=MARKER, lease=30) is None
+    assert syncs.claim(asked.session_id, site=SITE, lease=30) is None
     clock.now += timedelta(seconds=31)
     second = claim(syncs, asked.session_id)
     assert second.fence > first.fence
     assert begin(syncs, first) is None
     assert not syncs.has_claim(first)
     assert syncs.finish(first, Ending("failed", "search", None, reason="draft_refused")) is None
-    assert syncs.finish(second, Ending("retry_wait", "search", None, 5, "not_reached")) == "retry_wait"
+    assert state_after(syncs, second, Ending("retry_wait", "search", None, 5, "not_reached")) == "retry_wait"
 
 
 def test_an_attempt_is_on_record_before_it_is_made(syncs: SyncStore, asked: SyncState) -> None:
@@ -188,7 +190,7 @@ def test_a_ticket_and_its_session_change_in_one_moment(
     claimed = claim(syncs, asked.session_id)
     number = begin(syncs, claimed)
     assert number is not None
-    assert syncs.finish(claimed, created(number)) == "done"
+    assert state_after(syncs, claimed, created(number)) == "done"
     session = store.get_session(asked.session_id)
     assert session is not None
     assert (session.status, session.jira_key) == ("synced", "PROJ-8")
@@ -215,7 +217,7 @@ def test_a_named_ticket_beside_a_created_one_is_for_a_person(
     number = begin(syncs, claimed)
     assert number is not None
     store.mark_synced(CHANNEL, THREAD, "OTHER-1")
-    assert syncs.finish(claimed, created(number)) == "review"
+    assert state_after(syncs, claimed, created(number)) == "review"
     both = state(syncs, asked.session_id)
     assert both.reason == "two_tickets"
     session = store.get_session(asked.session_id)
@@ -241,7 +243,7 @@ def test_a_ticket_named_during_the_create(
     assert number is not None
     store.mark_synced(CHANNEL, THREAD, key)
     ended = replace(ending, number=number) if ending else created(number)
-    assert syncs.finish(claimed, ended) == end
+    assert state_after(syncs, claimed, ended) == end
 
 
 @pytest.mark.parametrize(
@@ -331,8 +333,8 @@ def marker(number: int) -> str:
 def test_one_create_a_project_at_a_time(store: SessionStore, syncs: SyncStore, clock: Clock) -> None:
     """The others wait for it to end, or to have had no answer for a while; other projects do not."""
     claims = []
-    for number, session_id in enumerate(several(store, 3)):
-        claimed = syncs.claim(session_id, site=SITE, marker=marker(number), lease=30)
+    for session_id in several(store, 3):
+        claimed = syncs.claim(session_id, site=SITE, lease=30)
         assert claimed is not None
         claims.append(claimed)
     first = begin(syncs, claims[0])
@@ -358,7 +360,7 @@ def test_the_sweep_takes_what_is_due_once(store: SessionStore, syncs: SyncStore,
 def test_a_site_that_refuses_us_parks_its_syncs(store: SessionStore, syncs: SyncStore, clock: Clock) -> None:
     """All of them at once, with the reason; they go on together when it does not any more."""
     ids = several(store, 3)
-    first = syncs.claim(ids[0], site=SITE, marker=marker(0), lease=30)
+    first = syncs.claim(ids[0], site=SITE, lease=30)
     assert first is not None
     syncs.finish(first, Ending("blocked", "search", "auth", reason="no_access", parked=True))
     assert syncs.open_breaker(SITE, "no_access", 30) == 2
@@ -388,7 +390,7 @@ def test_a_pause_of_the_site_keeps_everybody_away(
 ) -> None:
     """And ends by itself."""
     ids = several(store, 2)
-    claimed = syncs.claim(ids[0], site=SITE, marker=marker(0), lease=30)
+    claimed = syncs.claim(ids[0], site=SITE, lease=30)
     assert claimed is not None
     syncs.finish(claimed, Ending("retry_wait", "search", "throttled", 0, "rate_limit"))
     syncs.pause_site(SITE, 100)

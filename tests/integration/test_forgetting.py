@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from tests.support.endings import state_after
+from tests.support.forgetting import CHANNEL, DRAFT, LATER, OTHER, PERSON, THREAD, begun, dump
 from tests.support.servers import PostgresForTests, as_owner, ask
 from threadsync.actors import NamedActor, SlackActor
 from threadsync.config import get_settings
@@ -20,24 +22,18 @@ from threadsync.syncs import Draft
 from worker.cli.forget import session_of
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.console_login.sessions import ConsoleSession, ConsoleSessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting import arrivals
 from worker.db.forgetting.arrivals import NO_WORDS, Redaction
 from worker.db.forgetting.columns import OF_NOBODY, OF_PEOPLE
-from worker.db.forgetting.store import ForgetStore, What
+from worker.db.forgetting.store import ForgetStore
 from worker.db.migrate import migrate
 from worker.db.pool import Pool, new_pool
 from worker.db.roles import create_roles
-from worker.db.syncs.store import Ending, SyncStore
+from worker.db.syncs.claim import Ending
+from worker.db.syncs.store import SyncStore
 from worker.operate.forgetting.letters import Sought
-
-CHANNEL: Final = "C0123"
-THREAD: Final = "1700000000.000100"
-PERSON: Final = "U0OCELOT"
-OTHER: Final = "U0OTHER"
-DRAFT: Final = Draft(summary="ocelot summary", description=f"the ocelot of <@{PERSON}>", labels=("ocelot",))
-LATER: Final = "1700000009.000100"
-BY: Final[dict[str, Any]] = {"actor": "ann", "reason": "asked for"}
 
 TEXT_COLUMNS: Final = """
 SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c
@@ -53,23 +49,6 @@ def forgets(pool: Pool) -> ForgetStore:
     return ForgetStore(pool)
 
 
-def begun(forgets: ForgetStore, what: What = "thread") -> UUID:
-    return forgets.begin(what, None, **BY)
-
-
-def dump(database_url: str) -> str:
-    """All rows of all tables, as `COPY` shows them to the tables' owner."""
-    found = ""
-    with psycopg.connect(as_owner(database_url)) as connection:
-        tables = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
-        ).fetchall()
-        for (table,) in tables:
-            with connection.cursor().copy(f'COPY "{table}" TO STDOUT'.encode()) as rows:
-                found += "".join(bytes(row).decode() for row in rows)
-    return found
-
-
 def asked_for(store: SessionStore, user: str = PERSON, thread_ts: str = THREAD) -> UUID:
     """A session of the person, whose ticket is asked for."""
     session = store.get_or_create_session(CHANNEL, thread_ts, user)
@@ -78,7 +57,7 @@ def asked_for(store: SessionStore, user: str = PERSON, thread_ts: str = THREAD) 
 
 
 def claimed(pool: Pool, session_id: UUID) -> Any:
-    claim = SyncStore(pool).claim(session_id, site="jira", marker=f"slk-{'a' * 26}", lease=60)
+    claim = SyncStore(pool).claim(session_id, site="jira", lease=60)
     assert claim is not None
     return claim
 
@@ -161,12 +140,12 @@ def test_a_sync_in_doubt_is_settled_first(
     assert forgets.forget_settled() == 0
     assert store.request_sync(CHANNEL, THREAD, DRAFT, "1790000000.000100").outcome == "stale"
     unclear = Ending("unknown", "create", "unknown", reason="no_answer", detail="ocelot?", number=1, delay=0)
-    assert SyncStore(pool).finish(claim, unclear) == "unknown"
+    assert state_after(SyncStore(pool), claim, unclear) == "unknown"
     assert forgets.forget_sessions(begun(forgets), [session_id]) == 1
     found = Ending(
         *("done", "look", "found"), jira_id="7", jira_key="PROJ-7", origin="found", detail="ocelot!"
     )
-    assert SyncStore(pool).finish(claimed(pool, session_id), found) == "done"
+    assert state_after(SyncStore(pool), claimed(pool, session_id), found) == "done"
     assert forgets.forget_settled() == 1
     assert "ocelot" not in dump(database_url).lower()
     session = store.get_session(session_id)
@@ -183,7 +162,7 @@ def test_after_a_doubt_that_came_to_nothing_no_ticket_is_made(
     claim = in_flight(pool, session_id)
     assert forgets.forget_sessions(begun(forgets), [session_id]) == 1
     again = Ending("pending", "create", "not_sent", reason=None, number=1, delay=0)
-    assert SyncStore(pool).finish(claim, again) == "pending"
+    assert state_after(SyncStore(pool), claim, again) == "pending"
     syncs, other = SyncStore(pool), claimed(pool, session_id)
     assert not begins(syncs, other)
     assert forgets.forget_settled() == 1

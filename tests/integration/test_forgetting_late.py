@@ -10,15 +10,27 @@ from collections.abc import Callable
 from typing import Any, Final
 from uuid import uuid4
 
-import psycopg
 import pytest
 from structlog.contextvars import get_contextvars
 
-from tests.integration.test_forgetting import CHANNEL, DRAFT, LATER, OTHER, PERSON, THREAD, begun, dump
-from tests.support.servers import as_owner, ask
+from tests.support.endings import state_after
+from tests.support.forgetting import (
+    CHANNEL,
+    DRAFT,
+    LATER,
+    MAYA,
+    OTHER,
+    PERSON,
+    SIGNATURE,
+    THREAD,
+    begun,
+    dump,
+    owner_runs,
+    without_waiting,
+)
+from tests.support.servers import ask
 from threadsync.actors import NamedActor, SlackActor
 from threadsync.command import Command
-from threadsync.commands import COMMANDS
 from threadsync.config import get_settings
 from threadsync.errors import CommandFailed, InvalidCommand, SessionNotFound
 from threadsync.lookup_commands import LinkLookup
@@ -28,19 +40,21 @@ from threadsync.syncs import Draft
 from worker.celery import app
 from worker.cli.forget import session_of
 from worker.db import AsyncSessionStore, SessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.arrivals import ARGUMENTS, PLACES, Redaction, hash_of
 from worker.db.forgetting.store import ForgetStore, ForgottenPerson
 from worker.db.forgetting.words import as_compared
 from worker.db.pool import Pool
-from worker.db.syncs.store import Ending, SyncStore
+from worker.db.sessions.statements import COMMANDS
+from worker.db.syncs.claim import Ending
+from worker.db.syncs.store import SyncStore
 from worker.durable import task as task_module
-from worker.operate.decisions import Signature, signature
 from worker.operate.forgetting import act as acts
 from worker.operate.forgetting.letters import Sought
 
-BY: Final[Signature] = signature("ann", "asked for", "cli")
-MAYA: Final = SlackActor(user_id=PERSON, team_id="T1")
+__all__ = ["without_waiting"]
+
 ANN: Final = NamedActor(name="ann", via="cli")
 AFTER: Final = "4000000000.000100"
 
@@ -48,21 +62,6 @@ AFTER: Final = "4000000000.000100"
 @pytest.fixture
 def forgets(pool: Pool) -> ForgetStore:
     return ForgetStore(pool)
-
-
-@pytest.fixture(autouse=True)
-def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker has to hear of a person here, and there is no broker."""
-    monkeypatch.setattr(acts, "_HEARD_SECONDS", 0)
-    for name in ("CELERY_BROKER_URL", "REDIS_URL"):
-        monkeypatch.delenv(name, raising=False)
-    get_settings.cache_clear()
-
-
-def owner_runs(database_url: str, *statements: str) -> None:
-    with psycopg.connect(as_owner(database_url)) as owner:
-        for statement in statements:
-            owner.execute(statement.encode())
 
 
 def redaction_of(*words: str) -> Redaction:
@@ -135,7 +134,7 @@ def test_a_channel_that_was_forgotten_and_then_moves(
     store.get_or_create_session("C0NEW", THREAD, PERSON)
     store.request_sync("C0NEW", THREAD, DRAFT, LATER)
     store.merge_channel_context("C0NEW", {"topic": "ocelot"}, uuid4())
-    acts.forget_channel(pool, forgotten, BY)
+    acts.forget_channel(pool, forgotten, SIGNATURE)
     store.get_or_create_session("C0NEW", AFTER, OTHER)
     assert store.channel_moved("C0OLD", "C0NEW").outcome == "applied"
     for channel in ("C0OLD", "C0NEW"):
@@ -153,13 +152,13 @@ def test_ids_are_written_in_any_case(store: SessionStore, pool: Pool, database_u
     for channel, thread, user in (("C0123", "1.1", "U1"), ("C0123", "2.2", "U12"), ("C01234", "3.3", "U12")):
         store.get_or_create_session(channel, thread, user)
         store.request_sync(channel, thread, Draft(summary=f"of {user}, not u1, <@u1> (U1x)"), LATER)
-    assert acts.forget_user(pool, "u1", [], BY).sessions == 1
+    assert acts.forget_user(pool, "u1", [], SIGNATURE).sessions == 1
     draft = "SELECT draft ->> 'summary' FROM syncs s JOIN thread_sessions t ON t.id = s.session_id"
     assert (
         ask(database_url, f"{draft} WHERE thread_ts = %s", "2.2")
         == "of U12, not forgotten, <@forgotten> (U1x)"
     )
-    assert acts.forget_channel(pool, "<#c0123|general>", BY).sessions == 2
+    assert acts.forget_channel(pool, "<#c0123|general>", SIGNATURE).sessions == 2
     assert store.get_or_create_session("C01234", "3.3", OTHER).outcome == "unchanged"
     session = session_of(pool, ["c0999", THREAD])
     assert session.channel_id == "C0999"
@@ -169,7 +168,7 @@ def test_ids_are_written_in_any_case(store: SessionStore, pool: Pool, database_u
 def test_forgotten_is_no_person(pool: Pool, user: str) -> None:
     """The word stands for all who were: to look for it would never end."""
     with pytest.raises(InvalidCommand):
-        acts.forget_user(pool, user, [], BY)
+        acts.forget_user(pool, user, [], SIGNATURE)
 
 
 THREAD_JSON: Final = {"channel_id": CHANNEL, "thread_ts": THREAD, "draft": {"summary": "word " * 20_000}}
@@ -307,12 +306,12 @@ def test_a_step_under_way_in_anothers_thread_keeps_nothing_of_a_person(
     """It has another one's draft in memory, which names the person; what Jira says of it may quote it."""
     session = store.get_or_create_session(CHANNEL, THREAD, OTHER)
     store.request_sync(CHANNEL, THREAD, Draft(summary="Ask Maya Ocelot"), LATER)
-    claim = SyncStore(pool).claim(session.id, site="jira", marker=f"slk-{'a' * 26}", lease=60)
+    claim = SyncStore(pool).claim(session.id, site="jira", lease=60)
     assert claim is not None
-    acts.forget_user(pool, PERSON, ["Maya Ocelot"], BY)
+    acts.forget_user(pool, PERSON, ["Maya Ocelot"], SIGNATURE)
     quoted = f"'Ask\nMaya OCELOT' of {PERSON} is not wanted"
     ending = Ending("failed", "search", "rejected", reason="draft_refused", detail=quoted)
-    assert SyncStore(pool).finish(claim, ending) == "failed"
+    assert state_after(SyncStore(pool), claim, ending) == "failed"
     sync = SyncStore(pool).get(session.id)
     assert sync is not None
     assert sync.detail == "'Ask\nforgotten' of forgotten is not wanted"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.integration.test_transport import DURABLE, Peer, places, publish, sweep
 from tests.support.brokers import BROKERS, broker_of_kind, empty, fill
 from tests.support.installation import Installation
 from tests.support.redis_servers import RedisServer
 from tests.support.refusals import CHEAP, REFUSALS, SETTINGS
+from tests.support.transport_peer import DURABLE, Peer, places, publish, sweep
 from tests.support.waiting import wait_until
 from tests.support.waiting_out import wait_out
 from threadsync.client import SessionClient

@@ -20,12 +20,12 @@ from tests.support.documents import ROOT
 from tests.support.installation import install
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
-from threadsync.broker.sending import Broker
 from threadsync.command import Command
-from threadsync.commands import COMMANDS
 from threadsync.errors import ThreadsyncError
 from threadsync.lookup_commands import LinkLookup
+from threadsync.sending import Broker
 from threadsync.sync_commands import RetrySync, Sync
+from worker.db.sessions.statements import COMMANDS
 from worker.durable.beat import SWEEP_TASK
 
 NOT_RELEASED: Final = {"channels.moved", "sessions.link", "sessions.unlink", "jira.link"}

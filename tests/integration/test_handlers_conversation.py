@@ -321,7 +321,7 @@ async def test_a_click_that_cannot_be_enqueued_is_answered(click: Any, slack: Sl
         assert (await app.deliver({**click, "response_url": slack.new_response_url()})).status_code == 200
         await eventually(lambda: slack.responses, "the user is told")
     text = slack.responses[0]["text"]
-    assert "try again" in text or "does not work" in text
+    assert "try again" in text or "did not work" in text
 
 
 async def test_a_late_result_is_told_later(slack: SlackSandbox) -> None:

@@ -60,7 +60,7 @@ async def test_a_thread_from_mention_to_ready(
     await eventually(lambda: slack.responses, "the user is told")
     assert slack.responses[0]["text"] == "The thread is ready for a ticket."
     linked = await app.deliver(slash_command("link proj-7", channel, USER))
-    assert linked.json()["text"].startswith("I linked nothing")
+    assert linked.json()["text"].startswith("Not linked")
     status = await app.deliver(slash_command("status", channel, USER))
     assert "ready for a ticket" in status.json()["text"]
     assert [(row.status, row.jira_key) for row in rows(shared, channel)] == [("ready_to_sync", None)]

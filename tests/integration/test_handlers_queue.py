@@ -12,7 +12,7 @@ import pytest
 
 from console.app import create_console
 from handlers import replies
-from handlers.ticket_answer import ANSWER_SECONDS
+from handlers.ticket_reply import REPLY_SECONDS
 from sandbox.slack.requests import (
     TEAM_ID,
     app_mention,
@@ -113,7 +113,7 @@ async def test_without_a_broker_slack_is_asked_to_deliver_again(
         for text in ("status", "ready", f"link PROJ-1 {THREAD}"):
             started = time.monotonic()
             answer = await app.deliver(slash_command(text, CHANNEL, USER))
-            assert time.monotonic() - started < ANSWER_SECONDS + 0.3
+            assert time.monotonic() - started < REPLY_SECONDS + 0.3
             assert answer.json()["text"] == replies.TRY_AGAIN
         click = button_click("threadsync_ready", THREAD, CHANNEL, USER, message_ts=REPLY)
         assert (await app.deliver(click)).status_code == 200
@@ -142,7 +142,7 @@ async def test_a_worker_that_is_away_does_not_keep_a_command_waiting(broker_url:
     async with running_app(celery_broker_url=broker_url) as app:
         started = time.monotonic()
         answer = await app.deliver(slash_command(f"ready {THREAD}", CHANNEL, USER))
-        assert time.monotonic() - started < ANSWER_SECONDS + 0.3
+        assert time.monotonic() - started < REPLY_SECONDS + 0.3
     assert answer.json()["text"] == replies.QUEUED
     assert queued(broker_url) == [MAKES_READY]
 

@@ -39,7 +39,7 @@ from tests.support.slack_app import (
 from tests.support.waiting import wait_until
 from threadsync.client import SessionClient
 from threadsync.commands import RequestSync
-from threadsync.liveness.verdicts import hearing_of_socket
+from threadsync.liveness.verdicts import verdict_on_socket
 from worker.local.child import Child
 from worker.local.stack import LocalStack
 
@@ -234,7 +234,7 @@ def test_a_process_that_hears_is_well(process: Socket, slack: SlackSandbox, brok
     """Also without an event: Slack answers pings. One that stopped as it should is not missed."""
     with SessionClient(broker_url) as client:
         wait_until(lambda: len(_silences(client)) == 1, "it has reported", timeout=20)
-        assert {hearing_of_socket(silence).state for silence in _silences(client)} == {"ok"}
+        assert {verdict_on_socket(silence).state for silence in _silences(client)} == {"ok"}
         assert process.stop() == 0
         assert _silences(client) == []
 
@@ -253,7 +253,7 @@ def test_it_traces(tmp_path: Path, slack: SlackSandbox, broker_url: str) -> None
 
 
 def _silences(client: SessionClient) -> list[float]:
-    signs = client.signs()
+    signs = client.heartbeats()
     assert signs is not None
     return list(signs.sockets.values())
 

@@ -196,7 +196,7 @@ async def test_the_retry_button_tries_again_and_says_nothing(slack: SlackSandbox
 
 @pytest.mark.parametrize(
     ("answer", "text"),
-    [(SyncNotChanged("is done"), "nothing to retry"), (SyncNotFound("none"), "no ticket")],
+    [(SyncNotChanged("is done"), "nothing to retry"), (SyncNotFound("none"), "No ticket")],
 )
 async def test_a_retry_that_is_refused_is_told(answer: Any, text: str, slack: SlackSandbox) -> None:
     """To whoever pressed, and nobody else."""

@@ -14,7 +14,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from threadsync.broker.in_step import in_step
-from threadsync.broker.sending import Broker
+from threadsync.sending import Broker
 from worker.durable.connection import DurableConnection
 from worker.durable.results import WorkersCelery
 

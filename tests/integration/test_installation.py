@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +13,10 @@ import psycopg
 import pytest
 import redis
 
+from tests.support.identity import cli, identity
 from tests.support.installation import Installation, install
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
-from tests.support.workers import ROOT
 from threadsync.broker.installation import KEY, OthersBroker, claim, owner_of
 from threadsync.client import SessionClient
 from threadsync.config import load_settings
@@ -43,23 +41,6 @@ def other(
             InstallationStore(connection).renew(actor="tests", reason="a copy")
         other.env["CELERY_BROKER_URL"] = installation.broker_url
         yield other
-
-
-def identity(installation: Installation) -> str:
-    with single_connection(installation.database_url) as connection:
-        return str(InstallationStore(connection).get())
-
-
-def cli(installation: Installation, *words: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "worker.cli", *words],
-        env={**installation.env, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_the_second_of_two_installations_refuses_to_start(

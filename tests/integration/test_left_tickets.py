@@ -24,10 +24,10 @@ from sandbox.jira.faults import (
     Truncated,
 )
 from threadsync.actors import SlackActor
-from threadsync.syncs import LeftTicket
+from threadsync.syncs import UnlinkedTicket
 from worker.db.pool import Pool
-from worker.jira.leave import PROPERTY, Leaving, lease_of
 from worker.jira.setup import Setup
+from worker.jira.unlink import PROPERTY, UnlinkStep, lease_of
 
 ANN = SlackActor(user_id="U0456", team_id="T0123")
 SETTLE = 600
@@ -53,11 +53,11 @@ class Unlinking(World):
     def leave(self, key: str) -> None:
         """Do as ``syncs.leave`` does."""
         setup = Setup(self.store, self._jira, self.target, jitter=self.draw.random, clock=self.time)
-        if claim := self.store.left.claim(self.session_id, key, lease=lease_of(setup)):
-            Leaving(setup, claim).take()
+        if claim := self.store.unlinked.claim(self.session_id, key, lease=lease_of(setup)):
+            UnlinkStep(setup, claim).run()
 
-    def left(self) -> LeftTicket:
-        (ticket,) = self.store.left.of(self.session_id)
+    def left(self) -> UnlinkedTicket:
+        (ticket,) = self.store.unlinked.of(self.session_id)
         return ticket
 
     def work_until(self, *states: str) -> None:
@@ -255,7 +255,7 @@ def test_after_a_day_or_a_refusal_it_is_given_up_and_says_so(
     for _ in range(120):
         world.leave("PROJ-1")
         world.clock.advance(900)
-    assert world.detail().left[0].state == state
+    assert world.detail().unlinked[0].state == state
     assert world.left().next_attempt_at is None
 
 
@@ -293,7 +293,7 @@ def test_the_sweep_knows_what_is_due(world: Unlinking) -> None:
     world.unlink()
     world.clock.advance(60)
     due = [(world.session_id, "PROJ-1")]
-    assert world.store.left.take_due(most=10, for_seconds=30) == due
-    assert world.store.left.take_due(most=10, for_seconds=30) == []
+    assert world.store.unlinked.take_due(most=10, for_seconds=30) == due
+    assert world.store.unlinked.take_due(most=10, for_seconds=30) == []
     world.clock.advance(31)
-    assert world.store.left.take_due(most=10, for_seconds=30) == due
+    assert world.store.unlinked.take_due(most=10, for_seconds=30) == due

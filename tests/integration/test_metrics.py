@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,16 +15,15 @@ from prometheus_client import generate_latest
 
 from sandbox.jira.faults import CommitThenDrop
 from sandbox.jira.server import JiraSandbox
+from tests.support.exporter import exporter
 from tests.support.installation import Installation
 from tests.support.redis_servers import RedisServer
 from tests.support.refusals import REFUSALS
 from tests.support.scraping import Samples, samples_of, scrape
 from tests.support.waiting import wait_until
-from tests.support.workers import ROOT
 from threadsync.config import load_settings
 from worker.db.pool import new_pool
 from worker.doctor.app import app_of
-from worker.local.child import Child
 from worker.local.servers.port import free_port
 from worker.operate.installation_metrics import registry_of
 
@@ -38,23 +35,6 @@ NO_THREAD = {"channel_id": "C1", "thread_ts": "1700000000.000200"}
 def jira() -> Iterator[JiraSandbox]:
     with JiraSandbox() as jira:
         yield jira
-
-
-@contextmanager
-def exporter(installation: Installation, host: str = "127.0.0.1", **env: str) -> Iterator[int]:
-    """``threadsync metrics``; its port."""
-    port = free_port()
-    child = Child(
-        [sys.executable, "-m", "worker.cli", "metrics", "--port", str(port)],
-        log_path=installation.logs / "metrics.log",
-        env={**installation.env, **env, "PYTHONPATH": str(ROOT)},
-        cwd=installation.logs,
-    )
-    try:
-        wait_until(lambda: scrape(port, host), "metrics are shown", 20)
-        yield port
-    finally:
-        assert child.stop(signal.SIGTERM, 10), "it should stop"
 
 
 def missing(samples: Samples, expected: Samples) -> Samples:

@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from sandbox.slack.requests import SlackRequest, app_mention, sign, signed_request
-from tests.integration.test_console import sign_in
-from tests.integration.test_console_access import PASSWORD, web_process
+from tests.support.console_client import PASSWORD, sign_in, web_process
 from tests.support.nginx import Nginx, needs_nginx
 from tests.support.slack_app import CHANNEL, SECRET, THREAD, USER, queued
 from tests.support.waiting import wait_until

@@ -25,7 +25,7 @@ from threadsync.broker.installation import KEY, OthersBroker, claim, owner_of, t
 from threadsync.broker.rabbitmq_clock import whole_seconds
 from threadsync.config import load_settings
 from threadsync.liveness import heartbeats as signs
-from threadsync.liveness.heartbeats import signs_of
+from threadsync.liveness.heartbeats import heartbeats_of
 from threadsync.liveness.rabbitmq import read as read_signs
 from threadsync.liveness.state import QueueUse
 from threadsync.queues import QUEUES
@@ -265,7 +265,7 @@ def test_any_number_of_readers_see_all_signs_of_life(url: str) -> None:
         for spoilt in SPOILT:
             connection.Producer().publish(spoilt, exchange="", routing_key="threadsync.signs")
 
-    seen = [signs_of(app), signs_of(app)]
+    seen = [heartbeats_of(app), heartbeats_of(app)]
 
     for found in seen:
         assert found is not None

@@ -13,11 +13,11 @@ from uuid import UUID
 import httpx
 import psycopg
 import pytest
-import redis
 
 from sandbox.jira.faults import Refuse
 from sandbox.jira.server import JiraSandbox
 from sandbox.jira.site import JiraSite
+from tests.support.broker_contents import everything_in
 from tests.support.installation import Installation
 from tests.support.servers import ask
 from tests.support.waiting import wait_until
@@ -107,23 +107,6 @@ def locked(installation: Installation, number: int) -> Iterator[None]:
 def states(installation: Installation) -> dict[UUID, SyncState]:
     with new_pool(installation.database_url) as pool:
         return {sync.session_id: sync for sync in SyncStore(pool).list_syncs()}
-
-
-def everything_in(broker_url: str) -> str:
-    """All that Valkey has: messages, results, and what kombu notes."""
-    found: list[object] = []
-    with redis.Redis.from_url(broker_url, decode_responses=True) as client:
-        reads: dict[str, Any] = {
-            "string": client.get,
-            "hash": client.hgetall,
-            "list": lambda key: client.lrange(key, 0, -1),
-            "set": client.smembers,
-            "zset": lambda key: client.zrange(key, 0, -1),
-        }
-        for key in client.scan_iter():
-            kind = str(client.type(key))
-            found.append((key, reads[kind](key) if kind in reads else client.dump(key)))
-    return str(found)
 
 
 def dead_retry(installation: Installation, letter_id: UUID) -> None:

@@ -14,15 +14,16 @@ import pytest
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.transport import redis as kombu_redis
 
-from tests.integration.test_transport import DURABLE, Peer, publish, sweep
 from tests.support.redis_servers import RedisServer, SentinelSet
+from tests.support.transport_peer import DURABLE, Peer, publish, sweep
 from threadsync.broker.installation import OthersBroker, claim, owner_of, take_over
 from threadsync.broker.options import broker_options
-from threadsync.broker.sending import Broker
+from threadsync.broker.results import hang_up
 from threadsync.config import load_settings
 from threadsync.errors import InvalidSettings
 from threadsync.liveness import heartbeats as signs
 from threadsync.liveness.state import QueueUse
+from threadsync.sending import Broker
 from worker.doctor.app import app_of
 from worker.doctor.broker import CHECKS, examine_broker
 from worker.durable.connection import DurableConnection
@@ -138,7 +139,7 @@ def test_signs_are_left_and_read(channel: Any) -> None:
     signs.worker_is_there(channel, "two@host", {})
     signs.worker_is_gone(channel, "two@host")
     signs.worker_writes_to(channel, "one@host", "db", 0.0)
-    signs.socket_is_there(channel, "host:1", 3.0)
+    signs.tell_socket(channel, "host:1", 3.0)
     found = signs.look(channel)
     assert found is not None
     assert found.refusal is None
@@ -227,4 +228,4 @@ def test_results_are_stored_and_read(url: str, spoken: int) -> None:
     assert broker.result_of("gathered") == (True, [1.5, True, None])
     assert broker.result_of("never") == (False, None)
     broker.close()
-    app.backend.hang_up()
+    hang_up(app.backend.client)

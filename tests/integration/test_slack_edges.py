@@ -20,14 +20,12 @@ from handlers.bot_identity import USERS_READ, BotIdentity
 from handlers.members import Members
 from handlers.slack_api import SlackApi
 from handlers.slack_http import MOST_BYTES, is_slacks
-from handlers.ticket_form import SUMMARY, ticket_form
 from sandbox.faults import RateLimited
 from sandbox.slack.requests import (
     app_mention,
     button_click,
     signed_request,
     slash_command,
-    view_submission,
 )
 from sandbox.slack.server import SlackSandbox
 from tests.support.raw_server import Peer, RawServer, raw_server
@@ -38,12 +36,12 @@ from tests.support.slack_app import (
     THREAD,
     USER,
     RecordingClient,
-    SlackApp,
     eventually,
     result,
     running_app,
     settings,
 )
+from tests.support.slack_flood import JIRA, click, flooded, form
 from threadsync.actors import SlackActor
 from threadsync.commands import RequestSync, Unlink
 from threadsync.config import load_settings
@@ -56,7 +54,6 @@ from worker.http_once import Unknown
 from worker.status_message.web_api import WebApi
 from worker.text.slack_names import RETRY_BUTTON
 
-JIRA = "https://jira.example"
 SLACK_API = "https://slack.com/api/"
 
 
@@ -64,22 +61,6 @@ SLACK_API = "https://slack.com/api/"
 def slack() -> Iterator[SlackSandbox]:
     with SlackSandbox() as slack:
         yield slack
-
-
-def click(response_url: str = "", user: str = USER) -> dict[str, Any]:
-    return button_click(
-        "threadsync_create",
-        THREAD,
-        CHANNEL,
-        user,
-        message_ts="1700000001.000100",
-        thread_ts=THREAD,
-        response_url=response_url,
-    )
-
-
-def form(summary: str, response_url: str = "", user: str = USER) -> dict[str, Any]:
-    return view_submission(ticket_form(click(response_url, user)), {SUMMARY: summary}, user)
 
 
 async def test_a_replayed_form_changes_nothing(store: SessionStore) -> None:
@@ -94,7 +75,7 @@ async def test_a_replayed_form_changes_nothing(store: SessionStore) -> None:
     outcomes = []
     for command in client.commands:
         assert isinstance(command, RequestSync)
-        outcomes.append(store.run(command.statement()).outcome)
+        outcomes.append(store.run(command).outcome)
     assert [command.drafted_at for command in client.commands[:2]] == [  # type: ignore[attr-defined]
         f"{now - 20}.000000",
         f"{now - 10}.000000",
@@ -362,18 +343,6 @@ def test_the_doctor_takes_the_token_nowhere_else() -> None:
             assert examined(server.url)["slack: token"] == "error"
     assert b"xoxb-secret" in server.requests[0]
     assert other.connections == 0
-
-
-@asynccontextmanager
-async def flooded(slack: SlackSandbox, user: str, clicks: int) -> AsyncIterator[SlackApp]:
-    """The app after so many clicks of one user whose answers do not come, while Slack says 429."""
-    client = RecordingClient(
-        lambda command: NEVER if getattr(command, "user_id", user) == user else result("applied")
-    )
-    async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
-        for _ in range(clicks):
-            await app.deliver(form("flood", slack.new_response_url(), user))
-        yield app
 
 
 async def test_a_flood_of_one_user_drops_no_other_click(slack: SlackSandbox) -> None:

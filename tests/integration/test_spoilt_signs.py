@@ -20,10 +20,10 @@ from threadsync.liveness.heartbeats import (
     beat_sent_canaries,
     canary_came_through,
     channel_of,
-    signs_of,
+    heartbeats_of,
     worker_is_there,
 )
-from threadsync.liveness.state import QueueUse, Signs
+from threadsync.liveness.state import Heartbeats, QueueUse
 from threadsync.queues import QUEUES
 from worker.db.pool import Pool
 from worker.doctor.app import app_of
@@ -79,13 +79,13 @@ def tell(broker_url: str) -> None:
             canary_came_through(channel, queue, "sessions@host", 1.0)
 
 
-def looked(broker_url: str) -> Signs:
-    signs = signs_of(app_of(load_settings(celery_broker_url=broker_url)))
+def looked(broker_url: str) -> Heartbeats:
+    signs = heartbeats_of(app_of(load_settings(celery_broker_url=broker_url)))
     assert signs is not None
     return signs
 
 
-def goes_on(signs: Signs, spoilt: int) -> None:
+def goes_on(signs: Heartbeats, spoilt: int) -> None:
     assert set(signs.workers) == {"sessions@host"}
     assert signs.canaries.keys() == set(QUEUES)
     assert (signs.is_blind, signs.refusal, signs.unreadable) == (False, None, spoilt)

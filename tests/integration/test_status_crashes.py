@@ -97,7 +97,7 @@ def test_a_process_that_comes_back_late_writes_nothing(story: Story, slack: Slac
 
     assert story.announce(SpiedConnection(slack, POST, after=meanwhile)) == "lost"
     (text,) = story.texts
-    assert "*Needs a person:*" in text
+    assert "*Needs attention:*" in text
     assert story.row()["announce_at"] is None
 
 
@@ -149,4 +149,4 @@ def test_a_change_while_the_message_is_on_its_way_is_shown_next(story: Story, sl
     assert story.row()["announce_at"] is not None
     assert story.announce() == "shown"
     (text,) = story.texts
-    assert "*Needs a person:*" in text
+    assert "*Needs attention:*" in text

@@ -41,14 +41,14 @@ def test_one_message_is_edited_through_all_states(story: Story) -> None:
     done = {"jira_key": "PROJ-1", "origin": "created", "done_at": story.now()}
     inflight = {"marker": f"slk-{'a' * 26}", "project_key": "PROJ"}
     assert story.announce() == "shown"
-    assert story.texts == ["*Queued.* The Jira ticket is created next."]
+    assert story.texts == ["*Queued.* The Jira ticket will be created next."]
     for state, reason, columns, words in (
         ("inflight", None, inflight, "*Creating"),
         ("unknown", "no_answer", {}, "*Confirming with Jira.*"),
         ("retry_wait", "not_reached", {}, "*Not created yet.*"),
-        ("blocked", "set_up", {}, "*Needs a person:*"),
+        ("blocked", "set_up", {}, "*Needs attention:*"),
         ("failed", "draft_refused", {}, "*Needs another draft:*"),
-        ("review", "kept_failing", {}, "*Needs a person:*"),
+        ("review", "kept_failing", {}, "*Needs attention:*"),
         ("done", None, done, "*Created* <https://jira.example/browse/PROJ-1|PROJ-1>"),
     ):
         story.move(state, reason, **columns)
@@ -96,7 +96,7 @@ def test_a_post_that_was_made_without_an_answer_is_adopted(story: Story, slack: 
     story.later(6)
     assert story.announce() == "shown"
     (text,) = story.texts
-    assert "*Needs a person:*" in text
+    assert "*Needs attention:*" in text
     assert story.count(POST) == 1
 
 
@@ -184,7 +184,7 @@ def test_a_refusal_is_tried_again_until_the_thread_tells_the_truth(
         assert story.store.take_due(most=10, for_seconds=60) == [story.session_id]
     assert story.announce() == "shown"
     (text,) = story.texts
-    assert "*Needs a person:*" in text
+    assert "*Needs attention:*" in text
     row = story.row()
     assert (row["trouble"], row["refusals"], row["announce_at"]) == (None, 0, None)
 
@@ -239,7 +239,7 @@ def test_an_answer_that_says_nothing_is_no_end(
         story.later(60)
         assert len(results) < 15
     (text,) = story.texts
-    assert "*Needs a person:*" in text
+    assert "*Needs attention:*" in text
     assert len(slack.messages) == 2
 
 
@@ -274,7 +274,7 @@ def test_a_refused_token_parks_what_would_be_said(
     assert story.store.take_due(most=10, for_seconds=60) == [story.session_id]
     assert story.announce() == "shown"
     (text,) = story.texts
-    assert "*Needs a person:*" in text
+    assert "*Needs attention:*" in text
 
 
 def test_a_thread_that_is_asked_for_while_the_token_is_refused_hears_later(

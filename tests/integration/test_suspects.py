@@ -21,8 +21,8 @@ from kombu import Connection
 from kombu.asynchronous.semaphore import LaxBoundedSemaphore
 from kombu.message import Message
 
-from tests.integration.test_transport import DURABLE, publish
 from tests.support.servers import as_owner
+from tests.support.transport_peer import DURABLE, publish
 from tests.support.waiting import wait_until
 from threadsync.config import get_settings
 from worker.db.dead_letters.store import DeadLetterStore

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import redis
 
-from tests.integration.test_deaths import deadly
+from tests.support.deadly_message import deadly
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
 from worker.local.servers.valkey import EmbeddedValkey

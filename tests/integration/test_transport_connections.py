@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import psutil
 import pytest
 import redis
 from celery import Celery
@@ -17,15 +15,15 @@ from kombu import Connection, Exchange, Queue
 from kombu import Consumer as KombuConsumer
 from kombu.exceptions import OperationalError
 
-from tests.integration.test_transport import Peer, places, publish, sweep
 from tests.support.installation import Installation
+from tests.support.sentinel import Watched, sentinel_over
 from tests.support.servers import VALKEY_SETTINGS
 from tests.support.tls import Authority, Certificate, TlsFront
+from tests.support.transport_peer import Peer, places, publish, sweep
 from tests.support.waiting import wait_until
 from threadsync.broker.options import broker_options
 from threadsync.config import Settings
 from worker.durable.transport import DurableChannel
-from worker.local.child import Child
 from worker.local.servers.port import free_port
 from worker.local.servers.valkey import EmbeddedValkey
 
@@ -398,53 +396,19 @@ def test_the_next_url_of_a_list_with_tls(
 
 
 @pytest.fixture
-def sentinel(own: EmbeddedValkey, tmp_path: Path) -> Iterator[redis.Redis]:
-    """A sentinel over a master and its replica; both have one password."""
-    replica = EmbeddedValkey(tmp_path / "replica", settings={**VALKEY_SETTINGS, "shutdown-timeout": "0"})
-    watch: Child | None = None
-    port = free_port()
-    try:
-        replica.start()
-        with redis.Redis.from_url(own.url) as master, redis.Redis.from_url(replica.url) as other:
-            master.config_set("masterauth", own.password)
-            master.config_set("repl-diskless-sync-delay", "0")
-            other.config_set("masterauth", own.password)
-            other.config_set("requirepass", own.password)
-            other.replicaof("127.0.0.1", str(own.port))
-            wait_until(lambda: other.info("replication")["master_link_status"] == "up", "it is a replica")
-        config = tmp_path / "sentinel.conf"
-        config.write_text(
-            f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n"
-            f"sentinel monitor broker 127.0.0.1 {own.port} 1\n"
-            f"sentinel auth-pass broker {own.password}\n"
-            "sentinel failover-timeout broker 5000\n"
-        )
-        program = psutil.Process(own.pid).exe()
-        watch = Child([program, str(config), "--sentinel"], log_path=tmp_path / "sentinel.log", cwd=tmp_path)
-        with redis.Redis(port=port, decode_responses=True) as client:
-            wait_until(lambda: _sees_replica(client), "the sentinel sees the replica")
-            yield client
-    finally:
-        if watch is not None:
-            watch.stop(signal.SIGTERM, 5)
-        replica.stop()
-        with redis.Redis.from_url(own.url) as master:
-            master.replicaof("NO", "ONE")
-
-
-def _sees_replica(client: redis.Redis) -> bool:
-    with contextlib.suppress(redis.ConnectionError):
-        return bool(client.sentinel_slaves("broker"))
-    return False
+def watched(own: EmbeddedValkey, tmp_path: Path) -> Iterator[Watched]:
+    with sentinel_over(own, tmp_path, 30_000) as watched:
+        yield watched
+    with redis.Redis.from_url(own.url) as master:
+        master.replicaof("NO", "ONE")
 
 
 def test_sentinels_name_the_master(
-    sentinel: redis.Redis, server: redis.Redis, own: EmbeddedValkey, connect: Connect
+    watched: Watched, server: redis.Redis, own: EmbeddedValkey, connect: Connect
 ) -> None:
     """After a failover the worker goes on at the new master, where its notes are too."""
-    port = sentinel.connection_pool.connection_kwargs["port"]
-    # The second one of them is away.
-    url = ";".join(f"sentinel://:{own.password}@127.0.0.1:{there}/0" for there in (port, free_port()))
+    # The second of the sentinels is away.
+    url = ";".join(f"sentinel://:{own.password}@127.0.0.1:{there}/0" for there in (watched.port, free_port()))
     options = {"master_name": "broker"}
     with Connection(url, transport_options=options) as producer:
         for body in ("one", "two"):
@@ -453,27 +417,21 @@ def test_sentinels_name_the_master(
     assert worker.has_our_channel
     worker.take(2)
     assert server.wait(1, 5000) == 1
-    former = _master(sentinel)
-    wait_until(lambda: _fails_over(sentinel), "the sentinel agrees to fail over")
+    former = watched.master()
+    wait_until(lambda: _fails_over(watched.client), "the sentinel agrees to fail over")
     wait_until(
-        lambda: worker.turn() and _master(sentinel) != former,
+        lambda: worker.turn() and watched.master() != former,
         "there is another master",
         20,
     )
     # The sentinel does this itself, but takes 8 s.
-    server.replicaof(*_master(sentinel))
+    server.replicaof(*watched.master())
     with Connection(url, transport_options=options) as producer:
         producer.Producer().publish("new", routing_key="q", serializer="json")
     wait_until(lambda: "new" in worker.turn(), "it goes on", 20)
     assert worker.has_our_channel
     wait_until(lambda: _sweeps(worker), "what was held is given back")
     assert {"one", "two"} <= {message.payload for message in worker.take(2)}
-
-
-def _master(sentinel: redis.Redis) -> tuple[str, str]:
-    # What redis-py asks. GET-MASTER-ADDR-BY-NAME names the new one while this still names the former.
-    state = cast(Any, sentinel.sentinel_masters())["broker"]
-    return state["ip"], str(state["port"])
 
 
 def _sweeps(worker: Worker) -> bool:

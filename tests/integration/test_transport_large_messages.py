@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 import redis
 
-from tests.integration.test_transport import DURABLE, Peer, publish, sweep
+from tests.support.transport_peer import DURABLE, Peer, publish, sweep
 from worker.durable.scripts import READ_WHOLE_BYTES
 
 LARGE = "x" * (2 * READ_WHOLE_BYTES)

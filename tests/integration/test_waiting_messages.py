@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.integration.test_transport import DURABLE, Peer, publish
 from tests.support.installation import Installation
+from tests.support.transport_peer import DURABLE, Peer, publish
 from tests.support.waiting import wait_until
 from worker.durable.waiting import MOST_HELD_SECONDS
 

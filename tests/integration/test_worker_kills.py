@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,10 +11,10 @@ from pathlib import Path
 
 from tests.support.installation import Installation
 from tests.support.load import Load, progress
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 from threadsync.client import SessionClient
-from threadsync.commands import COMMANDS
 from threadsync.errors import EnqueueFailed
+from worker.db.sessions.statements import COMMANDS
 from worker.local.servers.postgres import EmbeddedPostgres
 from worker.local.servers.valkey import EmbeddedValkey
 
@@ -150,7 +149,7 @@ def test_a_stopped_database_fails_no_command(
         wait_until(progress(installation, 1000), "1000 messages are left", timeout=60)
         own_postgres.stop()
         installation.publish(b"junk that has to be kept meanwhile")
-        threading.Event().wait(20)
+        let_pass(20)
         assert installation.waiting() > 0
         own_postgres.start()
         wait_until(lambda: load.is_done(installation), "all sessions end as the table says", timeout=120)

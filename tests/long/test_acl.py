@@ -111,12 +111,12 @@ def go_through_everything(
                 assert site.send("probe.kill_child", str(folder / "diary"), 1).get(timeout=20) == "survived"
                 due = datetime.now(UTC) + timedelta(seconds=15)
                 later = site.send_for(due, "probe.take", str(folder / "later"), 0.0)
-                wait_until(lambda: site.signs().queues["sessions"].later, "it waits in the broker", 10)
+                wait_until(lambda: site.heartbeats().queues["sessions"].later, "it waits in the broker", 10)
                 site.publish(b"\x00 no message of ours", task="no.such.task", id="junk")
                 site.dead_letter(lambda letter: letter.task_id == "junk", timeout=20)
                 assert later.get(timeout=30) == "ended"
                 assert "pong" in run(site, "celery", "-A", "worker", "inspect", "ping")
-                wait_until(lambda: site.signs().canaries, "canaries come out", 20)
+                wait_until(lambda: site.heartbeats().canaries, "canaries come out", 20)
                 run(site, "worker.cli", "health", "worker")
                 run(site, "worker.cli", "health", "beat")
                 run(site, "worker.cli", "installation", "show")

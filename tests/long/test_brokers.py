@@ -21,13 +21,13 @@ import pytest
 from tests.support.broker_pairs import PAIRS, BrokerServer, Site, install_on
 from tests.support.scale import scaled
 from tests.support.servers import PostgresForTests, ValkeyForTests, ask
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 from tests.support.web import WebProcess
 from tests.support.workers import ROOT
 from threadsync.client import SessionClient
 from threadsync.errors import EnqueueFailed, ResultTimeout
 from threadsync.handles import Handle
-from threadsync.liveness.verdicts import beat_is_sending, hearing_of_queue, hearing_of_worker
+from threadsync.liveness.verdicts import beat_is_sending, verdict_on_queue, verdict_on_worker
 from threadsync.queues import QUEUES
 from threadsync.sessions import SessionResult
 from threadsync.syncs import Draft
@@ -135,11 +135,11 @@ def test_junk_is_buried_with_its_bytes(site: Site) -> None:
 
 
 def test_everything_says_that_it_lives(site: Site) -> None:
-    wait_until(lambda: set(site.signs().canaries) == set(QUEUES), "canaries came out", timeout=30)
-    found = site.signs()
+    wait_until(lambda: set(site.heartbeats().canaries) == set(QUEUES), "canaries came out", timeout=30)
+    found = site.heartbeats()
     assert beat_is_sending(found)
-    assert {hearing_of_worker(sign).state for sign in found.workers.values()} == {"ok"}
-    assert {hearing_of_queue(found, queue).state for queue in QUEUES} == {"ok"}
+    assert {verdict_on_worker(sign).state for sign in found.workers.values()} == {"ok"}
+    assert {verdict_on_queue(found, queue).state for queue in QUEUES} == {"ok"}
 
     for what in ("worker", "beat"):
         said = run_cli(site, "health", what)
@@ -148,7 +148,7 @@ def test_everything_says_that_it_lives(site: Site) -> None:
 
 def test_the_doctor_is_content(site: Site) -> None:
     """With all that runs, and all that it asks of the broker."""
-    wait_until(lambda: set(site.signs().canaries) == set(QUEUES), "canaries came out", timeout=30)
+    wait_until(lambda: set(site.heartbeats().canaries) == set(QUEUES), "canaries came out", timeout=30)
     said = run_cli(site, "doctor", "--json", "--role", "sessions")
     found = {finding["check"]: finding for finding in json.loads(said.stdout)}
     wrong = {check: one for check, one in found.items() if one["level"] in ("warning", "error")}
@@ -171,7 +171,7 @@ def test_a_queue_that_grows_is_seen(own: Site) -> None:
     with a_client(own) as client:
         for number in range(7):
             sent(client, "C1", number)
-    wait_until(lambda: own.signs().queues["sessions"].messages >= 7, "they are counted")
+    wait_until(lambda: own.heartbeats().queues["sessions"].messages >= 7, "they are counted")
 
 
 def test_a_sync_without_a_message_is_found_by_the_sweep(site: Site) -> None:
@@ -270,7 +270,7 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
             wait_until(lambda: rows(own) >= set(sender.taken), "each acknowledged command has its row", 60)
         except AssertionError as exc:
             missing = sorted(set(sender.taken) - rows(own))
-            raise AssertionError(f"{len(missing)} have none: {missing[:5]}; {own.signs()}") from exc
+            raise AssertionError(f"{len(missing)} have none: {missing[:5]}; {own.heartbeats()}") from exc
         settled = time.monotonic() - ended
         # Those that were carried out before they came again, too: any of them could become a letter.
         wait_until(lambda: own.waiting() == 0, "each message has ended", 60)
@@ -296,7 +296,7 @@ def result_comes(client: SessionClient) -> bool:
 
 def freeze(server: BrokerServer, seconds: float) -> None:
     server.signal(signal.SIGSTOP)
-    threading.Event().wait(seconds)
+    let_pass(seconds)
     server.signal(signal.SIGCONT)
 
 

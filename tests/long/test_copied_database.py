@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import redis
 
-from tests.integration.test_installation import cli, identity
+from tests.support.identity import cli, identity
 from tests.support.installation import Installation, install
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until

@@ -24,9 +24,9 @@ import redis
 from sandbox.jira.faults import Refuse
 from sandbox.jira.server import JiraSandbox
 from sandbox.slack.server import SlackSandbox
-from tests.integration.test_forgetting import dump
-from tests.integration.test_redaction import everything_in
+from tests.support.broker_contents import everything_in
 from tests.support.flower import flower_of
+from tests.support.forgetting import dump
 from tests.support.installation import Installation, install
 from tests.support.scale import scaled
 from tests.support.servers import PostgresForTests, ValkeyForTests, ask

@@ -8,12 +8,24 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.integration.test_forgetting import CHANNEL, DRAFT, LATER, OTHER, PERSON, THREAD, dump
-from tests.integration.test_forgetting_late import BY, MAYA, owner_runs, without_waiting
+from tests.support.forgetting import (
+    CHANNEL,
+    DRAFT,
+    LATER,
+    MAYA,
+    OTHER,
+    PERSON,
+    SIGNATURE,
+    THREAD,
+    dump,
+    owner_runs,
+    without_waiting,
+)
 from threadsync.errors import CommandFailed, DatabaseUnavailable
 from threadsync.syncs import Draft
 from worker.db import SessionStore
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.forgetting.store import ForgetStore
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore
@@ -77,13 +89,13 @@ def test_an_act_that_ends_halfway_is_finished_by_the_next(
         def forget(id: UUID = session_id) -> object:
             match what:
                 case "user":
-                    return acts.forget_user(pool, PERSON, ["Maya Ocelot"], BY)
+                    return acts.forget_user(pool, PERSON, ["Maya Ocelot"], SIGNATURE)
                 case "channel":
-                    return acts.forget_channel(pool, CHANNEL, BY)
+                    return acts.forget_channel(pool, CHANNEL, SIGNATURE)
                 case _:
                     session = store.get_session(id)
                     assert session is not None
-                    return acts.forget_thread(pool, session, BY)
+                    return acts.forget_thread(pool, session, SIGNATURE)
 
         _Ends.left = step
         with monkeypatch.context() as patched:

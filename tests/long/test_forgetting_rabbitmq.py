@@ -16,8 +16,8 @@ import pytest
 from kombu import Connection
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
-from tests.integration.test_forgetting import dump
 from tests.support.broker_pairs import RabbitClassic, Site, install_on
+from tests.support.forgetting import dump
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.servers import PostgresForTests, ValkeyForTests, ask
 from tests.support.waiting import wait_until
@@ -73,7 +73,7 @@ def forget(site: Site, *words: str) -> dict[str, Any]:
     return said
 
 
-def signs(site: Site) -> bytes:
+def heartbeats(site: Site) -> bytes:
     """All that the stream of signs has, as it lies there."""
     found: list[bytes] = []
     with Connection(site.broker_url) as connection:
@@ -132,7 +132,7 @@ def test_a_person_is_forgotten(server: _Rabbit, site: Site) -> None:
         assert ask(site.database_url, requested) == 5
         assert CANARY.search(dump(site.database_url).encode()) is None
         assert CANARY.search(worker.log.encode()) is None
-        assert CANARY.search(signs(site)) is None
+        assert CANARY.search(heartbeats(site)) is None
     # What an operator does about the broker's files, in which acknowledged messages stay for a while.
     node: RabbitMQ = server.server
     with Connection(site.broker_url) as connection:

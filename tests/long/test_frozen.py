@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -14,30 +13,17 @@ import pytest
 
 from tests.support.frozen import FROZEN_SECONDS, family, freeze, standing_still
 from tests.support.installation import Installation
-from tests.support.load import Load, Message
+from tests.support.load import Load
 from tests.support.scale import scaled
-from tests.support.waiting import wait_until
+from tests.support.stopping import STOP_SECONDS, has_it
+from tests.support.waiting import let_pass, wait_until
 from threadsync.client import SessionClient
-from threadsync.commands import COMMANDS
-from threadsync.errors import EnqueueFailed, ResultTimeout
+from threadsync.errors import ResultTimeout
 from worker.local.servers.postgres import EmbeddedPostgres
 from worker.local.servers.valkey import EmbeddedValkey
 
-STOP_SECONDS = 45
-"""The grace at a stop: docs/operate/deploy.md."""
-
 AGAIN_SECONDS = 8.0
 """Longer than a worker waits for its broker."""
-
-
-def has_it(client: SessionClient, message: Message) -> bool:
-    task, arguments = message
-    command = next(command for command in COMMANDS if command.name == task)
-    try:
-        client.enqueue(command(**arguments))
-    except EnqueueFailed:
-        return False
-    return True
 
 
 def results_come(installation: Installation, backend: str) -> None:
@@ -137,7 +123,7 @@ def test_a_frozen_database_loses_nothing(
             wait_until(lambda: load.ended(installation) > 50, "it works", timeout=60)
             with standing_still(*family(own_postgres.pid)):
                 installation.publish(b"junk that has to be kept meanwhile")
-                threading.Event().wait(FROZEN_SECONDS)
+                let_pass(FROZEN_SECONDS)
                 assert worker.is_alive, worker.log[-3000:]
                 worker.stop(grace=STOP_SECONDS)
         with installation.worker("next", SESSION_WAIT_SECONDS="30") as worker:

@@ -12,10 +12,10 @@ import pytest
 
 from sandbox.jira.server import JiraSandbox
 from sandbox.slack.server import SlackSandbox
-from tests.long.test_frozen import STOP_SECONDS
 from tests.support.frozen import freeze, relay_to
 from tests.support.installation import Installation
 from tests.support.scale import scaled
+from tests.support.stopping import STOP_SECONDS
 from tests.support.waiting import wait_until
 
 SESSIONS = scaled(100)

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.test_console import sign_in
-from tests.integration.test_metrics import exporter
+from tests.support.console_client import sign_in
+from tests.support.exporter import exporter
 from tests.support.flower import flower_of
 from tests.support.frozen import FROZEN_SECONDS, family, standing_still
 from tests.support.installation import Installation

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.long.test_frozen import STOP_SECONDS, has_it
 from tests.support.frozen import family, standing_still
 from tests.support.installation import Installation
 from tests.support.load import Load
 from tests.support.scale import scaled
 from tests.support.sentinel import MASTER_NAME, Watched, sentinel_over
+from tests.support.stopping import STOP_SECONDS, has_it
 from tests.support.waiting import wait_until
 from threadsync.client import SessionClient
 from worker.local.servers.valkey import EmbeddedValkey

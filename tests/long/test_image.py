@@ -19,10 +19,10 @@ from typing import Final
 import pytest
 
 from supply.locks import LOCKS, pins, without_other_platforms
-from tests.long.test_wheel import CELERY, install
 from tests.support.dockerfile import stages
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
+from tests.support.wheel import CELERY, install
 from tests.support.workers import ROOT
 from worker.local.child import Child
 from worker.local.readiness import answers_http

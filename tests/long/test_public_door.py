@@ -11,7 +11,7 @@ import pytest
 from benchmarks.door import NAMED, SECONDS, besiege
 from benchmarks.flood import ATTACKS
 from handlers.connections import MOST_CONNECTIONS
-from tests.integration.test_public_door import (
+from tests.support.public_door import (
     HALF_SENT,
     an_event_is_taken,
     connected,

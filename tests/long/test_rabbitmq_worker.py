@@ -23,7 +23,7 @@ from threadsync.broker.installation import KEY, owner_of, take_over
 from threadsync.client import SessionClient
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed
-from threadsync.liveness.verdicts import hearing_of_no_worker
+from threadsync.liveness.verdicts import verdict_on_no_worker
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
 
@@ -97,9 +97,9 @@ def test_an_alarm_stops_senders_and_lets_workers_drain(server: _Rabbit, site: Si
             client.get_or_create("C3", "1700000000.000100", "U1")
         found = {finding.check: finding for finding in examine(site)}
         assert found["broker: room"].level == "error", found
-        signs = site.signs()
+        signs = site.heartbeats()
         assert (signs.is_blind, "alarm" in str(signs.refusal)) == (True, True)
-        assert hearing_of_no_worker(signs).state == "unwatched"
+        assert verdict_on_no_worker(signs).state == "unwatched"
 
         with site.worker():
             wait_until(lambda: len(site.sessions()) >= 20, "the commands are carried out", 30)

@@ -9,8 +9,8 @@ import pytest
 from handlers import replies
 from sandbox.slack.requests import app_mention
 from sandbox.slack.server import SlackSandbox
-from tests.integration.test_slack_edges import click, flooded
 from tests.support.slack_app import CHANNEL, NEVER, RecordingClient, eventually, running_app
+from tests.support.slack_flood import click, flooded
 
 
 @pytest.fixture

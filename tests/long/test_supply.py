@@ -18,7 +18,7 @@ import pytest
 
 from supply.audit import AUDITED
 from supply.locks import locks, pins
-from tests.long.test_wheel import install
+from tests.support.wheel import install
 from tests.support.workers import ROOT
 
 pytestmark = pytest.mark.timeout(1800)

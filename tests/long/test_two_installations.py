@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from sandbox.slack.requests import app_mention, signed_request
-from tests.integration.test_installation import identity
+from tests.support.identity import identity
 from tests.support.installation import Installation
 from tests.support.rabbitmq import RabbitMQ, needs_rabbitmq
 from tests.support.redis_servers import RedisServer
@@ -26,7 +26,8 @@ from tests.support.waiting import wait_until
 from tests.support.web import WebProcess
 from tests.support.workers import ROOT
 from threadsync.broker.installation import KEY, take_over
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.installation.store import InstallationStore
 from worker.db.pool import new_pool, single_connection
 from worker.durable.connection import DurableConnection

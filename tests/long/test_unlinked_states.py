@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from sandbox.jira.faults import CommitLate, CommitThenDrop, DropBeforeCommit, Status, Throttle
-from tests.integration.test_sync_states import OneTicket
+from tests.support.one_ticket import OneTicket
 from tests.support.scale import scaled
 from threadsync.actors import SlackActor
 from threadsync.errors import JiraKeyConflict
 from worker.db.pool import Pool
-from worker.jira.leave import PROPERTY, Leaving, lease_of
 from worker.jira.setup import Setup
+from worker.jira.unlink import PROPERTY, UnlinkStep, lease_of
 
 ANN = SlackActor(user_id="U0456", team_id="T0123")
 
@@ -108,8 +108,8 @@ class ChangingMinds(OneTicket):
     def leave(self, key: str) -> None:
         world = self.world
         setup = Setup(world.store, world._jira, world.target, jitter=world.draw.random, clock=world.time)
-        if claim := world.store.left.claim(world.session_id, key, lease=lease_of(setup)):
-            Leaving(setup, claim).take()
+        if claim := world.store.unlinked.claim(world.session_id, key, lease=lease_of(setup)):
+            UnlinkStep(setup, claim).run()
 
     @invariant()
     def never_two_tickets(self) -> None:

@@ -16,18 +16,31 @@ import pytest
 
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
+from tests.support.wheel import CELERY, install, run
 from tests.support.workers import ROOT
 from worker.local.child import Child
 from worker.local.readiness import answers_http
 from worker.local.servers.port import free_port
 
 ROLES: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["threadsync"]["roles"]
-_INSTALL_SECONDS = 900
 _SEND = """
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 with SessionClient() as client:
     print(client.get_or_create("C1", "1700000000.000001", "U1").get(timeout=20).outcome)
 """
+
+_FOREIGN: Final = ("tasks.py", "worker.py", "handlers/__init__.py")
+_LOADED: Final = """
+import sys
+from threadsync import SessionClient
+with SessionClient() as client:
+    client.get_or_create("C1", "1700000000.000002", "U1")
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+_NOT_OF_A_CLIENT: Final = {
+    *("worker", "tasks", "handlers", "console", "sandbox"),
+    *("celery", "psycopg", "slack_sdk", "slack_bolt", "starlette", "httpx", "jinja2"),
+}
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -43,28 +56,6 @@ class Environment:
     @property
     def python(self) -> Path:
         return self.directory / "bin" / "python"
-
-
-def run(*argv: str) -> None:
-    subprocess.run(argv, check=True, capture_output=True, timeout=120)
-
-
-def install(python: str, *arguments: str, cwd: Path | None = None) -> None:
-    """Run pip by the machine's own configuration; skip where it reaches no index."""
-    done = subprocess.run(
-        [python, "-m", "pip", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=_INSTALL_SECONDS,
-        cwd=cwd,
-        check=False,
-    )
-    if done.returncode:
-        words = done.stdout + done.stderr
-        away = ("Could not find a version", "Connection", "Temporary failure", "No matching distribution")
-        if any(word in words for word in away):
-            pytest.skip(f"pip reaches no package index: {words[-300:]}")
-        raise AssertionError(words[-3000:])
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +155,6 @@ def says(log: Path, words: str) -> bool:
     return log.exists() and words in log.read_text()
 
 
-CELERY: Final = ("-m", "celery", "-A", "worker")
 THREADSYNC: Final = ("-m", "worker.cli")
 LACKING: Final = [
     ("", "worker", (*THREADSYNC, "doctor")),
@@ -187,6 +177,14 @@ def test_client_and_worker(installed: Installed) -> None:
         wait_until(lambda: says(log, " ready."), "the worker consumes", 60)
         assert installed.ask("client", "-c", _SEND).strip() == "created"
         assert "C1" in installed.ask("cli", "-m", "worker.cli", "sessions", "list")
+
+
+def test_a_client_without_an_extra(installed: Installed, tmp_path: Path) -> None:
+    """It sends beside an application's own tasks, worker and handlers, and loads nothing but its own."""
+    for name in _FOREIGN:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise RuntimeError('the application did not ask for this')\n")
+    assert not _NOT_OF_A_CLIENT & set(installed.ask("client", "-c", _LOADED).split())
 
 
 def test_beat(installed: Installed) -> None:

@@ -20,8 +20,8 @@ from tests.support.redis_servers import RedisServer, SentinelSet, redis_program
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.tls import Authority
 from threadsync.config import load_settings
-from threadsync.liveness.heartbeats import signs_of
-from threadsync.liveness.state import Signs
+from threadsync.liveness.heartbeats import heartbeats_of
+from threadsync.liveness.state import Heartbeats
 from worker.doctor.app import app_of
 
 
@@ -278,13 +278,13 @@ class Site(Installation):
         given: dict[str, Any] = {name.lower(): value for name, value in env.items()}
         self.app = self.celery = app_of(load_settings(**given))
 
-    def signs(self) -> Signs:
-        found = signs_of(self.app)
+    def heartbeats(self) -> Heartbeats:
+        found = heartbeats_of(self.app)
         assert found is not None
         return found
 
     def waiting(self) -> int:
-        found = self.signs()
+        found = self.heartbeats()
         return sum(queue.messages for queue in found.queues.values()) + (found.unacknowledged or 0)
 
     def close(self) -> None:

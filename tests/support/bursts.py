@@ -35,7 +35,7 @@ def thread_ts(number: int) -> str:
 
 
 def at_once(send: list[Send], numbers: range) -> list[str]:
-    """Call the functions in turn, each number in a thread of its own; what failed."""
+    """Call the functions in rotation, each number in a thread of its own; return what failed."""
     failures: list[str] = []
     ready = threading.Barrier(len(numbers))
 
@@ -82,7 +82,7 @@ def of_asyncio(calls: int, url: str) -> list[str]:
 
 
 def after_forks(calls: int, url: str) -> list[str]:
-    """As servers that load the app, and use it, before they fork."""
+    """Load and use the app before forking, as some servers do."""
     share = calls // PARTS
     with SessionClient(url, url) as client:
         client.ping()

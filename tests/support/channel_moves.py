@@ -30,7 +30,7 @@ class Step:
 
 
 def steps() -> st.SearchStrategy[Step]:
-    """Of all kinds; a move leads to another id."""
+    """Draw steps of all kinds; a move leads to another id."""
     channels, threads = st.sampled_from(IDS), st.sampled_from(THREADS)
     moves = st.builds(Step, st.just("move"), channels, channels)
     return st.one_of(
@@ -127,11 +127,11 @@ class History:
         assert self._open_syncs(family, thread) <= 1
 
     def _sessions(self, family: frozenset[str], thread: str) -> int:
-        """Those that stand for the thread, aliases left out."""
+        """Return the sessions of the thread, aliases left out."""
         return self._count("t.alias_of IS NULL", family, thread)
 
     def _open_syncs(self, family: frozenset[str], thread: str) -> int:
-        """Those that could still make a ticket."""
+        """Return the syncs that could still make a ticket."""
         sql = (
             "EXISTS (SELECT FROM syncs s WHERE s.session_id = t.id AND s.state IN ('pending', 'retry_wait'))"
         )

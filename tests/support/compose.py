@@ -30,7 +30,7 @@ def ours(compose: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment(service: Mapping[str, Any]) -> dict[str, str]:
-    """Of a service, with its variables that are empty."""
+    """Return a service's environment, its empty variables included."""
     return {
         name: "" if value is None else str(value) for name, value in service.get("environment", {}).items()
     }
@@ -54,7 +54,7 @@ def mounted(service: Mapping[str, Any]) -> dict[str, str]:
 
 
 def seconds(duration: str) -> int:
-    """Of a duration as Compose writes it."""
+    """Return the seconds of a duration as Compose writes it."""
     return int(duration.removesuffix("s"))
 
 

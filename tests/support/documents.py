@@ -37,7 +37,7 @@ class Block:
 
 
 def name_of(path: Path) -> str:
-    """Of a document, for people."""
+    """Return a document's name for people."""
     return str(path.relative_to(ROOT))
 
 
@@ -52,7 +52,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def prose(text: str) -> str:
-    """What is left without the fenced blocks."""
+    """Return the text without its fenced blocks."""
     return _FENCE.sub("", text)
 
 
@@ -62,12 +62,12 @@ def links(text: str) -> list[tuple[str, str]]:
 
 
 def code_words(text: str) -> list[str]:
-    """What stands between backticks in the prose."""
+    """Return the words between backticks in the prose."""
     return _CODE.findall(prose(text))
 
 
 def anchors(text: str) -> set[str]:
-    """What `#…` may name in a document: its headings as GitHub spells them."""
+    """Return a document's anchors: its headings as GitHub spells them."""
     headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -36,7 +36,7 @@ _NOT_OVER_AMQP: Final = {"expiration", "user_id", "delivery_tag", "delivery_info
 
 
 class ValkeyFeed:
-    """As raw entries of the list; some as if they had been delivered twice."""
+    """Feed raw entries of the list; some as if they had been delivered twice."""
 
     def __init__(self, installation: Installation) -> None:
         self._broker = redis.Redis.from_url(installation.broker_url)
@@ -53,7 +53,7 @@ class ValkeyFeed:
 
 
 class RabbitFeed:
-    """As AMQP lets them exist."""
+    """Feed every message that AMQP allows."""
 
     def __init__(self, installation: Installation) -> None:
         self._celery = installation.celery
@@ -156,9 +156,9 @@ def see_that_all_are_accounted_for(installation: Installation, fed: Fed) -> None
 
 
 def unaccounted(installation: Installation, fed: Fed) -> list[str]:
-    """Those of which there is neither a session nor a letter, and that had not expired by what they said.
+    """Return the messages that left neither a session nor a dead letter, and had not expired.
 
-    Of a question neither need be there: it ends by an answer, or because it is too old for one.
+    A query need leave neither: it ends by a result, or because it is too old for one.
     """
     with psycopg.connect(installation.database_url) as connection:
         rows = connection.execute("SELECT thread_ts FROM thread_sessions").fetchall()

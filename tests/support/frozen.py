@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
 
+from tests.support.waiting import let_pass
 from tests.support.workers import ROOT
 
 FROZEN_SECONDS = 25.0
@@ -39,7 +39,7 @@ def standing_still(*pids: int) -> Iterator[None]:
 def freeze(*pids: int, seconds: float = FROZEN_SECONDS) -> None:
     """Let them stand still for so long."""
     with standing_still(*pids):
-        threading.Event().wait(seconds)
+        let_pass(seconds)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Messages that no client sends, by name: some are carried out all the same, the others become letters."""
+"""Messages that no client sends, by name: some are carried out, the others become dead letters."""
 
 from __future__ import annotations
 
@@ -180,13 +180,13 @@ def given_all_of_it(installation: Installation, deliveries: int = 0) -> Iterator
 
 
 def see_that_it_ran(installation: Installation, name: str) -> None:
-    """It was carried out, and there is no letter."""
+    """Check that the message was carried out and left no dead letter."""
     assert is_carried_out(installation, name), letters(installation, name)
     assert letters(installation, name) == []
 
 
 def see_that_it_is_a_letter(installation: Installation, name: str) -> None:
-    """It was not carried out, and there is one letter with its arguments or its bytes."""
+    """Check that the message was not carried out and left one dead letter with its arguments or bytes."""
     (letter,) = letters(installation, name)
     whole = json.loads(LETTERS[name])
     assert letter.arguments or letter.body in {base64.b64decode(whole["body"]), LETTERS[name]}
@@ -194,7 +194,7 @@ def see_that_it_is_a_letter(installation: Installation, name: str) -> None:
 
 
 def letters(installation: Installation, name: str) -> list[DeadLetter]:
-    """Those of the task id."""
+    """Return the dead letters of a task id."""
     return [letter for letter in installation.dead_letters() if letter.task_id == name]
 
 

@@ -36,7 +36,7 @@ return count
 
 
 class Installation:
-    """What a test talks to. ``env`` is for the processes that it starts."""
+    """A database, a broker and the processes that a test starts, with ``env`` as their environment."""
 
     queues: Sequence[str] = ("sessions",)
     """Those that ``waiting`` counts the messages of."""
@@ -128,7 +128,7 @@ class Installation:
         return letter
 
     def deaths(self) -> list[tuple[str, int]]:
-        """What is recorded of suspects: the message and its deaths."""
+        """Return each suspect message with the number of deaths that is recorded for it."""
         with psycopg.connect(self.database_url) as connection:
             return connection.execute("SELECT task_id, deaths FROM redeliveries").fetchall()
 

@@ -42,7 +42,7 @@ def create_body(marker: str = MARKER, **fields: Any) -> dict[str, Any]:
 
 
 def ask(site: JiraSite, method: str, path: str, body: Any = None, **query: str) -> Outcome:
-    """What becomes of a request; ``path`` is what follows ``/rest/api/``."""
+    """Return the response to a request; ``path`` is what follows ``/rest/api/``."""
     headers = {"authorization": basic(site.email, site.token)}
     content = b"" if body is None else json.dumps(body).encode()
     return respond(site, Request(method, f"/rest/api/{path}", query, headers, content))

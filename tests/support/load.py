@@ -43,7 +43,7 @@ class Load:
             self.sent += 1
 
     def ended(self, installation: Installation) -> int:
-        """How many of those that were sent wait no more; to be asked while others are sent, too."""
+        """Count the sent messages that no longer wait, also while others are being sent."""
         # In this order: what is sent in between makes the answer too small, never too large.
         sent = self.sent
         return sent - installation.waiting()
@@ -82,5 +82,5 @@ class Load:
 
 
 def progress(installation: Installation, left: int) -> Callable[[], bool]:
-    """Whether only so many messages are left."""
+    """Return a predicate: only so many messages are left."""
     return lambda: installation.waiting() <= left

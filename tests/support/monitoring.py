@@ -30,7 +30,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def expressions() -> Iterator[str]:
-    """Of PromQL, in alerts and on the dashboard."""
+    """Return the PromQL expressions of the alerts and the dashboard."""
     yield from (rule["expr"] for rule in alerts())
     yield from (target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", []))
 

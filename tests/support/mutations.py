@@ -168,7 +168,7 @@ COMPRESSIONS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
 
 @functools.cache
 def _bomb(name: str) -> bytes:
-    """Of more than is decompressed, in a few kilobytes."""
+    """Return a few kilobytes that decompress to more than is allowed."""
     return COMPRESSIONS[name](b"[" * (17 << 20))
 
 
@@ -192,7 +192,7 @@ class Message:
         return isinstance(self.content, dict)
 
     def fields(self) -> dict[str, Any]:
-        """Where its protocol has what Celery reads."""
+        """Return where the protocol keeps what Celery reads."""
         found = self.content if self.is_first else self.headers
         return found if isinstance(found, dict) else {}
 
@@ -200,7 +200,7 @@ class Message:
         return json.dumps(self.content).encode() if self.body is None else self.body
 
     def raw(self) -> bytes:
-        """As kombu's channel for Redis writes it."""
+        """Return the message as kombu's channel for Redis writes it."""
         return json.dumps(
             {
                 "body": base64.b64encode(self.encoded()).decode(),

@@ -31,6 +31,6 @@ def needed_by(*files: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
 
 
 def overridden(ours: type) -> set[str]:
-    """What our class defines although a base of it does too; dunders and annotations left out."""
+    """Return the names that a class of ours overrides; dunders and annotations left out."""
     own = {name for name in vars(ours) if not name.startswith("__")}
     return {name for name in own for base in ours.__mro__[1:-1] if name in vars(base)}

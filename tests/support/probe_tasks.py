@@ -16,7 +16,7 @@ from tests.support.workers import DEADLY
 from threadsync.commands import GetSession
 from threadsync.errors import DatabaseUnavailable
 from worker.celery import app
-from worker.db.sessions.statements import Statement
+from worker.db.statement import Statement
 from worker.durable.task import DurableTask
 
 
@@ -112,7 +112,7 @@ def database_away(diary: str, times: int) -> str:
 
 
 class _BreaksItsStatement(CommandTask):
-    """A command whose statement cannot even be made, for a reason that nobody thought of."""
+    """A command whose statement cannot even be made, for an unforeseen reason."""
 
     name = "probe.breaks_its_statement"
     command = GetSession

@@ -27,7 +27,8 @@ from threadsync.sync_commands import Sync
 from threadsync.syncs import Draft
 from worker.celery import app
 from worker.db import get_connection
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import new_pool
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore
@@ -73,7 +74,7 @@ def _announcement() -> str:
 
 
 def _sweep() -> str:
-    """How many were sent, and how the sync stands that was due."""
+    """Return how many were sent, and the state of the due sync."""
     session_id = _session()
     SessionStore().request_sync(*_THREAD, Draft(summary="A"), "1700000000.000200")
     with get_connection() as connection:
@@ -88,7 +89,7 @@ def _session() -> Any:
 
 
 def _replay() -> str:
-    """Whether its letter is settled then."""
+    """Replay a dead letter; return whether it is settled then."""
     with new_pool() as pool:
         letter = DeadLetterStore(pool).bury(
             Letter(
@@ -109,7 +110,7 @@ def _replay() -> str:
 
 
 def _beat() -> str:
-    """Whether it would send the same at its next turn."""
+    """Let beat send; return whether it would send the same again."""
     scheduler = SteadyScheduler(app=app, lazy=True)
     scheduler.setup_schedule()
     entry = scheduler.schedule[SWEEP]
@@ -122,7 +123,7 @@ def _beat() -> str:
 
 
 def _copy() -> str:
-    """Of a command that finds the database away."""
+    """Send a copy of a command that finds the database away."""
     task: Any = app.tasks["probe.database_away"]
     arguments = ["/dev/null", 1_000]
     task.push_request(

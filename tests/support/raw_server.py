@@ -105,3 +105,4 @@ def raw_server(behaviour: Callable[[Peer, RawServer], Awaitable[None]]) -> Itera
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)
+        assert not thread.is_alive()

@@ -187,7 +187,7 @@ class SentinelSet:
 
     @property
     def master(self) -> RedisServer:
-        """Which one the sentinels name."""
+        """The server that the sentinels name."""
         port = self._state()["port"]
         return next(server for server in self.servers if server.port == port)
 

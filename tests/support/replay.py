@@ -1,10 +1,10 @@
-"""Send a dead letter again as the console does: ``python -m tests.support.replay ID``."""
+"""Replay a dead letter as the console does: ``python -m tests.support.replay ID``."""
 
 from __future__ import annotations
 
 import sys
 
-from worker.db.console_login.pool import ConsolePool
+from worker.db.console_login.functions import ConsolePool
 from worker.db.pool import new_pool
 from worker.operate import decisions
 

@@ -68,7 +68,7 @@ class Pair:
         wait_until(lambda: ask(self.primary.url, shown) == "on", "the primary is read-only")
 
     def promote(self) -> None:
-        """Let the standby take writes; it waits for nobody."""
+        """Let the standby take writes, without waiting for the primary."""
         ask(self.standby.url, "SELECT pg_promote()")
         ask(self.standby.url, "ALTER SYSTEM RESET synchronous_standby_names")
         ask(self.standby.url, _RELOAD)
@@ -116,7 +116,7 @@ def _copy(primary: EmbeddedPostgres, target: Path) -> None:
 
 
 def takes_writes(url: str) -> bool:
-    """Whether a session begun now could write."""
+    """Return whether a connection made now could write."""
     with contextlib.suppress(psycopg.Error):
         return ask(url, "SELECT current_setting('transaction_read_only')") == "off"
     return False

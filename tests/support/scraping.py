@@ -10,7 +10,7 @@ Samples = dict[str, float]
 
 
 def scrape(port: int, host: str = "127.0.0.1") -> Samples:
-    """All samples; none while nobody answers."""
+    """Return all samples; none while the endpoint does not respond."""
     try:
         text = httpx.get(f"http://{host}:{port}/metrics", timeout=10).text
     except httpx.TransportError:

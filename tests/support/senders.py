@@ -62,10 +62,11 @@ class Senders:
         self._stopped.set()
         for thread in self._threads:
             thread.join(10)
+            assert not thread.is_alive()
         self._client.close()
 
 
 def thread_ts_of(body: list[Any]) -> str:
-    """Of a message's body, as Celery sends it: [args, kwargs, embed]."""
+    """Return the thread of a message's body, as Celery sends it: [args, kwargs, embed]."""
     kwargs: Mapping[str, str] = body[1]
     return kwargs["thread_ts"]

@@ -31,7 +31,7 @@ class Watched:
 
     @property
     def url(self) -> str:
-        """Of the sentinel, with the password of the servers."""
+        """The sentinel's URL, with the password of the servers."""
         return f"sentinel://:{self.servers[0].password}@127.0.0.1:{self.port}/0"
 
     def master(self) -> tuple[str, str]:
@@ -46,7 +46,7 @@ class Watched:
         return server
 
     def has_replica(self) -> bool:
-        """Whether the other one follows the master, so that it could take over."""
+        """Whether the other server follows the master, so that it could take over."""
         with contextlib.suppress(redis.ConnectionError):
             replicas = cast(Any, self.client.sentinel_slaves(MASTER_NAME))
             return any(replica["master-link-status"] == "ok" for replica in replicas)

@@ -57,14 +57,14 @@ class PostgresForTests:
         return as_member(url, group) if group else url
 
     def for_administrator(self, url: str) -> str:
-        """The same database for whoever may do everything."""
+        """The URL of the same database for its administrator."""
         return self.url_of(urlsplit(url).path.removeprefix("/"))
 
     @contextmanager
     def database(self, template: str = _TEMPLATE) -> Iterator[str]:
-        """The URL of a new database, which is gone afterwards, whoever is still connected.
+        """The URL of a new database, which is dropped afterwards, open connections or not.
 
-        Of a migrated one for those who may no more than workers may; of any other for its owner.
+        A migrated database is for a login with a worker's rights, any other for its owner.
         """
         # A test that ended the server, and then itself, leaves the others unharmed.
         self.server.start()
@@ -116,7 +116,7 @@ def as_member(url: str, group: str) -> str:
 
 
 def as_owner(url: str) -> str:
-    """The same database for whoever may change its tables, as no worker may."""
+    """The URL of the same database for the owner of its tables."""
     return as_member(url, MIGRATE)
 
 
@@ -125,7 +125,7 @@ def _login(group: str) -> str:
 
 
 def ask(url: str, statement: LiteralString, *parameters: object) -> object:
-    """The first value that a statement answers with, None if there is none."""
+    """Return the first value of a statement's result, or None."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(statement, parameters or None)
         row = cursor.fetchone() if cursor.description else None

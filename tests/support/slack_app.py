@@ -22,7 +22,7 @@ from threadsync.command import Command
 from threadsync.config import Settings, load_settings
 from threadsync.errors import EnqueueFailed, ResultTimeout
 from threadsync.handles import AsyncHandle
-from threadsync.liveness.state import Signs
+from threadsync.liveness.state import Heartbeats
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.types import Outcome, Status
@@ -62,7 +62,7 @@ class RecordingClient(AsyncSessionClient):
         if self.down:
             raise EnqueueFailed("the broker is away, says the test")
 
-    async def signs(self) -> Signs | None:
+    async def heartbeats(self) -> Heartbeats | None:
         await self.ping()
         return None
 
@@ -143,7 +143,7 @@ def session(
 def result(
     outcome: Outcome, thread_ts: str = THREAD, status: Status = "collecting", jira_key: str | None = None
 ) -> SessionResult:
-    """A session as a command answers with it."""
+    """Return a session as the result of a command."""
     return SessionResult(**session(thread_ts, status, jira_key).model_dump(), outcome=outcome)
 
 

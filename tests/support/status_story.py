@@ -96,7 +96,7 @@ class Story:
         return found
 
     def trouble(self) -> dict[str, Any]:
-        """What is known of Slack's refusal."""
+        """Return the recorded refusal by Slack."""
         with self.pool.connection() as connection:
             found = connection.execute("SELECT * FROM slack_installation").fetchone()
         assert found is not None
@@ -121,11 +121,11 @@ class Story:
 
     @property
     def texts(self) -> list[str]:
-        """What our messages in the thread say."""
+        """Return the texts of our messages in the thread."""
         return [item.text for item in self._slack.messages if item.user != USER]
 
     def count(self, method: str) -> int:
-        """How often Slack was asked."""
+        """Count the calls to Slack."""
         return len(self._slack.calls(method))
 
     def all_that_was_sent(self) -> str:

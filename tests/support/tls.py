@@ -47,7 +47,7 @@ class Authority:
         return Certificate(certfile, keyfile)
 
     def query(self, client: Certificate | None = None) -> str:
-        """What an address says to trust this authority, and to show the client's certificate."""
+        """The query of an address that trusts this authority and shows the client's certificate."""
         shown = f"&ssl_certfile={client.certfile}&ssl_keyfile={client.keyfile}" if client else ""
         return f"ssl_ca_certs={self.ca}{shown}"
 

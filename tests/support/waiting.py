@@ -1,4 +1,4 @@
-"""Wait for a condition, never for a time."""
+"""Wait for a condition, not for a time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ async def wait_until_async(
     description: str,
     timeout: float = 10,  # noqa: ASYNC109 - as above
 ) -> None:
-    """The same for asyncio."""
+    """Do the same in asyncio."""
     deadline = time.monotonic() + timeout
     while not await predicate():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout:g} s in vain until {description}")
         await asyncio.sleep(_POLL_SECONDS)
+
+
+def let_pass(seconds: float) -> None:
+    """Let a fault last so long. tests/unit/test_docs_rules.py lists each use with its reason."""
+    time.sleep(seconds)

@@ -69,7 +69,7 @@ def starting_worker(installation: Installation) -> Iterator[WorkerGroup]:
 
 
 def sending_fails(client: SessionClient) -> str:
-    """What the error says; nothing if the command is taken."""
+    """Return the error's words, or nothing if the command is taken."""
     try:
         client.get_or_create("C2", "1.1", "U1")
     except EnqueueFailed as exc:

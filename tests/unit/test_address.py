@@ -13,7 +13,7 @@ from kombu.utils.url import url_to_parts
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from threadsync.broker.address import BadAddress, Tls, read_broker, read_results
+from threadsync.address import BadAddress, Tls, read_broker, read_results
 from threadsync.config import load_settings
 from threadsync.dsn import PARAMETERS, read_database
 from threadsync.errors import InvalidSettings

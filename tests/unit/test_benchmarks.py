@@ -32,7 +32,8 @@ from benchmarks.threads import known_threads, threads
 from supply.locks import LOCKS, locks, pins
 from tests.support.documents import ROOT
 from tests.support.waiting import wait_until
-from worker.db.sessions.statements import get_or_create_session
+from threadsync.commands import GetOrCreate
+from worker.db.sessions.statements import statement_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 PEERS = {lock.name: lock for lock in locks() if lock.name.startswith("bench-")}
@@ -81,7 +82,8 @@ def test_ratios_are_taken_within_a_round() -> None:
 def test_threads_are_valid_and_new() -> None:
     """Every command is one that ours accepts; no two of a run are about the same session."""
     made = threads(SESSIONS, 500)
-    assert all(get_or_create_session(*thread).params == thread.parameters() for thread in made)
+    for thread in made:
+        assert statement_of(GetOrCreate(**thread._asdict())).params == thread.parameters()
     assert len(set(made)) == 500
     assert not set(made) & set(threads(0, SESSIONS))
 

@@ -8,14 +8,14 @@ import pytest
 
 from threadsync.broker import clocks
 from threadsync.broker.clocks import offset
-from threadsync.liveness.state import Place, Signs, Skew
+from threadsync.liveness.state import Heartbeats, Place, Skew
 from threadsync.liveness.verdicts import skewed_clocks, two_databases
 from worker.doctor.holes import hole_in
 from worker.durable.retry_policy import LONGEST_PAUSE_SECONDS, History
 
 
-def signs(skews: dict[str, Skew] | None = None, places: dict[str, Place] | None = None) -> Signs:
-    return Signs({}, {}, {}, 1.0, 100.0, 0, skews or {}, places or {})
+def heartbeats(skews: dict[str, Skew] | None = None, places: dict[str, Place] | None = None) -> Heartbeats:
+    return Heartbeats({}, {}, {}, 1.0, 100.0, 0, skews or {}, places or {})
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_clock_that_is_set_meanwhile_needs_no_new_measure(monkeypatch: pytest.
 )
 def test_a_skew_of_more_than_two_seconds_is_said(skew: Skew, words: str | None) -> None:
     """Of which process, by how much, and beside whose clock."""
-    said = skewed_clocks(signs({"sessions@a": skew}))
+    said = skewed_clocks(heartbeats({"sessions@a": skew}))
     assert [words in verdict.why for verdict in said.values()] == ([True] if words else [])  # type: ignore[operator]
 
 
@@ -70,7 +70,7 @@ def test_a_skew_of_more_than_two_seconds_is_said(skew: Skew, words: str | None) 
 )
 def test_two_databases_are_told_from_a_failover(one: Place, other: Place, is_found: bool) -> None:
     """Two that are written to at the same time, not one after the other."""
-    assert (two_databases(signs(places={"a@a": one, "b@b": other})) is not None) == is_found
+    assert (two_databases(heartbeats(places={"a@a": one, "b@b": other})) is not None) == is_found
 
 
 def test_a_pause_is_no_longer_than_ours(caplog: pytest.LogCaptureFixture) -> None:

@@ -70,7 +70,7 @@ def test_a_timeline_has_everything_in_its_order() -> None:
         ("decision", "Retry", "ada"),
         ("command", "Synced", "PROJ-1"),
     ]
-    assert events[3].why.startswith("HTTP 422; Jira's set-up does not allow")
+    assert events[3].why.startswith("HTTP 422; Jira's configuration does not allow")
     assert "secret plan" not in str(events)
     assert [event.what for event in timeline(session, None, None, None)] == ["Session opened"]
 

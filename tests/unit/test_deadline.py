@@ -14,8 +14,8 @@ from threadsync.broker.deadline import (
     GRACE_SECONDS,
     LONGEST_SILENCE_SECONDS,
     SILENCE_SECONDS,
-    Answers,
     Call,
+    LastReply,
     now,
 )
 from threadsync.errors import EnqueueFailed
@@ -58,7 +58,7 @@ def wait_for(call: Call[None], clocks: Clocks, share: float) -> None:
 
 
 def test_a_silent_broker_is_told_within_a_second(clocks: Clocks) -> None:
-    call: Call[None] = Call(Answers())
+    call: Call[None] = Call(LastReply())
     with pytest.raises(EnqueueFailed, match=r"within 0\.9 s"):
         wait_for(call, clocks, share=1)
     assert clocks.wall - call.made.wall == pytest.approx(SILENCE_SECONDS, abs=0.02)
@@ -68,7 +68,7 @@ def test_a_silent_broker_is_told_within_a_second(clocks: Clocks) -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.01, 0.0])
 def test_a_starved_process_tells_it_within_the_bound_on_the_wall(clocks: Clocks, share: float) -> None:
-    call: Call[None] = Call(Answers())
+    call: Call[None] = Call(LastReply())
     with pytest.raises(EnqueueFailed, match="could hardly run"):
         wait_for(call, clocks, share)
     within = clocks.wall - call.made.wall
@@ -82,32 +82,32 @@ def test_the_bound_leaves_the_handler_some_of_slacks_three_seconds() -> None:
 
 def test_a_process_that_stood_still_looks_once_more(clocks: Clocks) -> None:
     """For a minute; the answer lies in the socket, and the threads that read it have not run yet."""
-    call: Call[None] = Call(Answers())
+    call: Call[None] = Call(LastReply())
     call.patience()
     clocks.pass_by(wall=60, running=0.01)
     assert call.patience() == GRACE_SECONDS
-    call.answers.last = now()
+    call.reply.at = now()
     clocks.pass_by(GRACE_SECONDS, GRACE_SECONDS)
     assert 0 < call.patience() <= SILENCE_SECONDS
 
 
 def test_standing_still_twice_is_forgiven_twice(clocks: Clocks) -> None:
-    call: Call[None] = Call(Answers())
+    call: Call[None] = Call(LastReply())
     for _ in range(2):
         clocks.pass_by(wall=60, running=0.01)
         assert call.patience() == GRACE_SECONDS
-        call.answers.last = now()
+        call.reply.at = now()
         clocks.pass_by(wall=0.01, running=0.01)
         call.patience()
 
 
 def test_while_others_are_answered_a_call_waits_for_a_thread(clocks: Clocks) -> None:
     """Ten seconds; then it fails, though the broker lives."""
-    call: Call[None] = Call(Answers())
+    call: Call[None] = Call(LastReply())
 
     def wait_beside_others() -> None:
         while True:
-            call.answers.last = now()
+            call.reply.at = now()
             seconds = call.patience()
             clocks.pass_by(seconds, seconds)
 
@@ -142,7 +142,7 @@ def wait_in_vain(call: Call[None]) -> None:
 
 def test_a_held_interpreter_does_not_make_a_caller_wait_for_ever() -> None:
     """By running time alone it would be minutes: of 300 ms not one counts."""
-    call: Call[None] = Call(Answers())
+    call: Call[None] = Call(LastReply())
     with interpreter_held(), pytest.raises(EnqueueFailed, match="could hardly run"):
         wait_in_vain(call)
     assert time.monotonic() - call.made.wall < 10

@@ -18,7 +18,6 @@ from tests.fundamentals.test_command_table import TABLE
 from tests.support.documents import ROOT, blocks, read, table
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Command
-from threadsync.commands import COMMANDS
 from threadsync.config import Settings, load_settings
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from threadsync.reasons import REASONS
@@ -28,6 +27,7 @@ from threadsync.syncs import Draft, SyncState, SyncStatus
 from threadsync.types import Status
 from worker.celery import configuration
 from worker.db.pool import connect_arguments
+from worker.db.sessions.statements import COMMANDS
 from worker.doctor import broker, database, flower, installation, jira, rabbitmq, running, settings, slack
 from worker.jira.decide import LOOK_AFTER_SECONDS
 from worker.operate.rights.broker_users import USERS

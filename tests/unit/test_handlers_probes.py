@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from handlers.probes import Probes
 from tests.support.slack_app import RecordingClient
-from threadsync.liveness.state import Signs
+from threadsync.liveness.state import Heartbeats
 
 ASKED = Request({"type": "http", "headers": []})
 
@@ -23,10 +23,10 @@ class CountingClient(RecordingClient):
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
-    async def signs(self) -> Signs | None:
+    async def heartbeats(self) -> Heartbeats | None:
         self.looks += 1
         await self.may_answer.wait()
-        return await super().signs()
+        return await super().heartbeats()
 
 
 async def test_all_who_ask_within_a_second_share_a_look() -> None:

@@ -7,15 +7,14 @@ from typing import Any, Final
 
 import pytest
 
+from threadsync.command import Command
+from threadsync.commands import GetOrCreate, MarkSynced, UpdateStatus
 from threadsync.errors import InvalidCommand
-from worker.db.sessions import sql as queries
 from worker.operate.importing.lines import LONGEST_LINE
 from worker.operate.importing.record import commands_of
 
-THREAD: Final = {"channel_id": "C1", "thread_ts": "1.1"}
+THREAD: Final[dict[str, Any]] = {"channel_id": "C1", "thread_ts": "1.1"}
 SESSION: Final = {**THREAD, "user_id": "U1"}
-NOBODY: Final = {"actor": None}
-TO: Final = {**THREAD, **NOBODY}
 
 
 @pytest.mark.parametrize(
@@ -26,22 +25,20 @@ TO: Final = {**THREAD, **NOBODY}
         ({"status": None, "jira_key": None}, None),
         (
             {"status": "ready_to_sync"},
-            (queries.UPDATE_STATUS, {**TO, "status": "ready_to_sync"}),
+            UpdateStatus(**THREAD, status="ready_to_sync"),
         ),
-        ({"jira_key": "PROJ-1"}, (queries.MARK_SYNCED, {**TO, "jira_key": "PROJ-1"})),
+        ({"jira_key": "PROJ-1"}, MarkSynced(**THREAD, jira_key="PROJ-1")),
         (
             {"jira_key": "PROJ-1", "status": "synced"},
-            (queries.MARK_SYNCED, {**TO, "jira_key": "PROJ-1"}),
+            MarkSynced(**THREAD, jira_key="PROJ-1"),
         ),
     ],
 )
-def test_each_state_has_its_commands(
-    fields: dict[str, Any], command: tuple[str, dict[str, Any]] | None
-) -> None:
+def test_each_state_has_its_commands(fields: dict[str, Any], command: Command[Any] | None) -> None:
     """The session is opened, then moved to where the line has it."""
     opened, *moved = commands_of(json.dumps({**SESSION, **fields}).encode())
-    assert (opened.sql, opened.params) == (queries.GET_OR_CREATE_SESSION, {**SESSION, **NOBODY})
-    assert [(item.sql, item.params) for item in moved] == ([command] if command else [])
+    assert opened == GetOrCreate(**SESSION)
+    assert moved == ([command] if command else [])
 
 
 def test_what_sessions_list_prints_is_taken() -> None:

@@ -23,8 +23,8 @@ from kombu.transport import redis as kombu_redis
 from redis import client as redis_client
 from redis import sentinel as redis_sentinel
 
-from threadsync.broker.sending import Broker
 from threadsync.config import Settings
+from threadsync.sending import Broker
 from worker.celery import configuration
 from worker.durable.connection import DurableConnection
 from worker.durable.limits import RESULT_SECONDS, SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS

@@ -39,6 +39,7 @@ from celery.worker.request import Request
 from celery.worker.strategy import default as strategy
 from kombu.exceptions import DecodeError
 from kombu.message import Message
+from worker.durable.gathering import Gathers
 
 from tests.support.pinned import needed_by, overridden
 from threadsync.broker.in_step import InStep
@@ -46,7 +47,13 @@ from worker.durable.beat import SteadyScheduler
 from worker.durable.consumer import DurableConsumer
 from worker.durable.remote_control import WorkersControl, WorkersInspect
 from worker.durable.request import DurableRequest, error_in
-from worker.durable.results import Gathers, InStepBackend, InStepSentinelBackend, NeverDecides, WorkersCelery
+from worker.durable.results import (
+    InStepBackend,
+    InStepSentinelBackend,
+    NeverDecides,
+    ReadsInStep,
+    WorkersCelery,
+)
 from worker.durable.task import DurableTask
 
 BATCH, CONSUMER, PREFORK = (
@@ -133,8 +140,8 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, ex
         # The last is of Celery 5.7.
         (NeverDecides, RedisBackend, {"store_result", "on_chord_part_return", "_fail_chain"}),
         (Gathers, RedisBackend, {"_store_result", "_get_result_meta"}),
-        (InStepBackend, RedisBackend, {"_get_pool", "get"}),
-        (InStepSentinelBackend, SentinelBackend, {"_get_pool", "_transport_options", "get"}),
+        (ReadsInStep, RedisBackend, {"_get_pool", "get"}),
+        (InStepSentinelBackend, SentinelBackend, {"_transport_options"}),
         (WorkersCelery, Celery, {"_get_backend", "control_cls"}),
         (
             InStep,

@@ -41,7 +41,7 @@ from worker.durable.transport import (
     DurableTransport,
 )
 
-TRANSPORT = "worker/durable/transport.py"
+TRANSPORT = ("worker/durable/channel.py", "worker/durable/qos.py", "worker/durable/transport.py")
 Channel: Any = kombu_redis.Channel
 QoS: Any = kombu_redis.QoS
 Poller: Any = kombu_redis.MultiChannelPoller
@@ -58,7 +58,7 @@ def publish(channel: Any, body: Any, **options: Any) -> None:
     channel.connection.client.Producer().publish(body, routing_key="q", serializer="json", **options)
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
     """A hook that kombu renames is one that nobody calls; a name that kombu adds may be one of ours."""
     assert overridden(DurableQoS) == {
@@ -84,7 +84,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
     assert overridden(DurablePoller) == {"on_poll_start"}
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
@@ -107,7 +107,7 @@ def test_a_hook_takes_what_ours_takes(function: Any, expected: str) -> None:
     assert str(inspect.signature(function)) == expected
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_the_poller_starts_and_reads_by_the_brpop_hooks() -> None:
     """It starts what is not started, and reads by ``handlers``, both only while there is credit."""
     poller, channel = Poller(), MagicMock()
@@ -132,7 +132,7 @@ def test_the_poller_starts_and_reads_by_the_brpop_hooks() -> None:
         channel.handlers["BRPOP"].assert_called_once_with()
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_the_brpop_handler_is_the_method_of_the_class(broker_url: str) -> None:
     """So ours is the one that is called."""
     with Connection(broker_url, transport="worker.durable.transport:DurableTransport") as connection:
@@ -142,7 +142,7 @@ def test_the_brpop_handler_is_the_method_of_the_class(broker_url: str) -> None:
         assert type(channel.qos) is DurableQoS
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_brpop_start_leaves_what_the_poller_looks_at() -> None:
     """``_in_poll``, ``_brpop_sent_at``, and a command on the client's own connection."""
     channel = MagicMock(global_keyprefix="", priority_steps=[0], brpop_timeout=1)
@@ -154,7 +154,7 @@ def test_brpop_start_leaves_what_the_poller_looks_at() -> None:
     assert abs(channel._brpop_sent_at - monotonic()) < 60
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 @pytest.mark.parametrize(("waited", "dropped"), [(0, False), (1000, True)])
 def test_a_reply_that_is_overdue_ends_the_connection(waited: float, dropped: bool) -> None:
     """Measured from ``_brpop_sent_at``, beyond ``brpop_timeout``: no wait of ours may be longer."""
@@ -168,7 +168,7 @@ def test_a_reply_that_is_overdue_ends_the_connection(waited: float, dropped: boo
     assert channel._in_poll.disconnect.called == dropped
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_brpop_read_ends_the_poll_and_flushes_new_credentials() -> None:
     """Nothing there is ``Empty``; ``_in_poll`` and ``_flush_brpop_reauth`` whatever happened."""
     channel = MagicMock(connection_errors=(OSError,))
@@ -180,7 +180,7 @@ def test_brpop_read_ends_the_poll_and_flushes_new_credentials() -> None:
     assert not inspect.signature(Channel._flush_brpop_reauth).parameters.keys() - {"self"}
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_close_reads_the_reply_that_is_outstanding(channel: Any) -> None:
     """Once, by ``_brpop_read``, whose ``Empty`` is no error."""
     channel._in_poll, channel._brpop_read = object(), Mock(side_effect=Empty)
@@ -189,7 +189,7 @@ def test_close_reads_the_reply_that_is_outstanding(channel: Any) -> None:
     assert channel.closed
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_a_timer_asks_for_the_overdue_by_restore_visible() -> None:
     """Every ``unacked_restore_interval`` seconds, of one channel with queues."""
     transport: Any = MagicMock()
@@ -204,7 +204,7 @@ def test_a_timer_asks_for_the_overdue_by_restore_visible() -> None:
     channel.qos.restore_visible.assert_called_once_with(num=None, interval=1)
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_what_is_held_at_the_end_goes_back_by_restore_by_tag() -> None:
     """``restore_unacked_once`` is called by ``Channel.close``, and calls it for each in ``_delivered``."""
     assert "restore_unacked_once" in virtual.Channel.close.__code__.co_names
@@ -215,7 +215,7 @@ def test_what_is_held_at_the_end_goes_back_by_restore_by_tag() -> None:
     qos.restore_by_tag.assert_called_once_with("a tag", client=ANY)
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_delivered_dirty_and_the_estimate() -> None:
     """``_delivered`` has what was appended, ``_dirty`` what ended since; None is no limit at all."""
     qos: Any = virtual.QoS(MagicMock(), 3)
@@ -230,7 +230,7 @@ def test_delivered_dirty_and_the_estimate() -> None:
     assert qos.can_consume_max_estimate() is None
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_the_format_of_what_is_unacknowledged(channel: Any) -> None:
     """``unacked``: tag -> JSON of message, exchange, queue; ``unacked_index``: tag by Unix time."""
     publish(channel, "hello")
@@ -244,7 +244,7 @@ def test_the_format_of_what_is_unacknowledged(channel: Any) -> None:
     assert abs(score - datetime.now(UTC).timestamp()) < 60
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_a_stock_worker_restores_a_note_of_our_form(channel: Any) -> None:
     """No space between the three, as TAKE writes it."""
     publish(channel, "hello")
@@ -257,7 +257,7 @@ def test_a_stock_worker_restores_a_note_of_our_form(channel: Any) -> None:
     assert (channel.client.hlen("unacked"), channel.client.zcard("unacked_index")) == (0, 0)
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_priorities_have_lists_of_their_own(channel: Any) -> None:
     """The first step's list is the queue's own name; ``priority_steps`` is the order in which to look."""
     assert channel.priority_steps == [0, 3, 6, 9]
@@ -267,7 +267,7 @@ def test_priorities_have_lists_of_their_own(channel: Any) -> None:
     assert channel.client.llen(names[-1]) == 1
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_a_raw_message_is_delivered_by_its_queue(channel: Any) -> None:
     """``_deliver`` makes the message, and appends it to the QoS unless nobody will acknowledge it."""
     publish(channel, "hello")
@@ -283,7 +283,7 @@ def test_a_raw_message_is_delivered_by_its_queue(channel: Any) -> None:
     channel._qos = None
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_a_client_stands_on_the_pool_and_a_fork_brings_another_pool(channel: Any) -> None:
     """So a client may be kept as long as its pool is the channel's."""
     client = channel._create_client()
@@ -294,7 +294,7 @@ def test_a_client_stands_on_the_pool_and_a_fork_brings_another_pool(channel: Any
         assert first is not second, "kombu keeps its client now: ours is not needed any more"
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_the_key_prefix_is_left_to_us_in_scripts() -> None:
     """kombu prefixes the keys of commands that it knows; EVAL and BLMOVE are not among them."""
     client: Any = kombu_redis.PrefixedStrictRedis(global_keyprefix="p:")
@@ -303,7 +303,7 @@ def test_the_key_prefix_is_left_to_us_in_scripts() -> None:
     assert client._prefix_args(["HGET", "key", "tag"]) == ["HGET", "p:key", "tag"]
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_queues_take_turns() -> None:
     """``consume`` gives the order, ``rotate`` puts the one that was served last."""
     cycle: Any = cycle_by_name(Channel.queue_order_strategy)()
@@ -313,7 +313,7 @@ def test_queues_take_turns() -> None:
     assert cycle.consume(3) == ["b", "c", "a"]
 
 
-@needed_by(TRANSPORT)
+@needed_by(*TRANSPORT)
 def test_kombus_json_is_json_but_for_marked_objects() -> None:
     """So what has no ``__type__`` may be read by Python's own, which is faster."""
     written = dumps({"when": datetime(2026, 1, 2, tzinfo=UTC)})
@@ -323,7 +323,7 @@ def test_kombus_json_is_json_but_for_marked_objects() -> None:
     assert loads(plain) == json.loads(plain)
 
 
-@needed_by("worker/durable/consumer.py", TRANSPORT)
+@needed_by("worker/durable/consumer.py", *TRANSPORT)
 def test_what_counts_as_the_broker_being_away() -> None:
     """A KeyError does, and a refusal does not."""
     errors = kombu_redis.Transport.connection_errors
@@ -331,7 +331,7 @@ def test_what_counts_as_the_broker_being_away() -> None:
     assert not issubclass(redis.ResponseError, errors)
 
 
-@needed_by("worker/durable/pool.py", TRANSPORT)
+@needed_by("worker/durable/pool.py", *TRANSPORT)
 def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
     """``readers`` and ``writers``: descriptor -> callback and arguments, None for a consolidated one."""
     hub: Any = Hub()

@@ -8,27 +8,32 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from threadsync.commands import GetContext, GetOrCreate, GetSession, MarkSynced
 from threadsync.errors import CommandFailed, DatabaseUnavailable, InvalidCommand
 from worker.db import pipeline
-from worker.db.pipeline import Batch, FirstFault, Turn
-from worker.db.sessions import statements
-from worker.db.sessions.statements import Statement
+from worker.db.pipeline import Batch, FirstFault, Trip
+from worker.db.sessions.statements import AllSessions, statement_of
+from worker.db.statement import Statement
 
-LISTING = statements.list_sessions("synced")
+LISTING = statement_of(AllSessions(status="synced"))
 
 
 def opening(channel_id: str, thread_ts: str, user_id: str = "U1") -> Statement[Any]:
-    return statements.get_or_create_session(channel_id, thread_ts, user_id)
+    return statement_of(GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id))
+
+
+def synced(channel_id: str, thread_ts: str) -> Statement[Any]:
+    return statement_of(MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key="PROJ-1"))
 
 
 def orders(commands: list[Statement[Any]]) -> list[list[int]]:
-    """Of each turn, the places of its statements in the list given."""
-    return [[place for place, _ in turn.numbered] for turn in Batch(commands).turns()]
+    """Of each trip, the places of its statements in the list given."""
+    return [[place for place, _ in trip.numbered] for trip in Batch(commands).trips()]
 
 
 def test_a_turn_is_in_the_order_of_its_rows() -> None:
     """By channel, then by thread; a channel's context comes before its threads."""
-    context = statements.get_channel_context("C2")
+    context = statement_of(GetContext(channel_id="C2"))
     assert orders([opening("C2", "2.1"), opening("C2", "1.1"), context, opening("C1", "9.1")]) == [
         [3, 2, 1, 0]
     ]
@@ -37,9 +42,9 @@ def test_a_turn_is_in_the_order_of_its_rows() -> None:
 def test_the_order_of_one_row_is_kept() -> None:
     """Its commands were given in an order that its answers depend on."""
     same = [
-        statements.mark_synced("C1", "1.1", "PROJ-1"),
+        synced("C1", "1.1"),
         opening("C1", "1.1"),
-        statements.get_session_by_thread("C1", "1.1"),
+        statement_of(GetSession(channel_id="C1", thread_ts="1.1")),
     ]
     assert orders([opening("C1", "2.1"), *same]) == [[1, 2, 3, 0]]
 
@@ -56,9 +61,9 @@ def test_what_reads_many_rows_is_a_turn_of_its_own() -> None:
 def test_many_of_one_text_are_one_part() -> None:
     """Fewer go one by one: ``executemany`` has a round trip of its own."""
     many = [opening("C1", f"{number}.1") for number in range(pipeline.MANY)]
-    few = [statements.mark_synced("C2", f"{number}.1", "PROJ-1") for number in range(pipeline.MANY - 1)]
-    turn = Turn(list(enumerate([*many, *few])))
-    assert list(turn.parts()) == [many, *([statement] for statement in few)]
+    few = [synced("C2", f"{number}.1") for number in range(pipeline.MANY - 1)]
+    trip = Trip(list(enumerate([*many, *few])))
+    assert list(trip.parts()) == [many, *([statement] for statement in few)]
 
 
 def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,14 +73,14 @@ def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def carried_out(batch: Batch[Any], bad: set[str]) -> list[list[int]]:
-    """Run the turns on a database that refuses some users; returns the places in each turn."""
+    """Run the trips on a database that refuses some users; returns the places in each trip."""
     seen = []
-    for turn in batch.turns():
-        seen.append([place for place, _ in turn.numbered])
-        if any(statement.params["user_id"] in bad for statement in turn):
-            batch.refused(turn, errors.CheckViolation("no such user"))
+    for trip in batch.trips():
+        seen.append([place for place, _ in trip.numbered])
+        if any(statement.params["user_id"] in bad for statement in trip):
+            batch.refused(trip, errors.CheckViolation("no such user"))
         else:
-            batch.accepted(turn, [[] for _ in turn])
+            batch.accepted(trip, [[] for _ in trip])
     return seen
 
 
@@ -90,12 +95,12 @@ def test_a_refused_turn_is_halved() -> None:
 
 @pytest.mark.parametrize("fault", [errors.DeadlockDetected, errors.SerializationFailure])
 def test_a_lost_race_is_run_again(fault: type[psycopg.Error]) -> None:
-    """The same turn, and not for ever."""
+    """The same trip, and not for ever."""
     batch = Batch([opening("C1", "1.1"), opening("C1", "2.1")])
-    turns = batch.turns()
+    trips = batch.trips()
     for _ in range(pipeline.TRIES - 1):
-        batch.refused(next(turns), fault("lost"))
-    last = next(turns)
+        batch.refused(next(trips), fault("lost"))
+    last = next(trips)
     assert [place for place, _ in last.numbered] == [0, 1]
     with pytest.raises(DatabaseUnavailable):
         batch.refused(last, fault("lost"))
@@ -106,15 +111,15 @@ def test_postgres_away_ends_all() -> None:
     batch = Batch([opening("C1", "1.1"), opening("C1", "2.1")])
     fault = psycopg.OperationalError("gone")
     with pytest.raises(DatabaseUnavailable) as failure:
-        batch.refused(next(batch.turns()), fault)
+        batch.refused(next(batch.trips()), fault)
     assert failure.value.__cause__ is fault
 
 
 def test_a_row_that_cannot_be_read_is_one_failure() -> None:
     """The others have been committed, and have their results."""
-    commands = [opening("C1", "1.1"), statements.get_session_by_thread("C1", "2.1")]
+    commands = [opening("C1", "1.1"), statement_of(GetSession(channel_id="C1", thread_ts="2.1"))]
     batch = Batch(commands)
-    batch.accepted(next(batch.turns()), [[{"id": "nonsense"}], []])
+    batch.accepted(next(batch.trips()), [[{"id": "nonsense"}], []])
     assert isinstance(batch.results[0], CommandFailed)
     assert batch.results[1] is None
 
@@ -122,7 +127,7 @@ def test_a_row_that_cannot_be_read_is_one_failure() -> None:
 def test_halves_have_everything_once() -> None:
     """Of an odd number too."""
     numbered = list(enumerate(opening("C1", f"{number}.1") for number in range(5)))
-    first, second = Turn(numbered).halves()
+    first, second = Trip(numbered).halves()
     assert [*first.numbered, *second.numbered] == numbered
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import fakeredis
 import pytest
 
-from threadsync.broker.sending import Broker
 from threadsync.errors import (
     CommandFailed,
     JiraKeyConflict,
@@ -17,6 +16,7 @@ from threadsync.errors import (
     ThreadsyncError,
     UnreadableResult,
 )
+from threadsync.sending import Broker
 
 TASK_ID = "a-task"
 

@@ -14,9 +14,10 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery.app.trace import build_tracer
 from celery.exceptions import Retry
 from kombu.exceptions import EncodeError, OperationalError
+from worker.durable.gathering import Gathers
 
 from threadsync.errors import CommandFailed, SessionNotFound
-from worker.durable.results import Gathers, NeverDecides, WorkersCelery
+from worker.durable.results import NeverDecides, WorkersCelery
 from worker.observe import metrics
 
 NOBODY_LISTENS = "127.0.0.1:1"

@@ -1,99 +1,162 @@
-"""Commands as data: pure, checked, and one statement each."""
+"""Commands as data: pure, valid, and one statement each."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import pytest
 
+from threadsync.actors import SlackActor
+from threadsync.command import Validated
+from threadsync.commands import (
+    ChannelMoved,
+    GetContext,
+    GetOrCreate,
+    GetSession,
+    Link,
+    ListByChannel,
+    MarkSynced,
+    MergeContext,
+    RequestSync,
+    Unlink,
+    UpdateStatus,
+)
 from threadsync.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
+from threadsync.syncs import Draft
+from worker.db.paging import parse_cursor
 from worker.db.sessions import sql as queries
 from worker.db.sessions import statements
-from worker.db.sessions.statements import Statement, encode_patch, parse_cursor
+from worker.db.sessions.statements import COMMANDS, AllSessions, SessionById, bind, statement_of
 
-THREAD: Final = ("C0123ABCD", "1700000000.000100")
+THREAD: Final[dict[str, Any]] = {"channel_id": "C0123ABCD", "thread_ts": "1700000000.000100"}
 ID: Final = UUID("01900000-0000-7000-8000-000000000001")
-ALL: Final[dict[str, Callable[[], Statement[Any]]]] = {
-    "get_or_create_session": lambda: statements.get_or_create_session(*THREAD, "U0456"),
-    "update_status": lambda: statements.update_status(*THREAD, "collecting"),
-    "mark_synced": lambda: statements.mark_synced(*THREAD, "PROJ-1"),
-    "get_session": lambda: statements.get_session(ID),
-    "get_session_by_thread": lambda: statements.get_session_by_thread(*THREAD),
-    "list_sessions_by_channel": lambda: statements.list_sessions_by_channel("C1"),
-    "list_sessions_by_channel(status)": lambda: statements.list_sessions_by_channel("C1", "synced"),
-    "list_sessions": lambda: statements.list_sessions(),
-    "list_sessions(status)": lambda: statements.list_sessions("synced", 10, str(ID)),
-    "get_channel_context": lambda: statements.get_channel_context("C1"),
-    "merge_channel_context": lambda: statements.merge_channel_context("C1", {"a": 1}, ID),
-}
+ANN: Final = SlackActor(user_id="U0456", team_id="T1")
+ACT: Final[dict[str, Any]] = {**THREAD, "jira_key": "PROJ-1", "actor": ANN, "command_id": ID}
+ALL: Final[tuple[Validated[Any], ...]] = (
+    GetOrCreate(**THREAD, user_id="U0456", actor=ANN),
+    UpdateStatus(**THREAD, status="collecting"),
+    MarkSynced(**THREAD, jira_key="PROJ-1"),
+    RequestSync(**THREAD, draft=Draft(summary="Ü"), drafted_at="1.1"),
+    Link(**ACT),
+    Unlink(**ACT, reason="a typo", unlinked_at="1.1"),
+    SessionById(session_id=ID),
+    GetSession(**THREAD),
+    ListByChannel(channel_id="C1"),
+    ListByChannel(channel_id="C1", status="synced"),
+    AllSessions(),
+    AllSessions(status="synced", limit=10, cursor=str(ID)),
+    GetContext(channel_id="C1"),
+    MergeContext(channel_id="C1", patch={"a": 1}, command_id=ID),
+    ChannelMoved(channel_id="C1", new_channel_id="C2"),
+)
+STORED_ANN: Final = '{"user_id":"U0456","team_id":"T1"}'
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_statement_has_the_parameters_that_its_sql_names(name: str) -> None:
+@pytest.mark.parametrize("command", ALL, ids=lambda command: type(command).__name__)
+def test_a_statement_has_the_parameters_that_its_sql_names(command: Validated[Any]) -> None:
     """No more and no fewer, or the driver would refuse it."""
-    statement = ALL[name]()
+    statement = statement_of(command)
     assert set(statement.params) == set(re.findall(r"%\((\w+)\)s", statement.sql))
 
 
 def test_every_command_has_its_own_sql() -> None:
-    """One constant a command, each with a sentence above it."""
-    assert len({build().sql for build in ALL.values()}) == len(ALL)
+    """One constant a command, each with a sentence above it; the two acts of people share theirs."""
+    assert {type(command) for command in ALL} >= set(COMMANDS)
+    assert len({statement_of(command).sql for command in ALL}) == len(ALL) - 1
     source = Path(queries.__file__).read_text(encoding="utf-8")
     constants = re.findall(r"(.*)\n([A-Z]\w+): Final\[LiteralString\]", source)
     assert len(constants) == len([name for name in vars(queries) if name.isupper() and name[0] != "_"])
     assert [name for above, name in constants if not above.startswith("# ")] == []
 
 
-def test_building_a_statement_needs_no_driver() -> None:
-    """So a web process can check a command without loading psycopg."""
-    code = (
-        "import sys, worker.db.sessions.statements, threadsync.sessions; sys.exit('psycopg' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_a_command_that_lacks_a_parameter_cannot_be_bound() -> None:
+    """The worker does not start with it."""
+    with pytest.raises(TypeError, match="GetOrCreate has no field status"):
+        bind(GetOrCreate, queries.UPDATE_STATUS, statements._session)
+
+
+def test_actors_drafts_and_patches_are_json() -> None:
+    """All other values are the command's own, a cursor and a limit aside."""
+    assert [statement_of(command).params for command in ALL if isinstance(command, GetOrCreate | Link)] == [
+        {**THREAD, "user_id": "U0456", "actor": STORED_ANN},
+        {**ACT, "actor": STORED_ANN, "act": "link", "jira_id": None, "reason": None, "asked_at": None},
+    ]
+    assert statement_of(Unlink(**ACT, reason="a typo", unlinked_at="1.1")).params == {
+        **{**ACT, "actor": STORED_ANN, "act": "unlink", "reason": "a typo"},
+        **{"jira_id": None, "asked_at": "1.1"},
+    }
+    assert statement_of(ALL[3]).params["draft"] == '{"summary":"Ü","description":"","labels":[]}'
+    page = statement_of(AllSessions(status="synced", limit=10, cursor=str(ID)))
+    assert page.params == {"status": "synced", "limit": 11, "before": ID}
+
+
+@pytest.mark.parametrize(
+    ("command", "row"),
+    [
+        (GetSession(**THREAD), tuple(THREAD.values())),
+        (GetContext(channel_id="C1"), ("C1",)),
+        (ListByChannel(channel_id="C1"), None),
+        (ChannelMoved(channel_id="C1", new_channel_id="C2"), None),
+    ],
+)
+def test_a_statement_names_its_row(command: Validated[Any], row: tuple[str, ...] | None) -> None:
+    """By which batches are sorted; one that reads rows of others names none."""
+    assert statement_of(command).row == row
 
 
 def test_no_row_is_no_session() -> None:
-    """The statement itself knows what an empty answer means."""
-    with pytest.raises(SessionNotFound):
-        statements.update_status(*THREAD, "collecting").read([])
-    with pytest.raises(SessionNotFound):
-        statements.mark_synced(*THREAD, "PROJ-1").read([])
-    assert statements.get_session(ID).read([]) is None
-    assert statements.get_channel_context("C1").read([]) is None
+    """The statement itself knows what no row means."""
+    for command in ALL[1:6]:
+        with pytest.raises(SessionNotFound):
+            statement_of(command).read([])
+    assert statement_of(SessionById(session_id=ID)).read([]) is None
+    assert statement_of(GetContext(channel_id="C1")).read([]) is None
 
 
 def test_a_conflict_is_read_from_the_row() -> None:
     """The database says `conflict`, and whose key it has."""
-    with pytest.raises(JiraKeyConflict) as refusal:
-        statements.mark_synced(*THREAD, "PROJ-2").read([{"outcome": "conflict", "jira_key": "PROJ-1"}])
-    assert refusal.value.args == (*THREAD, "PROJ-1", "PROJ-2")
+    for command, row in (
+        (MarkSynced(**THREAD, jira_key="PROJ-2"), {"jira_key": "PROJ-1"}),
+        (Link(**{**ACT, "jira_key": "PROJ-2"}), {"jira_key": None, "key_before": "PROJ-1"}),
+    ):
+        with pytest.raises(JiraKeyConflict) as refusal:
+            statement_of(command).read([{"outcome": "conflict", **row}])
+        assert refusal.value.args == (*THREAD.values(), "PROJ-1", "PROJ-2")
 
 
 def test_synced_is_not_a_status_to_set() -> None:
-    """The message names the command that does it."""
-    with pytest.raises(InvalidCommand, match="mark_synced"):
-        statements.update_status(*THREAD, "synced")
+    """The error names the command that does it."""
+    with pytest.raises(InvalidCommand, match="status: 'synced' is set by mark_synced"):
+        UpdateStatus(**THREAD, status="synced")
+
+
+def test_a_channel_does_not_move_to_itself() -> None:
+    """The error names the argument."""
+    with pytest.raises(InvalidCommand, match=r"^new_channel_id: is the same as channel_id$"):
+        ChannelMoved(channel_id="C1", new_channel_id="C1")
 
 
 def test_an_id_may_be_text() -> None:
     """It travels as JSON; the statement has a UUID all the same."""
-    assert statements.get_session(str(ID)).params == {"session_id": ID}
-    assert statements.merge_channel_context("C1", {}, str(ID)).params["command_id"] == ID
+    assert statement_of(SessionById(session_id=str(ID))).params == {"session_id": ID}
+    merge = MergeContext(channel_id="C1", patch={}, command_id=str(ID))
+    assert statement_of(merge).params["command_id"] == ID
     assert parse_cursor(str(ID)) == ID
 
 
 def test_faults_carry_no_values() -> None:
     """They may be secret, or a megabyte."""
     with pytest.raises(InvalidCommand) as refusal:
-        statements.get_or_create_session("secret value", "x" * 1_000_000, "secret value")
+        GetOrCreate(channel_id="secret value", thread_ts="x" * 1_000_000, user_id="secret value")
     assert "secret" not in str(refusal.value)
     assert len(str(refusal.value)) < 300
+
+
+def merge_of(patch: dict[str, Any]) -> MergeContext:
+    return MergeContext(channel_id="C1", patch=patch, command_id=ID)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +170,7 @@ def test_faults_carry_no_values() -> None:
 )
 def test_a_patch_is_json(patch: dict[str, Any], text: str) -> None:
     """Text that merely looks like an escaped NUL is text."""
-    assert encode_patch(patch) == text
+    assert statement_of(merge_of(patch)).params["patch"] == text
 
 
 @pytest.mark.parametrize(
@@ -123,8 +186,8 @@ def test_a_patch_is_json(patch: dict[str, Any], text: str) -> None:
 )
 def test_a_bad_patch_is_refused(patch: dict[str, Any], fault: str) -> None:
     """Before the database sees it."""
-    with pytest.raises(InvalidCommand, match=fault):
-        encode_patch(patch)
+    with pytest.raises(InvalidCommand, match=f"^patch: .*{fault}"):
+        merge_of(patch)
 
 
 def test_the_depth_of_a_patch_is_bounded() -> None:
@@ -132,10 +195,10 @@ def test_the_depth_of_a_patch_is_bounded() -> None:
     value: Any = 1
     for _ in range(32):
         value = {"a": value}
-    encode_patch(value)
+    merge_of(value)
     with pytest.raises(InvalidCommand, match="deeper than 32 levels"):
-        encode_patch({"a": value})
+        merge_of({"a": value})
     for _ in range(100_000):
         value = [value]
     with pytest.raises(InvalidCommand, match="deeper than 32 levels"):
-        encode_patch({"a": value})
+        merge_of({"a": value})

@@ -45,12 +45,12 @@ def done(origin: Origin, **given: Any) -> SyncState:
 @pytest.mark.parametrize(
     ("of", "text", "has_button"),
     [
-        (sync("pending"), "*Queued.* The Jira ticket is created next.", False),
-        (sync("pending", "create_again"), "*Queued.* No ticket came of the last try, which", False),
+        (sync("pending"), "*Queued.* The Jira ticket will be created next.", False),
+        (sync("pending", "create_again"), "*Queued.* The last attempt certainly created no ticket", False),
         (sync("inflight"), "*Creating the Jira ticket.*", False),
         (
             sync("retry_wait", "rate_limit"),
-            f"*Not created yet.* Next try {AT_NOON}, because Jira asks",
+            f"*Not created yet.* Next attempt {AT_NOON}, because Jira asks",
             False,
         ),
         (sync("unknown", "no_answer"), f"*Confirming with Jira.* Next look {AT_NOON}, because Jira", False),
@@ -59,18 +59,18 @@ def done(origin: Origin, **given: Any) -> SyncState:
             f"*Confirming with Jira.* Next look {AT_NOON}, because the w",
             False,
         ),
-        (sync("blocked", "no_access", parked=True), "*Needs a person:* Jira does not accept our", True),
-        (sync("blocked", "set_up"), "*Needs a person:* Jira's set-up does not allow", True),
-        (sync("failed", "draft_refused"), "*Needs another draft:* Jira refused what the draft says.", False),
-        (sync("failed", "given_up"), "*No ticket:* somebody gave it up.", True),
-        (sync("review", "kept_failing"), "*Needs a person:* it failed for 24 hours.", True),
+        (sync("blocked", "no_access", parked=True), "*Needs attention:* Jira rejects the", True),
+        (sync("blocked", "set_up"), "*Needs attention:* Jira's configuration does not allow", True),
+        (sync("failed", "draft_refused"), "*Needs another draft:* Jira refused the draft.", False),
+        (sync("failed", "given_up"), "*No ticket:* an operator gave it up.", True),
+        (sync("review", "kept_failing"), "*Needs attention:* it failed for 24 hours.", True),
         (sync("review", "two_tickets", jira_key="PROJ-1"), "then retry. The thread has " + LINK, True),
         (done("created"), f"*Created* {LINK}.", False),
-        (done("found"), f"*Linked* to {LINK}, which was in Jira already", False),
-        (done("named"), f"*Linked* to {LINK}, which somebody named", False),
+        (done("found"), f"*Linked* to {LINK}, which was already in Jira", False),
+        (done("named"), f"*Linked* to {LINK}, which a person named", False),
         (
             done("created", duplicates=("PROJ-2",)),
-            "*Needs a person:* this thread's marker is also on <",
+            "> also carry this thread's marker.",
             False,
         ),
     ],
@@ -105,7 +105,7 @@ def test_without_an_address_a_ticket_is_no_link() -> None:
 def test_a_reason_of_a_newer_worker_is_shown_as_it_is() -> None:
     """Escaped: it can neither mention anybody nor be a link."""
     text = describe(sync("blocked", "<!channel> & co"), JIRA).text
-    assert text == "*Needs a person:* &lt;!channel&gt; &amp; co"
+    assert text == "*Needs attention:* &lt;!channel&gt; &amp; co"
     assert escape("a < b") == "a &lt; b"
 
 

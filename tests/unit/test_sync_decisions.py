@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from threadsync.reasons import REASONS
+from worker.db.syncs.progress import FRESH, STARTS, Progress
 from worker.http_once import NotSent, Unknown
 from worker.jira.answers import AuthProblem, CallFailed, Created, JiraIssue, Rejected, Throttled
 from worker.jira.decide import (
@@ -17,7 +19,7 @@ from worker.jira.decide import (
     Next,
     Outcome,
     Several,
-    Standing,
+    Situation,
     Unread,
     decide,
 )
@@ -25,16 +27,22 @@ from worker.jira.decide import (
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SETTLE = 600.0
 ISSUE = JiraIssue("10001", "PROJ-1")
-FRESH = Standing()
-DOUBT = Standing(deadline=NOW - timedelta(seconds=20))
+IN_DOUBT = NOW - timedelta(seconds=20)
 
 
 def ago(**passed: float) -> datetime:
     return NOW - timedelta(**passed)
 
 
-def decided(outcome: Outcome, sync: Standing = FRESH, jitter: float = 0.5) -> Next:
-    return decide(outcome, sync, NOW, SETTLE, jitter)
+def decided(
+    outcome: Outcome,
+    progress: Progress = FRESH,
+    jitter: float = 0.5,
+    deadline: datetime | None = None,
+    now: datetime = NOW,
+    settle: float = SETTLE,
+) -> Next:
+    return decide(outcome, Situation(progress, now, settle, jitter, deadline))
 
 
 @pytest.mark.parametrize(
@@ -106,18 +114,18 @@ def test_what_goes_on_by_itself_has_a_time(state: str) -> None:
 )
 def test_pauses_double_with_full_jitter(failures: int, jitter: float, delay: float) -> None:
     """From 2 s to 15 minutes, and anything between nothing and that."""
-    following = decided(NotSent("refused"), Standing(failures, ago(hours=1)), jitter)
+    following = decided(NotSent("refused"), Progress(failures, ago(hours=1)), jitter)
     assert following.delay == pytest.approx(delay)
     assert following.delay is not None
     assert following.delay <= LONGEST_PAUSE_SECONDS
-    assert following.failures == failures + 1
-    assert following.failing_since == ago(hours=1)
+    assert following.progress.failures == failures + 1
+    assert following.progress.failing_since == ago(hours=1)
 
 
 def test_after_a_day_a_person_must_look() -> None:
     """What failed since yesterday does not mend itself."""
-    assert decided(NotSent("refused"), Standing(90, ago(hours=23, minutes=59))).state == "retry_wait"
-    following = decided(NotSent("refused"), Standing(90, ago(hours=24)))
+    assert decided(NotSent("refused"), Progress(90, ago(hours=23, minutes=59))).state == "retry_wait"
+    following = decided(NotSent("refused"), Progress(90, ago(hours=24)))
     assert (following.state, following.reason) == ("review", "kept_failing")
 
 
@@ -138,13 +146,13 @@ def test_a_rate_limit_costs_time_and_no_attempt(
     retry_after: float | None, reason: str | None, at_least: float, scope: str | None
 ) -> None:
     """Retry-After is the least; a quota is about the site, a burst that endpoint, all else this sync."""
-    sync = Standing(failures=3, failing_since=ago(hours=30))
+    sync = Progress(failures=3, failing_since=ago(hours=30))
     for jitter in (0.0, 0.5, 1.0):
         following = decided(Throttled(retry_after, reason, ""), sync, jitter)
         assert following.state == "retry_wait"
         assert following.delay is not None
         assert at_least <= following.delay <= at_least * 1.2
-        assert following.failures == 3
+        assert following.progress.failures == 3
         assert (following.pause.scope if following.pause else None) == scope
         assert following.pause is None or following.pause.seconds == following.delay
 
@@ -153,21 +161,21 @@ def test_the_schedule_of_looks() -> None:
     """+5, 15, 30, 60, 120, 300, 600 s, and then every ten minutes, as long as absence does not count."""
     first = decided(Unknown("no answer"))
     at = [first.delay or 0]
-    sync = Standing(deadline=NOW, looks=first.looks)
+    progress = first.progress
     for _ in range(8):
         # So long a settle time that the schedule alone decides.
-        following = decide(Unread(CallFailed(Unknown("503", 503))), sync, NOW, 86_000, 0.5)
+        following = decided(Unread(CallFailed(Unknown("503", 503))), progress, deadline=NOW, settle=86_000)
         assert (following.state, following.reason) == ("unknown", "no_answer")
         at.append(at[-1] + (following.delay or 0))
-        sync = Standing(deadline=NOW, looks=following.looks)
+        progress = following.progress
     assert tuple(at[:7]) == LOOK_AFTER_SECONDS
     assert at[7:] == [1200, 1800]
 
 
 def test_a_look_is_taken_just_when_absence_begins_to_count() -> None:
     """A short settle time is not waited for in the schedule's long steps."""
-    sync = Standing(deadline=ago(seconds=5), looks=4)
-    assert decide(Absent(), sync, NOW, 20, 0.5).delay == pytest.approx(15)
+    following = decided(Absent(), Progress(looks=4), deadline=ago(seconds=5), settle=20)
+    assert following.delay == pytest.approx(15)
 
 
 @pytest.mark.parametrize(
@@ -191,76 +199,61 @@ def test_when_absence_counts(
     deadline: datetime, absences: int, recreates: int, state: str, reason: str
 ) -> None:
     """Twice, the last time late enough, each time twice as late as before; after four re-creates a person."""
-    sync = Standing(looks=3, absences=absences, recreates=recreates, deadline=deadline)
-    following = decided(Absent(), sync)
+    progress = Progress(looks=3, absences=absences, recreates=recreates)
+    following = decided(Absent(), progress, deadline=deadline)
     assert (following.state, following.reason) == (state, reason)
     if state == "unknown":
-        assert following.absences == absences + 1
+        assert following.progress.absences == absences + 1
     if state == "pending":
-        assert following.recreates == recreates + 1
+        assert following.progress.recreates == recreates + 1
 
 
 def test_a_jira_that_swallows_every_create_is_asked_five_times() -> None:
     """The waits double, the schedule of looks included, and a person is asked only after the fifth."""
-    now, sync, creates, waited = NOW, Standing(), 0, list[float]()
+    now, progress, creates, waited = NOW, FRESH, 0, list[float]()
     while True:
         creates, began = creates + 1, now
-        following = decide(Unknown("no answer"), sync, now, SETTLE, 0.5)
+        following = decided(Unknown("no answer"), progress, now=now)
         deadline = now + timedelta(seconds=15)
         while following.state == "unknown":
             now += timedelta(seconds=following.delay or 0)
-            sync = standing(following, deadline)
-            following = decide(Absent(), sync, now, SETTLE, 0.5)
+            following = decided(Absent(), following.progress, now=now, deadline=deadline)
         waited.append((now - began).total_seconds())
         if following.state == "review":
             break
-        sync = standing(following, None)
+        progress = following.progress
     assert (creates, following.reason) == (5, "absent_again")
     assert waited == pytest.approx([615, 1215, 2415, 4815, 9615])
 
 
-def standing(following: Next, deadline: datetime | None) -> Standing:
-    """The row as it stands after that was written."""
-    return Standing(
-        following.failures,
-        following.failing_since,
-        following.looks,
-        following.absences,
-        following.recreates,
-        deadline,
-    )
-
-
 def test_later_re_creates_are_for_the_first_day() -> None:
     """With a settle time of hours the waits soon pass that; the first re-create is made in any case."""
-    first = decide(Absent(), Standing(absences=1, deadline=ago(hours=20)), NOW, 72_000, 0.5)
-    assert (first.state, first.failing_since) == ("pending", ago(hours=20))
+    first = decided(Absent(), Progress(absences=1), deadline=ago(hours=20), settle=72_000)
+    assert (first.state, first.progress.failing_since) == ("pending", ago(hours=20))
     later = NOW + timedelta(hours=41)
-    sync = Standing(
-        absences=1, recreates=1, deadline=later - timedelta(hours=40), failing_since=ago(hours=20)
-    )
-    assert decide(Absent(), sync, later, 72_000, 0.5).reason == "absent_again"
+    progress = Progress(absences=1, recreates=1, failing_since=ago(hours=20))
+    following = decided(Absent(), progress, deadline=later - timedelta(hours=40), now=later, settle=72_000)
+    assert following.reason == "absent_again"
 
 
 def test_what_fails_after_a_re_create_has_a_day_of_its_own() -> None:
     """A re-create that Jira does not get is tried for 24 hours, however late it was made."""
-    following = decided(NotSent("refused"), Standing(0, ago(hours=30), recreates=1))
-    assert (following.state, following.failing_since) == ("retry_wait", NOW)
+    following = decided(NotSent("refused"), Progress(0, ago(hours=30), recreates=1))
+    assert (following.state, following.progress.failing_since) == ("retry_wait", NOW)
 
 
 def test_a_look_that_failed_is_no_absence() -> None:
     """It only takes longer then, and after a day without any answer a person must look."""
     failed = Unread(CallFailed(Unknown("503", 503)))
-    sync = Standing(looks=2, absences=1, deadline=ago(hours=1))
-    following = decided(failed, sync)
-    assert (following.state, following.absences) == ("unknown", 1)
-    following = decided(failed, Standing(looks=200, deadline=ago(hours=24)))
+    following = decided(failed, Progress(looks=2, absences=1), deadline=ago(hours=1))
+    assert (following.state, following.progress.absences) == ("unknown", 1)
+    following = decided(failed, Progress(looks=200), deadline=ago(hours=24))
     assert (following.state, following.reason) == ("review", "not_confirmed")
 
 
 def test_a_look_that_is_refused_is_about_the_site() -> None:
     """The sync itself stays in doubt: what was maybe created must not be created again."""
-    following = decided(Unread(CallFailed(AuthProblem(401, ""))), DOUBT)
+    following = decided(Unread(CallFailed(AuthProblem(401, ""))), deadline=IN_DOUBT)
     assert (following.state, following.reason) == ("unknown", "look_refused")
     assert following.may_be_the_site
 
@@ -269,7 +262,7 @@ def test_a_look_that_is_refused_is_about_the_site() -> None:
 def test_a_look_that_the_set_up_prevents_says_so(status: int) -> None:
     """It goes on by itself once that is mended; until then the reason is there for all to see."""
     answer = AuthProblem(status, "") if status == 302 else Rejected(status, "", about="place")
-    following = decided(Unread(CallFailed(answer)), DOUBT)
+    following = decided(Unread(CallFailed(answer)), deadline=IN_DOUBT)
     assert (following.state, following.reason, following.may_be_the_site) == ("unknown", "look_refused", True)
     assert following.delay is not None
 
@@ -279,7 +272,7 @@ def test_a_look_that_the_set_up_prevents_says_so(status: int) -> None:
 )
 def test_a_look_that_is_throttled_waits_as_told(reason: str | None, scope: str | None) -> None:
     """And others only where the limit is theirs, too."""
-    following = decided(Unread(CallFailed(Throttled(1800, reason, ""))), DOUBT)
+    following = decided(Unread(CallFailed(Throttled(1800, reason, ""))), deadline=IN_DOUBT)
     assert (following.state, following.delay) == ("unknown", 1800)
     assert (following.pause.scope if following.pause else None) == scope
 
@@ -287,4 +280,9 @@ def test_a_look_that_is_throttled_waits_as_told(reason: str | None, scope: str |
 @pytest.mark.parametrize("outcome", [Unknown("no answer"), NotSent("refused"), Throttled(1, None, "")])
 def test_a_second_create_stays_the_second_one(outcome: Outcome) -> None:
     """Otherwise a third one would be allowed."""
-    assert decided(outcome, Standing(recreates=1)).recreates == 1
+    assert decided(outcome, Progress(recreates=1)).progress.recreates == 1
+
+
+def test_progress_is_the_same_in_python_and_in_postgres() -> None:
+    """A number that a restart forgot to reset would follow the sync into its next life."""
+    assert [column for column, _ in STARTS] == [field.name for field in fields(Progress)]

@@ -23,16 +23,16 @@ from threadsync.errors import EnqueueFailed
 T = TypeVar("T")
 
 SILENCE_SECONDS: Final = 0.9
-"""Running time without an answer after which a call fails. `EnqueueFailed` is promised within a second."""
+"""Running time without a reply after which a call fails. `EnqueueFailed` is promised within a second."""
 
 LONGEST_SILENCE_SECONDS: Final = 2.2
-"""By the clock on the wall."""
+"""In wall-clock time."""
 
 GRACE_SECONDS: Final = 0.3
 """After that: the whole process may have stood still, with answers in its sockets that it can now read."""
 
 _AT_ONCE_SECONDS: Final = 0.1
-"""Most calls end within, and need no running time; a silence that lasts began so long ago."""
+"""Most calls end within this time and need no running time; a lasting silence began so long ago."""
 
 _QUEUE_SECONDS: Final = 10
 """A call may wait for a thread so long, while the broker answers others: only in a burst of thousands."""
@@ -54,26 +54,26 @@ def now() -> Moment:
 
 
 @dataclass
-class Answers:
-    """When a broker last answered any of this process's clients."""
+class LastReply:
+    """The moment at which a broker last replied to any of this process's clients."""
 
-    last: Moment = field(default_factory=Moment)
+    at: Moment = field(default_factory=Moment)
 
 
 @cache
-def answers_of(broker_url: str) -> Answers:
-    """Return those of this broker: one object for all clients of the process."""
-    return Answers()
+def last_reply_of(broker_url: str) -> LastReply:
+    """Return the record of this broker, one for all clients of the process."""
+    return LastReply()
 
 
 @dataclass
 class Call(Generic[T]):
-    """Work for one of the threads, and the patience of the caller who waits for it."""
+    """One call to the broker, carried out by a thread while its caller waits."""
 
-    answers: Answers
+    reply: LastReply
     made: Moment = field(default_factory=now)
     begun: Moment | None = None
-    """When a thread took it up."""
+    """The moment at which a thread began with it."""
 
     future: Future[T] = field(default_factory=Future)
     is_given_up: bool = False
@@ -91,7 +91,7 @@ class Call(Generic[T]):
 
     def _left(self) -> float:
         """Return the seconds left by running time."""
-        silent_since = max(self.made.running, self.answers.last.running)
+        silent_since = max(self.made.running, self.reply.at.running)
         if self.begun is None:
             latest = self.made.running + _QUEUE_SECONDS
         else:
@@ -99,8 +99,8 @@ class Call(Generic[T]):
         return min(silent_since + SILENCE_SECONDS, latest) - _AT_ONCE_SECONDS - RUNNING.now()
 
     def _left_on_the_wall(self) -> float:
-        """Return the seconds left by the clock on the wall; at their end a grace, once."""
-        silence = monotonic() - max(self.made.wall, self.answers.last.wall)
+        """Return the seconds left by the wall clock; at their end a grace period, once."""
+        silence = monotonic() - max(self.made.wall, self.reply.at.wall)
         was_overdue, self._is_overdue = self._is_overdue, silence >= LONGEST_SILENCE_SECONDS
         if not self._is_overdue:
             return LONGEST_SILENCE_SECONDS - silence
@@ -109,14 +109,14 @@ class Call(Generic[T]):
         return GRACE_SECONDS
 
     def result(self, within: float | None = None) -> T:
-        """Return its result. Raises ``TimeoutError`` if there is none ``within`` so many seconds."""
+        """Return the result. Raises ``TimeoutError`` if there is none ``within`` so many seconds."""
         try:
             return self.future.result(within)
         except CancelledError as exc:
             raise EnqueueFailed("the client was closed before the broker had the message") from exc
 
     def given_up(self, when: str) -> EnqueueFailed:
-        """Return the error for it; if no thread has taken it up, none ever will."""
+        """Give the call up and return the error for it; a call that no thread has begun is cancelled."""
         self.is_given_up = True
         self.future.cancel()
         waited = "no thread was free: " if self.begun is None else ""

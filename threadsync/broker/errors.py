@@ -1,4 +1,4 @@
-"""The errors that say that a broker is away, or refuses: of kombu and of each library below it."""
+"""Errors of kombu, redis-py and py-amqp that mean that a broker is away or refuses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BROKER_ERRORS: Final = (KombuError, RedisError, AMQPError, MessageNacked, OSErro
 
 
 class BrokerBlocked(TimeoutError):
-    """RabbitMQ said ``connection.blocked``, and then nothing more to this connection."""
+    """RabbitMQ blocked the connection and then sent nothing more on it."""
 
     def __init__(self) -> None:
         super().__init__("RabbitMQ has an alarm of memory or disk and takes no message")
@@ -43,7 +43,7 @@ _REASONS: Final = (
 
 
 def reason_of(error: BaseException) -> str | None:
-    """Say in plain words why a broker that answers refused; None if its words are not known."""
+    """Return in plain words why a broker refused; None for an unknown error."""
     told = str(error)
     return next((reason for words, reason in _REASONS if any(word in told for word in words)), None)
 
@@ -58,13 +58,13 @@ _ABOUT_THE_WAY: Final = (
 
 
 def is_about_the_way(error: BaseException) -> bool:
-    """Return whether a broker that works does not let this go where it is to go, however often tried."""
+    """Return True for an error of a working broker that every retry would meet again."""
     told = str(error)
     return isinstance(error, BROKER_ERRORS) and any(words in told for words in _ABOUT_THE_WAY)
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Tell a server's own answer from a server that is away; kombu's errors have it behind them."""
+    """Return True for a refusal of the server's own, which kombu's errors have as their cause."""
     while error is not None:
         # redis-py takes the last of these for a connection that broke.
         if isinstance(error, ResponseError | BusyLoadingError | BrokerBlocked) or _FULL_HOUSE in str(error):

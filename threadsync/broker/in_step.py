@@ -1,11 +1,11 @@
-"""Connections to Valkey and Redis on which no reply is ever taken for another command's.
+"""Connections to Valkey and Redis that never take a reply for another command's.
 
 A reply is read after its command was sent, and much may come between the two: Celery's soft time limit, which
 is an exception raised by a signal, Ctrl-C, a time-out of our own. Then a reply is still on its way, and the
 next command would get it. redis-py hangs up in most of these cases, but not on the master that a Sentinel
 names, and nowhere between two replies of a pipeline; and what has come by the time when a pool hands a
-connection out again it minds with RESP2 only. A frozen server makes all that likely: everybody waits for it,
-and when it goes on it answers everything.
+connection out again it minds with RESP2 only. A frozen server makes all that likely: all clients wait for it,
+and when it goes on it answers them all.
 
 So a connection counts the replies that it is owed. In a pool, one that is owed any is connected anew.
 """
@@ -33,7 +33,7 @@ class _Packed(list[Any]):
 
 
 class InStep:
-    """Stands in front of a connection class of redis-py: see ``in_step``."""
+    """A mixin before a connection class of redis-py: see ``in_step``."""
 
     _owed = 0
     _listens = False
@@ -74,7 +74,7 @@ class InStep:
         return reply
 
     def _send_ping(self) -> None:
-        """Ask whether the server is there, before a connection is used again."""
+        """Ping the server before a connection is used again."""
         try:
             _of(self)._send_ping()
         except redis.ResponseError as exc:
@@ -82,7 +82,7 @@ class InStep:
                 raise
 
     def connect(self, *args: Any, **kwargs: Any) -> None:
-        """A pool does this with each connection that it hands out; one that is connected stays so."""
+        """Connect unless connected, as a pool does with each connection that it hands out."""
         if self._owed > 0 and not self._listens:
             self.disconnect()
         _of(self).connect(*args, **kwargs)
@@ -95,30 +95,30 @@ class InStep:
 
 
 def _lacks_memory(error: BaseException) -> bool:
-    """Tell whether it came of a MemoryError: that closes redis-py's buffer, which then is to be rewound."""
+    """Return True if a MemoryError is behind it: redis-py then rewinds a buffer that is closed."""
     before = error.__context__
     return before is not None and (isinstance(before, MemoryError) or _lacks_memory(before))
 
 
 def _of(connection: InStep) -> Any:
-    """redis-py's own methods; which class they are of is known when ``in_step`` is called."""
+    """Return redis-py's own methods; their class is known when ``in_step`` is called."""
     return super(InStep, connection)
 
 
 def is_unwritable(error: redis.ResponseError) -> bool:
-    """Tell whether the server cannot write to its disk: it refuses PING too then, and can be read."""
+    """Return True if the server cannot write to its disk: it refuses PING too then, and can be read."""
     return str(error).startswith("MISCONF")
 
 
 def in_step(connection_class: type[Any]) -> type[Any]:
-    """Return a class of the same connections that count what they are owed."""
+    """Return a subclass whose connections count the replies that they are owed."""
     if issubclass(connection_class, InStep):
         return connection_class
     return type(f"InStep{connection_class.__name__}", (InStep, connection_class), {})
 
 
 def sentinel_limits(given: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """``sentinel_kwargs`` with limits: redis-py sets none as soon as any are given, such as a password.
+    """Return ``sentinel_kwargs`` with limits: redis-py sets none if any are given, such as a password.
 
     Args:
         options: those of the connections to the master; what they say of sockets is an upper bound.

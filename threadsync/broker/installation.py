@@ -1,4 +1,4 @@
-"""One installation, one broker database: whose broker this is, and what becomes of those whose it is not.
+"""Ownership of a broker database: each belongs to one installation, and refuses the processes of others.
 
 Postgres has the id of its installation; the first worker writes it into the broker. With two installations on
 one broker database a command may be carried out in the other's database, and answered as if all were well.
@@ -46,11 +46,11 @@ class OthersBroker(KombuError):
 
 
 class OthersConnection(redis.ConnectionError):
-    """The same, of a connection that was just opened."""
+    """``OthersBroker`` of a connection that was just opened."""
 
 
 def refusal(ours: str, theirs: str) -> str:
-    """The sentence for those who have pointed us there."""
+    """Return the sentence for the operator who has configured this broker."""
     return (
         f"this broker database belongs to another installation, {theirs}; ours is {ours}. Its commands would "
         "be carried out in our database. Set CELERY_BROKER_URL to a database, key prefix or vhost of our own"
@@ -59,7 +59,7 @@ def refusal(ours: str, theirs: str) -> str:
 
 
 class IdentifiedChannel(kombu_redis.Channel):
-    """A channel whose every connection looks whose broker it is on, before its first command."""
+    """A channel whose connections check the broker's owner before their first command."""
 
     global_keyprefix: str
     connection: Any
@@ -93,12 +93,12 @@ def _looking(connection_class: Any, key: str, ours: str) -> Any:
 
 
 def options_for(installation: str | None) -> Mapping[str, str]:
-    """Transport options of an app that knows who it is."""
+    """Return the transport options of an app that knows its installation's id."""
     return {OPTION: installation} if installation else {}
 
 
 def look(connection: amqp.Connection, ours: str) -> None:
-    """RabbitMQ: raise ``OthersConnection`` if the broker that was just connected to is another's."""
+    """Raise ``OthersConnection`` if the RabbitMQ that was just connected to is another installation's."""
     channel: Any = connection.channel()
     try:
         # Only read: to write is for workers, which know it from Postgres.
@@ -115,7 +115,7 @@ def look(connection: amqp.Connection, ours: str) -> None:
 
 
 def claim(connection: Any, ours: str) -> None:
-    """Compare, and write our id where there is none. Raises ``OthersBroker``, and the client's own errors."""
+    """Compare our id with the broker's, or write it where there is none. Raises ``OthersBroker``."""
     try:
         theirs = _claimed(connection, ours)
     except OthersConnection as exc:
@@ -125,18 +125,18 @@ def claim(connection: Any, ours: str) -> None:
 
 
 def owner_of(connection: Any) -> str | None:
-    """Whose broker it is; None if nobody's. On a connection that knows nothing of us."""
+    """Return the owner's id, or None. The connection must not check the owner itself."""
     channel = connection.default_channel
     if isinstance(channel, kombu_redis.Channel):
         with channel.conn_or_acquire() as client:
             theirs = client.execute_command("GET", _key(channel))
         return None if theirs is None else bytes_to_str(theirs)
-    # What nobody could have declared: the refusal names what is there.
+    # An id that none has: the refusal names the owner's.
     return _declared(connection, None)
 
 
 def take_over(connection: Any, ours: str) -> None:
-    """Write our id over whatever is there."""
+    """Write our id over the owner's."""
     channel = connection.default_channel
     if isinstance(channel, kombu_redis.Channel):
         with channel.conn_or_acquire() as client:
@@ -159,7 +159,7 @@ def _key(channel: Any) -> str:
 
 
 def _declared(connection: Any, ours: str | None) -> str | None:
-    """RabbitMQ: declare the queue as ours, and return whose it is."""
+    """Declare RabbitMQ's queue as ours, and return whose it is."""
     try:
         # A refusal closes the channel.
         with connection.channel() as channel:
@@ -171,7 +171,7 @@ def _declared(connection: Any, ours: str | None) -> str | None:
 
 
 def _compared(channel: Any, ours: str) -> str:
-    """Declare it by py-amqp's own method: our channels take a queue as it is, and compare nothing."""
+    """Declare the queue by py-amqp's own method: our channels take a queue as it is, and compare nothing."""
     # RabbitMQ wants an exchange beside the routing key; nothing is ever put into the queue.
     arguments = {"x-dead-letter-exchange": KEY, "x-dead-letter-routing-key": ours}
     try:

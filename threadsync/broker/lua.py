@@ -1,17 +1,17 @@
-"""Beginnings of the Lua scripts that run in the broker, and the keys that clients look at."""
+"""First lines of the Lua scripts that run in the broker, and a key that clients look at."""
 
 from __future__ import annotations
 
 from typing import Final
 
 WAITING: Final = "threadsync.waiting:"
-"""Before the queue's name: the key of what waits for its time."""
+"""Prefix of the key that holds a queue's delayed messages."""
 
 DRAINS: Final = "#!lua flags=allow-oom\n"
 """The first line of a script that workers run."""
 
 READS: Final = "#!lua flags=no-writes\n"
-"""The first line of a script that only looks: it is answered whatever the server refuses."""
+"""The first line of a script that only reads, which a full server runs too."""
 
 ASK: Final = "#!lua\nreturn 1"
-"""Does nothing, and is refused whenever a producer would be: the answer is the reason."""
+"""A script that does nothing. It is refused whenever a producer would be, and the error tells why."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from kombu.transport import redis as kombu_redis
 
-from threadsync.broker.address import Address, Tls, read_broker, read_results
+from threadsync.address import Address, Tls, read_broker, read_results
 from threadsync.broker.in_step import sentinel_limits
 from threadsync.broker.installation import options_for
 from threadsync.errors import InvalidSettings
@@ -29,10 +29,10 @@ _KEEPALIVE: Final = {
     # Flower only listens: without these it would take two hours to find that the other side is gone.
     "socket_keepalive_options": {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3},
 }
-"""Of TCP only: a unix socket's connection does not know it."""
+"""For TCP only: connections over unix sockets reject them."""
 
 _WAIT_SECONDS: Final[Mapping[Role, float]] = {"client": 0.6, "worker": 3}
-"""For so long replicas may take. The server itself must answer within a little more."""
+"""The longest wait for replicas. The server itself must answer within a little more."""
 
 _WAIT_MARGIN: Final = 0.2
 _AMQP: Final[Mapping[Role, Mapping[str, Any]]] = {
@@ -61,9 +61,9 @@ _CLIENT_RETRY: Final = {
 
 
 def broker_options(url: str, settings: Settings, role: Role) -> dict[str, Any]:
-    """Celery's settings for the broker at ``url``. Raises ``InvalidSettings``.
+    """Return Celery's settings for the broker at ``url``. Raises ``InvalidSettings``.
 
-    ``role`` is how long to wait for it: a client has no second, a worker has a few.
+    ``role`` decides how long to wait for it: a client less than a second, a worker a few.
     """
     address = _valid("CELERY_BROKER_URL", read_broker, url)
     options = {
@@ -80,7 +80,7 @@ def broker_options(url: str, settings: Settings, role: Role) -> dict[str, Any]:
 
 
 def result_options(url: str | None, settings: Settings, role: Role) -> dict[str, Any]:
-    """Celery's settings for the results at ``url``. Raises ``InvalidSettings``."""
+    """Return Celery's settings for the results at ``url``. Raises ``InvalidSettings``."""
     if url is None:
         return {}
     address = _valid("CELERY_RESULT_BACKEND", read_results, url)
@@ -131,7 +131,7 @@ def _transport_options(address: Address, settings: Settings, role: Role) -> dict
 
 
 def _sentinel_options(address: Address, settings: Settings, role: Role) -> dict[str, Any]:
-    """How to speak with the sentinels themselves: no more openly than with their master."""
+    """Return options for the sentinels themselves: encrypted where their master is."""
     if address.scheme != "sentinel":
         return {}
     tls = {"ssl": True, **address.tls.for_redis()} if address.tls else {}
@@ -140,7 +140,7 @@ def _sentinel_options(address: Address, settings: Settings, role: Role) -> dict[
 
 
 def _chosen(settings: Settings, *, of_redis: bool) -> dict[str, Any]:
-    """``CELERY_BROKER_TRANSPORT_OPTIONS``, as far as this transport may know them."""
+    """Return the members of ``CELERY_BROKER_TRANSPORT_OPTIONS`` that this transport knows."""
     options = settings.celery_broker_transport_options
     return {
         name: value

@@ -48,7 +48,7 @@ class NotReplicated(OperationalError):
 
 
 def _answering(client: Any) -> Any:
-    """Let a server that cannot write to its disk be one that is there: it refuses PING too (MISCONF)."""
+    """Count a server that cannot write to its disk as present: it refuses PING too (MISCONF)."""
     ping = client.ping
 
     def answered(**kwargs: Any) -> Any:
@@ -64,7 +64,7 @@ def _answering(client: Any) -> Any:
 
 
 def _without_transactions(client: Any) -> Any:
-    """Let kombu's pipelines be no transactions: Redis 7.0, when full, refuses all in one, reads too."""
+    """Turn off transactions in kombu's pipelines: a full Redis 7.0 refuses all commands of one, reads too."""
     with_transactions = client.pipeline
 
     def pipeline(transaction: bool = False, shard_hint: Any = None) -> Any:
@@ -75,7 +75,7 @@ def _without_transactions(client: Any) -> Any:
 
 
 class ProducerChannel(IdentifiedChannel):
-    """Publishes; with ``wait_replicas`` it returns only when so many replicas have the message."""
+    """A channel that publishes; with ``wait_replicas`` it returns when so many replicas have the message."""
 
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "wait_replicas", "wait_seconds")
     deliveries_key = "unacked_deliveries"
@@ -103,7 +103,7 @@ class ProducerChannel(IdentifiedChannel):
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """A client on this channel's pool. kombu makes one each time, which takes longer than a command."""
+        """Yield a client on this channel's pool. kombu makes one each time, slower than a command."""
         if client is None and (self.connection is None or self.connection.client is None):
             # Closed; or Celery 5.7 has taken the address away first, and hands messages back then.
             raise redis.ConnectionError("the connection to the broker is closed")
@@ -115,14 +115,14 @@ class ProducerChannel(IdentifiedChannel):
         yield client
 
     def get_table(self, exchange: str) -> list[tuple[str, str, str]]:
-        """Return which queues the exchange has. What is no entry of kombu's would fail each publish."""
+        """Return the exchange's queues, without invalid entries, which would fail each publish."""
         with self.conn_or_acquire() as client:
             members = client.smembers(self.keyprefix_queue % exchange)
         entries = (member.decode("utf-8", "replace").split(self.sep) for member in members)
         return [(entry[0], entry[1], entry[2]) for entry in entries if len(entry) == _ENTRY_PARTS]
 
     def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run it now; ``keys`` are those after the three of unacknowledged messages."""
+        """Run a script now; ``keys`` follow the three of unacknowledged messages."""
         with self.conn_or_acquire() as client:
             return client.execute_command(*self._script_command(script, keys, arguments))
 
@@ -153,7 +153,7 @@ class ProducerChannel(IdentifiedChannel):
 
 
 class ProducerSentinelChannel(ProducerChannel, kombu_redis.SentinelChannel):
-    """The same on the master that the sentinels name."""
+    """``ProducerChannel`` on the master that the sentinels name."""
 
     from_transport_options = tuple(
         dict.fromkeys(
@@ -169,13 +169,13 @@ class ProducerSentinelChannel(ProducerChannel, kombu_redis.SentinelChannel):
 
 
 class ProducerTransport(kombu_redis.Transport):
-    """For Redis and Valkey."""
+    """Transport for Redis and Valkey."""
 
     Channel = ProducerChannel
 
 
 class ProducerSentinelTransport(kombu_redis.SentinelTransport):
-    """For ``sentinel://``."""
+    """Transport for ``sentinel://``."""
 
     Channel = ProducerSentinelChannel
 
@@ -207,7 +207,7 @@ def refuse_cluster_error(error: BaseException | None) -> None:
 
 
 class ProducerConnection(Connection):
-    """kombu's, with our transports in place of its own.
+    """kombu's connection, with our transports in place of its own.
 
     The setting ``broker_transport`` does not do: for ``redis+socket://``, and when it goes on to the next URL
     of a list, kombu takes the transport from the URL.
@@ -227,7 +227,7 @@ class ProducerConnection(Connection):
         return self.transports.get(found, found)
 
     def _connection_factory(self) -> Any:
-        """Connect. Another installation's broker is not tried again, as one that is away would be."""
+        """Connect. Another installation's broker is not tried again, unlike one that is away."""
         kombus: Any = super()
         try:
             return kombus._connection_factory()
@@ -237,25 +237,25 @@ class ProducerConnection(Connection):
     def ensure(  # type: ignore[override]  # all else goes on as it is
         self, obj: Any, fun: Any, errback: Any = None, max_retries: int | None = None, **options: Any
     ) -> Any:
-        """kombu's; who does not say how often gets one more try, where kombu would go on for ever."""
+        """Retry as kombu does, but once by default, where kombu would go on for ever."""
         tries = 1 if max_retries is None else max_retries
         return super().ensure(obj, fun, errback, tries, **options)
 
     def _ensure_connection(
         self, errback: Any = None, max_retries: int | None = None, *args: Any, **options: Any
     ) -> Any:
-        """kombu's, with a limit where none is set and no failure is heard of either (beat's and Flower's)."""
+        """Connect as kombu does, with a time limit where a caller sets none (beat and Flower)."""
         if max_retries is None and errback is None and not {"callback", "timeout"} & options.keys():
             options["timeout"] = _LONGEST_CONNECT_SECONDS
         kombus: Any = super()
         return kombus._ensure_connection(errback, max_retries, *args, **options)
 
     def Pool(self, limit: int | None = None, **kwargs: Any) -> ConnectionPool:
-        """kombu's pool, of connections like this one: by itself it makes them of a class of its own."""
+        """Return a pool of connections of this class; kombu's own would be of another."""
         return _Pool(self, limit, **kwargs)
 
     def __eqhash__(self) -> Any:
-        """What kombu finds a process's pool by: a stock app with our address has another one.
+        """Return the key of a process's pool in kombu: a stock app with our address has another pool.
 
         So has a child of ours; its parent's stays where it is, because to close it would end the parent's.
         """
@@ -263,7 +263,7 @@ class ProducerConnection(Connection):
 
 
 class _PooledProducerConnection(ProducerConnection, PooledConnection):
-    """One that lies in a pool."""
+    """A ``ProducerConnection`` of a pool."""
 
 
 ProducerConnection.pooled = _PooledProducerConnection

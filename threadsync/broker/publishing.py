@@ -13,7 +13,7 @@ from uuid import uuid4
 from kombu import Exchange, Queue, pools
 from kombu.clocks import LamportClock
 
-from threadsync.broker.address import REDIS, scheme_of
+from threadsync.address import REDIS, scheme_of
 from threadsync.broker.clocks import SENT_AT, broker_time
 from threadsync.broker.producer import ProducerConnection
 from threadsync.command import Command

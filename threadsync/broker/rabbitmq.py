@@ -1,4 +1,4 @@
-"""Sending to RabbitMQ: what a publish, a wait and a declaration lack in kombu's transport for AMQP.
+"""Sending to RabbitMQ: safer publishing, waiting and declaring than kombu's transport for AMQP.
 
 * **A publish returns when the broker has the message**, and raises when no queue took it: confirmed and
   mandatory. Events and remote control are not: losing one does no harm, and the main process sends them.
@@ -31,28 +31,28 @@ DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-")
 """Headers by which RabbitMQ drops what expires in a queue for the second time."""
 
 _BROKERS_OWN: Final = (*DEATHS, "x-delivery-count", "x-acquired-count")
-"""Headers that say what a message has been through; a copy of it has been through nothing."""
+"""Headers with a message's history, which a copy does not share."""
 
 _UNCONFIRMED: Final = ("celeryev", "pidbox")
 """In names of exchanges: events, remote control and its replies."""
 
 
 class _Bounded:
-    """No reply is waited for without a limit, and no connection is used again on which one was cut off."""
+    """Every wait for a reply has a limit; a connection on which one was cut off is closed."""
 
     connection: Any
 
     def wait(
         self, method: Any, callback: Any = None, timeout: Any = None, returns_tuple: bool = False
     ) -> Any:
-        """Wait for the server's reply. A late one would be taken for the next one's: then hang up."""
+        """Wait for the server's reply; close the connection if it is late, or the next call would take it."""
         connection = self.connection
         limit = timeout or getattr(connection, "socket_timeout", None)
         bounded: Any = super()
         try:
             return bounded.wait(method, callback, limit, returns_tuple)
         except (AMQPError, MessageNacked):
-            # An answer, and all of it.
+            # A complete reply.
             raise
         except BaseException as exc:
             is_blocked = getattr(connection, "is_blocked", False)
@@ -64,7 +64,7 @@ class _Bounded:
 
 
 class ConfirmingChannel(_Bounded, pyamqp.Channel):
-    """One that can be trusted."""
+    """A channel whose publishes are confirmed by the broker."""
 
     connection: ConfirmingConnection
     # amqp's own, which the stubs do not know.
@@ -87,7 +87,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
     def basic_publish(  # type: ignore[override]  # the rest is passed on
         self, msg: Any, exchange: str = "", routing_key: str = "", mandatory: bool = False, **kwargs: Any
     ) -> None:
-        """Return when a queue has it on disk. Raises an AMQP or socket error otherwise."""
+        """Return when a queue has the message on disk. Raises an AMQP or socket error otherwise."""
         drop_headers(msg, _BROKERS_OWN)
         if any(name in exchange for name in _UNCONFIRMED):
             kwargs.pop("confirm_timeout", None)
@@ -100,7 +100,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
                 msg, exchange, routing_key, mandatory=True, confirm_timeout=limit, **kwargs
             )
         except TimeoutError as exc:
-            # The connection is closed by now: a late answer would be taken for the next one's.
+            # The connection is closed by now: a late confirmation would be taken for the next one's.
             if isinstance(exc, BrokerBlocked):
                 # Not tried again: another connection would hear as little.
                 raise amqp.IrrecoverableConnectionError(str(exc)) from exc
@@ -110,20 +110,20 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
             raise amqp.RecoverableChannelError(str(self._returned)) from self._returned
 
     def _declare_anew(self) -> None:
-        """Forget what kombu has declared: it is gone. After this error kombu publishes once more."""
+        """Forget kombu's declarations, which are gone. After this error kombu publishes once more."""
         client = getattr(self.connection, "client", None)
         if client is not None:
             client.declared_entities.clear()
 
     @property
     def opened(self) -> Any:
-        """The connection. If it was closed, raises as amqp's own methods do; kombu then takes another one."""
+        """The connection. Raises as amqp's own methods do if it was closed; kombu then takes another one."""
         if self.connection is None:
             raise amqp.RecoverableConnectionError("the connection was closed")
         return self.connection
 
     def publish_unconfirmed(self, msg: Any, exchange: str, routing_key: str) -> None:
-        """Send what may be lost."""
+        """Send a message that may be lost."""
         self._publish_plain(msg, exchange, routing_key)
 
     def _publish_plain(self, *args: Any, **kwargs: Any) -> None:
@@ -140,7 +140,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
     # Declaring
 
     def queue_declare(self, queue: str = "", passive: bool = False, *args: Any, **kwargs: Any) -> Any:
-        """Declare it, or take it as it is."""
+        """Declare the queue, or take it as it is."""
         if not queue or passive or kwargs.get("exclusive"):
             return super().queue_declare(queue, passive, *args, **kwargs)
         return self._as_it_is(
@@ -151,7 +151,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
     def exchange_declare(  # type: ignore[override]  # the rest is passed on
         self, exchange: str, type: str, passive: bool = False, **kwargs: Any
     ) -> Any:
-        """The same for an exchange."""
+        """Declare the exchange, or take it as it is."""
         if passive:
             return super().exchange_declare(exchange, type, passive=True, **kwargs)
         return self._as_it_is(
@@ -160,7 +160,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
         )
 
     def _as_it_is(self, look: Callable[[Any], Any], declare: Callable[[Any], Any]) -> Any:
-        """Each on a channel of its own, because the broker closes one on which something is refused."""
+        """Look, then declare, each on a channel of its own: the broker closes a channel after a refusal."""
         for attempt in (look, declare):
             channel = self.opened.channel()
             try:
@@ -177,7 +177,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
 
 
 def drop_headers(message: Any, beginnings: tuple[str, ...]) -> None:
-    """Take the headers away whose names begin so."""
+    """Remove the headers whose names begin so."""
     headers = message.properties.get("application_headers")
     # One that is no UTF-8 is bytes.
     for name in [name for name in headers or () if isinstance(name, str) and name.startswith(beginnings)]:
@@ -185,7 +185,7 @@ def drop_headers(message: Any, beginnings: tuple[str, ...]) -> None:
 
 
 class ConfirmingConnection(_Bounded, pyamqp.Connection):
-    """A connection on which nothing waits for ever."""
+    """A connection whose every wait has a limit."""
 
     Channel = ConfirmingChannel
     # amqp's own, which the stubs do not know.
@@ -228,14 +228,14 @@ class ConfirmingConnection(_Bounded, pyamqp.Connection):
 
 
 class ConfirmingTransport(pyamqp.Transport):
-    """For ``amqp://`` and ``pyamqp://``."""
+    """Transport for ``amqp://`` and ``pyamqp://``."""
 
     Connection = ConfirmingConnection
     # A worker that finds that the broker was taken over ends by an error of its connection.
     connection_errors = (*pyamqp.Transport.connection_errors, OthersConnection)
 
     def establish_connection(self) -> Any:
-        """Connect; with TLS under the name of the host that is connected to, also when it is the next one."""
+        """Connect; with TLS under the name of the current host, also after a failover to the next one."""
         client: Any = self.client
         given = client.ssl
         if isinstance(given, Mapping):
@@ -251,4 +251,4 @@ class ConfirmingTransport(pyamqp.Transport):
 
 
 class ConfirmingSSLTransport(ConfirmingTransport, pyamqp.SSLTransport):
-    """For ``amqps://``."""
+    """Transport for ``amqps://``."""

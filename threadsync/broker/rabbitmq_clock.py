@@ -1,4 +1,4 @@
-"""The broker's time: AMQP has no call for it, but a broker notes when a message has expired.
+"""Ask RabbitMQ for its time: AMQP has no call for it, but a message's expiry is noted.
 
 A message that may not wait at all goes into a queue of ours, expires there, and comes to another queue of
 ours with that note (``x-death``), in whole seconds.
@@ -20,7 +20,7 @@ _PATIENCE_SECONDS: Final = 0.5
 
 
 def whole_seconds(channel: ConfirmingChannel) -> float:
-    """Unix seconds, a whole number. Raises ``TimeoutError`` when the answer does not come."""
+    """Return the broker's Unix time in whole seconds. Raises ``TimeoutError`` when no reply comes."""
     if channel.clock is None:
         channel.clock = _Clock(channel)
     now: float = channel.clock.now()
@@ -28,7 +28,7 @@ def whole_seconds(channel: ConfirmingChannel) -> float:
 
 
 class _Clock:
-    """Asks over one channel. Its queues are gone with the connection."""
+    """Two queues on one channel by which the time is asked. They are gone with the connection."""
 
     def __init__(self, channel: ConfirmingChannel) -> None:
         self._channel = channel

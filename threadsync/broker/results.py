@@ -19,11 +19,11 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from threadsync.broker.address import Address, read_results
+from threadsync.address import Address, read_results
 from threadsync.broker.in_step import in_step
 from threadsync.broker.options import result_options
 from threadsync.config import Settings
-from threadsync.errors import InvalidSettings, UnreadableResult
+from threadsync.errors import UnreadableResult
 from threadsync.result_reading import error_of
 
 MOST_RESULT_BYTES: Final = 16_777_216
@@ -49,7 +49,7 @@ def results_of(settings: Settings) -> Results:
     url = settings.result_backend_url or ""
     options = result_options(url, settings, "client")
     address = read_results(url)
-    return RedisResults(address, options) if address.is_redis else CelerysResults(address, options)
+    return RedisResults(address, options) if address.is_redis else CelerysResults(options)
 
 
 class RedisResults:
@@ -132,14 +132,9 @@ class RedisResults:
 class CelerysResults:
     """Results elsewhere, such as ``db+postgresql://``, which Celery's own backends read."""
 
-    def __init__(self, address: Address, options: Mapping[str, Any]) -> None:
-        try:
-            from celery import Celery
-        except ImportError:
-            raise InvalidSettings(
-                f"CELERY_RESULT_BACKEND: results in {address.scheme}:// are read by Celery, which is not "
-                "installed: pip install 'threadsync[worker]'"
-            ) from None
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        from celery import Celery
+
         self._app = Celery("threadsync-results", set_as_current=False)
         self._app.conf.update(options, result_serializer="json", accept_content=["json"])
         self._backend: Any = self._app.backend

@@ -1,4 +1,4 @@
-"""A clock for deadlines that a process without a processor must not miss. Loads nothing but the library.
+"""A clock of the time in which this process could run, for deadlines of starved processes.
 
 A thread for it, because waiters that each measure their own lateness cost what they measure: looking ten
 times a second, 500 of them took twice the processor time for a burst, and where the process had a tenth of a
@@ -65,7 +65,7 @@ class RunningTime:
 
 
 def counted(passed: float) -> float:
-    """Return how much of the time between two ticks counts: the less, the later the second one comes."""
+    """Return the part of the time between two ticks that counts: the later the second, the less."""
     return passed if passed <= _LATE_SECONDS else _LATE_SECONDS * _LATE_SECONDS / passed
 
 

@@ -1,4 +1,4 @@
-"""Tell signs of ours from what else stands among them: all who may write to the broker can write there.
+"""Check the heartbeats in the broker: any program that may write there could have written them.
 
 What passes has the members that its kind has, of the right types; ``at`` and ``since`` are moments before
 now. Pure.
@@ -18,46 +18,46 @@ SOCKET: Final = "socket:"
 PLACE: Final = "place:"
 BEAT: Final = "beat"
 SPOILT: Final = "spoilt"
-"""Written where signs are told: how many fields were taken out that were no signs."""
+"""The field that counts removed fields that were no heartbeats."""
 
 MOST_AHEAD_SECONDS: Final = 60.0
 """A clock that was set back, or that of another server after a failover, may be so far behind."""
 
-LONGEST_SIGN: Final = 16_384
+LONGEST_HEARTBEAT: Final = 16_384
 _LARGEST: Final = 1e12
 _NAME: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
 
-Sign = Mapping[str, Any]
+Heartbeat = Mapping[str, Any]
 
 
-def read_fields(now: float, fields: Iterable[tuple[bytes | str, Any]]) -> tuple[dict[str, Sign], int]:
-    """Return the signs by their field, and how many fields hold none.
+def read_fields(now: float, fields: Iterable[tuple[bytes | str, Any]]) -> tuple[dict[str, Heartbeat], int]:
+    """Return the heartbeats by field, and the number of fields that hold none.
 
     Args:
         fields: names, and JSON or what was read of it.
     """
-    found: dict[str, Sign] = {}
+    found: dict[str, Heartbeat] = {}
     unreadable = 0
     for field, told in fields:
-        name, sign = _text(field), _sign(now, told)
-        if name is None or sign is None or not _is_of_its_kind(name, sign):
+        name, heartbeat = _text(field), _heartbeat(now, told)
+        if name is None or heartbeat is None or not _is_of_its_kind(name, heartbeat):
             unreadable += 1
         elif name == SPOILT:
-            unreadable += int(sign["count"])
+            unreadable += int(heartbeat["count"])
         else:
-            found[name] = sign
+            found[name] = heartbeat
     return found, unreadable
 
 
-def freshest(signs: Mapping[str, Any], most: int, age: Callable[[Any], float]) -> dict[str, Any]:
-    """Return the ``most`` youngest of them."""
-    if len(signs) <= most:
-        return dict(signs)
-    return dict(sorted(signs.items(), key=lambda item: age(item[1]))[:most])
+def freshest(heartbeats: Mapping[str, Any], most: int, age: Callable[[Any], float]) -> dict[str, Any]:
+    """Return the ``most`` youngest heartbeats."""
+    if len(heartbeats) <= most:
+        return dict(heartbeats)
+    return dict(sorted(heartbeats.items(), key=lambda item: age(item[1]))[:most])
 
 
 def is_number(value: Any) -> bool:
-    """Return True for a number that a clock or a counter may have shown."""
+    """Return True for a number that a clock or a counter may show."""
     is_one = isinstance(value, int | float) and not isinstance(value, bool)
     return is_one and -_LARGEST < value < _LARGEST and math.isfinite(value)
 
@@ -70,10 +70,10 @@ def _text(field: bytes | str) -> str | None:
     return name if _NAME.fullmatch(name) else None
 
 
-def _sign(now: float, told: Any) -> Sign | None:
+def _heartbeat(now: float, told: Any) -> Heartbeat | None:
     if isinstance(told, bytes | str):
         try:
-            told = json.loads(told) if len(told) <= LONGEST_SIGN else None
+            told = json.loads(told) if len(told) <= LONGEST_HEARTBEAT else None
         except (ValueError, RecursionError):
             return None
     if not isinstance(told, dict) or not is_number(told.get("at")):
@@ -85,24 +85,24 @@ def _sign(now: float, told: Any) -> Sign | None:
     return {**told, "at": at, "since": min(since, at)} if is_number(since) else None
 
 
-def _is_of_its_kind(name: str, sign: Sign) -> bool:
+def _is_of_its_kind(name: str, heartbeat: Heartbeat) -> bool:
     kind = name.partition(":")[0] + ":" if ":" in name else name
     holds = _KINDS.get(kind)
-    return holds is not None and (kind == name or len(name) > len(kind)) and holds(sign)
+    return holds is not None and (kind == name or len(name) > len(kind)) and holds(heartbeat)
 
 
-def _is_canary(sign: Sign) -> bool:
-    return _may_be_number(sign, "sent_at")
+def _is_canary(heartbeat: Heartbeat) -> bool:
+    return _may_be_number(heartbeat, "sent_at")
 
 
-def _is_worker(sign: Sign) -> bool:
+def _is_worker(heartbeat: Heartbeat) -> bool:
     # Lua makes an object of an empty list.
-    queues = sign.get("queues") or []
+    queues = heartbeat.get("queues") or []
     return (
         isinstance(queues, list)
         and all(map(_is_use, queues))
-        and _may_be_number(sign, "skew")
-        and (sign.get("held") is None or (is_number(sign["held"]) and sign["held"] >= 0))
+        and _may_be_number(heartbeat, "skew")
+        and (heartbeat.get("held") is None or (is_number(heartbeat["held"]) and heartbeat["held"] >= 0))
     )
 
 
@@ -116,29 +116,29 @@ def _is_use(use: Any) -> bool:
     )
 
 
-def _is_socket(sign: Sign) -> bool:
-    return is_number(sign.get("silence")) and sign["silence"] >= 0
+def _is_socket(heartbeat: Heartbeat) -> bool:
+    return is_number(heartbeat.get("silence")) and heartbeat["silence"] >= 0
 
 
-def _is_beat(sign: Sign) -> bool:
-    return _may_be_number(sign, "skew") and _may_be_number(sign, "clock")
+def _is_beat(heartbeat: Heartbeat) -> bool:
+    return _may_be_number(heartbeat, "skew") and _may_be_number(heartbeat, "clock")
 
 
-def _is_place(sign: Sign) -> bool:
-    database = sign.get("database")
+def _is_place(heartbeat: Heartbeat) -> bool:
+    database = heartbeat.get("database")
     is_name = isinstance(database, str) and _NAME.fullmatch(database) is not None
-    return is_name and _may_be_number(sign, "skew")
+    return is_name and _may_be_number(heartbeat, "skew")
 
 
-def _is_spoilt(sign: Sign) -> bool:
-    return is_number(sign.get("count")) and sign["count"] >= 0
+def _is_spoilt(heartbeat: Heartbeat) -> bool:
+    return is_number(heartbeat.get("count")) and heartbeat["count"] >= 0
 
 
-def _may_be_number(sign: Sign, name: str) -> bool:
-    return sign.get(name) is None or is_number(sign[name])
+def _may_be_number(heartbeat: Heartbeat, name: str) -> bool:
+    return heartbeat.get(name) is None or is_number(heartbeat[name])
 
 
-_KINDS: Final[Mapping[str, Callable[[Sign], bool]]] = {
+_KINDS: Final[Mapping[str, Callable[[Heartbeat], bool]]] = {
     CANARY: _is_canary,
     WORKER: _is_worker,
     SOCKET: _is_socket,

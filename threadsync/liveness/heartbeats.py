@@ -1,4 +1,4 @@
-"""Signs of life, left in the broker: that a canary came through a queue, that a worker asks for messages.
+"""Write heartbeats into the broker, and read them: of workers, beat, Socket Mode and canaries.
 
 One hash, ``threadsync.signs``, by the server's clock alone:
 
@@ -9,12 +9,12 @@ One hash, ``threadsync.signs``, by the server's clock alone:
 | ``socket:<host>:<pid>`` | Socket Mode's process, every ``REPORT_SECONDS`` | since when Slack is silent |
 | ``beat`` | beat, with each canary | canaries are being sent |
 | ``place:<node>`` | a worker's process, with each canary | its database, and its clock beside Postgres' |
-| ``spoilt`` | the next one of these that finds any | how many fields it took out that were no signs |
+| ``spoilt`` | the next writer that finds any | how many invalid fields it removed |
 
 A program that may write to the broker can write there, too: ``threadsync.liveness.fields`` tells what is a
-sign. What is none is counted, said by readers, and taken out by the next one that tells.
+heartbeat. Invalid fields are counted, reported by readers, and removed by the next writer.
 
-A worker's sign and beat's also say how far their clocks are from the broker's. RabbitMQ keeps the same in a
+Workers' and beat's also say how far their clocks are from the broker's. RabbitMQ keeps the same in a
 stream: ``threadsync.liveness.rabbitmq``. No other broker keeps any.
 """
 
@@ -40,32 +40,32 @@ from threadsync.errors import BrokerUnavailable
 from threadsync.liveness import rabbitmq as stream
 from threadsync.liveness.fields import BEAT as _BEAT
 from threadsync.liveness.fields import CANARY as _CANARY
-from threadsync.liveness.fields import LONGEST_SIGN, MOST_AHEAD_SECONDS, SPOILT, Sign, read_fields
+from threadsync.liveness.fields import LONGEST_HEARTBEAT, MOST_AHEAD_SECONDS, SPOILT, Heartbeat, read_fields
 from threadsync.liveness.fields import PLACE as _PLACE
 from threadsync.liveness.fields import SOCKET as _SOCKET
 from threadsync.liveness.fields import WORKER as _WORKER
-from threadsync.liveness.state import Place, QueueUse, Signs, Skew, Waiting, WorkerSign
+from threadsync.liveness.state import Heartbeats, Place, QueueUse, Skew, Waiting, WorkerHeartbeat
 from threadsync.queues import QUEUES
 
 REPORT_SECONDS: Final = 5
 
 CANARY_SECONDS: Final = 5
-"""How often beat sends one through every queue."""
+"""How often beat sends a canary through every queue."""
 
 KEY: Final = "threadsync.signs"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
-"""A worker that was killed is no news by then."""
+"""After this time the heartbeat of a killed worker is removed."""
 
 _UNBROKEN_SECONDS: Final = 60
-_MOST_SIGNS: Final = 1_000
-"""Where there are more, one that is not repeated within a minute is forgotten then."""
+_MOST_HEARTBEATS: Final = 1_000
+"""Above this number, heartbeats that are not repeated within a minute are removed."""
 
 _LOOKED_AT: Final = 20
-"""Messages at a queue's end that are asked when they were sent. Stock clients do not say; canaries do."""
+"""Messages at a queue's end that are searched for their time. Stock clients do not give it; canaries do."""
 
-# KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a sign is forgotten, longest pause.
-# Returns the time. `since` begins anew with a pause, and with another database. What is no sign is taken out.
+# KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a heartbeat is removed, longest pause.
+# Returns the time. `since` begins anew with a pause, and with another database. Invalid fields are removed.
 _TELL: Final = f"""{DRAINS}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -77,10 +77,10 @@ if signs.err and string.find(signs.err, 'WRONGTYPE', 1, true) then
 end
 local sign = cjson.decode(ARGV[2])
 local since = now
-local kept = tonumber(#signs > 2 * {_MOST_SIGNS} and ARGV[4] or ARGV[3])
+local kept = tonumber(#signs > 2 * {_MOST_HEARTBEATS} and ARGV[4] or ARGV[3])
 for i = 1, #signs, 2 do
   local before = false
-  if #signs[i + 1] <= {LONGEST_SIGN} then
+  if #signs[i + 1] <= {LONGEST_HEARTBEAT} then
     local readable, parsed = pcall(cjson.decode, signs[i + 1])
     before = readable and type(parsed) == 'table' and parsed
   end
@@ -110,7 +110,7 @@ return time[1] .. '.' .. string.format('%06d', time[2])
 _FORGET: Final = f"{DRAINS}redis.call('HDEL', KEYS[4], ARGV[1])"
 
 _UNSEEN: Final = "unseen"
-"""Stands for the age of messages that this user may count and not read: they have people's words."""
+"""Stands for the age of messages that this user may count but not read."""
 
 # KEYS[1]: unacked, KEYS[4]: the hash, then a key for each queue and priority, then one for what waits for its
 # time in each queue. ARGV: most messages to ask, and the queue's name for each key.
@@ -120,7 +120,7 @@ local time = redis.call('TIME')
 local signs = redis.pcall('HGETALL', KEYS[4])
 if signs.err then signs = {{'', ''}} end
 for i = 2, #signs, 2 do
-  if #signs[i] > {LONGEST_SIGN} then signs[i] = '' end
+  if #signs[i] > {LONGEST_HEARTBEAT} then signs[i] = '' end
 end
 local held = redis.pcall('HLEN', KEYS[1])
 local look = {{time[1] .. '.' .. string.format('%06d', time[2]), signs, type(held) == 'number' and held or 0}}
@@ -150,7 +150,7 @@ return look
 
 
 def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | None = None) -> None:
-    """Called where the canary ran. Like every function here it may raise what a broker's client raises.
+    """Record that a canary ran. Like every function here it may raise the broker client's errors.
 
     ``sent_at`` is by beat's clock.
     """
@@ -158,34 +158,32 @@ def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | 
 
 
 def beat_sent_canaries(channel: Any) -> None:
-    """Called by beat."""
+    """Record that beat has sent canaries."""
     _tell(channel, _BEAT, {"skew": _skew(channel), "clock": time.time()})
 
 
 def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> None:
-    """Called where a canary ran: ``skew`` is how far its clock is ahead of that database's."""
+    """Record the database of the process in which a canary ran, and its clock's lead over that database's."""
     _tell(channel, f"{_PLACE}{node}", {"database": database, "skew": skew})
 
 
-def socket_is_there(channel: Any, name: str, silence: float) -> None:
-    """Called by a process of Socket Mode; ``silence`` is in seconds."""
-    _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
-
-
-def socket_is_gone(channel: Any, name: str) -> None:
-    """Take back a socket's sign: it stops, or another one takes its place."""
-    _forget(channel, f"{_SOCKET}{name}")
+def tell_socket(channel: Any, name: str, silence: float | None) -> None:
+    """Write the heartbeat of a Socket Mode process; ``silence`` is in seconds, and None removes it."""
+    if silence is None:
+        _forget(channel, f"{_SOCKET}{name}")
+    else:
+        _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
 
 
 def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], held: int | None = None) -> None:
-    """Called by a worker's main process. ``held``: messages that it has, where the broker cannot tell."""
+    """Write a worker's heartbeat. ``held``: messages that it has, where the broker cannot tell."""
     # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
     uses = [{"queue": name, "asked": use.asked, "ended": use.ended} for name, use in queues.items()]
     _tell(channel, f"{_WORKER}{node}", {"queues": uses, "skew": _skew(channel), "held": held})
 
 
 def worker_is_gone(channel: Any, node: str) -> None:
-    """It stops, as it was asked to."""
+    """Remove the heartbeat of a worker that stops in good order."""
     _forget(channel, f"{_WORKER}{node}")
 
 
@@ -196,8 +194,8 @@ def _forget(channel: Any, name: str) -> None:
         channel.run_script(_FORGET, [KEY], [name])
 
 
-def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
-    """Everything in one round trip; None when the broker keeps no signs."""
+def look(channel: Any, queues: Sequence[str] = QUEUES) -> Heartbeats | None:
+    """Read everything in one round trip; None when the broker keeps no heartbeats."""
     if isinstance(channel, ConfirmingChannel):
         return _look_at_rabbit(channel, queues)
     if not isinstance(channel, ProducerChannel):
@@ -208,17 +206,17 @@ def look(channel: Any, queues: Sequence[str] = QUEUES) -> Signs | None:
     keys += [(queue, f"{WAITING}{queue}") for queue in queues]
     arguments = [_LOOKED_AT, *(queue for queue, _ in keys)]
     try:
-        now, signs, unacknowledged, *waiting = channel.run_script(
+        now, heartbeats, unacknowledged, *waiting = channel.run_script(
             _LOOK, [KEY, *(key for _, key in keys)], arguments
         )
     except redis.ResponseError as exc:
         return _blind(exc)
-    fields = zip(signs[::2], signs[1::2], strict=True)
+    fields = zip(heartbeats[::2], heartbeats[1::2], strict=True)
     return _read(float(now), fields, int(unacknowledged), waiting, refusal_of(channel))
 
 
 def refusal_of(channel: ProducerChannel) -> str | None:
-    """Why the broker would refuse a producer now, such as memory or disk; None if it would not."""
+    """Return why the broker would refuse a producer now, such as memory or disk; None if it would not."""
     try:
         channel.run_script(ASK, [], [])
     except redis.ResponseError as exc:
@@ -235,7 +233,7 @@ class Asker(Protocol):
 
 @contextmanager
 def channel_of(app: Asker) -> Iterator[Any]:
-    """Connect, for questions; a broker that answers and refuses is given as ``Signs`` of its refusal.
+    """Connect, and yield a channel; for a broker that refuses, ``Heartbeats`` of its refusal.
 
     Raises ``BrokerUnavailable``, also for what fails inside.
     """
@@ -253,26 +251,28 @@ def channel_of(app: Asker) -> Iterator[Any]:
         raise BrokerUnavailable(f"the broker does not answer: {type(exc).__name__}: {exc}") from exc
 
 
-def signs_of(app: Asker) -> Signs | None:
-    """A look at an app's broker, over a connection of its own. Raises ``BrokerUnavailable``."""
+def heartbeats_of(app: Asker) -> Heartbeats | None:
+    """Read an app's broker over a connection of its own. Raises ``BrokerUnavailable``."""
     with channel_of(app) as found:
-        return found if isinstance(found, Signs) else look(found)
+        return found if isinstance(found, Heartbeats) else look(found)
 
 
-def _look_at_rabbit(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
+def _look_at_rabbit(channel: ConfirmingChannel, queues: Sequence[str]) -> Heartbeats:
     try:
         return _look_at_stream(channel, queues)
     except BrokerBlocked as exc:
         return _blind(exc)
 
 
-def _blind(refusal: Exception) -> Signs:
-    """Signs of a broker that answers and shows nothing, such as one that loads its data."""
-    return Signs({}, {}, {}, beat=None, beat_up=None, unacknowledged=0, refusal=str(refusal), is_blind=True)
+def _blind(refusal: Exception) -> Heartbeats:
+    """Return the state of a broker that answers and shows nothing, such as one that loads its data."""
+    return Heartbeats(
+        {}, {}, {}, beat=None, beat_up=None, unacknowledged=0, refusal=str(refusal), is_blind=True
+    )
 
 
 def measure(channel: Any) -> None:
-    """Look at the broker's clock, where it has one that can be read."""
+    """Measure the broker's clock, where it can be read."""
     if isinstance(channel, ProducerChannel):
         asked = time.time()
         seconds, micros = channel.run_script("return redis.call('TIME')", [], [])
@@ -294,21 +294,23 @@ def _skew(channel: Any) -> float | None:
     return known.certain if known else None
 
 
-def _tell(channel: Any, name: str, sign: Mapping[str, Any]) -> None:
+def _tell(channel: Any, name: str, heartbeat: Mapping[str, Any]) -> None:
     if isinstance(channel, ProducerChannel):
         limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
         asked = time.time()
-        now = channel.run_script(_TELL, [KEY], [name, json.dumps(sign), *limits])
+        now = channel.run_script(_TELL, [KEY], [name, json.dumps(heartbeat), *limits])
         broker_said(float(now), asked, time.time())
     elif isinstance(channel, ConfirmingChannel):
         asked = time.time()
-        _rabbit_said(stream.tell(channel, name, sign), asked)
+        _rabbit_said(stream.tell(channel, name, heartbeat), asked)
 
 
-def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
+def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Heartbeats:
     now, fields, spoilt = stream.read(channel, _UNBROKEN_SECONDS)
     found, unreadable = read_fields(now, fields.items())
-    held = int(sum(sign.get("held") or 0 for name, sign in found.items() if name.startswith(_WORKER)))
+    held = int(
+        sum(heartbeat.get("held") or 0 for name, heartbeat in found.items() if name.startswith(_WORKER))
+    )
     counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
     # Of all queues those whose time has not come lie in the same ones.
     waiting = [(queue, count, sent if count else "", None) for queue, count, sent in counts]
@@ -316,7 +318,7 @@ def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Signs:
 
 
 def _reckoned(found: Mapping[str, Any], queue: str) -> float | str:
-    """Reckon when a queue's oldest message may have been sent, by the broker's clock; empty if unknown.
+    """Estimate when a queue's oldest message was sent, by the broker's clock; empty if unknown.
 
     All that was sent before the last canary that came out has come out, too; what was sent before the next
     canary may have.
@@ -334,7 +336,7 @@ def _read(
     unacknowledged: int,
     waiting: Sequence[Any],
     refusal: str | None,
-) -> Signs:
+) -> Heartbeats:
     found, unreadable = read_fields(now, fields)
     queues: dict[str, Waiting] = {}
     for name, messages, oldest, later in waiting:
@@ -350,17 +352,19 @@ def _read(
             None if later is None else (before.later or 0) + int(later),
         )
     beat = found.get(_BEAT)
-    places = {name.removeprefix(_PLACE): sign for name, sign in found.items() if name.startswith(_PLACE)}
-    return Signs(
+    places = {
+        name.removeprefix(_PLACE): heartbeat for name, heartbeat in found.items() if name.startswith(_PLACE)
+    }
+    return Heartbeats(
         queues=queues,
         canaries={
-            name.removeprefix(_CANARY): now - sign["at"]
-            for name, sign in found.items()
+            name.removeprefix(_CANARY): now - heartbeat["at"]
+            for name, heartbeat in found.items()
             if name.startswith(_CANARY)
         },
         workers={
-            name.removeprefix(_WORKER): _worker_sign(now, sign)
-            for name, sign in found.items()
+            name.removeprefix(_WORKER): _worker_heartbeat(now, heartbeat)
+            for name, heartbeat in found.items()
             if name.startswith(_WORKER)
         },
         beat=now - beat["at"] if beat else None,
@@ -368,39 +372,41 @@ def _read(
         unacknowledged=unacknowledged,
         skews=_skews(found, places),
         places={
-            node: Place(str(sign["database"]), now - sign["at"], now - sign["since"])
-            for node, sign in places.items()
+            node: Place(str(heartbeat["database"]), now - heartbeat["at"], now - heartbeat["since"])
+            for node, heartbeat in places.items()
         },
         refusal=refusal,
         sockets={
-            name.removeprefix(_SOCKET): sign["silence"] + now - sign["at"]
-            for name, sign in found.items()
+            name.removeprefix(_SOCKET): heartbeat["silence"] + now - heartbeat["at"]
+            for name, heartbeat in found.items()
             if name.startswith(_SOCKET)
         },
         unreadable=unreadable,
     )
 
 
-def _skews(found: Mapping[str, Sign], places: Mapping[str, Sign]) -> dict[str, Skew]:
-    told = {name.removeprefix(_WORKER): sign for name, sign in found.items() if name.startswith(_WORKER)}
+def _skews(found: Mapping[str, Heartbeat], places: Mapping[str, Heartbeat]) -> dict[str, Skew]:
+    told = {
+        name.removeprefix(_WORKER): heartbeat for name, heartbeat in found.items() if name.startswith(_WORKER)
+    }
     if _BEAT in found:
         told[_BEAT] = found[_BEAT]
     # An older process does not say.
     return {
-        name: Skew(sign.get("skew"), places.get(name, {}).get("skew"))
-        for name, sign in told.items()
-        if sign.get("skew") is not None or name in places
+        name: Skew(heartbeat.get("skew"), places.get(name, {}).get("skew"))
+        for name, heartbeat in told.items()
+        if heartbeat.get("skew") is not None or name in places
     }
 
 
-def _worker_sign(now: float, sign: Mapping[str, Any]) -> WorkerSign:
-    seconds = now - sign["at"]
+def _worker_heartbeat(now: float, heartbeat: Mapping[str, Any]) -> WorkerHeartbeat:
+    seconds = now - heartbeat["at"]
 
     def ago(use: Mapping[str, Any], what: str) -> float | None:
         return None if use.get(what) is None else use[what] + seconds
 
     # Lua makes an object of an empty list.
     queues = {
-        use["queue"]: QueueUse(ago(use, "asked"), ago(use, "ended")) for use in sign.get("queues") or []
+        use["queue"]: QueueUse(ago(use, "asked"), ago(use, "ended")) for use in heartbeat.get("queues") or []
     }
-    return WorkerSign(seconds, now - sign["since"], queues)
+    return WorkerHeartbeat(seconds, now - heartbeat["since"], queues)

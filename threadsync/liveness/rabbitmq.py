@@ -1,7 +1,7 @@
-"""Signs of life on RabbitMQ: a stream that any number of readers read without taking anything out.
+"""Heartbeats on RabbitMQ: a stream that any number of readers read without removing anything.
 
-Each sign is a message in the stream ``threadsync.signs``: the field of ``threadsync.liveness.heartbeats``,
-what it says, and the broker's time when it was written. The newest of a field counts. A reader looks at the
+Each is a message in the stream ``threadsync.signs``: the field of ``threadsync.liveness.heartbeats``, what it
+says, and the broker's time when it was written. The newest of a field counts. A reader looks at the
 last ten minutes, up to a mark that it writes itself, so that it knows the end.
 
 What a queue holds is asked by declaring it passively. AMQP tells neither what is unacknowledged nor how old a
@@ -23,12 +23,12 @@ from amqp.exceptions import NotFound
 
 from threadsync.broker.rabbitmq import ConfirmingChannel
 from threadsync.broker.rabbitmq_clock import whole_seconds
-from threadsync.liveness.fields import LONGEST_SIGN, is_number, read_fields
+from threadsync.liveness.fields import LONGEST_HEARTBEAT, is_number, read_fields
 
 STREAM: Final = "threadsync.signs"
 
 WINDOW_SECONDS: Final = 600
-"""How far back a reader looks."""
+"""The age of the oldest heartbeats that a reader looks at."""
 
 _KEPT: Final = "1h"
 _SEGMENT_BYTES: Final = 500_000
@@ -36,27 +36,27 @@ _AT_ONCE: Final = 200
 _PATIENCE_SECONDS: Final = 2.0
 _MARK: Final = "mark"
 
-Sign = dict[str, Any]
+Heartbeat = dict[str, Any]
 """``at`` is when the broker had it, ``since`` since when its field was written without a pause."""
 
 
-def tell(channel: ConfirmingChannel, field: str, sign: Mapping[str, Any] | None) -> float:
-    """Write a sign, or that there is none any more. Returns the broker's time, in whole seconds."""
+def tell(channel: ConfirmingChannel, field: str, heartbeat: Mapping[str, Any] | None) -> float:
+    """Write a heartbeat, or None to remove it. Return the broker's time in whole seconds."""
     _declare_stream(channel)
     now = whole_seconds(channel)
-    _write(channel, {"field": field, "at": now, "sign": sign})
+    _write(channel, {"field": field, "at": now, "sign": heartbeat})
     return now
 
 
-def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, dict[str, Sign], int]:
-    """Return the broker's time, the newest sign of each field, and how many entries were none.
+def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, dict[str, Heartbeat], int]:
+    """Return the broker's time, each field's newest heartbeat, and the number of invalid entries.
 
     Args:
-        unbroken_seconds: a longer pause between two signs of a field, and ``since`` begins anew.
+        unbroken_seconds: after a longer pause between two heartbeats of a field, ``since`` begins anew.
     """
     _declare_stream(channel)
     now = whole_seconds(channel)
-    found: dict[str, Sign] = {}
+    found: dict[str, Heartbeat] = {}
     entries, spoilt = _entries(channel, now)
     for entry in entries:
         _take(found, entry, unbroken_seconds)
@@ -64,28 +64,28 @@ def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, di
 
 
 def messages_in(channel: ConfirmingChannel, queue: str) -> int:
-    """How many no worker has taken; none where there is no such queue yet."""
+    """Return the number of messages that no worker has taken; 0 where there is no such queue yet."""
     try:
         return int(channel.queue_declare(queue, passive=True).message_count)
     except NotFound:
         return 0
 
 
-def _take(found: dict[str, Sign], entry: Mapping[str, Any], unbroken_seconds: float) -> None:
-    field, at, sign = entry["field"], entry["at"], entry["sign"]
+def _take(found: dict[str, Heartbeat], entry: Mapping[str, Any], unbroken_seconds: float) -> None:
+    field, at, heartbeat = entry["field"], entry["at"], entry["sign"]
     before = found.pop(field, None)
-    if sign is None:
+    if heartbeat is None:
         return
     goes_on = (
         before is not None
         and at - before["at"] < unbroken_seconds
-        and before.get("database") == sign.get("database")
+        and before.get("database") == heartbeat.get("database")
     )
-    found[field] = {**sign, "at": at, "since": before["since"] if goes_on and before else at}
+    found[field] = {**heartbeat, "at": at, "since": before["since"] if goes_on and before else at}
 
 
 def _entries(channel: ConfirmingChannel, now: float) -> tuple[list[dict[str, Any]], int]:
-    """Everything of the last minutes, oldest first, up to a mark that is written now; and what was none."""
+    """Return the entries up to a mark that is written now, oldest first, and the number of invalid ones."""
     mark = uuid4().hex
     _write(channel, {_MARK: mark})
     entries: list[dict[str, Any]] = []
@@ -97,7 +97,7 @@ def _entries(channel: ConfirmingChannel, now: float) -> tuple[list[dict[str, Any
         entry = _parsed(message.body)
         if entry is not None and _MARK in entry:
             is_read = is_read or entry[_MARK] == mark
-        elif entry is not None and _is_sign(entry, now):
+        elif entry is not None and _is_heartbeat(entry, now):
             entries.append(entry)
         else:
             spoilt += 1
@@ -112,7 +112,7 @@ def _entries(channel: ConfirmingChannel, now: float) -> tuple[list[dict[str, Any
         while not is_read:
             left = deadline - monotonic()
             if left <= 0:
-                raise TimeoutError("the signs of life could not be read in time")
+                raise TimeoutError("the heartbeats could not be read in time")
             channel.opened.drain_events(timeout=left)
     finally:
         if reader.is_open:
@@ -123,19 +123,19 @@ def _entries(channel: ConfirmingChannel, now: float) -> tuple[list[dict[str, Any
 
 def _parsed(body: Any) -> dict[str, Any] | None:
     try:
-        entry = json.loads(body) if len(body) <= LONGEST_SIGN else None
+        entry = json.loads(body) if len(body) <= LONGEST_HEARTBEAT else None
     except (ValueError, TypeError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
 
 
-def _is_sign(entry: Mapping[str, Any], now: float) -> bool:
-    """Anybody who may write to the broker may have written it."""
-    field, at, sign = entry.get("field"), entry.get("at"), entry.get("sign")
-    if not isinstance(field, str) or not is_number(at) or not isinstance(sign, dict | None):
+def _is_heartbeat(entry: Mapping[str, Any], now: float) -> bool:
+    """Return True for a valid entry: any program may write to the stream."""
+    field, at, heartbeat = entry.get("field"), entry.get("at"), entry.get("sign")
+    if not isinstance(field, str) or not is_number(at) or not isinstance(heartbeat, dict | None):
         return False
-    # One that takes a sign away says nothing more.
-    return sign is None or not read_fields(now, [(field, {**sign, "at": at, "since": at})])[1]
+    # One that removes a heartbeat says nothing more.
+    return heartbeat is None or not read_fields(now, [(field, {**heartbeat, "at": at, "since": at})])[1]
 
 
 def _write(channel: ConfirmingChannel, entry: Mapping[str, Any]) -> None:

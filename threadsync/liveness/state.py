@@ -1,4 +1,4 @@
-"""What the broker knows of queues and workers, as ``threadsync.liveness.verdicts`` judges it. No I/O."""
+"""State of queues and workers, as read from the broker and judged by ``threadsync.liveness.verdicts``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Waiting:
-    """What lies in a queue. ``oldest_seconds`` is None when nothing there says when it was sent.
+    """Messages of a queue. ``oldest_seconds`` is None when none there says when it was sent.
 
     ``later`` are messages whose time has not come; None where the broker cannot tell them by their queue.
     """
@@ -27,7 +27,7 @@ class QueueUse:
 
 
 @dataclass(frozen=True)
-class WorkerSign:
+class WorkerHeartbeat:
     """A worker's last report: seconds since it, and since it began to report without a pause.
 
     ``queues`` are those that the worker was started for.
@@ -40,9 +40,9 @@ class WorkerSign:
 
 @dataclass(frozen=True)
 class Skew:
-    """How far a process's clock is ahead of the broker's and of Postgres', in seconds; None: not measured.
+    """Seconds by which a process's clock is ahead of the broker's and of Postgres'; None: not measured.
 
-    What the way there and back leaves in doubt is taken off, so that 0.0 is said where they may agree.
+    The doubt from the round trip is subtracted, so that 0.0 stands where they may agree.
     """
 
     broker: float | None = None
@@ -50,13 +50,13 @@ class Skew:
 
     @property
     def largest(self) -> float:
-        """The larger of the two, with its sign."""
+        """The offset with the larger absolute value."""
         return max((self.broker or 0.0, self.database or 0.0), key=abs)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Which database a worker's process last wrote to: seconds since it said so, and since it first did."""
+    """The database that a worker's process writes to; seconds since it last and first said so."""
 
     database: str
     seconds: float
@@ -64,8 +64,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Signs:
-    """All that is known, in seconds before now.
+class Heartbeats:
+    """All that the broker knows of them; ages in seconds.
 
     Attributes:
         queues: what waits.
@@ -77,13 +77,13 @@ class Signs:
         places: by node name.
         refusal: why the broker takes no new message now; None if it does.
         sockets: since Slack said anything to a process of Socket Mode, by its host and process id.
-        unreadable: fields among the signs that are none, here and taken out within the last hour.
+        unreadable: invalid fields among the heartbeats, present or removed within the last hour.
         is_blind: the broker refuses so much that nothing could be looked at; ``refusal`` says why.
     """
 
     queues: Mapping[str, Waiting]
     canaries: Mapping[str, float]
-    workers: Mapping[str, WorkerSign]
+    workers: Mapping[str, WorkerHeartbeat]
     beat: float | None
     beat_up: float | None
     unacknowledged: int

@@ -1,7 +1,7 @@
-"""Whether messages are taken: the verdicts on what ``threadsync.liveness.heartbeats`` found. Pure.
+"""Judge from heartbeats and canaries whether each queue and worker is alive. Pure functions.
 
 The best-known failure of Celery on Redis is a worker that lives and answers pings, and takes no message. So
-nobody here asks a worker how it is. A canary goes through every queue, and what counts is that it came out,
+no worker is asked for its state here. A canary goes through every queue, and what counts is that it came out,
 or that any other message did.
 """
 
@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from threadsync.broker.clocks import SKEW_SECONDS
 from threadsync.liveness.fields import freshest
-from threadsync.liveness.state import Signs, Skew, WorkerSign
+from threadsync.liveness.state import Heartbeats, Skew, WorkerHeartbeat
 
 DEAF_SECONDS: Final = 40
 """Nothing came out of a queue for so long, although canaries go in."""
@@ -30,69 +30,73 @@ class Verdict:
     ``deaf``: messages go in and none comes out. ``unwatched``: it cannot be told, as nothing goes in.
     ``skewed``: a clock is wrong; nothing stops for it. ``mixed``: two databases share the broker.
     ``refused``: another program takes nothing from us, which no restart mends. ``away``: it does not answer.
-    ``spoilt``: among the signs stand some that are none; the others count.
+    ``spoilt``: some heartbeats are invalid; the others count.
     """
 
     state: Literal["ok", "deaf", "unwatched", "skewed", "mixed", "refused", "away", "spoilt"]
     why: str
 
 
-def hearing_of_queue(signs: Signs, queue: str) -> Verdict:
-    """Whether what is put into the queue comes out of it."""
+def verdict_on_queue(heartbeats: Heartbeats, queue: str) -> Verdict:
+    """Judge whether messages come out of the queue."""
     # Not canaries alone: they may be behind a long queue that moves.
-    uses = [sign.queues[queue].ended for sign in signs.workers.values() if queue in sign.queues]
+    uses = [
+        heartbeat.queues[queue].ended
+        for heartbeat in heartbeats.workers.values()
+        if queue in heartbeat.queues
+    ]
     came = min(
-        (seconds for seconds in (*uses, signs.canaries.get(queue)) if seconds is not None), default=None
+        (seconds for seconds in (*uses, heartbeats.canaries.get(queue)) if seconds is not None), default=None
     )
     if came is not None and came <= DEAF_SECONDS:
         return Verdict("ok", f"a message ended {came:.0f} s ago")
-    if signs.refusal:
-        return _refused(signs.refusal)
-    waiting = signs.queues.get(queue)
+    if heartbeats.refusal:
+        return _refused(heartbeats.refusal)
+    waiting = heartbeats.queues.get(queue)
     waits = (waiting.oldest_seconds or 0.0) if waiting else 0.0
-    if max(waits, _sending_for(signs)) > DEAF_SECONDS:
+    if max(waits, _sending_for(heartbeats)) > DEAF_SECONDS:
         since = "" if came is None else f" for {came:.0f} s"
         return Verdict("deaf", f"nothing came out{since}; restart the worker that takes from {queue}")
-    if beat_is_sending(signs):
+    if beat_is_sending(heartbeats):
         return Verdict("unwatched", "canaries are sent only since a moment ago")
     return Verdict("unwatched", "no canary goes in: is beat running?")
 
 
-def hearing_of_worker(sign: WorkerSign, refusal: str | None = None) -> Verdict:
-    """Whether one worker asks for messages of each of its queues; it may be one of many that do.
+def verdict_on_worker(heartbeat: WorkerHeartbeat, refusal: str | None = None) -> Verdict:
+    """Judge whether one worker asks for messages of each of its queues.
 
     ``refusal``: the reason why the broker takes nothing now, not even a worker's report.
     """
-    verdict = _hearing_of_worker(sign)
+    verdict = _verdict_on_reports(heartbeat)
     return _refused(refusal) if refusal and verdict.state == "deaf" else verdict
 
 
-def _hearing_of_worker(sign: WorkerSign) -> Verdict:
-    if sign.seconds > _SILENT_SECONDS:
-        return Verdict("deaf", f"its main process has not reported for {sign.seconds:.0f} s; restart it")
-    for queue, use in sign.queues.items():
+def _verdict_on_reports(heartbeat: WorkerHeartbeat) -> Verdict:
+    if heartbeat.seconds > _SILENT_SECONDS:
+        return Verdict("deaf", f"its main process has not reported for {heartbeat.seconds:.0f} s; restart it")
+    for queue, use in heartbeat.queues.items():
         # One that is full does not ask; then something must end.
         used = min((seconds for seconds in (use.asked, use.ended) if seconds is not None), default=None)
-        if (sign.up_seconds if used is None else used) > DEAF_SECONDS:
+        if (heartbeat.up_seconds if used is None else used) > DEAF_SECONDS:
             since = "" if used is None else f" for {used:.0f} s"
             return Verdict("deaf", f"it has taken nothing from {queue}{since}; restart it")
-    return Verdict("ok", f"it reported {sign.seconds:.0f} s ago")
+    return Verdict("ok", f"it reported {heartbeat.seconds:.0f} s ago")
 
 
-def hearing_of_no_worker(signs: Signs) -> Verdict:
-    """Where there should be one, and none has reported."""
-    if signs.refusal:
-        return _refused(signs.refusal)
+def verdict_on_no_worker(heartbeats: Heartbeats) -> Verdict:
+    """Return the verdict where a worker is expected and none has reported."""
+    if heartbeats.refusal:
+        return _refused(heartbeats.refusal)
     return Verdict("deaf", "no such worker has reported; is it running?")
 
 
-def hearing_of_beat(signs: Signs) -> Verdict:
-    """Whether beat sends what it is to send."""
-    if beat_is_sending(signs):
-        return Verdict("ok", f"it sent {signs.beat:.0f} s ago")
-    if signs.refusal:
-        return _refused(signs.refusal)
-    since = "nothing" if signs.beat is None else f"nothing for {signs.beat:.0f} s"
+def verdict_on_beat(heartbeats: Heartbeats) -> Verdict:
+    """Judge whether beat sends its tasks."""
+    if beat_is_sending(heartbeats):
+        return Verdict("ok", f"it sent {heartbeats.beat:.0f} s ago")
+    if heartbeats.refusal:
+        return _refused(heartbeats.refusal)
+    since = "nothing" if heartbeats.beat is None else f"nothing for {heartbeats.beat:.0f} s"
     return Verdict("deaf", f"{since} was sent; restart it")
 
 
@@ -103,21 +107,23 @@ def _refused(reason: str) -> Verdict:
     )
 
 
-def hearing_of_socket(silence: float) -> Verdict:
-    """Whether anything comes from Slack over a socket: an event, or at least the answer to a ping."""
+def verdict_on_socket(silence: float) -> Verdict:
+    """Judge whether anything comes from Slack over Socket Mode: an event, or a reply to a ping."""
     if silence > DEAF_SECONDS:
         return Verdict("deaf", f"nothing has come from Slack for {silence:.0f} s; restart it")
     return Verdict("ok", f"Slack was heard {silence:.0f} s ago")
 
 
-def beat_is_sending(signs: Signs) -> bool:
-    """Whether beat is alive."""
-    return signs.beat is not None and signs.beat <= DEAF_SECONDS
+def beat_is_sending(heartbeats: Heartbeats) -> bool:
+    """Return True if beat is alive."""
+    return heartbeats.beat is not None and heartbeats.beat <= DEAF_SECONDS
 
 
-def skewed_clocks(signs: Signs) -> dict[str, Verdict]:
-    """By process, those whose clocks are more than ``SKEW_SECONDS`` from the broker's or Postgres'."""
-    return {name: _of_clock(skew) for name, skew in signs.skews.items() if abs(skew.largest) > SKEW_SECONDS}
+def skewed_clocks(heartbeats: Heartbeats) -> dict[str, Verdict]:
+    """Return by process the clocks that are more than ``SKEW_SECONDS`` from the broker's or Postgres'."""
+    return {
+        name: _of_clock(skew) for name, skew in heartbeats.skews.items() if abs(skew.largest) > SKEW_SECONDS
+    }
 
 
 def _of_clock(skew: Skew) -> Verdict:
@@ -130,14 +136,14 @@ def _of_clock(skew: Skew) -> Verdict:
     return Verdict("skewed", f"its clock is {' and '.join(apart)}; set it by NTP")
 
 
-def two_databases(signs: Signs) -> Verdict | None:
-    """Whether workers of one broker write to two databases at once.
+def two_databases(heartbeats: Heartbeats) -> Verdict | None:
+    """Return a verdict if workers of one broker write to two databases at once, else None.
 
     After a failover or a restart of Postgres some have heard of the new one and others have not: so each must
     have reported its database once more after the other had.
     """
     # Each is compared with each, and a forger may write thousands.
-    places = sorted(freshest(signs.places, _MOST_PLACES, lambda place: place.seconds).items())
+    places = sorted(freshest(heartbeats.places, _MOST_PLACES, lambda place: place.seconds).items())
     for number, (one, place) in enumerate(places):
         for other, second in places[number + 1 :]:
             if (
@@ -154,15 +160,15 @@ def two_databases(signs: Signs) -> Verdict | None:
     return None
 
 
-def spoilt_signs(signs: Signs) -> str | None:
-    """Say that there are fields among the signs that are none; None if there are not."""
-    if not signs.unreadable:
+def invalid_heartbeats(heartbeats: Heartbeats) -> str | None:
+    """Return a sentence if fields among the heartbeats are invalid, else None."""
+    if not heartbeats.unreadable:
         return None
     return (
-        f"{signs.unreadable} fields of threadsync.signs are or were none of ours within the last hour: "
-        "another program writes to this broker database, or somebody who should not"
+        f"{heartbeats.unreadable} fields of threadsync.signs are or were none of ours within the last hour: "
+        "another program writes to this broker database, or an intruder"
     )
 
 
-def _sending_for(signs: Signs) -> float:
-    return signs.beat_up or 0.0 if beat_is_sending(signs) else 0.0
+def _sending_for(heartbeats: Heartbeats) -> float:
+    return heartbeats.beat_up or 0.0 if beat_is_sending(heartbeats) else 0.0

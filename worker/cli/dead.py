@@ -32,7 +32,7 @@ def list_letters(
     from worker.cli.database import database
     from worker.cli.output import print_json, print_table, say
     from worker.db.dead_letters.store import DeadLetterStore
-    from worker.db.sessions.statements import parse_cursor
+    from worker.db.paging import parse_cursor
 
     with database() as pool:
         before = parse_cursor(cursor) if cursor else None
@@ -66,32 +66,27 @@ def show(letter_id: _Id, as_json: _Json = False) -> None:
 def retry(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """Send the command again as a new task, and record actor and reason."""
     from worker.cli.database import database
-    from worker.cli.output import print_json, tell
+    from worker.cli.output import print_result
     from worker.operate import decisions
 
     by = signed(actor, reason)
     with database() as pool:
         letter, task_id = decisions.replay(pool, letter_id, by)
-    if as_json:
-        print_json({**letter.as_json(), "new_task_id": task_id})
-    else:
-        tell(f"Sent {letter.task_name} again, as task {task_id}.")
+    sentence = f"Sent {letter.task_name} again, as task {task_id}."
+    print_result({**letter.as_json(), "new_task_id": task_id}, sentence, as_json=as_json)
 
 
 @app.command()
 def discard(letter_id: _Id, reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     """Discard the command, and record actor and reason. The dead letter is kept."""
     from worker.cli.database import database
-    from worker.cli.output import print_json, tell
+    from worker.cli.output import print_result
     from worker.operate import decisions
 
     by = signed(actor, reason)
     with database() as pool:
         letter = decisions.discard(pool, letter_id, by)
-    if as_json:
-        print_json(letter.as_json())
-    else:
-        tell(f"Discarded {letter.task_name} {letter.id}.")
+    print_result(letter.as_json(), f"Discarded {letter.task_name} {letter.id}.", as_json=as_json)
 
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:

@@ -98,9 +98,6 @@ def session_of(pool: Pool, place: list[str]) -> ThreadSession:
 
 
 def _tell(forgotten: Forgotten, as_json: bool) -> None:
-    from worker.cli.output import print_json
+    from worker.cli.output import print_result
 
-    if as_json:
-        print_json(forgotten.as_json())
-    else:
-        typer.echo(forgotten.sentence())
+    print_result(forgotten.as_json(), forgotten.sentence(), as_json=as_json)

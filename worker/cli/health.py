@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from threadsync.liveness.state import Signs
+    from threadsync.liveness.state import Heartbeats
 
 app = typer.Typer(
     help="Check the health of a process. Exit code 0: healthy. 1: not, with the reason on stdout.",
@@ -31,10 +31,10 @@ def worker(
     Workers are not pinged: one that answers pings may still take no messages.
     """
     from threadsync.liveness.verdicts import (
-        hearing_of_no_worker,
-        hearing_of_queue,
-        hearing_of_worker,
         two_databases,
+        verdict_on_no_worker,
+        verdict_on_queue,
+        verdict_on_worker,
     )
 
     signs = _signs()
@@ -45,11 +45,11 @@ def worker(
         if name == node or (node is None and name.partition("@")[2] == host)
     }
     if not nodes:
-        verdicts = {node or f"*@{host}": hearing_of_no_worker(signs)}
+        verdicts = {node or f"*@{host}": verdict_on_no_worker(signs)}
     else:
-        verdicts = {name: hearing_of_worker(sign, signs.refusal) for name, sign in nodes.items()}
+        verdicts = {name: verdict_on_worker(sign, signs.refusal) for name, sign in nodes.items()}
         queues = {queue for sign in nodes.values() for queue in sign.queues}
-        verdicts |= {f"queue {queue}": hearing_of_queue(signs, queue) for queue in sorted(queues)}
+        verdicts |= {f"queue {queue}": verdict_on_queue(signs, queue) for queue in sorted(queues)}
         verdicts |= _clocks_of(signs, nodes)
         verdicts |= database_verdict() or slack_verdict()
     if mixed := two_databases(signs):
@@ -60,11 +60,11 @@ def worker(
 @app.command("socket")
 def socket_mode(as_json: _Json = False) -> None:
     """Check that Slack's requests reach this host's Socket Mode process."""
-    from threadsync.liveness.verdicts import Verdict, hearing_of_socket
+    from threadsync.liveness.verdicts import Verdict, verdict_on_socket
 
     host, signs = socket.gethostname(), _signs()
     sockets = {name: silence for name, silence in signs.sockets.items() if name.rpartition(":")[0] == host}
-    verdicts = {name: hearing_of_socket(silence) for name, silence in sockets.items()}
+    verdicts = {name: verdict_on_socket(silence) for name, silence in sockets.items()}
     # A killed process stays listed for an hour; what counts is that one listens.
     if any(verdict.state == "ok" for verdict in verdicts.values()):
         verdicts = {name: verdict for name, verdict in verdicts.items() if verdict.state == "ok"}
@@ -75,31 +75,31 @@ def socket_mode(as_json: _Json = False) -> None:
 @app.command()
 def beat(as_json: _Json = False) -> None:
     """Check that beat sends. It sends canaries through every queue, and enqueues what is due."""
-    from threadsync.liveness.verdicts import hearing_of_beat
+    from threadsync.liveness.verdicts import verdict_on_beat
 
     signs = _signs()
-    _tell({"beat": hearing_of_beat(signs), **_clocks_of(signs, {"beat"}), **_spoilt(signs)}, as_json)
+    _tell({"beat": verdict_on_beat(signs), **_clocks_of(signs, {"beat"}), **_spoilt(signs)}, as_json)
 
 
-def _clocks_of(signs: Signs, names: Collection[str]) -> dict[str, Any]:
+def _clocks_of(signs: Heartbeats, names: Collection[str]) -> dict[str, Any]:
     from threadsync.liveness.verdicts import skewed_clocks
 
     skewed = skewed_clocks(signs)
     return {f"clock of {name}": verdict for name, verdict in skewed.items() if name in names}
 
 
-def _spoilt(signs: Signs) -> dict[str, Any]:
-    from threadsync.liveness.verdicts import Verdict, spoilt_signs
+def _spoilt(signs: Heartbeats) -> dict[str, Any]:
+    from threadsync.liveness.verdicts import Verdict, invalid_heartbeats
 
-    why = spoilt_signs(signs)
+    why = invalid_heartbeats(signs)
     return {"signs": Verdict("spoilt", why)} if why else {}
 
 
-def _signs() -> Signs:
-    from threadsync.liveness.heartbeats import signs_of
+def _signs() -> Heartbeats:
+    from threadsync.liveness.heartbeats import heartbeats_of
     from worker.celery import app as celery
 
-    signs = signs_of(celery)
+    signs = heartbeats_of(celery)
     if signs is None:
         typer.echo("This broker keeps no heartbeats; Valkey, Redis and RabbitMQ do.", err=True)
         raise typer.Exit(1)

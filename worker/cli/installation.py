@@ -44,7 +44,7 @@ def adopt(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     within seconds.
     """
     from threadsync.broker.installation import owner_of, take_over
-    from worker.cli.output import print_json, tell
+    from worker.cli.output import print_result
 
     by = signed(actor, reason)
     with _store() as store, _broker() as broker:
@@ -53,12 +53,9 @@ def adopt(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
             _refuse_if_it_lives(broker, theirs)
             with store.adopting(theirs, actor=by.actor, reason=by.reason, acted_by=by.acted_by):
                 take_over(broker, ours)
-    if as_json:
-        print_json({"installation": ours, "before": theirs})
-    elif theirs == ours:
-        typer.echo("The broker already belongs to this installation.")
-    else:
-        tell(f"The broker now belongs to this installation; before: {theirs or 'none'}.")
+    changed = f"The broker now belongs to this installation; before: {theirs or 'none'}."
+    sentence = "The broker already belongs to this installation." if theirs == ours else changed
+    print_result({"installation": ours, "before": theirs}, sentence, as_json=as_json)
 
 
 @app.command()
@@ -68,15 +65,13 @@ def renew(reason: Reason, actor: Actor = None, as_json: _Json = False) -> None:
     Stop its workers first, and start them afterwards. A broker with the old ID still belongs to the other
     installation: if it is a copy too, `threadsync installation adopt` takes it over.
     """
-    from worker.cli.output import print_json
+    from worker.cli.output import print_result
 
     by = signed(actor, reason)
     with _store() as store:
         before, now = store.renew(actor=by.actor, reason=by.reason, acted_by=by.acted_by)
-    if as_json:
-        print_json({"installation": str(now), "before": str(before)})
-    else:
-        typer.echo(f"This installation is now {now}; it was {before}. Start its workers again.")
+    sentence = f"This installation is now {now}; it was {before}. Start its workers again."
+    print_result({"installation": str(now), "before": str(before)}, sentence, as_json=as_json)
 
 
 @contextmanager

@@ -66,6 +66,14 @@ def tell(sentence: str) -> None:
     typer.echo(plain(sentence))
 
 
+def print_result(value: Any, sentence: str, *, as_json: bool) -> None:
+    """Print a result as JSON or as a sentence."""
+    if as_json:
+        print_json(value)
+    else:
+        tell(sentence)
+
+
 def say(sentence: str) -> None:
     """Print a notice to stderr."""
     typer.echo(plain(sentence), err=True)

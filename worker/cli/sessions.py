@@ -73,21 +73,21 @@ def show(
         session = find_session(SessionStore(pool), place)
         actors = OverviewStore(pool).actors(session.id)
         decisions = SyncStore(pool).actions(session.id)
-        left = SyncStore(pool).left.of(session.id)
+        unlinked = SyncStore(pool).unlinked.of(session.id)
     if as_json:
         # Unknown fields are left out, as in the result of `sessions.get`.
         known = {
             **actors.model_dump(mode="json", exclude_none=True),
             "decisions": [decision.as_json() for decision in decisions],
-            "left": [ticket.as_json() for ticket in left],
+            "unlinked": [ticket.as_json() for ticket in unlinked],
         }
         print_json(session.as_json() | {name: value for name, value in known.items() if value})
         return
     print_fields(fields_of(session) | {name: by for name, by in actors if by is not None})
-    if left:
+    if unlinked:
         typer.echo()
         print_table(
-            ("Unlinked", "Ticket", "State"), [(item.left_at, item.jira_key, item.state) for item in left]
+            ("Unlinked", "Ticket", "State"), [(item.left_at, item.jira_key, item.state) for item in unlinked]
         )
     if decisions:
         typer.echo()

@@ -34,7 +34,7 @@ def list_syncs(
     """List syncs with state and reason, those of the newest sessions first."""
     from worker.cli.database import database
     from worker.cli.output import print_json, print_table, say
-    from worker.db.sessions.statements import parse_cursor
+    from worker.db.paging import parse_cursor
     from worker.db.syncs.store import SyncStore
 
     with database() as pool:
@@ -109,7 +109,7 @@ def link(
 ) -> None:
     """Link an existing ticket to the session. No other ticket is created."""
     from worker.cli.database import database
-    from worker.cli.output import print_json, tell
+    from worker.cli.output import print_result
     from worker.operate import decisions
 
     *named, key = place
@@ -118,10 +118,7 @@ def link(
     by = signed(actor, reason)
     with database() as pool:
         linked, sentence = decisions.link(pool, _session(pool, named), key, by)
-    if as_json:
-        print_json(linked.as_json())
-    else:
-        tell(sentence)
+    print_result(linked.as_json(), sentence, as_json=as_json)
 
 
 @app.command()
@@ -136,16 +133,13 @@ def unlink(
 ) -> None:
     """Unlink the session's ticket. Another one is created only on a new request."""
     from worker.cli.database import database
-    from worker.cli.output import print_json, tell
+    from worker.cli.output import print_result
     from worker.operate import decisions
 
     by = signed(actor, reason)
     with database() as pool:
         left, sentence = decisions.unlink(pool, _session(pool, place), by, key)
-    if as_json:
-        print_json(left.as_json())
-    else:
-        tell(sentence)
+    print_result(left.as_json(), sentence, as_json=as_json)
 
 
 @app.command("give-up")
@@ -167,22 +161,17 @@ def _session(pool: Pool, place: list[str]) -> ThreadSession:
 
 
 def _say(sync: SyncState, sentence: str, *, as_json: bool) -> None:
-    from worker.cli.output import print_json, tell
+    from worker.cli.output import print_result
 
-    if as_json:
-        print_json(sync.as_json())
-    else:
-        tell(f"{sync.summary()}. {sentence}")
+    print_result(sync.as_json(), f"{sync.summary()}. {sentence}", as_json=as_json)
 
 
 def _say_how_many(ids: Sequence[UUID], *, as_json: bool) -> None:
-    from worker.cli.output import print_json
+    from worker.cli.output import print_result
     from worker.operate.decisions import SOON
 
-    if as_json:
-        print_json([str(session_id) for session_id in ids])
-    else:
-        typer.echo(f"Retried: {len(ids)}. {SOON}" if ids else "No sync is blocked.")
+    sentence = f"Retried: {len(ids)}. {SOON}" if ids else "No sync is blocked."
+    print_result([str(session_id) for session_id in ids], sentence, as_json=as_json)
 
 
 def _row(sync: SyncState) -> tuple[object, ...]:
@@ -222,9 +211,9 @@ def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
         typer.echo()
         columns = ("No.", "Step", "Started", "Took", "Outcome", "HTTP", "Trace ID", "Reason")
         print_table(columns, map(_attempt_row, detail.attempts))
-    if detail.left:
+    if detail.unlinked:
         typer.echo()
-        rows = [(left.left_at, left.jira_key, left.state, left.detail) for left in detail.left]
+        rows = [(gone.left_at, gone.jira_key, gone.state, gone.detail) for gone in detail.unlinked]
         print_table(("Unlinked", "Ticket", "State", "Jira says"), rows)
     if detail.actions:
         typer.echo()

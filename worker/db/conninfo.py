@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from threadsync.broker.address import BadAddress
+from threadsync.address import BadAddress
 from threadsync.dsn import read_database
 from threadsync.errors import InvalidSettings
 

@@ -1,9 +1,9 @@
-"""Many statements down one pipeline: which run together, in what order, and what a refusal means. No I/O.
+"""Plan how many statements go down one pipeline: together, in order, and again after a refusal. No I/O.
 
-statements -> turns of at most STATEMENTS_AT_ONCE; a turn is one round trip and one transaction
+statements -> trips of at most STATEMENTS_AT_ONCE; each is one round trip and one transaction
     all accepted   -> their results
   | one refused    -> nothing was written; each half again, down to the one that is refused alone
-  | a deadlock     -> nothing was written; the same turn again, TRIES times in all
+  | a deadlock     -> nothing was written; the same trip again, TRIES times in all
   | Postgres away  -> DatabaseUnavailable, for all
 """
 
@@ -22,83 +22,83 @@ from pydantic import ValidationError
 
 from threadsync.errors import InvalidCommand, ThreadsyncError, as_ours
 from worker.db.driver_errors import translate
-from worker.db.sessions.statements import Rows, Statement
+from worker.db.statement import Rows, Statement
 
 T = TypeVar("T")
 
 STATEMENTS_AT_ONCE: Final = 500
-"""Rows stay locked until the turn commits: more would keep others waiting, and would not be faster."""
+"""A limit, for rows stay locked until the trip commits: more would delay others, and would not be faster."""
 
 MANY: Final = 16
-"""``executemany`` takes half the time for each, but a round trip of its own."""
+"""The fewest for ``executemany``, which takes half the time for each, but a round trip of its own."""
 
 TRIES: Final = 5
-"""Whoever won a deadlock has gone on, so the next try succeeds, unless there is always another one."""
+"""Tries of a trip. The winner of a deadlock has gone on, so the next try succeeds, as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn(Generic[T]):
+class Trip(Generic[T]):
     """Statements that run in one transaction, in this order, each with its place in the caller's list."""
 
     numbered: Sequence[tuple[int, Statement[T]]]
     tries: int = 1
 
-    def halves(self) -> tuple[Turn[T], Turn[T]]:
+    def halves(self) -> tuple[Trip[T], Trip[T]]:
         middle = len(self.numbered) // 2
-        return Turn(self.numbered[:middle]), Turn(self.numbered[middle:])
+        return Trip(self.numbered[:middle]), Trip(self.numbered[middle:])
 
     def __iter__(self) -> Iterator[Statement[T]]:
         return (statement for _, statement in self.numbered)
 
     def parts(self) -> Iterator[Sequence[Statement[T]]]:
-        """In their order: one for ``execute``, or ``MANY`` and more of the same text for ``executemany``."""
+        """Yield, in order, one statement for ``execute`` or ``MANY`` and more for ``executemany``."""
         for _, group in groupby(self, lambda statement: statement.sql):
             alike = list(group)
             yield from [alike] if len(alike) >= MANY else ([statement] for statement in alike)
 
 
 class Batch(Generic[T]):
-    """Statements on their way, and what became of each.
+    """Statements and their results.
 
-    Run each of ``turns`` and say how it ended: ``accepted`` or ``refused``. Then ``results`` is complete.
+    Run each of ``trips`` and report its end by ``accepted`` or ``refused``. Then ``results`` is complete.
     """
 
     def __init__(self, statements: Sequence[Statement[T]]) -> None:
         self._results: list[Any] = [None] * len(statements)
-        self._waiting = deque(_turns(statements))
+        self._waiting = deque(_trips(statements))
 
-    def turns(self) -> Iterator[Turn[T]]:
+    def trips(self) -> Iterator[Trip[T]]:
         while self._waiting:
             yield self._waiting.popleft()
 
-    def accepted(self, turn: Turn[T], answers: Sequence[Rows]) -> None:
-        """The turn is committed; these are its rows, a list for each statement."""
-        for (place, statement), rows in zip(turn.numbered, answers, strict=True):
+    def accepted(self, trip: Trip[T], found: Sequence[Rows]) -> None:
+        """Read the rows of a committed trip, a list for each statement."""
+        for (place, statement), rows in zip(trip.numbered, found, strict=True):
             self._results[place] = _read(statement, rows)
 
-    def refused(self, turn: Turn[T], fault: psycopg.Error) -> None:
-        """The turn is rolled back. Raises ``DatabaseUnavailable`` when that is no fault of a statement."""
-        if isinstance(fault, errors.DeadlockDetected | errors.SerializationFailure) and turn.tries < TRIES:
-            self._waiting.appendleft(Turn(turn.numbered, turn.tries + 1))
+    def refused(self, trip: Trip[T], fault: psycopg.Error) -> None:
+        """Plan again after a rollback. Raises ``DatabaseUnavailable`` when no statement is to blame."""
+        if isinstance(fault, errors.DeadlockDetected | errors.SerializationFailure) and trip.tries < TRIES:
+            self._waiting.appendleft(Trip(trip.numbered, trip.tries + 1))
             return
         error = translate(fault)
         error.__cause__ = fault
         if not isinstance(error, InvalidCommand):
             raise error
-        if len(turn.numbered) == 1:
-            self._results[turn.numbered[0][0]] = error
+        if len(trip.numbered) == 1:
+            self._results[trip.numbered[0][0]] = error
         else:
             # The first half stays in front: later statements count on what earlier ones did.
-            self._waiting.extendleft(reversed(turn.halves()))
+            self._waiting.extendleft(reversed(trip.halves()))
 
     @property
     def results(self) -> list[T | ThreadsyncError]:
-        """In the caller's order: each statement's result, or the error of ours that it ended with."""
+        """Each statement's result or error, in the caller's order."""
         return self._results
 
 
 class FirstFault:
-    """Keeps the first error of a pipeline; entered around it and, once more, in it.
+    """Keep the first error of a pipeline; to be entered around it and, once more, in it.
 
     psycopg reports a failed statement while later ones are sent, then the later ones as aborted when the
     pipeline is left: the second error would replace the first one, or be logged as a warning.
@@ -125,15 +125,15 @@ def _root(exc: psycopg.Error) -> psycopg.Error:
     return exc
 
 
-def _turns(statements: Sequence[Statement[T]]) -> Iterator[Turn[T]]:
-    """Each one in the order of its rows, so that two turns wait for each other's locks in one direction only.
+def _trips(statements: Sequence[Statement[T]]) -> Iterator[Trip[T]]:
+    """Sort each trip by its rows, so that two trips wait for each other's locks in one direction only.
 
-    What reads many rows stays where it is, between what was to come before it and after it.
+    A statement that reads many rows keeps its place between those before it and those after it.
     """
     for _, group in groupby(enumerate(statements), lambda item: item[1].row is None):
         numbered = list(group)
         for start in range(0, len(numbered), STATEMENTS_AT_ONCE):
-            yield Turn(sorted(numbered[start : start + STATEMENTS_AT_ONCE], key=_row))
+            yield Trip(sorted(numbered[start : start + STATEMENTS_AT_ONCE], key=_row))
 
 
 def _row(item: tuple[int, Statement[Any]]) -> tuple[str, ...]:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import redis
 from celery import Celery
-from kombu.utils.encoding import bytes_to_str
 
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.broker.installation import KEY
 from threadsync.broker.producer import ProducerChannel
 from threadsync.broker.rabbitmq import ConfirmingChannel
 from threadsync.config import Settings
 from threadsync.errors import InvalidSettings
-from threadsync.liveness.heartbeats import refusal_of
-from threadsync.queues import QUEUES
 from worker.doctor.app import app_of
-from worker.doctor.broker_rights import excess_rights, missing_rights
-from worker.doctor.broker_room import Replicas, judge_replicas, judge_room, replicas_of
+from worker.doctor.broker_facts import BrokerFacts, facts_of
+from worker.doctor.broker_room import judge_replicas, judge_room
 from worker.doctor.clocks import judge_clock
 from worker.doctor.finding import Finding, error, info, ok, skipped, warning
 from worker.doctor.holes import hole_in
@@ -51,32 +45,6 @@ _LATE_SECONDS: Final = 60
 _SHOWN: Final = 4
 _CLUSTER: Final = "it is a Cluster, and our scripts need their keys on one server"
 
-_TYPES: Final = """
-local types = {}
-for i = 1, #KEYS do
-  types[i] = redis.call('TYPE', KEYS[i]).ok
-end
-return types
-"""
-
-
-@dataclass(frozen=True)
-class BrokerFacts:
-    """Facts read from the server. ``appendfsync`` is None where it may not be read."""
-
-    info: Mapping[str, Any]
-    appendfsync: str | None
-    time: datetime
-    asked: datetime
-    answered: datetime
-    missing: tuple[str, ...] = ()
-    user: BrokerUser | None = None
-    excess: tuple[str, ...] = ()
-    wrong_keys: Mapping[str, str] | None = field(default_factory=dict)
-    refusal: str | None = None
-    writes_refused: str | None = None
-    replicas: Replicas | None = None
-
 
 def examine_broker(settings: Settings, user: BrokerUser | None = None) -> Iterator[Finding]:
     """Run all checks, once; do not wait for a broker that is away.
@@ -101,7 +69,7 @@ def examine_broker(settings: Settings, user: BrokerUser | None = None) -> Iterat
                 only = "only Valkey, Redis and RabbitMQ are checked; see docs/operate/brokers.md for others"
                 yield from (skipped(check, only) for check in CHECKS[1:])
                 return
-            facts = _facts(channel, settings, user)
+            facts = facts_of(channel, settings, user)
     except (*BROKER_ERRORS, InvalidSettings) as exc:
         yield judge_refusal(exc)
         yield from (skipped(check, "the broker does not answer") for check in CHECKS[1:])
@@ -109,68 +77,6 @@ def examine_broker(settings: Settings, user: BrokerUser | None = None) -> Iterat
     yield ok("broker: reachable", "it answers")
     yield from judge_server(facts)
     yield judge_visibility(*_limits(app))
-
-
-def _facts(channel: ProducerChannel, settings: Settings, user: BrokerUser | None) -> BrokerFacts:
-    with channel.conn_or_acquire() as client:
-        asked = datetime.now(UTC)
-        seconds, micros = client.execute_command("TIME")
-        answered = datetime.now(UTC)
-        refusal: str | None = None
-        missing: tuple[str, ...] = ()
-        excess: tuple[str, ...] = ()
-        wrong_keys: Mapping[str, str] | None = None
-        try:
-            shared = settings.result_backend_url == settings.broker_url
-            missing = missing_rights(channel, results=shared, user=user)
-            excess = excess_rights(channel, user) if user else ()
-            # Other users have no rights on all keys.
-            looks = user in (None, "worker") and not _forbids_to_look(missing)
-            wrong_keys = _wrong_keys(channel) if looks else None
-        except redis.ResponseError as exc:
-            refusal = str(exc)
-        return BrokerFacts(
-            info=_info(client),
-            appendfsync=_appendfsync(client),
-            time=datetime.fromtimestamp(int(seconds) + int(micros) / 1e6, UTC),
-            asked=asked,
-            answered=answered,
-            missing=missing,
-            user=user,
-            excess=excess,
-            wrong_keys=wrong_keys,
-            refusal=refusal,
-            writes_refused=None if refusal else refusal_of(channel),
-            replicas=replicas_of(client, settings.broker_wait_replicas),
-        )
-
-
-def _forbids_to_look(missing: tuple[str, ...]) -> bool:
-    return any(right.startswith("TYPE ") for right in missing)
-
-
-def _info(client: Any) -> Mapping[str, Any]:
-    try:
-        return dict(client.info("all") or client.info())
-    except redis.ResponseError:
-        return {}
-
-
-def _appendfsync(client: Any) -> str | None:
-    try:
-        return str(client.config_get("appendfsync").get("appendfsync"))
-    except redis.ResponseError:
-        return None
-
-
-def _wrong_keys(channel: ProducerChannel) -> Mapping[str, str]:
-    expected = {**dict.fromkeys(QUEUES, "list"), "threadsync.signs": "hash"}
-    expected |= {"threadsync.beat": "hash", KEY: "string"}
-    found = channel.run_script(_TYPES, list(expected), [])
-    # The first three keys of each script: unacked, its index, its deliveries.
-    kinds = {"unacked": "hash", "unacked_index": "zset", "unacked_deliveries": "hash", **expected}
-    pairs = zip(kinds.items(), map(bytes_to_str, found), strict=True)
-    return {key: kind for (key, right), kind in pairs if kind not in (right, "none")}
 
 
 def _limits(app: Celery) -> tuple[float, float]:
@@ -312,7 +218,7 @@ def _judge_user(facts: BrokerFacts) -> Finding:
         what = f"it may also {', '.join(facts.excess[:_SHOWN])}{more}"
         fix = f"log in as {login_of(facts.user)}: threadsync broker-users, docs/operate/least-privilege.md"
         return warning(check, what, fix)
-    return ok(check, f"it has the rights of {login_of(facts.user)}, and no more")
+    return ok(check, f"it has the rights of {login_of(facts.user)} only")
 
 
 def judge_visibility(timeout: float, longest: float) -> Finding:

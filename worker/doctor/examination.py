@@ -80,10 +80,6 @@ def run(areas: dict[str, Area], limit: float = LIMIT_SECONDS) -> Iterator[tuple[
         yield name, [error(name, f"no answer within {limit:g} s", fix)]
 
 
-def _put(done: Queue[tuple[str, list[Finding]]], name: str, area: Area) -> None:
-    done.put((name, _found(name, area)))
-
-
 def _found(name: str, area: Area) -> list[Finding]:
     try:
         return list(area())

@@ -8,15 +8,15 @@ from typing import Final, TypeVar
 
 from threadsync.config import Settings
 from threadsync.errors import BrokerUnavailable, InvalidSettings
-from threadsync.liveness.heartbeats import signs_of
-from threadsync.liveness.state import Signs
+from threadsync.liveness.heartbeats import heartbeats_of
+from threadsync.liveness.state import Heartbeats
 from threadsync.liveness.verdicts import (
     beat_is_sending,
-    hearing_of_queue,
-    hearing_of_worker,
+    invalid_heartbeats,
     skewed_clocks,
-    spoilt_signs,
     two_databases,
+    verdict_on_queue,
+    verdict_on_worker,
 )
 from threadsync.queues import QUEUES
 from worker.doctor.app import app_of
@@ -39,7 +39,7 @@ CHECKS: Final = (
 def examine_running(settings: Settings) -> Iterator[Finding]:
     """Check beat, each queue and each worker."""
     try:
-        signs = signs_of(app_of(settings)) if settings.broker_url else None
+        signs = heartbeats_of(app_of(settings)) if settings.broker_url else None
     except (BrokerUnavailable, InvalidSettings):
         signs = None
     if signs is None:
@@ -48,7 +48,7 @@ def examine_running(settings: Settings) -> Iterator[Finding]:
     yield from judge(signs)
 
 
-def judge(signs: Signs) -> Iterator[Finding]:
+def judge(signs: Heartbeats) -> Iterator[Finding]:
     """Judge the heartbeats. Before the first start nothing runs; that is a warning."""
     if beat_is_sending(signs):
         yield ok("running: beat", f"it sent canaries {signs.beat:.0f} s ago")
@@ -57,7 +57,7 @@ def judge(signs: Signs) -> Iterator[Finding]:
         fix = "start it: celery -A worker beat. Without it failed syncs are not retried"
         yield warning("running: beat", since, fix)
     for queue in QUEUES:
-        heard = hearing_of_queue(signs, queue)
+        heard = verdict_on_queue(signs, queue)
         check = f"running: queue {queue}"
         if heard.state == "deaf":
             yield error(check, heard.why, f"start or restart a worker: celery -A worker worker -Q {queue}")
@@ -65,7 +65,7 @@ def judge(signs: Signs) -> Iterator[Finding]:
             yield warning(check, heard.why, "start a worker and beat; then try again in a minute")
         else:
             yield ok(check, heard.why)
-    verdicts = {node: hearing_of_worker(sign, signs.refusal) for node, sign in signs.workers.items()}
+    verdicts = {node: verdict_on_worker(sign, signs.refusal) for node, sign in signs.workers.items()}
     deaf = {node: verdict.why for node, verdict in verdicts.items() if verdict.state == "deaf"}
     if deaf:
         told = "; ".join(f"{node}: {why}" for node, why in _first(deaf.items()))
@@ -76,13 +76,13 @@ def judge(signs: Signs) -> Iterator[Finding]:
         yield warning("running: workers", "no heartbeat yet", "start one: celery -A worker worker")
     yield _judge_clocks(signs)
     yield _judge_databases(signs)
-    if why := spoilt_signs(signs):
+    if why := invalid_heartbeats(signs):
         yield warning("running: heartbeats", why, "give the other program its own database and password")
     else:
         yield ok("running: heartbeats", "all are valid")
 
 
-def _judge_clocks(signs: Signs) -> Finding:
+def _judge_clocks(signs: Heartbeats) -> Finding:
     check, skewed = "running: clocks", skewed_clocks(signs)
     if skewed:
         told = "; ".join(f"{name}: {verdict.why}" for name, verdict in _first(skewed.items()))
@@ -92,7 +92,7 @@ def _judge_clocks(signs: Signs) -> Finding:
     return ok(check, "workers and beat agree with the broker and Postgres")
 
 
-def _judge_databases(signs: Signs) -> Finding:
+def _judge_databases(signs: Heartbeats) -> Finding:
     check, mixed = "running: databases", two_databases(signs)
     if mixed:
         return error(check, mixed.why, "see docs/operate/brokers.md, One installation, one broker database")

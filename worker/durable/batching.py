@@ -28,14 +28,14 @@ from kombu.serialization import loads
 from worker.db.forgetting.arrivals import redaction
 from worker.db.sessions.store import SessionStore
 from worker.durable.children import TakingConsumer, has_children
+from worker.durable.gathering import gathering
 from worker.durable.request import error_in
-from worker.durable.results import gathering
 from worker.durable.task import batch_of_commands
 from worker.durable.waiting import WaitingInBroker
 from worker.observe.tracing import batch_span
 
 if TYPE_CHECKING:
-    from worker.db.sessions.statements import Statement
+    from worker.db.statement import Statement
 
 T = TypeVar("T")
 Request = Any
@@ -193,7 +193,7 @@ _ready: dict[str, object] = {}
 def outcome_of(task_id: str, statement: Callable[[], Statement[T]]) -> T:
     """Return the statement's result, from the pipeline that ran it already or by running it now."""
     if task_id not in _ready:
-        return SessionStore().run(statement())
+        return SessionStore().execute(statement())
     outcome = _ready.pop(task_id)
     if isinstance(outcome, BaseException):
         raise outcome
@@ -258,7 +258,7 @@ def _run_statements(items: Sequence[Item]) -> None:
             with suppress(Exception):
                 statements[task_id] = tasks[name].statement(args, kwargs)
     try:
-        outcomes: Sequence[object] = SessionStore().run_many(list(statements.values()))
+        outcomes: Sequence[object] = SessionStore().execute_many(list(statements.values()))
     # The database away, or the time limit: each command waits, as it would alone.
     except Exception as exc:  # noqa: BLE001
         outcomes = [exc] * len(statements)

@@ -18,12 +18,13 @@ from celery import current_app
 from kombu.message import Message
 
 from threadsync.errors import CommandFailed, DatabaseFault, DatabaseUnavailable, as_ours, named
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.driver_errors import is_about_the_content, may_be_about_the_content
 from worker.db.forgetting.arrivals import redaction
 from worker.durable.deliveries import bytes_of, nameless
+from worker.durable.gathering import gathering
 from worker.durable.json_message import has_too_many_parts
-from worker.durable.results import gathering
 from worker.observe import metrics
 
 Fate = Literal["kept", "refused", "waits"]

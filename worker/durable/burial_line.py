@@ -22,7 +22,7 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from kombu.message import Message
 
 from threadsync.errors import named
-from worker.db.dead_letters.store import Letter
+from worker.db.dead_letters.letter import Letter
 from worker.durable.burial import Fate, bury_all, letter_about
 from worker.durable.children import TakingConsumer, has_children, run_in_a_child, when_a_child_is_free
 

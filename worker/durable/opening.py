@@ -13,7 +13,8 @@ from celery import current_app
 
 from threadsync.config import get_settings
 from threadsync.errors import DatabaseUnavailable, PoisonCommand, named
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.durable.burial import arguments_in
 from worker.durable.deliveries import Envelope
 from worker.observe import metrics

@@ -9,14 +9,12 @@ that refuses, is away or frozen, a time limit in the middle, a result that is no
 | ``NeverDecides`` | any backend of Celery's, in workers |
 | ``InStepBackend``, ``InStepSentinelBackend`` | Valkey and Redis |
 | ``Glances`` | the same in workers: one that was away is asked at once whether it is back |
-| ``Gathers`` | the same in workers: many results down one pipeline |
+| ``gathering.Gathers`` | the same in workers: many results down one pipeline |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime
+from collections.abc import Callable
 from functools import cached_property
 from time import monotonic
 from typing import Any, Final
@@ -31,7 +29,6 @@ from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.exceptions import ImproperlyConfigured
 from celery.states import FAILURE
 from kombu.exceptions import EncodeError, OperationalError
-from kombu.utils.encoding import bytes_to_str
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import SentinelManagedConnection
@@ -39,6 +36,7 @@ from redis.sentinel import SentinelManagedConnection
 from threadsync.broker.in_step import in_step, sentinel_limits
 from threadsync.broker.results import hang_up, read_part
 from threadsync.errors import CommandFailed, InvalidSettings
+from worker.durable.gathering import SILENT, Gathers
 from worker.observe import metrics
 
 _SILENCE_SECONDS: Final = 2.0
@@ -52,8 +50,6 @@ _PAUSE_TIMES: Final = 5
 
 _LIMITS: Final = ("socket_timeout", "socket_connect_timeout")
 """Limits of a connection, where it has them: a unix socket connects at once."""
-
-_SILENT: Final = "the backend was away a moment ago"
 
 _AWAY: Final = (
     redis.ConnectionError,
@@ -132,7 +128,7 @@ class NeverDecides:
     def _attempt(self, task_id: str, tell: Callable[[], Any]) -> Exception | None:
         try:
             if self._is_silent():
-                self._lose(1, _SILENT, task_id=task_id)
+                self._lose(1, SILENT, task_id=task_id)
                 return None
             tell()
         # Whatever it is: the command has ended.
@@ -157,45 +153,32 @@ class NeverDecides:
         log.warning("result lost", count=count, reason=reason, **fields)
 
 
-class InStepBackend(RedisBackend):
-    """For ``redis://`` and ``rediss://``: no reply is taken for another's."""
+class ReadsInStep:
+    """Mixin in front of a Redis backend: no reply is taken for another's."""
 
     app: Any
     client: Any
     connparams: dict[str, Any]
-
-    def hang_up(self) -> None:
-        """Close all connections."""
-        hang_up(self.client)
+    connection_class: type[redis.Connection] = redis.Connection
 
     def get(self, key: Any) -> Any:
         """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
         return read_part(self.client, key)
 
     def _get_pool(self, **params: Any) -> Any:
-        given = params.get("connection_class", redis.Connection)
-        return _celerys_of(InStepBackend, self)._get_pool(**{**params, "connection_class": in_step(given)})
-
-
-class InStepSentinelBackend(SentinelBackend):
-    """For ``sentinel://``: the same, and the sentinels are not waited for without a limit."""
-
-    app: Any
-    client: Any
-    connparams: dict[str, Any]
-
-    def hang_up(self) -> None:
-        """Close all connections, those to the sentinels too."""
-        hang_up(self.client)
-
-    def get(self, key: Any) -> Any:
-        """Read at most ``MOST_RESULT_BYTES``. Raises ``UnreadableResult`` for what is larger."""
-        return read_part(self.client, key)
-
-    def _get_pool(self, **params: Any) -> Any:
-        given = params.get("connection_class", SentinelManagedConnection)
-        celerys = _celerys_of(InStepSentinelBackend, self)
+        given = params.get("connection_class", self.connection_class)
+        celerys: Any = super()
         return celerys._get_pool(**{**params, "connection_class": in_step(given)})
+
+
+class InStepBackend(ReadsInStep, RedisBackend):
+    """For ``redis://`` and ``rediss://``."""
+
+
+class InStepSentinelBackend(ReadsInStep, SentinelBackend):
+    """For ``sentinel://``: the sentinels are not waited for without a limit."""
+
+    connection_class = SentinelManagedConnection
 
     @cached_property
     def _transport_options(self) -> dict[str, Any]:
@@ -203,101 +186,6 @@ class InStepSentinelBackend(SentinelBackend):
         options: dict[str, Any] = dict(self.app.conf.get("result_backend_transport_options") or {})
         options["sentinel_kwargs"] = sentinel_limits(options.get("sentinel_kwargs"), self.connparams)
         return options
-
-
-def gathering(backend: Any) -> AbstractContextManager[None]:
-    """Store the results of the block at once, where the backend can do that."""
-    return backend.gathering() if isinstance(backend, Gathers) else nullcontext()
-
-
-class Gathers:
-    """Stands in front of a Redis backend. Inside ``gathering`` results are kept back, then stored at once."""
-
-    app: Any
-    client: Any
-    expires: int | None
-    _gathered: list[tuple[str, Any]] | None = None
-
-    # Celery's own, and what stands in front of them.
-    READY_STATES: frozenset[str]
-    current_task_children: Callable[[Any], Any]
-    encode: Callable[[Any], Any]
-    get_key_for_task: Callable[[str], Any]
-    _is_silent: Callable[[], bool]
-    _lose: Callable[..., None]
-    _note: Callable[[Exception], None]
-
-    @contextmanager
-    def gathering(self) -> Iterator[None]:
-        """Store the results of this block at its end, all at once."""
-        self._gathered = []
-        try:
-            yield
-        finally:
-            gathered, self._gathered = self._gathered, None
-            self._store_all(gathered)
-
-    def _store_result(
-        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
-    ) -> Any:
-        if self._gathered is None:
-            celerys = _celerys_of(Gathers, self)
-            return celerys._store_result(task_id, result, state, traceback, request, **kwargs)
-        meta = self._get_result_meta(result=result, state=state, traceback=traceback, request=request)
-        meta["task_id"] = bytes_to_str(task_id)
-        self._gathered.append((self.get_key_for_task(task_id), self.encode(meta)))
-        return result
-
-    @cached_property
-    def _is_extended(self) -> bool:
-        return bool(self.app.conf.find_value_for_key("extended", "result"))
-
-    def _get_result_meta(
-        self, result: Any, state: str, traceback: Any, request: Any, *args: Any, **kwargs: Any
-    ) -> dict[str, Any]:
-        """Make it without looking up settings and a time zone for each: a tenth of a busy process's time."""
-        if self._is_extended or state not in self.READY_STATES or args or kwargs:
-            celerys = _celerys_of(Gathers, self)
-            meta: dict[str, Any] = celerys._get_result_meta(
-                result, state, traceback, request, *args, **kwargs
-            )
-            return meta
-        group, parent = getattr(request, "group", None), getattr(request, "parent_id", None)
-        return {
-            "status": state,
-            "result": result,
-            "traceback": traceback,
-            "children": self.current_task_children(request),
-            "date_done": datetime.now(UTC).isoformat(),
-            **({"group_id": group} if group else {}),
-            **({"parent_id": parent} if parent else {}),
-        }
-
-    def _store_all(self, gathered: list[tuple[str, Any]]) -> None:
-        if not gathered:
-            return
-        try:
-            if self._is_silent():
-                self._lose(len(gathered), _SILENT)
-                return
-            refused = self._stored_at_once(gathered)
-        # Whatever it is: these commands have ended.
-        except Exception as exc:  # noqa: BLE001
-            self._note(exc)
-            self._lose(len(gathered), f"{type(exc).__name__}: {exc}")
-        else:
-            if refused:
-                self._lose(len(refused), f"{type(refused[0]).__name__}: {refused[0]}")
-
-    def _stored_at_once(self, gathered: list[tuple[str, Any]]) -> list[Exception]:
-        """Store them, and return why the server did not take some."""
-        with self.client.pipeline(transaction=False) as pipe:
-            for key, value in gathered:
-                pipe.set(key, value, ex=self.expires or None)
-                # For those who wait for it as Celery does; others look, so this one may be refused.
-                pipe.publish(key, value)
-            replies = pipe.execute(raise_on_error=False)
-        return [reply for reply in replies[::2] if isinstance(reply, Exception)]
 
 
 _OURS: Final[dict[type, tuple[type, ...]]] = {
@@ -331,8 +219,3 @@ class WorkersCelery(Celery):
 
 def _celerys(backend: NeverDecides) -> Any:
     return super(NeverDecides, backend)
-
-
-def _celerys_of(ours: type, backend: Any) -> Any:
-    """Celery's own methods; the stubs know few of them."""
-    return super(ours, backend)

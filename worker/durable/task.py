@@ -31,7 +31,8 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from threadsync.config import get_settings
 from threadsync.errors import DatabaseUnavailable, ThreadsyncError, as_ours
-from worker.db.dead_letters.store import DeadLetterStore, Letter
+from worker.db.dead_letters.letter import Letter
+from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.driver_errors import is_about_the_content
 from worker.db.forgetting.arrivals import redaction
 from worker.durable import waiting

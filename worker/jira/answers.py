@@ -1,4 +1,4 @@
-"""What Jira can answer, in our words.
+"""Outcomes of a call to Jira.
 
     the one POST                                        is there a ticket?
     Created      201 with an id and a key               yes
@@ -34,7 +34,7 @@ so what asks for more has another clock or another unit. If it means it, it is a
 
 @dataclass(frozen=True, slots=True)
 class JiraAccount:
-    """A Jira site, and who we are there.
+    """A Jira site and the account that is used there.
 
     Args:
         url: the site's address, with the context path of a Data Center if it has one.
@@ -87,7 +87,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class AuthProblem:
-    """No ticket: Jira does not know us, or does not let us.
+    """No ticket: Jira rejects the credentials, or the account may not do this.
 
     ``is_page``: a web page came with a status of success, as single sign-on or a proxy sends it.
     """
@@ -105,7 +105,7 @@ CreateAnswer = Created | Failure
 
 @dataclass(frozen=True, slots=True)
 class JiraIssue:
-    """A ticket as far as we look at it. ``marker`` is the one in its entity property."""
+    """The parts of a ticket that are read. ``marker`` is the one in its entity property."""
 
     id: str
     key: str

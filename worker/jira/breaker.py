@@ -1,4 +1,4 @@
-"""A site that says no to us at all: its syncs are parked, and it is asked now and then."""
+"""Circuit breaker of a site that refuses all calls: its syncs are parked, and it is probed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ log = structlog.get_logger("threadsync.syncs")
 
 
 class Breaker:
-    """Asks ``GET /myself``: it needs no project and no permission, so its refusal is about the whole site."""
+    """Probe with ``GET /myself``: it needs no permission, so its refusal is about the whole site."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
 
     def trouble(self) -> str | None:
-        """The reason for which the site accepts none of our calls; None when it does, or cannot be asked."""
+        """Return why the site refuses all calls; None when it does not, or cannot be asked."""
         try:
             self._setup.jira.myself()
         except CallFailed as exc:
@@ -31,7 +31,7 @@ class Breaker:
         return None
 
     def probe(self) -> int | None:
-        """Ask again if that is due, and let go on what was parked when the site accepts us.
+        """Probe again if that is due, and resume the parked syncs when the site accepts us.
 
         Returns how many syncs go on; None when it was not due, or the site still refuses.
         """

@@ -1,6 +1,6 @@
-"""What an HTTP answer of Jira means. Pure: tested as a table.
+"""Classify an HTTP response of Jira. Pure: tested as a table.
 
-| answer | to a create | to a question |
+| response | to a create | to any other call |
 |---|---|---|
 | 2xx with what was asked for | `Created` | no failure |
 | 2xx with a web page | `Unknown` | `AuthProblem` |
@@ -24,7 +24,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from worker.http_once import NotSent, Unknown
-from worker.jira import parsing as contents
+from worker.jira import parsing
 from worker.jira.answers import AuthProblem, CreateAnswer, Created, Failure, Rejected, Throttled
 from worker.jira.pauses import pause
 from worker.jira.refusal import about
@@ -36,7 +36,7 @@ _REJECTIONS: Final = {
     400: "Jira refused the request (400)",
     404: "Jira does not know what the request is for (404)",
     405: "this is not the address of Jira's API, or not of this kind of Jira (405)",
-    410: "Jira has no such call any more (410)",
+    410: "Jira no longer has this call (410)",
     413: "the request is too large for Jira (413)",
     415: "this is not the address of Jira's API (415)",
     422: "Jira's configuration prevents it (422)",
@@ -50,7 +50,7 @@ _LONGEST_HEADER: Final = 200
 
 
 def creation(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> CreateAnswer:
-    """What became of the POST that creates a ticket.
+    """Classify the response to the POST that creates a ticket.
 
     Args:
         now: with a time zone; turns the dates of a 429 into seconds.
@@ -64,17 +64,17 @@ def creation(status: int, headers: Mapping[str, str], body: bytes, now: datetime
     if content is None:
         return Unknown(f"Jira answered {status}, but not in readable JSON", status, trace)
     try:
-        return Created(*contents.identity(content), trace)
-    except contents.Unreadable as exc:
+        return Created(*parsing.identity(content), trace)
+    except parsing.Unreadable as exc:
         return Unknown(f"Jira answered {status} with {exc}", status, trace)
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Failure | None:
-    """What went wrong with any other call; None when nothing did.
+    """Classify the response to any other call; None when it succeeded.
 
     With a token that has expired Jira Cloud answers a search with 200 and what anybody may see, which is
-    nothing; only a header tells (https://github.com/MrRefactoring/jira.js/issues/418). Who takes that for
-    "there is no ticket" makes a second one.
+    nothing; only a header tells (https://github.com/MrRefactoring/jira.js/issues/418). Taken for "there is
+    no ticket", it would lead to a second one.
     """
     headers = _lower(headers)
     trace = trace_id(headers)
@@ -92,7 +92,7 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime)
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
-    """The body as a JSON object, if it is one."""
+    """Return the body as a JSON object, if it is one."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
@@ -101,7 +101,7 @@ def json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def trace_id(headers: Mapping[str, str]) -> str | None:
-    """What Atlassian's support asks for first."""
+    """Return the id of the request that Atlassian's support asks for first."""
     found = (headers[name] for name in _TRACE_HEADERS if headers.get(name))
     return next((value[:_LONGEST_HEADER] for value in found), None)
 
@@ -135,7 +135,7 @@ def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime
 
 
 def _redirected(status: int, headers: Mapping[str, str]) -> str:
-    """Where to, as far as it is an address and no secret: what a login page is given may be one."""
+    """Name the host of a redirect only: the rest of its address may be a secret."""
     try:
         to = urlsplit(headers.get("location", ""))
         host = f"{to.scheme}://{to.hostname}" if to.scheme in ("http", "https") and to.hostname else ""
@@ -159,12 +159,12 @@ def _login_failed(headers: Mapping[str, str]) -> bool:
 
 
 def _anonymous(status: int, headers: Mapping[str, str]) -> AuthProblem:
-    why = f"the login failed; Jira answered {status}, as to somebody unknown"
+    why = f"the login failed; Jira answered {status}, as to an unknown account"
     return AuthProblem(status, why, trace_id=trace_id(headers))
 
 
 def _messages(content: Mapping[str, Any]) -> Iterator[str]:
-    """Of Jira's ``{"errorMessages": [text], "errors": {field: text}}``, and of a gateway's ``message``."""
+    """Yield texts of ``{"errorMessages": [text], "errors": {field: text}}``, and a gateway's ``message``."""
     general, fields, message = (content.get(name) for name in ("errorMessages", "errors", "message"))
     found = [*general] if isinstance(general, list) else []
     found += [f"{name}: {text}" for name, text in fields.items()] if isinstance(fields, dict) else []

@@ -1,4 +1,4 @@
-"""Jira's REST API, as far as it takes to make one ticket and never two.
+"""Client of Jira's REST API: the calls that make one ticket and never two.
 
 | | Cloud | Data Center |
 |---|---|---|
@@ -7,41 +7,36 @@
 | tickets by key | `POST /issue/bulkfetch` | `GET /issue/{key}`, one by one |
 
 Nothing is sent twice, no redirect is followed, every exchange has a deadline: see `worker.http_once`.
-What an answer means is in `worker.jira.classification`.
+Responses are classified by `worker.jira.classification`.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from time import monotonic, perf_counter
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import httpx
 
 from worker.http_once import HttpOnce, HttpResponse, Unknown
-from worker.jira import classification
-from worker.jira import parsing as contents
+from worker.jira import parsing
 from worker.jira.answers import (
     CallFailed,
     CreateAnswer,
-    Created,
     CreateField,
     Deployment,
-    Failure,
     IssueType,
     JiraAccount,
     JiraIssue,
     Rejected,
 )
 from worker.jira.paths import endpoint_of, issue_path, issue_types_path, segment
+from worker.jira.responses import content_of, creation_of, failure_of, is_gone, label_of, read
 from worker.observe import metrics
 from worker.text.adf import document_of
 from worker.text.wiki import wiki_of
-
-T = TypeVar("T")
 
 MOST_KEYS: Final = 100
 MOST_BYTES: Final = 16_000_000
@@ -50,13 +45,13 @@ MOST_BYTES: Final = 16_000_000
 _MISSING_IN_A_ROW: Final = 10
 _PAGE: Final = 200
 _MOST_PAGES: Final = 10
-_WANTED: Final = {"fields": ["labels"], "properties": [contents.PROPERTY]}
+_WANTED: Final = {"fields": ["labels"], "properties": [parsing.PROPERTY]}
 
 
 class JiraClient:
-    """One a process. Threads wait for each other; not for use within an event loop.
+    """One client per process. Threads wait for each other; not for use within an event loop.
 
-    Every method but `create` raises `CallFailed` when there is no answer to rely on.
+    Every method but `create` raises `CallFailed` when there is no reliable response.
 
     Args:
         transport: for tests, in place of sockets.
@@ -76,34 +71,33 @@ class JiraClient:
         )
 
     def create(self, fields: Mapping[str, Any], marker: str, attempt: int) -> CreateAnswer:
-        """Make a ticket. It raises no ``Exception``: what went wrong is in the answer.
+        """Create a ticket. It raises no ``Exception``: what went wrong is in the value.
 
         Args:
             fields: as `worker.jira.ticket` makes them.
             marker: goes into the entity property, with the number of the attempt.
         """
         value = {"marker": marker, "attempt": attempt}
-        body = {"fields": fields, "properties": [{"key": contents.PROPERTY, "value": value}]}
+        body = {"fields": fields, "properties": [{"key": parsing.PROPERTY, "value": value}]}
         began = perf_counter()
         answer = self._http.exchange("POST", "/issue", body, fresh=True)
-        became = _creation(answer) if isinstance(answer, HttpResponse) else answer
-        metrics.jira_answered("create", _label(became), perf_counter() - began)
+        became = creation_of(answer) if isinstance(answer, HttpResponse) else answer
+        metrics.jira_answered("create", label_of(became), perf_counter() - began)
         return became
 
     def search_label(self, label: str, limit: int = 5) -> tuple[JiraIssue, ...]:
-        """Tickets with the label. Jira's search finds a new one after seconds or minutes, not at once."""
+        """Find tickets with the label. Jira's search finds a new one only after seconds or minutes."""
         return self._search(f"labels = {_quoted(label)}", limit)
 
     def newest_number(self, project_key: str) -> int:
-        """The number of the project's newest ticket that the search knows; 0 if it knows none."""
+        """Return the number of the project's newest ticket that the search knows; 0 if it knows none."""
         newest = self._search(f"project = {_quoted(project_key)} ORDER BY created DESC", 1)
-        return _read(contents.number, newest[0].key) if newest else 0
+        return read(parsing.number, newest[0].key) if newest else 0
 
     def fetch(self, keys: Sequence[str]) -> tuple[JiraIssue, ...]:
-        """Those of up to 100 tickets that exist and that we may see. It does not go through Jira's search.
+        """Read up to 100 tickets by key, without Jira's search; missing and hidden ones are left out.
 
-        On a Data Center it stops at the tenth key in a row that there is no ticket for; all that asking
-        begins within one deadline.
+        On a Data Center it stops at the tenth missing key in a row; all requests begin within one deadline.
         Raises ``ValueError`` for more than 100 keys.
         """
         if len(keys) > MOST_KEYS:
@@ -113,28 +107,28 @@ class JiraClient:
         if not keys:
             return ()
         body = {"issueIdsOrKeys": [*keys], **_WANTED}
-        return _read(contents.issues, self._call("POST", "/issue/bulkfetch", body))
+        return read(parsing.issues, self._call("POST", "/issue/bulkfetch", body))
 
     def get(self, id_or_key: str) -> JiraIssue | None:
-        """One ticket; None if Jira says that there is none, or none that we may see."""
-        params = {"fields": "labels", "properties": contents.PROPERTY}
+        """Read one ticket; None if Jira says that there is none, or none that the account may see."""
+        params = {"fields": "labels", "properties": parsing.PROPERTY}
         path = issue_path(id_or_key)
         answer = self._exchange("GET", path, params=params)
-        if _is_gone(_failure(answer), answer):
+        if is_gone(failure_of(answer), answer):
             return None
-        return _read(contents.issue, _content(answer, endpoint_of(path)))
+        return read(parsing.issue, content_of(answer, endpoint_of(path)))
 
     def myself(self) -> None:
-        """Return if Jira knows us."""
+        """Return if Jira accepts the account."""
         self._call("GET", "/myself")
 
     def deployment(self) -> Deployment:
-        """What Jira says that it is."""
+        """Ask Jira for its kind of deployment."""
         kind = str(self._call("GET", "/serverInfo").get("deploymentType") or "")
         return "cloud" if kind.casefold() == "cloud" else "datacenter"
 
     def issue_type(self, project_key: str, wanted: str) -> IssueType:
-        """The project's issue type with this id or name, of which the case does not matter here.
+        """Find the project's issue type with this id or name; the name's case does not matter.
 
         Raises `CallFailed` with `Rejected` when the project has none.
         """
@@ -150,13 +144,13 @@ class JiraClient:
         raise CallFailed(Rejected(404, why, about="place"))
 
     def required_fields(self, project_key: str, issue_type: str) -> tuple[CreateField, ...]:
-        """What the screen for a new ticket has, and which of it must be filled.
+        """List the fields of the screen for a new ticket.
 
         Raises `CallFailed` with `Rejected` when the project has no such issue type.
         """
         kind = self.issue_type(project_key, issue_type)
         path = f"{issue_types_path(project_key)}/{segment(kind.id)}"
-        return tuple(map(contents.create_field, self._pages(path, "fields", "results", "values")))
+        return tuple(map(parsing.create_field, self._pages(path, "fields", "results", "values")))
 
     def put_remote_link(self, key: str, global_id: str, url: str, title: str) -> None:
         """Link the ticket to ``url``, in place of an earlier link with the same ``global_id``."""
@@ -164,21 +158,21 @@ class JiraClient:
         self._call("POST", f"{issue_path(key)}/remotelink", link)
 
     def remove_remote_link(self, key: str, global_id: str) -> None:
-        """Take the link with this id off the ticket. Returns too if there is none, or no such ticket."""
+        """Remove the link with this id. Returns too if there is none, or no such ticket."""
         path = f"{issue_path(key)}/remotelink"
         answer = self._exchange("DELETE", path, params={"globalId": global_id})
-        failed = _failure(answer)
-        if answer.status != 204 and not _is_gone(failed, answer):
+        failed = failure_of(answer)
+        if answer.status != 204 and not is_gone(failed, answer):
             raise CallFailed(failed or Unknown("Jira's answer is not as documented"), endpoint_of(path))
 
     def comments(self, key: str) -> tuple[Mapping[str, Any], ...] | None:
-        """The entity properties of the ticket's newest comments, by their key; None if it has gone."""
+        """Read the entity properties of the ticket's newest comments; None if it has gone."""
         path = f"{issue_path(key)}/comment"
         params = {"expand": "properties", "orderBy": "-created", "maxResults": str(_PAGE)}
         answer = self._exchange("GET", path, params=params)
-        if _is_gone(_failure(answer), answer):
+        if is_gone(failure_of(answer), answer):
             return None
-        return _read(contents.comment_properties, _content(answer, endpoint_of(path)))
+        return read(parsing.comment_properties, content_of(answer, endpoint_of(path)))
 
     def add_comment(self, key: str, text: str, property_key: str, value: Mapping[str, Any]) -> bool:
         """Comment on the ticket, once; False if it has gone.
@@ -191,9 +185,9 @@ class JiraClient:
         content = {"body": body, "properties": [{"key": property_key, "value": value}]}
         path = f"{issue_path(key)}/comment"
         answer = self._exchange("POST", path, content, fresh=True)
-        if _is_gone(_failure(answer), answer):
+        if is_gone(failure_of(answer), answer):
             return False
-        _content(answer, endpoint_of(path))
+        content_of(answer, endpoint_of(path))
         return True
 
     def close(self) -> None:
@@ -212,9 +206,9 @@ class JiraClient:
         body: dict[str, Any] = {"jql": jql, "maxResults": limit, "fields": ["labels"]}
         if self._is_cloud:
             # A Data Center's search has no such key.
-            body["properties"] = [contents.PROPERTY]
+            body["properties"] = [parsing.PROPERTY]
         content = self._call("POST", "/search/jql" if self._is_cloud else "/search", body)
-        found = _read(contents.issues, content)
+        found = read(parsing.issues, content)
         if not found and content.get("nextPageToken"):
             raise CallFailed(Unknown("Jira's search gave an empty page, and said that there are more"))
         return found
@@ -238,7 +232,7 @@ class JiraClient:
         for _ in range(_MOST_PAGES):
             params = {"startAt": str(len(entries)), "maxResults": str(_PAGE)}
             content = self._call("GET", path, params=params)
-            page = _read(lambda content: contents.page(content, *names), content)
+            page = read(lambda content: parsing.page(content, *names), content)
             entries += page
             total = content.get("total")
             if not page or not isinstance(total, int) or len(entries) >= total:
@@ -248,7 +242,7 @@ class JiraClient:
     def _call(
         self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        return _content(self._exchange(method, path, body, params), endpoint_of(path))
+        return content_of(self._exchange(method, path, body, params), endpoint_of(path))
 
     def _exchange(
         self,
@@ -261,50 +255,11 @@ class JiraClient:
     ) -> HttpResponse:
         began = perf_counter()
         answer = self._http.exchange(method, path, body, params=params, fresh=fresh)
-        became = _failure(answer) if isinstance(answer, HttpResponse) else answer
-        metrics.jira_answered(endpoint_of(path), _label(became), perf_counter() - began)
+        became = failure_of(answer) if isinstance(answer, HttpResponse) else answer
+        metrics.jira_answered(endpoint_of(path), label_of(became), perf_counter() - began)
         if not isinstance(answer, HttpResponse):
             raise CallFailed(answer, endpoint_of(path))
         return answer
-
-
-def _content(answer: HttpResponse, request: str) -> dict[str, Any]:
-    """The JSON of an answer that is a success. Raises `CallFailed`."""
-    failed, content = _failure(answer), _object(answer)
-    if failed is None and content is not None:
-        return content
-    why = f"Jira answered {answer.status}, but not in readable JSON"
-    unclear = Unknown(why, answer.status, classification.trace_id(answer.headers))
-    raise CallFailed(failed or unclear, request)
-
-
-def _creation(answer: HttpResponse) -> CreateAnswer:
-    return classification.creation(answer.status, answer.headers, answer.content, datetime.now(UTC))
-
-
-def _label(became: CreateAnswer | Failure | None) -> str:
-    """Of a metric."""
-    return "ok" if became is None or isinstance(became, Created) else type(became).__name__
-
-
-def _failure(answer: HttpResponse) -> Failure | None:
-    return classification.failure(answer.status, answer.headers, answer.content, datetime.now(UTC))
-
-
-def _object(answer: HttpResponse) -> dict[str, Any] | None:
-    return classification.json_object(answer.content)
-
-
-def _is_gone(failed: Failure | None, answer: HttpResponse) -> bool:
-    """Jira itself knows no such thing; without JSON it is something in front of Jira that does not."""
-    return isinstance(failed, Rejected) and failed.status == 404 and _object(answer) is not None
-
-
-def _read(reader: Callable[[Any], T], content: Any) -> T:
-    try:
-        return reader(content)
-    except contents.Unreadable as exc:
-        raise CallFailed(Unknown(f"Jira's answer is not as documented: {exc}")) from exc
 
 
 def _quoted(value: str) -> str:

@@ -1,4 +1,4 @@
-"""What becomes of a sync when something ended: ``decide(outcome, sync, now) -> next state``. Pure.
+"""Decide what becomes of a sync after a step: ``decide(outcome, situation) -> next state``. Pure.
 
 | what ended | next state |
 |---|---|
@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, assert_never
 
+from threadsync.syncs import SyncStatus
+from worker.db.syncs.progress import FRESH, Progress
 from worker.http_once import NotSent, Unknown
 from worker.jira.answers import (
     About,
@@ -33,13 +35,12 @@ from worker.jira.answers import (
 )
 
 Scope = Literal["site", "endpoint"]
-State = Literal["pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"]
 
 FIRST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 900.0
 PATIENCE: Final = timedelta(hours=24)
 LOOK_AFTER_SECONDS: Final = (5, 15, 30, 60, 120, 300, 600)
-"""When to look for a ticket that was maybe created, counted from when that became known."""
+"""Schedule of looks for a ticket that was maybe created, counted from when that became known."""
 
 MOST_RECREATES: Final = 4
 """Each is as safe as the first create: it is sent when the one before is certain to have made nothing."""
@@ -62,7 +63,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """More than one has it."""
+    """More than one issue has our marker."""
 
     keys: tuple[str, ...]
 
@@ -83,24 +84,25 @@ Outcome = Created | Found | Several | Absent | Unread | Rejected | Throttled | A
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What is known of a sync at the moment.
+class Situation:
+    """A sync at the end of a step.
 
-    ``deadline`` is that of the create whose end is not known; None when there is none. After a
-    re-create ``failing_since`` is the deadline of the first create of the row, until something else fails.
+    Args:
+        settle: seconds after a create's deadline within which its ticket may still come to light.
+        jitter: 0 to 1, drawn by the caller.
+        deadline: of the create whose end is not known; None when there is none.
     """
 
-    failures: int = 0
-    failing_since: datetime | None = None
-    looks: int = 0
-    absences: int = 0
-    recreates: int = 0
+    progress: Progress
+    now: datetime
+    settle: float
+    jitter: float
     deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """For so many seconds nothing may be sent to the site, or to the endpoint that asked for it."""
+    """Seconds for which nothing may be sent to the site, or to the endpoint that asked for it."""
 
     scope: Scope
     seconds: float
@@ -115,78 +117,62 @@ class Next:
         reason: a code that ``threadsync.reasons`` has words for; None where there is nothing to explain.
         pause: others that must wait, too.
         may_be_the_site: ask the site who we are; if it does not say, all of its syncs are parked.
+        is_parked: the sync waits, blocked, until its site accepts us.
     """
 
-    state: State
+    state: SyncStatus
     delay: float | None
     reason: str | None = None
-    failures: int = 0
-    failing_since: datetime | None = None
-    looks: int = 0
-    absences: int = 0
-    recreates: int = 0
+    progress: Progress = FRESH
     pause: Pause | None = None
     may_be_the_site: bool = False
+    is_parked: bool = False
 
 
-def decide(outcome: Outcome, sync: Standing, now: datetime, settle: float, jitter: float) -> Next:
-    """What to write.
-
-    Args:
-        settle: seconds after a create's deadline within which a ticket of it may still come to light.
-        jitter: 0 to 1, drawn by the caller.
-    """
+def decide(outcome: Outcome, at: Situation) -> Next:
+    """Decide what becomes of a sync after a step with this outcome."""
     match outcome:
         case Created() | Found():
             return Next("done", 0)
         case Several():
             return Next("review", None, "several_tickets")
         case Unknown():
-            since = sync.failing_since if sync.recreates else None
-            return Next(
-                "unknown", LOOK_AFTER_SECONDS[0], "no_answer", failing_since=since, recreates=sync.recreates
-            )
+            return Next("unknown", LOOK_AFTER_SECONDS[0], "no_answer", _in_doubt(at.progress))
         case Absent():
-            return _absent(sync, now, settle)
+            return _absent(at)
         case Unread():
-            return _unread(outcome, sync, now, settle, jitter)
+            return _unread(outcome.answer.answer, at)
         case Rejected() | Throttled() | AuthProblem() | NotSent():
-            return _surely_not_created(outcome, sync, now, jitter)
+            return _surely_not_created(outcome, at)
         case _:
             assert_never(outcome)
 
 
-def _surely_not_created(
-    answer: Rejected | Throttled | AuthProblem | NotSent, sync: Standing, now: datetime, jitter: float
-) -> Next:
+def _surely_not_created(answer: Rejected | Throttled | AuthProblem | NotSent, at: Situation) -> Next:
     match answer:
         case Rejected(about="draft"):
-            return Next("failed", None, "draft_refused", recreates=sync.recreates)
+            return Next("failed", None, "draft_refused", at.progress)
         case Rejected():
-            reason = _REASONS[answer.about]
-            return Next("blocked", None, reason, recreates=sync.recreates, may_be_the_site=True)
+            return Next("blocked", None, _REASONS[answer.about], at.progress, may_be_the_site=True)
         case AuthProblem():
-            return Next("blocked", None, "no_access", recreates=sync.recreates, may_be_the_site=True)
+            return Next("blocked", None, "no_access", at.progress, may_be_the_site=True)
         case Throttled():
-            return _wait(answer, sync, jitter)
+            return _wait(answer, at)
         case NotSent():
-            return _retry(sync, now, jitter, "not_reached" if answer.status is None else "edge_refused")
+            return _retry(at, "not_reached" if answer.status is None else "edge_refused")
         case _:
             assert_never(answer)
 
 
-def _wait(answer: Throttled, sync: Standing, jitter: float) -> Next:
-    """As told, and up to a fifth more, so that not all come back at once. No failure is counted."""
-    delay = max(answer.retry_after or 0, FIRST_PAUSE_SECONDS) * (1 + jitter / 5)
-    return Next(
-        "retry_wait",
-        delay,
-        "rate_limit",
-        sync.failures,
-        sync.failing_since,
-        recreates=sync.recreates,
-        pause=Pause(scope, delay) if (scope := scope_of(answer)) else None,
-    )
+def _wait(answer: Throttled, at: Situation) -> Next:
+    """Wait as long as Jira asked plus up to 20 % jitter. A 429 is not counted as a failure."""
+    delay = max(answer.retry_after or 0, FIRST_PAUSE_SECONDS) * (1 + at.jitter / 5)
+    return Next("retry_wait", delay, "rate_limit", at.progress, pause=_pause(answer, delay))
+
+
+def _pause(answer: Throttled, seconds: float) -> Pause | None:
+    scope = scope_of(answer)
+    return Pause(scope, seconds) if scope else None
 
 
 def scope_of(answer: Throttled) -> Scope | None:
@@ -200,93 +186,93 @@ def scope_of(answer: Throttled) -> Scope | None:
     return "endpoint" if reason.startswith("jira-burst") else None
 
 
-def _retry(sync: Standing, now: datetime, jitter: float, reason: str) -> Next:
+def _retry(at: Situation, reason: str) -> Next:
+    was = at.progress
     # A re-create's is that of the first create; what fails now has failed since now.
-    is_new = sync.recreates > 0 and sync.failures == 0
-    since = now if is_new or sync.failing_since is None else sync.failing_since
-    if now - since >= PATIENCE:
-        return Next("review", None, "kept_failing", sync.failures + 1, since, recreates=sync.recreates)
+    is_new = was.recreates > 0 and was.failures == 0
+    since = at.now if is_new or was.failing_since is None else was.failing_since
+    progress = replace(was, failures=was.failures + 1, failing_since=since)
+    if at.now - since >= PATIENCE:
+        return Next("review", None, "kept_failing", progress)
     # Full jitter. The exponent is bounded because the number of failures is not.
-    longest = min(FIRST_PAUSE_SECONDS * 2 ** min(sync.failures, 20), LONGEST_PAUSE_SECONDS)
-    delay = max(longest * jitter, 0.2)
-    return Next("retry_wait", delay, reason, sync.failures + 1, since, recreates=sync.recreates)
+    longest = min(FIRST_PAUSE_SECONDS * 2 ** min(was.failures, 20), LONGEST_PAUSE_SECONDS)
+    return Next("retry_wait", max(longest * at.jitter, 0.2), reason, progress)
 
 
-def _unread(outcome: Unread, sync: Standing, now: datetime, settle: float, jitter: float) -> Next:
-    answer = outcome.answer.answer
-    if sync.deadline is not None:
-        return _unseen(answer, sync, sync.deadline, now, settle)
+def _unread(answer: Failure, at: Situation) -> Next:
+    if at.deadline is not None:
+        return _unseen(answer, at, at.deadline)
     if isinstance(answer, Unknown):
         # Of a read: nothing was created by it.
-        return _retry(sync, now, jitter, "not_reached")
+        return _retry(at, "not_reached")
     if isinstance(answer, AuthProblem) and answer.is_page:
         # Perhaps of something in front of Jira, for a moment; and if it is a login, `/myself` meets it, too.
-        return replace(_retry(sync, now, jitter, "web_page"), may_be_the_site=True)
+        return replace(_retry(at, "web_page"), may_be_the_site=True)
     if isinstance(answer, Rejected) and answer.about == "draft":
         # It was the search that was refused, not the draft.
-        return Next("blocked", None, "set_up", recreates=sync.recreates, may_be_the_site=True)
-    return _surely_not_created(answer, sync, now, jitter)
+        return Next("blocked", None, "set_up", at.progress, may_be_the_site=True)
+    return _surely_not_created(answer, at)
 
 
-def _unseen(answer: Failure, sync: Standing, deadline: datetime, now: datetime, settle: float) -> Next:
-    """A look that could not be taken says nothing about the ticket. A set-up that prevents it is named."""
-    if now - deadline >= PATIENCE:
-        return Next("review", None, "not_confirmed", looks=sync.looks, recreates=sync.recreates)
-    delay = _look_delay(sync, now, settle)
+def _unseen(answer: Failure, at: Situation, deadline: datetime) -> Next:
+    """Look again: a look that failed says nothing about the ticket. A set-up that prevents it is named."""
+    if at.now - deadline >= PATIENCE:
+        return Next("review", None, "not_confirmed", at.progress)
+    again = _look_again(at.progress, _look_delay(at, deadline))
     if isinstance(answer, Throttled):
-        asked = max(delay, answer.retry_after or 0)
-        scope = scope_of(answer)
-        pause = Pause(scope, max(answer.retry_after or 0, FIRST_PAUSE_SECONDS)) if scope else None
-        return replace(_look_again(sync, asked), pause=pause)
+        asked = answer.retry_after or 0
+        pause = _pause(answer, max(asked, FIRST_PAUSE_SECONDS))
+        return replace(again, delay=max(again.delay or 0, asked), pause=pause)
     if isinstance(answer, AuthProblem | Rejected):
-        return replace(_look_again(sync, delay), reason="look_refused", may_be_the_site=True)
-    return _look_again(sync, delay)
+        return replace(again, reason="look_refused", may_be_the_site=True)
+    return again
 
 
-def _absent(sync: Standing, now: datetime, settle: float) -> Next:
-    assert sync.deadline is not None  # noqa: S101 - one looks only after a create
-    absences = sync.absences + 1
-    if absences < 2 or now < sync.deadline + timedelta(seconds=certain_after(sync.recreates, settle)):
-        return _look_again(replace(sync, absences=absences), _look_delay(sync, now, settle))
-    if not _may_recreate(sync, now):
-        return Next("review", None, "absent_again", recreates=sync.recreates)
-    since = (sync.failing_since if sync.recreates else None) or sync.deadline
-    return Next("pending", 0, "create_again", failing_since=since, recreates=sync.recreates + 1)
+def _absent(at: Situation) -> Next:
+    assert at.deadline is not None  # noqa: S101 - one looks only after a create
+    progress = replace(at.progress, absences=at.progress.absences + 1)
+    if progress.absences < 2 or at.now < at.deadline + _settled_after(at):
+        return _look_again(progress, _look_delay(at, at.deadline))
+    if not _may_recreate(at):
+        return Next("review", None, "absent_again", progress)
+    since = (progress.failing_since if progress.recreates else None) or at.deadline
+    recreated = Progress(failing_since=since, recreates=progress.recreates + 1)
+    return Next("pending", 0, "create_again", recreated)
 
 
 def certain_after(recreates: int, settle: float) -> float:
-    """Seconds after a create's deadline from which absence counts: each time twice as long as before.
+    """Return the seconds after a create's deadline from which absence counts, doubled each time.
 
     A Jira that swallows one create after the other may as well be one that shows its tickets late.
     """
     return settle * 2.0**recreates
 
 
-def _may_recreate(sync: Standing, now: datetime) -> bool:
-    """Always once; then four times at most, and within 24 hours."""
-    if sync.recreates == 0:
+def _settled_after(at: Situation) -> timedelta:
+    return timedelta(seconds=certain_after(at.progress.recreates, at.settle))
+
+
+def _may_recreate(at: Situation) -> bool:
+    """Return True for the first time; then four times at most, and within 24 hours."""
+    recreates, since = at.progress.recreates, at.progress.failing_since
+    if recreates == 0:
         return True
-    is_recent = sync.failing_since is None or now - sync.failing_since < PATIENCE
-    return sync.recreates < MOST_RECREATES and is_recent
+    return recreates < MOST_RECREATES and (since is None or at.now - since < PATIENCE)
 
 
-def _look_again(sync: Standing, delay: float) -> Next:
-    return Next(
-        "unknown",
-        delay,
-        "no_answer",
-        failing_since=sync.failing_since if sync.recreates else None,
-        looks=sync.looks + 1,
-        absences=sync.absences,
-        recreates=sync.recreates,
-    )
+def _in_doubt(was: Progress) -> Progress:
+    """Forget the failures before the create; after a re-create it counts since when the first one failed."""
+    return replace(was, failures=0, failing_since=was.failing_since if was.recreates else None)
 
 
-def _look_delay(sync: Standing, now: datetime, settle: float) -> float:
-    """Until the next look: as the schedule has it, but not past the moment from which absence counts."""
-    looks = min(sync.looks, len(LOOK_AFTER_SECONDS) - 1)
+def _look_again(was: Progress, delay: float) -> Next:
+    return Next("unknown", delay, "no_answer", replace(_in_doubt(was), looks=was.looks + 1))
+
+
+def _look_delay(at: Situation, deadline: datetime) -> float:
+    """Seconds to the next look of the schedule, but not past the moment from which absence counts."""
+    looks = min(at.progress.looks, len(LOOK_AFTER_SECONDS) - 1)
     following = LOOK_AFTER_SECONDS[looks + 1] if looks + 1 < len(LOOK_AFTER_SECONDS) else None
     delay = float(following - LOOK_AFTER_SECONDS[looks]) if following else float(_LONG_AGO)
-    assert sync.deadline is not None  # noqa: S101 - one looks only after a create
-    settled_in = (sync.deadline - now).total_seconds() + certain_after(sync.recreates, settle)
+    settled_in = (deadline - at.now + _settled_after(at)).total_seconds()
     return min(delay, settled_in) if settled_in > 0 else delay

@@ -1,4 +1,4 @@
-"""What follows a ticket: the link back to the thread, and, when nothing more can come to light, the audit.
+"""Follow up a ticket: link back to the thread, and audit when nothing more can come to light.
 
 Both may be repeated: the link is an upsert, the audit only looks. A session is synced before either.
 """
@@ -10,12 +10,13 @@ from typing import Final
 
 import structlog
 
-from threadsync.syncs import Claim, Step
+from threadsync.syncs import Step, SyncState
+from worker.db.syncs.claim import Claim
 from worker.jira.answers import CallFailed, Rejected, Throttled
 from worker.jira.decide import Pause, Several, scope_of
 from worker.jira.search import search_label
 from worker.jira.setup import Setup
-from worker.jira.taken_off import taken_off
+from worker.jira.unlinked import unlinked_of
 from worker.text.thread_link import link_to_thread
 
 _MOST_FAILURES: Final = 5
@@ -25,16 +26,14 @@ _TITLE: Final = "Slack thread"
 log = structlog.get_logger("threadsync.syncs")
 
 
-def follow_up(setup: Setup, claim: Claim, now: datetime) -> None:
-    """Do the step that is due, and say when the next one is."""
+def follow_up(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
+    """Do the step that is due, and say when the next one is. None when the claim was lost."""
     if _lacks_link(claim):
-        _link_back(setup, claim, now)
-        return
+        return _link_back(setup, claim, now)
     due = (claim.done_at or now) + timedelta(seconds=setup.target.settle)
     if claim.audited_at is None and now >= due:
-        _audit(setup, claim, now)
-    else:
-        setup.store.release(claim, max((due - now).total_seconds(), 0.1))
+        return _audit(setup, claim, now)
+    return setup.store.release(claim, max((due - now).total_seconds(), 0.1))
 
 
 def endpoints_of(claim: Claim) -> tuple[str, ...]:
@@ -42,12 +41,14 @@ def endpoints_of(claim: Claim) -> tuple[str, ...]:
     return ("remote_link",) if _lacks_link(claim) else ("search", "get")
 
 
-def leave_alone(setup: Setup, claim: Claim, now: datetime) -> None:
+def leave_alone(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
     """End the steps of a ticket whose Jira the settings name no more: there they cannot be taken."""
     step: Step = "link_back" if _lacks_link(claim) else "audit"
     delay = 0.0 if _lacks_link(claim) else None
     detail = f"the ticket is at {claim.site}, and JIRA_URL is {setup.target.site}"
-    setup.store.follow_up(claim, step, "unclear", is_over=True, delay=delay, started_at=now, detail=detail)
+    return setup.store.follow_up(
+        claim, step, "unclear", is_over=True, delay=delay, started_at=now, detail=detail
+    )
 
 
 def hold(setup: Setup, pause: Pause, request: str) -> None:
@@ -62,61 +63,55 @@ def _lacks_link(claim: Claim) -> bool:
     return claim.linked_back_at is None and claim.origin != "named"
 
 
-def _is_told_to_wait(setup: Setup, claim: Claim, failed: CallFailed) -> bool:
-    """Let go of it for as long as a 429 says. That is no failure of the step."""
-    answer = failed.answer
-    if not isinstance(answer, Throttled):
-        return False
+def _wait(setup: Setup, claim: Claim, answer: Throttled, request: str) -> SyncState | None:
+    """Let go of the sync for as long as a 429 says. That is no failure of the step."""
     seconds = max(answer.retry_after or 0.0, _FIRST_PAUSE_SECONDS) * (1 + setup.jitter() / 5)
     if scope := scope_of(answer):
-        hold(setup, Pause(scope, seconds), failed.request)
-    setup.store.release(claim, seconds)
+        hold(setup, Pause(scope, seconds), request)
     log.info("put off", jira_key=claim.jira_key, reason=answer.why, seconds=round(seconds))
-    return True
+    return setup.store.release(claim, seconds)
 
 
-def _link_back(setup: Setup, claim: Claim, now: datetime) -> None:
+def _link_back(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
     url = link_to_thread(claim.newest_channel_id or claim.channel_id, claim.thread_ts)
     try:
         setup.jira.put_remote_link(claim.jira_key or "", f"threadsync={claim.marker}", url, _TITLE)
     except CallFailed as exc:
-        if _is_told_to_wait(setup, claim, exc):
-            return
-        failures = claim.failures + 1
+        answer, failed = exc.answer, claim.progress.failures
+        if isinstance(answer, Throttled):
+            return _wait(setup, claim, answer, exc.request)
         # A Jira that refuses such links refuses the next one too.
-        is_over = failures == _MOST_FAILURES or isinstance(exc.answer, Rejected)
-        setup.store.follow_up(
+        is_over = failed + 1 == _MOST_FAILURES or isinstance(answer, Rejected)
+        log.info("thread not linked", jira_key=claim.jira_key, reason=answer.why, failures=failed + 1)
+        return setup.store.follow_up(
             claim,
             "link_back",
-            "rejected" if isinstance(exc.answer, Rejected) else "unclear",
+            "rejected" if isinstance(answer, Rejected) else "unclear",
             is_over=is_over,
-            delay=0.0 if is_over else _FIRST_PAUSE_SECONDS * 2**claim.failures,
+            delay=0.0 if is_over else _FIRST_PAUSE_SECONDS * 2**failed,
             started_at=now,
-            failures=0 if is_over else failures,
-            detail=exc.answer.why,
-            http_status=exc.answer.status,
-            trace_id=exc.answer.trace_id,
+            failures=0 if is_over else failed + 1,
+            detail=answer.why,
+            http_status=answer.status,
+            trace_id=answer.trace_id,
         )
-        log.info("thread not linked", jira_key=claim.jira_key, reason=exc.answer.why, failures=failures)
-    else:
-        setup.store.follow_up(claim, "link_back", "ok", is_over=True, delay=0.0, started_at=now)
+    return setup.store.follow_up(claim, "link_back", "ok", is_over=True, delay=0.0, started_at=now)
 
 
-def _audit(setup: Setup, claim: Claim, now: datetime) -> None:
+def _audit(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
     """Report every other ticket with the marker. Nothing is deleted: a person decides."""
     try:
-        seen = search_label(setup.jira, claim.marker, taken_off(setup, claim))
+        seen = search_label(setup.jira, claim.marker, unlinked_of(setup, claim))
     except CallFailed as exc:
-        if _is_told_to_wait(setup, claim, exc):
-            return
-        setup.store.release(claim, max(setup.target.settle, 60))
+        if isinstance(exc.answer, Throttled):
+            return _wait(setup, claim, exc.answer, exc.request)
         log.info("audit put off", jira_key=claim.jira_key, reason=exc.answer.why)
-        return
+        return setup.store.release(claim, max(setup.target.settle, 60))
     keys = seen.keys if isinstance(seen, Several) else ()
     others = [key for key in keys if key != claim.jira_key]
     if others:
         log.error("thread has more than one ticket", jira_key=claim.jira_key, others=others)
     outcome = "several" if others else "ok"
-    setup.store.follow_up(
+    return setup.store.follow_up(
         claim, "audit", outcome, is_over=True, delay=None, started_at=now, duplicates=others
     )

@@ -1,4 +1,4 @@
-"""What Jira's JSON says, as far as we read it. Raises `Unreadable` where that is missing."""
+"""Read Jira's JSON. Raises `Unreadable` where something needed is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.jira.answers import CreateField, JiraIssue
 
 _ID: Final = re.compile(r"[0-9]{1,30}")
 _KEY: Final = re.compile(r"[A-Z][A-Z0-9_]{0,49}-[1-9][0-9]{0,12}")
-"""As the tables have it."""
+"""Pattern of a key in the tables."""
 
 _LONGEST_NAME: Final = 255
 
@@ -19,7 +19,7 @@ PROPERTY = "threadsync"
 
 
 class Unreadable(ValueError):
-    """The answer is not what Jira's documentation promises. The text quotes nothing of it."""
+    """The response is not what Jira's documentation promises. The text quotes nothing of it."""
 
 
 def identity(content: Mapping[str, Any]) -> tuple[str, str]:
@@ -47,7 +47,7 @@ def issue(content: object) -> JiraIssue:
 
 
 def issues(content: Mapping[str, Any]) -> tuple[JiraIssue, ...]:
-    """Those of a search or of a bulk fetch."""
+    """The issues in the response of a search or bulk fetch."""
     found = content.get("issues")
     if not isinstance(found, list):
         raise Unreadable("no list of tickets")
@@ -55,7 +55,7 @@ def issues(content: Mapping[str, Any]) -> tuple[JiraIssue, ...]:
 
 
 def comment_properties(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """Of each comment of a page its entity properties, by their key."""
+    """Entity properties of each comment of a page."""
     found = content.get("comments")
     if not isinstance(found, list):
         raise Unreadable("no list of comments")

@@ -1,4 +1,4 @@
-"""Read from a 429 for how long Jira wants to be left alone. Pure.
+"""Read from a 429 how long to wait. Pure.
 
 It may say so in seconds, as a moment since 1970, as an HTTP date or an ISO date, and be wrong in all of them.
 What makes no sense counts as not said; what is longer than `LONGEST_ASKED_SECONDS` is cut.
@@ -17,7 +17,7 @@ from worker.jira.answers import LONGEST_ASKED_SECONDS
 _HEADERS: Final = ("retry-after", "x-ratelimit-reset")
 _LONGEST_TEXT: Final = 100
 _UNITS: Final = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e9, 1.0))
-"""From which number on it is a moment, and how many of its units make a second."""
+"""Least number that is a moment in this unit, and how many of the units make a second."""
 
 
 def pause(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -1,4 +1,4 @@
-"""The words that an attempt keeps of what ended it. Pure."""
+"""Words in which an attempt records its outcome. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tell from Jira's refusal of a ticket what must be mended. Pure.
+"""Tell from Jira's refusal of a ticket what must be fixed. Pure.
 
-A fault of the draft is mended by another draft, all others by an administrator and a retry. We send summary
+A fault of the draft is fixed by another draft, all others by an administrator and a retry. We send summary
 and description as people wrote them, and make labels that Jira takes; so what Jira says of any other field,
 or of labels, is about its set-up, in whatever language. Only what it says of no field is told by its words.
 """
@@ -28,7 +28,7 @@ _SET_UP: Final = re.compile(
 
 
 def about(status: int, content: Mapping[str, Any]) -> About:
-    """Return what must be mended.
+    """Return what must be fixed.
 
     Args:
         status: of a refusal.

@@ -1,45 +1,47 @@
-"""One claim of a sync, from its beginning to the write that ends it."""
+"""One step of a sync, from its claim to the write that ends it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
-from threadsync.syncs import Claim, Step
-from worker.db.syncs.store import Begun, Ending
+from threadsync.syncs import Step, SyncState
+from worker.db.syncs.claim import Begun, Claim, Ending
+from worker.db.syncs.store import SiteTrouble
 from worker.http_once import NotSent
 from worker.jira.answers import CallFailed, CreateAnswer, Created, Rejected
 from worker.jira.breaker import PROBE_SECONDS, Breaker
-from worker.jira.decide import Absent, Next, Outcome, Standing, Unread, decide
+from worker.jira.decide import Absent, Next, Outcome, Situation, Unread, decide
 from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
 from worker.jira.record import detail_of, end_of_doubt, name_of, ticket_of
 from worker.jira.search import look, search_label
 from worker.jira.setup import Setup
-from worker.jira.taken_off import taken_off
 from worker.jira.ticket import fields_of
+from worker.jira.unlinked import unlinked_of
 from worker.observe import metrics
 
-TURN_SECONDS: Final = 2.0
-"""A create that has had no answer by then no longer keeps the project's others waiting."""
+PLACE_SECONDS: Final = 2.0
+"""A create without an answer by then no longer keeps the project's others waiting."""
 
 COMMIT_SECONDS: Final = 5.0
 """Between the commit to a create and its sending at most; else it is not sent."""
 
 WRITE_SECONDS: Final = 10.0
-"""For what is written in the end, before somebody else may take the sync."""
+"""For the write at the end, before another process may take the sync."""
 
 CREATE: Final = "create"
-_WAIT_FOR_TURN_SECONDS: Final = 8.0
-_TURN_POLL_SECONDS: Final = 0.1
+_WAIT_FOR_PLACE_SECONDS: Final = 8.0
+_POLL_SECONDS: Final = 0.1
 _MOST_UNFINISHED_CLAIMS: Final = 5
 
 log = structlog.get_logger("threadsync.syncs")
 
 
-class Turn:
-    """What is done about a sync while this process has it. ``take`` ends with the one write, or with none."""
+class SyncStep:
+    """The step that is done under one claim. It ends with one write, or with none."""
 
     def __init__(self, setup: Setup, claim: Claim, began: float) -> None:
         self._setup = setup
@@ -48,38 +50,45 @@ class Turn:
         self._site = setup.target.site
         self._sendable_until = began
 
-    def take(self) -> None:
-        """Do the step that the sync's state asks for."""
-        claim = self._claim
-        trouble = self._setup.store.trouble_of(self._site)
+    def run(self) -> SyncState | None:
+        """Do the step that the sync's state asks for.
+
+        Returns the sync as it is then; None when the claim was lost, or more was written than this sync.
+        """
+        claim, setup = self._claim, self._setup
+        trouble = setup.store.trouble_of(self._site)
         if claim.unfinished_claims > _MOST_UNFINISHED_CLAIMS:
-            self._give_to_a_person("worker_died_often")
-        elif claim.session_key and claim.state in ("pending", "retry_wait"):
-            # Somebody named the ticket in the moment in which one was asked for.
-            self._write(Next("done", 0), "search", None)
-        elif claim.is_taken_off and claim.state in ("pending", "retry_wait"):
-            # What was in doubt made none, and of this draft no other one is wanted.
-            self._write(Next("failed", None, "unlinked"), "search", None)
-        elif claim.draft is None and claim.state in ("pending", "retry_wait"):
-            self._write(Next("failed", None, "draft_unreadable"), "search", None)
-        elif claim.state == "unknown" and claim.site != self._site:
-            self._give_to_a_person("site_changed")
-        elif claim.state == "done" and claim.site != self._site:
+            return self._give_to_a_person("worker_died_often")
+        if claim.state in ("pending", "retry_wait") and (following := self._without_jira(trouble)):
+            return self._write(following, "search", None)
+        if claim.state == "unknown" and claim.site != self._site:
+            return self._give_to_a_person("site_changed")
+        if claim.state == "done" and claim.site != self._site:
             # Its key may be another ticket's here.
-            leave_alone(self._setup, claim, self._now())
-        elif trouble.reason and claim.state in ("pending", "retry_wait"):
-            self._park(trouble.reason)
-        elif trouble.reason or trouble.paused_for:
-            self._setup.store.release(claim, trouble.paused_for or PROBE_SECONDS)
-        elif pause := max((trouble.endpoints.get(name, 0.0) for name in self._endpoints()), default=0.0):
+            return leave_alone(setup, claim, self._now())
+        if trouble.reason or trouble.paused_for:
+            return setup.store.release(claim, trouble.paused_for or PROBE_SECONDS)
+        if pause := max((trouble.endpoints.get(name, 0.0) for name in self._endpoints()), default=0.0):
             # Not all in one moment: they would meet the same limit again.
-            self._setup.store.release(claim, pause * (1 + self._setup.jitter() / 5))
-        elif claim.state == "unknown":
-            self._look()
-        elif claim.state == "done":
-            follow_up(self._setup, claim, self._now())
-        else:
-            self._create()
+            return setup.store.release(claim, pause * (1 + setup.jitter() / 5))
+        if claim.state == "unknown":
+            return self._look()
+        return follow_up(setup, claim, self._now()) if claim.state == "done" else self._create()
+
+    def _without_jira(self, trouble: SiteTrouble) -> Next | None:
+        """Return what becomes of a sync for which Jira is not even asked; None where it is."""
+        claim = self._claim
+        if claim.session_key:
+            # A person named the ticket in the moment in which one was asked for.
+            return Next("done", 0)
+        if claim.is_unlinked:
+            # The create in doubt made no ticket, and this draft is to make no other one.
+            return Next("failed", None, "unlinked")
+        if claim.draft is None:
+            return Next("failed", None, "draft_unreadable")
+        if trouble.reason:
+            return Next("blocked", None, trouble.reason, claim.progress, is_parked=True)
+        return None
 
     def _endpoints(self) -> tuple[str, ...]:
         """Return those that the next step needs, as `worker.jira.paths.endpoint_of` names them."""
@@ -87,25 +96,23 @@ class Turn:
             return ("search", "bulkfetch", "get")
         return endpoints_of(self._claim) if self._claim.state == "done" else ("search", CREATE)
 
-    def _create(self) -> None:
+    def _create(self) -> SyncState | None:
         claim, jira = self._claim, self._setup.jira
         project = (claim.draft and claim.draft.project_key) or self._setup.target.project_key
         if project is None:
-            self._write(Next("blocked", None, "no_project"), "search", None)
-            return
+            return self._write(Next("blocked", None, "no_project"), "search", None)
         started = self._now()
         try:
-            seen = search_label(jira, claim.marker, taken_off(self._setup, claim))
+            seen = search_label(jira, claim.marker, unlinked_of(self._setup, claim))
             baseline = self._newest_number(project) if isinstance(seen, Absent) else 0
         except CallFailed as exc:
-            self._end("search", Unread(exc), started)
-            return
+            return self._end("search", Unread(exc), started)
         if not isinstance(seen, Absent):
-            self._end("search", seen, started)
-            return
+            return self._end("search", seen, started)
         begun = self._begin(project, baseline)
-        if begun:
-            self._end("create", self._send(begun, project), started, begun.number)
+        if not isinstance(begun, Begun):
+            return begun
+        return self._end("create", self._send(begun, project), started, begun.number)
 
     def _newest_number(self, project: str) -> int:
         """The key probe begins behind it. Too low is no harm: then there is more to look through."""
@@ -117,10 +124,10 @@ class Turn:
                 return 0
             raise
 
-    def _begin(self, project: str, baseline: int) -> Begun | None:
-        """Commit to the create when it is the project's turn; None when it is not to be sent now."""
+    def _begin(self, project: str, baseline: int) -> Begun | SyncState | None:
+        """Commit to the create once the project has a place for it; else return as `run` does."""
         setup, target, clock = self._setup, self._setup.target, self._setup.clock
-        until = clock.monotonic() + _WAIT_FOR_TURN_SECONDS
+        until = clock.monotonic() + _WAIT_FOR_PLACE_SECONDS
         while clock.monotonic() < until:
             self._sendable_until = clock.monotonic() + COMMIT_SECONDS
             begun = setup.store.begin_create(
@@ -131,7 +138,7 @@ class Turn:
                 baseline=baseline,
                 at_once=target.at_once,
                 deadline=COMMIT_SECONDS + target.account.timeout,
-                turn=TURN_SECONDS,
+                turn=PLACE_SECONDS,
                 # Its answer may lead to one more question, whether the whole site is in trouble.
                 lease=COMMIT_SECONDS + 2 * target.account.timeout + WRITE_SECONDS,
             )
@@ -139,9 +146,8 @@ class Turn:
                 return begun
             if not setup.store.has_claim(self._claim):
                 return None
-            clock.sleep(_TURN_POLL_SECONDS)
-        setup.store.release(self._claim, setup.jitter())
-        return None
+            clock.sleep(_POLL_SECONDS)
+        return setup.store.release(self._claim, setup.jitter())
 
     def _send(self, begun: Begun, project: str) -> CreateAnswer:
         target, draft = self._setup.target, begun.draft
@@ -158,41 +164,41 @@ class Turn:
             return NotSent("too much time passed before it could be sent")
         return self._setup.jira.create(fields, self._claim.marker, begun.number)
 
-    def _look(self) -> None:
+    def _look(self) -> SyncState | None:
         claim = self._claim
         started = self._now()
         if claim.deadline is None or claim.doubtful_project is None:
             # Nothing is in doubt any more: a create that was never begun.
-            self._write(Next("pending", 0, "create_again"), "look", None)
-            return
-        self._end("look", self._seen(claim.doubtful_project, claim.baseline or 0), started)
+            return self._write(Next("pending", 0, "create_again"), "look", None)
+        return self._end("look", self._seen(claim.doubtful_project, claim.baseline or 0), started)
 
     def _seen(self, project: str, baseline: int) -> Outcome:
         try:
-            left = taken_off(self._setup, self._claim)
+            unlinked = unlinked_of(self._setup, self._claim)
         except CallFailed as exc:
             return Unread(exc)
-        return look(self._setup.jira, self._claim.marker, project, baseline, left)
+        return look(self._setup.jira, self._claim.marker, project, baseline, unlinked)
 
-    def _end(self, step: Step, outcome: Outcome, started: datetime, number: int | None = None) -> None:
+    def _end(
+        self, step: Step, outcome: Outcome, started: datetime, number: int | None = None
+    ) -> SyncState | None:
         claim, setup = self._claim, self._setup
-        standing = Standing(
-            claim.failures,
-            claim.failing_since,
-            claim.looks,
-            claim.absences,
-            claim.recreates,
-            claim.deadline if claim.state == "unknown" else None,
-        )
-        following = decide(outcome, standing, self._now(), setup.target.settle, setup.jitter())
+        deadline = claim.deadline if claim.state == "unknown" else None
+        situation = Situation(claim.progress, self._now(), setup.target.settle, setup.jitter(), deadline)
+        following = decide(outcome, situation)
         if following.pause:
             request = outcome.answer.request if isinstance(outcome, Unread) else CREATE
             hold(setup, following.pause, request)
         trouble = Breaker(setup).trouble() if following.may_be_the_site else None
-        self._write(following, step, outcome, started, number, trouble)
-        if trouble:
-            count = setup.store.open_breaker(self._site, trouble, PROBE_SECONDS)
-            log.error("site refuses us", site=self._site, reason=trouble, parked=count)
+        if trouble and following.state == "blocked":
+            following = replace(following, reason=trouble, is_parked=True)
+        state = self._write(following, step, outcome, started, number)
+        if trouble is None:
+            return state
+        count = setup.store.open_breaker(self._site, trouble, PROBE_SECONDS)
+        log.error("site refuses us", site=self._site, reason=trouble, parked=count)
+        # This sync may be among them.
+        return None
 
     def _write(
         self,
@@ -201,8 +207,7 @@ class Turn:
         outcome: Outcome | None,
         started: datetime | None = None,
         number: int | None = None,
-        trouble: str | None = None,
-    ) -> None:
+    ) -> SyncState | None:
         answer = outcome.answer.answer if isinstance(outcome, Unread) else outcome
         ticket = ticket_of(outcome)
         ending = Ending(
@@ -210,14 +215,10 @@ class Turn:
             step=step,
             outcome=name_of(outcome) if outcome else None,
             delay=following.delay,
-            reason=trouble if trouble and following.state == "blocked" else following.reason,
+            reason=following.reason,
             detail=detail_of(outcome),
-            parked=bool(trouble) and following.state == "blocked",
-            failures=following.failures,
-            failing_since=following.failing_since,
-            looks=following.looks,
-            absences=following.absences,
-            recreates=following.recreates,
+            parked=following.is_parked,
+            progress=following.progress,
             jira_id=ticket[0] if ticket else None,
             jira_key=ticket[1] if ticket else None,
             origin=("created" if isinstance(outcome, Created) else "found") if ticket else None,
@@ -236,32 +237,26 @@ class Turn:
             thread_ts=self._claim.thread_ts,
             step=step,
             outcome=ending.outcome,
-            state=state,
+            state=state.state if state else None,
             reason=ending.reason,
             http_status=ending.http_status,
             jira_key=ending.jira_key,
         )
+        return state
 
     def _count(self, ending: Ending) -> None:
         if ending.outcome == "found":
             metrics.ticket_found()
         if self._claim.state != "unknown":
             return
-        if self._claim.looks == 0:
+        if self._claim.progress.looks == 0:
             metrics.create_in_doubt()
         end = "review" if ending.state == "review" else ending.doubt_ends_as
         if end:
             metrics.doubt_ended(end)
 
-    def _give_to_a_person(self, reason: str) -> None:
-        self._write(Next("review", None, reason, recreates=self._claim.recreates), "look", None)
-
-    def _park(self, reason: str) -> None:
-        claim = self._claim
-        as_it_was = Next(
-            "blocked", None, reason, claim.failures, claim.failing_since, recreates=claim.recreates
-        )
-        self._write(as_it_was, "search", None, trouble=reason)
+    def _give_to_a_person(self, reason: str) -> SyncState | None:
+        return self._write(Next("review", None, reason, self._claim.progress), "look", None)
 
     def _now(self) -> datetime:
         """The database's clock, as far as this process can tell without asking."""

@@ -1,4 +1,4 @@
-"""A draft as the ``fields`` of the POST that makes the ticket, within Jira's limits. Pure.
+"""Write a draft as the ``fields`` of the POST that creates the ticket, within Jira's limits. Pure.
 
 | field | limit | what is done |
 |---|---|---|
@@ -44,7 +44,7 @@ def fields_of(
     issue_type: str,
     deployment: Deployment,
 ) -> dict[str, Any]:
-    """The ``fields``: the same for the same arguments. There is no description if none was drafted.
+    """Return the ``fields``: the same for the same arguments, without a description if none was drafted.
 
     Args:
         summary, description: in Slack's notation.
@@ -66,7 +66,7 @@ def fields_of(
 
 
 def is_id(issue_type: str) -> bool:
-    """True for an issue type that is given by its id: digits alone. A type with such a name needs it, too."""
+    """Return True for an id: digits alone. A type whose name is digits must be given by its id."""
     return issue_type.isascii() and issue_type.isdigit()
 
 
@@ -83,7 +83,7 @@ class _Written(Protocol):
 
 
 def _fitting(blocks: Sequence[Block], written: _Written) -> Sequence[Block]:
-    """The blocks, or as many characters of them as leave room for the note on what is missing."""
+    """Cut blocks so that they leave room for the note on what is missing."""
     everything = length(blocks)
     # No character takes less than one: nothing longer is ever written down, however long the text is.
     if everything <= LONGEST_DESCRIPTION and _size(written(blocks)) <= LONGEST_DESCRIPTION:
@@ -108,7 +108,7 @@ def _paragraph(text: str) -> Paragraph:
 
 
 def _labels(drafted: Iterable[str], marker: str) -> list[str]:
-    """Without duplicates, the marker last."""
+    """Return labels without duplicates, the marker last."""
     labels = (_beginning(_SPACES.sub("_", cleaned(label).strip()), LONGEST_LABEL) for label in drafted)
     return [label for label in dict.fromkeys(labels) if label not in {"", marker}] + [marker]
 
@@ -118,7 +118,7 @@ def _shortened(text: str, limit: int) -> str:
 
 
 def _beginning(text: str, limit: int) -> str:
-    """Half a pair at the end is left out."""
+    """Cut text without half of a surrogate pair at its end."""
     return text.encode("utf-16-le")[: 2 * limit].decode("utf-16-le", "ignore")
 
 

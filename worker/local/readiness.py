@@ -29,7 +29,7 @@ def sends_heartbeats(node: str, broker_url: str | None, within_seconds: float) -
 
     try:
         with SessionClient(broker_url) as client:
-            signs = client.signs()
+            signs = client.heartbeats()
     except ThreadsyncError:
         return False
     if signs is None:

@@ -70,10 +70,6 @@ def start_tracing(settings: Settings, service: str) -> None:
         return
     check_tracing(settings)
     from opentelemetry import trace
-    from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
-    from opentelemetry.instrumentation.celery import CeleryInstrumentor
-    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-    from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -81,13 +77,30 @@ def start_tracing(settings: Settings, service: str) -> None:
     _provider = TracerProvider(resource=Resource.create({"service.name": f"threadsync-{service}"}))
     _provider.add_span_processor(BatchSpanProcessor(_exporter(settings)))
     trace.set_tracer_provider(_provider)
-    CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
+    _instrument()
     # Our client sends without Celery.
     add_send_hook(_send_span)
-    # Never its parameters: a draft is among them.
-    PsycopgInstrumentor().instrument(capture_parameters=False)
-    HTTPXClientInstrumentor().instrument()
-    AioHttpClientInstrumentor().instrument()
+
+
+def _instrument() -> None:
+    """Trace the libraries that are there: each extra brings only its own."""
+    if _is_there("celery"):
+        from opentelemetry.instrumentation.celery import CeleryInstrumentor
+
+        CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
+    if _is_there("psycopg"):
+        from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+
+        # Never its parameters: a draft is among them.
+        PsycopgInstrumentor().instrument(capture_parameters=False)
+    if _is_there("httpx"):
+        from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+
+        HTTPXClientInstrumentor().instrument()
+    if _is_there("aiohttp"):
+        from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+
+        AioHttpClientInstrumentor().instrument()
 
 
 def stop_tracing() -> None:

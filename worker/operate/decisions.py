@@ -78,20 +78,20 @@ def retry(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState,
     before = detail_of(pool, session).sync
     if not SyncStore(pool).retry(session.id, actor=by.actor, reason=by.reason, acted_by=by.acted_by):
         raise _not_changed(detail_of(pool, session).sync, "retry")
-    return detail_of(pool, session).sync, f"Tried again. {_what_next(pool, before)}"
+    return detail_of(pool, session).sync, f"Retried. {_what_next(pool, before)}"
 
 
 def _what_next(pool: Pool, before: SyncState) -> str:
     # Alone it would only wait for its site once more.
     if before.parked:
-        return f"But all syncs of its site wait: {explain(before.reason)}"
+        return f"But all syncs of its site are paused: {explain(before.reason)}"
     trouble = SyncStore(pool).trouble_of(before.site) if before.site else None
     seconds = trouble and max(trouble.paused_for, *trouble.endpoints.values(), 0.0)
     if not seconds:
         return SOON
     return (
-        f"But Jira asked for a pause, of which {seconds / 60:.0f} min are left, and it waits for its end. To "
-        "end all pauses now: threadsync syncs retry --all-blocked"
+        f"But Jira asked for a pause, which has {seconds / 60:.0f} min left. To end all pauses now: "
+        "threadsync syncs retry --all-blocked"
     )
 
 
@@ -113,7 +113,7 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
     sync = SyncStore(pool).get_state(session.id)
     sentence = f"Linked {session.channel_id} / {session.thread_ts} to {linked.jira_key}: {linked.outcome}."
     if sync and sync.state in ("inflight", "unknown"):
-        sentence += " A create may have made another ticket: it is looked for, and reported if it is there."
+        sentence += " An earlier attempt may have created another ticket. If it did, that is reported."
     elif sync and sync.state != "done":
         # It had the ticket before, and a person was to look at the sync since.
         sentence += (
@@ -142,12 +142,12 @@ def unlink(
         has = f"has {left.jira_key}" if left.jira_key else "has no ticket"
         raise InvalidCommand(f"nothing changed: {session.channel_id} / {session.thread_ts} {has}, not {key}")
     sentence = (
-        f"Unlinked {key} from {session.channel_id} / {session.thread_ts}. Another ticket is made only when "
-        "one is requested again."
+        f"Unlinked {key} from {session.channel_id} / {session.thread_ts}. Another ticket is created only on "
+        "a new request."
     )
     sync = SyncStore(pool).get_state(session.id)
     if sync and sync.state in ("inflight", "unknown"):
-        sentence += " A create may have made one before: it is looked for, and becomes the thread's if so."
+        sentence += " An earlier attempt may have created one. If it did, that becomes the thread's ticket."
     return left, sentence
 
 
@@ -155,7 +155,7 @@ def _key_of(text: str) -> str:
     try:
         key = named_key(text, get_settings().jira_url)
     except OtherSite as exc:
-        raise InvalidCommand("jira_key: that address is one of another Jira than JIRA_URL") from exc
+        raise InvalidCommand("jira_key: that URL is in another Jira than JIRA_URL") from exc
     # A text that is no key is refused where all are, in the same words.
     return key or text
 
@@ -167,7 +167,7 @@ def give_up(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncStat
     detail = detail_of(pool, session)
     sentence = "Given up."
     if any(attempt.step == "create" and attempt.outcome == "unknown" for attempt in detail.attempts):
-        sentence += " A create may have made a ticket: it is not looked for before the next retry."
+        sentence += " An earlier attempt may have created a ticket. Only a retry looks for it."
     return detail.sync, sentence
 
 
@@ -202,13 +202,13 @@ def _not_changed(sync: SyncState, what: str) -> SyncNotChanged:
         case "done":
             why = f"it is done: {sync.jira_key}"
         case "inflight":
-            why = "a create is in progress, and cannot be cancelled; try again in a minute"
+            why = "a create is in progress and cannot be cancelled; try again in a minute"
         case "pending":
             why = "it is about to be tried anyway"
         case "failed" if sync.reason in ("forgotten", "draft_expired"):
             why = explain(sync.reason)
         case "failed" if what == "retry" and sync.reason != "moved":
-            why = "its ticket was unlinked; another one is made when it is requested again"
+            why = "its ticket was unlinked; another one is created only on a new request"
         case _:
-            why = "a worker is busy with it; try again in a minute"
+            why = "a worker is working on it; try again in a minute"
     return SyncNotChanged(f"cannot {what} {sync.channel_id} / {sync.thread_ts}: {why}")

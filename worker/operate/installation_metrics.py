@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from threadsync.errors import BrokerUnavailable, DatabaseUnavailable
 from threadsync.liveness.fields import freshest
 from threadsync.liveness.heartbeats import channel_of, look
-from threadsync.liveness.state import Signs
+from threadsync.liveness.state import Heartbeats
 from threadsync.liveness.verdicts import two_databases
 from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
@@ -97,10 +97,10 @@ def registry_of(pool: Pool, app: Celery) -> CollectorRegistry:
     return registry
 
 
-def signs_and_memory(app: Celery) -> tuple[Signs | None, Memory | None]:
+def signs_and_memory(app: Celery) -> tuple[Heartbeats | None, Memory | None]:
     """Ask the broker for both over one connection. Raises ``BrokerUnavailable``."""
     with channel_of(app) as found:
-        if isinstance(found, Signs):
+        if isinstance(found, Heartbeats):
             return found, None
         return look(found), memory_of(found)
 
@@ -118,7 +118,7 @@ def _of_memory(memory: Memory) -> Iterator[Metric]:
         )
 
 
-def _of_broker(signs: Signs) -> Iterator[Metric]:
+def _of_broker(signs: Heartbeats) -> Iterator[Metric]:
     yield _one(
         "threadsync_broker_refuses",
         "1 while the broker takes no new message: memory, disk, replicas, loading",
@@ -128,7 +128,7 @@ def _of_broker(signs: Signs) -> Iterator[Metric]:
         yield from _of_signs(signs)
 
 
-def _of_signs(signs: Signs) -> Iterator[Metric]:
+def _of_signs(signs: Heartbeats) -> Iterator[Metric]:
     yield _by(
         "threadsync_queue_waiting",
         "Messages that no worker has taken",

@@ -6,15 +6,13 @@ import json
 from typing import Any, Final
 from uuid import uuid4
 
-from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.broker.installation import claim
 from threadsync.command import Command
-from threadsync.commands import COMMANDS
 from threadsync.dead_letters import DeadLetter
 from threadsync.errors import EnqueueFailed, InvalidCommand
 from threadsync.lookup_commands import LinkLookup
 from threadsync.redaction import shown
 from threadsync.sync_commands import Leave, RetrySync, Sync
+from worker.db.sessions.statements import COMMANDS
 
 _COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, Leave, RetrySync, LinkLookup)
 _BY_TASK: Final = {command.name: command for command in _COMMANDS}
@@ -27,7 +25,9 @@ def resend(letter: DeadLetter, installation: str) -> str:
     Raises ``InvalidCommand`` if its arguments cannot be read, and ``EnqueueFailed``, also for a broker of
     another ``installation``.
     """
-    # Here: a web process that never replays needs no worker's app.
+    # Here: the console, which imports this, loads no broker's library before a replay.
+    from threadsync.broker.errors import BROKER_ERRORS
+    from threadsync.broker.installation import claim
     from worker.celery import app
 
     args, kwargs = _arguments(letter)
@@ -70,5 +70,5 @@ def _arguments(letter: DeadLetter) -> tuple[list[Any], dict[str, Any]]:
 def _not_readable(letter: DeadLetter) -> InvalidCommand:
     return InvalidCommand(
         f"dead letter {letter.id} cannot be sent again, because its arguments cannot be read. Look at it "
-        f"with `threadsync dead show {letter.id} --json`, send the command anew, then discard the dead letter"
+        f"with `threadsync dead show {letter.id} --json`, send the command again, then discard it"
     )

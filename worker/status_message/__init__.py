@@ -1,1 +1,1 @@
-"""What people see of a sync in Slack: one message in its thread, edited as things go on."""
+"""The status message of a sync: one Slack message in its thread, edited as the sync goes on."""

@@ -1,6 +1,6 @@
-"""Brings a sync's message in Slack up to date.
+"""Bring a sync's status message up to date.
 
-    claim it                                     nobody else has it for a while
+    claim it                                     no other process has it for a while
     it shows what it should      nothing to do
     it is there                  edit it         gone: as below
     it cannot be edited          post another    once there is something to say that lasts
@@ -40,7 +40,7 @@ LATEST_SEND_SECONDS: Final = 40.0
 """After the claim at most, so that a call has ended, at its own deadline too, before the lease does."""
 
 SETTLE_SECONDS: Final = 15.0
-"""A post that had no answer may still be made for so long."""
+"""Time in which a post without a response may still appear."""
 
 Result = Literal["not due", "silent", "unchanged", "shown", "put off", "parked", "stopped", "lost"]
 Said = Literal["said", "later", "refused"]
@@ -51,7 +51,7 @@ log = structlog.get_logger("threadsync.status")
 
 
 class Announcer:
-    """One a process, so that it can leave alone a Slack that does not answer.
+    """One announcer per process, so that it can pause for a Slack that does not respond.
 
     Args:
         jira_url: what tickets' links begin with; without one they are no links.
@@ -86,7 +86,7 @@ class Announcer:
         self._connection.close()
 
     def announce(self, session_id: UUID) -> Result:
-        """Do what is to be done about the session's message now. Raises ``DatabaseUnavailable``."""
+        """Bring the session's message up to date now. Raises ``DatabaseUnavailable``."""
         if self._monotonic() < self._silent_until:
             # Each call would keep a process busy until its time-out. The sweep comes again.
             return "silent"
@@ -97,17 +97,17 @@ class Announcer:
         if claim is None or sync is None:
             return "not due"
         message = describe(sync, self._jira_url)
-        turn = _Turn(self._store, self._connection, claim, message, lambda: self._monotonic() < latest)
-        result = turn.take()
-        self._mind(turn.failure)
-        if turn.called is not None and turn.called != claim.channel_id:
+        update = _Update(self._store, self._connection, claim, message, lambda: self._monotonic() < latest)
+        result = update.run()
+        self._mind(update.failure)
+        if update.called is not None and update.called != claim.channel_id:
             # A conversion, for instance, of which no event tells.
-            log.info("slack calls the channel by another id", channel_id=claim.channel_id, new=turn.called)
-            self.moves.append((claim.channel_id, turn.called))
+            log.info("slack calls the channel by another id", channel_id=claim.channel_id, new=update.called)
+            self.moves.append((claim.channel_id, update.called))
         return result
 
     def say(self, thread: SlackThread, message: StatusMessage, since: datetime) -> Said:
-        """Say what is said once in a thread, unless it is there already. May be repeated."""
+        """Post a reply in a thread, unless it is there already. May be repeated."""
         if self._monotonic() < self._silent_until:
             return "later"
         answer = thread.find(since)
@@ -137,7 +137,7 @@ class Announcer:
         return False
 
     def _mind(self, failure: Failure | None) -> None:
-        """Let Slack alone for a while, with all sessions, when it asks for it or does not answer."""
+        """Pause all sessions for a while when Slack asks for it or does not respond."""
         if isinstance(failure, Throttled):
             self._silent_until = self._monotonic() + failure.retry_after
         elif isinstance(failure, NotSent | Unknown):
@@ -147,8 +147,8 @@ class Announcer:
             self._failures = 0
 
 
-class _Turn:
-    """What is done about one message while this process has it.
+class _Update:
+    """The steps for one message that are done under one claim.
 
     Args:
         may_send: whether there is still time to send something.
@@ -172,7 +172,7 @@ class _Turn:
             connection, claim.channel_id, claim.thread_ts, claim.session_id, claim.replaced_ts
         )
 
-    def take(self) -> Result:
+    def run(self) -> Result:
         claim = self._claim
         if claim.message_ts is not None:
             if claim.shown == self._message.fingerprint:

@@ -1,4 +1,4 @@
-"""What became of a call to Slack. Pure: from status, headers and body to what it means for the message."""
+"""Classify a response of Slack's Web API. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.http_once import NotSent, Unknown
 from worker.text.slack_errors import THROTTLING, UNCLEAR
 
 MOST_BYTES: Final = 8_388_608
-"""Of an answer; 200 messages with their blocks are far below."""
+"""Limit of a response; 200 messages with their blocks are far below."""
 
 _LONGEST_WAIT_SECONDS: Final = 3600.0
 _USUAL_WAIT_SECONDS: Final = 30.0
@@ -36,7 +36,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """Slack did nothing, and wants to be left alone for ``retry_after`` seconds."""
+    """Slack did nothing, and asks for a pause of ``retry_after`` seconds."""
 
     retry_after: float
 
@@ -46,7 +46,7 @@ Answer = Done | Failure
 
 
 def read(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
-    """What an answer of Slack's Web API means. ``headers`` are looked up as they are spelt here."""
+    """Classify a response. ``headers`` are looked up as they are spelt here."""
     if status == 429:
         return Throttled(_seconds(headers.get("Retry-After")))
     # A proxy or a firewall answers with a page; a refusal of Slack's own is JSON, whatever its status is.
@@ -67,7 +67,7 @@ def read(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
 
 
 def _is_name(error: Any) -> TypeGuard[str]:
-    """Whether it is one that may be shown, logged and kept: Slack's are such as ``channel_not_found``."""
+    """Return whether it may be shown, logged and kept: Slack's are such as ``channel_not_found``."""
     return isinstance(error, str) and _NAME.fullmatch(error) is not None
 
 

@@ -1,6 +1,6 @@
-"""What follows a call for a status message that failed: ``decide(answer, failures, refusals)``. Pure.
+"""Decide what follows a failed call for a status message. Pure.
 
-| answer | next |
+| response | next |
 |---|---|
 | Slack asks to wait | as long as it says; no failure counted |
 | not reached, or unclear | 5 s, 10 s, … 10 min, without end |
@@ -25,12 +25,12 @@ LONGEST_PAUSE_SECONDS: Final = 600.0
 FIRST_PAUSE_OF_REFUSAL_SECONDS: Final = 60.0
 LONGEST_PAUSE_OF_REFUSAL_SECONDS: Final = 3600.0
 MOST_REFUSALS: Final = 29
-"""In a row: with those pauses that is a day."""
+"""Refusals in a row before the message is given up: with those pauses that is a day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Again after so many seconds; what failed and what was refused in a row so far.
+    """Try again after so many seconds; with the failures and refusals in a row so far.
 
     ``refusal`` is Slack's name for why, where it gave one: then a change of the sync is tried at once.
     """
@@ -43,21 +43,21 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """All messages would meet the same: they wait until Slack takes us again. ``error`` is Slack's."""
+    """Park all messages until Slack accepts us again. ``error`` is Slack's."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """The message stays as it is; what is true now needs another one. ``error`` is Slack's."""
+    """Leave the message as it is and post another one. ``error`` is Slack's."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """It would fail again: given up until the sync changes. ``error`` is Slack's."""
+    """Give up until the sync changes: it would fail again. ``error`` is Slack's."""
 
     error: str
 
@@ -96,7 +96,7 @@ def _after_refusal(error: str, failures: int, refusals: int) -> Following:
 
 
 def pause_after(failures: int) -> float:
-    """Seconds; doubled with each failure."""
+    """Return seconds, doubled with each failure."""
     return min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 20), LONGEST_PAUSE_SECONDS)
 
 

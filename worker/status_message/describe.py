@@ -1,11 +1,11 @@
-"""How a sync stands, in words for its thread. Pure. Nothing that somebody wrote is in it: see ``SyncState``.
+"""Text of a sync's status message. Pure. It quotes nothing that a person wrote: see ``SyncState``.
 
-| state | what the thread reads |
+| state | text |
 |---|---|
 | `pending`, `inflight` | queued, creating |
-| `retry_wait` | not created yet, the next try, why |
+| `retry_wait` | not created yet, the next attempt, why |
 | `unknown` | confirming with Jira, the next look, why |
-| `blocked`, `review`, `failed` | needs a person, and why; a button, unless another draft is needed |
+| `blocked`, `review`, `failed` | needs attention, and why; a button, unless another draft is needed |
 | `done` | created; or linked, to a ticket that was found or named |
 """
 
@@ -25,7 +25,7 @@ _LASTING: Final = frozenset({"blocked", "failed", "review", "done"})
 
 
 def describe(sync: SyncState, jira_url: str | None) -> StatusMessage:
-    """The message for the thread. Tickets are links where ``jira_url`` says to where."""
+    """Write the message. Tickets are links where ``jira_url`` is known."""
     text = _text(sync, jira_url)
     blocks: list[dict[str, Any]] = [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]
     if can_be_retried(sync):
@@ -34,7 +34,7 @@ def describe(sync: SyncState, jira_url: str | None) -> StatusMessage:
 
 
 def can_be_retried(sync: SyncState) -> bool:
-    """Whether trying again as it is may help. Jira would refuse the same draft once more."""
+    """Return whether another attempt may help: Jira would refuse the same draft once more."""
     if sync.state == "failed":
         return sync.reason not in ("draft_refused", "draft_unreadable", "moved", "unlinked")
     return sync.state in ("blocked", "review")
@@ -43,14 +43,16 @@ def can_be_retried(sync: SyncState) -> bool:
 def _text(sync: SyncState, jira_url: str | None) -> str:
     why = escape(explain(sync.reason))
     if "state" in sync.unreadable:
-        return "*I cannot read how this ticket stands:* another release wrote it. My operators must look."
+        return "*Needs attention:* another release wrote the state of this ticket, and it cannot be read."
     match sync.state:
         case "pending":
-            return f"*Queued.* {why[:1].upper() + why[1:] if why else 'The Jira ticket is created next.'}"
+            return (
+                f"*Queued.* {why[:1].upper() + why[1:] if why else 'The Jira ticket will be created next.'}"
+            )
         case "inflight":
             return "*Creating the Jira ticket.*"
         case "retry_wait":
-            return f"*Not created yet.* Next try{_at(sync.next_attempt_at)}, because {why}"
+            return f"*Not created yet.* Next attempt{_at(sync.next_attempt_at)}, because {why}"
         case "unknown":
             return f"*Confirming with Jira.* Next look{_at(sync.next_attempt_at)}, because {why}"
         case "failed" if sync.reason in ("draft_refused", "draft_unreadable"):
@@ -61,7 +63,7 @@ def _text(sync: SyncState, jira_url: str | None) -> str:
             return f"*No ticket:* {why}"
         case "blocked" | "failed" | "review":
             has = f" The thread has {_ticket(sync.jira_key, _site(sync, jira_url))}." if sync.jira_key else ""
-            return f"*Needs a person:* {why}{has}"
+            return f"*Needs attention:* {why}{has}"
         case "done":
             return _done(sync, jira_url)
         case _:
@@ -73,19 +75,19 @@ def _done(sync: SyncState, jira_url: str | None) -> str:
     ticket = _ticket(sync.jira_key, url)
     match sync.origin:
         case "found":
-            text = f"*Linked* to {ticket}, which was in Jira already, with this thread's marker."
+            text = f"*Linked* to {ticket}, which was already in Jira with this thread's marker."
         case "named":
-            text = f"*Linked* to {ticket}, which somebody named for this thread."
+            text = f"*Linked* to {ticket}, which a person named for this thread."
         case _:
             text = f"*Created* {ticket}."
     if sync.duplicates:
         others = ", ".join(_ticket(key, url) for key in sync.duplicates)
-        text += f" *Needs a person:* this thread's marker is also on {others}. Close what is too much."
+        text += f" *Needs attention:* {others} also carry this thread's marker. Close those you don't need."
     return text
 
 
 def _site(sync: SyncState, jira_url: str | None) -> str:
-    """Where its tickets are looked at: the Jira that they were made in, whichever the settings name now."""
+    """Return the address of the Jira that made the tickets, whichever the settings name now."""
     return url_of(sync.site, jira_url)
 
 
@@ -97,7 +99,7 @@ def _ticket(key: str | None, url: str) -> str:
 
 
 def _at(moment: datetime | None) -> str:
-    """In each reader's own time zone: https://docs.slack.dev/messaging/formatting-message-text#date-formatting."""
+    """Show a moment in each reader's time zone: https://docs.slack.dev/messaging/formatting-message-text#date-formatting."""
     if moment is None:
         return ""
     return f" at <!date^{int(moment.timestamp())}^{{time}}|{moment.astimezone(UTC):%H:%M} UTC>"

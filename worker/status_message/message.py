@@ -1,4 +1,4 @@
-"""A status message as Slack takes it."""
+"""Content of a status message or a reply."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ class StatusMessage:
 
     @property
     def fingerprint(self) -> str:
-        """The same for messages that look the same: 64 hexadecimal digits."""
+        """64 hexadecimal digits: the same for messages that look the same."""
         return hashlib.sha256(json.dumps([self.text, self.blocks], sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""This process's announcer: made on first use, so always after a fork, and kept."""
+"""The announcer of this process: made on first use, so always after a fork, and kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.status_message.web_api import WebApi
 
 @lru_cache(maxsize=1)
 def announcer_of_this_process() -> Announcer | None:
-    """None when the settings have no token for Slack."""
+    """Return the announcer; None when the settings have no token for Slack."""
     settings = get_settings()
     if settings.slack_bot_token is None or not settings.is_in_slack:
         return None

@@ -1,4 +1,4 @@
-"""A session's thread in Slack: post its status message, edit it, find it again."""
+"""Post, edit and find the messages of a session's Slack thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.status_message.web_api import WebApi
 from worker.text.slack_names import EVENT_TYPE, metadata_of
 
 METHODS: Final = ("auth.test", "chat.postMessage", "chat.update", "conversations.replies")
-"""What is called, here and by the announcer; handlers/manifest.yaml has the scopes for it."""
+"""All methods that are called; handlers/manifest.yaml has the scopes for them."""
 
 _PAGE: Final = 200
 _MOST_PAGES: Final = 5
@@ -27,7 +27,7 @@ _TS: Final = re.compile(r"[0-9]{1,16}\.[0-9]{1,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The message is there, as it should be. ``channel_id`` is what Slack calls the channel."""
+    """The message is there, with this content. ``channel_id`` is the channel's id by now."""
 
     message_ts: str
     channel_id: str | None = None
@@ -35,7 +35,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Slack answered, and there is no such message."""
+    """There is surely no such message."""
 
 
 class SlackThread:
@@ -63,7 +63,7 @@ class SlackThread:
         self._event_type = event_type
 
     def post(self, message: StatusMessage) -> Shown | Failure:
-        """Post it, once. ``Unknown`` may have posted it."""
+        """Post a message, once. ``Unknown`` may have posted it."""
         content = self._content(message)
         answer = self._connection.call(
             "chat.postMessage", thread_ts=self._thread_ts, unfurl_links=False, unfurl_media=False, **content
@@ -75,7 +75,7 @@ class SlackThread:
         return _shown(self._connection.call("chat.update", ts=message_ts, **self._content(message)))
 
     def find(self, since: datetime) -> Shown | Absent | Failure:
-        """Our message, by its metadata, if it was posted after about ``since``."""
+        """Find our message by its metadata, if it was posted after about ``since``."""
         oldest = f"{(since - _CLOCKS_DIFFER_BY).timestamp():.6f}"
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
@@ -138,7 +138,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def _next_cursor(body: Any) -> str | None:
-    """None on the last page."""
+    """Return the next page's cursor; None on the last page."""
     metadata = body.get("response_metadata")
     cursor = metadata.get("next_cursor") if isinstance(metadata, dict) else None
     return str(cursor) if cursor and body.get("has_more") else None

@@ -1,4 +1,4 @@
-"""Blocks of text as an Atlassian document: the description of a ticket on Jira Cloud.
+"""Write blocks of text as an Atlassian document: the description of a ticket on Jira Cloud.
 
 https://developer.atlassian.com/cloud/jira/platform/apis/document/structure
 """
@@ -14,12 +14,12 @@ Node = dict[str, Any]
 
 
 def document_of(text: str) -> Node:
-    """The document of a text in Slack's notation."""
+    """Return the document of a text in Slack's notation."""
     return document(parse(text))
 
 
 def document(blocks: Iterable[Block]) -> Node:
-    """A whole document, ready to be sent as JSON."""
+    """Return a whole document, ready to be sent as JSON."""
     return {"type": "doc", "version": 1, "content": [_node(block) for block in blocks]}
 
 

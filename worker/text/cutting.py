@@ -1,4 +1,4 @@
-"""The beginning of a text that is too long, as blocks again: cut between blocks, or within one."""
+"""Cut a text that is too long: between its blocks, or within one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from worker.text.slack_text import Block, Code, Line, Span
 
 
 def length(blocks: Iterable[Block]) -> int:
-    """Characters that are read, line breaks included. Every block has at least one."""
+    """Count the visible characters, line breaks included. Every block has at least one."""
     return sum(map(_length, blocks))
 
 
 def first(blocks: Iterable[Block], count: int) -> Iterator[Block]:
-    """The first ``count`` characters, as `length` counts them. None of the blocks is empty."""
+    """Yield the first ``count`` characters, as `length` counts them. None of the blocks is empty."""
     for block in blocks:
         size = _length(block)
         if size > count:

@@ -1,4 +1,4 @@
-"""The ticket that a person names: by its key, or by an address of it. Pure.
+"""Read which ticket a person names: by its key, or by its address. Pure.
 
 People copy what the browser shows; Slack puts it into ``<…>``, with a label or without.
 """
@@ -22,16 +22,16 @@ _IN_QUERY: Final = ("selectedIssue", "issueKey", "issue")
 
 
 class OtherSite(ValueError):
-    """The address is one of another Jira."""
+    """The address belongs to another Jira."""
 
 
 def without_angles(text: str) -> str:
-    """The text with ``<address>`` and ``<address|label>`` as the address alone."""
+    """Replace ``<address>`` and ``<address|label>`` by the address alone."""
     return _ANGLES.sub(lambda found: found[1], text).replace("&amp;", "&")
 
 
 def named_key(text: str, jira_url: str | None = None) -> str | None:
-    """The key in ``PROJ-1`` or in an address such as ``https://site/browse/PROJ-1``; None if there is none.
+    """Find the key in ``PROJ-1`` or an address such as ``https://site/browse/PROJ-1``, or None.
 
     Raises ``OtherSite`` for an address that does not begin as ``jira_url`` does, where that is known.
     """
@@ -52,7 +52,7 @@ def named_key(text: str, jira_url: str | None = None) -> str | None:
 
 
 def _keys_in(parts: SplitResult) -> Iterator[str]:
-    """What the query selects is what the page shows; in the path the last part is the most special."""
+    """Yield the keys of an address, first the one that its query selects, then the path's from its end."""
     query = parse_qs(parts.query)
     named = [value for name in _IN_QUERY for value in query.get(name, ())]
     segments = [unquote(segment) for segment in reversed(parts.path.split("/"))]

@@ -1,4 +1,4 @@
-"""Slack's text, read once: blocks of lines of spans, for whoever writes them down in another notation.
+"""Parse Slack's mrkdwn into blocks of lines of spans, to be written in another notation.
 
     text -> Code | Bullets | Quote | Paragraph, each of lines; a line is a tuple of spans
 
@@ -89,7 +89,7 @@ _TOKEN: Final = re.compile(
 
 
 def parse(text: str) -> tuple[Block, ...]:
-    """The blocks of a text, none of them empty."""
+    """Return the blocks of a text, none of them empty."""
     pieces = cleaned(text).split("```")
     if len(pieces) % 2 == 0:
         # A fence that nothing closes is no fence.
@@ -102,12 +102,12 @@ def parse(text: str) -> tuple[Block, ...]:
 
 
 def cleaned(text: str) -> str:
-    """Without what XML forbids, and so Jira: control characters, and surrogates that have no partner."""
+    """Remove what XML, and so Jira, forbids: control characters, and surrogates without a partner."""
     return _REFUSED.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def one_line(text: str) -> str:
-    """The text as a person would read it, on one line: links and mentions by their labels, no marks read."""
+    """Return the text on one line, links and mentions by their labels; marks stay."""
     return " ".join(_literal(cleaned(text)).split())
 
 
@@ -148,7 +148,7 @@ def _line(text: str) -> Line:
 
 
 def _spans(text: str, marks: frozenset[Mark]) -> Iterator[Span]:
-    """Marks in marks: at most three deep, as the text inside one has none of its own sign any more."""
+    """Yield spans; marks in marks are at most three deep, as none is inside itself."""
     end = 0
     for found in _TOKEN.finditer(text):
         yield from _plain(text[end : found.start()], marks)
@@ -174,12 +174,12 @@ def _plain(text: str, marks: frozenset[Mark]) -> Iterator[Span]:
 
 
 def _literal(code: str) -> str:
-    """Slack makes links in code too; code has none."""
+    """Return the text of code, in which Slack makes links too."""
     return _unescaped(_ANGLE.sub(_readable, code))
 
 
 def _href(inside: str) -> str | None:
-    """The address in ``<address>`` or ``<address|label>``, or of a date, if it is one to link to."""
+    """Return the address in ``<address>`` or ``<address|label>``, or of a date, if it may be a link."""
     target = inside.partition("|")[0]
     if target.startswith("!date^"):
         date = _DATE.fullmatch(target[1:])
@@ -188,10 +188,7 @@ def _href(inside: str) -> str | None:
 
 
 def _readable(found: re.Match[str]) -> str:
-    """What a person sees of ``<...>``: a label, an address, a name; all of it when it is none of Slack's.
-
-    Still escaped.
-    """
+    """Return the visible part of ``<...>``, escaped: a label, an address, a name; else all of it."""
     target, has_label, label = found[1].partition("|")
     label = label.strip()
     if _SCHEME.match(target):
@@ -224,7 +221,7 @@ def _named(sign: str, name: str, label: str) -> str:
 
 
 def _moment(seconds: str) -> str:
-    """In UTC, as everybody reads a ticket."""
+    """Write a moment in UTC: a ticket has readers in all time zones."""
     try:
         return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M} UTC"
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""Blocks of text in Jira's wiki notation: the description of a ticket on Jira Data Center.
+"""Write blocks of text in Jira's wiki notation: the description of a ticket on Jira Data Center.
 
 https://jira.atlassian.com/secure/WikiRendererHelpAction.jspa?section=all
 """
@@ -24,12 +24,12 @@ _INVISIBLE: Final = "\u200b"
 
 
 def wiki_of(text: str) -> str:
-    """The wiki notation of a text in Slack's notation."""
+    """Return the wiki notation of a text in Slack's notation."""
     return wiki(parse(text))
 
 
 def wiki(blocks: Iterable[Block]) -> str:
-    """Blocks, with an empty line between them."""
+    """Return blocks with an empty line between them."""
     return "\n\n".join(map(_block, blocks))
 
 

@@ -15,16 +15,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg.pq import ExecStatus
-from psycopg.rows import tuple_row
+from psycopg.rows import DictRow, tuple_row
 
 from threadsync.errors import DatabaseFault
+from worker.db.connection import GuardedConnection
 from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.definer import restrict, standing_of
 from worker.db.forgetting import sql as forgetting
-from worker.db.sessions import sql as queries
-from worker.db.syncs import sql as sync_queries
+from worker.db.pool import Pool
+from worker.db.session_acts.sql import ACT
+from worker.db.syncs import decision_sql
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 _NOT_ASKED: Final = frozenset({"now", "asked_at", "jira_id"})
@@ -33,10 +35,10 @@ _NOT_ASKED: Final = frozenset({"now", "asked_at", "jira_id"})
 _FUNCTION: Final = "threadsync_console_"
 
 STATEMENTS: Final[Mapping[str, LiteralString]] = {
-    "retry": sync_queries.RETRY,
-    "retry_all_blocked": sync_queries.RETRY_ALL_BLOCKED,
-    "give_up": sync_queries.GIVE_UP,
-    "act": queries.ACT,
+    "retry": decision_sql.RETRY,
+    "retry_all_blocked": decision_sql.RETRY_ALL_BLOCKED,
+    "give_up": decision_sql.GIVE_UP,
+    "act": ACT,
     "settle": dead_letter_queries.SETTLE_DEAD_LETTER,
     "begin_forgetting": forgetting.BEGIN,
 }
@@ -129,3 +131,15 @@ def call_of(name: str) -> str:
 
 CALLS: Final[Mapping[str, str]] = {statement: call_of(name) for name, statement in STATEMENTS.items()}
 """Calls by the statement that the console's login may not run."""
+
+
+class ConsoleConnection(GuardedConnection):
+    """A connection that calls functions in place of statements, so that stores need not know its login."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Cursor[DictRow]:
+        call = CALLS.get(query) if isinstance(query, str) else None
+        return super().execute(call or query, params, **options)
+
+
+class ConsolePool(Pool):
+    connections = ConsoleConnection

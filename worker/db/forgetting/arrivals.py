@@ -18,6 +18,7 @@ from typing import Any, Final
 from threadsync.errors import DatabaseUnavailable
 from worker.db.forgetting.store import ForgetStore, ForgottenPerson
 from worker.db.forgetting.words import as_compared, spans, unescaped
+from worker.db.pool import Pool
 
 LOOK_SECONDS: Final = 1.0
 FORGOTTEN: Final = "forgotten"
@@ -27,6 +28,7 @@ _PROJECT: Final = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
 _PATCH: Final = "patch"
 _WHOSE: Final = ("user_id", "actor", "name")
 _DEEPEST: Final = 100
+_LONGEST_KEPT: Final = 4_000
 
 # A person may be called Channel, or Project, or as a key of Jira's begins. So where a word is one of ours, or
 # says which thread or ticket, only all of it is looked up.
@@ -146,6 +148,17 @@ def _wordless(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     keeps = isinstance(project, str) and _PROJECT.fullmatch(project)
     wordless = {"summary": NO_WORDS, **({"project_key": project} if keeps else {})}
     return {"draft": wordless, "reason": NO_WORDS, "patch": {}, "text": NO_WORDS, "blocks": []}
+
+
+def kept(words: str | None, pool: Pool | None) -> str | None:
+    """Return Jira's words as Postgres takes them, without people who were forgotten within the last day.
+
+    They may quote a draft that a step in progress has in memory. Raises ``DatabaseUnavailable``.
+    """
+    if not words:
+        return words
+    text = Redaction(ForgetStore(pool).people()).text(words)
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()[:_LONGEST_KEPT]
 
 
 class _Known:

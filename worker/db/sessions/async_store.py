@@ -1,4 +1,4 @@
-"""The same store for asyncio web code: same statements, same behaviour, one test suite over both."""
+"""The store for asyncio: the same statements and methods, which one test suite holds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from uuid import UUID
 
 from threadsync.actors import AnyActor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
+from threadsync.command import Validated
+from threadsync.commands import (
+    ChannelMoved,
+    GetContext,
+    GetOrCreate,
+    GetSession,
+    Link,
+    ListByChannel,
+    MarkSynced,
+    MergeContext,
+    RequestSync,
+    Unlink,
+    UpdateStatus,
+)
 from threadsync.errors import ThreadsyncError
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft
@@ -19,8 +33,8 @@ from worker.db.migrate import migrate
 from worker.db.pipeline import Batch, FirstFault
 from worker.db.pool import AsyncPool, new_async_pool
 from worker.db.rows import SameColumns
-from worker.db.sessions import statements
-from worker.db.sessions.statements import Statement
+from worker.db.sessions.statements import AllSessions, SessionById, statement_of
+from worker.db.statement import Statement
 
 T = TypeVar("T")
 
@@ -58,7 +72,15 @@ class AsyncSessionStore:
             pool, self._pool = self._pool, None
             await pool.close()
 
-    async def run(self, statement: Statement[T]) -> T:
+    async def run(self, command: Validated[T]) -> T:
+        """Carry out one command."""
+        return await self.execute(statement_of(command))
+
+    async def run_many(self, commands: Sequence[Validated[T]]) -> list[T | ThreadsyncError]:
+        """Carry out commands as if one after the other, hundreds in a round trip: see ``execute_many``."""
+        return await self.execute_many([statement_of(command) for command in commands])
+
+    async def execute(self, statement: Statement[T]) -> T:
         """Run one statement and read its result."""
         with translated():
             async with (await self._opened()).connection() as connection:
@@ -66,24 +88,24 @@ class AsyncSessionStore:
                 rows = await cursor.fetchall()
         return statement.read(rows)
 
-    async def run_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
+    async def execute_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
         """Run statements as if one after the other, hundreds in a round trip.
 
-        Returns for each, in the order given, its result or the error of ours that ``run`` would raise: what
-        is refused fails alone. Raises ``DatabaseUnavailable`` for all of them; some may have been run then.
+        Returns for each, in the order given, its result or the error of ours that ``execute`` would raise:
+        what is refused fails alone. Raises ``DatabaseUnavailable`` for all; some may have been run then.
 
         Sessions that were created together are listed by thread, not in the order given.
         """
         batch = Batch(statements)
         with translated():
             async with (await self._opened()).connection() as connection:
-                for turn in batch.turns():
+                for trip in batch.trips():
                     first = FirstFault()
                     with first:
                         async with connection.pipeline():
                             with first:
                                 cursors = []
-                                for part in turn.parts():
+                                for part in trip.parts():
                                     cursors.append(connection.cursor())
                                     if len(part) == 1:
                                         await cursors[-1].execute(part[0].sql, part[0].params)
@@ -92,12 +114,10 @@ class AsyncSessionStore:
                                         params = [statement.params for statement in part]
                                         await cursors[-1].executemany(part[0].sql, params, returning=True)
                     if first.fault:
-                        batch.refused(turn, first.fault)
+                        batch.refused(trip, first.fault)
                     else:
-                        answers = [
-                            await cursor.fetchall() for cursor in cursors async for _ in cursor.results()
-                        ]
-                        batch.accepted(turn, answers)
+                        rows = [await cursor.fetchall() for cursor in cursors async for _ in cursor.results()]
+                        batch.accepted(trip, rows)
         return batch.results
 
     async def create_tables(self) -> int:
@@ -111,19 +131,25 @@ class AsyncSessionStore:
         self, channel_id: str, thread_ts: str, user_id: str, actor: AnyActor | None = None
     ) -> SessionResult:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return await self.run(statements.get_or_create_session(channel_id, thread_ts, user_id, actor))
+        return await self.run(
+            GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id, actor=actor)
+        )
 
     async def update_status(
         self, channel_id: str, thread_ts: str, status: Status, actor: AnyActor | None = None
     ) -> SessionResult:
         """Move the session forward: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return await self.run(statements.update_status(channel_id, thread_ts, status, actor))
+        return await self.run(
+            UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status, actor=actor)
+        )
 
     async def mark_synced(
         self, channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor | None = None
     ) -> SessionResult:
         """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
-        return await self.run(statements.mark_synced(channel_id, thread_ts, jira_key, actor))
+        return await self.run(
+            MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key, actor=actor)
+        )
 
     async def request_sync(
         self,
@@ -134,7 +160,11 @@ class AsyncSessionStore:
         actor: AnyActor | None = None,
     ) -> SessionResult:
         """Ask for the session's ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return await self.run(statements.request_sync(channel_id, thread_ts, draft, drafted_at, actor))
+        return await self.run(
+            RequestSync(
+                channel_id=channel_id, thread_ts=thread_ts, draft=draft, drafted_at=drafted_at, actor=actor
+            )
+        )
 
     async def link(
         self,
@@ -148,7 +178,15 @@ class AsyncSessionStore:
     ) -> SessionResult:
         """Give it the ticket that a person names: ``applied | unchanged``. Raises as ``mark_synced`` does."""
         return await self.run(
-            statements.link(channel_id, thread_ts, jira_key, actor, command_id, reason, jira_id)
+            Link(
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+                jira_key=jira_key,
+                actor=actor,
+                command_id=command_id,
+                reason=reason,
+                jira_id=jira_id,
+            )
         )
 
     async def unlink(
@@ -161,40 +199,48 @@ class AsyncSessionStore:
         command_id: UUID | str,
         unlinked_at: str | None = None,
     ) -> SessionResult:
-        """Take its ticket off: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        """Unlink its ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
         return await self.run(
-            statements.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id, unlinked_at)
+            Unlink(
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+                jira_key=jira_key,
+                actor=actor,
+                reason=reason,
+                command_id=command_id,
+                unlinked_at=unlinked_at,
+            )
         )
 
     async def get_session(self, session_id: UUID | str) -> ThreadSession | None:
         """The session with this id, or None."""
-        return await self.run(statements.get_session(session_id))
+        return await self.run(SessionById(session_id=session_id))
 
     async def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
         """The thread's session, or None."""
-        return await self.run(statements.get_session_by_thread(channel_id, thread_ts))
+        return await self.run(GetSession(channel_id=channel_id, thread_ts=thread_ts))
 
     async def list_sessions_by_channel(
         self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> SessionPage:
         """A page of 1 to 200 sessions, newest first."""
-        return await self.run(statements.list_sessions_by_channel(channel_id, status, limit, cursor))
+        return await self.run(ListByChannel(channel_id=channel_id, status=status, limit=limit, cursor=cursor))
 
     async def list_sessions(
         self, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> SessionPage:
         """A page of 1 to 200 sessions of all channels, newest first."""
-        return await self.run(statements.list_sessions(status, limit, cursor))
+        return await self.run(AllSessions(status=status, limit=limit, cursor=cursor))
 
     async def get_channel_context(self, channel_id: str) -> ChannelContext | None:
         """The channel's context, or None."""
-        return await self.run(statements.get_channel_context(channel_id))
+        return await self.run(GetContext(channel_id=channel_id))
 
     async def channel_moved(
         self, channel_id: str, new_channel_id: str, actor: AnyActor | None = None
     ) -> ChannelMove:
         """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
-        return await self.run(statements.channel_moved(channel_id, new_channel_id, actor))
+        return await self.run(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id, actor=actor))
 
     async def merge_channel_context(
         self,
@@ -204,7 +250,9 @@ class AsyncSessionStore:
         actor: AnyActor | None = None,
     ) -> ContextResult:
         """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
-        return await self.run(statements.merge_channel_context(channel_id, patch, command_id, actor))
+        return await self.run(
+            MergeContext(channel_id=channel_id, patch=patch, command_id=command_id, actor=actor)
+        )
 
 
 def _migrate(where: Mapping[str, Any]) -> int:

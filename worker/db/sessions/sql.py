@@ -11,27 +11,15 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from worker.db.session_parts import ACTOR as _ACTOR
+from worker.db.session_parts import HOME as _HOME
+from worker.db.session_parts import SESSION as _SESSION
+from worker.db.session_parts import TOMBSTONE as _TOMBSTONE
 from worker.db.syncs.restarting import restarted_if
 
-_SESSION_COLUMNS: Final[tuple[LiteralString, ...]] = (
-    "id",
-    "channel_id",
-    "thread_ts",
-    "user_id",
-    "status",
-    "jira_key",
-    "created_at",
-    "updated_at",
-)
-_SESSION: Final[LiteralString] = ", ".join(_SESSION_COLUMNS)
 _NEW_SESSION: Final = (
     "new.id, new.channel_id, new.thread_ts, new.user_id, "
     "new.status, new.jira_key, new.created_at, new.updated_at"
-)
-# A channel that has had several ids has its rows under one of them; any other is its own home.
-_HOME: Final = (
-    "coalesce((SELECT a.home_id FROM channel_aliases a WHERE a.channel_id = %(channel_id)s::text), "
-    "%(channel_id)s::text)"
 )
 # It was not forgotten while the statement waited for the row.
 _MOVES_ON: Final = "status = 'collecting' AND forgotten_at IS NULL"
@@ -39,11 +27,7 @@ _MOVES_ON: Final = "status = 'collecting' AND forgotten_at IS NULL"
 _IS_LEFT: Final = "%(jira_key)s::text = ANY (left_keys)"
 _GETS_KEY: Final = f"jira_key IS NULL AND forgotten_at IS NULL AND NOT {_IS_LEFT}"
 _WAS_LEFT: Final = "%(jira_key)s::text = ANY (old.left_keys)"
-# The actor of a command, where it names one: threadsync/actors.py.
-_ACTOR: Final = "%(actor)s::jsonb"
 _THREAD: Final = f"channel_id = {_HOME} AND thread_ts = %(thread_ts)s"
-# In place of "there is no session": the thread began before its channel was forgotten.
-_TOMBSTONE: Final = f"threadsync_tombstone({_HOME}, %(thread_ts)s::text)"
 _CONTEXT: Final = "channel_id, context_data, version, updated_at"
 # When a draft was written. What claims to be of a day to come was written down before that was refused; it
 # counts as the oldest, for else no later draft would ever win.
@@ -219,23 +203,6 @@ SELECT {_SESSION},
 FROM answer
 UNION ALL
 SELECT {_SESSION}, 'stale' FROM {_TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
-"""
-
-# Carries out an act of a person on the session's ticket: the function is in migrations/0011_who.sql. On a
-# tombstone a repeated act is as stale as any.
-ACT: Final[LiteralString] = f"""
-WITH acted AS (
-    SELECT * FROM threadsync_act(
-        %(act)s::text, {_HOME}, %(thread_ts)s::text, %(jira_key)s::text, %(jira_id)s::text,
-        %(command_id)s::uuid, {_ACTOR}, %(reason)s::text, %(asked_at)s::numeric
-    )
-)
-SELECT {", ".join(f"(acted.session).{column}" for column in _SESSION_COLUMNS)},
-       CASE WHEN (acted.session).forgotten_at IS NULL THEN acted.outcome ELSE 'stale' END AS outcome,
-       acted.key_before
-FROM acted
-UNION ALL
-SELECT {_SESSION}, 'stale', NULL FROM {_TOMBSTONE} WHERE NOT EXISTS (SELECT FROM acted)
 """
 
 # One session by its id.

@@ -1,4 +1,4 @@
-"""The store that the worker uses: each method is one statement and one round trip, or many and one."""
+"""The store of the worker: a method is one statement in one round trip, or many in one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from uuid import UUID
 
 from threadsync.actors import AnyActor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
+from threadsync.command import Validated
+from threadsync.commands import (
+    ChannelMoved,
+    GetContext,
+    GetOrCreate,
+    GetSession,
+    Link,
+    ListByChannel,
+    MarkSynced,
+    MergeContext,
+    RequestSync,
+    Unlink,
+    UpdateStatus,
+)
 from threadsync.errors import ThreadsyncError
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft
@@ -17,8 +31,8 @@ from worker.db.migrate import migrate
 from worker.db.pipeline import Batch, FirstFault
 from worker.db.pool import Pool, init_db
 from worker.db.rows import SameColumns
-from worker.db.sessions import statements
-from worker.db.sessions.statements import Statement
+from worker.db.sessions.statements import AllSessions, SessionById, statement_of
+from worker.db.statement import Statement
 
 T = TypeVar("T")
 
@@ -36,27 +50,35 @@ class SessionStore:
     def __init__(self, pool: Pool | None = None) -> None:
         self._pool = pool
 
-    def run(self, statement: Statement[T]) -> T:
+    def run(self, command: Validated[T]) -> T:
+        """Carry out one command."""
+        return self.execute(statement_of(command))
+
+    def run_many(self, commands: Sequence[Validated[T]]) -> list[T | ThreadsyncError]:
+        """Carry out commands as if one after the other, hundreds in a round trip: see ``execute_many``."""
+        return self.execute_many([statement_of(command) for command in commands])
+
+    def execute(self, statement: Statement[T]) -> T:
         """Run one statement and read its result."""
         with translated(), (self._pool or init_db()).connection() as connection:
             rows = connection.execute(statement.sql, statement.params).fetchall()
         return statement.read(rows)
 
-    def run_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
+    def execute_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
         """Run statements as if one after the other, hundreds in a round trip.
 
-        Returns for each, in the order given, its result or the error of ours that ``run`` would raise: what
-        is refused fails alone. Raises ``DatabaseUnavailable`` for all of them; some may have been run then.
+        Returns for each, in the order given, its result or the error of ours that ``execute`` would raise:
+        what is refused fails alone. Raises ``DatabaseUnavailable`` for all; some may have been run then.
 
         Sessions that were created together are listed by thread, not in the order given.
         """
         batch = Batch(statements)
         with translated(), (self._pool or init_db()).connection() as connection:
-            for turn in batch.turns():
+            for trip in batch.trips():
                 first = FirstFault()
                 with first, connection.pipeline(), first:
                     cursors = []
-                    for part in turn.parts():
+                    for part in trip.parts():
                         cursors.append(connection.cursor())
                         if len(part) == 1:
                             cursors[-1].execute(part[0].sql, part[0].params)
@@ -65,10 +87,10 @@ class SessionStore:
                             params = [statement.params for statement in part]
                             cursors[-1].executemany(part[0].sql, params, returning=True)
                 if first.fault:
-                    batch.refused(turn, first.fault)
+                    batch.refused(trip, first.fault)
                 else:
-                    answers = [cursor.fetchall() for cursor in cursors for _ in cursor.results()]
-                    batch.accepted(turn, answers)
+                    rows = [cursor.fetchall() for cursor in cursors for _ in cursor.results()]
+                    batch.accepted(trip, rows)
         return batch.results
 
     def create_tables(self) -> int:
@@ -80,19 +102,21 @@ class SessionStore:
         self, channel_id: str, thread_ts: str, user_id: str, actor: AnyActor | None = None
     ) -> SessionResult:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return self.run(statements.get_or_create_session(channel_id, thread_ts, user_id, actor))
+        return self.run(GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id, actor=actor))
 
     def update_status(
         self, channel_id: str, thread_ts: str, status: Status, actor: AnyActor | None = None
     ) -> SessionResult:
         """Move the session forward: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return self.run(statements.update_status(channel_id, thread_ts, status, actor))
+        return self.run(UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status, actor=actor))
 
     def mark_synced(
         self, channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor | None = None
     ) -> SessionResult:
         """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
-        return self.run(statements.mark_synced(channel_id, thread_ts, jira_key, actor))
+        return self.run(
+            MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key, actor=actor)
+        )
 
     def request_sync(
         self,
@@ -103,7 +127,11 @@ class SessionStore:
         actor: AnyActor | None = None,
     ) -> SessionResult:
         """Ask for the session's ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return self.run(statements.request_sync(channel_id, thread_ts, draft, drafted_at, actor))
+        return self.run(
+            RequestSync(
+                channel_id=channel_id, thread_ts=thread_ts, draft=draft, drafted_at=drafted_at, actor=actor
+            )
+        )
 
     def link(
         self,
@@ -116,7 +144,17 @@ class SessionStore:
         jira_id: str | None = None,
     ) -> SessionResult:
         """Give it the ticket that a person names: ``applied | unchanged``. Raises as ``mark_synced`` does."""
-        return self.run(statements.link(channel_id, thread_ts, jira_key, actor, command_id, reason, jira_id))
+        return self.run(
+            Link(
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+                jira_key=jira_key,
+                actor=actor,
+                command_id=command_id,
+                reason=reason,
+                jira_id=jira_id,
+            )
+        )
 
     def unlink(
         self,
@@ -128,40 +166,48 @@ class SessionStore:
         command_id: UUID | str,
         unlinked_at: str | None = None,
     ) -> SessionResult:
-        """Take its ticket off: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        """Unlink its ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
         return self.run(
-            statements.unlink(channel_id, thread_ts, jira_key, actor, reason, command_id, unlinked_at)
+            Unlink(
+                channel_id=channel_id,
+                thread_ts=thread_ts,
+                jira_key=jira_key,
+                actor=actor,
+                reason=reason,
+                command_id=command_id,
+                unlinked_at=unlinked_at,
+            )
         )
 
     def get_session(self, session_id: UUID | str) -> ThreadSession | None:
         """The session with this id, or None."""
-        return self.run(statements.get_session(session_id))
+        return self.run(SessionById(session_id=session_id))
 
     def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
         """The thread's session, or None."""
-        return self.run(statements.get_session_by_thread(channel_id, thread_ts))
+        return self.run(GetSession(channel_id=channel_id, thread_ts=thread_ts))
 
     def list_sessions_by_channel(
         self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> SessionPage:
         """A page of 1 to 200 sessions, newest first."""
-        return self.run(statements.list_sessions_by_channel(channel_id, status, limit, cursor))
+        return self.run(ListByChannel(channel_id=channel_id, status=status, limit=limit, cursor=cursor))
 
     def list_sessions(
         self, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> SessionPage:
         """A page of 1 to 200 sessions of all channels, newest first."""
-        return self.run(statements.list_sessions(status, limit, cursor))
+        return self.run(AllSessions(status=status, limit=limit, cursor=cursor))
 
     def get_channel_context(self, channel_id: str) -> ChannelContext | None:
         """The channel's context, or None."""
-        return self.run(statements.get_channel_context(channel_id))
+        return self.run(GetContext(channel_id=channel_id))
 
     def channel_moved(
         self, channel_id: str, new_channel_id: str, actor: AnyActor | None = None
     ) -> ChannelMove:
         """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
-        return self.run(statements.channel_moved(channel_id, new_channel_id, actor))
+        return self.run(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id, actor=actor))
 
     def merge_channel_context(
         self,
@@ -171,4 +217,4 @@ class SessionStore:
         actor: AnyActor | None = None,
     ) -> ContextResult:
         """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
-        return self.run(statements.merge_channel_context(channel_id, patch, command_id, actor))
+        return self.run(MergeContext(channel_id=channel_id, patch=patch, command_id=command_id, actor=actor))

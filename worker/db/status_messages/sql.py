@@ -1,6 +1,6 @@
-"""The SQL of status messages, readable alone. `syncs.announce_at` says that the message is out of date.
+"""SQL of status messages. `syncs.announce_at` says that the message is out of date.
 
-Who works on a message has claimed it, and every later write says the claim's ``fence``. A change of the sync
+A process claims a message first, and every later write says the claim's ``fence``. A change of the sync
 while a message is on its way sets another `announce_at`, and so is shown next.
 """
 
@@ -11,7 +11,7 @@ from typing import Final, LiteralString
 # The database's clock, unless a test has one of its own.
 _NOW: Final = "coalesce(%(now)s::timestamptz, now())"
 _MINE: Final = "m.session_id = %(session_id)s AND m.fence = %(fence)s"
-# Nobody has changed what is to be shown since the claim.
+# The sync has not changed since the claim.
 _AS_SEEN: Final = "s.announce_at = %(announce_at)s"
 
 # Slack takes what we say: its token is not refused.
@@ -46,7 +46,7 @@ BEGIN_POST: Final[LiteralString] = f"""
 UPDATE status_messages m SET post_begun_at = {_NOW} WHERE {_MINE} RETURNING m.post_begun_at
 """
 
-# The message was found where it had been posted; `shown` is null, as nobody knows what it shows.
+# The message was found where it had been posted; `shown` is null, as its content is not known.
 ADOPT: Final[LiteralString] = f"""
 UPDATE status_messages m SET message_ts = %(message_ts)s WHERE {_MINE} RETURNING m.session_id
 """
@@ -81,8 +81,8 @@ WITH kept AS (
 SELECT session_id FROM kept
 """
 
-# Not now. The lease holds until then, with nobody behind it: also a newer change has to wait. Not so after a
-# refusal: that was about this message, and another state may find us invited to the channel.
+# Not now. The lease holds until then, without a process behind it: a newer change has to wait, too. Not so
+# after a refusal: that was about this message, and another state may find us invited to the channel.
 PUT_OFF: Final[LiteralString] = f"""
 WITH kept AS (
     UPDATE status_messages m
@@ -146,7 +146,7 @@ WITH kept AS (
 SELECT session_id FROM kept
 """
 
-# Whether the caller is to ask Slack whether it takes us again. The pause grows to a minute at most, unless it
+# Takes the probe of Slack. The pause grows to a minute at most, unless it
 # was longer already.
 TAKE_PROBE: Final[LiteralString] = f"""
 UPDATE slack_installation i
@@ -169,7 +169,7 @@ WHERE i.id AND i.trouble IS NOT NULL
 RETURNING i.good_since
 """
 
-# What threads were not told yet, and what Slack refuses for a reason of the one message.
+# Counts the messages that are out of date, and those that Slack refuses.
 COUNT_UNSAID: Final[LiteralString] = """
 SELECT (SELECT count(*) FROM syncs s WHERE s.announce_at <= now()) AS unsaid,
        (SELECT count(*) FROM status_messages m WHERE m.trouble IS NOT NULL) AS refused
@@ -180,8 +180,8 @@ TROUBLE: Final[LiteralString] = """
 SELECT i.trouble, i.trouble_since FROM slack_installation i WHERE i.id AND i.trouble IS NOT NULL
 """
 
-# Syncs whose message is out of date, oldest first. Nobody else gets them for a while: if theirs is lost in
-# the broker, they come up again.
+# Syncs whose message is out of date, oldest first. No other caller gets them for a while: if their task is
+# lost in the broker, they come up again.
 TAKE_DUE: Final[LiteralString] = f"""
 WITH due AS (
     SELECT s.session_id FROM syncs s

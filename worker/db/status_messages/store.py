@@ -1,29 +1,25 @@
-"""Status messages in Postgres: claim one, write what became of it."""
+"""Store of status messages: claim one, write what became of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 from uuid import UUID
 
-from psycopg.rows import DictRow
-
-from worker.db.driver_errors import translated
-from worker.db.pool import Pool, init_db
 from worker.db.status_messages import sql as queries
+from worker.db.store import Store
 
 FIRST_PROBE_SECONDS: Final = 15.0
 LONGEST_PROBE_SECONDS: Final = 900.0
-"""Between two questions whether Slack takes us again."""
+"""Pauses between two probes of Slack."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusClaim:
     """A status message that this process has for the moment; ``now`` is the database's clock.
 
-    ``post_begun_at`` without ``message_ts``: a post was begun, and nobody knows how it ended. ``shown`` is
+    ``post_begun_at`` without ``message_ts``: a post was begun, and its end is not known. ``shown`` is
     the fingerprint of what the message shows, None when that is not known. Messages up to ``replaced_ts``
     were ours and cannot be edited any more.
     """
@@ -50,19 +46,8 @@ class SlackTrouble:
     since: datetime
 
 
-class StatusStore:
-    """Each method is one transaction. All raise ``DatabaseUnavailable`` when Postgres is away.
-
-    Methods that take a claim return False when it is lost, and then have written nothing.
-
-    Args:
-        pool: the process's own if None.
-        clock: for tests; the database's if None.
-    """
-
-    def __init__(self, pool: Pool | None = None, clock: Callable[[], datetime] | None = None) -> None:
-        self._pool = pool
-        self._clock = clock
+class StatusStore(Store):
+    """Status messages. Methods that take a claim return False when it is lost, and then write nothing."""
 
     def claim(self, session_id: UUID, *, lease: float) -> StatusClaim | None:
         """Take a message for ``lease`` seconds; None when it is up to date, or not to be taken now."""
@@ -74,18 +59,18 @@ class StatusStore:
         return bool(self._rows(queries.BEGIN_POST, _of(claim)))
 
     def adopt(self, claim: StatusClaim, message_ts: str) -> bool:
-        """The message of an earlier post was found."""
+        """Record that the message of an earlier post was found."""
         return bool(self._rows(queries.ADOPT, {**_of(claim), "message_ts": message_ts}))
 
     def forget(self, claim: StatusClaim) -> StatusClaim | None:
-        """The message is gone; returns the claim as it is now, None when it is lost."""
+        """Record that the message is gone; returns the claim as it is now, None when it is lost."""
         rows = self._rows(queries.FORGET, _of(claim))
         if not rows:
             return None
         return replace(claim, message_ts=None, shown=None, post_begun_at=rows[0]["post_begun_at"])
 
     def replace(self, claim: StatusClaim) -> StatusClaim | None:
-        """The message cannot be edited any more; returns the claim as it is now, None when it is lost."""
+        """Record that the message is not editable; returns the claim as it is now, None when it is lost."""
         rows = self._rows(queries.REPLACE, _of(claim))
         if not rows:
             return None
@@ -93,7 +78,7 @@ class StatusStore:
         return replace(claim, message_ts=None, shown=None, post_begun_at=None, replaced_ts=replaced_ts)
 
     def note_shown(self, claim: StatusClaim, message_ts: str, shown: str) -> bool:
-        """Slack shows it; the claim is over."""
+        """Record that Slack shows it; the claim is over."""
         params = {**_of(claim), "message_ts": message_ts, "shown": shown, "announce_at": claim.announce_at}
         return bool(self._rows(queries.SHOWN, params))
 
@@ -107,7 +92,7 @@ class StatusStore:
         refusals: int = 0,
         refusal: str | None = None,
     ) -> bool:
-        """Not for so many seconds; the claim is over.
+        """Put the message off for so many seconds; the claim is over.
 
         Args:
             failures: in a row, to be found in the next claim, as ``refusals`` are.
@@ -124,12 +109,12 @@ class StatusStore:
         return bool(self._rows(queries.PUT_OFF, {**_of(claim), **_begun(claim), **params}))
 
     def stop(self, claim: StatusClaim, refusal: str, *, maybe_posted: bool) -> bool:
-        """Not before the sync's next change, for the reason that Slack gave; the claim is over."""
+        """Stop until the sync's next change, for the reason that Slack gave; the claim is over."""
         params = {"refusal": refusal, "maybe_posted": maybe_posted}
         return bool(self._rows(queries.STOP, {**_of(claim), **_begun(claim), **params}))
 
     def park(self, claim: StatusClaim, refusal: str, *, maybe_posted: bool) -> bool:
-        """Slack refuses the whole installation: all messages wait for ``taken_again``; the claim is over."""
+        """Park all messages until ``taken_again``: Slack refuses the installation; the claim is over."""
         params = {
             "refusal": refusal,
             "maybe_posted": maybe_posted,
@@ -139,31 +124,26 @@ class StatusStore:
         return bool(self._rows(queries.PARK, {**_of(claim), **_begun(claim), **params}))
 
     def take_probe(self) -> bool:
-        """Whether the caller is to ask Slack whether it takes us again; no other process does meanwhile."""
+        """Return whether the caller is to probe Slack; no other process does meanwhile."""
         return bool(self._rows(queries.TAKE_PROBE, {}))
 
     def still_refused(self, refusal: str) -> None:
-        """Slack was asked, and refuses us still."""
+        """Record that Slack was probed and still refuses us."""
         self._rows(queries.STILL_REFUSED, {"refusal": refusal})
 
     def taken_again(self) -> bool:
-        """Slack was asked, and takes us again; False when another process has found that out."""
+        """Record that Slack accepts us again; False when another process has done so."""
         return bool(self._rows(queries.TAKEN_AGAIN, {}))
 
     def trouble(self) -> SlackTrouble | None:
-        """Why Slack refuses all that we say, if it does."""
+        """Read why Slack refuses the installation, if it does."""
         rows = self._rows(queries.TROUBLE, {})
         return SlackTrouble(rows[0]["trouble"], rows[0]["trouble_since"]) if rows else None
 
     def take_due(self, *, most: int, for_seconds: float) -> list[UUID]:
-        """Sessions whose message is out of date, oldest first; nobody else gets them for ``for_seconds``."""
+        """Take sessions whose message is out of date, oldest first; no other caller gets them for a while."""
         rows = self._rows(queries.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
         return [row["session_id"] for row in rows]
-
-    def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        now = self._clock() if self._clock else None
-        with translated(), (self._pool or init_db()).connection() as connection:
-            return connection.execute(sql, {"now": now, **params}).fetchall()
 
 
 def _of(claim: StatusClaim) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The columns of a sync that begins again: after a person's retry, a newer draft, a site that is back.
+"""Columns of a sync that begins again: after a retry, a newer draft, a site that is back.
 
 One list, because what one of these ways forgot to reset (the looks of an earlier doubt, say) another one did.
 """
@@ -6,6 +6,8 @@ One list, because what one of these ways forgot to reset (the looks of an earlie
 from __future__ import annotations
 
 from typing import Final, LiteralString
+
+from worker.db.syncs.progress import STARTS
 
 # There is a create whose end is not known.
 IN_DOUBT: Final = """EXISTS (
@@ -15,17 +17,13 @@ IN_DOUBT: Final = """EXISTS (
 
 
 def _restarted(now: LiteralString) -> tuple[tuple[LiteralString, LiteralString], ...]:
-    """Column and value. What may have made a ticket is looked for, and not asked for again."""
+    """Return columns and values. A ticket that may exist is looked for, not created again."""
     return (
         ("state", f"CASE WHEN {IN_DOUBT} THEN 'unknown' ELSE 'pending' END"),
         ("reason", f"CASE WHEN {IN_DOUBT} THEN 'no_answer' END"),
         ("detail", "NULL"),
         ("parked", "false"),
-        ("failures", "0"),
-        ("failing_since", "NULL"),
-        ("looks", "0"),
-        ("absences", "0"),
-        ("recreates", "0"),
+        *STARTS,
         ("unfinished_claims", "0"),
         ("next_attempt_at", now),
         ("queued_until", "NULL"),
@@ -35,12 +33,12 @@ def _restarted(now: LiteralString) -> tuple[tuple[LiteralString, LiteralString],
 
 
 def restarted(now: LiteralString) -> LiteralString:
-    """Assignments of an UPDATE of ``syncs s``."""
+    """Return the assignments of an UPDATE of ``syncs s``."""
     return ",\n    ".join(f"{column} = {value}" for column, value in _restarted(now))
 
 
 def restarted_if(condition: LiteralString, now: LiteralString) -> LiteralString:
-    """The same where the condition is true; else each column stays as it was."""
+    """Return assignments that leave each column as it was unless the condition is true."""
     return ",\n        ".join(
         f"{column} = CASE WHEN {condition} THEN {value} ELSE s.{column} END"
         for column, value in _restarted(now)

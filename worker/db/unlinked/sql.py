@@ -1,4 +1,4 @@
-"""The SQL of tickets that were taken off their sessions, readable alone. Who works on one has claimed it."""
+"""SQL of unlinked tickets. A writer has claimed the ticket first."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _MINE: Final = (
     "AND l.linked_again_at IS NULL"
 )
 
-# Those of one session, oldest first.
-LIST_LEFT: Final[LiteralString] = """
+# Unlinked tickets of one session, oldest first.
+LIST_UNLINKED: Final[LiteralString] = """
 SELECT jira_key, left_at, linked_again_at, link_removed_at, commented_at, given_up, detail, next_attempt_at
 FROM left_tickets WHERE session_id = %(session_id)s ORDER BY left_at, jira_key
 """
 
 # Takes one that is due and free, with what its steps need to know. No row: not due, or another has it.
-CLAIM_LEFT: Final[LiteralString] = f"""
+CLAIM: Final[LiteralString] = f"""
 WITH claimed AS (
     UPDATE left_tickets l
     SET fence = l.fence + 1, lease_until = {_NOW} + make_interval(secs => %(lease)s), queued_until = NULL
@@ -32,7 +32,7 @@ FROM claimed c JOIN thread_sessions t ON t.id = c.session_id LEFT JOIN syncs s O
 """
 
 # Keeps the id of a ticket of which only the key was known.
-NOTE_LEFT_ID: Final[LiteralString] = """
+NOTE_ID: Final[LiteralString] = """
 UPDATE left_tickets SET jira_id = %(jira_id)s WHERE session_id = %(session_id)s AND jira_key = %(jira_key)s
 RETURNING session_id
 """
@@ -49,7 +49,7 @@ WHERE {_MINE} RETURNING l.session_id
 """
 
 # Lets go of it; it is due again after `delay`.
-RELEASE_LEFT: Final[LiteralString] = f"""
+RELEASE: Final[LiteralString] = f"""
 UPDATE left_tickets l
 SET lease_until = NULL, next_attempt_at = {_NOW} + make_interval(secs => %(delay)s), failures = %(failures)s,
     detail = %(detail)s,
@@ -58,7 +58,7 @@ WHERE {_MINE} RETURNING l.session_id
 """
 
 # Ends its steps: `given_up` says why, and is null when the ticket has its comment.
-END_LEFT: Final[LiteralString] = f"""
+END: Final[LiteralString] = f"""
 UPDATE left_tickets l
 SET lease_until = NULL, next_attempt_at = NULL, queued_until = NULL,
     given_up = %(given_up)s, detail = %(detail)s,
@@ -67,7 +67,7 @@ WHERE {_MINE} RETURNING l.session_id
 """
 
 # Due ones that no message is on its way for, oldest first.
-TAKE_DUE_LEFT: Final[LiteralString] = f"""
+TAKE_DUE: Final[LiteralString] = f"""
 WITH due AS (
     SELECT l.session_id, l.jira_key FROM left_tickets l
     WHERE l.next_attempt_at <= {_NOW} AND (l.queued_until IS NULL OR l.queued_until <= {_NOW})

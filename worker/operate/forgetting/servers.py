@@ -50,17 +50,9 @@ def forget_results(app: Any, sought: Sought) -> tuple[int, str]:
 
 def forget_logs(app: Any, is_redis: bool) -> list[str]:
     """Rewrite the log of writes, which has old messages. Return sentences on failures."""
-    clients: dict[str, Callable[[], Any]] = {}
-    if isinstance(app.backend, RedisBackend):
-        clients["the results' server"] = lambda: app.backend.client
-    said = []
-    if is_redis:
-        said += _of_the_broker(app)
-    else:
-        said.append(_RABBITMQ)
-    if app.conf.result_backend != app.conf.broker_url:
-        for name, client in clients.items():
-            said += _rewritten(name, client)
+    said = _of_the_broker(app) if is_redis else [_RABBITMQ]
+    if isinstance(app.backend, RedisBackend) and app.conf.result_backend != app.conf.broker_url:
+        said += _rewritten("the results' server", lambda: app.backend.client)
     return said
 
 

@@ -1,1 +1,1 @@
-"""Sessions from a file of JSON lines, in batches: what ``threadsync sessions import`` runs."""
+"""The import of ``threadsync sessions import``: sessions from a file of JSON lines, in batches."""

@@ -1,4 +1,4 @@
-"""How far an import has come, beside its file: ``FILE.progress``."""
+"""The bookmark of an import, in a file beside its own: ``FILE.progress``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BEFORE_THE_PLACE: Final = 1 << 12
 
 
 class Tally(BaseModel):
-    """Lines by what became of them; blank ones are not counted."""
+    """Numbers of lines by outcome; blank ones are not counted."""
 
     created: int = Field(0, ge=0)
     applied: int = Field(0, ge=0)
@@ -31,7 +31,7 @@ class Tally(BaseModel):
 
 
 class Bookmark(BaseModel):
-    """All lines before this place are committed in ``database``; ``fingerprint`` is of the file."""
+    """A place before which all lines are committed in ``database``; ``fingerprint`` is the file's."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,7 +55,7 @@ class Bookmarks:
         self._database = database
 
     def save(self, place: Place, tally: Tally) -> None:
-        """In one step, so that whoever dies leaves this one or the one before. Raises ``OSError``."""
+        """Write the bookmark atomically: a crash leaves this one or the one before. Raises ``OSError``."""
         bookmark = Bookmark(
             line=place.line,
             offset=place.offset,
@@ -66,7 +66,7 @@ class Bookmarks:
         write_private(self.path, bookmark.model_dump_json(indent=2) + "\n")
 
     def load(self) -> Bookmark | None:
-        """None if there is none. Raises ``InvalidCommand`` if it is not of this file and this database."""
+        """Return the bookmark, or None. Raises ``InvalidCommand`` if it is of another file or database."""
         try:
             bookmark = Bookmark.model_validate_json(self.path.read_bytes())
         except FileNotFoundError:
@@ -80,17 +80,15 @@ class Bookmarks:
         return bookmark
 
     def remove(self) -> None:
-        """There is nothing left to resume."""
+        """Remove the file: there is nothing left to resume."""
         self.path.unlink(missing_ok=True)
 
     def _fingerprint(self, offset: int) -> str:
-        """Of the beginning and of what stands before the place; a file may have grown behind it."""
+        """Hash the beginning and what stands before the place; a file may have grown behind it."""
         beginning = os.pread(self._descriptor, min(offset, _BEGINNING), 0)
         start = max(0, offset - _BEFORE_THE_PLACE)
         before = os.pread(self._descriptor, offset - start, start)
         return hashlib.sha256(beginning + before).hexdigest()
 
     def _useless(self, why: str) -> InvalidCommand:
-        return InvalidCommand(
-            f"{self.path} {why}; without --resume the import begins anew, which does no harm"
-        )
+        return InvalidCommand(f"{self.path} {why}; without --resume the import starts again, which is safe")

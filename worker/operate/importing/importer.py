@@ -1,4 +1,4 @@
-"""Brings the sessions of a file about, block after block, and waits for Postgres when it goes away."""
+"""Import sessions from a file in blocks; wait while Postgres is away."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from threadsync.actors import AnyActor
+from threadsync.command import Command
 from threadsync.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
 from threadsync.sessions import SessionResult
-from worker.db.sessions.statements import Statement
 from worker.db.sessions.store import SessionStore
 from worker.operate.importing.bookmark import Bookmarks, Tally
 from worker.operate.importing.lines import Block, Lines, Place
@@ -29,26 +29,26 @@ class BadLine:
 
 
 class Listener(Protocol):
-    """Who wants to know how it goes."""
+    """Reports the progress of an import."""
 
     def advance(self, place: Place, tally: Tally) -> None:
-        """All before ``place`` is done."""
+        """Note that all lines before ``place`` are done."""
 
     def bad(self, lines: Sequence[BadLine]) -> None:
-        """These lines are bad. Has noted it when it returns: nobody will say it again."""
+        """Record bad lines before it returns: they are not reported again."""
 
     def say(self, sentence: str) -> None:
-        """Something out of the ordinary."""
+        """Report an unusual event."""
 
 
 class Importer:
-    """Carries out lines from ``place`` on, and counts what became of them.
+    """Imports lines from ``place`` on, and counts their outcomes.
 
     Args:
         bookmarks: keeps the place after each block; None if there is no file to go on with.
         tally: of the lines before ``place``.
         patience: seconds that Postgres may be away.
-        stopped: says whether to stop behind the next block.
+        stopped: returns whether to stop behind the next block.
         actor: of all commands; None if it is not known.
     """
 
@@ -72,13 +72,13 @@ class Importer:
         self._patience = patience
         self._stopped = stopped
         self._actor = actor
-        self._has_answered = False
+        self._was_there = False
 
     def run(self, read: Callable[[], bytes | None]) -> bool:
-        """Carry out what ``read`` returns (see ``Lines``). Returns whether it came to the end.
+        """Import what ``read`` returns (see ``Lines``). Returns whether it came to the end.
 
-        Raises ``DatabaseUnavailable`` only if Postgres has never answered: then it is the set-up that is
-        wrong, more likely than not, and waiting would not help.
+        Raises ``DatabaseUnavailable`` only if Postgres was never there: then the set-up is probably wrong,
+        and waiting would not help.
         """
         lines = Lines(read, self.place)
         try:
@@ -88,7 +88,7 @@ class Importer:
                 self._keep_place()
                 self._listener.advance(self.place, self.tally)
         except DatabaseUnavailable as exc:
-            if not self._has_answered:
+            if not self._was_there:
                 raise
             self._listener.say(f"Postgres is still away: {_in_a_line(exc)}")
             return False
@@ -98,15 +98,15 @@ class Importer:
 
     def _carry_out(self, block: Block) -> None:
         bad: list[BadLine] = []
-        good: list[tuple[int, bytes, list[Statement[SessionResult]]]] = []
+        good: list[tuple[int, bytes, list[Command[SessionResult]]]] = []
         for number, text in block.lines:
             try:
                 good.append((number, text, commands_of(text, self._actor)))
             except InvalidCommand as exc:
                 bad.append(BadLine(number, str(exc), text))
-        answers = iter(self._run([statement for _, _, commands in good for statement in commands]))
+        results = iter(self._run([command for _, _, commands in good for command in commands]))
         for number, text, commands in good:
-            outcome = _outcome([next(answers) for _ in commands])
+            outcome = _outcome([next(results) for _ in commands])
             if isinstance(outcome, ThreadsyncError):
                 bad.append(BadLine(number, str(outcome), text))
             elif outcome:
@@ -114,14 +114,14 @@ class Importer:
         self.tally.bad += len(bad)
         self._listener.bad(sorted(bad, key=lambda line: line.number))
 
-    def _run(self, statements: Sequence[Statement[SessionResult]]) -> list[SessionResult | ThreadsyncError]:
+    def _run(self, commands: Sequence[Command[SessionResult]]) -> list[SessionResult | ThreadsyncError]:
         away_since: float | None = None
         while True:
             try:
-                answers = self._store.run_many(statements)
+                results = self._store.run_many(commands)
             except DatabaseUnavailable as exc:
                 now = time.monotonic()
-                if away_since is None and self._has_answered:
+                if away_since is None and self._was_there:
                     away_since = now
                     self._listener.say(
                         f"Waiting for Postgres, {self._patience:g} s at most: {_in_a_line(exc)}"
@@ -132,8 +132,8 @@ class Importer:
             else:
                 if away_since is not None:
                     self._listener.say("Postgres is back.")
-                self._has_answered = True
-                return answers
+                self._was_there = True
+                return results
 
     def _keep_place(self) -> None:
         if self._bookmarks is None:
@@ -151,14 +151,14 @@ def _in_a_line(exc: DatabaseUnavailable) -> str:
 
 
 def _outcome(
-    answers: Sequence[SessionResult | ThreadsyncError],
+    results: Sequence[SessionResult | ThreadsyncError],
 ) -> Literal["created", "applied", "unchanged"] | ThreadsyncError | None:
-    """Of a line, by what became of its commands; None for a blank one."""
+    """Return a line's outcome from those of its commands; None for a blank line."""
     outcomes = set()
-    for answer in answers:
-        if isinstance(answer, ThreadsyncError):
-            return answer
-        outcomes.add(answer.outcome)
+    for result in results:
+        if isinstance(result, ThreadsyncError):
+            return result
+        outcomes.add(result.outcome)
     if "created" in outcomes:
         return "created"
     if "applied" in outcomes:

@@ -1,4 +1,4 @@
-"""A stream of bytes as numbered lines, in blocks of what has already arrived. Its size does not matter."""
+"""Numbered lines of a stream of bytes of any size, in blocks of what has already arrived."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 LONGEST_LINE: Final = 1 << 20
-"""In bytes. Of a longer one only the beginning is kept, one byte more than this."""
+"""A limit in bytes. Of a longer line only the beginning is kept, one byte more than this."""
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Between two lines: how many lines are before it, and how many bytes."""
+    """A place between two lines: the numbers of lines and of bytes before it."""
 
     line: int = 0
     offset: int = 0
@@ -29,7 +29,7 @@ class Block:
 
 
 class Lines:
-    """Lines from ``start`` on. ``read`` returns what comes next, b"" at the end, None to stop before it."""
+    """Lines from ``start`` on. ``read`` returns the next bytes, b"" at the end, None to stop before it."""
 
     def __init__(self, read: Callable[[], bytes | None], start: Place) -> None:
         self._read = read

@@ -1,4 +1,4 @@
-"""One line of an import: a session, and the commands that bring it about."""
+"""One line of an import: a session, and the commands that make it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Final
 import pydantic_core
 
 from threadsync.actors import AnyActor
+from threadsync.command import Command
+from threadsync.commands import GetOrCreate, MarkSynced, UpdateStatus
 from threadsync.errors import InvalidCommand
 from threadsync.sessions import SessionResult, ThreadSession
-from worker.db.sessions import statements
-from worker.db.sessions.statements import Statement
 from worker.operate.importing.lines import LONGEST_LINE
 
 _REQUIRED: Final = ("channel_id", "thread_ts", "user_id")
@@ -20,10 +20,10 @@ _KNOWN: Final = frozenset(ThreadSession.model_fields)
 _SHOWN_OF_A_NAME: Final = 40
 
 
-def commands_of(line: bytes, actor: AnyActor | None = None) -> list[Statement[SessionResult]]:
-    """The statements for a line, to be run in this order; none for a blank one.
+def commands_of(line: bytes, actor: AnyActor | None = None) -> list[Command[SessionResult]]:
+    """Return the commands for a line, to be run in this order; none for a blank one.
 
-    Each is a command like any other, so that a line may be imported again, and never moves a session back.
+    They may be repeated like any, so that a line may be imported again, and never moves a session back.
     ``actor`` imports it.
     Raises ``InvalidCommand``, without the values.
     """
@@ -32,18 +32,18 @@ def commands_of(line: bytes, actor: AnyActor | None = None) -> list[Statement[Se
     if not line.strip():
         return []
     fields = _fields(line)
-    channel_id, thread_ts = fields["channel_id"], fields["thread_ts"]
-    opened = statements.get_or_create_session(channel_id, thread_ts, fields["user_id"], actor)
+    thread = {name: fields[name] for name in ("channel_id", "thread_ts")}
+    opened = GetOrCreate(**thread, user_id=fields["user_id"], actor=actor)
     status, jira_key = fields.get("status"), fields.get("jira_key")
     if jira_key is not None:
         if status not in (None, "synced"):
             raise InvalidCommand("status: a session with a jira_key is synced")
-        return [opened, statements.mark_synced(channel_id, thread_ts, jira_key, actor)]
+        return [opened, MarkSynced(**thread, jira_key=jira_key, actor=actor)]
     if status is None or status == "collecting":
         return [opened]
     if status == "synced":
         raise InvalidCommand("jira_key: a synced session has one")
-    return [opened, statements.update_status(channel_id, thread_ts, status, actor)]
+    return [opened, UpdateStatus(**thread, status=status, actor=actor)]
 
 
 def _fields(line: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where the lines come from: a file, or what another program writes."""
+"""The source of an import: a file, or the output of another program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ASK_AGAIN_SECONDS: Final = 0.2
 class Source:
     """An open file, or stdin for ``-``. Raises ``InvalidCommand`` if it cannot be opened.
 
-    ``size`` in bytes is None of a stream, which can be read once and from its beginning.
+    ``size`` in bytes is None for a stream, which can be read once and from its beginning.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,20 +30,20 @@ class Source:
         except OSError as exc:
             raise InvalidCommand(f"{path}: {exc.strerror}") from exc
         status = os.fstat(self.descriptor)
-        # Stdin may be a file, but which one the next import would not know.
+        # Stdin may be a file, but the next import would not know which one.
         self.size = status.st_size if stat.S_ISREG(status.st_mode) and not is_stdin else None
         if stat.S_ISDIR(status.st_mode):
             os.close(self.descriptor)
             raise InvalidCommand(f"{path}: is a directory")
 
     def reader(self, offset: int, stopped: Callable[[], bool]) -> Callable[[], bytes | None]:
-        """Returns what is there as soon as there is something: b"" at the end, None when ``stopped``."""
+        """Return a function that reads what is there at once: b"" at the end, None when ``stopped``."""
         if self.size is not None:
             os.lseek(self.descriptor, offset, os.SEEK_SET)
 
         def read() -> bytes | None:
             while not stopped():
-                # Whoever waits in a read does not notice that he should stop.
+                # A process that waits in a read does not notice that it should stop.
                 if select.select([self.descriptor], [], [], _ASK_AGAIN_SECONDS)[0]:
                     return os.read(self.descriptor, _READ_AT_ONCE)
             return None

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Final, Literal, get_args
 
-from threadsync.broker.address import REDIS
+from threadsync.address import REDIS
 
 Process = Literal[
     "sessions", "syncs", "lookups", "beat", "web", "socket-mode", "flower", "metrics", "migrate"

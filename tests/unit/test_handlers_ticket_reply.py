@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from handlers import replies
-from handlers.ticket_answer import ANSWER_SECONDS, Answer, answer_ticket_command
+from handlers.ticket_reply import REPLY_SECONDS, Reply, reply_to_ticket_command
 from sandbox.slack.requests import slash_command
 from tests.support.slack_app import CHANNEL, NEVER, THREAD, USER, RecordingClient, page, result, session
 from threadsync.actors import SlackActor
@@ -44,8 +44,8 @@ class Channel:
                 return self.change
 
 
-async def ask(text: str, client: RecordingClient) -> Answer:
-    return await answer_ticket_command(client, slash_command(text, CHANNEL, USER), actor=ANN)
+async def ask(text: str, client: RecordingClient) -> Reply:
+    return await reply_to_ticket_command(client, slash_command(text, CHANNEL, USER), actor=ANN)
 
 
 def changes(client: RecordingClient) -> list[tuple[str, str, str | None]]:
@@ -170,27 +170,27 @@ async def test_a_slow_worker_costs_at_most_the_time_that_slack_gives() -> None:
     client = RecordingClient(lambda command: NEVER)
     queued = await ask(f"ready {THREAD}", client)
     assert (queued.text, queued.pending is not None) == (replies.QUEUED, True)
-    assert time.monotonic() - started < ANSWER_SECONDS
+    assert time.monotonic() - started < REPLY_SECONDS
     started = time.monotonic()
     assert (await ask("link PROJ-1", client)).text == replies.NOTHING_CHANGED_YET
-    assert time.monotonic() - started < ANSWER_SECONDS
+    assert time.monotonic() - started < REPLY_SECONDS
     assert changes(client) == [READY]
 
 
 @pytest.mark.parametrize(
     ("knows", "words"),
     [
-        ("no_such_ticket", "knows no ticket *FAKE-999999*"),
-        ("no_answer", "does not answer just now"),
+        ("no_such_ticket", "has no ticket *FAKE-999999*"),
+        ("no_answer", "is not responding"),
         ("refused", "does not let me look"),
-        ("not_configured", "no Jira to ask"),
+        ("not_configured", "no Jira is configured"),
     ],
 )
 async def test_what_jira_does_not_know_is_not_linked(knows: LinkOutcome, words: str) -> None:
     """The answer says so; no session is touched."""
     client = RecordingClient(Channel(session(), knows=knows))
     text = (await ask(f"link FAKE-999999 {THREAD}", client)).text
-    assert text.startswith("I linked nothing")
+    assert text.startswith("Not linked")
     assert words in text
     assert changes(client) == [("LinkLookup", THREAD, "FAKE-999999")]
 
@@ -230,7 +230,7 @@ async def test_unlink_of_what_has_no_ticket_changes_nothing() -> None:
     """And says so."""
     client = RecordingClient(Channel(session()))
     assert (await ask(f"unlink {THREAD} because", client)).text == replies.NO_TICKET
-    assert "none has a ticket" in (await ask("unlink because", client)).text
+    assert "newest threads has a ticket" in (await ask("unlink because", client)).text
     stale = RecordingClient(
         Channel(session(THREAD, "synced", "PROJ-7"), change=result("stale", THREAD, "synced", "PROJ-8"))
     )
@@ -242,5 +242,5 @@ async def test_without_an_actor_nothing_is_linked() -> None:
     """Slack always names one."""
     client = RecordingClient(Channel(session()))
     form = slash_command(f"link PROJ-1 {THREAD}", CHANNEL, USER)
-    assert (await answer_ticket_command(client, form)).text == replies.NO_ACTOR
+    assert (await reply_to_ticket_command(client, form)).text == replies.NO_ACTOR
     assert client.commands == []

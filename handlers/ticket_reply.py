@@ -1,4 +1,4 @@
-"""The answer to ``/ticket …``, within the time that Slack gives."""
+"""Respond to ``/ticket …`` within Slack's time limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from threadsync.types import Status
 
 R = TypeVar("R")
 
-ANSWER_SECONDS: Final = 2.4
+REPLY_SECONDS: Final = 2.4
 """Slack shows the user an error after 3 s."""
 
 _RESULT_SECONDS: Final = 1.5
@@ -29,10 +29,10 @@ _LISTED: Final = 10
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The words for now; and, when the result was not there in time, the handle of what is to come.
+class Reply:
+    """The text for now, and the handle of a result that was not there in time.
 
-    ``asked`` is a question to Jira: its answer first, and then the session's.
+    ``asked`` is a lookup in Jira, whose result comes before the session's.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Answer:
 
 
 class _Budget:
-    """Time for results, over all commands of one answer."""
+    """The time for results, shared by all commands of one response."""
 
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
@@ -51,38 +51,38 @@ class _Budget:
         return await handle.get(timeout=max(0, self._deadline - time.monotonic()))
 
 
-async def answer_ticket_command(
+async def reply_to_ticket_command(
     client: AsyncSessionClient,
     form: Mapping[str, Any],
     jira_url: str | None = None,
     actor: SlackActor | None = None,
     sent_at: str | None = None,
-) -> Answer:
-    """The answer, at most ``ANSWER_SECONDS`` from now; an error of ours is put into words.
+) -> Reply:
+    """Respond within ``REPLY_SECONDS``; our own errors become sentences.
 
     Args:
-        jira_url: of the Jira whose tickets may be linked by their address; any if None.
+        jira_url: the Jira whose tickets may be linked by URL; any if None.
         sent_at: when Slack sent the form, as it signed it; now if None.
     """
     try:
         request = parse_ticket_command(form, jira_url)
     except InvalidCommand as exc:
-        return Answer(str(exc))
+        return Reply(str(exc))
     if request is None:
-        return Answer(replies.HELP)
+        return Reply(replies.HELP)
     workspace = str(form.get("team_domain", ""))
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(REPLY_SECONDS):
             if request.action == "status":
-                return Answer(await _status(client, request, workspace))
+                return Reply(await _status(client, request, workspace))
             return await _change(client, request, workspace, actor, sent_at or f"{time.time():.6f}")
-    # Ours first: a ResultTimeout is a TimeoutError too.
+    # First: a ResultTimeout is a TimeoutError too.
     except ResultTimeout:
-        return Answer(replies.NOTHING_CHANGED_YET)
+        return Reply(replies.NOTHING_CHANGED_YET)
     except ThreadsyncError as exc:
-        return Answer(replies.describe_error(exc))
+        return Reply(replies.describe_error(exc))
     except TimeoutError:
-        return Answer(replies.TRY_AGAIN)
+        return Reply(replies.TRY_AGAIN)
 
 
 async def _status(client: AsyncSessionClient, request: TicketRequest, workspace: str) -> str:
@@ -101,49 +101,49 @@ async def _change(
     workspace: str,
     actor: SlackActor | None,
     sent_at: str,
-) -> Answer:
+) -> Reply:
     budget = _Budget(_RESULT_SECONDS)
     thread_ts = request.thread_ts
     if thread_ts is None:
         found = await _sessions_that_fit(client, request, budget)
         if not found:
-            return Answer(replies.none_fits(request))
+            return Reply(replies.none_fits(request))
         if len(found) > 1:
-            return Answer(replies.ask_which(request, found, workspace))
+            return Reply(replies.ask_which(request, found, workspace))
         thread_ts = found[0].thread_ts
     if request.action == "ready":
         handle = await client.enqueue(by(actor, request.ready(thread_ts)))
     elif actor is None:
-        return Answer(replies.NO_ACTOR)
+        return Reply(replies.NO_ACTOR)
     elif request.action == "link":
         return await _link(client, request.link(thread_ts, actor), request, budget)
     else:
         key = request.jira_key or await _key_of(client, request, thread_ts, budget)
         if key is None:
-            return Answer(replies.NO_TICKET)
+            return Reply(replies.NO_TICKET)
         handle = await client.enqueue(request.unlink(thread_ts, key, actor, sent_at))
     try:
-        return Answer(replies.describe_change(request, await budget.result(handle)))
+        return Reply(replies.describe_change(request, await budget.result(handle)))
     except ResultTimeout:
-        return Answer(replies.QUEUED, request, handle)
+        return Reply(replies.QUEUED, request, handle)
 
 
 async def _link(
     client: AsyncSessionClient, question: LinkLookup, request: TicketRequest, budget: _Budget
-) -> Answer:
-    """Ask Jira, which this process does not: workers have its login."""
+) -> Reply:
+    """Ask Jira by a lookup: only workers have its login."""
     asked = await client.enqueue(question)
     try:
         known = await budget.result(asked)
     except ResultTimeout:
-        return Answer(replies.ASKING_JIRA, request, asked=asked)
+        return Reply(replies.ASKING_JIRA, request, asked=asked)
     if known.outcome != "sent":
-        return Answer(replies.describe_lookup(known))
+        return Reply(replies.describe_lookup(known))
     linked = client.linked(asked)
     try:
-        return Answer(replies.describe_link(await budget.result(linked)))
+        return Reply(replies.describe_link(await budget.result(linked)))
     except ResultTimeout:
-        return Answer(replies.QUEUED, request, linked)
+        return Reply(replies.QUEUED, request, linked)
 
 
 async def _key_of(
@@ -154,14 +154,14 @@ async def _key_of(
 
 
 def _as_slack_has_them(sessions: Sequence[ThreadSession], channel_id: str) -> list[ThreadSession]:
-    """With the channel's id of now, for links: those that it had before lead nowhere."""
+    """Give sessions the channel's current id, for links: old ids lead nowhere."""
     return [session.model_copy(update={"channel_id": channel_id}) for session in sessions]
 
 
 async def _sessions_that_fit(
     client: AsyncSessionClient, request: TicketRequest, budget: _Budget
 ) -> list[ThreadSession]:
-    """The channel's sessions that the command could change, newest first, no more than are shown."""
+    """Find the channel's newest sessions that the command could change."""
 
     async def page(status: Status) -> tuple[ThreadSession, ...]:
         listing = await client.list_by_channel(request.channel_id, status, limit=_LISTED)
@@ -174,5 +174,5 @@ async def _sessions_that_fit(
 
 
 def _fits(session: ThreadSession, request: TicketRequest) -> bool:
-    """Return True if it has the ticket that is to be taken off, or none is named."""
+    """Return True if the session has the ticket to unlink, or no ticket is named."""
     return request.action != "unlink" or request.jira_key in (None, session.jira_key)

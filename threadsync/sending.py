@@ -1,4 +1,4 @@
-"""The sending side's way to the broker: publish within a deadline, look a result up. No database driver."""
+"""Publish within a deadline, and look results up, for both clients. No database driver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uuid import uuid4
 import redis
 from kombu.exceptions import SerializationError, SerializerNotInstalled
 
-from threadsync.broker.deadline import Answers, Call, Moment, answers_of, now
+from threadsync.broker.deadline import Call, LastReply, Moment, last_reply_of, now
 from threadsync.broker.errors import BROKER_ERRORS, reason_of
 from threadsync.broker.options import broker_options
 from threadsync.broker.producer import refuse_cluster_error
@@ -24,8 +24,6 @@ from threadsync.broker.results import Results, results_of
 from threadsync.command import Command
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
-from threadsync.liveness.heartbeats import look, socket_is_gone, socket_is_there
-from threadsync.liveness.state import Signs
 from threadsync.result_reading import read_meta, readably
 
 T = TypeVar("T")
@@ -41,8 +39,8 @@ class Broker:
     a peer that is silent, a resolver that hangs, a connection pool that others have emptied.
 
     Args:
-        apart: with one thread, and an account of its own of when the broker last answered: what it asks can
-            neither delay another client of the process nor make it more patient.
+        apart: True for one thread and a record of its own of the broker's last reply, so that its questions
+            can neither delay another client of the process nor make it more patient.
     """
 
     def __init__(
@@ -58,11 +56,11 @@ class Broker:
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._threads_owner = 0
-        self._answers = Answers() if apart else answers_of(settings.broker_url)
+        self._reply = LastReply() if apart else last_reply_of(settings.broker_url)
         self._most_threads = 1 if apart else _THREADS
 
     def send(self, command: Command[Any], task_id: str | None = None) -> str:
-        """Publish; returns the task's id once the broker has the message. Raises ``EnqueueFailed``."""
+        """Publish; return the task's id once the broker has the message. Raises ``EnqueueFailed``."""
         return self._within_deadline(lambda: self._publish(command, task_id or str(uuid4())))
 
     async def send_async(self, command: Command[Any], task_id: str | None = None) -> str:
@@ -77,17 +75,13 @@ class Broker:
         """The same for asyncio."""
         await self._within_deadline_async(self._connect)
 
-    def signs(self) -> Signs | None:
-        """Return the workers' signs; None where the broker keeps none. Raises ``EnqueueFailed``."""
-        return self._within_deadline(self._look)
+    def ask(self, question: Callable[[Any], T]) -> T:
+        """Ask over a channel of its own connection. Raises ``EnqueueFailed``."""
+        return self._within_deadline(lambda: self._asked(question))
 
-    async def signs_async(self) -> Signs | None:
+    async def ask_async(self, question: Callable[[Any], T]) -> T:
         """The same for asyncio."""
-        return await self._within_deadline_async(self._look)
-
-    async def tell_socket_async(self, name: str, silence: float | None) -> None:
-        """Leave a sign: Slack has been silent for so long; None takes the sign away."""
-        await self._within_deadline_async(lambda: self._tell_socket(name, silence))
+        return await self._within_deadline_async(lambda: self._asked(question))
 
     def result_of(self, task_id: str) -> tuple[bool, Any]:
         """Return True and the result if it is there. Raises what the worker raised, as an error of ours.
@@ -112,7 +106,7 @@ class Broker:
             results.close()
 
     def _backend(self) -> Results:
-        """One for all threads, so that they share its connections."""
+        """Return one backend for all threads, so that they share its connections."""
         with self._lock:
             if self._results is None:
                 self._results = results_of(self._settings)
@@ -127,15 +121,10 @@ class Broker:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             _ = connection.default_channel
 
-    def _look(self) -> Signs | None:
+    def _asked(self, question: Callable[[Any], T]) -> T:
         # Not from the pool: one that died while it lay there is no sign that the broker is away.
         with self._publisher.connection() as connection:
-            return look(connection.default_channel)
-
-    def _tell_socket(self, name: str, silence: float | None) -> None:
-        with self._publisher.connection() as connection:
-            channel = connection.default_channel
-            socket_is_gone(channel, name) if silence is None else socket_is_there(channel, name, silence)
+            return question(connection.default_channel)
 
     def _within_deadline(self, work: Callable[[], T]) -> T:
         call = self._submit(work)
@@ -159,21 +148,21 @@ class Broker:
 
     def _submit(self, work: Callable[[], T]) -> Call[T]:
         context = copy_context()
-        call: Call[T] = Call(self._answers)
+        call: Call[T] = Call(self._reply)
 
         def run() -> T:
             call.begun = tried = now()
             while True:
                 try:
                     # With the caller's context, in which its trace is.
-                    answer = context.run(_translated, work)
+                    result = context.run(_translated, work)
                 except EnqueueFailed as exc:
                     if not self._may_try_again(call, tried, exc):
                         raise
                     tried = now()
                 else:
-                    self._answers.last = now()
-                    return answer
+                    self._reply.at = now()
+                    return result
 
         with self._lock:
             if self._threads is None or self._threads_owner != os.getpid():
@@ -185,11 +174,11 @@ class Broker:
         return call
 
     def _may_try_again(self, call: Call[T], tried: Moment, error: EnqueueFailed) -> bool:
-        """Return True if the call only waited too long for its answer, while others had theirs.
+        """Return True if the call only waited too long for its reply, while others had theirs.
 
         The broker's own processor is busy then. Commands may be sent again.
         """
-        return _ran_out_of_time(error) and self._answers.last > tried and not call.is_given_up
+        return _ran_out_of_time(error) and self._reply.at > tried and not call.is_given_up
 
 
 class _Away(ThreadsyncError):

@@ -6,26 +6,26 @@ from collections.abc import Mapping
 
 import pytest
 
-from threadsync.liveness.state import QueueUse, Signs, Waiting, WorkerSign
-from threadsync.liveness.verdicts import hearing_of_queue, hearing_of_worker
+from threadsync.liveness.state import Heartbeats, QueueUse, Waiting, WorkerHeartbeat
+from threadsync.liveness.verdicts import verdict_on_queue, verdict_on_worker
 
 FRESH, OLD = 3.0, 50.0
 
 
-def signs(
+def heartbeats(
     *,
     canary: float | None = None,
     ended: float | None = None,
     oldest: float | None = None,
     beat: float | None = None,
     beat_up: float | None = None,
-) -> Signs:
-    workers: Mapping[str, WorkerSign] = {
-        "sessions@one": WorkerSign(1, 100, {"sessions": QueueUse(FRESH, ended)}),
-        "sessions@two": WorkerSign(1, 100, {"sessions": QueueUse(FRESH, None)}),
-        "syncs@one": WorkerSign(1, 100, {"syncs": QueueUse(FRESH, FRESH)}),
+) -> Heartbeats:
+    workers: Mapping[str, WorkerHeartbeat] = {
+        "sessions@one": WorkerHeartbeat(1, 100, {"sessions": QueueUse(FRESH, ended)}),
+        "sessions@two": WorkerHeartbeat(1, 100, {"sessions": QueueUse(FRESH, None)}),
+        "syncs@one": WorkerHeartbeat(1, 100, {"syncs": QueueUse(FRESH, FRESH)}),
     }
-    return Signs(
+    return Heartbeats(
         queues={"sessions": Waiting(0 if oldest is None else 1, oldest)},
         canaries={} if canary is None else {"sessions": canary},
         workers=workers,
@@ -38,17 +38,17 @@ def signs(
 @pytest.mark.parametrize(
     ("found", "state"),
     [
-        (signs(canary=FRESH, beat=FRESH, beat_up=OLD), "ok"),
-        (signs(canary=OLD, ended=FRESH, oldest=OLD, beat=FRESH, beat_up=OLD), "ok"),
-        (signs(canary=OLD, beat=FRESH, beat_up=OLD), "deaf"),
-        (signs(canary=OLD, ended=OLD, beat=FRESH, beat_up=OLD), "deaf"),
-        (signs(beat=FRESH, beat_up=OLD), "deaf"),
-        (signs(oldest=OLD), "deaf"),
-        (signs(canary=OLD, oldest=OLD), "deaf"),
-        (signs(canary=OLD, oldest=FRESH), "unwatched"),
-        (signs(beat=FRESH, beat_up=FRESH), "unwatched"),
-        (signs(canary=OLD, beat=OLD, beat_up=OLD + 100), "unwatched"),
-        (signs(), "unwatched"),
+        (heartbeats(canary=FRESH, beat=FRESH, beat_up=OLD), "ok"),
+        (heartbeats(canary=OLD, ended=FRESH, oldest=OLD, beat=FRESH, beat_up=OLD), "ok"),
+        (heartbeats(canary=OLD, beat=FRESH, beat_up=OLD), "deaf"),
+        (heartbeats(canary=OLD, ended=OLD, beat=FRESH, beat_up=OLD), "deaf"),
+        (heartbeats(beat=FRESH, beat_up=OLD), "deaf"),
+        (heartbeats(oldest=OLD), "deaf"),
+        (heartbeats(canary=OLD, oldest=OLD), "deaf"),
+        (heartbeats(canary=OLD, oldest=FRESH), "unwatched"),
+        (heartbeats(beat=FRESH, beat_up=FRESH), "unwatched"),
+        (heartbeats(canary=OLD, beat=OLD, beat_up=OLD + 100), "unwatched"),
+        (heartbeats(), "unwatched"),
     ],
     ids=[
         "a canary came through",
@@ -64,9 +64,9 @@ def signs(
         "nothing is known",
     ],
 )
-def test_a_queue(found: Signs, state: str) -> None:
+def test_a_queue(found: Heartbeats, state: str) -> None:
     """What came out counts; that a worker asks for messages does not."""
-    assert hearing_of_queue(found, "sessions").state == state
+    assert verdict_on_queue(found, "sessions").state == state
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_a_queue(found: Signs, state: str) -> None:
 )
 def test_a_worker(seconds: float, up: float, asked: float | None, ended: float | None, state: str) -> None:
     """It asks for messages of each of its queues, or is full and ends some."""
-    sign = WorkerSign(seconds, up, {"sessions": QueueUse(asked, ended), "syncs": QueueUse(FRESH, None)})
-    assert hearing_of_worker(sign).state == state
+    sign = WorkerHeartbeat(seconds, up, {"sessions": QueueUse(asked, ended), "syncs": QueueUse(FRESH, None)})
+    assert verdict_on_worker(sign).state == state
 
 
 def test_the_reason_names_what_to_do() -> None:
     """Which queue, for how long, and what helps."""
-    why = hearing_of_queue(signs(canary=OLD, beat=FRESH, beat_up=OLD), "sessions").why
+    why = verdict_on_queue(heartbeats(canary=OLD, beat=FRESH, beat_up=OLD), "sessions").why
     assert "50 s" in why
     assert "restart the worker that takes from sessions" in why
-    assert "is beat running?" in hearing_of_queue(signs(), "sessions").why
+    assert "is beat running?" in verdict_on_queue(heartbeats(), "sessions").why

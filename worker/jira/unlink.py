@@ -1,7 +1,7 @@
-"""The steps of a ticket that was taken off its session: its link to the thread goes, it gets one comment.
+"""Finish the unlinking of a ticket in Jira: its link to the thread goes, and it gets one comment.
 
-The link may be removed any number of times. A comment without a clear answer is sent again only after it was
-looked for and not found, the last time ``settle`` seconds after its deadline. After a day it is given up.
+The link may be removed any number of times. A comment without a clear response is sent again only after it
+was looked for and not found, the last time ``settle`` seconds after its deadline. After a day it is given up.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from threadsync.marker import marker_of
-from threadsync.syncs import LeftClaim
+from worker.db.unlinked.claim import UnlinkedClaim
 from worker.http_once import NotSent
 from worker.jira.answers import AuthProblem, CallFailed, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
@@ -34,22 +34,22 @@ log = structlog.get_logger("threadsync.syncs")
 
 
 def lease_of(setup: Setup) -> float:
-    """Seconds for all calls of one claim."""
+    """Return the seconds for all calls of one claim."""
     return _CALLS * setup.target.account.timeout + 2 * COMMIT_SECONDS
 
 
-class Leaving:
-    """The steps of one claim."""
+class UnlinkStep:
+    """The steps that are done under one claim."""
 
-    def __init__(self, setup: Setup, claim: LeftClaim) -> None:
+    def __init__(self, setup: Setup, claim: UnlinkedClaim) -> None:
         self._setup = setup
-        self._store = setup.store.left
+        self._store = setup.store.unlinked
         self._claim = claim
         self._began = setup.clock.monotonic()
         self._marker = claim.marker or marker_of(setup.target.site, claim.channel_id, claim.thread_ts)
         self._ticket = claim.jira_id or claim.jira_key
 
-    def take(self) -> None:
+    def run(self) -> None:
         """Do what is due. Ends with one write, or with none when the claim is lost."""
         claim, site = self._claim, self._setup.target.site
         trouble = self._setup.store.trouble_of(site)
@@ -62,11 +62,11 @@ class Leaving:
             self._later(PROBE_SECONDS if trouble.reason else pause)
         else:
             try:
-                self._leave()
+                self._unlink()
             except CallFailed as exc:
                 self._failed(exc, is_in_doubt=claim.comment_deadline is not None)
 
-    def _leave(self) -> None:
+    def _unlink(self) -> None:
         claim, jira = self._claim, self._setup.jira
         if claim.jira_id is None:
             issue = jira.get(claim.jira_key)
@@ -84,15 +84,15 @@ class Leaving:
             self._end("gone")
         elif any(_is_ours(comment, claim) for comment in comments):
             self._end(None)
-        elif (left := self._doubt_lasts()) > 0:
-            # Half of what is left, so that it is looked for several times, the last time when that is over.
-            delay = max(1.0, min(left, max(_FIRST_PAUSE_SECONDS, left / 2)))
+        elif (lasts := self._doubt_lasts()) > 0:
+            # Half of the time, so that it is looked for several times, the last time when that is over.
+            delay = max(1.0, min(lasts, max(_FIRST_PAUSE_SECONDS, lasts / 2)))
             self._store.release(claim, delay, failures=claim.failures, is_in_doubt=True)
         else:
             self._comment()
 
     def _doubt_lasts(self) -> float:
-        """Seconds for which a comment that was sent may still come to light."""
+        """Return the seconds for which a comment that was sent may still come to light."""
         if self._claim.comment_deadline is None:
             return 0.0
         settled = self._claim.comment_deadline + timedelta(seconds=self._setup.target.settle)
@@ -104,7 +104,7 @@ class Leaving:
         if not self._store.begin_comment(claim, COMMIT_SECONDS + setup.target.account.timeout):
             return
         url = link_to_thread(claim.newest_channel_id or claim.channel_id, claim.thread_ts)
-        text = f"This ticket was taken off <{url}|a Slack thread>: it is that thread's ticket no more."
+        text = f"This ticket was unlinked from <{url}|a Slack thread>: it is no longer that thread's ticket."
         value = {"marker": self._marker, "act": str(claim.act_id)}
         if setup.clock.monotonic() > sendable_until:
             late = NotSent("too much time passed before it could be sent")
@@ -133,7 +133,7 @@ class Leaving:
         self._store.release(
             self._claim, seconds, failures=failures, detail=answer.why, is_in_doubt=is_in_doubt
         )
-        self._log("leaving put off", reason=answer.why)
+        self._log("unlinking put off", reason=answer.why)
 
     def _later(self, delay: float) -> None:
         claim = self._claim
@@ -142,7 +142,7 @@ class Leaving:
 
     def _end(self, given_up: str | None, detail: str | None = None) -> None:
         self._store.end(self._claim, given_up, detail)
-        self._log("ticket left" if given_up is None else "leaving given up", reason=given_up)
+        self._log("ticket unlinked" if given_up is None else "unlinking given up", reason=given_up)
 
     def _log(self, event: str, reason: str | None) -> None:
         claim = self._claim
@@ -158,6 +158,6 @@ class Leaving:
         return self._claim.now + timedelta(seconds=self._setup.clock.monotonic() - self._began)
 
 
-def _is_ours(comment: object, claim: LeftClaim) -> bool:
+def _is_ours(comment: object, claim: UnlinkedClaim) -> bool:
     value = comment.get(PROPERTY) if isinstance(comment, dict) else None
     return isinstance(value, dict) and value.get("act") == str(claim.act_id)

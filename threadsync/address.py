@@ -1,4 +1,4 @@
-"""Addresses of brokers and result backends: read once, refused in words that show no part of a secret. Pure.
+"""Read addresses of brokers and result backends; refusals show no part of a secret. Pure.
 
 Each library has a parser of its own, and each takes a character that was not encoded for something else: the
 broker's password ``12#x`` is a port to one and the end of the address to the next. So an address is taken
@@ -46,7 +46,7 @@ _PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "amqp": ("heartbeat", "login_method"),
     "amqps": (*_TLS_PARAMETERS, "heartbeat", "login_method"),
 }
-"""What kombu understands in an address; anything else would be a TypeError when it connects."""
+"""Parameters that kombu accepts in an address; any other would be a TypeError when it connects."""
 
 _OF_RESULTS: Final = (
     "socket_timeout",
@@ -57,7 +57,7 @@ _OF_RESULTS: Final = (
     "health_check_interval",
     "protocol",
 )
-"""What redis-py understands besides in the address of results."""
+"""Further parameters that redis-py accepts in the address of results."""
 
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _WHOLE: Final = re.compile(r"[0-9]{1,9}")
@@ -70,7 +70,7 @@ _NUMBERS: Final = {
     "protocol": (re.compile("[23]"), "2 or 3"),
     "virtual_host": (_WHOLE, "the number of a database, such as 0"),
 }
-"""What the libraries read as numbers, when they connect, and with a ValueError."""
+"""Parameters that the libraries parse as numbers when they connect, with a ValueError."""
 
 _NOT_OF_A_SOCKET: Final = frozenset({"socket_keepalive"})
 HOST: Final = re.compile(r"[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9_.-]+)?\]")
@@ -82,12 +82,12 @@ ENCODE: Final = (
 
 
 class BadAddress(ValueError):
-    """An address that cannot be meant so. Its words may be shown to all."""
+    """An invalid address. The message holds no secret."""
 
 
 @dataclass(frozen=True)
 class Tls:
-    """How a connection is encrypted. By default the certificate is checked, and the host's name in it."""
+    """TLS settings of a connection. By default the certificate and the host's name in it are checked."""
 
     ca_certs: str | None = None
     certfile: str | None = None
@@ -97,7 +97,7 @@ class Tls:
 
     @property
     def files(self) -> dict[str, str]:
-        """Those that it names, by the parameter that names them."""
+        """The files that it names, by parameter."""
         named = {
             "ssl_ca_certs": self.ca_certs,
             "ssl_certfile": self.certfile,
@@ -106,7 +106,7 @@ class Tls:
         return {parameter: path for parameter, path in named.items() if path}
 
     def for_redis(self) -> dict[str, object]:
-        """As redis-py spells it, so also for Celery's results."""
+        """Return redis-py's options, which Celery's results take too."""
         options = {
             "ssl_cert_reqs": self.verify,
             "ssl_check_hostname": self.check_hostname,
@@ -117,7 +117,7 @@ class Tls:
         return {name: value for name, value in options.items() if value is not None}
 
     def for_amqp(self) -> dict[str, object]:
-        """As py-amqp spells it; ``check_hostname`` is taken out again by our transport."""
+        """Return py-amqp's options; our transport removes ``check_hostname`` again."""
         options = {
             "cert_reqs": self.verify,
             "check_hostname": self.check_hostname,
@@ -169,12 +169,12 @@ def read_broker(text: str) -> Address:
 
 
 def read_results(text: str) -> Address:
-    """Read the address of results. Those that Celery keeps elsewhere are left as they are."""
+    """Read the address of results. Addresses of other backends of Celery's are left as they are."""
     return _read(text, _OF_RESULTS) or Address(scheme_of(text), text, text)
 
 
 def scheme_of(text: str) -> str:
-    """The scheme as kombu spells it; Valkey speaks Redis' protocol."""
+    """Return the scheme as kombu spells it; Valkey speaks Redis' protocol."""
     scheme = text.partition("://")[0].lower()
     return _SPELLINGS.get(scheme, scheme)
 
@@ -269,7 +269,7 @@ def _as_query(given: Mapping[str, str]) -> str:
 
 
 def credentials(authority: str, *, needs_host: bool = True) -> str:
-    """User and password, encoded anew. What stands behind the last ``@`` is the host."""
+    """Return user and password, encoded anew. The host stands behind the last ``@``."""
     text, at, host = authority.rpartition("@")
     if not needs_host and host:
         raise BadAddress(
@@ -283,7 +283,7 @@ def credentials(authority: str, *, needs_host: bool = True) -> str:
 
 
 def encoded(text: str, safe: str = "") -> str:
-    """The same, encoded as it should be. A % that begins nothing stands for itself."""
+    """Return the text percent-encoded. A % that begins no code stands for itself."""
     given = unquote_to_bytes(text)
     try:
         if "\0" not in given.decode():
@@ -307,7 +307,7 @@ def _host(scheme: str, authority: str) -> str:
 
 
 def is_port(text: str) -> bool:
-    """True for a number from 1 to 65535."""
+    """Return True for a number from 1 to 65535."""
     return text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) <= 65_535
 
 
@@ -322,7 +322,7 @@ def _path(scheme: str, path: str) -> str:
 
 
 def _query(scheme: str, text: str, more: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """What goes on in the address, and what it says about TLS."""
+    """Return the parameters that stay in the address, and those about TLS."""
     given = dict(parameters(text))
     known = {*_PARAMETERS[scheme], *(more if scheme in REDIS else ())}
     if unknown := sorted(set(given) - known):
@@ -342,13 +342,13 @@ def _query(scheme: str, text: str, more: Iterable[str]) -> tuple[dict[str, str],
 
 
 def parameters(text: str) -> list[tuple[str, str]]:
-    """What stands after the ``?``. A + is a +, as it is in a file's name."""
+    """Return the parameters after the ``?``. A + is a +, as it is in a file's name."""
     pairs = (part.partition("=") for part in text.split("&") if part)
     return [(name, unquote(value)) for name, _, value in pairs]
 
 
 def shown(names: Iterable[str], text: str) -> str:
-    """The names in brackets, unless they may be a piece of a password."""
+    """Return the names in brackets, unless they may be a piece of a password."""
     is_clear = all(re.fullmatch(r"[a-z_]+=[^=@]*", part) for part in text.split("&"))
     is_clear = is_clear and "password" not in text
     return f" ({', '.join(names)})" if is_clear else ""

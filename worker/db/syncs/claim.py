@@ -1,0 +1,109 @@
+"""Claim of a sync, and what is written under it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+
+from threadsync.marker import marker_of
+from threadsync.syncs import Draft, Origin, Step, SyncState, SyncStatus, readable
+from threadsync.types import JiraKey, SlackId, SlackTs
+from worker.db.syncs.progress import FRESH, Progress
+
+
+class Claim(BaseModel):
+    """A sync that this process has for the moment: all that a step needs to know of it.
+
+    Writes say its ``fence``; ``now`` is the database's clock. ``deadline``, ``baseline`` and
+    ``doubtful_project`` are about a create whose end is not known: its deadline, and where to look for its
+    ticket. ``newest_channel_id`` is the channel's id in Slack by now, where that is another one.
+    ``session_key`` is the ticket that the session has. ``draft`` is None if it cannot be read.
+    ``is_unlinked``: the session's ticket was unlinked since the draft was written. ``unlinked_keys`` and
+    ``unlinked_ids`` are of all such tickets; ``unlinked_without_id`` are keys of those whose id is not known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    session_id: UUID
+    channel_id: SlackId
+    thread_ts: SlackTs
+    newest_channel_id: SlackId | None = None
+    session_key: JiraKey | None
+    fence: int
+    now: AwareDatetime
+    state: SyncStatus
+    site: str
+    marker: str
+    draft: Annotated[Draft | None, BeforeValidator(readable)]
+    unfinished_claims: int
+    progress: Progress
+    jira_key: JiraKey | None
+    origin: Origin | None
+    done_at: AwareDatetime | None
+    linked_back_at: AwareDatetime | None
+    audited_at: AwareDatetime | None
+    deadline: AwareDatetime | None
+    baseline: int | None
+    doubtful_project: str | None
+    is_unlinked: bool
+    unlinked_keys: tuple[str, ...]
+    unlinked_ids: tuple[str, ...]
+    unlinked_without_id: tuple[str, ...]
+    duplicates: tuple[str, ...]
+    updated_before: AwareDatetime
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read a row of the statement. Raises ``ValidationError``."""
+        marker = row["marker"] or marker_of(row["site"], row["channel_id"], row["thread_ts"])
+        return cls.model_validate({**row, "progress": row, "marker": marker})
+
+    def changed(self, state: SyncState) -> bool:
+        """Return whether the sync shows something else than before the claim."""
+        return (state.updated_at, state.duplicates) != (self.updated_before, self.duplicates)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A create that is committed to: send this draft, and end attempt ``number``."""
+
+    draft: Draft
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """End of a step, and the state that comes of it.
+
+    Args:
+        number: of the create that ended; None notes a new attempt, of ``step``.
+        outcome: None notes no attempt.
+        doubt_ends_as: what the creates in doubt turned out to be.
+    """
+
+    state: SyncStatus
+    step: Step
+    outcome: str | None
+    delay: float | None = None
+    reason: str | None = None
+    detail: str | None = None
+    parked: bool = False
+    progress: Progress = FRESH
+    jira_id: str | None = None
+    jira_key: str | None = None
+    origin: Origin | None = None
+    number: int | None = None
+    started_at: datetime | None = None
+    http_status: int | None = None
+    trace_id: str | None = None
+    doubt_ends_as: str | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return it as parameters of a statement."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, **asdict(self.progress), "delay": self.delay or 0.0}
