@@ -39,12 +39,12 @@ from celery.worker.request import Request
 from celery.worker.strategy import default as strategy
 from kombu.exceptions import DecodeError
 from kombu.message import Message
-from worker.durable.gathering import Gathers
 
 from tests.support.pinned import needed_by, overridden
 from threadsync.broker.in_step import InStep
 from worker.durable.beat import SteadyScheduler
 from worker.durable.consumer import DurableConsumer
+from worker.durable.gathering import Gathers
 from worker.durable.remote_control import WorkersControl, WorkersInspect
 from worker.durable.request import DurableRequest, error_in
 from worker.durable.results import (

@@ -14,9 +14,9 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery.app.trace import build_tracer
 from celery.exceptions import Retry
 from kombu.exceptions import EncodeError, OperationalError
-from worker.durable.gathering import Gathers
 
 from threadsync.errors import CommandFailed, SessionNotFound
+from worker.durable.gathering import Gathers
 from worker.durable.results import NeverDecides, WorkersCelery
 from worker.observe import metrics
 
