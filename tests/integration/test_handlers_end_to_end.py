@@ -184,7 +184,7 @@ async def test_a_ticket_that_needs_a_person_has_a_button(
             await ask_for_a_ticket(app, slack, channel, thread)
             await eventually(lambda: len(slack.messages) == 2, "the thread has a status message", 30)
             status = slack.messages[1]
-            assert "the worker has no Jira to go to" in status.text
+            assert "the worker has no settings for Jira" in status.text
             await press(app, slack, status, channel)
             await eventually(lambda: retries(installation) == [USER], "the retry is recorded")
     assert [row.status for row in rows(installation, channel)] == ["ready_to_sync"]
