@@ -1,7 +1,7 @@
 """Notice a wrong clock by the timestamps that Slack signs.
 
 A web process has no other clock to look at before it answers, and one that is five minutes off refuses
-everything. Slack's timestamp is in whole seconds, and a request may have been under way: of a clock that is
+everything. Slack's timestamp is in whole seconds, and a request may have been in transit: of a clock that is
 ahead only the quickest of several requests is evidence, of one that is behind each one from the future is.
 """
 

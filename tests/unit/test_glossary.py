@@ -13,8 +13,15 @@ import typer
 from tests.support.documents import ROOT
 from worker.cli import app
 
-FOLDERS = ("console", "handlers", "worker/cli", "worker/doctor")
-OTHERS = ("threadsync/errors.py", "worker/operate/decisions.py")
+FOLDERS = (
+    "console",
+    "handlers",
+    "worker/cli",
+    "worker/doctor",
+    "worker/status_message",
+    "worker/operate/forgetting",
+)
+OTHERS = ("threadsync/errors.py", "threadsync/reasons.py", "worker/operate/decisions.py")
 PYTHON = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 TEMPLATES = sorted((ROOT / "console/templates").glob("*.html"))
 

@@ -102,9 +102,7 @@ def verdict_on_beat(heartbeats: Heartbeats) -> Verdict:
 
 def _refused(reason: str) -> Verdict:
     # A restart would change nothing, and a worker that runs goes on when the broker does.
-    return Verdict(
-        "unwatched", f"the broker takes no messages ({reason}): mend that, nothing need be restarted"
-    )
+    return Verdict("unwatched", f"the broker takes no messages ({reason}): fix that; no restart is needed")
 
 
 def verdict_on_socket(silence: float) -> Verdict:
