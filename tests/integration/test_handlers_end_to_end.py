@@ -90,7 +90,7 @@ async def test_a_ticket_is_linked_taken_off_and_linked_again(
                 await eventually(lambda: len(slack.responses) > before, "the user is told", 30)
                 return str(slack.responses[before]["text"])
 
-            assert "knows no ticket *FAKE-999999*" in await told(f"link FAKE-999999 {thread}")
+            assert "has no ticket *FAKE-999999*" in await told(f"link FAKE-999999 {thread}")
             assert await told(f"link proj-1 {thread}") == "The thread has the ticket *PROJ-1*."
             assert "already has *PROJ-1*" in await told(f"link PROJ-2 {thread}")
             assert (await told("unlink that is another customer's")).startswith("Done")
@@ -184,7 +184,7 @@ async def test_a_ticket_that_needs_a_person_has_a_button(
             await ask_for_a_ticket(app, slack, channel, thread)
             await eventually(lambda: len(slack.messages) == 2, "the thread has a status message", 30)
             status = slack.messages[1]
-            assert "the worker has no Jira to go to" in status.text
+            assert "the worker has no settings for Jira" in status.text
             await press(app, slack, status, channel)
             await eventually(lambda: retries(installation) == [USER], "the retry is recorded")
     assert [row.status for row in rows(installation, channel)] == ["ready_to_sync"]
