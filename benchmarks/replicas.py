@@ -14,7 +14,7 @@ from typing import Final
 
 import redis
 
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from worker.local.servers.valkey import EmbeddedValkey
 
 _COMMANDS: Final = 500

@@ -2,4 +2,4 @@
 
 from threadsync.extras import need_extra
 
-need_extra("console", "jinja2", "python_multipart", "zxcvbn", "psycopg")
+need_extra("console", "jinja2", "python_multipart", "celery", "psycopg", "httpx", "zxcvbn")

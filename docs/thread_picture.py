@@ -63,7 +63,7 @@ def status_message() -> list[tuple[str, Blocks]]:
     """Return what the one status message says, state by state, with a note about each."""
     states = [
         ("at first", sync("pending")),
-        ("edited: Jira gave no answer", sync("unknown", reason="no_answer", next_attempt_at=THEN)),
+        ("edited: Jira did not respond", sync("unknown", reason="no_answer", next_attempt_at=THEN)),
         ("or: it needs attention", sync("blocked", reason="no_project")),
         ("in the end", sync("done", jira_key="PROJ-123", origin="created")),
     ]

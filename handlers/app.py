@@ -20,7 +20,7 @@ from handlers.public_hosts import HostCheck
 from handlers.slack_endpoint import SlackEndpoint
 from handlers.slack_side import SlackSide, reveal
 from handlers.start_page import StartPage
-from threadsync.client import AsyncSessionClient
+from threadsync import AsyncSessionClient
 from threadsync.config import Settings
 from threadsync.hosts import PublicHosts
 

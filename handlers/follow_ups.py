@@ -14,7 +14,7 @@ import structlog
 from handlers import replies
 from handlers.background import Background
 from handlers.slack_api import Posting, SlackApi
-from threadsync.client import AsyncSessionClient
+from threadsync import AsyncSessionClient
 from threadsync.errors import EnqueueFailed, ResultTimeout, ThreadsyncError, UnreadableResult
 from threadsync.handles import AsyncHandle
 from threadsync.lookup_commands import LinkAnswer

@@ -37,8 +37,8 @@ from handlers.ticket_form import (
     ticket_form,
 )
 from handlers.ticket_reply import reply_to_ticket_command
+from threadsync import AsyncSessionClient
 from threadsync.actors import SlackActor
-from threadsync.client import AsyncSessionClient
 from threadsync.command import Command
 from threadsync.errors import InvalidCommand, ThreadsyncError
 from threadsync.handles import AsyncHandle

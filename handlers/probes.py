@@ -10,7 +10,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from threadsync.client import AsyncSessionClient
+from threadsync import AsyncSessionClient
 from threadsync.errors import EnqueueFailed
 from threadsync.liveness.verdicts import verdict_on_queue
 from threadsync.queues import QUEUES

@@ -15,7 +15,7 @@ from handlers.gate import Gate
 from handlers.listeners import Listeners
 from handlers.members import Members
 from handlers.slack_api import SlackApi
-from threadsync.client import AsyncSessionClient
+from threadsync import AsyncSessionClient
 from threadsync.config import Settings
 
 _BEGIN_SECONDS: Final = 0.5

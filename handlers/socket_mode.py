@@ -28,7 +28,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from handlers.listeners import RECEIVED_AT
 from handlers.slack_side import SlackSide, reveal
 from handlers.socket_client import SocketClient
-from threadsync.client import AsyncSessionClient
+from threadsync import AsyncSessionClient
 from threadsync.config import Settings, get_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings
 from threadsync.liveness.heartbeats import REPORT_SECONDS

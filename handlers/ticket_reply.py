@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 from handlers import replies
 from handlers.mapping import by
 from handlers.ticket_command import TicketRequest, parse_ticket_command
+from threadsync import AsyncSessionClient
 from threadsync.actors import SlackActor
-from threadsync.client import AsyncSessionClient
 from threadsync.errors import InvalidCommand, ResultTimeout, ThreadsyncError
 from threadsync.handles import AsyncHandle
 from threadsync.lookup_commands import LinkAnswer, LinkLookup

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
+from tasks.checked_task import CheckedTask
 from tasks.send_soon import send_soon
 from threadsync.command import Command
 from threadsync.dto import Dto
@@ -12,31 +13,14 @@ from worker.db.sessions.statements import message_after, statement_of
 from worker.db.statement import Statement
 from worker.durable import batching
 from worker.durable.batching import outcome_of
-from worker.durable.task import DurableTask
 from worker.durable.task_result import Answer
 
 
-class CommandTask(DurableTask):
+class CommandTask(CheckedTask):
     """Run one kind of command: the message becomes the command again, and the command its statement."""
 
     abstract = True
-    Strategy = staticmethod(batching.strategy)
-    # Our own check says more, and leaves alone what a newer producer added.
-    typing = False
-
-    command: ClassVar[type[Command[Any]]]
-
-    def apply_async(  # type: ignore[override]
-        self, args: Any = None, kwargs: Any = None, **options: Any
-    ) -> Any:
-        """Send the command. Raises ``InvalidCommand`` before anything is sent, also for a misspelt name."""
-        is_sent_again = bool(options.get("retries"))
-        if not is_sent_again:
-            self.command.refuse_unknown(kwargs or {})
-            command = self.command.from_message(args, kwargs or {})
-            kwargs = command.arguments()
-            options["kwargsrepr"] = command.summary()
-        return super().apply_async(args, kwargs, **options)
+    Strategy = staticmethod(batching.strategy)  # type: ignore[assignment]  # a path, say the stubs
 
     def statement(self, args: Any, kwargs: Any) -> Statement[Any]:
         """Return the statement of the command that a message carries. Raises ``InvalidCommand``."""

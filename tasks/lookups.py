@@ -6,19 +6,18 @@ asker has stopped waiting. It sends on a command like any other.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import structlog
 from celery.exceptions import Ignore
 
+from tasks.checked_task import CheckedTask
 from threadsync.broker.clocks import SENT_AT, broker_time
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.command import Command
 from threadsync.errors import EnqueueFailed, as_ours
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from worker.celery import app
 from worker.durable.retry_policy import History
-from worker.durable.task import DurableTask
 from worker.durable.task_result import Answer
 from worker.jira.answers import AuthProblem, CallFailed, Rejected
 from worker.jira.setup import setup_of_this_process
@@ -31,17 +30,13 @@ OLDEST_SECONDS: Final = 10.0
 log = structlog.get_logger("threadsync.lookups")
 
 
-class QuestionTask(DurableTask):
+class QuestionTask(CheckedTask):
     """Base of lookups: a failure is final, and the asker is told."""
 
     abstract = True
     acks_late = False
     soft_time_limit = SOFT_SECONDS
     time_limit = HARD_SECONDS
-    # Our own check says more.
-    typing = False
-
-    command: ClassVar[type[Command[Any]]]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Ask, unless the question is too old."""
@@ -49,15 +44,6 @@ class QuestionTask(DurableTask):
             log.warning("question dropped", task=self.name, task_id=self.request.id, seconds=round(age, 1))
             raise Ignore
         return super().__call__(*args, **kwargs)
-
-    def apply_async(  # type: ignore[override]
-        self, args: Any = None, kwargs: Any = None, **options: Any
-    ) -> Any:
-        """Send the question. Raises ``InvalidCommand`` before anything is sent, also for a misspelt name."""
-        self.command.refuse_unknown(kwargs or {})
-        command = self.command.from_message(args, kwargs or {})
-        options["kwargsrepr"] = command.summary()
-        return super().apply_async(args, command.arguments(), **options)
 
     def _settle(self, error: Exception, args: Any, kwargs: Any, history: History) -> NoReturn:
         """Fail: no pause, and no dead letter. Always raises."""

@@ -47,15 +47,15 @@ def sample() -> dict[str, Any]:
     """Keep a sample of each queue for the charts. Returns messages by queue."""
     # In passing: it comes every minute, and names of people who were signed in are not to stay.
     ConsoleSessionStore().purge()
-    signs = _signs()
-    if signs is None or signs.is_blind:
+    heartbeats = _heartbeats()
+    if heartbeats is None or heartbeats.is_blind:
         return {}
-    waiting = {queue: (found.messages, found.oldest_seconds) for queue, found in signs.queues.items()}
+    waiting = {queue: (found.messages, found.oldest_seconds) for queue, found in heartbeats.queues.items()}
     OverviewStore().keep_samples(waiting)
     return {queue: messages for queue, (messages, _) in waiting.items()}
 
 
-def _signs() -> Heartbeats | None:
+def _heartbeats() -> Heartbeats | None:
     try:
         with app.connection_or_acquire() as connection:
             begun(connection.default_channel, SAMPLE)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
 from tasks.announcements import announce_due, announce_soon, ask_slack_again
+from tasks.checked_task import CheckedTask
 from tasks.send_soon import AGAIN_AFTER_SECONDS, note_that_it_came, room, send_soon
 from threadsync.actors import name_of
-from threadsync.command import Command, Message
+from threadsync.command import Message
 from threadsync.queues import SYNCS_QUEUE
 from threadsync.sync_commands import Leave, RetrySync, Sync
 from worker.celery import app
 from worker.db.syncs.store import SyncStore
 from worker.durable.beat import SWEEP, SWEEP_TASK
-from worker.durable.task import DurableTask
 from worker.durable.task_result import Answer
 from worker.jira.breaker import Breaker
 from worker.jira.setup import setup_of_this_process
@@ -29,24 +29,12 @@ _MOST_UNLINKED: Final = 20
 log = structlog.get_logger("threadsync.syncs")
 
 
-class SyncTask(DurableTask):
+class SyncTask(CheckedTask):
     """Base of tasks on a sync. Calls to Jira have deadlines; the time limit is for the unforeseen."""
 
     abstract = True
     soft_time_limit = 110
     time_limit = 120
-    typing = False
-
-    command: ClassVar[type[Command[Any]]]
-
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
-        """Send the command. Raises ``InvalidCommand`` before anything is sent, also for a misspelt name."""
-        # What is sent again was checked when it came, and a newer producer may have added to it.
-        if not options.get("retries"):
-            self.command.refuse_unknown(kwargs or {})
-        command = self.command.from_message(args, kwargs or {})
-        options["kwargsrepr"] = command.summary()
-        return super().apply_async(args, command.arguments(), **options)
 
 
 @app.task(name=Sync.name, base=SyncTask, command=Sync)

@@ -7,8 +7,9 @@ with SessionClient() as client:
 """
 
 from threadsync.actors import Actor, AnyActor, NamedActor, SlackActor
+from threadsync.async_client import AsyncSessionClient
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
-from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync.client import SessionClient
 from threadsync.command import Command
 from threadsync.commands import (
     ChannelMoved,

@@ -115,7 +115,7 @@ class SyncState(Dto):
 class Attempt(Dto):
     """One attempt of a sync. ``detail`` is Jira's own words and may quote the draft.
 
-    ``outcome`` is None while it is under way, or when its process died.
+    ``outcome`` is None while it is in progress, or when its process died.
     """
 
     number: int
@@ -130,7 +130,7 @@ class Attempt(Dto):
     detail: str | None
 
     def summary(self) -> str:
-        return f"{self.number}. {self.step}: {self.outcome or 'under way'}"
+        return f"{self.number}. {self.step}: {self.outcome or 'in progress'}"
 
 
 class SyncAction(Dto):
@@ -177,8 +177,8 @@ class UnlinkedTicket(Dto):
         if self.linked_again_at:
             return "was linked again"
         if self.given_up:
-            return f"was told nothing in Jira: {self.given_up.replace('_', ' ')}"
-        return "was told in Jira" if self.commented_at else "is being told in Jira"
+            return f"got no comment in Jira: {self.given_up.replace('_', ' ')}"
+        return "got its comment in Jira" if self.commented_at else "waits for its comment in Jira"
 
     def summary(self) -> str:
         return f"{self.jira_key}: {self.state}"

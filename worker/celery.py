@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from threadsync.extras import need_extra
 
-need_extra("worker", "psycopg", "httpx", "structlog")
+need_extra("worker", "celery", "psycopg", "httpx", "structlog")
 
 from celery import signals
 from celery.exceptions import Reject

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.contenders.stock_celery import StockCelery
 from benchmarks.threads import SlackThread
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.handles import Handle
 
 

@@ -104,7 +104,7 @@ def test_a_sync_is_shown_with_all_that_was_tried(run: Run, store: SessionStore, 
         "trace-7",
         "400",
         "Summary is too long.",
-        "Jira refused what the draft says",
+        "Jira refused the draft",
         "ada",
         "not needed",
     ):

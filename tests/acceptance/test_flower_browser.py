@@ -13,7 +13,7 @@ from tests.support.flower import LOGIN, flower_of
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.commands import GetOrCreate, RequestSync, UpdateStatus
 from threadsync.syncs import Draft
 

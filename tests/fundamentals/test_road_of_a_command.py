@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import InvalidCommand, JiraKeyConflict
 
 THREAD = ("C0123", "1700000000.000100")

@@ -43,7 +43,7 @@ def send(broker_url: str) -> None:
     """One of each, by our client and by a stock one; each sender has threads of its own."""
     from celery import Celery
 
-    from threadsync.client import SessionClient
+    from threadsync import SessionClient
     from threadsync.sync_commands import Sync
     from worker.celery import app as ours
 

@@ -21,7 +21,7 @@ from tests.support.redis_servers import RedisServer, redis_program
 from tests.support.servers import PostgresForTests, as_member
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
-from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync import AsyncSessionClient, SessionClient
 from threadsync.config import load_settings
 from threadsync.queues import QUEUES
 from worker.db.dead_letters.letter import Letter
@@ -32,7 +32,7 @@ from worker.doctor.app import app_of
 from worker.doctor.broker import examine_broker
 from worker.doctor.finding import Finding
 from worker.local.readiness import sends_heartbeats
-from worker.operate.installation_metrics import signs_and_memory
+from worker.operate.installation_metrics import heartbeats_and_memory
 from worker.operate.rights.broker_samples import Command, allowed, forbidden
 from worker.operate.rights.broker_users import NAMES, BrokerUser, Kind, acl_line, login_of
 
@@ -77,7 +77,7 @@ def test_each_process_does_its_work_as_its_own_user(
         wait_until(lambda: len(web_canaries(web)) == len(QUEUES), "canaries come out", 20)
         wait_until(lambda: sees(flower, "sessions.get_or_create"), "Flower sees the command", 20)
         app = app_of(load_settings(celery_broker_url=users.url("metrics")))
-        signs, memory = signs_and_memory(app)
+        signs, memory = heartbeats_and_memory(app)
         app.close()
         assert signs is not None
         assert memory is not None

@@ -20,8 +20,8 @@ import redis
 
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
+from threadsync import AsyncSessionClient, SessionClient
 from threadsync.channels import ContextResult
-from threadsync.client import AsyncSessionClient, SessionClient
 from threadsync.commands import GetOrCreate
 from threadsync.errors import (
     CommandFailed,

@@ -11,7 +11,7 @@ import pytest
 from tests.support.flower import flower_of
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.commands import GetOrCreate
 
 CANARY = "ocelot"

@@ -14,8 +14,7 @@ import redis
 
 from sandbox.slack.requests import slash_command
 from tests.support.slack_app import CHANNEL, THREAD, USER, running_app
-from threadsync import errors
-from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync import AsyncSessionClient, SessionClient, errors
 from threadsync.errors import CommandFailed, JiraKeyConflict, ThreadsyncError, UnreadableResult
 from threadsync.reply_commands import SayReply
 

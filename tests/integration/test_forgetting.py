@@ -91,7 +91,7 @@ async def test_a_forgotten_thread_is_its_own_tombstone(
     """Id, thread and marker stay; every command on it is stale and writes nothing."""
     session = await any_store.get_or_create_session(CHANNEL, THREAD, PERSON)
     await any_store.request_sync(CHANNEL, THREAD, DRAFT, LATER)
-    claimed(pool, session.id)
+    SyncStore(pool).finish(claimed(pool, session.id), Ending("blocked", "search", None, reason="no_project"))
     forgets = ForgetStore(pool)
     assert forgets.forget_sessions(begun(forgets), [session.id]) == 0
     before = dump(database_url)

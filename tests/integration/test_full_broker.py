@@ -16,7 +16,7 @@ from tests.support.refusals import CHEAP, REFUSALS, SETTINGS
 from tests.support.transport_peer import DURABLE, Peer, places, publish, sweep
 from tests.support.waiting import wait_until
 from tests.support.waiting_out import wait_out
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import EnqueueFailed
 from worker.local.servers.valkey import EmbeddedValkey
 

@@ -37,7 +37,7 @@ from tests.support.slack_app import (
     settings,
 )
 from tests.support.waiting import wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.commands import RequestSync
 from threadsync.liveness.verdicts import verdict_on_socket
 from worker.local.child import Child

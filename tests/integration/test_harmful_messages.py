@@ -24,7 +24,7 @@ from tests.support.harmful_messages import (
 from tests.support.installation import Installation, install
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 
 
 @pytest.fixture(scope="module")

@@ -191,7 +191,7 @@ def test_the_old_ticket_loses_the_link_and_gets_one_comment(world: Unlinking) ->
     (comment,) = world.told("PROJ-1")
     assert "a Slack thread" in str(comment.body)
     assert "wrong one" not in str(comment.body)
-    assert world.left().state == "was told in Jira"
+    assert world.left().state == "got its comment in Jira"
     world.leave("PROJ-1")
     assert len(world.told("PROJ-1")) == 1
 
@@ -240,8 +240,8 @@ def only_for(endpoint: str, faults: tuple[Fault, ...]) -> Any:
 @pytest.mark.parametrize(
     ("fault", "state"),
     [
-        (Refuse(400, ("no",)), "was told nothing in Jira: rejected"),
-        (Status(503), "was told nothing in Jira: kept failing"),
+        (Refuse(400, ("no",)), "got no comment in Jira: rejected"),
+        (Status(503), "got no comment in Jira: kept failing"),
     ],
 )
 def test_after_a_day_or_a_refusal_it_is_given_up_and_says_so(

@@ -15,8 +15,8 @@ from sandbox.jira.issues import Draft
 from sandbox.jira.server import JiraSandbox
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
+from threadsync import SessionClient
 from threadsync.actors import SlackActor
-from threadsync.client import SessionClient
 from threadsync.errors import JiraKeyConflict
 from worker.db.pool import new_pool
 from worker.db.syncs.store import SyncStore

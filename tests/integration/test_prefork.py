@@ -21,7 +21,7 @@ from kombu.asynchronous import Hub, get_event_loop, set_event_loop
 
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from worker.durable.pool import DurablePool
 from worker.durable.request import error_in
 from worker.local.servers.valkey import EmbeddedValkey

@@ -22,7 +22,7 @@ from tests.support.installation import Installation
 from tests.support.servers import ask
 from tests.support.waiting import wait_until
 from tests.support.workers import WorkerGroup
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import CommandFailed, InvalidCommand
 from threadsync.syncs import SyncState
 from worker.db.pool import new_pool

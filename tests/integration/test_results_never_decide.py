@@ -20,7 +20,7 @@ from tests.support.installation import Installation, install
 from tests.support.redis_servers import RedisServer, SentinelSet
 from tests.support.servers import VALKEY_SETTINGS, PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.config import load_settings
 from worker.celery import configuration
 from worker.durable.results import WorkersCelery

@@ -15,8 +15,8 @@ import pytest
 from tests.support.bursts import commands_in
 from tests.support.redis_servers import PASSWORD, RedisServer, redis_program
 from tests.support.tls import Authority, TlsFront
+from threadsync import AsyncSessionClient, SessionClient
 from threadsync.broker.producer import NotReplicated
-from threadsync.client import AsyncSessionClient, SessionClient
 from threadsync.config import get_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings
 from worker.doctor.app import app_of

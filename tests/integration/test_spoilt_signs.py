@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from tests.support.command_lines import run_all
 from tests.support.scraping import samples_of
 from tests.support.slack_app import running_app
-from threadsync.client import AsyncSessionClient
+from threadsync import AsyncSessionClient
 from threadsync.config import load_settings
 from threadsync.liveness.heartbeats import (
     KEY,

@@ -381,7 +381,7 @@ def test_a_message_that_cannot_be_edited_is_followed_by_another(
     assert story.announce() == "put off"
     story.later(60)
     assert story.announce() == "shown"
-    assert [text[:9] for text in story.texts] == ["*Queued.*", "*Needs a "]
+    assert [text[:9] for text in story.texts] == ["*Queued.*", "*Needs at"]
     assert story.count(POST) == 2
     assert slack.calls(EDIT)[-1].arguments["ts"] == slack.messages[-1].ts
     assert story.row()["trouble"] is None

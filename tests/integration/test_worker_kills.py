@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.installation import Installation
 from tests.support.load import Load, progress
 from tests.support.waiting import let_pass, wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import EnqueueFailed
 from worker.db.sessions.statements import COMMANDS
 from worker.local.servers.postgres import EmbeddedPostgres

@@ -24,7 +24,7 @@ from tests.support.redis_servers import RedisServer
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from worker.operate.rights.broker_users import NAMES, acl_line, login_of
 
 NOT_SEEN: Final[Mapping[str, str]] = {

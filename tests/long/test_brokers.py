@@ -24,7 +24,7 @@ from tests.support.servers import PostgresForTests, ValkeyForTests, ask
 from tests.support.waiting import let_pass, wait_until
 from tests.support.web import WebProcess
 from tests.support.workers import ROOT
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import EnqueueFailed, ResultTimeout
 from threadsync.handles import Handle
 from threadsync.liveness.verdicts import beat_is_sending, verdict_on_queue, verdict_on_worker

@@ -13,7 +13,7 @@ from tests.support.frozen import freeze
 from tests.support.redis_servers import RedisServer
 from tests.support.scale import scaled
 from tests.support.waiting import wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import EnqueueFailed
 
 CALLS = scaled(2000)

@@ -17,7 +17,7 @@ from tests.support.load import Load
 from tests.support.scale import scaled
 from tests.support.stopping import STOP_SECONDS, has_it
 from tests.support.waiting import let_pass, wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import ResultTimeout
 from worker.local.servers.postgres import EmbeddedPostgres
 from worker.local.servers.valkey import EmbeddedValkey

@@ -17,7 +17,7 @@ from tests.support.scale import scaled
 from tests.support.sentinel import MASTER_NAME, Watched, sentinel_over
 from tests.support.stopping import STOP_SECONDS, has_it
 from tests.support.waiting import wait_until
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from worker.local.servers.valkey import EmbeddedValkey
 
 OPTIONS = json.dumps({"master_name": MASTER_NAME})

@@ -21,8 +21,8 @@ from tests.support.senders import Senders, thread_ts_of
 from tests.support.tls import Authority
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
+from threadsync import SessionClient
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.client import SessionClient
 from threadsync.config import get_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings
 from worker.doctor.app import app_of
@@ -233,7 +233,7 @@ def test_the_same_app_goes_on_after_the_broker_was_killed(
 FORKS = """
 import os, sys
 from kombu.pools import connections
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 
 url, results, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 

@@ -18,7 +18,7 @@ from tests.support.redis_servers import RedisServer
 from tests.support.refusals import CHEAP, REFUSALS, SETTINGS
 from tests.support.waiting import wait_until
 from tests.support.waiting_out import run, send, sending_fails, starting_worker, wait_out
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import EnqueueFailed
 
 

@@ -16,7 +16,7 @@ from tests.support.redis_servers import PASSWORD, RedisServer, redis_program
 from tests.support.tls import Authority
 from tests.support.waiting import wait_until
 from tests.support.waiting_out import sending_fails
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed, ThreadsyncError
 from worker.doctor.broker import examine_broker

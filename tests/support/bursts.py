@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 import redis
 
 from tests.support.workers import ROOT
-from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync import AsyncSessionClient, SessionClient
 
 PARTS = 4
 """Of several clients, or of forked processes."""

@@ -19,7 +19,7 @@ import tests.support.probe_tasks  # noqa: F401 - its tasks are registered
 from tasks import send_soon
 from tasks.announcements import announce_soon
 from tasks.syncs import sweep
-from threadsync.client import AsyncSessionClient, SessionClient
+from threadsync import AsyncSessionClient, SessionClient
 from threadsync.command import Message
 from threadsync.commands import ChannelMoved
 from threadsync.errors import CommandFailed

@@ -17,7 +17,7 @@ import redis
 
 from handlers.app import MountedConsole, create_app
 from sandbox.slack.requests import TEAM_ID, SlackRequest, signed_request
-from threadsync.client import AsyncSessionClient
+from threadsync import AsyncSessionClient
 from threadsync.command import Command
 from threadsync.config import Settings, load_settings
 from threadsync.errors import EnqueueFailed, ResultTimeout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.load import Message
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import EnqueueFailed
 from worker.db.sessions.statements import COMMANDS
 

@@ -13,7 +13,7 @@ from tests.support.redis_servers import RedisServer
 from tests.support.refusals import Refusal
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, WorkerGroup
-from threadsync.client import SessionClient
+from threadsync import SessionClient
 from threadsync.errors import EnqueueFailed
 
 NUMBER = 300

@@ -11,9 +11,9 @@ import pytest
 from celery.events.receiver import EventReceiver
 
 from threadsync.commands import GetOrCreate, MarkSynced
-from threadsync.redaction import NOT_SHOWN, shown, shown_by_flower, shown_of_an_end, shown_unseen
 from threadsync.sync_commands import RetrySync
 from worker.durable.event_receiver import RedactingReceiver
+from worker.durable.redaction import NOT_SHOWN, shown, shown_by_flower, shown_of_an_end, shown_unseen
 
 THREAD: Final = {"channel_id": "C1", "thread_ts": "1.000100"}
 OPENED: Final = {**THREAD, "user_id": "U0OCELOT"}

@@ -54,7 +54,7 @@ RESULTS: Final[dict[Any, str]] = {
     ContextResult: "context + outcome",
     ChannelMove: "move + outcome",
     SyncState: "sync",
-    LinkAnswer: "answer + outcome",
+    LinkAnswer: "lookup + outcome",
 }
 
 
@@ -149,7 +149,7 @@ def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
         ("move", ChannelMove),
         ("draft", Draft),
         ("sync", SyncState),
-        ("answer", LinkAnswer),
+        ("lookup", LinkAnswer),
     ],
 )
 def test_the_fields_of_results(word: str, model: type[BaseModel]) -> None:

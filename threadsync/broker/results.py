@@ -23,7 +23,7 @@ from threadsync.address import Address, read_results
 from threadsync.broker.in_step import in_step
 from threadsync.broker.options import result_options
 from threadsync.config import Settings
-from threadsync.errors import UnreadableResult
+from threadsync.errors import InvalidSettings, UnreadableResult
 from threadsync.result_reading import error_of
 
 MOST_RESULT_BYTES: Final = 16_777_216
@@ -133,7 +133,12 @@ class CelerysResults:
     """Results elsewhere, such as ``db+postgresql://``, which Celery's own backends read."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        from celery import Celery
+        try:
+            from celery import Celery
+        except ImportError:
+            raise InvalidSettings(
+                "CELERY_RESULT_BACKEND: Celery reads these results: pip install 'threadsync[worker]'"
+            ) from None
 
         self._app = Celery("threadsync-results", set_as_current=False)
         self._app.conf.update(options, result_serializer="json", accept_content=["json"])

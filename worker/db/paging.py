@@ -8,7 +8,7 @@ from uuid import UUID
 from threadsync.errors import InvalidCommand
 
 AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
-"""The position before the first page: ids of version 7 grow with time."""
+"""The place of the first page: lists run from the newest id down."""
 
 
 def parse_cursor(cursor: str) -> UUID:

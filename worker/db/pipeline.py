@@ -14,15 +14,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from types import TracebackType
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.rows import DictRow, RowMaker, dict_row
 from pydantic import ValidationError
 
 from threadsync.errors import InvalidCommand, ThreadsyncError, as_ours
 from worker.db.driver_errors import translate
 from worker.db.statement import Rows, Statement
+
+if TYPE_CHECKING:
+    from psycopg._cursor_base import BaseCursor
 
 T = TypeVar("T")
 
@@ -151,3 +155,21 @@ def _read(statement: Statement[T], rows: Rows) -> T | ThreadsyncError:
         error = as_ours(exc)
         error.__cause__ = exc
         return error
+
+
+class SameColumns:
+    """psycopg's ``dict_row`` for one cursor, whose results all have the same columns: it looks them up once.
+
+    By itself it does so for each result, which takes as long as the row.
+    """
+
+    def __init__(self) -> None:
+        self._make: RowMaker[DictRow] | None = None
+
+    def __call__(self, cursor: BaseCursor[Any, Any]) -> RowMaker[DictRow]:
+        if self._make is None:
+            make = dict_row(cursor)
+            if not cursor.description:
+                return make
+            self._make = make
+        return self._make

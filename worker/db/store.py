@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import DictRow
 
 from worker.db.driver_errors import translated
+from worker.db.paging import AFTER_ALL_IDS
 from worker.db.pool import Pool, init_db
-
-AFTER_ALL_IDS: Final = UUID(int=2**128 - 1)
-"""Place of the first page: lists run from the newest id down."""
 
 
 class Store:

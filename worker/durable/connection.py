@@ -14,8 +14,8 @@ from kombu.transport import redis as kombu_redis
 
 from threadsync.broker.clocks import SENT_AT, broker_time
 from threadsync.broker.producer import ProducerConnection
-from threadsync.redaction import shown_unseen
 from worker.durable.rabbitmq.transport import RabbitSSLTransport, RabbitTransport
+from worker.durable.redaction import shown_unseen
 from worker.durable.transport import DurableSentinelTransport, DurableTransport
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery.events.receiver import EventReceiver
 
-from threadsync.redaction import shown_by_flower
+from worker.durable.redaction import shown_by_flower
 
 
 class RedactingReceiver(EventReceiver):

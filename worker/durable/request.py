@@ -28,8 +28,8 @@ from redis import RedisError
 
 from threadsync.broker.errors import is_about_the_way
 from threadsync.errors import DatabaseUnavailable, ThreadsyncError
-from threadsync.redaction import shown, shown_of_an_end
 from worker.durable.deliveries import nameless
+from worker.durable.redaction import shown, shown_of_an_end
 from worker.durable.retry_policy import HEADER, LONGEST_PAUSE_SECONDS, read_history
 
 log = structlog.get_logger("threadsync.worker")

@@ -174,7 +174,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         )
         headers = {**(self.request.headers or {}), HEADER: history.model_dump(mode="json")}
         headers.pop(OPENED_AS, None)
-        # As they may be shown: threadsync/redaction.py.
+        # As they may be shown: worker/durable/redaction.py.
         shown: dict[str, Any] = {name: self.request.get(name) for name in ("argsrepr", "kwargsrepr")}
         if _copies.refused:
             raise Reject("the broker did not take a copy of another command of this batch", requeue=True)

@@ -24,7 +24,7 @@ def sends_heartbeats(node: str, broker_url: str | None, within_seconds: float) -
 
     ``broker_url`` is the one of the environment if None.
     """
-    from threadsync.client import SessionClient
+    from threadsync import SessionClient
     from threadsync.errors import ThreadsyncError
 
     try:

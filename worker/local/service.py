@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from signal import SIGTERM, Signals
-from typing import Protocol
 
 from worker.local.child import Child, describe_exit
 from worker.local.failure import LocalServiceFailed
@@ -14,34 +14,10 @@ from worker.local.failure import LocalServiceFailed
 _POLL_SECONDS = 0.05
 
 
-class Service(Protocol):
-    """A process that can be started again after it died. ``EmbeddedServer`` is one too."""
+class Service(ABC):
+    """A process, one child at a time, that can be started again after it died."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def pid(self) -> int | None: ...
-
-    def start(self, cancelled: Callable[[], bool] = ...) -> None:
-        """Return when it is ready. Raises ``LocalServiceFailed``, and is not running then."""
-
-    def stop(self, hurried: Callable[[], bool] = ...) -> None:
-        """End it in good order, or by SIGKILL when that takes too long. Always returns with it gone."""
-
-    def kill(self) -> None:
-        """SIGKILL it and its children."""
-
-    def poll(self) -> int | None:
-        """Exit code if it ended, None while it runs or was never started."""
-
-    def log_tail(self) -> str:
-        """The last lines of its latest run."""
-
-
-class ChildService:
-    """A service that is one child process at a time."""
-
+    name: str
     log_path: Path
     _child: Child | None = None
 
@@ -55,11 +31,23 @@ class ChildService:
         return self._child.poll() if self._child else None
 
     def log_tail(self) -> str:
-        """The last lines that this run wrote."""
+        """The last lines of its latest run."""
         return self._child.log_tail() if self._child else ""
 
+    @abstractmethod
+    def start(self, cancelled: Callable[[], bool] = ...) -> None:
+        """Return when it is ready. Raises ``LocalServiceFailed``, and is not running then."""
 
-class CommandService(ChildService):
+    @abstractmethod
+    def stop(self, hurried: Callable[[], bool] = ...) -> None:
+        """End it in good order, or by SIGKILL when that takes too long. Always returns with it gone."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """SIGKILL it and its children."""
+
+
+class CommandService(Service):
     """A command line in a process group of its own.
 
     Args:

@@ -45,10 +45,10 @@ class InstallationCollector(Collector):
             log.warning("database not asked", reason=str(exc))
             up.add_metric(["database"], 0)
         try:
-            signs, memory = signs_and_memory(self._app)
+            heartbeats, memory = heartbeats_and_memory(self._app)
             up.add_metric(["broker"], 1)
             yield from _of_memory(memory) if memory else ()
-            yield from _of_broker(signs) if signs else ()
+            yield from _of_broker(heartbeats) if heartbeats else ()
         except BrokerUnavailable as exc:
             log.warning("broker not asked", reason=str(exc))
             up.add_metric(["broker"], 0)
@@ -97,7 +97,7 @@ def registry_of(pool: Pool, app: Celery) -> CollectorRegistry:
     return registry
 
 
-def signs_and_memory(app: Celery) -> tuple[Heartbeats | None, Memory | None]:
+def heartbeats_and_memory(app: Celery) -> tuple[Heartbeats | None, Memory | None]:
     """Ask the broker for both over one connection. Raises ``BrokerUnavailable``."""
     with channel_of(app) as found:
         if isinstance(found, Heartbeats):
@@ -118,28 +118,28 @@ def _of_memory(memory: Memory) -> Iterator[Metric]:
         )
 
 
-def _of_broker(signs: Heartbeats) -> Iterator[Metric]:
+def _of_broker(heartbeats: Heartbeats) -> Iterator[Metric]:
     yield _one(
         "threadsync_broker_refuses",
         "1 while the broker takes no new message: memory, disk, replicas, loading",
-        1.0 if signs.refusal else 0.0,
+        1.0 if heartbeats.refusal else 0.0,
     )
-    if not signs.is_blind:
-        yield from _of_signs(signs)
+    if not heartbeats.is_blind:
+        yield from _of_heartbeats(heartbeats)
 
 
-def _of_signs(signs: Heartbeats) -> Iterator[Metric]:
+def _of_heartbeats(heartbeats: Heartbeats) -> Iterator[Metric]:
     yield _by(
         "threadsync_queue_waiting",
         "Messages that no worker has taken",
         "queue",
-        {queue: waiting.messages for queue, waiting in signs.queues.items()},
+        {queue: waiting.messages for queue, waiting in heartbeats.queues.items()},
     )
     yield _by(
         "threadsync_queue_later",
         "Messages to be delivered later, in the broker. RabbitMQ does not tell them by queue",
         "queue",
-        {queue: waiting.later for queue, waiting in signs.queues.items() if waiting.later is not None},
+        {queue: waiting.later for queue, waiting in heartbeats.queues.items() if waiting.later is not None},
     )
     yield _by(
         "threadsync_queue_oldest_seconds",
@@ -148,31 +148,33 @@ def _of_signs(signs: Heartbeats) -> Iterator[Metric]:
         # Not of a queue whose oldest message does not say when it was sent: 0 would be a lie.
         {
             queue: waiting.oldest_seconds or 0.0
-            for queue, waiting in signs.queues.items()
+            for queue, waiting in heartbeats.queues.items()
             if waiting.oldest_seconds is not None or not waiting.messages
         },
     )
-    yield _one("threadsync_queue_unacknowledged", "Messages that workers have taken", signs.unacknowledged)
+    yield _one(
+        "threadsync_queue_unacknowledged", "Messages that workers have taken", heartbeats.unacknowledged
+    )
     yield _one(
         "threadsync_signs_unreadable",
         "Fields among the heartbeats that were not ours, within the last hour",
-        signs.unreadable,
+        heartbeats.unreadable,
     )
-    canaries = freshest(signs.canaries, _MOST_SERIES, float)
+    canaries = freshest(heartbeats.canaries, _MOST_SERIES, float)
     yield _by("threadsync_canary_age_seconds", "Since a canary came out of the queue", "queue", canaries)
-    workers = freshest(signs.workers, _MOST_SERIES, lambda sign: float(sign.seconds))
+    workers = freshest(heartbeats.workers, _MOST_SERIES, lambda worker: float(worker.seconds))
     yield _by(
         "threadsync_worker_silence_seconds",
         "Since the worker's main process reported",
         "worker",
-        {node: sign.seconds for node, sign in workers.items()},
+        {node: worker.seconds for node, worker in workers.items()},
     )
     skew = _gauge(
         "threadsync_clock_skew_seconds",
         "Seconds by which the process's clock is ahead of another's; negative: behind",
         ("process", "whose"),
     )
-    for name, told in freshest(signs.skews, _MOST_SERIES, lambda skew: -abs(skew.largest)).items():
+    for name, told in freshest(heartbeats.skews, _MOST_SERIES, lambda skew: -abs(skew.largest)).items():
         for whose, seconds in (("broker", told.broker), ("database", told.database)):
             if seconds is not None:
                 skew.add_metric([name, whose], seconds)
@@ -180,16 +182,16 @@ def _of_signs(signs: Heartbeats) -> Iterator[Metric]:
     yield _one(
         "threadsync_two_databases",
         "1 if workers of this broker write to two databases",
-        bool(two_databases(signs)),
+        bool(two_databases(heartbeats)),
     )
     yield _by(
         "threadsync_socket_silence_seconds",
         "Since Slack said anything to a process of Socket Mode",
         "process",
-        freshest(signs.sockets, _MOST_SERIES, float),
+        freshest(heartbeats.sockets, _MOST_SERIES, float),
     )
-    if signs.beat is not None:
-        yield _one("threadsync_beat_silence_seconds", "Since beat sent its canaries", signs.beat)
+    if heartbeats.beat is not None:
+        yield _one("threadsync_beat_silence_seconds", "Since beat sent its canaries", heartbeats.beat)
 
 
 def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:

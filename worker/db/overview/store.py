@@ -20,8 +20,9 @@ from threadsync.sessions import ThreadSession
 from threadsync.syncs import SyncStatus
 from threadsync.types import Status
 from worker.db.overview import sql as queries
+from worker.db.paging import AFTER_ALL_IDS
 from worker.db.sessions.store import SessionStore
-from worker.db.store import AFTER_ALL_IDS, Store
+from worker.db.store import Store
 
 Series = Mapping[str, Mapping[datetime, float]]
 """Values by name, then by the beginning of a stretch of time."""

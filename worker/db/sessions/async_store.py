@@ -30,9 +30,8 @@ from threadsync.types import Status
 from worker.db.connection import GuardedConnection
 from worker.db.driver_errors import translated
 from worker.db.migrate import migrate
-from worker.db.pipeline import Batch, FirstFault
+from worker.db.pipeline import Batch, FirstFault, SameColumns
 from worker.db.pool import AsyncPool, new_async_pool
-from worker.db.rows import SameColumns
 from worker.db.sessions.statements import AllSessions, SessionById, statement_of
 from worker.db.statement import Statement
 

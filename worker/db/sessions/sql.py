@@ -23,31 +23,31 @@ _NEW_SESSION: Final = (
 )
 # It was not forgotten while the statement waited for the row.
 _MOVES_ON: Final = "status = 'collecting' AND forgotten_at IS NULL"
-# A person took this key off the session: what a machine says of it later is an echo.
+# A person unlinked this key from the session: a machine that reports it later repeats old news.
 _IS_LEFT: Final = "%(jira_key)s::text = ANY (left_keys)"
 _GETS_KEY: Final = f"jira_key IS NULL AND forgotten_at IS NULL AND NOT {_IS_LEFT}"
 _WAS_LEFT: Final = "%(jira_key)s::text = ANY (old.left_keys)"
 _THREAD: Final = f"channel_id = {_HOME} AND thread_ts = %(thread_ts)s"
 _CONTEXT: Final = "channel_id, context_data, version, updated_at"
-# When a draft was written. What claims to be of a day to come was written down before that was refused; it
-# counts as the oldest, for else no later draft would ever win.
+# The moment of a draft. One in the future was stored before such moments were refused; it counts as the
+# oldest, for otherwise no later draft would ever win.
 _STORED_AT: Final = (
     """CASE WHEN s.drafted_at > extract(epoch FROM now()) + 172800 THEN 0 ELSE s.drafted_at END"""
 )
-# Of a draft that is older than the moment in which the session's ticket was taken off, no other one is made.
+# A draft that is older than the unlinking of the session's ticket makes no other ticket.
 _BECOMES_READY: Final = """status = 'collecting' AND forgotten_at IS NULL
             AND (unlinked_at IS NULL OR %(drafted_at)s::numeric > unlinked_at)"""
 # It was drafted before a person was forgotten in this thread, and may be that person's.
 _IS_ANYBODYS: Final = f"""(%(drafted_at)s::numeric < drafts_since
             AND ({_ACTOR} IS NULL OR drafts_since < extract(epoch FROM now()) - 86400))"""
-# A newer draft is an answer to what was wrong with the older one.
+# A newer draft may mend what was wrong with the older one.
 _IS_ANSWERED: Final = f"""(s.state IN ('failed', 'review') OR s.state = 'blocked' AND NOT s.parked)
             AND (excluded.drafted_at, excluded.draft) > ({_STORED_AT}, s.draft)"""
 _REVIVED: Final = f"{restarted_if(_IS_ANSWERED, 'now()')}, updated_at = now()"
 
 # Opens the thread's session. The no-op DO UPDATE makes a concurrent winner's row visible to the loser. A
-# thread that was forgotten with its channel gets its tombstone, so that nothing else comes of it. One whose
-# person was forgotten is opened without that person, and what was drafted before goes without its words.
+# thread that was forgotten with its channel gets a tombstone, so that nothing else comes of it. One whose
+# person was forgotten is opened without that person, and an earlier draft loses its words.
 GET_OR_CREATE_SESSION: Final[LiteralString] = f"""
 WITH existing AS (
     SELECT {_SESSION}, forgotten_at FROM thread_sessions WHERE {_THREAD}
@@ -109,12 +109,12 @@ UNION ALL
 SELECT {_SESSION}, 'stale' FROM {_TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
 """
 
-# Asks for the session's ticket. Of several drafts the latest wins, of one moment's the greater one, so that
-# their order does not matter. One that comes while a create is in flight, or may have made a ticket, is kept
-# in case that another create is needed, and is `stale`; so is one from before the last ticket was taken off.
-# What waited for a person is tried again with a newer one, unless the whole site is in trouble. Of a
-# draft that was on its way when its person was forgotten the words are left out: it may still be the first
-# request for the thread's ticket.
+# Asks for the session's ticket. The latest draft wins, and of the same moment the greater one, so that their
+# order does not matter. A draft that comes while a create is in flight, or may have made a ticket, is kept in
+# case that another create is needed, and is `stale`; so is one from before the last ticket was unlinked.
+# A sync that waited for a person is tried again with a newer draft, unless the whole site is in trouble. A
+# draft that was on its way when its person was forgotten loses its words, but may still be the first request
+# for the thread's ticket.
 REQUEST_SYNC: Final[LiteralString] = f"""
 WITH forgotten AS (
     SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD} AND forgotten_at IS NOT NULL
@@ -163,10 +163,10 @@ WHERE NOT EXISTS (SELECT FROM session) AND NOT EXISTS (SELECT FROM forgotten)
 """
 
 # Writes the ticket's key, once. A session that has another key comes back as it is, with outcome `conflict`,
-# and one that a person took this key off, with `stale`.
+# and one from which a person unlinked this key, with `stale`.
 # A sync that is open needs no ticket any more; one that may have made one is still looked after.
-# Settled is who has a key, which is the same as being synced; but by status Postgres would rather look up all
-# sessions that are synced, as long as its statistics know of none.
+# A row is settled once it has a key. (With empty statistics `status = 'synced'` would scan every synced
+# session.)
 MARK_SYNCED: Final[LiteralString] = f"""
 WITH settled AS (
     SELECT {_SESSION}, {_IS_LEFT} AS is_left, forgotten_at FROM thread_sessions

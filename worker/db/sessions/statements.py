@@ -47,7 +47,7 @@ class AllSessions(Validated[SessionPage]):
 
 @dataclass(frozen=True, slots=True)
 class Binding(Generic[R]):
-    """What carries a command out, and the message to send when that is done."""
+    """The statement of a command, and the message to send when it is done."""
 
     command: type[Validated[R]]
     statement: Callable[[Any], Statement[R]]

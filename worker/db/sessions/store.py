@@ -26,29 +26,22 @@ from threadsync.errors import ThreadsyncError
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft
 from threadsync.types import Status
-from worker.db.driver_errors import translated
 from worker.db.migrate import migrate
-from worker.db.pipeline import Batch, FirstFault
-from worker.db.pool import Pool, init_db
-from worker.db.rows import SameColumns
+from worker.db.pipeline import Batch, FirstFault, SameColumns
 from worker.db.sessions.statements import AllSessions, SessionById, statement_of
 from worker.db.statement import Statement
+from worker.db.store import Store
 
 T = TypeVar("T")
 
 
-class SessionStore:
+class SessionStore(Store):
     """Sessions and channel contexts in Postgres.
 
     Every method may be repeated and reordered freely. All raise ``InvalidCommand`` for a wrong argument
     and ``DatabaseUnavailable`` when Postgres is away; then it is unknown whether the write took place,
     and repeating it is safe.
-
-    ``pool`` defaults to the process's own (``init_db``).
     """
-
-    def __init__(self, pool: Pool | None = None) -> None:
-        self._pool = pool
 
     def run(self, command: Validated[T]) -> T:
         """Carry out one command."""
@@ -60,9 +53,7 @@ class SessionStore:
 
     def execute(self, statement: Statement[T]) -> T:
         """Run one statement and read its result."""
-        with translated(), (self._pool or init_db()).connection() as connection:
-            rows = connection.execute(statement.sql, statement.params).fetchall()
-        return statement.read(rows)
+        return statement.read(self._rows(statement.sql, statement.params))
 
     def execute_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
         """Run statements as if one after the other, hundreds in a round trip.
@@ -73,7 +64,7 @@ class SessionStore:
         Sessions that were created together are listed by thread, not in the order given.
         """
         batch = Batch(statements)
-        with translated(), (self._pool or init_db()).connection() as connection:
+        with self._connection() as connection:
             for trip in batch.trips():
                 first = FirstFault()
                 with first, connection.pipeline(), first:
@@ -95,7 +86,7 @@ class SessionStore:
 
     def create_tables(self) -> int:
         """Bring the schema up to date; returns its version. Raises ``SchemaMismatch`` when it is newer."""
-        with translated(), (self._pool or init_db()).connection() as connection:
+        with self._connection() as connection:
             return migrate(connection)
 
     def get_or_create_session(

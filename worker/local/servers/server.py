@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ from worker.local.child import Child, describe_exit
 from worker.local.data_dir import DataDir
 from worker.local.failure import LocalServiceFailed
 from worker.local.servers import orphan, port
-from worker.local.service import ChildService
+from worker.local.service import Service
 from worker.operate.private_folder import write_private
 from worker.operate.rights.environment import environment_of_a_server
 
@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.02
 _TRIES = 20
 
 
-class EmbeddedServer(ChildService, ABC):
+class EmbeddedServer(Service):
     """One server on one data directory, on 127.0.0.1 only, with a password of its own.
 
     Args:
@@ -36,7 +36,6 @@ class EmbeddedServer(ChildService, ABC):
     May be started again after ``stop``, ``kill`` or a death of its own, and keeps its URL then.
     """
 
-    name: ClassVar[str]
     program: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
     defaults: ClassVar[Mapping[str, str]]

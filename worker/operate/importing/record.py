@@ -1,4 +1,4 @@
-"""One line of an import: a session, and the commands that make it."""
+"""A line of an import: a session, and the commands that make it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from threadsync.broker.installation import KEY as INSTALLATION
 from threadsync.broker.lua import WAITING
-from threadsync.liveness.heartbeats import KEY as SIGNS
+from threadsync.liveness.heartbeats import KEY as HEARTBEATS
 from threadsync.queues import QUEUES
 from worker.durable.beat import KEY as BEAT
 
@@ -41,7 +41,7 @@ _Routes: Final = tuple(
     f"_kombu.{table}.{queue}" for queue in QUEUES for table in ("binding", "binding_permanent")
 )
 _EventRoutes: Final = ("_kombu.binding.celeryev", "_kombu.binding_permanent.celeryev")
-_Scripts: Final = (*_Queues, *_Waiting, *_Held, SIGNS, BEAT, INSTALLATION)
+_Scripts: Final = (*_Queues, *_Waiting, *_Held, HEARTBEATS, BEAT, INSTALLATION)
 _Results: Final = ("celery-task-meta-*",)
 _Replies: Final = ("*.reply.celery.pidbox",)
 _Own: Final = ("*.celery.pidbox*", "celeryev.*")
@@ -83,7 +83,7 @@ _MEMORY: Final = Grant("see memory", ("info",), is_needed=False)
 _OWNER: Final = Grant("see whose broker it is", ("get",), (INSTALLATION,))
 _LOOK: Final = (
     Grant("run scripts", ("eval",), (*_Scripts, *_Routes)),
-    Grant("read heartbeats", ("hgetall",), (SIGNS,)),
+    Grant("read heartbeats", ("hgetall",), (HEARTBEATS,)),
     Grant("count messages", ("type", "llen"), _Queues),
     Grant("count messages for later", ("type", "llen", "zcard"), _Waiting),
     Grant("count messages that workers hold", ("hlen",), ("unacked",)),
@@ -106,7 +106,7 @@ _ASK_WORKERS: Final = (
     Grant("do both at once", ("multi", "exec")),
     Grant("see how often a message came", ("hget",), ("unacked_deliveries",)),
 )
-_LEAVE_HEARTBEAT: Final = Grant("leave a heartbeat", ("hset", "hdel", "del"), (SIGNS,))
+_LEAVE_HEARTBEAT: Final = Grant("leave a heartbeat", ("hset", "hdel", "del"), (HEARTBEATS,))
 
 USERS: Final[Mapping[BrokerUser, tuple[Grant, ...]]] = {
     "web": (
@@ -160,7 +160,7 @@ USERS: Final[Mapping[BrokerUser, tuple[Grant, ...]]] = {
         ),
         Grant("send events", ("publish",), channels=_Events),
         _MEMORY,
-        Grant("see that keys are ours", ("type",), (*_Held, SIGNS, BEAT, INSTALLATION)),
+        Grant("see that keys are ours", ("type",), (*_Held, HEARTBEATS, BEAT, INSTALLATION)),
         Grant(
             "forget results", ("scan", "slowlog|reset", "commandlog|reset", "bgrewriteaof"), is_needed=False
         ),
