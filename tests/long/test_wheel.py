@@ -159,8 +159,6 @@ THREADSYNC: Final = ("-m", "worker.cli")
 LACKING: Final = [
     ("", "worker", (*THREADSYNC, "doctor")),
     ("", "worker", (*THREADSYNC, "metrics")),
-    # Its `celery` command is of the extra too, and may be there for another application.
-    ("slack", "worker", ("-c", "import worker.celery")),
     ("", "slack", ("-m", "handlers.serve")),
     ("worker", "slack", ("-m", "handlers.socket_mode")),
     ("slack", "console", ("-m", "handlers.serve", "--port", "0")),
@@ -225,6 +223,17 @@ def test_flower(installed: Installed) -> None:
 def test_cli(installed: Installed, command: list[str]) -> None:
     assert installed.ask("cli", "-m", "worker.cli", *command) is not None
     assert (installed.directory("cli") / "bin" / "threadsync").exists()
+
+
+def test_a_worker_beside_a_foreign_celery_says_what_it_lacks(wheel: Path, tmp_path: Path) -> None:
+    """Where the application has a Celery of its own, ``celery -A worker`` names the extra in one line."""
+    environment = Environment(tmp_path / "venv", wheel, "")
+    install(str(environment.python), "install", "--constraint", str(ROOT / "constraints.txt"), "celery")
+    for role in ("worker", "beat"):
+        argv = [str(environment.python), *CELERY, role]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+        lacks = "threadsync: psycopg is not installed: pip install 'threadsync[worker]'\n"
+        assert (done.returncode, done.stderr) == (1, lacks)
 
 
 @pytest.mark.parametrize(("extra", "needed", "arguments"), LACKING, ids=str)
