@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import psycopg
 import pytest
@@ -16,7 +17,7 @@ from tests.support.servers import PostgresForTests, ask
 def programs(document: str) -> list[tuple[Block, Block]]:
     """Return each block of Python with the block of text behind it, which is its output."""
     found = blocks(read(document))
-    pairs = zip(found, found[1:], strict=False)
+    pairs = pairwise(found)
     return [pair for pair in pairs if [block.language for block in pair] == ["python", "text"]]
 
 
