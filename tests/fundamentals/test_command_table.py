@@ -1,4 +1,4 @@
-"""The table of docs/use/commands.md, line by line: the effect of each command on a session in each state."""
+"""The table of docs/understand/architecture.md: the effect of each command on a session in each state."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ async def test_a_ticket_is_linked_taken_off_and_linked_again(
                 await eventually(lambda: len(slack.responses) > before, "the user is told", 30)
                 return str(slack.responses[before]["text"])
 
-            assert "knows no ticket *FAKE-999999*" in await told(f"link FAKE-999999 {thread}")
+            assert "has no ticket *FAKE-999999*" in await told(f"link FAKE-999999 {thread}")
             assert await told(f"link proj-1 {thread}") == "The thread has the ticket *PROJ-1*."
             assert "already has *PROJ-1*" in await told(f"link PROJ-2 {thread}")
             assert (await told("unlink that is another customer's")).startswith("Done")

@@ -206,3 +206,9 @@ def test_a_draft_that_cannot_be_read_fails_alone(new_world: NewWorld, database_u
     assert world.ask("Another", LATE) == "applied"
     world.work()
     assert world.state().state == "done"
+
+
+def test_a_step_reads_its_row_once(new_world: NewWorld) -> None:
+    """The claim has all that the step needs, and the write that ends it returns the sync."""
+    names = new_world().work().names
+    assert (names.count("claim"), names.count("finish"), names.count("get_state")) == (1, 1, 0)

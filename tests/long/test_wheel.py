@@ -159,8 +159,6 @@ THREADSYNC: Final = ("-m", "worker.cli")
 LACKING: Final = [
     ("", "worker", (*THREADSYNC, "doctor")),
     ("", "worker", (*THREADSYNC, "metrics")),
-    # Its `celery` command is of the extra too, and may be there for another application.
-    ("slack", "worker", ("-c", "import worker.celery")),
     ("", "slack", ("-m", "handlers.serve")),
     ("worker", "slack", ("-m", "handlers.socket_mode")),
     ("slack", "console", ("-m", "handlers.serve", "--port", "0")),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
-from threadsync.extras import need_extra
+_NEEDED = ("typer", "rich", "psycopg", "httpx", "celery")
+if not all(map(find_spec, _NEEDED)):
+    # Imported here, like all of threadsync in these modules: it loads pydantic, and help must be quick.
+    from threadsync.extras import need_extra
 
-need_extra("worker", "typer", "rich", "psycopg", "httpx", "celery")
+    need_extra("worker", *_NEEDED)
 
 import typer
 
-from threadsync.errors import ThreadsyncError
 from worker.cli import audit, channels, dead, forget, health, installation, sessions, syncs
 from worker.cli.broker_users import broker_users
 from worker.cli.demo import demo
@@ -51,6 +54,10 @@ def main() -> None:
     speak_any_locale()
     try:
         app()
-    except ThreadsyncError as exc:
+    except Exception as exc:
+        from threadsync.errors import ThreadsyncError
+
+        if not isinstance(exc, ThreadsyncError):
+            raise
         sys.stderr.write(f"threadsync: {in_lines(str(exc))}\n")
         sys.exit(1)

@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from threadsync.extras import need_extra
-
 
 def flower(
     address: Annotated[
@@ -22,6 +20,7 @@ def flower(
 
     It keeps the last 10,000 tasks over restarts (FLOWER_DB).
     """
+    from threadsync.extras import need_extra
     from worker.operate.flower_options import options_for, without_kubernetes
 
     # Report faults here, before Celery and Flower are loaded.

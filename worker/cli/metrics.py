@@ -7,8 +7,6 @@ from typing import Annotated, Final
 
 import typer
 
-from threadsync.errors import InvalidSettings
-
 _LOOK_SECONDS: Final = 0.2
 
 
@@ -23,6 +21,7 @@ def metrics(
     It asks Postgres and the broker on each scrape. Workers serve their own counters at METRICS_PORT.
     """
     from threadsync.config import get_settings
+    from threadsync.errors import InvalidSettings
     from worker.celery import app as celery
     from worker.cli.stop_request import StopRequest
     from worker.db.pool import new_pool

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadsync.errors import InvalidCommand, SessionNotFound
-
 if TYPE_CHECKING:
     from threadsync.sessions import ThreadSession
     from worker.db.sessions.store import SessionStore
@@ -19,6 +17,8 @@ Place = Annotated[
 
 def find_session(store: SessionStore, place: list[str]) -> ThreadSession:
     """Find the session. Raises ``SessionNotFound`` or ``InvalidCommand``."""
+    from threadsync.errors import InvalidCommand, SessionNotFound
+
     if len(place) > 2:
         raise typer.BadParameter("give an ID, or a channel and a thread's timestamp")
     if len(place) == 2:

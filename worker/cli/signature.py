@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadsync.errors import InvalidCommand
-
 if TYPE_CHECKING:
     from threadsync.actors import NamedActor
     from worker.operate.decisions import Signature
@@ -20,6 +18,7 @@ Actor = Annotated[str | None, typer.Option(help="Your name. Default: the login n
 
 def signed(actor: str | None, reason: str) -> Signature:
     """Make the signature of a decision. Raises ``typer.BadParameter``."""
+    from threadsync.errors import InvalidCommand
     from worker.operate.decisions import signature
 
     try:

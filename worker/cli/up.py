@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadsync.errors import ThreadsyncError
-from threadsync.extras import need_extra
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,6 +29,8 @@ def up(
     from rich.console import Console
 
     from threadsync.config import load_settings
+    from threadsync.errors import ThreadsyncError
+    from threadsync.extras import need_extra
     from worker.cli.stop_request import StopRequest
     from worker.local.data_dir import default_data_dir
     from worker.local.stack import LocalStack
