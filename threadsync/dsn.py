@@ -13,11 +13,10 @@ from urllib.parse import quote, urlencode
 from threadsync.address import (
     CONTROL,
     ENCODE,
-    HOST,
     BadAddress,
     credentials,
     encoded,
-    is_port,
+    host_and_port,
     parameters,
     shown,
 )
@@ -90,19 +89,9 @@ def _of_url(rest: str) -> str:
         raise BadAddress(f"has an unencoded / before an @, or an unencoded @ in its path. {ENCODE}")
     hosts = authority.rpartition("@")[2]
     for host in hosts.split(","):
-        _refuse_host(host)
+        # A folder of sockets is encoded.
+        host_and_port(re.sub(r"%[0-9A-Fa-f]{2}", "_", host))
     return f"{credentials(authority)}{hosts}{slash}{encoded(path, '/')}{_query(query)}"
-
-
-def _refuse_host(text: str) -> None:
-    host, port = text, ""
-    if not host.endswith("]") and ":" in host:
-        host, _, port = host.rpartition(":")
-    # A folder of sockets, encoded.
-    if not HOST.fullmatch(re.sub(r"%[0-9A-Fa-f]{2}", "_", host)):
-        raise BadAddress(f"has a host's name that no host has. {ENCODE}")
-    if port and not is_port(port):
-        raise BadAddress(f"has a port that is no number from 1 to 65535. {ENCODE}")
 
 
 def _query(text: str) -> str:
