@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from threadsync import calls
 from threadsync.actors import AnyActor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.client import broker_of
-from threadsync.command import Command
+from threadsync.command import Command, R
 from threadsync.handles import AsyncHandle
 from threadsync.lookup_commands import LinkAnswer
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
@@ -21,8 +21,6 @@ from threadsync.types import Status
 
 if TYPE_CHECKING:
     from threadsync.liveness.state import Heartbeats
-
-R = TypeVar("R")
 
 
 class AsyncSessionClient:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from threadsync import calls
 from threadsync.actors import AnyActor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
-from threadsync.command import Command
+from threadsync.command import Command, R
 from threadsync.handles import Handle
 from threadsync.lookup_commands import LinkAnswer
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
@@ -28,8 +28,6 @@ from threadsync.types import Status
 if TYPE_CHECKING:
     from threadsync.liveness.state import Heartbeats
     from threadsync.sending import Broker
-
-R = TypeVar("R")
 
 
 class SessionClient:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import TypeAdapter
-
 from threadsync.actors import Actor
 from threadsync.command import Command
 from threadsync.commands import Link
@@ -37,7 +35,6 @@ class LinkLookup(Command[LinkAnswer]):
 
     name = "jira.link"
     queue: ClassVar[str] = LOOKUPS_QUEUE
-    result: ClassVar[TypeAdapter[LinkAnswer]] = TypeAdapter(LinkAnswer)
     channel_id: SlackId
     thread_ts: SlackTs
     jira_key: JiraKey
