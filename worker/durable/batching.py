@@ -66,16 +66,10 @@ class GatheringConsumer(TakingConsumer, Protocol):
 
 def strategy(task: Any, celery: Any, consumer: GatheringConsumer) -> Callable[..., Any]:
     """Celery's own strategy, with the requests gathered before the pool (``CommandTask.Strategy``)."""
-    handler: Callable[..., Any] = celery_strategy(task, celery, _Gathering(consumer))
+    handler: Callable[..., Any] = celery_strategy(
+        task, celery, WaitingInBroker(consumer, consumer.batches.add)
+    )
     return handler
-
-
-class _Gathering(WaitingInBroker):
-    """Stands in for the consumer when Celery's strategy is built."""
-
-    def __init__(self, consumer: GatheringConsumer) -> None:
-        super().__init__(consumer)
-        self.on_task_request = consumer.batches.add
 
 
 class Batches:
