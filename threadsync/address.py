@@ -204,7 +204,8 @@ class _Part:
         return _tls(self.about_tls) if self.scheme in {"rediss", "amqps"} or self.about_tls else None
 
     def _with(self, query: Mapping[str, str]) -> str:
-        return f"{self.scheme}://{self.login}{self.host}{self.path}{_as_query(query)}"
+        shown = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        return f"{self.scheme}://{self.login}{self.host}{self.path}{shown}"
 
 
 def _alike(parts: list[_Part]) -> list[_Part]:
@@ -250,10 +251,6 @@ def _read_one(text: str, more: Iterable[str]) -> _Part:
         raise BadAddress(f"has an unencoded / before an @, or an unencoded @ in its path. {ENCODE}")
     host, place = _host(scheme, authority), f"{slash}{_path(scheme, path)}"
     return _Part(scheme, credentials(authority), host, place, query, about_tls)
-
-
-def _as_query(given: Mapping[str, str]) -> str:
-    return f"?{urlencode(given, quote_via=quote)}" if given else ""
 
 
 def credentials(authority: str, *, needs_host: bool = True) -> str:

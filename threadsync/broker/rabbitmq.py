@@ -106,14 +106,10 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
                 raise amqp.IrrecoverableConnectionError(str(exc)) from exc
             raise amqp.RecoverableConnectionError("the broker did not confirm in time") from exc
         if self._returned is not None:
-            self._declare_anew()
+            # kombu's declarations are gone. After this error it makes them again, and publishes once more.
+            if client := getattr(self.connection, "client", None):
+                client.declared_entities.clear()
             raise amqp.RecoverableChannelError(str(self._returned)) from self._returned
-
-    def _declare_anew(self) -> None:
-        """Forget kombu's declarations, which are gone. After this error kombu publishes once more."""
-        client = getattr(self.connection, "client", None)
-        if client is not None:
-            client.declared_entities.clear()
 
     @property
     def opened(self) -> Any:
@@ -216,15 +212,12 @@ class ConfirmingConnection(_Bounded, pyamqp.Connection):
         # Blocking from here on, says py-amqp; a read that is given a limit of its own keeps that.
         self.transport.sock.settimeout(self.socket_timeout)
         if self._installation:
-            self._look_whose_it_is(self._installation)
+            try:
+                look(self, self._installation)
+            except OthersConnection:
+                self.close()
+                raise
         return done
-
-    def _look_whose_it_is(self, ours: str) -> None:
-        try:
-            look(self, ours)
-        except OthersConnection:
-            self.close()
-            raise
 
 
 class ConfirmingTransport(pyamqp.Transport):

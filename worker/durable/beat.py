@@ -1,11 +1,10 @@
 """Beat's scheduler: one message of each kind is on its way, however long no worker takes it.
 
-Celery's ``expires`` compares beat's clock with the worker's: a beat that is ten seconds behind would have all
-its sweeps thrown away. Here beat asks the broker before it sends. In Valkey and Redis a hash says what is on
-its way, by the server's clock; the task takes its field away when it begins (``begun``). A message that was
-lost is made up for: after its patience, then twice that, four times, at most an hour. So hours without a
-worker leave a dozen messages, and no clock decides whether one is run. RabbitMQ drops what is too old
-itself (``expiration``), and a queue without a consumer gets no second message.
+Celery's ``expires`` compares two machines' clocks (ADR 13); here beat asks the broker before it sends. In
+Valkey and Redis a hash says what is on its way, by the server's clock; the task takes its field away when it
+begins (``begun``). A message that was lost is made up for: after its patience, then twice that, four times,
+at most an hour. RabbitMQ drops what is too old itself (``expiration``), and a queue without a consumer gets
+no second message.
 """
 
 from __future__ import annotations
@@ -145,7 +144,9 @@ class SteadyScheduler(Scheduler):
             if isinstance(channel, ProducerChannel):
                 limits = [_PATIENCE_INTERVALS * interval, _LONGEST_PATIENCE_SECONDS]
                 return bool(channel.run_script(_MAY_SEND, [KEY], [entry.name, *limits]))
-            return _is_taken_from(producer.connection, self._queue_of(entry))
+            # RabbitMQ's queue has a consumer, or is empty.
+            messages, consumers = messages_and_consumers(producer.connection, self._queue_of(entry))
+            return bool(consumers) or not messages
         except BROKER_ERRORS:
             # Publishing tries again, and tells what is wrong.
             return True
@@ -170,12 +171,6 @@ def _interval(entry: Any) -> float | None:
     """Interval in seconds; None where it runs by the calendar."""
     kind: Any = entry.schedule
     return float(kind.run_every.total_seconds()) if type(entry.schedule) is schedule else None
-
-
-def _is_taken_from(connection: Any, queue: str) -> bool:
-    """Return True if RabbitMQ's queue has a consumer, or is empty."""
-    messages, consumers = messages_and_consumers(connection, queue)
-    return bool(consumers) or not messages
 
 
 def messages_and_consumers(connection: Any, queue: str) -> tuple[int, int]:
