@@ -37,24 +37,19 @@ PARAMETERS: Final = frozenset(_NAMES.split())
 
 # Of Prisma, SQLAlchemy, JDBC, Django, node-postgres and asyncpg, which read such URLs as well.
 INSTEAD: Final = {
-    "pgbouncer": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "statement_cache_size": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "prepared_statement_cache_size": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "prepareThreshold": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "schema": "options=-csearch_path%3DNAME says that",
-    "currentSchema": "options=-csearch_path%3DNAME says that",
-    "search_path": "options=-csearch_path%3DNAME says that",
+    **dict.fromkeys(
+        ("pgbouncer", "statement_cache_size", "prepared_statement_cache_size", "prepareThreshold"),
+        "DATABASE_PREPARED_STATEMENTS=false says that",
+    ),
+    **dict.fromkeys(("schema", "currentSchema", "search_path"), "options=-csearch_path%3DNAME says that"),
     "statement_timeout": "options=-cstatement_timeout%3D5s says that",
-    "connection_limit": "the size of the pool is threadsync's own",
-    "pool_size": "the size of the pool is threadsync's own",
-    "max_overflow": "the size of the pool is threadsync's own",
-    "pool_timeout": "the limits of the pool are threadsync's own",
-    "conn_max_age": "the limits of the pool are threadsync's own",
+    **dict.fromkeys(
+        ("connection_limit", "pool_size", "max_overflow"), "the size of the pool is threadsync's own"
+    ),
+    **dict.fromkeys(("pool_timeout", "conn_max_age"), "the limits of the pool are threadsync's own"),
     "timeout": "connect_timeout says that",
     "socket_timeout": "tcp_user_timeout says that",
-    "ssl": "sslmode says that",
-    "sslaccept": "sslmode says that",
-    "ssl_mode": "sslmode says that",
+    **dict.fromkeys(("ssl", "sslaccept", "ssl_mode"), "sslmode says that"),
     "targetServerType": "target_session_attrs says that",
     "ApplicationName": "application_name says that",
 }
