@@ -127,7 +127,9 @@ class SteadyScheduler(Scheduler):
         """Send it, unless one is on its way already; then return None."""
         if not self._may_send(entry, producer):
             if entry.task == CANARY_TASK:
-                self._say_that_beat_lives(producer)
+                # If not now, the next one will say that beat lives.
+                with suppress(*BROKER_ERRORS):
+                    beat_sent_canaries(producer.connection.default_channel)
             return None
         try:
             return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
@@ -160,11 +162,6 @@ class SteadyScheduler(Scheduler):
     def _queue_of(self, entry: Any) -> str:
         routed: Mapping[str, Any] = self.app.amqp.router.route(dict(entry.options), entry.task)
         return str(getattr(routed["queue"], "name", routed["queue"]))
-
-    def _say_that_beat_lives(self, producer: Any) -> None:
-        # If not now, the next one will say it.
-        with suppress(*BROKER_ERRORS):
-            beat_sent_canaries(producer.connection.default_channel)
 
 
 def _interval(entry: Any) -> float | None:
