@@ -47,15 +47,7 @@ class LinkLookup(Command[LinkAnswer]):
 
     def link(self, jira_key: str, jira_id: str | None) -> Link:
         """Return the command to send when the ticket exists."""
-        return Link(
-            channel_id=self.channel_id,
-            thread_ts=self.thread_ts,
-            jira_key=jira_key,
-            actor=self.actor,
-            command_id=self.command_id,
-            reason=self.reason,
-            jira_id=jira_id,
-        )
+        return Link(**{**dict(self), "jira_key": jira_key, "jira_id": jira_id})
 
     @property
     def link_task_id(self) -> str:

@@ -1,11 +1,9 @@
-"""Sending to RabbitMQ: safer publishing, waiting and declaring than kombu's transport for AMQP.
+"""Sending to RabbitMQ: safer publishing, waiting and declaring than kombu's transport for AMQP (ADR 11).
 
-* **A publish returns when the broker has the message**, and raises when no queue took it: confirmed and
-  mandatory. Events and remote control are not: losing one does no harm, and the main process sends them.
+* **A publish returns when the broker has the message**, and raises when no queue took it. Events and remote
+  control are not confirmed: losing one does no harm, and the main process sends them.
 * **No read and no write is without a limit.** The option ``read_timeout`` is none: py-amqp reads on after it.
-  A connection on which a reply was cut off is closed.
-* **A queue or exchange that is there is taken as it is.** An operator may have declared it as a quorum queue,
-  with a delivery limit or a policy; declaring it otherwise is an error (406) that Celery repeats for ever.
+* **A queue or exchange that is there is taken as it is**, whatever an operator has declared.
 * **TLS checks the name** of the host that is connected to.
 
 How a worker takes messages is in ``worker.durable.rabbitmq.transport``.
