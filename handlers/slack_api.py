@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from handlers.slack_http import is_slacks, new_session
-from threadsync.loopback import is_loopback
+from threadsync.hosts import is_loopback
 from worker.text.slack_errors import OF_INSTALLATION, THROTTLING, UNCLEAR
 
 log = structlog.get_logger(__name__)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from threadsync.loopback import is_loopback
+from threadsync.hosts import is_loopback
 
 MOST_BYTES: Final = 8_388_608
 """Limit of a response; Slack's are far smaller."""

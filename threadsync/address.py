@@ -73,7 +73,7 @@ _NUMBERS: Final = {
 """Parameters that the libraries parse as numbers when they connect, with a ValueError."""
 
 _NOT_OF_A_SOCKET: Final = frozenset({"socket_keepalive"})
-HOST: Final = re.compile(r"[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9_.-]+)?\]")
+_HOST: Final = re.compile(r"[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9_.-]+)?\]")
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 ENCODE: Final = (
     "In a user name or password write special characters percent-encoded: "
@@ -98,23 +98,11 @@ class Tls:
     @property
     def files(self) -> dict[str, str]:
         """The files that it names, by parameter."""
-        named = {
-            "ssl_ca_certs": self.ca_certs,
-            "ssl_certfile": self.certfile,
-            "ssl_keyfile": self.keyfile,
-        }
-        return {parameter: path for parameter, path in named.items() if path}
+        return {parameter: path for parameter, path in self.for_redis().items() if isinstance(path, str)}
 
     def for_redis(self) -> dict[str, object]:
         """Return redis-py's options, which Celery's results take too."""
-        options = {
-            "ssl_cert_reqs": self.verify,
-            "ssl_check_hostname": self.check_hostname,
-            "ssl_ca_certs": self.ca_certs,
-            "ssl_certfile": self.certfile,
-            "ssl_keyfile": self.keyfile,
-        }
-        return {name: value for name, value in options.items() if value is not None}
+        return {f"ssl_{name}": value for name, value in self.for_amqp().items()}
 
     def for_amqp(self) -> dict[str, object]:
         """Return py-amqp's options; our transport removes ``check_hostname`` again."""
@@ -216,7 +204,8 @@ class _Part:
         return _tls(self.about_tls) if self.scheme in {"rediss", "amqps"} or self.about_tls else None
 
     def _with(self, query: Mapping[str, str]) -> str:
-        return f"{self.scheme}://{self.login}{self.host}{self.path}{_as_query(query)}"
+        shown = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        return f"{self.scheme}://{self.login}{self.host}{self.path}{shown}"
 
 
 def _alike(parts: list[_Part]) -> list[_Part]:
@@ -264,10 +253,6 @@ def _read_one(text: str, more: Iterable[str]) -> _Part:
     return _Part(scheme, credentials(authority), host, place, query, about_tls)
 
 
-def _as_query(given: Mapping[str, str]) -> str:
-    return f"?{urlencode(given, quote_via=quote)}" if given else ""
-
-
 def credentials(authority: str, *, needs_host: bool = True) -> str:
     """Return user and password, encoded anew. The host stands behind the last ``@``."""
     text, at, host = authority.rpartition("@")
@@ -294,21 +279,23 @@ def encoded(text: str, safe: str = "") -> str:
 
 
 def _host(scheme: str, authority: str) -> str:
-    host, port = authority.rpartition("@")[2], ""
-    if not host.endswith("]"):
-        host, _, port = host.rpartition(":") if ":" in host else (host, "", "")
-    if not HOST.fullmatch(host):
-        raise BadAddress(f"has a host's name that no host has. {ENCODE}")
-    if port and not is_port(port):
-        raise BadAddress(f"has a port that is no number from 1 to 65535. {ENCODE}")
+    host, port = host_and_port(authority.rpartition("@")[2])
     default = _DEFAULT_PORTS.get(scheme)
     port = port or (str(default) if default and host else "")
     return f"{host}:{port}" if port else host
 
 
-def is_port(text: str) -> bool:
-    """Return True for a number from 1 to 65535."""
-    return text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) <= 65_535
+def host_and_port(text: str) -> tuple[str, str]:
+    """Return both, each empty where there is none. Raises ``BadAddress``."""
+    host, port = text, ""
+    if ":" in host and not host.endswith("]"):
+        host, _, port = host.rpartition(":")
+    if not _HOST.fullmatch(host):
+        raise BadAddress(f"has a host's name that no host has. {ENCODE}")
+    is_number = port.isascii() and port.isdecimal() and len(port) < 6
+    if port and not (is_number and 0 < int(port) <= 65_535):
+        raise BadAddress(f"has a port that is no number from 1 to 65535. {ENCODE}")
+    return host, port
 
 
 def _path(scheme: str, path: str) -> str:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from threadsync import calls
 from threadsync.actors import AnyActor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.client import broker_of
-from threadsync.command import Command
+from threadsync.command import Command, R
+from threadsync.commands import Link
 from threadsync.handles import AsyncHandle
-from threadsync.lookup_commands import LinkAnswer
+from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft, SyncState
 from threadsync.types import Status
 
 if TYPE_CHECKING:
     from threadsync.liveness.state import Heartbeats
-
-R = TypeVar("R")
 
 
 class AsyncSessionClient:
@@ -83,7 +81,7 @@ class AsyncSessionClient:
 
         Give the ``command_id`` again when you send it again.
         """
-        return await self.enqueue(calls.link(channel_id, thread_ts, jira_key, actor, command_id))
+        return await self.enqueue(calls.linking(Link, channel_id, thread_ts, jira_key, actor, command_id))
 
     async def jira_link(
         self,
@@ -94,7 +92,9 @@ class AsyncSessionClient:
         command_id: UUID | str | None = None,
     ) -> AsyncHandle[LinkAnswer]:
         """Give the session a ticket if Jira knows it. The session follows: ``linked``."""
-        return await self.enqueue(calls.jira_link(channel_id, thread_ts, jira_key, actor, command_id))
+        return await self.enqueue(
+            calls.linking(LinkLookup, channel_id, thread_ts, jira_key, actor, command_id)
+        )
 
     def linked(self, asked: AsyncHandle[LinkAnswer]) -> AsyncHandle[SessionResult]:
         """Return the handle of the ``sessions.link`` that a ``jira.link`` sends if Jira has the ticket."""
@@ -175,7 +175,5 @@ class AsyncSessionClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
 from threadsync.actors import AnyActor
@@ -25,6 +25,8 @@ from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from threadsync.sync_commands import RetrySync
 from threadsync.syncs import Draft
 from threadsync.types import Status
+
+L = TypeVar("L", Link, LinkLookup)
 
 
 def get_or_create(channel_id: str, thread_ts: str, user_id: str, actor: AnyActor | None) -> GetOrCreate:
@@ -57,22 +59,15 @@ def request_sync(
     return RequestSync(**arguments)
 
 
-def link(
-    channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor, command_id: UUID | str | None
-) -> Link:
-    return Link(
-        channel_id=channel_id,
-        thread_ts=thread_ts,
-        jira_key=jira_key,
-        actor=actor,
-        command_id=command_id or uuid4(),
-    )
-
-
-def jira_link(
-    channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor, command_id: UUID | str | None
-) -> LinkLookup:
-    return LinkLookup(
+def linking(
+    kind: type[L],
+    channel_id: str,
+    thread_ts: str,
+    jira_key: str,
+    actor: AnyActor,
+    command_id: UUID | str | None,
+) -> L:
+    return kind(
         channel_id=channel_id,
         thread_ts=thread_ts,
         jira_key=jira_key,

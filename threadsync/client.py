@@ -1,26 +1,18 @@
-"""Send commands from a web process and get typed results. Loads no database driver.
-
-    client = SessionClient()
-    handle = client.get_or_create("C0123", "1700000000.000100", "U0456")
-    session = handle.get(timeout=2)      # a SessionResult, or one of threadsync.errors
-
-``AsyncSessionClient`` has the same methods for asyncio: ``handle = await client.get_or_create(…)``,
-``session = await handle.get(timeout=2)``. One client a process is enough; it is safe for threads.
-"""
+"""Send commands from a web process and get typed results. Loads no database driver."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from threadsync import calls
 from threadsync.actors import AnyActor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
-from threadsync.command import Command
+from threadsync.command import Command, R
+from threadsync.commands import Link
 from threadsync.handles import Handle
-from threadsync.lookup_commands import LinkAnswer
+from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft, SyncState
 from threadsync.types import Status
@@ -29,11 +21,9 @@ if TYPE_CHECKING:
     from threadsync.liveness.state import Heartbeats
     from threadsync.sending import Broker
 
-R = TypeVar("R")
-
 
 class SessionClient:
-    """Enqueue commands; each method returns once the broker has the message.
+    """Enqueue commands; each method returns once the broker has the message. Safe for threads.
 
     All raise ``InvalidCommand`` before anything is sent, and ``EnqueueFailed`` within a second when the
     broker does not answer: the command may be sent again, it is idempotent.
@@ -92,7 +82,7 @@ class SessionClient:
 
         Give the ``command_id`` again when you send it again.
         """
-        return self.enqueue(calls.link(channel_id, thread_ts, jira_key, actor, command_id))
+        return self.enqueue(calls.linking(Link, channel_id, thread_ts, jira_key, actor, command_id))
 
     def jira_link(
         self,
@@ -103,7 +93,7 @@ class SessionClient:
         command_id: UUID | str | None = None,
     ) -> Handle[LinkAnswer]:
         """Give the session a ticket if Jira knows it. The session follows: ``linked``."""
-        return self.enqueue(calls.jira_link(channel_id, thread_ts, jira_key, actor, command_id))
+        return self.enqueue(calls.linking(LinkLookup, channel_id, thread_ts, jira_key, actor, command_id))
 
     def linked(self, asked: Handle[LinkAnswer]) -> Handle[SessionResult]:
         """Return the handle of the ``sessions.link`` that a ``jira.link`` sends if Jira has the ticket."""
@@ -173,9 +163,7 @@ class SessionClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

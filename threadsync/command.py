@@ -51,6 +51,13 @@ class Command(Validated[R], ABC):
     result: ClassVar[TypeAdapter[Any]]
 
     @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Make ``result`` of the ``R`` in brackets; what is derived of ``Command[R]`` has it from there."""
+        super().__pydantic_init_subclass__(**options)
+        if result := cls.__pydantic_generic_metadata__["args"]:
+            cls.result = TypeAdapter(result[0])
+
+    @classmethod
     def from_message(cls, args: Any, kwargs: Any) -> Self:
         """Read the command of a message, whose arguments may be anything. Raises ``InvalidCommand``."""
         if args:

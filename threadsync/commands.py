@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from pydantic import TypeAdapter, ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator
 
 from threadsync.actors import Actor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
-from threadsync.command import Command
+from threadsync.command import Command, R
 from threadsync.errors import InvalidCommand
 from threadsync.patch import Patch
 from threadsync.queues import SESSIONS_QUEUE
@@ -29,8 +29,6 @@ from threadsync.types import (
     Status,
     StatusToSet,
 )
-
-R = TypeVar("R")
 
 
 class _AboutThread(Command[R], ABC):
@@ -54,7 +52,6 @@ class GetOrCreate(_AboutThread[SessionResult]):
     """Open the thread's session; an existing one stays as it is, ``user_id`` included."""
 
     name = "sessions.get_or_create"
-    result = TypeAdapter(SessionResult)
     user_id: SlackId
     actor: Actor | None = None
 
@@ -63,7 +60,6 @@ class UpdateStatus(_AboutThread[SessionResult]):
     """Move the session forward to ``collecting`` or ``ready_to_sync``."""
 
     name = "sessions.update_status"
-    result = TypeAdapter(SessionResult)
     status: StatusToSet
     actor: Actor | None = None
 
@@ -75,7 +71,6 @@ class MarkSynced(_AboutThread[SessionResult]):
     """Write the ticket's key, once."""
 
     name = "sessions.mark_synced"
-    result = TypeAdapter(SessionResult)
     jira_key: JiraKey
     actor: Actor | None = None
 
@@ -90,7 +85,6 @@ class Link(_AboutThread[SessionResult]):
     """
 
     name = "sessions.link"
-    result = TypeAdapter(SessionResult)
     jira_key: JiraKey
     actor: Actor
     command_id: AnyUuid
@@ -108,7 +102,6 @@ class Unlink(_AboutThread[SessionResult]):
     """
 
     name = "sessions.unlink"
-    result = TypeAdapter(SessionResult)
     jira_key: JiraKey
     actor: Actor
     reason: Reason
@@ -123,7 +116,6 @@ class RequestSync(_AboutThread[SessionResult]):
     """Ask for the session's ticket, and say what is to be in it. The latest ``drafted_at`` wins."""
 
     name = "sessions.request_sync"
-    result = TypeAdapter(SessionResult)
     draft: Draft
     drafted_at: DraftedAt
     actor: Actor | None = None
@@ -145,14 +137,12 @@ class GetSession(_AboutThread[ThreadSession | None]):
     """Return the thread's session, or None."""
 
     name = "sessions.get"
-    result = TypeAdapter(ThreadSession | None)
 
 
 class ListByChannel(_AboutChannel[SessionPage]):
     """Return a page of the channel's sessions, newest first."""
 
     name = "sessions.list_by_channel"
-    result = TypeAdapter(SessionPage)
     status: Status | None = None
     limit: PageLimit = 50
     cursor: Cursor | None = None
@@ -162,14 +152,12 @@ class GetContext(_AboutChannel[ChannelContext | None]):
     """Return the channel's context, or None."""
 
     name = "channels.get_context"
-    result = TypeAdapter(ChannelContext | None)
 
 
 class MergeContext(_AboutChannel[ContextResult]):
     """Apply an RFC 7396 merge patch to the channel's context, once for each ``command_id``."""
 
     name = "channels.merge_context"
-    result = TypeAdapter(ContextResult)
     patch: Patch
     command_id: AnyUuid
     actor: Actor | None = None
@@ -183,7 +171,6 @@ class ChannelMoved(_AboutChannel[ChannelMove]):
     """Note that a channel got another id; either id leads to the same sessions and context then."""
 
     name = "channels.moved"
-    result = TypeAdapter(ChannelMove)
     new_channel_id: SlackId
     actor: Actor | None = None
 

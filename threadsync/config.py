@@ -21,8 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from threadsync.address import AMQP, REDIS, read_broker, read_results
 from threadsync.dsn import read_database
 from threadsync.errors import InvalidSettings
-from threadsync.hosts import read_host
-from threadsync.loopback import is_loopback
+from threadsync.hosts import is_loopback, read_host
 from threadsync.marker import canonical
 
 _OF_KUBERNETES: Final = re.compile(r"(tcp|udp|sctp)://")
@@ -30,6 +29,7 @@ _OF_KUBERNETES: Final = re.compile(r"(tcp|udp|sctp)://")
 
 _OF_APP_TOKEN: Final = re.compile(r"xapp-[0-9]+-(A[A-Z0-9]{2,63})-", re.ASCII)
 
+_Days = Annotated[int, Field(ge=1, le=36_500)] | None
 _Role = Literal["sessions", "syncs", "lookups", "beat", "web", "flower", "metrics", "migrate"]
 
 
@@ -182,23 +182,15 @@ class Settings(BaseSettings):
     jira_creates_at_once: int = Field(
         1, ge=1, le=20, description="how many tickets of a project may be in creation at once"
     )
-    retention_drafts_days: int | None = Field(
+    retention_drafts_days: _Days = Field(
         None,
-        ge=1,
-        le=36_500,
         description="days after which a draft goes whose ticket is made or has failed; unset: it is kept",
     )
-    retention_letters_days: int | None = Field(
-        None,
-        ge=1,
-        le=36_500,
-        description="days after which a dead letter goes, also an open one; unset: it is kept",
+    retention_letters_days: _Days = Field(
+        None, description="days after which a dead letter goes, also an open one; unset: it is kept"
     )
-    retention_sessions_days: int | None = Field(
-        None,
-        ge=1,
-        le=36_500,
-        description="days after its last change after which a thread is forgotten; unset: it is kept",
+    retention_sessions_days: _Days = Field(
+        None, description="days after its last change after which a thread is forgotten; unset: it is kept"
     )
     threadsync_console_password: SecretStr | None = Field(
         None, description="for `/console/` at the Slack endpoint's address; without one there is no console"

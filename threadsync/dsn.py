@@ -13,11 +13,10 @@ from urllib.parse import quote, urlencode
 from threadsync.address import (
     CONTROL,
     ENCODE,
-    HOST,
     BadAddress,
     credentials,
     encoded,
-    is_port,
+    host_and_port,
     parameters,
     shown,
 )
@@ -38,24 +37,19 @@ PARAMETERS: Final = frozenset(_NAMES.split())
 
 # Of Prisma, SQLAlchemy, JDBC, Django, node-postgres and asyncpg, which read such URLs as well.
 INSTEAD: Final = {
-    "pgbouncer": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "statement_cache_size": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "prepared_statement_cache_size": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "prepareThreshold": "DATABASE_PREPARED_STATEMENTS=false says that",
-    "schema": "options=-csearch_path%3DNAME says that",
-    "currentSchema": "options=-csearch_path%3DNAME says that",
-    "search_path": "options=-csearch_path%3DNAME says that",
+    **dict.fromkeys(
+        ("pgbouncer", "statement_cache_size", "prepared_statement_cache_size", "prepareThreshold"),
+        "DATABASE_PREPARED_STATEMENTS=false says that",
+    ),
+    **dict.fromkeys(("schema", "currentSchema", "search_path"), "options=-csearch_path%3DNAME says that"),
     "statement_timeout": "options=-cstatement_timeout%3D5s says that",
-    "connection_limit": "the size of the pool is threadsync's own",
-    "pool_size": "the size of the pool is threadsync's own",
-    "max_overflow": "the size of the pool is threadsync's own",
-    "pool_timeout": "the limits of the pool are threadsync's own",
-    "conn_max_age": "the limits of the pool are threadsync's own",
+    **dict.fromkeys(
+        ("connection_limit", "pool_size", "max_overflow"), "the size of the pool is threadsync's own"
+    ),
+    **dict.fromkeys(("pool_timeout", "conn_max_age"), "the limits of the pool are threadsync's own"),
     "timeout": "connect_timeout says that",
     "socket_timeout": "tcp_user_timeout says that",
-    "ssl": "sslmode says that",
-    "sslaccept": "sslmode says that",
-    "ssl_mode": "sslmode says that",
+    **dict.fromkeys(("ssl", "sslaccept", "ssl_mode"), "sslmode says that"),
     "targetServerType": "target_session_attrs says that",
     "ApplicationName": "application_name says that",
 }
@@ -90,19 +84,9 @@ def _of_url(rest: str) -> str:
         raise BadAddress(f"has an unencoded / before an @, or an unencoded @ in its path. {ENCODE}")
     hosts = authority.rpartition("@")[2]
     for host in hosts.split(","):
-        _refuse_host(host)
+        # A folder of sockets is encoded.
+        host_and_port(re.sub(r"%[0-9A-Fa-f]{2}", "_", host))
     return f"{credentials(authority)}{hosts}{slash}{encoded(path, '/')}{_query(query)}"
-
-
-def _refuse_host(text: str) -> None:
-    host, port = text, ""
-    if not host.endswith("]") and ":" in host:
-        host, _, port = host.rpartition(":")
-    # A folder of sockets, encoded.
-    if not HOST.fullmatch(re.sub(r"%[0-9A-Fa-f]{2}", "_", host)):
-        raise BadAddress(f"has a host's name that no host has. {ENCODE}")
-    if port and not is_port(port):
-        raise BadAddress(f"has a port that is no number from 1 to 65535. {ENCODE}")
 
 
 def _query(text: str) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic
 
-from threadsync.command import Command
+from threadsync.command import Command, R
 from threadsync.errors import ResultTimeout
 from threadsync.result_reading import typed
 
 if TYPE_CHECKING:
     from threadsync.sending import Broker
 
-R = TypeVar("R")
 _FIRST_PAUSE: Final = 0.004
 _LONGEST_PAUSE: Final = 1.0
 

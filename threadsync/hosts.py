@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/?#@\[\]\\,]+))(?::([0-9]{0,5}))?")
 _NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
@@ -46,6 +47,15 @@ def is_loopback_address(text: str) -> bool:
     """Return True for an address of this machine's loopback, also for one of IPv4 written as IPv6."""
     try:
         return ipaddress.ip_address(_address(text)).is_loopback
+    except ValueError:
+        return False
+
+
+def is_loopback(url: str) -> bool:
+    """Return True if a URL's host is this machine, to which plain http may go; False for an invalid URL."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import TypeAdapter
-
 from threadsync.actors import Actor
 from threadsync.command import Command
 from threadsync.commands import Link
@@ -37,7 +35,6 @@ class LinkLookup(Command[LinkAnswer]):
 
     name = "jira.link"
     queue: ClassVar[str] = LOOKUPS_QUEUE
-    result: ClassVar[TypeAdapter[LinkAnswer]] = TypeAdapter(LinkAnswer)
     channel_id: SlackId
     thread_ts: SlackTs
     jira_key: JiraKey
@@ -50,15 +47,7 @@ class LinkLookup(Command[LinkAnswer]):
 
     def link(self, jira_key: str, jira_id: str | None) -> Link:
         """Return the command to send when the ticket exists."""
-        return Link(
-            channel_id=self.channel_id,
-            thread_ts=self.thread_ts,
-            jira_key=jira_key,
-            actor=self.actor,
-            command_id=self.command_id,
-            reason=self.reason,
-            jira_id=jira_id,
-        )
+        return Link(**{**dict(self), "jira_key": jira_key, "jira_id": jira_id})
 
     @property
     def link_task_id(self) -> str:

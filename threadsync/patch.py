@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator
 
 _MAX_BYTES: Final = 65_536
 _MAX_DEPTH: Final = 32
+_CONTAINERS: Final = (Mapping, list, tuple)
 
 
 def _storable(patch: Mapping[str, Any]) -> Mapping[str, Any]:
     """Refuse what Postgres cannot keep as JSON, and what is too much."""
-    if _depth(patch) > _MAX_DEPTH:
+    if depth_of(patch, _MAX_DEPTH) > _MAX_DEPTH:
         raise ValueError(f"is nested deeper than {_MAX_DEPTH} levels")
     try:
         text = json.dumps(patch, allow_nan=False, ensure_ascii=False)
@@ -36,18 +37,15 @@ Patch = Annotated[Mapping[str, Any], BeforeValidator(_plain), AfterValidator(_st
 """An RFC 7396 merge patch of at most 64 KiB."""
 
 
-def _depth(value: Any) -> int:
-    """Count objects and lists inside one another, without recursion: the value may be hostile."""
+def depth_of(value: Any, most: int) -> int:
+    """Count objects and lists inside one another, at most one more than ``most``.
+
+    Without recursion: the value may be hostile.
+    """
     depth, level = 0, [value]
-    while depth <= _MAX_DEPTH and (containers := [item for item in level if _is_container(item)]):
+    while depth <= most and (containers := [each for each in level if isinstance(each, _CONTAINERS)]):
         depth += 1
-        level = [inner for item in containers for inner in _items(item)]
+        level = [
+            item for each in containers for item in (each.values() if isinstance(each, Mapping) else each)
+        ]
     return depth
-
-
-def _is_container(value: Any) -> bool:
-    return isinstance(value, Mapping | list | tuple)
-
-
-def _items(container: Any) -> Iterable[Any]:
-    return container.values() if isinstance(container, Mapping) else container

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from threadsync.command import Command
 from threadsync.queues import MAINTENANCE_QUEUE
@@ -26,7 +26,6 @@ class SayReply(Command[ReplyAnswer]):
 
     name = "maintenance.reply"
     queue: ClassVar[str] = MAINTENANCE_QUEUE
-    result = TypeAdapter(ReplyAnswer)
     session_id: AnyUuid
     channel_id: SlackId
     thread_ts: SlackTs

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from threadsync.loopback import is_loopback
+from threadsync.hosts import is_loopback
 
 T = TypeVar("T")
 

@@ -106,7 +106,7 @@ def test_another_database_is_noticed(bookmarks: Bookmarks, path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"line": -1}', b"\xff", b"[" * 10_000])
 def test_what_cannot_be_read_is_refused(bookmarks: Bookmarks, path: Path, content: bytes) -> None:
-    """With the way out: to begin anew does no harm."""
+    """With the way out: to import again from the start is safe."""
     path.with_name("sessions.jsonl.progress").write_bytes(content)
-    with pytest.raises(InvalidCommand, match=r"cannot be read; without --resume .* no harm"):
+    with pytest.raises(InvalidCommand, match=r"cannot be read; without --resume .* which is safe"):
         bookmarks.load()

@@ -1,8 +1,6 @@
 """Offset of this process's clock to the broker's and Postgres'. It is measured and reported, nothing more.
 
-What must hold between machines is timed by one clock: the broker's for what lies in the broker, Postgres'
-for what stands in a table, a process's own monotonic one for what it alone waits for. See
-docs/adr/0013-clocks.md.
+What must hold between machines is timed by one clock: docs/adr/0013-clocks.md.
 """
 
 from __future__ import annotations

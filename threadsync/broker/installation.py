@@ -1,14 +1,7 @@
 """Ownership of a broker database: each belongs to one installation, and refuses the processes of others.
 
-Postgres has the id of its installation; the first worker writes it into the broker. With two installations on
-one broker database a command may be carried out in the other's database, and answered as if all were well.
-The scope is the number of the database and the key prefix, or RabbitMQ's vhost.
-
-Valkey and Redis: the key ``threadsync.installation``. Each connection reads it before its first command, so
-that none goes to another's broker, whatever was put behind the address meanwhile. RabbitMQ: a queue of that
-name, whose argument ``x-dead-letter-routing-key`` is the id. The server compares arguments when a queue is
-declared, so that to look and to write are one step, and any number may look at once; a message could be with
-only one of them. There too each connection that knows who it is looks first.
+With two of them on one broker database a command may be carried out in the other's database. ADR 14 says
+why the id is kept in a key of Valkey and Redis, and in an argument of a queue of RabbitMQ's.
 """
 
 from __future__ import annotations

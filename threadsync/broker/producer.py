@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 import redis
@@ -90,7 +91,8 @@ class ProducerChannel(IdentifiedChannel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._bookkeeper: Any = None
         super().__init__(*args, **kwargs)
-        self._refuse_cluster()
+        with self.conn_or_acquire() as client:
+            refuse_cluster(client)
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         kombus: Any = super()
@@ -146,10 +148,6 @@ class ProducerChannel(IdentifiedChannel):
             raise NotReplicated(
                 f"{replicas} of {self.wait_replicas} replicas had the message within {self.wait_seconds:g} s"
             )
-
-    def _refuse_cluster(self) -> None:
-        with self.conn_or_acquire() as client:
-            refuse_cluster(client)
 
 
 class ProducerSentinelChannel(ProducerChannel, kombu_redis.SentinelChannel):
@@ -220,7 +218,6 @@ class ProducerConnection(Connection):
         pyamqp.Transport: ConfirmingTransport,
         pyamqp.SSLTransport: ConfirmingSSLTransport,
     }
-    pooled: ClassVar[Any]
 
     def get_transport_cls(self) -> type[Any]:
         found = super().get_transport_cls()
@@ -262,15 +259,14 @@ class ProducerConnection(Connection):
         return HashedSeq(self.kind, os.getpid(), repr(self.ssl), *super().__eqhash__())
 
 
-class _PooledProducerConnection(ProducerConnection, PooledConnection):
-    """A ``ProducerConnection`` of a pool."""
-
-
-ProducerConnection.pooled = _PooledProducerConnection
-
-
 class _Pool(ConnectionPool):
+    @cached_property
+    def _kind(self) -> Any:
+        """The class of its connections, as kombu makes one of its own class."""
+        kind: Any = type(self.connection)
+        return type(f"Pooled{kind.__name__}", (kind, PooledConnection), {})
+
     def new(self) -> Connection:
         connection: Any = self.connection
-        made: Connection = connection.pooled(self, **dict(connection._info(resolve=False)))
+        made: Connection = self._kind(self, **dict(connection._info(resolve=False)))
         return made

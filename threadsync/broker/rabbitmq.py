@@ -1,11 +1,9 @@
-"""Sending to RabbitMQ: safer publishing, waiting and declaring than kombu's transport for AMQP.
+"""Sending to RabbitMQ: safer publishing, waiting and declaring than kombu's transport for AMQP (ADR 11).
 
-* **A publish returns when the broker has the message**, and raises when no queue took it: confirmed and
-  mandatory. Events and remote control are not: losing one does no harm, and the main process sends them.
+* **A publish returns when the broker has the message**, and raises when no queue took it. Events and remote
+  control are not confirmed: losing one does no harm, and the main process sends them.
 * **No read and no write is without a limit.** The option ``read_timeout`` is none: py-amqp reads on after it.
-  A connection on which a reply was cut off is closed.
-* **A queue or exchange that is there is taken as it is.** An operator may have declared it as a quorum queue,
-  with a delivery limit or a policy; declaring it otherwise is an error (406) that Celery repeats for ever.
+* **A queue or exchange that is there is taken as it is**, whatever an operator has declared.
 * **TLS checks the name** of the host that is connected to.
 
 How a worker takes messages is in ``worker.durable.rabbitmq.transport``.
@@ -106,14 +104,10 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
                 raise amqp.IrrecoverableConnectionError(str(exc)) from exc
             raise amqp.RecoverableConnectionError("the broker did not confirm in time") from exc
         if self._returned is not None:
-            self._declare_anew()
+            # kombu's declarations are gone. After this error it makes them again, and publishes once more.
+            if client := getattr(self.connection, "client", None):
+                client.declared_entities.clear()
             raise amqp.RecoverableChannelError(str(self._returned)) from self._returned
-
-    def _declare_anew(self) -> None:
-        """Forget kombu's declarations, which are gone. After this error kombu publishes once more."""
-        client = getattr(self.connection, "client", None)
-        if client is not None:
-            client.declared_entities.clear()
 
     @property
     def opened(self) -> Any:
@@ -216,15 +210,12 @@ class ConfirmingConnection(_Bounded, pyamqp.Connection):
         # Blocking from here on, says py-amqp; a read that is given a limit of its own keeps that.
         self.transport.sock.settimeout(self.socket_timeout)
         if self._installation:
-            self._look_whose_it_is(self._installation)
+            try:
+                look(self, self._installation)
+            except OthersConnection:
+                self.close()
+                raise
         return done
-
-    def _look_whose_it_is(self, ours: str) -> None:
-        try:
-            look(self, ours)
-        except OthersConnection:
-            self.close()
-            raise
 
 
 class ConfirmingTransport(pyamqp.Transport):

@@ -22,9 +22,8 @@ _IDLE_SECONDS: Final = 1.0
 class RunningTime:
     """Seconds in which this process could run. Safe for threads and forks.
 
-    A thread that sleeps for 5 ms and wakes up after 50 shows that the others could not run either: others
-    had the processors, or the interpreter, or the whole process stood still. An answer may lie in the socket
-    meanwhile. The clock stands while none asks for ``now()``.
+    A thread that sleeps for 5 ms and wakes up after 50 shows that the others could not run either. The clock
+    stands while none asks for ``now()``.
     """
 
     def __init__(self) -> None:

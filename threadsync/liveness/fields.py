@@ -91,10 +91,6 @@ def _is_of_its_kind(name: str, heartbeat: Heartbeat) -> bool:
     return holds is not None and (kind == name or len(name) > len(kind)) and holds(heartbeat)
 
 
-def _is_canary(heartbeat: Heartbeat) -> bool:
-    return _may_be_number(heartbeat, "sent_at")
-
-
 def _is_worker(heartbeat: Heartbeat) -> bool:
     # Lua makes an object of an empty list.
     queues = heartbeat.get("queues") or []
@@ -102,7 +98,7 @@ def _is_worker(heartbeat: Heartbeat) -> bool:
         isinstance(queues, list)
         and all(map(_is_use, queues))
         and _may_be_number(heartbeat, "skew")
-        and (heartbeat.get("held") is None or (is_number(heartbeat["held"]) and heartbeat["held"] >= 0))
+        and (heartbeat.get("held") is None or _has_amount(heartbeat, "held"))
     )
 
 
@@ -116,22 +112,14 @@ def _is_use(use: Any) -> bool:
     )
 
 
-def _is_socket(heartbeat: Heartbeat) -> bool:
-    return is_number(heartbeat.get("silence")) and heartbeat["silence"] >= 0
-
-
-def _is_beat(heartbeat: Heartbeat) -> bool:
-    return _may_be_number(heartbeat, "skew") and _may_be_number(heartbeat, "clock")
-
-
 def _is_place(heartbeat: Heartbeat) -> bool:
     database = heartbeat.get("database")
     is_name = isinstance(database, str) and _NAME.fullmatch(database) is not None
     return is_name and _may_be_number(heartbeat, "skew")
 
 
-def _is_spoilt(heartbeat: Heartbeat) -> bool:
-    return is_number(heartbeat.get("count")) and heartbeat["count"] >= 0
+def _has_amount(heartbeat: Heartbeat, name: str) -> bool:
+    return is_number(heartbeat.get(name)) and heartbeat[name] >= 0
 
 
 def _may_be_number(heartbeat: Heartbeat, name: str) -> bool:
@@ -139,10 +127,10 @@ def _may_be_number(heartbeat: Heartbeat, name: str) -> bool:
 
 
 _KINDS: Final[Mapping[str, Callable[[Heartbeat], bool]]] = {
-    CANARY: _is_canary,
+    CANARY: lambda canary: _may_be_number(canary, "sent_at"),
     WORKER: _is_worker,
-    SOCKET: _is_socket,
+    SOCKET: lambda socket: _has_amount(socket, "silence"),
     PLACE: _is_place,
-    BEAT: _is_beat,
-    SPOILT: _is_spoilt,
+    BEAT: lambda beat: _may_be_number(beat, "skew") and _may_be_number(beat, "clock"),
+    SPOILT: lambda spoilt: _has_amount(spoilt, "count"),
 }

@@ -38,12 +38,18 @@ from threadsync.broker.rabbitmq import ConfirmingChannel
 from threadsync.broker.rabbitmq_clock import whole_seconds
 from threadsync.errors import BrokerUnavailable
 from threadsync.liveness import rabbitmq as stream
-from threadsync.liveness.fields import BEAT as _BEAT
-from threadsync.liveness.fields import CANARY as _CANARY
-from threadsync.liveness.fields import LONGEST_HEARTBEAT, MOST_AHEAD_SECONDS, SPOILT, Heartbeat, read_fields
-from threadsync.liveness.fields import PLACE as _PLACE
-from threadsync.liveness.fields import SOCKET as _SOCKET
-from threadsync.liveness.fields import WORKER as _WORKER
+from threadsync.liveness.fields import (
+    BEAT,
+    CANARY,
+    LONGEST_HEARTBEAT,
+    MOST_AHEAD_SECONDS,
+    PLACE,
+    SOCKET,
+    SPOILT,
+    WORKER,
+    Heartbeat,
+    read_fields,
+)
 from threadsync.liveness.state import Heartbeats, Place, QueueUse, Skew, Waiting, WorkerHeartbeat
 from threadsync.queues import QUEUES
 
@@ -154,37 +160,37 @@ def canary_came_through(channel: Any, queue: str, worker: str, sent_at: float | 
 
     ``sent_at`` is by beat's clock.
     """
-    _tell(channel, f"{_CANARY}{queue}", {"worker": worker, "sent_at": sent_at})
+    _tell(channel, f"{CANARY}{queue}", {"worker": worker, "sent_at": sent_at})
 
 
 def beat_sent_canaries(channel: Any) -> None:
     """Record that beat has sent canaries."""
-    _tell(channel, _BEAT, {"skew": _skew(channel), "clock": time.time()})
+    _tell(channel, BEAT, {"skew": _skew(channel), "clock": time.time()})
 
 
 def worker_writes_to(channel: Any, node: str, database: str, skew: float) -> None:
     """Record the database of the process in which a canary ran, and its clock's lead over that database's."""
-    _tell(channel, f"{_PLACE}{node}", {"database": database, "skew": skew})
+    _tell(channel, f"{PLACE}{node}", {"database": database, "skew": skew})
 
 
 def tell_socket(channel: Any, name: str, silence: float | None) -> None:
     """Write the heartbeat of a Socket Mode process; ``silence`` is in seconds, and None removes it."""
     if silence is None:
-        _forget(channel, f"{_SOCKET}{name}")
+        _forget(channel, f"{SOCKET}{name}")
     else:
-        _tell(channel, f"{_SOCKET}{name}", {"silence": silence})
+        _tell(channel, f"{SOCKET}{name}", {"silence": silence})
 
 
 def worker_is_there(channel: Any, node: str, queues: Mapping[str, QueueUse], held: int | None = None) -> None:
     """Write a worker's heartbeat. ``held``: messages that it has, where the broker cannot tell."""
     # A list of objects: an empty object, or a null in a list, would not come back from Lua as it went.
     uses = [{"queue": name, "asked": use.asked, "ended": use.ended} for name, use in queues.items()]
-    _tell(channel, f"{_WORKER}{node}", {"queues": uses, "skew": _skew(channel), "held": held})
+    _tell(channel, f"{WORKER}{node}", {"queues": uses, "skew": _skew(channel), "held": held})
 
 
 def worker_is_gone(channel: Any, node: str) -> None:
     """Remove the heartbeat of a worker that stops in good order."""
-    _forget(channel, f"{_WORKER}{node}")
+    _forget(channel, f"{WORKER}{node}")
 
 
 def _forget(channel: Any, name: str) -> None:
@@ -197,7 +203,10 @@ def _forget(channel: Any, name: str) -> None:
 def look(channel: Any, queues: Sequence[str] = QUEUES) -> Heartbeats | None:
     """Read everything in one round trip; None when the broker keeps no heartbeats."""
     if isinstance(channel, ConfirmingChannel):
-        return _look_at_rabbit(channel, queues)
+        try:
+            return _look_at_stream(channel, queues)
+        except BrokerBlocked as exc:
+            return _blind(exc)
     if not isinstance(channel, ProducerChannel):
         return None
     # kombu's own, which the stubs do not know.
@@ -257,13 +266,6 @@ def heartbeats_of(app: Asker) -> Heartbeats | None:
         return found if isinstance(found, Heartbeats) else look(found)
 
 
-def _look_at_rabbit(channel: ConfirmingChannel, queues: Sequence[str]) -> Heartbeats:
-    try:
-        return _look_at_stream(channel, queues)
-    except BrokerBlocked as exc:
-        return _blind(exc)
-
-
 def _blind(refusal: Exception) -> Heartbeats:
     """Return the state of a broker that answers and shows nothing, such as one that loads its data."""
     return Heartbeats(
@@ -273,12 +275,11 @@ def _blind(refusal: Exception) -> Heartbeats:
 
 def measure(channel: Any) -> None:
     """Measure the broker's clock, where it can be read."""
+    asked = time.time()
     if isinstance(channel, ProducerChannel):
-        asked = time.time()
         seconds, micros = channel.run_script("return redis.call('TIME')", [], [])
         broker_said(int(seconds) + int(micros) / 1e6, asked, time.time())
     elif isinstance(channel, ConfirmingChannel):
-        asked = time.time()
         _rabbit_said(whole_seconds(channel), asked)
 
 
@@ -295,22 +296,19 @@ def _skew(channel: Any) -> float | None:
 
 
 def _tell(channel: Any, name: str, heartbeat: Mapping[str, Any]) -> None:
+    asked = time.time()
     if isinstance(channel, ProducerChannel):
         limits = [_FORGOTTEN_AFTER_SECONDS, _UNBROKEN_SECONDS]
-        asked = time.time()
         now = channel.run_script(_TELL, [KEY], [name, json.dumps(heartbeat), *limits])
         broker_said(float(now), asked, time.time())
     elif isinstance(channel, ConfirmingChannel):
-        asked = time.time()
         _rabbit_said(stream.tell(channel, name, heartbeat), asked)
 
 
 def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Heartbeats:
     now, fields, spoilt = stream.read(channel, _UNBROKEN_SECONDS)
     found, unreadable = read_fields(now, fields.items())
-    held = int(
-        sum(heartbeat.get("held") or 0 for name, heartbeat in found.items() if name.startswith(_WORKER))
-    )
+    held = int(sum(worker.get("held") or 0 for worker in _of_kind(found, WORKER).values()))
     counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
     # Of all queues those whose time has not come lie in the same ones.
     waiting = [(queue, count, sent if count else "", None) for queue, count, sent in counts]
@@ -323,7 +321,7 @@ def _reckoned(found: Mapping[str, Any], queue: str) -> float | str:
     All that was sent before the last canary that came out has come out, too; what was sent before the next
     canary may have.
     """
-    beat, canary = found.get(_BEAT), found.get(f"{_CANARY}{queue}")
+    beat, canary = found.get(BEAT), found.get(f"{CANARY}{queue}")
     if not beat or not canary or not canary.get("sent_at") or not beat.get("clock"):
         return ""
     ahead = beat["clock"] - beat["at"]
@@ -351,46 +349,34 @@ def _read(
             max(ages, default=None),
             None if later is None else (before.later or 0) + int(later),
         )
-    beat = found.get(_BEAT)
-    places = {
-        name.removeprefix(_PLACE): heartbeat for name, heartbeat in found.items() if name.startswith(_PLACE)
-    }
+    beat = found.get(BEAT)
+    workers, places = _of_kind(found, WORKER), _of_kind(found, PLACE)
     return Heartbeats(
         queues=queues,
-        canaries={
-            name.removeprefix(_CANARY): now - heartbeat["at"]
-            for name, heartbeat in found.items()
-            if name.startswith(_CANARY)
-        },
-        workers={
-            name.removeprefix(_WORKER): _worker_heartbeat(now, heartbeat)
-            for name, heartbeat in found.items()
-            if name.startswith(_WORKER)
-        },
+        canaries={queue: now - canary["at"] for queue, canary in _of_kind(found, CANARY).items()},
+        workers={node: _worker_heartbeat(now, worker) for node, worker in workers.items()},
         beat=now - beat["at"] if beat else None,
         beat_up=now - beat["since"] if beat else None,
         unacknowledged=unacknowledged,
-        skews=_skews(found, places),
+        skews=_skews({**workers, BEAT: beat} if beat else workers, places),
         places={
-            node: Place(str(heartbeat["database"]), now - heartbeat["at"], now - heartbeat["since"])
-            for node, heartbeat in places.items()
+            node: Place(str(place["database"]), now - place["at"], now - place["since"])
+            for node, place in places.items()
         },
         refusal=refusal,
         sockets={
-            name.removeprefix(_SOCKET): heartbeat["silence"] + now - heartbeat["at"]
-            for name, heartbeat in found.items()
-            if name.startswith(_SOCKET)
+            name: socket["silence"] + now - socket["at"] for name, socket in _of_kind(found, SOCKET).items()
         },
         unreadable=unreadable,
     )
 
 
-def _skews(found: Mapping[str, Heartbeat], places: Mapping[str, Heartbeat]) -> dict[str, Skew]:
-    told = {
-        name.removeprefix(_WORKER): heartbeat for name, heartbeat in found.items() if name.startswith(_WORKER)
-    }
-    if _BEAT in found:
-        told[_BEAT] = found[_BEAT]
+def _of_kind(found: Mapping[str, Heartbeat], kind: str) -> dict[str, Heartbeat]:
+    """Return the heartbeats of one kind, by what follows it in their fields."""
+    return {name.removeprefix(kind): heartbeat for name, heartbeat in found.items() if name.startswith(kind)}
+
+
+def _skews(told: Mapping[str, Heartbeat], places: Mapping[str, Heartbeat]) -> dict[str, Skew]:
     # An older process does not say.
     return {
         name: Skew(heartbeat.get("skew"), places.get(name, {}).get("skew"))

@@ -4,9 +4,8 @@ Each is a message in the stream ``threadsync.signs``: the field of ``threadsync.
 says, and the broker's time when it was written. The newest of a field counts. A reader looks at the
 last ten minutes, up to a mark that it writes itself, so that it knows the end.
 
-What a queue holds is asked by declaring it passively. AMQP tells neither what is unacknowledged nor how old a
-message is. So workers say what they hold, and the age is reckoned by canaries: one that came out was behind
-everything that was sent before it.
+AMQP tells neither what is unacknowledged nor how old a message is. So workers say what they hold, and the age
+is reckoned by canaries (ADR 11).
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def verdict_on_queue(heartbeats: Heartbeats, queue: str) -> Verdict:
         return _refused(heartbeats.refusal)
     waiting = heartbeats.queues.get(queue)
     waits = (waiting.oldest_seconds or 0.0) if waiting else 0.0
-    if max(waits, _sending_for(heartbeats)) > DEAF_SECONDS:
+    sending_for = heartbeats.beat_up or 0.0 if beat_is_sending(heartbeats) else 0.0
+    if max(waits, sending_for) > DEAF_SECONDS:
         since = "" if came is None else f" for {came:.0f} s"
         return Verdict("deaf", f"nothing came out{since}; restart the worker that takes from {queue}")
     if beat_is_sending(heartbeats):
@@ -166,7 +167,3 @@ def invalid_heartbeats(heartbeats: Heartbeats) -> str | None:
         f"{heartbeats.unreadable} fields of threadsync.signs are or were none of ours within the last hour: "
         "another program writes to this broker database, or an intruder"
     )
-
-
-def _sending_for(heartbeats: Heartbeats) -> float:
-    return heartbeats.beat_up or 0.0 if beat_is_sending(heartbeats) else 0.0

@@ -1,7 +1,7 @@
 """Decide what of a message Celery may read. A program that may write to the broker may write anything there.
 
-Celery reads headers, properties and the body in dozens of places of the main process and of its children, and
-takes each for what its own clients write. Here is the one place that looks at them first:
+Celery takes each part for what its own clients write, in dozens of places. Here they are looked at first
+(ADR 20):
 
 * What decides whether, when, with what and with what to follow a command is run must be readable: its name,
   arguments, ``eta``, ``expires``, callbacks, chain and chord; content that is JSON
@@ -27,6 +27,7 @@ from kombu.message import Message
 from pydantic import ValidationError
 
 from threadsync.errors import CommandFailed
+from threadsync.patch import depth_of
 from worker.durable.raw_message import WAITED
 from worker.durable.retry_policy import HEADER, History
 
@@ -61,7 +62,8 @@ _NOT_FOR_FOLLOWERS: Final = frozenset(
 _Check = Callable[[Any], bool]
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
+    """Return True for a text that may be a name or an id."""
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
 
 
@@ -84,17 +86,21 @@ def _is_yes_or_no(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _fits_in_a_header(value: Any) -> bool:
+    return depth_of(value, _MOST_NESTED_HEADER) <= _MOST_NESTED_HEADER
+
+
 def _is_history(value: Any) -> bool:
     try:
         History.model_validate(value)
     except ValidationError:
         return False
     # With whatever else stands there it travels on.
-    return isinstance(value, dict) and _depth(value) <= _MOST_NESTED_HEADER
+    return isinstance(value, dict) and _fits_in_a_header(value)
 
 
 _TOLD: Final[Mapping[str, _Check]] = {
-    **dict.fromkeys(("id", "root_id", "parent_id", "group", "lang", "meth", "origin"), _is_name),
+    **dict.fromkeys(("id", "root_id", "parent_id", "group", "lang", "meth", "origin"), is_name),
     **dict.fromkeys(("argsrepr", "kwargsrepr", "traceparent", "tracestate", "baggage"), _is_text),
     **dict.fromkeys(("retries", "group_index", "replaced_task_nesting", "x-delivery-count"), _is_count),
     "sent_at": _is_number,
@@ -123,7 +129,7 @@ def admit(message: Message, tasks: Container[str]) -> None:
     Also raises what parsing raises. ``tasks``: the names that there are.
     """
     headers = message.headers if isinstance(message.headers, dict) else {}
-    if _is_name(headers.get("task")) and headers["task"] not in tasks:
+    if is_name(headers.get("task")) and headers["task"] not in tasks:
         # Before it is parsed, which may take more memory than it is worth.
         raise CommandFailed(NO_SUCH_TASK)
     _see_content(message)
@@ -131,7 +137,7 @@ def admit(message: Message, tasks: Container[str]) -> None:
     # Headers of protocol 2 may come with a body of protocol 1; then Celery looks in both.
     places = [place for place in (headers, payload) if isinstance(place, dict)]
     task = next((place["task"] for place in places if "task" in place), None)
-    if not _is_name(task):
+    if not is_name(task):
         raise CommandFailed("not a Celery task message")
     if task in _NOT_BY_MESSAGE:
         raise CommandFailed(f"{task} is not run here: it runs other tasks, or itself without end")
@@ -157,23 +163,8 @@ def _see_content(message: Message) -> None:
     brackets: tuple[Any, ...] = ("[", "{") if isinstance(body, str) else (b"[", b"{")
     # Most have a dozen brackets in all: then there is nothing to be looked for.
     opened = sum(body.count(bracket) for bracket in brackets)
-    if opened > MOST_NESTED and _depth(message.payload) > MOST_NESTED:
+    if opened > MOST_NESTED and depth_of(message.payload, MOST_NESTED) > MOST_NESTED:
         raise CommandFailed(f"content nested deeper than {MOST_NESTED}")
-
-
-def _depth(value: Any) -> int:
-    """Count the levels, one after the other: recursion is what is to be avoided. Stops at the limit."""
-    level, depth = [value], 0
-    while level and depth <= MOST_NESTED:
-        depth += 1
-        level = [
-            item
-            for each in level
-            if isinstance(each, list | dict)
-            for item in (each.values() if isinstance(each, dict) else each)
-            if isinstance(item, list | dict)
-        ]
-    return depth
 
 
 def _see_arguments(payload: Any, has_headers: bool) -> Mapping[str, Any]:
@@ -211,14 +202,14 @@ def _see_followers(follows: Mapping[str, Any]) -> None:
 
 def _is_signature(value: Any) -> bool:
     """Celery's description of a task that is to be sent."""
-    if not isinstance(value, dict) or not _is_name(value.get("task")) or _says_how_to_send(value):
+    if not isinstance(value, dict) or not is_name(value.get("task")) or _says_how_to_send(value):
         return False
     options = value.get("options") or {}
     return (
         isinstance(value.get("args") or [], list)
         and isinstance(value.get("kwargs") or {}, dict)
         and isinstance(options, dict)
-        and all(_is_name(options[name]) for name in ("queue", "task_id", "routing_key") if options.get(name))
+        and all(is_name(options[name]) for name in ("queue", "task_id", "routing_key") if options.get(name))
     )
 
 
@@ -275,11 +266,11 @@ def _keep(where: dict[str, Any], wanted: Callable[[Any, Any], bool]) -> None:
 
 
 def _may_stay(name: Any, value: Any) -> bool:
-    if not _is_name(name) or name in _OURS_TO_SAY:
+    if not is_name(name) or name in _OURS_TO_SAY:
         return False
     check = _TOLD.get(name)
     # What other software put there travels on with what a command sends.
-    return check(value) if check else _depth(value) <= _MOST_NESTED_HEADER
+    return check(value) if check else _fits_in_a_header(value)
 
 
 def _may_stay_in_the_body(name: Any, value: Any) -> bool:
@@ -289,8 +280,8 @@ def _may_stay_in_the_body(name: Any, value: Any) -> bool:
 def _properties(properties: Any) -> dict[str, Any]:
     """Return those that a copy of the message, or a result, may have."""
     found = properties if isinstance(properties, dict) else {}
-    kept = {name: found[name] for name in ("correlation_id", "reply_to") if _is_name(found.get(name))}
-    kept |= {name: found[name] for name in ("content_type", "content_encoding") if _is_name(found.get(name))}
+    kept = {name: found[name] for name in ("correlation_id", "reply_to") if is_name(found.get(name))}
+    kept |= {name: found[name] for name in ("content_type", "content_encoding") if is_name(found.get(name))}
     priority = found.get("priority")
     if _is_count(priority) and priority <= _HIGHEST_PRIORITY:
         kept["priority"] = priority

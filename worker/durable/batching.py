@@ -14,9 +14,9 @@ command always runs alone, so that a poison message takes no other command down 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import structlog
 from billiard.einfo import ExceptionInfo
@@ -50,13 +50,6 @@ MOST_AT_ONCE: Final = 64
 log = structlog.get_logger("threadsync.worker")
 
 
-class StatementTask(Protocol):
-    """A task that carries its command out by one SQL statement, so that it can share a pipeline."""
-
-    def statement(self, args: Any, kwargs: Any) -> Statement[Any]:
-        """Build the statement of the command in a message. Raises ``InvalidCommand``."""
-
-
 class GatheringConsumer(TakingConsumer, Protocol):
     """A consumer with a line of commands."""
 
@@ -66,16 +59,10 @@ class GatheringConsumer(TakingConsumer, Protocol):
 
 def strategy(task: Any, celery: Any, consumer: GatheringConsumer) -> Callable[..., Any]:
     """Celery's own strategy, with the requests gathered before the pool (``CommandTask.Strategy``)."""
-    handler: Callable[..., Any] = celery_strategy(task, celery, _Gathering(consumer))
+    handler: Callable[..., Any] = celery_strategy(
+        task, celery, WaitingInBroker(consumer, consumer.batches.add)
+    )
     return handler
-
-
-class _Gathering(WaitingInBroker):
-    """Stands in for the consumer when Celery's strategy is built."""
-
-    def __init__(self, consumer: GatheringConsumer) -> None:
-        super().__init__(consumer)
-        self.on_task_request = consumer.batches.add
 
 
 class Batches:
@@ -250,7 +237,8 @@ def _without_forgotten(parsed: Any) -> Any:
 
 def _run_statements(items: Sequence[Item]) -> None:
     """Fill ``_ready``. An invalid command, or an id that came before, is left out and runs by itself."""
-    tasks = cast("Mapping[str, StatementTask]", current_app.tasks)
+    # Each of them a ``CommandTask``, which the app's registry cannot say.
+    tasks: Any = current_app.tasks
     statements: dict[str, Statement[Any]] = {}
     for name, task_id, _request, (args, kwargs, _embed), _type, _encoding in items:
         if task_id not in statements:

@@ -1,11 +1,10 @@
 """Beat's scheduler: one message of each kind is on its way, however long no worker takes it.
 
-Celery's ``expires`` compares beat's clock with the worker's: a beat that is ten seconds behind would have all
-its sweeps thrown away. Here beat asks the broker before it sends. In Valkey and Redis a hash says what is on
-its way, by the server's clock; the task takes its field away when it begins (``begun``). A message that was
-lost is made up for: after its patience, then twice that, four times, at most an hour. So hours without a
-worker leave a dozen messages, and no clock decides whether one is run. RabbitMQ drops what is too old
-itself (``expiration``), and a queue without a consumer gets no second message.
+Celery's ``expires`` compares two machines' clocks (ADR 13); here beat asks the broker before it sends. In
+Valkey and Redis a hash says what is on its way, by the server's clock; the task takes its field away when it
+begins (``begun``). A message that was lost is made up for: after its patience, then twice that, four times,
+at most an hour. RabbitMQ drops what is too old itself (``expiration``), and a queue without a consumer gets
+no second message.
 """
 
 from __future__ import annotations
@@ -128,7 +127,9 @@ class SteadyScheduler(Scheduler):
         """Send it, unless one is on its way already; then return None."""
         if not self._may_send(entry, producer):
             if entry.task == CANARY_TASK:
-                self._say_that_beat_lives(producer)
+                # If not now, the next one will say that beat lives.
+                with suppress(*BROKER_ERRORS):
+                    beat_sent_canaries(producer.connection.default_channel)
             return None
         try:
             return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
@@ -145,7 +146,9 @@ class SteadyScheduler(Scheduler):
             if isinstance(channel, ProducerChannel):
                 limits = [_PATIENCE_INTERVALS * interval, _LONGEST_PATIENCE_SECONDS]
                 return bool(channel.run_script(_MAY_SEND, [KEY], [entry.name, *limits]))
-            return _is_taken_from(producer.connection, self._queue_of(entry))
+            # RabbitMQ's queue has a consumer, or is empty.
+            messages, consumers = messages_and_consumers(producer.connection, self._queue_of(entry))
+            return bool(consumers) or not messages
         except BROKER_ERRORS:
             # Publishing tries again, and tells what is wrong.
             return True
@@ -160,22 +163,11 @@ class SteadyScheduler(Scheduler):
         routed: Mapping[str, Any] = self.app.amqp.router.route(dict(entry.options), entry.task)
         return str(getattr(routed["queue"], "name", routed["queue"]))
 
-    def _say_that_beat_lives(self, producer: Any) -> None:
-        # If not now, the next one will say it.
-        with suppress(*BROKER_ERRORS):
-            beat_sent_canaries(producer.connection.default_channel)
-
 
 def _interval(entry: Any) -> float | None:
     """Interval in seconds; None where it runs by the calendar."""
     kind: Any = entry.schedule
     return float(kind.run_every.total_seconds()) if type(entry.schedule) is schedule else None
-
-
-def _is_taken_from(connection: Any, queue: str) -> bool:
-    """Return True if RabbitMQ's queue has a consumer, or is empty."""
-    messages, consumers = messages_and_consumers(connection, queue)
-    return bool(consumers) or not messages
 
 
 def messages_and_consumers(connection: Any, queue: str) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from worker.db.dead_letters.letter import Letter
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.driver_errors import is_about_the_content, may_be_about_the_content
 from worker.db.forgetting.arrivals import redaction
-from worker.durable.deliveries import bytes_of, nameless
+from worker.durable.deliveries import bytes_of, nameless, printable
 from worker.durable.gathering import gathering
 from worker.durable.json_message import has_too_many_parts
 from worker.observe import metrics
@@ -54,7 +54,7 @@ def letter_about(message: Message, error: BaseException) -> Letter:
     return Letter(
         task_id=task_id or nameless(message),
         task_name=_part(message, payload, "task") or _UNKNOWN,
-        queue=_name((message.delivery_info or {}).get("routing_key")) or _UNKNOWN,
+        queue=printable((message.delivery_info or {}).get("routing_key")) or _UNKNOWN,
         error=as_ours(error),
         attempts=1,
         arguments=arguments_in(payload),
@@ -86,11 +86,7 @@ def arguments_in(payload: Any) -> str | None:
 def _part(message: Message, payload: Any, name: str) -> str:
     """Look the name up in the headers; protocol 1 has it in the body."""
     headers = message.headers if isinstance(message.headers, dict) else {}
-    return _name(headers.get(name)) or _name(payload.get(name) if isinstance(payload, dict) else None)
-
-
-def _name(value: Any) -> str:
-    return value[:255] if isinstance(value, str) and value.isprintable() else ""
+    return printable(headers.get(name)) or printable(payload.get(name) if isinstance(payload, dict) else None)
 
 
 def _payload(body: bytes) -> Any:

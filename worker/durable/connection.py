@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from weakref import WeakSet
 
 from celery.app.amqp import AMQP
-from kombu.connection import PooledConnection
 from kombu.transport import pyamqp
 from kombu.transport import redis as kombu_redis
 
@@ -29,13 +28,6 @@ class DurableConnection(ProducerConnection):
         pyamqp.Transport: RabbitTransport,
         pyamqp.SSLTransport: RabbitSSLTransport,
     }
-
-
-class _DurablePooledConnection(DurableConnection, PooledConnection):
-    """A connection in a pool."""
-
-
-DurableConnection.pooled = _DurablePooledConnection
 
 
 class DurableAMQP(AMQP):

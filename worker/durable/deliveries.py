@@ -92,7 +92,7 @@ def nameless(message: Message, body: Any = None) -> str:
 def begin_digest(message: Message) -> Any:
     """Return the hash that ``name_of`` makes the message's name of, once it has had the body."""
     headers = message.headers if isinstance(message.headers, dict) else {}
-    return hashlib.sha256(_text(headers.get("task")).encode() + bytes(1))
+    return hashlib.sha256(printable(headers.get("task")).encode() + bytes(1))
 
 
 def name_of(digest: Any) -> str:
@@ -161,12 +161,12 @@ def envelope_around(
     """
     headers = message.headers if isinstance(message.headers, dict) else {}
     is_bytes = isinstance(body, bytes)
-    task_id, task_name = (_text(headers.get(part)) for part in ("id", "task"))
+    task_id, task_name = (printable(headers.get(part)) for part in ("id", "task"))
     return Envelope(
         key=task_id or name or nameless(message, body),
         task_id=task_id,
         task_name=task_name,
-        queue=_text((message.delivery_info or {}).get("routing_key")),
+        queue=printable((message.delivery_info or {}).get("routing_key")),
         body=bytes_of(body),
         content_type=message.content_type,
         content_encoding=message.content_encoding if is_bytes else "utf-8",
@@ -194,5 +194,6 @@ def unsealed(message: Message) -> Message:
     return opened
 
 
-def _text(value: Any) -> str:
+def printable(value: Any) -> str:
+    """Return a name or id of a message, cut; empty for what can be none."""
     return value[:255] if isinstance(value, str) and value.isprintable() else ""

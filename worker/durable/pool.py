@@ -7,10 +7,9 @@ Celery empties its event loop when the connection to the broker is lost. These s
 * **The time limits of running commands.** One that hangs would hang for ever.
 * **Which child is busy.** A command would stand behind one that hangs while other children are free.
 
-Four more, of which ADR 8 says what Celery could take:
+Four more; ADR 8 has the measurements of the first and the last:
 
-* At a stop Celery forgets each job whose child has not said that it has begun. Such a child waits 30 s for
-  its result to be read (billiard's ``_ensure_messages_consumed``): measured, one stop under load in three.
+* At a stop no child waits 30 s for the result of a job that Celery has forgotten.
 * A late soft time limit would end a child between two jobs. It interrupts jobs alone.
 * A child's pipe closes a moment before the kernel has its exit code. Celery's second look is up to 5 s later:
   measured, one death in two. Ours is soon.

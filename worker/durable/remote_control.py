@@ -1,8 +1,7 @@
 """Let remote control ask, and revoke. What changes a worker is refused, and no junk ends one.
 
-A program that may write to the broker may speak to all workers. ``celery inspect``, ``control revoke`` and
-Flower's questions are answered as by Celery. To end a worker, or a command that runs, and to change a pool,
-queues, limits or rates is refused unless ``REMOTE_CONTROL_CHANGES`` allows it: a worker drains by TERM.
+A program that may write to the broker may speak to all workers. Questions and ``control revoke`` are answered
+as by Celery; the rest needs ``REMOTE_CONTROL_CHANGES`` (ADR 20).
 
     Pub/Sub or a queue of the worker's own -> Celery's Pidbox -> WorkersNode.handle_message
                                                                   looks at each part before Celery reads it
@@ -22,6 +21,7 @@ from celery.worker.control import Panel
 from kombu.pidbox import Mailbox, Node
 
 from threadsync.config import get_settings
+from worker.durable.admission import is_name
 
 log = logging.getLogger("threadsync.worker")
 
@@ -32,7 +32,6 @@ _COSTLY: Final = frozenset({"objgraph", "memdump", "memsample"})
 """Questions for which a worker stands still, or writes a file."""
 
 _CREDENTIALS: Final = re.compile(r"://[^/@\s'\"]*@")
-_LONGEST_TEXT: Final = 255
 _MOST_REVOKED: Final = 1000
 _HIGHEST_CLOCK: Final = 2**62
 
@@ -111,20 +110,20 @@ def _may_run(method: str, arguments: Mapping[str, Any]) -> bool:
 
 def _understood(body: Any) -> dict[str, Any]:
     """Return what it says, of the types that Celery expects. Raises ``NotUnderstood``."""
-    if not isinstance(body, dict) or not _is_text(body.get("method")):
+    if not isinstance(body, dict) or not is_name(body.get("method")):
         raise NotUnderstood("what came names no command")
     arguments, destination = body.get("arguments") or {}, body.get("destination")
     reply_to, ticket = body.get("reply_to"), body.get("ticket")
     if not isinstance(arguments, dict):
         raise NotUnderstood("arguments have names")
-    if destination is not None and not (isinstance(destination, list) and all(map(_is_text, destination))):
+    if destination is not None and not (isinstance(destination, list) and all(map(is_name, destination))):
         raise NotUnderstood("the destination is not a list of workers")
     if body.get("pattern") or body.get("matcher"):
         # A regular expression can take hours.
         raise NotUnderstood("patterns are not matched here; name the workers")
     if reply_to is not None and not (
         isinstance(reply_to, dict)
-        and all(_is_text(reply_to.get(part)) for part in ("exchange", "routing_key"))
+        and all(is_name(reply_to.get(part)) for part in ("exchange", "routing_key"))
     ):
         raise NotUnderstood("it does not say where to the answer is to go")
     return {
@@ -132,12 +131,8 @@ def _understood(body: Any) -> dict[str, Any]:
         "arguments": arguments,
         "destination": destination,
         "reply_to": reply_to,
-        "ticket": ticket if _is_text(ticket) else None,
+        "ticket": ticket if is_name(ticket) else None,
     }
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT and value.isprintable()
 
 
 class WorkersMailbox(Mailbox):

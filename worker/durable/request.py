@@ -50,11 +50,6 @@ def error_in(exc_info: Any) -> BaseException:
     return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
-def is_again(error: BaseException, *, is_outside: bool) -> bool:
-    """Return whether to run the command once more is all that is to be done."""
-    return isinstance(error, _AGAIN) or (is_outside and isinstance(error, DatabaseUnavailable))
-
-
 def leave_letter(error: ThreadsyncError, reason: BaseException) -> None:
     """Mark the error: nothing that is made of the message in a child can be kept."""
     tasks_log.info("dead letter is left to the main process", reason=f"{type(reason).__name__}: {reason}")
@@ -177,8 +172,9 @@ class DurableRequest(Request):
         self.message.ended_its_process = isinstance(error, _DEATHS)
         # Celery's mark: the command has been carried out, and what is to follow it, say, could not be sent.
         is_outside = bool(getattr(exc_info, "internal", False))
+        is_again = isinstance(error, _AGAIN) or (is_outside and isinstance(error, DatabaseUnavailable))
         # A message may ask for another one to follow, anywhere: not there, and the next time neither.
-        if is_again(error, is_outside=is_outside) and not is_about_the_way(error):
+        if is_again and not is_about_the_way(error):
             log.warning("command handed back", task_id=self.id, command=self.name, reason=str(error))
             return self.hand_back()
         tell = partial(super().on_failure, exc_info, send_failed_event, return_ok)

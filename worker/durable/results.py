@@ -3,13 +3,6 @@
 When a result is stored the effect is there already, or the dead letter, or the copy that is to run later. So
 whatever happens on the way is logged and counted, and the message ends as if the result were there: a server
 that refuses, is away or frozen, a time limit in the middle, a result that is no JSON.
-
-| class | for |
-|---|---|
-| ``NeverDecides`` | any backend of Celery's, in workers |
-| ``InStepBackend``, ``InStepSentinelBackend`` | Valkey and Redis |
-| ``Glances`` | the same in workers: one that was away is asked at once whether it is back |
-| ``gathering.Gathers`` | the same in workers: many results down one pipeline |
 """
 
 from __future__ import annotations

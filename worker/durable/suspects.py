@@ -8,9 +8,7 @@
                                  -> it goes back, or waits: the record is closed before another may have it
 
 One suspect at a time in a worker, from its record to its end, so a death is put down to the one that was
-open. Opening it is a child's work: where it is deadly the main process lives, and waiting for Postgres
-blocks nothing else. A record that is found open is a death, unless the process that made it lives and saw
-none. Why so: ADR 15.
+open. Why so: ADR 15.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     message -> delivered often? opened alone, after a record (suspects.py)
             -> run
             -> result
-             | a pause, and the same message again (policy.py)
+             | a pause, and the same message again (retry_policy.py)
              | dead letter, and an error as its result
 
 It is the app's ``task_cls``, so a plain ``@app.task`` has it too.

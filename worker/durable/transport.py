@@ -1,7 +1,7 @@
 """kombu's Redis transport without the instant in which a message is nowhere.
 
 kombu pops a message (BRPOP) and notes it as unacknowledged with a second command. A worker that is killed in
-between loses it: measured, up to one message in every second kill under load. Here both are one script.
+between loses it (ADR 6). Here both are one script.
 
 The scripts, and the keys that they move messages between: ``worker.durable.scripts``. What ends them:
 ``worker.durable.qos``.

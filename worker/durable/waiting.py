@@ -31,16 +31,17 @@ MOST_HELD: Final = 1000
 
 def strategy(task: Any, celery: Any, consumer: TakingConsumer) -> Callable[..., Any]:
     """Celery's own strategy, with later messages put into the broker (``DurableTask.Strategy``)."""
-    handler: Callable[..., Any] = celery_strategy(task, celery, WaitingInBroker(consumer))
+    stand_in = WaitingInBroker(consumer, consumer.on_task_request)
+    handler: Callable[..., Any] = celery_strategy(task, celery, stand_in)
     return handler
 
 
 class WaitingInBroker:
     """Stands in for the consumer, its timer and its prefetch count when Celery's strategy is built."""
 
-    def __init__(self, consumer: TakingConsumer) -> None:
+    def __init__(self, consumer: TakingConsumer, on_task_request: Callable[[Any], None]) -> None:
         self._consumer = consumer
-        self.on_task_request = consumer.on_task_request
+        self.on_task_request = on_task_request
         self.timer = self
         self.qos = self
 
