@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from threadsync.marker import marker_of
-from worker.db.unlinked.claim import UnlinkedClaim
+from worker.db.unlinked.store import UnlinkedClaim
 from worker.http_once import NotSent
 from worker.jira.answers import AuthProblem, CallFailed, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
