@@ -25,7 +25,7 @@ from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.definer import restrict, standing_of
 from worker.db.forgetting import sql as forgetting
 from worker.db.pool import Pool
-from worker.db.sessions.sql import ACT
+from worker.db.session_parts import ACT
 from worker.db.syncs import decision_sql
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")

@@ -22,6 +22,7 @@ from threadsync.queues import SYNCS_QUEUE
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.types import AnyUuid, Cursor, PageLimit, Status
 from worker.db.paging import AFTER_ALL_IDS
+from worker.db.session_parts import ACT
 from worker.db.sessions import sql
 from worker.db.statement import Rows, Statement
 
@@ -147,8 +148,8 @@ _BINDINGS: Final[tuple[Binding[Any], ...]] = (
     bind(commands.UpdateStatus, sql.UPDATE_STATUS, _session),
     bind(commands.MarkSynced, sql.MARK_SYNCED, _with_key),
     bind(commands.RequestSync, sql.REQUEST_SYNC, _session, then=_sync_it),
-    bind(commands.Link, sql.ACT, _with_key, act="link", asked_at=None),
-    bind(commands.Unlink, sql.ACT, _with_key, act="unlink", jira_id=None, asked_at=attrgetter("unlinked_at")),
+    bind(commands.Link, ACT, _with_key, act="link", asked_at=None),
+    bind(commands.Unlink, ACT, _with_key, act="unlink", jira_id=None, asked_at=attrgetter("unlinked_at")),
     bind(commands.GetSession, sql.GET_SESSION_BY_THREAD, _session_or_none),
     _bind_list(commands.ListByChannel, sql.LIST_SESSIONS_BY_CHANNEL, sql.LIST_SESSIONS_BY_CHANNEL_AND_STATUS),
     bind(commands.GetContext, sql.GET_CHANNEL_CONTEXT, _context_or_none, row=("channel_id",)),
