@@ -1,16 +1,6 @@
 """Decide what becomes of a sync after a step: ``decide(outcome, situation) -> next state``. Pure.
 
-| what ended | next state |
-|---|---|
-| a ticket was made, or one with our marker was found | `done` |
-| more than one has our marker | `review` |
-| surely not created: not sent, an edge answered, no search before it | `retry_wait`; `review` after 24 h |
-| 429 | `retry_wait`, no failure counted; a quota pauses the site, a burst limit that endpoint |
-| the draft was refused | `failed` |
-| the set-up: project, issue type, screen, account, address | `blocked`; all of a site that refuses us |
-| maybe created | `unknown` |
-| a look found nothing, or could not be taken | `unknown`, look again; `review` after 24 h without an answer |
-| it found nothing twice, the last time late enough | `pending`, created again; after four of these `review` |
+The states, and what leads from one to another: docs/understand/tickets.md.
 """
 
 from __future__ import annotations

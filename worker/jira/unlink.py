@@ -1,8 +1,4 @@
-"""Finish the unlinking of a ticket in Jira: its link to the thread goes, and it gets one comment.
-
-The link may be removed any number of times. A comment without a clear response is sent again only after it
-was looked for and not found, the last time ``settle`` seconds after its deadline. After a day it is given up.
-"""
+"""Finish the unlinking of a ticket in Jira, as docs/understand/tickets.md describes it."""
 
 from __future__ import annotations
 
