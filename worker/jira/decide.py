@@ -230,16 +230,12 @@ def _absent(at: Situation) -> Next:
     return Next("pending", 0, "create_again", recreated)
 
 
-def certain_after(recreates: int, settle: float) -> float:
-    """Return the seconds after a create's deadline from which absence counts, doubled each time.
+def _settled_after(at: Situation) -> timedelta:
+    """Return the time after a create's deadline from which absence counts, doubled with each re-create.
 
     A Jira that swallows one create after the other may as well be one that shows its tickets late.
     """
-    return settle * 2.0**recreates
-
-
-def _settled_after(at: Situation) -> timedelta:
-    return timedelta(seconds=certain_after(at.progress.recreates, at.settle))
+    return timedelta(seconds=at.settle * 2.0**at.progress.recreates)
 
 
 def _may_recreate(at: Situation) -> bool:

@@ -21,6 +21,15 @@ _STATE: Final = """
      WHERE a.session_id = s.session_id AND a.step = 'create') AS attempts,
     s.next_attempt_at, coalesce(t.jira_key, s.jira_key) AS jira_key, s.origin, s.duplicates, s.requested_at,
     s.updated_at"""
+# A new attempt of the sync that a statement has moved.
+_NOTE: Final = f"""INSERT INTO sync_attempts
+        (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
+         detail)
+    SELECT m.session_id,
+           1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = m.session_id), 0),
+           %(step)s, m.fence, coalesce(%(started_at)s::timestamptz, {NOW}), {NOW}, %(outcome)s,
+           %(http_status)s, %(trace_id)s, %(reason)s, %(detail)s
+    FROM moved m"""
 
 # One sync, with what a claim needs to know beforehand.
 GET_SYNC: Final[LiteralString] = f"""
@@ -206,14 +215,7 @@ WITH session AS (
     WHERE a.session_id = m.session_id AND a.step = 'create' AND a.outcome = 'unknown'
       AND %(doubt_ends_as)s::text IS NOT NULL AND a.number IS DISTINCT FROM %(number)s::integer
 ), noted AS (
-    INSERT INTO sync_attempts
-        (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
-         detail)
-    SELECT m.session_id,
-           1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = m.session_id), 0),
-           %(step)s, m.fence, coalesce(%(started_at)s::timestamptz, {NOW}), {NOW}, %(outcome)s,
-           %(http_status)s, %(trace_id)s, %(reason)s, %(detail)s
-    FROM moved m WHERE %(number)s::integer IS NULL AND %(outcome)s::text IS NOT NULL
+    {_NOTE} WHERE %(number)s::integer IS NULL AND %(outcome)s::text IS NOT NULL
 )
 SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
@@ -244,14 +246,7 @@ WITH moved AS (
     WHERE {_MINE}
     RETURNING s.*
 ), noted AS (
-    INSERT INTO sync_attempts
-        (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
-         detail)
-    SELECT m.session_id,
-           1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = m.session_id), 0),
-           %(step)s, m.fence, coalesce(%(started_at)s::timestamptz, {NOW}), {NOW}, %(outcome)s,
-           %(http_status)s, %(trace_id)s, %(reason)s, %(detail)s
-    FROM moved m
+    {_NOTE}
 )
 SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
