@@ -149,7 +149,7 @@ class Settings(BaseSettings):
         120,
         ge=5,
         le=86_400,
-        description="Socket Mode: the process ends, to be started anew, when nothing came for so long",
+        description="Socket Mode: seconds without a message from Slack after which the process ends, to be restarted",
     )
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API; a sandbox in tests")
     jira_url: str | None = Field(

@@ -54,7 +54,7 @@ def refusal(ours: str, theirs: str) -> str:
     return (
         f"this broker database belongs to another installation, {theirs}; ours is {ours}. Its commands would "
         "be carried out in our database. Set CELERY_BROKER_URL to a database, key prefix or vhost of our own"
-        "; or, if the other one is no more: threadsync installation adopt --reason …"
+        "; or, if the other one no longer exists: threadsync installation adopt --reason …"
     )
 
 

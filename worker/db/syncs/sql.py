@@ -117,6 +117,9 @@ SELECT c.session_id, t.channel_id, t.thread_ts,
 FROM claimed c JOIN thread_sessions t ON t.id = c.session_id, doubt
 """
 
+# Stores the marker of a sync that has none, before Jira is called for it the first time.
+MARK: Final[LiteralString] = f"UPDATE syncs s SET marker = %(marker)s WHERE {_MINE} AND s.marker IS NULL"
+
 # Locks the creates of one project: no other process counts them meanwhile. Ends with its transaction.
 LOCK_PROJECT: Final[LiteralString] = """
 SELECT pg_advisory_xact_lock(hashtextextended(%(site)s || '|' || %(project_key)s, 0))
@@ -132,7 +135,6 @@ WITH session AS (
 ), begun AS (
     UPDATE syncs s
     SET state = 'inflight', reason = NULL, detail = NULL, project_key = %(project_key)s,
-        marker = coalesce(s.marker, %(marker)s),
         lease_until = {NOW} + make_interval(secs => %(lease)s),
         next_attempt_at = {NOW} + make_interval(secs => %(lease)s),
         turn_until = {NOW} + make_interval(secs => %(turn)s),
@@ -188,7 +190,6 @@ WITH session AS (
                                WHEN v.state IN ('blocked', 'failed', 'review') THEN NULL
                                ELSE {NOW} + make_interval(secs => %(delay)s::float8) END,
         {ASSIGNMENTS},
-        marker = coalesce(s.marker, %(marker)s),
         jira_id = coalesce(%(jira_id)s::text, s.jira_id),
         jira_key = coalesce(
             %(jira_key)s::text, CASE WHEN v.state = 'done' THEN v.session_key END, s.jira_key

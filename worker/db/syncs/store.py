@@ -102,10 +102,13 @@ class SyncStore(Store):
         params = {"session_id": session_id, "site": site, "lease": lease}
         rows = self._rows(sql.CLAIM, params)
         try:
-            return Claim.of_row(rows[0]) if rows else None
+            claim = Claim.of_row(rows[0]) if rows else None
         except ValidationError as exc:
             log.warning("sync cannot be read", session_id=str(session_id), faults=describe(exc))
             return None
+        if claim and rows[0]["marker"] is None:
+            self._rows(sql.MARK, {**_of(claim), "marker": claim.marker})
+        return claim
 
     def has_claim(self, claim: Claim) -> bool:
         """Return whether the claim still holds."""
@@ -132,7 +135,6 @@ class SyncStore(Store):
         """
         params = {
             **_of(claim),
-            "marker": claim.marker,
             "site": site,
             "project_key": project_key,
             "default_project_key": default_project_key,
@@ -150,8 +152,8 @@ class SyncStore(Store):
 
     def finish(self, claim: Claim, ending: Ending) -> SyncState | None:
         """Write how a step ended; returns the sync as it is then, or None when the claim is lost."""
-        params = {**ending.parameters(), **_of(claim), "marker": claim.marker}
-        return self._state(sql.FINISH, {**params, "detail": kept(ending.detail, self._pool)})
+        params = {**ending.parameters(), **_of(claim), "detail": kept(ending.detail, self._pool)}
+        return self._state(sql.FINISH, params)
 
     def release(self, claim: Claim, delay: float) -> SyncState | None:
         """Let go of a sync as it was; it is due again after ``delay`` seconds."""
