@@ -13,13 +13,15 @@ from psycopg.sql import SQL
 from tests.support.servers import PostgresForTests, as_owner, ask
 from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.overview import sql as overview_queries
-from worker.db.session_acts.sql import ACT
+from worker.db.session_parts import ACT
 from worker.db.sessions import sql as queries
 from worker.db.status_messages import sql as status_queries
 from worker.db.syncs import decision_sql, site_sql
 from worker.db.syncs import sql as sync_queries
 from worker.db.unlinked import sql as left_queries
 
+# Other constants are parts of these.
+STATEMENT: Final = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b")
 STATEMENTS: Final = {
     f"{prefix}{name}": value
     for prefix, module in (
@@ -32,7 +34,7 @@ STATEMENTS: Final = {
         ("STATUS_", status_queries),
     )
     for name, value in vars(module).items()
-    if name.isupper() and not name.startswith("_")
+    if name.isupper() and not name.startswith("_") and isinstance(value, str) and STATEMENT.match(value)
 } | {"ACT": ACT, "COUNTS": overview_queries.COUNTS, "KEEP_SAMPLES": overview_queries.KEEP_SAMPLES}
 PAGES: Final = [name for name in STATEMENTS if name.startswith("LIST_")]
 # For a person, who wants all that there are.

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
-from worker.text.adf import document_of
-from worker.text.slack_text import one_line
+from worker.text.adf import document
+from worker.text.slack_text import one_line, parse
 
 # Read when this file is: tests run without the shell's settings.
 FOLDER = os.environ.get("THREADSYNC_TEST_DATA")
@@ -33,7 +33,7 @@ TEXTS = st.text() | st.lists(PIECES).map("".join)
 
 
 def blocks(text: str) -> Any:
-    return document_of(text)["content"]
+    return document(parse(text))["content"]
 
 
 def line(text: str) -> Any:
@@ -64,7 +64,7 @@ def test_paragraphs_and_lines() -> None:
     first, second = blocks("\n\none\r\ntwo\n  \n\nthree\n")
     assert first["content"] == [text_node("one"), {"type": "hardBreak"}, text_node("two")]
     assert second["content"] == [text_node("three")]
-    assert document_of(" \n\n\t") == {"type": "doc", "version": 1, "content": []}
+    assert document(parse(" \n\n\t")) == {"type": "doc", "version": 1, "content": []}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_lists_and_quotes() -> None:
 @given(text=TEXTS)
 def test_no_text_is_empty_or_forbidden(text: str) -> None:
     """Jira refuses a whole ticket for one empty text, or for one control character."""
-    for node in nodes(document_of(text)):
+    for node in nodes(document(parse(text))):
         if node["type"] == "text":
             assert node["text"]
             assert not set(node["text"]) & {"\x00", "\x07", "\r", "\ud800", "\ufffe"}
@@ -210,7 +210,7 @@ def test_no_text_is_empty_or_forbidden(text: str) -> None:
 @given(text=TEXTS)
 def test_every_document_satisfies_the_schema(text: str) -> None:
     """Atlassian's own, whatever the text."""
-    schema().validate(document_of(text))
+    schema().validate(document(parse(text)))
 
 
 @given(text=TEXTS)
@@ -244,5 +244,5 @@ def test_a_summary_is_one_line(text: str) -> None:
 def test_no_text_takes_long(piece: str) -> None:
     """Somebody will paste a log: the time is linear, also for text that is made to be slow."""
     started = time.monotonic()
-    document_of(piece * (300_000 // len(piece)))
+    document(parse(piece * (300_000 // len(piece))))
     assert time.monotonic() - started < 20

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.text.wiki import wiki_of
+from worker.text.slack_text import parse
+from worker.text.wiki import wiki
 
 
 @pytest.mark.parametrize(
@@ -29,17 +30,17 @@ from worker.text.wiki import wiki_of
 )
 def test_notation(text: str, expected: str) -> None:
     """Links, code and marks are kept; what the wiki would read otherwise is escaped."""
-    assert wiki_of(text) == expected
+    assert wiki(parse(text)) == expected
 
 
 @given(text=st.text(max_size=200))
 def test_code_cannot_break_out(text: str) -> None:
     """Preformatted text ends where it ended in Slack."""
     inside = text.replace("`", "") + "{noformat}"
-    assert wiki_of(f"```{inside}```").count("{noformat}") == 2
+    assert wiki(parse(f"```{inside}```")).count("{noformat}") == 2
 
 
 @given(text=st.text())
 def test_any_text_is_written(text: str) -> None:
     """Without the characters that Jira refuses."""
-    assert not set(wiki_of(text)) & {"\x00", "\x07", "\x1b", "\ufffe"}
+    assert not set(wiki(parse(text))) & {"\x00", "\x07", "\x1b", "\ufffe"}

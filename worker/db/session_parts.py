@@ -1,4 +1,5 @@
-"""Parts of the SQL about one session: its columns, its channel under any of its ids, its tombstone."""
+"""SQL about one session that others are made of: columns, its channel under any id, tombstone, acts."""
+# ruff: noqa: S608 - made of names that stand here
 
 from __future__ import annotations
 
@@ -17,3 +18,20 @@ HOME: Final = (
 ACTOR: Final = "%(actor)s::jsonb"
 # In place of "there is no session": the thread began before its channel was forgotten.
 TOMBSTONE: Final = f"threadsync_tombstone({HOME}, %(thread_ts)s::text)"
+
+# Carries out an act of a person on the session's ticket: the function is in migrations/0011_who.sql. On a
+# tombstone a repeated act is as stale as any.
+ACT: Final[LiteralString] = f"""
+WITH acted AS (
+    SELECT * FROM threadsync_act(
+        %(act)s::text, {HOME}, %(thread_ts)s::text, %(jira_key)s::text, %(jira_id)s::text,
+        %(command_id)s::uuid, {ACTOR}, %(reason)s::text, %(asked_at)s::numeric
+    )
+)
+SELECT {", ".join(f"(acted.session).{column}" for column in SESSION_COLUMNS)},
+       CASE WHEN (acted.session).forgotten_at IS NULL THEN acted.outcome ELSE 'stale' END AS outcome,
+       acted.key_before
+FROM acted
+UNION ALL
+SELECT {SESSION}, 'stale', NULL FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM acted)
+"""

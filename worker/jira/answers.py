@@ -1,13 +1,4 @@
-"""Outcomes of a call to Jira.
-
-    the one POST                                        is there a ticket?
-    Created      201 with an id and a key               yes
-    Rejected     400, 413: the draft or the set-up;     no
-                 404, 405, 410, 422: the set-up
-    Throttled    429                                    no
-    AuthProblem  401, 403, a redirect to a login        no
-    NotSent      nothing that reached Jira              no
-    Unknown      everything else                        perhaps
+"""Outcomes of a call to Jira. Which response is which: `worker.jira.classification`.
 
 ``why`` is for people and logs: it never quotes the draft, the token or the e-mail address. ``messages`` are
 Jira's own and may quote the draft, so no ``repr`` shows them.

@@ -50,11 +50,7 @@ _LONGEST_HEADER: Final = 200
 
 
 def creation(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> CreateAnswer:
-    """Classify the response to the POST that creates a ticket.
-
-    Args:
-        now: with a time zone; turns the dates of a 429 into seconds.
-    """
+    """Classify the response to the POST that creates a ticket; the dates of a 429 count from ``now``."""
     headers = _lower(headers)
     trace = trace_id(headers)
     if not 200 <= status < 300:

@@ -35,8 +35,9 @@ from worker.jira.answers import (
 from worker.jira.paths import endpoint_of, issue_path, issue_types_path, segment
 from worker.jira.responses import content_of, creation_of, failure_of, is_gone, label_of, read
 from worker.observe import metrics
-from worker.text.adf import document_of
-from worker.text.wiki import wiki_of
+from worker.text.adf import document
+from worker.text.slack_text import parse
+from worker.text.wiki import wiki
 
 MOST_KEYS: Final = 100
 MOST_BYTES: Final = 16_000_000
@@ -49,13 +50,7 @@ _WANTED: Final = {"fields": ["labels"], "properties": [parsing.PROPERTY]}
 
 
 class JiraClient:
-    """One client per process. Threads wait for each other; not for use within an event loop.
-
-    Every method but `create` raises `CallFailed` when there is no reliable response.
-
-    Args:
-        transport: for tests, in place of sockets.
-    """
+    """One client per process. Every method but `create` raises `CallFailed` without a reliable response."""
 
     def __init__(self, account: JiraAccount, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._is_cloud = account.deployment == "cloud"
@@ -181,7 +176,7 @@ class JiraClient:
             text: in Slack's notation.
             value: of the comment's entity property, by which it is found again.
         """
-        body = document_of(text) if self._is_cloud else wiki_of(text)
+        body = document(parse(text)) if self._is_cloud else wiki(parse(text))
         content = {"body": body, "properties": [{"key": property_key, "value": value}]}
         path = f"{issue_path(key)}/comment"
         answer = self._exchange("POST", path, content, fresh=True)

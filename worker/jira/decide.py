@@ -1,16 +1,6 @@
 """Decide what becomes of a sync after a step: ``decide(outcome, situation) -> next state``. Pure.
 
-| what ended | next state |
-|---|---|
-| a ticket was made, or one with our marker was found | `done` |
-| more than one has our marker | `review` |
-| surely not created: not sent, an edge answered, no search before it | `retry_wait`; `review` after 24 h |
-| 429 | `retry_wait`, no failure counted; a quota pauses the site, a burst limit that endpoint |
-| the draft was refused | `failed` |
-| the set-up: project, issue type, screen, account, address | `blocked`; all of a site that refuses us |
-| maybe created | `unknown` |
-| a look found nothing, or could not be taken | `unknown`, look again; `review` after 24 h without an answer |
-| it found nothing twice, the last time late enough | `pending`, created again; after four of these `review` |
+The states, and what leads from one to another: docs/understand/tickets.md.
 """
 
 from __future__ import annotations
@@ -240,16 +230,12 @@ def _absent(at: Situation) -> Next:
     return Next("pending", 0, "create_again", recreated)
 
 
-def certain_after(recreates: int, settle: float) -> float:
-    """Return the seconds after a create's deadline from which absence counts, doubled each time.
+def _settled_after(at: Situation) -> timedelta:
+    """Return the time after a create's deadline from which absence counts, doubled with each re-create.
 
     A Jira that swallows one create after the other may as well be one that shows its tickets late.
     """
-    return settle * 2.0**recreates
-
-
-def _settled_after(at: Situation) -> timedelta:
-    return timedelta(seconds=certain_after(at.progress.recreates, at.settle))
+    return timedelta(seconds=at.settle * 2.0**at.progress.recreates)
 
 
 def _may_recreate(at: Situation) -> bool:

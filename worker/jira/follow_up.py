@@ -20,7 +20,7 @@ from worker.jira.unlinked import unlinked_of
 from worker.text.thread_link import link_to_thread
 
 _MOST_FAILURES: Final = 5
-_FIRST_PAUSE_SECONDS: Final = 15.0
+FIRST_PAUSE_SECONDS: Final = 15.0
 _TITLE: Final = "Slack thread"
 
 log = structlog.get_logger("threadsync.syncs")
@@ -63,11 +63,16 @@ def _lacks_link(claim: Claim) -> bool:
     return claim.linked_back_at is None and claim.origin != "named"
 
 
-def _wait(setup: Setup, claim: Claim, answer: Throttled, request: str) -> SyncState | None:
-    """Let go of the sync for as long as a 429 says. That is no failure of the step."""
-    seconds = max(answer.retry_after or 0.0, _FIRST_PAUSE_SECONDS) * (1 + setup.jitter() / 5)
+def pause_for(setup: Setup, answer: Throttled, request: str) -> float:
+    """Return how long a 429 says to wait, and keep others away for as long. It is no failure of a step."""
+    seconds = max(answer.retry_after or 0.0, FIRST_PAUSE_SECONDS) * (1 + setup.jitter() / 5)
     if scope := scope_of(answer):
         hold(setup, Pause(scope, seconds), request)
+    return seconds
+
+
+def _wait(setup: Setup, claim: Claim, answer: Throttled, request: str) -> SyncState | None:
+    seconds = pause_for(setup, answer, request)
     log.info("put off", jira_key=claim.jira_key, reason=answer.why, seconds=round(seconds))
     return setup.store.release(claim, seconds)
 
@@ -88,7 +93,7 @@ def _link_back(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
             "link_back",
             "rejected" if isinstance(answer, Rejected) else "unclear",
             is_over=is_over,
-            delay=0.0 if is_over else _FIRST_PAUSE_SECONDS * 2**failed,
+            delay=0.0 if is_over else FIRST_PAUSE_SECONDS * 2**failed,
             started_at=now,
             failures=0 if is_over else failed + 1,
             detail=answer.why,

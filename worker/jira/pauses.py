@@ -21,11 +21,7 @@ _UNITS: Final = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e9, 1.0))
 
 
 def pause(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return seconds from ``now``, by the first header that says something; None where none does.
-
-    Args:
-        headers: with names in lower case.
-    """
+    """Return seconds from ``now``, by the first header (in lower case) that says something, or None."""
     for name in _HEADERS:
         seconds = _seconds(headers.get(name, "").strip()[:_LONGEST_TEXT], now)
         if seconds is not None:

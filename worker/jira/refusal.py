@@ -28,12 +28,7 @@ _SET_UP: Final = re.compile(
 
 
 def about(status: int, content: Mapping[str, Any]) -> About:
-    """Return what must be fixed.
-
-    Args:
-        status: of a refusal.
-        content: its JSON object; empty if it has none.
-    """
+    """Return what must be fixed after a refusal; ``content`` is its JSON object, empty if it has none."""
     if status != 400:
         return _BY_STATUS.get(status, "set_up")
     found = set(_faults(content))

@@ -1,8 +1,4 @@
-"""Finish the unlinking of a ticket in Jira: its link to the thread goes, and it gets one comment.
-
-The link may be removed any number of times. A comment without a clear response is sent again only after it
-was looked for and not found, the last time ``settle`` seconds after its deadline. After a day it is given up.
-"""
+"""Finish the unlinking of a ticket in Jira, as docs/understand/tickets.md describes it."""
 
 from __future__ import annotations
 
@@ -12,12 +8,11 @@ from typing import Final
 import structlog
 
 from threadsync.marker import marker_of
-from worker.db.unlinked.claim import UnlinkedClaim
+from worker.db.unlinked.store import UnlinkedClaim
 from worker.http_once import NotSent
 from worker.jira.answers import AuthProblem, CallFailed, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
-from worker.jira.decide import Pause, scope_of
-from worker.jira.follow_up import hold
+from worker.jira.follow_up import FIRST_PAUSE_SECONDS, pause_for
 from worker.jira.setup import Setup
 from worker.text.thread_link import link_to_thread
 
@@ -26,7 +21,6 @@ PATIENCE: Final = timedelta(hours=24)
 COMMIT_SECONDS: Final = 5.0
 """Between the commit to a comment and its sending at most; else it is not sent."""
 
-_FIRST_PAUSE_SECONDS: Final = 15.0
 _LONGEST_PAUSE_SECONDS: Final = 900.0
 _CALLS: Final = 5
 
@@ -58,7 +52,7 @@ class UnlinkStep:
         elif self._now() - claim.left_at > PATIENCE:
             self._end("kept_failing", claim.detail)
         elif trouble.reason or trouble.paused_for or trouble.endpoints:
-            pause = max(trouble.paused_for, *trouble.endpoints.values(), _FIRST_PAUSE_SECONDS)
+            pause = max(trouble.paused_for, *trouble.endpoints.values(), FIRST_PAUSE_SECONDS)
             self._later(PROBE_SECONDS if trouble.reason else pause)
         else:
             try:
@@ -86,7 +80,7 @@ class UnlinkStep:
             self._end(None)
         elif (lasts := self._doubt_lasts()) > 0:
             # Half of the time, so that it is looked for several times, the last time when that is over.
-            delay = max(1.0, min(lasts, max(_FIRST_PAUSE_SECONDS, lasts / 2)))
+            delay = max(1.0, min(lasts, max(FIRST_PAUSE_SECONDS, lasts / 2)))
             self._store.release(claim, delay, failures=claim.failures, is_in_doubt=True)
         else:
             self._comment()
@@ -124,11 +118,9 @@ class UnlinkStep:
             self._end("rejected", answer.why)
             return
         if isinstance(answer, Throttled):
-            seconds = max(answer.retry_after or 0.0, _FIRST_PAUSE_SECONDS) * (1 + self._setup.jitter() / 5)
-            if scope := scope_of(answer):
-                hold(self._setup, Pause(scope, seconds), failed.request)
+            seconds = pause_for(self._setup, answer, failed.request)
         else:
-            seconds = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10), _LONGEST_PAUSE_SECONDS)
+            seconds = min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10), _LONGEST_PAUSE_SECONDS)
             failures += 1
         self._store.release(
             self._claim, seconds, failures=failures, detail=answer.why, is_in_doubt=is_in_doubt

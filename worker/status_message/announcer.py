@@ -68,7 +68,7 @@ class Announcer:
     ) -> None:
         self._store = store
         self._syncs = syncs
-        self._connection = connection
+        self.connection = connection
         self._jira_url = jira_url
         self._monotonic = monotonic
         self._silent_until = 0.0
@@ -76,14 +76,9 @@ class Announcer:
         self.moves: list[tuple[str, str]] = []
         """Channels for which Slack has answered with another id: the old one and the new one."""
 
-    @property
-    def connection(self) -> WebApi:
-        """The process's connection to Slack."""
-        return self._connection
-
     def close(self) -> None:
         """Close the connection to Slack; may be repeated."""
-        self._connection.close()
+        self.connection.close()
 
     def announce(self, session_id: UUID) -> Result:
         """Bring the session's message up to date now. Raises ``DatabaseUnavailable``."""
@@ -97,7 +92,7 @@ class Announcer:
         if claim is None or sync is None:
             return "not due"
         message = describe(sync, self._jira_url)
-        update = _Update(self._store, self._connection, claim, message, lambda: self._monotonic() < latest)
+        update = _Update(self._store, self.connection, claim, message, lambda: self._monotonic() < latest)
         result = update.run()
         self._mind(update.failure)
         if update.called is not None and update.called != claim.channel_id:
@@ -126,7 +121,7 @@ class Announcer:
         """Ask whether Slack takes us again, if it refuses us and it is time; True when it does."""
         if not self._store.take_probe():
             return False
-        answer = self._connection.call("auth.test")
+        answer = self.connection.call("auth.test")
         if isinstance(answer, Done):
             log.info("slack takes us again")
             return self._store.taken_again()

@@ -1,13 +1,4 @@
-"""Text of a sync's status message. Pure. It quotes nothing that a person wrote: see ``SyncState``.
-
-| state | text |
-|---|---|
-| `pending`, `inflight` | queued, creating |
-| `retry_wait` | not created yet, the next attempt, why |
-| `unknown` | confirming with Jira, the next look, why |
-| `blocked`, `review`, `failed` | needs attention, and why; a button, unless another draft is needed |
-| `done` | created; or linked, to a ticket that was found or named |
-"""
+"""Text of a sync's status message. Pure. It quotes nothing that a person wrote: see ``SyncState``."""
 
 from __future__ import annotations
 

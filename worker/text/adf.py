@@ -8,14 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from worker.text.slack_text import Block, Bullets, Code, Line, Quote, Span, parse
+from worker.text.slack_text import Block, Bullets, Code, Line, Quote, Span
 
 Node = dict[str, Any]
-
-
-def document_of(text: str) -> Node:
-    """Return the document of a text in Slack's notation."""
-    return document(parse(text))
 
 
 def document(blocks: Iterable[Block]) -> Node:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
-from worker.text.slack_text import Block, Bullets, Code, Line, Mark, Quote, Span, parse
+from worker.text.slack_text import Block, Bullets, Code, Line, Mark, Quote, Span
 
 _SIGNS: Final[dict[Mark, str]] = {"strong": "*", "em": "_", "strike": "-"}
 
@@ -21,11 +21,6 @@ _SPECIAL: Final = re.compile(
 _NO_BACKSLASH: Final = {"\\": "&#92;", "&": "&amp;", ".": "&#46;"}
 _FENCE: Final = "{noformat}"
 _INVISIBLE: Final = "\u200b"
-
-
-def wiki_of(text: str) -> str:
-    """Return the wiki notation of a text in Slack's notation."""
-    return wiki(parse(text))
 
 
 def wiki(blocks: Iterable[Block]) -> str:

@@ -11,8 +11,7 @@ A release with another parameter makes another function beside the old one: web 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final, LiteralString
 
 from psycopg import Connection, Cursor
@@ -25,7 +24,7 @@ from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.definer import restrict, standing_of
 from worker.db.forgetting import sql as forgetting
 from worker.db.pool import Pool
-from worker.db.session_acts.sql import ACT
+from worker.db.session_parts import ACT
 from worker.db.syncs import decision_sql
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
@@ -45,30 +44,21 @@ STATEMENTS: Final[Mapping[str, LiteralString]] = {
 """Statements by the name of the function that takes their place."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Described:
-    """Types of a statement's parameters, and its columns with theirs, as the server reads it."""
-
-    parameters: Sequence[str]
-    columns: Sequence[tuple[str, str]]
-
-
 def install(connection: Connection[Any], callers: Mapping[LiteralString, bool]) -> None:
     """Create or replace the functions. ``callers``: roles, and whether they may call them."""
     cursor = connection.cursor(row_factory=tuple_row)
     for name, statement in STATEMENTS.items():
         body = _numbered(statement)
-        described = _describe(connection, body)
-        signature = f"{_FUNCTION}{name}({', '.join(described.parameters)})"
+        parameters, columns = _describe(connection, body)
+        signature = f"{_FUNCTION}{name}({', '.join(parameters)})"
         if standing_of(cursor, signature) == (body, False):
             # As it is to be, and not ours to change.
             continue
-        cursor.execute(_definition(signature, described, body), prepare=False)
+        cursor.execute(_definition(signature, columns, body), prepare=False)
         restrict(cursor, signature, callers)
 
 
-def _definition(signature: str, described: _Described, body: str) -> bytes:
-    columns = ", ".join(f"{column} {kind}" for column, kind in described.columns)
+def _definition(signature: str, columns: str, body: str) -> bytes:
     drop = _DROP_OTHER.format(signature=_quoted(signature), columns=_quoted(columns))
     return (
         f"{drop}; CREATE OR REPLACE FUNCTION {signature} RETURNS TABLE ({columns}) "
@@ -99,7 +89,8 @@ def _numbered(statement: str) -> str:
     return _PARAMETER.sub(lambda match: numbers[match[1]], statement).replace("%%", "%").strip()
 
 
-def _describe(connection: Connection[Any], statement: str) -> _Described:
+def _describe(connection: Connection[Any], statement: str) -> tuple[list[str], str]:
+    """Return the types of a statement's parameters, and its columns with theirs, as the server reads it."""
     # Without a name, so the next one takes its place; nothing is run.
     connection.pgconn.prepare(b"", statement.encode())
     found = connection.pgconn.describe_prepared(b"")
@@ -107,10 +98,8 @@ def _describe(connection: Connection[Any], statement: str) -> _Described:
         raise DatabaseFault(f"a statement of the console cannot be made a function: {found.error_message!r}")
     kinds = [found.param_type(number) for number in range(found.nparams)]
     columns = [(found.fname(number) or b"", found.ftype(number)) for number in range(found.nfields)]
-    return _Described(
-        [_type(connection, kind) for kind in kinds],
-        [(column.decode(), _type(connection, kind)) for column, kind in columns],
-    )
+    typed = (f"{column.decode()} {_type(connection, kind)}" for column, kind in columns)
+    return [_type(connection, kind) for kind in kinds], ", ".join(typed)
 
 
 def _type(connection: Connection[Any], oid: int) -> str:

@@ -121,9 +121,7 @@ def _redacted(known: Redaction, arguments: str | None) -> str | None:
 
 def _without_forgotten(known: Redaction, body: bytes | None) -> bytes | None:
     """Return the bytes, or None if they name a person who was forgotten, or cannot be searched."""
-    if body is None:
-        return None
-    if len(body) > _LONGEST_COMMAND:
+    if body is None or len(body) > _LONGEST_COMMAND:
         return None
     text = body.decode("utf-8", "replace")
     # For a day what cannot be read, because it may be packed, is not kept.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-_SESSION: Final = "id, channel_id, thread_ts, user_id, status, jira_key, created_at, updated_at"
+from worker.db.session_parts import SESSION
 
 _SPAN: Final = """
 WITH span AS (
@@ -14,7 +14,7 @@ WITH span AS (
 
 # Sessions of one ticket. More than one only if somebody named the same ticket for two threads.
 FIND_BY_KEY: Final[LiteralString] = f"""
-SELECT {_SESSION} FROM thread_sessions WHERE jira_key = %(jira_key)s ORDER BY id DESC LIMIT %(limit)s
+SELECT {SESSION} FROM thread_sessions WHERE jira_key = %(jira_key)s ORDER BY id DESC LIMIT %(limit)s
 """
 
 # When a session was moved on.

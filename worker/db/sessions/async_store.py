@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypeVar
-from uuid import UUID
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
-from threadsync.actors import AnyActor
-from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Validated
-from threadsync.commands import (
-    ChannelMoved,
-    GetContext,
-    GetOrCreate,
-    GetSession,
-    Link,
-    ListByChannel,
-    MarkSynced,
-    MergeContext,
-    RequestSync,
-    Unlink,
-    UpdateStatus,
-)
 from threadsync.errors import ThreadsyncError
-from threadsync.sessions import SessionPage, SessionResult, ThreadSession
-from threadsync.syncs import Draft
-from threadsync.types import Status
 from worker.db.connection import GuardedConnection
 from worker.db.driver_errors import translated
 from worker.db.migrate import migrate
 from worker.db.pipeline import Batch, FirstFault, SameColumns
 from worker.db.pool import AsyncPool, new_async_pool
-from worker.db.sessions.statements import AllSessions, SessionById, statement_of
+from worker.db.sessions.statements import statement_of
+from worker.db.sessions.store import SessionStore
 from worker.db.statement import Statement
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class _Commands(SessionStore):
+    """A store whose methods return the command that they would carry out."""
+
+    def run(self, command: Any) -> Any:
+        return command
+
+
+_COMMANDS: Final = _Commands()
+
+
+def _awaited(
+    method: Callable[Concatenate[SessionStore, P], T],
+) -> Callable[Concatenate[AsyncSessionStore, P], Coroutine[Any, Any, T]]:
+    """Return the method for asyncio: it carries out the same command."""
+
+    @wraps(method)
+    async def call(store: AsyncSessionStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        command: Any = method(_COMMANDS, *args, **kwargs)
+        result: T = await store.run(command)
+        return result
+
+    return call
 
 
 class AsyncSessionStore:
@@ -126,132 +134,19 @@ class AsyncSessionStore:
                 info = connection.info
                 return await asyncio.to_thread(_migrate, {**info.get_parameters(), "password": info.password})
 
-    async def get_or_create_session(
-        self, channel_id: str, thread_ts: str, user_id: str, actor: AnyActor | None = None
-    ) -> SessionResult:
-        """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return await self.run(
-            GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id, actor=actor)
-        )
-
-    async def update_status(
-        self, channel_id: str, thread_ts: str, status: Status, actor: AnyActor | None = None
-    ) -> SessionResult:
-        """Move the session forward: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return await self.run(
-            UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status, actor=actor)
-        )
-
-    async def mark_synced(
-        self, channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor | None = None
-    ) -> SessionResult:
-        """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
-        return await self.run(
-            MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key, actor=actor)
-        )
-
-    async def request_sync(
-        self,
-        channel_id: str,
-        thread_ts: str,
-        draft: Draft,
-        drafted_at: str,
-        actor: AnyActor | None = None,
-    ) -> SessionResult:
-        """Ask for the session's ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return await self.run(
-            RequestSync(
-                channel_id=channel_id, thread_ts=thread_ts, draft=draft, drafted_at=drafted_at, actor=actor
-            )
-        )
-
-    async def link(
-        self,
-        channel_id: str,
-        thread_ts: str,
-        jira_key: str,
-        actor: AnyActor,
-        command_id: UUID | str,
-        reason: str | None = None,
-        jira_id: str | None = None,
-    ) -> SessionResult:
-        """Give it the ticket that a person names: ``applied | unchanged``. Raises as ``mark_synced`` does."""
-        return await self.run(
-            Link(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                command_id=command_id,
-                reason=reason,
-                jira_id=jira_id,
-            )
-        )
-
-    async def unlink(
-        self,
-        channel_id: str,
-        thread_ts: str,
-        jira_key: str,
-        actor: AnyActor,
-        reason: str,
-        command_id: UUID | str,
-        unlinked_at: str | None = None,
-    ) -> SessionResult:
-        """Unlink its ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return await self.run(
-            Unlink(
-                channel_id=channel_id,
-                thread_ts=thread_ts,
-                jira_key=jira_key,
-                actor=actor,
-                reason=reason,
-                command_id=command_id,
-                unlinked_at=unlinked_at,
-            )
-        )
-
-    async def get_session(self, session_id: UUID | str) -> ThreadSession | None:
-        """The session with this id, or None."""
-        return await self.run(SessionById(session_id=session_id))
-
-    async def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
-        """The thread's session, or None."""
-        return await self.run(GetSession(channel_id=channel_id, thread_ts=thread_ts))
-
-    async def list_sessions_by_channel(
-        self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
-    ) -> SessionPage:
-        """A page of 1 to 200 sessions, newest first."""
-        return await self.run(ListByChannel(channel_id=channel_id, status=status, limit=limit, cursor=cursor))
-
-    async def list_sessions(
-        self, status: Status | None = None, limit: int = 50, cursor: str | None = None
-    ) -> SessionPage:
-        """A page of 1 to 200 sessions of all channels, newest first."""
-        return await self.run(AllSessions(status=status, limit=limit, cursor=cursor))
-
-    async def get_channel_context(self, channel_id: str) -> ChannelContext | None:
-        """The channel's context, or None."""
-        return await self.run(GetContext(channel_id=channel_id))
-
-    async def channel_moved(
-        self, channel_id: str, new_channel_id: str, actor: AnyActor | None = None
-    ) -> ChannelMove:
-        """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
-        return await self.run(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id, actor=actor))
-
-    async def merge_channel_context(
-        self,
-        channel_id: str,
-        patch: Mapping[str, Any],
-        command_id: UUID | str,
-        actor: AnyActor | None = None,
-    ) -> ContextResult:
-        """Apply an RFC 7396 merge patch, once a ``command_id``: ``created | applied | unchanged``."""
-        return await self.run(
-            MergeContext(channel_id=channel_id, patch=patch, command_id=command_id, actor=actor)
-        )
+    get_or_create_session = _awaited(SessionStore.get_or_create_session)
+    update_status = _awaited(SessionStore.update_status)
+    mark_synced = _awaited(SessionStore.mark_synced)
+    request_sync = _awaited(SessionStore.request_sync)
+    link = _awaited(SessionStore.link)
+    unlink = _awaited(SessionStore.unlink)
+    get_session = _awaited(SessionStore.get_session)
+    get_session_by_thread = _awaited(SessionStore.get_session_by_thread)
+    list_sessions_by_channel = _awaited(SessionStore.list_sessions_by_channel)
+    list_sessions = _awaited(SessionStore.list_sessions)
+    get_channel_context = _awaited(SessionStore.get_channel_context)
+    channel_moved = _awaited(SessionStore.channel_moved)
+    merge_channel_context = _awaited(SessionStore.merge_channel_context)
 
 
 def _migrate(where: Mapping[str, Any]) -> int:

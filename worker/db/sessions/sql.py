@@ -11,23 +11,17 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from worker.db.session_parts import ACTOR as _ACTOR
-from worker.db.session_parts import HOME as _HOME
-from worker.db.session_parts import SESSION as _SESSION
-from worker.db.session_parts import TOMBSTONE as _TOMBSTONE
-from worker.db.syncs.restarting import restarted_if
+from worker.db.session_parts import ACTOR, HOME, SESSION, SESSION_COLUMNS, TOMBSTONE
+from worker.db.syncs.parts import restarted_if
 
-_NEW_SESSION: Final = (
-    "new.id, new.channel_id, new.thread_ts, new.user_id, "
-    "new.status, new.jira_key, new.created_at, new.updated_at"
-)
+_NEW_SESSION: Final = ", ".join(f"new.{column}" for column in SESSION_COLUMNS)
 # It was not forgotten while the statement waited for the row.
 _MOVES_ON: Final = "status = 'collecting' AND forgotten_at IS NULL"
 # A person unlinked this key from the session: a machine that reports it later repeats old news.
 _IS_LEFT: Final = "%(jira_key)s::text = ANY (left_keys)"
 _GETS_KEY: Final = f"jira_key IS NULL AND forgotten_at IS NULL AND NOT {_IS_LEFT}"
 _WAS_LEFT: Final = "%(jira_key)s::text = ANY (old.left_keys)"
-_THREAD: Final = f"channel_id = {_HOME} AND thread_ts = %(thread_ts)s"
+_THREAD: Final = f"channel_id = {HOME} AND thread_ts = %(thread_ts)s"
 _CONTEXT: Final = "channel_id, context_data, version, updated_at"
 # The moment of a draft. One in the future was stored before such moments were refused; it counts as the
 # oldest, for otherwise no later draft would ever win.
@@ -39,7 +33,7 @@ _BECOMES_READY: Final = """status = 'collecting' AND forgotten_at IS NULL
             AND (unlinked_at IS NULL OR %(drafted_at)s::numeric > unlinked_at)"""
 # It was drafted before a person was forgotten in this thread, and may be that person's.
 _IS_ANYBODYS: Final = f"""(%(drafted_at)s::numeric < drafts_since
-            AND ({_ACTOR} IS NULL OR drafts_since < extract(epoch FROM now()) - 86400))"""
+            AND ({ACTOR} IS NULL OR drafts_since < extract(epoch FROM now()) - 86400))"""
 # A newer draft may mend what was wrong with the older one.
 _IS_ANSWERED: Final = f"""(s.state IN ('failed', 'review') OR s.state = 'blocked' AND NOT s.parked)
             AND (excluded.drafted_at, excluded.draft) > ({_STORED_AT}, s.draft)"""
@@ -50,18 +44,18 @@ _REVIVED: Final = f"{restarted_if(_IS_ANSWERED, 'now()')}, updated_at = now()"
 # person was forgotten is opened without that person, and an earlier draft loses its words.
 GET_OR_CREATE_SESSION: Final[LiteralString] = f"""
 WITH existing AS (
-    SELECT {_SESSION}, forgotten_at FROM thread_sessions WHERE {_THREAD}
+    SELECT {SESSION}, forgotten_at FROM thread_sessions WHERE {_THREAD}
 ), inserted AS (
     INSERT INTO thread_sessions (channel_id, thread_ts, user_id, opened_by, forgotten_at, drafts_since)
-    SELECT {_HOME}, %(thread_ts)s,
+    SELECT {HOME}, %(thread_ts)s,
            CASE WHEN with_channel OR is_forgotten THEN 'forgotten' ELSE %(user_id)s::text END,
-           CASE WHEN NOT with_channel AND NOT is_forgotten THEN {_ACTOR} END,
+           CASE WHEN NOT with_channel AND NOT is_forgotten THEN {ACTOR} END,
            CASE WHEN with_channel THEN now() END,
            CASE WHEN is_forgotten THEN extract(epoch FROM now()) END
     FROM (
         SELECT EXISTS (
             SELECT FROM forgotten_channels c
-            WHERE c.channel_id = {_HOME} AND %(thread_ts)s::numeric < extract(epoch FROM c.forgotten_at)
+            WHERE c.channel_id = {HOME} AND %(thread_ts)s::numeric < extract(epoch FROM c.forgotten_at)
         ) AS with_channel, %(user_id)s::text = 'forgotten' OR EXISTS (
             SELECT FROM forgotten_people p
             WHERE p.forgotten_at > now() - interval '1 day'
@@ -75,38 +69,38 @@ WITH existing AS (
                    WHEN old.id IS NULL THEN 'created'
                    ELSE 'unchanged' END AS outcome
 )
-SELECT {_SESSION}, CASE WHEN forgotten_at IS NULL THEN 'unchanged' ELSE 'stale' END AS outcome FROM existing
+SELECT {SESSION}, CASE WHEN forgotten_at IS NULL THEN 'unchanged' ELSE 'stale' END AS outcome FROM existing
 UNION ALL
-SELECT {_SESSION}, outcome FROM inserted
+SELECT {SESSION}, outcome FROM inserted
 """
 
 # Moves a session forward to `collecting` or `ready_to_sync`, never back. No row: there is no session.
 UPDATE_STATUS: Final[LiteralString] = f"""
 WITH settled AS (
-    SELECT {_SESSION}, forgotten_at FROM thread_sessions
+    SELECT {SESSION}, forgotten_at FROM thread_sessions
     WHERE {_THREAD}
       AND (status <> 'collecting' OR %(status)s::text = 'collecting' OR forgotten_at IS NOT NULL)
 ), updated AS (
     UPDATE thread_sessions
     SET status = CASE WHEN {_MOVES_ON} THEN %(status)s::text ELSE status END,
         ready_at = CASE WHEN {_MOVES_ON} THEN now() ELSE ready_at END,
-        ready_by = CASE WHEN {_MOVES_ON} THEN {_ACTOR} ELSE ready_by END,
+        ready_by = CASE WHEN {_MOVES_ON} THEN {ACTOR} ELSE ready_by END,
         updated_at = CASE WHEN {_MOVES_ON} THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
     RETURNING {_NEW_SESSION}, old.status AS status_before, new.forgotten_at
 ), answer AS (
-    SELECT {_SESSION}, status AS status_before, forgotten_at FROM settled
+    SELECT {SESSION}, status AS status_before, forgotten_at FROM settled
     UNION ALL
-    SELECT {_SESSION}, status_before, forgotten_at FROM updated
+    SELECT {SESSION}, status_before, forgotten_at FROM updated
 )
-SELECT {_SESSION},
+SELECT {SESSION},
        CASE WHEN forgotten_at IS NOT NULL THEN 'stale'
             WHEN status_before = %(status)s::text THEN 'unchanged'
             WHEN status_before = 'collecting' THEN 'applied'
             ELSE 'stale' END AS outcome
 FROM answer
 UNION ALL
-SELECT {_SESSION}, 'stale' FROM {_TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
+SELECT {SESSION}, 'stale' FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
 """
 
 # Asks for the session's ticket. The latest draft wins, and of the same moment the greater one, so that their
@@ -117,12 +111,12 @@ SELECT {_SESSION}, 'stale' FROM {_TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answe
 # for the thread's ticket.
 REQUEST_SYNC: Final[LiteralString] = f"""
 WITH forgotten AS (
-    SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD} AND forgotten_at IS NOT NULL
+    SELECT {SESSION} FROM thread_sessions WHERE {_THREAD} AND forgotten_at IS NOT NULL
 ), session AS (
     UPDATE thread_sessions
     SET status = CASE WHEN {_BECOMES_READY} THEN 'ready_to_sync' ELSE status END,
         ready_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE ready_at END,
-        ready_by = CASE WHEN {_BECOMES_READY} THEN CASE WHEN {_IS_ANYBODYS} THEN NULL ELSE {_ACTOR} END
+        ready_by = CASE WHEN {_BECOMES_READY} THEN CASE WHEN {_IS_ANYBODYS} THEN NULL ELSE {ACTOR} END
                         ELSE ready_by END,
         updated_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM forgotten)
@@ -133,7 +127,7 @@ WITH forgotten AS (
     INSERT INTO syncs AS s (session_id, draft, drafted_at, drafted_by, queued_until)
     SELECT id,
            CASE WHEN is_wordless THEN threadsync_without_words(%(draft)s::jsonb) ELSE %(draft)s::jsonb END,
-           %(drafted_at)s::numeric, CASE WHEN NOT coalesce(is_wordless, false) THEN {_ACTOR} END,
+           %(drafted_at)s::numeric, CASE WHEN NOT coalesce(is_wordless, false) THEN {ACTOR} END,
            now() + interval '15 s'
     FROM session WHERE status <> 'synced' AND NOT is_too_old AND forgotten_at IS NULL
     ON CONFLICT ON CONSTRAINT syncs_pkey DO UPDATE
@@ -149,16 +143,16 @@ WITH forgotten AS (
               (new.drafted_at, new.draft) IS DISTINCT FROM (old.drafted_at, old.draft) AS is_newer,
               old.drafted_at = %(drafted_at)s::numeric AND old.draft = %(draft)s::jsonb AS is_the_same
 )
-SELECT {_SESSION},
+SELECT {SESSION},
        CASE WHEN forgotten_at IS NOT NULL OR is_too_old AND status <> 'synced' THEN 'stale'
             WHEN a.session_id IS NULL OR is_the_same THEN 'unchanged'
             WHEN is_new OR is_newer AND state_before NOT IN ('inflight', 'unknown') THEN 'applied'
             ELSE 'stale' END AS outcome
 FROM session LEFT JOIN asked a ON a.session_id = session.id
 UNION ALL
-SELECT {_SESSION}, 'stale' FROM forgotten
+SELECT {SESSION}, 'stale' FROM forgotten
 UNION ALL
-SELECT {_SESSION}, 'stale' FROM {_TOMBSTONE}
+SELECT {SESSION}, 'stale' FROM {TOMBSTONE}
 WHERE NOT EXISTS (SELECT FROM session) AND NOT EXISTS (SELECT FROM forgotten)
 """
 
@@ -169,14 +163,14 @@ WHERE NOT EXISTS (SELECT FROM session) AND NOT EXISTS (SELECT FROM forgotten)
 # session.)
 MARK_SYNCED: Final[LiteralString] = f"""
 WITH settled AS (
-    SELECT {_SESSION}, {_IS_LEFT} AS is_left, forgotten_at FROM thread_sessions
+    SELECT {SESSION}, {_IS_LEFT} AS is_left, forgotten_at FROM thread_sessions
     WHERE {_THREAD} AND (jira_key IS NOT NULL OR {_IS_LEFT} OR forgotten_at IS NOT NULL)
 ), updated AS (
     UPDATE thread_sessions
     SET status = CASE WHEN {_IS_LEFT} OR forgotten_at IS NOT NULL THEN status ELSE 'synced' END,
         jira_key = CASE WHEN {_GETS_KEY} THEN %(jira_key)s::text ELSE jira_key END,
         synced_at = CASE WHEN {_GETS_KEY} THEN now() ELSE synced_at END,
-        synced_by = CASE WHEN {_GETS_KEY} THEN {_ACTOR} ELSE synced_by END,
+        synced_by = CASE WHEN {_GETS_KEY} THEN {ACTOR} ELSE synced_by END,
         updated_at = CASE WHEN {_GETS_KEY} THEN now() ELSE updated_at END
     WHERE {_THREAD} AND NOT EXISTS (SELECT FROM settled)
     RETURNING {_NEW_SESSION}, old.jira_key AS key_before, {_WAS_LEFT} AS is_left, new.forgotten_at
@@ -190,11 +184,11 @@ WITH settled AS (
     WHERE u.key_before IS NULL AND u.jira_key IS NOT NULL AND u.forgotten_at IS NULL
       AND s.session_id = u.id AND s.state NOT IN ('inflight', 'unknown', 'done')
 ), answer AS (
-    SELECT {_SESSION}, jira_key AS key_before, is_left, forgotten_at FROM settled
+    SELECT {SESSION}, jira_key AS key_before, is_left, forgotten_at FROM settled
     UNION ALL
-    SELECT {_SESSION}, key_before, is_left, forgotten_at FROM updated
+    SELECT {SESSION}, key_before, is_left, forgotten_at FROM updated
 )
-SELECT {_SESSION},
+SELECT {SESSION},
        CASE WHEN forgotten_at IS NOT NULL THEN 'stale'
             WHEN key_before = %(jira_key)s::text THEN 'unchanged'
             WHEN is_left THEN 'stale'
@@ -202,55 +196,55 @@ SELECT {_SESSION},
             ELSE 'conflict' END AS outcome
 FROM answer
 UNION ALL
-SELECT {_SESSION}, 'stale' FROM {_TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
+SELECT {SESSION}, 'stale' FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
 """
 
 # One session by its id.
-GET_SESSION: Final[LiteralString] = f"SELECT {_SESSION} FROM thread_sessions WHERE id = %(session_id)s"
+GET_SESSION: Final[LiteralString] = f"SELECT {SESSION} FROM thread_sessions WHERE id = %(session_id)s"
 
 # One session by its thread.
-GET_SESSION_BY_THREAD: Final[LiteralString] = f"SELECT {_SESSION} FROM thread_sessions WHERE {_THREAD}"
+GET_SESSION_BY_THREAD: Final[LiteralString] = f"SELECT {SESSION} FROM thread_sessions WHERE {_THREAD}"
 
 # A page of a channel's sessions, newest first, from the id before `before`. No id is null, but NULLS LAST is
 # the order of the channel's index and not that of the primary key, which Postgres would rather walk, past the
 # sessions of every other channel.
 LIST_SESSIONS_BY_CHANNEL: Final[LiteralString] = f"""
-SELECT {_SESSION} FROM thread_sessions
-WHERE channel_id = {_HOME} AND id < %(before)s::uuid
+SELECT {SESSION} FROM thread_sessions
+WHERE channel_id = {HOME} AND id < %(before)s::uuid
 ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 """
 
 # The same for one status.
 LIST_SESSIONS_BY_CHANNEL_AND_STATUS: Final[LiteralString] = f"""
-SELECT {_SESSION} FROM thread_sessions
-WHERE channel_id = {_HOME} AND status = %(status)s AND id < %(before)s::uuid
+SELECT {SESSION} FROM thread_sessions
+WHERE channel_id = {HOME} AND status = %(status)s AND id < %(before)s::uuid
 ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 """
 
 # A page of all sessions, newest first.
 LIST_SESSIONS: Final[LiteralString] = f"""
-SELECT {_SESSION} FROM thread_sessions
+SELECT {SESSION} FROM thread_sessions
 WHERE id < %(before)s::uuid
 ORDER BY id DESC LIMIT %(limit)s
 """
 
 # The same for one status.
 LIST_SESSIONS_BY_STATUS: Final[LiteralString] = f"""
-SELECT {_SESSION} FROM thread_sessions
+SELECT {SESSION} FROM thread_sessions
 WHERE status = %(status)s AND id < %(before)s::uuid
 ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 """
 
 # A channel's context.
 GET_CHANNEL_CONTEXT: Final[LiteralString] = (
-    f"SELECT {_CONTEXT} FROM channel_context WHERE channel_id = {_HOME}"
+    f"SELECT {_CONTEXT} FROM channel_context WHERE channel_id = {HOME}"
 )
 
 # Notes that a channel got another id: the function is in migrations/0011_who.sql.
 CHANNEL_MOVED: Final[LiteralString] = f"""
 SELECT %(channel_id)s::text AS channel_id, %(new_channel_id)s::text AS new_channel_id,
        home_id, newest_id, sessions, outcome
-FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text, {_ACTOR})
+FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text, {ACTOR})
 """
 
 # Applies a merge patch once a command_id. `first_time` is empty for a repetition; its write changes nothing.
@@ -258,15 +252,15 @@ FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text, {_
 MERGE_CHANNEL_CONTEXT: Final[LiteralString] = f"""
 WITH forgotten AS (
     SELECT FROM forgotten_channels
-    WHERE channel_id = {_HOME} AND forgotten_at > now() - interval '1 day'
+    WHERE channel_id = {HOME} AND forgotten_at > now() - interval '1 day'
 ), first_time AS (
     INSERT INTO channel_context_commands (channel_id, command_id, applied_by)
-    SELECT {_HOME}, %(command_id)s, {_ACTOR} WHERE NOT EXISTS (SELECT FROM forgotten)
+    SELECT {HOME}, %(command_id)s, {ACTOR} WHERE NOT EXISTS (SELECT FROM forgotten)
     ON CONFLICT ON CONSTRAINT channel_context_commands_pkey DO NOTHING
     RETURNING command_id
 ), merged AS (
     INSERT INTO channel_context AS c (channel_id, context_data)
-    SELECT {_HOME}, CASE WHEN EXISTS (SELECT FROM forgotten) THEN '{{}}'
+    SELECT {HOME}, CASE WHEN EXISTS (SELECT FROM forgotten) THEN '{{}}'
                          ELSE threadsync_merge_patch('{{}}', %(patch)s::jsonb) END
     ON CONFLICT ON CONSTRAINT channel_context_pkey DO UPDATE
     SET context_data = CASE WHEN EXISTS (SELECT FROM first_time)

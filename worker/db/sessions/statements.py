@@ -22,7 +22,7 @@ from threadsync.queues import SYNCS_QUEUE
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.types import AnyUuid, Cursor, PageLimit, Status
 from worker.db.paging import AFTER_ALL_IDS
-from worker.db.session_acts.sql import ACT
+from worker.db.session_parts import ACT
 from worker.db.sessions import sql
 from worker.db.statement import Rows, Statement
 

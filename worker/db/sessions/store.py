@@ -6,22 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
+from threadsync import calls
 from threadsync.actors import AnyActor
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Validated
-from threadsync.commands import (
-    ChannelMoved,
-    GetContext,
-    GetOrCreate,
-    GetSession,
-    Link,
-    ListByChannel,
-    MarkSynced,
-    MergeContext,
-    RequestSync,
-    Unlink,
-    UpdateStatus,
-)
+from threadsync.commands import Link, MergeContext, RequestSync, Unlink
 from threadsync.errors import ThreadsyncError
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft
@@ -93,21 +82,19 @@ class SessionStore(Store):
         self, channel_id: str, thread_ts: str, user_id: str, actor: AnyActor | None = None
     ) -> SessionResult:
         """Open the thread's session: ``created``, or ``unchanged`` when it was there."""
-        return self.run(GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id=user_id, actor=actor))
+        return self.run(calls.get_or_create(channel_id, thread_ts, user_id, actor))
 
     def update_status(
         self, channel_id: str, thread_ts: str, status: Status, actor: AnyActor | None = None
     ) -> SessionResult:
         """Move the session forward: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
-        return self.run(UpdateStatus(channel_id=channel_id, thread_ts=thread_ts, status=status, actor=actor))
+        return self.run(calls.update_status(channel_id, thread_ts, status, actor))
 
     def mark_synced(
         self, channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor | None = None
     ) -> SessionResult:
         """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
-        return self.run(
-            MarkSynced(channel_id=channel_id, thread_ts=thread_ts, jira_key=jira_key, actor=actor)
-        )
+        return self.run(calls.mark_synced(channel_id, thread_ts, jira_key, actor))
 
     def request_sync(
         self,
@@ -176,13 +163,13 @@ class SessionStore(Store):
 
     def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
         """The thread's session, or None."""
-        return self.run(GetSession(channel_id=channel_id, thread_ts=thread_ts))
+        return self.run(calls.get(channel_id, thread_ts))
 
     def list_sessions_by_channel(
         self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> SessionPage:
         """A page of 1 to 200 sessions, newest first."""
-        return self.run(ListByChannel(channel_id=channel_id, status=status, limit=limit, cursor=cursor))
+        return self.run(calls.list_by_channel(channel_id, status, limit, cursor))
 
     def list_sessions(
         self, status: Status | None = None, limit: int = 50, cursor: str | None = None
@@ -192,13 +179,13 @@ class SessionStore(Store):
 
     def get_channel_context(self, channel_id: str) -> ChannelContext | None:
         """The channel's context, or None."""
-        return self.run(GetContext(channel_id=channel_id))
+        return self.run(calls.get_context(channel_id))
 
     def channel_moved(
         self, channel_id: str, new_channel_id: str, actor: AnyActor | None = None
     ) -> ChannelMove:
         """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
-        return self.run(ChannelMoved(channel_id=channel_id, new_channel_id=new_channel_id, actor=actor))
+        return self.run(calls.channel_moved(channel_id, new_channel_id, actor))
 
     def merge_channel_context(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -105,5 +105,4 @@ class Ending:
 
     def parameters(self) -> dict[str, Any]:
         """Return it as parameters of a statement."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**values, **asdict(self.progress), "delay": self.delay or 0.0}
+        return {**asdict(self), **asdict(self.progress), "delay": self.delay or 0.0}

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from worker.db.syncs.parts import GO_ON as _GO_ON
-from worker.db.syncs.parts import IS_FREE as _IS_FREE
-from worker.db.syncs.parts import NOW as _NOW
-from worker.db.syncs.restarting import IN_DOUBT as _IN_DOUBT
+from worker.db.syncs.parts import GO_ON, IN_DOUBT, IS_FREE, NOW
 
 # The actor, where it is known: threadsync/actors.py.
 _BY: Final = "%(acted_by)s::jsonb"
@@ -33,19 +30,19 @@ SELECT at, action, actor, reason, acted_by, jira_key FROM (
 _RETRY: Final[LiteralString] = f"""
 WITH retried AS (
     UPDATE syncs s
-    SET {_GO_ON}
-    WHERE s.session_id = %(session_id)s AND {_IS_FREE}
+    SET {GO_ON}
+    WHERE s.session_id = %(session_id)s AND {IS_FREE}
       AND s.state IN ('retry_wait', 'unknown', 'blocked', 'failed', 'review')
       AND (s.reason IS NULL OR s.reason NOT IN ('moved', 'forgotten', 'draft_expired'))
       AND s.forgetting IS DISTINCT FROM 'tombstone'
-      AND ({_IN_DOUBT} OR NOT EXISTS (
+      AND ({IN_DOUBT} OR NOT EXISTS (
           SELECT FROM thread_sessions t WHERE t.id = s.session_id AND s.drafted_at <= t.unlinked_at
       ))"""
 RETRY: Final[LiteralString] = f"""{_RETRY}
     RETURNING s.session_id
 ), noted AS (
     INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
-    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s, {_BY} FROM retried
+    SELECT session_id, {NOW}, 'retry', %(actor)s, %(reason)s, {_BY} FROM retried
 )
 SELECT session_id FROM retried
 """
@@ -59,7 +56,7 @@ RETRY_ONCE: Final[LiteralString] = f"""{_RETRY}
     RETURNING s.session_id
 ), noted AS (
     INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by, command_id)
-    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s, {_BY}, %(command_id)s::uuid FROM retried
+    SELECT session_id, {NOW}, 'retry', %(actor)s, %(reason)s, {_BY}, %(command_id)s::uuid FROM retried
 )
 SELECT session_id FROM retried
 """
@@ -68,19 +65,19 @@ SELECT session_id FROM retried
 RETRY_ALL_BLOCKED: Final[LiteralString] = f"""
 WITH closed AS (
     UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL, paused_until = NULL
-    WHERE trouble IS NOT NULL OR paused_until > {_NOW}
+    WHERE trouble IS NOT NULL OR paused_until > {NOW}
 ), resumed AS (
-    UPDATE jira_pauses SET paused_until = {_NOW} WHERE paused_until > {_NOW}
+    UPDATE jira_pauses SET paused_until = {NOW} WHERE paused_until > {NOW}
 ), blocked AS (
     SELECT s.session_id FROM syncs s WHERE s.state = 'blocked' ORDER BY s.session_id FOR UPDATE
 ), retried AS (
     UPDATE syncs s
-    SET {_GO_ON}
+    SET {GO_ON}
     FROM blocked WHERE s.session_id = blocked.session_id
     RETURNING s.session_id
 ), noted AS (
     INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
-    SELECT session_id, {_NOW}, 'retry', %(actor)s, %(reason)s, {_BY} FROM retried
+    SELECT session_id, {NOW}, 'retry', %(actor)s, %(reason)s, {_BY} FROM retried
 )
 SELECT session_id FROM retried
 """
@@ -91,15 +88,15 @@ GIVE_UP: Final[LiteralString] = f"""
 WITH given_up AS (
     UPDATE syncs s
     SET state = 'failed', reason = 'given_up', detail = NULL, parked = false, next_attempt_at = NULL,
-        queued_until = NULL, lease_until = NULL, fence = s.fence + 1, announce_at = {_NOW},
-        updated_at = {_NOW}
+        queued_until = NULL, lease_until = NULL, fence = s.fence + 1, announce_at = {NOW},
+        updated_at = {NOW}
     WHERE s.session_id = %(session_id)s
       AND s.state IN ('pending', 'retry_wait', 'unknown', 'blocked', 'failed', 'review')
       AND NOT EXISTS (SELECT FROM thread_sessions t WHERE t.id = s.session_id AND t.forgotten_at IS NOT NULL)
     RETURNING s.session_id
 ), noted AS (
     INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
-    SELECT session_id, {_NOW}, 'give_up', %(actor)s, %(reason)s, {_BY} FROM given_up
+    SELECT session_id, {NOW}, 'give_up', %(actor)s, %(reason)s, {_BY} FROM given_up
 )
 SELECT session_id FROM given_up
 """

@@ -5,28 +5,25 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from worker.db.syncs.parts import GO_ON as _GO_ON
-from worker.db.syncs.parts import IS_FREE as _IS_FREE
-from worker.db.syncs.parts import NOW as _NOW
-from worker.db.syncs.parts import PAUSED_UNTIL as _PAUSED_UNTIL
+from worker.db.syncs.parts import GO_ON, IS_FREE, NOW, PAUSED_UNTIL
 
 # Trouble of a site: a row of its own, and one for each endpoint that is paused.
 GET_SITE: Final[LiteralString] = f"""
 SELECT NULL AS endpoint, trouble,
-       greatest(0, extract(epoch FROM {_PAUSED_UNTIL} - {_NOW}))::float8 AS paused_for
+       greatest(0, extract(epoch FROM {PAUSED_UNTIL} - {NOW}))::float8 AS paused_for
 FROM jira_sites WHERE site = %(site)s
 UNION ALL
-SELECT endpoint, NULL, extract(epoch FROM paused_until - {_NOW})::float8
-FROM jira_pauses WHERE site = %(site)s AND paused_until > {_NOW} AND {_PAUSED_UNTIL} IS NOT NULL
+SELECT endpoint, NULL, extract(epoch FROM paused_until - {NOW})::float8
+FROM jira_pauses WHERE site = %(site)s AND paused_until > {NOW} AND {PAUSED_UNTIL} IS NOT NULL
 """
 
 # Nothing is sent to the site for so long.
 PAUSE_SITE: Final[LiteralString] = f"""
 INSERT INTO jira_sites AS j (site, paused_until)
-VALUES (%(site)s, {_NOW} + make_interval(secs => %(seconds)s))
+VALUES (%(site)s, {NOW} + make_interval(secs => %(seconds)s))
 ON CONFLICT ON CONSTRAINT jira_sites_pkey
 DO UPDATE SET paused_until = greatest(
-    CASE WHEN j.paused_until <= {_NOW} + interval '2 hours' THEN j.paused_until END, excluded.paused_until
+    CASE WHEN j.paused_until <= {NOW} + interval '2 hours' THEN j.paused_until END, excluded.paused_until
 )
 RETURNING site
 """
@@ -34,10 +31,10 @@ RETURNING site
 # The same for one endpoint of it.
 PAUSE_ENDPOINT: Final[LiteralString] = f"""
 INSERT INTO jira_pauses AS j (site, endpoint, paused_until)
-VALUES (%(site)s, %(endpoint)s, {_NOW} + make_interval(secs => %(seconds)s))
+VALUES (%(site)s, %(endpoint)s, {NOW} + make_interval(secs => %(seconds)s))
 ON CONFLICT ON CONSTRAINT jira_pauses_pkey
 DO UPDATE SET paused_until = greatest(
-    CASE WHEN j.paused_until <= {_NOW} + interval '2 hours' THEN j.paused_until END, excluded.paused_until
+    CASE WHEN j.paused_until <= {NOW} + interval '2 hours' THEN j.paused_until END, excluded.paused_until
 )
 RETURNING site
 """
@@ -46,27 +43,27 @@ RETURNING site
 OPEN_BREAKER: Final[LiteralString] = f"""
 WITH opened AS (
     INSERT INTO jira_sites AS j (site, trouble, trouble_since, next_probe_at)
-    VALUES (%(site)s, %(trouble)s, {_NOW}, {_NOW} + make_interval(secs => %(probe_after)s))
+    VALUES (%(site)s, %(trouble)s, {NOW}, {NOW} + make_interval(secs => %(probe_after)s))
     ON CONFLICT ON CONSTRAINT jira_sites_pkey DO UPDATE
     SET trouble = excluded.trouble, trouble_since = coalesce(j.trouble_since, excluded.trouble_since),
         next_probe_at = excluded.next_probe_at
     RETURNING site
 ), waiting AS (
     SELECT s.session_id FROM syncs s, opened
-    WHERE s.state IN ('pending', 'retry_wait') AND (s.site = opened.site OR s.site IS NULL) AND {_IS_FREE}
+    WHERE s.state IN ('pending', 'retry_wait') AND (s.site = opened.site OR s.site IS NULL) AND {IS_FREE}
     ORDER BY s.session_id FOR UPDATE OF s
 )
 UPDATE syncs s
 SET state = 'blocked', parked = true, reason = %(trouble)s, site = %(site)s, next_attempt_at = NULL,
-    queued_until = NULL, announce_at = {_NOW}, updated_at = {_NOW}
+    queued_until = NULL, announce_at = {NOW}, updated_at = {NOW}
 FROM waiting WHERE s.session_id = waiting.session_id
 RETURNING s.session_id
 """
 
 # Takes the probe of a site. No row: it is not due, or another process has it.
 TAKE_PROBE: Final[LiteralString] = f"""
-UPDATE jira_sites SET next_probe_at = {_NOW} + make_interval(secs => %(probe_after)s)
-WHERE site = %(site)s AND next_probe_at <= {_NOW}
+UPDATE jira_sites SET next_probe_at = {NOW} + make_interval(secs => %(probe_after)s)
+WHERE site = %(site)s AND next_probe_at <= {NOW}
 RETURNING site
 """
 
@@ -81,7 +78,7 @@ WITH closed AS (
     ORDER BY s.session_id FOR UPDATE
 )
 UPDATE syncs s
-SET {_GO_ON}
+SET {GO_ON}
 FROM parked WHERE s.session_id = parked.session_id
 RETURNING s.session_id
 """
@@ -90,8 +87,8 @@ RETURNING s.session_id
 PARK_UNCONFIGURED: Final[LiteralString] = f"""
 UPDATE syncs s
 SET state = 'blocked', parked = true, reason = 'not_configured', next_attempt_at = NULL, queued_until = NULL,
-    announce_at = {_NOW}, updated_at = {_NOW}
-WHERE s.session_id = %(session_id)s AND s.state IN ('pending', 'retry_wait') AND {_IS_FREE}
+    announce_at = {NOW}, updated_at = {NOW}
+WHERE s.session_id = %(session_id)s AND s.state IN ('pending', 'retry_wait') AND {IS_FREE}
 RETURNING s.session_id
 """
 
@@ -107,7 +104,7 @@ WITH left_behind AS (
     ORDER BY s.session_id FOR UPDATE SKIP LOCKED
 )
 UPDATE syncs s
-SET {_GO_ON}
+SET {GO_ON}
 FROM parked WHERE s.session_id = parked.session_id
 RETURNING s.session_id
 """

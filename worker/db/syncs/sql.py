@@ -9,21 +9,27 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from worker.db.syncs.parts import IS_FREE as _IS_FREE
-from worker.db.syncs.parts import NOW as _NOW
-from worker.db.syncs.parts import PAUSED_UNTIL as _PAUSED_UNTIL
-from worker.db.syncs.progress import ASSIGNMENTS as _ASSIGNMENTS
-from worker.db.syncs.progress import COLUMNS as _COLUMNS
+from worker.db.syncs.parts import IS_FREE, NOW, PAUSED_UNTIL
+from worker.db.syncs.progress import ASSIGNMENTS, COLUMNS
 
 _MINE: Final = "s.session_id = %(session_id)s AND s.fence = %(fence)s"
 # Nothing here waits for longer than a day, which is the longest settle time.
-_TOO_FAR: Final = f"{_NOW} + interval '2 days'"
+_TOO_FAR: Final = f"{NOW} + interval '2 days'"
 _STATE: Final = """
     s.session_id, t.channel_id, t.thread_ts, s.state, s.reason, s.parked, s.site,
     (SELECT count(*) FROM sync_attempts a
      WHERE a.session_id = s.session_id AND a.step = 'create') AS attempts,
     s.next_attempt_at, coalesce(t.jira_key, s.jira_key) AS jira_key, s.origin, s.duplicates, s.requested_at,
     s.updated_at"""
+# A new attempt of the sync that a statement has moved.
+_NOTE: Final = f"""INSERT INTO sync_attempts
+        (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
+         detail)
+    SELECT m.session_id,
+           1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = m.session_id), 0),
+           %(step)s, m.fence, coalesce(%(started_at)s::timestamptz, {NOW}), {NOW}, %(outcome)s,
+           %(http_status)s, %(trace_id)s, %(reason)s, %(detail)s
+    FROM moved m"""
 
 # One sync, with what a claim needs to know beforehand.
 GET_SYNC: Final[LiteralString] = f"""
@@ -70,7 +76,7 @@ CLAIM: Final[LiteralString] = f"""
 WITH claimed AS (
     UPDATE syncs s
     SET fence = s.fence + 1,
-        lease_until = {_NOW} + make_interval(secs => %(lease)s),
+        lease_until = {NOW} + make_interval(secs => %(lease)s),
         queued_until = NULL,
         unfinished_claims = s.unfinished_claims + 1,
         site = CASE WHEN s.state IN ('pending', 'retry_wait') THEN %(site)s
@@ -79,12 +85,12 @@ WITH claimed AS (
         reason = CASE s.state WHEN 'inflight' THEN 'worker_died' ELSE s.reason END,
         looks = CASE s.state WHEN 'inflight' THEN 0 ELSE s.looks END,
         absences = CASE s.state WHEN 'inflight' THEN 0 ELSE s.absences END,
-        announce_at = CASE s.state WHEN 'inflight' THEN {_NOW} ELSE s.announce_at END,
-        updated_at = CASE s.state WHEN 'inflight' THEN {_NOW} ELSE s.updated_at END
-    WHERE s.session_id = %(session_id)s AND s.next_attempt_at <= {_NOW} AND {_IS_FREE}
+        announce_at = CASE s.state WHEN 'inflight' THEN {NOW} ELSE s.announce_at END,
+        updated_at = CASE s.state WHEN 'inflight' THEN {NOW} ELSE s.updated_at END
+    WHERE s.session_id = %(session_id)s AND s.next_attempt_at <= {NOW} AND {IS_FREE}
     RETURNING new.*, old.state AS state_before, old.updated_at AS updated_before
 ), ended AS (
-    UPDATE sync_attempts a SET outcome = 'unknown', finished_at = {_NOW}, reason = 'worker_died'
+    UPDATE sync_attempts a SET outcome = 'unknown', finished_at = {NOW}, reason = 'worker_died'
     FROM claimed c
     WHERE c.state_before = 'inflight' AND a.session_id = c.session_id AND a.step = 'create'
       AND a.outcome IS NULL
@@ -95,9 +101,9 @@ WITH claimed AS (
 )
 SELECT c.session_id, t.channel_id, t.thread_ts,
        (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id) AS newest_channel_id,
-       t.jira_key AS session_key, c.fence, {_NOW} AS now, c.state,
+       t.jira_key AS session_key, c.fence, {NOW} AS now, c.state,
        c.site, c.marker, c.draft,
-       c.unfinished_claims, {_COLUMNS}, c.jira_key, c.duplicates, c.updated_before,
+       c.unfinished_claims, {COLUMNS}, c.jira_key, c.duplicates, c.updated_before,
        c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline,
        doubt.doubtful_project, coalesce(c.drafted_at <= t.unlinked_at, false) AS is_unlinked,
        t.left_keys AS unlinked_keys, ARRAY(
@@ -129,10 +135,10 @@ WITH session AS (
 ), begun AS (
     UPDATE syncs s
     SET state = 'inflight', reason = NULL, detail = NULL, project_key = %(project_key)s,
-        lease_until = {_NOW} + make_interval(secs => %(lease)s),
-        next_attempt_at = {_NOW} + make_interval(secs => %(lease)s),
-        turn_until = {_NOW} + make_interval(secs => %(turn)s),
-        announce_at = {_NOW}, updated_at = {_NOW}
+        lease_until = {NOW} + make_interval(secs => %(lease)s),
+        next_attempt_at = {NOW} + make_interval(secs => %(lease)s),
+        turn_until = {NOW} + make_interval(secs => %(turn)s),
+        announce_at = {NOW}, updated_at = {NOW}
     FROM session
     WHERE {_MINE} AND s.session_id = session.id AND s.state IN ('pending', 'retry_wait')
       AND coalesce(s.drafted_at > session.unlinked_at, true)
@@ -140,7 +146,7 @@ WITH session AS (
       AND %(at_once)s > (
           SELECT count(*) FROM syncs o
           WHERE o.site = %(site)s AND o.project_key = %(project_key)s AND o.state = 'inflight'
-            AND o.turn_until > {_NOW}
+            AND o.turn_until > {NOW}
       )
     RETURNING s.session_id, s.fence, s.draft, s.drafted_at
 ), noted AS (
@@ -148,7 +154,7 @@ WITH session AS (
         (session_id, number, step, fence, started_at, deadline, project_key, baseline, drafted_at)
     SELECT b.session_id,
            1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = b.session_id), 0),
-           'create', b.fence, {_NOW}, {_NOW} + make_interval(secs => %(deadline)s), %(project_key)s,
+           'create', b.fence, {NOW}, {NOW} + make_interval(secs => %(deadline)s), %(project_key)s,
            %(baseline)s, b.drafted_at
     FROM begun b
     RETURNING number
@@ -180,18 +186,18 @@ WITH session AS (
         detail = CASE WHEN v.state = 'done' THEN NULL ELSE %(detail)s::text END,
         parked = v.state = 'blocked' AND %(parked)s,
         lease_until = NULL, turn_until = NULL, queued_until = NULL, unfinished_claims = 0,
-        next_attempt_at = CASE WHEN v.state = 'done' THEN {_NOW}
+        next_attempt_at = CASE WHEN v.state = 'done' THEN {NOW}
                                WHEN v.state IN ('blocked', 'failed', 'review') THEN NULL
-                               ELSE {_NOW} + make_interval(secs => %(delay)s::float8) END,
-        {_ASSIGNMENTS},
+                               ELSE {NOW} + make_interval(secs => %(delay)s::float8) END,
+        {ASSIGNMENTS},
         jira_id = coalesce(%(jira_id)s::text, s.jira_id),
         jira_key = coalesce(
             %(jira_key)s::text, CASE WHEN v.state = 'done' THEN v.session_key END, s.jira_key
         ),
         origin = CASE WHEN v.state <> 'done' THEN s.origin
                       WHEN %(jira_key)s::text IS NULL THEN 'named' ELSE %(origin)s::text END,
-        done_at = CASE WHEN v.state = 'done' THEN coalesce(s.done_at, {_NOW}) END,
-        announce_at = {_NOW}, updated_at = {_NOW}
+        done_at = CASE WHEN v.state = 'done' THEN coalesce(s.done_at, {NOW}) END,
+        announce_at = {NOW}, updated_at = {NOW}
     FROM verdict v
     WHERE {_MINE} AND v.session_id = s.session_id
     RETURNING s.*
@@ -201,7 +207,7 @@ WITH session AS (
     FROM moved m WHERE t.id = m.session_id AND m.state = 'done' AND t.jira_key IS NULL
 ), ended AS (
     UPDATE sync_attempts a
-    SET outcome = %(outcome)s, finished_at = {_NOW}, http_status = %(http_status)s, trace_id = %(trace_id)s,
+    SET outcome = %(outcome)s, finished_at = {NOW}, http_status = %(http_status)s, trace_id = %(trace_id)s,
         reason = %(reason)s, detail = %(detail)s
     FROM moved m WHERE a.session_id = m.session_id AND a.number = %(number)s::integer AND a.outcome IS NULL
 ), settled AS (
@@ -210,14 +216,7 @@ WITH session AS (
     WHERE a.session_id = m.session_id AND a.step = 'create' AND a.outcome = 'unknown'
       AND %(doubt_ends_as)s::text IS NOT NULL AND a.number IS DISTINCT FROM %(number)s::integer
 ), noted AS (
-    INSERT INTO sync_attempts
-        (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
-         detail)
-    SELECT m.session_id,
-           1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = m.session_id), 0),
-           %(step)s, m.fence, coalesce(%(started_at)s::timestamptz, {_NOW}), {_NOW}, %(outcome)s,
-           %(http_status)s, %(trace_id)s, %(reason)s, %(detail)s
-    FROM moved m WHERE %(number)s::integer IS NULL AND %(outcome)s::text IS NOT NULL
+    {_NOTE} WHERE %(number)s::integer IS NULL AND %(outcome)s::text IS NOT NULL
 )
 SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
@@ -227,7 +226,7 @@ RELEASE: Final[LiteralString] = f"""
 WITH moved AS (
     UPDATE syncs s
     SET lease_until = NULL, unfinished_claims = 0,
-        next_attempt_at = {_NOW} + make_interval(secs => %(delay)s)
+        next_attempt_at = {NOW} + make_interval(secs => %(delay)s)
     WHERE {_MINE}
     RETURNING s.*
 )
@@ -239,30 +238,23 @@ FOLLOW_UP: Final[LiteralString] = f"""
 WITH moved AS (
     UPDATE syncs s
     SET lease_until = NULL, unfinished_claims = 0, failures = %(failures)s,
-        linked_back_at = CASE WHEN %(step)s = 'link_back' AND %(is_over)s THEN {_NOW}
+        linked_back_at = CASE WHEN %(step)s = 'link_back' AND %(is_over)s THEN {NOW}
                               ELSE s.linked_back_at END,
-        audited_at = CASE WHEN %(step)s = 'audit' AND %(is_over)s THEN {_NOW} ELSE s.audited_at END,
+        audited_at = CASE WHEN %(step)s = 'audit' AND %(is_over)s THEN {NOW} ELSE s.audited_at END,
         duplicates = coalesce(%(duplicates)s::text[], s.duplicates),
-        next_attempt_at = {_NOW} + make_interval(secs => %(delay)s::float8),
-        announce_at = CASE WHEN cardinality(%(duplicates)s::text[]) > 0 THEN {_NOW} ELSE s.announce_at END
+        next_attempt_at = {NOW} + make_interval(secs => %(delay)s::float8),
+        announce_at = CASE WHEN cardinality(%(duplicates)s::text[]) > 0 THEN {NOW} ELSE s.announce_at END
     WHERE {_MINE}
     RETURNING s.*
 ), noted AS (
-    INSERT INTO sync_attempts
-        (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
-         detail)
-    SELECT m.session_id,
-           1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = m.session_id), 0),
-           %(step)s, m.fence, coalesce(%(started_at)s::timestamptz, {_NOW}), {_NOW}, %(outcome)s,
-           %(http_status)s, %(trace_id)s, %(reason)s, %(detail)s
-    FROM moved m
+    {_NOTE}
 )
 SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
 # Makes due what waits for a moment that makes no sense, such as one of the year 2093 that a Jira asked for.
 PULL_IN: Final[LiteralString] = f"""
-UPDATE syncs s SET next_attempt_at = {_NOW}, queued_until = NULL, lease_until = NULL
+UPDATE syncs s SET next_attempt_at = {NOW}, queued_until = NULL, lease_until = NULL
 WHERE s.next_attempt_at > {_TOO_FAR}
 RETURNING s.session_id
 """
@@ -272,16 +264,16 @@ RETURNING s.session_id
 TAKE_DUE: Final[LiteralString] = f"""
 WITH due AS (
     SELECT s.session_id FROM syncs s
-    WHERE s.next_attempt_at <= {_NOW} AND (s.queued_until IS NULL OR s.queued_until <= {_NOW}) AND {_IS_FREE}
+    WHERE s.next_attempt_at <= {NOW} AND (s.queued_until IS NULL OR s.queued_until <= {NOW}) AND {IS_FREE}
       AND NOT EXISTS (
           SELECT FROM jira_sites j
-          WHERE j.site = s.site AND (j.trouble IS NOT NULL OR {_PAUSED_UNTIL} > {_NOW})
+          WHERE j.site = s.site AND (j.trouble IS NOT NULL OR {PAUSED_UNTIL} > {NOW})
       )
     ORDER BY s.next_attempt_at
-    LIMIT greatest(0, %(most)s - (SELECT count(*) FROM syncs q WHERE q.queued_until > {_NOW}))
+    LIMIT greatest(0, %(most)s - (SELECT count(*) FROM syncs q WHERE q.queued_until > {NOW}))
     FOR UPDATE SKIP LOCKED
 )
-UPDATE syncs s SET queued_until = {_NOW} + make_interval(secs => %(for_seconds)s)
+UPDATE syncs s SET queued_until = {NOW} + make_interval(secs => %(for_seconds)s)
 -- An array, because Postgres takes a join of unknown size for a large one, and would read the whole table.
 WHERE s.session_id = ANY (ARRAY(SELECT session_id FROM due))
 RETURNING s.session_id
