@@ -6,24 +6,20 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
-import redis
 
 from tests.support.installation import Installation
 from tests.support.redis_servers import PASSWORD, RedisServer, redis_program
 from tests.support.tls import Authority
+from tests.support.tls_sentinel import MASTER, tls_sentinel
 from tests.support.waiting import wait_until
 from tests.support.waiting_out import sending_fails
 from threadsync import SessionClient
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed, ThreadsyncError
 from worker.doctor.broker import examine_broker
-from worker.local.child import Child
 from worker.local.servers.port import free_port
-
-MASTER = "broker"
 
 
 @pytest.fixture
@@ -42,42 +38,9 @@ def master(authority: Authority, tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def sentinel(authority: Authority, master: RedisServer, tmp_path: Path) -> Iterator[int]:
-    """One that speaks TLS only, with its master too; its port."""
-    port, own, folder = free_port(), authority.issue("sentinel"), tmp_path / "sentinel"
-    folder.mkdir()
-    (folder / "sentinel.conf").write_text(
-        f"port 0\ntls-port {port}\nbind 127.0.0.1\ndir {folder}\n"
-        f"tls-cert-file {own.certfile}\ntls-key-file {own.keyfile}\ntls-ca-cert-file {authority.ca}\n"
-        "tls-auth-clients yes\ntls-replication yes\n"
-        f"sentinel monitor {MASTER} 127.0.0.1 {master.tls_port} 1\n"
-        f"sentinel auth-pass {MASTER} {PASSWORD}\n"
-        f"sentinel down-after-milliseconds {MASTER} 2000\n"
-    )
-    argv = [redis_program(), str(folder / "sentinel.conf"), "--sentinel"]
-    child = Child(argv, log_path=folder / "sentinel.log", cwd=folder)
-    asking = authority.issue("test")
-    client = redis.Redis(
-        port=port,
-        ssl=True,
-        ssl_ca_certs=str(authority.ca),
-        ssl_certfile=str(asking.certfile),
-        ssl_keyfile=str(asking.keyfile),
-        decode_responses=True,
-    )
-
-    def sees_its_master() -> bool:
-        try:
-            # Until it has spoken with it, it says so among the flags.
-            return bool(cast(Any, client.sentinel_masters())[MASTER]["flags"] == "master")
-        except redis.ConnectionError:
-            return False
-
-    try:
-        wait_until(sees_its_master, "the sentinel sees its master", 20)
+    """Start a sentinel that speaks TLS only, with its master too; yield its port."""
+    with tls_sentinel(authority, master, tmp_path / "sentinel") as port:
         yield port
-    finally:
-        client.close()
-        child.kill()
 
 
 def test_a_list_of_sentinels_with_client_certificates(
