@@ -27,7 +27,7 @@ ARGUMENTS = {"args": [], "kwargs": {"channel_id": "C1", "thread_ts": "1.1", "jir
 
 @pytest.fixture
 def run(process_env: dict[str, str]) -> Run:
-    """`threadsync`, on this test's servers."""
+    """Run `threadsync` on this test's servers."""
     return lambda *arguments: run_in(process_env, *arguments)
 
 
@@ -59,7 +59,7 @@ def messages(broker_url: str, queue: str = "sessions") -> list[dict[str, Any]]:
 
 
 def test_help_is_complete_and_quick(run: Run) -> None:
-    """It names every command, and loads neither the driver nor Celery for that."""
+    """The help names every command, and loads neither the driver nor Celery for that."""
     text = output(run("--help"))
     assert {"migrate", "sessions", "dead", "up", "demo"} <= set(text.split())
     code = "import sys, worker.cli; sys.exit(bool({'psycopg', 'celery', 'pydantic'} & set(sys.modules)))"
@@ -67,7 +67,7 @@ def test_help_is_complete_and_quick(run: Run) -> None:
 
 
 def test_migrate_says_the_version(empty_database_url: str, process_env: dict[str, str]) -> None:
-    """The first time and every other time."""
+    """`threadsync migrate` names the schema's version, the first time and every other time."""
     env = {**process_env, "DATABASE_URL": empty_database_url}
     for _ in range(2):
         text = output(run_in(env, "migrate"))
@@ -76,14 +76,14 @@ def test_migrate_says_the_version(empty_database_url: str, process_env: dict[str
 
 
 def test_migrate_refuses_a_newer_schema(run: Run, database_url: str) -> None:
-    """With the remedy."""
+    """`threadsync migrate` refuses a schema that a newer version migrated."""
     ask(as_owner(database_url), "INSERT INTO threadsync_schema (version, name) VALUES (9999, 'x')")
     assert "migrated by a newer threadsync" in failure(run("migrate"))
 
 
 @pytest.mark.parametrize("command", [("migrate",), ("sessions", "list"), ("dead", "list")])
 def test_without_a_database(process_env: dict[str, str], command: tuple[str, ...]) -> None:
-    """Not set, not there, or the wrong password: one says which, and none of them prints the password."""
+    """A missing, unreachable or refusing database is named as such, and no password is printed."""
     unset = {name: value for name, value in process_env.items() if name != "DATABASE_URL"}
     assert "DATABASE_URL: is not set" in failure(run_in(unset, *command))
     away = {**process_env, "DATABASE_URL": "postgresql://u:topsecret@127.0.0.1:1/d"}
@@ -98,7 +98,7 @@ def test_without_a_database(process_env: dict[str, str], command: tuple[str, ...
 
 
 def test_sessions_are_listed(run: Run, store: SessionStore) -> None:
-    """Newest first, of one channel or of all, with one status or with any; whole lines in a pipe."""
+    """Sessions are listed newest first, by channel and status, in whole lines where output is a pipe."""
     for number, channel in enumerate(("C1", "C1", "C2"), start=1):
         store.get_or_create_session(channel, f"{number}.1", f"U{number}")
     store.mark_synced("C1", "2.1", "PROJ-7")
@@ -114,7 +114,7 @@ def test_sessions_are_listed(run: Run, store: SessionStore) -> None:
 
 
 def test_a_channel_that_moved(run: Run, store: SessionStore) -> None:
-    """Its sessions are found by either id."""
+    """The sessions of a channel that moved are found by either id."""
     session = store.get_or_create_session("G0OLD", "1.1", "U1")
     assert "G0OLD → C0NEW: applied" in output(run("channels", "moved", "G0OLD", "C0NEW"))
     again = json.loads(output(run("channels", "moved", "G0OLD", "C0NEW", "--json")))
@@ -137,7 +137,7 @@ def test_pages_of_sessions(run: Run, store: SessionStore) -> None:
 
 
 def test_json_is_what_the_tasks_return(run: Run, store: SessionStore) -> None:
-    """The same names and formats as a result of `sessions.get`."""
+    """The JSON has the same names and formats as a result of `sessions.get`."""
     session = store.get_or_create_session("C1", "1.1", "U1").model_dump(mode="json", exclude={"outcome"})
     assert json.loads(output(run("sessions", "list", "--json"))) == [session]
     assert json.loads(output(run("sessions", "show", "C1", "1.1", "--json"))) == session
@@ -145,7 +145,7 @@ def test_json_is_what_the_tasks_return(run: Run, store: SessionStore) -> None:
 
 
 def test_a_session_is_shown_to_people(run: Run, store: SessionStore) -> None:
-    """One field a line."""
+    """A session is shown with one field a line."""
     store.get_or_create_session("C1", "1.1", "U1")
     lines = output(run("sessions", "show", "C1", "1.1")).splitlines()
     assert ["status", "collecting"] in [line.split() for line in lines]
@@ -153,7 +153,7 @@ def test_a_session_is_shown_to_people(run: Run, store: SessionStore) -> None:
 
 
 def test_what_is_not_there(run: Run) -> None:
-    """A sentence and exit code 1; an empty list is no failure."""
+    """An unknown or malformed id ends with a sentence and exit code 1; an empty list is no failure."""
     assert "no session for thread 1.1 in channel C1" in failure(run("sessions", "show", "C1", "1.1"))
     assert "no session has the ID" in failure(run("sessions", "show", str(uuid4())))
     assert "must be a UUID" in failure(run("sessions", "show", "C1"))
@@ -165,7 +165,7 @@ def test_what_is_not_there(run: Run) -> None:
 
 
 def test_a_wrong_option_is_a_usage_error(run: Run) -> None:
-    """Exit code 2, as everywhere."""
+    """A wrong option ends with exit code 2."""
     failure(run("sessions", "list", "--limit", "201"), code=2)
     failure(run("sessions", "list", "--status", "done"), code=2)
     failure(run("sessions", "show", "a", "b", "c"), code=2)
@@ -174,7 +174,7 @@ def test_a_wrong_option_is_a_usage_error(run: Run) -> None:
 
 
 def test_the_statuses_to_choose_from_are_all(run: Run) -> None:
-    """The command line has a list of its own, so that help need not load the models."""
+    """Every status can be chosen, although the command line has its own list (help loads no models)."""
     for status in get_args(Status):
         assert output(run("sessions", "list", "--status", status, "--json")) == "[]\n"
 
@@ -193,7 +193,7 @@ def test_dead_letters_are_listed_and_shown(run: Run, dead_letters: DeadLetterSto
 
 
 def test_what_strangers_wrote_is_only_shown(run: Run, dead_letters: DeadLetterStore) -> None:
-    """No escape sequence reaches the terminal, and no markup is taken for ours."""
+    """Text in dead letters sends no escape sequence to the terminal, and its markup is not interpreted."""
     letter = bury(dead_letters, error=ValueError("[red]\x1b[2J\x9b31m\nsecond line[/]"), task_name="[bold]x")
     for arguments in (("list",), ("show", str(letter.id)), ("list", "--json")):
         text = output(run("dead", *arguments))
@@ -217,7 +217,7 @@ def test_a_letter_is_sent_again(run: Run, dead_letters: DeadLetterStore, broker_
 
 
 def test_a_letter_is_sent_again_once(run: Run, dead_letters: DeadLetterStore, broker_url: str) -> None:
-    """The second time is refused before anything is sent, and says who was first."""
+    """A second replay is refused before anything is sent, and names the operator of the first."""
     letter = bury(dead_letters)
     dead_letters.settle(letter.id, "retried", actor="ann", reason="mended")
     refusal = failure(run("dead", "retry", str(letter.id), "--reason", "again"))
@@ -229,7 +229,7 @@ def test_a_letter_is_sent_again_once(run: Run, dead_letters: DeadLetterStore, br
 def test_a_letter_that_cannot_be_read_is_not_sent(
     run: Run, dead_letters: DeadLetterStore, broker_url: str, arguments: str | None
 ) -> None:
-    """It stays open, and the refusal says what to do."""
+    """A dead letter that cannot be read stays open, and the refusal says what to do."""
     letter = bury(dead_letters, arguments=arguments, body=b"\xff")
     refusal = failure(run("dead", "retry", str(letter.id), "--reason", "try"))
     assert f"threadsync dead show {letter.id} --json" in refusal
@@ -249,7 +249,7 @@ def test_a_queue_that_nobody_reads_is_not_used(
 def test_without_a_broker_nothing_is_settled(
     process_env: dict[str, str], dead_letters: DeadLetterStore
 ) -> None:
-    """Without a broker the command is not sent, so the dead letter stays open."""
+    """A replay without a broker sends nothing, so the dead letter stays open."""
     letter = bury(dead_letters)
     away = {**process_env, "CELERY_BROKER_URL": "redis://:topsecret@127.0.0.1:1/0"}
     reason = failure(run_in(away, "dead", "retry", str(letter.id), "--reason", "try"))

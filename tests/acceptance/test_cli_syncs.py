@@ -21,7 +21,7 @@ DRAFT = Draft(summary="Secret plans", description="of *mine*")
 
 @pytest.fixture
 def run(database_url: str, process_env: dict[str, str]) -> Run:
-    """`threadsync` on this test's database, with a broker that is away."""
+    """Run `threadsync` on this test's database, with a broker that is away."""
     env = {**process_env, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}
     return lambda *arguments: run_in(env, *arguments)
 
@@ -39,7 +39,7 @@ def ask(store: SessionStore, number: int = 1) -> UUID:
 
 
 def begin(syncs: SyncStore, session_id: UUID) -> Claim:
-    """A create that is in flight."""
+    """Begin a create that stays in flight."""
     claim = syncs.claim(session_id, site="jira.example", lease=60)
     assert claim is not None
     begun = syncs.begin_create(
@@ -58,12 +58,12 @@ def begin(syncs: SyncStore, session_id: UUID) -> Claim:
 
 
 def bring_to(syncs: SyncStore, session_id: UUID, ending: Ending) -> None:
-    """To the state of an ending of its create."""
+    """Bring a sync to the state that this ending of its create leads to."""
     syncs.finish(begin(syncs, session_id), ending)
 
 
 def test_syncs_are_listed_with_their_reasons(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """In plain words; by state; page after page; and never with the draft."""
+    """Syncs are listed by state and page, with their reasons in plain words and without the draft."""
     first, second = ask(store, 1), ask(store, 2)
     bring_to(syncs, first, Ending("blocked", "create", "auth", reason="no_access", number=1))
     text = output(run("syncs", "list"))
@@ -85,7 +85,7 @@ def test_the_states_to_choose_from_are_all(process_env: dict[str, str]) -> None:
 
 
 def test_a_sync_is_shown_with_all_that_was_tried(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """Attempts with their reasons, Jira's words, decisions; the draft only for those who ask for it."""
+    """A sync is shown with its attempts, reasons, Jira's words and decisions; the draft only on request."""
     session_id = ask(store)
     ending = Ending(
         "failed",
@@ -117,7 +117,7 @@ def test_a_sync_is_shown_with_all_that_was_tried(run: Run, store: SessionStore, 
 
 
 def test_a_retry_needs_no_broker(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """It is written down; the sweep sends it."""
+    """A retry is only written down, so it needs no broker; the sweep sends it."""
     session_id = ask(store)
     bring_to(syncs, session_id, Ending("blocked", "create", "rejected", reason="not_found", number=1))
     text = output(
@@ -134,7 +134,7 @@ def test_a_retry_needs_no_broker(run: Run, store: SessionStore, syncs: SyncStore
 
 
 def test_all_that_is_blocked_is_tried_again(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """Also what was parked with its site, whose breaker is closed by it."""
+    """A retry of all blocked syncs includes those parked with their site, and closes its breaker."""
     for number in (1, 2):
         ask(store, number)
     assert syncs.open_breaker("jira.example", "no_access", 30) == 2
@@ -147,7 +147,7 @@ def test_all_that_is_blocked_is_tried_again(run: Run, store: SessionStore, syncs
 def test_a_retry_of_what_is_parked_says_that_its_site_waits(
     run: Run, store: SessionStore, syncs: SyncStore
 ) -> None:
-    """Alone it would wait for the site all the same."""
+    """A retry of one parked sync names `--all-blocked`, because the sync would still wait for its site."""
     session_id = ask(store)
     syncs.open_breaker("jira.example", "no_access", 30)
     text = output(run("syncs", "retry", str(session_id), "--reason", "x"))
@@ -156,7 +156,7 @@ def test_a_retry_of_what_is_parked_says_that_its_site_waits(
 
 
 def test_what_is_in_flight_cannot_be_changed(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """It says why, and when to come back."""
+    """A retry or give-up during a create is refused, and says that the create is in progress."""
     session_id = ask(store)
     begin(syncs, session_id)
     for command in ("retry", "give-up"):
@@ -164,7 +164,7 @@ def test_what_is_in_flight_cannot_be_changed(run: Run, store: SessionStore, sync
 
 
 def test_a_ticket_is_named_by_hand(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """The sync is over then; another key is refused with both names; who did it is recorded."""
+    """`link` ends the sync and is recorded; a second key is refused with both names."""
     session_id = ask(store)
     text = output(
         run("syncs", "link", "C0123", "1700000000.000001", "OTHER-7", "--reason", "was there already")
@@ -180,14 +180,14 @@ def test_a_ticket_is_named_by_hand(run: Run, store: SessionStore, syncs: SyncSto
 
 
 def test_a_ticket_is_named_for_a_session_without_a_sync(run: Run, store: SessionStore) -> None:
-    """There is nothing to close, and the session has its key."""
+    """`link` gives a session its key also where it has no sync."""
     session = store.get_or_create_session("C0123", "1700000000.000009", "U1")
     linked = json.loads(output(run("syncs", "link", str(session.id), "OTHER-7", "--reason", "x", "--json")))
     assert (linked["status"], linked["jira_key"]) == ("synced", "OTHER-7")
 
 
 def test_a_link_while_a_create_is_in_flight(run: Run, store: SessionStore, syncs: SyncStore) -> None:
-    """The session has its ticket at once; there may be another one, and it says so."""
+    """`link` during a create works at once, and warns that there may be another ticket."""
     session_id = ask(store)
     begin(syncs, session_id)
     text = output(run("syncs", "link", str(session_id), "OTHER-7", "--reason", "was there already"))

@@ -1,4 +1,4 @@
-"""Every service of ours in docker-compose.yml, run as a process by the very words of the file.
+"""Services of docker-compose.yml, each run as a process by the very words of the file.
 
 In place of the images: a Postgres and a Valkey of the test's, Valkey by the configuration of the file. Hosts,
 ports and folders are replaced, and nothing else; programs are those of the installed environment.
@@ -37,7 +37,7 @@ from worker.local.servers.postgres import EmbeddedPostgres
 from worker.local.servers.valkey import EmbeddedValkey
 from worker.operate.rights.broker_users import NAMES
 
-# No Slack is there that could say whose workspace the token is of.
+# Set here, because no Slack is there to tell the workspace of the token.
 SERVICES: Final = ours(compose_file({"SLACK_TEAM_ID": TEAM_ID}))
 LONG_RUNNING: Final = sorted(set(SERVICES) - {"migrate"})
 SIGNING_SECRET: Final = "8f742231b10e8888abcd99yyyzzz85a5"
@@ -48,7 +48,7 @@ _ENDS_WITH: Final = {"handlers": {0, -signal.SIGTERM}}
 
 
 class ComposeService:
-    """One of them as a process: its command, environment, health check, and its time to stop."""
+    """One service as a process, with its command, environment, health check and time to stop."""
 
     def __init__(self, name: str, folder: Path, secrets: Path) -> None:
         self._service = SERVICES[name]
@@ -62,7 +62,7 @@ class ComposeService:
             **dict.fromkeys(("3000", "5555", "9464"), str(self.port)),
         }
         self.env = {
-            # What the container has besides: no Slack here, and the folder for what is passing.
+            # Variables that the container has besides; there is no Slack, and a folder for temporary files.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": python_path_without_sandbox(self._folder, ROOT),
             "SLACK_API_URL": "http://127.0.0.1:1/api/",
@@ -73,7 +73,7 @@ class ComposeService:
         self.child: Child | None = None
 
     def _mount(self, secrets: Path) -> Path:
-        """A folder with this service's secrets, and no others."""
+        """Make a folder with this service's secrets, and no others."""
         folder = self._folder / "secrets"
         folder.mkdir()
         for target, source in mounted(self._service).items():
@@ -81,11 +81,11 @@ class ComposeService:
         return folder
 
     def _here(self, word: str) -> str:
-        # All in one go: this machine's own folders are below /tmp.
+        # One pass over all places, because the replacements themselves begin with /tmp.
         return _PLACES.sub(lambda match: self._places[match[0]], word)
 
     def argv(self, words: list[str]) -> list[str]:
-        """A command line of the file, in this place."""
+        """Return a command line of the file, adapted to this place."""
         return [self._here(word) for word in words]
 
     def start(self) -> None:
@@ -93,11 +93,11 @@ class ComposeService:
         self.child = Child(argv, log_path=self.log_path, env=self.env, cwd=self._folder)
 
     def run(self) -> subprocess.CompletedProcess[str]:
-        """For what ends by itself."""
+        """Run a service that ends by itself."""
         return self.run_words(self._service["command"])
 
     def is_healthy(self) -> bool:
-        """Whether its health check succeeds."""
+        """Return True if the service's health check succeeds."""
         assert self.child is not None
         assert self.child.poll() is None, self.log_path.read_text()[-3000:]
         kind, *words = self._service["healthcheck"]["test"]
@@ -105,7 +105,7 @@ class ComposeService:
         return self.run_words(words).returncode == 0
 
     def stop(self) -> int | None:
-        """Its exit code after TERM, None if it took longer than Docker would wait."""
+        """Return the exit code after TERM, or None if the stop took longer than Docker would wait."""
         assert self.child is not None
         in_time = self.child.stop(signal.SIGTERM, seconds(self._service["stop_grace_period"]))
         return self.child.poll() if in_time else None
@@ -115,7 +115,7 @@ class ComposeService:
             self.child.kill()
 
     def run_words(self, words: list[str]) -> subprocess.CompletedProcess[str]:
-        """A command line in its environment, to its end."""
+        """Run a command line in the service's environment, to its end."""
         argv = self.argv(words)
         return subprocess.run(
             argv, env=self.env, cwd=self._folder, capture_output=True, text=True, check=False, timeout=60
@@ -124,14 +124,14 @@ class ComposeService:
 
 @dataclass(frozen=True)
 class Servers:
-    """Both of them empty, and the secrets that lead to them."""
+    """An empty Postgres and an empty Valkey, with the secrets that lead to them."""
 
     database_url: str
     secrets: Path
 
 
 def _fill_volume(postgres: EmbeddedPostgres, secrets: Path) -> None:
-    """Do what the image does with the file's script when its volume is empty."""
+    """Run the file's script on Postgres, as the image does for an empty volume."""
     owner = urlsplit(postgres.url)
     env = {
         "PATH": f"{Path(postgres_program('psql')).parent}{os.pathsep}{os.environ['PATH']}",
@@ -149,14 +149,14 @@ def _fill_volume(postgres: EmbeddedPostgres, secrets: Path) -> None:
 
 
 def _here(secret: Path, server_url: str) -> str:
-    """The URL of a secret, for the test's own server."""
+    """Return the URL in a secret, for the test's own server."""
     place = urlsplit(server_url).netloc.rpartition("@")[2]
     return re.sub(r"@(postgres:5432|valkey:6379)/", f"@{place}/", secret.read_text().strip())
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Secrets as `deploy/make-secrets` makes them, but for the servers' addresses and what Slack gave us."""
+    """Make secrets by `deploy/make-secrets`, with the test's servers and values in place of Slack's."""
     folder = tmp_path_factory.mktemp("compose")
     secrets = folder / "secrets"
     subprocess.run([ROOT / "deploy" / "make-secrets", secrets], check=True, capture_output=True)
@@ -186,7 +186,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 def running(
     servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, ComposeService]]:
-    """All that is not over at once, after the migration."""
+    """Run the migration, then every service that does not end by itself."""
     folder = tmp_path_factory.mktemp("services")
     migration = ComposeService("migrate", folder, servers.secrets).run()
     assert migration.returncode == 0, migration.stderr
@@ -202,12 +202,12 @@ def running(
 
 @pytest.mark.parametrize("name", LONG_RUNNING)
 def test_it_becomes_healthy(running: dict[str, ComposeService], name: str) -> None:
-    """By its own health check, run in its own environment."""
+    """Each service becomes healthy by its own health check, run in its own environment."""
     wait_until(running[name].is_healthy, f"{name} is healthy", 60)
 
 
 def test_no_service_has_the_sandbox(running: dict[str, ComposeService]) -> None:
-    """So that all of the above holds without it; the demo says where it is to be had."""
+    """No service has the sandbox: `threadsync demo` refuses there, and says where to get it."""
     for service in running.values():
         done = service.run_words(["threadsync", "demo"])
         assert done.returncode == 2
@@ -216,7 +216,7 @@ def test_no_service_has_the_sandbox(running: dict[str, ComposeService]) -> None:
 
 
 def test_a_request_of_slacks_becomes_a_row(running: dict[str, ComposeService], servers: Servers) -> None:
-    """Through handlers, Valkey and worker into Postgres."""
+    """A request from Slack goes through handlers, Valkey and worker, and becomes a row in Postgres."""
     request = signed_request(
         SIGNING_SECRET, app_mention("C0123", "U0456", "<@U0> hello", ts="1700000000.000100")
     )
@@ -235,7 +235,7 @@ def test_a_request_of_slacks_becomes_a_row(running: dict[str, ComposeService], s
 
 
 def test_nobody_may_more_than_its_work_needs(running: dict[str, ComposeService], servers: Servers) -> None:
-    """Workers change rows and no tables; what shows metrics sees nothing that people wrote."""
+    """Each login of the database is refused what its work does not need."""
     worker, console, reader = ((servers.secrets / name).read_text().strip() for name in DATABASE_URLS)
     for url, statement in (
         (worker, "DROP TABLE syncs"),
@@ -247,7 +247,7 @@ def test_nobody_may_more_than_its_work_needs(running: dict[str, ComposeService],
 
 
 def test_the_doctor_finds_each_login_right(running: dict[str, ComposeService]) -> None:
-    """In each service the doctor approves the logins of broker and database, by the file's words alone."""
+    """The doctor approves each service's logins for broker and database, by the file's words alone."""
     for name, service in running.items():
         wait_until(service.is_healthy, f"{name} is healthy", 60)
         said = service.run_words(["threadsync", "doctor", "--json"]).stdout
@@ -258,7 +258,7 @@ def test_the_doctor_finds_each_login_right(running: dict[str, ComposeService]) -
 
 
 def test_what_prometheus_is_to_read_is_there(running: dict[str, ComposeService]) -> None:
-    """Each name in an alert or on the dashboard is shown by the exporter, or is one that workers count."""
+    """Each metric of an alert or dashboard is shown by the exporter or counted by workers."""
 
     def shown_at(name: str) -> set[str]:
         text = httpx.get(f"http://127.0.0.1:{running[name].port}/metrics", timeout=10).text

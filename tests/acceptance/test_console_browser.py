@@ -1,4 +1,4 @@
-"""The console in a browser: what failed is found, its reason read, and mended; the trail says by whom.
+"""The console in a browser: failures are found, explained and fixed; the audit trail says by whom.
 
 ``THREADSYNC_SCREENSHOTS=1 pytest tests/acceptance/test_console_browser.py`` also writes docs/img.
 """
@@ -33,7 +33,7 @@ pytestmark = needs_browser
 
 @dataclass
 class Console:
-    """A page that is signed in, and all that its browser complained about."""
+    """A signed-in page of the console, and all complaints of its browser."""
 
     page: Page
     url: str
@@ -77,7 +77,7 @@ def blocked(installation: Installation) -> bool:
 
 def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraSandbox) -> None:
     """A blocked sync gets its ticket by Retry, a dead letter its effect by Replay; both are in the trail."""
-    # A required field that nobody fills: a person must look.
+    # A required field that no draft has: the sync needs attention.
     jira.site.fail("create", Refuse(422, (), {"customfield_10010": "Team is required."}))
     settings = {
         "THREADSYNC_CONSOLE_PASSWORD": PASSWORD,
@@ -160,7 +160,7 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
 
 
 def the_phone(chromium: Browser, web: WebProcess) -> None:
-    """Nothing is wider than a small screen, also in the dark."""
+    """Check that nothing is wider than a small screen, also in dark mode."""
     console = signed_in(chromium, web, color_scheme="dark", viewport={"width": 360, "height": 740})
     for path in ("/", "/sessions", "/syncs?state=done", "/dead?state=retried", "/audit"):
         console.page.goto(console.url + path)
@@ -171,7 +171,7 @@ def the_phone(chromium: Browser, web: WebProcess) -> None:
 
 
 def the_keyboard(chromium: Browser, web: WebProcess, installation: Installation) -> None:
-    """A dead letter is discarded without a mouse: Tab, Enter and typing."""
+    """Discard a dead letter without a mouse, by Tab, Enter and typing."""
     installation.send(
         "sessions.mark_synced", channel_id="C9", thread_ts="1700000900.000100", jira_key="PROJ-9"
     )

@@ -1,4 +1,4 @@
-"""`threadsync demo`, as a person runs it."""
+"""`threadsync demo` as a user runs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.command_runs import environment_without_servers
 
 
 def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
-    """Exit code 0: rows, kills, recovered commands and every check; and no process is left."""
+    """The demo ends with exit code 0, shows rows, kills, recoveries and checks, and leaves no process."""
     env = environment_without_servers()
     env |= {"COLUMNS": "200", "THREADSYNC_TEST_MARK": str(tmp_path)}
     command = [sys.executable, "-m", "worker.cli", "demo", "--data-dir", str(tmp_path / "demo")]

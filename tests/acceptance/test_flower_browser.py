@@ -22,7 +22,7 @@ pytestmark = needs_browser
 
 
 def test_an_event_id_finds_its_task(shared: Installation) -> None:
-    """In the list, by the search, and on the task's own page; nothing that people wrote is there."""
+    """A Slack event id finds its task in Flower's list, search and page, and no user's text is there."""
     with SessionClient(shared.broker_url) as client:
         client.enqueue(GetOrCreate(**THREAD, user_id="U0456"), task_id="Ev0FIRST").get(timeout=20)
         client.enqueue(UpdateStatus(**THREAD, status="ready_to_sync"), task_id="Ev0SECOND").get(timeout=20)

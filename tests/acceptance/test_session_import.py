@@ -1,4 +1,4 @@
-"""`threadsync sessions import` as a person runs it, and what kills, stops and outages do to it."""
+"""`threadsync sessions import` as an operator runs it, through kills, stops and outages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def session(thread: str, channel: str = "C1", **fields: Any) -> dict[str, Any]:
 
 
 def rows(url: str) -> dict[str, Any]:
-    """All of each row, by its thread."""
+    """Return all columns of each row, by its thread."""
     found = ask(url, "SELECT json_object_agg(thread_ts, to_json(s)) FROM thread_sessions AS s")
     return found if isinstance(found, dict) else {}
 
@@ -52,18 +52,18 @@ def count(url: str) -> int:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The path of the file to import."""
+    """Return the path of the file to import."""
     return tmp_path / "sessions.jsonl"
 
 
 @pytest.fixture
 def run(process_env: dict[str, str]) -> Run:
-    """`threadsync sessions import`, on this test's database."""
+    """Run `threadsync sessions import` on this test's database."""
     return lambda *arguments: run_in(process_env, "sessions", "import", *map(str, arguments))
 
 
 def test_sessions_in_every_state(run: Run, file: Path, database_url: str) -> None:
-    """Each becomes what its line says; the summary counts them."""
+    """Each session gets the state that its line says, and the summary counts them."""
     write(
         file,
         session("1.1"),
@@ -95,7 +95,7 @@ def test_sessions_in_every_state(run: Run, file: Path, database_url: str) -> Non
 
 
 def test_again_changes_nothing(run: Run, file: Path, database_url: str) -> None:
-    """Not even a time."""
+    """A second import of the same file changes nothing, not even a time."""
     write(file, session("1.1"), session("2.1", status="ready_to_sync"), session("3.1", jira_key="PROJ-3"))
     output(run(file))
     before = rows(database_url)
@@ -104,7 +104,7 @@ def test_again_changes_nothing(run: Run, file: Path, database_url: str) -> None:
 
 
 def test_no_session_goes_back(run: Run, file: Path, store: SessionStore, database_url: str) -> None:
-    """Ahead of its line it stays, behind it moves; another ticket is refused, and says which is there."""
+    """A session ahead of its line stays, one behind it moves, and another ticket is refused."""
     for thread in ("1.1", "2.1", "3.1"):
         store.get_or_create_session("C1", thread, "U0")
     store.mark_synced("C1", "1.1", "PROJ-1")
@@ -122,7 +122,7 @@ def test_no_session_goes_back(run: Run, file: Path, store: SessionStore, databas
 def test_what_list_prints_can_be_imported(
     run: Run, file: Path, process_env: dict[str, str], store: SessionStore, postgres: PostgresForTests
 ) -> None:
-    """Into another database: the same sessions, under new ids."""
+    """The output of `sessions list` can be imported into another database, under new ids."""
     store.get_or_create_session("C1", "1.1", "U1")
     store.mark_synced("C1", "1.1", "PROJ-1")
     store.get_or_create_session("C1", "2.1", "U2")
@@ -137,7 +137,7 @@ def test_what_list_prints_can_be_imported(
 def test_bad_lines_are_named_and_the_rest_is_in(
     run: Run, file: Path, database_url: str, tmp_path: Path
 ) -> None:
-    """With number and reason; `--errors` has the lines themselves, so that they can be mended and sent."""
+    """Bad lines are reported with number and reason, written to `--errors`, and the rest is imported."""
     bad = [b"{", json.dumps(session("x")).encode(), b"\xff", b"[1]", b"z" * (1 << 20) + b"z"]
     lines: list[Any] = [session("1.1"), *bad, b"", session("2.1")]
     lines[0] = b"\xef\xbb\xbf" + json.dumps(lines[0]).encode() + b"\r"
@@ -156,7 +156,7 @@ def test_bad_lines_are_named_and_the_rest_is_in(
 
 
 def test_a_flood_of_bad_lines_is_not_printed(run: Run, file: Path, tmp_path: Path) -> None:
-    """The first twenty are; all are counted, and written where they are asked for."""
+    """Only the first twenty bad lines are printed; all are counted, and written to `--errors`."""
     write(file, *[b"bad"] * 100)
     done = run(file)
     assert done.stdout == "100 lines: 0 created, 0 moved forward, 0 unchanged, 100 bad.\n"
@@ -168,7 +168,7 @@ def test_a_flood_of_bad_lines_is_not_printed(run: Run, file: Path, tmp_path: Pat
 
 
 def test_the_summary_for_programs(run: Run, file: Path) -> None:
-    """One JSON object on stdout."""
+    """The summary for programs is one JSON object on stdout."""
     write(file, session("1.1"), session("1.1"), b"bad")
     done = run(file, "--json")
     assert json.loads(done.stdout) == {
@@ -190,7 +190,7 @@ def test_nothing_to_import(run: Run, file: Path, content: bytes) -> None:
 
 
 def test_what_cannot_be_imported(run: Run, file: Path, tmp_path: Path) -> None:
-    """A sentence, before anything is done."""
+    """A wrong file or option ends with a sentence before anything is done."""
     assert "No such file" in failure(run(file))
     assert "is a directory" in failure(run(tmp_path))
     write(file, session("1.1"))
@@ -203,7 +203,7 @@ def test_what_cannot_be_imported(run: Run, file: Path, tmp_path: Path) -> None:
 def test_a_database_that_is_not_migrated(
     file: Path, process_env: dict[str, str], empty_database_url: str
 ) -> None:
-    """It says what to do at once, for waiting would not help."""
+    """An import into a database without tables fails at once, and names `threadsync migrate`."""
     env = {**process_env, "DATABASE_URL": empty_database_url}
     assert "threadsync migrate" in failure(
         run_in(env, "sessions", "import", str(write(file, session("1.1"))))
@@ -211,7 +211,7 @@ def test_a_database_that_is_not_migrated(
 
 
 class Import:
-    """One that runs in the background, with what it says in files."""
+    """An import that runs in the background, with its stderr in a file."""
 
     def __init__(self, env: Mapping[str, str], directory: Path, *arguments: object, **streams: Any) -> None:
         command = [sys.executable, "-m", "worker.cli", "sessions", "import", *map(str, arguments)]
@@ -222,18 +222,18 @@ class Import:
             )
 
     def says(self, text: str) -> None:
-        """Wait until it does."""
+        """Wait until the import has printed this text."""
         wait_until(lambda: text in self._said.read_text(), f"the import says {text!r}", timeout=30)
 
     def end(self) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr, once it is over."""
+        """Wait for the end; return exit code, stdout and stderr."""
         stdout, _ = self.process.communicate(timeout=60)
         return self.process.returncode, stdout.decode(), self._said.read_text()
 
 
 @pytest.fixture
 def start(process_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Import]]:
-    """Start an import; it is over when the test is."""
+    """Start an import; kill it when the test is over."""
     started: list[Import] = []
 
     def start(*arguments: object, env: Mapping[str, str] = process_env, **streams: Any) -> Import:
@@ -249,13 +249,13 @@ def start(process_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[...,
 
 @pytest.fixture
 def many(file: Path) -> Path:
-    """A file of several blocks."""
+    """Write a file of several blocks."""
     return write(file, *(session(f"{number}.1", f"C{number % 7}") for number in range(1, MANY + 1)))
 
 
 @contextmanager
 def held_up(url: str) -> Iterator[Callable[[], None]]:
-    """A transaction is in the way of line HELD_UP; what is yielded waits until an import stands there."""
+    """Block line HELD_UP by a transaction; yield a function that waits until an import is stopped there."""
     with closing(psycopg.connect(url)) as obstacle:
         obstacle.execute(
             "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES (%s, %s, 'U1')",
@@ -270,7 +270,7 @@ def held_up(url: str) -> Iterator[Callable[[], None]]:
 def test_a_killed_import_is_started_again(
     start: Callable[..., Import], run: Run, many: Path, database_url: str, options: list[str]
 ) -> None:
-    """With `--resume` it goes on, without it begins anew: the rows are the same."""
+    """A killed import continues with `--resume` and starts again without it; the rows are the same."""
     with held_up(database_url) as until_it_stands_there:
         running = start(many)
         until_it_stands_there()
@@ -308,7 +308,7 @@ def test_a_stopped_import_says_how_to_go_on(
 def test_bad_lines_count_across_a_stop(
     start: Callable[..., Import], run: Run, many: Path, database_url: str, tmp_path: Path
 ) -> None:
-    """The exit code and the file of errors are about the whole file."""
+    """The exit code and the file of errors cover the whole file, also after a stop."""
     many.write_bytes(b"bad\n" + many.read_bytes() + b"bad\n")
     errors = tmp_path / "errors"
     with held_up(database_url) as until_it_stands_there:
@@ -324,7 +324,7 @@ def test_bad_lines_count_across_a_stop(
 def test_a_changed_file_is_not_resumed(
     start: Callable[..., Import], run: Run, many: Path, database_url: str
 ) -> None:
-    """Its lines are others now."""
+    """A file that was changed is not resumed; without `--resume` it is imported from the start."""
     with held_up(database_url) as until_it_stands_there:
         running = start(many)
         until_it_stands_there()
@@ -336,7 +336,7 @@ def test_a_changed_file_is_not_resumed(
 
 
 def test_without_a_place_for_progress(run: Run, file: Path, database_url: str) -> None:
-    """It is imported all the same, and said that a stop would mean to begin anew."""
+    """A file whose progress cannot be kept is imported, with a warning that it cannot be resumed."""
     write(file, session("1.1"))
     (file.parent / "sessions.jsonl.progress").mkdir()
     done = run(file)
@@ -346,7 +346,7 @@ def test_without_a_place_for_progress(run: Run, file: Path, database_url: str) -
 
 
 def test_a_stream(start: Callable[..., Import], database_url: str) -> None:
-    """Lines are in as soon as they come, long before the end."""
+    """Lines of a stream are imported as soon as they come, long before its end."""
     running = start("-", stdin=subprocess.PIPE)
     assert running.process.stdin is not None
     for number in range(1, 4):
@@ -357,7 +357,7 @@ def test_a_stream(start: Callable[..., Import], database_url: str) -> None:
 
 
 def test_a_file_as_stdin(start: Callable[..., Import], many: Path, database_url: str) -> None:
-    """It is a stream like any other: nothing is kept beside it."""
+    """A file on stdin is a stream like any other: no progress is kept beside it."""
     with many.open("rb") as stdin, held_up(database_url) as until_it_stands_there:
         running = start("-", stdin=stdin, cwd=many.parent)
         until_it_stands_there()
@@ -367,7 +367,7 @@ def test_a_file_as_stdin(start: Callable[..., Import], many: Path, database_url:
 
 
 def test_a_stream_that_says_nothing_can_be_stopped(start: Callable[..., Import], database_url: str) -> None:
-    """Half a line that has come is not imported."""
+    """A silent stream can be stopped, and half a line that has come is not imported."""
     running = start("-", stdin=subprocess.PIPE)
     assert running.process.stdin is not None
     running.process.stdin.write(json.dumps(session("1.1")).encode() + b"\n{")
@@ -383,7 +383,7 @@ def test_a_stream_that_says_nothing_can_be_stopped(start: Callable[..., Import],
 def test_an_outage_is_waited_for(
     start: Callable[..., Import], many: Path, own_postgres: EmbeddedPostgres, process_env: dict[str, str]
 ) -> None:
-    """Postgres is killed under it and comes back: every line is in."""
+    """An import waits while Postgres is away, and then imports every line."""
     env = {**process_env, "DATABASE_URL": own_postgres.url}
     with held_up(own_postgres.url) as until_it_stands_there:
         running = start(many, "--json", env=env)
@@ -400,7 +400,7 @@ def test_an_outage_is_waited_for(
 def test_an_outage_is_not_waited_for_for_ever(
     start: Callable[..., Import], many: Path, own_postgres: EmbeddedPostgres, process_env: dict[str, str]
 ) -> None:
-    """It says at which line to go on, and there it does."""
+    """An import that waited too long stops, names the line to continue at, and continues there."""
     env = {**process_env, "DATABASE_URL": own_postgres.url}
     with held_up(own_postgres.url) as until_it_stands_there:
         running = start(many, "--patience", "0.1", env=env)
@@ -420,7 +420,7 @@ def test_an_outage_is_not_waited_for_for_ever(
 
 
 def test_a_bar_on_a_terminal(start: Callable[..., Import], many: Path) -> None:
-    """Nowhere else; the summary is on stdout in any case."""
+    """A progress bar is drawn on a terminal, and the summary still goes to stdout."""
     terminal, slave = pty.openpty()
     with os.fdopen(terminal, "rb", buffering=0) as screen:
         running = start(many, stderr=slave)
@@ -438,7 +438,7 @@ def test_a_bar_on_a_terminal(start: Callable[..., Import], many: Path) -> None:
 
 
 def test_the_size_of_a_file_does_not_matter(start: Callable[..., Import], file: Path) -> None:
-    """A hundred megabytes, half of them one line, take no more memory than a line does."""
+    """An import of a hundred megabytes, half of them one line, takes no more memory than a small one."""
     peaks = []
     for megabytes in (0, 50):
         with file.open("wb") as writing:

@@ -1,4 +1,4 @@
-"""`threadsync up`, as a person runs it: a real process, real signals, real servers."""
+"""`threadsync up` as a user runs it: a real process, real signals, real servers."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ LOGINS = {
 
 
 OF_OTHERS = {"AWS_SECRET_ACCESS_KEY": "canary-aws", "POSTGRES_PASSWORD": "canary-postgres"}
-"""What a shell may have besides, which none of our processes uses."""
+"""Other secrets that a shell may have, which none of our processes uses."""
 
 JIRA = {"JIRA_API_TOKEN": "canary-jira"}
 
 
 class Up:
-    """A `threadsync up` whose processes, wherever they went, have a home folder that no others have."""
+    """A `threadsync up` whose processes are found by a home folder that no others have."""
 
     def __init__(self, data_dir: Path, *arguments: str) -> None:
         self.data_dir = data_dir
@@ -67,7 +67,7 @@ class Up:
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables of the file that a shell would source."""
+        """Return the variables of the file that a shell would source."""
         lines = shlex.split((self.data_dir / "env").read_text())
         return dict(line.split("=", 1) for line in lines if line != "export")
 
@@ -89,7 +89,7 @@ class Up:
         return [process for process in psutil.process_iter() if self._is_marked(process)]
 
     def end(self) -> None:
-        """For the end of a test, whatever its outcome."""
+        """Stop `up` and all that is left of it, whatever the test's outcome."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -116,7 +116,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 @pytest.fixture
 def ups() -> Iterator[list[Up]]:
-    """Put each `up` here that a test starts itself."""
+    """Stop every `up` that a test puts into this list."""
     started: list[Up] = []
     yield started
     for up in started:
@@ -137,7 +137,7 @@ def test_all_addresses_answer(running: Up) -> None:
 
 
 def test_the_start_page_lists_them(running: Up) -> None:
-    """Every address of the table, and where the passwords are, but no password."""
+    """The start page has every address of the table, and names the file of passwords but no password."""
     page = httpx.get(running.address("Start page"))
     assert page.status_code == 200
     for name in ("Slack endpoint", "Console", "Flower", "Readiness"):
@@ -148,7 +148,7 @@ def test_the_start_page_lists_them(running: Up) -> None:
 
 
 def test_every_worker_shows_what_it_counts(running: Up) -> None:
-    """And the queues' messages are taken: readiness knows of canaries."""
+    """Every worker shows its metrics, and every queue is served, as canaries prove."""
     page = httpx.get(running.address("Start page")).text
     for url in re.findall(r'href="(http://[^"]*/metrics)"', page):
         assert httpx.get(url).status_code == 200
@@ -161,7 +161,7 @@ def test_every_worker_shows_what_it_counts(running: Up) -> None:
 
 
 def test_a_worker_may_not_change_tables(running: Up) -> None:
-    """Its login may change rows alone."""
+    """A worker's login may change rows, and no tables."""
     with (
         psycopg.connect(running.env["DATABASE_URL"]) as connection,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
@@ -170,7 +170,7 @@ def test_a_worker_may_not_change_tables(running: Up) -> None:
 
 
 def test_no_password_is_in_sight(running: Up) -> None:
-    """Neither the output, nor a command line, nor a file that others can read has a password in it."""
+    """No password is in the output, in a command line, or in a file that others can read."""
     database, broker = running.env["DATABASE_URL"], running.env["CELERY_BROKER_URL"]
     passwords = [psycopg.conninfo.conninfo_to_dict(database)["password"], broker.split(":")[2].split("@")[0]]
     passwords += [running.env["THREADSYNC_CONSOLE_PASSWORD"]]
@@ -182,17 +182,17 @@ def test_no_password_is_in_sight(running: Up) -> None:
 
 
 def test_slack_is_said_not_to_be_connected(running: Up) -> None:
-    """Without Slack's settings everything runs, with a secret of its own, and says so."""
+    """A start without Slack's settings says that Slack is not connected."""
     assert "Slack is not connected" in running.output
 
 
 def test_jira_is_said_not_to_be_connected(running: Up) -> None:
-    """Without Jira's settings no tickets are made, and it says so."""
+    """A start without Jira's settings says that Jira is not connected."""
     assert "Jira is not connected" in running.output
 
 
 def test_what_makes_tickets_runs(running: Up) -> None:
-    """A worker for syncs, one for people's questions, and one beat, which keeps no file."""
+    """A worker for syncs, one for lookups and a single beat without a schedule file are running."""
     lines = [item.cmdline() for item in running.processes()]
     assert any("syncs,maintenance" in line for line in lines)
     assert any("lookups" in line for line in lines)
@@ -201,7 +201,7 @@ def test_what_makes_tickets_runs(running: Up) -> None:
 
 
 def test_no_process_has_secrets_that_it_does_not_use(running: Up) -> None:
-    """By the table of `worker.operate.rights.environment`; the servers have none at all."""
+    """No process has a secret that the table of rights does not give it; the servers have none at all."""
     given = {*OF_OTHERS.values(), *JIRA.values(), *(running.env[name] for name in SECRETS_OF_THE_SHELL)}
     seen = set()
     for process in running.processes():
@@ -210,7 +210,7 @@ def test_no_process_has_secrets_that_it_does_not_use(running: Up) -> None:
         try:
             kind, environ = kind_of(process.cmdline()), process.environ()
         except psutil.NoSuchProcess:
-            # One of Postgres', which come and go.
+            # A process of Postgres, which come and go.
             continue
         if kind is None:
             continue
@@ -246,7 +246,7 @@ def kind_of(words: list[str]) -> Any:
 
 
 def test_the_broker_has_nobodys_password(running: Up) -> None:
-    """But hashes, in a file that only we can read."""
+    """The broker's configuration has hashes in place of passwords, in a file that only its owner can read."""
     config = running.data_dir / "valkey" / "valkey.conf"
     text = config.read_text()
     password = running.env["CELERY_BROKER_URL"].split(":")[2].split("@")[0]
@@ -256,7 +256,7 @@ def test_the_broker_has_nobodys_password(running: Up) -> None:
 
 
 def test_the_doctor_finds_each_login_right(running: Up) -> None:
-    """Each service has the rights that its work needs, and no others."""
+    """The doctor finds that each service has the rights of its role, and no others."""
     env = {**os.environ, **running.env}
     for role in (("--role", "sessions"), ("--role", "syncs"), ("--role", "lookups"), ()):
         argv = [sys.executable, "-m", "worker.cli", "doctor", *role, "--json"]
@@ -268,7 +268,7 @@ def test_the_doctor_finds_each_login_right(running: Up) -> None:
 
 @pytest.mark.parametrize("mode", [0o755, 0o777])
 def test_a_folder_that_others_may_have_prepared_is_refused(mode: int, tmp_path: Path, ups: list[Up]) -> None:
-    """In one line, with what to do, before anything in it is run."""
+    """A data folder that others can write is refused in one line, before anything in it is run."""
     folder = tmp_path / "data"
     (folder / "run").mkdir(parents=True, mode=0o700)
     (folder / "run" / "celery.py").write_text("raise SystemExit('prepared')")
@@ -286,7 +286,7 @@ def test_a_folder_that_others_may_have_prepared_is_refused(mode: int, tmp_path: 
 
 
 def test_a_second_up_on_the_directory_is_refused(running: Up, ups: list[Up]) -> None:
-    """It ends with exit code 1 and one line that names the process; the first goes on."""
+    """A second `up` on the folder ends with exit code 1 and names the first, which goes on."""
     second = Up(running.data_dir)
     ups.append(second)
     assert second.process.wait(30) == 1
@@ -296,7 +296,7 @@ def test_a_second_up_on_the_directory_is_refused(running: Up, ups: list[Up]) -> 
 
 
 def test_a_killed_worker_is_back(running: Up) -> None:
-    """After SIGKILL of the worker `up` says that it died, and starts another."""
+    """A killed worker is reported, and replaced by another."""
     killed = next(item for item in running.processes() if "sessions@%h" in item.cmdline())
     killed.kill()
     wait_until(lambda: "worker is back" in running.output, "the worker is back", timeout=30)
@@ -305,8 +305,8 @@ def test_a_killed_worker_is_back(running: Up) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything(number: signal.Signals, tmp_path: Path, ups: list[Up]) -> None:
-    """Ctrl-C, `kill` and a closed terminal end it with exit code 0, and no process is left."""
-    # Flower is there once: it is the slowest to start.
+    """SIGINT, SIGTERM and SIGHUP each end `up` with exit code 0, and no process is left."""
+    # Only one case has Flower, which is the slowest to start.
     up = Up(tmp_path / "data", *(() if number == signal.SIGINT else ("--without-flower",)))
     ups.append(up)
     assert len(up.wait_until_ready().processes()) > 5
@@ -316,7 +316,7 @@ def test_a_signal_stops_everything(number: signal.Signals, tmp_path: Path, ups: 
 
 
 def test_a_signal_during_the_start_stops_everything(tmp_path: Path, ups: list[Up]) -> None:
-    """Ctrl-C before everything is up is no failure either."""
+    """Ctrl-C during the start ends `up` with exit code 0, and no process is left."""
     up = Up(tmp_path / "data")
     ups.append(up)
     wait_until(lambda: (up.data_dir / "logs" / "postgres.log").exists(), "Postgres is starting", timeout=30)
@@ -326,7 +326,7 @@ def test_a_signal_during_the_start_stops_everything(tmp_path: Path, ups: list[Up
 
 
 def test_the_second_start_has_the_same_data(tmp_path: Path, ups: list[Up]) -> None:
-    """Rows, messages and addresses of the servers are the same after Ctrl-C and another `up`."""
+    """Rows, messages and addresses are the same after Ctrl-C and another `up`."""
     for expected in (1, 2):
         up = Up(tmp_path / "data", "--without-flower")
         ups.append(up)
@@ -344,7 +344,7 @@ def test_the_second_start_has_the_same_data(tmp_path: Path, ups: list[Up]) -> No
 
 
 def test_after_sigkill_the_next_start_works(tmp_path: Path, ups: list[Up]) -> None:
-    """`kill -9` of `up` itself leaves data that the next start takes over, and in the end no process."""
+    """After `kill -9` of `up` the next start takes the data over, and the old processes end."""
     killed = Up(tmp_path / "data", "--without-flower")
     ups.append(killed)
     killed.wait_until_ready().process.kill()
@@ -356,7 +356,7 @@ def test_after_sigkill_the_next_start_works(tmp_path: Path, ups: list[Up]) -> No
 
 
 def test_a_taken_port_is_replaced(tmp_path: Path, ups: list[Up]) -> None:
-    """The Slack endpoint moves to another port, and the table has the one that it got."""
+    """A Slack endpoint whose port is taken moves to another port, which the table shows."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         up = Up(tmp_path / "data", "--port", str(port), "--without-flower")

@@ -1,6 +1,6 @@
 """Write down a release's messages as they lie in the broker, and the results that its worker stores for them.
 
-Once for each release, in a checkout of it, with this file from anywhere:
+Run it once for each release, in a checkout of the release; this file may lie anywhere:
 
     PYTHONPATH=<the release> python capture.py <version> > tests/golden/messages/<version>.json
 
@@ -40,7 +40,7 @@ DRAFT = {"summary": "It is broken", "description": "It fell down.", "labels": ["
 
 
 def send(broker_url: str) -> None:
-    """One of each, by our client and by a stock one; each sender has threads of its own."""
+    """Send each kind of message by our client and by a stock one; each sender has threads of its own."""
     from celery import Celery
 
     from threadsync import SessionClient
@@ -74,7 +74,7 @@ def send(broker_url: str) -> None:
 
 
 def seed(database_url: str) -> None:
-    """The rows that the messages are about."""
+    """Insert the rows that the messages are about."""
     from worker.db.migrate import migrate
 
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -91,7 +91,7 @@ def seed(database_url: str) -> None:
 
 
 def results(broker: Any, expected: list[str], folder: Path) -> dict[str, Any]:
-    """What the release's own worker stores for each task id."""
+    """Run the release's worker; return its stored result for each task id."""
     log_path = folder / "worker.log"
     argv = [sys.executable, "-m", "celery", "-A", "worker", "worker", "-Q", ",".join(QUEUES), "-c", "2"]
 
@@ -115,7 +115,7 @@ def results(broker: Any, expected: list[str], folder: Path) -> dict[str, Any]:
 
 
 def effects(database_url: str) -> dict[str, list[Any]]:
-    """What the tables hold at the end, but for ids and times."""
+    """Return the contents of the tables at the end, without ids and times."""
     with psycopg.connect(database_url) as connection:
         return {
             table: [list(row) for row in connection.execute(statement).fetchall()]
@@ -124,7 +124,7 @@ def effects(database_url: str) -> dict[str, list[Any]]:
 
 
 def main(release: str) -> None:
-    """Print the file."""
+    """Print the release's messages, results and rows as JSON."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         postgres, valkey = EmbeddedPostgres(folder / "postgres"), EmbeddedValkey(folder / "valkey")

@@ -1,6 +1,6 @@
 """Write down the SQL statements of a release, to be prepared against the tables of every later one.
 
-Once for each release, in a checkout of it:
+Run it once for each release, in a checkout of the release:
 
     PYTHONPATH=<the release> python capture_statements.py > tests/golden/statements/<version>.json
 """
@@ -18,11 +18,11 @@ _STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b")
 
 
 def statements() -> dict[str, str]:
-    """By the name of the constant, with its module."""
+    """Return the statements by module and name of their constant."""
     found = {}
     for module in pkgutil.iter_modules(worker.db.__path__, "worker.db."):
         for name, value in vars(import_module(module.name)).items():
-            # Private constants are parts of others.
+            # A private constant is a part of other statements.
             if (
                 name.isupper()
                 and not name.startswith("_")

@@ -1,4 +1,4 @@
-"""Addresses with passwords that were not encoded: they work, or are refused without a word of the secret."""
+"""Addresses whose passwords were not encoded: each works, or is refused without a word of the secret."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ passwords = st.text(st.sampled_from("19aZ" + SPECIAL), min_size=1, max_size=12)
 
 
 def without(secret: str, words: str) -> bool:
-    """True when no piece of the secret that would tell anything is in the words."""
+    """Return True if the words quote no telling piece of the secret."""
     return not any(secret[place : place + 4] in words for place in range(max(1, len(secret) - 3)))
 
 
 @given(template=st.sampled_from(BROKERS), password=passwords)
 def test_a_broker_gets_the_password_or_none_does(template: str, password: str) -> None:
-    """Never another host than meant, never another password than written, and no word of it if refused."""
+    """A broker's address leads to its own host with its own password, or is refused."""
     try:
         found = url_to_parts(read_broker(template.format(password)).url)
     except BadAddress:
         return
     assert found.hostname == "right"
-    # What looks encoded is taken for encoded.
+    # A password that looks encoded is taken for encoded.
     assert found.password == url_to_parts(f"redis://:{quote(password, safe='%')}@h").password
 
 
@@ -69,7 +69,7 @@ def test_postgres_gets_an_encoded_password(password: str) -> None:
 
 @given(password=passwords)
 def test_postgres_gets_a_password_in_keyword_form(password: str) -> None:
-    """Quoted as libpq has it. Without quotes: what libpq would read too, or nothing."""
+    """A password in keyword form is read as libpq reads it, or refused if it has no quotes."""
     quoted = password.replace("\\", "\\\\").replace("'", "\\'")
     found = conninfo_to_dict(read_database(f"host=right user=me password='{quoted}' dbname=db"))
     assert (found["host"], found["password"]) == ("right", password)
@@ -88,7 +88,7 @@ def test_postgres_gets_a_password_in_keyword_form(password: str) -> None:
 def test_settings_say_what_is_wrong_and_no_secret(
     monkeypatch: pytest.MonkeyPatch, variable: str, character: str, before: str
 ) -> None:
-    """Digits before the character were taken for a port of localhost's."""
+    """A password that must be encoded is named by character, without the secret, also if it is a number."""
     scheme = "postgresql" if variable == "DATABASE_URL" else "redis"
     secret = f"{before}{character}tail9"
     monkeypatch.setenv(variable, f"{scheme}://:{secret}@right:6379/0")
@@ -126,7 +126,7 @@ def test_settings_say_what_is_wrong_and_no_secret(
     ],
 )
 def test_what_is_no_address(address: str) -> None:
-    """A port, a host, a parameter that there is not; refused at the start, not when it connects."""
+    """A wrong port, host or parameter is refused at the start, not at the first connection."""
     with pytest.raises(BadAddress) as refusal:
         read_broker(address)
     assert "hunter2=" not in str(refusal.value)
@@ -153,13 +153,13 @@ def test_what_is_no_database(address: str) -> None:
 
 
 def test_the_name_of_a_parameter_that_postgres_does_not_know() -> None:
-    """Other tools have more of them; the name helps, and is no secret."""
+    """A parameter that Postgres does not know is named, because the name is no secret."""
     with pytest.raises(BadAddress, match=r"\(schema\)"):
         read_database("postgresql://h/db?sslmode=require&schema=public")
 
 
 def test_the_parameters_are_those_of_libpq() -> None:
-    """An upgrade of psycopg may bring new ones."""
+    """Every parameter that the installed libpq knows is known here."""
     assert {option.keyword.decode() for option in pq.Conninfo.get_defaults()} <= PARAMETERS
 
 
@@ -178,7 +178,7 @@ def test_a_database_of_any_shape_is_left_as_it_is(address: str) -> None:
 
 
 def test_tls_is_checked_unless_it_is_said_otherwise() -> None:
-    """For brokers and for results, with an authority of one's own and without."""
+    """TLS is verified unless the address says otherwise, with or without an authority of its own."""
     for read in (read_broker, read_results):
         assert read("redis://h").tls is None
         assert read("rediss://h").tls == Tls()
@@ -192,14 +192,14 @@ def test_tls_is_checked_unless_it_is_said_otherwise() -> None:
 
 @pytest.mark.parametrize("parameter", ["socket_timeout=soon", "max_connections=2.5", "protocol=4"])
 def test_results_with_a_number_that_is_none(parameter: str) -> None:
-    """Celery would raise a bare ValueError for each result."""
+    """A malformed number in a result server's address is refused by the parameter's name."""
     with pytest.raises(BadAddress, match=parameter.partition("=")[0]):
         read_results(f"redis://h/0?{parameter}")
 
 
 @pytest.mark.parametrize("path", ["/", "//", "/0", "/0/", "//0"])
 def test_slashes_around_a_database(path: str) -> None:
-    """kombu and Celery each fail on some of them."""
+    """Slashes around a database number, on which kombu or Celery fail, are read as intended."""
     assert read_broker(f"redis://h{path}").url in {"redis://h/", "redis://h/0"}
 
 
@@ -212,7 +212,7 @@ def test_slashes_around_a_database(path: str) -> None:
     ],
 )
 def test_all_sentinels_lead_to_one_database_by_one_login(address: str) -> None:
-    """Whenever a connection fails kombu goes on to the next address, its login and database too."""
+    """All sentinels of an address lead to one database by one login, because kombu takes them in turn."""
     expected = "sentinel://u:pw@a:1/3;sentinel://u:pw@b:2/3;sentinel://u:pw@c:3/3"
     assert read_broker(address).url == read_results(address).url == expected
 
@@ -222,7 +222,7 @@ def test_all_sentinels_lead_to_one_database_by_one_login(address: str) -> None:
 def test_a_file_of_tls_that_is_not_there(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, parameter: str
 ) -> None:
-    """A connection would say "Error 2 connecting to h:6379", again and again."""
+    """A missing TLS file is reported with its variable, its parameter and its path."""
     monkeypatch.setenv(variable, f"rediss://:secret@h/0?{parameter}={tmp_path}/ca.pem")
     with pytest.raises(
         InvalidSettings, match=rf"{variable}: {parameter}: cannot read .*ca.pem: No such file"
@@ -233,7 +233,7 @@ def test_a_file_of_tls_that_is_not_there(
 
 
 def test_results_have_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list of brokers is no list of result servers."""
+    """A list of addresses is refused as the place of results."""
     monkeypatch.setenv("CELERY_RESULT_BACKEND", "redis://a/0;redis://b/0")
     with pytest.raises(InvalidSettings, match="CELERY_RESULT_BACKEND: must be one address"):
         load_settings()
@@ -244,7 +244,7 @@ def test_results_that_are_kept_elsewhere_are_left_alone() -> None:
 
 
 def test_an_address_that_was_read_is_read_the_same_again() -> None:
-    """Settings hand it on by the environment."""
+    """An address that was read once is read the same again."""
     for text in (
         "redis://u:p@ss%zz@h:1/2",
         "rediss://h?ssl_ca_certs=/a b",
@@ -255,7 +255,7 @@ def test_an_address_that_was_read_is_read_the_same_again() -> None:
 
 
 def test_another_tools_parameter_is_named_with_ours() -> None:
-    """Prisma's and SQLAlchemy's words for a thing lead to our own."""
+    """A parameter of Prisma or SQLAlchemy is refused with the name of our own setting."""
     with pytest.raises(ValueError, match='For "pgbouncer": DATABASE_PREPARED_STATEMENTS=false') as caught:
         read_database("postgresql://u:secret@h/d?pgbouncer=true")
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The parts of a message that Celery may read: a table."""
+"""Table of the parts of a message that Celery may read."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TASKS: Final = frozenset({"sessions.get"})
 
 
 class _Message(JsonMessage, Message):
-    """As a transport of ours makes them."""
+    """A message as a transport of ours makes it."""
 
 
 def made(body: Any, **options: Any) -> _Message:
-    """With the bytes that a transport has, where kombu's types say text."""
+    """Make a message whose body may be bytes, where kombu's types say text."""
     return _Message(body, **options)
 
 
@@ -35,13 +35,13 @@ def message(content: Any, headers: Any = None, **parts: Any) -> Any:
 
 
 def second(content: Any = None, /, **headers: Any) -> Any:
-    """Of protocol 2."""
+    """Make a message of protocol 2."""
     content = [[], {}, {}] if content is None else content
     return message(content, {"task": "sessions.get", "id": "a", **headers})
 
 
 def first(**fields: Any) -> Any:
-    """Of protocol 1."""
+    """Make a message of protocol 1."""
     return message({"task": "sessions.get", "id": "a", "args": [], "kwargs": {}, **fields})
 
 
@@ -66,7 +66,7 @@ def in_seconds(seconds: float) -> str:
     ("name", "kept", "left_out"),
     [
         ("root_id", ["r", "é"], [5, {"a": 1}, "", "a\nb", "x" * 256, ["x"], None, "\ud800"]),
-        # A text of the sender's, which would be shown in place of the task's name.
+        # The sender's own text, which would be shown in place of the task's name.
         ("shadow", [], ["a name", 5, ["x"]]),
         ("group", ["g"], [[1]]),
         ("retries", [0, 7, 2**31 - 1], [-1, 2**31, "1", True, 1.5, [1]]),
@@ -95,7 +95,7 @@ def in_seconds(seconds: float) -> str:
     ],
 )
 def test_what_is_told_is_kept_or_left_out(name: str, kept: list[Any], left_out: list[Any]) -> None:
-    """In headers. What is kept is as it was."""
+    """A header that only informs is kept unchanged if it is usable, and left out if not."""
     for value in kept:
         assert admitted(second(**{name: value})).headers[name] == value
     for value in left_out:
@@ -105,7 +105,7 @@ def test_what_is_told_is_kept_or_left_out(name: str, kept: list[Any], left_out: 
 
 @pytest.mark.parametrize("identity", [None, 5, "", "x" * 256, ["x"], "a\x00b"])
 def test_without_a_usable_id_there_is_none(identity: Any) -> None:
-    """Then the message gets a name: worker/durable/request.py."""
+    """A message without a usable id has none; worker/durable/request.py gives it a name."""
     assert admitted(second(id=identity)).headers["id"] is None
     assert admitted(first(id=identity)).payload["id"] is None
 
@@ -140,7 +140,7 @@ def test_without_a_usable_id_there_is_none(identity: Any) -> None:
     ],
 )
 def test_what_decides_must_be_readable(content: Any, error: str) -> None:
-    """The body of protocol 2."""
+    """A malformed body of protocol 2 is refused."""
     with pytest.raises(CommandFailed, match=error):
         admitted(second(content))
 
@@ -150,7 +150,7 @@ def test_what_decides_must_be_readable(content: Any, error: str) -> None:
     [None, {}, {"callbacks": None}, {"callbacks": []}, {"chain": [{"task": "t", "args": [1], "kwargs": {}}]}],
 )
 def test_what_follows_stays(follows: Any) -> None:
-    """If it is a list of tasks, or nothing."""
+    """The tasks that follow a task are kept as they are."""
     assert admitted(second([[1], {"a": 2}, follows])).payload == [[1], {"a": 2}, follows]
 
 
@@ -164,7 +164,7 @@ def test_a_moment_must_be_one(make: Any, name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("make", [second, first])
 def test_an_eta_is_within_a_day(make: Any) -> None:
-    """A message that has been due, at whatever time, is due now."""
+    """An eta more than a day ahead is refused, and one that has passed is left out."""
     for value in (in_seconds(86_460), "9999-12-31T23:59:59-14:00"):
         with pytest.raises(CommandFailed, match="more than a day"):
             admitted(make(eta=value))
@@ -176,7 +176,7 @@ def test_an_eta_is_within_a_day(make: Any) -> None:
 
 
 def test_what_has_waited_is_not_asked_again() -> None:
-    """A clock that goes back must not make a dead letter of it."""
+    """A message that has waited is admitted again, although a clock that went back makes its eta too far."""
     found = second(eta=in_seconds(90_000))
     found.delivery_info[WAITED] = True
     assert "eta" in admitted(found).headers
@@ -207,7 +207,7 @@ def test_what_names_no_task_is_none(found: Any) -> None:
 
 @pytest.mark.parametrize("name", ["celery.chord_unlock", "celery.map"])
 def test_what_has_no_end_is_not_begun(name: str) -> None:
-    """Celery registers these in each app."""
+    """Celery's built-in tasks that have no end are refused."""
     for found in (message([[], {}, {}], {"task": name}), message({"task": name, "args": []})):
         with pytest.raises(CommandFailed, match="is not run here"):
             admit(found, {name})
@@ -223,7 +223,7 @@ def test_an_unknown_task_is_not_parsed() -> None:
     "kind", ["application/text", "application/data", "text/plain", 5, None, ["x"], "\x00"]
 )
 def test_content_is_json_or_not_read(kind: Any) -> None:
-    """Also where kombu would read it by a codec of Python's."""
+    """Content that is not JSON is refused, also where kombu has a codec of Python's for it."""
     with pytest.raises(ContentDisallowed, match="not application/json"):
         admitted(second_of(kind))
 
@@ -233,13 +233,13 @@ def second_of(kind: Any) -> Any:
 
 
 def test_content_of_too_many_parts_is_not_parsed() -> None:
-    """Celery also makes a text of all of it, in the main process."""
+    """Content of too many parts is not parsed, because Celery would also make a text of all of it."""
     with pytest.raises(ContentDisallowed, match="more than 300000 parts"):
         admitted(second([[], {"x": [1] * 300_002}, {}]))
 
 
 def test_of_protocol_1_nothing_stays_that_is_not_known() -> None:
-    """All of its body would become attributes of Celery's request. Headers of 2 may come with it."""
+    """Unknown fields of protocol 1, which would become attributes of the request, are left out."""
     found = first(
         timelimit=[1, 2, 3], retries="x", taskset=[1], headers=5, update=1, utc="x", shadow="s", root_id="r"
     )
@@ -295,7 +295,7 @@ _NAMES: Final = st.sampled_from(
 
 @given(content=_ANYTHING, headers=st.dictionaries(_NAMES | st.text(), _ANYTHING, max_size=6))
 def test_whatever_it_is_it_is_admitted_or_refused(content: Any, headers: dict[str, Any]) -> None:
-    """No other error, and what is admitted is admitted again as it is."""
+    """Any message is admitted or refused without another error, and admission is idempotent."""
     found = message(content, headers)
     try:
         admit(found, TASKS)
@@ -308,7 +308,7 @@ def test_whatever_it_is_it_is_admitted_or_refused(content: Any, headers: dict[st
 
 @given(fields=st.dictionaries(_NAMES, _ANYTHING, max_size=6))
 def test_of_protocol_1_too(fields: dict[str, Any]) -> None:
-    """The same, of a body that has it all."""
+    """Any message of protocol 1 is admitted or refused without another error."""
     found = message({"task": "sessions.get", "args": [], "kwargs": {}, **fields})
     try:
         admit(found, TASKS)

@@ -1,4 +1,4 @@
-"""What a benchmark computes and writes. Nothing is timed here: a number from a test machine says nothing."""
+"""Computations and reports of a benchmark. Nothing is timed here: a test machine's numbers say nothing."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ numbers = st.lists(st.floats(0.001, 1e6), min_size=1)
     ("share", "expected"), [(0.5, 50), (0.99, 99), (1, 100), (0, 1), (0.985, 99), (0.01, 1)]
 )
 def test_a_percentile_is_one_of_the_numbers(share: float, expected: int) -> None:
-    """The smallest that is not below the share: no value is made up between two."""
+    """A percentile is the smallest number that is not below the share, never a value between two."""
     assert percentile(range(100, 0, -1), share) == expected
 
 
 @given(numbers, st.floats(0, 1))
 def test_enough_numbers_are_not_above_a_percentile(values: list[float], share: float) -> None:
-    """Whatever the numbers are."""
+    """Enough numbers are at or below their percentile, whatever the numbers are."""
     limit = percentile(values, share)
     assert sum(value <= limit for value in values) >= share * len(values) - 1e-6
     assert limit in values
@@ -58,29 +58,29 @@ def test_enough_numbers_are_not_above_a_percentile(values: list[float], share: f
 
 @given(numbers)
 def test_a_spread_holds_its_median(values: list[float]) -> None:
-    """Between the ends."""
+    """The median lies between the ends of a spread."""
     spread = Spread.of(values)
     assert spread.low <= spread.median <= spread.high
 
 
 def test_a_rate_leaves_the_start_out() -> None:
-    """The worker took two seconds to come up; then it did 90 a second."""
+    """The rate is counted from the first sample with work, so the worker's start is left out."""
     assert rate([(0.0, 0), (2.0, 10), (2.5, 55), (3.0, 100)], 100) == 90
 
 
 def test_a_rate_ends_with_the_last_command() -> None:
-    """A contender that leaves one lying for a second pays for it."""
+    """The rate lasts to the last command, so a contender that delays one for a second pays for it."""
     assert rate([(0.0, 10), (1.0, 99), (2.0, 100)], 100) == 45
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    """The machine was half as fast in round 1, and that is nobody's merit; round 2 has no baseline."""
+    """Ratios compare runs of the same round, and a round without a baseline has none."""
     assert ratios({0: 400, 1: 200, 2: 999}, {0: 100, 1: 50}) == Spread(4, 4, 4)
     assert ratios({0: 1.0}, {1: 1.0}) is None
 
 
 def test_threads_are_valid_and_new() -> None:
-    """Every command is one that ours accepts; no two of a run are about the same session."""
+    """Every made thread is valid for our command, and no two of a run are the same session."""
     made = threads(SESSIONS, 500)
     for thread in made:
         assert statement_of(GetOrCreate(**thread._asdict())).params == thread.parameters()
@@ -90,7 +90,7 @@ def test_threads_are_valid_and_new() -> None:
 
 @pytest.mark.parametrize("sessions", [1_000, 1_000_000])
 def test_known_threads_are_spread_over_the_table(sessions: int) -> None:
-    """As many on a small table as on a large one, and none that is not there."""
+    """Known threads are as many on a small table as on a large one, and all of them exist."""
     known = known_threads(sessions, 2_500)
     assert len(known) == 2_500
     last = max(int(thread.thread_ts.partition(".")[0]) for thread in known) - 1_700_000_000
@@ -98,7 +98,7 @@ def test_known_threads_are_spread_over_the_table(sessions: int) -> None:
 
 
 def test_the_family_of_a_process() -> None:
-    """A process, and those that its children started, are measured together."""
+    """A process and those that its children started are measured together."""
     script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as process:
         wait_until(
@@ -111,7 +111,7 @@ def test_the_family_of_a_process() -> None:
 
 
 def test_every_contender_has_a_file_and_what_it_needs() -> None:
-    """One file each, so that each can be judged; peers have their own requirements, all pinned."""
+    """Every contender has a file of its own, and every peer has its locked requirements."""
     for entry in ENTRIES:
         module, _, name = entry.target.partition(":")
         source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
@@ -122,7 +122,7 @@ def test_every_contender_has_a_file_and_what_it_needs() -> None:
 
 
 def test_peers_run_on_the_driver_that_we_run_on() -> None:
-    """A newer psycopg would be an advantage, or the contrary."""
+    """Every peer runs on the version of psycopg that we run on."""
     ours = {pin for pin in pins((LOCKS / "worker.txt").read_text(encoding="utf-8")) if "psycopg" in pin.name}
     assert len(ours) == 3
     for lock in PEERS.values():
@@ -131,7 +131,7 @@ def test_peers_run_on_the_driver_that_we_run_on() -> None:
 
 
 class Pretender(Contender):
-    """One that has no queue: its commands are done when it has looked often enough."""
+    """A contender without a queue, whose commands are done once it was asked often enough."""
 
     distribution = "pytest"
     looks = 0
@@ -151,7 +151,7 @@ class Pretender(Contender):
 
 
 def ask(*requests: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a contender's process answers."""
+    """Return the replies of a contender's process."""
     answers = io.StringIO()
     lines = io.StringIO("".join(json.dumps(request) + "\n" for request in requests))
     serve(Side(Pretender(Path())), lines, answers)
@@ -159,7 +159,7 @@ def ask(*requests: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_a_contender_is_asked_line_by_line() -> None:
-    """One answer to each request."""
+    """A contender's process gives one reply to each request."""
     prepared, enqueued, _, drained = ask(
         {"do": "prepare"},
         {"do": "enqueue", "first": 0, "count": 10},
@@ -172,14 +172,14 @@ def test_a_contender_is_asked_line_by_line() -> None:
 
 
 def test_a_contender_that_fails_says_so_and_goes_on() -> None:
-    """The report tells what its library raised; the others are not spoilt."""
+    """A contender that fails reports its library's error, and goes on."""
     failed, memory = ask({"do": "last_result"}, {"do": "memory"})
     assert failed == {"fault": "ValueError: nothing was sent"}
     assert memory == {"answer": []}
 
 
 def record(*runs: Run) -> Record:
-    """Two rounds in which ours did four times as much as the baseline, and huey lost work once."""
+    """Make a record of two rounds: ours at four times the baseline, and huey with lost work once."""
     rounds = [
         run
         for number, speed in enumerate((100.0, 50.0))
@@ -221,7 +221,7 @@ def test_lost_work_is_not_fast() -> None:
 
 
 def test_the_goals() -> None:
-    """Met at the bound, missed beyond it; what was not measured is neither."""
+    """A goal is met at its bound and missed beyond it; without a measurement it is neither."""
     assert [goal.is_met for goal in goals(record())] == [True, True, True, True, None]
     too_slow = [
         Run("round", number, name, figures(100, latency))
@@ -232,7 +232,7 @@ def test_the_goals() -> None:
 
 
 def test_the_time_on_a_large_table() -> None:
-    """A lower rate is a longer time."""
+    """A lower rate on a large table is shown as a longer time."""
     runs = [
         Run("table", number, f"{OURS.name}-{size}", {"process_rate": speed})
         for number in range(2)
@@ -246,7 +246,7 @@ def test_the_time_on_a_large_table() -> None:
 
 
 def test_honest_commands_beside_mutated_ones() -> None:
-    """In seconds: what people wait for."""
+    """The goal for honest commands beside mutated ones is in seconds."""
     runs = [
         Run("mutated", number, OURS.name, {"among_mutants_p99_seconds": p99})
         for number, p99 in enumerate((0.5, 1.5))
@@ -256,7 +256,7 @@ def test_honest_commands_beside_mutated_ones() -> None:
 
 
 def test_the_page_says_where_numbers_come_from() -> None:
-    """Machine, settings, versions, what was left out; and whether the machine was quiet."""
+    """The page names machine, settings, versions and omissions, and says if the machine was not quiet."""
     text = page(record(), ["quick-processing.svg"])
     for line in ("| cores | 2 |", "`appendfsync = everysec`", "threadsync 0.1.0", "left out: not there"):
         assert line in text
@@ -267,19 +267,19 @@ def test_the_page_says_where_numbers_come_from() -> None:
 
 
 def test_a_ratio_for_people() -> None:
-    """With its ends, unless there was but one round."""
+    """A ratio is written with its ends, unless they are equal."""
     assert ratio_text(Spread(3.314, 3.1, 12.34)) == "3.31 (3.10 to 12.3)"
     assert ratio_text(Spread(2, 2, 2)) == "2.00"
     assert ratio_text(None) == "-"
 
 
 def test_a_table_in_markdown() -> None:
-    """A bar in a cell does not end it."""
+    """A bar in a cell does not end the cell."""
     assert table(("a", "b"), [("1|2", "3")]) == "| a | b |\n| --- | --- |\n| 1\\|2 | 3 |"
 
 
 def test_a_chart_is_a_picture_for_light_and_dark_pages() -> None:
-    """Named for screen readers, bars as long as their numbers, a whisker where there is a spread."""
+    """A chart is named for screen readers, has bars to scale and whiskers, and adapts to dark pages."""
     bars = [Bar("ours & <others>", Spread(4, 3, 5), "ours"), Bar("baseline", Spread(1, 1, 1), "baseline")]
     root = ElementTree.fromstring(bar_chart("Speed", "more is better", bars))
     assert root.get("aria-label") == "Speed"
@@ -294,7 +294,7 @@ def test_a_chart_is_a_picture_for_light_and_dark_pages() -> None:
 
 @given(st.lists(st.floats(0.001, 5000), min_size=1, max_size=12))
 def test_no_bar_leaves_the_picture(values: list[float]) -> None:
-    """Whatever was measured."""
+    """Every bar stays within the picture, whatever was measured."""
     bars = [Bar("x", Spread(value, value * 0.9, value * 1.1)) for value in values]
     root = ElementTree.fromstring(bar_chart("t", "n", bars))
     width, height = map(float, root.get("viewBox", "").split()[2:])
@@ -305,7 +305,7 @@ def test_no_bar_leaves_the_picture(values: list[float]) -> None:
 
 
 def test_a_report_is_written_and_read_back(tmp_path: Path) -> None:
-    """Raw numbers, page and pictures; every contender has a title."""
+    """A report is written as raw numbers, page and pictures, and read back; every contender has a title."""
     written = write_report(record(), tmp_path, "quick")
     assert [path.name for path in written] == [
         "quick.json",
@@ -318,7 +318,7 @@ def test_a_report_is_written_and_read_back(tmp_path: Path) -> None:
 
 
 def test_the_quick_plan_leaves_the_long_work_out() -> None:
-    """It is for a look; numbers to rely on come from the whole."""
+    """The quick plan leaves the large backlog and tables out, and the full plan has them."""
     assert not QUICK.big_backlog
     assert not QUICK.table_sizes
     assert FULL.big_backlog == 100_000

@@ -1,4 +1,4 @@
-"""Bodies in flight: how many, how large, how long."""
+"""Bodies in flight: their number, size and time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Clock:
 
 
 class Sender:
-    """A client that sends what it is told, and nothing more before that."""
+    """A client that sends only when it is told to."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self.asked = 0
@@ -62,7 +62,7 @@ async def status_of(task: asyncio.Task[bytes]) -> int:
 
 @pytest.mark.parametrize("headers", [SMALL, LARGE, CHUNKED, {}])
 async def test_a_body_is_read_whole(headers: dict[str, str]) -> None:
-    """In pieces, with its length announced or not."""
+    """A body is read whole, in pieces, with or without an announced length."""
     sender = Sender(headers)
     task = await begun(BodyGate(), sender)
     sender.send(b"one ", more=True)
@@ -72,7 +72,7 @@ async def test_a_body_is_read_whole(headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("length", [str(MAX_BODY_BYTES + 1), "9" * 400, "-1", "1e3", "\u00b2", ""])
 async def test_a_length_beyond_the_limit_is_not_read(length: str) -> None:
-    """Nor one that is no number."""
+    """A body whose announced length is too large or no number is not read."""
     request = Request({"type": "http", "headers": [(b"content-length", length.encode("latin-1"))]})
     with pytest.raises(BodyRefused) as caught:
         await BodyGate().read(request)
@@ -80,7 +80,7 @@ async def test_a_length_beyond_the_limit_is_not_read(length: str) -> None:
 
 
 async def test_a_body_without_a_length_is_read_up_to_the_limit() -> None:
-    """And no further."""
+    """A body without a length is read up to the limit, and no further."""
     sender = Sender(CHUNKED)
     task = await begun(BodyGate(), sender)
     for _ in range(MAX_BODY_BYTES // 65_536 + 5):
@@ -91,7 +91,7 @@ async def test_a_body_without_a_length_is_read_up_to_the_limit() -> None:
 
 @pytest.mark.parametrize("headers", [LARGE, CHUNKED])
 async def test_so_many_large_bodies_at_once(headers: dict[str, str]) -> None:
-    """One more is a 503, unread; a small one needs no place; one that ends makes room."""
+    """A large body without a place gets a 503 unread; a small one needs none, and an end makes room."""
     gate = BodyGate(2, Clock())
     senders = [Sender(headers) for _ in range(2)]
     tasks = [await begun(gate, sender) for sender in senders]
@@ -109,7 +109,7 @@ async def test_so_many_large_bodies_at_once(headers: dict[str, str]) -> None:
 
 
 async def test_a_slow_body_gives_up_its_place() -> None:
-    """After a second, to the next one that wants it; the others go on."""
+    """A slow body gives up its place after a second if another waits for it; the others go on."""
     clock = Clock()
     gate = BodyGate(2, clock)
     slow, other, late = (Sender(LARGE) for _ in range(3))
@@ -125,7 +125,7 @@ async def test_a_slow_body_gives_up_its_place() -> None:
 
 
 async def test_a_body_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small or large; and one whose client hangs up."""
+    """A body that does not end gets a 408, and one whose client hangs up a 400."""
     monkeypatch.setattr("handlers.body_gate.BODY_SECONDS", 0.05)
     gate: Any = BodyGate(1)
     for headers in (SMALL, LARGE, CHUNKED):

@@ -1,4 +1,4 @@
-"""How far clocks are apart, which databases share a broker, and what is said of it. Pure."""
+"""Clock skew and shared brokers: how they are found and reported. Pure functions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def heartbeats(skews: dict[str, Skew] | None = None, places: dict[str, Place] | 
     [(1000.5, 0.0), (1000.0, 0.0), (1001.0, 0.0), (990.5, 9.5), (1310.5, -309.5)],
 )
 def test_what_the_question_took_is_doubt(theirs: float, certain: float) -> None:
-    """Asked at 1000, answered at 1001: the other clock was read in between, nobody knows when."""
+    """A clock read between 1000 and 1001 is certainly off only by what lies outside of that second."""
     assert offset(theirs, asked=1000.0, answered=1001.0).certain == pytest.approx(certain)
 
 
 def test_a_clock_that_is_set_meanwhile_needs_no_new_measure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own monotonic clock says by how much it was set."""
+    """A clock that is set meanwhile is followed by the monotonic clock, without a new measurement."""
     now = time.time()
     clocks.broker_said(now, now, now)
     monkeypatch.setattr(time, "time", lambda: now + 300.0)
@@ -51,7 +51,7 @@ def test_a_clock_that_is_set_meanwhile_needs_no_new_measure(monkeypatch: pytest.
     ],
 )
 def test_a_skew_of_more_than_two_seconds_is_said(skew: Skew, words: str | None) -> None:
-    """Of which process, by how much, and beside whose clock."""
+    """A skew of more than two seconds is reported with the process, its size and the clock beside it."""
     said = skewed_clocks(heartbeats({"sessions@a": skew}))
     assert [words in verdict.why for verdict in said.values()] == ([True] if words else [])  # type: ignore[operator]
 
@@ -60,21 +60,21 @@ def test_a_skew_of_more_than_two_seconds_is_said(skew: Skew, words: str | None) 
     ("one", "other", "is_found"),
     [
         (Place("a", 1, 500), Place("a", 2, 500), False),
-        # Each has said so since the other first did.
+        # Each was reported after the first report of the other.
         (Place("a", 1, 500), Place("b", 2, 400), True),
-        # Failed over: the first has not heard of the new one yet.
+        # A failover: the first process does not know of the new database yet.
         (Place("a", 12, 500), Place("b", 1, 10), False),
         # A worker that was stopped.
         (Place("a", 300, 5000), Place("b", 1, 1000), False),
     ],
 )
 def test_two_databases_are_told_from_a_failover(one: Place, other: Place, is_found: bool) -> None:
-    """Two that are written to at the same time, not one after the other."""
+    """Two databases are reported only if both are written to at the same time, unlike a failover."""
     assert (two_databases(heartbeats(places={"a@a": one, "b@b": other})) is not None) == is_found
 
 
 def test_a_pause_is_no_longer_than_ours(caplog: pytest.LogCaptureFixture) -> None:
-    """A header of somebody else's making cannot hold a message for an hour."""
+    """A pause in a header is ignored if it is longer than any of ours."""
     from worker.durable.retry_policy import HEADER, read_history
 
     assert read_history({HEADER: {"pause": LONGEST_PAUSE_SECONDS}}).pause == LONGEST_PAUSE_SECONDS
@@ -97,5 +97,5 @@ def test_a_pause_is_no_longer_than_ours(caplog: pytest.LogCaptureFixture) -> Non
     ],
 )
 def test_a_server_with_known_holes_is_named(kind: str, version: str, known: bool) -> None:
-    """By its version alone, so it is no more than information."""
+    """A server whose version has known security holes is named."""
     assert (hole_in(kind, version) is not None) == known

@@ -1,4 +1,4 @@
-"""docker-compose.yml without Docker: it is a Compose file, and each service is kept as small as it can be."""
+"""docker-compose.yml without Docker: a valid Compose file whose services are confined."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ LOGINS: Final = {
     "web": "console_database_url",
     "metrics": "reader_database_url",
 }
-"""By role, the secret that a process sees as ``database_url``."""
+"""The secret that a process sees as ``database_url``, by its role."""
 
 every_service = pytest.mark.parametrize("name", SERVICES)
 every_daemon = pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
 
 
 def test_it_is_a_compose_file() -> None:
-    """By the schema of the specification; where it is from: `tests/data/README.md`."""
-    # Of draft 7 by what it says, but it spells that in a way that jsonschema does not know.
+    """The file satisfies the schema of the Compose specification (its origin: `tests/data/README.md`)."""
+    # The schema names draft 7 in a spelling that jsonschema does not know.
     validator = jsonschema.Draft7Validator(json.loads(read("tests/data/compose-spec.json")))
     assert [error.message for error in validator.iter_errors(COMPOSE)] == []
     assert not validator.is_valid({"services": {"a": {"imagee": "b"}}})
 
 
 def test_every_variable_has_a_value() -> None:
-    """A default, or a refusal to start: Compose would put an empty text in its place and go on."""
+    """Every variable has a default or refuses the start, because Compose would fill in an empty text."""
     found = VARIABLE.findall(read("docker-compose.yml"))
     assert found
     assert [name for name, how, _ in found if how not in ("-", "?")] == []
@@ -45,7 +45,7 @@ def test_every_variable_has_a_value() -> None:
 
 @every_service
 def test_it_may_do_little(name: str) -> None:
-    """No root, no capabilities, nothing gained by setuid, nothing written but to volumes and memory."""
+    """No service has root, capabilities, setuid or a writable root file system."""
     service = SERVICES[name]
     assert str(service["user"]).partition(":")[0] not in ("", "0", "root")
     assert service["cap_drop"] == ["ALL"]
@@ -58,7 +58,7 @@ def test_it_may_do_little(name: str) -> None:
 
 @every_daemon
 def test_it_comes_back_and_goes_in_good_order(name: str) -> None:
-    """What ends is started again; what is stopped has the time that it needs; who looks sees how it is."""
+    """Every daemon restarts, has time to stop, and has a health check and bounded logs."""
     service = SERVICES[name]
     assert service["restart"] == "unless-stopped"
     assert "stop_grace_period" in service
@@ -67,13 +67,13 @@ def test_it_comes_back_and_goes_in_good_order(name: str) -> None:
 
 
 def test_what_ends_is_not_started_again() -> None:
-    """A migration that fails would fail again."""
+    """Only the services that end by themselves are not started again."""
     assert {name for name in SERVICES if SERVICES[name]["restart"] == "no"} == ONE_SHOT
 
 
 @every_service
 def test_secrets_are_files(name: str) -> None:
-    """Each one that is mounted is used by name of its file, and no other is named."""
+    """Every mounted secret is used by the name of its file, and no other secret is named."""
     service = SERVICES[name]
     mounts, used = set(mounted(service).values()), set(secret_files(service).values())
     if name == "valkey":
@@ -101,7 +101,7 @@ def test_secrets_are_files(name: str) -> None:
 
 
 def test_each_secret_is_somebodys() -> None:
-    """None is made for nobody, and no service of ours has the server's own."""
+    """Every secret is mounted by some service, and no service of ours has the servers' own."""
     mounts = {secret for service in SERVICES.values() for secret in mounted(service).values()}
     assert mounts == set(COMPOSE["secrets"])
     own = {"postgres_password", "valkey_auth", "valkey_users"}
@@ -109,7 +109,7 @@ def test_each_secret_is_somebodys() -> None:
 
 
 def test_each_process_has_the_secrets_of_its_table() -> None:
-    """And no other; a login of its own for what the broker and the database let it do."""
+    """Each process has the secrets of its role only, and its own logins for broker and database."""
     for service in ours(COMPOSE).values():
         role: Any = environment(service)["THREADSYNC_ROLE"]
         secrets = {name.removesuffix("_FILE") for name in secret_files(service)}
@@ -123,7 +123,7 @@ def test_each_process_has_the_secrets_of_its_table() -> None:
 
 @every_service
 def test_nothing_listens_to_the_world(name: str) -> None:
-    """Published ports are loopback's; the servers have none, and no way out."""
+    """Published ports are on loopback, and the servers have no port and no way out."""
     service = SERVICES[name]
     ports = service.get("ports", [])
     assert all(port.startswith("127.0.0.1:") for port in ports)
@@ -137,13 +137,13 @@ def test_nothing_listens_to_the_world(name: str) -> None:
 
 
 def test_ports_are_not_taken_twice() -> None:
-    """On the host."""
+    """No port of the host is published twice."""
     ports = [port.split(":")[1] for service in SERVICES.values() for port in service.get("ports", [])]
     assert len(ports) == len(set(ports))
 
 
 def test_they_start_in_an_order() -> None:
-    """Nobody waits for who waits for him; what is waited for exists, and can say what it is asked."""
+    """The order of starts has no cycle, and every condition on a service can be fulfilled."""
     needs = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
     assert set(TopologicalSorter(needs).static_order()) == set(SERVICES)
     for wants in needs.values():
@@ -155,7 +155,7 @@ def test_they_start_in_an_order() -> None:
 
 
 def test_a_profile_is_needed_by_no_one_outside() -> None:
-    """Without `--profile monitoring` everything else starts."""
+    """No service without a profile needs one with a profile."""
     profiles = {name: set(service.get("profiles", [])) for name, service in SERVICES.items()}
     assert {name for name in SERVICES if profiles[name]} == {"metrics", "prometheus", "grafana"}
     for name, service in SERVICES.items():
@@ -163,7 +163,7 @@ def test_a_profile_is_needed_by_no_one_outside() -> None:
 
 
 def test_images_have_a_version() -> None:
-    """A major at least: `latest` would be a migration that nobody asked for."""
+    """Every image has at least a major version, because `latest` would migrate unasked."""
     for service in SERVICES.values():
         name, _, tag = service["image"].partition(":")
         assert tag.removeprefix("v")[:1].isdigit(), name
@@ -171,7 +171,7 @@ def test_images_have_a_version() -> None:
 
 
 def test_mounts_are_declared() -> None:
-    """Each named volume and each file of the host is there."""
+    """Each mounted volume is declared, and each mounted folder of the host exists."""
     named = set()
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
@@ -185,7 +185,7 @@ def test_mounts_are_declared() -> None:
 
 
 def test_data_outlives_its_container() -> None:
-    """Of both servers; Postgres 18 keeps it one folder higher than 17 did."""
+    """The data of Postgres (since 18 one folder higher) and of Valkey lie in named volumes."""
     assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
     assert SERVICES["valkey"]["volumes"] == ["valkey:/data"]
     [config] = SERVICES["valkey"]["configs"]

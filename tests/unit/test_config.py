@@ -1,4 +1,4 @@
-"""The settings: every fault at once, no secret in sight."""
+"""Settings: every fault is reported at once, and no secret is shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECRET: Final = "topsecret"
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """`tests/conftest.py` has emptied it."""
+    """Return the monkeypatch; `tests/conftest.py` has emptied the environment."""
     return monkeypatch
 
 
@@ -26,12 +26,12 @@ def set_all(environment: pytest.MonkeyPatch, **values: str) -> None:
 
 
 def faults(refusal: pytest.ExceptionInfo[InvalidSettings]) -> list[str]:
-    """The names that the report begins its lines with."""
+    """Return the names that the lines of the report begin with."""
     return [line.split(":")[0].removeprefix("  - ") for line in str(refusal.value).splitlines()[1:]]
 
 
 def test_nothing_is_needed_to_load() -> None:
-    """Whoever needs a setting asks for it; what has a default has it."""
+    """Settings load without any variable, with their defaults."""
     settings = load_settings()
     assert (settings.broker_url, settings.result_backend_url, settings.database_url) == (None, None, None)
     assert (settings.log_level, settings.log_format, settings.max_deliveries) == ("INFO", "text", 5)
@@ -39,7 +39,7 @@ def test_nothing_is_needed_to_load() -> None:
 
 
 def test_all_faults_are_reported_at_once(environment: pytest.MonkeyPatch) -> None:
-    """A person mends everything in one go: wrong values, unreadable files and what does not fit together."""
+    """All faults are reported at once: wrong values, unreadable files and contradictions."""
     set_all(
         environment,
         DATABASE_URL=f"mysql://u:{SECRET}@h/d",
@@ -70,7 +70,7 @@ def test_all_faults_are_reported_at_once(environment: pytest.MonkeyPatch) -> Non
 
 
 def test_no_secret_is_printed(environment: pytest.MonkeyPatch) -> None:
-    """Neither settings nor pydantic's own error show a value."""
+    """No secret is in the settings' text or in pydantic's own error."""
     set_all(
         environment,
         DATABASE_URL=f"postgresql://u:{SECRET}@h/d",
@@ -89,7 +89,7 @@ def test_no_secret_is_printed(environment: pytest.MonkeyPatch) -> None:
 
 
 def test_a_secret_comes_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`NAME_FILE` is a path; blank space around the value is not part of it."""
+    """A secret is read from the path in `NAME_FILE`, without the blank space around it."""
     file = tmp_path / "token"
     file.write_text("xoxb-1\n")
     environment.setenv("SLACK_BOT_TOKEN_FILE", str(file))
@@ -99,7 +99,7 @@ def test_a_secret_comes_from_a_file(environment: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_the_variable_itself_goes_first(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Unless it is empty: compose files hand over `NAME=` for what is not set."""
+    """A variable goes before its file unless it is empty, as compose files hand over unset ones."""
     file = tmp_path / "level"
     file.write_text("DEBUG")
     set_all(environment, LOG_LEVEL="ERROR", LOG_LEVEL_FILE=str(file))
@@ -112,7 +112,7 @@ def test_the_variable_itself_goes_first(environment: pytest.MonkeyPatch, tmp_pat
 def test_an_unreadable_file_is_a_fault(
     environment: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
 ) -> None:
-    """Never a setting that is quietly missing; the message has the path, not the content."""
+    """An unreadable file is a fault that names the path, not an unset setting."""
     file = tmp_path / "secret"
     if content is not None:
         file.write_bytes(content)
@@ -123,7 +123,7 @@ def test_an_unreadable_file_is_a_fault(
 
 @pytest.mark.parametrize("blank", ["", " ", "\n"])
 def test_blank_is_unset(environment: pytest.MonkeyPatch, blank: str) -> None:
-    """For every setting there is."""
+    """A blank value means that the setting is unset, for every setting."""
     for name in Settings.model_fields:
         environment.setenv(name.upper(), blank)
     assert load_settings() == Settings.model_construct(**Settings().model_dump())
@@ -144,7 +144,7 @@ def test_blank_is_unset(environment: pytest.MonkeyPatch, blank: str) -> None:
     ],
 )
 def test_valkey_is_rewritten(environment: pytest.MonkeyPatch, given: str, understood: str) -> None:
-    """kombu has no `valkey://`; the protocol is the same, so results are kept there too."""
+    """A `valkey://` address, which kombu does not know, is rewritten for broker and results."""
     environment.setenv("CELERY_BROKER_URL", given)
     settings = load_settings()
     assert (settings.broker_url, settings.result_backend_url) == (understood, understood)
@@ -152,7 +152,7 @@ def test_valkey_is_rewritten(environment: pytest.MonkeyPatch, given: str, unders
 
 
 def test_redis_url_stands_in_for_the_broker(environment: pytest.MonkeyPatch) -> None:
-    """As hosting platforms name it; `CELERY_BROKER_URL` goes before it."""
+    """`REDIS_URL`, the name on hosting platforms, stands in for an unset `CELERY_BROKER_URL`."""
     environment.setenv("REDIS_URL", "redis://one")
     assert load_settings().broker_url == "redis://one"
     environment.setenv("CELERY_BROKER_URL", "redis://two")
@@ -160,7 +160,7 @@ def test_redis_url_stands_in_for_the_broker(environment: pytest.MonkeyPatch) -> 
 
 
 def test_rabbitmq_needs_a_place_for_results(environment: pytest.MonkeyPatch) -> None:
-    """It keeps none itself, and a result that nobody can fetch is no result."""
+    """RabbitMQ needs a Valkey or Redis for results, where clients can look them up."""
     environment.setenv("CELERY_BROKER_URL", "amqp://guest:guest@h//")
     with pytest.raises(InvalidSettings, match="CELERY_RESULT_BACKEND: must be set, because a amqp:// broker"):
         load_settings()
@@ -175,7 +175,7 @@ def test_rabbitmq_needs_a_place_for_results(environment: pytest.MonkeyPatch) -> 
 
 
 def test_each_url_of_a_list_is_rewritten(environment: pytest.MonkeyPatch) -> None:
-    """And results need a place of their own: they are not looked for in several."""
+    """Each URL of a list is rewritten, and a list of brokers needs a separate place for results."""
     environment.setenv("CELERY_BROKER_URL", "valkeys://:p@a:1/0;valkeys://:p@b:2/0")
     with pytest.raises(
         InvalidSettings, match="CELERY_RESULT_BACKEND: must be set, because results are kept in one"
@@ -188,13 +188,13 @@ def test_each_url_of_a_list_is_rewritten(environment: pytest.MonkeyPatch) -> Non
 
 
 def test_what_is_given_goes_first(environment: pytest.MonkeyPatch) -> None:
-    """For a client that is told its broker."""
+    """A value that is given in code goes before the environment."""
     environment.setenv("CELERY_BROKER_URL", "redis://environment")
     assert load_settings(celery_broker_url="valkey://given").broker_url == "redis://given"
 
 
 def test_require_names_all_that_is_missing() -> None:
-    """In the spelling of the environment."""
+    """`require` names every missing setting, in the spelling of the environment."""
     with pytest.raises(InvalidSettings) as refusal:
         load_settings().require("database_url", "celery_broker_url", "slack_bot_token", "log_level")
     assert str(refusal.value).count("is not set") == 3
@@ -202,13 +202,13 @@ def test_require_names_all_that_is_missing() -> None:
 
 
 def test_log_level_in_any_case(environment: pytest.MonkeyPatch) -> None:
-    """`debug` is what people type."""
+    """The log level may be written in any case."""
     environment.setenv("LOG_LEVEL", "debug")
     assert load_settings().log_level == "DEBUG"
 
 
 def test_a_process_reads_them_once(environment: pytest.MonkeyPatch) -> None:
-    """A change of the environment does not change what runs; a faulty one is not remembered."""
+    """A process reads its settings once, and does not remember faulty ones."""
     environment.setenv("LOG_LEVEL", "loud")
     with pytest.raises(InvalidSettings):
         get_settings()
@@ -219,7 +219,7 @@ def test_a_process_reads_them_once(environment: pytest.MonkeyPatch) -> None:
 
 
 def test_every_setting_is_described() -> None:
-    """README's table is made of these."""
+    """Every setting has a description, from which its table in the documents is made."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
@@ -230,14 +230,14 @@ def test_every_setting_is_described() -> None:
 def test_transport_options_are_json(
     monkeypatch: pytest.MonkeyPatch, given: str, options: dict[str, str]
 ) -> None:
-    """An object; nothing is none."""
+    """Transport options are a JSON object, and blank means none."""
     monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", given)
     assert load_settings().celery_broker_transport_options == options
 
 
 @pytest.mark.parametrize("given", ["[1]", "{bad", "5", "ts:"])
 def test_transport_options_that_are_no_object_are_named(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-    """By the variable's name."""
+    """Transport options that are no object are refused by the variable's name."""
     monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", given)
     with pytest.raises(InvalidSettings, match="CELERY_BROKER_TRANSPORT_OPTIONS"):
         load_settings()
@@ -255,7 +255,7 @@ def test_transport_options_that_are_no_object_are_named(monkeypatch: pytest.Monk
     ],
 )
 def test_a_jira_has_one_address(environment: pytest.MonkeyPatch, url: str, canonical: str) -> None:
-    """However it is spelt: links, requests and markers are made of it."""
+    """Every spelling of a Jira's address leads to one canonical address."""
     set_all(environment, JIRA_URL=url)
     assert load_settings().jira_url == canonical
 
@@ -284,7 +284,7 @@ def test_a_jira_has_one_address(environment: pytest.MonkeyPatch, url: str, canon
 def test_what_makes_no_sense_is_reported_by_name(
     environment: pytest.MonkeyPatch, values: dict[str, str]
 ) -> None:
-    """At start, not when a worker first uses it."""
+    """A senseless value is reported by its name when the settings load."""
     set_all(environment, **values)
     with pytest.raises(InvalidSettings) as refusal:
         load_settings()
@@ -292,7 +292,7 @@ def test_what_makes_no_sense_is_reported_by_name(
 
 
 def test_a_projects_key_may_be_in_lower_case(environment: pytest.MonkeyPatch) -> None:
-    """Jira knows it in upper case only; its id is not a key, and says so."""
+    """A project's key in lower case is converted to upper case."""
     set_all(environment, JIRA_PROJECT_KEY=" proj ")
     assert load_settings().jira_project_key == "PROJ"
 
@@ -309,7 +309,7 @@ def test_a_projects_key_may_be_in_lower_case(environment: pytest.MonkeyPatch) ->
     ],
 )
 def test_a_token_does_not_travel_in_the_clear(environment: pytest.MonkeyPatch, url: str) -> None:
-    """Unless it is said to be wanted, or goes to this machine."""
+    """A Jira without TLS is refused unless JIRA_ALLOW_HTTP is true."""
     set_all(environment, JIRA_URL=url)
     with pytest.raises(InvalidSettings, match=r"JIRA_URL: http://.*JIRA_ALLOW_HTTP=true"):
         load_settings()
@@ -319,6 +319,6 @@ def test_a_token_does_not_travel_in_the_clear(environment: pytest.MonkeyPatch, u
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"])
 def test_a_jira_of_this_machine_needs_no_tls(environment: pytest.MonkeyPatch, url: str) -> None:
-    """As that of the demo."""
+    """A Jira on this machine, such as the demo's, needs no TLS."""
     set_all(environment, JIRA_URL=url, JIRA_ALLOW_HTTP="false")
     assert load_settings().jira_url == url

@@ -1,4 +1,4 @@
-"""Which connection gives way when all places are taken."""
+"""Choice of the connection that is dropped when all places are taken."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def admitted(connections: Connections, number: int) -> list[Open]:
 
 
 def test_the_one_that_keeps_us_waiting_longest_gives_way() -> None:
-    """Whatever it waits for: head, half a body, or a peer who does not read; pages go last."""
+    """The connection that has kept us waiting longest is dropped first, and pages are dropped last."""
     connections = Connections(5, lambda: 0.0)
     first, second, third, fourth, fifth = admitted(connections, 5)
     connections.move(first, "page")
@@ -44,7 +44,7 @@ def test_the_one_that_keeps_us_waiting_longest_gives_way() -> None:
 
 
 def test_a_new_one_is_not_the_first_to_go() -> None:
-    """Where all others have sent half a body, the next ones push out those."""
+    """A new connection is not dropped before older ones that have sent only half a body."""
     connections = Connections(10)
     for slow in admitted(connections, 10):
         connections.move(slow, "body")
@@ -56,7 +56,7 @@ def test_a_new_one_is_not_the_first_to_go() -> None:
 
 
 def test_a_new_one_does_not_go_for_pages_that_came_before() -> None:
-    """Where all others are asked for pages; one that has kept us waiting for a second goes before them."""
+    """A new connection is not dropped before older pages, unless it has kept us waiting for a second."""
     now = 100.0
     connections = Connections(3, lambda: now)
     pages = admitted(connections, 2)
@@ -73,7 +73,7 @@ def test_a_new_one_does_not_go_for_pages_that_came_before() -> None:
 
 
 def test_what_was_dropped_stays_away() -> None:
-    """Also if its end is still under way, and it says where it stands."""
+    """A dropped connection takes no place, also if its state changes afterwards."""
     connections = Connections(1)
     (dropped,) = admitted(connections, 1)
     admitted(connections, 1)
@@ -82,7 +82,7 @@ def test_what_was_dropped_stays_away() -> None:
 
 
 def test_an_answer_to_slack_is_never_dropped() -> None:
-    """Then the new one is refused; and one that went makes room."""
+    """A connection with a reply to Slack is never dropped; a new one is refused in its place."""
     connections = Connections(2)
     answered = admitted(connections, 2)
     for connection in answered:
@@ -100,7 +100,7 @@ def test_an_answer_to_slack_is_never_dropped() -> None:
     [(64, 64), (256, 64), (1_024, 768), (20_000, MOST_CONNECTIONS), (1_048_576, MOST_CONNECTIONS)],
 )
 def test_there_are_places_for_as_many_as_there_are_descriptors(descriptors: int, expected: int) -> None:
-    """Less what the broker, Slack and the logs need."""
+    """Places follow the number of descriptors, less those for the broker, Slack and the logs."""
     assert places(descriptors) == expected
 
 
@@ -108,13 +108,13 @@ def test_there_are_places_for_as_many_as_there_are_descriptors(descriptors: int,
     ("descriptors", "expected"), [(64, 1), (256, 24), (1_024, 32), (8_192, 774), (1_048_576, 1_024)]
 )
 def test_no_more_are_accepted_at_once_than_there_are_descriptors_for(descriptors: int, expected: int) -> None:
-    """Beside those that have a place: a flood's burst must not take the last descriptor."""
+    """The connections accepted at once leave descriptors free, also in a flood's burst."""
     assert accepted_at_once(descriptors) == expected
 
 
 @pytest.mark.parametrize(("soft", "hard"), [(256, 512), (512, 512)])
 def test_the_soft_limit_is_raised_to_the_hard_one(soft: int, hard: int) -> None:
-    """And told, also where it was as high before."""
+    """The soft limit is raised to the hard one, and returned also if it was already equal."""
     code = "from handlers.connections import raise_descriptor_limit as r; import resource; "
     code += "print(r(), *resource.getrlimit(resource.RLIMIT_NOFILE))"
     done = subprocess.run(

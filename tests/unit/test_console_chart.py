@@ -1,4 +1,4 @@
-"""Charts: well-formed, inside their frame, whatever the numbers are."""
+"""Charts: well-formed and inside their frame, whatever the numbers are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True) | st.integers(0, 10**12
 def test_whatever_the_numbers_everything_is_inside(
     values: list[tuple[float, float]], kind: Literal["bars", "lines"]
 ) -> None:
-    """Each coordinate is a number within the frame; names are escaped."""
+    """Each coordinate of a chart is a number within the frame, and names are escaped."""
     buckets = DAY.buckets(NOW)
     series = {
         name: {at: pair[place] for at, pair in zip(buckets, values, strict=False)}
@@ -44,7 +44,7 @@ def test_whatever_the_numbers_everything_is_inside(
 
 
 def test_buckets_are_those_of_the_database() -> None:
-    """Cut from the year 2000 on, as ``date_bin`` does; the last one is under way."""
+    """Buckets are cut from the year 2000 on, as ``date_bin`` does, and the last one is in progress."""
     buckets = DAY.buckets(NOW)
     assert len(buckets) == 49
     assert buckets[-1] == datetime(2026, 11, 25, 12, 30, tzinfo=UTC)
@@ -53,7 +53,7 @@ def test_buckets_are_those_of_the_database() -> None:
 
 
 def test_the_table_has_what_the_picture_shows() -> None:
-    """Empty stretches are left out."""
+    """The table beside a chart has the same numbers, without empty buckets."""
     at = DAY.buckets(NOW)[3]
     drawn = chart("Title", {"opened": {at: 2.0}, "unknown": {at: 9.0}}, COLOURS, DAY, NOW)
     assert drawn.rows == ((at, (2.0, 0.0)),)
@@ -62,7 +62,7 @@ def test_the_table_has_what_the_picture_shows() -> None:
 
 
 def test_a_line_is_broken_where_nothing_is_known() -> None:
-    """0 was measured; nothing at all is another thing."""
+    """A line is broken where no value is known, and goes on where the value is 0."""
     buckets = DAY.buckets(NOW)
     series = {"opened": {buckets[place]: 0.0 for place in (3, 4, 5, 9, 20, 21)}}
     root = ElementTree.fromstring(chart("Title", series, COLOURS, DAY, NOW, kind="lines").svg)
@@ -70,7 +70,7 @@ def test_a_line_is_broken_where_nothing_is_known() -> None:
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
-    """Axes alone."""
+    """A chart without values has its axes alone."""
     root = ElementTree.fromstring(chart("Title", {}, COLOURS, DAY, NOW).svg)
     assert root.findall("rect") == []
     assert len(root.findall("line")) == 5
@@ -80,5 +80,5 @@ def test_nothing_is_drawn_of_nothing() -> None:
     ("highest", "top"), [(0, 4), (3, 4), (5, 8), (9, 10), (10, 10), (11, 20), (45, 80), (81, 100), (1e6, 1e6)]
 )
 def test_the_axis_ends_at_a_round_number(highest: float, top: float) -> None:
-    """Never below what is drawn."""
+    """The axis ends at a round number that is not below the highest value."""
     assert nice_top(highest) == top

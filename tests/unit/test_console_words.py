@@ -32,17 +32,17 @@ def after(seconds: float) -> datetime:
     ],
 )
 def test_a_moment_in_words(seconds: float, words: str) -> None:
-    """The greatest unit that fits."""
+    """A moment is written in the greatest unit that fits."""
     assert ago(after(seconds), NOW) == words
 
 
 def test_a_sentence_begins_with_a_capital() -> None:
-    """And nothing else of it changes."""
+    """A sentence begins with a capital, and is otherwise unchanged."""
     assert (sentence("jira is OK"), sentence("")) == ("Jira is OK", "")
 
 
 def test_a_timeline_has_everything_in_its_order() -> None:
-    """Commands, tries and decisions; texts that people wrote are not in it."""
+    """A timeline has commands, attempts and decisions in order, and no text of a draft."""
     session = ThreadSession(
         id=UUID(int=1), channel_id="C1", thread_ts="1.5", user_id="U1", status="synced", jira_key="PROJ-1",
         created_at=NOW, updated_at=after(50),
@@ -76,7 +76,7 @@ def test_a_timeline_has_everything_in_its_order() -> None:
 
 
 def test_a_draft_of_no_moment_is_shown_as_such() -> None:
-    """In milliseconds, as an older version took it: the page is there, and says what is wrong."""
+    """A draft with an impossible time is shown on the timeline as such."""
     session = ThreadSession(
         id=UUID(int=1), channel_id="C1", thread_ts="1.5", user_id="U1", status="ready_to_sync", jira_key=None,
         created_at=NOW, updated_at=NOW,

@@ -22,7 +22,7 @@ from threadsync.errors import EnqueueFailed
 
 
 class Clocks:
-    """Both clocks. That of running time stands until it is asked, as the real one does."""
+    """A pair of clocks; that of running time stands until it is asked, as the real one does."""
 
     def __init__(self) -> None:
         self.is_asked = False
@@ -51,7 +51,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 
 
 def wait_for(call: Call[None], clocks: Clocks, share: float) -> None:
-    """Wait for an answer that does not come, in a process that runs for this share of the time."""
+    """Wait for a reply that does not come, in a process that runs for this share of the time."""
     while True:
         seconds = call.patience()
         clocks.pass_by(seconds, seconds * share)
@@ -81,7 +81,7 @@ def test_the_bound_leaves_the_handler_some_of_slacks_three_seconds() -> None:
 
 
 def test_a_process_that_stood_still_looks_once_more(clocks: Clocks) -> None:
-    """For a minute; the answer lies in the socket, and the threads that read it have not run yet."""
+    """A process that stood still for a minute looks once more, because the reply may lie in the socket."""
     call: Call[None] = Call(LastReply())
     call.patience()
     clocks.pass_by(wall=60, running=0.01)
@@ -102,7 +102,7 @@ def test_standing_still_twice_is_forgiven_twice(clocks: Clocks) -> None:
 
 
 def test_while_others_are_answered_a_call_waits_for_a_thread(clocks: Clocks) -> None:
-    """Ten seconds; then it fails, though the broker lives."""
+    """A call waits ten seconds for a free thread while others get replies, then fails."""
     call: Call[None] = Call(LastReply())
 
     def wait_beside_others() -> None:
@@ -118,7 +118,7 @@ def test_while_others_are_answered_a_call_waits_for_a_thread(clocks: Clocks) -> 
 
 @contextmanager
 def interpreter_held() -> Iterator[None]:
-    """An extension of C that keeps the interpreter for 300 ms at a time."""
+    """Keep the interpreter for 300 ms at a time, as an extension in C would."""
     usleep = ctypes.PyDLL(None).usleep
     is_over = threading.Event()
 
@@ -141,7 +141,7 @@ def wait_in_vain(call: Call[None]) -> None:
 
 
 def test_a_held_interpreter_does_not_make_a_caller_wait_for_ever() -> None:
-    """By running time alone it would be minutes: of 300 ms not one counts."""
+    """A caller fails within seconds where the interpreter is held, although running time hardly counts."""
     call: Call[None] = Call(LastReply())
     with interpreter_held(), pytest.raises(EnqueueFailed, match="could hardly run"):
         wait_in_vain(call)

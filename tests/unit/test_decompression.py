@@ -1,4 +1,4 @@
-"""Compressed messages are opened up to a size, and no further."""
+"""Decompression of messages up to a size, and no further."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker.durable.decompression import MOST_BYTES, bound_decompression
 
 
 def is_known(name: str) -> bool:
-    """Return True if kombu has this kind here."""
+    """Return True if kombu knows this compression here."""
     try:
         return bool(compression.get_decoder(name))
     except KeyError:
@@ -25,7 +25,7 @@ def is_known(name: str) -> bool:
 
 
 def own_error(module: str, name: str) -> tuple[type[Exception], ...]:
-    """The error of a library that may be installed."""
+    """Return the error of a library that may be installed."""
     try:
         return (getattr(import_module(module), name),)
     except ImportError:
@@ -45,7 +45,7 @@ DAMAGED: Final[tuple[type[Exception], ...]] = (
 
 
 def encoder_of(name: str) -> Callable[[bytes], bytes]:
-    """kombu's."""
+    """Return kombu's encoder."""
     found: Any = compression.get_encoder(name)
     return cast(Callable[[bytes], bytes], found[0])
 
@@ -55,15 +55,15 @@ KINDS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "gzip": zlib.compress,
     "bzip2": bz2.compress,
     "xz": lzma.compress,
-    # Where they are installed.
+    # Compressions whose libraries may not be installed.
     **{name: encoder_of(name) for name in ("zstd", "brotli") if is_known(name)},
 }
 
 
 @pytest.fixture(autouse=True)
 def bounded() -> Iterator[None]:
-    """As in a worker; other tests have kombu's own again."""
-    # kombu's own, which the stubs do not know.
+    """Bound decompression as in a worker; restore kombu's own decoders afterwards."""
+    # A private table of kombu's, which the stubs do not know.
     decoders: dict[str, object] = vars(compression)["_decoders"]
     before = dict(decoders)
     bound_decompression()

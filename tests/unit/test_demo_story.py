@@ -1,4 +1,4 @@
-"""The demo's story: the same for the same seed, and hard enough to prove something."""
+"""Story of the demo: the same for the same seed, and hard enough to prove something."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from sandbox.demo.story import tell
 
 
 def test_a_seed_tells_one_story() -> None:
-    """Twice the same, and another one for another seed."""
+    """A seed tells the same story twice, and another seed tells another one."""
     ends = [thread.status for thread in tell(60, 1_700_000_000, seed=1).threads]
     assert ends == [thread.status for thread in tell(60, 1_700_000_000, seed=1).threads]
     assert ends != [thread.status for thread in tell(60, 1_700_000_000, seed=2).threads]
 
 
 def test_the_story_has_all_that_goes_wrong() -> None:
-    """Redeliveries, doubled mentions, every end, tickets of both kinds, and things that come too early."""
+    """The story has redeliveries, doubled mentions, every status, both kinds of tickets and early links."""
     story = tell(200, 1_700_000_000, seed=1)
     assert sum(step.redelivery > 0 for step in story.steps) > 10
     assert sum(step.is_double for step in story.steps) > 10

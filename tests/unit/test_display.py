@@ -1,4 +1,4 @@
-"""Watching shows which thread, no person and no word: of any sender's message, result or error."""
+"""Redaction of any sender's messages, results and errors: threads are shown, no person and no word."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SESSION: Final = "0190cb6e-0000-7000-8000-00000000000a"
     "said", [None, "", "ocelot", "C1 / 1.000100 ocelot", "C1 / 1.000100 → ocelot", "C1", "{'a': 1}", 7]
 )
 def test_a_senders_line_is_shown_only_if_it_is_ours(said: Any) -> None:
-    """Whatever else it says is replaced by what the command says of itself."""
+    """A sender's line is replaced by the command's own unless it is the same."""
     assert shown(GetOrCreate, (), OPENED, "('ocelot',)", said) == ("()", "C1 / 1.000100")
 
 
 def test_our_own_lines_stay() -> None:
-    """Those that our clients send; a person who retries is not in them."""
+    """The lines of our own clients are shown, without the person who retries."""
     linked: dict[str, Any] = {**THREAD, "jira_key": "PROJ-1"}
     line = MarkSynced(**linked).summary()
     assert shown(None, (), linked, "()", line)[1] == line == "C1 / 1.000100 → synced as PROJ-1"
@@ -42,13 +42,13 @@ def test_our_own_lines_stay() -> None:
     [{"channel_id": "an ocelot"}, {"channel_id": ["ocelot"]}, {"session_id": "an ocelot"}, ["ocelot"]],
 )
 def test_arguments_that_are_none_are_not_shown(kwargs: Any) -> None:
-    """Also where the sender says that they are what is to be shown."""
+    """Arguments that are not a command's are not shown, also where the sender describes them."""
     said = next(iter(kwargs.values())) if isinstance(kwargs, dict) else "ocelot"
     assert shown(GetOrCreate, ["ocelot"], kwargs, "ocelot", said) == (NOT_SHOWN, NOT_SHOWN)
 
 
 def test_what_is_sent_without_a_word_is_not_shown() -> None:
-    """Celery would show all of it."""
+    """Arguments that come without a description, which Celery would show in full, are not shown."""
     assert shown_unseen((), {}) == ("()", "{}")
     assert shown_unseen(("ocelot",), {"a": "ocelot"}) == (NOT_SHOWN, NOT_SHOWN)
 
@@ -64,7 +64,7 @@ def test_what_is_sent_without_a_word_is_not_shown() -> None:
     ],
 )
 def test_only_our_own_errors_tell_why(exception: str, told: str) -> None:
-    """Of any other the class is told, and no traceback: it may quote what a person wrote."""
+    """An error that is not ours is shown by its class alone, because it may quote a user's text."""
     plain = SimpleNamespace(__module__="app.tasks")
     fields = shown_of_an_end(plain, {"exception": exception, "traceback": "…", "runtime": 1})
     assert fields["exception"] == told
@@ -72,7 +72,7 @@ def test_only_our_own_errors_tell_why(exception: str, told: str) -> None:
 
 
 def test_a_plain_tasks_result_is_not_shown() -> None:
-    """Ours is a line without words."""
+    """The result of a task that is not ours is not shown."""
     told = {"result": "ocelot", "runtime": 1}
     assert shown_of_an_end(SimpleNamespace(__module__="app.tasks"), told)["result"] == NOT_SHOWN
     assert shown_of_an_end(SimpleNamespace(__module__="tasks.syncs"), told) == told
@@ -85,13 +85,13 @@ def test_flower_takes_lines_without_people(line: str) -> None:
 
 @pytest.mark.parametrize("text", ["{'user_id': 'U0OCELOT'}", "U0OCELOT", "an ocelot", "C1 / 1.1 → ocelot", 7])
 def test_flower_takes_nothing_else(text: Any) -> None:
-    """Of a stock client's event, which has the arguments themselves."""
+    """Flower shows nothing of a stock client's arguments."""
     event = {"type": "task-sent", "uuid": "1", "args": text, "kwargs": text}
     assert shown_by_flower(event) == {**event, "args": NOT_SHOWN, "kwargs": NOT_SHOWN}
 
 
 def test_flower_makes_its_receiver_by_the_name_that_we_replace() -> None:
-    """And hands each event to the method of ours: worker/operate/flower_conf.py."""
+    """Flower makes its receiver by the name that worker/operate/flower_conf.py replaces."""
     assert vars(flower.events)["EventReceiver"] in (EventReceiver, RedactingReceiver)
     assert "EventReceiver(" in inspect.getsource(flower.events.Events.run)
     assert "event_from_message" in vars(EventReceiver)

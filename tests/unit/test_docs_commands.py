@@ -1,4 +1,4 @@
-"""What the documents tell people to type can be typed."""
+"""Command lines in the documents, each of which can be typed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LINES = [
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_command_line_is_one_of_ours(line: str) -> None:
-    """Command, options and target exist."""
+    """Every command line in the documents has an existing command, options and target."""
     assert fault_of(line, {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}) is None
 
 
@@ -36,16 +36,16 @@ def test_a_command_line_is_one_of_ours(line: str) -> None:
     ],
 )
 def test_a_slip_is_noticed(line: str) -> None:
-    """Otherwise the test above would prove nothing."""
+    """A command line with a mistake is noticed."""
     assert fault_of(line, {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}) is not None
 
 
 def test_the_commands_were_found() -> None:
-    """The reading of the documents has not gone blind."""
+    """The documents' command lines are found, so the test of them is not empty."""
     assert {"make demo", "make test", "threadsync migrate"} <= {str(case.values[0]) for case in LINES}
 
 
 def test_the_documents_are_all_read() -> None:
-    """Those on top and those in docs/."""
+    """The documents include those at the root and those in docs/."""
     names = {name_of(path) for path in DOCUMENTS}
     assert {"README.md", "docs/promises/delivery.md", "SECURITY.md", "benchmarks/README.md"} <= names

@@ -1,4 +1,4 @@
-"""docker-compose.yml and Dockerfile without Docker: what they name exists, and is enough."""
+"""docker-compose.yml and Dockerfile without Docker: their names exist, and are enough."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ VALUES: Final = {
     "console_password": "of-these-tests-and-42-ostriches",
 }
 _POOL_STALL_SECONDS: Final = 35
-"""How long Celery's pool may take beyond the command when it stops under load: docs/operate/deploy.md."""
+"""Time that Celery's pool may need beyond the command to stop under load: docs/operate/deploy.md."""
 
 
 def environment_on(folder: Path, service: str) -> dict[str, str]:
-    """Of a service, with its secrets in a folder of the test's."""
+    """Return the environment of a service, with its secrets in a folder of the test's."""
     env = environment(SERVICES[service])
     for variable, secret in secret_files(SERVICES[service]).items():
         file = folder / secret
@@ -57,7 +57,7 @@ def environment_on(folder: Path, service: str) -> dict[str, str]:
 
 
 def test_the_services() -> None:
-    """Two servers, the commands of one image, and what looks at them."""
+    """The services are two servers, the commands of one image, and the monitoring."""
     assert set(SERVICES) == {"postgres", "valkey", "prometheus", "grafana", *NEEDED}
     assert set(ours(compose_file())) == set(NEEDED)
     assert re.fullmatch(r"postgres:18\.([6-9]|\d\d+)-trixie", SERVICES["postgres"]["image"])
@@ -66,7 +66,7 @@ def test_the_services() -> None:
 
 
 def test_each_service_says_which_process_it_is() -> None:
-    """So that `threadsync doctor` looks there at what is there."""
+    """Each service names its role, which tells `threadsync doctor` where it is."""
     roles = {name: environment(service)["THREADSYNC_ROLE"] for name, service in ours(compose_file()).items()}
     assert roles == {
         "migrate": "migrate",
@@ -81,7 +81,7 @@ def test_each_service_says_which_process_it_is() -> None:
 
 
 def test_no_option_that_compose_ignores() -> None:
-    """Compose mounts a config by file as it is: `mode` there only looks as if it did something."""
+    """No config has an option that Compose ignores, such as `mode`."""
     for service in SERVICES.values():
         for config in service.get("configs", ()):
             assert set(config) <= {"source", "target"}
@@ -90,7 +90,7 @@ def test_no_option_that_compose_ignores() -> None:
 
 @pytest.mark.parametrize("service", NEEDED)
 def test_a_command_line_can_be_run(service: str, tmp_path: Path) -> None:
-    """Program, subcommand and options exist, with the service's own environment."""
+    """Each command line of a service has an existing program, subcommand and options."""
     env = environment_on(tmp_path, service)
     assert fault_of(SERVICES[service]["command"], env) is None
     check = SERVICES[service].get("healthcheck", {}).get("test", [])
@@ -99,7 +99,7 @@ def test_a_command_line_can_be_run(service: str, tmp_path: Path) -> None:
 
 
 def test_the_app_can_be_imported(tmp_path: Path) -> None:
-    """With the service's environment, and without connecting to anything."""
+    """The web app can be imported in its service's environment, without a connection."""
     assert SERVICES["handlers"]["command"][:3] == ["python", "-m", "handlers.serve"]
     code = "import handlers.asgi; assert callable(handlers.asgi.app)"
     env = environment_on(tmp_path, "handlers")
@@ -108,7 +108,7 @@ def test_the_app_can_be_imported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("service", NEEDED)
 def test_the_environment_is_enough(service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every name is a setting of ours or Flower's, and none that the process needs is missing."""
+    """Every variable of a service is a setting of ours or Flower's, and no needed one is missing."""
     given = environment_on(tmp_path, service)
     settings = {name.upper() for name in Settings.model_fields}
     unknown = {name for name in given if name.removesuffix("_FILE") not in settings}
@@ -120,7 +120,7 @@ def test_the_environment_is_enough(service: str, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("given", [{}, {"FRONT_SUBNET": "10.9.8.0/28", "FRONT_GATEWAY": "10.9.8.1"}])
 def test_the_proxy_of_the_host_is_believed_alone(given: dict[str, str]) -> None:
-    """Its requests come from the gateway of the network with the port; no container has that address."""
+    """Forwarded headers are believed from the gateway alone, which no container has as its address."""
     compose = compose_file(given)
     [network] = compose["networks"]["front"]["ipam"]["config"]
     assert ip_address(network["gateway"]) in ip_network(network["subnet"])
@@ -131,14 +131,14 @@ def test_the_proxy_of_the_host_is_believed_alone(given: dict[str, str]) -> None:
 
 
 def test_a_stop_lets_commands_end() -> None:
-    """A worker's grace is a command's time limit and what Celery's pool was seen to need."""
+    """A worker's grace covers a command's time limit and the longest stall seen in Celery's pool."""
     for name in WORKERS:
         grace = seconds(SERVICES[name]["stop_grace_period"])
         assert grace >= max(45, TIME_LIMIT_SECONDS + _POOL_STALL_SECONDS)
 
 
 def test_workers_wait_for_tables() -> None:
-    """And tables for the server. Slack's requests are taken without any."""
+    """Workers wait for the migration, which waits for Postgres; the handlers wait for Valkey alone."""
     needs = {
         name: {n: how["condition"] for n, how in s.get("depends_on", {}).items()}
         for name, s in SERVICES.items()
@@ -150,7 +150,7 @@ def test_workers_wait_for_tables() -> None:
 
 
 def test_every_queue_has_a_worker() -> None:
-    """Of all that there are."""
+    """Every queue has exactly one worker."""
     from threadsync.queues import QUEUES
 
     workers = [SERVICES[name]["command"] for name in WORKERS]
@@ -159,7 +159,7 @@ def test_every_queue_has_a_worker() -> None:
 
 
 def test_secrets_are_made_once(tmp_path: Path) -> None:
-    """A file for each secret, the folder shut, and what is there is never written over."""
+    """Each secret gets a file in a private folder, and an existing secret is never overwritten."""
     folder = tmp_path / "secrets"
     script = ROOT / "deploy" / "make-secrets"
     first = subprocess.run([script, folder], check=True, capture_output=True, text=True)
@@ -181,7 +181,7 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
         assert address.username == login_of(user)
         assert str(address.password) not in made["valkey_users"]
     assert not any(text.strip() and text.strip() in first.stdout for text in made.values())
-    # What somebody filled in, and what was lost.
+    # One secret is filled in by an operator, and another is lost.
     (folder / "slack_bot_token").write_text("xoxb-mine")
     (folder / "database_url").unlink()
     subprocess.run([script, folder], check=True, capture_output=True)
@@ -192,7 +192,7 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
 
 
 def test_users_of_the_broker_follow_the_release(tmp_path: Path) -> None:
-    """Rights are written anew each time, for the passwords that are there."""
+    """The users of the broker are rewritten at each run, for the existing passwords."""
     folder = tmp_path / "secrets"
     script = ROOT / "deploy" / "make-secrets"
     subprocess.run([script, folder], check=True, capture_output=True)
@@ -205,7 +205,7 @@ def test_users_of_the_broker_follow_the_release(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["valkey://:secret@valkey:6379/0", "valkey://threadsync-web:a%2Fb@h/0", ""])
 def test_a_user_never_gets_an_empty_password(url: str, tmp_path: Path) -> None:
-    """An address in which none is found, or one that is spelt otherwise for the server, is an error."""
+    """A broker address without the user's password, or with an encoded one, is an error."""
     folder = tmp_path / "secrets"
     script = ROOT / "deploy" / "make-secrets"
     subprocess.run([script, folder], check=True, capture_output=True)
@@ -219,26 +219,26 @@ def test_a_user_never_gets_an_empty_password(url: str, tmp_path: Path) -> None:
 
 
 def test_the_shipped_users_are_those_of_the_table() -> None:
-    """`threadsync broker-users > deploy/valkey-users.conf` after a change."""
+    """The shipped users are those of the table: `threadsync broker-users > deploy/valkey-users.conf`."""
     assert read("deploy/valkey-users.conf") == configuration()
 
 
 def test_secrets_are_not_for_others() -> None:
-    """Neither for git nor for the image."""
+    """Secrets are kept out of git and of the image."""
     assert "secrets/" in read("deploy/.gitignore").splitlines()
     assert "!deploy" not in read(".dockerignore").splitlines()
     assert read(".dockerignore").splitlines()[1] == "*"
 
 
 def test_the_user_is_the_images() -> None:
-    """By its number, as Compose gives it."""
+    """Compose runs the image's user, by number."""
     number = re.search(r"--uid (\d+)", read("Dockerfile"))
     assert number
     assert {service["user"] for service in ours(compose_file()).values()} == {f"{number[1]}:{number[1]}"}
 
 
 def test_flowers_doctor_is_told_where_it_is_published() -> None:
-    """From inside the container only its networks' addresses are seen, which are no other machine's."""
+    """Flower's doctor is told where the port is published, which it cannot see inside the container."""
     flower = SERVICES["flower"]
     published_at = environment(flower)["FLOWER_PUBLISHED_AT"]
     assert [port.rpartition(":")[0] for port in flower["ports"]] == [published_at]
@@ -246,5 +246,5 @@ def test_flowers_doctor_is_told_where_it_is_published() -> None:
 
 
 def test_a_volume_can_be_written_with_any_uid() -> None:
-    """As platforms choose it: `user: 12345:0`. A folder that others may write too is fine if it is sticky."""
+    """The data folder of the image can be written with any uid, as platforms choose it."""
     assert "--mode 1777 /var/lib/threadsync" in read("Dockerfile")

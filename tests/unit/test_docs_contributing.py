@@ -1,4 +1,4 @@
-"""CONTRIBUTING's answers to the ten questions: each file is there and holds the name."""
+"""The ten questions of CONTRIBUTING.md: each named file exists and holds the name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NUMBER_OF_QUESTIONS = 10
 
 
 def test_there_are_ten() -> None:
-    """A reader finds each answer within a minute, by the README and the names of the folders."""
+    """CONTRIBUTING.md answers ten questions."""
     assert len(QUESTIONS) == NUMBER_OF_QUESTIONS
 
 
 @pytest.mark.parametrize(("question", "file", "name"), [pytest.param(*row, id=row[0]) for row in QUESTIONS])
 def test_the_file_holds_the_name(question: str, file: str, name: str) -> None:
-    """As a function, a class or a constant of the module."""
+    """The file holds the name as a function, a class or a constant."""
     path = re.match(r"`([^`]+)`", file)
     assert path
     source = (ROOT / path[1]).read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ def test_the_file_holds_the_name(question: str, file: str, name: str) -> None:
 
 
 def test_the_floor_plan_is_that_of_the_import_contracts() -> None:
-    """Packages and rooms in their order; rooms that do not import each other share a line."""
+    """The floor plan lists packages and rooms in the order of the import contracts."""
     page = read("CONTRIBUTING.md")
     contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
     packages, rooms = (one["layers"] for one in contracts if one["type"] == "layers")

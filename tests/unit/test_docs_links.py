@@ -1,4 +1,4 @@
-"""What the documents point at is there: files, headings, tests, modules."""
+"""Targets of the documents' links and names: files, headings, tests, modules."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _OF_OUR_PACKAGES = re.compile(rf"({_FOLDERS.replace('threadsync', _MODULES)})(\.
 _PAGE = re.compile(r"(?<![\w/.])(?:docs/[\w./-]+|[A-Z]{4,}\.md|benchmarks/README\.md)\b")
 _EXAMPLES = {"docs/nowhere.py", "docs/adr/0"}
 _MADE = re.compile(r"deploy/secrets/.*|docs/benchmarks/(quick|latest).*")
-"""Files that are not in the repository, or not always."""
+"""Paths of files that are made later, and may not be in the repository."""
 
 
 @document
 def test_every_link_leads_somewhere(path: Path) -> None:
-    """To a file of the repository, and to a heading in it where one is named."""
+    """Every link leads to a file of the repository, and to a heading in it where one is named."""
     lost = []
     for _, target in links(path.read_text(encoding="utf-8")):
         if target.startswith("https://"):
@@ -39,7 +39,7 @@ def test_every_link_leads_somewhere(path: Path) -> None:
 
 @document
 def test_every_test_that_is_named_exists(path: Path) -> None:
-    """A promise is linked to the test that shows it; the file alone would not prove much."""
+    """Every test that a document links by name exists in the file of the link."""
     lost = []
     for words, target in links(path.read_text(encoding="utf-8")):
         if re.fullmatch(r"`test_\w+`", words):
@@ -51,7 +51,7 @@ def test_every_test_that_is_named_exists(path: Path) -> None:
 
 @document
 def test_every_path_and_name_in_backticks_exists(path: Path) -> None:
-    """`worker/durable/retry_policy.py`, `tasks/`, `worker.durable.retry_policy.decide`."""
+    """Every path and dotted name in backticks exists, such as `tasks/` or `worker.durable.pool`."""
     lost = []
     for word in code_words(path.read_text(encoding="utf-8")):
         if _OF_THE_REPOSITORY.fullmatch(word) and not ((ROOT / word).exists() or _MADE.fullmatch(word)):
@@ -65,7 +65,7 @@ def test_every_path_and_name_in_backticks_exists(path: Path) -> None:
 
 
 def test_every_page_that_the_code_names_exists() -> None:
-    """Comments, the doctor and alerts name pages. A released migration keeps the names of its time."""
+    """Every page that code, the doctor or an alert names exists, released migrations aside."""
     lost = []
     for file in tracked():
         if file.suffix in {".md", ".json", ".png", ".svg", ".js"} or file.parent.name == "migrations":

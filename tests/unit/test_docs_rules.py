@@ -23,7 +23,7 @@ MAY_SLEEP: Final = {
     "long/test_postgres_failover.py:_send": "the rate of a client's commands",
     "unit/test_jira_connection.py:drips": "a server that sends a byte now and then",
     "unit/test_jira_connection.py:interrupts": "repeats a signal until the connection ends",
-    # These are slow on purpose: the test is about the time that they take.
+    # Slow on purpose: their tests are about the time that passes.
     "support/waiting.py:let_pass": "lets a fault last",
     "support/frozen.py:freeze": "a peer that stands still",
     "support/slack_app.py:get": "a result that never comes",
@@ -38,12 +38,12 @@ MAY_SLEEP: Final = {
     "unit/test_deadline.py:hold": "an extension that holds the interpreter",
     "unit/test_deadline.py:wait_in_vain": "waits as long as the code under test says",
 }
-"""File and function of everything that may let time pass, with the reason."""
+"""Each function that may let time pass, by file and name, with the reason."""
 
 _SLEEPS: Final = {"sleep", "usleep", "pause", "let_pass", "wait_for_timeout"}
 _BLOCKS: Final = {"wait", "wait_for", "join", "acquire"}
 _RAISES: Final = ("process.wait", "worker.wait", "senders.join", "wait_for(asyncio.gather")
-"""These raise when the time is over: ``subprocess.Popen``, ``Senders``, and ``wait_for`` of a call."""
+"""Waits that raise when the time is over: of ``subprocess.Popen``, ``Senders``, ``wait_for``."""
 
 
 def sleeps(source: str) -> set[str]:
@@ -68,7 +68,7 @@ def _lets_time_pass(node: ast.AST) -> bool:
 
 
 def _is_a_sleep(call: ast.Call) -> bool:
-    """Except ``asyncio.sleep(0)``, which passes no time: it lets other tasks run."""
+    """Return True for a call that sleeps; ``asyncio.sleep(0)`` passes no time, and is none."""
     arguments = [ast.unparse(argument) for argument in call.args]
     if _name(call) in {"run", "call", "check_call"}:
         return bool(arguments) and arguments[0].startswith("['sleep'")
@@ -76,7 +76,7 @@ def _is_a_sleep(call: ast.Call) -> bool:
 
 
 def _waits_for_nothing(call: ast.Call) -> bool:
-    """``Event().wait(20)``: no other code has this event, so no other code can set it."""
+    """Return True for ``Event().wait(20)``: no other code has this event, so no other code can set it."""
     if _name(call) == "select":
         return [ast.unparse(files) for files in call.args[:3]] == ["[]"] * 3
     target = call.func.value if isinstance(call.func, ast.Attribute) else None
@@ -85,7 +85,7 @@ def _waits_for_nothing(call: ast.Call) -> bool:
 
 
 def _ignores_its_timeout(call: ast.expr) -> bool:
-    """``event.wait(5)`` or ``thread.join(5)`` as a statement: the test goes on when the time is over.
+    """Return True for ``event.wait(5)`` as a statement: the test goes on when the time is over.
 
     A name or attribute alone, as in ``wait(futures)``, is what is waited for.
     """
@@ -104,7 +104,7 @@ def _name(call: ast.Call) -> str:
 
 
 def test_no_test_sleeps() -> None:
-    """A time that is long enough on one machine is too short on another: wait for a condition."""
+    """No test sleeps: a time that is long enough on one machine is too short on another."""
     found = [
         f"{path.relative_to(TESTS)}:{place}"
         for path in sorted(TESTS.rglob("*.py"))
@@ -136,7 +136,7 @@ def test_no_test_sleeps() -> None:
     ],
 )
 def test_an_evasion_is_found(evasion: str) -> None:
-    """A wait for a time is a sleep, however it is written."""
+    """A wait for a time is found as a sleep, however it is written."""
     assert sleeps(f"async def test_it():\n    {evasion}\n") == {"test_it:2"}
 
 
@@ -158,12 +158,12 @@ def test_an_evasion_is_found(evasion: str) -> None:
     ],
 )
 def test_a_wait_for_a_condition_is_allowed(line: str) -> None:
-    """A timeout is a bound there, and the test notices when it is over."""
+    """A wait for a condition may have a timeout, because the test notices when it is over."""
     assert sleeps(f"async def test_it():\n    {line}\n") == set()
 
 
 def test_no_test_file_imports_another() -> None:
-    """Machinery of several test files stands in tests/support. The table of commands is a test to be read."""
+    """No test file imports another; the table of commands, a test to be read, is the one exception."""
     found = {
         (path.name, node.module)
         for path in TESTS.rglob("*.py")

@@ -1,4 +1,4 @@
-"""The site, the README and the pages: each is complete, and none repeats what a script writes elsewhere."""
+"""The site, the README and the pages: each is complete, and no table stands on two pages."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def pages_of(nav: list[Any]) -> Iterator[str]:
 
 
 def test_the_readme_is_short() -> None:
-    """All else is on the pages."""
+    """The README is at most as long as its limit."""
     assert len(read("README.md").splitlines()) <= MOST_LINES_OF_THE_README
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
-    """Those of docs/, and the documents that the site takes in from outside."""
+    """Every page of docs/, and every document taken in from outside, is in the navigation once."""
     inside = {name_of(path).removeprefix("docs/") for path in DOCUMENTS if path.is_relative_to(ROOT / "docs")}
     inside.discard("assets/README.md")
     pages = list(pages_of(CONFIGURATION["nav"]))
@@ -50,7 +50,7 @@ def test_every_page_is_in_the_navigation_once() -> None:
 
 
 def test_the_readme_leads_to_every_page() -> None:
-    """Its map has each page of the six sections; decisions and measurements have an index of their own."""
+    """The README links every page of the six sections; decisions and measurements have their own index."""
     text = read("README.md")
     documents = {page: document for document, page in ELSEWHERE.items()}
     for page in pages_of(CONFIGURATION["nav"]):
@@ -61,7 +61,7 @@ def test_the_readme_leads_to_every_page() -> None:
 
 
 def test_the_site_asks_no_other_host() -> None:
-    """No fonts, scripts or styles from elsewhere."""
+    """The site loads no fonts, scripts or styles from another host."""
     assert CONFIGURATION["theme"]["font"] is False
     assert "extra_javascript" not in CONFIGURATION
     digest = re.search(r"SHA-256\s+`([0-9a-f]{64})`", read("docs/assets/README.md"))
@@ -70,7 +70,7 @@ def test_the_site_asks_no_other_host() -> None:
 
 
 def test_the_picture_of_a_thread_is_up_to_date() -> None:
-    """It is drawn from the blocks that Slack gets."""
+    """The picture of a thread is drawn from the blocks that Slack gets, and is up to date."""
     script = runpy.run_path(str(ROOT / "docs/thread_picture.py"))
     assert script["picture"]() == read("docs/img/thread.svg"), (
         "out of date; run: python docs/thread_picture.py"
@@ -78,7 +78,7 @@ def test_the_picture_of_a_thread_is_up_to_date() -> None:
 
 
 def test_what_the_readme_has_of_programs_and_drawings() -> None:
-    """One picture, one drawing, one program with what it prints."""
+    """The README has one picture, one drawing and one program."""
     languages = [block.language for block in blocks(read("README.md"))]
     assert languages.count("mermaid") == languages.count("python") == 1
     assert read("README.md").count("![") == 1
@@ -89,6 +89,6 @@ def test_what_the_readme_has_of_programs_and_drawings() -> None:
     ["Name | Default", "Process | Its secrets", "check | error", "Task | Arguments", "command | absent"],
 )
 def test_a_table_stands_on_one_page(column: str) -> None:
-    """Settings, secrets, the doctor's checks, tasks, commands by state."""
+    """Each generated table stands on one page: settings, secrets, checks, tasks, commands by state."""
     found = [name_of(path) for path in DOCUMENTS if f"| {column} |" in path.read_text(encoding="utf-8")]
     assert len(found) == 1

@@ -1,4 +1,4 @@
-"""The documents' tables are the code's: settings, tasks, results, the command table, the numbers."""
+"""The documents' tables and numbers, compared with the code."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ RESULTS: Final[dict[Any, str]] = {
 
 
 def test_the_table_of_settings_is_up_to_date() -> None:
-    """The page's table is written by a script."""
+    """The page's table of settings is what its script writes, and has every setting."""
     script = runpy.run_path(str(ROOT / "docs/settings_table.py"))
     page = read("docs/use/settings.md")
     assert script["with_table"](page) == page, "out of date; run: python docs/settings_table.py"
@@ -67,7 +67,7 @@ def test_the_table_of_settings_is_up_to_date() -> None:
 
 
 def test_the_tables_of_rights_are_up_to_date() -> None:
-    """Of the broker's users, and of secrets."""
+    """The tables of the broker's users and of secrets are what their script writes."""
     script = runpy.run_path(str(ROOT / "docs/rights_tables.py"))
     page = read("docs/operate/least-privilege.md")
     assert script["with_tables"](page) == page, "out of date; run: python docs/rights_tables.py"
@@ -75,7 +75,7 @@ def test_the_tables_of_rights_are_up_to_date() -> None:
 
 
 def test_the_table_of_the_doctor_has_every_check() -> None:
-    """And no other."""
+    """The page's table has the doctor's checks in their order, and no other."""
     areas = (settings, broker, rabbitmq, database, installation, running, slack, jira, flower)
     checks = [check for area in areas for check in area.CHECKS]
     assert [row[0].strip("`") for row in table(read("docs/operate/doctor.md"), "check")] == checks
@@ -86,7 +86,7 @@ def rows_of_tasks() -> dict[str, list[str]]:
 
 
 def test_the_table_of_tasks_has_every_command() -> None:
-    """And no other; all are on the queue that the page names."""
+    """The table of tasks has every command and no other, and each is on the queue that the page names."""
     assert list(rows_of_tasks()) == [command.name for command in ALL_COMMANDS]
     queues = {command.name: command.queue for command in ALL_COMMANDS}
     kinds = {"syncs": "syncs", "jira": "lookups"}
@@ -94,7 +94,7 @@ def test_the_table_of_tasks_has_every_command() -> None:
 
 
 def test_every_task_of_the_table_is_registered() -> None:
-    """In a worker's app; asked in another process, because an app is configured once."""
+    """Every task of the table is registered in a worker's app, and no other task of ours is."""
     code = "from worker.celery import app; app.loader.import_default_modules(); print(*app.tasks)"
     env = {**os.environ, "CELERY_BROKER_URL": BROKER}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
@@ -103,7 +103,7 @@ def test_every_task_of_the_table_is_registered() -> None:
 
 
 def test_the_reasons_are_explained() -> None:
-    """Each code that a sync may have, in the words that people see elsewhere."""
+    """Each reason that a sync may have is explained in the words that people see elsewhere."""
     rows = {row[0].strip("`"): row[2] for row in table(read("docs/understand/tickets.md"), "reason")}
     assert rows == {reason: f"{words[0].upper()}{words[1:]}" for reason, words in REASONS.items()}
 
@@ -118,14 +118,14 @@ def test_the_states_are_drawn_and_explained() -> None:
 
 
 def test_looks_are_told_as_they_are() -> None:
-    """When a ticket is looked for that was maybe created."""
+    """The page tells the times after which a ticket that was maybe created is looked for."""
     words = re.search(r"looked for after ([\d, ]+) and (\d+) s", read("docs/understand/tickets.md"))
     assert words
     assert [*map(int, words[1].split(", ")), int(words[2])] == list(LOOK_AFTER_SECONDS)
 
 
 def test_the_tables_of_the_database() -> None:
-    """All that the migrations create, and the migrations' own."""
+    """The page lists every table that the migrations create, and the migrations' own."""
     rows = {row[0].strip("`") for row in table(read("docs/understand/architecture.md"), "table")}
     sql = "".join(path.read_text() for path in (ROOT / "worker/db/migrations").glob("*.sql"))
     assert rows == {*re.findall(r"^CREATE TABLE (\w+)", sql, re.MULTILINE), "threadsync_schema"}
@@ -133,7 +133,7 @@ def test_the_tables_of_the_database() -> None:
 
 @pytest.mark.parametrize("command", ALL_COMMANDS, ids=lambda command: command.name)
 def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
-    """Arguments in order, with a question mark where they may be left out; what comes back."""
+    """A row has the command's arguments in order, with a question mark where optional, and its result."""
     arguments, result = rows_of_tasks()[command.name]
     fields = command.model_fields.items()
     assert arguments == ", ".join(f"`{name}`{'' if field.is_required() else '?'}" for name, field in fields)
@@ -153,14 +153,14 @@ def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
     ],
 )
 def test_the_fields_of_results(word: str, model: type[BaseModel]) -> None:
-    """The page of commands lists them all."""
+    """The page of commands lists every field of a result."""
     match = re.search(rf"^- \*\*{word}\*\*: (.*?)\.\s", read("docs/use/commands.md"), re.MULTILINE)
     assert match
     assert re.findall(r"`(\w+)`", match[1]) == list(model.model_fields)
 
 
 def test_statuses_and_outcomes_are_named() -> None:
-    """With the one field that a command adds."""
+    """Every status and outcome is named on the page, and results say where they may be null."""
     words = set(re.findall(r"`(\w+)`", read("docs/use/commands.md")))
     outcome = SessionResult.model_fields["outcome"].annotation
     assert {*get_args(Status), *get_args(outcome)} <= words
@@ -171,7 +171,7 @@ def test_statuses_and_outcomes_are_named() -> None:
 
 
 def test_the_command_table_is_the_tested_one() -> None:
-    """Cell by cell; tests/fundamentals runs them."""
+    """The documented command table is, cell by cell, the one that tests/fundamentals runs."""
     rows = {row[0].strip("`"): tuple(row[1:]) for row in table(read("docs/use/commands.md"), "command")}
     assert rows == {
         command: tuple(getattr(cell, "__name__", cell) for cell in cells) for command, cells in TABLE.items()
@@ -185,7 +185,7 @@ def numbers() -> list[Any]:
 
 @pytest.mark.parametrize(("value", "place"), numbers())
 def test_a_number_of_the_page(value: str, place: str) -> None:
-    """It is what the code says: a constant, a setting's default, or Celery's configuration."""
+    """Each number on the page is that of a constant, a setting's default or Celery's configuration."""
     match = re.match(r"`([\w.]+)`", place)
     assert match
     assert float(value.removesuffix(" s")) == value_of(match[1])
@@ -207,7 +207,7 @@ def postgres_options() -> str:
 
 
 def test_the_numbers_depend_on_each_other() -> None:
-    """As the page says below them."""
+    """The numbers keep the order that the page explains below them."""
     limits = ("SOFT_TIME_LIMIT_SECONDS", "TIME_LIMIT_SECONDS", "VISIBILITY_TIMEOUT_SECONDS")
     order = ["lock_timeout", "statement_timeout", *(f"worker.celery.{name}" for name in limits)]
     values = [value_of(name) for name in order]

@@ -1,4 +1,4 @@
-"""What the doctor makes of the addresses at which Flower answers."""
+"""The doctor's verdict on the addresses at which Flower listens."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ from worker.doctor.flower import judge_address
     ],
 )
 def test_other_machines_reach_it(reachable: list[str], published_at: str, level: str) -> None:
-    """Of a container, by where its host publishes the port."""
+    """An address is judged by its reach; a container's by where its host publishes the port."""
     assert judge_address(reachable, published_at).level == level

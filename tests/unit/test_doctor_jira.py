@@ -1,4 +1,4 @@
-"""The doctor's verdicts on Jira's address: any spelling of a good one, and no page that people paste."""
+"""The doctor's verdicts on Jira's address: good in any spelling, an error for a page within Jira."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from worker.doctor.jira import judge_address
     ],
 )
 def test_a_good_address_passes(url: str) -> None:
-    """Slashes, case, ports and a context path are no faults."""
+    """A good address passes in any spelling: slashes, case, ports and a context path are no faults."""
     assert judge_address(url).level == "ok"
 
 
@@ -43,13 +43,13 @@ def test_a_good_address_passes(url: str) -> None:
     ],
 )
 def test_a_page_is_no_address(url: str, fix: str) -> None:
-    """The fix is what to write in its place."""
+    """An address of a page in Jira is an error, and the fix is the value to write."""
     finding = judge_address(url)
     assert finding.level == "error"
     assert fix in (finding.fix or "")
 
 
 def test_an_address_that_shows_the_token_is_a_warning() -> None:
-    """Settings that do not allow it are refused; where they do, it is said all the same."""
+    """An address without TLS is a warning, also where the settings allow it."""
     finding = judge_address("http://jira.example.com")
     assert (finding.level, finding.fix) == ("warning", "write JIRA_URL with https://")

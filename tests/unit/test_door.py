@@ -1,4 +1,4 @@
-"""The queue at the console's door is fair: a crowd keeps out only itself."""
+"""Fairness of the queue at the console's door: a crowd keeps out only itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def has_left() -> bool:
 
 
 class Queue:
-    """Tries that wait, and in which order they were granted. No time passes before ``ends``."""
+    """Attempts that wait, with the order in which they were granted. No time passes before ``ends``."""
 
     def __init__(self, most: int = 100) -> None:
         self.queue = FairQueue(3600, most)
@@ -29,7 +29,7 @@ class Queue:
         self.tries: list[asyncio.Task[None]] = []
 
     async def comes(self, *names: str) -> None:
-        """The line is the name without its number."""
+        """Add attempts; the line of each is its name without its number."""
         for name in names:
             self.tries.append(asyncio.create_task(self._try(name)))
             await asyncio.sleep(0)
@@ -49,14 +49,14 @@ class Queue:
 
 
 async def test_the_first_does_not_wait() -> None:
-    """However long the pause between two turns is."""
+    """The first attempt does not wait, however long the pause between two attempts is."""
     queue = Queue()
     await queue.comes("a1")
     assert await queue.ends_by_itself() == ["a1"]
 
 
 async def test_who_came_first_is_first() -> None:
-    """Whatever line: one address does not wait for all the turns of others, nor for more of its own."""
+    """Attempts are granted in the order in which they came, whatever their line."""
     queue = Queue()
     names = [*(f"crowd{number}" for number in range(1, 31)), "ada1", "bob1", "crowd31", "ada2"]
     await queue.comes(*names)
@@ -64,7 +64,7 @@ async def test_who_came_first_is_first() -> None:
 
 
 async def test_where_there_is_no_room_the_longest_line_loses_its_last() -> None:
-    """So a crowd keeps out itself alone."""
+    """A full queue sends away the last attempt of the longest line, so a crowd keeps out only itself."""
     queue = Queue(most=10)
     await queue.comes(*(f"crowd{number}" for number in range(1, 16)))
     assert queue.queue.waiting == 10
@@ -76,7 +76,7 @@ async def test_where_there_is_no_room_the_longest_line_loses_its_last() -> None:
 
 
 async def test_those_who_left_take_no_turn() -> None:
-    """They are passed over at once: the pause is only before those who still wait."""
+    """Attempts whose client has left are passed over at once, without a pause."""
     queue = Queue()
     await queue.comes(*(f"gone{number}" for number in range(1, 90)), "ada1")
     assert await queue.ends_by_itself() == ["ada1"]
@@ -84,7 +84,7 @@ async def test_those_who_left_take_no_turn() -> None:
 
 
 async def test_one_that_is_cancelled_is_forgotten() -> None:
-    """It takes no turn, and no room."""
+    """A cancelled attempt takes no place in the queue."""
     queue = Queue()
     await queue.comes("a1", "b1")
     assert queue.queue.waiting == 1
@@ -110,12 +110,12 @@ async def test_one_that_is_cancelled_is_forgotten() -> None:
     ],
 )
 async def test_passwords(password: str, opens: bool) -> None:
-    """The same signs, however they were composed; anything else is not it."""
+    """A password opens the door however its characters were composed, and no other text does."""
     assert await Door(PASSWORD).opens(password, "192.0.2.1", stays) is opens
 
 
 async def test_neighbours_of_an_ipv6_network_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A subscriber has 2^64 addresses. IPv4 within IPv6 is the IPv4 address."""
+    """Neighbours in an IPv6 network share a line, and IPv4 within IPv6 is the IPv4 address."""
     lines: list[str] = []
 
     async def wait(self: FairQueue, line: str, has_left: object) -> bool:

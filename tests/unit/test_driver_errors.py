@@ -1,4 +1,4 @@
-"""What an error of the driver means for a command: wait and try again, or never."""
+"""Errors of the driver as errors of a command: to be tried again, or permanent."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ NEVER = [
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
 def test_it_may_succeed_later(error: psycopg.Error, kind: type[ThreadsyncError]) -> None:
-    """The command waits: for as long as an outage takes, or for a while. The message has class and reason."""
+    """An outage or a fault of the database becomes an error that may be tried again, with its reason."""
     ours = translate(error)
     assert type(ours) is kind
     assert str(ours).startswith(f"Postgres: {type(error).__name__}: {error}")
@@ -82,7 +82,7 @@ def test_it_may_succeed_later(error: psycopg.Error, kind: type[ThreadsyncError])
 
 @pytest.mark.parametrize("error", MIGRATE, ids=lambda error: type(error).__name__)
 def test_a_database_that_is_not_set_up(error: psycopg.Error) -> None:
-    """A person has to do something; the command waits for that, for an hour at most."""
+    """A database without tables is a fault whose message says `threadsync migrate`."""
     ours = translate(error)
     assert type(ours) is DatabaseFault
     assert "threadsync migrate" in str(ours)
@@ -90,14 +90,14 @@ def test_a_database_that_is_not_set_up(error: psycopg.Error) -> None:
 
 @pytest.mark.parametrize("error", NEVER, ids=lambda error: type(error).__name__)
 def test_it_will_never_succeed(error: psycopg.Error) -> None:
-    """The command itself is wrong, although our own checks let it through."""
+    """An error of the command's own values becomes InvalidCommand, although our checks let them through."""
     ours = translate(error)
     assert type(ours) is InvalidCommand
     assert str(error) in str(ours)
 
 
 def test_the_cause_is_kept() -> None:
-    """`from exc`, so that a log has both."""
+    """The driver's error is kept as the cause, so that a log has both."""
     cause = psycopg.OperationalError("gone")
     with pytest.raises(ThreadsyncError) as failure, translated():
         raise cause
@@ -105,6 +105,6 @@ def test_the_cause_is_kept() -> None:
 
 
 def test_other_errors_pass() -> None:
-    """A bug of ours is not a database that is away."""
+    """Other errors pass unchanged: a bug of ours is no outage of the database."""
     with pytest.raises(ZeroDivisionError), translated():
         _ = 1 / 0

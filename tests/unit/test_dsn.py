@@ -1,4 +1,4 @@
-"""DATABASE_URL: the part that is wrong is named, and no secret is."""
+"""DATABASE_URL: the wrong part is named, and no secret is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ URL = f"postgresql://u:{SECRET}@h:5432/d"
     ],
 )
 def test_the_part_that_is_wrong_is_named(url: str, words: str) -> None:
-    """The parameter, not the password; the fault has no cause that would print the URL."""
+    """A wrong part of the URL is named, without the password and without a cause that prints the URL."""
     with pytest.raises(InvalidSettings, match=f"^DATABASE_URL: .*{words}") as refusal:
         parse_dsn(url)
     assert "secret" not in str(refusal.value).replace("secret_", "")
@@ -55,5 +55,5 @@ def test_the_part_that_is_wrong_is_named(url: str, words: str) -> None:
     ],
 )
 def test_what_libpq_takes_is_taken(url: str) -> None:
-    """With what the newest one knows."""
+    """Every URL that libpq takes is accepted."""
     assert parse_dsn(url)

@@ -1,4 +1,4 @@
-"""The table of ``worker.durable`` says which classes of ours the app uses in the place of Celery's."""
+"""The table of ``worker.durable``: which of our classes the app uses in the place of Celery's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OF_THE_APP: Final = {"task_cls": "task_cls", "control_cls": "control_cls", "amqp
 
 
 def test_the_table_is_what_the_app_uses() -> None:
-    """Nothing is configured that the table does not explain, and the table promises nothing else."""
+    """The table lists exactly the classes that the app uses, with what would be lost without each."""
     rows = ROW.findall(worker.durable.__doc__ or "")
     assert {(place.strip("`"), ours) for place, ours, _ in rows} == in_use()
     assert all(lost.strip() for _, _, lost in rows)
@@ -36,7 +36,7 @@ def test_each_place_is_one_of_celerys() -> None:
 
 
 def in_use() -> set[tuple[str, str]]:
-    """Return place and class of everything in this room that the app is given."""
+    """Return place and class of everything in `worker.durable` that the app is given."""
     configured = {
         (name, str(value).removeprefix(ROOM).replace(":", "."))
         for name, value in configuration(Settings(celery_broker_url="redis://broker")).items()

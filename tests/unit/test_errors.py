@@ -1,4 +1,4 @@
-"""The exception tree: what others may catch, and how an error travels from the worker to the caller."""
+"""The exception tree, and an error's journey from the worker to the caller."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ SAMPLES: Final = [
 
 
 def tree(kind: type[ThreadsyncError]) -> list[str]:
-    """Names of the classes in `errors.py`, parents first."""
+    """Return the names of the classes in `errors.py`, parents first."""
     here = [sub for sub in CLASSES if kind in sub.__bases__]
     return [kind.__name__, *(name for sub in here for name in tree(sub))]
 
 
 def test_the_drawing_is_the_tree() -> None:
-    """The head of the file names every class, in the place that it has."""
+    """The drawing at the head of the file names every class, in its place."""
     drawing = (errors.__doc__ or "").split("\n\n")[1]
     assert [line.strip("│├└─ ").split()[0] for line in drawing.splitlines()] == tree(ThreadsyncError)
 
 
 def test_every_error_is_transient_or_permanent() -> None:
-    """Whoever catches one knows whether to try again."""
+    """Every error is either transient or permanent, so that a caller knows whether to try again."""
     for kind in set(CLASSES) - {ThreadsyncError}:
         assert issubclass(kind, TransientError) != issubclass(kind, PermanentError), kind
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
 def test_an_error_survives_the_journey(error: ThreadsyncError) -> None:
-    """It is rebuilt from its class and its arguments, which are JSON; pickle does for process pools."""
+    """An error is the same after a journey as JSON arguments, and after pickling."""
     for copy in (type(error)(*json.loads(json.dumps(error.args))), pickle.loads(pickle.dumps(error))):  # noqa: S301
         assert (type(copy), str(copy), copy.args, vars(copy)) == (
             type(error),
@@ -65,7 +65,7 @@ def test_an_error_survives_the_journey(error: ThreadsyncError) -> None:
 
 
 def test_messages_say_what_to_do() -> None:
-    """Which thread, which ticket, which remedy."""
+    """A message names the thread, the ticket and the remedy."""
     assert str(SessionNotFound("C1", "1.1")) == (
         "no session for thread 1.1 in channel C1; send sessions.get_or_create for it first"
     )

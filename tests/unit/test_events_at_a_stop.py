@@ -1,4 +1,4 @@
-"""Events that are on their way while a worker stops: Celery sends them in a thread, and closes under it."""
+"""Events in flight while a worker stops: Celery sends them in a thread, and closes under it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.durable.consumer import DurableConsumer
 
 
 class SlowProducer:
-    """One whose broker stands still: publishing takes until ``going_on`` is called."""
+    """A producer whose broker stands still: publishing takes until ``going_on`` is called."""
 
     def __init__(self, going_on: Callable[[], object]) -> None:
         self.is_publishing = threading.Event()
@@ -26,7 +26,7 @@ class SlowProducer:
 
 
 def consumer_with(going_on: Callable[[], object]) -> tuple[Any, SlowProducer]:
-    """A consumer whose dispatcher has an event to send."""
+    """Make a consumer whose dispatcher has an event to send."""
     consumer: Any = DurableConsumer.__new__(DurableConsumer)
     with Celery(broker="memory://", set_as_current=False) as app:
         dispatcher = app.events.Dispatcher(app.connection_for_write(), buffer_group=["task"])
@@ -37,7 +37,7 @@ def consumer_with(going_on: Callable[[], object]) -> tuple[Any, SlowProducer]:
 
 
 def test_a_dispatcher_that_is_closed_meanwhile_is_no_error() -> None:
-    """The broker stands still, and the worker's stop goes on: an operator would see a traceback."""
+    """A dispatcher that is closed while the broker stands still raises no error."""
     thawed = threading.Event()
     consumer, producer = consumer_with(thawed.wait)
     with ThreadPoolExecutor(1) as threads:
@@ -51,7 +51,7 @@ def test_a_dispatcher_that_is_closed_meanwhile_is_no_error() -> None:
 
 
 def test_any_other_is_raised() -> None:
-    """Nothing else may let go of the lock."""
+    """An error from another release of the lock is raised."""
     consumer, _ = consumer_with(lambda: consumer.event_dispatcher.mutex.release())
     with pytest.raises(RuntimeError, match="unlocked"):
         consumer._flush_events()

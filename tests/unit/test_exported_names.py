@@ -1,4 +1,4 @@
-"""The public names: what other programs import from ``threadsync``, and what importing it does not load."""
+"""The public names that other programs import from ``threadsync``, and the cost of importing it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VALUES = {
 
 
 def test_the_public_names_are_these() -> None:
-    """Each error and each command is among them. A change here is one that users see."""
+    """The public names are the clients, values, errors and commands, sorted; users see a change here."""
     commands = {command.__name__ for command in COMMANDS}
     raised = {
         name
@@ -32,7 +32,7 @@ def test_the_public_names_are_these() -> None:
 
 
 def test_a_client_loads_nothing_of_the_worker() -> None:
-    """Not the worker's packages, Celery, a database driver, Slack's library or a web server."""
+    """A client loads neither our other packages nor Celery, a database driver, Slack's or a web library."""
     code = (
         "import sys; from threadsync import SessionClient; SessionClient('redis://127.0.0.1:1/0')\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"

@@ -1,4 +1,4 @@
-"""Flower's settings: never open, and what it shows, keeps and binds."""
+"""Settings of Flower: its logins and address, and the data that it shows and keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOGIN = {"FLOWER_BASIC_AUTH": "admin:a long password", "HOME": "/home/somebody"}
 
 
 def test_what_is_set_unless_told_otherwise() -> None:
-    """Loopback, kept over restarts, bounded, and with the columns that show our tasks."""
+    """The defaults are loopback, a bounded state that survives restarts, and columns that show our tasks."""
     options = options_for(LOGIN)
     assert options["address"] == "127.0.0.1"
     assert options["basic_auth"] == ["admin:a long password"]
@@ -30,7 +30,7 @@ def test_what_is_set_unless_told_otherwise() -> None:
 
 
 def test_a_login_may_come_by_file(tmp_path: Path) -> None:
-    """Several, with commas between; those of the environment go first."""
+    """Logins may come from a file, separated by commas; those in the environment go before it."""
     path = tmp_path / "login"
     path.write_text("ann:first password,bob:second one\n")
     assert options_for({"FLOWER_BASIC_AUTH_FILE": str(path)})["basic_auth"] == [
@@ -42,7 +42,7 @@ def test_a_login_may_come_by_file(tmp_path: Path) -> None:
 
 
 def test_single_sign_on_is_a_login_too() -> None:
-    """Flower's own: it wants a provider, and refuses to start without."""
+    """Single sign-on counts as a login; Flower itself refuses to start without its provider."""
     assert "basic_auth" not in options_for({"FLOWER_AUTH": ".*@example[.]com"})
 
 
@@ -61,13 +61,13 @@ def test_single_sign_on_is_a_login_too() -> None:
     ],
 )
 def test_it_does_not_start_open(env: dict[str, str], words: str) -> None:
-    """Without a login for everybody who comes."""
+    """Flower does not start without a complete login, with an open API, or with a malformed number."""
     with pytest.raises(InvalidSettings, match=words):
         options_for(env)
 
 
 def test_the_command_says_what_to_set() -> None:
-    """One sentence, and no traceback."""
+    """`threadsync flower` without a login ends with a sentence that says what to set."""
     done = subprocess.run(
         [sys.executable, "-m", "worker.cli", "flower"],
         env={"PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"},
@@ -85,7 +85,7 @@ def test_the_command_says_what_to_set() -> None:
     ("env", "option", "words"), [({}, "--port=1", "does not start"), (LOGIN, "--basic_auth=", "was checked")]
 )
 def test_the_shipped_file_refuses_too(env: dict[str, str], option: str, words: str) -> None:
-    """For whoever starts Flower by `celery`, with our file; an empty login on the command line included."""
+    """The shipped configuration refuses an open Flower also where `celery flower` starts it."""
     config = ROOT / "worker" / "operate" / "flower_conf.py"
     done = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", option],
@@ -99,7 +99,7 @@ def test_the_shipped_file_refuses_too(env: dict[str, str], option: str, words: s
 
 
 def test_without_a_home_folder_nothing_is_kept() -> None:
-    """In particular not below /tmp, where others may have put a pickle of theirs."""
+    """Flower keeps nothing without a home folder, in particular not below /tmp."""
     for env in ({}, {"HOME": ""}, {"HOME": "relative", "XDG_STATE_HOME": "relative"}):
         options = options_for({"FLOWER_BASIC_AUTH": "admin:a long password", **env})
         assert options["persistent"] is False
@@ -108,7 +108,7 @@ def test_without_a_home_folder_nothing_is_kept() -> None:
 
 @pytest.mark.parametrize("mode", [0o755, 0o1777])
 def test_a_state_that_others_may_have_prepared_is_refused(mode: int, tmp_path: Path) -> None:
-    """By Flower's process itself, before it reads the pickle."""
+    """A state in a folder that others can write is refused before its pickle is read."""
     folder = tmp_path / "prepared"
     folder.mkdir()
     folder.chmod(mode)
@@ -136,7 +136,7 @@ def test_another_place_is_not_named_on_the_command_line(option: str) -> None:
 
 @pytest.mark.parametrize("command", ["flower", "demo"])
 def test_no_module_of_the_folder_where_it_is_started_is_run(command: str, tmp_path: Path) -> None:
-    """Others may have put one into /tmp, say, with the name of one that is looked for."""
+    """No module in the current folder is run, although it has the name of an imported one."""
     here = tmp_path / "here"
     here.mkdir()
     for name in ("celery", "worker", "tasks", "sandbox", "flower", "redis", "kombu", "gevent", "simplejson"):
@@ -168,6 +168,6 @@ def flower_with(*options: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_short_password_is_noticed() -> None:
-    """It starts, and says so."""
+    """A short password is recognised as weak."""
     assert is_weak(options_for({"FLOWER_BASIC_AUTH": "admin:short"}))
     assert not is_weak(options_for(LOGIN))

@@ -1,4 +1,4 @@
-"""Bodies of requests that are not Slack's."""
+"""Limits on the bodies of requests that are not Slack's."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def _pieces(number: int) -> AsyncIterator[bytes]:
 )
 @pytest.mark.parametrize("is_announced", [True, False])
 async def test_a_form_has_a_limit(path: str, kilobytes: int, status: int, is_announced: bool) -> None:
-    """By its announced length, or by what comes; a path may have a limit of its own."""
+    """A form beyond its limit is refused, by announced length or by its bytes; a path may have its own."""
     async with httpx.AsyncClient(transport=httpx.ASGITransport(APP), base_url="http://app") as http:
         content = b"x" * 1_024 * kilobytes if is_announced else _pieces(kilobytes)
         answer = await http.post(path, content=content)
@@ -49,13 +49,13 @@ async def test_a_form_has_a_limit(path: str, kilobytes: int, status: int, is_ann
 
 @pytest.mark.parametrize("length", [b"1" * 30, b"x", b"-1"])
 async def test_a_length_that_is_none_is_not_read(length: bytes) -> None:
-    """413, and the body is left where it is."""
+    """A body whose announced length is malformed or absurd gets a 413 and is not read."""
     answers, asked = await _post([(b"content-length", length)], b"x", more=True)
     assert (answers[0]["status"], asked) == (413, 0)
 
 
 async def test_a_client_that_hangs_up_is_no_fault_of_ours() -> None:
-    """In the midst of a form: nothing is raised, so nothing is logged."""
+    """A client that hangs up in the midst of a form raises nothing."""
     await _post([(b"content-length", str(MAX_FORM_BYTES).encode())], b"half", more=True)
 
 

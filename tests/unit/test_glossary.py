@@ -1,4 +1,4 @@
-"""Texts that users read have none of the words that docs/glossary.md retires."""
+"""Texts that users read, checked for the words that docs/glossary.md retires."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEMPLATES = sorted((ROOT / "console/templates").glob("*.html"))
 
 
 def retired() -> list[str]:
-    """The first column of the glossary's last table."""
+    """Return the words in the first column of the glossary's last table."""
     table = (ROOT / "docs/glossary.md").read_text(encoding="utf-8").rpartition("|---|---|\n")[2]
     cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
     return [word.strip() for cell in cells for word in cell.split(",")]
@@ -37,7 +37,7 @@ RETIRED = re.compile(rf"\b({'|'.join(map(re.escape, retired()))})\b", re.IGNOREC
 
 
 def texts(path: Path) -> Iterator[str]:
-    """The strings of a module that are no docstrings, or a template."""
+    """Yield the strings of a module except its docstrings, or the whole of a template."""
     source = path.read_text(encoding="utf-8")
     if path.suffix == ".html":
         yield source
@@ -56,12 +56,12 @@ def test_the_table_is_read() -> None:
 
 @pytest.mark.parametrize("path", [*TEMPLATES, *PYTHON, *(ROOT / name for name in OTHERS)], ids=str)
 def test_no_text_has_a_retired_word(path: Path) -> None:
-    """Pages, findings, replies, errors and messages."""
+    """No page, finding, reply, error or message has a retired word."""
     assert [text for text in texts(path) if RETIRED.search(text)] == []
 
 
 def test_no_help_has_a_retired_word() -> None:
-    """The docstrings of commands are their help."""
+    """No command's help has a retired word."""
     found = [typer.main.get_command(app)]
     for command in found:
         found += getattr(command, "commands", {}).values()

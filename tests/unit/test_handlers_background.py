@@ -1,4 +1,4 @@
-"""Work that nobody waits for."""
+"""Background work of the web process, which outlasts its request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from handlers.background import LIMITS, Background
 
 
 async def test_work_in_flight_may_finish() -> None:
-    """`close` waits for it, within its grace."""
+    """`close` waits for work in flight, within its grace."""
     background, done = Background(), []
 
     async def work() -> None:
@@ -24,7 +24,7 @@ async def test_work_in_flight_may_finish() -> None:
 
 
 async def test_work_that_takes_too_long_is_cancelled() -> None:
-    """Nothing runs after `close`."""
+    """Work that outlasts the grace of `close` is cancelled."""
     background = Background()
     background.start(asyncio.Event().wait(), "work")  # type: ignore[arg-type]
     await background.close(grace=0.01)
@@ -32,7 +32,7 @@ async def test_work_that_takes_too_long_is_cancelled() -> None:
 
 
 async def test_too_much_work_is_dropped_and_logged() -> None:
-    """A worker that is away must not fill our memory."""
+    """Work beyond the limit is dropped and logged, so that it does not fill the memory."""
     background = Background({**LIMITS, "ours": (2, 2)})
     with structlog.testing.capture_logs() as logs:
         begun = [background.start(asyncio.Event().wait(), "work") for _ in range(3)]  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ async def test_too_much_work_is_dropped_and_logged() -> None:
 
 
 async def test_a_failure_is_logged_and_no_more() -> None:
-    """Neither the request nor other work hears of it."""
+    """A failure of background work is logged, and reaches neither the request nor other work."""
     background = Background()
 
     async def fail() -> None:
@@ -56,7 +56,7 @@ async def test_a_failure_is_logged_and_no_more() -> None:
 
 
 async def test_one_user_takes_no_other_users_place() -> None:
-    """Each has a share of a room; what ends makes room again, and no user is remembered."""
+    """One user has a bounded share of a room; finished work makes room, and no user is remembered."""
     background = Background({**LIMITS, "clicks": (5, 2)})
     over = asyncio.Event()
 

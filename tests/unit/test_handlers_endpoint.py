@@ -1,4 +1,4 @@
-"""What the endpoint answers, and with which status."""
+"""Responses of Slack's endpoint and their status codes."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ async def app(client: RecordingClient) -> AsyncIterator[SlackApp]:
 
 
 async def test_a_signed_event_is_enqueued_and_acknowledged(app: SlackApp, client: RecordingClient) -> None:
-    """200, and one command."""
+    """A signed event is acknowledged with a 200 and enqueues one command."""
     assert (await app.deliver(MENTION)).status_code == 200
     assert [command.name for command in client.commands] == ["sessions.get_or_create"]
 
 
 async def test_a_redelivery_counts_like_the_first(app: SlackApp, client: RecordingClient) -> None:
-    """The first delivery may have died on its way; the command is idempotent anyway."""
+    """A redelivery is enqueued like the first delivery, which may have been lost."""
     request = sign(SECRET, b'{"type": "url_verification", "challenge": "x"}').redelivered(3, "http_error")
     assert (await app.deliver(request)).status_code == 200
     await app.deliver(MENTION)
@@ -71,7 +71,7 @@ CHECKS = [
 async def test_slacks_look_at_the_certificate_is_answered(
     body: bytes, app: SlackApp, client: RecordingClient
 ) -> None:
-    """It is not signed; with its signature it is welcome as well."""
+    """Slack's check of the certificate gets a 200, signed or not, and enqueues nothing."""
     bare = SlackRequest(body, {"content-type": FORM})
     assert (await app.deliver(bare)).status_code == 200
     assert (await app.deliver(sign(SECRET, body, FORM))).status_code == 200
@@ -93,7 +93,7 @@ async def test_slacks_look_at_the_certificate_is_answered(
     ],
 )
 async def test_nothing_else_is_taken_unsigned(body: bytes, app: SlackApp, client: RecordingClient) -> None:
-    """Whatever is in it besides; and a wrong signature is one."""
+    """Anything but the bare certificate check gets a 401 unsigned, and a wrong signature always does."""
     assert (await app.deliver(SlackRequest(body, {"content-type": FORM}))).status_code == 401
     assert (await app.deliver(sign("another secret", CHECKS[0], FORM))).status_code == 401
     assert (await app.deliver(SlackRequest(CHECKS[0], {"content-type": JSON}))).status_code == 401
@@ -101,7 +101,7 @@ async def test_nothing_else_is_taken_unsigned(body: bytes, app: SlackApp, client
 
 
 async def test_another_id_of_a_channel_is_enqueued(app: SlackApp, client: RecordingClient) -> None:
-    """Both ids travel; an event without them, or with one twice, is acknowledged and ignored."""
+    """A channel's new id is enqueued; an event with missing, equal or malformed ids is acknowledged only."""
     event = {"type": "channel_id_changed", "old_channel_id": "G012QA0M6", "new_channel_id": "C012Y48Q6"}
     assert (await app.deliver(event_callback(event))).status_code == 200
     (command,) = client.commands
@@ -115,7 +115,7 @@ async def test_another_id_of_a_channel_is_enqueued(app: SlackApp, client: Record
 
 
 async def test_an_event_without_an_author_is_acknowledged(app: SlackApp, client: RecordingClient) -> None:
-    """Slack would send it three times more, and so with one whose ids are beyond sense."""
+    """An event without an author or with impossible ids is acknowledged, so that Slack does not repeat it."""
     event = {name: value for name, value in MENTION["event"].items() if name != "user"}
     assert (await app.deliver(event_callback(event))).status_code == 200
     for field, value in (("user", "U" * 100), ("channel", "C" * 100), ("ts", "9999999999999999.000100")):
@@ -125,7 +125,7 @@ async def test_an_event_without_an_author_is_acknowledged(app: SlackApp, client:
 
 @pytest.mark.parametrize("age", [-400, 400])
 async def test_a_stale_request_is_refused(age: int, app: SlackApp, client: RecordingClient) -> None:
-    """401, and nothing is enqueued."""
+    """A request with a stale timestamp gets a 401, and nothing is enqueued."""
     request = sign(SECRET, b"{}", at=time.time() - age)
     assert (await app.deliver(request)).status_code == 401
     assert client.commands == []
@@ -134,7 +134,7 @@ async def test_a_stale_request_is_refused(age: int, app: SlackApp, client: Recor
 async def test_what_is_not_signed_is_refused_before_it_is_parsed(
     app: SlackApp, client: RecordingClient
 ) -> None:
-    """401 whatever the body is: a mention, junk, a challenge, a check of the certificate."""
+    """A request without a valid signature gets a 401 before its body is parsed."""
     for body in (b"{", b"\xff", b'{"type": "url_verification"}', b"ssl_check=1", b"[" * 100_000):
         forged = sign("another secret", body)
         assert (await app.deliver(forged)).status_code == 401
@@ -144,7 +144,7 @@ async def test_what_is_not_signed_is_refused_before_it_is_parsed(
 
 
 async def test_odd_signature_headers_are_refused(app: SlackApp) -> None:
-    """401 and no 500: no number, not ASCII, given twice."""
+    """Odd signature headers get a 401 and no 500."""
     good = sign(SECRET, b"{}").headers
     for header in ("x-slack-request-timestamp", "x-slack-signature"):
         for value in (b"", b"\xe9", b"9" * 400):
@@ -171,7 +171,7 @@ async def test_odd_signature_headers_are_refused(app: SlackApp) -> None:
 async def test_signed_junk_is_a_bad_request(
     body: bytes, content_type: str, app: SlackApp, client: RecordingClient
 ) -> None:
-    """400, and not again: our side is well, so it is no 500."""
+    """A signed body that is junk gets a 400 that tells Slack not to retry."""
     answer = await app.deliver(sign(SECRET, body, content_type))
     assert (answer.status_code, answer.headers["x-slack-no-retry"]) == (400, "1")
     assert client.commands == []
@@ -181,7 +181,7 @@ async def test_signed_junk_is_a_bad_request(
 async def test_an_event_with_a_wrong_field_is_a_bad_request(
     field: str, app: SlackApp, client: RecordingClient
 ) -> None:
-    """400, and not again; nothing is enqueued."""
+    """An event with a wrong field gets a 400 that tells Slack not to retry, and is not enqueued."""
     event = {**MENTION["event"], field: 1700000000.0001}
     answer = await app.deliver(event_callback(event))
     assert (answer.status_code, answer.headers["x-slack-no-retry"]) == (400, "1")
@@ -211,20 +211,20 @@ async def test_an_event_with_a_wrong_field_is_a_bad_request(
 async def test_what_we_do_not_handle_is_acknowledged(
     payload: dict[str, Any], app: SlackApp, client: RecordingClient
 ) -> None:
-    """Bolt answers 404, which Slack takes for a failure: three retries, and an alarm about the app."""
+    """A payload that we do not handle is acknowledged; Bolt's 404 would make Slack retry it."""
     answer = await app.deliver(payload)
     assert (answer.status_code, answer.text) == (200, "")
     assert client.commands == []
 
 
 async def test_the_challenge_is_answered(app: SlackApp) -> None:
-    """Slack's check of the URL, when it is signed."""
+    """Slack's signed check of the URL gets its challenge back."""
     answer = await app.deliver({"type": "url_verification", "challenge": "3eZbrw1aB"})
     assert answer.json() == {"challenge": "3eZbrw1aB"}
 
 
 async def test_other_methods_and_paths(app: SlackApp) -> None:
-    """405 and 404."""
+    """A wrong method gets a 405, an unknown path a 404, and `/healthz` says ok."""
     assert (await app.http.get("/slack/events")).status_code == 405
     assert (await app.http.post("/healthz")).status_code == 405
     assert (await app.http.post("/slack")).status_code == 404
@@ -232,14 +232,14 @@ async def test_other_methods_and_paths(app: SlackApp) -> None:
 
 
 async def test_a_body_at_the_limit_is_read(app: SlackApp) -> None:
-    """One mebibyte is taken, one byte more is not."""
+    """A body of one mebibyte is read, and one byte more gets a 413."""
     assert (await app.deliver(sign(SECRET, b"x" * LIMIT))).status_code == 400
     assert (await app.deliver(sign(SECRET, b"x" * (LIMIT + 1)))).status_code == 413
 
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_larger_body_is_not_read_to_its_end(announced: bool, client: RecordingClient) -> None:
-    """413 as soon as it is known: from Content-Length, else after some more than the limit."""
+    """A larger body gets a 413 by its Content-Length, else soon after the limit, and is not read further."""
     read, answers = 0, []
     chunk = b"x" * 65_536
 
@@ -273,7 +273,7 @@ async def test_a_larger_body_is_not_read_to_its_end(announced: bool, client: Rec
 async def test_an_event_that_is_not_enqueued_is_asked_for_again(
     app: SlackApp, client: RecordingClient
 ) -> None:
-    """503 makes Slack deliver it again; once the broker is back it is enqueued."""
+    """A 503 makes Slack repeat an event that was not enqueued, and the repetition is enqueued."""
     client.down = True
     answer = await app.deliver(MENTION)
     assert answer.status_code == 503
@@ -284,7 +284,7 @@ async def test_an_event_that_is_not_enqueued_is_asked_for_again(
 
 
 async def test_a_fault_of_ours_is_a_500_and_logs_no_body() -> None:
-    """Slack delivers the event again; the log has the traceback and nothing that a user wrote."""
+    """A fault of ours is a 500, and the log has nothing that a user wrote."""
 
     class Broken(RecordingClient):
         async def enqueue(self, *_: Any, **__: Any) -> Any:
@@ -330,7 +330,7 @@ def runner() -> Iterator[asyncio.Runner]:
 # A busy machine may be slow, which is not what is tested here.
 @given(payload=PAYLOADS)
 def test_no_signed_object_is_a_fault_of_ours(runner: asyncio.Runner, payload: dict[str, Any]) -> None:
-    """Any JSON made of Slack's own words is acknowledged or refused, never a 500 that comes again."""
+    """Any JSON made of Slack's own words gets a 200 or a 400, never a 500."""
 
     async def deliver() -> int:
         async with running_app(RecordingClient()) as app:

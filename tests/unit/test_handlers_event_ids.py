@@ -1,4 +1,4 @@
-"""Slack's event id is its task's id."""
+"""Slack's event ids as task ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from handlers.event_ids import EventIds
 
 
 def test_an_event_is_its_task() -> None:
-    """Once; what is delivered again has a result of its own, and is found by the same id."""
+    """An event's first task has the event's id; a redelivery has its own, which begins with it."""
     ids = EventIds()
     assert ids.task_id("Ev01") == "Ev01"
     again = [ids.task_id("Ev01"), ids.task_id("Ev01"), ids.task_id("Ev02", retries="1")]
@@ -18,12 +18,12 @@ def test_an_event_is_its_task() -> None:
 
 @pytest.mark.parametrize("event_id", [None, "", 7, "Ev 1", "x" * 65, "Ev1\n", {"a": 1}])
 def test_what_is_no_id_is_none(event_id: object) -> None:
-    """The task gets one of its own."""
+    """A malformed event id gives no task id."""
     assert EventIds().task_id(event_id) is None
 
 
 def test_it_forgets() -> None:
-    """A process that runs for years does not remember every event."""
+    """Old event ids are forgotten, so that the memory stays bounded."""
     ids = EventIds()
     for number in range(10_001):
         ids.task_id(f"Ev{number}")

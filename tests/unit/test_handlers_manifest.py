@@ -1,4 +1,4 @@
-"""The app's manifest asks Slack for what the code uses, and for no more."""
+"""The app's manifest, which asks Slack only for what the code uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from handlers.ticket_command import SLASH_COMMAND
 from tests.support.slack_app import RecordingClient, settings
 from worker.status_message.thread import METHODS
 
-# Scopes that a call of the Web API needs, and an event; https://docs.slack.dev/reference/scopes
+# Scopes that calls of the Web API and events need; https://docs.slack.dev/reference/scopes
 SCOPES_OF_CALLS = {
     "auth_test": set[str](),
     "chat_postEphemeral": {"chat:write"},
@@ -25,9 +25,9 @@ SCOPES_OF_CALLS = {
     "conversations_replies": {"channels:history", "groups:history"},
     "views_open": set[str](),
 }
-# Called only where they were granted.
+# Calls that are made only where their scope was granted.
 OPTIONAL_CALLS = {"bots_info": {"users:read"}, "users_info": {"users:read"}}
-# It comes for the channels that one of them lets us see.
+# Slack sends the event for the channels that one of these scopes shows.
 OPTIONAL_EVENTS = {"channel_id_changed": {"channels:read", "groups:read"}}
 SCOPES_OF_EVENTS = {
     "app_mention": "app_mentions:read",
@@ -37,7 +37,7 @@ SCOPES_OF_EVENTS = {
 
 
 def read_yaml(text: str) -> Any:
-    """The part of YAML that the manifest is written in: mappings, lists, and values in one line."""
+    """Read the part of YAML that the manifest needs: mappings, lists, and values in one line."""
     lines = [line.split(" #")[0].rstrip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
 
@@ -70,7 +70,7 @@ def manifest() -> Any:
 
 
 def web_api_calls() -> set[str]:
-    """Each method `….web.<method>(` in the sources, and those that the worker calls by name."""
+    """Return each method `….web.<method>(` in the sources, and those that the worker calls by name."""
     sources = Path(handlers.__file__).parent.glob("*.py")
     nodes = [node for path in sources for node in ast.walk(ast.parse(path.read_text()))]
     return {
@@ -84,7 +84,7 @@ def web_api_calls() -> set[str]:
 
 
 def test_scopes_are_the_least(manifest: Any) -> None:
-    """One for each event, each call of the Web API, and the slash command; none beyond."""
+    """The scopes are those of the events, the Web API calls and the slash command, and no others."""
     needed = {"commands", *SCOPES_OF_EVENTS.values()}.union(
         *(SCOPES_OF_CALLS[call] for call in web_api_calls() - set(OPTIONAL_CALLS))
     )
@@ -95,13 +95,13 @@ def test_scopes_are_the_least(manifest: Any) -> None:
 
 
 def test_events_are_those_with_a_listener(manifest: Any) -> None:
-    """A mention, messages in channels, public and private, and another id of a channel."""
+    """The manifest subscribes exactly to the events that the code listens to."""
     events = set(manifest["settings"]["event_subscriptions"]["bot_events"])
     assert events == set(SCOPES_OF_EVENTS) | set(OPTIONAL_EVENTS)
 
 
 def test_command_and_shortcut_have_the_names_that_the_code_listens_to(manifest: Any) -> None:
-    """A misspelt callback id would be acknowledged, and do nothing."""
+    """The slash command and the shortcut have the names that the code listens to."""
     (command,) = manifest["features"]["slash_commands"]
     (shortcut,) = manifest["features"]["shortcuts"]
     assert command["command"] == SLASH_COMMAND
@@ -109,7 +109,7 @@ def test_command_and_shortcut_have_the_names_that_the_code_listens_to(manifest: 
 
 
 def test_every_url_is_our_endpoint(manifest: Any) -> None:
-    """Events, commands and clicks come to one place; Socket Mode is off."""
+    """Events, commands and clicks go to one URL, that of our endpoint; Socket Mode is off."""
     of_settings = manifest["settings"]
     urls = {
         manifest["features"]["slash_commands"][0]["url"],

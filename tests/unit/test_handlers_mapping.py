@@ -1,4 +1,4 @@
-"""Which payload becomes which command."""
+"""Mapping of Slack's payloads to commands."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ OPENS_THREAD = GetOrCreate(channel_id=CHANNEL, thread_ts=THREAD, user_id=USER)
 
 
 def test_a_mention_opens_its_own_thread() -> None:
-    """A mention outside a thread is the root of one."""
+    """A mention outside a thread opens the thread of which it is the root."""
     assert command_for_event(app_mention(CHANNEL, USER, "hi", ts=THREAD)["event"]) == OPENS_THREAD
 
 
 def test_a_mention_in_a_thread_opens_that_thread() -> None:
-    """The session is the thread's, whichever message mentioned us."""
+    """A mention in a thread opens that thread, whichever message it is in."""
     event = app_mention(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD)["event"]
     assert command_for_event(event) == OPENS_THREAD
 
 
 @pytest.mark.parametrize("subtype", [None, "file_share", "thread_broadcast"])
 def test_a_message_in_a_thread_opens_that_thread(subtype: str | None) -> None:
-    """With a file, or also sent to the channel, it is a user's message all the same."""
+    """A user's message in a thread opens it, also with a file or when sent to the channel too."""
     event = message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD, subtype=subtype)["event"]
     assert command_for_event(event) == OPENS_THREAD
 
 
 @pytest.mark.parametrize("thread_ts", [None, REPLY])
 def test_a_message_outside_a_thread_is_not_for_us(thread_ts: str | None) -> None:
-    """Slack gives the root of a thread its own ts as thread_ts; that makes it no reply."""
+    """A message outside a thread opens nothing, also as a root that carries its own ts as thread_ts."""
     event = message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=thread_ts)["event"]
     assert command_for_event(event) is None
 
@@ -55,13 +55,13 @@ def test_a_message_outside_a_thread_is_not_for_us(thread_ts: str | None) -> None
     ["bot_message", "message_changed", "message_deleted", "channel_join", "message_replied", "", 7, []],
 )
 def test_other_subtypes_are_not_for_us(subtype: Any) -> None:
-    """Edits, deletions, bots and Slack's notes open nothing, and neither does nonsense."""
+    """Edits, deletions, bot messages, Slack's notes and unknown subtypes open nothing."""
     event = {**message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD)["event"], "subtype": subtype}
     assert command_for_event(event) is None
 
 
 def test_bots_open_nothing() -> None:
-    """Neither we, nor another bot, nor Slackbot; a mention by a bot neither."""
+    """Messages of our bot, other bots and Slackbot open nothing, nor does a mention by a bot."""
     ours = bot_message(CHANNEL, "hi", ts=REPLY, thread_ts=THREAD)["event"]
     slackbot = message(CHANNEL, "USLACKBOT", "Reminder", ts=REPLY, thread_ts=THREAD)["event"]
     assert command_for_event(ours) is None
@@ -84,7 +84,7 @@ def test_bots_open_nothing() -> None:
     ],
 )
 def test_a_malformed_mention_is_refused(field: str, value: Any) -> None:
-    """A float as timestamp would name another thread; the error names the field and not the value."""
+    """A malformed mention is refused with a short error: a float timestamp would name another thread."""
     event = {**app_mention(CHANNEL, USER, "hi", ts=REPLY)["event"], field: value}
     with pytest.raises(InvalidCommand) as caught:
         command_for_event(event)
@@ -97,7 +97,7 @@ def test_a_malformed_mention_is_refused(field: str, value: Any) -> None:
 def test_a_message_that_lacks_its_author_or_place_is_not_for_us(
     kind: str, field: str, value: str | None
 ) -> None:
-    """An app's, Slack's own, or one whose author was deleted: nothing is wrong, and no session opens."""
+    """A message without author, channel or timestamp opens no session, and is no error."""
     event = {**message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD)["event"], "type": kind, field: value}
     if value == "absent":
         del event[field]
@@ -126,7 +126,7 @@ def test_a_message_that_lacks_its_author_or_place_is_not_for_us(
     ],
 )
 def test_what_people_write_opens_a_session_and_nothing_else(changes: dict[str, Any], opens: bool) -> None:
-    """Whatever the message has in it; a person of another workspace counts as one."""
+    """A person's message opens a session whatever is in it; a message of anything else does not."""
     event = {**message(CHANNEL, USER, "hi", ts=REPLY, thread_ts=THREAD)["event"], **changes}
     command = command_for_event(event)
     assert (command is not None) is opens
@@ -135,7 +135,7 @@ def test_what_people_write_opens_a_session_and_nothing_else(changes: dict[str, A
 
 
 def test_the_shortcut_opens_the_threads_session_for_who_chose_it() -> None:
-    """On a reply it is the thread, on another message that message; the author plays no part."""
+    """The shortcut opens the message's thread for the user who chose it, whoever wrote the message."""
     on_reply = message_shortcut("threadsync_open", CHANNEL, USER, ts=REPLY, thread_ts=THREAD)
     on_root = message_shortcut("threadsync_open", CHANNEL, USER, ts=THREAD)
     without_message = {**on_root, "message": None}
@@ -145,7 +145,7 @@ def test_the_shortcut_opens_the_threads_session_for_who_chose_it() -> None:
 
 
 def test_the_button_makes_its_thread_ready() -> None:
-    """The thread is the button's value, else that of the button's message."""
+    """The button makes ready the thread in its value, else that of its message."""
     ready = UpdateStatus(channel_id=CHANNEL, thread_ts=THREAD, status="ready_to_sync")
     with_value = button_click("threadsync_ready", THREAD, CHANNEL, USER, message_ts=REPLY)
     without = button_click("threadsync_ready", None, CHANNEL, USER, message_ts=REPLY, thread_ts=THREAD)
@@ -156,7 +156,7 @@ def test_the_button_makes_its_thread_ready() -> None:
 
 
 def test_the_retry_button_names_its_session_and_who_pressed_it() -> None:
-    """Both are recorded; a button without a session is refused."""
+    """The retry button names its session and its user, and is refused without either."""
     session_id = "01936f2e-7f00-7000-8000-000000000001"
     click = button_click("threadsync_retry", session_id, CHANNEL, USER, message_ts=REPLY)
     command = command_for_retry(click)
@@ -192,7 +192,7 @@ FIELDS = st.sampled_from(
 
 @given(st.dictionaries(FIELDS, JUNK | st.sampled_from([CHANNEL, THREAD, USER, "message", "app_mention"])))
 def test_junk_is_a_command_or_nothing_or_refused(payload: dict[str, Any]) -> None:
-    """No payload whatever makes the mapping fail in another way."""
+    """Any junk becomes a command or nothing, or is refused; no other error is raised."""
     for mapping in (command_for_event, command_for_shortcut, command_for_button, command_for_retry):
         with contextlib.suppress(InvalidCommand):
             mapping(payload)

@@ -1,4 +1,4 @@
-"""The installation that a payload is for, and its person, as Bolt reads them. Pure."""
+"""The installation and the person of a payload, as Bolt reads them. Pure functions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ AUTHORIZED = {"enterprise_id": "E0OURS", "team_id": "T0OURS", "user_id": "U0BOT"
     ids=str,
 )
 def test_the_team_is_the_one_that_bolt_finds(kind: str, change: dict[str, Any]) -> None:
-    """Bolt looks its installation up by it: two readings of one payload would be a way around one of them."""
+    """The team is the one by which Bolt looks up its installation."""
     if kind == "event":
         # Bolt would take an outer `team` of an event, which Slack does not send.
         change = {name: value for name, value in change.items() if name != "team"}
@@ -77,12 +77,12 @@ def test_the_team_is_the_one_that_bolt_finds(kind: str, change: dict[str, Any]) 
     ],
 )
 def test_a_stranger_is_told_by_team_then_by_app(installation: Installation, reason: str | None) -> None:
-    """A payload that names no team at all is dropped, too."""
+    """A payload of another team or another app is a stranger's, and so is one that names no team."""
     assert stranger(installation, OURS) == reason
 
 
 def test_an_organisation_that_is_pinned_stands_for_its_workspaces() -> None:
-    """SLACK_TEAM_ID may be that of an organisation."""
+    """An organisation's id in SLACK_TEAM_ID stands for all of its workspaces."""
     organisation = Identity(team_id="E0OURS")
     assert stranger(Installation("T0ANY", "E0OURS", None), organisation) is None
     assert stranger(Installation("T0ANY", "E0OTHER", None), organisation) == "team"
@@ -90,7 +90,7 @@ def test_an_organisation_that_is_pinned_stands_for_its_workspaces() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_people_of_an_organisation_may_act(kind: str) -> None:
-    """Also where Slack is not asked about them; people of a shared place may be others."""
+    """The people of a pinned organisation count as members, except in shared places."""
     organisation, payload = Identity(team_id="E0OURS", enterprise_id="E0OURS"), dict(KINDS[kind])
     payload |= {"enterprise": {"id": "E0OURS"}, "enterprise_id": "E0OURS", "is_enterprise_install": True}
     if kind == "event":
@@ -108,7 +108,7 @@ def test_the_people_of_an_organisation_may_act(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_names_its_person(kind: str) -> None:
-    """The id and the person's own workspace."""
+    """Every kind of payload names its person, with the id and the person's own workspace."""
     person = person_of(KINDS[kind])
     assert person is not None
     assert (person.user_id, person.team_id) == ("U0456", "T0SANDBOX")
@@ -116,7 +116,7 @@ def test_every_kind_names_its_person(kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["user_team", "source_team"])
 def test_a_partners_person_is_known_by_the_persons_own_team(name: str) -> None:
-    """In Slack Connect an event says whose author it is, beside the team that it is about."""
+    """A person of a partner in Slack Connect is known by that person's own team."""
     payload = app_mention("C0123", "U0456", "hello", ts="1700000000.000100")
     person = person_of({**payload, "event": {**payload["event"], name: "T0PARTNER"}})
     assert person is not None
@@ -125,7 +125,7 @@ def test_a_partners_person_is_known_by_the_persons_own_team(name: str) -> None:
 
 @pytest.mark.parametrize("junk", [None, 5, [], {}, "", {"id": 5}, {"id": ["U1"]}, True])
 def test_junk_in_place_of_a_person_is_none(junk: Any) -> None:
-    """No shape raises."""
+    """Junk in place of a person or a team is read as none."""
     assert person_of({"type": "block_actions", "user": junk}) is None
     assert person_of({"event": {"user": junk if not isinstance(junk, dict) else 1}}) is None
     assert installation_of({"team": junk, "authorizations": junk, "view": junk}).team_id is None

@@ -1,4 +1,4 @@
-"""Readiness costs the same however often it is asked."""
+"""Cost of readiness probes: the same however many clients ask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ASKED = Request({"type": "http", "headers": []})
 
 
 class CountingClient(RecordingClient):
-    """Counts the looks, and answers when it is let."""
+    """A client that counts its looks, and responds when it is let."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class CountingClient(RecordingClient):
 
 
 async def test_all_who_ask_within_a_second_share_a_look() -> None:
-    """Before its answer is there, and after; then another one is taken, and what has changed is told."""
+    """All probes within a second share one look; a later probe takes another and reports changes."""
     now = 0.0
     client = CountingClient()
     probes = Probes(client, monotonic=lambda: now)
@@ -49,7 +49,7 @@ async def test_all_who_ask_within_a_second_share_a_look() -> None:
 
 
 async def test_one_that_hangs_up_takes_no_answer_from_the_others() -> None:
-    """The look goes on."""
+    """A probe that hangs up does not end the look that others wait for."""
     client = CountingClient()
     probes = Probes(client)
     client.may_answer.clear()
@@ -64,7 +64,7 @@ async def test_one_that_hangs_up_takes_no_answer_from_the_others() -> None:
 
 
 async def test_a_look_that_takes_long_is_still_one() -> None:
-    """However long after its beginning others ask."""
+    """A look that takes long is shared by all who ask meanwhile."""
     now = 0.0
     client = CountingClient()
     probes = Probes(client, monotonic=lambda: now)

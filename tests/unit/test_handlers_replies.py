@@ -1,4 +1,4 @@
-"""What users read."""
+"""Replies that users read."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from threadsync.errors import (
 
 
 def test_the_first_reply_has_a_button_for_its_thread() -> None:
-    """The button's value is the thread, as text."""
+    """The first reply has a button whose value is the thread, as text."""
     (button,) = replies.opened_blocks(THREAD)[1]["elements"]
     assert (button["action_id"], button["value"]) == ("threadsync_ready", THREAD)
 
 
 def test_where_tickets_are_made_the_button_asks_for_one() -> None:
-    """The words say so too."""
+    """The first reply asks for a ticket by button and words, where tickets are made."""
     section, actions = replies.opened_blocks(THREAD, makes_tickets=True)
     (button,) = actions["elements"]
     assert (button["action_id"], button["value"]) == ("threadsync_create", THREAD)
@@ -50,7 +50,7 @@ def test_where_tickets_are_made_the_button_asks_for_one() -> None:
     ],
 )
 def test_errors_are_put_in_plain_words(error: ThreadsyncError, words: str) -> None:
-    """What to do now, and nothing of our insides."""
+    """An error is described by what to do now, and nothing of our insides."""
     text = replies.describe_error(error)
     assert words in text
     assert "secret" not in text
@@ -58,7 +58,7 @@ def test_errors_are_put_in_plain_words(error: ThreadsyncError, words: str) -> No
 
 
 def test_sessions_are_listed_with_state_and_key() -> None:
-    """A line each; the thread's time is shown in the reader's zone, as a link."""
+    """Sessions are listed one a line, with state, key, and a link that shows the reader's own time."""
     text = replies.list_sessions(
         [session(status="synced", jira_key="PROJ-7"), session("1700000001.000200")], "maria", more=True
     )
@@ -71,12 +71,12 @@ def test_sessions_are_listed_with_state_and_key() -> None:
 
 
 def test_an_odd_workspace_gives_no_link() -> None:
-    """What goes into a URL is checked, whoever sent it."""
+    """An odd name of a workspace gives no link, because it is checked before it goes into a URL."""
     assert "https" not in replies.list_sessions([session()], "evil.example/|<!channel>")
 
 
 def test_several_threads_are_listed_with_what_to_write() -> None:
-    """The user can copy the line."""
+    """Several threads are listed with the line that the user can copy for each."""
     link = TicketRequest("link", CHANNEL, None, "PROJ-1")
     text = replies.ask_which(link, [session(), session("1700000001.000200")])
     assert "`/ticket link PROJ-1 1700000000.000100`" in text
@@ -104,5 +104,5 @@ def test_several_threads_are_listed_with_what_to_write() -> None:
     ],
 )
 def test_each_outcome_has_its_words(text: str, words: str) -> None:
-    """An outcome that changed nothing says so."""
+    """Each outcome has its words, and one that changed nothing says so."""
     assert words in text

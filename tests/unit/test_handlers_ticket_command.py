@@ -1,4 +1,4 @@
-"""What `/ticket …` is taken for."""
+"""Parsing of `/ticket …`."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def parse(text: str, **fields: str) -> TicketRequest | None:
     "text", ["", "   ", "help", "HELP me", "frobnicate", "ticket", "\x00", "statusready"]
 )
 def test_what_is_unknown_asks_for_help(text: str) -> None:
-    """A verb that there is not changes nothing and costs nothing."""
+    """An unknown verb is read as a wish for help."""
     assert parse(text) is None
 
 
 def test_verbs_and_keys_may_be_written_in_any_case() -> None:
-    """Jira's keys are upper case; people's are not."""
+    """Verbs and keys may be written in any case."""
     assert parse("Status") == TicketRequest("status", CHANNEL)
     assert parse(" READY ") == TicketRequest("ready", CHANNEL)
     assert parse("link proj-123") == TicketRequest("link", CHANNEL, None, "PROJ-123")
@@ -48,7 +48,7 @@ def test_verbs_and_keys_may_be_written_in_any_case() -> None:
     ],
 )
 def test_a_ticket_may_be_named_by_its_address(word: str) -> None:
-    """With a thread behind it or without; an address of another Jira names none of ours."""
+    """A ticket may be named by its address, with or without a thread; another Jira's is refused."""
     assert parse(f"link {word}") == TicketRequest("link", CHANNEL, None, "PROJ-123")
     assert parse(f"link {word} <{LINK}|a thread>") == TicketRequest(
         "link", CHANNEL, "1700000009.000200", "PROJ-123"
@@ -72,13 +72,13 @@ def test_a_ticket_may_be_named_by_its_address(word: str) -> None:
     ],
 )
 def test_a_thread_is_named_by_a_link_or_a_timestamp(word: str, thread_ts: str) -> None:
-    """The link of a reply names the thread's root in its query, and that wins."""
+    """A thread is named by a link or a timestamp; the link of a reply names the thread's root."""
     assert parse_thread(word, CHANNEL) == thread_ts
     assert parse(f"ready {word}") == TicketRequest("ready", CHANNEL, thread_ts)
 
 
 def test_a_thread_may_come_as_a_form_field() -> None:
-    """Slack's commands carry no thread today; should they, it counts, and what the user wrote counts more."""
+    """A thread in a form field counts, unless the user wrote one."""
     assert parse("ready", thread_ts=THREAD) == TicketRequest("ready", CHANNEL, THREAD)
     assert parse(f"ready {LINK}", thread_ts=THREAD) == TicketRequest("ready", CHANNEL, "1700000009.000200")
 
@@ -103,19 +103,19 @@ def test_a_thread_may_come_as_a_form_field() -> None:
     ],
 )
 def test_what_is_unclear_is_refused_with_a_sentence(text: str) -> None:
-    """The user reads why; nothing of what was typed is repeated."""
+    """An unclear command is refused with a sentence."""
     with pytest.raises(InvalidCommand, match=r"^[A-Z].*[.:?)`]"):
         parse(text)
 
 
 def test_a_thread_of_another_channel_is_refused() -> None:
-    """Whoever may use the command here need not even see the other channel."""
+    """A thread of another channel is refused, because the user may not be in that channel."""
     with pytest.raises(InvalidCommand, match="another channel"):
         parse("ready https://x.slack.com/archives/C0999/p1700000009000200")
 
 
 def test_a_request_knows_its_command() -> None:
-    """`ready` moves the status, `link` asks for the key; each request's act has an id of its own."""
+    """A request makes its command: `ready` moves the status, `link` names the key, with an id of its own."""
     ready, link = TicketRequest("ready", CHANNEL), TicketRequest("link", CHANNEL, None, "PROJ-1")
     assert ready.ready(THREAD) == UpdateStatus(channel_id=CHANNEL, thread_ts=THREAD, status="ready_to_sync")
     ann = SlackActor(user_id=USER, team_id="T0SANDBOX")
@@ -157,7 +157,7 @@ def test_a_request_knows_its_command() -> None:
 def test_unlink_takes_a_key_a_thread_and_a_reason(
     text: str, expected: tuple[str | None, str | None, str]
 ) -> None:
-    """Key and thread may be left out; the reason may not. It never begins with a ticket that is meant."""
+    """`unlink` takes an optional key, an optional thread, and a reason."""
     request = parse(text)
     assert request is not None
     assert (request.thread_ts, request.jira_key, request.reason) == expected
@@ -168,21 +168,21 @@ def test_unlink_takes_a_key_a_thread_and_a_reason(
     ["https://other.example/browse/PROJ-7", "HTTPS://OTHER.EXAMPLE/BROWSE/PROJ-7", "other.example/PROJ-7"],
 )
 def test_unlink_of_another_jiras_ticket_is_refused(text: str) -> None:
-    """With a sentence, and not with the thread's own ticket taken off."""
+    """`unlink` with the address of another Jira's ticket is refused."""
     with pytest.raises(InvalidCommand, match="not in my Jira"):
         parse_ticket_command({"channel_id": CHANNEL, "text": f"unlink {text} the wrong one"}, JIRA)
 
 
 @pytest.mark.parametrize("text", ["unlink", "unlink PROJ-7", f"unlink {THREAD}", f"unlink PROJ-7 {THREAD}"])
 def test_unlink_without_a_reason_asks_for_one(text: str) -> None:
-    """It is kept for those who come after."""
+    """`unlink` without a reason asks for one."""
     with pytest.raises(InvalidCommand, match="give a reason"):
         parse(text)
 
 
 @given(st.text() | st.text(alphabet="<>|:/?#[]@p.0123456789C ").map(lambda word: f"ready {word}"))
 def test_no_text_makes_it_fail(text: str) -> None:
-    """Whatever is typed is a request, a wish for help, or unclear."""
+    """Any text is a request, a wish for help, or refused; no other error is raised."""
     with contextlib.suppress(InvalidCommand):
         request = parse(text)
         assert request is None or request.channel_id == CHANNEL

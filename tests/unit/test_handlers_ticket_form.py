@@ -1,4 +1,4 @@
-"""The form that asks for a ticket, and what is made of it."""
+"""The form that asks for a ticket, and the command made from it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def submission(summary: str | None, description: str | None = None) -> dict[str,
 def test_a_fault_is_named_at_its_input(
     summary: str | None, description: str | None, inputs: list[str], words: str
 ) -> None:
-    """In words that say what to do; what has none is a command."""
+    """A fault is named at its input, in words that say what to do; a form without faults is a command."""
     form = submission(summary, description)
     faults = faults_in(form)
     assert list(faults) == inputs
@@ -62,7 +62,7 @@ def test_a_fault_is_named_at_its_input(
 
 
 def test_the_form_carries_its_thread() -> None:
-    """And where to answer; it fits into what Slack allows."""
+    """The form carries its thread and the place of the reply, within Slack's limits."""
     form = ticket_form(CLICK)
     about = {"channel_id": CHANNEL, "thread_ts": THREAD, "response_url": URL}
     assert json.loads(form["private_metadata"]) == about
@@ -73,7 +73,7 @@ def test_the_form_carries_its_thread() -> None:
 
 
 def test_a_long_response_url_is_left_out() -> None:
-    """The form must open all the same."""
+    """A response URL that is too long is left out, so that the form still opens."""
     form = ticket_form({**CLICK, "response_url": "https://x/" + "x" * 3000})
     assert len(form["private_metadata"]) < 3000
     assert response_url_of(view_submission(form, {SUMMARY: "x"}, USER)) == ""
@@ -95,13 +95,13 @@ def test_a_long_response_url_is_left_out() -> None:
     ],
 )
 def test_the_summary_begins_as_the_first_line_of_the_message(message: Any, initial: str | None) -> None:
-    """As one reads it; not where the message is ours."""
+    """The summary begins as the first line of the user's message, and empty where the message is ours."""
     (field, _) = [block["element"] for block in ticket_form({**CLICK, "message": message})["blocks"]]
     assert field.get("initial_value") == initial
 
 
 def test_what_was_written_becomes_the_command() -> None:
-    """Plain text as Slack's notation: nothing in it is a link or a mention."""
+    """Plain text becomes a command in Slack's notation, in which nothing is a link or a mention."""
     command = command_for_submission(submission("  a < b & c ", "first\nsecond <!channel>"), NOW)
     assert (command.channel_id, command.thread_ts, command.drafted_at) == (CHANNEL, THREAD, NOW)
     assert command.draft.summary == "a &lt; b &amp; c"
@@ -111,18 +111,18 @@ def test_what_was_written_becomes_the_command() -> None:
 
 @pytest.mark.parametrize("summary", [None, "", " \n\t "])
 def test_a_blank_summary_is_none(summary: str | None) -> None:
-    """Slack's own check lets white space pass."""
+    """A blank summary counts as none, although Slack's own check lets it pass."""
     assert summary_in(submission(summary)) == ""
 
 
 def test_a_description_may_be_left_out() -> None:
-    """The field is null then."""
+    """A description that is left out becomes an empty text."""
     assert command_for_submission(submission("x"), NOW).draft.description == ""
 
 
 @pytest.mark.parametrize("metadata", ["", "{", "[]", "null", '{"channel_id": 7}', "[" * 100_000, None, 7])
 def test_a_form_that_names_no_thread_is_refused(metadata: Any) -> None:
-    """Ours always does; the error does not quote what was written."""
+    """A form that names no thread is refused, and the error does not quote the user's text."""
     broken = submission("secret words")
     broken["view"]["private_metadata"] = metadata
     with pytest.raises(InvalidCommand) as caught:
@@ -143,7 +143,7 @@ JUNK = st.recursive(
 
 @given(JUNK)
 def test_junk_is_a_command_or_refused(junk: Any) -> None:
-    """No payload whatever makes the form fail in another way."""
+    """Any junk becomes a command or is refused; no other error is raised."""
     for payload in ({"view": junk}, {"view": {"state": {"values": junk}, "private_metadata": junk}}):
         summary_in(payload)
         response_url_of(payload)

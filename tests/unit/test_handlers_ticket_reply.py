@@ -1,4 +1,4 @@
-"""What `/ticket …` does, and what it answers."""
+"""Effects of `/ticket …` and its replies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINK = ("LinkLookup", THREAD, "PROJ-1")
 
 
 class Channel:
-    """A channel's sessions as the worker would answer for them."""
+    """A channel's sessions, with the results that the worker would return for them."""
 
     def __init__(self, *sessions: ThreadSession, change: Any = None, knows: LinkOutcome = "sent") -> None:
         self.sessions = sessions
@@ -49,14 +49,14 @@ async def ask(text: str, client: RecordingClient) -> Reply:
 
 
 def changes(client: RecordingClient) -> list[tuple[str, str, str | None]]:
-    """The commands that would change something: kind, thread and key. Each has the actor."""
+    """Return the commands that change something (kind, thread, key); check that each has the actor."""
     changing = [item for item in client.commands if isinstance(item, UpdateStatus | LinkLookup | Unlink)]
     assert all(command.actor == ANN for command in changing)
     return [(type(item).__name__, item.thread_ts, getattr(item, "jira_key", None)) for item in changing]
 
 
 async def test_help_and_the_unknown_ask_the_worker_nothing() -> None:
-    """The answer is the help."""
+    """Help and unknown verbs are replied to with the help, and send no command."""
     client = RecordingClient()
     for text in ("help", "", "frobnicate"):
         assert (await ask(text, client)).text == replies.HELP
@@ -64,7 +64,7 @@ async def test_help_and_the_unknown_ask_the_worker_nothing() -> None:
 
 
 async def test_status_lists_the_newest_sessions() -> None:
-    """Ten of them, with their state and key."""
+    """`status` lists the ten newest sessions, with state and key."""
     sessions = [session(f"170000000{number}.000100") for number in range(8)]
     sessions += [session(THREAD, "synced", "PROJ-7")] * 4
     text = (await ask("status", RecordingClient(Channel(*sessions)))).text
@@ -74,7 +74,7 @@ async def test_status_lists_the_newest_sessions() -> None:
 
 
 async def test_status_of_one_thread() -> None:
-    """Its state, or that there is no session."""
+    """`status` of one thread tells its state, or that there is no session."""
     client = RecordingClient(Channel(session(status="ready_to_sync")))
     assert "ready for a ticket" in (await ask(f"status {THREAD}", client)).text
     assert "do not keep track" in (await ask("status 1600000000.000100", client)).text
@@ -90,7 +90,7 @@ async def test_status_of_one_thread() -> None:
 async def test_a_named_thread_is_changed_without_looking(
     text: str, expected: tuple[str, str, str | None], change: Any
 ) -> None:
-    """One command, and no list."""
+    """A named thread is changed by one command, without a list of sessions."""
     client = RecordingClient(Channel(change=change))
     answer = await ask(text, client)
     assert changes(client) == [expected]
@@ -110,7 +110,7 @@ async def test_a_named_thread_is_changed_without_looking(
 async def test_without_a_thread_the_only_fitting_session_is_taken(
     text: str, open_session: ThreadSession, expected: tuple[str, str, str | None]
 ) -> None:
-    """Sessions that have their ticket are in nobody's way."""
+    """The only session that fits is changed where no thread is named; those with a ticket do not count."""
     done = session("1600000000.000100", "synced", "PROJ-9")
     channel = Channel(done, open_session, change=result("applied", status="ready_to_sync", jira_key=None))
     client = RecordingClient(channel)
@@ -120,7 +120,7 @@ async def test_without_a_thread_the_only_fitting_session_is_taken(
 
 @pytest.mark.parametrize("text", ["ready", "link PROJ-1"])
 async def test_several_fitting_sessions_are_listed_and_nothing_is_changed(text: str) -> None:
-    """Guessing could put a ticket on the wrong thread."""
+    """Several sessions that fit are listed, and none is changed."""
     client = RecordingClient(Channel(session(), session("1700000001.000200")))
     answer = await ask(text, client)
     assert changes(client) == []
@@ -130,7 +130,7 @@ async def test_several_fitting_sessions_are_listed_and_nothing_is_changed(text: 
 
 @pytest.mark.parametrize("sessions", [(), (session(status="synced", jira_key="PROJ-9"),)])
 async def test_no_fitting_session_is_said(sessions: tuple[ThreadSession, ...]) -> None:
-    """Nothing is changed."""
+    """The reply says that no session fits, and nothing is changed."""
     client = RecordingClient(Channel(*sessions))
     assert "Nothing changed" in (await ask("ready", client)).text
     assert changes(client) == []
@@ -144,13 +144,13 @@ async def test_no_fitting_session_is_said(sessions: tuple[ThreadSession, ...]) -
     ],
 )
 async def test_a_refusal_is_put_in_words(error: Exception, words: str) -> None:
-    """The user reads what is, not what was thrown."""
+    """A refusal is put in words that tell how the session stands."""
     client = RecordingClient(Channel(change=error))
     assert words in (await ask(f"link PROJ-1 {THREAD}", client)).text
 
 
 async def test_an_unclear_command_is_answered_and_not_sent() -> None:
-    """A sentence, and no command."""
+    """An unclear command is replied to with a sentence, and not sent."""
     client = RecordingClient()
     assert "PROJ-123" in (await ask("link nonsense", client)).text
     assert client.commands == []
@@ -158,14 +158,14 @@ async def test_an_unclear_command_is_answered_and_not_sent() -> None:
 
 @pytest.mark.parametrize("text", ["status", "ready", f"ready {THREAD}", f"link PROJ-1 {THREAD}"])
 async def test_with_the_broker_away_the_user_is_asked_to_try_again(text: str) -> None:
-    """Slack does not repeat a command, so the user must know."""
+    """The user is asked to try again while the broker is away, because Slack does not repeat a command."""
     client = RecordingClient()
     client.down = True
     assert (await ask(text, client)).text == replies.TRY_AGAIN
 
 
 async def test_a_slow_worker_costs_at_most_the_time_that_slack_gives() -> None:
-    """A change is said to be queued, with its result to come; a list that does not come changes nothing."""
+    """A slow worker delays the reply at most as long as Slack waits; a change is reported as queued."""
     started = time.monotonic()
     client = RecordingClient(lambda command: NEVER)
     queued = await ask(f"ready {THREAD}", client)
@@ -187,7 +187,7 @@ async def test_a_slow_worker_costs_at_most_the_time_that_slack_gives() -> None:
     ],
 )
 async def test_what_jira_does_not_know_is_not_linked(knows: LinkOutcome, words: str) -> None:
-    """The answer says so; no session is touched."""
+    """A ticket that Jira does not confirm is not linked, and the reply says why."""
     client = RecordingClient(Channel(session(), knows=knows))
     text = (await ask(f"link FAKE-999999 {THREAD}", client)).text
     assert text.startswith("Not linked")
@@ -196,7 +196,7 @@ async def test_what_jira_does_not_know_is_not_linked(knows: LinkOutcome, words: 
 
 
 async def test_a_slow_jira_is_told_later() -> None:
-    """The question goes on, and what comes of it is followed up."""
+    """A slow Jira leads to a reply that a later one will follow."""
     client = RecordingClient(lambda command: NEVER)
     answer = await ask(f"link PROJ-1 {THREAD}", client)
     assert (answer.text, answer.pending) == (replies.ASKING_JIRA, None)
@@ -205,7 +205,7 @@ async def test_a_slow_jira_is_told_later() -> None:
 
 @pytest.mark.parametrize("text", [f"unlink {THREAD} the wrong one", f"unlink PROJ-7 the wrong one {THREAD}"])
 async def test_unlink_takes_off_what_the_thread_has(text: str) -> None:
-    """With the reason, as of now."""
+    """`unlink` removes the thread's ticket, with the reason and the present time."""
     client = RecordingClient(Channel(session(THREAD, "synced", "PROJ-7"), change=result("applied")))
     started = time.time()
     assert (await ask(text, client)).text.startswith("Done")
@@ -217,7 +217,7 @@ async def test_unlink_takes_off_what_the_thread_has(text: str) -> None:
 
 
 async def test_unlink_takes_the_only_thread_that_has_the_ticket() -> None:
-    """By its key, where others have theirs."""
+    """`unlink` with a key takes the only thread that has this ticket; without a key it lists the threads."""
     sessions = (session(THREAD, "synced", "PROJ-7"), session("1700000001.000200", "synced", "PROJ-8"))
     client = RecordingClient(Channel(*sessions, change=result("applied")))
     await ask("unlink PROJ-7 the wrong one", client)
@@ -227,7 +227,7 @@ async def test_unlink_takes_the_only_thread_that_has_the_ticket() -> None:
 
 
 async def test_unlink_of_what_has_no_ticket_changes_nothing() -> None:
-    """And says so."""
+    """`unlink` changes nothing where the ticket is missing or another one, and says so."""
     client = RecordingClient(Channel(session()))
     assert (await ask(f"unlink {THREAD} because", client)).text == replies.NO_TICKET
     assert "newest threads has a ticket" in (await ask("unlink because", client)).text
@@ -239,7 +239,7 @@ async def test_unlink_of_what_has_no_ticket_changes_nothing() -> None:
 
 
 async def test_without_an_actor_nothing_is_linked() -> None:
-    """Slack always names one."""
+    """A link without an actor is refused, although Slack always names one."""
     client = RecordingClient(Channel(session()))
     form = slash_command(f"link PROJ-1 {THREAD}", CHANNEL, USER)
     assert (await reply_to_ticket_command(client, form)).text == replies.NO_ACTOR

@@ -1,4 +1,4 @@
-"""Who may speak to us, and in what shape."""
+"""Verification and parsing of Slack's requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEADERS = ("x-slack-request-timestamp", "x-slack-signature")
 
 
 def test_a_signed_request_is_slacks() -> None:
-    """Whatever the bytes are."""
+    """A signed request is Slack's, whatever its bytes are."""
     for body in (BODY, b"", b"\xff\x00", "grüße".encode()):
         assert VERIFIER.is_from_slack(body, sign(SECRET, body).headers)
 
@@ -31,13 +31,13 @@ def test_a_signed_request_is_slacks() -> None:
     ("age", "expected"), [(0, True), (295, True), (-295, True), (305, False), (-305, False)]
 )
 def test_a_request_is_good_for_five_minutes(age: int, expected: bool) -> None:
-    """In both directions, for clocks differ."""
+    """A request is valid for five minutes in both directions, because clocks differ."""
     headers = sign(SECRET, BODY, at=time.time() - age).headers
     assert VERIFIER.is_from_slack(BODY, headers) is expected
 
 
 def test_one_changed_byte_is_noticed() -> None:
-    """In the body, in the timestamp, in the secret."""
+    """A changed byte in body, timestamp or secret makes the signature wrong."""
     headers = dict(sign(SECRET, BODY).headers)
     later = {**headers, HEADERS[0]: str(int(headers[HEADERS[0]]) + 1)}
     assert not VERIFIER.is_from_slack(BODY + b" ", headers)
@@ -50,7 +50,7 @@ def test_one_changed_byte_is_noticed() -> None:
     "value", [None, "", "x", "v0=", "v0=é", "1e9", "-1", "9" * 400, "9" * 5000, "\u0661"]
 )
 def test_odd_headers_are_refused_not_stumbled_over(header: str, value: str | None) -> None:
-    """Missing, no number, a number beyond all time, not ASCII: all are simply not Slack's."""
+    """Odd headers are refused without an error: missing, no number, too large, not ASCII."""
     headers = dict(sign(SECRET, BODY).headers)
     if value is None:
         del headers[header]
@@ -61,7 +61,7 @@ def test_odd_headers_are_refused_not_stumbled_over(header: str, value: str | Non
 
 @given(st.binary(), st.text(), st.text())
 def test_no_forgery_is_taken_or_stumbled_over(body: bytes, timestamp: str, signature: str) -> None:
-    """Any bytes in the body, any text in the headers."""
+    """A forgery is refused without an error, whatever its body and headers."""
     assert VERIFIER.is_from_slack(body, {HEADERS[0]: timestamp, HEADERS[1]: signature}) is False
 
 
@@ -72,13 +72,13 @@ def parse(payload: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["event_callback", "block_actions"])
 def test_json_and_json_in_a_form_are_parsed(kind: str) -> None:
-    """Events are JSON; what users click is JSON in a form."""
+    """An event as JSON and a click as JSON in a form are parsed."""
     payload = {"type": kind, "event": {"text": "Grüße & <@U1>"}}
     assert parse(payload) == payload
 
 
 def test_a_form_is_parsed() -> None:
-    """A slash command; empty fields are kept, and a text that looks like JSON stays text."""
+    """A slash command's form is parsed; empty fields are kept, and a text like JSON stays text."""
     payload = slash_command('{"payload": 1} & more', "C0123", "U0456")
     assert parse(payload) == payload
     assert parse_payload(b"text=&ssl_check=1", f"{FORM}; charset=utf-8") == {"text": "", "ssl_check": "1"}
@@ -109,7 +109,7 @@ def test_a_form_is_parsed() -> None:
     ],
 )
 def test_what_slack_never_sends_is_malformed(body: bytes, content_type: str) -> None:
-    """No text, no JSON object, no event in it, hostile nesting; the error quotes nothing."""
+    """A body that Slack never sends is malformed, and the error does not quote it."""
     with pytest.raises(MalformedPayload) as caught:
         parse_payload(body, content_type)
     assert len(str(caught.value)) < 100
@@ -117,6 +117,6 @@ def test_what_slack_never_sends_is_malformed(body: bytes, content_type: str) -> 
 
 @given(st.binary() | st.text().map(lambda text: json.dumps(text).encode()), st.sampled_from([JSON, FORM, ""]))
 def test_any_bytes_are_an_object_or_malformed(body: bytes, content_type: str) -> None:
-    """Nothing else comes out."""
+    """Any bytes are parsed to an object or refused as malformed."""
     with contextlib.suppress(MalformedPayload):
         assert isinstance(parse_payload(body, content_type), dict)

@@ -31,7 +31,7 @@ def named(*hosts: bytes, scheme: str = "https") -> bool:
         b"xn--bro-hoa.example",
         b"[2001:db8:0::1]:3000",
         b"10.0.0.7",
-        # This machine, whatever is set.
+        # This machine is always a host of ours, whatever the settings.
         b"localhost:3000",
         b"127.0.0.1",
         b"127.8.8.8:3000",
@@ -40,7 +40,7 @@ def named(*hosts: bytes, scheme: str = "https") -> bool:
     ],
 )
 def test_hosts_of_ours(host: bytes) -> None:
-    """Case, a last dot, a port and the spelling of an address make no other host."""
+    """A host of ours is known in any case, with a last dot, a port, or another spelling of its address."""
     assert named(host)
 
 
@@ -80,26 +80,26 @@ def test_hosts_of_ours(host: bytes) -> None:
     ],
 )
 def test_hosts_of_others(host: bytes) -> None:
-    """And what is no host."""
+    """Another host, or a text that is no host, is not one of ours."""
     assert not named(host)
 
 
 def test_one_header_names_a_host() -> None:
-    """None and two do not."""
+    """A request must have exactly one host header."""
     assert not named()
     assert not named(b"threadsync.example.com", b"threadsync.example.com")
     assert not named(b"threadsync.example.com", b"evil.com")
 
 
 def test_a_default_port_is_that_of_the_scheme() -> None:
-    """A browser leaves it out."""
+    """A default port may be left out, and it is that of the scheme."""
     hosts = PublicHosts(["ops.example.com:443"])
     named = [hosts.named_by([(b"host", b"ops.example.com")], scheme) for scheme in ("https", "http")]
     assert named == [Host("ops.example.com"), None]
 
 
 def test_addresses_of_loopback() -> None:
-    """Of IPv4, of IPv6, and of IPv4 within IPv6."""
+    """Loopback addresses are known in IPv4, in IPv6, and as IPv4 within IPv6."""
     for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"):
         assert is_loopback_address(address)
     for address in ("10.0.0.1", "::ffff:10.0.0.1", "fe80::1", "", "localhost", "testclient"):
@@ -110,13 +110,13 @@ def test_addresses_of_loopback() -> None:
     "hosts", ["https://a.example", "a.example/console", "*.example", "a b", "a.example:x"]
 )
 def test_what_is_no_host_is_refused_at_the_start(hosts: str) -> None:
-    """With a sentence that says how."""
+    """A setting that is no host is refused at the start, with a sentence that says how to write it."""
     with pytest.raises(InvalidSettings, match=r"PUBLIC_HOSTS: .* write names alone"):
         load_settings(public_hosts=f"ok.example,{hosts}")
 
 
 def test_hosts_of_the_settings() -> None:
-    """By commas, blanks around them."""
+    """Hosts in the settings are separated by commas, with or without blanks."""
     assert load_settings(public_hosts=" a.example, [::2]:80 ,").public_hosts == ("a.example", "[::2]:80")
     assert load_settings(public_hosts="").public_hosts == ()
     assert read_host("[::2]:80") == Host("::2", 80)

@@ -1,4 +1,4 @@
-"""The images by the words of the files: which ones, and what comes into ours."""
+"""The images that the files name, and the contents of ours."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ IMAGES: Final[list[str]] = [
     *(service["image"] for service in compose_file()["services"].values() if service["image"] != OURS),
 ]
 EXACT: Final = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?(@sha256:[0-9a-f]{64})?")
-"""A version that no later release moves."""
+"""An image with an exact version, which no later release moves."""
 POSTGRES: Final = re.compile(r"postgres:\d+\.\d+-\w+(@sha256:[0-9a-f]{64})?")
-"""Its versions have two numbers; the third word is Debian's, whose collations the tables' indexes rest on."""
+"""A Postgres image: two numbers, and the Debian whose collations the tables' indexes rest on."""
 
 
 def test_the_image_has_every_package_but_the_sandbox() -> None:
-    """The sandbox is not copied, so it is not in the wheel that is built there, nor sent to the engine."""
+    """The image has every package but the sandbox, which is not even sent to the engine."""
     copied = {
         source for source, target in (copy.split()[-2:] for copy in BUILD.those("COPY")) if source == target
     }
@@ -40,12 +40,12 @@ def test_the_image_has_every_package_but_the_sandbox() -> None:
 
 
 def test_the_wheel_of_users_has_the_sandbox() -> None:
-    """For `threadsync demo`."""
+    """The wheel for users has the sandbox, which `threadsync demo` needs."""
     assert SANDBOX in PACKAGES
 
 
 def test_everything_installed_comes_by_its_hash() -> None:
-    """Or is ourselves, alone, built by what is there by then."""
+    """Everything installed is pinned by hash, except our own package, which comes without dependencies."""
     commands = [
         part
         for run in BUILD.those("RUN")
@@ -62,7 +62,7 @@ def test_everything_installed_comes_by_its_hash() -> None:
 
 
 def test_the_image_takes_the_environment_alone() -> None:
-    """No source, no build tool, no pip of the building stage."""
+    """The image takes only the environment from the building stage."""
     assert IMAGE.those("COPY") == ["--from=build /opt/threadsync /opt/threadsync"]
     assert not any("pip" in run for run in IMAGE.those("RUN"))
     assert IMAGE.those("USER") == ["threadsync"]
@@ -70,7 +70,7 @@ def test_the_image_takes_the_environment_alone() -> None:
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_images_are_pinned(image: str) -> None:
-    """By exact version: a pull a month later brings no other release."""
+    """Images are pinned to an exact version, so that a later pull brings no other release."""
     assert EXACT.fullmatch(image) or POSTGRES.fullmatch(image)
 
 
@@ -78,13 +78,13 @@ def test_images_are_pinned(image: str) -> None:
     "image", ["postgres:18", "python:3.13-slim", "grafana/grafana:latest", "valkey/valkey:9.1", "a"]
 )
 def test_a_tag_that_moves_is_noticed(image: str) -> None:
-    """Otherwise the test above would prove nothing."""
+    """A tag that moves is recognised as not pinned."""
     assert not EXACT.fullmatch(image)
     assert not POSTGRES.fullmatch(image)
 
 
 def test_the_documented_images_are_these() -> None:
-    """Name, version, and whether a digest is pinned."""
+    """The documented images are those of the files, with version and digest."""
     rows = {row[0].strip("`"): row[1] for row in table(read("docs/operate/supply-chain.md"), "Image")}
     pinned = [image.partition("@") for image in IMAGES]
     shown = {
@@ -94,12 +94,12 @@ def test_the_documented_images_are_these() -> None:
 
 
 def test_both_stages_have_the_same_python() -> None:
-    """The environment is of the interpreter that made it."""
+    """Both stages are built on the same image, because the environment needs the Python that made it."""
     assert BUILD.image == IMAGE.image
 
 
 def test_the_demo_says_where_it_is(tmp_path: Path) -> None:
-    """In the image there is none: a sentence, and no traceback."""
+    """`threadsync demo` without the sandbox says where to get it."""
     env = {"PYTHONPATH": python_path_without_sandbox(tmp_path), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-m", "worker.cli", "demo"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)

@@ -1,4 +1,4 @@
-"""How far an import has come, and whether that is still true."""
+"""Progress of an import: kept beside the file, and checked before it is used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def bookmarks(path: Path) -> Iterator[Bookmarks]:
 
 
 def test_it_comes_back(bookmarks: Bookmarks, path: Path) -> None:
-    """With place and counts; the file lies beside the other one, for its owner alone."""
+    """A saved bookmark is loaded with place and counts; its file is for its owner alone."""
     assert bookmarks.load() is None
     bookmarks.save(PLACE, TALLY)
     bookmark = bookmarks.load()
@@ -47,7 +47,7 @@ def test_it_comes_back(bookmarks: Bookmarks, path: Path) -> None:
 
 
 def test_it_says_nothing_of_what_stands_in_the_file(bookmarks: Bookmarks, path: Path) -> None:
-    """A place, counts and a hash: of no person is there anything to be forgotten."""
+    """A bookmark has a place, counts and a hash, and no personal data."""
     path.write_bytes(b'{"channel_id": "C0OCELOT", "thread_ts": "1.1", "user_id": "U0OCELOT"}\n')
     bookmarks.save(Place(1, path.stat().st_size), TALLY)
     told = path.with_name("sessions.jsonl.progress").read_text()
@@ -56,7 +56,7 @@ def test_it_says_nothing_of_what_stands_in_the_file(bookmarks: Bookmarks, path: 
 
 
 def test_it_leaves_the_reader_where_it_is(bookmarks: Bookmarks, path: Path) -> None:
-    """Somebody reads the same open file."""
+    """Saving a bookmark leaves the position in the open file where it is."""
     with path.open("rb", buffering=0) as file:
         file.seek(500)
         Bookmarks(path, file.fileno(), "h:5432/d").save(PLACE, TALLY)
@@ -64,7 +64,7 @@ def test_it_leaves_the_reader_where_it_is(bookmarks: Bookmarks, path: Path) -> N
 
 
 def test_a_file_may_grow(bookmarks: Bookmarks, path: Path) -> None:
-    """What comes behind the place is still to be read, even if the file was short when it was saved."""
+    """A file that has grown since the bookmark is still the same file."""
     path.write_bytes(LINE)
     bookmarks.save(Place(1, len(LINE)), TALLY)
     path.write_bytes(LINE * 3000)
@@ -89,7 +89,7 @@ def change(path: Path, offset: int) -> None:
     ids=["first byte", "beginning", "last byte", "shorter", "empty", "moved"],
 )
 def test_another_file_is_noticed(bookmarks: Bookmarks, path: Path, how: object) -> None:
-    """The place would be somewhere else in it."""
+    """A file that was changed before the bookmark's place is refused."""
     bookmarks.save(PLACE, TALLY)
     assert callable(how)
     how(path)
@@ -98,7 +98,7 @@ def test_another_file_is_noticed(bookmarks: Bookmarks, path: Path, how: object) 
 
 
 def test_another_database_is_noticed(bookmarks: Bookmarks, path: Path) -> None:
-    """Nothing of the file is in it."""
+    """A bookmark of another database is refused."""
     bookmarks.save(PLACE, TALLY)
     with path.open("rb") as file, pytest.raises(InvalidCommand, match="another database, 'h:5432/d'"):
         Bookmarks(path, file.fileno(), "other:5432/d").load()
@@ -106,7 +106,7 @@ def test_another_database_is_noticed(bookmarks: Bookmarks, path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"line": -1}', b"\xff", b"[" * 10_000])
 def test_what_cannot_be_read_is_refused(bookmarks: Bookmarks, path: Path, content: bytes) -> None:
-    """With the way out: to import again from the start is safe."""
+    """A bookmark that cannot be read is refused, with the advice to import from the start."""
     path.with_name("sessions.jsonl.progress").write_bytes(content)
     with pytest.raises(InvalidCommand, match=r"cannot be read; without --resume .* which is safe"):
         bookmarks.load()

@@ -1,4 +1,4 @@
-"""The contracts of ``pyproject.toml`` catch a wrong import in each package and in each room of the worker."""
+"""The contracts of ``pyproject.toml``, tried by a wrong import in each package and room."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PACKAGES: Final[list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text()
 ]
 
 MAY_SUBCLASS: Final = ("worker.durable.", "threadsync.broker.")
-"""Prefixes of the modules that may have classes made of Celery's."""
+"""Prefixes of the modules that may subclass Celery's classes."""
 
-# What is planted -> the contract that must name it. The packages' order is the floor plan's, from below.
+# Planted import -> the contract that must report it, from the lowest package up.
 UPWARD: Final = "Packages import downward"
 NO_BROKER: Final = "Database, Jira and Slack know no broker"
 ROOMS: Final = "Rooms of the worker import downward"
@@ -62,7 +62,7 @@ PLANTED: Final[dict[tuple[str, str], str]] = {
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What lint-imports says of a copy in which everything is planted at once, by contract."""
+    """Return the reports of lint-imports by contract, from a copy with every wrong import planted."""
     tree = tmp_path_factory.mktemp("tree")
     shutil.copy(ROOT / "pyproject.toml", tree)
     for package in PACKAGES:
@@ -87,7 +87,7 @@ def test_a_planted_import_is_named(reported: dict[str, str], planted: tuple[str,
 
 
 def test_each_package_and_room_has_a_planted_import() -> None:
-    """The packages' uppermost, which all others stand below, may import what it likes; so may the CLI's."""
+    """Each package and room has a planted import, except the uppermost, which may import everything."""
     rooms = {
         f"worker.{path.stem}"
         for path in (ROOT / "worker").iterdir()

@@ -13,14 +13,14 @@ from worker.operate.importing.lines import Block, Lines, Place
 
 
 def read_from(pieces: Iterable[bytes | None], start: Place = Place()) -> tuple[list[Block], bool]:  # noqa: B008
-    """The blocks, and whether the end was reached."""
+    """Return the blocks, and whether the end was reached."""
     left: Iterator[bytes | None] = iter([*pieces, b""])
     found = Lines(lambda: next(left), start)
     return list(found), found.exhausted
 
 
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:
-    """Pieces of these sizes, and the rest."""
+    """Cut the data into pieces of these sizes and the rest."""
     pieces, position = [], 0
     for size in sizes:
         pieces.append(data[position : position + size])
@@ -33,7 +33,7 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
     sizes=st.lists(st.integers(1, 9), max_size=12),
 )
 def test_the_pieces_do_not_matter(data: bytes, sizes: list[int]) -> None:
-    """The same lines with the same numbers; each block says where it ends; long lines lose their tails."""
+    """The lines and their numbers do not depend on the pieces; long lines are cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "LONGEST_LINE", 8)
         blocks, exhausted = read_from(cut(data, sizes))
@@ -52,7 +52,7 @@ def test_the_pieces_do_not_matter(data: bytes, sizes: list[int]) -> None:
 
 @given(data=st.lists(st.sampled_from([b"\n", b"a", b"bc"]), min_size=1).map(b"".join), sizes=st.data())
 def test_it_goes_on_where_a_block_ended(data: bytes, sizes: st.DataObject) -> None:
-    """From any such place come the lines that are left, with their numbers."""
+    """Reading from the end of any block yields the lines that are left, with their numbers."""
     all_blocks, _ = read_from(cut(data, sizes.draw(st.lists(st.integers(1, 4)))))
     place = sizes.draw(st.sampled_from([block.end for block in all_blocks] or [Place()]))
     rest, _ = read_from(cut(data[place.offset :], [3]), place)
@@ -61,7 +61,7 @@ def test_it_goes_on_where_a_block_ended(data: bytes, sizes: st.DataObject) -> No
 
 
 def test_lines_come_as_they_arrive() -> None:
-    """What is there is handed on before more is read; half a line waits for its other half."""
+    """Lines are handed on as they arrive, and half a line waits for its other half."""
     blocks, _ = read_from([b"one\ntw", b"o\nthree\n", b"four"])
     assert [block.lines for block in blocks] == [
         [(1, b"one")],
@@ -78,13 +78,13 @@ def test_a_stop_is_no_end() -> None:
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
-    """Of the first one only, and it counts as bytes."""
+    """A byte order mark is removed from the first line only, and counts as bytes."""
     blocks, _ = read_from([b"\xef\xbb\xbf{}\n\xef\xbb\xbf{}\n"])
     assert blocks == [Block([(1, b"{}"), (2, b"\xef\xbb\xbf{}")], Place(2, 12))]
 
 
 def test_a_long_line_takes_no_memory() -> None:
-    """Of a gigabyte without an end one byte more than the limit is kept."""
+    """A line without an end is kept only up to one byte more than the limit."""
     piece = b"x" * (1 << 20)
     blocks, _ = read_from([piece] * 1024)
     [(number, text)] = blocks[0].lines

@@ -1,4 +1,4 @@
-"""A line of an import: which commands bring its session about, or what is wrong with it."""
+"""A line of an import as the commands that create its session, or as a fault."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ SESSION: Final = {**THREAD, "user_id": "U1"}
     ],
 )
 def test_each_state_has_its_commands(fields: dict[str, Any], command: Command[Any] | None) -> None:
-    """The session is opened, then moved to where the line has it."""
+    """A line's session is opened, then moved to the state of the line."""
     opened, *moved = commands_of(json.dumps({**SESSION, **fields}).encode())
     assert opened == GetOrCreate(**SESSION)
     assert moved == ([command] if command else [])
 
 
 def test_what_sessions_list_prints_is_taken() -> None:
-    """Its id and its times are the row's own, and are left out."""
+    """A line printed by `sessions list` is accepted; its id and times are left out."""
     extra = {"id": "01900000-0000-7000-8000-000000000001", "created_at": "now", "updated_at": 5}
     assert len(commands_of(json.dumps({**SESSION, **extra}).encode())) == 1
 
 
 @pytest.mark.parametrize("line", [b"", b"\r", b" \t \r"])
 def test_a_blank_line_is_nothing(line: bytes) -> None:
-    """Neither good nor bad."""
+    """A blank line is neither a session nor a fault."""
     assert commands_of(line) == []
 
 
 @pytest.mark.parametrize("line", [b"%s\r", b"  %s  "])
 def test_blanks_around_are_nothing(line: bytes) -> None:
-    """Files from Windows end their lines in CRLF."""
+    """Blanks and a carriage return around a line are ignored."""
     assert len(commands_of(line % json.dumps(SESSION).encode())) == 1
 
 
@@ -74,13 +74,13 @@ def test_blanks_around_are_nothing(line: bytes) -> None:
         (b'{"channel_id": "C1", "thread_ts": "1.1"}', "has no user_id"),
         (b"{}", "has no channel_id, thread_ts, user_id"),
         (b"x" * (LONGEST_LINE + 1), "is longer than 1048576 bytes"),
-        # Of a longer line this is all that is left.
+        # A longer line is cut to this length.
         (b" " * (LONGEST_LINE + 1), "is longer than 1048576 bytes"),
     ],
     ids=range(13),
 )
 def test_what_is_no_session(line: bytes, reason: str) -> None:
-    """It says what to look for, and where."""
+    """A line that is no session is refused with a reason and its place."""
     with pytest.raises(InvalidCommand) as refusal:
         commands_of(line)
     assert str(refusal.value).startswith(reason)
@@ -103,7 +103,7 @@ def test_what_is_no_session(line: bytes, reason: str) -> None:
     ],
 )
 def test_a_fault_is_named(fields: dict[str, Any], reason: str) -> None:
-    """In a line of bounded length that a terminal can show, and without the value."""
+    """A wrong field is named in a printable text of bounded length, without its value."""
     with pytest.raises(InvalidCommand, match=reason) as refusal:
         commands_of(json.dumps({**SESSION, **fields}).encode())
     assert str(refusal.value).isprintable()

@@ -18,7 +18,7 @@ from jsonschema import Draft4Validator
 from worker.text.adf import document
 from worker.text.slack_text import one_line, parse
 
-# Read when this file is: tests run without the shell's settings.
+# Read at import, because tests run without the shell's settings.
 FOLDER = os.environ.get("THREADSYNC_TEST_DATA")
 
 PIECES = st.sampled_from(
@@ -60,7 +60,7 @@ def schema() -> Draft4Validator:
 
 
 def test_paragraphs_and_lines() -> None:
-    """A blank line separates paragraphs, a line break stays one; blank space is nothing."""
+    """A blank line separates paragraphs, a line break stays one, and blank space is dropped."""
     first, second = blocks("\n\none\r\ntwo\n  \n\nthree\n")
     assert first["content"] == [text_node("one"), {"type": "hardBreak"}, text_node("two")]
     assert second["content"] == [text_node("three")]
@@ -84,7 +84,7 @@ def test_paragraphs_and_lines() -> None:
     ],
 )
 def test_marks(text: str, expected: list[dict[str, Any]]) -> None:
-    """Slack's signs count at the edges of words; code takes everything as it is."""
+    """Slack's marks count at the edges of words, and code keeps its text as it is."""
     assert line(text) == expected
 
 
@@ -106,12 +106,12 @@ def test_marks(text: str, expected: list[dict[str, Any]]) -> None:
     ],
 )
 def test_links(text: str, shown: str, href: str) -> None:
-    """With or without a label, and bare."""
+    """A link is converted with its label, without one, and bare."""
     assert line(text) == [text_node(shown, href=href)]
 
 
 def test_links_and_names_within_marks() -> None:
-    """A mark holds what is in it, whatever that is."""
+    """A mark keeps the links and names within it."""
     assert line("*<https://x.y|label>*") == [text_node("label", "strong", href="https://x.y")]
     assert line("_see <tel:+49|+49> now_") == [
         text_node("see ", "em"),
@@ -123,7 +123,7 @@ def test_links_and_names_within_marks() -> None:
 
 
 def test_the_end_of_a_bare_address() -> None:
-    """A full stop, a bracket or an escaped sign behind it is the sentence's."""
+    """Punctuation behind a bare address is not part of it."""
     for tail in (".", ", and", "!", ")", "&gt; x"):
         assert line(f"see https://x.y/z{tail}")[1] == text_node("https://x.y/z", href="https://x.y/z")
 
@@ -163,14 +163,14 @@ def test_the_end_of_a_bare_address() -> None:
     ],
 )
 def test_what_is_no_link(text: str, shown: str) -> None:
-    """People, channels and dates read as they do in Slack; what is none of Slack's stays."""
+    """People, channels and dates read as in Slack; other text in angle brackets stays."""
     found = line(text)
     assert "".join(node["text"] for node in found) == shown
     assert all("marks" not in node for node in found)
 
 
 def test_code_blocks() -> None:
-    """On lines of their own or not; indentation stays, Slack's links become text again."""
+    """Code blocks keep their indentation, and Slack's links in them become text."""
     before, code, after = blocks("try ```\n  a = *b*\n\n<https://x.y|x.y> &lt;\n``` now")
     assert (before["content"], after["content"]) == ([text_node("try")], [text_node(" now")])
     assert code == {"type": "codeBlock", "content": [text_node("  a = *b*\n\nx.y <")]}
@@ -179,7 +179,7 @@ def test_code_blocks() -> None:
 
 
 def test_lists_and_quotes() -> None:
-    """Lines in a row are one list, one quote."""
+    """Adjacent lines of a list or quote become one list or quote."""
     bullets, quote, paragraph = blocks("- a\n• *b*\n   ◦ c\n&gt; q\n&gt;\n>r\n-no list")
     assert [item["content"][0]["content"] for item in bullets["content"]] == [
         [text_node("a")],
@@ -194,7 +194,7 @@ def test_lists_and_quotes() -> None:
 
 @given(text=TEXTS)
 def test_no_text_is_empty_or_forbidden(text: str) -> None:
-    """Jira refuses a whole ticket for one empty text, or for one control character."""
+    """No text is empty or has a character that Jira refuses, and no block is empty."""
     for node in nodes(document(parse(text))):
         if node["type"] == "text":
             assert node["text"]
@@ -209,13 +209,13 @@ def test_no_text_is_empty_or_forbidden(text: str) -> None:
 @settings(deadline=None)
 @given(text=TEXTS)
 def test_every_document_satisfies_the_schema(text: str) -> None:
-    """Atlassian's own, whatever the text."""
+    """Every document satisfies Atlassian's own schema, whatever the text."""
     schema().validate(document(parse(text)))
 
 
 @given(text=TEXTS)
 def test_a_summary_is_one_line(text: str) -> None:
-    """Links and mentions by what a person sees."""
+    """A summary is one line, with links and mentions as a person sees them."""
     assert not set(one_line(text)) & {"\n", "\r", "\t", "\x85", "\u2028"}
     assert (
         one_line("Fix <https://x.y|the\n page>  &lt;now&gt; <@U1|bob>\n")
@@ -242,7 +242,7 @@ def test_a_summary_is_one_line(text: str) -> None:
     ],
 )
 def test_no_text_takes_long(piece: str) -> None:
-    """Somebody will paste a log: the time is linear, also for text that is made to be slow."""
+    """Parsing takes linear time, also for text that is made to be slow."""
     started = time.monotonic()
     document(parse(piece * (300_000 // len(piece))))
     assert time.monotonic() - started < 20

@@ -1,4 +1,4 @@
-"""What an answer of Jira means, as a table; and that no answer shows a secret."""
+"""Meaning of Jira's responses, as a table without secrets."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def answer(status: int, body: bytes = NOTHING, headers: dict[str, str] | None = 
     ],
 )
 def test_the_table(status: int, body: bytes, headers: dict[str, str], expected: type) -> None:
-    """Only where there is surely no ticket does the answer say so; whatever is not clear is unknown."""
+    """A response is a refusal only if there is surely no ticket; an unclear one is unknown."""
     found = answer(status, body, headers)
     assert type(found) is expected
     if not isinstance(found, Created):
@@ -108,13 +108,13 @@ def test_the_table(status: int, body: bytes, headers: dict[str, str], expected: 
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=200) | st.just(TICKET) | st.just(JIRAS))
 def test_every_answer_means_something(status: int, body: bytes) -> None:
-    """No status and no body is an error; nothing but a 2xx with an id and a key is a ticket."""
+    """Any status and body has a meaning; only a 2xx with an id and a key is a ticket."""
     found = answer(status, body)
     assert isinstance(found, Created) == (200 <= status < 300 and body == TICKET)
 
 
 def test_a_ticket_has_an_id_and_a_key() -> None:
-    """And the number by which Atlassian finds the request in its logs."""
+    """A created ticket has its id, its key and Atlassian's id of the request."""
     created = answer(201, TICKET, {"X-AREQUESTID": "1x2", "atl-traceid": "abc", "x-request-id": "z"})
     assert created == Created("10001", "PROJ-7", "abc")
     assert answer(503, HTML, {"X-AREQUESTID": "1x2"}).trace_id == "1x2"
@@ -147,7 +147,7 @@ def test_a_ticket_has_an_id_and_a_key() -> None:
         ({"Retry-After": "1795608030000000000"}, 30.0),
         ({"Retry-After": "1795600000"}, 0.0),
         ({"X-RateLimit-Reset": "1795608030"}, 30.0),
-        # What is longer than Jira's longest limit has another clock or unit.
+        # A wait beyond Jira's longest limit comes from another clock or unit.
         ({"Retry-After": "3601"}, 3600.0),
         ({"Retry-After": "86400"}, 3600.0),
         ({"Retry-After": "3944678400"}, 3600.0),
@@ -170,7 +170,7 @@ def test_a_ticket_has_an_id_and_a_key() -> None:
     ],
 )
 def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds, an HTTP date or an ISO date, whichever Jira sends; None when it makes no sense."""
+    """The wait is read from seconds, an HTTP date or an ISO date; a senseless one is None."""
     found = answer(429, NOTHING, headers)
     assert isinstance(found, Throttled)
     assert found.retry_after == seconds
@@ -178,7 +178,7 @@ def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> Non
 
 @given(text=st.text(max_size=40))
 def test_any_header_may_say_anything(text: str) -> None:
-    """A strange Retry-After is none."""
+    """A strange Retry-After is read as None or as a bounded wait."""
     found = answer(429, NOTHING, {"Retry-After": text, "X-RateLimit-Reset": text})
     assert isinstance(found, Throttled)
     assert found.retry_after is None or 0 <= found.retry_after <= 3600
@@ -186,14 +186,14 @@ def test_any_header_may_say_anything(text: str) -> None:
 
 @given(seconds=st.integers() | st.floats())
 def test_any_number_is_a_bounded_pause(seconds: float) -> None:
-    """Whatever its unit and sign: an hour at most."""
+    """Any number in Retry-After is a wait of an hour at most, or None."""
     found = answer(429, NOTHING, {"Retry-After": str(seconds)})
     assert isinstance(found, Throttled)
     assert found.retry_after is None or 0 <= found.retry_after <= 3600
 
 
 def test_which_limit_it_was() -> None:
-    """A burst slows one endpoint down, a quota everything: the reason is kept."""
+    """The reason of a 429 is kept, because it tells which limit was reached."""
     found = answer(429, NOTHING, {"RateLimit-Reason": "jira-burst-based"})
     assert found == Throttled(None, "jira-burst-based", "too many requests (jira-burst-based)")
 
@@ -209,14 +209,14 @@ def test_which_limit_it_was() -> None:
     ],
 )
 def test_jiras_own_words(content: dict[str, Any], messages: tuple[str, ...]) -> None:
-    """They are for the person who wrote the draft, in a form that a database can keep."""
+    """Jira's own messages are kept, in a form that a database can store."""
     found = answer(400, json.dumps(content).encode())
     assert isinstance(found, Rejected)
     assert found.messages == messages
 
 
 def test_jiras_words_are_limited() -> None:
-    """However many there are."""
+    """Jira's messages are limited in number and length."""
     found = answer(400, json.dumps({"errorMessages": ["x" * 10_000] * 1000}).encode())
     assert isinstance(found, Rejected)
     assert sum(map(len, found.messages)) <= 20 * 500
@@ -260,7 +260,7 @@ def test_jiras_words_are_limited() -> None:
     ],
 )
 def test_whose_fault_a_refusal_is(messages: list[str], errors: dict[str, str], expected: str) -> None:
-    """A person who wrote a good draft is not told to write another one."""
+    """A refusal is attributed to the draft, the place or the configuration by Jira's messages."""
     found = answer(400, json.dumps({"errorMessages": messages, "errors": errors}).encode())
     assert isinstance(found, Rejected)
     assert found.about == expected
@@ -270,14 +270,14 @@ def test_whose_fault_a_refusal_is(messages: list[str], errors: dict[str, str], e
     ("status", "expected"), [(404, "place"), (405, "place"), (410, "place"), (413, "draft"), (422, "set_up")]
 )
 def test_whose_fault_a_status_is(status: int, expected: str) -> None:
-    """Where the status says it, the words are not asked."""
+    """A refusal is attributed by its status alone where the status is clear."""
     found = answer(status, JIRAS)
     assert isinstance(found, Rejected)
     assert found.about == expected
 
 
 def test_a_redirect_names_the_host_and_no_more() -> None:
-    """The rest of a login page's address may be a secret."""
+    """A redirect is reported with its host only, because the rest may be a secret."""
     found = answer(302, HTML, {"Location": "https://login.example.com/sso?token=hunter2"})
     assert isinstance(found, AuthProblem)
     assert found.why == (
@@ -306,7 +306,7 @@ def test_a_redirect_names_the_host_and_no_more() -> None:
     ],
 )
 def test_an_answer_to_nobody_is_none(status: int, headers: dict[str, str], expected: type) -> None:
-    """With an expired token Jira Cloud finds nothing, and calls that a success: it is none."""
+    """A success for an anonymous caller, as Jira Cloud sends for an expired token, is a failed login."""
     found = failure(status, headers, b"{}", NOW)
     assert type(found) is expected
     assert not isinstance(found, AuthProblem) or not found.is_page
@@ -325,7 +325,7 @@ def test_an_answer_to_nobody_is_none(status: int, headers: dict[str, str], expec
     ],
 )
 def test_a_page_is_no_answer(body: bytes, content_type: str, expected: type) -> None:
-    """A login page comes with status 200, and with whatever type a proxy thinks right."""
+    """A login page is not read as a result of Jira's, although its status is 200 and its type may be JSON."""
     found = failure(200, {"content-type": content_type}, body, NOW)
     assert type(found) is expected
     assert not isinstance(found, AuthProblem) or found.is_page
@@ -333,7 +333,7 @@ def test_a_page_is_no_answer(body: bytes, content_type: str, expected: type) -> 
 
 
 def test_nothing_shows_the_draft_or_the_account() -> None:
-    """Neither what goes to a log nor the text of an exception; `messages` has it, for who asks."""
+    """No log line or exception text has the draft or the token; only `messages` has Jira's own words."""
     account = JiraAccount("https://x", "me@example.com", "hunter2")
     assert "hunter2" not in repr(account)
     assert "me@example.com" not in repr(account)

@@ -1,4 +1,4 @@
-"""The calls of the client: what is sent, to both kinds of Jira, and how the answer is read."""
+"""Calls of the client to both kinds of Jira: the requests, and the reading of responses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ticket(number: int, *labels: str, marker: str | None = None) -> dict[str, An
 
 
 class Jira(httpx.AsyncBaseTransport):
-    """Answers with what it was given, in order, the last one again and again; keeps what it was asked."""
+    """A transport that gives its responses in order, repeats the last, and keeps the requests."""
 
     def __init__(self, *answers: tuple[int, Any] | httpx.Response | Exception) -> None:
         self.answers = list(answers)
@@ -59,7 +59,7 @@ class Jira(httpx.AsyncBaseTransport):
 
     @property
     def asked(self) -> list[tuple[str, str, Any]]:
-        """Method, path with query, and JSON of each request."""
+        """Return method, path with query, and JSON of each request."""
         return [
             (item.method, item.url.raw_path.decode(), json.loads(item.content) if item.content else None)
             for item in self.requests
@@ -93,7 +93,7 @@ def failure_of(
 
 @pytest.mark.parametrize(("deployment", "base"), [("cloud", "/rest/api/3"), ("datacenter", "/rest/api/2")])
 def test_create_sends_the_marker_with_the_fields(deployment: Deployment, base: str) -> None:
-    """In one POST: there is no moment in which the ticket exists without it."""
+    """`create` sends the marker with the fields in one POST, so no ticket exists without it."""
     fields = {"summary": "Ünicode", "labels": ["slk-x"]}
     found, jira = ask(lambda client: client.create(fields, "slk-x", 2), (201, CREATED), deployment=deployment)
     properties = [{"key": "threadsync", "value": {"marker": "slk-x", "attempt": 2}}]
@@ -102,7 +102,7 @@ def test_create_sends_the_marker_with_the_fields(deployment: Deployment, base: s
 
 
 def test_headers() -> None:
-    """The token is a password with an e-mail address, and a bearer token without."""
+    """The token is a password where an e-mail address is set, and a bearer token otherwise."""
     _, jira = ask(lambda client: client.create({}, "slk-x", 1), (201, CREATED))
     headers = jira.requests[0].headers
     assert headers["authorization"] == "Basic " + base64.b64encode(b"me@example.com:hunter2").decode()
@@ -117,7 +117,7 @@ def test_headers() -> None:
 
 @pytest.mark.parametrize("url", ["https://example.com/jira", "https://example.com/jira/"])
 def test_a_context_path(url: str) -> None:
-    """Data Centers often have one."""
+    """A context path, as Data Centers often have, is kept in the URL."""
     jira = Jira((200, {}))
     with client_of(jira, "datacenter", url) as client:
         client.myself()
@@ -185,7 +185,7 @@ CALLS: dict[str, tuple[Callable[[JiraClient], object], tuple[str, str, Any], tup
 
 @pytest.mark.parametrize("name", CALLS)
 def test_what_is_asked(name: str) -> None:
-    """Method, path and body, on Cloud and on Data Center."""
+    """Each call sends its method, path and body, on Cloud and on Data Center."""
     call, cloud, datacenter = CALLS[name]
     answer = (200, {**ticket(1), "issues": []})
     assert ask(call, answer)[1].asked == [cloud]
@@ -194,7 +194,7 @@ def test_what_is_asked(name: str) -> None:
 
 
 def test_a_ticket_as_we_read_it() -> None:
-    """Its labels, and the marker of its entity property."""
+    """A ticket is read with its labels and the marker of its entity property."""
     found, _ = ask(
         lambda client: client.search_label("x"), (200, {"issues": [ticket(7, "a", "b", marker="m")]})
     )
@@ -204,7 +204,7 @@ def test_a_ticket_as_we_read_it() -> None:
 
 
 def test_the_newest_number() -> None:
-    """Of the key; 0 in an empty project."""
+    """The newest number is that of the key; an empty project has 0."""
     call: Callable[[JiraClient], object] = lambda client: client.newest_number("PROJ")  # noqa: E731
     assert ask(call, (200, {"issues": [ticket(41)]}))[0] == 41
     assert ask(call, (200, {"issues": []}))[0] == 0
@@ -212,7 +212,7 @@ def test_the_newest_number() -> None:
 
 
 def test_a_missing_ticket_is_none() -> None:
-    """If it is Jira that says so, and knows who asks."""
+    """A missing ticket is None only if Jira itself says so to a caller that it knows."""
     call: Callable[[JiraClient], object] = lambda client: client.get("PROJ-1")  # noqa: E731
     assert ask(call, (404, NO_TICKET))[0] is None
     assert type(failure_of(call, httpx.Response(404, text="<html>no such page</html>"))) is Rejected
@@ -221,7 +221,7 @@ def test_a_missing_ticket_is_none() -> None:
 
 
 def test_an_expired_token_finds_nothing_and_that_means_nothing() -> None:
-    """Jira Cloud answers it with 200 and an empty list."""
+    """An empty search with an expired token, which Jira Cloud calls a success, is a failed login."""
     anonymous = httpx.Response(
         200, json={"issues": []}, headers={"X-Seraph-LoginReason": "AUTHENTICATED_FAILED"}
     )
@@ -229,20 +229,20 @@ def test_an_expired_token_finds_nothing_and_that_means_nothing() -> None:
 
 
 def test_an_empty_page_with_more_behind_it_is_no_answer() -> None:
-    """To take it for "none" would make a second ticket."""
+    """An empty page with more behind it is unknown: to take it for "none" would make a second ticket."""
     page = (200, {"issues": [], "nextPageToken": "more"})
     assert type(failure_of(lambda client: client.search_label("x"), page)) is Unknown
 
 
 def test_fetch_takes_a_hundred_keys() -> None:
-    """No request for none, an error for more."""
+    """`fetch` sends nothing for no keys, and refuses more than a hundred."""
     assert ask(lambda client: client.fetch([]), (500, {}))[1].requests == []
     with pytest.raises(ValueError, match="101 keys"):
         ask(lambda client: client.fetch(["P-1"] * 101), (500, {}))
 
 
 def test_a_data_center_is_asked_for_each_ticket() -> None:
-    """In turn; it stops at the tenth key in a row that there is no ticket for."""
+    """A Data Center is asked for each ticket in turn, up to the tenth missing key in a row."""
     answers = [(404, NO_TICKET)] * 9 + [(200, ticket(10))] + [(404, NO_TICKET)]
     keys = [f"PROJ-{number}" for number in range(1, 101)]
     found, jira = ask(lambda client: client.fetch(keys), *answers, deployment="datacenter")
@@ -252,14 +252,14 @@ def test_a_data_center_is_asked_for_each_ticket() -> None:
 
 
 def test_one_failed_ticket_fails_the_fetch() -> None:
-    """What was not read may be the one that was looked for."""
+    """One ticket that cannot be read fails the whole fetch, because it may be the one that matters."""
     answers = [(200, ticket(1)), (503, {}), (200, ticket(3))]
     call: Callable[[JiraClient], object] = lambda client: client.fetch(["P-1", "P-2", "P-3"])  # noqa: E731
     assert type(failure_of(call, *answers, deployment="datacenter")) is Unknown
 
 
 def test_a_slow_data_center_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred questions have one deadline, too."""
+    """All requests of a fetch share one deadline."""
     times = iter(range(0, 1000, 4))
     monkeypatch.setattr("worker.jira.client.monotonic", lambda: next(times))
     keys = [f"PROJ-{number}" for number in range(100)]
@@ -284,7 +284,7 @@ CREATE_SCREEN = [
 )
 @pytest.mark.parametrize("issue_type", ["Task", "task", "10002"])
 def test_the_create_screen(deployment: Deployment, types: str, fields: str, issue_type: str) -> None:
-    """By the name or the id of the issue type, page by page."""
+    """The fields of the create screen are read page by page, by the issue type's name or id."""
     kinds = [{"id": "10001", "name": "Bug"}, {"id": "10002", "name": "Task"}]
     found, jira = ask(
         lambda client: client.required_fields("PROJ", issue_type),
@@ -307,7 +307,7 @@ def test_the_create_screen(deployment: Deployment, types: str, fields: str, issu
 
 
 def test_an_issue_type_that_the_project_does_not_have() -> None:
-    """Is a fault of the set-up."""
+    """An issue type that the project does not have is a refusal about the place."""
     found = failure_of(lambda client: client.required_fields("PROJ", "Epos"), (200, {"issueTypes": []}))
     assert found == Rejected(404, "project PROJ has no issue type 'Epos'", about="place")
 
@@ -338,7 +338,7 @@ def test_an_issue_type_that_the_project_does_not_have() -> None:
     ids=str,
 )
 def test_a_reading_call_that_fails(answer: Any, expected: type) -> None:
-    """Never looks like one that found nothing, and quotes nobody."""
+    """A reading call that fails is never taken for an empty result, and quotes no draft."""
     found = failure_of(lambda client: client.search_label("x"), answer)
     assert type(found) is expected
     assert "SECRET" not in repr(found)
@@ -366,7 +366,7 @@ def test_a_reading_call_that_fails(answer: Any, expected: type) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_create_never_raises(error: Exception, expected: type) -> None:
-    """Only what surely came before the request was sent is not sent; all else may have made a ticket."""
+    """`create` never raises; an error is "not sent" only if it surely came before the request."""
     found, jira = ask(lambda client: client.create({}, "slk-x", 1), error)
     assert type(found) is expected
     assert "SECRET" not in repr(found)
@@ -374,7 +374,7 @@ def test_create_never_raises(error: Exception, expected: type) -> None:
 
 
 def test_the_web_side_does_not_load_it() -> None:
-    """Importing the client of the queue costs neither an HTTP library nor a driver."""
+    """The client of the queue loads neither the Jira client nor an HTTP library or a driver."""
     code = "import sys, threadsync.client; print({'httpx', 'psycopg', 'worker.jira.client'} & {*sys.modules})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

@@ -1,4 +1,4 @@
-"""The one POST over real sockets: sent once, over a connection of its own, and never without an end."""
+"""The one POST over real sockets: sent once, over its own connection, within a deadline."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def hangs(peer: Peer, server: RawServer) -> None:
 
 
 async def drips(peer: Peer, server: RawServer) -> None:
-    """A byte now and then, for ever: no single read ever times out."""
+    """Send a byte now and then, for ever, so that no single read times out."""
     server.requests.append(await peer.request())
     await peer.send(b"HTTP/1.1 201 Created\r\nContent-Length: 100000\r\n\r\n")
     gone = asyncio.ensure_future(peer.gone())
@@ -93,7 +93,7 @@ async def drips(peer: Peer, server: RawServer) -> None:
 
 
 async def creates(peer: Peer, server: RawServer) -> None:
-    """Keeps its connection open for more."""
+    """Create tickets on a connection that stays open."""
     while True:
         server.requests.append(await peer.request())
         await peer.answer(201, TICKET)
@@ -118,7 +118,7 @@ async def redirects(peer: Peer, server: RawServer) -> None:
     "behaviour", [drops, closes, truncates, says_nonsense, lies_about_its_encoding, is_down], ids=name_of
 )
 def test_an_unclear_end_is_unknown_and_not_tried_again(behaviour: Behaviour) -> None:
-    """The ticket may exist: one request, one answer."""
+    """An unclear end of a create is unknown and not tried again, because the ticket may exist."""
     found, server = create(behaviour)
     assert type(found) is Unknown
     assert len(server.requests) == server.connections == 1
@@ -127,7 +127,7 @@ def test_an_unclear_end_is_unknown_and_not_tried_again(behaviour: Behaviour) -> 
 
 @pytest.mark.parametrize("behaviour", [hangs, drips], ids=name_of)
 def test_the_deadline_holds(behaviour: Behaviour) -> None:
-    """Also for an answer that never stops coming; then the connection is closed."""
+    """The deadline holds also for a response that never ends, and then the connection is closed."""
     started = time.monotonic()
     found, server = create(behaviour, timeout=0.4)
     assert time.monotonic() - started < 5
@@ -137,7 +137,7 @@ def test_the_deadline_holds(behaviour: Behaviour) -> None:
 
 @pytest.mark.parametrize(("behaviour", "kind"), [(is_busy, "Throttled"), (redirects, "AuthProblem")])
 def test_told_to_come_again_it_does_not(behaviour: Behaviour, kind: str) -> None:
-    """Neither later nor elsewhere: the answer goes to whoever decides."""
+    """A 429 or a redirect is reported as it is, and the request is not sent again."""
     found, server = create(behaviour)
     assert type(found).__name__ == kind
     assert len(server.requests) == 1
@@ -155,27 +155,27 @@ async def floods(peer: Peer, server: RawServer) -> None:
 
 
 async def sends_a_bomb(peer: Peer, server: RawServer) -> None:
-    """Two hundred megabytes, packed."""
+    """Send two hundred megabytes, compressed."""
     server.requests.append(await peer.request())
     await peer.answer(201, gzip.compress(b" " * 200_000_000, 9), "Content-Encoding: gzip")
 
 
 async def sends_a_bomb_of_another_kind(peer: Peer, server: RawServer) -> None:
-    """Packed in a way that was not asked for: it is not unpacked."""
+    """Send content in a compression that was not asked for, which must not be decompressed."""
     server.requests.append(await peer.request())
     await peer.answer(201, b"\x0b\x0b\x80\x03\x00" * 200_000, "Content-Encoding: br")
 
 
 @pytest.mark.parametrize("behaviour", [floods, sends_a_bomb, sends_a_bomb_of_another_kind], ids=name_of)
 def test_an_answer_is_read_up_to_a_limit(behaviour: Behaviour) -> None:
-    """An answer longer than any that we ask for is none; the rest of it stays where it is."""
+    """A response longer than any expected one is unknown, and the rest of it is not read."""
     tracemalloc.start()
     try:
         found, server = create(behaviour, timeout=20)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # The limit is on what is unpacked; httpx would unpack a whole chunk at once.
+    # The limit is on decompressed bytes; httpx decompresses a whole chunk at once.
     assert peak < 70_000_000 or behaviour is sends_a_bomb
     assert b"accept-encoding: gzip\r\n" in server.requests[0].lower()
     assert found == Unknown("Jira answered 201, but not in readable JSON", 201)
@@ -184,7 +184,7 @@ def test_an_answer_is_read_up_to_a_limit(behaviour: Behaviour) -> None:
 
 
 def test_nobody_listens() -> None:
-    """Then nothing was sent."""
+    """A create is not sent where no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with client_of(f"http://127.0.0.1:{port}") as client:
@@ -198,7 +198,7 @@ def test_nobody_listens() -> None:
 
 
 def test_no_tls_there() -> None:
-    """A server that speaks something else was not sent anything."""
+    """A create is not sent to a server that does not speak TLS."""
     with raw_server(speaks_first) as server:
         with client_of(server.url.replace("http://", "https://")) as client:
             assert type(client.create(FIELDS, "slk-x", 1)) is NotSent
@@ -207,7 +207,7 @@ def test_no_tls_there() -> None:
 
 @pytest.mark.parametrize("url", ["http://[", "ftp://example.com", "not a url", ""])
 def test_an_address_that_is_none(url: str) -> None:
-    """The answer says so, like any other."""
+    """A create is not sent to a malformed address."""
     with client_of(url) as client:
         found = client.create(FIELDS, "slk-x", 1)
     assert type(found) is NotSent
@@ -215,14 +215,14 @@ def test_an_address_that_is_none(url: str) -> None:
 
 @pytest.mark.parametrize("fields", [{"a": float("nan")}, {"a": "\ud800"}, {"a": object()}])
 def test_fields_that_are_no_json(fields: dict[str, Any]) -> None:
-    """They are not sent."""
+    """Fields that are no JSON are not sent."""
     with raw_server(creates) as server, client_of(server.url) as client:
         assert type(client.create(fields, "slk-x", 1)) is NotSent
         assert server.connections == 0
 
 
 def test_a_token_that_is_no_header_is_in_no_answer() -> None:
-    """h11's refusal of it quotes it; ours does not, nor does anything behind it."""
+    """A token that is no valid header is quoted in no result, no exception and no cause of one."""
     with raw_server(creates) as server, JiraClient(JiraAccount(server.url, None, "hunter2\nX: y")) as client:
         found = client.create(FIELDS, "slk-x", 1)
         assert not isinstance(found, Created)
@@ -237,7 +237,7 @@ def test_a_token_that_is_no_header_is_in_no_answer() -> None:
 
 
 def test_each_create_has_a_connection_of_its_own() -> None:
-    """A kept one might be closed by Jira in the moment it is used."""
+    """Each create has its own connection, because Jira might close a kept one as it is used."""
     with raw_server(creates) as server, client_of(server.url) as client:
         for _ in range(2):
             assert client.create(FIELDS, "slk-x", 1) == Created("10001", "PROJ-7")
@@ -245,7 +245,7 @@ def test_each_create_has_a_connection_of_its_own() -> None:
 
 
 def test_reading_calls_share_a_connection() -> None:
-    """They may be repeated, so they need not be so careful."""
+    """Reading calls, which may be repeated, share a connection."""
     with raw_server(creates) as server, client_of(server.url) as client:
         for _ in range(3):
             assert client.get("PROJ-7")
@@ -253,7 +253,7 @@ def test_reading_calls_share_a_connection() -> None:
 
 
 def test_it_opens_again_after_close() -> None:
-    """Closing may be repeated."""
+    """The client opens again after `close`, which may be repeated."""
     with raw_server(creates) as server, client_of(server.url) as client:
         assert client.get("PROJ-7")
         client.close()
@@ -263,7 +263,7 @@ def test_it_opens_again_after_close() -> None:
 
 
 class TimeIsUp(Exception):
-    """What a time limit's signal raises, wherever the process is."""
+    """The exception of a time limit's signal, raised wherever the process is."""
 
 
 def raise_it(*_: Any) -> None:
@@ -271,14 +271,14 @@ def raise_it(*_: Any) -> None:
 
 
 def test_a_time_limit_leaves_an_unknown_end() -> None:
-    """The request was read by then. The next call is not disturbed by it."""
+    """A time limit during a create makes it unknown, and does not disturb the next call."""
 
     async def interrupts(peer: Peer, server: RawServer) -> None:
         server.requests.append(await peer.request())
         if len(server.requests) == 1:
             gone = asyncio.ensure_future(peer.gone())
             while not gone.done():
-                # Again, because in a callback of the loop's an exception is only logged.
+                # Repeated, because an exception in a callback of the loop is only logged.
                 os.kill(os.getpid(), signal.SIGUSR1)
                 await asyncio.wait([gone], timeout=2)
         else:
@@ -297,7 +297,7 @@ def test_a_time_limit_leaves_an_unknown_end() -> None:
 
 
 class SlowToConnect(httpx.AsyncBaseTransport):
-    """The first request is interrupted before it is sent; it would be sent when the second one is."""
+    """A transport whose first request is interrupted before it is sent."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -316,7 +316,7 @@ class SlowToConnect(httpx.AsyncBaseTransport):
 
 
 def test_an_interrupted_call_is_over() -> None:
-    """What was not sent by then never is: a later call must not go on with it."""
+    """A request that was interrupted before it was sent is never sent by a later call."""
     transport = SlowToConnect()
     with JiraClient(JiraAccount("http://x", None, "hunter2"), transport) as client:
         with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""What the client sends and reads, held against Atlassian's own description of Jira Cloud's API."""
+"""Requests and responses of the client, checked by Atlassian's own description of Jira Cloud's API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.jira.answers import JiraAccount
 from worker.jira.client import JiraClient
 from worker.jira.ticket import fields_of
 
-# Read when this file is: tests run without the shell's settings.
+# Read at import, because tests run without the shell's settings.
 FOLDER = os.environ.get("THREADSYNC_TEST_DATA")
 
 pytestmark = pytest.mark.skipif(
@@ -77,7 +77,7 @@ def contract() -> OpenAPI:
 
 
 class Checked(httpx.AsyncBaseTransport):
-    """Answers each request with the next content; both have to be what the contract says."""
+    """A transport that checks each request and its prepared response by the contract."""
 
     def __init__(self, *answers: tuple[int, dict[str, Any]]) -> None:
         self.answers = list(answers)
@@ -106,7 +106,7 @@ def client_of(*answers: tuple[int, dict[str, Any]]) -> JiraClient:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_keep_to_the_contract(name: str) -> None:
-    """Every path, parameter and body; and the answers that our tests make up are such as Jira gives."""
+    """Every request, and every response that the tests make up, keeps to the contract."""
     call, status, content = CALLS[name]
     with client_of((status, content)) as client:
         found = call(client)
@@ -114,7 +114,7 @@ def test_calls_keep_to_the_contract(name: str) -> None:
 
 
 def test_the_create_screen_keeps_to_the_contract() -> None:
-    """Two questions: which issue types, and what their screen has."""
+    """The two requests for the create screen keep to the contract."""
     kinds = {"issueTypes": [{"id": "10002", "name": "Task"}], "total": 1}
     with client_of((200, kinds), (200, {"fields": [FIELD], "total": 1})) as client:
         (field,) = client.required_fields("PROJ", "Task")

@@ -1,4 +1,4 @@
-"""The marker of a thread's ticket, and what one site is."""
+"""The marker of a thread's ticket, and the name of a site."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from threadsync.marker import marker_of, site_of, url_of
 
 
 def test_the_marker_never_changes() -> None:
-    """Tickets have it for ever: another marker for the same thread would be another ticket."""
+    """The marker never changes: another one for the same thread would be another ticket."""
     assert marker_of("x.atlassian.net", "C0123", "1700000000.000100") == "slk-s5ehnpvsioha5pvpsoeb3xjygu"
     digest = hashlib.sha256(b"x.atlassian.net|C0123|1700000000.000100").digest()
     expected = "slk-" + base64.b32encode(digest).decode()[:26].lower()
@@ -24,12 +24,12 @@ def test_the_marker_never_changes() -> None:
 
 @given(site=st.text(), channel=st.text(), thread=st.text())
 def test_a_marker_is_a_label(site: str, channel: str, thread: str) -> None:
-    """Without spaces or signs that JQL would read otherwise."""
+    """A marker is a label without spaces or signs that JQL would read otherwise."""
     assert re.fullmatch(r"slk-[a-z2-7]{26}", marker_of(site, channel, thread))
 
 
 def test_site_channel_and_thread_make_the_marker() -> None:
-    """Another one of each is another ticket."""
+    """Another site, channel or thread gives another marker."""
     markers = {
         marker_of("a", "C1", "1.1"),
         marker_of("b", "C1", "1.1"),
@@ -61,7 +61,7 @@ def test_site_channel_and_thread_make_the_marker() -> None:
     ],
 )
 def test_a_site_has_one_name(url: str, site: str) -> None:
-    """However its URL is spelt; ports and paths that lead elsewhere are other sites."""
+    """A site has one name for all spellings of its URL; other ports and paths are other sites."""
     assert site_of(url) == site
 
 
@@ -78,7 +78,7 @@ def test_a_site_has_one_name(url: str, site: str) -> None:
     ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
-    """By a ``ValueError``, which the settings report."""
+    """A malformed URL is refused by a ``ValueError``, which the settings report."""
     with pytest.raises(ValueError):
         site_of(url)
 
@@ -96,11 +96,11 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_a_ticket_is_looked_at_where_it_was_made(
     site: str | None, jira_url: str | None, expected: str
 ) -> None:
-    """Also after the settings name another Jira."""
+    """A ticket is looked at on the site where it was made, also after the settings name another."""
     assert url_of(site, jira_url) == expected
 
 
 def test_requests_go_to_the_host_that_the_site_names() -> None:
-    """The name in DNS is the one that httpx asks for."""
+    """A site's host is the one in DNS that httpx asks for."""
     for host in ("jira.bücher.example", "straße.example", "ジラ.example", "Jira.Example"):
         assert httpx.URL(f"https://{host}").raw_host.decode() == site_of(f"https://{host}")

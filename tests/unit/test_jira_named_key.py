@@ -1,4 +1,4 @@
-"""Which ticket a person names."""
+"""The ticket that a person names."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SITE = "https://example.atlassian.net"
     ],
 )
 def test_a_key_or_an_address_of_a_ticket(text: str) -> None:
-    """As it is in the browser, with what stands behind it, and as Slack writes it."""
+    """A ticket is named by its key or by its address, as in a browser or as Slack writes it."""
     assert named_key(text, JIRA) == named_key(text) == "ABC-1"
 
 
@@ -49,7 +49,7 @@ def test_a_key_or_an_address_of_a_ticket(text: str) -> None:
     ],
 )
 def test_what_names_no_ticket(text: str) -> None:
-    """Nothing is guessed."""
+    """A text that names no ticket gives None."""
     assert named_key(text, JIRA) is None
 
 
@@ -57,7 +57,7 @@ def test_what_names_no_ticket(text: str) -> None:
     "url", ["https://other.atlassian.net/browse/ABC-1", "https://example.atlassian.net:8443/browse/ABC-1"]
 )
 def test_a_ticket_of_another_jira(url: str) -> None:
-    """The same key is another ticket there; where ours is unknown, any will do."""
+    """An address of another Jira is refused; where ours is unknown, any address is accepted."""
     with pytest.raises(OtherSite):
         named_key(url, JIRA)
     assert named_key(url) == "ABC-1"
@@ -65,6 +65,6 @@ def test_a_ticket_of_another_jira(url: str) -> None:
 
 @given(st.text() | st.text(alphabet="<>|:/?#[]@htps.ABC-1&=").map(lambda text: f"https://{text}"))
 def test_no_text_makes_it_fail(text: str) -> None:
-    """Whatever is typed."""
+    """Any text gives a key, None, or a refusal."""
     with contextlib.suppress(OtherSite):
         named_key(text, JIRA)

@@ -1,4 +1,4 @@
-"""What each fault of the sandbox Jira leaves behind, and which call meets it."""
+"""Faults of the sandbox Jira: the ticket that each leaves, and the call that it meets."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def site(clock: VirtualClock) -> JiraSite:
 def test_what_a_fault_leaves_behind(
     fault: Fault, now: int, later: int, site: JiraSite, clock: VirtualClock
 ) -> None:
-    """A ticket at once, later, or never; the next create is well again."""
+    """A fault leaves a ticket at once, later or never, and the next create succeeds."""
     site.fail("create", fault)
     ask(site, "POST", "3/issue", create_body())
     assert len(site.issues_with(MARKER)) == now
@@ -86,7 +86,7 @@ def test_what_a_fault_leaves_behind(
 def test_a_bad_draft_makes_no_ticket_under_any_fault(
     fault: Fault, site: JiraSite, clock: VirtualClock
 ) -> None:
-    """The client may not learn of it."""
+    """A bad draft makes no ticket under any fault."""
     site.fail("create", fault)
     ask(site, "POST", "3/issue", create_body(summary=""))
     clock.advance(60)
@@ -94,7 +94,7 @@ def test_a_bad_draft_makes_no_ticket_under_any_fault(
 
 
 def test_a_stripped_label_is_on_no_version(site: JiraSite) -> None:
-    """As if an automation had been quicker than the index."""
+    """A stripped label is never in the index, as if an automation had been quicker."""
     site.fail("create", StripLabel())
     assert answer(site, "POST", "3/issue", create_body())[0] == 201
     assert site.issues[0].labels == ()
@@ -102,7 +102,7 @@ def test_a_stripped_label_is_on_no_version(site: JiraSite) -> None:
 
 
 def test_queued_faults_come_before_the_plan(site: JiraSite) -> None:
-    """One a call, first in, first out, each for its endpoint; the plan sees the body. Both can be ended."""
+    """Queued faults come before the plan's, one a call, in order, each for its endpoint."""
     seen: list[tuple[str, Any]] = []
 
     def plan(endpoint: str, body: Any) -> Fault | None:
@@ -126,7 +126,7 @@ def test_queued_faults_come_before_the_plan(site: JiraSite) -> None:
 
 
 def test_faults_at_random_are_the_same_for_the_same_seed() -> None:
-    """Each has its share, of its endpoints alone."""
+    """Random faults repeat with the same seed, and each has its share of its own endpoints."""
     shares: list[tuple[Fault, float]] = [(CommitThenDrop(), 0.3), (Status(), 0.2)]
     runs = [[plan("create", {}) for _ in range(1000)] for plan in (RandomFaults(shares, 7) for _ in "ab")]
     assert runs[0] == runs[1]
@@ -138,14 +138,14 @@ def test_faults_at_random_are_the_same_for_the_same_seed() -> None:
 
 
 def test_a_hang_outlasts_its_time(site: JiraSite) -> None:
-    """Then the connection ends; a late commit that hangs outlasts every client."""
+    """A hang lasts its time; a late commit that hangs outlasts every client."""
     site.fail("create", Hang(3, committed=False), CommitLate(3, "hang"))
     assert ask(site, "POST", "3/issue", create_body()) == Drop(3)
     assert ask(site, "POST", "3/issue", create_body()) == Drop(300)
 
 
 def test_only_jira_leaves_a_trace_id(site: JiraSite) -> None:
-    """Each call its own; a page of an edge has none."""
+    """Only Jira's own responses have a trace id, each its own; the page of a proxy has none."""
     site.fail("myself", HtmlRefusal())
     replies = [ask(site, "GET", path) for path in ("3/myself", "3/myself", "2/myself")]
     headers = [reply.headers for reply in replies if isinstance(reply, Reply)]

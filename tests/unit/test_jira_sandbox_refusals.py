@@ -1,4 +1,4 @@
-"""What the sandbox Jira refuses: drafts and searches, in Jira's words."""
+"""Refusals of the sandbox Jira for drafts and searches, in Jira's words."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def site() -> JiraSite:
 
 @pytest.mark.parametrize(("fields", "errors"), REFUSED)
 def test_what_jira_refuses(fields: dict[str, Any], errors: dict[str, str], site: JiraSite) -> None:
-    """All faults of the fields at once, in Jira's words; nothing is made."""
+    """All faults of the fields are refused at once, and no ticket is made."""
     status, said = answer(site, "POST", "3/issue", create_body(**fields))
     assert (status, said) == (400, {"errorMessages": [], "errors": errors})
     assert site.issues == ()
@@ -61,7 +61,7 @@ def test_what_jira_refuses(fields: dict[str, Any], errors: dict[str, str], site:
     ],
 )
 def test_what_jira_takes(fields: dict[str, Any], site: JiraSite) -> None:
-    """Description and labels may be missing; project and type may be named by id."""
+    """A draft may lack description and labels, and name project and type by id."""
     assert answer(site, "POST", "3/issue", create_body(**fields))[0] == 201
     assert site.issues[0].key == "PROJ-1"
 
@@ -77,14 +77,14 @@ def test_what_jira_takes(fields: dict[str, Any], site: JiraSite) -> None:
     ],
 )
 def test_malformed_creates(body: Any, site: JiraSite) -> None:
-    """They are the request's fault, not a field's."""
+    """A malformed create is reported as the request's fault, not a field's."""
     status, said = answer(site, "POST", "3/issue", body)
     assert (status, len(said["errorMessages"]), said["errors"]) == (400, 1, {})
     assert site.issues == ()
 
 
 def test_version_2_takes_text(site: JiraSite) -> None:
-    """And no document."""
+    """API version 2 takes a description as text, and refuses a document."""
     assert answer(site, "POST", "2/issue", create_body(description="h1. Fire"))[0] == 201
     status, said = answer(site, "POST", "2/issue", create_body())
     assert (status, said["errors"]) == (400, {"description": "Operation value must be a string"})
@@ -92,7 +92,7 @@ def test_version_2_takes_text(site: JiraSite) -> None:
 
 
 def test_the_screen_decides(site: JiraSite) -> None:
-    """A field that is not on it is refused, one that it requires is missed, unless it has a default."""
+    """A field missing from the screen is refused, and a required one is demanded unless it has a default."""
     del site.screen["labels"]
     site.screen["customfield_10010"] = ScreenField("Team", required=True)
     status, said = answer(site, "POST", "3/issue", create_body())
@@ -114,7 +114,7 @@ def test_the_screen_decides(site: JiraSite) -> None:
     ],
 )
 def test_the_searches_that_are_known(jql: str, query: Query) -> None:
-    """Keywords in any case, values in quotes."""
+    """A known search is parsed with keywords in any case and values in quotes."""
     assert parse(jql) == query
 
 
@@ -132,7 +132,7 @@ def test_the_searches_that_are_known(jql: str, query: Query) -> None:
     ],
 )
 def test_other_searches_are_refused(jql: str, site: JiraSite) -> None:
-    """With status 400 and Jira's beginning."""
+    """Any other search is refused with a 400 that begins as Jira's does."""
     with pytest.raises(JqlError):
         parse(jql)
     status, said = answer(site, "POST", "3/search/jql", {"jql": jql})
@@ -141,7 +141,7 @@ def test_other_searches_are_refused(jql: str, site: JiraSite) -> None:
 
 
 def test_a_search_for_an_unknown_project_is_refused(site: JiraSite) -> None:
-    """Jira does not say that there is nothing in it."""
+    """A search in an unknown project is refused, rather than found empty."""
     status, said = answer(site, "POST", "3/search/jql", {"jql": 'project = "NONE" AND labels = "x"'})
     assert (status, said["errorMessages"]) == (
         400,

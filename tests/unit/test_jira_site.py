@@ -29,7 +29,7 @@ def keys(site: JiraSite, query: Query = WITH_MARKER) -> list[str]:
 
 
 def test_the_search_lags_behind(site: JiraSite, clock: VirtualClock) -> None:
-    """It sees a ticket after the lag; who asks by key sees it at once. A shorter lag counts at once."""
+    """The search finds a ticket after the lag, a read by key at once; a shorter lag counts at once."""
     site.search_lag = 5
     site.commit(DRAFT)
     clock.advance(4.9)
@@ -43,7 +43,7 @@ def test_the_search_lags_behind(site: JiraSite, clock: VirtualClock) -> None:
 
 
 def test_a_late_commit_comes_at_its_time(site: JiraSite, clock: VirtualClock) -> None:
-    """Though nobody calls in between: in due order, with keys given then, and indexed from then."""
+    """A late commit happens at its time without any call: it gets its key and is indexed from then."""
     site.search_lag = 5
     start = clock()
     site.commit_later(DRAFT, 20)
@@ -63,14 +63,14 @@ def test_a_late_commit_comes_at_its_time(site: JiraSite, clock: VirtualClock) ->
 
 
 def test_what_is_due_is_made_before_what_comes_now(site: JiraSite, clock: VirtualClock) -> None:
-    """It gets the lower key."""
+    """A late commit that is due gets its key before a new ticket does."""
     site.commit_later(DRAFT, 1)
     clock.advance(2)
     assert site.commit(DRAFT).key == "PROJ-2"
 
 
 def test_keys_have_gaps_and_each_project_counts_for_itself(site: JiraSite) -> None:
-    """A key is used once: a deleted ticket's is not given again."""
+    """Keys may have gaps, each project counts for itself, and a deleted ticket's key is not used again."""
     site.skip_keys(7)
     assert site.commit(DRAFT).key == "PROJ-8"
     site.delete("PROJ-8")
@@ -82,7 +82,7 @@ def test_keys_have_gaps_and_each_project_counts_for_itself(site: JiraSite) -> No
 
 
 def test_a_moved_ticket_answers_to_both_keys(site: JiraSite, clock: VirtualClock) -> None:
-    """With its new key; the search still has the old one until the lag is over."""
+    """A moved ticket is found by both keys; the search has the old one until the lag is over."""
     site.search_lag = 5
     made = site.commit(DRAFT)
     clock.advance(5)
@@ -96,7 +96,7 @@ def test_a_moved_ticket_answers_to_both_keys(site: JiraSite, clock: VirtualClock
 
 
 def test_a_stripped_label_leaves_the_property(site: JiraSite, clock: VirtualClock) -> None:
-    """The ticket still carries the marker; the search finds it until the lag is over."""
+    """A stripped label leaves the marker in the property; the search finds it until the lag is over."""
     site.search_lag = 5
     answer(site, "POST", "3/issue", create_body())
     clock.advance(5)
@@ -109,7 +109,7 @@ def test_a_stripped_label_leaves_the_property(site: JiraSite, clock: VirtualCloc
 
 
 def test_a_deleted_ticket_stays_in_the_index_for_a_while(site: JiraSite, clock: VirtualClock) -> None:
-    """The search names it, and nobody can read it."""
+    """A deleted ticket stays in the index until the lag is over, and cannot be read."""
     site.search_lag = 5
     site.commit(DRAFT)
     clock.advance(5)
@@ -121,7 +121,7 @@ def test_a_deleted_ticket_stays_in_the_index_for_a_while(site: JiraSite, clock: 
 
 
 def test_a_link_is_put_once(site: JiraSite) -> None:
-    """The same ``globalId`` replaces it; without one each is another."""
+    """A link with the same ``globalId`` is replaced; one without is added each time."""
     issue = site.commit(DRAFT)
     first, is_new = site.put_link(issue.id, "slack", "https://a.example", "A")
     assert is_new

@@ -35,7 +35,7 @@ def fields(
 
 
 def size(text: str) -> int:
-    """As Java counts."""
+    """Return the length as Java counts it."""
     return len(text.encode("utf-16-le")) // 2
 
 
@@ -48,7 +48,7 @@ def texts(node: dict[str, Any]) -> str:
 
 
 def test_all_fields() -> None:
-    """A small draft goes through as it is."""
+    """A small draft becomes the fields unchanged, with the marker as a label."""
     assert fields("Broken login", "on *iOS*", ("mobile",)) == {
         "project": {"key": "PROJ"},
         "issuetype": {"name": "Task"},
@@ -71,13 +71,13 @@ def test_all_fields() -> None:
 
 
 def test_a_data_center_has_wiki_text() -> None:
-    """Its API knows no documents."""
+    """A Data Center gets wiki text, because its API knows no documents."""
     assert fields(description="on *iOS*", deployment="datacenter")["description"] == "on {*}iOS{*}"
 
 
 @pytest.mark.parametrize("description", ["", "  \n\n ", "\x00", "```\n```"])
 def test_no_description_is_none(description: str) -> None:
-    """An empty one would be refused by some projects, and helps nobody."""
+    """An empty description is left out, because some projects would refuse it."""
     assert "description" not in fields(description=description)
 
 
@@ -94,14 +94,14 @@ def test_no_description_is_none(description: str) -> None:
     ],
 )
 def test_the_summary_is_one_line(summary: str, expected: str) -> None:
-    """As long as Jira takes it."""
+    """The summary is one line, cut to the length that Jira takes."""
     found = fields(summary)["summary"]
     assert found == expected
     assert size(found) <= 254
 
 
 def test_a_cut_summary_is_whole_in_the_description() -> None:
-    """In front of what was drafted."""
+    """A summary that is cut stands in full at the head of the description."""
     found = texts(fields("word " * 100, "the rest")["description"])
     assert found.startswith("The summary was too long for Jira. All of it:" + "word " * 99 + "word")
     assert found.endswith("the rest")
@@ -109,7 +109,7 @@ def test_a_cut_summary_is_whole_in_the_description() -> None:
 
 
 def test_labels() -> None:
-    """Without spaces or duplicates; the marker is always there, once, at the end."""
+    """Labels have no spaces or duplicates, and end with the marker."""
     drafted = ("a b", " a\t b ", "", " ", "x" * 300, MARKER, "c\x00", "c")
     assert fields(labels=drafted)["labels"] == ["a_b", "x" * 255, "c", MARKER]
 
@@ -133,7 +133,7 @@ LONG = {
 @pytest.mark.parametrize("deployment", ["cloud", "datacenter"])
 @pytest.mark.parametrize("kind", LONG)
 def test_a_long_description_is_cut(kind: str, deployment: Literal["cloud", "datacenter"]) -> None:
-    """It uses the room that there is, and says how much is missing."""
+    """A long description fills the limit, and ends with the number of missing characters."""
     description = fields(description=LONG[kind], deployment=deployment)["description"]
     assert 29_000 < size(written(description)) <= 30_000
     shown = description if isinstance(description, str) else texts(description)
@@ -142,7 +142,7 @@ def test_a_long_description_is_cut(kind: str, deployment: Literal["cloud", "data
 
 
 def test_the_note_counts_right() -> None:
-    """What is there and what is missing are all of it."""
+    """The note's number and the kept text add up to the whole description."""
     description = fields(description="x" * 123_456)["description"]
     kept, note = (texts(node) for node in description["content"])
     assert (
@@ -151,17 +151,17 @@ def test_the_note_counts_right() -> None:
 
 
 def test_a_huge_summary_and_description_are_cut() -> None:
-    """Together they fit."""
+    """A huge summary and a huge description fit together into the limit."""
     assert size(written(fields("word " * 100_000, "x" * 1_000_000)["description"])) <= 30_000
 
 
 def test_a_description_that_fits_is_not_cut() -> None:
-    """Up to the limit."""
+    """A description up to the limit is not cut."""
     assert "cut here" not in texts(fields(description="x" * 29_000)["description"])
 
 
 def test_a_long_address_is_no_link() -> None:
-    """A link cannot be cut, text can."""
+    """An address that is too long becomes text, which can be cut."""
     for text in ("https://x.y/" + "a" * 50_000, f"<https://x.y/{'a' * 50_000}|here>"):
         description = fields(description=f"{text}\n\nmore")["description"]
         assert "link" not in json.dumps(description)
@@ -171,7 +171,7 @@ def test_a_long_address_is_no_link() -> None:
 @settings(deadline=None)
 @given(text=st.text() | st.text("ab \n>-`*"), count=st.integers(0, 30))
 def test_a_beginning_is_a_beginning(text: str, count: int) -> None:
-    """Not longer than asked for, of whole blocks up to the last."""
+    """A beginning is not longer than asked for, and keeps whole blocks up to the last."""
     blocks = parse(text)
     kept = tuple(first(blocks, count))
     assert length(kept) <= count
@@ -180,7 +180,7 @@ def test_a_beginning_is_a_beginning(text: str, count: int) -> None:
 
 
 def test_cutting_takes_no_longer_than_reading() -> None:
-    """Megabytes are cut as well, in blocks or in one."""
+    """Cutting megabytes takes bounded time, in many blocks or in one."""
     started = time.monotonic()
     fields(description=("word " * 200 + "\n\n") * 2_000)
     fields(description="*a* _b_ " * 250_000)

@@ -29,7 +29,7 @@ from worker.text.wiki import wiki
     ],
 )
 def test_notation(text: str, expected: str) -> None:
-    """Links, code and marks are kept; what the wiki would read otherwise is escaped."""
+    """Links, code and marks are kept, and other characters of the wiki's notation are escaped."""
     assert wiki(parse(text)) == expected
 
 
@@ -42,5 +42,5 @@ def test_code_cannot_break_out(text: str) -> None:
 
 @given(text=st.text())
 def test_any_text_is_written(text: str) -> None:
-    """Without the characters that Jira refuses."""
+    """No written text has a character that Jira refuses."""
     assert not set(wiki(parse(text))) & {"\x00", "\x07", "\x1b", "\ufffe"}

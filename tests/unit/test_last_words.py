@@ -1,4 +1,4 @@
-"""A mistake in the settings ends a process with a sentence; any other error keeps its traceback."""
+"""Last words of a process: a sentence for a mistake in the settings, a traceback for other errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAST_WORDS = InASentence((InvalidSettings, OthersBroker), (Reject,))
 
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
-    """What a log of our own says."""
+    """Yield the text that a logger of ours has written."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.addFilter(LAST_WORDS)
@@ -37,7 +37,7 @@ def written() -> Iterator[io.StringIO]:
 
 @pytest.mark.parametrize("kind", [InvalidSettings, OthersBroker])
 def test_a_mistake_is_logged_as_its_sentence(written: io.StringIO, kind: type[Exception]) -> None:
-    """Celery logs it with its traceback."""
+    """A mistake in the settings is logged as its sentence, without Celery's traceback."""
     try:
         raise kind(SENTENCE)
     except kind:
@@ -46,7 +46,7 @@ def test_a_mistake_is_logged_as_its_sentence(written: io.StringIO, kind: type[Ex
 
 
 def test_a_message_that_goes_back_is_said_in_a_line(written: io.StringIO) -> None:
-    """Celery logs each with the traceback of all that led to it."""
+    """A message that goes back to the queue is logged in one line, without Celery's traceback."""
     try:
         raise Reject("the broker did not take it", requeue=True) from ZeroDivisionError()
     except Reject as exc:
@@ -65,7 +65,7 @@ def test_another_error_keeps_its_traceback(written: io.StringIO) -> None:
 def test_what_ends_the_process_is_said_once(
     written: io.StringIO, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not again where the log has said it."""
+    """The error that ends the process is printed once: not again if the log has had it."""
     kept: list[BaseException] = []
     monkeypatch.setattr(sys, "excepthook", lambda _kind, error, _trace: kept.append(error))
     LAST_WORDS.watch_the_end()
@@ -81,7 +81,7 @@ def test_what_ends_the_process_is_said_once(
 
 
 def test_celery_without_a_broker_ends_in_a_sentence(tmp_path: Path) -> None:
-    """Whatever it was to be: it is the configuration that cannot be read."""
+    """`celery beat` without a broker ends with a sentence and no traceback."""
     argv = [sys.executable, "-m", "celery", "-A", "worker", "beat"]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

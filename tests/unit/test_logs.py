@@ -1,4 +1,4 @@
-"""A line of the log: what people and programs that read it rely on."""
+"""Lines of the log, as people and programs rely on them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 def test_a_line_is_that_of_structlogs_console_without_colours(
     stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, write: Write
 ) -> None:
-    """Ours is quicker, and no different."""
+    """A line is the same as that of structlog's console without colours."""
     write()
     ours = stderr.getvalue()
     stderr.seek(0)
@@ -66,7 +66,7 @@ def test_a_line_is_that_of_structlogs_console_without_colours(
     monkeypatch.setattr(sys, "stderr", stderr)
     configure_logging()
     write()
-    # But for the margin, which keeps lines of others' text from being taken for events.
+    # The margin differs: it keeps lines of foreign text from being taken for events.
     assert without_time(ours.replace("\n  | ", "\n")) == without_time(stderr.getvalue())
     assert without_time(ours)
 
@@ -75,7 +75,7 @@ def test_a_line_is_that_of_structlogs_console_without_colours(
 def test_a_line_for_machines_is_an_object(
     stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, write: Write
 ) -> None:
-    """Ours and those of libraries have the same fields."""
+    """A line in JSON is an object with the same basic fields, for our events and those of libraries."""
     monkeypatch.setattr(sys, "stderr", stderr)
     configure_logging(format="json")
     write()
@@ -139,7 +139,7 @@ FORGERIES = [
 def test_no_text_of_others_is_a_line_of_the_log(
     stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, write: Write, terminal: bool
 ) -> None:
-    """One event is one line at the margin, and nothing in it moves a cursor or hides what follows."""
+    """One event is one line at the margin, and no text in it moves the cursor or hides what follows."""
     monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setattr(stderr, "isatty", lambda: terminal, raising=False)
     configure_logging()
@@ -157,7 +157,7 @@ def test_no_text_of_others_is_a_line_of_the_log(
 def test_no_text_of_others_is_a_line_for_machines(
     stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch, write: Write
 ) -> None:
-    """One event is one object."""
+    """One event is one JSON object, whatever text is in it."""
     monkeypatch.setattr(sys, "stderr", stderr)
     configure_logging(format="json")
     write()
@@ -167,7 +167,7 @@ def test_no_text_of_others_is_a_line_for_machines(
 
 
 def test_other_handlers_get_text(stderr: io.StringIO) -> None:
-    """Such as Sentry's: they read the record's message."""
+    """Other handlers, such as Sentry's, get the record's message as text."""
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = records.append  # type: ignore[assignment, method-assign]

@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_numbers_have_no_gap() -> None:
-    """1, 2, 3, …: two branches that add the same number meet in this test, not in production."""
+    """Migrations are numbered without gaps, so two branches with the same number fail here."""
     assert [migration.version for migration in migrations()] == list(range(1, len(migrations()) + 1))
 
 
 def test_every_file_is_a_migration() -> None:
-    """A misnamed one would be left out in silence."""
+    """Every file in the folder is a migration; a misnamed one would be left out silently."""
     files = [
         file.name for file in resources.files("worker.db").joinpath("migrations").iterdir() if file.is_file()
     ]
@@ -25,20 +25,20 @@ def test_every_file_is_a_migration() -> None:
 
 
 def test_a_file_starts_with_a_sentence() -> None:
-    """Whoever operates the database reads it first."""
+    """Each migration begins with a comment for the operator of the database."""
     for migration in migrations():
         assert migration.sql.startswith("-- "), migration.name
 
 
 def test_no_file_ends_the_transaction() -> None:
-    """All missing files are one transaction; one that commits would break the promise."""
+    """No migration ends the transaction in which all missing ones run."""
     for migration in migrations():
         lines = [line.strip().upper().rstrip(";") for line in migration.sql.splitlines()]
         assert {"COMMIT", "ROLLBACK", "BEGIN TRANSACTION"} & set(lines) == set(), migration.name
 
 
 def test_the_wheel_ships_them() -> None:
-    """hatchling packs every file of a named package that git does not ignore."""
+    """The wheel ships every migration, because hatchling packs all files of a package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert "worker" in wheel["packages"]

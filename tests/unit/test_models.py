@@ -47,13 +47,13 @@ CONTEXT: Final[dict[str, Any]] = {
     ids=lambda dto: type(dto).__name__,
 )
 def test_a_result_is_the_same_after_its_journey(dto: Any) -> None:
-    """As JSON in the result backend and back: microseconds, time zones and nested values included."""
+    """A result is the same after its journey as JSON, with microseconds and time zones."""
     assert type(dto).model_validate(dto.model_dump(mode="json")) == dto
     assert type(dto).model_validate_json(dto.model_dump_json()) == dto
 
 
 def test_a_session_result_is_flat() -> None:
-    """The fields of `ThreadSession` with one more: that is the contract with stock Celery clients."""
+    """A session result has the fields of `ThreadSession` and one more, as stock Celery clients expect."""
     result = SessionResult(**SESSION, outcome="stale").model_dump(mode="json")
     assert list(result) == [*SESSION, "outcome"]
     assert result["thread_ts"] == "1700000000.000100"
@@ -61,7 +61,7 @@ def test_a_session_result_is_flat() -> None:
 
 
 def test_fields_of_a_newer_worker_are_ignored() -> None:
-    """Web and worker may be upgraded in any order."""
+    """Unknown fields of a newer worker are ignored, so web and worker may be upgraded in any order."""
     assert ThreadSession(**SESSION, sync_state="pending") == ThreadSession(**SESSION)
 
 
@@ -78,14 +78,14 @@ def test_fields_of_a_newer_worker_are_ignored() -> None:
     ],
 )
 def test_flower_gets_one_line_of_a_result(dto: Dto, line: str) -> None:
-    """Celery shows the ``repr`` of what a task returns, cut to a length of its own; stored is all of it."""
+    """Flower shows one line of a result, while the stored result is complete."""
     answer = Answer(dto)
     assert saferepr(answer, 1024) == line
     assert json.loads(dumps(answer, serializer="json")[2]) == dto.model_dump(mode="json") == answer
 
 
 def test_a_dto_cannot_be_changed() -> None:
-    """It says what the row was, not what somebody made of it."""
+    """A DTO cannot be changed."""
     with pytest.raises(ValidationError, match="frozen"):
         ThreadSession(**SESSION).status = "collecting"  # type: ignore[misc]
 
@@ -104,6 +104,6 @@ def test_a_dto_cannot_be_changed() -> None:
     ],
 )
 def test_a_wrong_value_is_refused(field: str, value: object) -> None:
-    """A time without its zone too."""
+    """A wrong value is refused with the field's name; a time needs its zone."""
     with pytest.raises(ValidationError, match=field):
         ThreadSession(**{**SESSION, field: value})

@@ -1,4 +1,4 @@
-"""Prometheus' and Grafana's files: they name metrics that exist, services that run, and pages that help.
+"""Files of Prometheus and Grafana: their metrics, services and pages exist.
 
 That the exporter shows the other metrics is `test_what_prometheus_is_to_read_is_there` in tests/acceptance.
 """
@@ -25,7 +25,7 @@ every_panel = pytest.mark.parametrize("panel", dashboard()["panels"], ids=lambda
 
 @every_alert
 def test_an_alert_says_what_to_do(alert: dict[str, Any]) -> None:
-    """How bad it is, what it is, and the heading of a page that goes on from there."""
+    """Every alert has a severity, a summary, a description, and a runbook that exists."""
     assert alert["labels"]["severity"] in ("critical", "warning")
     notes = alert["annotations"]
     assert set(notes) == {"summary", "description", "runbook"}
@@ -36,13 +36,13 @@ def test_an_alert_says_what_to_do(alert: dict[str, Any]) -> None:
 
 @every_alert
 def test_what_an_alert_tells_to_type_can_be_typed(alert: dict[str, Any]) -> None:
-    """Commands of ours, with a label's value in place of its name."""
+    """Every command in an alert can be typed, with a label's value in place of its name."""
     for line in re.findall(r"`(threadsync [^`]+)`", alert["annotations"]["description"]):
         assert fault_of(re.sub(r"\{\{.*?\}\}", "blocked", line)) is None
 
 
 def test_every_alert_has_a_name_of_its_own() -> None:
-    """And the page has no heading for one that is not there."""
+    """Every alert has its own name, and the page has exactly their headings."""
     names = [alert["alert"] for alert in alerts()]
     assert len(names) == len(set(names))
     page = read("docs/operate/alerts.md")
@@ -50,7 +50,7 @@ def test_every_alert_has_a_name_of_its_own() -> None:
 
 
 def test_what_workers_count_is_spelled_as_they_spell_it() -> None:
-    """A counter has `_total`, a histogram `_bucket`; nearly all of them are on the dashboard."""
+    """Every counter and histogram in use is one that workers count, spelled with its suffix."""
     counted = {name for name in metrics_used() if name.endswith(("_total", "_bucket"))}
     assert counted
     assert counted <= metrics_of_workers()
@@ -58,7 +58,7 @@ def test_what_workers_count_is_spelled_as_they_spell_it() -> None:
 
 @pytest.mark.parametrize("expression", sorted(set(expressions())))
 def test_an_expression_is_whole(expression: str) -> None:
-    """Brackets and quotes close. (promtool reads PromQL; nothing that can be installed here does.)"""
+    """Brackets and quotes of an expression close (no parser of PromQL can be installed here)."""
     bare = re.sub(r'"[^"]*"', "", expression)
     assert '"' not in bare
     for left, right in ("()", "[]", "{}"):
@@ -66,7 +66,7 @@ def test_an_expression_is_whole(expression: str) -> None:
 
 
 def test_prometheus_reads_services_that_show_something() -> None:
-    """Names and ports are those of the compose file."""
+    """Prometheus scrapes the services and ports of the compose file that show metrics."""
     jobs = {job["job_name"]: job for job in PROMETHEUS["scrape_configs"]}
     [target] = jobs["threadsync"]["static_configs"][0]["targets"]
     name, _, port = target.partition(":")
@@ -85,7 +85,7 @@ def test_prometheus_reads_services_that_show_something() -> None:
 
 
 def test_files_are_where_they_are_looked_for() -> None:
-    """Rules beside the configuration; datasources and dashboards where Grafana mounts them."""
+    """Rules, datasources and dashboards lie where Prometheus and Grafana look for them."""
     assert PROMETHEUS["rule_files"] == ["alerts.yml"]
     assert "./deploy/prometheus:/etc/prometheus:ro" in SERVICES["prometheus"]["volumes"]
     assert "--config.file=/etc/prometheus/prometheus.yml" in SERVICES["prometheus"]["command"]
@@ -96,7 +96,7 @@ def test_files_are_where_they_are_looked_for() -> None:
 
 
 def test_the_dashboard_has_its_rows() -> None:
-    """And an address that stays."""
+    """The dashboard has its rows and a fixed address."""
     board = dashboard()
     assert board["uid"] == "threadsync"
     rows = [panel["title"] for panel in board["panels"] if panel["type"] == "row"]
@@ -107,7 +107,7 @@ def test_the_dashboard_has_its_rows() -> None:
 
 @every_panel
 def test_a_panel_asks_the_datasource_that_is_there(panel: dict[str, Any]) -> None:
-    """By its uid, with a unit for what it shows."""
+    """Every panel asks the provisioned datasource, and has a unit."""
     if panel["type"] == "row":
         return
     [source] = DATASOURCES["datasources"]
@@ -117,7 +117,7 @@ def test_a_panel_asks_the_datasource_that_is_there(panel: dict[str, Any]) -> Non
 
 
 def test_no_panel_lies_upon_another() -> None:
-    """Grafana would move one of them."""
+    """No two panels overlap, because Grafana would move one of them."""
 
     def squares(panel: dict[str, Any]) -> set[tuple[int, int]]:
         at = panel["gridPos"]

@@ -1,4 +1,4 @@
-"""Passwords of the console that are refused, and those that are not."""
+"""Passwords of the console: those refused, and those accepted."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OURS = {
     ],
 )
 def test_what_can_be_guessed_is_refused(password: str) -> None:
-    """With what to do, and without the password."""
+    """A password that can be guessed is refused with advice, and not quoted."""
     settings = load_settings(threadsync_console_password=password, **OURS)
     with pytest.raises(InvalidSettings, match=r"THREADSYNC_CONSOLE_PASSWORD: it .*openssl rand") as refused:
         refuse_weak_password(settings)
@@ -74,13 +74,13 @@ def test_what_can_be_guessed_is_refused(password: str) -> None:
     ids=["urlsafe", "hex", "words", "letters of elsewhere", "short", "with our name", "long"],
 )
 def test_what_cannot_be_guessed_is_taken(password: str) -> None:
-    """Random ones, and enough words."""
+    """A random password, or one of enough words, is accepted."""
     refuse_weak_password(load_settings(threadsync_console_password=password, **OURS))
     assert fault_of(password) is None
 
 
 def test_without_a_password_nothing_is_judged() -> None:
-    """Nor is the library loaded, which is of the console alone."""
+    """Processes without the console do not load the library that judges passwords."""
     code = (
         "import sys, handlers.asgi, worker.celery, threadsync.client, worker.doctor.app;"
         "print(sorted({'zxcvbn', 'console'} & set(sys.modules)))"

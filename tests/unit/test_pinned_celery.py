@@ -1,4 +1,4 @@
-"""What our worker takes for granted of Celery 5.6 and billiard: an upgrade that changes it fails here."""
+"""Pins on Celery 5.6 and billiard: an upgrade that changes what our worker relies on fails here."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ celerys_setex = pytest.mark.filterwarnings("ignore:Call to deprecated setex")
 
 @pytest.fixture(autouse=True)
 def _outside_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Celery notes that this process has a pool, and then lets nobody in it wait for a result."""
+    """Undo Celery's note that this process has a pool, which would forbid waiting for a result."""
     monkeypatch.setattr(_state, "_task_join_will_block", False)
 
 
 @pytest.fixture
 def app() -> Celery:
-    """An app with one task, ``double``; nothing is connected."""
+    """Make an app with one task, ``double``, that is connected to nothing."""
     app = Celery("pinned", broker="memory://", set_as_current=False)
 
     def double(number: int) -> int:
@@ -88,7 +88,7 @@ def app() -> Celery:
 
 
 def message_for(app: Celery, *args: Any) -> Message:
-    """As it comes from the broker."""
+    """Return a message as it comes from the broker."""
     sent = app.amqp.as_task_v2("an id", "double", args=args, kwargs={})
     return Message(
         body=json.dumps(sent.body),
@@ -130,14 +130,14 @@ def message_for(app: Celery, *args: Any) -> Message:
 )
 @needed_by(CONSUMER, REQUEST, RESULTS, TASKS)
 def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, expected: set[str]) -> None:
-    """A hook that Celery renames is one that nobody calls; a name that Celery adds may be one of ours."""
+    """Our subclasses override exactly these names, so a renamed hook or a new clash fails here."""
     assert overridden(ours) == expected
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "expected"),
     [
-        # The last is of Celery 5.7.
+        # The last name exists from Celery 5.7 on.
         (NeverDecides, RedisBackend, {"store_result", "on_chord_part_return", "_fail_chain"}),
         (Gathers, RedisBackend, {"_store_result", "_get_result_meta"}),
         (ReadsInStep, RedisBackend, {"_get_pool", "get"}),
@@ -162,7 +162,7 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, ex
 def test_what_stands_in_front_of_a_class_hits_nothing_else(
     ours: type, theirs: type, expected: set[str]
 ) -> None:
-    """The same, of classes that are put in front of whatever backend or connection is asked for."""
+    """Our mixins override exactly these names of the backend or connection that they precede."""
     own = {name for name in vars(ours) if not name.startswith("__")}
     assert own & set(dir(theirs)) == expected & {*dir(theirs), *(expected - {"_fail_chain"})}
 
@@ -188,13 +188,13 @@ def test_what_stands_in_front_of_a_class_hits_nothing_else(
 )
 @needed_by(BATCH, CONSUMER, REQUEST, RESULTS)
 def test_a_hook_takes_what_ours_takes(function: Any, expected: str) -> None:
-    """Its arguments are those that Celery passes to ours."""
+    """Each hook has the arguments that Celery passes to ours."""
     assert str(inspect.signature(function)) == expected
 
 
 @needed_by(BATCH, REQUEST)
 def test_the_strategy_hands_the_request_to_on_task_request(app: Celery) -> None:
-    """The consumer's own, looked up when the strategy is built; the request is of the task's class."""
+    """The strategy hands a request of the task's class to the consumer's ``on_task_request``."""
     consumer = MagicMock(disable_rate_limits=True, event_dispatcher=None, hostname="h")
     consumer.controller.state.revoked = set()
     task: Any = app.tasks["double"]
@@ -218,7 +218,7 @@ def test_the_strategy_hands_the_request_to_on_task_request(app: Celery) -> None:
 
 @needed_by(BATCH)
 def test_the_strategy_is_called_with_task_app_and_consumer(app: Celery) -> None:
-    """Its name is an attribute of the task: ``module:function``."""
+    """The strategy, named ``module:function`` on the task, is called with task, app and consumer."""
     task: Any = app.tasks["double"]
     task.Strategy = f"{__name__}:simple_strategy"
     assert task.start_strategy(app, "a consumer") == (task, app, "a consumer")
@@ -230,7 +230,7 @@ def simple_strategy(task: Any, app: Any, consumer: Any) -> Any:
 
 @needed_by(REQUEST)
 def test_what_celery_puts_in_front_of_a_request_class_is_taken_off(app: Celery) -> None:
-    """It makes a class for each task, whose methods would stand in front of ours."""
+    """The methods that Celery puts in front of a request class are removed from ours."""
     make = cast(Any, celery_request).create_request_cls
     theirs, ours = (
         make(base, app.tasks["double"], MagicMock(), "h", None) for base in (Request, DurableRequest)
@@ -245,7 +245,7 @@ def test_what_celery_puts_in_front_of_a_request_class_is_taken_off(app: Celery) 
 
 @needed_by(BATCH)
 def test_the_pool_runs_what_a_request_says(app: Celery) -> None:
-    """``execute_using_pool`` takes the arguments that a batch takes, with the tracer's in the same order."""
+    """``execute_using_pool`` passes the arguments that a batch takes, with the tracer's in order."""
     task, pool = app.tasks["double"], MagicMock()
     request_class = cast(Any, celery_request).create_request_cls(Request, task, pool, "h", None, app=app)
     request = request_class(message_for(app, 2), app=app, task=task)
@@ -264,7 +264,7 @@ def test_the_pool_runs_what_a_request_says(app: Celery) -> None:
 @needed_by(BATCH)
 @pytest.mark.parametrize(("number", "failed"), [(2, 0), (None, 1)])
 def test_the_tracer_says_how_it_ended(app: Celery, number: int | None, failed: int) -> None:
-    """``(failed, result as text or ExceptionInfo, seconds)``; no content type: a parsed body."""
+    """The tracer returns ``(failed, result as text or ExceptionInfo, seconds)``."""
     localized = (app.tasks, {"application/json"}, "h")
     body: Arguments = ([number], {}, {})
     request = {"id": "an id", "delivery_info": {}}
@@ -279,7 +279,7 @@ def test_the_tracer_says_how_it_ended(app: Celery, number: int | None, failed: i
 
 @needed_by(BATCH, REQUEST)
 def test_a_failed_end_goes_to_on_failure() -> None:
-    """``on_success`` gets the tracer's triple, and hands on a failure that the child has stored."""
+    """``on_success`` hands a failure that the child has stored on to ``on_failure``."""
     request, error = MagicMock(), MagicMock()
     THEIRS.on_success(request, (1, error, 0.1))
     request.on_failure.assert_called_once_with(error, return_ok=True)
@@ -287,7 +287,7 @@ def test_a_failed_end_goes_to_on_failure() -> None:
 
 @needed_by(REQUEST, BATCH)
 def test_an_error_from_a_child_is_wrapped() -> None:
-    """``exception.exc`` is what was raised."""
+    """An error from a child is wrapped, with the raised one as ``exception.exc``."""
     try:
         raise LookupError("here")
     except LookupError as exc:
@@ -298,13 +298,13 @@ def test_an_error_from_a_child_is_wrapped() -> None:
 
 @needed_by("worker/durable/retry_policy.py")
 def test_the_soft_limit_is_billiards_error() -> None:
-    """Celery has no class of its own for it."""
+    """The soft time limit raises billiard's error, because Celery has no class of its own."""
     assert exceptions.SoftTimeLimitExceeded is SoftTimeLimitExceeded
 
 
 @needed_by(BATCH, PREFORK, REQUEST)
 def test_how_a_job_calls_back() -> None:
-    """Which callback, with which arguments, and what ``_write_to`` and ``_accepted`` say meanwhile."""
+    """A job's callbacks come with these arguments, and ``_write_to`` and ``_accepted`` change with them."""
     heard: list[Any] = []
 
     def hear(name: str) -> Callable[..., None]:
@@ -336,7 +336,7 @@ def test_how_a_job_calls_back() -> None:
 
 @needed_by(BATCH)
 def test_a_slot_is_free_again_when_its_job_has_ended() -> None:
-    """One release a job, by the pool; and none for a job that the pool has forgotten."""
+    """The pool releases a job's slot once, at the job's end, and never for a job that it has forgotten."""
     release = Mock()
     cache: dict[int, Any] = {}
     ApplyResult(cache, None)
@@ -353,7 +353,7 @@ def test_a_slot_is_free_again_when_its_job_has_ended() -> None:
 
 @needed_by(BATCH)
 def test_single_commands_wait_at_the_same_semaphore() -> None:
-    """``controller.semaphore`` is None unless there is an event loop; then ``process_task`` goes by it."""
+    """Single commands wait at ``controller.semaphore``, which is None without an event loop."""
     assert WorkController.semaphore is None
     controller = MagicMock()
     cast(Any, WorkController)._process_task_sem(controller, "a request")
@@ -367,7 +367,7 @@ def test_single_commands_wait_at_the_same_semaphore() -> None:
 
 @needed_by(CONSUMER, PREFORK, BATCH)
 def test_a_consumer_that_closes_clears_the_semaphore_and_flushes_the_pool() -> None:
-    """In ``on_close``; and the pool that is flushed is ours, which listens once more."""
+    """A consumer's ``on_close`` clears the semaphore and flushes the pool."""
     consumer = MagicMock(task_buckets={})
     Consumer.on_close(consumer)
     consumer.controller.semaphore.clear.assert_called_once_with()
@@ -390,7 +390,7 @@ def test_a_consumer_that_closes_clears_the_semaphore_and_flushes_the_pool() -> N
 def test_each_way_of_being_unreadable_has_its_hook(
     headers: Any, trouble: Exception | None, hook: str, arguments: Arguments
 ) -> None:
-    """Looked up on the consumer, when the handler is made or when it is needed."""
+    """Each kind of unreadable message calls its hook on the consumer."""
     consumer, message = MagicMock(), MagicMock(headers=headers)
     message.decode.side_effect = trouble
     consumer.strategies = {"known": Mock(side_effect=trouble)}
@@ -400,7 +400,7 @@ def test_each_way_of_being_unreadable_has_its_hook(
 
 @needed_by(CONSUMER)
 def test_an_event_that_is_kept_back_is_told_to_the_consumer() -> None:
-    """By ``on_send_event_buffered``, without arguments; ``flush`` then sends all there are."""
+    """A buffered event is reported to ``on_send_event_buffered``, and ``flush`` then sends all of them."""
     consumer = MagicMock()
     step: Any = Events(consumer)
     step.start(consumer)
@@ -413,7 +413,7 @@ def test_an_event_that_is_kept_back_is_told_to_the_consumer() -> None:
 
 @needed_by(CONSUMER)
 def test_events_are_kept_back_up_to_buffer_limit(app: Celery) -> None:
-    """Read anew for each event, so it can be set afterwards."""
+    """Events are buffered up to ``buffer_limit``, which is read again for each event."""
     with app.connection_for_write() as connection:
         dispatcher: Any = EventDispatcher(connection, app=app, enabled=False, buffer_group=["task"])
         dispatcher.enabled, dispatcher.flush, dispatcher.buffer_limit = True, Mock(), 2
@@ -425,7 +425,7 @@ def test_events_are_kept_back_up_to_buffer_limit(app: Celery) -> None:
 
 @pytest.fixture
 def backend() -> Any:
-    """Ours, with a fake Redis."""
+    """Make our backend with a fake Redis."""
     app = WorkersCelery("pinned", backend="redis://127.0.0.1:1/0", set_as_current=False)
     app.conf.result_serializer = "json"
     backend: Any = app.backend
@@ -436,7 +436,7 @@ def backend() -> Any:
 @celerys_setex
 @needed_by(RESULTS)
 def test_a_gathered_result_is_stored_as_celery_stores_one(backend: Any) -> None:
-    """Key, fields and time to live are the same, though ours makes the fields itself."""
+    """A gathered result has the same key, fields and time to live as one that Celery stores."""
     request = SimpleNamespace(group="a group", parent_id="a parent", children=[])
     backend._is_extended = True
     backend.store_result("alone", {"n": 1}, "SUCCESS", request=request)
@@ -458,7 +458,7 @@ def test_a_gathered_result_is_stored_as_celery_stores_one(backend: Any) -> None:
 @celerys_setex
 @needed_by(RESULTS)
 def test_who_waits_hears_of_the_key_itself(backend: Any) -> None:
-    """Celery publishes the value on a channel of the key's name."""
+    """Celery publishes a result on a channel with the key's name."""
     listener = backend.client.pubsub(ignore_subscribe_messages=True)
     listener.subscribe("celery-task-meta-an id")
     listener.get_message(timeout=1)
@@ -470,7 +470,7 @@ def test_who_waits_hears_of_the_key_itself(backend: Any) -> None:
 
 @needed_by(CELERY, RESULTS)
 def test_a_loader_may_say_which_backend_a_url_has(app: Celery) -> None:
-    """``override_backends`` goes before Celery's own table."""
+    """A loader's ``override_backends`` goes before Celery's own table of backends."""
     app.loader.override_backends = {"redis": "worker.durable.results:InStepBackend"}
     backend, url = cast(Any, backends).by_url("redis://127.0.0.1:1/0", app.loader)
     assert (backend, url) == (InStepBackend, "redis://127.0.0.1:1/0")
@@ -481,7 +481,7 @@ def test_a_loader_may_say_which_backend_a_url_has(app: Celery) -> None:
     "address", ["redis://h", "rediss://h?ssl_cert_reqs=required", "sentinel://h", "rpc://", "file:///tmp"]
 )
 def test_an_app_makes_its_backend_by_a_method_of_its_own(address: str) -> None:
-    """``_get_backend``, once; so whatever backend it is, ours stands in front of it."""
+    """An app makes its backend once, by ``_get_backend``, so ours precedes any backend."""
     app = WorkersCelery("pinned", broker="memory://", backend=address, set_as_current=False)
     assert isinstance(app.backend, NeverDecides)
     assert app.backend is app.backend
@@ -490,7 +490,7 @@ def test_an_app_makes_its_backend_by_a_method_of_its_own(address: str) -> None:
 
 @needed_by(RESULTS)
 def test_a_backend_tells_by_two_methods() -> None:
-    """``mark_as_…`` of its base class: they go by ``store_result`` and ``on_chord_part_return``."""
+    """The base class's ``mark_as_…`` call ``store_result`` and ``on_chord_part_return``."""
     backend: Any = Mock(spec=["store_result", "on_chord_part_return", "_call_task_errbacks", "_fail_chain"])
     request = Context({"id": "an id", "chord": {"task": "its.body"}})
     Backend.mark_as_done(backend, "an id", 1, request)
@@ -503,7 +503,7 @@ def test_a_backend_tells_by_two_methods() -> None:
 @needed_by("worker/durable/silence.py")
 @pytest.mark.parametrize("how", ["Warm", "Cold"])
 def test_a_stop_that_was_asked_for_is_a_flag(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its exit code, which is 0 for a good end; and neither False nor None."""
+    """A requested stop sets a flag to the exit code 0, which is neither False nor None."""
     flag = {"Warm": "should_stop", "Cold": "should_terminate"}[how]
     handlers: dict[str, Callable[..., None]] = {}
     monkeypatch.setattr(celery_platforms, "signals", handlers)

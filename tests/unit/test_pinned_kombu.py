@@ -1,4 +1,4 @@
-"""What worker/durable/transport.py takes for granted of kombu 5.7: an upgrade that changes it fails here."""
+"""Pins on kombu 5.7: an upgrade that changes what worker/durable/transport.py relies on fails here."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Poller: Any = kombu_redis.MultiChannelPoller
 
 @pytest.fixture
 def channel(broker_url: str) -> Iterator[Any]:
-    """A channel of kombu's own, on a real server."""
+    """Yield a channel of kombu's own, on a real server."""
     with Connection(broker_url) as connection:
         yield connection.channel()
 
@@ -60,7 +60,7 @@ def publish(channel: Any, body: Any, **options: Any) -> None:
 
 @needed_by(*TRANSPORT)
 def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
-    """A hook that kombu renames is one that nobody calls; a name that kombu adds may be one of ours."""
+    """Our subclasses override exactly these names, so a renamed hook or a new clash fails here."""
     assert overridden(DurableQoS) == {
         *("append", "ack", "can_consume", "reject", "restore_unacked_once", "restore_visible"),
         "restore_by_tag",
@@ -103,13 +103,13 @@ def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit() -> None:
     ids=lambda value: getattr(value, "__qualname__", ""),
 )
 def test_a_hook_takes_what_ours_takes(function: Any, expected: str) -> None:
-    """Its arguments are those that kombu passes to ours."""
+    """Each hook has the arguments that kombu passes to ours."""
     assert str(inspect.signature(function)) == expected
 
 
 @needed_by(*TRANSPORT)
 def test_the_poller_starts_and_reads_by_the_brpop_hooks() -> None:
-    """It starts what is not started, and reads by ``handlers``, both only while there is credit."""
+    """The poller starts a BRPOP and reads by ``handlers``, both only while there is credit."""
     poller, channel = Poller(), MagicMock()
     channel.client.connection._sock = None
     channel._brpop_start.side_effect = lambda: setattr(channel, "_in_poll", channel.client.connection)
@@ -134,7 +134,7 @@ def test_the_poller_starts_and_reads_by_the_brpop_hooks() -> None:
 
 @needed_by(*TRANSPORT)
 def test_the_brpop_handler_is_the_method_of_the_class(broker_url: str) -> None:
-    """So ours is the one that is called."""
+    """The BRPOP handler is the class's method, so ours is the one that is called."""
     with Connection(broker_url, transport="worker.durable.transport:DurableTransport") as connection:
         channel: Any = connection.channel()
         assert channel.handlers["BRPOP"] == channel._brpop_read
@@ -144,7 +144,7 @@ def test_the_brpop_handler_is_the_method_of_the_class(broker_url: str) -> None:
 
 @needed_by(*TRANSPORT)
 def test_brpop_start_leaves_what_the_poller_looks_at() -> None:
-    """``_in_poll``, ``_brpop_sent_at``, and a command on the client's own connection."""
+    """``_brpop_start`` sends its command on the client's connection and sets what the poller reads."""
     channel = MagicMock(global_keyprefix="", priority_steps=[0], brpop_timeout=1)
     channel._queue_cycle.consume.return_value = ["q"]
     channel._q_for_pri.side_effect = lambda queue, _step: queue
@@ -157,7 +157,7 @@ def test_brpop_start_leaves_what_the_poller_looks_at() -> None:
 @needed_by(*TRANSPORT)
 @pytest.mark.parametrize(("waited", "dropped"), [(0, False), (1000, True)])
 def test_a_reply_that_is_overdue_ends_the_connection(waited: float, dropped: bool) -> None:
-    """Measured from ``_brpop_sent_at``, beyond ``brpop_timeout``: no wait of ours may be longer."""
+    """A reply overdue since ``_brpop_sent_at`` ends the connection, so no wait of ours may be longer."""
     poller, channel = Poller(), MagicMock(brpop_timeout=1, health_check_interval=5)
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -170,7 +170,7 @@ def test_a_reply_that_is_overdue_ends_the_connection(waited: float, dropped: boo
 
 @needed_by(*TRANSPORT)
 def test_brpop_read_ends_the_poll_and_flushes_new_credentials() -> None:
-    """Nothing there is ``Empty``; ``_in_poll`` and ``_flush_brpop_reauth`` whatever happened."""
+    """``_brpop_read`` raises ``Empty`` for no message, ends the poll and flushes new credentials."""
     channel = MagicMock(connection_errors=(OSError,))
     channel.client.parse_response.return_value = None
     with pytest.raises(Empty):
@@ -182,7 +182,7 @@ def test_brpop_read_ends_the_poll_and_flushes_new_credentials() -> None:
 
 @needed_by(*TRANSPORT)
 def test_close_reads_the_reply_that_is_outstanding(channel: Any) -> None:
-    """Once, by ``_brpop_read``, whose ``Empty`` is no error."""
+    """``close`` reads the outstanding reply once by ``_brpop_read``, whose ``Empty`` is no error."""
     channel._in_poll, channel._brpop_read = object(), Mock(side_effect=Empty)
     channel.close()
     channel._brpop_read.assert_called_once_with()
@@ -191,7 +191,7 @@ def test_close_reads_the_reply_that_is_outstanding(channel: Any) -> None:
 
 @needed_by(*TRANSPORT)
 def test_a_timer_asks_for_the_overdue_by_restore_visible() -> None:
-    """Every ``unacked_restore_interval`` seconds, of one channel with queues."""
+    """A timer calls ``restore_visible`` every ``unacked_restore_interval`` seconds."""
     transport: Any = MagicMock()
     transport.cycle = Poller()
     loop, connection = MagicMock(), MagicMock()
@@ -206,7 +206,7 @@ def test_a_timer_asks_for_the_overdue_by_restore_visible() -> None:
 
 @needed_by(*TRANSPORT)
 def test_what_is_held_at_the_end_goes_back_by_restore_by_tag() -> None:
-    """``restore_unacked_once`` is called by ``Channel.close``, and calls it for each in ``_delivered``."""
+    """``Channel.close`` calls ``restore_unacked_once``, which restores each delivered message by its tag."""
     assert "restore_unacked_once" in virtual.Channel.close.__code__.co_names
     qos = QoS(MagicMock())
     virtual.QoS.append(qos, "a message", "a tag")
@@ -217,7 +217,7 @@ def test_what_is_held_at_the_end_goes_back_by_restore_by_tag() -> None:
 
 @needed_by(*TRANSPORT)
 def test_delivered_dirty_and_the_estimate() -> None:
-    """``_delivered`` has what was appended, ``_dirty`` what ended since; None is no limit at all."""
+    """``_delivered`` has what was appended, ``_dirty`` what ended since; an estimate of None is no limit."""
     qos: Any = virtual.QoS(MagicMock(), 3)
     qos.append("a message", "a")
     qos.append("a message", "b")
@@ -232,7 +232,7 @@ def test_delivered_dirty_and_the_estimate() -> None:
 
 @needed_by(*TRANSPORT)
 def test_the_format_of_what_is_unacknowledged(channel: Any) -> None:
-    """``unacked``: tag -> JSON of message, exchange, queue; ``unacked_index``: tag by Unix time."""
+    """``unacked`` maps a tag to JSON of message, exchange and queue; ``unacked_index`` to its Unix time."""
     publish(channel, "hello")
     raw = json.loads(channel.client.lindex("q", -1))
     message = channel.basic_get("q")
@@ -246,7 +246,7 @@ def test_the_format_of_what_is_unacknowledged(channel: Any) -> None:
 
 @needed_by(*TRANSPORT)
 def test_a_stock_worker_restores_a_note_of_our_form(channel: Any) -> None:
-    """No space between the three, as TAKE writes it."""
+    """A stock worker restores an unacknowledged message in our form, which has no spaces."""
     publish(channel, "hello")
     raw = channel.client.rpop("q").decode()
     tag = json.loads(raw)["properties"]["delivery_tag"]
@@ -259,7 +259,7 @@ def test_a_stock_worker_restores_a_note_of_our_form(channel: Any) -> None:
 
 @needed_by(*TRANSPORT)
 def test_priorities_have_lists_of_their_own(channel: Any) -> None:
-    """The first step's list is the queue's own name; ``priority_steps`` is the order in which to look."""
+    """Each priority has its own list; the first step's list has the queue's own name."""
     assert channel.priority_steps == [0, 3, 6, 9]
     names = [channel._q_for_pri("q", step) for step in channel.priority_steps]
     assert names == ["q", *(f"q{channel.sep}{step}" for step in (3, 6, 9))]
@@ -269,7 +269,7 @@ def test_priorities_have_lists_of_their_own(channel: Any) -> None:
 
 @needed_by(*TRANSPORT)
 def test_a_raw_message_is_delivered_by_its_queue(channel: Any) -> None:
-    """``_deliver`` makes the message, and appends it to the QoS unless nobody will acknowledge it."""
+    """``_deliver`` makes the message, and appends it to the QoS unless the consumer has ``no_ack``."""
     publish(channel, "hello")
     raw = json.loads(channel.client.lindex("q", -1))
     for no_ack in (False, True):
@@ -285,7 +285,7 @@ def test_a_raw_message_is_delivered_by_its_queue(channel: Any) -> None:
 
 @needed_by(*TRANSPORT)
 def test_a_client_stands_on_the_pool_and_a_fork_brings_another_pool(channel: Any) -> None:
-    """So a client may be kept as long as its pool is the channel's."""
+    """A client stands on the channel's pool, and a fork brings another pool."""
     client = channel._create_client()
     assert client.connection_pool is channel.pool
     channel._after_fork()
@@ -296,7 +296,7 @@ def test_a_client_stands_on_the_pool_and_a_fork_brings_another_pool(channel: Any
 
 @needed_by(*TRANSPORT)
 def test_the_key_prefix_is_left_to_us_in_scripts() -> None:
-    """kombu prefixes the keys of commands that it knows; EVAL and BLMOVE are not among them."""
+    """kombu does not prefix the keys of EVAL and BLMOVE, so our scripts must."""
     client: Any = kombu_redis.PrefixedStrictRedis(global_keyprefix="p:")
     for command in (["EVAL", "return 1", 1, "key"], ["BLMOVE", "key", "key", "RIGHT", "RIGHT", 1]):
         assert client._prefix_args(command) == command
@@ -305,7 +305,7 @@ def test_the_key_prefix_is_left_to_us_in_scripts() -> None:
 
 @needed_by(*TRANSPORT)
 def test_queues_take_turns() -> None:
-    """``consume`` gives the order, ``rotate`` puts the one that was served last."""
+    """Queues are served in rotation: ``rotate`` puts the one that was served at the end."""
     cycle: Any = cycle_by_name(Channel.queue_order_strategy)()
     cycle.update(["a", "b", "c"])
     assert cycle.consume(2) == ["a", "b"]
@@ -315,7 +315,7 @@ def test_queues_take_turns() -> None:
 
 @needed_by(*TRANSPORT)
 def test_kombus_json_is_json_but_for_marked_objects() -> None:
-    """So what has no ``__type__`` may be read by Python's own, which is faster."""
+    """kombu's JSON is plain JSON except for objects marked ``__type__``."""
     written = dumps({"when": datetime(2026, 1, 2, tzinfo=UTC)})
     assert "__type__" in written
     assert loads(written) == {"when": datetime(2026, 1, 2, tzinfo=UTC)}
@@ -325,7 +325,7 @@ def test_kombus_json_is_json_but_for_marked_objects() -> None:
 
 @needed_by("worker/durable/consumer.py", *TRANSPORT)
 def test_what_counts_as_the_broker_being_away() -> None:
-    """A KeyError does, and a refusal does not."""
+    """A KeyError counts as the broker being away, and a refused command does not."""
     errors = kombu_redis.Transport.connection_errors
     assert {KeyError, OSError, redis.ConnectionError, redis.TimeoutError} <= set(errors)
     assert not issubclass(redis.ResponseError, errors)
@@ -333,7 +333,7 @@ def test_what_counts_as_the_broker_being_away() -> None:
 
 @needed_by("worker/durable/pool.py", *TRANSPORT)
 def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
-    """``readers`` and ``writers``: descriptor -> callback and arguments, None for a consolidated one."""
+    """``readers`` and ``writers`` map a descriptor to its callback and arguments, or to None."""
     hub: Any = Hub()
     read, write = os.pipe()
     try:
@@ -348,7 +348,7 @@ def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
         assert called == []
         hub.run_once()
         assert called == [1]
-        # What a callback asks for comes after the wait; a tick before it: hence DurablePoller.
+        # A callback's own callback runs after the wait, a tick before it: hence DurablePoller.
         done: list[str] = []
         hub.call_soon(lambda: hub.call_soon(done.append, "later"))
         hub.on_tick.add(lambda: done.append("tick"))
@@ -365,7 +365,7 @@ def test_the_event_loop_keeps_a_callback_by_its_descriptor() -> None:
 
 @needed_by("worker/durable/suspects.py")
 def test_what_waits_at_the_semaphore_may_change_places() -> None:
-    """The next is the first of ``_waiting``."""
+    """The semaphore serves the first of ``_waiting`` next, whose order may be changed."""
     semaphore: Any = LaxBoundedSemaphore(1)
     served: list[str] = []
     for name in ("first", "second", "third"):
@@ -378,7 +378,7 @@ def test_what_waits_at_the_semaphore_may_change_places() -> None:
 
 @needed_by("worker/durable/batching.py")
 def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
-    """At once while one is free; then each release serves the next; ``clear`` drops who waits, frees all."""
+    """The semaphore serves waiters in order, and ``clear`` drops them and frees all places."""
     semaphore = LaxBoundedSemaphore(1)
     served: list[str] = []
     for name in ("first", "second", "third"):
@@ -406,7 +406,7 @@ def test_the_semaphore_serves_in_turn_and_forgets_when_cleared() -> None:
     ],
 )
 def test_an_apps_connection_asks_for_its_transport(url: str, transport: type | None) -> None:
-    """``Celery(amqp=…)``, ``AMQP.Connection``, ``get_transport_cls``; what we do not know stays kombu's."""
+    """An app's connection takes our transport for the schemes that we know, and kombu's for others."""
     amqp = "worker.durable.connection:DurableAMQP"
     with Celery(broker=url, amqp=amqp, set_as_current=False) as app, app.connection_for_read() as connection:
         found = connection.get_transport_cls()
@@ -415,7 +415,7 @@ def test_an_apps_connection_asks_for_its_transport(url: str, transport: type | N
 
 @needed_by("worker/durable/connection.py")
 def test_an_apps_pool_is_its_own_and_has_its_connections() -> None:
-    """kombu's pool makes connections of kombu's class, and is found by the connection's hash."""
+    """An app's pool makes connections of our class, and is found by the connection's hash."""
     url = "redis://127.0.0.1:1/0"
     stock, ours = Connection(url), DurableConnection(url)
     assert not isinstance(ConnectionPool(ours, limit=1).new(), DurableConnection)

@@ -1,4 +1,4 @@
-"""Hold what worker/durable/pool.py takes for granted of Celery's and billiard's pools."""
+"""Pins on Celery's and billiard's pools: a change of what worker/durable/pool.py relies on fails here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class UnforkedPool(AsynPool):
 
 @needed_by(PREFORK)
 def test_what_is_being_written_to_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing at first; ``_write_to`` from the first byte on; ``_active_writes`` until the last."""
+    """A job being written has ``_write_to`` from its first byte on, and ``_active_writes`` to the last."""
     pool: Any = UnforkedPool(monkeypatch)
     hub: Any = Hub()
     read, write = os.pipe()
@@ -76,7 +76,7 @@ def test_what_is_being_written_to_a_child(monkeypatch: pytest.MonkeyPatch) -> No
 
 @needed_by(PREFORK)
 def test_an_answer_that_is_half_read_is_a_generator_of_the_event_loop() -> None:
-    """Which goes on where it stopped; then the descriptor has its handler again."""
+    """A half-read result is a generator in the event loop, which goes on where it stopped."""
     heard: list[Any] = []
     hub: Any = Hub()
     read, write = os.pipe()
@@ -104,7 +104,7 @@ def test_an_answer_that_is_half_read_is_a_generator_of_the_event_loop() -> None:
 
 @needed_by(PREFORK)
 def test_a_flush_forgets_what_no_child_has_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Although a child may have it; and which child is busy. If this fails, ours may forget that itself."""
+    """A flush forgets the jobs that no child has accepted, and which child is busy."""
     pool: Any = UnforkedPool(monkeypatch)
     monkeypatch.setattr(pool, "maintain_pool", Mock())
     waits, runs = ApplyResult(pool._cache, None), ApplyResult(pool._cache, None)
@@ -118,7 +118,7 @@ def test_a_flush_forgets_what_no_child_has_accepted(monkeypatch: pytest.MonkeyPa
 
 @needed_by(PREFORK)
 def test_a_lost_connection_empties_the_event_loop() -> None:
-    """Descriptors, timers, and that it is the process's own. If this fails, they need not be set again."""
+    """A lost connection removes descriptors and timers from the event loop, and the loop itself."""
     hub: Any = Hub()
     read, write = os.pipe()
     try:
@@ -130,7 +130,7 @@ def test_a_lost_connection_empties_the_event_loop() -> None:
         assert (hub.readers, hub.writers, get_event_loop()) == ({}, {}, None)
         hub.timer.clear()
         assert hub.timer._queue == []
-        # Celery 5.7 cancels its own timers alone; ours are set again in any case.
+        # Celery 5.7 cancels only its own timers; ours are set again in any case.
         assert {"reset", "timer"} <= set(asynloop.__code__.co_names)
     finally:
         hub.close()
@@ -140,7 +140,7 @@ def test_a_lost_connection_empties_the_event_loop() -> None:
 
 @needed_by(PREFORK)
 def test_the_pool_is_registered_again_with_each_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of ``_fileno_to_outq`` is read by ``handle_result_event``; limits go to ``on_timeout_set``."""
+    """The pool is registered again with each connection, and reads each child's results."""
     pool: Any = UnforkedPool(monkeypatch)
     pool._fileno_to_outq[5] = "a child"
     pool._result_handler, hub = MagicMock(), MagicMock()
@@ -153,7 +153,7 @@ def test_the_pool_is_registered_again_with_each_connection(monkeypatch: pytest.M
 
 @needed_by(PREFORK)
 def test_a_job_was_accepted_by_the_monotonic_clock() -> None:
-    """So ``_time_accepted`` may be compared with ours."""
+    """A job's acceptance is timed by the monotonic clock, so ``_time_accepted`` compares with ours."""
     assert inspect.signature(cast(Any, Worker).workloop).parameters["now"].default is monotonic
 
 
@@ -174,13 +174,13 @@ def test_a_job_was_accepted_by_the_monotonic_clock() -> None:
     ],
 )
 def test_what_ours_overrides_is_all_there_and_nothing_else_is_hit(ours: type, expected: set[str]) -> None:
-    """A method that Celery renames is one that nobody calls; a name that Celery adds may be one of ours."""
+    """Our pool classes override exactly these names, so a renamed method or a new clash fails here."""
     assert overridden(ours) == expected
 
 
 @needed_by(PREFORK, "worker/celery.py")
 def test_the_command_lines_default_is_the_pool_of_the_settings() -> None:
-    """``--pool prefork`` is the default, and means the class that ``worker_pool`` names."""
+    """``--pool prefork``, the default, means the class that ``worker_pool`` names."""
     context: Any = MagicMock(token_normalize_func=None)
     context.obj.app.conf.worker_pool = "worker.durable.pool:DurableTaskPool"
     assert WorkersPool().convert("prefork", None, context) is DurableTaskPool
@@ -190,7 +190,7 @@ def test_the_command_lines_default_is_the_pool_of_the_settings() -> None:
 
 @needed_by(PREFORK)
 def test_a_soft_time_limit_is_a_signal_that_a_child_listens_to_after_its_fork() -> None:
-    """Set last by ``after_fork``, so ours may be set after it; ``workloop`` calls jobs."""
+    """The soft time limit is SIGUSR1, whose handler a child sets in ``after_fork``."""
     assert billiard_pool.SIG_SOFT_TIMEOUT == signal.SIGUSR1
     assert "soft_timeout_sighandler" in Worker.after_fork.__code__.co_names
     assert cast(Any, DurablePool).Worker.workloop is Worker.workloop

@@ -1,4 +1,4 @@
-"""What handlers/http_protocol.py takes for granted of uvicorn and h11: a change of it fails here."""
+"""Pins on uvicorn and h11: a change of what handlers/http_protocol.py relies on fails here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROTOCOL = "handlers/http_protocol.py"
 
 @needed_by(PROTOCOL)
 def test_what_is_overridden_is_there() -> None:
-    """Under these names, or ours would never be called."""
+    """Our subclasses override existing names, without which they would never be called."""
     assert overridden(BoundedProtocol) >= {
         *("connection_made", "connection_lost", "handle_events", "get_buffer"),
         *("on_response_complete", "pause_writing", "resume_writing", "send_400_response", "buffer_updated"),
@@ -29,7 +29,7 @@ def test_what_is_overridden_is_there() -> None:
 
 @needed_by(PROTOCOL)
 def test_a_connection_is_made_as_ours_is() -> None:
-    """These arguments, and these attributes that ours replaces or reads."""
+    """uvicorn makes a connection with these arguments, and sets the attributes that ours replaces."""
     parameters = list(inspect.signature(h11_impl.H11Protocol).parameters)
     assert parameters == ["config", "server_state", "app_state", "_loop"]
     source = inspect.getsource(h11_impl.H11Protocol)
@@ -44,7 +44,7 @@ def test_a_connection_is_made_as_ours_is() -> None:
 
 @needed_by(PROTOCOL)
 def test_an_app_that_asks_for_a_body_resumes_reading() -> None:
-    """Before it waits: that is when we parse what we held back; and ``PAUSED`` stops the reading."""
+    """An app that asks for a body resumes reading before it waits, and ``PAUSED`` stops the reading."""
     receive = inspect.getsource(h11_impl.RequestResponseCycle.receive)
     assert receive.index("flow.resume_reading()") < receive.index("message_event.wait()")
     events = inspect.getsource(h11_impl.H11Protocol.handle_events)
@@ -54,7 +54,7 @@ def test_an_app_that_asks_for_a_body_resumes_reading() -> None:
 
 @needed_by("handlers/serve.py")
 def test_a_backlog_is_how_many_asyncio_accepts_in_one_turn() -> None:
-    """It gives the same number to the kernel, which ours then raises; uvicorn hands its own on."""
+    """asyncio accepts ``backlog`` connections in one turn of its loop, and uvicorn passes on its own."""
     accept = inspect.getsource(vars(selector_events.BaseSelectorEventLoop)["_accept_connection"])
     assert "in range(backlog" in accept
     startup = inspect.getsource(Server.startup)
@@ -66,7 +66,7 @@ def test_a_backlog_is_how_many_asyncio_accepts_in_one_turn() -> None:
 
 @needed_by(PROTOCOL)
 def test_a_head_is_parsed_before_its_body() -> None:
-    """One event at a time, from one buffer."""
+    """h11 parses a head before its body, one event at a time."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
     assert connection.trailing_data[0].startswith(b"POST / ")

@@ -1,4 +1,4 @@
-"""Which statements run together, in what order, and what a refusal means: pure, so without a database."""
+"""Order and transactions of a batch's statements, and its handling of refusals. Pure functions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def synced(channel_id: str, thread_ts: str) -> Statement[Any]:
 
 
 def orders(commands: list[Statement[Any]]) -> list[list[int]]:
-    """Of each trip, the places of its statements in the list given."""
+    """Return, for each trip, the places of its statements in the given list."""
     return [[place for place, _ in trip.numbered] for trip in Batch(commands).trips()]
 
 
 def test_a_turn_is_in_the_order_of_its_rows() -> None:
-    """By channel, then by thread; a channel's context comes before its threads."""
+    """Statements run in the order of channel and thread, with a channel's context before its threads."""
     context = statement_of(GetContext(channel_id="C2"))
     assert orders([opening("C2", "2.1"), opening("C2", "1.1"), context, opening("C1", "9.1")]) == [
         [3, 2, 1, 0]
@@ -40,7 +40,7 @@ def test_a_turn_is_in_the_order_of_its_rows() -> None:
 
 
 def test_the_order_of_one_row_is_kept() -> None:
-    """Its commands were given in an order that its answers depend on."""
+    """The commands of one row keep their order, on which their results depend."""
     same = [
         synced("C1", "1.1"),
         opening("C1", "1.1"),
@@ -50,7 +50,7 @@ def test_the_order_of_one_row_is_kept() -> None:
 
 
 def test_what_reads_many_rows_is_a_turn_of_its_own() -> None:
-    """It sees what was to come before it, and not what comes after it."""
+    """A statement that reads many rows is a trip of its own, between what came before and after."""
     assert orders([opening("C1", "2.1"), opening("C1", "1.1"), LISTING, LISTING, opening("C1", "0.1")]) == [
         [1, 0],
         [2, 3],
@@ -59,7 +59,7 @@ def test_what_reads_many_rows_is_a_turn_of_its_own() -> None:
 
 
 def test_many_of_one_text_are_one_part() -> None:
-    """Fewer go one by one: ``executemany`` has a round trip of its own."""
+    """Many statements of the same text run together; fewer run one by one."""
     many = [opening("C1", f"{number}.1") for number in range(pipeline.MANY)]
     few = [synced("C2", f"{number}.1") for number in range(pipeline.MANY - 1)]
     trip = Trip(list(enumerate([*many, *few])))
@@ -67,13 +67,13 @@ def test_many_of_one_text_are_one_part() -> None:
 
 
 def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long list runs in many transactions, each of them sorted for itself."""
+    """A trip is bounded: a long list runs in many transactions, each sorted for itself."""
     monkeypatch.setattr(pipeline, "STATEMENTS_AT_ONCE", 2)
     assert orders([opening("C1", f"{number}.1") for number in (4, 3, 2, 1, 0)]) == [[1, 0], [3, 2], [4]]
 
 
 def carried_out(batch: Batch[Any], bad: set[str]) -> list[list[int]]:
-    """Run the trips on a database that refuses some users; returns the places in each trip."""
+    """Run the trips on a database that refuses some users; return the places in each trip."""
     seen = []
     for trip in batch.trips():
         seen.append([place for place, _ in trip.numbered])
@@ -85,7 +85,7 @@ def carried_out(batch: Batch[Any], bad: set[str]) -> list[list[int]]:
 
 
 def test_a_refused_turn_is_halved() -> None:
-    """Down to the statement that is refused alone; the order stays."""
+    """A refused trip is halved, down to the statement that is refused alone; the order stays."""
     commands = [opening("C1", f"{number}.1", "bad" if number == 2 else "U1") for number in range(4)]
     commands = [Statement(item.sql, item.params, lambda rows: "done", row=item.row) for item in commands]
     batch = Batch(commands)
@@ -95,7 +95,7 @@ def test_a_refused_turn_is_halved() -> None:
 
 @pytest.mark.parametrize("fault", [errors.DeadlockDetected, errors.SerializationFailure])
 def test_a_lost_race_is_run_again(fault: type[psycopg.Error]) -> None:
-    """The same trip, and not for ever."""
+    """A trip that lost a race is run again, a bounded number of times."""
     batch = Batch([opening("C1", "1.1"), opening("C1", "2.1")])
     trips = batch.trips()
     for _ in range(pipeline.TRIES - 1):
@@ -107,7 +107,7 @@ def test_a_lost_race_is_run_again(fault: type[psycopg.Error]) -> None:
 
 
 def test_postgres_away_ends_all() -> None:
-    """It says so with its cause."""
+    """An outage of Postgres ends the batch, with the driver's error as its cause."""
     batch = Batch([opening("C1", "1.1"), opening("C1", "2.1")])
     fault = psycopg.OperationalError("gone")
     with pytest.raises(DatabaseUnavailable) as failure:
@@ -116,7 +116,7 @@ def test_postgres_away_ends_all() -> None:
 
 
 def test_a_row_that_cannot_be_read_is_one_failure() -> None:
-    """The others have been committed, and have their results."""
+    """A row that cannot be read fails its own command only; the others have their results."""
     commands = [opening("C1", "1.1"), statement_of(GetSession(channel_id="C1", thread_ts="2.1"))]
     batch = Batch(commands)
     batch.accepted(next(batch.trips()), [[{"id": "nonsense"}], []])
@@ -125,14 +125,14 @@ def test_a_row_that_cannot_be_read_is_one_failure() -> None:
 
 
 def test_halves_have_everything_once() -> None:
-    """Of an odd number too."""
+    """The halves of a trip have every statement once, also of an odd number."""
     numbered = list(enumerate(opening("C1", f"{number}.1") for number in range(5)))
     first, second = Trip(numbered).halves()
     assert [*first.numbered, *second.numbered] == numbered
 
 
 def test_the_first_fault_is_kept() -> None:
-    """What the driver raises over it is no news, nor is what it raises later."""
+    """The first fault is kept, whatever the driver raises over it or after it."""
     first = FirstFault()
     with first:
         try:
@@ -145,6 +145,6 @@ def test_the_first_fault_is_kept() -> None:
 
 
 def test_other_errors_go_on() -> None:
-    """A time limit, say, is not a fault of the pipeline."""
+    """An error that is not the pipeline's, such as a time limit, is raised."""
     with pytest.raises(TimeoutError), FirstFault():
         raise TimeoutError

@@ -1,4 +1,4 @@
-"""The decision table: what becomes of a command that did not succeed."""
+"""The decision table for a command that did not succeed."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ OLD = History(pauses=5000, waited=PATIENCE, stuck=FAULT_PATIENCE_SECONDS)
     ],
 )
 def test_the_table(error: BaseException, history: History, expected: type) -> None:
-    """An outage is waited out, a fault of the database and a missing session for a while, nothing else."""
+    """An outage is waited out, a fault or a missing session for a while, any other error not at all."""
     assert type(decide(error, history, PATIENCE, 0.5)) is expected
 
 
 def test_our_errors_are_kept_and_others_named() -> None:
-    """The dead letter says what went wrong in either case."""
+    """A dead letter keeps an error of ours, and names any other by class and text."""
     conflict = JiraKeyConflict("C1", "1.1", "P-1", "P-2")
     assert decide(conflict, History(), PATIENCE, 0) == GiveUp(conflict)
     foreign = decide(KeyError("x"), History(), PATIENCE, 0)
@@ -75,7 +75,7 @@ def test_our_errors_are_kept_and_others_named() -> None:
 
 @given(jitter=st.floats(0, 1), pauses=st.integers(0, 100_000))
 def test_pauses_grow_to_a_bound(jitter: float, pauses: int) -> None:
-    """A waiting message is back in a queue long before the broker would deliver it a second time."""
+    """Pauses grow to a bound far below the visibility timeout, so a message never waits into redelivery."""
     decision = decide(AWAY, History(pauses=pauses), PATIENCE, jitter)
     assert isinstance(decision, Wait)
     assert 0 < decision.seconds <= LONGEST_PAUSE_SECONDS < VISIBILITY_TIMEOUT_SECONDS / 2
@@ -84,7 +84,7 @@ def test_pauses_grow_to_a_bound(jitter: float, pauses: int) -> None:
 
 @given(jitter=st.floats(0, 1), patience=st.floats(0, 100))
 def test_patience_is_spent_exactly(jitter: float, patience: float) -> None:
-    """The pauses add up to SESSION_WAIT_SECONDS, then it gives up; waiting for the database costs none."""
+    """Pauses for a missing session add up to the patience exactly; waiting for the database costs none."""
     history, total = History(), 0.0
     for _ in range(1000):
         away = decide(AWAY, history, patience, jitter)
@@ -100,7 +100,7 @@ def test_patience_is_spent_exactly(jitter: float, patience: float) -> None:
 
 @given(outages=st.lists(st.booleans(), max_size=60), jitter=st.floats(0, 1))
 def test_an_hour_of_faults_is_an_hour_whatever_comes_between(outages: list[bool], jitter: float) -> None:
-    """Pauses for faults add up, grow, and end; an outage in between costs no patience."""
+    """Pauses for faults add up to an hour, whatever outages come between."""
     history, paused, last = History(), 0.0, 0.0
     for is_outage in [*outages, *[False] * 1000]:
         decision = decide(AWAY if is_outage else FAULT, history, PATIENCE, jitter)
@@ -116,7 +116,7 @@ def test_an_hour_of_faults_is_an_hour_whatever_comes_between(outages: list[bool]
 
 
 def test_the_history_travels_in_a_header() -> None:
-    """As JSON, and back."""
+    """The history is the same after its journey as JSON in a header."""
     history = History(pauses=3, waited=0.7, stuck=1.5, counted=True, first_attempt_at=datetime.now(UTC))
     assert read_history({HEADER: history.model_dump(mode="json")}) == history
 
@@ -126,5 +126,5 @@ def test_the_history_travels_in_a_header() -> None:
     [None, {}, {HEADER: None}, {HEADER: "x"}, {HEADER: {"pauses": -1}}, {HEADER: {"waited": "long"}}],
 )
 def test_a_strange_header_is_no_reason_to_fail(header: dict[str, object] | None) -> None:
-    """Whoever writes to the broker can write anything."""
+    """A malformed header is read as an empty history."""
     assert read_history(header) == History()

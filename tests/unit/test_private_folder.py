@@ -1,4 +1,4 @@
-"""Folders that are believed are ours alone, and no others can put another one in their place."""
+"""Private folders: they belong to us alone, and no other user can replace one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_one_that_is_open_is_refused_and_left_as_it_is(mode: int, tmp_path: Path
 
 @pytest.mark.parametrize("mode", [0o777, 0o757, 0o703])
 def test_a_parent_that_others_may_write_is_refused(mode: int, tmp_path: Path) -> None:
-    """However far above; in a sticky one, like /tmp, others cannot rename what is ours."""
+    """A parent that others can write is refused however far above, unless it is sticky like /tmp."""
     parent = tmp_path / "parent"
     (parent / "between").mkdir(parents=True)
     make_private(parent / "between" / "folder")
@@ -63,7 +63,7 @@ def test_a_parent_of_a_group_with_others_in_it_is_refused(tmp_path: Path) -> Non
 
 @as_root
 def test_one_of_another_user_is_refused(tmp_path: Path) -> None:
-    """Also if only a parent is another's, who could rename what is below."""
+    """A folder of another user is refused, and so is one below another user's folder."""
     folder = tmp_path / "theirs" / "ours"
     make_private(folder)
     os.chown(folder, ANOTHER, 0)
@@ -76,7 +76,7 @@ def test_one_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_link_leads_to_what_is_looked_at(tmp_path: Path) -> None:
-    """A link of ours may stand there; where it leads, and where it stands, is looked at."""
+    """A link of ours is accepted if both the place of the link and its target are safe."""
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     make_private(tmp_path / "closed")
@@ -92,7 +92,7 @@ def test_a_link_leads_to_what_is_looked_at(tmp_path: Path) -> None:
 
 @as_root
 def test_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
-    """Wherever it stands on the way: its owner may have it lead elsewhere once it was looked at."""
+    """A link of another user is refused anywhere on the way, because its owner may redirect it."""
     shared, ours = tmp_path / "shared", tmp_path / "ours"
     make_private(ours / "below")
     shared.mkdir()
@@ -116,7 +116,7 @@ def test_links_that_lead_in_a_circle_are_an_error(tmp_path: Path) -> None:
 
 
 def test_parents_are_made_for_us_alone_whatever_the_umask(tmp_path: Path) -> None:
-    """Others could else rename what is below, and it would be refused at once."""
+    """Missing parents are made with mode 0700, whatever the umask."""
     before = os.umask(0)
     try:
         make_private(tmp_path / "a" / "b" / "c")
@@ -129,7 +129,7 @@ def test_parents_are_made_for_us_alone_whatever_the_umask(tmp_path: Path) -> Non
 def test_a_group_in_which_another_user_logs_in_is_not_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such members are not listed with the group."""
+    """A group is not ours if it is the login group of another user, whom the group does not list."""
     make_private(tmp_path / "parent" / "folder")
     (tmp_path / "parent").chmod(0o775)
     refuse_unsafe(tmp_path / "parent" / "folder")
@@ -142,7 +142,7 @@ def test_a_group_in_which_another_user_logs_in_is_not_ours(
 @as_root
 @pytest.mark.parametrize(("tag", "who"), [(0x02, ANOTHER), (0x08, ANOTHER)])
 def test_an_access_list_that_lets_others_write_is_refused(tag: int, who: int, tmp_path: Path) -> None:
-    """`setfacl -m u:bob:rwx`: the mode alone says only that the group may write, and the group is ours."""
+    """An access list that lets others write is refused, although the mode shows only the group."""
     parent = tmp_path / "parent"
     make_private(parent / "folder")
     none = 0xFFFFFFFF
@@ -154,13 +154,13 @@ def test_an_access_list_that_lets_others_write_is_refused(tag: int, who: int, tm
         pytest.skip(f"no access lists here: {exc.strerror}")
     with pytest.raises(UnsafeFolder, match="chmod g-w"):
         refuse_unsafe(parent / "folder")
-    # As is said there.
+    # The remedy is a stricter mode.
     parent.chmod(0o755)
     refuse_unsafe(parent / "folder")
 
 
 def test_without_a_home_folder_there_is_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative one is none: the data would be wherever the command was started, below /tmp, say."""
+    """There is no default folder without an absolute home folder."""
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("HOME", "relative")
     with pytest.raises(LocalServiceFailed, match="no home folder"):
@@ -194,7 +194,7 @@ def test_a_file_of_another_user_inside_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_data_folder_that_was_prepared_is_refused(tmp_path: Path) -> None:
-    """In a sentence, and before anything in it is read or written."""
+    """A data folder that is open to others is refused before anything in it is read or written."""
     folder = tmp_path / "data"
     folder.mkdir()
     folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""What each process is given of an environment: its own secrets, and no others."""
+"""The environment of each process: its own secrets, and no others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ GIVEN = {
 
 
 def test_every_secret_is_some_processs() -> None:
-    """A new one has to be listed: which process uses it."""
+    """Every setting that is a secret is listed for some process."""
     assert frozenset().union(*SECRETS.values()) == SECRET_SETTINGS
 
 
@@ -58,14 +58,14 @@ def test_a_process_has_its_secrets_and_no_others(process: Process) -> None:
     assert not set(got) & set(OTHERS)
     assert set(got) >= {"PATH", "HOME", "LC_ALL", "OTEL_SERVICE_NAME"}
     assert ("https_proxy" in got) == bool({"SLACK_BOT_TOKEN", "JIRA_API_TOKEN"} & SECRETS[process])
-    # What is no secret, all may know.
+    # Settings that are no secrets go to every process.
     assert set(got) >= SETTINGS - SECRET_SETTINGS
     assert ("FLOWER_BASIC_AUTH" in got) == (process == "flower")
     assert ("PGPASSWORD" in got) == ("DATABASE_URL" in SECRETS[process])
 
 
 def test_jiras_token_is_with_those_who_ask_jira() -> None:
-    """By hand, so that the table is not only compared with itself."""
+    """Chosen secrets are with the right processes, written here by hand to check the table itself."""
     having = {
         name: {process for process in PROCESSES if name in SECRETS[process]}
         for name in ("JIRA_API_TOKEN", "SLACK_SIGNING_SECRET", "THREADSYNC_CONSOLE_PASSWORD", "DATABASE_URL")
@@ -77,7 +77,7 @@ def test_jiras_token_is_with_those_who_ask_jira() -> None:
 
 @pytest.mark.parametrize("broker", ["amqp://h", "pyamqp://h", "amqps://h", ""])
 def test_beside_a_rabbitmq_all_must_name_where_results_are(broker: str) -> None:
-    """The settings demand it of each process that has a broker; one in a file may be a RabbitMQ."""
+    """A process that gets a broker also gets the place of results if the broker may be a RabbitMQ."""
     given = {**GIVEN, "CELERY_BROKER_URL": broker, "REDIS_URL": ""}
     for process in PROCESSES:
         got = environment_of(process, given, SETTINGS)
@@ -85,7 +85,7 @@ def test_beside_a_rabbitmq_all_must_name_where_results_are(broker: str) -> None:
 
 
 def test_what_a_collector_knows_us_by_is_with_those_who_send_it_traces() -> None:
-    """And a proxy's password with those who go by it."""
+    """Headers for traces and a proxy's password go only to the processes that use them."""
     given = {
         **GIVEN,
         "OTEL_TRACES_EXPORTER": "otlp",
@@ -99,7 +99,7 @@ def test_what_a_collector_knows_us_by_is_with_those_who_send_it_traces() -> None
 
 
 def test_settings_in_small_letters_are_settings() -> None:
-    """They are read so: a secret goes to those who use it, in any case of letters."""
+    """Settings in lower case are recognised, so their secrets go only to the processes that use them."""
     given = {
         "jira_api_token": "x",
         "Log_Level": "DEBUG",

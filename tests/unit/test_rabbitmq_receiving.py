@@ -1,4 +1,4 @@
-"""Frames of RabbitMQ become messages, also where they are damaged or there is no room for all of them."""
+"""Reading of RabbitMQ's frames into messages, also of damaged and of too large ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_all_of_it_is_there(size: int) -> None:
 
 
 def test_a_suspect_larger_than_any_command_comes_without_its_content() -> None:
-    """Under the name that it has when it comes with it."""
+    """A redelivered message that is too large comes without its content, under the name of the whole one."""
     body = b"x" * (LARGEST_SUSPECT + 1)
     counted: Any = {"x-delivery-count": 2}
     for message in (received(body, redelivered=True), received(body, **counted)):
@@ -64,7 +64,7 @@ def test_a_suspect_larger_than_any_command_comes_without_its_content() -> None:
 
 
 def test_properties_that_cannot_be_read_are_none() -> None:
-    """The broker passes on whatever stands there: a time that no calendar has, a type that is none."""
+    """Properties that cannot be read are empty, and the message's body is still there."""
     for kind, value in ((b"T", 2**62), (b"?", 1)):
         message = received(b"junk", damage=kind + pack(">Q", value), when=datetime(2026, 1, 1, tzinfo=UTC))
         assert (message.properties, message.body) == ({}, b"junk")

@@ -1,4 +1,4 @@
-"""The order in which hosts are asked, and which of them will do."""
+"""The order in which hosts are asked, and the choice among them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def order(reach: Reach, parameters: dict[str, str]) -> list[str]:
 
 
 def test_of_several_hosts_the_one_that_takes_writes_is_wanted() -> None:
-    """Unless the URL says otherwise."""
+    """A host that takes writes is wanted where there are several, unless the URL says otherwise."""
     assert Reach().attempts(TWO) == [
         {"host": "a", "port": "1", "dbname": "d", "target_session_attrs": "read-write"},
         {"host": "b", "port": "2", "dbname": "d", "target_session_attrs": "read-write"},
@@ -35,7 +35,7 @@ def test_of_several_hosts_the_one_that_takes_writes_is_wanted() -> None:
 
 
 def test_one_host_is_taken_as_it_is_until_it_refuses_a_write() -> None:
-    """It may be a standby, and only be read from; or an address that will move."""
+    """A single host is accepted as it is, until it has led to a read-only server."""
     reach = Reach()
     assert reach.attempts({"host": "a"}) == [{"host": "a"}]
     reach.led_to_read_only()
@@ -44,7 +44,7 @@ def test_one_host_is_taken_as_it_is_until_it_refuses_a_write() -> None:
 
 
 def test_a_silent_host_is_asked_last_for_a_while() -> None:
-    """One that refuses at once costs nothing, and keeps its place."""
+    """A silent host is asked last for a while; one that refuses at once keeps its place."""
     clock = Clock()
     reach = Reach(clock)
     first, _ = reach.attempts(TWO)
@@ -60,7 +60,7 @@ def test_a_silent_host_is_asked_last_for_a_while() -> None:
 
 
 def test_a_silent_host_alone_is_asked_all_the_same() -> None:
-    """There is no other."""
+    """Hosts keep their order if all of them are silent."""
     reach = Reach()
     for host in reach.attempts(TWO):
         reach.failed(host, 5, TROUBLE)
@@ -68,13 +68,13 @@ def test_a_silent_host_alone_is_asked_all_the_same() -> None:
 
 
 def test_lists_that_do_not_fit_are_left_to_libpq() -> None:
-    """It says what is wrong with them."""
+    """Lists of different lengths are left to libpq, which says what is wrong with them."""
     (attempt,) = Reach().attempts({**TWO, "port": "1,2,3"})
     assert attempt["host"] == "a,b"
 
 
 def test_a_silent_host_comes_last_in_a_random_order_too() -> None:
-    """Drawn by lot among those that answer."""
+    """A random order ends with the silent host, and draws the first among the others."""
     reach = Reach()
     parameters = {"host": "a,b,c", "load_balance_hosts": "random"}
     assert {order(reach, parameters)[0] for _ in range(200)} == {"a", "b", "c"}
@@ -85,7 +85,7 @@ def test_a_silent_host_comes_last_in_a_random_order_too() -> None:
 
 
 def test_standbys_are_asked_first_where_they_are_preferred() -> None:
-    """And both kinds of each host that answers before one that is silent."""
+    """Preferred standbys are asked first, but a silent host comes after both kinds of one that responds."""
     reach = Reach()
     parameters = {**TWO, "target_session_attrs": "prefer-standby"}
 
@@ -99,7 +99,7 @@ def test_standbys_are_asked_first_where_they_are_preferred() -> None:
 
 @pytest.mark.parametrize("preferred", ["any", "prefer-standby"])
 def test_of_several_a_read_only_one_is_not_taken_again(preferred: str) -> None:
-    """Whatever the URL prefers: the first host was demoted, and would be the first again for ever."""
+    """A read-only server is not accepted again where several are listed, unless the URL demands one."""
     reach = Reach()
     parameters = {**TWO, "target_session_attrs": preferred}
     reach.led_to_read_only()
@@ -110,12 +110,12 @@ def test_of_several_a_read_only_one_is_not_taken_again(preferred: str) -> None:
 
 
 def test_one_port_is_for_all_hosts() -> None:
-    """As libpq has it."""
+    """One port counts for all hosts, as in libpq."""
     assert [attempt["port"] for attempt in Reach().attempts({"host": "a,b,c", "port": "7"})] == ["7"] * 3
 
 
 def test_the_last_trouble_is_kept_until_a_connection_is_made() -> None:
-    """For the time-out of the pool, and the log."""
+    """The last trouble is kept for the log until a connection is made."""
     reach = Reach()
     reach.failed({"host": "a"}, 0.1, TROUBLE)
     assert reach.trouble is TROUBLE
@@ -128,7 +128,7 @@ def addresses(reach: Reach, attempt: dict[str, str], *known: str) -> list[str]:
 
 
 def test_a_silent_address_of_a_name_is_asked_last_for_a_while() -> None:
-    """The name stays beside it, and the name's others are asked before; so are other names."""
+    """A silent address is asked last for a while, and so is the host name that it belongs to."""
     clock = Clock()
     reach = Reach(clock)
     first, _ = reach.attempts(TWO)
@@ -143,12 +143,12 @@ def test_a_silent_address_of_a_name_is_asked_last_for_a_while() -> None:
 
 
 def test_a_host_without_addresses_is_one_attempt() -> None:
-    """An address by itself, a folder of sockets, a name that is not known."""
+    """A host without addresses is one attempt."""
     assert Reach().each_address({"host": "/tmp"}, ()) == [{"host": "/tmp"}]
 
 
 def test_a_standby_is_looked_for_at_all_addresses_of_a_name_before_any_will_do() -> None:
-    """Not at each address both, one after the other."""
+    """A standby is looked for at all addresses of a name before any server will do."""
     wanted = [
         attempt["target_session_attrs"]
         for attempt in Reach().attempts({"host": "a", "target_session_attrs": "prefer-standby"})
@@ -157,6 +157,6 @@ def test_a_standby_is_looked_for_at_all_addresses_of_a_name_before_any_will_do()
 
 
 def test_addresses_are_drawn_by_lot_where_hosts_are() -> None:
-    """As libpq does."""
+    """Addresses are drawn at random where hosts are, as in libpq."""
     attempt = {"host": "a", "load_balance_hosts": "random"}
     assert {addresses(Reach(), attempt, "::1", "::2", "::3")[0] for _ in range(200)} == {"::1", "::2", "::3"}

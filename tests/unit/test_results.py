@@ -1,4 +1,4 @@
-"""What a stored result becomes for whoever waits for it. No server: the store is a fake Redis."""
+"""Reading of a stored result by a client. No server: the store is a fake Redis."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ TASK_ID = "a-task"
 
 @pytest.fixture
 def results() -> Iterator[tuple[Broker, fakeredis.FakeRedis]]:
-    """A broker's reading side, and the store that it reads."""
+    """Yield a broker's reading side, and the store that it reads."""
     broker = Broker("redis://127.0.0.1:1/0")
     store = fakeredis.FakeRedis()
-    # Not the thing under test: the connection to the store.
+    # A fake in place of the connection, which is not under test.
     broker._backend().__dict__["client"] = store
     yield broker, store
     broker.close()
 
 
 def put(store: fakeredis.FakeRedis, status: str, result: Any) -> None:
-    """As Celery's Redis backend writes it."""
+    """Write a result as Celery's Redis backend does."""
     meta = {"status": status, "result": result, "traceback": None, "children": [], "task_id": TASK_ID}
     store.set(f"celery-task-meta-{TASK_ID}", json.dumps(meta))
 
@@ -43,7 +43,7 @@ def failure(module: str, name: str, *args: object) -> dict[str, Any]:
 
 
 def test_no_result_yet(results: tuple[Broker, fakeredis.FakeRedis]) -> None:
-    """A task that nobody has finished, and one that waits for its session."""
+    """There is no result yet of an unfinished task, or of one that waits for its session."""
     broker, store = results
     assert broker.result_of(TASK_ID) == (False, None)
     put(store, "RETRY", failure("threadsync.errors", "SessionNotFound", "C1", "1.1"))
@@ -52,7 +52,7 @@ def test_no_result_yet(results: tuple[Broker, fakeredis.FakeRedis]) -> None:
 
 @pytest.mark.parametrize("value", [{"outcome": "created"}, None, [], 0])
 def test_a_result_is_ready_whatever_it_is(results: tuple[Broker, fakeredis.FakeRedis], value: Any) -> None:
-    """`None` is an answer too: there is no session."""
+    """A result is ready whatever its value is; `None` means that there is no session."""
     broker, store = results
     put(store, "SUCCESS", value)
     assert broker.result_of(TASK_ID) == (True, value)
@@ -88,7 +88,7 @@ def test_a_failure_is_one_of_our_errors(
     expected: type[ThreadsyncError],
     message: str,
 ) -> None:
-    """Ours as it was raised; others named; and nothing is called that is no exception."""
+    """A failure is raised as our own error, and anything else stored is only named, never called."""
     broker, store = results
     put(store, "FAILURE", stored)
     with pytest.raises(expected, match=message):
@@ -96,7 +96,7 @@ def test_a_failure_is_one_of_our_errors(
 
 
 def test_a_revoked_task_is_said_to_be(results: tuple[Broker, fakeredis.FakeRedis]) -> None:
-    """Somebody pressed Revoke in Flower."""
+    """A revoked task fails with a sentence that says so."""
     broker, store = results
     put(store, "REVOKED", failure("celery.exceptions", "TaskRevokedError", "revoked"))
     with pytest.raises(CommandFailed, match="revoked"):
@@ -104,7 +104,7 @@ def test_a_revoked_task_is_said_to_be(results: tuple[Broker, fakeredis.FakeRedis
 
 
 def test_a_store_full_of_junk_is_no_result(results: tuple[Broker, fakeredis.FakeRedis]) -> None:
-    """It is said at once: nothing else will come in its place."""
+    """A result that cannot be read is reported at once, because no other will replace it."""
     broker, store = results
     store.set(f"celery-task-meta-{TASK_ID}", b"\xff{{{")
     with pytest.raises(UnreadableResult):

@@ -1,4 +1,4 @@
-"""Storing a result never decides over its command, whatever keeps results: worker/durable/results.py."""
+"""Storage of results, which never decides over a command: worker/durable/results.py."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ REFUSED: list[Exception] = [
 
 @pytest.fixture
 def lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many results were lost, as the metrics are told."""
+    """Return the list of the counts that the metrics get of lost results."""
     counts: list[int] = []
     monkeypatch.setattr(metrics, "results_lost", counts.append)
     return counts
@@ -64,7 +64,7 @@ def app_on(result_backend: str) -> WorkersCelery:
 
 
 def ends(app: WorkersCelery, run: Any, **request: Any) -> tuple[Any, Any]:
-    """How Celery's tracer says that the task ended: its answer, and what failed."""
+    """Run a task by Celery's tracer; return its value and its failure."""
     task = app.task(name="a.task", shared=False)(run)
     trace = build_tracer("a.task", task, app=app)
     answer, failure, *_ = trace("an-id", [], {}, {"id": "an-id", "delivery_info": {}, **request})
@@ -89,7 +89,7 @@ def wait() -> None:
 
 @pytest.mark.parametrize("error", REFUSED, ids=lambda error: f"{type(error).__name__} {error}"[:30])
 def test_no_error_of_a_backend_gets_out(error: Exception, lost: list[int]) -> None:
-    """Success, failure, a pause, and its part of a chord: each ends as it would with the result stored."""
+    """A backend's error changes no end: success, failure, pause and part of a chord stay as they are."""
 
     class Refuses(fakeredis.FakeRedis):
         def execute_command(self, *_: Any, **__: Any) -> Any:
@@ -115,7 +115,7 @@ def test_no_error_of_a_backend_gets_out(error: Exception, lost: list[int]) -> No
 def test_no_kind_of_backend_decides(
     address: str, run: Any, state: str | None, lost: list[int], tmp_path: Path
 ) -> None:
-    """One that is away, and one whose folder has gone."""
+    """A task ends as it would with any kind of backend, although its results cannot be stored."""
     gone = tmp_path / "results"
     gone.mkdir()
     app = app_on(address if address != "file:///no/such/folder" else f"file://{gone}")
@@ -129,13 +129,13 @@ def test_no_kind_of_backend_decides(
 
 @pytest.mark.parametrize("address", ["disabled://", "cache+memory://"])
 def test_other_backends_are_as_they_were(address: str, lost: list[int]) -> None:
-    """Results that need no server are stored, or not wanted."""
+    """A backend without a server stores its results, or is asked for none, as in Celery."""
     assert ends(app_on(address), succeed) == (1, None)
     assert lost == []
 
 
 def test_what_is_no_json_is_told_to_whoever_waits(lost: list[int], tmp_path: Path) -> None:
-    """The command succeeded; its result is an error that says so."""
+    """A result that is no JSON becomes an error for the client which says that the command succeeded."""
     app = app_on(f"file://{tmp_path}")
     _answer, failure = ends(app, answer_no_json)
     assert failure is None
@@ -145,7 +145,7 @@ def test_what_is_no_json_is_told_to_whoever_waits(lost: list[int], tmp_path: Pat
 
 
 def test_a_backend_that_is_away_is_left_alone_for_a_while(lost: list[int]) -> None:
-    """Else each command of a full queue would wait for a time-out of its own."""
+    """A backend that is away is not asked again for a while, so that a full queue does not wait for it."""
     asked: list[int] = []
 
     class Away(fakeredis.FakeRedis):
@@ -162,7 +162,7 @@ def test_a_backend_that_is_away_is_left_alone_for_a_while(lost: list[int]) -> No
 
 @pytest.fixture
 def gathering() -> tuple[Any, fakeredis.FakeRedis]:
-    """A worker's backend, and the store that it writes to."""
+    """Return a worker's backend, and the store that it writes to."""
     backend: Any = app_on("redis://").backend
     assert isinstance(backend, Gathers)
     store = backend.__dict__["client"] = fakeredis.FakeRedis()
@@ -170,7 +170,7 @@ def gathering() -> tuple[Any, fakeredis.FakeRedis]:
 
 
 def test_gathered_results_are_stored_at_the_end(gathering: tuple[Any, fakeredis.FakeRedis]) -> None:
-    """Not before."""
+    """Gathered results are stored at the end, and not before."""
     backend, store = gathering
     with backend.gathering():
         backend.store_result("a", 1, "SUCCESS")
@@ -181,7 +181,7 @@ def test_gathered_results_are_stored_at_the_end(gathering: tuple[Any, fakeredis.
 def test_of_gathered_results_only_those_that_are_refused_are_lost(
     gathering: tuple[Any, fakeredis.FakeRedis], lost: list[int]
 ) -> None:
-    """One that cannot be written as JSON leaves the others of its batch."""
+    """A gathered result that is no JSON is lost alone; the others of its batch are stored."""
     backend, _store = gathering
     with backend.gathering():
         backend.store_result("a", 1, "SUCCESS")
@@ -192,7 +192,7 @@ def test_of_gathered_results_only_those_that_are_refused_are_lost(
 
 
 def test_out_of_time_is_no_result(gathering: tuple[Any, fakeredis.FakeRedis]) -> None:
-    """What was cut off outside the command runs again: nobody is told that it failed."""
+    """A time limit outside the command stores no failure, because the message runs again."""
     backend, store = gathering
     backend.store_result("a", SoftTimeLimitExceeded(), "FAILURE")
     assert store.keys() == []
@@ -201,7 +201,7 @@ def test_out_of_time_is_no_result(gathering: tuple[Any, fakeredis.FakeRedis]) ->
 def test_a_refusal_of_one_is_no_reason_to_leave_the_next(
     gathering: tuple[Any, fakeredis.FakeRedis], lost: list[int]
 ) -> None:
-    """The server is there: what it refused was that one."""
+    """A store that refuses one result is asked for the next, because it is there."""
     backend, store = gathering
     store.rpush("celery-task-meta-a", "no result")
     backend.store_result("a", 1, "SUCCESS")

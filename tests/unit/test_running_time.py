@@ -1,4 +1,4 @@
-"""The clock of a client's deadline: time in which our threads could not run is no silence of the broker."""
+"""The clock of a client's deadline, which does not count time in which our threads could not run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from threadsync.broker.running_time import TICK_SECONDS, RunningTime, counted
     ("passed", "at_least", "at_most"),
     [
         (TICK_SECONDS, TICK_SECONDS, TICK_SECONDS),
-        # The interpreter was busy with one other thread: all of it counts.
+        # All of the time counts if the interpreter was busy with one other thread.
         (0.012, 0.012, 0.012),
-        # Many threads, or other processes.
+        # Little counts if many threads or other processes were running.
         (0.05, 0.004, 0.005),
-        # The whole process stood still.
+        # Nothing counts if the whole process stood still.
         (25.0, 0.0, 0.0001),
     ],
 )
@@ -35,7 +35,7 @@ def test_it_never_runs_faster_than_time() -> None:
 
 
 def test_it_goes_on_after_a_fork() -> None:
-    """Threads stay behind in the parent; its lock may be held by one of them."""
+    """The clock goes on after a fork, although its thread and a held lock stay in the parent."""
     clock = RunningTime()
     clock.now()
     with clock._lock:

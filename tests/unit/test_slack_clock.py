@@ -1,4 +1,4 @@
-"""A web process whose clock is wrong says so, by the timestamps that Slack signs."""
+"""Detection of a web process's wrong clock, by the timestamps that Slack signs."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ print([verifier.is_from_slack(b'{"type": "url_verification"}', headers) for _ in
     [
         ([], 0.0),
         ([0.4, 0.9, 0.2, 0.6, 0.1], 0.0),
-        # Slow requests, and one that was not.
+        # Slow requests, and one quick request.
         ([9.0, 8.0, 30.0, 2.5, 9.0], 1.5),
         ([9.0, 8.0, 30.0, 0.5, 9.0], 0.0),
-        # Too few to tell a slow way from a wrong clock.
+        # Too few requests to tell a slow network from a wrong clock.
         ([9.0, 9.0, 9.0, 9.0], 0.0),
         ([9.0, 9.0, 9.0, 9.0, 8.0], 7.0),
-        # From the future: no way explains that.
+        # A request from the future, which no slow network explains.
         ([-4.0], -4.0),
-        # It was set right meanwhile.
+        # The clock was set right meanwhile.
         ([-4.0, 0.1, 0.2, 0.3, 0.4, 0.5], 0.0),
     ],
 )
 def test_the_quickest_request_tells(ages: Sequence[float], skew: float) -> None:
-    """What a request may have been under way is no skew."""
+    """The skew is judged by the quickest request, because others may have been slow."""
     clock = SlackClock()
     for age in ages:
         clock.heard(1_700_000_000.0, 1_700_000_000.0 + age)
@@ -54,7 +54,7 @@ def test_the_quickest_request_tells(ages: Sequence[float], skew: float) -> None:
 
 
 def test_a_stranger_does_not_silence_what_is_known() -> None:
-    """A stale timestamp is a doubt that each stranger can cause; Slack's own evidence is told beside it."""
+    """A stale timestamp, which any stranger can send, does not hide the evidence of signed ones."""
     now = 1_000.0
     clock = SlackClock(lambda: now)
     with structlog.testing.capture_logs() as logs:
@@ -72,7 +72,7 @@ def test_a_stranger_does_not_silence_what_is_known() -> None:
     [(0, True, False), (60, True, True), (-60, True, True), (600, False, True), (-600, False, True)],
 )
 def test_a_process_whose_clock_is_wrong_says_so(seconds: int, taken: bool, said: bool) -> None:
-    """Also where it takes nothing from Slack any more, and says so once."""
+    """A process with a wrong clock reports it once, also where it refuses all of Slack's requests."""
     headers = dict(sign(SECRET, BODY, at=time.time()).headers)
     wrong = clock_ahead(seconds) if seconds else {}
     done = subprocess.run(

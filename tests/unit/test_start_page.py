@@ -1,4 +1,4 @@
-"""The start page's visitors: those on this machine."""
+"""Access to the start page: from this machine alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from handlers.start_page import StartPage
 
 
 def status(page: Path, peer: tuple[str, int] | None, *headers: tuple[bytes, bytes]) -> int:
-    """Of the answer to a peer; None is one without an address, on a Unix socket."""
+    """Return the status of the response to a peer; None is one without an address, on a Unix socket."""
     scope: dict[str, Any] = {
         "type": "http",
         "method": "GET",
@@ -25,7 +25,7 @@ def status(page: Path, peer: tuple[str, int] | None, *headers: tuple[bytes, byte
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
 def test_peers_on_this_machine(tmp_path: Path, address: str) -> None:
-    """By any address of loopback, once the page is there."""
+    """A peer on loopback gets the page once it is there, unless a proxy forwarded the request."""
     page = tmp_path / "start.html"
     assert status(page, (address, 50_000)) == 404
     page.write_text("everything")
@@ -37,7 +37,7 @@ def test_peers_on_this_machine(tmp_path: Path, address: str) -> None:
     "address", ["10.0.0.7", "192.168.1.2", "::ffff:10.0.0.7", "fe80::1", "localhost", ""]
 )
 def test_peers_elsewhere(tmp_path: Path, address: str) -> None:
-    """Also in a private network, and those of whom nothing is known."""
+    """A peer elsewhere gets a 404, also from a private network or without an address."""
     page = tmp_path / "start.html"
     page.write_text("everything")
     assert status(page, (address, 50_000)) == 404

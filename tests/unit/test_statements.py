@@ -1,4 +1,4 @@
-"""Commands as data: pure, valid, and one statement each."""
+"""Commands as statements: pure, valid, and one each."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ STORED_ANN: Final = '{"user_id":"U0456","team_id":"T1"}'
 
 @pytest.mark.parametrize("command", ALL, ids=lambda command: type(command).__name__)
 def test_a_statement_has_the_parameters_that_its_sql_names(command: Validated[Any]) -> None:
-    """No more and no fewer, or the driver would refuse it."""
+    """A statement has exactly the parameters that its SQL names."""
     statement = statement_of(command)
     assert set(statement.params) == set(re.findall(r"%\((\w+)\)s", statement.sql))
 
 
 def test_every_command_has_its_own_sql() -> None:
-    """One constant a command, each with a sentence above it; the two acts of people share theirs."""
+    """Every command has its own SQL, in a constant with a comment above it; link and unlink share theirs."""
     assert {type(command) for command in ALL} >= set(COMMANDS)
     assert len({statement_of(command).sql for command in ALL}) == len(ALL) - 1
     source = Path(queries.__file__).read_text(encoding="utf-8")
@@ -73,13 +73,13 @@ def test_every_command_has_its_own_sql() -> None:
 
 
 def test_a_command_that_lacks_a_parameter_cannot_be_bound() -> None:
-    """The worker does not start with it."""
+    """A command that lacks a parameter of its SQL cannot be bound, so the worker does not start."""
     with pytest.raises(TypeError, match="GetOrCreate has no field status"):
         bind(GetOrCreate, queries.UPDATE_STATUS, statements._session)
 
 
 def test_actors_drafts_and_patches_are_json() -> None:
-    """All other values are the command's own, a cursor and a limit aside."""
+    """Actors and drafts become JSON; other values are the command's own, with a cursor and a limit."""
     assert [statement_of(command).params for command in ALL if isinstance(command, GetOrCreate | Link)] == [
         {**THREAD, "user_id": "U0456", "actor": STORED_ANN},
         {**ACT, "actor": STORED_ANN, "act": "link", "jira_id": None, "reason": None, "asked_at": None},
@@ -103,12 +103,12 @@ def test_actors_drafts_and_patches_are_json() -> None:
     ],
 )
 def test_a_statement_names_its_row(command: Validated[Any], row: tuple[str, ...] | None) -> None:
-    """By which batches are sorted; one that reads rows of others names none."""
+    """A statement names its row, and one that reads rows of others names none."""
     assert statement_of(command).row == row
 
 
 def test_no_row_is_no_session() -> None:
-    """The statement itself knows what no row means."""
+    """An empty result raises SessionNotFound, or is None for a read by id or of a context."""
     for command in ALL[1:6]:
         with pytest.raises(SessionNotFound):
             statement_of(command).read([])
@@ -117,7 +117,7 @@ def test_no_row_is_no_session() -> None:
 
 
 def test_a_conflict_is_read_from_the_row() -> None:
-    """The database says `conflict`, and whose key it has."""
+    """A conflict is raised with the key that the row has and the one that was refused."""
     for command, row in (
         (MarkSynced(**THREAD, jira_key="PROJ-2"), {"jira_key": "PROJ-1"}),
         (Link(**{**ACT, "jira_key": "PROJ-2"}), {"jira_key": None, "key_before": "PROJ-1"}),
@@ -128,19 +128,19 @@ def test_a_conflict_is_read_from_the_row() -> None:
 
 
 def test_synced_is_not_a_status_to_set() -> None:
-    """The error names the command that does it."""
+    """`synced` cannot be set by `update_status`, and the error names the command that does it."""
     with pytest.raises(InvalidCommand, match="status: 'synced' is set by mark_synced"):
         UpdateStatus(**THREAD, status="synced")
 
 
 def test_a_channel_does_not_move_to_itself() -> None:
-    """The error names the argument."""
+    """A channel that moves to itself is refused by the argument's name."""
     with pytest.raises(InvalidCommand, match=r"^new_channel_id: is the same as channel_id$"):
         ChannelMoved(channel_id="C1", new_channel_id="C1")
 
 
 def test_an_id_may_be_text() -> None:
-    """It travels as JSON; the statement has a UUID all the same."""
+    """An id may be text, and is a UUID in the statement."""
     assert statement_of(SessionById(session_id=str(ID))).params == {"session_id": ID}
     merge = MergeContext(channel_id="C1", patch={}, command_id=str(ID))
     assert statement_of(merge).params["command_id"] == ID
@@ -148,7 +148,7 @@ def test_an_id_may_be_text() -> None:
 
 
 def test_faults_carry_no_values() -> None:
-    """They may be secret, or a megabyte."""
+    """An error quotes no value, because a value may be secret or huge."""
     with pytest.raises(InvalidCommand) as refusal:
         GetOrCreate(channel_id="secret value", thread_ts="x" * 1_000_000, user_id="secret value")
     assert "secret" not in str(refusal.value)
@@ -169,7 +169,7 @@ def merge_of(patch: dict[str, Any]) -> MergeContext:
     ],
 )
 def test_a_patch_is_json(patch: dict[str, Any], text: str) -> None:
-    """Text that merely looks like an escaped NUL is text."""
+    """A patch becomes JSON, and text that looks like an escaped NUL stays text."""
     assert statement_of(merge_of(patch)).params["patch"] == text
 
 
@@ -185,13 +185,13 @@ def test_a_patch_is_json(patch: dict[str, Any], text: str) -> None:
     ],
 )
 def test_a_bad_patch_is_refused(patch: dict[str, Any], fault: str) -> None:
-    """Before the database sees it."""
+    """A bad patch is refused before it reaches the database."""
     with pytest.raises(InvalidCommand, match=f"^patch: .*{fault}"):
         merge_of(patch)
 
 
 def test_the_depth_of_a_patch_is_bounded() -> None:
-    """32 levels are taken, 33 are not, and a hundred thousand do not exhaust the stack."""
+    """A patch may be 32 levels deep and no deeper, without exhausting the stack."""
     value: Any = 1
     for _ in range(32):
         value = {"a": value}

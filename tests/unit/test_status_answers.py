@@ -1,4 +1,4 @@
-"""What an answer of Slack's means for a status message, and when it is tried again."""
+"""Meaning of Slack's responses for a status message, and the time of the next attempt."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from worker.text.slack_errors import NOT_EDITABLE, OF_FORM, OF_INSTALLATION
     ],
 )
 def test_an_answer_is_read(status: int, headers: dict[str, str], content: bytes, expected: Any) -> None:
-    """Only `ok: true` is done, and only what Slack says it refuses was surely not done."""
+    """A response is done only with `ok: true`, and a refusal only by a code that Slack refuses with."""
     assert read(status, httpx.Headers(headers), content) == expected
 
 
@@ -80,12 +80,12 @@ def test_an_answer_is_read(status: int, headers: dict[str, str], content: bytes,
     ],
 )
 def test_what_follows_a_failure(answer: Any, failures: int, refusals: int, expected: Any) -> None:
-    """Wait as told; back off; end after a day of refusals; park what the whole installation meets."""
+    """A failure leads to a wait, an end, a new message or a parked one, by its kind and number."""
     assert decide(answer, failures, refusals) == expected
 
 
 def test_refusals_are_tried_for_a_day() -> None:
-    """Somebody may invite us, or bring the channel back, by then."""
+    """A refusal is tried again for a day, in which the bot may be invited or the channel restored."""
     pauses = [decide(Refused("is_archived"), 0, refusals) for refusals in range(MOST_REFUSALS)]
     seconds = sum(pause.seconds for pause in pauses if isinstance(pause, Later))
     assert 86_400 - 3600 <= seconds <= 86_400 + 3600
@@ -106,10 +106,10 @@ def test_refusals_are_tried_for_a_day() -> None:
     ],
 )
 def test_a_fault_of_the_installation_parks(error: str) -> None:
-    """Whatever was to be said, and however often it failed before."""
+    """A refusal that concerns the whole installation parks the message."""
     assert decide(Refused(error), 0, 0) == Park(error)
 
 
 def test_no_refusal_is_of_two_kinds() -> None:
-    """Each name leads to one thing."""
+    """No code of a refusal belongs to two groups."""
     assert not (OF_INSTALLATION & OF_FORM | OF_INSTALLATION & NOT_EDITABLE | OF_FORM & NOT_EDITABLE)

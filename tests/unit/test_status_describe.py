@@ -1,4 +1,4 @@
-"""What a thread reads about its ticket, for each state."""
+"""Text of a status message, for each state of its sync."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def done(origin: Origin, **given: Any) -> SyncState:
     ids=lambda value: value.summary() if isinstance(value, SyncState) else "",
 )
 def test_each_state_has_its_words(of: SyncState, text: str, has_button: bool) -> None:
-    """With the reader's own time of day, the ticket's link, and a button where trying again may help."""
+    """Each state has its text, and a retry button where trying again may help."""
     message = describe(of, JIRA)
     assert text in message.text
     assert message.blocks[0]["text"] == {"type": "mrkdwn", "text": message.text}
@@ -90,7 +90,7 @@ def test_each_state_has_its_words(of: SyncState, text: str, has_button: bool) ->
 @pytest.mark.parametrize("reason", REASONS)
 @pytest.mark.parametrize("state", get_args(SyncStatus))
 def test_every_reason_reads_well_in_every_state(state: SyncStatus, reason: str) -> None:
-    """No hole where a word should be, and short enough for a block of Slack's."""
+    """Every reason makes a complete and short text in every state."""
     text = describe(sync(state, reason), JIRA).text
     assert "None" not in text
     assert "  " not in text
@@ -98,32 +98,32 @@ def test_every_reason_reads_well_in_every_state(state: SyncStatus, reason: str) 
 
 
 def test_without_an_address_a_ticket_is_no_link() -> None:
-    """The worker that shows it need not know Jira."""
+    """A ticket is shown without a link where the worker knows no Jira address."""
     assert describe(done("created"), None).text == "*Created* *PROJ-1*."
 
 
 def test_a_reason_of_a_newer_worker_is_shown_as_it_is() -> None:
-    """Escaped: it can neither mention anybody nor be a link."""
+    """A reason of a newer worker is shown as it is, escaped so that it mentions and links nothing."""
     text = describe(sync("blocked", "<!channel> & co"), JIRA).text
     assert text == "*Needs attention:* &lt;!channel&gt; &amp; co"
     assert escape("a < b") == "a &lt; b"
 
 
 def test_nothing_to_retry_with_the_draft_that_was_refused() -> None:
-    """Jira would say the same again; everything else that stands still has the button."""
+    """A refused draft has no retry button, and every blocked sync has one."""
     assert not can_be_retried(sync("failed", "draft_refused"))
     assert all(can_be_retried(sync("blocked", reason)) for reason in REASONS)
 
 
 def test_the_fingerprint_tells_messages_apart() -> None:
-    """The same for the same state, another one when a word or the button changes."""
+    """The fingerprint is the same for the same state, and another when a word or the button changes."""
     assert describe(sync("pending"), JIRA).fingerprint == describe(sync("pending"), JIRA).fingerprint
     others = [sync("pending"), sync("inflight"), sync("blocked", "set_up"), done("found"), done("named")]
     assert len({describe(item, JIRA).fingerprint for item in others}) == len(others)
 
 
 def test_a_ticket_is_linked_where_it_was_made() -> None:
-    """Another JIRA_URL makes no other ticket of it: the same key there may be anybody's."""
+    """A ticket is linked on the site where it was made, also under another JIRA_URL."""
     old = done("created").model_copy(update={"site": "old.example/jira"})
     assert "https://old.example/jira/browse/" in describe(old, "https://new.example").text
     assert (

@@ -1,4 +1,4 @@
-"""Parameters that stand in the environment or in a service file, in libpq's order."""
+"""Connection parameters from the environment or a service file, in libpq's order."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_without_any_the_address_stands_as_it_is() -> None:
-    """And what libpq reads by itself stays with libpq."""
+    """Parameters that libpq reads from the environment by itself are left to it."""
     assert with_surroundings({"host": "a"}, {"PGPASSWORD": "x", "PGDATABASE": "d"}) == {"host": "a"}
 
 
 def test_the_environments_hosts_are_known() -> None:
-    """Else a list there would be asked in one go, and a silent one before all others each time."""
+    """Hosts in the environment are read, so that each of them is tried in turn."""
     environment = {"PGHOST": "a,b", "PGPORT": "1,2", "PGOPTIONS": "-cx=1", "PGTARGETSESSIONATTRS": "primary"}
     assert with_surroundings({"dbname": "d", "port": "7"}, environment) == {
         "dbname": "d",
@@ -54,7 +54,7 @@ def test_the_environments_hosts_are_known() -> None:
 
 @pytest.mark.parametrize("way", ["variables", "parameters", "folder"])
 def test_a_service_is_read(file: Path, way: str) -> None:
-    """Its first section of that name, the first of two values, and no parameter that libpq does not know."""
+    """A service is read from its file: first section of its name, first value, known parameters only."""
     given: dict[str, Any] = {} if way == "variables" else {"service": "ours"}
     environment = {
         "variables": {"PGSERVICE": "ours", "PGSERVICEFILE": str(file)},
@@ -67,7 +67,7 @@ def test_a_service_is_read(file: Path, way: str) -> None:
 
 
 def test_the_address_comes_first_and_the_environment_last(file: Path) -> None:
-    """As libpq has it."""
+    """The address goes before the service, and the service before the environment, as in libpq."""
     environment = {"PGSERVICEFILE": str(file), "PGHOST": "x", "PGTARGETSESSIONATTRS": "any"}
     found = with_surroundings({"service": "ours", "dbname": "mine"}, environment)
     assert found == {**OURS, "service": "ours", "dbname": "mine", "target_session_attrs": "any"}
@@ -75,7 +75,7 @@ def test_the_address_comes_first_and_the_environment_last(file: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, "[other]\nhost=x\n", b"\xff\xfe"])
 def test_a_service_that_cannot_be_read_adds_nothing(tmp_path: Path, content: str | bytes | None) -> None:
-    """libpq says so when it connects."""
+    """A service that cannot be read adds nothing; libpq reports it when it connects."""
     file = tmp_path / "services"
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())

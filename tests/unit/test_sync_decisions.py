@@ -1,4 +1,4 @@
-"""What becomes of a sync: the whole of `decide`, as a table."""
+"""The decision on a sync after each outcome: the whole of `decide`, as a table."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def decided(
 def test_what_becomes_of_a_sync(
     outcome: Outcome, state: str, reason: str | None, asks_the_site: bool
 ) -> None:
-    """Of one that was never tried before. Only what was surely not created may be tried again."""
+    """A first outcome leads to its state; only what was surely not created may be tried again."""
     following = decided(outcome)
     assert (following.state, following.reason) == (state, reason)
     assert following.may_be_the_site == asks_the_site
@@ -94,7 +94,7 @@ def test_what_becomes_of_a_sync(
 
 @pytest.mark.parametrize("state", ["done", "retry_wait", "unknown", "blocked", "failed", "review"])
 def test_what_goes_on_by_itself_has_a_time(state: str) -> None:
-    """Nothing waits for ever without somebody being told."""
+    """A state that goes on by itself has a delay, and one that waits for a person has none."""
     outcomes: dict[str, Outcome] = {
         "done": Found(ISSUE),
         "retry_wait": NotSent("refused"),
@@ -113,7 +113,7 @@ def test_what_goes_on_by_itself_has_a_time(state: str) -> None:
     [(0, 1.0, 2), (1, 1.0, 4), (3, 0.5, 8), (8, 1.0, 512), (9, 1.0, 900), (500, 1.0, 900), (4, 0.0, 0.2)],
 )
 def test_pauses_double_with_full_jitter(failures: int, jitter: float, delay: float) -> None:
-    """From 2 s to 15 minutes, and anything between nothing and that."""
+    """Pauses double from 2 s to 15 minutes, with full jitter."""
     following = decided(NotSent("refused"), Progress(failures, ago(hours=1)), jitter)
     assert following.delay == pytest.approx(delay)
     assert following.delay is not None
@@ -123,7 +123,7 @@ def test_pauses_double_with_full_jitter(failures: int, jitter: float, delay: flo
 
 
 def test_after_a_day_a_person_must_look() -> None:
-    """What failed since yesterday does not mend itself."""
+    """A sync that has failed for a day goes to review."""
     assert decided(NotSent("refused"), Progress(90, ago(hours=23, minutes=59))).state == "retry_wait"
     following = decided(NotSent("refused"), Progress(90, ago(hours=24)))
     assert (following.state, following.reason) == ("review", "kept_failing")
@@ -145,7 +145,7 @@ def test_after_a_day_a_person_must_look() -> None:
 def test_a_rate_limit_costs_time_and_no_attempt(
     retry_after: float | None, reason: str | None, at_least: float, scope: str | None
 ) -> None:
-    """Retry-After is the least; a quota is about the site, a burst that endpoint, all else this sync."""
+    """A rate limit costs time and no attempt, and pauses the site, the endpoint or this sync alone."""
     sync = Progress(failures=3, failing_since=ago(hours=30))
     for jitter in (0.0, 0.5, 1.0):
         following = decided(Throttled(retry_after, reason, ""), sync, jitter)
@@ -158,12 +158,12 @@ def test_a_rate_limit_costs_time_and_no_attempt(
 
 
 def test_the_schedule_of_looks() -> None:
-    """+5, 15, 30, 60, 120, 300, 600 s, and then every ten minutes, as long as absence does not count."""
+    """A ticket is looked for after 5, 15, 30, 60, 120, 300 and 600 s, then every ten minutes."""
     first = decided(Unknown("no answer"))
     at = [first.delay or 0]
     progress = first.progress
     for _ in range(8):
-        # So long a settle time that the schedule alone decides.
+        # With so long a settle time the schedule alone decides.
         following = decided(Unread(CallFailed(Unknown("503", 503))), progress, deadline=NOW, settle=86_000)
         assert (following.state, following.reason) == ("unknown", "no_answer")
         at.append(at[-1] + (following.delay or 0))
@@ -173,7 +173,7 @@ def test_the_schedule_of_looks() -> None:
 
 
 def test_a_look_is_taken_just_when_absence_begins_to_count() -> None:
-    """A short settle time is not waited for in the schedule's long steps."""
+    """The next look is taken when absence begins to count, not only when the schedule has one."""
     following = decided(Absent(), Progress(looks=4), deadline=ago(seconds=5), settle=20)
     assert following.delay == pytest.approx(15)
 
@@ -198,7 +198,7 @@ def test_a_look_is_taken_just_when_absence_begins_to_count() -> None:
 def test_when_absence_counts(
     deadline: datetime, absences: int, recreates: int, state: str, reason: str
 ) -> None:
-    """Twice, the last time late enough, each time twice as late as before; after four re-creates a person."""
+    """A second, late absence leads to another create, each time twice as late, at most four times."""
     progress = Progress(looks=3, absences=absences, recreates=recreates)
     following = decided(Absent(), progress, deadline=deadline)
     assert (following.state, following.reason) == (state, reason)
@@ -209,7 +209,7 @@ def test_when_absence_counts(
 
 
 def test_a_jira_that_swallows_every_create_is_asked_five_times() -> None:
-    """The waits double, the schedule of looks included, and a person is asked only after the fifth."""
+    """A Jira that swallows every create is asked five times, after waits that double."""
     now, progress, creates, waited = NOW, FRESH, 0, list[float]()
     while True:
         creates, began = creates + 1, now
@@ -227,7 +227,7 @@ def test_a_jira_that_swallows_every_create_is_asked_five_times() -> None:
 
 
 def test_later_re_creates_are_for_the_first_day() -> None:
-    """With a settle time of hours the waits soon pass that; the first re-create is made in any case."""
+    """The first re-create is always made; later ones only within a day of the first failure."""
     first = decided(Absent(), Progress(absences=1), deadline=ago(hours=20), settle=72_000)
     assert (first.state, first.progress.failing_since) == ("pending", ago(hours=20))
     later = NOW + timedelta(hours=41)
@@ -237,13 +237,13 @@ def test_later_re_creates_are_for_the_first_day() -> None:
 
 
 def test_what_fails_after_a_re_create_has_a_day_of_its_own() -> None:
-    """A re-create that Jira does not get is tried for 24 hours, however late it was made."""
+    """A re-create that does not reach Jira is tried for a day of its own."""
     following = decided(NotSent("refused"), Progress(0, ago(hours=30), recreates=1))
     assert (following.state, following.progress.failing_since) == ("retry_wait", NOW)
 
 
 def test_a_look_that_failed_is_no_absence() -> None:
-    """It only takes longer then, and after a day without any answer a person must look."""
+    """A failed look is no absence, and a day without any response leads to review."""
     failed = Unread(CallFailed(Unknown("503", 503)))
     following = decided(failed, Progress(looks=2, absences=1), deadline=ago(hours=1))
     assert (following.state, following.progress.absences) == ("unknown", 1)
@@ -252,7 +252,7 @@ def test_a_look_that_failed_is_no_absence() -> None:
 
 
 def test_a_look_that_is_refused_is_about_the_site() -> None:
-    """The sync itself stays in doubt: what was maybe created must not be created again."""
+    """A refused look concerns the site, and the sync stays unknown, so that no second ticket is made."""
     following = decided(Unread(CallFailed(AuthProblem(401, ""))), deadline=IN_DOUBT)
     assert (following.state, following.reason) == ("unknown", "look_refused")
     assert following.may_be_the_site
@@ -260,7 +260,7 @@ def test_a_look_that_is_refused_is_about_the_site() -> None:
 
 @pytest.mark.parametrize("status", [302, 400, 404, 405, 410])
 def test_a_look_that_the_set_up_prevents_says_so(status: int) -> None:
-    """It goes on by itself once that is mended; until then the reason is there for all to see."""
+    """A look that the configuration prevents goes on by itself, and shows its reason until then."""
     answer = AuthProblem(status, "") if status == 302 else Rejected(status, "", about="place")
     following = decided(Unread(CallFailed(answer)), deadline=IN_DOUBT)
     assert (following.state, following.reason, following.may_be_the_site) == ("unknown", "look_refused", True)
@@ -271,7 +271,7 @@ def test_a_look_that_the_set_up_prevents_says_so(status: int) -> None:
     ("reason", "scope"), [(None, None), ("jira-burst-based", "endpoint"), ("jira-quota-tenant-based", "site")]
 )
 def test_a_look_that_is_throttled_waits_as_told(reason: str | None, scope: str | None) -> None:
-    """And others only where the limit is theirs, too."""
+    """A throttled look waits as told, and pauses other syncs only where they share the limit."""
     following = decided(Unread(CallFailed(Throttled(1800, reason, ""))), deadline=IN_DOUBT)
     assert (following.state, following.delay) == ("unknown", 1800)
     assert (following.pause.scope if following.pause else None) == scope
@@ -279,10 +279,10 @@ def test_a_look_that_is_throttled_waits_as_told(reason: str | None, scope: str |
 
 @pytest.mark.parametrize("outcome", [Unknown("no answer"), NotSent("refused"), Throttled(1, None, "")])
 def test_a_second_create_stays_the_second_one(outcome: Outcome) -> None:
-    """Otherwise a third one would be allowed."""
+    """A second create stays the second after a failure, because otherwise a further one would be allowed."""
     assert decided(outcome, Progress(recreates=1)).progress.recreates == 1
 
 
 def test_progress_is_the_same_in_python_and_in_postgres() -> None:
-    """A number that a restart forgot to reset would follow the sync into its next life."""
+    """The fields of a sync's progress are the columns that a restart resets."""
     assert [column for column, _ in STARTS] == [field.name for field in fields(Progress)]

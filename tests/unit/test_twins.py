@@ -1,4 +1,4 @@
-"""What exists for threads and for asyncio has the same methods; one suite runs over both stores."""
+"""Twin classes for threads and for asyncio, which have the same methods."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from worker.db import AsyncSessionStore, SessionStore
 
 TWINS: Final = [(SessionStore, AsyncSessionStore), (SessionClient, AsyncSessionClient), (Handle, AsyncHandle)]
 OF_ASYNCIO: Final = {
-    # Its pool is opened in an event loop; the other store has the process's own.
+    # The asyncio store opens a pool of its own; the other uses the process's pool.
     AsyncSessionStore: {"close"},
-    # Socket Mode, which is asyncio code, reports by it.
+    # Socket Mode, which is asyncio code, reports through this method.
     AsyncSessionClient: {"tell_socket"},
 }
 
 
 def methods(kind: type[Any]) -> dict[str, str]:
-    """Return the public methods and what they take and return."""
+    """Return the public methods with their signatures."""
     found = {
         name: str(inspect.signature(method)).replace("AsyncHandle", "Handle")
         for name, method in inspect.getmembers(kind, inspect.isfunction)
@@ -31,12 +31,12 @@ def methods(kind: type[Any]) -> dict[str, str]:
 
 @pytest.mark.parametrize(("one", "other"), TWINS, ids=lambda kind: kind.__name__)
 def test_twins_have_the_same_methods(one: type[Any], other: type[Any]) -> None:
-    """The same names, arguments, defaults and results."""
+    """Twins have methods of the same names, arguments, defaults and results."""
     assert methods(one) == methods(other)
 
 
 @pytest.mark.parametrize(("one", "other"), TWINS[:2], ids=lambda kind: kind.__name__)
 def test_twins_say_the_same(one: type[Any], other: type[Any]) -> None:
-    """What a method promises is no different."""
+    """Twins document each method in the same words."""
     for name in methods(one):
         assert inspect.getdoc(getattr(one, name)) == inspect.getdoc(getattr(other, name)), name

@@ -1,4 +1,4 @@
-"""Messages that cost more than there is, to be read for their dead letter."""
+"""Messages that are too large to be read for their dead letter."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ assert _payload(b"[" + b"1," * 300_001 + b"1]") is None
 
 
 def test_what_does_not_fit_into_memory_is_kept_unread() -> None:
-    """Some thirty times its size, as Python's objects: the letter has its bytes, and no arguments."""
+    """A body is not parsed for a dead letter if its objects would not fit into the memory."""
     done = subprocess.run([sys.executable, "-c", _READ], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Whether messages are taken, judged from signs of life."""
+"""Verdicts on queues and workers, judged from heartbeats and canaries."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def heartbeats(
     ],
 )
 def test_a_queue(found: Heartbeats, state: str) -> None:
-    """What came out counts; that a worker asks for messages does not."""
+    """A queue is judged by what comes out of it, not by a worker that asks for messages."""
     assert verdict_on_queue(found, "sessions").state == state
 
 
@@ -82,13 +82,13 @@ def test_a_queue(found: Heartbeats, state: str) -> None:
     ids=["idle", "full", "frozen", "cancelled", "starting", "silent"],
 )
 def test_a_worker(seconds: float, up: float, asked: float | None, ended: float | None, state: str) -> None:
-    """It asks for messages of each of its queues, or is full and ends some."""
+    """A worker is well if it asks for messages of each of its queues, or is full and ends some."""
     sign = WorkerHeartbeat(seconds, up, {"sessions": QueueUse(asked, ended), "syncs": QueueUse(FRESH, None)})
     assert verdict_on_worker(sign).state == state
 
 
 def test_the_reason_names_what_to_do() -> None:
-    """Which queue, for how long, and what helps."""
+    """The reason names the queue, the time and the remedy."""
     why = verdict_on_queue(heartbeats(canary=OLD, beat=FRESH, beat_up=OLD), "sessions").why
     assert "50 s" in why
     assert "restart the worker that takes from sessions" in why
