@@ -92,6 +92,6 @@ def test_workers_drain_a_full_broker(database_url: str, broker: EmbeddedValkey, 
 
 @pytest.mark.parametrize("reason", sorted(CHEAP))
 def test_a_broker_that_refuses_is_waited_for(reason: str, database_url: str, tmp_path: Path) -> None:
-    """Workers outlive a broker that refuses writes and go on by themselves; health names the reason."""
+    """Workers outlive a broker that refuses writes and go on by themselves; health asks for no restart."""
     with RedisServer(tmp_path / "server", settings=SETTINGS) as server:
         wait_out(REFUSALS[reason], server, database_url, tmp_path)

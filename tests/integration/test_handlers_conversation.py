@@ -48,7 +48,7 @@ def slack() -> Iterator[SlackSandbox]:
 
 
 def answering(value: Any) -> RecordingClient:
-    """A client whose every command has this result."""
+    """Return a client whose every command has this result."""
     return RecordingClient(lambda command: value)
 
 

@@ -105,7 +105,7 @@ def without_permission(apart: Apart) -> Iterator[None]:
 
 @contextmanager
 def without_a_login(apart: Apart) -> Iterator[None]:
-    """Change the password and close all connections (WRONGPASS)."""
+    """Change the server's password and close all connections (WRONGPASS)."""
     apart.administrator.config_set("requirepass", "another one")
     apart.administrator.client_kill_filter(_type="normal", skipme=True)
     yield
