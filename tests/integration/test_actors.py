@@ -1,4 +1,4 @@
-"""The actor of a command is stored with what it changed, and shown; messages without one stay valid."""
+"""Actors of commands: stored with the change, shown in the timeline, and optional in messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BOB: Final = NamedActor(name="Bob B.", via="console", address="10.0.0.7")
 
 
 def test_each_step_keeps_its_actor(pool: Pool, store: SessionStore) -> None:
-    """The first one stays: a repetition by another actor changes nothing."""
+    """Each step of a session keeps its first actor; a repetition by another actor changes nothing."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U0456", ANN)
     store.get_or_create_session(CHANNEL, THREAD, "U0999", BOB)
     store.update_status(CHANNEL, THREAD, "ready_to_sync", BOB)
@@ -54,7 +54,7 @@ def test_each_step_keeps_its_actor(pool: Pool, store: SessionStore) -> None:
 
 
 def test_a_channels_patch_and_move_keep_their_actor(pool: Pool, store: SessionStore) -> None:
-    """The patch once a command, the move with the old id."""
+    """A channel's patch keeps the first actor of its command id, and a move keeps its actor at the old id."""
     command_id = uuid4()
     store.merge_channel_context(CHANNEL, {"topic": "one"}, command_id, ANN)
     store.merge_channel_context(CHANNEL, {"topic": "one"}, command_id, BOB)
@@ -70,7 +70,7 @@ def test_a_channels_patch_and_move_keep_their_actor(pool: Pool, store: SessionSt
 
 
 def test_decisions_are_claims_of_where_they_were_made(pool: Pool, store: SessionStore) -> None:
-    """A name on the command line is never taken for a person in Slack, whatever it looks like."""
+    """A decision is recorded as the name and the place it was made at, never as a Slack user."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U0456")
     store.request_sync(CHANNEL, THREAD, Draft(summary="One"), "1700000001.000100")
     by_cli = decisions.signature("U0456", "wrong", "cli")
@@ -92,7 +92,7 @@ def test_decisions_are_claims_of_where_they_were_made(pool: Pool, store: Session
 
 
 def test_a_retry_that_comes_again_undoes_no_decision(pool: Pool, store: SessionStore) -> None:
-    """The same signed click, or its message: a sync that was given up since stays so, and no act is noted."""
+    """A retry that is delivered twice is applied once, so a sync given up since then stays given up."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U0456")
     store.request_sync(CHANNEL, THREAD, Draft(summary="One"), "1700000001.000100")
     syncs, pressed, again = SyncStore(pool), uuid4(), uuid4()
@@ -106,7 +106,7 @@ def test_a_retry_that_comes_again_undoes_no_decision(pool: Pool, store: SessionS
 
 
 def test_unlink_says_what_it_met(pool: Pool, store: SessionStore) -> None:
-    """No ticket, or another one than was seen: a sentence, and nothing is changed."""
+    """Unlink is refused with a sentence when the session has no ticket or another than the operator saw."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U0456")
     by = decisions.signature("ada", "really", "cli")
     with pytest.raises(InvalidCommand, match="has no ticket to unlink"):
@@ -122,7 +122,7 @@ def test_unlink_says_what_it_met(pool: Pool, store: SessionStore) -> None:
     [None, 5, [], "ada", {}, {"name": ""}, {"user_id": "U1"}, {"name": "ada", "via": "mail"}, {"name": None}],
 )
 def test_a_row_of_another_making_is_shown_as_unknown(pool: Pool, store: SessionStore, stored: Any) -> None:
-    """It hides neither its own session nor another's."""
+    """A stored actor that cannot be read is shown as unknown and hides no session or decision."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U0456", ANN)
     with pool.connection() as connection:
         connection.execute("UPDATE thread_sessions SET opened_by = %s", [Jsonb(stored)])
@@ -157,7 +157,7 @@ def test_a_row_of_another_making_is_shown_as_unknown(pool: Pool, store: SessionS
     ],
 )
 def test_an_actor_that_is_none_is_refused(actor: Any) -> None:
-    """Before anything is sent, and in the worker, for a faulty client of another language."""
+    """A command with a malformed actor is refused as InvalidCommand."""
     with pytest.raises(InvalidCommand, match="actor"):
         GetOrCreate.from_message(
             [], {"channel_id": CHANNEL, "thread_ts": THREAD, "user_id": "U1", "actor": actor}
@@ -165,7 +165,7 @@ def test_an_actor_that_is_none_is_refused(actor: Any) -> None:
 
 
 def test_an_actor_travels_as_it_is_and_may_be_missing() -> None:
-    """Additions of a newer producer are ignored, as with all else."""
+    """A command keeps its actor, ignores the actor's unknown fields, and stays valid without one."""
     thread = {"channel_id": CHANNEL, "thread_ts": THREAD, "user_id": "U1"}
     command = GetOrCreate.from_message([], {**thread, "actor": {**SLACK, "groups": ["S1"]}})
     assert command.arguments() == {**thread, "actor": SLACK}
@@ -185,13 +185,13 @@ def test_an_actor_travels_as_it_is_and_may_be_missing() -> None:
     [("U0456", NamedActor(name="U0456", via="api")), (SLACK, ANN), ({"name": "ada", "via": "api"}, None)],
 )
 def test_a_retry_of_the_release_before_has_a_bare_name(actor: Any, acted_by: Any) -> None:
-    """A claim, like any other name."""
+    """A retry sent by the previous release with a bare name as its actor counts as that name via the API."""
     command = RetrySync.from_message([], {"session_id": str(uuid4()), "actor": actor, "reason": "again"})
     assert command.acted_by == (acted_by or NamedActor(name="ada", via="api"))
 
 
 def test_an_older_workers_rows_have_no_actor(database_url: str, pool: Pool, store: SessionStore) -> None:
-    """Its decisions keep the bare name."""
+    """A decision recorded by an older worker, without an actor, is shown by its bare name."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U0456")
     store.request_sync(CHANNEL, THREAD, Draft(summary="One"), "1700000001.000100")
     with psycopg.connect(database_url, autocommit=True) as connection:

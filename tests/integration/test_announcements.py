@@ -1,4 +1,4 @@
-"""Who sends the messages that bring status messages up to date, and what for."""
+"""Messages that tell a worker to update status messages: their moment and their queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.status_message.process import announcer_of_this_process
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[list[Message]]:
-    """The messages, in place of a broker."""
+    """Record the messages that would be sent to the broker."""
     sent: list[Message] = []
 
     def send(message: Message) -> bool:
@@ -46,7 +46,7 @@ def story(pool: Pool) -> Story:
 
 
 def test_without_a_token_nothing_is_taken(sent: list[Message], story: Story) -> None:
-    """A worker that has one will find it."""
+    """A worker without a Slack token takes no status message and leaves it due for another worker."""
     assert announce_due() == 0
     assert announce_soon(story.session_id) is False
     assert sent == []
@@ -56,7 +56,7 @@ def test_without_a_token_nothing_is_taken(sent: list[Message], story: Story) -> 
 def test_each_session_gets_a_message_of_its_own(
     sent: list[Message], story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the queue of the sweep, so that no sync waits behind Slack; once, until it is lost."""
+    """Each session's announcement is sent once by the sweep, on the maintenance queue."""
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-sandbox")
     get_settings.cache_clear()
     assert announce_due() == 1
@@ -69,7 +69,7 @@ def test_each_session_gets_a_message_of_its_own(
 def test_a_channel_that_slack_calls_by_another_id_is_told_of(
     sent: list[Message], pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A private channel's conversion comes without an event; the answer to a post names the new id."""
+    """A new channel id in Slack's response to a post is sent on as `channels.moved`."""
     with SlackSandbox() as slack:
         story = Story(pool, slack)
         slack.workspace.moved[CHANNEL] = "C0CONVERTED"

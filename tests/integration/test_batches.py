@@ -1,4 +1,4 @@
-"""Commands that arrive together run together, and nobody can tell but by the clock."""
+"""Batches of commands that arrive together, with the same effects as one by one."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def open_sessions(installation: Installation, count: int = MANY) -> list[Any]:
 
 
 def commits(installation: Installation) -> int:
-    """Transactions that this test's database has seen, its own looking included."""
+    """Return the number of transactions in this test's database, including those of this query."""
     statement = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
     return int(str(ask(installation.database_url, statement)))
 
 
 @contextmanager
 def locked(installation: Installation, number: int) -> Iterator[None]:
-    """A row that nobody can change meanwhile: a command on it hangs in Postgres."""
+    """Lock a session's row, so that a command on it hangs in Postgres."""
     with psycopg.connect(installation.database_url) as connection:
         connection.execute(
             "SELECT FROM thread_sessions WHERE thread_ts = %s FOR UPDATE", [thread(number)["thread_ts"]]
@@ -50,13 +50,13 @@ def locked(installation: Installation, number: int) -> Iterator[None]:
 
 
 def locks_waited_for(installation: Installation) -> int:
-    """How many commands hang in Postgres."""
+    """Count the connections that wait for a lock in Postgres."""
     statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     return int(str(ask(installation.database_url, statement)))
 
 
 class Listener:
-    """Hears every task event that the workers send, from its beginning on."""
+    """A receiver of every task event that the workers send from now on."""
 
     def __init__(self, installation: Installation, stack: ExitStack) -> None:
         self._events: list[dict[str, Any]] = []
@@ -66,7 +66,7 @@ class Listener:
         self.of("nobody")  # kombu subscribes with the first look
 
     def of(self, task_id: str) -> dict[str, dict[str, Any]]:
-        """The events of a task so far, by their type."""
+        """Return the events of a task so far, by their type."""
         with suppress(TimeoutError):
             while True:
                 self._connection.drain_events(timeout=0.05)
@@ -74,7 +74,7 @@ class Listener:
 
 
 def test_a_backlog_takes_few_transactions(installation: Installation) -> None:
-    """Each command has its own answer; together they cost a fraction of the commits."""
+    """A backlog of commands takes a fraction of their number in transactions, each with its own result."""
     results = open_sessions(installation)
     before = commits(installation)
     with installation.worker():
@@ -88,7 +88,7 @@ def test_a_backlog_takes_few_transactions(installation: Installation) -> None:
 
 
 def test_what_comes_while_all_processes_are_busy_runs_together(installation: Installation) -> None:
-    """Under steady load commands come one by one; they wait for a process, not in a line behind it."""
+    """Commands that arrive while all processes are busy run in few transactions afterwards."""
     open_sessions(installation, 1)
     with installation.worker():
         wait_until(lambda: installation.waiting() == 0, "the session is there")
@@ -105,7 +105,7 @@ def test_what_comes_while_all_processes_are_busy_runs_together(installation: Ins
 
 
 def test_one_bad_command_fails_alone(installation: Installation) -> None:
-    """Wrong arguments, another key, no session: each as if it had come alone, the others undisturbed."""
+    """A command with bad arguments, a conflict or no session fails alone; the others in its batch succeed."""
     good = open_sessions(installation, 100)
     wrong = installation.send("sessions.get_or_create", channel_id="C1", thread_ts=1.5, user_id="U1")
     first = installation.send("sessions.mark_synced", **thread(0), jira_key="PROJ-1")
@@ -133,7 +133,7 @@ def test_one_bad_command_fails_alone(installation: Installation) -> None:
 
 
 def test_each_command_has_its_own_events(installation: Installation) -> None:
-    """Received, started, succeeded or failed, with its arguments and its result: what Flower shows."""
+    """Each command of a batch has its own events, with its arguments and its result, in order."""
     results = open_sessions(installation, 60)
     wrong = installation.send("sessions.get", channel_id="C1", thread_ts=7)
     with ExitStack() as stack:
@@ -152,12 +152,12 @@ def test_each_command_has_its_own_events(installation: Installation) -> None:
 
 
 def test_a_stop_keeps_no_events_back(installation: Installation) -> None:
-    """They are sent a moment late; a worker that stops in that moment sends them first."""
+    """A worker that stops sends the events of its finished commands first."""
     with ExitStack() as stack:
         listener = Listener(installation, stack)
         worker = stack.enter_context(installation.worker())
         (result,) = open_sessions(installation, 1)
-        # Without a pause, which would be the moment.
+        # No pause here: the worker must stop right after it took the message.
         while installation.waiting():
             pass
         worker.stop()
@@ -166,7 +166,7 @@ def test_a_stop_keeps_no_events_back(installation: Installation) -> None:
 
 @contextmanager
 def hanging_batch(installation: Installation) -> Iterator[tuple[WorkerGroup, list[Any]]]:
-    """A worker with fifty commands in one batch, which waits for a row that is locked."""
+    """Start a worker with fifty commands in one batch, and hold it up with a locked row."""
     with new_pool(installation.database_url) as pool:
         for number in range(50):
             SessionStore(pool).get_or_create_session(**thread(number), user_id="U1")
@@ -183,7 +183,7 @@ def hanging_batch(installation: Installation) -> Iterator[tuple[WorkerGroup, lis
 
 
 def test_a_batch_whose_process_dies_is_run_again(installation: Installation) -> None:
-    """SIGKILL of the child in the middle of a batch: every command of it is carried out, none is parked."""
+    """A batch whose process is killed is run again: every command succeeds and none is a dead letter."""
     with hanging_batch(installation) as (worker, results):
         for child in worker.children:
             child.kill()
@@ -192,7 +192,7 @@ def test_a_batch_whose_process_dies_is_run_again(installation: Installation) -> 
 
 
 def test_ending_one_command_by_hand_does_not_end_the_others(installation: Installation) -> None:
-    """`revoke(terminate=True)`, Flower's button: the process is shared, the fate is not."""
+    """Revoking one command of a batch with `terminate=True` leaves the others of the batch to succeed."""
     with hanging_batch(installation) as (_, results):
         revoked = results.pop(10)
         installation.celery.control.revoke(revoked.id, terminate=True, signal="SIGKILL")
@@ -201,7 +201,7 @@ def test_ending_one_command_by_hand_does_not_end_the_others(installation: Instal
 
 
 def test_who_asked_keeps_the_first_answer(installation: Installation) -> None:
-    """A worker died between answer and acknowledgement: what the second run finds is no news."""
+    """A command that runs again after a redelivery leaves its first result in place."""
     (result,) = open_sessions(installation, 1)
     with redis.Redis.from_url(installation.broker_url, decode_responses=True) as server:
         message = json.loads(str(server.lindex("sessions", 0)))
@@ -216,7 +216,7 @@ def test_who_asked_keeps_the_first_answer(installation: Installation) -> None:
 
 
 def test_commands_that_share_an_id_are_both_carried_out(installation: Installation) -> None:
-    """Ids are the caller's to choose, and a caller may choose one twice: no command is taken for another."""
+    """Two commands with the same task id are both carried out."""
     with new_pool(installation.database_url) as pool:
         for number in range(20):
             SessionStore(pool).get_or_create_session(**thread(number), user_id="U1")
@@ -230,7 +230,7 @@ def test_commands_that_share_an_id_are_both_carried_out(installation: Installati
 
 
 def test_an_unforeseen_error_in_one_command_leaves_the_others_alone(installation: Installation) -> None:
-    """It is a dead letter by itself; those that arrived with it are carried out."""
+    """An unforeseen error in one command makes a dead letter of that one alone."""
     results = open_sessions(installation, 20)
     odd = installation.send("probe.breaks_its_statement")
     more = [installation.send("sessions.get", **thread(number)) for number in range(20)]

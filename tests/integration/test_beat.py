@@ -1,4 +1,4 @@
-"""Beat, as README starts it: sweeps come about, and those who watch are not told of each."""
+"""Beat started as README starts it: its sweeps run, and they send no events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SWEEPS = 3
 
 
 def test_sweeps_are_not_told_to_those_who_watch(installation: Installation) -> None:
-    """Neither that they are sent nor that they run: every two seconds, so Flower would show little else."""
+    """Sweeps run without any task event, sent or received, so Flower does not list them."""
     events: list[dict[str, Any]] = []
     app = installation.celery
     with app.connection_for_read() as broker, installation.worker("swept", LOG_LEVEL="DEBUG") as worker:

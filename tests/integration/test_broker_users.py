@@ -1,4 +1,4 @@
-"""One user of the broker for each kind of process: what it does is allowed, and nothing that others do."""
+"""A broker user for each kind of process, allowed its own commands and refused those of the others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from worker.operate.rights.broker_users import NAMES, BrokerUser, Kind, acl_line
 
 
 class Users:
-    """A Valkey with all users, and no other one but the test's own administrator."""
+    """A Valkey with every process's user, and an administrator for the test."""
 
     def __init__(self, server: RedisServer) -> None:
         self.server = server
@@ -57,7 +57,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Users]:
 def test_each_process_does_its_work_as_its_own_user(
     users: Users, postgres: PostgresForTests, tmp_path: Path
 ) -> None:
-    """All of them at once; the server has refused nothing."""
+    """All processes work at once under their own users, and the server refuses nothing."""
     with (
         users.server.client() as admin,
         postgres.database() as database_url,
@@ -92,7 +92,7 @@ def test_each_process_does_its_work_as_its_own_user(
         run({**site.env, **settings}, "tests.support.replay", str(letter))
         wait_until(lambda: site.sessions()[-1].channel_id == "C9", "it is carried out", 20)
         assert "pong" in run(site.env, "celery", "-A", "worker", "inspect", "ping")
-        # How `threadsync up` sees that a worker is there, and that none is.
+        # `threadsync up` checks like this for a running and for a missing worker.
         assert sends_heartbeats("worker", users.url("worker"), 10)
         assert not sends_heartbeats("another", users.url("worker"), 10)
         refused = {(entry["username"], entry["reason"], entry["object"]) for entry in administrator.acl_log()}
@@ -157,7 +157,7 @@ ATTACKS: Mapping[BrokerUser, tuple[tuple[str, ...], ...]] = {
         ("SET", "threadsync.signs", "x"),
     ),
 }
-"""What an attacker who has a process would try first; each is refused."""
+"""The commands that an attacker with a process's login would try first; each is refused."""
 
 OF_ALL: Final = (
     ("SELECT", "1"),
@@ -207,7 +207,7 @@ OF_ALL: Final = (
     ("FLUSHALL",),
     ("SHUTDOWN", "NOSAVE"),
 )
-"""What is no process's work: other databases and programs, all keys, the server itself, others' traffic."""
+"""The commands that no process needs: other databases, scripts, all keys, the server, others' traffic."""
 
 
 @pytest.mark.parametrize("user", NAMES)
@@ -219,7 +219,7 @@ def test_a_user_may_not_do_what_is_not_its_work(users: Users, user: BrokerUser) 
 
 
 def test_a_script_of_anothers_gives_no_other_rights(users: Users) -> None:
-    """One that a worker has loaded runs with the rights of the user who names its hash."""
+    """A script that a worker loaded gives another user no rights of the worker."""
     script = "return redis.call('LRANGE', KEYS[1], 0, -1)"
     with redis.Redis.from_url(users.url("worker")) as worker:
         worker.delete("sessions")
@@ -233,7 +233,7 @@ def test_a_script_of_anothers_gives_no_other_rights(users: Users) -> None:
 @pytest.mark.parametrize("kind", get_args(Kind))
 @pytest.mark.parametrize("prefix", ["", "ts:"])
 def test_the_server_reads_the_table_as_we_do(kind: Kind, prefix: str, tmp_path: Path) -> None:
-    """Each command on each of its keys is allowed to those who have it, and refused to all others."""
+    """The server allows each user the commands of its own list and refuses it those of every other list."""
     program = redis_program() if kind == "redis" else None
     lines = [acl_line(user, "pw", prefix, 3, kind=kind).removeprefix("user ") for user in NAMES]
     with RedisServer(tmp_path / "server", program, users=lines) as server, server.client() as admin:

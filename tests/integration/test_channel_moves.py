@@ -1,4 +1,4 @@
-"""A channel that gets another id keeps its sessions, its context and its one ticket a thread."""
+"""Moves of a channel to another id, which keep its sessions, its context and one ticket per thread."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ WAITING = (
 
 @pytest.fixture
 def owner_pool(database_url: str) -> Iterator[Pool]:
-    """May empty tables, which a worker may not."""
+    """Open a pool as the tables' owner, which may empty tables as a worker may not."""
     with new_pool(as_owner(database_url), max_size=2) as pool:
         yield pool
 
 
 async def test_either_id_leads_to_the_same_rows(any_store: AsyncSessionStore) -> None:
-    """The row keeps its first id; a repeated move changes nothing; the context follows."""
+    """Both ids of a moved channel lead to the same sessions and context; a repeated move changes nothing."""
     session = await any_store.get_or_create_session(OLD, THREAD, USER)
     await any_store.merge_channel_context(OLD, {"topic": "release", "a": 1}, uuid4())
     move = await any_store.channel_moved(OLD, NEW)
@@ -72,7 +72,7 @@ async def test_either_id_leads_to_the_same_rows(any_store: AsyncSessionStore) ->
 
 
 def test_a_row_that_was_opened_under_the_new_id_alone_keeps_it(store: SessionStore) -> None:
-    """The news of a move may come late."""
+    """A session opened under the new id before the move is known keeps that id and is found by both."""
     session = store.get_or_create_session(NEW, THREAD, USER)
     assert store.channel_moved(OLD, NEW).home_id == NEW
     again = store.get_or_create_session(OLD, THREAD, USER)
@@ -80,7 +80,7 @@ def test_a_row_that_was_opened_under_the_new_id_alone_keeps_it(store: SessionSto
 
 
 def test_contexts_of_both_ids_are_one(store: SessionStore) -> None:
-    """Members of either; of the same one the last written stands. Each patch still applies once."""
+    """The contexts of both ids become one: the newer value of a shared member wins, and no patch repeats."""
     command = uuid4()
     store.merge_channel_context(OLD, {"a": 1, "both": "old"}, uuid4())
     store.merge_channel_context(NEW, {"b": 2, "both": "new"}, command)
@@ -102,7 +102,7 @@ def test_contexts_of_both_ids_are_one(store: SessionStore) -> None:
     ],
 )
 def test_news_of_a_chain_come_in_any_order(store: SessionStore, moves: list[tuple[str, str]]) -> None:
-    """All ids lead to one session, and calls go to the last id."""
+    """Moves of a chain lead to one session and to the newest id, in whatever order they arrive."""
     session = store.get_or_create_session(OLD, THREAD, USER)
     for old, new in moves:
         move = store.channel_moved(old, new)
@@ -112,7 +112,7 @@ def test_news_of_a_chain_come_in_any_order(store: SessionStore, moves: list[tupl
 
 
 def test_a_channel_that_comes_back_to_an_old_id(store: SessionStore) -> None:
-    """A circle: the newest is the one that was moved to last."""
+    """A channel that moves back to an old id is known by the id of its last move."""
     store.channel_moved(OLD, NEW)
     assert store.channel_moved(NEW, OLD).newest_id == OLD
     assert store.channel_moved(OLD, NEW).newest_id == NEW
@@ -120,7 +120,7 @@ def test_a_channel_that_comes_back_to_an_old_id(store: SessionStore) -> None:
 
 
 def test_of_two_sessions_of_a_thread_the_one_with_the_key_stays(store: SessionStore, pool: Pool) -> None:
-    """Whichever id it has; the other one is its alias, and makes no ticket."""
+    """The session with a ticket stays when a thread has two; the other one's sync fails as moved."""
     for old_is_linked, thread in ((True, THREAD), (False, OTHER)):
         old = store.get_or_create_session(OLD, thread, USER)
         new = store.get_or_create_session(NEW, thread, USER)
@@ -140,7 +140,7 @@ def test_of_two_sessions_of_a_thread_the_one_with_the_key_stays(store: SessionSt
 
 
 def test_two_keys_are_for_a_person(store: SessionStore, pool: Pool) -> None:
-    """Both are named; the session keeps one."""
+    """Two tickets for one thread make a review with both keys; the session keeps one."""
     for channel, key in ((OLD, "PROJ-1"), (NEW, "PROJ-2")):
         store.get_or_create_session(channel, THREAD, USER)
         store.mark_synced(channel, THREAD, key)
@@ -154,7 +154,7 @@ def test_two_keys_are_for_a_person(store: SessionStore, pool: Pool) -> None:
 
 
 def begin(pool: Pool, channel: str) -> tuple[Any, Begun | None]:
-    """Commit to a create for the thread's session under this id."""
+    """Claim the sync of the thread's session under this id, and begin its create."""
     session = SessionStore(pool).get_session_by_thread(channel, THREAD)
     assert session is not None
     syncs = SyncStore(pool)
@@ -179,7 +179,7 @@ def _begin(pool: Pool, claim: Any) -> Begun | None:
 
 @pytest.mark.parametrize("creating", [OLD, NEW])
 def test_the_session_with_a_create_stays(store: SessionStore, pool: Pool, creating: str) -> None:
-    """What it makes is the thread's ticket; the newer draft of the other one waits with it."""
+    """The session whose create has begun stays, takes over the newer draft, and the other creates nothing."""
     ids = {}
     for channel, second in ((OLD, 1), (NEW, 2)):
         ids[channel] = store.get_or_create_session(channel, THREAD, USER).id
@@ -198,7 +198,7 @@ def test_the_session_with_a_create_stays(store: SessionStore, pool: Pool, creati
 
 
 def test_two_creates_are_for_a_person(store: SessionStore, pool: Pool) -> None:
-    """Each may have made a ticket; none is made again by itself."""
+    """Two creates for one thread make a review, and neither is sent again."""
     for channel in (OLD, NEW):
         store.get_or_create_session(channel, THREAD, USER)
         store.request_sync(channel, THREAD, DRAFT, "1700000001.000000")
@@ -210,7 +210,7 @@ def test_two_creates_are_for_a_person(store: SessionStore, pool: Pool) -> None:
 def test_a_session_that_is_being_opened_is_seen_by_the_move(
     store: SessionStore, pool: Pool, database_url: str
 ) -> None:
-    """Under the new id, not committed yet; another one is opened while the move waits for it."""
+    """A move waits for a session that is being opened under the new id, and later openings wait for it."""
     old = store.get_or_create_session(OLD, THREAD, USER)
     with psycopg.connect(database_url) as under_way, ThreadPoolExecutor(3) as threads:
         under_way.execute(
@@ -229,7 +229,7 @@ def test_a_session_that_is_being_opened_is_seen_by_the_move(
 
 
 def test_moves_while_sessions_are_opened_and_asked_for(store: SessionStore, pool: Pool) -> None:
-    """Whoever comes first: one session a thread, and one sync that could make its ticket."""
+    """Concurrent moves, openings and requests end with one session and one pending sync per thread."""
     names = [f"{1_700_000_000 + number}.000100" for number in range(40)]
     barrier = threading.Barrier(5)
 
@@ -265,7 +265,7 @@ def test_moves_while_sessions_are_opened_and_asked_for(store: SessionStore, pool
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_history_in_any_order(owner_pool: Pool, history: list[Step]) -> None:
-    """Chains, circles, repetitions, before and after sessions are there: one thread is one session."""
+    """Any order of moves and openings, circles and repetitions included, ends with one session per thread."""
     story = History(owner_pool)
     story.clear()
     story.deliver(history)
@@ -273,7 +273,7 @@ def test_any_history_in_any_order(owner_pool: Pool, history: list[Step]) -> None
 
 
 def test_slack_is_called_by_the_newest_id(pool: Pool) -> None:
-    """The message that was posted under the old id is edited under the new one."""
+    """The status message is posted to the channel's newest id."""
     with SlackSandbox() as slack:
         slack.workspace.add(STORY_CHANNEL, USER, "help!", ts=STORY_THREAD)
         story = Story(pool, slack)

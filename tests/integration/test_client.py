@@ -1,4 +1,4 @@
-"""What a web process imports: typed calls and results, our errors, no waiting for a broker that is away."""
+"""The clients of a web process: typed calls and results, our own errors, no wait for a missing broker."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Call = Callable[..., Any]
 
 @pytest.fixture(params=["SessionClient", "AsyncSessionClient"])
 async def call(request: pytest.FixtureRequest, shared: Installation) -> AsyncIterator[Call]:
-    """Either client as one function: call a method, and get the result."""
+    """Return either client as one function that calls a method and waits for its result."""
     if request.param == "SessionClient":
         with SessionClient(shared.broker_url) as client:
 
@@ -60,12 +60,12 @@ async def call(request: pytest.FixtureRequest, shared: Installation) -> AsyncIte
 
 @pytest.fixture
 def thread() -> tuple[str, str]:
-    """A thread that no other test uses."""
+    """Return a thread that no other test uses."""
     return f"C{uuid4().hex[:8]}", "1700000000.000100"
 
 
 async def test_results_are_dtos(call: Call, thread: tuple[str, str]) -> None:
-    """Each method's result is the model that its annotation says, with aware times."""
+    """Each method returns the model in its annotation, with timezone-aware times."""
     created = await call("get_or_create", *thread, "U1")
     assert type(created) is SessionResult
     assert created.created_at.tzinfo is not None
@@ -79,13 +79,13 @@ async def test_results_are_dtos(call: Call, thread: tuple[str, str]) -> None:
 
 
 async def test_nothing_is_none(call: Call) -> None:
-    """A thread without a session, a channel without a context."""
+    """Reading an unknown thread's session or an unknown channel's context returns None."""
     assert await call("get", "C0", "1.1") is None
     assert await call("get_context", "C0") is None
 
 
 async def test_contexts_are_merged_once_a_command_id(call: Call, thread: tuple[str, str]) -> None:
-    """Without a command_id each call is a command of its own."""
+    """A context patch is merged once per command_id; without one, each call is a new command."""
     channel, command_id = thread[0], uuid4()
     for outcome in ("created", "unchanged"):
         result = await call("merge_context", channel, {"a": {"b": 1}}, command_id)
@@ -95,7 +95,7 @@ async def test_contexts_are_merged_once_a_command_id(call: Call, thread: tuple[s
 
 
 async def test_errors_are_our_classes(call: Call, thread: tuple[str, str]) -> None:
-    """What the worker raised is raised here, with what belongs to it."""
+    """An error of the worker is raised at the client as the same class, with its attributes."""
     with pytest.raises(SessionNotFound) as missing:
         await call("update_status", *thread, "collecting")
     assert (missing.value.channel_id, missing.value.thread_ts) == thread
@@ -124,7 +124,7 @@ async def test_errors_are_our_classes(call: Call, thread: tuple[str, str]) -> No
 async def test_bad_arguments_fail_before_anything_is_sent(
     installation: Installation, method: str, arguments: tuple[Any, ...]
 ) -> None:
-    """InvalidCommand at the call; the broker never sees it."""
+    """A bad argument raises InvalidCommand at the call, and nothing is sent."""
     with SessionClient(installation.broker_url) as client, pytest.raises(InvalidCommand):
         getattr(client, method)(*arguments)
     async with AsyncSessionClient(installation.broker_url) as async_client:
@@ -135,13 +135,13 @@ async def test_bad_arguments_fail_before_anything_is_sent(
 
 @pytest.mark.parametrize("arguments", [{"channel": "C1"}, {"channel_id": "C1", "thread_ts": "1.1"}])
 async def test_misspelt_and_missing_arguments_fail_at_the_call(call: Call, arguments: dict[str, str]) -> None:
-    """As for any Python function."""
+    """A misspelt or missing argument raises TypeError at the call."""
     with pytest.raises(TypeError):
         await call("get_or_create", **arguments)
 
 
 def test_the_tasks_check_their_arguments_too(shared: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`delay` of a task, for those who prefer Celery's own API, refuses what is misspelt or missing."""
+    """A task's `delay` refuses misspelt and missing arguments with InvalidCommand."""
     monkeypatch.setenv("CELERY_BROKER_URL", shared.broker_url)
     from tasks.commands import TASKS
 
@@ -154,7 +154,7 @@ def test_the_tasks_check_their_arguments_too(shared: Installation, monkeypatch: 
 
 
 def test_a_task_id_can_be_chosen(shared: Installation) -> None:
-    """So Slack's event id finds its task."""
+    """A caller may choose the task id, so that Slack's event id finds its task."""
     task_id = f"Ev{uuid4().hex}"
     with SessionClient(shared.broker_url) as client:
         handle = client.enqueue(GetOrCreate(channel_id="C1", thread_ts="7.1", user_id="U1"), task_id=task_id)
@@ -164,7 +164,7 @@ def test_a_task_id_can_be_chosen(shared: Installation) -> None:
 
 
 def test_an_error_that_is_not_ours_is_command_failed(shared: Installation) -> None:
-    """No class of somebody else's is needed to read a result."""
+    """An error of a foreign class is raised at the client as CommandFailed."""
     result = shared.send("probe.unserializable")
     with SessionClient(shared.broker_url) as client:
         wait_until(lambda: shared.celery.AsyncResult(result.id).ready(), "it has failed")
@@ -173,7 +173,7 @@ def test_an_error_that_is_not_ours_is_command_failed(shared: Installation) -> No
 
 
 async def test_a_result_that_does_not_come_is_a_timeout(installation: Installation) -> None:
-    """Without a worker the command stays enqueued; `get` says so in time."""
+    """A result that does not arrive in time raises ResultTimeout, and the command stays enqueued."""
     with SessionClient(installation.broker_url) as client:
         handle = client.get("C1", "1.1")
         began = time.monotonic()
@@ -188,7 +188,7 @@ async def test_a_result_that_does_not_come_is_a_timeout(installation: Installati
 
 
 def test_results_expire(shared: Installation) -> None:
-    """RESULT_TTL_SECONDS, an hour if not set."""
+    """A result expires after an hour unless RESULT_TTL_SECONDS says otherwise."""
     result = shared.send("sessions.get", channel_id="C1", thread_ts="1.1")
     result.get(timeout=10)
     with redis.Redis.from_url(shared.broker_url) as client:
@@ -196,21 +196,21 @@ def test_results_expire(shared: Installation) -> None:
 
 
 def test_importing_the_client_loads_no_database_driver() -> None:
-    """A web process that enqueues needs no psycopg, and does not pay for it."""
+    """Importing the client loads no psycopg."""
     code = "import sys, threadsync.client; print([name for name in sys.modules if 'psycopg' in name])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
 
 
 def test_without_a_broker_the_error_says_what_to_set() -> None:
-    """At the constructor, not at the first command."""
+    """A client without a broker URL fails at its constructor with the name of the setting."""
     with pytest.raises(InvalidSettings, match="CELERY_BROKER_URL"):
         SessionClient()
 
 
 @contextmanager
 def refused() -> Iterator[str]:
-    """A port where nobody listens."""
+    """Yield the URL of a port that refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     yield f"redis://127.0.0.1:{port}/0"
@@ -218,14 +218,14 @@ def refused() -> Iterator[str]:
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """A peer that takes the connection and says nothing."""
+    """Yield the URL of a server that accepts the connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
 
 
 @contextmanager
 def black_hole() -> Iterator[str]:
-    """A peer whose backlog is full: the kernel drops the SYN, as a firewall does."""
+    """Yield the URL of a server whose backlog is full: the kernel drops the SYN, as a firewall does."""
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
@@ -237,7 +237,7 @@ def black_hole() -> Iterator[str]:
 
 @pytest.mark.parametrize("away", [refused, silent, black_hole])
 async def test_a_broker_that_is_away_is_told_within_a_second(away: Callable[[], Any]) -> None:
-    """EnqueueFailed, whatever the reason, from both clients, and however many ask at once."""
+    """An unreachable broker raises EnqueueFailed within about a second, also for 30 callers at once."""
     with away() as url, SessionClient(url) as client:
         await asyncio.to_thread(assert_fails_within_a_second, lambda: client.get("C1", "1.1"))
         await asyncio.to_thread(assert_fails_within_a_second, client.ping)
@@ -260,12 +260,12 @@ def assert_fails_within_a_second(action: Callable[[], object]) -> None:
     began = time.monotonic()
     with pytest.raises(EnqueueFailed):
         action()
-    # Promised is one second; the rest is for thirty threads on a busy machine.
+    # One second is promised; the rest allows for thirty threads on a busy machine.
     assert time.monotonic() - began < 1.3
 
 
 def test_a_client_survives_its_broker(own_valkey: EmbeddedValkey) -> None:
-    """Frozen and thawed, killed and restarted: the same client goes on, in the same process."""
+    """A client works again, in the same process, after its broker was frozen or killed and restarted."""
     with SessionClient(own_valkey.url) as client:
         client.get("C1", "1.1")
         assert own_valkey.pid is not None
@@ -290,7 +290,7 @@ def is_enqueued(client: SessionClient) -> bool:
 def test_a_command_costs_a_push_and_an_event(
     own_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Celery would subscribe to the result first, which nobody waits for yet, and the variable says where."""
+    """Sending a command costs one LPUSH and one PUBLISH, with no subscription to the result."""
     monkeypatch.setenv("CELERY_RESULT_BACKEND", own_valkey.url)
     with redis.Redis.from_url(own_valkey.url) as server, SessionClient(own_valkey.url) as client:
         client.get("C1", "1.1")
@@ -302,7 +302,7 @@ def test_a_command_costs_a_push_and_an_event(
 
 
 def test_a_client_works_after_a_fork(broker_url: str) -> None:
-    """Servers that load the app before they fork: threads stay behind in the parent."""
+    """A client that was used before a fork works in the child and in the parent."""
     with SessionClient(broker_url) as client:
         client.ping()
         child = os.fork()
@@ -318,7 +318,7 @@ def test_a_client_works_after_a_fork(broker_url: str) -> None:
 
 
 def test_a_full_broker_is_told(own_valkey: EmbeddedValkey) -> None:
-    """`noeviction`: the broker refuses, the caller knows, and Slack will deliver again."""
+    """A broker at its memory limit makes the client raise EnqueueFailed with the cause."""
     with redis.Redis.from_url(own_valkey.url) as administrator, SessionClient(own_valkey.url) as client:
         client.get("C1", "1.1")
         administrator.config_set("maxmemory", "1mb")
@@ -327,7 +327,7 @@ def test_a_full_broker_is_told(own_valkey: EmbeddedValkey) -> None:
 
 
 def test_a_key_prefix_is_for_everything(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Client, worker and results keep to it: several installations may share a server."""
+    """Client, worker and results use the configured key prefix for every key."""
     options = '{"global_keyprefix": "ts:"}'
     monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", options)
     with (

@@ -1,4 +1,4 @@
-"""The console's pages and forms, on a real database: who gets in, what is shown, what is refused."""
+"""The console's pages and forms on a real database: sign-in, content, and refusals."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ PAGES = ("/", "/sessions", "/syncs", "/dead", "/audit", "/forget")
 
 
 def send_by(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process's app send to the broker: it keeps the address that an earlier test gave it."""
+    """Make this process's app send to this broker instead of an earlier test's."""
     monkeypatch.setenv("CELERY_BROKER_URL", broker_url)
     app.conf.update(broker_options(broker_url, Settings(), "worker"))
-    # Its connections are an earlier test's, too. The stubs do not know the way to forget them.
+    # Its open connections are an earlier test's, too. The stubs lack the method that drops them.
     celerys: Any = app
     celerys._after_fork()
 
@@ -59,7 +59,7 @@ def client(database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def ada(client: httpx.Client) -> httpx.Client:
-    """Signed in."""
+    """Return a client that is signed in as Ada."""
     answer = sign_in(client, "ada", PASSWORD)
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
     return client
@@ -104,7 +104,7 @@ def a_letter(pool: Pool, number: int = 1, arguments: str | None = '{"args": [], 
 
 
 class Strict(HTMLParser):
-    """Notes what the page's Content-Security-Policy would refuse, and what a reader needs."""
+    """A parser that collects violations of the Content-Security-Policy and the inputs without a label."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Strict(HTMLParser):
 def test_nobody_sees_anything_before_they_sign_in(
     client: httpx.Client, pool: Pool, database_url: str
 ) -> None:
-    """Every page leads to the sign-in, and from there back; forms do nothing."""
+    """Every page redirects to the sign-in, which leads back to it; a form without a session does nothing."""
     session, letter = a_sync(pool), a_letter(pool)
     for path in (*PAGES, f"/sessions/{session.id}", f"/sessions/{session.id}/draft", f"/dead/{letter.id}"):
         answer = client.get(f"/console{path}")
@@ -145,7 +145,7 @@ def test_nobody_sees_anything_before_they_sign_in(
 def test_rows_that_make_no_sense_spoil_no_page(
     ada: httpx.Client, pool: Pool, database_url: str, moment: str
 ) -> None:
-    """Moments beyond Python's, a draft in milliseconds or of no sense: shown beside all others."""
+    """Rows with impossible moments or drafts are shown on every page, and other rows beside them."""
     session, other = a_sync(pool, 1), a_sync(pool, 2)
     spoil = """UPDATE syncs SET drafted_at = 1795608030000, draft = '{"summary": 7}', requested_at = %(at)s,
         updated_at = %(at)s, next_attempt_at = %(at)s, state = 'retry_wait', reason = 'rate_limit'
@@ -166,7 +166,7 @@ def test_rows_that_make_no_sense_spoil_no_page(
 
 
 def test_a_ticket_is_linked_at_the_jira_that_has_it(ada: httpx.Client, pool: Pool, database_url: str) -> None:
-    """After another JIRA_URL, too: in lists and on its page. One without a sync is linked at today's."""
+    """A ticket links to the Jira of its sync after JIRA_URL changed; without a sync, to today's Jira."""
     old, named = a_sync(pool, 1), a_session(pool, 2)
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
         connection.execute("UPDATE syncs SET site = 'old.example/jira'")
@@ -181,7 +181,7 @@ def test_a_ticket_is_linked_at_the_jira_that_has_it(ada: httpx.Client, pool: Poo
 
 
 def test_another_password_is_refused(client: httpx.Client) -> None:
-    """With 403, whatever it is."""
+    """A wrong password gets 403 and no session."""
     for password in ("", PASSWORD + "x", "ä" * 2000):
         answer = sign_in(client, "ada", password)
         assert answer.status_code == 403
@@ -190,13 +190,13 @@ def test_another_password_is_refused(client: httpx.Client) -> None:
 
 
 def test_who_signs_in_says_who_they_are(client: httpx.Client) -> None:
-    """A name without a sign that is no text."""
+    """A sign-in with an empty, invalid or overlong name gets 400."""
     for name in ("", "   ", "a\x00b", "x" * 201):
         assert sign_in(client, name, PASSWORD).status_code == 400
 
 
 def test_refusals_do_not_fill_the_log(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many lines a second, however many guess."""
+    """Refused sign-ins write a limited number of log lines a second."""
     monkeypatch.setattr(actions, "_refusals", LineLimit("sign-in refused", 3, lambda: 0.0))
     form = {"csrf": token(client, "/sign-in"), "name": "eve", "password": "guess"}
     with structlog.testing.capture_logs() as logs:
@@ -206,20 +206,20 @@ def test_refusals_do_not_fill_the_log(client: httpx.Client, monkeypatch: pytest.
 
 
 def test_a_page_can_be_asked_for_without_its_body(client: httpx.Client) -> None:
-    """HEAD is GET without a body, for the page with a form too."""
+    """A HEAD request gets the status of the page and no body."""
     for path, status in (("/sign-in", 200), ("/", 303), ("/static/console.css", 200)):
         answer = client.head(f"/console{path}")
         assert (answer.status_code, answer.content) == (status, b"")
 
 
 def test_nobody_is_sent_elsewhere(client: httpx.Client) -> None:
-    """Only to pages of ours."""
+    """A sign-in redirects only to pages of the console."""
     for then in ("//evil.example.com", "https://evil.example.com", "/\\evil.com", "x"):
         assert sign_in(client, "ada", PASSWORD, then=then).headers["location"] == "/console/"
 
 
 def test_the_cookie(client: httpx.Client, database_url: str, broker_url: str) -> None:
-    """Not for scripts, not for other sites, for HTTPS alone but on loopback; a forged one is none."""
+    """The cookie is HttpOnly, SameSite=Strict and, except on loopback, Secure; a forged one is refused."""
     cookie = sign_in(client, "ada", PASSWORD).headers["set-cookie"].lower()
     assert all(part in cookie for part in ("httponly", "samesite=strict", "path=/console"))
     assert "secure" not in cookie
@@ -256,7 +256,7 @@ def test_the_cookie(client: httpx.Client, database_url: str, broker_url: str) ->
 def test_a_form_that_is_not_ours_does_nothing(
     ada: httpx.Client, pool: Pool, change: dict[str, Any], status: int
 ) -> None:
-    """Another site can send a form in somebody's name, but not one of ours."""
+    """A form without our token, from another site, of another type or too large is refused."""
     session = a_sync(pool)
     form = {"data": {"reason": "because", "csrf": token(ada, f"/sessions/{session.id}")}, **change}
     answer = ada.post(f"/console/sessions/{session.id}/retry", **form)
@@ -267,7 +267,7 @@ def test_a_form_that_is_not_ours_does_nothing(
 
 
 def test_a_refresh_takes_the_counts_alone(ada: httpx.Client) -> None:
-    """No chart is drawn for it; and when the session is over the whole page goes to the sign-in."""
+    """A refresh gets the counts without charts, or sends a browser that is signed out to the sign-in."""
     refresh = {"hx-request": "true"}
     assert "<svg" in ada.get("/console/").text
     part = ada.get("/console/", headers=refresh)
@@ -281,13 +281,13 @@ def test_a_refresh_takes_the_counts_alone(ada: httpx.Client) -> None:
     "change",
     [
         "created_at = now() - interval '12 hours', expires_at = now() - interval '1 second'",
-        # By a clock that was ahead.
+        # Written while the server's clock was ahead.
         "created_at = now() + interval '1 hour', expires_at = now() + interval '13 hours'",
     ],
     ids=["old", "from the future"],
 )
 def test_a_session_ends_after_half_a_day(ada: httpx.Client, database_url: str, change: LiteralString) -> None:
-    """Also one that was used all the while."""
+    """A console session ends 12 hours after it began, even when it is used."""
     assert ada.get("/console/").status_code == 200
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
         connection.execute(SQL("UPDATE console_sessions SET {}").format(SQL(change)))
@@ -295,7 +295,7 @@ def test_a_session_ends_after_half_a_day(ada: httpx.Client, database_url: str, c
 
 
 def test_two_who_replay_at_once(ada: httpx.Client, pool: Pool) -> None:
-    """One settles the letter; the other is told by whom. Sent twice at most, which commands allow."""
+    """Two operators who replay a dead letter at once get one success and one conflict."""
     letter = a_letter(pool)
     form = {"csrf": token(ada, f"/dead/{letter.id}"), "reason": "mended"}
     with ThreadPoolExecutor(2) as threads:
@@ -306,7 +306,7 @@ def test_two_who_replay_at_once(ada: httpx.Client, pool: Pool) -> None:
 
 
 def test_signing_out_ends_it(ada: httpx.Client, database_url: str) -> None:
-    """For each copy of its cookie: its row is gone. Others stay signed in."""
+    """Signing out deletes that session's row, so copies of its cookie stop working; others stay signed in."""
     copy = ada.cookies[COOKIE]
     ada.cookies.clear()
     assert sign_in(ada, "bob", PASSWORD).status_code == 303
@@ -322,7 +322,7 @@ def test_signing_out_ends_it(ada: httpx.Client, database_url: str) -> None:
 
 
 def test_every_page_keeps_to_its_policy(ada: httpx.Client, pool: Pool) -> None:
-    """No script or style in it, a label at each field; what people wrote is text."""
+    """Every page obeys its policy: no inline script or style, a label for each field, stored text escaped."""
     session, letter = a_sync(pool), a_letter(pool, arguments=f'{{"args": ["{HOSTILE}"], "kwargs": {{}}}}')
     reason = f"{HOSTILE} said so"
     assert press(ada, f"/sessions/{session.id}/give-up", reason=reason).status_code == 303
@@ -349,7 +349,7 @@ def test_every_page_keeps_to_its_policy(ada: httpx.Client, pool: Pool) -> None:
 
 
 def test_a_draft_is_on_its_own_page_alone(ada: httpx.Client, pool: Pool) -> None:
-    """Whoever looks for why a ticket is not there need not read what it says."""
+    """A draft's text is shown on the draft's own page only."""
     session = a_sync(pool)
     for path in (*PAGES, f"/sessions/{session.id}"):
         assert "the whole of it" not in ada.get(f"/console{path}").text
@@ -357,7 +357,7 @@ def test_a_draft_is_on_its_own_page_alone(ada: httpx.Client, pool: Pool) -> None
 
 
 def test_a_sync_is_decided(ada: httpx.Client, pool: Pool) -> None:
-    """Retry, give up, link: each with who and why; what does not fit is said, and the form kept."""
+    """Retry, give up and link are recorded with name and reason; a refused form keeps its input."""
     session = a_sync(pool)
     path = f"/sessions/{session.id}"
     assert "configuration does not allow" in ada.get(f"/console{path}").text
@@ -384,7 +384,7 @@ def test_a_sync_is_decided(ada: httpx.Client, pool: Pool) -> None:
 
 
 def test_all_that_is_blocked_is_tried_again(ada: httpx.Client, pool: Pool) -> None:
-    """At once, from the page of syncs."""
+    """One button on the page of syncs retries every blocked sync."""
     for number in (1, 2):
         a_sync(pool, number)
     assert press(ada, "/syncs/retry-blocked", on="/syncs", reason="new token").status_code == 303
@@ -394,7 +394,7 @@ def test_all_that_is_blocked_is_tried_again(ada: httpx.Client, pool: Pool) -> No
 
 
 def test_a_letter_is_settled_once(ada: httpx.Client, pool: Pool) -> None:
-    """Replayed or discarded, by the first of two who press; the other is told by whom."""
+    """A dead letter is replayed or discarded once; a second operator is told who settled it."""
     replayed, discarded, unreadable = a_letter(pool, 1), a_letter(pool, 2), a_letter(pool, 3, None)
     assert press(ada, f"/dead/{replayed.id}/replay", reason="mended").status_code == 303
     page = ada.get(f"/console/dead/{replayed.id}").text
@@ -411,7 +411,7 @@ def test_a_letter_is_settled_once(ada: httpx.Client, pool: Pool) -> None:
 
 
 def test_the_audit_trail_goes_back_page_by_page(ada: httpx.Client, pool: Pool) -> None:
-    """Each decision once, newest first, also when others are made meanwhile."""
+    """The audit trail lists each decision once, newest first, while new ones are added."""
     for number in range(1, 121):
         letter = a_letter(pool, number)
         DeadLetterStore(pool).settle(letter.id, "discarded", actor="bob", reason=f"reason-{number:03}.")
@@ -429,7 +429,7 @@ def test_the_audit_trail_goes_back_page_by_page(ada: httpx.Client, pool: Pool) -
 
 
 def test_sessions_are_found(ada: httpx.Client, pool: Pool) -> None:
-    """By status and channel, page by page; by a ticket's key, an id, a thread, or a link to a message."""
+    """Sessions are found by status, channel, ticket key, id, thread or a link to a Slack message."""
     for number in range(1, 61):
         a_session(pool, number, "C1" if number % 2 else "C2")
     SessionStore(pool).mark_synced("C1", "1700000000.000001", "PROJ-9")
@@ -465,7 +465,7 @@ FORGED = (
     "A" * 43,
     "A" * 4_000,
     "' OR true --",
-    # Made for `threadsync2026` by the version before this one.
+    # Made with the password `threadsync2026` by the previous version.
     "eyJhY3RvciI6ImV2aWwiLCJzaW5jZSI6OTk5OTk5OTk5OX0=.aSpCvQ.AAAAAAAAAAAAAAAAAAAAAAAAAAA",
 )
 BAD_ADDRESSES = {
@@ -489,7 +489,7 @@ BAD_ADDRESSES = {
 
 
 def test_bad_addresses_get_an_answer(ada: httpx.Client) -> None:
-    """A page that says what was wrong."""
+    """A bad address gets a page with the fitting status, and no traceback."""
     for path, status in BAD_ADDRESSES.items():
         answer = ada.get(f"/console{path}")
         assert answer.status_code == status, path
@@ -497,7 +497,7 @@ def test_bad_addresses_get_an_answer(ada: httpx.Client) -> None:
 
 
 def test_a_database_that_is_away(broker_url: str) -> None:
-    """503 and a sentence, for a sign-in with the right password too; the form itself is shown."""
+    """Without its database the console answers pages and right passwords with 503 and a sentence."""
     with console_on("postgresql://127.0.0.1:1/nowhere", broker_url) as client:
         assert sign_in(client, "ada", "not-the-password").status_code == 403
         signed_in = sign_in(client, "ada", PASSWORD)
@@ -506,7 +506,7 @@ def test_a_database_that_is_away(broker_url: str) -> None:
 
 
 def test_charts_show_what_happened(ada: httpx.Client, pool: Pool) -> None:
-    """Sessions by step, tries by end, waits by queue; each also as a table."""
+    """The charts and their tables show session steps, attempts by outcome and waiting times by queue."""
     session = a_sync(pool)
     SessionStore(pool).mark_synced(session.channel_id, session.thread_ts, "PROJ-1")
     with pool.connection() as connection:
@@ -528,7 +528,7 @@ def test_charts_show_what_happened(ada: httpx.Client, pool: Pool) -> None:
 
 
 def test_pages_of_many_sessions_read_few(database_url: str) -> None:
-    """Searches and charts go along indexes: no page reads the whole table."""
+    """Searches and charts use indexes: neither scans the whole table."""
     from worker.db.overview import sql as console_queries
 
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
@@ -555,7 +555,7 @@ def run_python(code: str, **env: str) -> str:
 
 
 def test_without_a_password_there_is_no_console() -> None:
-    """Nothing answers below /console, and no driver is loaded; with one, both."""
+    """Without a console password the web process has no /console routes and loads no psycopg."""
     code = (
         "import sys, handlers.asgi as web;"
         "print([route.path for route in web.app.routes if 'console' in route.path], 'psycopg' in sys.modules)"
@@ -571,7 +571,7 @@ def test_without_a_password_there_is_no_console() -> None:
 
 
 def test_the_trail_on_the_command_line(database_url: str, pool: Pool) -> None:
-    """``threadsync audit list --json``: the same decisions."""
+    """``threadsync audit list --json`` prints the decisions of the audit trail."""
     letter = a_letter(pool)
     DeadLetterStore(pool).settle(letter.id, "discarded", actor="ada", reason="too old")
     done = subprocess.run(
@@ -589,7 +589,7 @@ def test_the_trail_on_the_command_line(database_url: str, pool: Pool) -> None:
 def test_a_thread_a_channel_and_a_person_are_forgotten(
     ada: httpx.Client, pool: Pool, database_url: str
 ) -> None:
-    """With a reason; the trail says who and what, and of a person not whom."""
+    """A thread, a channel and a person are forgotten from the console; the trail names no person."""
     store = SessionStore(pool)
     first = store.get_or_create_session("C1", "1.1", "U0OCELOT")
     store.request_sync("C1", "1.1", Draft(summary="ocelot"), "1.2")

@@ -1,4 +1,4 @@
-"""The console's door on a real web process: who is let in, who guesses, and what a visitor can learn."""
+"""Access to the console on a real web process: sign-in, guessing, and what a visitor can learn."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def web(tmp_path: Path, database_url: str, broker_url: str) -> Iterator[WebProce
 
 
 def from_address(web: WebProcess, address: str) -> httpx.Client:
-    """A client behind the proxy on this machine, whose word uvicorn takes."""
+    """Return a client that the web process sees at this address, through X-Forwarded-For."""
     return httpx.Client(base_url=web.url, headers={"x-forwarded-for": address}, timeout=30)
 
 
 def a_forged_cookie() -> str:
-    """Of the right form: it is looked for in the database."""
+    """Return a cookie with the right format, which is looked up in the database."""
     return f"{COOKIE}={secrets.token_urlsafe(32)}"
 
 
 def test_people_sign_in_while_others_guess(web: WebProcess) -> None:
-    """From other addresses and from their own: within 5 s; no guess and no forged cookie comes in."""
+    """An operator signs in within 5 s while sixty visitors guess; no guess and no forged cookie succeeds."""
     is_over, guesses = threading.Event(), count()
     answers: set[int] = set()
 
@@ -90,7 +90,7 @@ def everything(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], str]
 def test_what_a_visitor_gets_says_nothing_of_the_password(
     web: WebProcess, tmp_path: Path, database_url: str, broker_url: str
 ) -> None:
-    """Another password's console gives the same answers; no guess fits any of it, nor does the right one."""
+    """Responses before sign-in do not depend on the password, and no guess can be verified from them."""
     with (
         web_process(
             tmp_path, database_url, broker_url, NAME="b", THREADSYNC_CONSOLE_PASSWORD="x" + PASSWORD
@@ -114,9 +114,9 @@ def test_what_a_visitor_gets_says_nothing_of_the_password(
 
 
 def fits(guess: str, word: str, form: str) -> bool:
-    """Return True if a visitor's texts can be made of the guess: its hash, or a hash whose key it is."""
+    """Return True if the visitor's cookie or token is a hash of the guess or made with it as the key."""
     plain = guess.encode()
-    # The second is the key of the cookie of before.
+    # The second is the key that the previous version's cookie had.
     keys = (plain, blake2b(plain, person=b"console-cookie").hexdigest().encode(), sha256(plain).digest())
     made = {
         hashed
@@ -134,7 +134,7 @@ def fits(guess: str, word: str, form: str) -> bool:
 def test_a_cookie_is_of_one_installation_and_one_password(
     web: WebProcess, tmp_path: Path, database_url: str, broker_url: str
 ) -> None:
-    """Another password ends all sessions. With the first one again they go on, if they have not run out."""
+    """A cookie is valid for its password only, is stored only as a keyed hash, and cannot be altered."""
     with httpx.Client(base_url=web.url) as client:
         assert sign_in(client, "ada", PASSWORD).status_code == 303
         word = client.cookies[COOKIE]
@@ -149,14 +149,14 @@ def test_a_cookie_is_of_one_installation_and_one_password(
     row = ask(database_url, "SELECT to_jsonb(s) FROM console_sessions s")
     assert isinstance(row, dict)
     assert (row["name"], row["address"]) == ("ada", "127.0.0.1")
-    # Neither the word nor a hash of it alone: who reads the table comes in with nothing of it.
+    # Neither the cookie nor a plain hash of it is stored, so the table's content opens no session.
     plain = word.encode()
     for hashed in (word, sha256(plain).hexdigest(), blake2b(plain, digest_size=32).hexdigest()):
         assert hashed not in str(row)
 
 
 def test_sessions_do_not_pile_up(pool: Pool, database_url: str) -> None:
-    """Those that ran out go with the next sign-in, and by themselves; of too many the oldest go."""
+    """Expired sessions are deleted at the next sign-in or by a purge; above the limit the oldest go."""
     store = ConsoleSessionStore(pool)
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
         connection.execute(
@@ -184,7 +184,7 @@ def test_sessions_do_not_pile_up(pool: Pool, database_url: str) -> None:
 
 
 def test_a_worker_purges_sessions_that_ran_out(installation: Installation) -> None:
-    """A worker does so with its samples, every half minute: also where there is never another sign-in."""
+    """A worker deletes expired console sessions with its samples, without any sign-in."""
     url = installation.database_url
     with psycopg.connect(as_owner(url), autocommit=True) as connection:
         connection.execute(
@@ -200,7 +200,7 @@ def test_a_worker_purges_sessions_that_ran_out(installation: Installation) -> No
 
 
 def test_a_peer_that_is_no_proxy_is_not_believed(tmp_path: Path, database_url: str, broker_url: str) -> None:
-    """Neither where it says that it comes from, nor how. Where the proxy is, uvicorn's own setting says."""
+    """Forwarding headers from a peer outside FORWARDED_ALLOW_IPS are ignored."""
     elsewhere = web_process(tmp_path, database_url, broker_url, FORWARDED_ALLOW_IPS="192.0.2.1")
     made_up = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https", "forwarded": "for=203.0.113.9"}
     with elsewhere as web, httpx.Client(base_url=web.url, headers=made_up) as client:
@@ -218,7 +218,7 @@ def test_a_peer_that_is_no_proxy_is_not_believed(tmp_path: Path, database_url: s
     ids=["web", "up"],
 )
 def test_what_serves_the_console_does_not_start_with_a_weak_password(tmp_path: Path, argv: list[str]) -> None:
-    """It ends at once and says what to do, without the password."""
+    """A process that serves the console exits at once on a weak password and does not print it."""
     env = {
         "DATABASE_URL": "postgresql://127.0.0.1:1/nowhere",
         "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",

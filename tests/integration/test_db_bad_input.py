@@ -1,4 +1,4 @@
-"""Bad input of every kind, in both stores: `InvalidCommand`, in words, and nothing is written."""
+"""Bad input of every kind in both stores, which raises `InvalidCommand` and writes nothing."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ async def test_a_bad_argument_is_refused(
     place: int,
     bad: dict[str, Any],
 ) -> None:
-    """One line that names the argument, and never repeats a value that may be secret or a megabyte."""
+    """A bad argument is refused in one short line, and no row is written."""
     for kind, value in bad.items():
         with pytest.raises(InvalidCommand) as refusal:
             await getattr(any_store, method)(*arguments[:place], value, *arguments[place + 1 :])
@@ -176,13 +176,13 @@ async def test_a_bad_argument_is_refused(
 
 
 async def test_all_faults_are_named_at_once(any_store: AsyncSessionStore) -> None:
-    """Whoever sent it mends everything in one go."""
+    """All faulty arguments of a call are named in one error."""
     with pytest.raises(InvalidCommand, match=r"channel_id: .*; thread_ts: .*; user_id: "):
         await any_store.get_or_create_session("", 1.5, None)  # type: ignore[arg-type]
 
 
 async def test_a_refused_command_leaves_the_store_usable(any_store: AsyncSessionStore) -> None:
-    """Bad calls among good ones, at once: the good ones all succeed."""
+    """Good calls succeed beside refused ones that run at the same time."""
     good = [any_store.get_or_create_session("C1", f"{n}.1", "U1") for n in range(1, 21)]
     bad = [any_store.get_or_create_session("C1", "\x00", "U1") for _ in range(20)]
     results = await asyncio.gather(*good, *bad, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The console's login: it reads what the console shows, and changes nothing but by functions that say so."""
+"""The console's login, which reads what the console shows and changes rows only through functions."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def console_url(database_url: str) -> str:
 
 @pytest.fixture
 def console(console_url: str) -> Iterator[Pool]:
-    """What the console's app has."""
+    """Open a pool as the console's app does, with the console's login."""
     with new_pool(console_url, max_size=2, kind=ConsolePool) as pool:
         yield pool
 
 
 @pytest.fixture
 def blocked(pool: Pool) -> SessionResult:
-    """A session whose sync waits for a person."""
+    """Create a session whose sync is blocked."""
     store = SessionStore(pool)
     session = store.get_or_create_session("C1", "1700000000.000100", "U1")
     store.request_sync("C1", "1700000000.000100", Draft(summary="x", description="y"), "1700000000.000100")
@@ -111,7 +111,7 @@ FORBIDDEN = (
 
 
 def test_it_may_not_change_what_stands_there(console_url: str, blocked: SessionResult) -> None:
-    """No row, no record of an act, no login, no rule; and it sees no table that the console does not show."""
+    """The console's login may change no table directly and read none that the console does not show."""
     for statement in FORBIDDEN:
         with psycopg.connect(console_url) as connection, pytest.raises(DENIED):
             connection.execute(statement.encode())
@@ -120,7 +120,7 @@ def test_it_may_not_change_what_stands_there(console_url: str, blocked: SessionR
 def test_its_acts_say_the_login_the_way_in_and_the_servers_time(
     console: Pool, pool: Pool, blocked: SessionResult, database_url: str
 ) -> None:
-    """Also where the caller of the function would have it otherwise."""
+    """A console decision is recorded with the console's login, `console` and the server's time."""
     decisions.retry(console, blocked, BY)
     SyncStore(console, clock=lambda: datetime(2001, 1, 1, tzinfo=UTC)).give_up(
         blocked.id, actor="Ann", reason="r"
@@ -143,7 +143,7 @@ def test_its_acts_say_the_login_the_way_in_and_the_servers_time(
 
 
 def test_a_workers_acts_say_its_login(pool: Pool, blocked: SessionResult, database_url: str) -> None:
-    """The command line's claim is a worker's to make: it does not come by the console."""
+    """A decision by a worker's login is recorded with that login and the place that it claims."""
     decisions.retry(pool, blocked, signature("Ann", "mended", "cli"))
     decisions.give_up(pool, blocked, signature("Ann", "mended", "api"))
     rows = rows_of(database_url, "SELECT via, login FROM sync_actions ORDER BY id")
@@ -156,7 +156,7 @@ def test_a_workers_acts_say_its_login(pool: Pool, blocked: SessionResult, databa
 def test_an_act_of_a_slack_user_is_a_workers_to_record(
     pool: Pool, blocked: SessionResult, console: Pool, database_url: str
 ) -> None:
-    """The console cannot say that a user of Slack did it."""
+    """A worker may record an act of a Slack user; the console's login may not."""
     person = SlackActor(user_id="U1", team_id="T1")
     SessionStore(pool).link("C1", "1700000000.000100", "PROJ-1", person, uuid4(), None)
     [row] = rows_of(database_url, "SELECT via, login FROM session_acts")
@@ -167,7 +167,7 @@ def test_an_act_of_a_slack_user_is_a_workers_to_record(
 
 
 def test_another_way_in_is_not_believed(console: Pool, blocked: SessionResult, database_url: str) -> None:
-    """Of the console: the claim beside it is put right, too."""
+    """A claim of another place than the console is recorded as `console`, beside the act too."""
     decisions.retry(console, blocked, signature("Ann", "mended", "cli", "10.0.0.1"))
     decisions.link(console, blocked, "PROJ-1", signature("Ann", "mended", "api"))
     [retried] = rows_of(database_url, "SELECT via, acted_by FROM sync_actions")
@@ -189,11 +189,11 @@ ODD_CLAIMS: Final[tuple[tuple[Any, str, str], ...]] = (
     (None, "x" * 201, "x"),
     ({"name": "Ann"}, "Ann", "x" * 2_001),
 )
-"""The claim, the name and the reason, as a program with the console's login may give them."""
+"""Claim, name and reason, as a program with the console's login may give them."""
 
 
 def test_odd_claims_are_refused(console_url: str, blocked: SessionResult, database_url: str) -> None:
-    """What names a user of Slack, no one, or more than a page shows."""
+    """A claim that names a Slack user, lacks a name or is too long is refused, and nothing is recorded."""
     for claim, actor, reason in ODD_CLAIMS:
         given = [None if claim is None else Jsonb(claim), actor, reason, blocked.id]
         with psycopg.connect(console_url) as connection, pytest.raises((DENIED, CheckViolation)):
@@ -204,7 +204,7 @@ def test_odd_claims_are_refused(console_url: str, blocked: SessionResult, databa
 def test_no_name_is_taken_for_a_user_of_slack(
     console_url: str, console: Pool, blocked: SessionResult, database_url: str
 ) -> None:
-    """A name that looks like one stays a name that was given in the console, whatever stands beside it."""
+    """A name in the form of a Slack user is recorded as a name that was given in the console."""
     others = {"name": "U1 of T1 in Slack", "via": "api", "team_id": "T1", "address": "10.0.0.1 x"}
     with psycopg.connect(console_url, autocommit=True) as connection:
         for claim, actor in ((None, "U1 of T1 in Slack"), (Jsonb(others), "U1")):
@@ -216,7 +216,7 @@ def test_no_name_is_taken_for_a_user_of_slack(
 
 
 def test_its_time_is_not_that_of_a_transaction_that_waited(console_url: str, blocked: SessionResult) -> None:
-    """Which may have begun hours before the act."""
+    """An act's time is the time of the call, not the start of its transaction."""
     with psycopg.connect(console_url) as connection:
         connection.execute("SELECT * FROM threadsync_console_retry(NULL, 'Ann', 'x', %s)", [blocked.id])
         late = connection.execute("SELECT at > now() FROM sync_actions").fetchone()
@@ -226,7 +226,7 @@ def test_its_time_is_not_that_of_a_transaction_that_waited(console_url: str, blo
 def test_a_login_that_must_take_the_role_first_is_the_consoles(
     postgres: PostgresForTests, console_url: str, blocked: SessionResult, database_url: str
 ) -> None:
-    """One that inherits nothing is no way round the signature."""
+    """A login that reaches the console's role by SET ROLE is bound by the same rules, under its own name."""
     administrator, name = postgres.for_administrator(console_url), "threadsync_roundabout"
     with psycopg.connect(administrator, autocommit=True) as connection:
         create_login(connection, name, "of-this-test", CONSOLE)
@@ -250,7 +250,7 @@ def test_a_login_that_must_take_the_role_first_is_the_consoles(
 def test_the_session_says_the_same_as_the_record(
     console: Pool, blocked: SessionResult, database_url: str
 ) -> None:
-    """Also beside the session no other way in is written, and no id of a ticket that Jira did not say."""
+    """The session's own record of a link says `console` too, and a ticket id that is given is not stored."""
     by = NamedActor(name="Ann", via="api")
     SessionStore(console).link("C1", "1700000000.000100", "PROJ-1", by, uuid4(), "x", jira_id="99999")
     [row] = rows_of(database_url, "SELECT synced_by FROM thread_sessions")
@@ -262,7 +262,7 @@ def test_the_session_says_the_same_as_the_record(
 def test_it_forgets_by_an_act_of_its_own_alone(
     console: Pool, pool: Pool, blocked: SessionResult, database_url: str
 ) -> None:
-    """Neither by a record of another one's, nor by one of long ago, nor by one that says something else."""
+    """The console's login forgets only by a recent act of its own that names what is forgotten."""
     forgets, by = ForgetStore(console), dict[str, Any](actor="Ann", reason="asked for")
     thread, channel = "C1 / 1700000000.000100", "C1"
     another = SessionStore(pool).get_or_create_session("C2", "1700000000.000100", "U1")
@@ -299,7 +299,7 @@ def test_it_forgets_by_an_act_of_its_own_alone(
 
 
 def test_every_decision_is_taken_by_functions(console: Pool, pool: Pool, blocked: SessionResult) -> None:
-    """All that the console's forms do, with the login of the console alone."""
+    """All decisions that the console's forms offer work with the console's login."""
     assert decisions.retry_all_blocked(console, BY) == [blocked.id]
     assert decisions.give_up(console, blocked, BY)[0].state == "failed"
     assert decisions.retry(console, blocked, BY)[0].state == "pending"
@@ -315,7 +315,7 @@ def test_every_decision_is_taken_by_functions(console: Pool, pool: Pool, blocked
 
 
 def test_a_settled_letter_stays_as_it_is(console: Pool, pool: Pool) -> None:
-    """Who settled it, and why, is written once."""
+    """A settled dead letter keeps its first actor and reason; a second settling is refused."""
     letter = bury(pool)
     store = DeadLetterStore(console)
     store.settle(letter, "discarded", actor="Ann", reason="first")
@@ -326,7 +326,7 @@ def test_a_settled_letter_stays_as_it_is(console: Pool, pool: Pool) -> None:
 def test_a_function_uses_our_tables_whatever_the_callers_search_path(
     console_url: str, blocked: SessionResult, database_url: str
 ) -> None:
-    """Temporary tables of the caller's are not taken for ours."""
+    """The console's functions use our tables even when the caller has temporary ones of the same name."""
     with psycopg.connect(console_url, autocommit=True) as connection:
         connection.execute("CREATE TEMPORARY TABLE syncs (session_id uuid)")
         connection.execute("CREATE TEMPORARY TABLE sync_actions (id int)")
@@ -337,7 +337,7 @@ def test_a_function_uses_our_tables_whatever_the_callers_search_path(
 
 
 def test_only_those_who_may_can_call(postgres: PostgresForTests, database_url: str) -> None:
-    """Neither all roles, nor a reader. And each function has its path fixed."""
+    """The console's role alone may execute the console's functions, each of which fixes its search_path."""
     with psycopg.connect(as_owner(database_url)) as connection:
         found = connection.execute(
             "SELECT proname, prosecdef, proconfig::text, "
@@ -355,7 +355,7 @@ def test_only_those_who_may_can_call(postgres: PostgresForTests, database_url: s
 def test_a_function_follows_its_statement(
     database_url: str, monkeypatch: pytest.MonkeyPatch, console_url: str
 ) -> None:
-    """One that answers in another form takes the place of the old one at the next migration."""
+    """A function whose statement returns other columns is replaced by the next migration."""
     changed: Any = {**STATEMENTS, "give_up": A_STATEMENT}
     call = "SELECT * FROM threadsync_console_give_up('{}', 'a', 'b', gen_random_uuid())"
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:

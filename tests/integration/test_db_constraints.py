@@ -1,4 +1,4 @@
-"""What the models promise holds in the database too; a violation is translated by the constraint's name."""
+"""Database constraints that hold what the models promise, and the sentences for their violations."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ VIOLATIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
 def test_a_violation_is_translated_by_name(database_url: str, name: str) -> None:
-    """Whoever gets past our own checks is told which argument is wrong, in words."""
+    """A violated constraint raises InvalidCommand with the sentence for that constraint."""
     statement, row = VIOLATIONS[name]
     with psycopg.connect(database_url) as connection, pytest.raises(InvalidCommand) as refusal, translated():
         connection.execute(statement, row)
@@ -62,7 +62,7 @@ def test_a_violation_is_translated_by_name(database_url: str, name: str) -> None
 
 
 def test_every_constraint_has_its_words(database_url: str) -> None:
-    """Neither a new CHECK nor a renamed one can go without a translation."""
+    """Every CHECK that a command can violate has a sentence."""
     checks = ask(
         database_url,
         "SELECT array_agg(conname::text) FROM pg_constraint WHERE contype = 'c' "
@@ -85,7 +85,7 @@ def test_every_constraint_has_its_words(database_url: str) -> None:
 def test_database_and_models_have_the_same_pattern(
     database_url: str, constraint: str, model: Annotated[Any, StringConstraints]
 ) -> None:
-    """A row that the database takes is one that the models can read."""
+    """Each CHECK in the database has the same pattern as its model."""
     pattern = next(item.pattern for item in get_args(model) if isinstance(item, StringConstraints))
     check = ask(
         database_url, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = %s", constraint
@@ -94,7 +94,7 @@ def test_database_and_models_have_the_same_pattern(
 
 
 def test_the_constraint_keeps_rows_that_break_a_promise_out(database_url: str) -> None:
-    """Two sessions for one thread cannot exist, whoever writes."""
+    """A second session for the same thread violates a unique constraint."""
     with psycopg.connect(database_url) as connection:
         connection.execute(INSERT_SESSION, GOOD_SESSION)
         with pytest.raises(psycopg.errors.UniqueViolation):

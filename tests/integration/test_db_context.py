@@ -44,9 +44,9 @@ def test_the_examples_of_the_rfc(database_url: str, original: Any, patch: Any, r
 
 
 async def test_the_examples_of_the_rfc_through_the_store(any_store: AsyncSessionStore) -> None:
-    """And so does the store, where both are objects, as a channel's context always is."""
+    """The store gives the results of RFC 7396's appendix wherever original and patch are objects."""
     for number, (original, patch, result) in enumerate(RFC_7396_APPENDIX_A):
-        # The first patch goes onto an empty object, where a null means nothing.
+        # The first patch goes onto an empty object, in which a null would not be stored.
         if isinstance(original, dict) and isinstance(patch, dict) and None not in original.values():
             await any_store.merge_channel_context(f"C{number}", original, uuid4())
             merged = await any_store.merge_channel_context(f"C{number}", patch, uuid4())
@@ -54,7 +54,7 @@ async def test_the_examples_of_the_rfc_through_the_store(any_store: AsyncSession
 
 
 async def test_the_first_patch_creates(any_store: AsyncSessionStore) -> None:
-    """`created` at version 1, then `applied`; the answer is what a read gives."""
+    """The first patch creates version 1, a second is applied as version 2, and a read returns the same."""
     created = await any_store.merge_channel_context(CHANNEL, {"a": 1, "gone": None}, uuid4())
     assert (created.outcome, created.version, created.context_data) == ("created", 1, {"a": 1})
     applied = await any_store.merge_channel_context(CHANNEL, {"b": {"c": None}}, str(uuid4()))
@@ -65,19 +65,19 @@ async def test_the_first_patch_creates(any_store: AsyncSessionStore) -> None:
 
 
 async def test_an_empty_patch_creates_too(any_store: AsyncSessionStore) -> None:
-    """It is a patch like any other."""
+    """An empty patch creates an empty context."""
     assert (await any_store.merge_channel_context(CHANNEL, {}, uuid4())).context_data == {}
 
 
 async def test_one_command_id_counts_for_each_channel(any_store: AsyncSessionStore) -> None:
-    """The same id in another channel is another command."""
+    """The same command id in another channel is a new command."""
     command_id = uuid4()
     await any_store.merge_channel_context("C1", {"a": 1}, command_id)
     assert (await any_store.merge_channel_context("C2", {"a": 1}, command_id)).outcome == "created"
 
 
 async def test_racing_patches_all_apply(any_store: AsyncSessionStore) -> None:
-    """Forty at once, on a channel that did not exist: none is lost, and the version counts them."""
+    """Forty concurrent patches to a new channel are all applied, and the version counts them."""
     results = await asyncio.gather(
         *(any_store.merge_channel_context(CHANNEL, {f"key{n}": n}, uuid4()) for n in range(40))
     )
@@ -89,7 +89,7 @@ async def test_racing_patches_all_apply(any_store: AsyncSessionStore) -> None:
 
 
 async def test_a_racing_repetition_applies_once(any_store: AsyncSessionStore) -> None:
-    """The same command twenty times at once."""
+    """A command sent twenty times at once is applied once."""
     command_id = uuid4()
     results = await asyncio.gather(
         *(any_store.merge_channel_context(CHANNEL, {"a": 1}, command_id) for _ in range(20))
@@ -99,7 +99,7 @@ async def test_a_racing_repetition_applies_once(any_store: AsyncSessionStore) ->
 
 
 async def test_a_repetition_changes_no_time(any_store: AsyncSessionStore) -> None:
-    """`updated_at` is when the context last changed, not when somebody last asked."""
+    """A repeated command leaves `updated_at` as it was."""
     command_id = uuid4()
     first = await any_store.merge_channel_context(CHANNEL, {"a": 1}, command_id)
     again = await any_store.merge_channel_context(CHANNEL, {"a": 1}, command_id)
@@ -107,7 +107,7 @@ async def test_a_repetition_changes_no_time(any_store: AsyncSessionStore) -> Non
 
 
 async def test_every_json_value_comes_back(any_store: AsyncSessionStore) -> None:
-    """Text of any script, big numbers and nested lists survive."""
+    """Every JSON value is stored and returned unchanged: any script, big numbers, nested lists."""
     value = {
         "text": 'ünï☃ 🎫 \\u0000 "quoted" \\',
         "numbers": [0, -1, 1.5, 10**30, 1e-9],

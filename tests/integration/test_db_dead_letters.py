@@ -40,7 +40,7 @@ def bury(dead_letters: DeadLetterStore, task_id: str = "task-1", **changes: Any)
 
 
 def test_a_letter_keeps_all_that_is_needed(dead_letters: DeadLetterStore) -> None:
-    """Name, queue, arguments word for word, error, attempts and times; open until somebody settles it."""
+    """A new dead letter keeps name, queue, exact arguments, error, attempts and times, and is unsettled."""
     letter = bury(dead_letters, attempts=5)
     assert (letter.task_name, letter.queue, letter.arguments) == (
         "sessions.mark_synced",
@@ -54,7 +54,7 @@ def test_a_letter_keeps_all_that_is_needed(dead_letters: DeadLetterStore) -> Non
 
 
 def test_burying_twice_is_burying_once(dead_letters: DeadLetterStore) -> None:
-    """The worker may die between burying a message and acknowledging it; then it comes again."""
+    """Burying the same message again returns the first dead letter unchanged."""
     first = bury(dead_letters)
     again = bury(dead_letters, attempts=9, error=ValueError("something else"))
     assert again == first
@@ -62,7 +62,7 @@ def test_burying_twice_is_burying_once(dead_letters: DeadLetterStore) -> None:
 
 
 def test_a_settled_letter_stays_settled(dead_letters: DeadLetterStore) -> None:
-    """A late copy of the message does not reopen it."""
+    """A late copy of the message does not reopen a settled dead letter."""
     letter = bury(dead_letters)
     dead_letters.settle(letter.id, "discarded", actor="ann", reason="a test")
     assert bury(dead_letters).state == "discarded"
@@ -70,7 +70,7 @@ def test_a_settled_letter_stays_settled(dead_letters: DeadLetterStore) -> None:
 
 
 def test_deaths_are_counted_and_deliveries_are_not(dead_letters: DeadLetterStore) -> None:
-    """Found open by another process, or by the same after a death that it saw; once closed, not."""
+    """A suspect found open by another process, or after a known death, counts a death; a closed one none."""
     assert dead_letters.open_suspect("task-1", "sessions.get", "a") == (0, False)
     assert dead_letters.open_suspect("task-1", "sessions.get", "a") == (0, False)
     assert dead_letters.open_suspect("task-1", "sessions.get", "a", died=True) == (1, False)
@@ -82,7 +82,7 @@ def test_deaths_are_counted_and_deliveries_are_not(dead_letters: DeadLetterStore
 
 
 def test_what_ended_is_forgotten(dead_letters: DeadLetterStore) -> None:
-    """Counting starts anew, and forgetting what was never counted is no error."""
+    """A forgotten count starts again at zero, and forgetting an unknown task is no error."""
     dead_letters.open_suspect("task-1", "sessions.get", "a")
     dead_letters.forget_redeliveries("task-1")
     dead_letters.forget_redeliveries("task-1")
@@ -90,7 +90,7 @@ def test_what_ended_is_forgotten(dead_letters: DeadLetterStore) -> None:
 
 
 def test_burying_ends_the_count_and_takes_its_time(dead_letters: DeadLetterStore, database_url: str) -> None:
-    """The letter says when the message was first attempted."""
+    """Burying deletes the count, whose first attempt becomes the dead letter's."""
     dead_letters.open_suspect("task-1", "sessions.get", "a")
     counted_at = ask(database_url, "SELECT first_attempt_at FROM redeliveries")
     letter = bury(dead_letters, error=PoisonCommand("sessions.get", 5), attempts=5)
@@ -99,7 +99,7 @@ def test_burying_ends_the_count_and_takes_its_time(dead_letters: DeadLetterStore
 
 
 def test_an_uncounted_message_has_the_time_it_is_given(dead_letters: DeadLetterStore) -> None:
-    """Or none, when nobody knows."""
+    """A message without a count gets the given first attempt, or none."""
     begun = datetime.now(UTC) - timedelta(hours=1)
     assert bury(dead_letters, "task-1", first_attempt_at=begun).first_attempt_at == begun
     assert bury(dead_letters, "task-2").first_attempt_at is None
@@ -107,7 +107,7 @@ def test_an_uncounted_message_has_the_time_it_is_given(dead_letters: DeadLetterS
 
 @pytest.mark.parametrize("state", ["retried", "discarded"])
 def test_settling_records_who_and_why(dead_letters: DeadLetterStore, state: Any) -> None:
-    """The letter moves from one list to the other, with actor, reason and time."""
+    """A settled dead letter moves to the list of its new state, with actor, reason and time."""
     letter = bury(dead_letters)
     settled = dead_letters.settle(str(letter.id), state, actor="ann", reason="key was mended")
     assert (settled.state, settled.actor, settled.reason) == (state, "ann", "key was mended")
@@ -117,7 +117,7 @@ def test_settling_records_who_and_why(dead_letters: DeadLetterStore, state: Any)
 
 
 def test_settling_twice_is_refused(dead_letters: DeadLetterStore) -> None:
-    """The second one is told who was first, and changes nothing."""
+    """A second settling is refused with the name of the first actor and changes nothing."""
     letter = bury(dead_letters)
     dead_letters.settle(letter.id, "retried", actor="ann", reason="mended")
     with pytest.raises(DeadLetterNotFound, match="already retried by ann: mended"):
@@ -126,7 +126,7 @@ def test_settling_twice_is_refused(dead_letters: DeadLetterStore) -> None:
 
 
 def test_of_racing_settlements_one_wins(dead_letters: DeadLetterStore) -> None:
-    """Two people at two terminals."""
+    """One of eight concurrent settlements succeeds."""
     letter = bury(dead_letters)
 
     def settle(number: int) -> str:
@@ -141,7 +141,7 @@ def test_of_racing_settlements_one_wins(dead_letters: DeadLetterStore) -> None:
 
 @pytest.mark.parametrize("unknown", [NOBODYS, "task-1", "", "\x00", "x" * 1_000_000])
 def test_an_unknown_id_is_not_found(dead_letters: DeadLetterStore, unknown: str) -> None:
-    """Whatever is given for an id."""
+    """Any unknown or malformed id raises DeadLetterNotFound with a short message."""
     with pytest.raises(DeadLetterNotFound, match="threadsync dead list") as refusal:
         dead_letters.get(unknown)
     assert len(str(refusal.value)) < 300
@@ -150,7 +150,7 @@ def test_an_unknown_id_is_not_found(dead_letters: DeadLetterStore, unknown: str)
 
 
 def test_pages_go_from_new_to_old(dead_letters: DeadLetterStore) -> None:
-    """Each page goes on before the last id of the one before."""
+    """Pages list dead letters from new to old, each after the last id of the previous page."""
     ids = [bury(dead_letters, f"task-{number}").id for number in range(5)][::-1]
     pages, before = [], None
     while page := dead_letters.list_by_state(limit=2, before=before):
@@ -160,7 +160,7 @@ def test_pages_go_from_new_to_old(dead_letters: DeadLetterStore) -> None:
 
 
 def test_bytes_that_nobody_can_read_are_kept(dead_letters: DeadLetterStore) -> None:
-    """They come back as they were; in JSON they are base64."""
+    """A body of arbitrary bytes is returned unchanged, and survives JSON."""
     junk = bytes(range(256))
     letter = bury(dead_letters, arguments=None, body=junk)
     assert dead_letters.get(letter.id).body == junk
@@ -169,7 +169,7 @@ def test_bytes_that_nobody_can_read_are_kept(dead_letters: DeadLetterStore) -> N
 
 @pytest.mark.parametrize("text", ["\x00", "half \ud83c of a pair", "x" * 1_000_000, "🎫"])
 def test_hostile_text_can_be_buried(dead_letters: DeadLetterStore, text: str) -> None:
-    """A message is never lost because its id, its name or its error cannot be written."""
+    """A message with hostile text as its id, names, error or arguments can be buried."""
     dead_letters.open_suspect(text, text, "a")
     letter = bury(dead_letters, text, task_name=text, queue=text, error=ValueError(text), arguments=text)
     assert dead_letters.get(letter.id) == letter
@@ -178,7 +178,7 @@ def test_hostile_text_can_be_buried(dead_letters: DeadLetterStore, text: str) ->
 
 
 def test_ids_are_ordered(dead_letters: DeadLetterStore) -> None:
-    """UUID v7, so that newest first needs no second column."""
+    """A dead letter's id is a UUID that grows with time."""
     assert isinstance(bury(dead_letters).id, UUID)
     assert bury(dead_letters, "a").id < bury(dead_letters, "b").id
 
@@ -198,7 +198,7 @@ SPELLINGS = {
 def test_a_letter_keeps_no_spelling_of_who_was_forgotten(
     dead_letters: DeadLetterStore, pool: Pool, body: bytes
 ) -> None:
-    """In its bytes, its task's name, its id and its error."""
+    """A dead letter about a forgotten person has no spelling of the id in its body, name, id or error."""
     forgets = ForgetStore(pool)
     forgets.expect_person(forgets.begin("user", None, actor="ann", reason="asked for"), PERSON)
     error = CommandFailed(f"no task {PERSON}")

@@ -1,4 +1,4 @@
-"""Several hosts, the first of which is silent, in each of the places where hosts may stand."""
+"""Several database hosts, the first of which does not answer, in each place where hosts may be named."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.db.pool import new_async_pool, new_pool, single_connection
 def silent_first(
     request: pytest.FixtureRequest, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """An address of a host that takes connections and says nothing, and of one that answers."""
+    """Yield a URL that names two hosts: one that accepts connections and never answers, and a good one."""
     parts = urlsplit(database_url)
     login, _, here = parts.netloc.rpartition("@")
     with Relay(parts.port or 0) as relay:
@@ -45,7 +45,7 @@ def silent_first(
 
 
 def test_a_silent_host_is_not_asked_again(silent_first: str) -> None:
-    """Once found silent, it costs no later connection its time-out."""
+    """A host that did not answer costs later connections no time-out."""
     with new_pool(silent_first, max_size=1) as pool:
         pool.timeout = 20  # seconds: the first connection has to find out
         store = SessionStore(pool)
@@ -59,7 +59,7 @@ def test_a_silent_host_is_not_asked_again(silent_first: str) -> None:
 def test_options_that_stand_elsewhere_hold(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service's `options`, or PGOPTIONS: ours stand before them, not in their place."""
+    """The `options` of a service or of PGOPTIONS hold beside our own."""
     parts = urlsplit(database_url)
     file = tmp_path / "services"
     file.write_text(
@@ -80,7 +80,7 @@ def test_options_that_stand_elsewhere_hold(
 def test_of_several_hosts_a_read_only_one_is_left(
     postgres: PostgresForTests, database_url: str, preferred: str
 ) -> None:
-    """Also where the URL takes any: one command meets it, then one that takes writes is looked for."""
+    """A host that turned read-only is left once a command has met it, even if the URL takes any host."""
     parts = urlsplit(database_url)
     login, _, here = parts.netloc.rpartition("@")
     url = urlunsplit(
@@ -109,7 +109,7 @@ SILENT = "127.0.0.2"
 
 @pytest.fixture
 def one_name(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A URL whose host's name has two addresses, the first of which takes connections and says nothing."""
+    """Yield a URL whose host name has two addresses, the first of which never answers."""
     parts = urlsplit(database_url)
     login = parts.netloc.rpartition("@")[0]
     try:
@@ -128,7 +128,7 @@ def one_name(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
 
 
 def test_a_silent_address_of_a_name_is_not_asked_again(one_name: str) -> None:
-    """Once found silent, it costs no later connection its time-out; the certificate's name stays known."""
+    """An address that did not answer costs later connections no time-out; the host's name stays known."""
     with new_pool(one_name, max_size=1) as pool:
         pool.timeout = 20  # seconds: the first connection has to find out
         store = SessionStore(pool)
@@ -142,7 +142,7 @@ def test_a_silent_address_of_a_name_is_not_asked_again(one_name: str) -> None:
 
 
 async def test_nor_by_asyncio(one_name: str) -> None:
-    """The same over the other kind of connection."""
+    """An address that did not answer costs later asyncio connections no time-out either."""
     async with new_async_pool(one_name, max_size=1) as pool:
         pool.timeout = 20  # seconds: the first connection has to find out
         store = AsyncSessionStore(pool)
@@ -154,7 +154,7 @@ async def test_nor_by_asyncio(one_name: str) -> None:
 
 
 def test_a_lookup_has_a_limit(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A resolver that hangs keeps a connection for so long, and is not asked twice."""
+    """A name lookup that hangs ends at its limit with DatabaseUnavailable and is not repeated."""
     asked: list[object] = []
     over = threading.Event()
 

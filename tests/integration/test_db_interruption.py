@@ -1,4 +1,4 @@
-"""A time limit in the middle of a statement: its connection is not used again."""
+"""Time limits in the middle of a statement, after which the connection is not used again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def answers_are_right(pool: Pool) -> bool:
 
 
 def test_a_statement_that_is_cut_off(pool: Pool) -> None:
-    """It may go on at the server; who asks next has another connection."""
+    """A statement cut off by a time limit leaves the pool with connections that answer rightly."""
     with out_of_time_after(0.2), pytest.raises(SoftTimeLimitExceeded), pool.connection() as connection:
         connection.execute(LONG)
     assert answers_are_right(pool)
@@ -52,14 +52,14 @@ def in_a_transaction(pool: Pool) -> None:
 
 
 def test_a_pipeline_that_is_cut_off(pool: Pool) -> None:
-    """With answers of which some have come."""
+    """A pipeline cut off after its first results leaves the pool with connections that answer rightly."""
     with out_of_time_after(0.2), pytest.raises(SoftTimeLimitExceeded):
         in_a_pipeline(pool)
     assert answers_are_right(pool)
 
 
 def test_a_transaction_that_is_cut_off_changes_nothing(pool: Pool) -> None:
-    """Its rows are not there, and nobody waits for its locks."""
+    """A transaction cut off by a time limit leaves no row and no lock."""
     with out_of_time_after(0.2), pytest.raises(SoftTimeLimitExceeded):
         in_a_transaction(pool)
     assert SessionStore(pool).get_or_create_session("C1", "1.1", "U2").outcome == "created"
@@ -69,9 +69,9 @@ def test_a_transaction_that_is_cut_off_changes_nothing(pool: Pool) -> None:
 def test_who_is_out_of_time_does_not_wait_for_a_frozen_server(
     own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To leave a pipeline or a transaction in good order would take an answer, which nobody gives.
+    """A time limit ends a command at once even when the server is frozen, and the pool recovers.
 
-    A look at an idle connection is cut off, too: the pool must not take that for the connection's fault.
+    The check of an idle connection is cut off too, and the pool must not take that for a broken connection.
     """
     used, idle = 3_600.0, -1.0
     with new_pool(own_postgres.url) as pool:

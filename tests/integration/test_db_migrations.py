@@ -1,4 +1,4 @@
-"""Migrations: repeatable, from many places at once, whole or not at all."""
+"""Migrations: repeatable, safe from many processes at once, all or nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def migrate_at(url: str) -> int:
 
 
 def test_it_can_be_repeated(empty_database_url: str) -> None:
-    """The first time makes the tables, the second time finds them; both return the version."""
+    """A repeated migration changes nothing and returns the same version."""
     assert migrate_at(empty_database_url) == NEWEST
     applied = ask(empty_database_url, "SELECT array_agg(threadsync_schema::text) FROM threadsync_schema")
     assert migrate_at(empty_database_url) == NEWEST
@@ -36,7 +36,7 @@ def test_it_can_be_repeated(empty_database_url: str) -> None:
 
 
 def test_many_at_once_apply_each_file_once(empty_database_url: str) -> None:
-    """Eight processes that start together: one migrates, the others wait for it."""
+    """Eight concurrent migrations apply each file once and all return the newest version."""
     with ThreadPoolExecutor(8) as threads:
         versions = list(threads.map(migrate_at, [empty_database_url] * 8))
     assert versions == [NEWEST] * 8
@@ -44,7 +44,7 @@ def test_many_at_once_apply_each_file_once(empty_database_url: str) -> None:
 
 
 def test_a_newer_schema_is_refused(database_url: str) -> None:
-    """Code that is older than the database changes nothing and says what to do."""
+    """A schema newer than the code is refused with advice."""
     note = "INSERT INTO threadsync_schema (version, name) VALUES (9999, '9999_from_the_future.sql')"
     ask(as_owner(database_url), note)
     with pytest.raises(SchemaMismatch, match=r"at version 9999, this code knows .* newer threadsync"):
@@ -52,7 +52,7 @@ def test_a_newer_schema_is_refused(database_url: str) -> None:
 
 
 def test_an_older_server_is_refused(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is created on it."""
+    """A server older than the minimum is refused before any table is created."""
     monkeypatch.setattr("worker.db.migrate._MIN_SERVER", 990_000)
     with pytest.raises(SchemaMismatch, match="this server is 18"):
         migrate_at(empty_database_url)
@@ -60,7 +60,7 @@ def test_an_older_server_is_refused(empty_database_url: str, monkeypatch: pytest
 
 
 def test_a_failing_migration_leaves_nothing(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that is missing happens in one transaction; the next try starts where this one did."""
+    """A failing migration leaves no table, and a later one starts from the beginning."""
     broken = Migration(NEWEST + 1, "broken.sql", "CREATE TABLE half (); SELECT 1 / 0;")
     monkeypatch.setattr("worker.db.migrate.migrations", lambda: [*migrations(), broken])
     with pytest.raises(psycopg.errors.DivisionByZero):
@@ -71,7 +71,7 @@ def test_a_failing_migration_leaves_nothing(empty_database_url: str, monkeypatch
 
 
 def test_an_upgrade_applies_only_what_is_missing(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows that are there stay; each new file runs once."""
+    """An upgrade applies the missing file once and keeps existing rows."""
     ask(database_url, "INSERT INTO redeliveries (task_id, task_name, deliveries) VALUES ('1', 'x', 2)")
     added = Migration(NEWEST + 1, "added.sql", "ALTER TABLE redeliveries ADD COLUMN note text DEFAULT 'new';")
     monkeypatch.setattr("worker.db.migrate.migrations", lambda: [*migrations(), added])
@@ -89,7 +89,7 @@ def test_the_store_migrates_on_its_pool(empty_database_url: str) -> None:
 
 
 async def test_the_asyncio_store_migrates_too(empty_database_url: str) -> None:
-    """In a thread, so that the loop goes on."""
+    """The asyncio store's `create_tables` migrates, and the store works afterwards."""
     async with new_async_pool(empty_database_url) as pool:
         store = AsyncSessionStore(pool)
         assert await store.create_tables() == NEWEST

@@ -1,4 +1,4 @@
-"""Moments that Postgres keeps and Python cannot hold are shown as what they are: out of reach."""
+"""Moments beyond Python's range, read as the earliest or latest moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.db.pool import Pool
     ],
 )
 def test_any_moment_can_be_read(pool: Pool, value: str, shown: datetime, zone: str, binary: bool) -> None:
-    """By every connection of ours, whatever its time zone; what is beside it is read as well."""
+    """A moment of any size is read in each time zone and format, and so is the column beside it."""
     with pool.connection() as connection, connection.transaction():
         connection.execute("SELECT set_config('TimeZone', %s, true)", [zone])
         with connection.cursor(binary=binary) as cursor:

@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode, with ``DATABASE_PREPARED_STATEMENTS=false``; and set up wrong.
+"""PgBouncer in transaction mode with ``DATABASE_PREPARED_STATEMENTS=false``, and misconfigured ones.
 
 PgBouncer is in no wheel: these tests run where ``pgbouncer`` is installed.
 """
@@ -86,7 +86,7 @@ def with_prepares(monkeypatch: pytest.MonkeyPatch, value: str = "true") -> None:
 
 @pytest.fixture
 def bouncer_url(empty_database_url: str, tmp_path: Path) -> Iterator[str]:
-    """Two server connections for everybody, so that clients share them all the time."""
+    """Yield the address of a PgBouncer that shares its few server connections among all clients."""
     with bouncer(empty_database_url, tmp_path, "pool_mode = transaction") as url:
         yield url
 
@@ -99,7 +99,7 @@ def takes_connections(url: str) -> bool:
 
 
 def test_everything_works(bouncer_url: str) -> None:
-    """Migration, commands, pages and merges; and no prepare is left on a shared connection."""
+    """Migrations, commands, pages and merges work behind PgBouncer and leave no prepared statement."""
     with new_pool(bouncer_url, max_size=8) as pool:
         store = SessionStore(pool)
         store.create_tables()
@@ -112,7 +112,7 @@ def test_everything_works(bouncer_url: str) -> None:
 
 
 async def test_many_clients_share_two_connections(bouncer_url: str) -> None:
-    """A hundred commands at once over eight clients: one row, no error."""
+    """A hundred concurrent commands over eight clients create one row and raise no error."""
     with new_pool(bouncer_url) as sync_pool:
         SessionStore(sync_pool).create_tables()
     async with new_async_pool(bouncer_url, min_size=8, max_size=8) as pool:
@@ -124,14 +124,14 @@ async def test_many_clients_share_two_connections(bouncer_url: str) -> None:
 def test_with_prepared_statements_the_reason_is_said(
     bouncer_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PgBouncer refuses the start-up parameter `options`, which carries our time limits."""
+    """With prepared statements, PgBouncer refuses the start-up parameter `options`, and the error says so."""
     with_prepares(monkeypatch)
     with pytest.raises(DatabaseUnavailable, match="options"), single_connection(bouncer_url):
         pass
 
 
 def test_a_pool_says_the_reason_too(bouncer_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """516 times "PoolTimeout" hid it; and what to set stands beside it."""
+    """A pool's error names the refused parameter and the setting to change."""
     with_prepares(monkeypatch)
     with (
         new_pool(bouncer_url) as pool,
@@ -143,7 +143,7 @@ def test_a_pool_says_the_reason_too(bouncer_url: str, monkeypatch: pytest.Monkey
 def test_what_it_keeps_for_a_client_is_set(
     bouncer_url: str, empty_database_url: str, postgres: PostgresForTests
 ) -> None:
-    """Dates and times are read as they are, whatever the database says; the rest is in operations.md."""
+    """Times are read as UTC behind PgBouncer, whatever DateStyle and TimeZone the database has."""
     database = Identifier(str(conninfo_to_dict(empty_database_url)["dbname"]))
     with psycopg.connect(postgres.for_administrator(empty_database_url), autocommit=True) as connection:
         for name, value in (("DateStyle", "German"), ("TimeZone", "Asia/Kolkata")):
@@ -157,7 +157,7 @@ def test_what_it_keeps_for_a_client_is_set(
 
 
 def test_statement_mode_is_no_outage(database_url: str, tmp_path: Path) -> None:
-    """It allows no transactions: what needs one waits for an hour at most, and says what to set."""
+    """PgBouncer in statement mode raises DatabaseFault, and error and doctor name the setting to change."""
     with bouncer(database_url, tmp_path, "pool_mode = statement") as url, new_pool(url, max_size=1) as pool:
         with pytest.raises(DatabaseFault, match="pool_mode = transaction"):
             begin_a_create(SyncStore(pool))
@@ -186,7 +186,7 @@ def database_finding(url: str) -> Finding:
 
 
 def test_a_query_that_pgbouncer_ends_is_no_outage(database_url: str, tmp_path: Path) -> None:
-    """One that is too slow each time would wait for ever."""
+    """A query that PgBouncer ends at its query_timeout raises DatabaseFault and names the setting."""
     settings = ("pool_mode = transaction", "query_timeout = 1")
     with (
         bouncer(database_url, tmp_path, *settings) as url,
@@ -197,7 +197,7 @@ def test_a_query_that_pgbouncer_ends_is_no_outage(database_url: str, tmp_path: P
 
 
 def test_a_pool_that_is_used_up_is_an_outage(database_url: str, tmp_path: Path) -> None:
-    """So it is when Postgres behind PgBouncer is away: waited for without end, and said."""
+    """A PgBouncer pool with no free connection raises DatabaseUnavailable and names the setting."""
     settings = ("pool_mode = transaction", "default_pool_size = 1", "query_wait_timeout = 1")
     with (
         bouncer(database_url, tmp_path, *settings) as url,
@@ -213,7 +213,7 @@ def test_a_pool_that_is_used_up_is_an_outage(database_url: str, tmp_path: Path) 
 def test_prepares_of_others_are_a_fault_that_says_what_to_set(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With `ignore_startup_parameters` PgBouncer lets us in, and mixes up what its clients prepare."""
+    """Statements that other clients prepared raise DatabaseFault; error and doctor name the setting."""
     with_prepares(monkeypatch)
     settings = ("pool_mode = transaction", "default_pool_size = 1", "ignore_startup_parameters = options")
     with bouncer(database_url, tmp_path, *settings) as url, single_connection(url) as connection:
@@ -228,13 +228,13 @@ def test_prepares_of_others_are_a_fault_that_says_what_to_set(
 
 
 def test_a_database_that_pgbouncer_does_not_have(bouncer_url: str) -> None:
-    """Its words differ between releases, and by whether it asks for passwords."""
+    """The doctor reports a database that PgBouncer does not know as an error about `[databases]`."""
     found = database_finding(bouncer_url.replace("/threadsync", "/nowhere"))
     assert (found.level, "[databases]" in found.fix) == ("error", True), found
 
 
 def test_a_command_that_postgres_takes_for_out_of_step_is_no_outage(database_url: str) -> None:
-    """08P01 of Postgres itself, on a connection that goes on: what PgBouncer's mixed prepares end in, too."""
+    """The error 08P01 of Postgres itself is translated to DatabaseFault."""
     with single_connection(database_url) as connection:
         connection.pgconn.prepare(b"one", b"SELECT $1::int")
         error = error_from_result(connection.pgconn.exec_prepared(b"one", []))

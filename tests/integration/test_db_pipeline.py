@@ -1,4 +1,4 @@
-"""Many statements down one pipeline do what they would do one by one. Both stores."""
+"""Pipelines of many statements with the effects that these have one by one, in both stores."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ WAITING: Final = (
 
 
 def opening(channel_id: str, thread_ts: str, user_id: str = "U1") -> Statement[SessionResult]:
-    """As `GetOrCreate` has it, but unchecked: what is wrong with it, the database must say."""
+    """Make the statement of `GetOrCreate` with an unchecked user id, for the database to refuse."""
     valid = statement_of(GetOrCreate(channel_id=channel_id, thread_ts=thread_ts, user_id="U1"))
     return replace(valid, params={**valid.params, "user_id": user_id})
 
@@ -98,7 +98,7 @@ COMMANDS: Final = st.one_of(
 
 
 def comparable(answer: Any) -> Any:
-    """Without what differs from run to run."""
+    """Reduce a result to the parts that are the same in each run."""
     if isinstance(answer, Exception):
         return type(answer).__name__, answer.args
     if isinstance(answer, SessionPage):
@@ -131,7 +131,7 @@ def rows(url: str) -> object:
 
 @pytest.fixture
 def other_url(postgres: PostgresForTests) -> Iterator[str]:
-    """A second database."""
+    """Create a second database."""
     with postgres.database() as url:
         yield url
 
@@ -152,7 +152,7 @@ async def test_a_batch_is_as_good_as_one_by_one(
     commands: list[Statement[Any]],
     at_once: int,
 ) -> None:
-    """The same answers and the same rows, whatever the commands and however many travel together."""
+    """A batch gives the same results and rows as its commands one by one, whatever its size."""
     empty(database_url)
     empty(other_url)
     with pytest.MonkeyPatch.context() as patch:
@@ -164,7 +164,7 @@ async def test_a_batch_is_as_good_as_one_by_one(
 
 
 async def test_errors_are_answers(any_store: AsyncSessionStore) -> None:
-    """Each stands where its command stood, the others have their results."""
+    """Each failed command of a batch has its error in its place, and the others have their results."""
     answers = await any_store.execute_many(
         [
             moving("C1", "1.1", "ready_to_sync"),
@@ -186,7 +186,7 @@ async def test_errors_are_answers(any_store: AsyncSessionStore) -> None:
 
 @pytest.mark.parametrize("place", [0, 57, 99])
 async def test_one_refused_in_a_hundred_fails_alone(any_store: AsyncSessionStore, place: int) -> None:
-    """First, last or in the middle."""
+    """One refused command among a hundred, first, last or in the middle, fails alone."""
     commands = sessions(100)
     commands[place] = opening("C1", f"{place:04}.1", user_id="no id")
     answers = await any_store.execute_many(commands)
@@ -196,7 +196,7 @@ async def test_one_refused_in_a_hundred_fails_alone(any_store: AsyncSessionStore
 
 
 async def test_all_refused(any_store: AsyncSessionStore, caplog: pytest.LogCaptureFixture) -> None:
-    """Each has its error; the store goes on working, and the driver has logged nothing."""
+    """A hundred refused commands have an error each, the store works afterwards, the driver logs nothing."""
     answers = await any_store.execute_many([opening("C1", f"{number}.1", "no id") for number in range(100)])
     assert {type(answer) for answer in answers} == {InvalidCommand}
     assert (await any_store.get_or_create_session("C1", "1.1", "U1")).outcome == "created"
@@ -204,7 +204,7 @@ async def test_all_refused(any_store: AsyncSessionStore, caplog: pytest.LogCaptu
 
 
 async def test_a_list_sees_what_was_before_it(any_store: AsyncSessionStore) -> None:
-    """What reads many rows is not moved among what writes them."""
+    """A list in a batch sees the commands before it and not those after it."""
     listing = statement_of(ListByChannel(channel_id="C1"))
     commands: list[Statement[Any]] = [listing, opening("C1", "2.1"), listing, opening("C1", "1.1"), listing]
     pages = (await any_store.execute_many(commands))[::2]
@@ -212,14 +212,14 @@ async def test_a_list_sees_what_was_before_it(any_store: AsyncSessionStore) -> N
 
 
 async def test_nothing_to_run(any_store: AsyncSessionStore) -> None:
-    """An empty list."""
+    """An empty batch returns an empty list."""
     assert await any_store.execute_many([]) == []
 
 
 async def test_opposite_orders(
     any_store: AsyncSessionStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two batches over the same 200 rows, both held up half way: neither waits for the other in a circle."""
+    """Two batches over the same rows in opposite order end without a deadlock."""
     monkeypatch.setattr(pipeline, "TRIES", 1)
     commands = sessions(200)
     await any_store.execute_many(commands)
@@ -238,7 +238,7 @@ async def test_opposite_orders(
 
 
 def fail_inserts(url: str, times: int, code: str) -> None:
-    """The database refuses the first inserts; a sequence counts on, whatever is rolled back."""
+    """Make the database refuse the first inserts with this code, counted by a sequence."""
     owner = as_owner(url)
     ask(owner, "CREATE SEQUENCE attempts")
     refuse = f"RAISE EXCEPTION 'lost the race' USING ERRCODE = '{code}'"
@@ -252,14 +252,14 @@ def fail_inserts(url: str, times: int, code: str) -> None:
 
 @pytest.mark.parametrize("code", ["40P01", "40001"], ids=["deadlock", "serialization"])
 async def test_a_lost_race_is_run_again(any_store: AsyncSessionStore, database_url: str, code: str) -> None:
-    """Nobody notices."""
+    """A batch that loses a race is run again and succeeds."""
     fail_inserts(database_url, pipeline.TRIES - 1, code)
     answers = await any_store.execute_many(sessions(10))
     assert [answer.outcome for answer in answers if isinstance(answer, SessionResult)] == ["created"] * 10
 
 
 async def test_races_are_not_run_for_ever(any_store: AsyncSessionStore, database_url: str) -> None:
-    """The caller is told to come again, and nothing is written."""
+    """A batch that keeps losing races raises DatabaseUnavailable after its last try and writes nothing."""
     fail_inserts(database_url, 1000, "40P01")
     with pytest.raises(DatabaseUnavailable, match="lost the race"):
         await any_store.execute_many(sessions(10))
@@ -271,7 +271,7 @@ async def test_races_are_not_run_for_ever(any_store: AsyncSessionStore, database
 async def mortal_store(
     request: pytest.FixtureRequest, own_postgres: EmbeddedPostgres
 ) -> AsyncIterator[AsyncSessionStore]:
-    """On a server that the test may kill."""
+    """Yield each store on a server that the test may kill."""
     if request.param == "SessionStore":
         with new_pool(own_postgres.url) as pool:
             yield awaitable(SessionStore(pool))
@@ -283,7 +283,7 @@ async def mortal_store(
 async def test_postgres_is_killed_in_the_middle(
     own_postgres: EmbeddedPostgres, mortal_store: AsyncSessionStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All of the batch, or nothing: the caller is told to come again, and then it is all there."""
+    """A batch during which Postgres is killed raises DatabaseUnavailable and writes nothing."""
     with closing(psycopg.connect(own_postgres.url)) as obstacle:
         insert = "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES ('C1', '0100.1', 'U2')"
         obstacle.execute(insert)
@@ -301,7 +301,7 @@ async def test_postgres_is_killed_in_the_middle(
 
 
 async def test_a_database_without_tables(empty_database_url: str) -> None:
-    """No fault of any statement, so it is one for all."""
+    """A batch on a database without tables raises DatabaseUnavailable as a whole and names the remedy."""
     with new_pool(empty_database_url) as pool, pytest.raises(DatabaseUnavailable, match="threadsync migrate"):
         SessionStore(pool).execute_many(sessions(3))
 
@@ -310,7 +310,7 @@ async def test_a_database_without_tables(empty_database_url: str) -> None:
 async def test_one_round_trip(
     database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prepared: str
 ) -> None:
-    """libpq's own record: a hundred statements, and one Sync, behind which alone a client has to wait."""
+    """A batch of a hundred statements sends one Sync, so that the client waits once."""
     monkeypatch.setenv("DATABASE_PREPARED_STATEMENTS", prepared)
     get_settings.cache_clear()
     trace = tmp_path / "trace"

@@ -1,4 +1,4 @@
-"""The pool: opened after a fork, back after Postgres is, and clear about what is wrong."""
+"""The pool: its own in a forked child, working again after Postgres returns, clear about each fault."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ assert backend() == before, "the parent lost its connection"
 
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
-    """A server that tests may end."""
+    """Start a Postgres server that the tests may stop."""
     mortal = PostgresForTests(tmp_path_factory.mktemp("mortal"))
     try:
         mortal.start()
@@ -76,7 +76,7 @@ async def answers(store: AsyncSessionStore) -> bool:
 async def test_the_first_command_after_a_restart_works(
     mortal: PostgresForTests, mortal_store: AsyncSessionStore, how: str
 ) -> None:
-    """A connection that Postgres ended while it lay idle is noticed before a command is sent on it."""
+    """The first command after a restart of Postgres works, although the pool's connections had ended."""
     await mortal_store.get_or_create_session("C1", "1.1", "U1")
     getattr(mortal.server, how)()
     mortal.server.start()
@@ -86,7 +86,7 @@ async def test_the_first_command_after_a_restart_works(
 async def test_an_absence_is_said_in_time_and_ends_by_itself(
     mortal: PostgresForTests, mortal_store: AsyncSessionStore
 ) -> None:
-    """`DatabaseUnavailable` within 3 s, again and again; once Postgres is back, so is the pool."""
+    """A missing Postgres raises DatabaseUnavailable within 3 s each time; once it is back, the pool works."""
     assert await answers(mortal_store)
     mortal.server.kill()
     for _ in range(2):
@@ -103,7 +103,7 @@ async def test_an_absence_is_said_in_time_and_ends_by_itself(
 async def test_a_connection_that_dies_under_a_command(
     mortal_url: str, mortal_store: AsyncSessionStore
 ) -> None:
-    """The command fails with our error, not the driver's, and the next one has another connection."""
+    """A command whose connection dies raises DatabaseUnavailable; the next has another connection."""
     await mortal_store.get_or_create_session("C1", "1.1", "U1")
     with psycopg.connect(mortal_url) as lock:
         lock.execute("SELECT FROM thread_sessions FOR UPDATE")
@@ -120,7 +120,7 @@ async def test_a_connection_that_dies_under_a_command(
 
 
 def test_a_silent_server_costs_two_seconds() -> None:
-    """It takes the connection and says nothing, as behind a firewall."""
+    """A server that accepts connections and never answers raises DatabaseUnavailable within 3 s."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/d"
         with new_pool(url) as pool:
@@ -131,15 +131,15 @@ def test_a_silent_server_costs_two_seconds() -> None:
 
 
 def test_a_forked_child_has_a_pool_of_its_own(process_env: dict[str, str]) -> None:
-    """The child works, on another connection, and leaves the parent's alone."""
-    # From 3.12 on Python warns of a fork beside threads, such as a pool's. Celery forks all the same.
+    """A forked child opens a pool of its own and leaves the parent's alone."""
+    # Since 3.12 Python warns of a fork in a process with threads, such as a pool's; Celery forks anyway.
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED]
     done = subprocess.run(command, env=process_env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_process_has_one_pool(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`init_db` returns the pool that is open; after `close_db` there is a new one."""
+    """`init_db` returns the open pool; after `close_db` a store opens a new one."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     pool = init_db()
     assert init_db() is pool
@@ -154,7 +154,7 @@ def test_a_process_has_one_pool(database_url: str, monkeypatch: pytest.MonkeyPat
 async def test_the_asyncio_store_opens_its_pool_itself(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the first call, also when that is ten at once; a closed store may be used again."""
+    """The asyncio store opens its pool at the first of ten concurrent calls and can be used after close."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     store = AsyncSessionStore()
     calls = (store.get_or_create_session("C1", f"{n}.1", "U1") for n in range(1, 11))
@@ -165,14 +165,14 @@ async def test_the_asyncio_store_opens_its_pool_itself(
 
 
 def test_without_a_database_the_setting_is_named() -> None:
-    """Nobody has to guess."""
+    """Without DATABASE_URL the error names the setting."""
     with pytest.raises(InvalidSettings, match="DATABASE_URL: is not set"):
         init_db()
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:topsecret@h/d?x=y", "postgresql://u:topsecret@[::1/d?x=y"])
 def test_an_unreadable_url_is_not_repeated(url: str) -> None:
-    """libpq would print it, password included."""
+    """The error about an unreadable URL does not repeat its password."""
     with pytest.raises(InvalidSettings, match="DATABASE_URL") as refusal:
         new_pool(url)
     assert "topsecret" not in str(refusal.value)
@@ -180,7 +180,7 @@ def test_an_unreadable_url_is_not_repeated(url: str) -> None:
 
 
 def test_a_single_connection_says_why_it_failed(database_url: str) -> None:
-    """For what a person starts: refused, unknown, or the wrong password."""
+    """A single connection's error says whether the database is unknown or the password wrong."""
     with (
         pytest.raises(DatabaseUnavailable, match='"nowhere" does not exist'),
         single_connection(database_url.rpartition("/")[0] + "/nowhere"),
@@ -198,13 +198,13 @@ def test_a_single_connection_says_why_it_failed(database_url: str) -> None:
 
 
 def test_a_database_without_tables_says_what_to_do(empty_database_url: str) -> None:
-    """The command waits, and the message names the remedy."""
+    """A command on a database without tables raises DatabaseUnavailable and names the remedy."""
     with new_pool(empty_database_url) as pool, pytest.raises(DatabaseUnavailable, match="threadsync migrate"):
         SessionStore(pool).get_or_create_session("C1", "1.1", "U1")
 
 
 def test_a_statement_cannot_hang(database_url: str) -> None:
-    """A lock that nobody lets go of ends the command, not the worker."""
+    """A command that waits for a lock ends at lock_timeout with DatabaseUnavailable."""
     with new_pool(database_url) as pool:
         SessionStore(pool).get_or_create_session("C1", "1.1", "U1")
     with (
@@ -217,7 +217,7 @@ def test_a_statement_cannot_hang(database_url: str) -> None:
 
 
 def test_time_limits_are_set(database_url: str) -> None:
-    """Five seconds for a statement, three for a lock, unless the URL says otherwise."""
+    """A connection has limits of 5 s for a statement and 3 s for a lock, unless the URL sets others."""
     assert settings_of(database_url) == ("5s", "3s", "threadsync")
     own = f"{database_url}?options=-cstatement_timeout%3D7s&application_name=mine"
     assert settings_of(own) == ("7s", "3s", "mine")
@@ -236,7 +236,7 @@ def settings_of(url: str) -> tuple[str, ...]:
 def test_prepared_statements_can_be_turned_off(
     database_url: str, monkeypatch: pytest.MonkeyPatch, setting: str, prepared: bool
 ) -> None:
-    """By default every command is prepared when it is first used; with the setting off none is."""
+    """Commands are prepared by default, and not with DATABASE_PREPARED_STATEMENTS=false."""
     monkeypatch.setenv("DATABASE_PREPARED_STATEMENTS", setting)
     get_settings.cache_clear()
     with new_pool(database_url, max_size=1) as pool:

@@ -1,4 +1,4 @@
-"""Races that are sure to happen: every command looks at the row before any of them may write it."""
+"""Forced races, in which every command has reached the row before any of them may write it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WAITING = (
 
 @asynccontextmanager
 async def obstacle(url: str, statement: LiteralString) -> AsyncIterator[psycopg.Connection]:
-    """A transaction that is in the way of every write."""
+    """Open a transaction that holds up every write, with this statement."""
     connection = psycopg.connect(url)
     try:
         connection.execute(statement)
@@ -40,7 +40,7 @@ async def obstacle(url: str, statement: LiteralString) -> AsyncIterator[psycopg.
 async def race(
     url: str, connection: psycopg.Connection, commands: list[Coroutine[Any, Any, Any]], end: str = "COMMIT"
 ) -> list[Any]:
-    """What the commands answer; all are under way, and held up, when the obstacle's transaction ends."""
+    """Run the commands, end the obstacle's transaction once all wait for it, and return their results."""
     running = [asyncio.create_task(command) for command in commands]
     await asyncio.to_thread(
         wait_until, lambda: ask(url, WAITING) == len(commands), "all commands wait for the lock"
@@ -56,7 +56,7 @@ async def session(any_store: AsyncSessionStore) -> None:
 
 @pytest.mark.usefixtures("session")
 async def test_racing_keys(any_store: AsyncSessionStore, database_url: str) -> None:
-    """The first ticket is written, every other one is refused and told which ticket won."""
+    """One of five different tickets is written; the other commands are refused with the winner's key."""
     async with obstacle(database_url, LOCK_THE_ROW) as lock:
         commands = [any_store.mark_synced(CHANNEL, THREAD, f"PROJ-{n}") for n in range(1, 6)]
         results = await race(database_url, lock, commands)
@@ -69,7 +69,7 @@ async def test_racing_keys(any_store: AsyncSessionStore, database_url: str) -> N
 
 @pytest.mark.usefixtures("session")
 async def test_racing_repetitions(any_store: AsyncSessionStore, database_url: str) -> None:
-    """The same key five times: one applies it, and only that one moves `updated_at`."""
+    """One of five equal links is applied, the others are unchanged, and all return the same `updated_at`."""
     async with obstacle(database_url, LOCK_THE_ROW) as lock:
         commands = [any_store.mark_synced(CHANNEL, THREAD, "PROJ-1") for _ in range(5)]
         results = await race(database_url, lock, commands)
@@ -79,7 +79,7 @@ async def test_racing_repetitions(any_store: AsyncSessionStore, database_url: st
 
 @pytest.mark.usefixtures("session")
 async def test_racing_status_updates(any_store: AsyncSessionStore, database_url: str) -> None:
-    """One is `applied`, the others are `unchanged`."""
+    """One of five equal status updates is applied, the others are unchanged."""
     async with obstacle(database_url, LOCK_THE_ROW) as lock:
         commands = [any_store.update_status(CHANNEL, THREAD, "ready_to_sync") for _ in range(5)]
         results = await race(database_url, lock, commands)
@@ -88,7 +88,7 @@ async def test_racing_status_updates(any_store: AsyncSessionStore, database_url:
 
 @pytest.mark.usefixtures("session")
 async def test_a_status_update_that_comes_late(any_store: AsyncSessionStore, database_url: str) -> None:
-    """It saw `collecting`, and found `synced` when its turn came: `stale`, and the row stays synced."""
+    """A status update that waited for a session to be synced is stale, and the row stays synced."""
     synced = f"UPDATE thread_sessions SET status = 'synced', jira_key = 'PROJ-1' WHERE thread_ts = '{THREAD}'"  # noqa: S608
     async with obstacle(database_url, synced) as update:
         commands = [any_store.update_status(CHANNEL, THREAD, "ready_to_sync") for _ in range(3)]
@@ -100,7 +100,7 @@ async def test_a_status_update_that_comes_late(any_store: AsyncSessionStore, dat
 
 @pytest.mark.usefixtures("session")
 async def test_racing_ticket_and_status(any_store: AsyncSessionStore, database_url: str) -> None:
-    """Whoever comes first, the session ends synced."""
+    """A link that races with status updates is applied, and the session ends synced."""
     async with obstacle(database_url, LOCK_THE_ROW) as lock:
         commands = [
             any_store.update_status(CHANNEL, THREAD, "ready_to_sync"),
@@ -114,7 +114,7 @@ async def test_racing_ticket_and_status(any_store: AsyncSessionStore, database_u
 
 
 async def test_opening_loses_to_another(any_store: AsyncSessionStore, database_url: str) -> None:
-    """Nobody saw a session, then somebody's became visible: all get that one, as `unchanged`."""
+    """Openings that wait for another's session get that session as `unchanged`."""
     async with obstacle(database_url, OPEN_THE_SESSION) as insert:
         commands = [any_store.get_or_create_session(CHANNEL, THREAD, "U2") for _ in range(5)]
         results = await race(database_url, insert, commands)
@@ -123,7 +123,7 @@ async def test_opening_loses_to_another(any_store: AsyncSessionStore, database_u
 
 
 async def test_opening_after_another_gave_up(any_store: AsyncSessionStore, database_url: str) -> None:
-    """The other one rolled back: exactly one of those who waited creates the session."""
+    """One of five openings creates the session when the one that they waited for is rolled back."""
     async with obstacle(database_url, OPEN_THE_SESSION) as insert:
         commands = [any_store.get_or_create_session(CHANNEL, THREAD, "U2") for _ in range(5)]
         results = await race(database_url, insert, commands, end="ROLLBACK")

@@ -1,6 +1,6 @@
-"""Least privilege: a worker changes rows and nothing else, a reader sees no word that people wrote.
+"""Least privilege: a worker that changes rows only, and a reader that sees no text written by people.
 
-The rest of the suite shows that it is enough: it uses its databases as a member of ``threadsync_run``.
+These rights suffice: the rest of the suite uses its databases as a member of ``threadsync_run``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WRITTEN_BY_PEOPLE = {
     *("sync_actions.actor", "sync_actions.reason", "session_actions.actor", "session_actions.reason"),
     *("installation_actions.actor", "installation_actions.reason"),
 }
-"""Texts, and what quotes them; the names of those who decided, and why."""
+"""Columns with texts that people wrote or that quote them, with names of operators, and with reasons."""
 
 WORD = "zebracrossing"
 RELATIONS = """
@@ -45,7 +45,7 @@ WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f') AND a.attnum > 0 AND NOT a.attisdro
   AND has_schema_privilege(c.relnamespace, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT')
 GROUP BY c.oid
 """
-"""All that the one who asks may read, with the columns of it."""
+"""Every relation that the current login may read, with the columns that it may read."""
 
 DECIDED_BEFORE = """
 WITH session AS (
@@ -61,20 +61,20 @@ WITH session AS (
 INSERT INTO sync_actions (session_id, at, action, actor, reason)
 SELECT session_id, now() - interval '1 hour', 'give_up', 'Bob', 'x' FROM sync
 """
-"""A session whose sync was given up, and a dead letter that was discarded, in tables of before."""
+"""A sync that was given up and a dead letter that was discarded, in the tables of an earlier release."""
 
 NOT_GIVEN = (
     ("threadsync_retain(integer, integer, integer, integer)", "threadsync_console"),
     ("threadsync_forget_settled()", "threadsync_read"),
     ("threadsync_console_retry(jsonb, text, text, uuid)", "threadsync_read"),
 )
-"""Functions, and roles that are not to call them."""
+"""Functions, each with a role that may not call it."""
 
 DENIED = psycopg.errors.InsufficientPrivilege
 
 
 def test_every_table_has_its_rights_listed(database_url: str) -> None:
-    """So that a new one is not forgotten."""
+    """Every table has its rights listed in RUN_PRIVILEGES."""
     assert ask(as_owner(database_url), TABLES) == sorted(RUN_PRIVILEGES)
 
 
@@ -94,13 +94,13 @@ def test_every_table_has_its_rights_listed(database_url: str) -> None:
     ],
 )
 def test_a_worker_may_not(database_url: str, statement: str) -> None:
-    """Tables are not its own, and what must stay cannot be deleted."""
+    """A worker's login may not change the schema or delete what must stay."""
     with psycopg.connect(database_url) as connection, pytest.raises(DENIED):
         connection.execute(statement.encode())
 
 
 def test_a_reader_sees_no_word_that_people_wrote(database_url: str, pool: Pool) -> None:
-    """Counts, states and times; no draft, no arguments, no context; and changes nothing."""
+    """A reader may read counts, states and times, but no column with people's text, and may not write."""
     SessionStore(pool).get_or_create_session("C1", "1.1", "U1")
     reader = as_member(database_url, READ)
     with new_pool(reader) as reading:
@@ -130,7 +130,7 @@ def test_a_reader_sees_no_word_that_people_wrote(database_url: str, pool: Pool) 
 
 
 def test_a_reader_finds_no_word_anywhere(postgres: PostgresForTests, database_url: str, pool: Pool) -> None:
-    """Nor in views, catalogues, statistics of columns, and what others run at the moment."""
+    """A reader finds no text of people in any readable relation, view or catalogue."""
     write_everywhere(pool, WORD)
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
         connection.execute("ANALYZE")
@@ -143,7 +143,7 @@ def test_a_reader_finds_no_word_anywhere(postgres: PostgresForTests, database_ur
                 asked = f"SELECT {columns} FROM {relation}".encode()  # noqa: S608 - names of the server's
                 seen[relation] = str(reader.execute(asked).fetchall())
             except (DENIED, psycopg.errors.ObjectNotInPrerequisiteState):
-                # A view on what only superusers may ask, or what is switched off.
+                # A view for superusers only, or of a feature that is switched off.
                 continue
     assert {"syncs", "sync_actions", "pg_stat_activity", "pg_stats"} <= set(seen)
     assert [relation for relation, text in seen.items() if WORD in text] == []
@@ -151,7 +151,7 @@ def test_a_reader_finds_no_word_anywhere(postgres: PostgresForTests, database_ur
 
 
 def write_everywhere(pool: Pool, word: str) -> None:
-    """Have people write the word wherever they can."""
+    """Write the word into every place where people's text is stored."""
     store, by = SessionStore(pool), decisions.signature(word, word, "cli", "10.0.0.1")
     for number in range(3):
         thread = ("C1", f"1700000000.00000{number}")
@@ -183,7 +183,7 @@ def write_everywhere(pool: Pool, word: str) -> None:
 
 
 def test_a_new_column_with_text_is_hidden_until_it_is_known(database_url: str) -> None:
-    """So that one that is forgotten is seen by too few, and not by too many."""
+    """A new column with text is hidden from readers after a migration, and a new number is not."""
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
         connection.execute(
             "ALTER TABLE syncs ADD COLUMN note text, ADD COLUMN more jsonb, ADD COLUMN count int"
@@ -197,7 +197,7 @@ def test_a_new_column_with_text_is_hidden_until_it_is_known(database_url: str) -
 
 
 def test_rights_come_with_each_migration(postgres: PostgresForTests, empty_database_url: str) -> None:
-    """Tables belong to the group, whoever of it makes them; what somebody granted besides is taken away."""
+    """A migration gives every table to the owner's group, restores our rights, and revokes foreign ones."""
     administrator = postgres.for_administrator(empty_database_url)
     with psycopg.connect(administrator, autocommit=True) as connection:
         create_roles(connection)
@@ -228,7 +228,7 @@ def test_rights_come_with_each_migration(postgres: PostgresForTests, empty_datab
 def test_an_installation_of_before_gets_the_new_roles(
     postgres: PostgresForTests, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`threadsync roles`, then `migrate`: what was decided before stays, and each role has its new rights."""
+    """`threadsync roles` and `migrate` upgrade an older installation: its decisions stay, new rights hold."""
     administrator = postgres.for_administrator(empty_database_url)
     old = migrations()[:9]
     with psycopg.connect(administrator, autocommit=True) as connection:
@@ -263,7 +263,7 @@ def test_an_installation_of_before_gets_the_new_roles(
 
 
 def test_none_may_put_functions_beside_ours(postgres: PostgresForTests, empty_database_url: str) -> None:
-    """A database of before Postgres 15 lets all logins make some, which ours would call with their rights."""
+    """Creating the roles takes away PUBLIC's right to create functions beside ours."""
     administrator = postgres.for_administrator(empty_database_url)
     with psycopg.connect(administrator, autocommit=True) as connection:
         connection.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
@@ -274,7 +274,7 @@ def test_none_may_put_functions_beside_ours(postgres: PostgresForTests, empty_da
 
 
 def test_roles_may_be_created_again(postgres: PostgresForTests, database_url: str) -> None:
-    """``threadsync roles`` prints what psql runs; twice does no harm."""
+    """The output of ``threadsync roles`` may be run twice."""
     done = subprocess.run(
         [sys.executable, "-m", "worker.cli", "roles"],
         env={"PATH": os.environ["PATH"]},
@@ -289,11 +289,11 @@ def test_roles_may_be_created_again(postgres: PostgresForTests, database_url: st
 
 
 def test_without_the_roles_a_migration_is_as_before(postgres: PostgresForTests, tmp_path: object) -> None:
-    """Who does not want them need not have them: tables belong to whoever migrates."""
+    """A migration without our roles leaves the tables with the login that migrates."""
     with postgres.database(template="template1") as url:
         administrator = postgres.for_administrator(url)
         with psycopg.connect(administrator, autocommit=True) as connection:
-            # Not in this schema, so they are of no use here.
+            # The roles exist in the cluster, but have no rights in this schema.
             connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
             migrate(connection)
         assert (

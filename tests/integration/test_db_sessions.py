@@ -1,4 +1,4 @@
-"""Sessions in both stores: reading and pages. What each command does is in tests/fundamentals."""
+"""Sessions in both stores: reading and pages. The effects of commands are in tests/fundamentals."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def thread(number: int) -> str:
 
 
 async def make_sessions(store: AsyncSessionStore, count: int, channel: str = CHANNEL) -> list[UUID]:
-    """Their ids, newest first."""
+    """Create sessions, and return their ids, newest first."""
     made = [await store.get_or_create_session(channel, thread(number), "U1") for number in range(count)]
     return [session.id for session in reversed(made)]
 
 
 async def test_a_session_is_found_by_id_and_by_thread(any_store: AsyncSessionStore) -> None:
-    """Both ways lead to the same row; the id may be a UUID or its text."""
+    """A session is found by its thread and by its id, as a UUID or as text."""
     created = await any_store.get_or_create_session(CHANNEL, THREAD, "U1")
     found = await any_store.get_session_by_thread(CHANNEL, THREAD)
     assert found == await any_store.get_session(created.id) == await any_store.get_session(str(created.id))
@@ -36,7 +36,7 @@ async def test_a_session_is_found_by_id_and_by_thread(any_store: AsyncSessionSto
 
 
 async def test_what_is_not_there_is_none(any_store: AsyncSessionStore) -> None:
-    """No error for a read that finds nothing, and an empty last page."""
+    """Reading an unknown session returns None, and listing none returns an empty page."""
     assert await any_store.get_session(uuid4()) is None
     assert await any_store.get_session_by_thread(CHANNEL, THREAD) is None
     assert await any_store.list_sessions_by_channel(CHANNEL) == SessionPage(sessions=(), next_cursor=None)
@@ -44,7 +44,7 @@ async def test_what_is_not_there_is_none(any_store: AsyncSessionStore) -> None:
 
 
 async def test_times_are_aware_and_ids_are_ordered(any_store: AsyncSessionStore) -> None:
-    """Times come in UTC whatever the server's time zone; the id is a UUID v7, which sorts by creation."""
+    """Times are in UTC, and ids are UUIDs of version 7 that sort by creation."""
     first = await any_store.get_or_create_session(CHANNEL, thread(1), "U1")
     second = await any_store.get_or_create_session(CHANNEL, thread(2), "U1")
     assert first.created_at.utcoffset() == timedelta(0)
@@ -54,28 +54,28 @@ async def test_times_are_aware_and_ids_are_ordered(any_store: AsyncSessionStore)
 
 
 async def test_one_thread_ts_in_two_channels_is_two_sessions(any_store: AsyncSessionStore) -> None:
-    """Slack's timestamps are unique in a channel only."""
+    """The same thread_ts in two channels makes two sessions."""
     one = await any_store.get_or_create_session("C1", THREAD, "U1")
     other = await any_store.get_or_create_session("C2", THREAD, "U1")
     assert (one.outcome, other.outcome) == ("created", "created")
 
 
 async def test_another_user_does_not_take_over_a_session(any_store: AsyncSessionStore) -> None:
-    """The session belongs to whoever opened it."""
+    """A session keeps the user who opened it."""
     await any_store.get_or_create_session(CHANNEL, THREAD, "U1")
     assert (await any_store.get_or_create_session(CHANNEL, THREAD, "U2")).user_id == "U1"
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 8])
 async def test_pages_are_complete(any_store: AsyncSessionStore, limit: int) -> None:
-    """Following the cursors gives every session once, newest first; sessions of others never show."""
+    """Following the cursors lists each session of the channel once, newest first."""
     expected = await make_sessions(any_store, 7)
     await make_sessions(any_store, 3, channel="C0OTHER")
     assert await follow(any_store, CHANNEL, limit=limit) == expected
 
 
 async def test_a_cursor_is_stable(any_store: AsyncSessionStore) -> None:
-    """Sessions that are opened or change while somebody turns pages neither shift nor repeat anything."""
+    """Sessions that are opened or changed between two pages neither shift nor repeat the rest."""
     expected = await make_sessions(any_store, 6)
     page = await any_store.list_sessions_by_channel(CHANNEL, limit=2)
     await any_store.get_or_create_session(CHANNEL, "1800000000.000100", "U1")
@@ -85,7 +85,7 @@ async def test_a_cursor_is_stable(any_store: AsyncSessionStore) -> None:
 
 
 async def test_pages_of_one_status(any_store: AsyncSessionStore) -> None:
-    """The filter holds across pages, in one channel and in all."""
+    """A status filter holds across pages, in one channel and in all."""
     ids = await make_sessions(any_store, 6)
     for number in (0, 2, 4):
         await any_store.update_status(CHANNEL, thread(number), "ready_to_sync")
@@ -96,7 +96,7 @@ async def test_pages_of_one_status(any_store: AsyncSessionStore) -> None:
 
 
 async def test_pages_of_all_channels(any_store: AsyncSessionStore) -> None:
-    """Without a channel the order is the same: newest first."""
+    """Pages of all channels are ordered newest first."""
     older = await make_sessions(any_store, 2, channel="C1")
     newer = await make_sessions(any_store, 3, channel="C2")
     assert await follow(any_store, None, limit=2) == newer + older
@@ -110,7 +110,7 @@ async def follow(
     limit: int,
     cursor: str | None = None,
 ) -> list[UUID]:
-    """The ids on all pages from ``cursor`` on."""
+    """Return the ids on all pages from ``cursor`` on."""
     ids: list[UUID] = []
     while True:
         if channel is None:
@@ -125,7 +125,7 @@ async def follow(
 
 
 async def test_racing_commands_of_all_kinds_end_as_in_good_order(any_store: AsyncSessionStore) -> None:
-    """Opening, moving and linking at the same time, on ten threads: each ends synced, with its own key."""
+    """Concurrent commands of all kinds leave each session synced with its own ticket."""
 
     async def commands(number: int) -> None:
         place, key = (CHANNEL, thread(number)), f"PROJ-{number + 1}"
@@ -144,7 +144,7 @@ async def test_racing_commands_of_all_kinds_end_as_in_good_order(any_store: Asyn
 
 
 async def test_a_conflict_writes_nothing(any_store: AsyncSessionStore, database_url: str) -> None:
-    """Not even a new version of the row: its place in the table stays the same."""
+    """A refused, repeated or stale command writes no new version of the row."""
     await any_store.get_or_create_session(CHANNEL, THREAD, "U1")
     await any_store.mark_synced(CHANNEL, THREAD, "PROJ-1")
     row = "SELECT row(ctid, thread_sessions)::text FROM thread_sessions"

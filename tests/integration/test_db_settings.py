@@ -1,4 +1,4 @@
-"""What the server, the database, the login or the environment sets differently changes nothing."""
+"""Settings of the server, the database, the login or the environment that must change nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ STRANGE: dict[LiteralString, LiteralString] = {
 
 @pytest.fixture
 def strange_url(postgres: PostgresForTests, database_url: str) -> str:
-    """A database on which everything is set in another way, with tables of our names in front of ours."""
+    """Give a database unusual settings and a search_path with decoy tables before ours."""
     administrator = postgres.for_administrator(database_url)
     database = conninfo_to_dict(database_url)["dbname"]
     with psycopg.connect(administrator, autocommit=True) as connection:
@@ -71,7 +71,7 @@ def strange_url(postgres: PostgresForTests, database_url: str) -> str:
 
 @pytest.mark.parametrize("kind", ["SessionStore", "AsyncSessionStore"])
 async def test_strange_settings_change_nothing(strange_url: str, kind: str) -> None:
-    """Commands, lists, contexts with what no Latin alphabet has, and times as they are."""
+    """Commands, lists, contexts in any script, and times are right on a database with unusual settings."""
     if kind == "SessionStore":
         with new_pool(strange_url) as pool:
             await conversation(awaitable(SessionStore(pool)))
@@ -97,7 +97,7 @@ async def conversation(store: AsyncSessionStore) -> None:
 
 
 def test_operators_see_the_same(strange_url: str) -> None:
-    """Counts, charts and dead letters with bytes."""
+    """Counts, charts and the bytes of dead letters are right on a database with unusual settings."""
     with new_pool(strange_url) as pool:
         SessionStore(pool).get_or_create_session("C1", "1.1", "U1")
         assert OverviewStore(pool).counts().sessions["collecting"] == 1
@@ -117,7 +117,7 @@ def test_operators_see_the_same(strange_url: str) -> None:
 
 
 def test_every_setting_holds_against_the_database(strange_url: str) -> None:
-    """Also against PGTZ and PGDATESTYLE, and against what the URL says of how values are written."""
+    """Our connection settings hold against those of the database and of the URL."""
     url = f"{strange_url}?options=-cTimeZone%3DAsia/Kolkata&client_encoding=latin1"
     with single_connection(url) as connection:
         found = {
@@ -133,7 +133,7 @@ def test_every_setting_holds_against_the_database(strange_url: str) -> None:
 def test_the_environments_date_style_does_not_matter(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """libpq sends PGTZ and PGDATESTYLE after our own, so the connection sets these once more."""
+    """PGTZ and PGDATESTYLE do not change how times are read."""
     monkeypatch.setenv("PGTZ", "America/St_Johns")
     monkeypatch.setenv("PGDATESTYLE", "SQL")
     with new_pool(database_url) as pool:
@@ -144,7 +144,7 @@ def test_the_environments_date_style_does_not_matter(
 @pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/St_Johns", "Pacific/Chatham", "Europe/Berlin"])
 @pytest.mark.parametrize("span", SPANS)
 def test_charts_have_their_buckets_in_every_time_zone(database_url: str, zone: str, span: str) -> None:
-    """The statement itself, on a session that is not ours: what it counts is where the chart looks for it."""
+    """A counted step falls into a bucket of its chart in every time zone."""
     with new_pool(database_url) as pool:
         SessionStore(pool).get_or_create_session("C1", "1.1", "U1")
     params = {"seconds": SPANS[span].seconds, "bucket": SPANS[span].bucket}
@@ -155,7 +155,7 @@ def test_charts_have_their_buckets_in_every_time_zone(database_url: str, zone: s
 
 
 def test_migrate_works_there_too(postgres: PostgresForTests, empty_database_url: str) -> None:
-    """With backslashes in its patterns, and time limits of a millisecond."""
+    """A migration works on a database with time limits of 1 ms and standard_conforming_strings off."""
     name = psycopg.sql.Identifier(str(conninfo_to_dict(empty_database_url)["dbname"]))
     with psycopg.connect(postgres.for_administrator(empty_database_url), autocommit=True) as connection:
         for setting in ("statement_timeout", "transaction_timeout", "lock_timeout"):
@@ -171,7 +171,7 @@ def test_migrate_works_there_too(postgres: PostgresForTests, empty_database_url:
 def test_a_database_without_unicode_is_refused_with_a_sentence(
     postgres: PostgresForTests, encoding: str
 ) -> None:
-    """What people write would not fit into it."""
+    """A migration refuses a database that is not encoded in UTF-8, with a sentence."""
     name = psycopg.sql.Identifier(f"in_{encoding.lower()}")
     administrator = postgres.url_of("postgres")
     create = psycopg.sql.SQL(
@@ -191,7 +191,7 @@ def test_a_database_without_unicode_is_refused_with_a_sentence(
 
 
 def test_a_schema_without_create_is_named(postgres: PostgresForTests, empty_database_url: str) -> None:
-    """`run: threadsync migrate` would be no help to whoever runs it."""
+    """A migration in a schema without CREATE raises DatabaseFault with the GRANT to run."""
     ask(
         postgres.for_administrator(empty_database_url),
         "REVOKE ALL ON SCHEMA public FROM public, pg_database_owner, threadsync_migrate",
@@ -206,7 +206,7 @@ def test_a_schema_without_create_is_named(postgres: PostgresForTests, empty_data
 def test_an_installation_in_another_schema_is_left_alone(
     postgres: PostgresForTests, database_url: str
 ) -> None:
-    """Two may share a database: one that is not migrated yet does not find the other's tables."""
+    """An installation in another schema of the same database gets tables of its own."""
     administrator = postgres.for_administrator(database_url)
     ask(administrator, "CREATE SCHEMA app AUTHORIZATION threadsync_migrate")
     with single_connection(f"{as_owner(database_url)}?options=-csearch_path%3Dapp") as connection:

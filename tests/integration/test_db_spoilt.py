@@ -1,4 +1,4 @@
-"""A connection on which nothing will ever work again is not given back to the pool."""
+"""Connections that can no longer work, closed instead of going back to the pool."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.db.statement import Statement
 
 @pytest.fixture(params=["SessionStore", "AsyncSessionStore"])
 async def one(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[AsyncSessionStore]:
-    """Each store, on a pool of one connection that has served a command."""
+    """Yield each store on a pool of one connection that has served a command."""
     if request.param == "SessionStore":
         with new_pool(database_url, max_size=1) as pool:
             store = awaitable(SessionStore(pool))
@@ -38,13 +38,13 @@ async def one(request: pytest.FixtureRequest, database_url: str) -> AsyncIterato
 
 
 def backend(postgres: PostgresForTests, url: str) -> object:
-    """Which server process the store has."""
+    """Return the process id of the server process behind the store's connection."""
     statement = "SELECT max(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'threadsync'"
     return ask(postgres.url_of("postgres"), statement, urlsplit(url).path[1:])
 
 
 async def first_refusal(store: AsyncSessionStore) -> DatabaseUnavailable:
-    """What has changed is not noticed at once."""
+    """Send commands until one is refused, and return its error."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -66,7 +66,7 @@ async def fails_once(store: AsyncSessionStore, kind: type[DatabaseUnavailable], 
 async def test_plans_that_do_not_fit_any_more(
     postgres: PostgresForTests, database_url: str, one: AsyncSessionStore, many: bool
 ) -> None:
-    """A column's type was changed under a prepared statement: 0A000, on this connection, each time."""
+    """A command whose prepared plan no longer fits (0A000) fails once; the next has a new connection."""
     if many:
         await one.run_many([GetOrCreate(channel_id="C1", thread_ts="1.1", user_id="U1")] * 3)
     ask(
@@ -78,7 +78,7 @@ async def test_plans_that_do_not_fit_any_more(
 async def test_a_prepared_statement_that_is_gone(
     postgres: PostgresForTests, database_url: str, one: AsyncSessionStore
 ) -> None:
-    """Deallocated behind the driver's back, as a proxy does that gives another server connection: 26000."""
+    """A command whose prepared statement was deallocated (26000) fails once; the next one works."""
     forget: LiteralString = """
         CREATE FUNCTION forget() RETURNS int LANGUAGE plpgsql
         AS 'BEGIN EXECUTE ''DEALLOCATE ALL''; RETURN 1; END'
@@ -93,7 +93,7 @@ async def test_a_prepared_statement_that_is_gone(
 async def test_a_server_that_became_read_only(
     postgres: PostgresForTests, database_url: str, one: AsyncSessionStore
 ) -> None:
-    """Demoted without ending a session: one command meets it, and no connection of before is used again."""
+    """A server that turned read-only fails one command, and then its connection is replaced."""
     before = backend(postgres, database_url)
     with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as administrator:
         administrator.execute("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -121,7 +121,7 @@ REASONS: dict[str, tuple[Callable[[str], str], str]] = {
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_the_pools_time_out_says_why(database_url: str, reason: str) -> None:
-    """516 times "PoolTimeout" told nobody anything."""
+    """A pool that cannot connect raises DatabaseUnavailable with the server's reason."""
     wrong, words = REASONS[reason]
     with new_pool(wrong(database_url), max_size=1) as pool:
         pool.timeout = 0.7  # seconds; each of these servers answers at once
@@ -130,7 +130,7 @@ def test_the_pools_time_out_says_why(database_url: str, reason: str) -> None:
 
 
 async def test_the_asyncio_pools_time_out_says_why(database_url: str) -> None:
-    """The same for handlers of Slack's side."""
+    """An asyncio pool that cannot connect raises DatabaseUnavailable with the server's reason."""
     wrong, words = REASONS["password"]
     async with new_async_pool(wrong(database_url)) as pool:
         with pytest.raises(DatabaseUnavailable, match=f"(?s)PoolTimeout.*{words}"):
@@ -138,7 +138,7 @@ async def test_the_asyncio_pools_time_out_says_why(database_url: str) -> None:
 
 
 def test_health_says_why_the_database_is_away(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nothing of it when it is there."""
+    """The health check names the reason when the database is away, and says nothing of it otherwise."""
     wrong, words = REASONS["password"]
     for url, said in ((database_url, {}), (wrong(database_url), {"database": "away"})):
         monkeypatch.setenv("DATABASE_URL", url)
@@ -149,7 +149,7 @@ def test_health_says_why_the_database_is_away(database_url: str, monkeypatch: py
 
 
 async def test_a_server_that_falls_silent_is_left_for_another(database_url: str) -> None:
-    """Within the limit of a command: the first host is not asked again while it is silent."""
+    """A server that stops responding fails one command; the next uses the URL's other host."""
     parts = urlsplit(database_url)
     login, _, address = parts.netloc.rpartition("@")
     with Relay(parts.port or 0) as relay:

@@ -1,4 +1,4 @@
-"""Every statement against the real database: it can be prepared, and its plan stays cheap on big tables."""
+"""Every statement on the real database, prepared and with a plan that stays cheap on big tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.db.syncs import decision_sql, site_sql
 from worker.db.syncs import sql as sync_queries
 from worker.db.unlinked import sql as left_queries
 
-# Other constants are parts of these.
+# Constants that do not match are parts of these statements.
 STATEMENT: Final = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b")
 STATEMENTS: Final = {
     f"{prefix}{name}": value
@@ -37,16 +37,16 @@ STATEMENTS: Final = {
     if name.isupper() and not name.startswith("_") and isinstance(value, str) and STATEMENT.match(value)
 } | {"ACT": ACT, "COUNTS": overview_queries.COUNTS, "KEEP_SAMPLES": overview_queries.KEEP_SAMPLES}
 PAGES: Final = [name for name in STATEMENTS if name.startswith("LIST_")]
-# For a person, who wants all that there are.
+# Statements that may scan tables, as an operator or a metric asks for every row.
 SCANNED: Final = {
     "SYNC_RETRY_ALL_BLOCKED": {"jira_sites", "jira_pauses", "syncs"},
-    # A row for each Jira that the settings ever named.
+    # One row for each Jira that was ever configured.
     "SYNC_UNPARK": {"jira_sites"},
-    # Counts all there are. Of a table that is vacuumed it reads the index on the status alone.
+    # Counts every row. On a vacuumed table it reads the status index only.
     "COUNTS": {"thread_sessions", "syncs", "dead_letters", "jira_sites"},
 }
 
-# One row, or those of people and channels that were forgotten, and the acts by which they were.
+# Tables with one row, or with the people and channels that were forgotten and the acts for that.
 TINY: Final = {"slack_installation", "forgotten_channels", "forgotten_people", "forget_acts"}
 
 # Twenty channels, most sessions synced, as after some years; a few dead letters are still open.
@@ -111,7 +111,7 @@ def big_database_url(postgres: PostgresForTests) -> Iterator[str]:
 
 
 def numbered(statement: str) -> str:
-    """With ``$1`` in place of ``%(name)s``, as psycopg sends it."""
+    """Replace each ``%(name)s`` by ``$1`` and so on, as psycopg sends it."""
     names: dict[str, int] = {}
     return re.sub(r"%\((\w+)\)s", lambda match: f"${names.setdefault(match[1], len(names) + 1)}", statement)
 
@@ -123,14 +123,14 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def generic_plan(url: str, name: str) -> list[dict[str, Any]]:
-    """The nodes of the plan that serves any parameters."""
+    """Return the nodes of the plan that serves any parameters."""
     answer: Any = ask(url, "EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + numbered(STATEMENTS[name]))
     return list(nodes(answer[0]["Plan"]))
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_every_statement_can_be_prepared(database_url: str, name: str) -> None:
-    """Names, types and syntax are right, and the server infers every parameter's type by itself."""
+    """Every statement can be prepared, and the server infers the type of each parameter."""
     with psycopg.connect(database_url) as connection:
         connection.execute(SQL("PREPARE statement AS " + numbered(STATEMENTS[name])))
         types = connection.execute("SELECT parameter_types::text[] FROM pg_prepared_statements").fetchone()
@@ -155,7 +155,7 @@ def test_every_statement_can_be_prepared(database_url: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_no_statement_scans_a_table(big_database_url: str, name: str) -> None:
-    """At 100,000 rows a table, the plan for any parameters reaches each table by an index."""
+    """Every statement reaches each table of 100,000 rows by an index, except for the listed ones."""
     scans = [
         node["Relation Name"] for node in generic_plan(big_database_url, name) if "Seq" in node["Node Type"]
     ]
@@ -164,9 +164,9 @@ def test_no_statement_scans_a_table(big_database_url: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_no_page_sorts_or_filters(big_database_url: str, name: str) -> None:
-    """A page is read in the index's order, so it costs as much as it is long, on every page alike."""
+    """Every page is read in the order of one index, without a sort or a filter."""
     plan = generic_plan(big_database_url, name)
-    # A channel's other ids are looked up before, once.
+    # The channel's other ids are looked up first, once.
     aliases = [node for node in plan if node.get("Relation Name") == "channel_aliases"]
     assert [node["Index Name"] for node in aliases] == ["channel_aliases_pkey"] * ("BY_CHANNEL" in name)
     assert {node["Parent Relationship"] for node in aliases} <= {"InitPlan"}
@@ -176,7 +176,7 @@ def test_no_page_sorts_or_filters(big_database_url: str, name: str) -> None:
 
 
 def test_a_page_reads_no_more_than_it_shows(big_database_url: str) -> None:
-    """The rarest status in the biggest table: a page of ten touches some dozen rows, not all before them."""
+    """A page of ten sessions with the rarest status reads ten rows, not all before them."""
     with psycopg.connect(big_database_url, cursor_factory=psycopg.ClientCursor) as connection:
         parameters = {"status": "ready_to_sync", "before": "f" * 32, "limit": 10}
         explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + STATEMENTS["LIST_SESSIONS_BY_STATUS"]
@@ -192,7 +192,7 @@ OF_A_THREAD: Final = [name for name in STATEMENTS if "%(thread_ts)s" in STATEMEN
 
 @pytest.fixture(scope="module")
 def young_database_url(postgres: PostgresForTests) -> Iterator[str]:
-    """As on the day before the first ticket: statistics know of no session that is synced."""
+    """Create a database with many sessions, none of them synced, and matching statistics."""
     with postgres.database() as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(
@@ -205,7 +205,7 @@ def young_database_url(postgres: PostgresForTests) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", OF_A_THREAD)
 def test_a_channels_other_ids_cost_one_look(young_database_url: str, name: str) -> None:
-    """By the primary key of a small table, not once a row; where no channel has any, of an empty one."""
+    """Every statement on a thread looks up the channel's other ids once, by the primary key."""
     plan = generic_plan(young_database_url, name)
     looks = [node for node in plan if node.get("Relation Name") == "channel_aliases"]
     assert {(node["Node Type"], node["Parent Relationship"]) for node in looks} == {
@@ -213,10 +213,10 @@ def test_a_channels_other_ids_cost_one_look(young_database_url: str, name: str) 
     }
 
 
-# A function finds the session of an act, and its statements are not seen here.
+# ACT finds its session in a function, whose statements are not in this plan.
 @pytest.mark.parametrize("name", [name for name in OF_A_THREAD if name != "ACT"])
 def test_a_thread_is_looked_up_by_its_key(young_database_url: str, name: str) -> None:
-    """Never by its status: who syncs a million would read for each of them all those before it."""
+    """Every statement on a thread finds its session by the thread's unique index, never by status."""
     plan = generic_plan(young_database_url, name)
     sessions = [node for node in plan if node.get("Relation Name") == "thread_sessions"]
     assert {node.get("Index Name") for node in sessions if "Scan" in node["Node Type"]} == {

@@ -1,4 +1,4 @@
-"""The SQL of syncs: drafts in any order, claims and fences, and what people do to a sync."""
+"""The SQL of syncs: drafts in any order, claims and fences, and operators' decisions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARKER = "slk-" + "a" * 26
 
 class Clock:
     def __init__(self) -> None:
-        # The session commands have the database's clock.
+        # The session commands use the database's clock.
         self.now = datetime.now(UTC) + timedelta(seconds=1)
 
     def __call__(self) -> datetime:
@@ -43,7 +43,7 @@ def syncs(pool: Pool, clock: Clock) -> SyncStore:
 
 @pytest.fixture
 def asked(store: SessionStore, syncs: SyncStore) -> SyncState:
-    """A session that has just asked for its ticket."""
+    """Create a session with a requested ticket, and return its sync."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U1")
     store.request_sync(CHANNEL, THREAD, Draft(summary="First"), EARLY)
     return state(syncs, session.id)
@@ -81,7 +81,7 @@ def created(number: int, key: str = "PROJ-8") -> Ending:
 
 
 def test_asking_makes_the_session_ready(store: SessionStore, syncs: SyncStore) -> None:
-    """A draft is what `ready_to_sync` lacks; without one no sync is started."""
+    """A session without a draft has no sync; a request makes it ready and starts one."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U1")
     store.update_status(CHANNEL, THREAD, "ready_to_sync")
     assert syncs.get_state(session.id) is None
@@ -91,7 +91,7 @@ def test_asking_makes_the_session_ready(store: SessionStore, syncs: SyncStore) -
 
 
 def test_asking_for_an_unknown_thread_waits_for_it(store: SessionStore) -> None:
-    """`SessionNotFound` makes the worker wait: the `get_or_create` may be behind it."""
+    """A request for an unknown thread raises SessionNotFound."""
     with pytest.raises(SessionNotFound):
         store.request_sync(CHANNEL, THREAD, Draft(summary="First"), EARLY)
 
@@ -101,7 +101,7 @@ DRAFTS = [(Draft(summary="First"), EARLY), (Draft(summary="Zweiter"), LATE), (Dr
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_drafts_come_in_any_order(store: SessionStore, syncs: SyncStore, order: tuple[int, ...]) -> None:
-    """The latest by Slack's time wins; of two of one moment always the same one."""
+    """The draft with the latest Slack time wins in any order, and a tie has always the same winner."""
     session = store.get_or_create_session(CHANNEL, THREAD, "U1")
     for number in (*order, *order):
         store.request_sync(CHANNEL, THREAD, *DRAFTS[number])
@@ -112,7 +112,7 @@ def test_drafts_come_in_any_order(store: SessionStore, syncs: SyncStore, order: 
 
 
 def test_what_a_repeated_request_answers(store: SessionStore, asked: SyncState) -> None:
-    """The same one is unchanged, an older one stale, a newer one applied."""
+    """A repeated request is unchanged, an older one stale, a newer one applied until there is a ticket."""
     del asked
     draft = Draft(summary="First")
     assert store.request_sync(CHANNEL, THREAD, draft, EARLY).outcome == "unchanged"
@@ -139,7 +139,7 @@ def test_what_a_repeated_request_answers(store: SessionStore, asked: SyncState) 
     ids=lambda draft: ascii(draft)[:40],
 )
 def test_a_wrong_draft_is_refused_with_its_fault(store: SessionStore, draft: dict[str, Any]) -> None:
-    """Before anything is written, and without the text in the message."""
+    """A wrong draft is refused without its text in the message."""
     store.get_or_create_session(CHANNEL, THREAD, "U1")
     with pytest.raises(InvalidCommand, match="draft") as refusal:
         store.request_sync(CHANNEL, THREAD, draft, EARLY)  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ def test_a_wrong_draft_is_refused_with_its_fault(store: SessionStore, draft: dic
 
 
 def test_one_worker_at_a_time(syncs: SyncStore, asked: SyncState, clock: Clock) -> None:
-    """Until the lease is over. Then the former one's writes do nothing."""
+    """A second worker gets no claim before the lease ends; then the first worker's writes do nothing."""
     first = claim(syncs, asked.session_id)
     assert syncs.claim(asked.session_id, site=SITE, lease=30) is None
     clock.now += timedelta(seconds=31)
@@ -160,7 +160,7 @@ def test_one_worker_at_a_time(syncs: SyncStore, asked: SyncState, clock: Clock) 
 
 
 def test_an_attempt_is_on_record_before_it_is_made(syncs: SyncStore, asked: SyncState) -> None:
-    """With its deadline, so that whoever finds it knows how long to wait."""
+    """A create is recorded with its deadline before it is sent."""
     number = begin(syncs, claim(syncs, asked.session_id))
     detail = syncs.get(asked.session_id)
     assert detail is not None
@@ -171,7 +171,7 @@ def test_an_attempt_is_on_record_before_it_is_made(syncs: SyncStore, asked: Sync
 
 
 def test_a_create_whose_worker_died_is_in_doubt(syncs: SyncStore, asked: SyncState, clock: Clock) -> None:
-    """Never pending again: it may have made a ticket."""
+    """A create whose worker died becomes `unknown`, never `pending`, as it may have made a ticket."""
     begin(syncs, claim(syncs, asked.session_id))
     clock.now += timedelta(seconds=36)
     found = claim(syncs, asked.session_id)
@@ -186,7 +186,7 @@ def test_a_create_whose_worker_died_is_in_doubt(syncs: SyncStore, asked: SyncSta
 def test_a_ticket_and_its_session_change_in_one_moment(
     store: SessionStore, syncs: SyncStore, asked: SyncState
 ) -> None:
-    """There is no time at which the sync is done and the session is not."""
+    """A sync ends in the same write in which its session gets the ticket."""
     claimed = claim(syncs, asked.session_id)
     number = begin(syncs, claimed)
     assert number is not None
@@ -201,7 +201,7 @@ def test_a_ticket_and_its_session_change_in_one_moment(
 
 
 def test_a_named_ticket_closes_an_open_sync(store: SessionStore, syncs: SyncStore, asked: SyncState) -> None:
-    """Also under a worker that has already begun to look: its create does not come about."""
+    """A named ticket closes an open sync, even under a worker that holds its claim."""
     claimed = claim(syncs, asked.session_id)
     store.mark_synced(CHANNEL, THREAD, "OTHER-1")
     assert begin(syncs, claimed) is None
@@ -212,7 +212,7 @@ def test_a_named_ticket_closes_an_open_sync(store: SessionStore, syncs: SyncStor
 def test_a_named_ticket_beside_a_created_one_is_for_a_person(
     store: SessionStore, syncs: SyncStore, asked: SyncState
 ) -> None:
-    """The session keeps the one that was named; the other one is not hidden."""
+    """A ticket created after another was named leads to review; the session keeps the named one."""
     claimed = claim(syncs, asked.session_id)
     number = begin(syncs, claimed)
     assert number is not None
@@ -237,7 +237,7 @@ def test_a_named_ticket_beside_a_created_one_is_for_a_person(
 def test_a_ticket_named_during_the_create(
     store: SessionStore, syncs: SyncStore, asked: SyncState, key: str, ending: Ending | None, end: str
 ) -> None:
-    """What surely made no ticket is over then; what maybe made one is still looked for."""
+    """A ticket named during a create closes the sync, unless the create may have made another ticket."""
     claimed = claim(syncs, asked.session_id)
     number = begin(syncs, claimed)
     assert number is not None
@@ -258,7 +258,7 @@ def test_a_ticket_named_during_the_create(
 def test_a_newer_draft_tries_again_what_waited_for_a_person(
     store: SessionStore, syncs: SyncStore, asked: SyncState, ending: Ending
 ) -> None:
-    """Nobody has to press Retry for it; the same draft once more is not newer."""
+    """A newer draft starts a stopped sync again; the same draft does not."""
     claimed = claim(syncs, asked.session_id)
     number = begin(syncs, claimed)
     syncs.finish(claimed, replace(ending, number=number))
@@ -271,7 +271,7 @@ def test_a_newer_draft_tries_again_what_waited_for_a_person(
 
 
 def test_a_draft_that_comes_too_late_is_kept(store: SessionStore, syncs: SyncStore, asked: SyncState) -> None:
-    """The create under way has the older one; should another be needed, it has the newer one."""
+    """A draft that arrives during a create is stale, but kept for a later create."""
     claimed = claim(syncs, asked.session_id)
     number = begin(syncs, claimed)
     assert store.request_sync(CHANNEL, THREAD, Draft(summary="Late"), LATE).outcome == "stale"
@@ -283,7 +283,7 @@ def test_a_draft_that_comes_too_late_is_kept(store: SessionStore, syncs: SyncSto
 def test_a_retry_never_creates_past_a_doubt(
     store: SessionStore, syncs: SyncStore, asked: SyncState, given_up: bool
 ) -> None:
-    """Whoever presses it, and whatever was decided in between: what may exist is looked for first."""
+    """A retry of a create in doubt leads to `unknown`, never to another create."""
     claimed = claim(syncs, asked.session_id)
     number = begin(syncs, claimed)
     syncs.finish(claimed, Ending("unknown", "create", "unknown", 300, "no_answer", number=number))
@@ -299,14 +299,14 @@ def test_a_retry_never_creates_past_a_doubt(
 
 
 def test_nobody_gives_up_what_is_in_flight(syncs: SyncStore, asked: SyncState) -> None:
-    """It cannot be called back."""
+    """A create that is being sent can be neither given up nor retried."""
     begin(syncs, claim(syncs, asked.session_id))
     assert not syncs.give_up(asked.session_id, actor="ada", reason="no")
     assert not syncs.retry(asked.session_id, actor="ada", reason="no")
 
 
 def test_decisions_are_on_record(syncs: SyncStore, asked: SyncState) -> None:
-    """Who, what and why."""
+    """Decisions are recorded with action, actor and reason."""
     syncs.give_up(asked.session_id, actor="ada", reason="not needed")
     syncs.retry(asked.session_id, actor="ben", reason="needed after all")
     detail = syncs.get(asked.session_id)
@@ -331,7 +331,7 @@ def marker(number: int) -> str:
 
 
 def test_one_create_a_project_at_a_time(store: SessionStore, syncs: SyncStore, clock: Clock) -> None:
-    """The others wait for it to end, or to have had no answer for a while; other projects do not."""
+    """A project gets one create at a time, unless more are allowed or the first one takes too long."""
     claims = []
     for session_id in several(store, 3):
         claimed = syncs.claim(session_id, site=SITE, lease=30)
@@ -346,7 +346,7 @@ def test_one_create_a_project_at_a_time(store: SessionStore, syncs: SyncStore, c
 
 
 def test_the_sweep_takes_what_is_due_once(store: SessionStore, syncs: SyncStore, clock: Clock) -> None:
-    """Not what has a message on its way; what lost its message comes again; never more than is room for."""
+    """The sweep takes each due sync once, never more than asked for, and again when its message is lost."""
     ids = several(store, 4)
     assert syncs.take_due(most=10, for_seconds=60) == []
     clock.now += timedelta(seconds=16)
@@ -358,7 +358,7 @@ def test_the_sweep_takes_what_is_due_once(store: SessionStore, syncs: SyncStore,
 
 
 def test_a_site_that_refuses_us_parks_its_syncs(store: SessionStore, syncs: SyncStore, clock: Clock) -> None:
-    """All of them at once, with the reason; they go on together when it does not any more."""
+    """A site that refuses us blocks all its syncs with the reason, and all go on when it accepts us again."""
     ids = several(store, 3)
     first = syncs.claim(ids[0], site=SITE, lease=30)
     assert first is not None
@@ -378,7 +378,7 @@ def test_a_site_that_refuses_us_parks_its_syncs(store: SessionStore, syncs: Sync
 
 
 def test_a_newer_draft_does_not_unpark(store: SessionStore, syncs: SyncStore, asked: SyncState) -> None:
-    """While the whole site refuses us it would be refused, too."""
+    """A newer draft leaves a sync of a paused site parked."""
     claimed = claim(syncs, asked.session_id)
     syncs.finish(claimed, Ending("blocked", "search", "auth", reason="no_access", parked=True))
     assert store.request_sync(CHANNEL, THREAD, Draft(summary="Newer"), LATE).outcome == "applied"
@@ -388,7 +388,7 @@ def test_a_newer_draft_does_not_unpark(store: SessionStore, syncs: SyncStore, as
 def test_a_pause_of_the_site_keeps_everybody_away(
     store: SessionStore, syncs: SyncStore, clock: Clock
 ) -> None:
-    """And ends by itself."""
+    """A site's pause holds back its syncs until it ends; a shorter pause does not shorten it."""
     ids = several(store, 2)
     claimed = syncs.claim(ids[0], site=SITE, lease=30)
     assert claimed is not None

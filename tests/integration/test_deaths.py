@@ -1,4 +1,4 @@
-"""Deaths are counted, deliveries are not: ADR 15, with real messages and real processes."""
+"""Counts of deaths instead of deliveries (ADR 15), with real messages and real processes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.waiting import wait_until
 
 
 def counted(database_url: str) -> int:
-    """Records of openings and deaths."""
+    """Return the number of records of suspects."""
     with psycopg.connect(database_url) as connection:
         (number,) = connection.execute("SELECT count(*) FROM redeliveries").fetchone() or (-1,)
     return int(number)
 
 
 def test_what_kills_the_process_that_opens_it_is_a_dead_letter(shared: Installation, tmp_path: Path) -> None:
-    """Two main processes died before. Then five children do, while others are answered."""
+    """A message that kills each process that opens it is a dead letter in the end; other commands succeed."""
     diary = tmp_path / "diary"
     raw = deadly(diary)
     with redis.Redis.from_url(shared.broker_url) as broker:
@@ -45,16 +45,16 @@ def test_what_kills_the_process_that_opens_it_is_a_dead_letter(shared: Installat
 def test_what_was_prefetched_by_six_dead_workers_is_run(
     database_url: str, broker_url: str, tmp_path: Path
 ) -> None:
-    """Seven deliveries and no death: each is opened alone, and none is a dead letter."""
+    """Messages that six dead workers had prefetched are run without a counted death or a dead letter."""
     with closing(Installation(database_url, broker_url, tmp_path)) as installation:
         results = [
             installation.send("sessions.get_or_create", channel_id="C1", thread_ts=f"{n}.1", user_id="U1")
             for n in range(20)
         ]
         for _ in range(6):
-            # One that takes from no queue restores nothing.
+            # A peer that consumes no queue restores no messages.
             peer, finder = Peer(broker_url, DURABLE, "sessions"), Peer(broker_url, DURABLE, "idle")
-            # As they come: what is opened alone stays sealed.
+            # Looked at as they come, since messages to be opened alone stay sealed.
             wait_until(lambda peer=peer: peer.look() and len(peer.got) == 20, "it has all")  # type: ignore[misc]
             peer.vanish()
             sweep(finder)

@@ -1,4 +1,4 @@
-"""The demo must be able to fail: its checks see what is not as promised."""
+"""The demo's checks, which must be able to fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.db.pool import Pool
 
 
 def test_the_checks_can_fail(pool: Pool, broker_url: str) -> None:
-    """Missing rows, a session at the wrong end, and a request that was not taken."""
+    """The demo's checks fail on missing rows, sessions that ended wrongly, and a late Slack response."""
     story = tell(3, 1_700_000_000, seed=1)
     tally = Tally(requests=1, seconds=[3.5], refused=["status 503"])
     outcome = Outcome(story, pool, broker_url, SlackSandbox(), JiraSandbox())

@@ -1,4 +1,4 @@
-"""What docs/operate/backup.md offers for old sessions takes nothing away that a promise stands on."""
+"""The SQL for old data in docs/operate/backup.md, which must break no promise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DRAFTS: Final[LiteralString] = """
 SELECT t.thread_ts, s.draft ->> 'summary'
 FROM syncs s JOIN thread_sessions t ON t.id = s.session_id ORDER BY 1
 """
-# One that was done and audited a year ago, one that was done today, one that is in doubt for a year.
+# Three sessions: done and audited a year ago, done today, and in doubt for a year.
 SEED: Final[LiteralString] = """
 WITH given (thread_ts, state, outcome, days, letter) AS (
     VALUES ('1.000100', 'done', 'created', 365, 'a'),
@@ -54,7 +54,7 @@ WHERE (SELECT count(*) FROM sync) = 3
 
 
 def clearing() -> list[str]:
-    """The statements of the page's section."""
+    """Return the statements of the page's section on old data."""
     section = read("docs/operate/backup.md").partition("\n## Old data\n")[2].partition("\n## ")[0]
     [block] = [block for block in blocks(section) if block.language == "sql"]
     return [statement for statement in block.text.split(";") if statement.strip()]
@@ -62,17 +62,17 @@ def clearing() -> list[str]:
 
 @pytest.fixture
 def seeded(database_url: str) -> Iterator[Any]:
-    """A connection to a database with those three."""
+    """Yield a connection to a database with the three sessions of ``SEED``."""
     with psycopg.connect(as_owner(database_url), autocommit=True) as connection:
         connection.execute(SEED)
         yield connection
 
 
 def test_what_is_cleared_away_is_not_missed(seeded: Any, store: SessionStore, pool: Pool) -> None:
-    """Text and steps of the old one go; row and key stay, and nobody asks for its ticket again."""
+    """Clearing removes an old session's text and steps; its row and ticket stay, and no sync becomes due."""
     before = seeded.execute(SESSIONS).fetchall()
     assert len(before) == 3
-    # Twice, as the next night does.
+    # Run twice, as on two nights.
     for statement in clearing() * 2:
         seeded.execute(statement)
     assert seeded.execute(SESSIONS).fetchall() == before

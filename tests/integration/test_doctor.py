@@ -1,4 +1,4 @@
-"""``threadsync doctor``: each planted mistake is found, and its fix named; where all is well, nothing is."""
+"""``threadsync doctor`` on planted mistakes, which it finds with their fixes, and on a sound installation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Plant = Callable[["Ward"], None]
 
 
 class Ward:
-    """An installation that is well: database, broker, Slack, Jira, and the environment that names them."""
+    """An installation without faults: database, broker, Slack, Jira, and the environment that names them."""
 
     def __init__(self, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, folder: Path) -> None:
         self.postgres, self.valkey, self.folder = postgres, valkey, folder
@@ -83,7 +83,7 @@ class Ward:
                 connection.execute(statement.encode())
 
     def configure(self, name: str, value: str, back: str) -> None:
-        """The broker's setting, until the end."""
+        """Change a setting of the broker until the end of the test."""
         with redis.Redis.from_url(self.valkey.url) as client:
             client.config_set(name, value)
         self.undo.append(lambda: self._set(name, back))
@@ -97,7 +97,7 @@ class Ward:
             return client.execute_command(*words)
 
     def examine(self, monkeypatch: pytest.MonkeyPatch, env: Env | None = None) -> dict[str, Finding]:
-        """The findings by check, in this process."""
+        """Run the doctor's checks in this process, and return the findings by check."""
         env = self.env if env is None else env
         for name in {*os.environ, *env} - {"PATH", "PYTHONPATH"}:
             if name in env:
@@ -108,7 +108,7 @@ class Ward:
         return {found.check: found for _, findings in examine(self.flower_url) for found in findings}
 
     def doctor(self, *options: str) -> tuple[int, dict[str, dict[str, str]]]:
-        """The command's exit code, and its findings by check."""
+        """Run the command, and return its exit code and its findings by check."""
         done = self.run("--json", *options)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, {found["check"]: found for found in json.loads(done.stdout)}
@@ -120,7 +120,7 @@ class Ward:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedPostgres, EmbeddedValkey]]:
-    """As `threadsync up` runs them: what is durable there must be so here."""
+    """Start Postgres and Valkey with the same durability as `threadsync up`."""
     folder = tmp_path_factory.mktemp("ward")
     postgres, valkey = EmbeddedPostgres(folder / "postgres"), EmbeddedValkey(folder / "valkey")
     try:
@@ -130,7 +130,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Embedded
         with psycopg.connect(postgres.url, autocommit=True) as connection:
             create_roles(connection)
             for group in (RUN, CONSOLE, READ):
-                # As tests/support/servers.py names them.
+                # The logins have the names that tests/support/servers.py expects.
                 create_login(connection, f"{group}_login", "of-these-tests", group)
             migrate(connection)
         yield postgres, valkey
@@ -174,7 +174,7 @@ def wrong_password(name: str) -> Plant:
 
 
 def limited_user(*rules: str) -> Plant:
-    """A user of the broker with these rights."""
+    """Make a mistake: a user of the broker with these rights only."""
 
     def planted(ward: Ward) -> None:
         ward.command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rules)
@@ -202,7 +202,7 @@ def replica(ward: Ward) -> None:
 
 
 def queue_that_waits(ward: Ward) -> None:
-    """A message that was sent long ago, and no worker."""
+    """Put an old message into a queue that has no worker."""
     ward.command("LPUSH", "sessions", json.dumps({"headers": {"sent_at": 1.0}, "properties": {}, "body": ""}))
     ward.undo.append(lambda: ward.command("DEL", "sessions"))
 
@@ -228,7 +228,7 @@ def no_database(ward: Ward) -> None:
 
 
 def tables_in_front(ward: Ward) -> None:
-    """A schema that has some of our names, where a connection cannot choose: behind PgBouncer."""
+    """Put a schema with decoy tables before ours, for a connection that cannot set its search_path."""
     ward.env["DATABASE_PREPARED_STATEMENTS"] = "false"
     ward.sql(
         "CREATE SCHEMA decoy; CREATE TABLE decoy.thread_sessions (); GRANT USAGE ON SCHEMA decoy TO public;"
@@ -240,7 +240,7 @@ def tables_in_front(ward: Ward) -> None:
 
 
 def open_flower(ward: Ward) -> None:
-    """Flower as it is without a login."""
+    """Start Flower without a login."""
     port = ward.flower_url.rpartition(":")[2]
     argv = [sys.executable, "-m", "celery", "-A", "worker", "flower", "--address=0.0.0.0", f"--port={port}"]
     env = {**ward.env, "FLOWER_UNAUTHENTICATED_API": "true"}
@@ -608,7 +608,7 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_found(ward: Ward, mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its check, as what it is, with a fix that names what to change."""
+    """A planted mistake is found by its check, at its level, with a fix that names the change."""
     plant, check, level, words = MISTAKES[mistake]
     plant(ward)
     found = ward.examine(monkeypatch)
@@ -617,7 +617,7 @@ def test_a_mistake_is_found(ward: Ward, mistake: str, monkeypatch: pytest.Monkey
 
 
 def test_an_error_is_an_exit_code(ward: Ward) -> None:
-    """And all of it can be read by a program."""
+    """An error gives exit code 1, and the JSON output has its level and fix."""
     ward.env["JIRA_API_TOKEN"] = "wrong"
     code, found = ward.doctor()
     assert (code, found["jira: login"]["level"]) == (1, "error")
@@ -625,7 +625,7 @@ def test_an_error_is_an_exit_code(ward: Ward) -> None:
 
 
 def test_all_is_well(ward: Ward) -> None:
-    """Nothing to mend, but what does not run yet; no secret is shown."""
+    """An installation without faults gives exit code 0, and no output shows a secret."""
     code, found = ward.doctor()
     assert code == 0
     not_well = {check for check, finding in found.items() if finding["level"] in ("warning", "error")}
@@ -656,7 +656,7 @@ ROLES = {
     "metrics": {"CELERY_BROKER_URL", "DATABASE_URL"},
     "migrate": {"DATABASE_URL"},
 }
-"""What a service of docker-compose.yml has, and no more."""
+"""The settings that each service of docker-compose.yml has, by role."""
 
 
 OF_NO_MATTER = {
@@ -666,11 +666,11 @@ OF_NO_MATTER = {
     "JIRA_ALLOW_HTTP",
     *("RETENTION_DRAFTS_DAYS", "RETENTION_LETTERS_DAYS", "RETENTION_SESSIONS_DAYS"),
 }
-"""Of these settings too, but what they change is no matter of health; some are empty there."""
+"""Settings that a service may have besides, but that do not affect its health."""
 
 
 def test_roles_have_what_their_services_have() -> None:
-    """Each service of docker-compose.yml that has a role, and each role."""
+    """Each service of docker-compose.yml with a role has the settings of that role."""
     given: dict[str, set[str]] = {}
     for service in compose_file()["services"].values():
         env = environment(service)
@@ -685,7 +685,7 @@ def test_roles_have_what_their_services_have() -> None:
 def test_a_process_with_its_own_settings_alone_is_well(
     ward: Ward, role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is another process's is not looked at, and no error."""
+    """A process with only the settings of its role has no warning or error."""
     ward.env = {name: value for name, value in ward.env.items() if name in ROLES[role]}
     if user := broker_user(role):
         ward.env["CELERY_BROKER_URL"] = ward.valkey.url_of(user)
@@ -706,7 +706,7 @@ def test_a_process_with_its_own_settings_alone_is_well(
 
 
 def test_what_a_process_has_of_others_is_said(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets that it does not use, a login of the broker's and of the database that may too much."""
+    """A web process with other processes' secrets or logins with too many rights gets warnings."""
     ward.env["THREADSYNC_CONSOLE_PASSWORD"] = "of-these-tests-and-42-ostriches"
     found = ward.examine(monkeypatch, {**ward.env, "THREADSYNC_ROLE": "web"})
     assert "JIRA_API_TOKEN" in found["secrets of others"].message
@@ -721,14 +721,14 @@ def test_what_a_process_has_of_others_is_said(ward: Ward, monkeypatch: pytest.Mo
 
 
 def test_strict_counts_warnings(ward: Ward) -> None:
-    """For those who want none in a deployment's check."""
+    """A warning makes the exit code 1 with `--strict` only."""
     assert ward.run().returncode == 0
     assert ward.run("--strict").returncode == 1
 
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """A server that accepts connections and says nothing; its address."""
+    """Yield the address of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
         kept: list[socket.socket] = []
 
@@ -749,7 +749,7 @@ def silent() -> Iterator[str]:
 
 
 def test_silence_is_not_waited_for(ward: Ward) -> None:
-    """Everything accepts connections and says nothing: each area says so, and the doctor ends."""
+    """The doctor ends with an error for each server that accepts connections and never answers."""
     with silent() as address:
         ward.env |= {
             "DATABASE_URL": f"postgresql://u:p@{address}/x",
@@ -764,7 +764,7 @@ def test_silence_is_not_waited_for(ward: Ward) -> None:
 
 
 def test_scopes_are_those_of_the_manifest() -> None:
-    """The app is made from it."""
+    """The scopes that the doctor checks are those of the app's manifest."""
     import yaml
 
     manifest = yaml.safe_load((ROOT / "handlers" / "manifest.yaml").read_text())

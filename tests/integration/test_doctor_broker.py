@@ -1,4 +1,4 @@
-"""The doctor on Valkey and Redis: room, replicas, and each right that a user may lack."""
+"""The doctor on Valkey and Redis: memory, replicas, and each right that a user may lack."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def not_well(found: dict[str, Finding]) -> dict[str, Finding]:
 
 
 def test_a_healthy_one_is_clean(server: RedisServer, admin: Any) -> None:
-    """For an administrator, and for a user with the rights of docs/operate/brokers.md alone."""
+    """A healthy broker has no finding for an administrator or for a user with the documented rights."""
     assert not_well(examine(server.url())) == {}
     admin.execute_command("ACL", "SETUSER", "documented", "reset", "on", ">pw", *documented_acl().split())
     options = {"global_keyprefix": "ts:"}
@@ -63,7 +63,7 @@ def test_a_healthy_one_is_clean(server: RedisServer, admin: Any) -> None:
 @pytest.mark.parametrize("limit", ["1", "tight"])
 def test_memory_that_runs_out_is_found(server: RedisServer, admin: Any, limit: str) -> None:
     used = int(admin.info("memory")["used_memory"])
-    # What a connection takes more is far below a tenth.
+    # Another connection needs far less than a tenth of this.
     admin.config_set("maxmemory", limit if limit == "1" else str(used * 10 // 9))
     try:
         found = examine(server.url())["broker: room"]
@@ -85,8 +85,8 @@ def test_another_refusal_is_found(server: RedisServer, admin: Any) -> None:
 
 
 def test_each_command_that_a_user_lacks_is_named(server: RedisServer, admin: Any) -> None:
-    """One after the other of those that docs/operate/brokers.md gives."""
-    # SELECT is needed for any but the first.
+    """Each documented command that a user lacks is named in an error."""
+    # SELECT is needed for any database but the first.
     url = server.url(1, user="lacking:pw")
     for command in COMMANDS:
         rights = ("reset", "on", ">pw", "~*", "&*", "+@all", f"-{command}")
@@ -123,7 +123,7 @@ def test_results_that_are_elsewhere_need_no_rights_here(server: RedisServer, adm
 
 
 def test_replicas_that_are_waited_for(server: RedisServer, admin: Any, tmp_path: Path) -> None:
-    """None, one that is there, a user who may not ask, and a server that is itself a replica."""
+    """Missing replicas, a user who may not run WAIT, and a broker that is a replica itself are errors."""
     check = "broker: replicas"
     assert examine(server.url())[check].level == "skipped"
     none = examine(server.url(), broker_wait_replicas=1)[check]
@@ -131,7 +131,7 @@ def test_replicas_that_are_waited_for(server: RedisServer, admin: Any, tmp_path:
     admin.execute_command("ACL", "SETUSER", "hasty", "reset", "on", ">pw", "~*", "&*", "+@all", "-wait")
     refused = examine(server.url(user="hasty:pw"), broker_wait_replicas=1)[check]
     assert (refused.level, "+wait" in refused.fix) == ("error", True)
-    # Not of the module's own: a Valkey does not follow a Redis, nor the other way.
+    # Two new servers: a Valkey cannot be the replica of a Redis, nor a Redis of a Valkey.
     with (
         RedisServer(tmp_path / "master") as master,
         RedisServer(tmp_path / "replica") as replica,

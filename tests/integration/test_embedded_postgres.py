@@ -22,7 +22,7 @@ from worker.local.servers import identity
 from worker.local.servers.identity import Identity
 from worker.local.servers.postgres import EmbeddedPostgres
 
-# Slower disks need not slow these tests: no test here cuts the power.
+# Without fsync the tests do not wait for the disk; none of them cuts the power.
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
 
 RUN_UNTIL_KILLED = """
@@ -66,7 +66,7 @@ def kill_supervising_process(data_dir: Path) -> int:
 
 
 def test_a_new_server_is_postgres_18_in_utf8_and_utc(server: EmbeddedPostgres) -> None:
-    """After `start` the database `threadsync` answers, as version 18, in UTF-8, in UTC."""
+    """A new server has the database `threadsync`, version 18, UTF-8 and UTC."""
     assert str(ask(server, "SHOW server_version")).startswith("18.")
     assert ask(server, "SELECT current_database()") == "threadsync"
     assert ask(server, "SHOW server_encoding") == "UTF8"
@@ -74,7 +74,7 @@ def test_a_new_server_is_postgres_18_in_utf8_and_utc(server: EmbeddedPostgres) -
 
 
 def test_nobody_gets_in_without_the_password(server: EmbeddedPostgres) -> None:
-    """The server listens on 127.0.0.1 only and wants the password, which only the owner can read."""
+    """The server listens on 127.0.0.1 only and wants the password, which only its owner can read."""
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(server.url.replace(server.password, "guess"))
     addresses = {item.laddr.ip for item in psutil.Process(server.pid).net_connections() if item.laddr}
@@ -85,7 +85,7 @@ def test_nobody_gets_in_without_the_password(server: EmbeddedPostgres) -> None:
 
 
 def test_data_survives_stop_and_kill(server: EmbeddedPostgres) -> None:
-    """What was committed is there after `stop` and after SIGKILL, at the same URL."""
+    """Committed data survives `stop` and SIGKILL, at the same URL."""
     url = server.url
     ask(server, "CREATE TABLE kept AS SELECT 42 AS value")
     server.stop()
@@ -99,7 +99,7 @@ def test_data_survives_stop_and_kill(server: EmbeddedPostgres) -> None:
 
 
 def test_kill_leaves_no_process(server: EmbeddedPostgres) -> None:
-    """`kill` takes the backends too, although each is a session of its own."""
+    """`kill` ends the server's backends too, although each is a session of its own."""
     backends = psutil.Process(server.pid).children(recursive=True)
     assert backends
     server.kill()
@@ -108,7 +108,7 @@ def test_kill_leaves_no_process(server: EmbeddedPostgres) -> None:
 
 
 def test_a_new_object_prefers_the_port_of_last_time(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    """Addresses stay the same from one `up` to the next."""
+    """A new object on the same directory uses the port of the old one."""
     server.stop()
     again = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
     again.start()
@@ -119,7 +119,7 @@ def test_a_new_object_prefers_the_port_of_last_time(server: EmbeddedPostgres, tm
 
 
 def test_a_taken_port_is_replaced(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    """Whoever took the port meanwhile keeps it; the server starts on another."""
+    """A server whose port was taken meanwhile starts on another port."""
     server.stop()
     with socket.create_server(("127.0.0.1", server.port)):
         again = EmbeddedPostgres(tmp_path / "postgres", port=server.port, settings=FAST)
@@ -155,14 +155,14 @@ def test_a_port_lost_at_the_last_moment_is_replaced(tmp_path: Path, monkeypatch:
 
 
 def test_one_directory_has_one_server(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    """A second server on the same directory is refused, and told who holds it."""
+    """A second server on the same directory is refused with the pid of the first one's owner."""
     with pytest.raises(DataDirInUse, match=str(os.getpid())):
         EmbeddedPostgres(tmp_path / "postgres").start()
     assert ask(server, "SELECT 1") == 1
 
 
 def test_a_fault_at_start_shows_the_log(tmp_path: Path) -> None:
-    """An error names the log, and ends with what Postgres said."""
+    """An error at the start names the log and ends with Postgres' own words."""
     server = EmbeddedPostgres(tmp_path / "postgres", settings={"shared_buffers": "plenty"})
     with pytest.raises(LocalServiceFailed, match=r"(?s)exit code 1.*server\.log.*invalid value.*plenty"):
         server.start()
@@ -170,7 +170,7 @@ def test_a_fault_at_start_shows_the_log(tmp_path: Path) -> None:
 
 
 def test_a_killed_initdb_is_not_taken_for_a_finished_one(tmp_path: Path) -> None:
-    """Half of a data folder, left by an `initdb` that was killed, is thrown away."""
+    """Half a data folder of a killed `initdb` is deleted at the next start."""
     folder = tmp_path / "postgres"
     folder.mkdir(mode=0o700)
     half = folder / "initdb-half" / "data"
@@ -186,7 +186,7 @@ def test_a_killed_initdb_is_not_taken_for_a_finished_one(tmp_path: Path) -> None
 
 
 def test_a_stale_pid_file_does_not_block(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    """A pid file whose number now belongs to another process is no reason to refuse."""
+    """A pid file whose number now belongs to another process does not prevent a start."""
     server.stop()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as somebody:
         stale = f"{somebody.pid}\n{tmp_path / 'postgres' / 'data'}\n0\n0\n\n\n\nready\n"
@@ -198,7 +198,7 @@ def test_a_stale_pid_file_does_not_block(server: EmbeddedPostgres, tmp_path: Pat
 
 
 def test_the_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
-    """After SIGKILL of its owner the server shuts down by itself (Linux with util-linux)."""
+    """The server shuts down by itself after SIGKILL of its owner (Linux with util-linux)."""
     pid = kill_supervising_process(tmp_path / "postgres")
     wait_until(lambda: not psutil.pid_exists(pid), "the orphaned server is gone")
 
@@ -207,7 +207,7 @@ def test_an_orphan_is_replaced(server: EmbeddedPostgres, tmp_path: Path) -> None
     """A server that outlived its owner is stopped by the next start, and its data is kept."""
     ask(server, "CREATE TABLE kept AS SELECT 7 AS value")
     orphan = psutil.Process(server.pid)
-    # What a dead owner leaves: a running server, and a lock that nobody holds.
+    # What a dead owner leaves: a running server, and a lock without a holder.
     server._dir.release()
     successor = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
     successor.start()
@@ -220,7 +220,7 @@ def test_an_orphan_is_replaced(server: EmbeddedPostgres, tmp_path: Path) -> None
 
 
 def test_the_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
-    """The kernel's death signal follows a thread; a start in a short-lived one must not end the server."""
+    """A server started in a short-lived thread goes on after that thread has ended."""
     server = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
     thread = threading.Thread(target=server.start)
     thread.start()
@@ -234,7 +234,7 @@ def test_the_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 
 
 def test_stopping_shuts_down_in_good_order(server: EmbeddedPostgres) -> None:
-    """`stop` is a fast shutdown although a client is connected, not a crash that needs recovery."""
+    """`stop` shuts the server down cleanly although a client is connected."""
     with psycopg.connect(server.url):
         server.stop()
     assert "database system is shut down" in server.log_path.read_text()
@@ -247,7 +247,7 @@ def test_stopping_shuts_down_in_good_order(server: EmbeddedPostgres) -> None:
 def test_root_runs_it_as_somebody_else(
     who: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both ways work below a folder that is closed to others, and one takes over the data of the other."""
+    """Root runs the server as an unprivileged user below a closed folder, on data of an earlier start."""
     if not succeeds([*who.prefix, "true"]):
         pytest.skip("this machine does not allow it")
     (tmp_path / "closed").mkdir(mode=0o700)

@@ -33,7 +33,7 @@ def client(server: EmbeddedValkey) -> Iterator[redis.Redis]:
 
 
 def test_a_new_server_keeps_what_it_acknowledges(client: redis.Redis) -> None:
-    """Every write is on disk before it is acknowledged, and nothing is ever evicted."""
+    """A new server writes every change to disk before it acknowledges it, and evicts nothing."""
     settings = client.config_get("append*", "maxmemory-policy", "save")
     assert settings["appendonly"] == "yes"
     assert settings["appendfsync"] == "always"
@@ -83,7 +83,7 @@ def test_data_survives_stop(server: EmbeddedValkey, client: redis.Redis, tmp_pat
 def test_a_log_cut_short_by_a_crash_is_loaded(
     server: EmbeddedValkey, client: redis.Redis, tmp_path: Path
 ) -> None:
-    """The last entry of the append-only file is half there; what stands before it is loaded."""
+    """An append-only file that a crash cut short is loaded up to its last whole entry."""
     client.set("whole", "1")
     client.set("cut", "x" * 100)
     server.kill()
@@ -96,7 +96,7 @@ def test_a_log_cut_short_by_a_crash_is_loaded(
 
 
 def test_a_taken_port_is_replaced(server: EmbeddedValkey, tmp_path: Path) -> None:
-    """Whoever took the port meanwhile keeps it; the server starts on another."""
+    """A server whose port was taken meanwhile starts on another port."""
     server.stop()
     with socket.create_server(("127.0.0.1", server.port)):
         again = EmbeddedValkey(tmp_path / "valkey", port=server.port)
@@ -117,7 +117,7 @@ def test_one_directory_has_one_server(server: EmbeddedValkey, tmp_path: Path) ->
 def test_an_orphan_is_replaced(server: EmbeddedValkey, client: redis.Redis, tmp_path: Path) -> None:
     """A server that outlived its owner is stopped by the next start, and its data is kept."""
     client.set("key", "value")
-    # What a dead owner leaves: a running server, and a lock that nobody holds.
+    # What a dead owner leaves: a running server, and a lock without a holder.
     server._dir.release()
     successor = EmbeddedValkey(tmp_path / "valkey")
     successor.start()
@@ -130,7 +130,7 @@ def test_an_orphan_is_replaced(server: EmbeddedValkey, client: redis.Redis, tmp_
 
 
 def test_a_fault_at_start_shows_the_log(tmp_path: Path) -> None:
-    """An error names the log, and ends with what Valkey said."""
+    """An error at the start names the log and ends with Valkey's own words."""
     server = EmbeddedValkey(tmp_path / "valkey", settings={"maxmemory": "plenty"})
     with pytest.raises(LocalServiceFailed, match=r"(?s)server\.log.*maxmemory"):
         server.start()

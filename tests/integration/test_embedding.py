@@ -1,4 +1,4 @@
-"""A web application with modules called as ours are: it sends, and gets results, beside them."""
+"""A web application that embeds the client and has modules called `tasks`, `worker` and `handlers`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ print(tasks.MINE, worker.MINE, greet())
 def test_an_application_with_tasks_worker_and_handlers_of_its_own(
     shared: Installation, tmp_path: Path
 ) -> None:
-    """Its own modules are found under these names, and ours are not needed."""
+    """An application's own `tasks`, `worker` and `handlers` are imported beside the client, which works."""
     for name in ("tasks", "worker"):
         (tmp_path / f"{name}.py").write_text("MINE = __name__\n")
     (tmp_path / "handlers").mkdir()

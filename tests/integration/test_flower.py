@@ -1,4 +1,4 @@
-"""The live view: Flower is told everything about a command."""
+"""Flower's view of commands: their arguments, results and times, and no draft."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ THREAD: dict[str, Any] = {"channel_id": "C0123", "thread_ts": "1700000000.000100
 
 @pytest.fixture
 def flower(shared: Installation) -> Iterator[httpx.Client]:
-    """Beside the shared worker."""
+    """Start Flower beside the shared worker."""
     with flower_of(shared.env, shared.logs) as client:
         yield client
 
 
 def test_flower_shows_arguments_result_and_times(shared: Installation, flower: httpx.Client) -> None:
-    """Sent, received, started, succeeded, each with its time; whoever has no password sees nothing."""
+    """Flower shows a command's arguments, result and times to a visitor with the password only."""
     with SessionClient(shared.broker_url) as client:
-        # As the web process does with Slack's event id.
+        # The web process uses Slack's event id as the task id in the same way.
         command = GetOrCreate(**THREAD, user_id="U1")
         handle = client.enqueue(command, task_id="Ev0123ABC")
         handle.get(timeout=10)
@@ -50,7 +50,7 @@ def test_flower_shows_arguments_result_and_times(shared: Installation, flower: h
 
 
 def test_flower_shows_no_draft(shared: Installation, flower: httpx.Client) -> None:
-    """Of a stock client's message neither, whether it ends well, waits, or is refused."""
+    """Flower shows no draft, whether its command succeeds, waits or is refused."""
     shared.send("sessions.get_or_create", **THREAD, user_id="U1").get(timeout=10)
     sent = [
         shared.send("sessions.request_sync", **THREAD, draft=DRAFT, drafted_at="1700000001.000100"),
@@ -75,7 +75,7 @@ def test_flower_shows_no_draft(shared: Installation, flower: httpx.Client) -> No
 
 
 def test_flower_remembers(shared: Installation) -> None:
-    """What it saw is there after a restart; a memory that was cut short does not keep it from starting."""
+    """Flower remembers tasks over a restart, and starts with a damaged memory."""
     with flower_of(shared.env, shared.logs) as client:
         task_id = shared.send("sessions.get", **THREAD).id
         path = f"/api/task/info/{task_id}"

@@ -1,4 +1,4 @@
-"""What stands in the result backend and is no result of ours: an error of ours, without a word of it."""
+"""Forged values in the result backend, which raise an error of ours that quotes none of the value."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def put(broker_url: str, task_id: str, value: bytes) -> None:
 
 
 def refused(client: SessionClient, broker_url: str, value: bytes) -> ThreadsyncError:
-    """The error that a waiting client gets; nothing of the value is in it, nor in what it came from."""
+    """Return the error that a waiting client gets, after a check that it quotes nothing of the value."""
     handle = client.get_or_create("C1", "1.1", "U1")
     put(broker_url, handle.task_id, value)
     with pytest.raises(ThreadsyncError) as caught:
@@ -105,18 +105,18 @@ def refused(client: SessionClient, broker_url: str, value: bytes) -> ThreadsyncE
 
 @pytest.mark.parametrize("kind", UNREADABLE)
 def test_what_is_no_result_is_said_to_be_none(client: SessionClient, broker_url: str, kind: str) -> None:
-    """At once: no waiting, no exception of a library's."""
+    """A value that is no result raises UnreadableResult at once."""
     assert isinstance(refused(client, broker_url, UNREADABLE[kind]), UnreadableResult)
 
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failure_that_is_not_ours_is_named(client: SessionClient, broker_url: str, kind: str) -> None:
-    """And no more of it: nothing is looked up or made by a name that stands there."""
+    """A stored failure of a foreign class raises CommandFailed, and no class is looked up by its name."""
     assert isinstance(refused(client, broker_url, FAILURES[kind]), CommandFailed)
 
 
 def test_a_key_of_another_type(client: SessionClient, broker_url: str) -> None:
-    """Of the server's: a list where a result should be."""
+    """A key of another type in the result backend raises UnreadableResult."""
     handle = client.get_or_create("C1", "1.1", "U1")
     with redis.Redis.from_url(broker_url) as backend:
         backend.rpush(f"celery-task-meta-{handle.task_id}", SECRET)
@@ -125,14 +125,14 @@ def test_a_key_of_another_type(client: SessionClient, broker_url: str) -> None:
 
 
 def test_an_error_of_ours_comes_as_it_was_raised(client: SessionClient, broker_url: str) -> None:
-    """With its arguments, as the worker stored them."""
+    """A stored error of ours is raised as its own class with its arguments."""
     error = refused(client, broker_url, failure("JiraKeyConflict", ["C1", "1.1", "PROJ-1", "PROJ-2"]))
     assert isinstance(error, JiraKeyConflict)
     assert error.jira_key == "PROJ-1"
 
 
 def test_a_status_of_a_newer_release_is_no_fault(client: SessionClient, broker_url: str) -> None:
-    """A page of sessions is whole; the one that is not known here says so."""
+    """A page with a session of unknown status is read whole, and that session names the unreadable field."""
     handle = client.list_by_channel("C1")
     session = {name: value for name, value in SESSION.items() if name != "outcome"}
     newer = {**session, "status": "archived", "mood": "fine"}
@@ -143,7 +143,7 @@ def test_a_status_of_a_newer_release_is_no_fault(client: SessionClient, broker_u
 
 
 def test_a_waiting_reply_is_no_exception(client: SessionClient, broker_url: str) -> None:
-    """Of the command that says a thread's first reply, whose result is a word."""
+    """A forged result of the command to post a first reply raises UnreadableResult."""
     command = SayReply(
         session_id=str(uuid4()), channel_id="C1", thread_ts="1.1", text="hello", blocks=[], since=1.0
     )
@@ -155,7 +155,7 @@ def test_a_waiting_reply_is_no_exception(client: SessionClient, broker_url: str)
 
 
 class Forging(AsyncSessionClient):
-    """A client whose results are forged as soon as they are asked for."""
+    """A client whose results are forged right after each command is sent."""
 
     def __init__(self, broker_url: str, value: bytes) -> None:
         super().__init__(broker_url, broker_url)
@@ -169,7 +169,7 @@ class Forging(AsyncSessionClient):
 
 @pytest.mark.parametrize("value", [*list(UNREADABLE.values())[:4], *FAILURES.values()])
 async def test_the_answer_in_slack_is_a_sentence(broker_url: str, value: bytes) -> None:
-    """Of ours alone, and no markup of anybody's."""
+    """A slash command with a forged result gets a sentence of ours without markup or secret."""
     async with running_app(Forging(broker_url, value)) as app:
         answer = await app.deliver(slash_command(f"status {THREAD}", CHANNEL, USER))
     assert answer.status_code == 200

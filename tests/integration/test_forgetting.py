@@ -1,4 +1,4 @@
-"""Nothing that was forgotten is in any table, nothing comes back, and no second ticket comes of it."""
+"""Forgetting: no erased text in any table, none that comes back, and no second ticket."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def forgets(pool: Pool) -> ForgetStore:
 
 
 def asked_for(store: SessionStore, user: str = PERSON, thread_ts: str = THREAD) -> UUID:
-    """A session of the person, whose ticket is asked for."""
+    """Create a session of the person with a requested ticket, and return its id."""
     session = store.get_or_create_session(CHANNEL, thread_ts, user)
     store.request_sync(CHANNEL, thread_ts, DRAFT, LATER)
     return session.id
@@ -69,14 +69,14 @@ def begins(syncs: SyncStore, claim: Any) -> bool:
 
 
 def in_flight(pool: Pool, session_id: UUID) -> Any:
-    """Its create is being sent."""
+    """Begin the sync's create, and return its claim."""
     claim = claimed(pool, session_id)
     assert begins(SyncStore(pool), claim)
     return claim
 
 
 def test_every_column_with_text_is_declared(database_url: str) -> None:
-    """As one that holds something of people, or as one that does not, and why: a new one must be, too."""
+    """Every column with text is declared as one with people's text or as one without."""
     with psycopg.connect(as_owner(database_url)) as connection:
         there = set(connection.execute(TEXT_COLUMNS).fetchall())
     of_people = {(column.table, column.name) for column in OF_PEOPLE}
@@ -88,7 +88,7 @@ def test_every_column_with_text_is_declared(database_url: str) -> None:
 async def test_a_forgotten_thread_is_its_own_tombstone(
     any_store: AsyncSessionStore, pool: Pool, database_url: str
 ) -> None:
-    """Id, thread and marker stay; every command on it is stale and writes nothing."""
+    """A forgotten thread keeps id, thread and marker, and every command on it is stale and writes nothing."""
     session = await any_store.get_or_create_session(CHANNEL, THREAD, PERSON)
     await any_store.request_sync(CHANNEL, THREAD, DRAFT, LATER)
     SyncStore(pool).finish(claimed(pool, session.id), Ending("blocked", "search", None, reason="no_project"))
@@ -111,7 +111,7 @@ async def test_a_forgotten_thread_is_its_own_tombstone(
 
 
 def test_one_that_has_a_ticket_keeps_its_key(store: SessionStore, forgets: ForgetStore) -> None:
-    """The ticket stays the thread's, and no other key takes its place."""
+    """A forgotten session keeps its ticket, and no other ticket replaces it."""
     session = store.get_or_create_session(CHANNEL, THREAD, PERSON)
     store.mark_synced(CHANNEL, THREAD, "PROJ-1")
     forgets.forget_sessions(begun(forgets), [session.id])
@@ -122,7 +122,7 @@ def test_one_that_has_a_ticket_keeps_its_key(store: SessionStore, forgets: Forge
 
 
 def test_what_a_step_under_way_writes_is_lost(store: SessionStore, pool: Pool, forgets: ForgetStore) -> None:
-    """It has the draft in memory, and what Jira says of it may quote it."""
+    """A step in progress writes nothing to a sync that was forgotten meanwhile."""
     session_id = asked_for(store)
     claim = claimed(pool, session_id)
     forgets.forget_sessions(begun(forgets), [session_id])
@@ -133,7 +133,7 @@ def test_what_a_step_under_way_writes_is_lost(store: SessionStore, pool: Pool, f
 def test_a_sync_in_doubt_is_settled_first(
     store: SessionStore, pool: Pool, forgets: ForgetStore, database_url: str
 ) -> None:
-    """Its ticket gets to its session; then the rest goes, what Jira said meanwhile included."""
+    """A sync in doubt is settled before the rest is forgotten, and its session gets the ticket."""
     session_id = asked_for(store)
     claim = in_flight(pool, session_id)
     assert forgets.forget_sessions(begun(forgets), [session_id]) == 1
@@ -157,7 +157,7 @@ def test_a_sync_in_doubt_is_settled_first(
 def test_after_a_doubt_that_came_to_nothing_no_ticket_is_made(
     store: SessionStore, pool: Pool, forgets: ForgetStore
 ) -> None:
-    """Neither before the rest is carried out, nor after it."""
+    """A forgotten sync whose create made no ticket makes no other one, and fails as forgotten."""
     session_id = asked_for(store)
     claim = in_flight(pool, session_id)
     assert forgets.forget_sessions(begun(forgets), [session_id]) == 1
@@ -174,7 +174,7 @@ def test_after_a_doubt_that_came_to_nothing_no_ticket_is_made(
 def test_two_ids_of_one_channel_are_forgotten_together(
     store: SessionStore, pool: Pool, forgets: ForgetStore, database_url: str
 ) -> None:
-    """Whichever of two sessions of one thread was forgotten, when they turn out to be one."""
+    """A session that turns out to be the same thread as a forgotten one is forgotten with it."""
     for forgotten, kept in ((CHANNEL, "C0NEW"), ("C1NEW", "C1OLD")):
         first = store.get_or_create_session(forgotten, THREAD, PERSON)
         forgets.forget_sessions(begun(forgets), [first.id])
@@ -188,7 +188,7 @@ def test_two_ids_of_one_channel_are_forgotten_together(
 
 
 def test_a_forgotten_channel(store: SessionStore, forgets: ForgetStore, database_url: str) -> None:
-    """Under both its ids; threads of before that come late are tombstones, later ones are sessions."""
+    """A channel is forgotten under both its ids: older threads are stale, later ones are created."""
     first, patch = asked_for(store), uuid4()
     store.merge_channel_context(CHANNEL, {"topic": "ocelot"}, patch)
     store.channel_moved(CHANNEL, "C0NEW")
@@ -209,7 +209,7 @@ def test_a_forgotten_channel(store: SessionStore, forgets: ForgetStore, database
 
 
 def test_a_forgotten_person(store: SessionStore, pool: Pool, forgets: ForgetStore, database_url: str) -> None:
-    """All that the person opened and did is without the person; others' words and all tickets stay."""
+    """A forgotten person is removed from all sessions, acts and texts; others' words and all tickets stay."""
     asked_for(store)
     others = store.get_or_create_session(CHANNEL, "1700000001.000100", OTHER)
     words = Draft(summary="Ask Maya Lind or her boss", description=f"or <@{PERSON}>: (a+b) Maya Lindgren")
@@ -247,7 +247,7 @@ def test_a_forgotten_person(store: SessionStore, pool: Pool, forgets: ForgetStor
 def test_drafts_of_before_bring_nothing_back(
     store: SessionStore, forgets: ForgetStore, database_url: str
 ) -> None:
-    """Delivered again they are stale; a first one becomes the ticket, without its words; later ones count."""
+    """A repeated older draft is stale, a first one applied without its text, a later one applied as it is."""
     session_id = asked_for(store)
     waiting = store.get_or_create_session(CHANNEL, "1700000002.000100", PERSON)
     forgets.forget_opened_by(begun(forgets, "user"), PERSON)
@@ -263,7 +263,7 @@ def test_drafts_of_before_bring_nothing_back(
 def test_messages_on_their_way_are_redacted(
     store: SessionStore, forgets: ForgetStore, database_url: str
 ) -> None:
-    """By a hash that a key of its own makes of the id: neither is in the row, and both go after a day."""
+    """Arguments in messages on their way lose the forgotten id, which is not stored in the database."""
     act = begun(forgets, "user")
     forgets.expect_person(act, PERSON)
     known = Redaction(forgets.people())
@@ -284,7 +284,7 @@ def test_messages_on_their_way_are_redacted(
 def test_letters_of_before_are_not_buried_again(
     store: SessionStore, pool: Pool, forgets: ForgetStore, database_url: str
 ) -> None:
-    """A message that failed is delivered again after its letter went: what is kept then has no words."""
+    """A dead letter that is buried again after a person was forgotten has none of the person's words."""
     asked_for(store)
     letters, act = DeadLetterStore(pool), begun(forgets, "user")
     forgets.expect_person(act, PERSON)
@@ -309,7 +309,7 @@ def test_letters_of_before_are_not_buried_again(
 
 
 def test_letters_are_found_by_what_is_packed_in_them() -> None:
-    """Base64 in JSON, compressed, escaped: by a person's word, a thread or a session."""
+    """A dead letter is found by a word, thread or session inside base64, compression or escapes."""
     session = uuid4()
     body = json.dumps([[], {"user_id": PERSON, "session_id": str(session), "summary": "Ünal"}, {}]).encode()
     packed = json.dumps({"body": base64.b64encode(gzip.compress(body)).decode()}).encode()
@@ -326,7 +326,7 @@ def test_letters_are_found_by_what_is_packed_in_them() -> None:
 
 
 def test_each_declared_column_is_looked_through(database_url: str) -> None:
-    """The function that takes a person out names each of them."""
+    """The SQL function that removes a person's name searches every declared column."""
     asked = "SELECT prosrc FROM pg_proc WHERE proname = 'threadsync_forget_named'"
     source = str(ask(as_owner(database_url), asked))
     for column in OF_PEOPLE:
@@ -336,7 +336,7 @@ def test_each_declared_column_is_looked_through(database_url: str) -> None:
 
 
 def test_a_worker_forgets_by_the_functions_alone(database_url: str) -> None:
-    """And by an act that is noted: nothing is forgotten without a trace of who did, and why."""
+    """A worker may forget only through the functions, and only with a recorded act."""
     for statement in (
         "SELECT threadsync_make_tombstones('{}')",
         "SELECT threadsync_settle_forgotten('{}')",
@@ -353,7 +353,7 @@ def test_a_worker_forgets_by_the_functions_alone(database_url: str) -> None:
 
 
 def test_the_functions_belong_to_a_role_that_can_nothing_else(database_url: str) -> None:
-    """It owns no table, has no login, and a caller's temporary table does not stand in for ours."""
+    """The functions' owner owns no table, and a caller's temporary table does not replace ours."""
     owners = ask(
         as_owner(database_url),
         "SELECT array_agg(DISTINCT proowner::regrole::text || array_to_string(proconfig, ' ')) FROM pg_proc "
@@ -375,7 +375,7 @@ def test_the_functions_belong_to_a_role_that_can_nothing_else(database_url: str)
 def test_what_is_too_old_goes_in_batches(
     store: SessionStore, pool: Pool, forgets: ForgetStore, database_url: str
 ) -> None:
-    """Of ended syncs the drafts, of letters all, of sessions all but id, thread and key; open ones stay."""
+    """Old drafts, dead letters and sessions are erased in batches; sessions with an open sync stay."""
     ends = [asked_for(store, thread_ts=f"1700000000.{number:06}") for number in range(4)]
     waits = asked_for(store, thread_ts="1700000001.000100")
     store.mark_synced(CHANNEL, "1700000000.000003", "PROJ-3")
@@ -433,7 +433,7 @@ NAMES: Final = [
 
 
 def test_names_of_all_kinds(store: SessionStore, forgets: ForgetStore) -> None:
-    """Whatever letters they have, and whatever those mean in a pattern or in JSON."""
+    """A name in any script, with any special characters, is redacted where it stands alone."""
     act = begun(forgets, "user")
     for number, (name, text, left) in enumerate(NAMES):
         store.merge_channel_context(f"C{number}", {"text": text, "nothing": [None, True]}, uuid4())
@@ -455,7 +455,7 @@ def test_names_of_all_kinds(store: SessionStore, forgets: ForgetStore) -> None:
 def test_a_first_request_that_was_on_its_way_has_no_words(
     store: SessionStore, forgets: ForgetStore, database_url: str
 ) -> None:
-    """The session is opened without the person, and nothing in the draft says whose it is."""
+    """A first request of a forgotten person is applied without the person's words."""
     forgets.expect_person(begun(forgets, "user"), PERSON)
     assert store.get_or_create_session(CHANNEL, THREAD, PERSON.lower()).user_id == "forgotten"
     assert store.request_sync(CHANNEL, THREAD, DRAFT, LATER).outcome == "applied"
@@ -465,7 +465,7 @@ def test_a_first_request_that_was_on_its_way_has_no_words(
 
 
 def test_threads_are_known_by_all_ids_of_their_channel(store: SessionStore, forgets: ForgetStore) -> None:
-    """A letter may name any of them."""
+    """A session's threads are listed under all ids of its channel."""
     session = store.get_or_create_session(CHANNEL, THREAD, PERSON)
     store.channel_moved(CHANNEL, "C0NEW")
     everywhere = {(CHANNEL, THREAD), ("C0NEW", THREAD)}
@@ -474,7 +474,7 @@ def test_threads_are_known_by_all_ids_of_their_channel(store: SessionStore, forg
 
 
 def test_a_name_is_redacted_where_it_stands_alone(forgets: ForgetStore) -> None:
-    """As an operator signs a command that is on its way; then its reason goes, too."""
+    """An operator's name is redacted as the actor of a command, together with the reason."""
     forgets.expect_person(begun(forgets, "user"), "Maya Ünal")
     known = Redaction(forgets.people())
     retry: dict[str, Any] = {"session_id": str(uuid4()), "actor": "maya Ünal", "reason": "ocelot"}
@@ -489,7 +489,7 @@ def test_a_name_is_redacted_where_it_stands_alone(forgets: ForgetStore) -> None:
 def test_after_a_day_nothing_is_redacted_any_more(
     store: SessionStore, pool: Pool, forgets: ForgetStore, database_url: str
 ) -> None:
-    """Hash and key go; the same id is a person like any, and letters about the thread are whole."""
+    """A day after the act the person's hash is deleted, and messages are kept as they are again."""
     act = begun(forgets, "user")
     asked_for(store)
     forgets.expect_person(act, PERSON)
@@ -511,7 +511,7 @@ def test_after_a_day_nothing_is_redacted_any_more(
 def test_functions_change_hands_when_their_role_comes(
     postgres: PostgresForTests, empty_database_url: str
 ) -> None:
-    """Until then, with roles of an older release, they belong to the tables' owner, and work."""
+    """The functions belong to the tables' owner until their role exists, and then to that role."""
     owners = "SELECT array_agg(DISTINCT proowner::regrole::text) FROM pg_proc WHERE prosecdef AND {}"
     asked = owners.format("proname LIKE 'threadsync%' AND proname NOT LIKE 'threadsync_console%'")
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
@@ -534,7 +534,7 @@ def test_functions_change_hands_when_their_role_comes(
 
 
 def test_a_thread_without_a_session_is_forgotten_too(store: SessionStore, pool: Pool) -> None:
-    """There may be letters about it, and events to come: it is opened to be its tombstone."""
+    """A thread without a session gets one, as its tombstone."""
     link = f"https://example.slack.com/archives/{CHANNEL}/p{THREAD.replace('.', '')}"
     session = session_of(pool, [link])
     assert (session.thread_ts, session.user_id) == (THREAD, "forgotten")
@@ -548,7 +548,7 @@ def test_a_thread_without_a_session_is_forgotten_too(store: SessionStore, pool: 
 
 
 def test_acts_on_a_tombstone_are_stale(store: SessionStore, forgets: ForgetStore, database_url: str) -> None:
-    """Neither a link nor an unlink is carried out or noted, whether it has a ticket or not."""
+    """Links and unlinks on a forgotten session are stale and recorded nowhere."""
     ann = NamedActor(name="ann", via="cli")
     for thread_ts, key in ((THREAD, None), ("2.2", "PROJ-2")):
         session = store.get_or_create_session(CHANNEL, thread_ts, PERSON)
@@ -565,7 +565,7 @@ def test_acts_on_a_tombstone_are_stale(store: SessionStore, forgets: ForgetStore
 def test_what_a_person_drafted_in_another_ones_thread_goes(
     store: SessionStore, forgets: ForgetStore, database_url: str
 ) -> None:
-    """By the draft's actor; and in the person's own thread what another one drafted stays."""
+    """A person's draft in another's thread is forgotten, and another's draft in the person's thread stays."""
     maya, bob = SlackActor(user_id=PERSON, team_id="T1"), SlackActor(user_id=OTHER, team_id="T1")
     others = Draft(summary="bob's words")
     for thread_ts, user, actor, draft in (("1.1", OTHER, maya, DRAFT), ("2.2", PERSON, bob, others)):
@@ -582,7 +582,7 @@ def test_what_a_person_drafted_in_another_ones_thread_goes(
 
 
 def test_while_postgres_is_away_it_is_not_asked_for_each_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each question takes as long as a command; what was last known holds, and is asked for again later."""
+    """Postgres is not asked again for a while when it is away, and the last known redaction is used."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/nowhere")
     get_settings.cache_clear()
     monkeypatch.setattr(arrivals._Known, "until", 0.0)

@@ -1,4 +1,4 @@
-"""What comes late to what was forgotten, comes in another order, or was half done when something ended."""
+"""Events that arrive late, out of order or half done after a person, thread or channel was forgotten."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ COMMANDS_ON_A_THREAD: Final[dict[str, Callable[..., Any]]] = {
 async def test_in_a_forgotten_channel_each_command_is_stale_whichever_comes_first(
     any_store: AsyncSessionStore, pool: Pool, database_url: str, name: str
 ) -> None:
-    """The thread's first row is its tombstone; a thread that began later is like any."""
+    """Any first command on an older thread of a forgotten channel is stale; later threads are unaffected."""
     forgets, command = ForgetStore(pool), COMMANDS_ON_A_THREAD[name]
     forgets.forget_channel(begun(forgets, "channel"), CHANNEL)
     answer = await command(any_store, THREAD)
@@ -96,7 +96,7 @@ async def test_in_a_forgotten_channel_each_command_is_stale_whichever_comes_firs
 
 
 def test_a_repeated_act_on_a_tombstone_is_stale_too(store: SessionStore, forgets: ForgetStore) -> None:
-    """As each command on one is."""
+    """A repeated link on a forgotten session is stale and returns its ticket."""
     session, link = store.get_or_create_session(CHANNEL, THREAD, PERSON), uuid4()
     assert store.link(CHANNEL, THREAD, "PROJ-1", ANN, link).outcome == "applied"
     forgets.forget_sessions(begun(forgets), [session.id])
@@ -108,7 +108,7 @@ def test_a_repeated_act_on_a_tombstone_is_stale_too(store: SessionStore, forgets
 def test_a_draft_of_before_brings_nothing_back_a_day_later(
     store: SessionStore, forgets: ForgetStore, database_url: str, actor: SlackActor | None
 ) -> None:
-    """Whose it was is not known any more. It may be the thread's first request: a ticket without words."""
+    """A day after the act an older draft is applied without its text, and a newer one as it is."""
     store.get_or_create_session(CHANNEL, THREAD, PERSON)
     forgets.forget_opened_by(begun(forgets, "user"), PERSON)
     owner_runs(database_url, "UPDATE thread_sessions SET drafts_since = drafts_since - 25 * 3600")
@@ -128,7 +128,7 @@ def _now(database_url: str) -> object:
 def test_a_channel_that_was_forgotten_and_then_moves(
     store: SessionStore, pool: Pool, forgets: ForgetStore, database_url: str, forgotten: str, has_rows: bool
 ) -> None:
-    """Under its other id are threads of the same channel, and its context: they are forgotten, too."""
+    """A channel that moves after it was forgotten is forgotten under its other id too."""
     if has_rows:
         store.get_or_create_session("C0OLD", "1700000001.000100", PERSON)
     store.get_or_create_session("C0NEW", THREAD, PERSON)
@@ -148,7 +148,7 @@ def test_a_channel_that_was_forgotten_and_then_moves(
 
 
 def test_ids_are_written_in_any_case(store: SessionStore, pool: Pool, database_url: str) -> None:
-    """Slack writes them in capitals, people do not; what belongs to longer ids stays."""
+    """A channel and a person are forgotten whatever the case of their ids; longer ids stay."""
     for channel, thread, user in (("C0123", "1.1", "U1"), ("C0123", "2.2", "U12"), ("C01234", "3.3", "U12")):
         store.get_or_create_session(channel, thread, user)
         store.request_sync(channel, thread, Draft(summary=f"of {user}, not u1, <@u1> (U1x)"), LATER)
@@ -166,7 +166,7 @@ def test_ids_are_written_in_any_case(store: SessionStore, pool: Pool, database_u
 
 @pytest.mark.parametrize("user", ["forgotten", "FORGOTTEN", "<@Forgotten>"])
 def test_forgotten_is_no_person(pool: Pool, user: str) -> None:
-    """The word stands for all who were: to look for it would never end."""
+    """The placeholder `forgotten` is refused as a person."""
     with pytest.raises(InvalidCommand):
         acts.forget_user(pool, user, [], SIGNATURE)
 
@@ -186,7 +186,7 @@ CUT_OFF: Final = {
 
 @pytest.mark.parametrize("how", CUT_OFF)
 def test_letters_of_which_only_the_beginning_was_kept_are_found(how: str) -> None:
-    """By thread, by channel, and by word; and those of other threads stay."""
+    """A truncated dead letter is found by thread, channel and word, and not by other threads."""
     letter = {"body": CUT_OFF[how]}
     assert Sought(threads={(CHANNEL, THREAD)}).is_in(letter)
     assert Sought(channels=[CHANNEL]).is_in(letter)
@@ -204,7 +204,7 @@ def test_letters_of_which_only_the_beginning_was_kept_are_found(how: str) -> Non
     ids=["args", "body", "number"],
 )
 def test_letters_without_names_are_found(message: Any) -> None:
-    """A client of another make may send arguments by their places."""
+    """A dead letter with positional arguments is found by thread and channel."""
     letter = {"arguments": json.dumps(message)}
     assert Sought(threads={(CHANNEL, THREAD)}).is_in(letter)
     assert Sought(channels=[CHANNEL]).is_in(letter)
@@ -218,7 +218,7 @@ def test_letters_without_names_are_found(message: Any) -> None:
 def test_what_may_be_about_any_thread_is_kept_without_words_for_a_day(
     store: SessionStore, pool: Pool, forgets: ForgetStore, database_url: str
 ) -> None:
-    """After an act: arguments without names, bytes that cannot be read. Later, and all else, as they came."""
+    """For a day after an act, dead letters that may be about any thread are kept without words."""
     session = store.get_or_create_session(CHANNEL, THREAD, PERSON)
     store.get_or_create_session(CHANNEL, "2.2", OTHER)
     letters = DeadLetterStore(pool)
@@ -249,7 +249,7 @@ def test_what_may_be_about_any_thread_is_kept_without_words_for_a_day(
 def test_letters_of_a_forgotten_channel_have_no_words_a_day_later_either(
     pool: Pool, forgets: ForgetStore, database_url: str
 ) -> None:
-    """Of threads that began before; those of a later thread are whole."""
+    """A dead letter about an older thread of a forgotten channel has no words, however late it comes."""
     forgets.forget_channel(begun(forgets, "channel"), CHANNEL)
     owner_runs(
         database_url,
@@ -267,7 +267,7 @@ def test_letters_of_a_forgotten_channel_have_no_words_a_day_later_either(
 
 
 def test_names_in_others_words_on_their_way_are_redacted() -> None:
-    """In drafts, reasons and patches; ids that say which thread or ticket, and names of arguments, stay."""
+    """A person's names in others' drafts, reasons and patches are redacted; ids and argument names stay."""
     known = redaction_of(PERSON, "Maya Ünal", "Project", "c0123")
     draft = {
         "summary": f"Maya  ÜNAL and {PERSON}x",
@@ -303,7 +303,7 @@ def test_names_in_others_words_on_their_way_are_redacted() -> None:
 def test_a_step_under_way_in_anothers_thread_keeps_nothing_of_a_person(
     store: SessionStore, pool: Pool, forgets: ForgetStore, database_url: str
 ) -> None:
-    """It has another one's draft in memory, which names the person; what Jira says of it may quote it."""
+    """A step in progress writes a person's name, forgotten meanwhile, as `forgotten`."""
     session = store.get_or_create_session(CHANNEL, THREAD, OTHER)
     store.request_sync(CHANNEL, THREAD, Draft(summary="Ask Maya Ocelot"), LATER)
     claim = SyncStore(pool).claim(session.id, site="jira", lease=60)
@@ -319,7 +319,7 @@ def test_a_step_under_way_in_anothers_thread_keeps_nothing_of_a_person(
 
 
 def test_the_names_of_all_arguments_are_known() -> None:
-    """Those of each command, of a draft and of an actor: a person who is called so changes none of them."""
+    """The names of all arguments of commands, drafts and actors are exempt from redaction."""
     commands: tuple[type[Command[Any]], ...] = (*COMMANDS, Sync, RetrySync, Leave, LinkLookup, SayReply)
     names = {name for command in commands for name in command.model_fields}
     names |= set(Draft.model_fields) | set(SlackActor.model_fields) | set(NamedActor.model_fields)
@@ -328,9 +328,9 @@ def test_the_names_of_all_arguments_are_known() -> None:
 
 
 def test_a_forgotten_person_is_in_no_new_line_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each line of a command has its actor: the one that it has when it is carried out."""
+    """The log lines of a command show a forgotten actor as `forgotten`."""
     seen: list[Any] = []
-    # Nothing goes there.
+    # No message is sent to this address.
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
     get_settings.cache_clear()
     monkeypatch.setattr(task_module, "redaction", lambda: redaction_of(PERSON))

@@ -1,4 +1,4 @@
-"""Logs and results of servers, which lie beside our tables, and the rights of a login on them."""
+"""Forgetting in the servers' logs and in stored results, and the rights that it takes."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def app(broker_url: str) -> Iterator[Celery]:
 
 
 def written(valkey: ValkeyForTests) -> bytes:
-    """All of its log of writes."""
+    """Return the whole append-only file of the server."""
     [folder] = Path(valkey.server.log_path).parent.rglob("appendonlydir")
     return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
 def test_no_word_gets_into_postgres_log(postgres: PostgresForTests, database_url: str) -> None:
-    """A row that it refuses is logged with the beginning of each value, unless the server is told not to."""
+    """Postgres logs a refused row without its values."""
     administrator = postgres.for_administrator(database_url)
     with psycopg.connect(administrator, autocommit=True) as connection:
         connection.execute("ALTER ROLE threadsync_run_login SET log_parameter_max_length_on_error = -1")
@@ -66,7 +66,7 @@ def test_no_word_gets_into_postgres_log(postgres: PostgresForTests, database_url
 
 
 def test_results_and_the_log_of_writes(app: Celery, valkey: ValkeyForTests, broker_url: str) -> None:
-    """Results that name a person or are about a thread go, others stay; then the log is written anew."""
+    """Results that name a person or a thread are deleted, and the append-only file is rewritten."""
     theirs = {"status": "SUCCESS", "result": {"channel_id": "C1", "thread_ts": "1.1", "user_id": PERSON}}
     about = {"status": "SUCCESS", "result": {"channel_id": "C1", "thread_ts": "2.2", "note": CANARY}}
     with redis.Redis.from_url(broker_url) as client:
@@ -77,14 +77,14 @@ def test_results_and_the_log_of_writes(app: Celery, valkey: ValkeyForTests, brok
         assert client.keys() == [b"celery-task-meta-3"]
         assert PERSON.encode() in written(valkey)
         assert forget_logs(app, is_redis=True) == []
-        # What it replaced is deleted by another thread of the server.
+        # Another thread of the server deletes the replaced file.
         wait_until(lambda: PERSON.encode() not in written(valkey), "the former log is gone")
         assert CANARY.encode() not in written(valkey)
         assert PERSON.encode() not in str(client.slowlog_get()).encode()
 
 
 def test_a_login_that_may_not_says_so(valkey: ValkeyForTests, broker_url: str) -> None:
-    """With what an administrator is to do."""
+    """A login without the rights to forget results and logs gets sentences that name what is missing."""
     parts = urlsplit(broker_url)
     with redis.Redis.from_url(broker_url) as client:
         client.acl_setuser(

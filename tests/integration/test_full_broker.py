@@ -1,4 +1,4 @@
-"""A broker that refuses: at maxmemory it is drained, for other reasons it is waited for."""
+"""A broker that refuses writes: drained at maxmemory, waited for in other cases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedV
 
 
 def test_a_full_server_is_taken_from_to_the_last_message(broker: EmbeddedValkey) -> None:
-    """Take, hold, give back, wait and end, all at the limit; a producer is refused, and told why."""
+    """A broker at its memory limit lets a worker finish every message, and refuses those of producers."""
     publish(broker.url, *range(300))
     with redis.Redis.from_url(broker.url) as server, SessionClient(broker.url) as client:
         fill(server)
@@ -53,7 +53,7 @@ def test_a_full_server_is_taken_from_to_the_last_message(broker: EmbeddedValkey)
 
 
 def test_workers_drain_a_full_broker(database_url: str, broker: EmbeddedValkey, tmp_path: Path) -> None:
-    """One that runs then, and one that starts then; what waits for its session too. Then commands flow."""
+    """A running worker and a new one both drain a full broker; afterwards new commands are carried out."""
     with (
         closing(Installation(database_url, broker.url, tmp_path)) as installation,
         redis.Redis.from_url(broker.url) as server,
@@ -72,7 +72,7 @@ def test_workers_drain_a_full_broker(database_url: str, broker: EmbeddedValkey, 
         for number in range(100):
             thread = {"channel_id": "C2", "thread_ts": f"{number}.1"}
             installation.send("sessions.get_or_create", **thread, user_id="U1")
-        # As a new set-up has it: no table of kombu's is there.
+        # A new installation's broker has none of kombu's tables either.
         server.delete(*server.keys("_kombu.binding*"))
         fill(server)
         with installation.worker("started") as started:
@@ -92,6 +92,6 @@ def test_workers_drain_a_full_broker(database_url: str, broker: EmbeddedValkey, 
 
 @pytest.mark.parametrize("reason", sorted(CHEAP))
 def test_a_broker_that_refuses_is_waited_for(reason: str, database_url: str, tmp_path: Path) -> None:
-    """Workers live on, and go on by themselves; health says why, and asks for no restart."""
+    """Workers outlive a broker that refuses writes and go on by themselves; health asks for no restart."""
     with RedisServer(tmp_path / "server", settings=SETTINGS) as server:
         wait_out(REFUSALS[reason], server, database_url, tmp_path)

@@ -1,6 +1,6 @@
-"""Messages and results of every release that was made: today's worker and client can read them.
+"""Messages and results of every release, readable by today's worker and client.
 
-How a file came to be: `tests/golden/capture.py`. A release adds its own, and none is ever changed.
+`tests/golden/capture.py` makes the files. A release adds its own, and none is ever changed.
 The other direction, an older worker and a newer message, is `test_fields_of_a_newer_producer_are_ignored`.
 """
 
@@ -29,7 +29,7 @@ from worker.db.sessions.statements import COMMANDS
 from worker.durable.beat import SWEEP_TASK
 
 NOT_RELEASED: Final = {"channels.moved", "sessions.link", "sessions.unlink", "jira.link"}
-"""Tasks that are younger than the newest release."""
+"""Tasks that the newest release does not have."""
 
 RELEASES: Final = sorted(ROOT.glob("tests/golden/messages/*.json"))
 _ALL: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, LinkLookup, Sync, RetrySync)
@@ -39,12 +39,12 @@ release_file = pytest.mark.parametrize("path", RELEASES, ids=lambda path: path.s
 
 
 def names(result: Any) -> set[str]:
-    """Of a result's fields. What they hold may depend on who was first, so the rows are compared for that."""
+    """Return the names of a result's fields; values may depend on the order, so rows are compared instead."""
     return set(result) if isinstance(result, dict) else set()
 
 
 def young_again(entry: str) -> str:
-    """The message as it was when it was sent; what has expired since would rightly be dropped."""
+    """Return the message with a new expiry, if it has one."""
     message = json.loads(entry)
     if message["headers"].get("expires"):
         message["headers"]["expires"] = time.strftime(
@@ -58,7 +58,7 @@ def young_again(entry: str) -> str:
 def test_todays_worker_runs_yesterdays_messages(
     path: Path, postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
 ) -> None:
-    """Put into the queues byte for byte, they have the effects and the results that they had then."""
+    """Messages of a release, put into the queues byte for byte, have the same effects and results today."""
     golden = json.loads(path.read_text())
     with install(postgres, valkey, tmp_path) as installation:
         seed(installation.database_url)
@@ -92,7 +92,7 @@ def test_todays_worker_runs_yesterdays_messages(
 
 @release_file
 def test_todays_client_reads_yesterdays_results(path: Path, broker_url: str) -> None:
-    """A web process that was upgraded first gets results of workers that were not."""
+    """The client reads the results that workers of each release stored."""
     broker = Broker(broker_url)
     with redis.Redis.from_url(broker_url) as backend:
         for message in json.loads(path.read_text())["messages"]:
@@ -111,7 +111,7 @@ def test_todays_client_reads_yesterdays_results(path: Path, broker_url: str) -> 
 
 
 def test_every_task_of_ours_is_among_them() -> None:
-    """A task without a golden message would not be watched over."""
+    """Every task has a golden message in the newest release, or is listed as younger."""
     newest = json.loads(RELEASES[-1].read_text())
     released = {message["task"] for message in newest["messages"]}
     assert released | NOT_RELEASED == {*READERS, ANNOUNCE, SWEEP_TASK}

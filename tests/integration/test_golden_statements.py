@@ -1,6 +1,6 @@
-"""A worker of the release before runs on the tables of the new one: migrations only add.
+"""Statements of the previous release on today's tables, to which migrations only add.
 
-What was released is in `tests/golden/statements/`, by `tests/golden/capture_statements.py`.
+`tests/golden/capture_statements.py` writes a release's statements into `tests/golden/statements/`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from worker.db.migrate import Migration, migrations
 
 RELEASES: Final = sorted(ROOT.glob("tests/golden/statements/*.json"))
 FIRST_RELEASE: Final = 3
-"""The newest migration of 0.1.0. What came before it was never anywhere without it."""
+"""The newest migration of 0.1.0, before which there was no installation."""
 
 _ADDS: Final = re.compile(
     r"""CREATE\ (TABLE|INDEX|FUNCTION|VIEW|TYPE|SEQUENCE)\b .*
@@ -34,11 +34,11 @@ _TAKES: Final = re.compile(r"\b(DROP|RENAME|ADD CONSTRAINT|SET NOT NULL|CREATE U
 
 
 def faults_of(sql: str) -> list[str]:
-    """Statements of a migration that an older worker might not survive."""
+    """Return the statements of a migration that may break an older worker."""
     bare = re.sub(r"--.*", "", sql)
     bare = re.sub(r"\$\$.*?\$\$", "''", bare, flags=re.DOTALL)
     statements = [" ".join(statement.split()) for statement in bare.split(";")]
-    # The rows of a table that no older worker knows.
+    # Rows for a new table, which no older worker reads.
     made = re.findall(r"CREATE TABLE (\w+)", bare)
     statements = [
         s for s in statements if s.partition(" DEFAULT")[0] not in {f"INSERT INTO {t}" for t in made}
@@ -47,14 +47,14 @@ def faults_of(sql: str) -> list[str]:
 
 
 def numbered(sql: str) -> str:
-    """With `$1` for `%(name)s`, as psycopg sends it."""
+    """Replace each `%(name)s` by `$1` and so on, as psycopg sends it."""
     names = list(dict.fromkeys(_PARAMETER.findall(sql)))
     return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", sql).replace("%%", "%")
 
 
 @pytest.mark.parametrize("path", RELEASES, ids=lambda path: path.stem)
 def test_statements_of_a_release_fit_todays_tables(path: Path, database_url: str) -> None:
-    """Postgres prepares each of them: all tables, columns and constraints that it names are there."""
+    """Postgres can prepare each statement of a release on today's tables."""
     statements = json.loads(path.read_text())
     assert len(statements) > 40
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -70,7 +70,7 @@ def test_statements_of_a_release_fit_todays_tables(path: Path, database_url: str
     "migration", [m for m in migrations() if m.version > FIRST_RELEASE], ids=lambda migration: migration.name
 )
 def test_a_migration_only_adds(migration: Migration) -> None:
-    """Tables, indexes, columns that an older INSERT may leave out, and what signs a record."""
+    """A migration only adds tables, indexes, optional columns and the triggers that sign records."""
     assert faults_of(migration.sql) == []
 
 
@@ -90,5 +90,5 @@ def test_a_migration_only_adds(migration: Migration) -> None:
     ],
 )
 def test_one_that_takes_away_is_noticed(sql: str) -> None:
-    """Otherwise the test above would prove nothing."""
+    """The check finds a statement that removes or restricts."""
     assert faults_of(sql) != []

@@ -1,4 +1,4 @@
-"""What is said to users, and how often; Slack is the sandbox, the worker's answers are given."""
+"""Replies to users, and how often they are sent: Slack is the sandbox, the worker's results are given."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def slack() -> Iterator[SlackSandbox]:
 
 
 def answering(value: Any) -> RecordingClient:
-    """A client whose every command has this result."""
+    """Return a client whose every command has this result."""
     return RecordingClient(lambda command: value)
 
 
 class FirstCreates(RecordingClient):
-    """As the worker answers: the first command of a thread creates, the others find.
+    """A client like a worker's: a thread's first command creates a session, later ones find it.
 
     Args:
-        says: what it answers when it is to say a reply.
+        says: the result of a command to post a reply.
     """
 
     def __init__(self, says: Any = "no token") -> None:
@@ -73,7 +73,7 @@ class FirstCreates(RecordingClient):
 
 
 async def test_a_new_thread_gets_one_reply_with_a_button(slack: SlackSandbox) -> None:
-    """In the thread, and the button carries it."""
+    """A new thread gets one reply, whose button carries the thread's timestamp."""
     async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
         await app.deliver(MENTION)
         await eventually(lambda: slack.messages, "there is a reply")
@@ -83,7 +83,7 @@ async def test_a_new_thread_gets_one_reply_with_a_button(slack: SlackSandbox) ->
 
 
 async def test_redelivered_and_doubled_events_are_answered_once(slack: SlackSandbox) -> None:
-    """A mention in a thread comes as app_mention and as message; each may come again."""
+    """Repeated events about one mention are all sent to the worker, and the thread gets one reply."""
     ts = "1700000009.000200"
     as_mention = signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=ts, thread_ts=THREAD))
     as_message = signed_request(SECRET, message(CHANNEL, USER, "hi", ts=ts, thread_ts=THREAD))
@@ -97,7 +97,7 @@ async def test_redelivered_and_doubled_events_are_answered_once(slack: SlackSand
 
 @pytest.mark.parametrize("committed", [True, False])
 async def test_a_dropped_connection_is_not_posted_over_again(committed: bool, slack: SlackSandbox) -> None:
-    """The SDK's default posts again, and the thread has the reply twice. We call once, and log."""
+    """A reply whose connection was dropped is not posted again."""
     slack.fail(POST, Dropped(committed))
     async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
         assert (await app.deliver(MENTION)).status_code == 200
@@ -107,7 +107,7 @@ async def test_a_dropped_connection_is_not_posted_over_again(committed: bool, sl
 
 
 async def test_a_reply_waits_until_slack_takes_the_token_again(slack: SlackSandbox) -> None:
-    """Nothing else would say it: once, when the token is good; other threads are told as well."""
+    """A reply that Slack refuses for its token is posted once when the token is accepted again."""
     slack.refuses = "account_inactive"
     async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
         await app.deliver(MENTION)
@@ -145,7 +145,7 @@ async def test_a_reply_waits_until_slack_takes_the_token_again(slack: SlackSandb
 async def test_what_slack_does_not_take_is_passed_on(
     fault: Any, maybe_said: bool, slack: SlackSandbox
 ) -> None:
-    """To a worker, which is told whether it may be there; then nothing is posted from here."""
+    """A reply that Slack did not accept is passed to a worker, with the note whether it may be there."""
     slack.fail(POST, fault)
     client = FirstCreates("said")
     async with running_app(client, slack_api_url=slack.api_url) as app:
@@ -158,7 +158,7 @@ async def test_what_slack_does_not_take_is_passed_on(
 
 
 async def test_a_reply_that_is_refused_for_good_is_not_passed_on(slack: SlackSandbox) -> None:
-    """Another process would be refused as well."""
+    """A reply that Slack refuses for good is not passed on."""
     slack.fail(POST, Refused("is_archived"))
     client = FirstCreates("said")
     async with running_app(client, slack_api_url=slack.api_url) as app:
@@ -169,7 +169,7 @@ async def test_a_reply_that_is_refused_for_good_is_not_passed_on(slack: SlackSan
 
 @pytest.mark.parametrize("says", [EnqueueFailed("away"), CommandFailed("an older worker")], ids=repr)
 async def test_a_reply_that_cannot_be_passed_on_is_said_from_here(says: Any, slack: SlackSandbox) -> None:
-    """With the broker away, or with workers of an older version."""
+    """A reply that cannot be passed on is posted again by the web process."""
     slack.fail(POST, Refused("token_revoked"))
     async with running_app(FirstCreates(says), slack_api_url=slack.api_url) as app:
         await app.deliver(MENTION)
@@ -177,7 +177,7 @@ async def test_a_reply_that_cannot_be_passed_on_is_said_from_here(says: Any, sla
 
 
 async def test_a_reply_that_waits_is_not_lost_without_a_word(slack: SlackSandbox) -> None:
-    """A process that ends says which thread was not told."""
+    """A web process that ends with a waiting reply logs its thread."""
     slack.refuses = "account_inactive"
     with structlog.testing.capture_logs() as logs:
         async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
@@ -188,7 +188,7 @@ async def test_a_reply_that_waits_is_not_lost_without_a_word(slack: SlackSandbox
 
 
 async def test_a_rate_limit_is_waited_for(slack: SlackSandbox) -> None:
-    """After a 429 nothing was posted, so once Retry-After is over it may be."""
+    """A rate limit is waited out, and then the reply is posted."""
     slack.fail(POST, RateLimited(1))
     async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
         await app.deliver(MENTION)
@@ -199,7 +199,7 @@ async def test_a_rate_limit_is_waited_for(slack: SlackSandbox) -> None:
 
 @pytest.mark.parametrize("fault", [Refused("not_in_channel"), Dropped()])
 async def test_a_reply_that_fails_is_logged_and_harms_nobody(fault: Any, slack: SlackSandbox) -> None:
-    """The event was acknowledged; the log names Slack's error, and neither text nor token."""
+    """A reply that fails is logged without its text and the token, and the event is acknowledged."""
     slack.fail(POST, fault)
     with structlog.testing.capture_logs() as logs:
         async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
@@ -216,14 +216,14 @@ async def test_a_reply_that_fails_is_logged_and_harms_nobody(fault: Any, slack: 
 
 @pytest.mark.parametrize("answer", [result("unchanged"), SessionNotFound(CHANNEL, THREAD)])
 async def test_without_a_new_session_nothing_is_posted(answer: Any, slack: SlackSandbox) -> None:
-    """Whoever created it has replied, or nobody has."""
+    """An event about a known or unknown session posts no reply."""
     async with running_app(answering(answer), slack_api_url=slack.api_url) as app:
         assert (await app.deliver(MENTION)).status_code == 200
     assert slack.calls(POST) == ()
 
 
 async def test_stopping_does_not_wait_for_a_worker_that_is_away(slack: SlackSandbox) -> None:
-    """The wait for results is cut, within the time that a supervisor gives us."""
+    """A web process stops within 5 s although results are still awaited."""
     client = answering(NEVER)
     async with running_app(client, slack_api_url=slack.api_url) as app:
         await app.deliver(MENTION)
@@ -233,7 +233,7 @@ async def test_stopping_does_not_wait_for_a_worker_that_is_away(slack: SlackSand
 
 
 async def test_many_events_ask_once_who_we_are(slack: SlackSandbox) -> None:
-    """Bolt calls auth.test while an event waits; we call it once, while none does."""
+    """Twenty events lead to one call of auth.test."""
     async with running_app(answering(result("unchanged")), slack_api_url=slack.api_url) as app:
         for _ in range(20):
             await app.deliver(MENTION)
@@ -241,7 +241,7 @@ async def test_many_events_ask_once_who_we_are(slack: SlackSandbox) -> None:
 
 
 async def test_our_own_messages_open_nothing(slack: SlackSandbox) -> None:
-    """Known by bot_id always, and by our user id once auth.test told it."""
+    """A message by our own user opens no session once auth.test has told our user id."""
     client = answering(result("unchanged"))
     by_us = message(CHANNEL, BOT_USER_ID, "hi", ts="1.2", thread_ts=THREAD)
     with structlog.testing.capture_logs() as logs:
@@ -255,7 +255,7 @@ async def test_our_own_messages_open_nothing(slack: SlackSandbox) -> None:
 
 
 async def test_with_slack_away_events_are_still_taken(slack: SlackSandbox) -> None:
-    """Hanging or gone, Slack's API is not on an event's road."""
+    """Events are accepted at once although Slack's API hangs or is gone."""
     slack.fail("auth.test", Hangs(30))
     client = answering(result("unchanged"))
     started = time.monotonic()
@@ -277,7 +277,7 @@ async def test_with_slack_away_events_are_still_taken(slack: SlackSandbox) -> No
     ],
 )
 async def test_whoever_presses_the_button_is_told(answer: Any, text: str, slack: SlackSandbox) -> None:
-    """Nobody else reads it, and the message with the button stays."""
+    """A user who presses the button gets a private response, and the message with the button stays."""
     click = button_click(
         "threadsync_ready", THREAD, CHANNEL, USER, message_ts="1.2", response_url=slack.new_response_url()
     )
@@ -290,7 +290,7 @@ async def test_whoever_presses_the_button_is_told(answer: Any, text: str, slack:
 
 
 async def test_the_shortcut_tells_the_user_and_the_thread(slack: SlackSandbox) -> None:
-    """A new session has its button in the thread; an old one is only mentioned to who asked."""
+    """The shortcut posts a button for a new session only, and responds to the user each time."""
     shortcut = message_shortcut(
         "threadsync_open", CHANNEL, USER, ts=THREAD, response_url=slack.new_response_url()
     )
@@ -313,7 +313,7 @@ async def test_the_shortcut_tells_the_user_and_the_thread(slack: SlackSandbox) -
     ],
 )
 async def test_a_click_that_cannot_be_enqueued_is_answered(click: Any, slack: SlackSandbox) -> None:
-    """200, for Slack does not repeat it, and a word to the user; without a response URL at least the 200."""
+    """A click that cannot be enqueued gets 200 and, with a response URL, a sentence to the user."""
     client = RecordingClient()
     client.down = True
     async with running_app(client, slack_api_url=slack.api_url) as app:
@@ -325,7 +325,7 @@ async def test_a_click_that_cannot_be_enqueued_is_answered(click: Any, slack: Sl
 
 
 async def test_a_late_result_is_told_later(slack: SlackSandbox) -> None:
-    """The command is answered as queued, and how it ended comes through the response URL."""
+    """A command is acknowledged as queued, and its late result is sent through the response URL."""
     looks = 0
 
     def answer(command: Any) -> Any:
@@ -342,7 +342,7 @@ async def test_a_late_result_is_told_later(slack: SlackSandbox) -> None:
 
 
 async def test_a_response_is_sent_once_too(slack: SlackSandbox) -> None:
-    """The SDK's webhook client would post again as well."""
+    """A response whose connection was dropped is not sent again."""
     slack.fail(RESPONSE_URL, Dropped())
     click = button_click(
         "threadsync_ready", THREAD, CHANNEL, USER, message_ts="1.2", response_url=slack.new_response_url()
@@ -356,7 +356,7 @@ async def test_a_response_is_sent_once_too(slack: SlackSandbox) -> None:
 async def test_a_proxy_of_the_environment_is_not_asked_for_localhost(
     slack: SlackSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The SDK takes HTTP_PROXY and knows no NO_PROXY; a sandbox would be out of reach."""
+    """A proxy in the environment is not used for a Slack on localhost."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     async with running_app(FirstCreates(), slack_api_url=slack.api_url) as app:
@@ -365,7 +365,7 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_localhost(
 
 
 async def test_a_burst_of_events_does_not_keep_a_user_waiting(slack: SlackSandbox) -> None:
-    """Two hundred events wait for a worker that is busy; a click is answered before them."""
+    """A click gets its response while two hundred events wait for a worker."""
     client = RecordingClient(lambda command: NEVER if command.name == "sessions.get_or_create" else READY)
     click = button_click(
         "threadsync_ready", THREAD, CHANNEL, USER, message_ts="1.2", response_url=slack.new_response_url()

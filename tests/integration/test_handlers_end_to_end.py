@@ -1,4 +1,4 @@
-"""Slack, web endpoint, broker, worker, Postgres, and back: all real but Slack."""
+"""Slack, web endpoint, broker, worker, Postgres, and back: all but Slack are real."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rows(shared: Installation, channel_id: str) -> list[ThreadSession]:
 async def test_a_thread_from_mention_to_ready(
     app: SlackApp, shared: Installation, slack: SlackSandbox
 ) -> None:
-    """Mention, reply, button: each step is a row's state, and words to the user."""
+    """A mention opens a session, its button makes it ready, and each step is told to the user."""
     channel, thread = "C0STORY", "1700000000.000100"
     await app.deliver(app_mention(channel, USER, "hi", ts=thread))
     await eventually(lambda: slack.messages, "the thread has our reply")
@@ -70,7 +70,7 @@ async def test_a_thread_from_mention_to_ready(
 async def test_a_ticket_is_linked_taken_off_and_linked_again(
     installation: Installation, slack: SlackSandbox
 ) -> None:
-    """A key that Jira does not know is not linked. The old ticket is told, and each act has its actor."""
+    """A known ticket is linked, unlinked with a comment in Jira, and replaced; each act records its actor."""
     channel, thread = "C0MINDS", "1700000000.000700"
     url = slack.new_response_url()
     with JiraSandbox() as jira, installation.worker(**jira_env(jira)):
@@ -81,7 +81,7 @@ async def test_a_ticket_is_linked_taken_off_and_linked_again(
             await eventually(lambda: slack.messages, "the thread has our reply")
 
             async def told(text: str) -> str:
-                """At once or later."""
+                """Send the slash command, and return its response, immediate or late."""
                 before = len(slack.responses)
                 said = await app.deliver(slash_command(text, channel, USER, response_url=url))
                 now = str(said.json()["text"])
@@ -114,7 +114,7 @@ async def test_a_ticket_is_linked_taken_off_and_linked_again(
 async def test_events_in_any_order_and_number_are_one_row_and_one_reply(
     app: SlackApp, shared: Installation, slack: SlackSandbox
 ) -> None:
-    """A mention in a thread comes twice, and each may come again."""
+    """Repeated events about a thread, in any order, make one session and one reply."""
     channel, thread = "C0DOUBLE", "1700000000.000200"
     payloads = [
         message(channel, USER, "hi", ts="1700000003.000200", thread_ts=thread),
@@ -131,7 +131,7 @@ async def test_events_in_any_order_and_number_are_one_row_and_one_reply(
 async def test_ready_takes_the_only_open_thread_and_asks_when_there_are_two(
     app: SlackApp, shared: Installation
 ) -> None:
-    """Changing the wrong thread would be worse than asking."""
+    """The command `ready` takes the only open thread, and asks when there are two."""
     channel = "C0SEVERAL"
     await app.deliver(app_mention(channel, USER, "hi", ts="1700000000.000300"))
     await app.deliver(app_mention(channel, USER, "hi", ts="1700000001.000300"))
@@ -149,7 +149,7 @@ async def test_ready_takes_the_only_open_thread_and_asks_when_there_are_two(
 async def test_a_thread_without_a_session_is_told_when_the_wait_is_over(
     app: SlackApp, slack: SlackSandbox
 ) -> None:
-    """The command waits for a session that may be behind it in the queue; the user hears how that ended."""
+    """A command for a thread without a session tells the user when the wait for it is over."""
     command = slash_command("ready 1700000000.000400", "C0NONE", USER, response_url=slack.new_response_url())
     answer = (await app.deliver(command)).json()["text"]
     if "queued" in answer:
@@ -161,7 +161,7 @@ async def test_a_thread_without_a_session_is_told_when_the_wait_is_over(
 async def test_a_ticket_is_asked_for_in_a_form_and_shown_in_the_thread(
     installation: Installation, slack: SlackSandbox
 ) -> None:
-    """Button, form, command, Jira, and one status message that ends with the ticket's link."""
+    """A ticket is requested in a form, created in Jira and shown in one status message with its link."""
     channel, thread = "C0TICKET", "1700000000.000500"
     with JiraSandbox() as jira, installation.worker(**slack_env(slack), **jira_env(jira)):
         async with app_with_form(installation, slack) as app:
@@ -177,7 +177,7 @@ async def test_a_ticket_is_asked_for_in_a_form_and_shown_in_the_thread(
 async def test_a_ticket_that_needs_a_person_has_a_button(
     installation: Installation, slack: SlackSandbox
 ) -> None:
-    """The status message says why; its button has the sync tried again, and who pressed it is recorded."""
+    """A blocked sync's status message says why, and its button records a retry by the user who pressed."""
     channel, thread = "C0PERSON", "1700000000.000600"
     with installation.worker(**slack_env(slack)):
         async with app_with_form(installation, slack) as app:
@@ -222,7 +222,7 @@ async def ask_for_a_ticket(app: SlackApp, slack: SlackSandbox, channel: str, thr
 
 
 async def press(app: SlackApp, slack: SlackSandbox, posted: Message, channel: str) -> None:
-    """The button of a message of ours."""
+    """Press the button of one of our messages."""
     (button,) = posted.blocks[1]["elements"]
     url = slack.new_response_url()
     click = button_click(
@@ -238,6 +238,6 @@ async def press(app: SlackApp, slack: SlackSandbox, posted: Message, channel: st
 
 
 def retries(installation: Installation) -> list[str]:
-    """Who wanted a sync to be tried again."""
+    """Return the actors of all recorded decisions."""
     with psycopg.connect(installation.database_url) as connection:
         return [row[0] for row in connection.execute("SELECT actor FROM sync_actions").fetchall()]

@@ -1,4 +1,4 @@
-"""Slack's own example payloads, through the endpoint, into the real broker."""
+"""Slack's example payloads, through the endpoint, into the real broker."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 
 from tests.support.slack_app import queued, running_app
 
-# Read when this file is: tests run without the shell's settings.
+# Read at import, as the tests themselves run without the shell's environment.
 FOLDER = os.environ.get("THREADSYNC_TEST_DATA")
 
 
 def mention(team_id: str) -> tuple[str, dict[str, Any]]:
-    """The command of a mention by a member of the workspace."""
+    """Return the command for a mention by a member of the workspace."""
     thread = {"channel_id": "C111", "thread_ts": "1595926230.009600"}
     return "sessions.get_or_create", {**thread, "user_id": "W222", "actor": by("W222", team_id)}
 
 
 def by(user_id: str, team_id: str = "T111") -> dict[str, str]:
-    """The actor of a payload."""
+    """Return the actor for a user's payload."""
     return {"user_id": user_id, "team_id": team_id}
 
 
@@ -54,13 +54,13 @@ def load(name: str) -> Any:
 
 
 def test_every_payload_is_expected() -> None:
-    """A new file in the folder needs a line in this one."""
+    """Every example payload in the folder has an expectation."""
     assert {path.stem for path in (Path(FOLDER or "") / "slack").glob("*.json")} == set(EXPECTED)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 async def test_a_payload_as_it_is(name: str, broker_url: str) -> None:
-    """Each is acknowledged, and becomes the expected command, or none."""
+    """Each payload is acknowledged and becomes its expected command, or none."""
     team = "T_INSTALLED" if "shared" in name else "T111"
     async with running_app(celery_broker_url=broker_url, slack_team_id=team) as app:
         answer = await app.deliver(load(name))
@@ -80,7 +80,7 @@ async def test_a_payload_as_it_is(name: str, broker_url: str) -> None:
     ],
 )
 async def test_the_messages_in_a_thread(name: str, command: str | None, broker_url: str) -> None:
-    """Inside a thread the user's message counts, and the bot's, the edit and the deletion still do not."""
+    """Inside a thread a user's message becomes a command; a bot's, an edit and a deletion do not."""
     payload = load(name)
     payload["event"]["thread_ts"] = IN_A_THREAD
     async with running_app(celery_broker_url=broker_url, slack_team_id="T111") as app:
@@ -90,7 +90,7 @@ async def test_the_messages_in_a_thread(name: str, command: str | None, broker_u
 
 
 async def test_clicks_and_commands_under_our_names(broker_url: str) -> None:
-    """The examples have names of their own; with ours they become commands."""
+    """A button, shortcut and slash command with our names become commands."""
     button, shortcut, command = load("block_actions"), load("message_action_shortcut"), load("slash_command")
     button["actions"][0] |= {"action_id": "threadsync_ready", "value": IN_A_THREAD}
     shortcut["callback_id"] = "threadsync_open"

@@ -1,4 +1,4 @@
-"""The web process as it is run: uvicorn, signals, bytes on the wire, and what it logs."""
+"""The web process on a real port: uvicorn, signals, bytes on the wire, and its log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOWHERE = "127.0.0.1:1"
 
 
 def web_process(folder: Path, **env: str) -> WebProcess:
-    """With a token that must not be logged, and nothing to talk to unless ``env`` says what."""
+    """Start a web process with a token that must not be logged; ``env`` overrides the absent servers."""
     settings = {
         "SLACK_BOT_TOKEN": TOKEN,
         "SLACK_API_URL": f"http://{NOWHERE}/api/",
@@ -43,7 +43,7 @@ def web(tmp_path: Path, broker_url: str) -> Iterator[WebProcess]:
 
 
 def run_python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Python with nothing of ours in its environment but ``env``."""
+    """Run Python with only ``env`` in its environment."""
     return subprocess.run(
         [sys.executable, "-c", code],
         env={"PATH": os.environ["PATH"], **env},
@@ -55,7 +55,7 @@ def run_python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_importing_the_app_connects_to_nothing_and_loads_no_driver() -> None:
-    """It works with everything away, and a process that enqueues never imports psycopg."""
+    """Importing the app connects to nothing and loads no psycopg."""
     code = "import sys, handlers.asgi, handlers.socket_mode; print([m for m in sys.modules if 'psyco' in m])"
     done = run_python(
         code,
@@ -68,7 +68,7 @@ def test_importing_the_app_connects_to_nothing_and_loads_no_driver() -> None:
 
 
 def test_every_missing_setting_is_named_at_once() -> None:
-    """By its name, and by InvalidSettings."""
+    """Every missing setting is named in one InvalidSettings."""
     done = run_python("import handlers.asgi")
     assert done.returncode == 1
     assert "InvalidSettings" in done.stderr
@@ -77,7 +77,7 @@ def test_every_missing_setting_is_named_at_once() -> None:
 
 
 def test_a_process_without_a_broker_lives_and_is_not_ready(tmp_path: Path) -> None:
-    """It starts, answers, and says what is away; Slack being away too."""
+    """A web process without a broker starts, reports it as away, and answers an event with 503."""
     with web_process(tmp_path) as web:
         answer = httpx.get(f"{web.url}/readyz")
         assert (answer.status_code, answer.json()["broker"]) == (503, "away")
@@ -88,7 +88,7 @@ def test_a_process_without_a_broker_lives_and_is_not_ready(tmp_path: Path) -> No
 
 
 def test_sigterm_ends_it_in_good_order(web: WebProcess, broker_url: str) -> None:
-    """An event in the background does not hold it up, and nothing is left open."""
+    """SIGTERM ends the web process within 6 s with nothing left open."""
     assert web.deliver(signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=THREAD))).status_code == 200
     started = time.monotonic()
     web.child.signal(signal.SIGTERM)
@@ -101,13 +101,13 @@ def test_sigterm_ends_it_in_good_order(web: WebProcess, broker_url: str) -> None
 
 
 def test_bodies_on_the_wire(web: WebProcess) -> None:
-    """Too much is refused while it is sent, also in chunks; bytes of any kind are no fault of ours."""
+    """A body that is too large is refused while it is sent, and arbitrary bytes are refused without harm."""
 
     def chunks() -> Iterator[bytes]:
         for _ in range(40):
             yield b"x" * 65_536
 
-    # The answer may be lost to a client that is still sending; that it ended is enough.
+    # A client that is still sending may miss the response; the end of the connection is enough.
     with contextlib.suppress(httpx.TransportError):
         headers = {**sign("another secret", b"").headers}
         assert httpx.post(f"{web.url}/slack/events", content=chunks(), headers=headers).status_code == 413
@@ -117,7 +117,7 @@ def test_bodies_on_the_wire(web: WebProcess) -> None:
 
 
 def test_a_client_that_hangs_up_is_no_fault_of_ours(web: WebProcess) -> None:
-    """Half a request, and gone: no traceback, and the next one is served."""
+    """A client that hangs up in mid-request leaves no traceback, and the next request is served."""
     head = b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf"
     port = int(web.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -127,7 +127,7 @@ def test_a_client_that_hangs_up_is_no_fault_of_ours(web: WebProcess) -> None:
 
 
 def test_all_logs_have_one_format(tmp_path: Path) -> None:
-    """uvicorn's lines too: whatever reads JSON can read them all."""
+    """All log lines are JSON with LOG_FORMAT=json, uvicorn's too."""
     with web_process(tmp_path, LOG_FORMAT="json") as web:
         web.deliver(SlackRequest(b"", {}))
         web.child.stop(signal.SIGTERM, grace=10)
@@ -136,7 +136,7 @@ def test_all_logs_have_one_format(tmp_path: Path) -> None:
 
 
 def test_what_users_write_is_not_logged(web: WebProcess) -> None:
-    """Not even at DEBUG: no text, no body, no token, no secret; ids of channels and threads are."""
+    """No text, body, token or secret is logged, even at DEBUG; a thread's id is."""
     mark = "only-for-your-eyes"
     for payload in (
         app_mention(CHANNEL, USER, mark, ts=THREAD),

@@ -1,4 +1,4 @@
-"""From a signed request to the message in the real broker's queue; and what happens without a broker."""
+"""Signed requests on their way into the real broker's queue, and the responses without a broker."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ LINK_OF_A_REPLY = f"https://x.slack.com/archives/{CHANNEL}/p1700000009000200?thr
 
 @pytest.fixture
 def silent_url() -> Iterator[str]:
-    """A broker that takes connections and says nothing."""
+    """Yield the URL of a broker that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
 
 
 @pytest.fixture
 def closed_url() -> str:
-    """A port where nobody listens."""
+    """Return the URL of a port that refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"redis://127.0.0.1:{server.getsockname()[1]}/0"
 
@@ -70,7 +70,7 @@ def closed_url() -> str:
     ],
 )
 async def test_a_payload_becomes_its_message(payload: Any, expected: Any, broker_url: str) -> None:
-    """One message, with the arguments of the command and nothing else."""
+    """A payload becomes one message with exactly the arguments of its command."""
     async with running_app(celery_broker_url=broker_url) as app:
         assert (await app.deliver(payload)).status_code == 200
     (message,) = queued(broker_url, "lookups" if expected is HAS_TICKET else "sessions")
@@ -79,7 +79,7 @@ async def test_a_payload_becomes_its_message(payload: Any, expected: Any, broker
 
 
 async def test_a_redelivery_is_one_more_message(broker_url: str) -> None:
-    """Dropping it would lose the event when the first delivery died after Slack gave up."""
+    """A redelivered event becomes another message."""
     request = signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=THREAD))
     async with running_app(celery_broker_url=broker_url) as app:
         for delivery in (request, request.redelivered(1), request.redelivered(2, "http_error")):
@@ -88,7 +88,7 @@ async def test_a_redelivery_is_one_more_message(broker_url: str) -> None:
 
 
 async def test_refused_requests_leave_no_message(broker_url: str) -> None:
-    """Forged, malformed, or about something else."""
+    """A forged, old, malformed or unrelated request leaves no message."""
     mention = app_mention(CHANNEL, USER, "hi", ts=THREAD)
     async with running_app(celery_broker_url=broker_url) as app:
         assert (await app.deliver(signed_request("wrong", mention))).status_code == 401
@@ -104,7 +104,7 @@ async def test_refused_requests_leave_no_message(broker_url: str) -> None:
 async def test_without_a_broker_slack_is_asked_to_deliver_again(
     broker: str, request: pytest.FixtureRequest
 ) -> None:
-    """503 for an event, a sentence for a person, both well within the time that Slack waits."""
+    """Without a broker an event gets 503 and a command a sentence, well within Slack's time."""
     url = request.getfixturevalue(broker)
     async with running_app(celery_broker_url=url) as app:
         started = time.monotonic()
@@ -120,7 +120,7 @@ async def test_without_a_broker_slack_is_asked_to_deliver_again(
 
 
 async def test_a_silent_broker_does_not_stop_the_loop(silent_url: str) -> None:
-    """While twenty events wait for the broker the loop turns, and the twenty are answered in time."""
+    """Twenty events that wait for a silent broker leave the event loop running and get 503 in time."""
     async with running_app(celery_broker_url=silent_url) as app:
         started = time.monotonic()
         events = [
@@ -131,14 +131,14 @@ async def test_a_silent_broker_does_not_stop_the_loop(silent_url: str) -> None:
         while not all(event.done() for event in events):
             await asyncio.sleep(0)
             turns += 1
-        # A loop that waited with them would have turned a few times for each.
+        # A blocked event loop would have gone round only a few times per event.
         assert turns > 50 * len(events)
         assert {event.result().status_code for event in events} == {503}
         assert time.monotonic() - started < SLACK_WAITS_SECONDS
 
 
 async def test_a_worker_that_is_away_does_not_keep_a_command_waiting(broker_url: str) -> None:
-    """The command is in the queue, and the user is told that it is."""
+    """A command without a worker is enqueued, and the user is told so."""
     async with running_app(celery_broker_url=broker_url) as app:
         started = time.monotonic()
         answer = await app.deliver(slash_command(f"ready {THREAD}", CHANNEL, USER))
@@ -148,8 +148,8 @@ async def test_a_worker_that_is_away_does_not_keep_a_command_waiting(broker_url:
 
 
 async def test_readiness_names_what_is_away(broker_url: str, closed_url: str) -> None:
-    """One entry per dependency; 503 when one is away. Without the console Postgres is not asked."""
-    # Without beat a queue cannot be judged; that does no harm.
+    """Readiness is 503 without the broker, and skips Postgres when there is no console."""
+    # Without beat a queue cannot be judged, which does not affect readiness.
     queues = dict.fromkeys(("sessions", "syncs", "maintenance", "lookups"), "unwatched")
     for broker, status, lines in (
         (broker_url, 200, {"broker": "ok", "database": "not checked", "queues": queues}),
@@ -164,7 +164,7 @@ async def test_readiness_names_what_is_away(broker_url: str, closed_url: str) ->
 async def test_readiness_with_the_console_tells_whether_postgres_is_there(
     broker_url: str, database_url: str
 ) -> None:
-    """The console's pool asks: a server that is there, one that refuses, and one that says nothing."""
+    """Readiness with the console reports Postgres as ok, and as away when it refuses or never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         places = {
             database_url: (200, "ok"),

@@ -1,4 +1,4 @@
-"""Socket Mode, as it is run: a process that dials out to the sandbox's Slack."""
+"""Socket Mode as its own process, which connects to the sandbox's Slack."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MENTION = app_mention(CHANNEL, USER, "only for your eyes", ts=THREAD)
 
 
 class Socket:
-    """`python -m handlers.socket_mode`."""
+    """A running `python -m handlers.socket_mode`."""
 
     def __init__(self, folder: Path, slack: SlackSandbox, broker_url: str, **env: str) -> None:
         self.log_path = folder / "socket.log"
@@ -91,7 +91,7 @@ def process(slack: SlackSandbox, broker_url: str, tmp_path: Path) -> Iterator[So
 def test_an_event_becomes_its_message_and_is_acknowledged(
     process: Socket, slack: SlackSandbox, broker_url: str
 ) -> None:
-    """The same listeners as over HTTP; what we do not handle is acknowledged too."""
+    """An event over the socket becomes its message, and an unknown event is acknowledged too."""
     mention = slack.send_over_socket(MENTION)
     other = slack.send_over_socket(event_callback({"type": "reaction_added", "user": USER}))
     wait_until(lambda: {mention, other} <= set(slack.acknowledged), "both are acknowledged")
@@ -100,7 +100,7 @@ def test_an_event_becomes_its_message_and_is_acknowledged(
 
 
 def test_what_is_anothers_changes_nothing(process: Socket, slack: SlackSandbox, broker_url: str) -> None:
-    """As over HTTP: another team's payloads are acknowledged, and a partner's person is told in private."""
+    """Payloads of another team or a partner's user leave no message; the partner's user is told privately."""
     authorization = {**MENTION["authorizations"][0], "team_id": "T0OTHER"}
     of_another_team = slack.send_over_socket({**MENTION, "authorizations": [authorization]})
     command = slash_command(f"ready {THREAD}", CHANNEL, USER, team_id="T0OTHER")
@@ -117,7 +117,7 @@ def test_what_is_anothers_changes_nothing(process: Socket, slack: SlackSandbox, 
 
 
 def test_a_command_is_answered_in_its_acknowledgement(process: Socket, slack: SlackSandbox) -> None:
-    """For the user alone."""
+    """A slash command gets its private response in the acknowledgement."""
     envelope = slack.send_over_socket(slash_command("help", CHANNEL, USER), "slash_commands")
     wait_until(lambda: envelope in slack.acknowledged, "the command is answered")
     answer = slack.acknowledged[envelope]
@@ -126,7 +126,7 @@ def test_a_command_is_answered_in_its_acknowledgement(process: Socket, slack: Sl
 
 
 def test_junk_over_the_socket_kills_nothing(process: Socket, slack: SlackSandbox) -> None:
-    """What cannot be handled is not acknowledged; what comes next is."""
+    """A broken payload is not acknowledged, and the next event is."""
     broken = slack.send_over_socket({**MENTION, "event": None})
     mention = slack.send_over_socket(MENTION)
     wait_until(lambda: mention in slack.acknowledged, "the next event is acknowledged")
@@ -134,7 +134,7 @@ def test_junk_over_the_socket_kills_nothing(process: Socket, slack: SlackSandbox
 
 
 async def test_a_form_is_as_old_as_its_receipt(slack: SlackSandbox) -> None:
-    """And not as Slack's answer about its person, for which one form waits and another one does not."""
+    """A form's draft has the time of its receipt, not of Slack's later response about its user."""
     slack.fail("users.info", Hangs(0.8))
     client = RecordingClient(lambda command: result("applied"))
     button = button_click(CREATE_BUTTON, THREAD, CHANNEL, USER, message_ts="1.1", response_url="")
@@ -152,7 +152,7 @@ async def test_a_form_is_as_old_as_its_receipt(slack: SlackSandbox) -> None:
 
 
 def test_sigterm_ends_it_in_good_order(process: Socket, slack: SlackSandbox) -> None:
-    """The socket is closed, and nothing is left open."""
+    """SIGTERM ends the process within 6 s with the socket closed."""
     started = time.monotonic()
     assert process.stop() == 0, process.log
     assert time.monotonic() - started < 6
@@ -162,7 +162,7 @@ def test_sigterm_ends_it_in_good_order(process: Socket, slack: SlackSandbox) -> 
 
 
 def test_it_stops_while_slack_is_away(tmp_path: Path, slack: SlackSandbox, broker_url: str) -> None:
-    """Connecting goes on until Slack answers, but not after SIGTERM."""
+    """SIGTERM ends a process that still tries to connect to Slack."""
     slack.stop()
     process = Socket(tmp_path, slack, broker_url)
     try:
@@ -173,7 +173,7 @@ def test_it_stops_while_slack_is_away(tmp_path: Path, slack: SlackSandbox, broke
 
 
 def test_an_event_that_cannot_be_enqueued_is_not_acknowledged(tmp_path: Path, slack: SlackSandbox) -> None:
-    """So that Slack delivers it again."""
+    """An event that cannot be enqueued is not acknowledged, so that Slack delivers it again."""
     process = Socket(tmp_path, slack, "redis://127.0.0.1:1/0")
     try:
         wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=20)
@@ -185,7 +185,7 @@ def test_an_event_that_cannot_be_enqueued_is_not_acknowledged(tmp_path: Path, sl
 
 
 def test_each_try_has_an_address_of_its_own(process: Socket, slack: SlackSandbox, broker_url: str) -> None:
-    """Refused in a reconnect, the socket is opened as soon as Slack takes one: an old address never works."""
+    """Each attempt to connect gets a new address, and the log shows none of them."""
     slack.refuses_sockets = True
     slack.close_sockets()
     wait_until(lambda: len(slack.calls(SOCKET)) >= 4, "three tries were refused", timeout=60)
@@ -203,7 +203,7 @@ def test_each_try_has_an_address_of_its_own(process: Socket, slack: SlackSandbox
 def test_an_app_that_slack_does_not_let_in_yet_is_let_in_later(
     tmp_path: Path, slack: SlackSandbox, broker_url: str
 ) -> None:
-    """Whatever stands in the way of an address: a rate limit, a page, a refusal."""
+    """A rate limit, a page or a refusal instead of an address delays the connection but does not end it."""
     page = Page(503, "upstream connect error", "text/plain")
     slack.fail("apps.connections.open", RateLimited(1), page, Refused("internal_error"))
     process = Socket(tmp_path, slack, broker_url)
@@ -216,7 +216,7 @@ def test_an_app_that_slack_does_not_let_in_yet_is_let_in_later(
 def test_a_process_that_hears_nothing_says_so_and_ends(
     tmp_path: Path, slack: SlackSandbox, broker_url: str
 ) -> None:
-    """Sockets open, and nothing comes: health is red, and the supervisor gets a process to start again."""
+    """A process that receives nothing from Slack reports it, logs it and ends with exit code 1."""
     slack.deaf_and_dumb = True
     process = Socket(tmp_path, slack, broker_url, SLACK_SILENCE_SECONDS="5")
     try:
@@ -231,7 +231,7 @@ def test_a_process_that_hears_nothing_says_so_and_ends(
 
 
 def test_a_process_that_hears_is_well(process: Socket, slack: SlackSandbox, broker_url: str) -> None:
-    """Also without an event: Slack answers pings. One that stopped as it should is not missed."""
+    """A process that receives pings is judged `ok`, and one that stopped leaves no heartbeat."""
     with SessionClient(broker_url) as client:
         wait_until(lambda: len(_silences(client)) == 1, "it has reported", timeout=20)
         assert {verdict_on_socket(silence).state for silence in _silences(client)} == {"ok"}
@@ -240,7 +240,7 @@ def test_a_process_that_hears_is_well(process: Socket, slack: SlackSandbox, brok
 
 
 def test_it_traces(tmp_path: Path, slack: SlackSandbox, broker_url: str) -> None:
-    """As the web process does: an event's command is in a trace."""
+    """Socket Mode exports traces under its own service name."""
     process = Socket(tmp_path, slack, broker_url, OTEL_TRACES_EXPORTER="console")
     try:
         wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=20)
@@ -259,7 +259,7 @@ def _silences(client: SessionClient) -> list[float]:
 
 
 def test_the_local_stack_runs_it_when_it_has_the_token(slack: SlackSandbox, tmp_path: Path) -> None:
-    """`threadsync up` with SLACK_APP_TOKEN needs no public address: a thread gets its reply."""
+    """`threadsync up` with SLACK_APP_TOKEN runs Socket Mode, so that a mention gets its reply."""
     env = {**os.environ, "SLACK_API_URL": slack.api_url, "SLACK_BOT_TOKEN": slack.token}
     env["SLACK_APP_TOKEN"] = slack.app_token
     with LocalStack(tmp_path / "data", with_flower=False, env=env):

@@ -1,4 +1,4 @@
-"""Asking for a ticket in Slack, and trying again; Slack is the sandbox, the worker's answers are given."""
+"""Requests and retries of tickets in Slack: Slack is the sandbox, the worker's results are given."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def sync_state(session_id: UUID) -> SyncState:
 async def test_the_first_reply_fits_the_settings(
     jira_url: str | None, action: str, text: str, slack: SlackSandbox
 ) -> None:
-    """With a Jira its button asks for a ticket; without one all is as it was."""
+    """The first reply's button requests a ticket with a Jira, and makes the thread ready without one."""
     client = RecordingClient(lambda command: result("created"))
     async with running_app(client, slack_api_url=slack.api_url, jira_url=jira_url) as app:
         await app.deliver(app_mention(CHANNEL, USER, "hi", ts=THREAD))
@@ -96,7 +96,7 @@ async def test_the_first_reply_fits_the_settings(
 
 
 async def test_from_the_button_to_the_command(slack: SlackSandbox) -> None:
-    """The form opens, what is written becomes a draft, and the user is told."""
+    """The button opens a form, whose content becomes a draft, and the user is told."""
     client = RecordingClient(lambda command: result("applied", status="ready_to_sync"))
     with structlog.testing.capture_logs() as logs:
         async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
@@ -126,7 +126,7 @@ async def test_from_the_button_to_the_command(slack: SlackSandbox) -> None:
     ],
 )
 async def test_a_draft_that_is_of_no_use_is_told(answer: Any, text: str, slack: SlackSandbox) -> None:
-    """Nobody waits for a ticket that does not come."""
+    """A user whose draft is unchanged, stale or without a session is told why no ticket follows."""
     client = RecordingClient(lambda command: answer)
     async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
         await app.deliver(create_click(slack))
@@ -143,7 +143,7 @@ async def test_a_draft_that_is_of_no_use_is_told(answer: Any, text: str, slack: 
 async def test_a_form_that_cannot_be_taken_stays_open(
     summary: str | None, is_down: bool, fault: str, slack: SlackSandbox
 ) -> None:
-    """With what was written, and a word at the summary; within the time that Slack gives."""
+    """A form without a summary, or without a broker, stays open with an error, within Slack's 3 s."""
     client = RecordingClient()
     async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
         await app.deliver(create_click(slack))
@@ -158,7 +158,7 @@ async def test_a_form_that_cannot_be_taken_stays_open(
 
 @pytest.mark.parametrize("fault", [Refused("expired_trigger_id"), Hangs(60)])
 async def test_a_form_that_does_not_open_is_told(fault: Any, slack: SlackSandbox) -> None:
-    """A trigger is worth nothing after 3 s; the click itself is acknowledged at once."""
+    """A click whose form does not open is acknowledged within 1 s, and the user is told within 4 s."""
     slack.fail("views.open", fault)
     async with running_app(RecordingClient(), slack_api_url=slack.api_url, jira_url=JIRA) as app:
         started = time.monotonic()
@@ -170,7 +170,7 @@ async def test_a_form_that_does_not_open_is_told(fault: Any, slack: SlackSandbox
 
 
 async def test_a_click_without_a_thread_opens_nothing(slack: SlackSandbox) -> None:
-    """The user is told."""
+    """A click without a valid thread opens no form, and the user is told."""
     click = create_click(slack)
     click["actions"][0]["value"] = "nonsense"
     async with running_app(RecordingClient(), slack_api_url=slack.api_url, jira_url=JIRA) as app:
@@ -180,13 +180,13 @@ async def test_a_click_without_a_thread_opens_nothing(slack: SlackSandbox) -> No
 
 
 async def test_the_retry_button_tries_again_and_says_nothing(slack: SlackSandbox) -> None:
-    """The status message shows what comes of it; who pressed is recorded."""
+    """The retry button sends a retry with the user as actor and gives no response."""
     client = RecordingClient(lambda command: sync_state(command.session_id))
     async with running_app(client, slack_api_url=slack.api_url) as app:
         assert (await app.deliver(retry_click(slack))).text == ""
     (command,) = client.commands
     assert isinstance(command, RetrySync)
-    # One id a press: test_a_replayed_retry_is_the_same_retry.
+    # Each press has its own id: test_a_replayed_retry_is_the_same_retry.
     assert command.command_id is not None
     assert command.model_copy(update={"command_id": None}) == RetrySync(
         session_id=SESSION_ID, actor=ACTOR, reason="Retry button in Slack"
@@ -199,7 +199,7 @@ async def test_the_retry_button_tries_again_and_says_nothing(slack: SlackSandbox
     [(SyncNotChanged("is done"), "nothing to retry"), (SyncNotFound("none"), "No ticket")],
 )
 async def test_a_retry_that_is_refused_is_told(answer: Any, text: str, slack: SlackSandbox) -> None:
-    """To whoever pressed, and nobody else."""
+    """A refused retry is told privately to the user who pressed."""
     client = RecordingClient(lambda command: answer)
     async with running_app(client, slack_api_url=slack.api_url) as app:
         await app.deliver(retry_click(slack))
@@ -213,7 +213,7 @@ async def test_a_retry_that_is_refused_is_told(answer: Any, text: str, slack: Sl
 async def test_a_retry_that_cannot_be_enqueued_is_told(
     value: str, is_down: bool, slack: SlackSandbox
 ) -> None:
-    """Slack repeats no click."""
+    """A retry that cannot be enqueued is told to the user."""
     client = RecordingClient()
     client.down = is_down
     async with running_app(client, slack_api_url=slack.api_url) as app:

@@ -1,4 +1,4 @@
-"""Payloads of others, and people who may not act: the real endpoint before a Slack on localhost."""
+"""Payloads of other teams and apps, and people who may not act, on the real endpoint."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def client() -> RecordingClient:
 
 @pytest.fixture
 async def app(slack: SlackSandbox, client: RecordingClient) -> AsyncIterator[SlackApp]:
-    """With the workspace that Slack says the token is of."""
+    """Run the app with the workspace that Slack reports for the token."""
     async with running_app(client, slack_api_url=slack.api_url, slack_team_id=None) as running:
         yield running
 
 
 def payloads(slack: SlackSandbox) -> dict[str, dict[str, Any]]:
-    """One of each kind that makes us act."""
+    """Return one payload of each kind that sends a command."""
     url = slack.new_response_url()
     click = button_click(CREATE_BUTTON, THREAD, CHANNEL, USER, message_ts="1.1", response_url=url)
     return {
@@ -83,7 +83,7 @@ KINDS = list(payloads(SlackSandbox()))
 
 
 def of_team(payload: dict[str, Any], team: str) -> dict[str, Any]:
-    """The payload as another installation gets it."""
+    """Return the payload as another installation would receive it."""
     changed = {**payload, "team_id": team}
     if "event" in payload:
         changed["authorizations"] = [{**payload["authorizations"][0], "team_id": team}]
@@ -94,7 +94,7 @@ def of_team(payload: dict[str, Any], team: str) -> dict[str, Any]:
 
 
 def by_person_of(payload: dict[str, Any], team: str) -> dict[str, Any]:
-    """The payload for our installation, by a person of another organisation."""
+    """Return the payload for our installation, sent by a person of another organisation."""
     if "event" in payload:
         return {
             **payload,
@@ -109,7 +109,7 @@ def by_person_of(payload: dict[str, Any], team: str) -> dict[str, Any]:
 async def test_payloads_of_another_team_are_acknowledged_and_dropped(
     app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str
 ) -> None:
-    """Slack need not send them again, and no answer is sent."""
+    """A payload of another team gets an empty 200, no command and no response."""
     response = await app.deliver(of_team(payloads(slack)[kind], OTHER))
     assert (response.status_code, response.text) == (200, "")
     assert client.commands == []
@@ -121,7 +121,7 @@ async def test_payloads_of_another_team_are_acknowledged_and_dropped(
 async def test_no_type_of_payload_opens_the_gate(
     app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str, type_: str
 ) -> None:
-    """Bolt looks for a command or an event by other members than the type."""
+    """A payload of another team with a harmless `type` sends no command either."""
     await app.deliver({**of_team(payloads(slack)[kind], OTHER), "type": type_})
     assert client.commands == []
 
@@ -130,7 +130,7 @@ async def test_no_type_of_payload_opens_the_gate(
 async def test_payloads_of_another_app_are_acknowledged_and_dropped(
     app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str
 ) -> None:
-    """Slack says which app it is where it may (bots.info)."""
+    """A payload of another app sends no command once bots.info has told our app."""
     await eventually(lambda: slack.calls("bots.info"), "the app is asked for")
     sent = 0
 
@@ -140,7 +140,7 @@ async def test_payloads_of_another_app_are_acknowledged_and_dropped(
         await app.deliver({**payloads(slack)[kind], "api_app_id": "A0OTHER"})
         return not client.commands and not slack.workspace.views
 
-    # The answer to bots.info may still be on its way.
+    # The response to bots.info may not have arrived yet.
     while not await is_dropped():
         client.commands.clear()
         slack.workspace.views.clear()
@@ -152,7 +152,7 @@ async def test_payloads_of_another_app_are_acknowledged_and_dropped(
 async def test_our_own_payloads_are_carried_out_with_their_actor(
     app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str
 ) -> None:
-    """So the tests beside this one do not pass for lack of a listener."""
+    """A payload of our own team and app sends its command with its actor."""
     response = await app.deliver(payloads(slack)[kind])
     assert response.status_code == 200
     if kind == "create button":
@@ -167,7 +167,7 @@ async def test_our_own_payloads_are_carried_out_with_their_actor(
 async def test_the_outer_team_of_a_shared_channel_may_be_the_partners(
     app: SlackApp, client: RecordingClient
 ) -> None:
-    """Compared is the installation's: `authorizations[0].team_id`, `view.app_installed_team_id`."""
+    """An event is accepted by the team of its authorization, even if its outer team is a partner's."""
     mention = app_mention(CHANNEL, USER, "hello", ts=THREAD)
     assert (await app.deliver({**mention, "team_id": OTHER})).status_code == 200
     assert [type(command) for command in client.commands] == [GetOrCreate]
@@ -177,7 +177,7 @@ async def test_the_outer_team_of_a_shared_channel_may_be_the_partners(
 async def test_a_form_that_was_opened_elsewhere_is_of_the_team_that_it_is_installed_in(
     app: SlackApp, client: RecordingClient, slack: SlackSandbox, over_other_teams: bool
 ) -> None:
-    """Slack says so in the view."""
+    """A form counts for the team that its app is installed in, not for the team where it was opened."""
     form = payloads(slack)["form"]
     installed = "T0SANDBOX" if over_other_teams else OTHER
     outer = OTHER if over_other_teams else "T0SANDBOX"
@@ -189,7 +189,7 @@ async def test_a_form_that_was_opened_elsewhere_is_of_the_team_that_it_is_instal
 async def test_an_installation_for_an_organisation_is_known_by_its_id(
     slack: SlackSandbox, client: RecordingClient
 ) -> None:
-    """Its payloads may name no workspace."""
+    """An installation for an organisation accepts payloads with its enterprise id and no team."""
     mention = app_mention(CHANNEL, USER, "hello", ts=THREAD)
     ours = {"enterprise_id": "E0OURS", "team_id": None, "is_enterprise_install": True}
     async with running_app(
@@ -202,7 +202,7 @@ async def test_an_installation_for_an_organisation_is_known_by_its_id(
 
 
 async def test_before_slack_has_told_the_team_events_are_to_come_again(client: RecordingClient) -> None:
-    """503 makes Slack deliver them later; who clicked or typed is told to try again."""
+    """Before Slack has told our team, events get 503 and users are asked to try again; then events count."""
     async with (
         SlackAway() as slack,
         running_app(client, slack_api_url=slack.api_url, slack_team_id=None) as app,
@@ -227,7 +227,7 @@ async def test_before_slack_has_told_the_team_events_are_to_come_again(client: R
 
 
 class SlackAway(SlackSandbox):
-    """A Slack that does not know the token yet."""
+    """A sandbox Slack that does not accept the token yet."""
 
     async def __aenter__(self) -> SlackAway:
         self.refuses = "internal_error"
@@ -243,7 +243,7 @@ class SlackAway(SlackSandbox):
 async def test_a_partners_person_changes_nothing_and_is_told_so_in_private(
     slack: SlackSandbox, client: RecordingClient, kind: str, asks_slack: bool
 ) -> None:
-    """One sentence for each act; what people write to each other in a thread is none."""
+    """A partner's person sends no command and is told so privately, except for messages in a thread."""
     if not asks_slack:
         slack.scopes = tuple(scope for scope in slack.scopes if scope != "users:read")
     slack.workspace.people[USER] = {"team_id": OTHER}
@@ -264,7 +264,7 @@ async def test_a_partners_person_changes_nothing_and_is_told_so_in_private(
 async def test_a_payload_without_a_person_changes_nothing(
     app: SlackApp, client: RecordingClient, slack: SlackSandbox, kind: str, named: Any
 ) -> None:
-    """Slack names one; without a name there is none who may act."""
+    """A payload without a valid user id sends no command and opens no form."""
     payload = payloads(slack)[kind]
     if "event" in payload:
         payload["event"]["user"] = named
@@ -281,7 +281,7 @@ async def test_a_payload_without_a_person_changes_nothing(
 async def test_a_guest_is_told_once_a_minute(
     app: SlackApp, client: RecordingClient, slack: SlackSandbox, mark: str
 ) -> None:
-    """Slack says who is a guest; its answer is kept."""
+    """A guest sends no command, is told so once a minute, and Slack is asked once for each user."""
     slack.workspace.people[USER] = {mark: True}
     some = payloads(slack)
     first = await app.deliver(some["command"])
@@ -301,7 +301,7 @@ async def test_a_guest_is_told_once_a_minute(
 async def test_the_first_payload_of_all_is_no_exception(
     slack: SlackSandbox, client: RecordingClient, pinned: str | None
 ) -> None:
-    """Also where the settings say the workspace: whether guests can be told apart Slack says first."""
+    """A guest's very first click waits for auth.test and sends no command."""
     slack.workspace.people[USER] = {"is_restricted": True}
     slack.fail("auth.test", Hangs(0.3))
     async with running_app(client, slack_api_url=slack.api_url, slack_team_id=pinned) as app:
@@ -312,7 +312,7 @@ async def test_the_first_payload_of_all_is_no_exception(
 async def test_everyone_may_act_where_the_operator_says_so(
     slack: SlackSandbox, client: RecordingClient
 ) -> None:
-    """`WHO_MAY_ACT=everyone`; the actor has the person's own team."""
+    """A partner's person may act with WHO_MAY_ACT=everyone, under the team of their own."""
     slack.workspace.people[USER] = {"is_restricted": True}
     async with running_app(
         client, slack_api_url=slack.api_url, slack_team_id=None, who_may_act="everyone"
@@ -325,7 +325,7 @@ async def test_everyone_may_act_where_the_operator_says_so(
 async def test_while_slack_does_not_answer_about_people_the_payload_counts(
     app: SlackApp, client: RecordingClient, slack: SlackSandbox
 ) -> None:
-    """A member is not kept from working by a Slack that throttles us."""
+    """A member's click counts while Slack does not tell who people are; a partner's does not."""
     slack.fail("users.info", Refused("ratelimited"))
     await app.deliver(payloads(slack)["button"])
     await app.deliver(by_person_of({**payloads(slack)["button"]}, OTHER))
@@ -333,7 +333,7 @@ async def test_while_slack_does_not_answer_about_people_the_payload_counts(
 
 
 def told(slack: SlackSandbox) -> list[str]:
-    """The sentences that people were told in private."""
+    """Return the refusals that people were told privately."""
     posted = [item.text for item in slack.messages if item.only_for == USER]
     return posted + [
         str(response["text"])

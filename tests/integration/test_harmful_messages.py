@@ -1,4 +1,4 @@
-"""No message ends a worker's main process, holds a place of its pool, or goes round for ever."""
+"""Harmful messages, which end no main process, block no pool and are not delivered for ever."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from threadsync import SessionClient
 def fed(
     postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """One whose worker runs, and was given all of it."""
+    """Start a worker, and give it every harmful message."""
     with (
         install(postgres, valkey, tmp_path_factory.mktemp("fed")) as installation,
         given_all_of_it(installation),
@@ -41,18 +41,18 @@ def fed(
 
 @pytest.mark.parametrize("name", RUN)
 def test_what_is_told_of_a_command_decides_nothing(fed: Installation, name: str) -> None:
-    """It is carried out, and there is no letter."""
+    """A message with junk in fields that decide nothing is carried out without a dead letter."""
     see_that_it_ran(fed, name)
 
 
 @pytest.mark.parametrize("name", LETTERS)
 def test_what_decides_must_be_readable(fed: Installation, name: str) -> None:
-    """It is not carried out, and there is one letter with its arguments or its bytes."""
+    """A message with junk in a deciding field is not carried out, and makes one dead letter."""
     see_that_it_is_a_letter(fed, name)
 
 
 def test_messages_with_one_id_are_kept_apart(fed: Installation) -> None:
-    """A sender may give a message another one's id: the letter of one must not stand for the other."""
+    """Failing messages with the same id make a dead letter each."""
     same = [entry("same", [[number], {}, {}], TYPE="text/plain") for number in range(3)]
     with redis.Redis.from_url(fed.broker_url) as broker:
         for _ in range(2):
@@ -65,7 +65,7 @@ def test_messages_with_one_id_are_kept_apart(fed: Installation) -> None:
 
 
 def test_what_has_expired_revokes_no_other(fed: Installation) -> None:
-    """An id may be another message's, too."""
+    """An expired message does not revoke a later one with the same id."""
     with redis.Redis.from_url(fed.broker_url) as broker:
         broker.lpush("sessions", entry("twice", expires="2020-01-01T00:00:00+00:00"))
         wait_until(lambda: fed.waiting() == 0, "it is dropped")
@@ -78,7 +78,7 @@ def test_what_has_expired_revokes_no_other(fed: Installation) -> None:
     ("error", "follower"),
     [
         ("WRONGTYPE", {"immutable": True, "kwargs": arguments("follower"), "options": {"queue": "unacked"}}),
-        # Celery would hand it the command's result.
+        # Celery would pass the command's result to it as an argument.
         ("arguments have names", {}),
         ("valid string", {"immutable": True, "kwargs": {"channel_id": 5}}),
         ("KeyError", {"task": "celery.group", "subtask_type": "no such type"}),
@@ -86,7 +86,7 @@ def test_what_has_expired_revokes_no_other(fed: Installation) -> None:
     ],
 )
 def test_what_can_not_be_followed_ends(fed: Installation, error: str, follower: dict[str, Any]) -> None:
-    """The command is carried out; a letter says why what it asks for to follow could not be sent."""
+    """A command whose follow-up cannot be sent is carried out, and a dead letter names the error."""
     name = f"followed by {error}"
     sent = embedding(name, callbacks=[{"task": COMMAND, "args": [], "kwargs": {}, "options": {}, **follower}])
     with redis.Redis.from_url(fed.broker_url) as broker:
@@ -98,7 +98,7 @@ def test_what_can_not_be_followed_ends(fed: Installation, error: str, follower: 
 
 
 def test_a_tag_that_is_no_text_ends(fed: Installation) -> None:
-    """A byte that is no UTF-8: the server must hear of the very same tag."""
+    """A message with a delivery tag that is not UTF-8 becomes a dead letter and leaves the broker."""
     raw = entry("tag", PROPERTIES={"delivery_tag": "TAG"}).replace(b"TAG", b"\xff\xfe")
     with redis.Redis.from_url(fed.broker_url) as broker:
         broker.lpush("sessions", raw)
@@ -107,7 +107,7 @@ def test_a_tag_that_is_no_text_ends(fed: Installation) -> None:
 
 
 def test_what_is_no_note_leaves_what_is_unacknowledged(fed: Installation) -> None:
-    """Written into kombu's own tables: it must not be looked at for ever, nor stand before real ones."""
+    """Junk in kombu's tables of unacknowledged messages is removed and does not delay real messages."""
     notes = {f"junk {number}": "no note" for number in range(600)}
     notes |= {"a table": '[1,"","unacked"]', "no name": '[1,"","\\u12"]', "a name too many": '[1,"",""]'}
     note = f'[{entry("real").decode()},"","sessions"]'
@@ -124,7 +124,7 @@ def test_what_is_no_note_leaves_what_is_unacknowledged(fed: Installation) -> Non
 
 
 def test_junk_among_the_queues_of_an_exchange_stops_no_publisher(fed: Installation) -> None:
-    """kombu's table of them: it reads three parts of each entry, whatever stands there."""
+    """Junk in kombu's table of an exchange's queues stops neither commands nor broadcasts."""
     junk: list[str | bytes] = ["junk", b"\xff\xfe", "a\x06\x16b\x06\x16c\x06\x16d"]
     with redis.Redis.from_url(fed.broker_url) as broker, SessionClient(fed.broker_url) as client:
         tables = ["_kombu.binding.sessions", "_kombu.binding.reply.celery.pidbox"]
@@ -134,6 +134,6 @@ def test_junk_among_the_queues_of_an_exchange_stops_no_publisher(fed: Installati
             assert client.get("C1", "1.1").get(timeout=10) is None
             assert fed.celery.control.broadcast("ping", reply=True, timeout=5, limit=1)
         finally:
-            # Stock clients would fail at it.
+            # Stock clients would fail at the junk.
             for table in tables:
                 broker.srem(table, *junk)

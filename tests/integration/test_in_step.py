@@ -1,4 +1,4 @@
-"""No reply is taken for another command's: threadsync/broker/in_step.py, on a real Valkey."""
+"""Replies that must match their commands (threadsync/broker/in_step.py), on a real Valkey."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from worker.durable.connection import DurableConnection
 from worker.durable.results import WorkersCelery
 
 LATE = 0.3
-"""Seconds after which the server answers, so that nothing has come when the connection is asked for again."""
+"""Seconds until the server replies, so that the reply is missing when the connection is used again."""
 
 
 class OneSentinel:
-    """Says where the master is."""
+    """A Sentinel that knows the master's address."""
 
     def __init__(self, url: str) -> None:
         self._address = (urlsplit(url).hostname, urlsplit(url).port)
@@ -67,7 +67,7 @@ def of_a_session_client(url: str) -> Any:
 
 @pytest.fixture(params=[of_a_pool, of_a_sentinel, of_a_channel, of_a_result_backend, of_a_session_client])
 def client(request: pytest.FixtureRequest, broker_url: str) -> Iterator[Any]:
-    """Each way to a server that is ours, on one connection; ``own:<n>`` holds ``n``."""
+    """Yield each of our clients on one connection, to a server whose key ``own:<n>`` holds ``n``."""
     make: Callable[[str], Any] = request.param
     client = make(broker_url)
     for number in range(8):
@@ -81,7 +81,7 @@ def answers_are_right(client: Any) -> bool:
 
 
 def interrupt_at(client: Any, command: str) -> None:
-    """Raise, once, what a signal raises, when the reply to the command has been read."""
+    """Raise the time limit's exception once, after the reply to the command has been read."""
 
     def interrupted(reply: Any, **_: Any) -> Any:
         del client.response_callbacks[command]
@@ -91,7 +91,7 @@ def interrupt_at(client: Any, command: str) -> None:
 
 
 def test_a_pipeline_that_is_cut_off_leaves_no_reply_behind(client: Any) -> None:
-    """The time limit between two replies; the others come when the connection is in use again."""
+    """A pipeline cut off by a time limit leaves no reply for the next command."""
     interrupt_at(client, "GET")
     with pytest.raises(SoftTimeLimitExceeded), client.pipeline(transaction=False) as pipe:
         pipe.get("own:1").blpop(["nothing"], LATE).get("own:2").execute()
@@ -99,15 +99,15 @@ def test_a_pipeline_that_is_cut_off_leaves_no_reply_behind(client: Any) -> None:
 
 
 def test_a_transaction_that_is_cut_off_leaves_no_reply_behind(client: Any) -> None:
-    """The same with MULTI and EXEC."""
-    interrupt_at(client, "_")  # as redis-py calls what stands around them
+    """A transaction cut off by a time limit leaves no reply for the next command."""
+    interrupt_at(client, "_")  # redis-py's name for the replies around the commands
     with pytest.raises(SoftTimeLimitExceeded), client.pipeline() as pipe:
         pipe.get("own:1").get("own:2").execute()
     assert answers_are_right(client)
 
 
 def test_a_reply_that_nobody_reads_is_not_the_next_ones(client: Any) -> None:
-    """A command was sent, and what stood between it and its reply raised."""
+    """A connection released before its reply was read gives the next command the right reply."""
     pool = client.connection_pool
     connection = pool.get_connection()
     connection.send_command("BLPOP", "nothing", LATE)
@@ -116,7 +116,7 @@ def test_a_reply_that_nobody_reads_is_not_the_next_ones(client: Any) -> None:
 
 
 def test_a_time_out_in_mid_reply_hangs_up(client: Any) -> None:
-    """Also where redis-py leaves that to its caller, as on a Sentinel's master."""
+    """A time-out in the middle of a reply closes the connection, so that the next reply is the right one."""
     pool = client.connection_pool
     connection = pool.get_connection()
     connection.send_command("BLPOP", "nothing", LATE)
@@ -127,7 +127,7 @@ def test_a_time_out_in_mid_reply_hangs_up(client: Any) -> None:
 
 
 def test_a_refusal_keeps_the_connection(client: Any) -> None:
-    """An error is a whole reply; connecting anew each time would cost more than the command."""
+    """An error of the server keeps the connection open."""
     before = client.client_id()
     client.set("text", "no number")
     for _ in range(3):
@@ -140,7 +140,7 @@ def test_a_refusal_keeps_the_connection(client: Any) -> None:
 
 
 def test_a_listener_is_owed_nothing(client: Any) -> None:
-    """What others publish is no reply: a subscription goes on, and ends."""
+    """A subscription receives its messages and leaves the client's replies right."""
     with client.pubsub() as listener:
         listener.subscribe("news")
         assert listener.get_message(timeout=5)["type"] == "subscribe"
@@ -177,7 +177,7 @@ for ask in (lambda: client.get("large"), lambda: client.eval(script, 0), lambda:
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_a_reply_without_room_is_a_memory_error(protocol: int, broker_url: str) -> None:
-    """redis-py says ValueError of it, which ends a worker; the next reply is the right one."""
+    """A reply that does not fit in memory raises MemoryError, and the next reply is the right one."""
     asked = [sys.executable, "-c", _SHORT_OF_MEMORY, broker_url, str(protocol)]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.splitlines() == ["no memory, then 1"] * 3, done.stderr
@@ -211,7 +211,7 @@ except MemoryError:
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_a_listener_without_room_for_a_message_hears_the_next(protocol: int, broker_url: str) -> None:
-    """It reads without hanging up on errors; what it has read of that message is of no use any more."""
+    """A subscription skips a message that does not fit in memory and receives the next one."""
     asked = [sys.executable, "-c", _A_LISTENER_SHORT_OF_MEMORY, broker_url, str(protocol)]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.splitlines() == ["no memory, then the next one"], done.stderr

@@ -1,4 +1,4 @@
-"""One installation, one broker database: nobody carries out another's commands."""
+"""Installations on one broker database, which serves one of them only."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ THREAD: dict[str, Any] = {"channel_id": "C1", "thread_ts": "1700000000.000100"}
 def other(
     postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path, installation: Installation
 ) -> Iterator[Installation]:
-    """A second installation that was pointed at the broker of the first."""
+    """Create a second installation that is pointed at the broker of the first."""
     logs = tmp_path / "other"
     logs.mkdir()
     with install(postgres, valkey, logs) as other:
-        # Both databases are copies of one.
+        # Both databases are copies of one template, with the same installation id.
         with single_connection(other.database_url) as connection:
             InstallationStore(connection).renew(actor="tests", reason="a copy")
         other.env["CELERY_BROKER_URL"] = installation.broker_url
@@ -46,9 +46,9 @@ def other(
 def test_the_second_of_two_installations_refuses_to_start(
     installation: Installation, other: Installation
 ) -> None:
-    """It says whose broker it is and what to do; none of the first one's commands is carried out in it.
+    """A worker refuses to start on the broker of another installation, and names both and what to do.
 
-    Until a person decides that the broker is its own: that is recorded, and the first one's workers end.
+    An operator may adopt the broker: that is recorded, and the first installation's workers end.
     """
     installation.send("sessions.get_or_create", **THREAD, user_id="U1")
     with installation.worker("first") as first:
@@ -69,7 +69,7 @@ def test_the_second_of_two_installations_refuses_to_start(
         assert code == 1
         assert "Stop them first" in refused
         with redis.Redis.from_url(installation.broker_url) as broker:
-            # As if they were only silent.
+            # Simulates an adoption while the first workers were merely silent.
             broker.set(KEY, identity(other))
             wait_until(lambda: not first.is_alive, "the first one's worker ends", 30)
             broker.delete("threadsync.signs")
@@ -89,7 +89,7 @@ def test_the_second_of_two_installations_refuses_to_start(
 def test_a_client_that_was_told_refuses_the_broker_of_another(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With `INSTALLATION_ID` it compares, and sends nothing; without, it does not ask."""
+    """A client with another INSTALLATION_ID than the broker's sends nothing; without one it sends."""
     ours, theirs = UUID(int=1), UUID(int=2)
     with redis.Redis.from_url(installation.broker_url) as broker:
         broker.set(KEY, str(theirs))
@@ -110,7 +110,7 @@ def test_a_client_that_was_told_refuses_the_broker_of_another(
 def test_beat_that_was_told_ends_at_the_broker_of_another(
     installation: Installation, other: Installation
 ) -> None:
-    """In a sentence; none of its sweeps and canaries is put there."""
+    """Beat with another INSTALLATION_ID than the broker's ends with a sentence and writes nothing."""
     with redis.Redis.from_url(installation.broker_url) as broker:
         broker.set(KEY, identity(installation))
         beat = other.beat(INSTALLATION_ID=identity(other))
@@ -126,7 +126,7 @@ def test_beat_that_was_told_ends_at_the_broker_of_another(
 
 
 def test_of_two_that_come_first_at_once_one_gets_the_broker(installation: Installation) -> None:
-    """Whoever is second is refused; to look and to write are one step."""
+    """One of eight installations that claim a new broker at once gets it, the others are refused."""
     app = app_of(load_settings(celery_broker_url=installation.broker_url))
     barrier, refused = threading.Barrier(8), []
 
@@ -150,7 +150,7 @@ def test_of_two_that_come_first_at_once_one_gets_the_broker(installation: Instal
 
 
 def test_an_emptied_broker_is_written_again(installation: Installation) -> None:
-    """Else the next installation that comes along would take it."""
+    """A worker writes its installation's id into an emptied broker again."""
     with installation.worker("first"), redis.Redis.from_url(installation.broker_url) as broker:
         assert broker.get(KEY) == identity(installation).encode()
         broker.flushdb()
@@ -158,6 +158,6 @@ def test_an_emptied_broker_is_written_again(installation: Installation) -> None:
 
 
 def test_the_database_knows_one_installation(database_url: str) -> None:
-    """A second row is refused, so that there is one answer."""
+    """A worker's login may not insert a second installation."""
     with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("INSERT INTO installation DEFAULT VALUES")

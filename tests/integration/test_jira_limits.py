@@ -1,4 +1,4 @@
-"""Pauses, moments and drafts of Jira, of messages and of old rows are bounded. Time is virtual."""
+"""Limits on pauses, moments and drafts from Jira, messages and old rows. Time is virtual."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NewWorld = Callable[..., World]
 
 @pytest.fixture
 def new_world(pool: Pool) -> Iterator[NewWorld]:
-    """Sessions that have asked for their tickets."""
+    """Yield a function that creates a session with a requested ticket and its own Jira."""
     with ExitStack() as worlds:
 
         def new(site_name: str | None = None) -> World:
@@ -68,7 +68,7 @@ def calls(world: World) -> list[str]:
 def test_a_limit_slows_what_it_is_about(
     new_world: NewWorld, reason: str, others_create: bool, tickets_are_linked: bool
 ) -> None:
-    """A burst that endpoint, a quota the site, a limit of one ticket that ticket."""
+    """A throttled create delays its endpoint, its ticket or the site, as the reason of the limit says."""
     first = new_world()
     other, done = new_world(first.target.site), new_world(first.target.site)
     done.work()
@@ -90,7 +90,7 @@ def test_a_limit_slows_what_it_is_about(
 
 
 def test_a_search_that_is_throttled_makes_no_link_wait(new_world: NewWorld) -> None:
-    """Each endpoint has a limit of its own, and none of them counts as a failure."""
+    """A throttled search delays no link, and limits are not counted as failures."""
     first = new_world()
     done = new_world(first.target.site)
     done.work()
@@ -106,7 +106,7 @@ def test_a_search_that_is_throttled_makes_no_link_wait(new_world: NewWorld) -> N
 
 @pytest.mark.parametrize("until", ["2088-01-01", "infinity", "58000-01-01"])
 def test_a_pause_for_decades_is_none(new_world: NewWorld, database_url: str, until: str) -> None:
-    """One that an older version wrote down; a real one still holds beside it."""
+    """A stored pause of decades is ignored, and a real pause beside it holds."""
     world = new_world()
     site = world.target.site
     execute(database_url, "INSERT INTO jira_sites (site, paused_until) VALUES (%s, %s)", site, until)
@@ -127,7 +127,7 @@ def test_a_pause_for_decades_is_none(new_world: NewWorld, database_url: str, unt
 
 
 def test_jira_asks_for_a_year_and_gets_an_hour(new_world: NewWorld) -> None:
-    """And a fifth, so that not all come back at once."""
+    """A pause of a year that Jira asks for is cut to an hour plus a fifth at most."""
     world = new_world()
     world.site.fail("create", Throttle(31_536_000, GLOBAL_QUOTA))
     world.work()
@@ -139,7 +139,7 @@ def test_jira_asks_for_a_year_and_gets_an_hour(new_world: NewWorld) -> None:
 
 
 def test_a_retry_into_a_pause_says_so_and_all_of_them_end_it(new_world: NewWorld, pool: Pool) -> None:
-    """It does not say that it is tried within seconds when it is not."""
+    """A retry during a pause says so, and a retry of all blocked syncs ends the pause."""
     world = new_world()
     world.site.fail("create", Throttle(1800, GLOBAL_QUOTA))
     world.work()
@@ -156,7 +156,7 @@ def test_a_retry_into_a_pause_says_so_and_all_of_them_end_it(new_world: NewWorld
 
 @pytest.mark.parametrize("moment", ["2093-01-01", "infinity", "58000-01-01"])
 def test_a_sync_that_waits_for_decades(new_world: NewWorld, database_url: str, moment: str) -> None:
-    """Every reader shows it, a person can retry it, and the sweep does not wait for one."""
+    """A sync with a next attempt in decades is listed, can be retried, and can be brought forward."""
     world = new_world()
     statement = "UPDATE syncs SET state = 'retry_wait', reason = 'rate_limit', next_attempt_at = %s"
     execute(database_url, statement, moment)
@@ -178,7 +178,7 @@ def test_a_sync_that_waits_for_decades(new_world: NewWorld, database_url: str, m
     ["1795608030000.000100", "1795608030000000.000100", "4102444800.000000", "9999999999999999.9"],
 )
 def test_a_moment_to_come_is_refused(store: SessionStore, drafted_at: str) -> None:
-    """In milliseconds, say: no later draft would ever win over it."""
+    """A draft dated in the future is refused."""
     store.get_or_create_session("C1", "1700000000.000100", "U1")
     with pytest.raises(InvalidCommand, match=r"drafted_at: lies in the future"):
         store.request_sync("C1", "1700000000.000100", Draft(summary="x"), drafted_at)
@@ -186,7 +186,7 @@ def test_a_moment_to_come_is_refused(store: SessionStore, drafted_at: str) -> No
 
 @pytest.mark.parametrize("state", ["pending", "failed"])
 def test_a_moment_to_come_that_is_stored_loses(new_world: NewWorld, database_url: str, state: str) -> None:
-    """Against any draft that comes; what is older than that one still loses to it."""
+    """A stored draft dated in the future loses to any new draft, which still wins over older ones."""
     world = new_world()
     reason = "draft_refused" if state == "failed" else None
     update = "UPDATE syncs SET drafted_at = 1795608030000, state = %s, reason = %s"
@@ -197,7 +197,7 @@ def test_a_moment_to_come_that_is_stored_loses(new_world: NewWorld, database_url
 
 
 def test_a_draft_that_cannot_be_read_fails_alone(new_world: NewWorld, database_url: str) -> None:
-    """Its readers show it, its worker does not end over it again and again, and another draft mends it."""
+    """A stored draft that cannot be read fails its sync, and a new draft starts it again."""
     world = new_world()
     execute(database_url, """UPDATE syncs SET draft = '{"summary": ["no text"], "labels": 7}'""")
     assert world.detail().draft.summary == "(the stored draft cannot be read)"
@@ -209,6 +209,6 @@ def test_a_draft_that_cannot_be_read_fails_alone(new_world: NewWorld, database_u
 
 
 def test_a_step_reads_its_row_once(new_world: NewWorld) -> None:
-    """The claim has all that the step needs, and the write that ends it returns the sync."""
+    """A step reads its row with the claim only, and its last write returns the sync."""
     names = new_world().work().names
     assert (names.count("claim"), names.count("finish"), names.count("get_state")) == (1, 1, 0)

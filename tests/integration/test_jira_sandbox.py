@@ -1,4 +1,4 @@
-"""The sandbox Jira as httpx sees it: the same over sockets and in process."""
+"""The sandbox Jira as httpx sees it, the same over sockets and in process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def jira(request: pytest.FixtureRequest) -> AsyncIterator[Jira]:
 
 
 async def test_a_ticket_is_made_read_and_found(jira: Jira) -> None:
-    """With its label and its property, by id, by key, in bulk and by search."""
+    """A ticket is found with its label and property by id, key, bulk fetch and search."""
     made = (await jira.create()).json()
     assert (made["id"], made["key"]) == ("10000", "PROJ-1")
     assert (await jira.http.get(made["self"])).status_code == 200
@@ -53,7 +53,7 @@ async def test_a_ticket_is_made_read_and_found(jira: Jira) -> None:
 
 
 async def test_the_newest_comes_first(jira: Jira) -> None:
-    """Of one project; what is more than asked for comes with a token, or is counted by a Data Center."""
+    """A search lists a project's newest tickets first, with a page token in v3 and a total in v2."""
     for _ in range(3):
         await jira.create()
     await jira.create(project={"key": "OTHER"})
@@ -69,7 +69,7 @@ async def test_the_newest_comes_first(jira: Jira) -> None:
 
 
 async def test_each_version_has_its_own_search(jira: Jira) -> None:
-    """Version 3 has bulk fetches, and its old search is gone."""
+    """API version 3 has bulk fetch and its own search; version 2 has the old search."""
     statuses = {
         path: (await jira.http.post(path, json={"jql": 'labels = "x"'})).status_code
         for path in ("3/search", "3/search/jql", "2/search", "2/search/jql", "2/issue/bulkfetch")
@@ -93,7 +93,7 @@ async def test_each_version_has_its_own_search(jira: Jira) -> None:
 async def test_who_is_not_known_gets_401(
     method: str, path: str, authorization: str, is_known: bool, jira: Jira
 ) -> None:
-    """On each endpoint; Basic and Bearer are both taken."""
+    """Each endpoint accepts Basic and Bearer credentials and answers wrong ones with 401."""
     answer = await jira.http.request(
         method, path, headers={"Authorization": authorization}, auth=None, json={}
     )
@@ -103,13 +103,13 @@ async def test_who_is_not_known_gets_401(
 
 
 async def test_a_new_token_ends_the_old_one(jira: Jira) -> None:
-    """At once."""
+    """A new token makes the old one invalid at once."""
     jira.site.token = "another"
     assert (await jira.http.get("3/myself")).status_code == 401
 
 
 async def test_a_link_is_an_upsert(jira: Jira) -> None:
-    """201 when it is new, 200 when ``globalId`` was there; missing parts are named."""
+    """A remote link gets 201 when new, 200 when repeated, and 400 with a missing title."""
     await jira.create()
     link = {"globalId": "slack=1", "object": {"url": "https://a.example", "title": "A"}}
     path = "3/issue/PROJ-1/remotelink"
@@ -127,7 +127,7 @@ async def test_a_link_is_an_upsert(jira: Jira) -> None:
 
 @pytest.mark.parametrize(("version", "names"), [("3", ("issueTypes", "fields")), ("2", ("values", "values"))])
 async def test_the_create_screen_can_be_read(version: str, names: tuple[str, str], jira: Jira) -> None:
-    """Types, then the fields of one; Data Center calls both values."""
+    """The create screen lists issue types and their required fields, under each version's names."""
     path = f"{version}/issue/createmeta/PROJ/issuetypes"
     types = (await jira.http.get(path)).json()[names[0]]
     assert [(item["id"], item["name"]) for item in types] == [("10001", "Task"), ("10002", "Bug")]
@@ -140,7 +140,7 @@ async def test_the_create_screen_can_be_read(version: str, names: tuple[str, str
 
 
 async def test_who_and_what_jira_is(jira: Jira) -> None:
-    """Version 3 is Cloud, version 2 Data Center."""
+    """Version 3 presents itself as Cloud, version 2 as Data Center."""
     assert "accountId" in (await jira.http.get("3/myself")).json()
     assert "name" in (await jira.http.get("2/myself")).json()
     kinds = [(await jira.http.get(f"{version}/serverInfo")).json()["deploymentType"] for version in "32"]
@@ -161,12 +161,12 @@ async def test_who_and_what_jira_is(jira: Jira) -> None:
     ],
 )
 async def test_malformed_questions(path: str, body: Any, jira: Jira) -> None:
-    """Names, types and counts are checked."""
+    """A search or bulk fetch with wrong names, types or counts gets 400."""
     assert (await jira.http.post(path, json=body)).status_code == 400
 
 
 async def test_what_is_no_request_to_jira(jira: Jira) -> None:
-    """Broken JSON, unknown paths, wrong methods."""
+    """Broken JSON, unknown paths and wrong methods get 400, 404 and 405."""
     broken = await jira.http.post("3/issue", content=b"{", headers={"Content-Type": "application/json"})
     assert (broken.status_code, len(broken.json()["errorMessages"])) == (400, 1)
     assert (await jira.http.get("3/nothing")).status_code == 404
@@ -175,7 +175,7 @@ async def test_what_is_no_request_to_jira(jira: Jira) -> None:
 
 
 async def test_creates_at_once_get_different_keys(jira: Jira) -> None:
-    """One each."""
+    """Twenty concurrent creates get twenty different keys."""
     answers = await asyncio.gather(*(jira.create() for _ in range(20)))
     keys = {answer.json()["key"] for answer in answers}
     assert keys == {f"PROJ-{number}" for number in range(1, 21)}

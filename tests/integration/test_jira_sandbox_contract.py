@@ -1,4 +1,4 @@
-"""The sandbox Jira keeps to Atlassian's own description of the API."""
+"""The sandbox Jira held against Atlassian's own description of the API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sandbox.jira.routes import respond
 from sandbox.jira.site import JiraSite
 from tests.support.jira_requests import MARKER, basic, create_body
 
-# Read when this file is: tests run without the shell's settings.
+# Read at import, as the tests themselves run without the shell's environment.
 FOLDER = os.environ.get("THREADSYNC_TEST_DATA")
 SITE = "https://your-domain.atlassian.net"
 WANTED = {"fields": ["labels"], "properties": ["threadsync"]}
@@ -39,7 +39,7 @@ def contract() -> OpenAPI:
 
 @pytest.fixture
 def site() -> JiraSite:
-    """With two tickets, one of them linked."""
+    """Create a site with two tickets, one of them linked."""
     site = JiraSite()
     for _ in range(2):
         ask(site, "POST", "issue", create_body())
@@ -71,7 +71,7 @@ def check(contract: OpenAPI, reply: Reply, method: str, path: str, query: Mappin
 
 
 def test_another_answer_is_found_out(site: JiraSite, contract: OpenAPI) -> None:
-    """The check sees a key that Jira would not send."""
+    """The check refuses a response with a key that Jira would not send."""
     reply = ask(site, "POST", "issue", create_body())
     other = replace(reply, body=reply.body.replace(b'"key"', b'"kea"'))
     with pytest.raises(OpenAPIError):
@@ -116,7 +116,7 @@ def test_an_answer_is_as_described(
     site: JiraSite,
     contract: OpenAPI,
 ) -> None:
-    """Of each endpoint, when all is well and when it is not; 401 is described for all."""
+    """Each endpoint's success, error and 401 fit Atlassian's description."""
     reply = ask(site, method, path, body, query)
     assert reply.status == status
     check(contract, reply, method, path, query)

@@ -1,4 +1,4 @@
-"""What a client sees of each fault of the sandbox Jira: the same over sockets and in process."""
+"""The sandbox Jira's faults as a client sees them, the same over sockets and in process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def jira(request: pytest.FixtureRequest) -> AsyncIterator[Jira]:
     [(CommitThenDrop(), 1), (DropBeforeCommit(), 0), (CommitLate(9), 0), (Hang(0.01, committed=True), 1)],
 )
 async def test_a_connection_that_ends(fault: Fault, tickets: int, jira: Jira) -> None:
-    """The client cannot tell whether there is a ticket."""
+    """A create whose connection ends raises the same error whether or not the ticket was made."""
     jira.site.fail("create", fault)
     with pytest.raises(ENDED):
         await jira.create()
@@ -61,7 +61,7 @@ async def test_a_connection_that_ends(fault: Fault, tickets: int, jira: Jira) ->
     ],
 )
 async def test_no_answer_in_time(fault: Fault, tickets: int, jira: Jira) -> None:
-    """The client waits as long as it is willing to; in process that is time of the virtual clock."""
+    """A create without a response in time raises ReadTimeout, whether or not the ticket was made."""
     started = jira.clock()
     jira.site.fail("create", fault)
     with pytest.raises(httpx.ReadTimeout):
@@ -71,13 +71,13 @@ async def test_no_answer_in_time(fault: Fault, tickets: int, jira: Jira) -> None
 
 
 async def test_a_slow_answer_is_a_good_one(jira: Jira) -> None:
-    """If the client waits."""
+    """A slow response is successful within the client's time-out."""
     jira.site.fail("create", Slow(0.05))
     assert (await jira.create()).status_code == 201
 
 
 async def test_half_an_answer(jira: Jira) -> None:
-    """The head has come, status 201, and the body ends too early; the ticket is there."""
+    """A truncated response raises an error although the ticket was made."""
     jira.site.fail("create", Truncated())
     with pytest.raises(ENDED):
         await jira.create()
@@ -100,7 +100,7 @@ async def test_half_an_answer(jira: Jira) -> None:
 async def test_answers_that_are_not_what_they_should_be(
     fault: Fault, status: int, kind: str, tickets: int, jira: Jira
 ) -> None:
-    """Status and kind of the body, and the tickets that there are then."""
+    """A faulty response has its own status and content type, and the ticket is made or not as it says."""
     jira.site.fail("create", fault)
     answer = await jira.create()
     assert answer.status_code == status
@@ -111,7 +111,7 @@ async def test_answers_that_are_not_what_they_should_be(
 
 
 async def test_a_redirect_is_one(jira: Jira) -> None:
-    """To a page where people log in."""
+    """A redirect leads to the given login page with status 302."""
     jira.site.fail("create", Redirect("https://login.example/"))
     answer = await jira.create()
     assert (answer.status_code, answer.headers["Location"]) == (302, "https://login.example/")
@@ -119,7 +119,7 @@ async def test_a_redirect_is_one(jira: Jira) -> None:
 
 @pytest.mark.parametrize("reason", [BURST, ISSUE_WRITES, GLOBAL_QUOTA, TENANT_QUOTA])
 async def test_a_limit_of_cloud(reason: str, jira: Jira) -> None:
-    """Names its reason and its end, in seconds and as a moment."""
+    """A limit of Cloud names its reason and its end in its headers, or neither."""
     jira.site.fail("create", Throttle(90, reason), Throttle(None, reason))
     headers = (await jira.create()).headers
     assert headers["Retry-After"] == "90"
@@ -135,7 +135,7 @@ async def test_a_limit_of_cloud(reason: str, jira: Jira) -> None:
 
 
 async def test_a_limit_of_a_data_center(jira: Jira) -> None:
-    """A bucket that fills; no reason."""
+    """A limit of a Data Center names its end and the bucket's fill rate, and no reason."""
     jira.site.fail("create", Throttle(2.5))
     answer = await jira.http.post("2/issue", json=create_body())
     assert answer.headers["Retry-After"] == "3"
@@ -144,7 +144,7 @@ async def test_a_limit_of_a_data_center(jira: Jira) -> None:
 
 
 async def test_a_site_that_is_down(jira: Jira) -> None:
-    """In process its port is closed; over sockets it ends every connection."""
+    """A site that is down refuses calls until it is up again."""
     jira.site.is_down = True
     with pytest.raises(httpx.ConnectError if jira.is_virtual else ENDED):
         await jira.create()

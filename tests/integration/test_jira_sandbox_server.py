@@ -18,7 +18,7 @@ from tests.support.jira_requests import create_body
 
 
 def test_a_stopped_jira_refuses_connections_and_comes_back() -> None:
-    """On the same port, with the same tickets; to stop it does not wait for a call that hangs."""
+    """A stopped sandbox refuses connections, and comes back on the same port with the same tickets."""
     jira = JiraSandbox()
     jira.site.fail("myself", Hang(60, committed=False))
     with httpx.Client(auth=(jira.email, jira.token), timeout=PATIENCE, trust_env=False) as http:
@@ -37,7 +37,7 @@ def test_a_stopped_jira_refuses_connections_and_comes_back() -> None:
 
 
 def test_a_port_that_is_taken_is_an_error() -> None:
-    """At the start."""
+    """A taken port raises an error at the start."""
     with JiraSandbox() as jira:
         port = int(jira.url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"):
@@ -45,7 +45,7 @@ def test_a_port_that_is_taken_is_an_error() -> None:
 
 
 def test_it_runs_by_itself() -> None:
-    """Prints the settings to use, loses answers as it was told, and ends at Ctrl-C."""
+    """The sandbox's command prints its settings, drops responses as told, and ends at Ctrl-C."""
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""A Jira that is set up wrong, or is another one by now: said as what it is, and mended by a retry."""
+"""A Jira with a wrong configuration or another address, reported as such and fixed by a retry."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def world(pool: Pool) -> Iterator[World]:
-    """A session that has asked for its ticket."""
+    """Create a session with a requested ticket, and its Jira."""
     number = next(_numbers)
     world = World(pool, f"{1_700_000_000 + number}.000100", search_lag=0, settle=60, seed=number)
     world.ask("First", EARLY)
@@ -76,7 +76,7 @@ def no_such_project(world: World) -> None:
 def test_a_refusal_about_the_set_up_is_no_fault_of_the_draft(
     world: World, spoil: Any, reason: str, told: str
 ) -> None:
-    """It is blocked with Jira's words, and a retry makes the ticket once that is mended."""
+    """A refusal about Jira's configuration blocks the sync with Jira's words, and a retry then succeeds."""
     screen, target = dict(world.site.screen), world.target
     spoil(world)
     world.work()
@@ -89,7 +89,7 @@ def test_a_refusal_about_the_set_up_is_no_fault_of_the_draft(
 
 
 def test_a_type_may_be_given_by_its_id(world: World) -> None:
-    """As by its name."""
+    """An issue type may be configured by its id."""
     world.target = replace(world.target, issue_type="10002")
     world.work()
     assert [issue.issue_type for issue in world.site.issues] == ["Bug"]
@@ -108,7 +108,7 @@ def test_a_type_may_be_given_by_its_id(world: World) -> None:
     ids=str,
 )
 def test_a_search_at_the_wrong_address(world: World, fault: Fault, state: str, reason: str) -> None:
-    """Says so at once, and not for a day that Jira could not be reached."""
+    """A search at a wrong address blocks the sync at once; a server error only delays it."""
     world.site.fail("search", fault)
     world.work()
     assert stands(world) == (state, reason)
@@ -116,7 +116,7 @@ def test_a_search_at_the_wrong_address(world: World, fault: Fault, state: str, r
 
 
 def test_a_login_page_for_everything_parks_the_site(world: World) -> None:
-    """With status 200; the probe lets everything go on when Jira answers again."""
+    """A login page in place of every response blocks the site until a probe gets a real one."""
     world.site.plan = lambda endpoint, body: NotJson()
     world.work()
     assert stands(world) == ("blocked", "web_page")
@@ -130,7 +130,7 @@ def test_a_login_page_for_everything_parks_the_site(world: World) -> None:
 
 @pytest.mark.parametrize("fault", [Status(410), Redirect(), Refuse(403, ("no",))], ids=str)
 def test_a_look_that_is_refused_says_so_and_goes_on(world: World, fault: Fault) -> None:
-    """The ticket may exist, so it is not asked for again; once Jira may be asked, it is found."""
+    """A refused look leaves the sync `unknown`; once Jira accepts it, the ticket is found."""
     world.site.fail("create", CommitThenDrop())
     world.work()
     world.clock.advance(6)
@@ -144,7 +144,7 @@ def test_a_look_that_is_refused_says_so_and_goes_on(world: World, fault: Fault) 
 
 
 def test_a_changed_address_frees_what_was_parked(world: World) -> None:
-    """The new Jira is asked; the old one is no trouble any more."""
+    """A changed Jira address frees the syncs that the old one had blocked."""
     good, world.site.token = world.site.token, "another"
     world.work()
     assert stands(world) == ("blocked", "no_access")
@@ -160,7 +160,7 @@ def test_a_changed_address_frees_what_was_parked(world: World) -> None:
 
 
 def test_what_waits_goes_to_the_new_address(world: World) -> None:
-    """It has surely no ticket at the old one; what comes to be in doubt there is looked for there."""
+    """A waiting sync goes to the new Jira address and makes one ticket there."""
     world.site.fail("create", Refuse(429, ("later",)))
     world.work()
     assert stands(world) == ("retry_wait", "rate_limit")
@@ -174,7 +174,7 @@ def test_what_waits_goes_to_the_new_address(world: World) -> None:
 
 
 def test_a_ticket_of_another_jira_is_left_alone(world: World) -> None:
-    """The key may be another ticket's at the new one; links lead to where the ticket is."""
+    """A ticket at the former Jira address is not touched by later steps at the new one."""
     world.work()
     old = world.target.site
     world.target = replace(world.target, site="new.example")
@@ -190,7 +190,7 @@ def test_a_ticket_of_another_jira_is_left_alone(world: World) -> None:
 
 
 def test_a_doubt_at_another_jira_is_for_a_person(world: World) -> None:
-    """Only there can it be looked for."""
+    """A sync in doubt at the former Jira address goes to review."""
     world.site.fail("create", DropBeforeCommit())
     world.work()
     world.clock.advance(6)
@@ -200,7 +200,7 @@ def test_a_doubt_at_another_jira_is_for_a_person(world: World) -> None:
 
 
 def test_a_link_without_a_sync_is_on_record(pool: Pool, store: SessionStore) -> None:
-    """For a session that was never asked for a ticket, too: in its own record and in the list of all."""
+    """A link of a session without a sync is recorded with the session and in the list of decisions."""
     session = store.get_or_create_session("C1", "1700000000.000100", "U1")
     decisions.link(pool, session, "PROJ-1", ANN)
     (action,) = SyncStore(pool).actions(session.id)
@@ -210,7 +210,7 @@ def test_a_link_without_a_sync_is_on_record(pool: Pool, store: SessionStore) -> 
 
 
 def test_a_newer_draft_begins_as_fresh_as_a_retry(world: World, database_url: str) -> None:
-    """No count of an earlier doubt is left by one of the two ways and reset by the other."""
+    """A newer draft resets the same counters as a retry."""
     spoil = """UPDATE syncs SET state = 'review', reason = 'absent_again', detail = 'x', failures = 3,
         failing_since = now(), looks = 7, absences = 1, recreates = 4, unfinished_claims = 2,
         next_attempt_at = NULL, queued_until = now() + interval '1 h'"""

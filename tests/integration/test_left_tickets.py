@@ -1,4 +1,4 @@
-"""A ticket that a person took off its thread is passed over and told once; no old draft makes another."""
+"""Unlinked tickets, passed over and commented once, without another ticket from an old draft."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ numbers = itertools.count(1)
 
 
 class Unlinking(World):
-    """A world whose people change their minds."""
+    """A simulated session whose tickets can be unlinked and linked again."""
 
     def unlink(self, key: str | None = None) -> str:
         key = key or self.state().jira_key or ""
@@ -51,7 +51,7 @@ class Unlinking(World):
         return self.ask(summary, f"{self.clock():.6f}")
 
     def leave(self, key: str) -> None:
-        """Do as ``syncs.leave`` does."""
+        """Run the step of ``syncs.leave`` for the ticket."""
         setup = Setup(self.store, self._jira, self.target, jitter=self.draw.random, clock=self.time)
         if claim := self.store.unlinked.claim(self.session_id, key, lease=lease_of(setup)):
             UnlinkStep(setup, claim).run()
@@ -91,7 +91,7 @@ def world(pool: Pool) -> Iterator[Unlinking]:
 
 
 def test_the_next_request_makes_another_ticket_and_passes_over_the_one_taken_off(world: Unlinking) -> None:
-    """Both carry the thread's marker: search, probe and audit know which one was taken off."""
+    """The next request makes another ticket, and search and audit pass over the unlinked one."""
     world.ask_now()
     world.work_until("done")
     assert world.unlink() == "applied"
@@ -108,7 +108,7 @@ def test_the_next_request_makes_another_ticket_and_passes_over_the_one_taken_off
 
 
 def test_nothing_is_made_without_a_request_of_after(world: Unlinking) -> None:
-    """Neither by the draft from before, delivered again, nor by a retry."""
+    """After an unlink neither the repeated old draft nor a retry makes a ticket."""
     world.ask_now()
     before = f"{world.clock():.6f}"
     world.work_until("done")
@@ -123,11 +123,11 @@ def test_nothing_is_made_without_a_request_of_after(world: Unlinking) -> None:
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_ticket_that_was_only_named_is_passed_over_too(world: Unlinking, pool: Pool, moved: bool) -> None:
-    """Its id is asked for when it is not known, as a ticket that was moved has another key."""
+    """An unlinked ticket known by its key alone is passed over too, even after it was moved."""
     world.ask_now()
     world.work_until("done")
     first = world.state().jira_key or ""
-    # As another worker of another database may have it: known by its key alone.
+    # Leaves the ticket known by its key alone, like one that was linked by hand.
     with pool.connection() as connection:
         connection.execute("UPDATE syncs SET jira_id = NULL")
     world.unlink()
@@ -142,7 +142,7 @@ def test_a_ticket_that_was_only_named_is_passed_over_too(world: Unlinking, pool:
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_create_in_doubt_stays_in_doubt_over_an_unlink(world: Unlinking, is_there: bool) -> None:
-    """Found, it becomes the thread's; certainly absent, of its old draft no other is made."""
+    """A create in doubt stays in doubt over an unlink: a found ticket is linked, an absent one not made."""
     world.site.fail("create", CommitThenDrop() if is_there else DropBeforeCommit())
     world.site.search_lag = 3600
     world.site.fail("bulkfetch", *[Status(503)] * 3)
@@ -161,7 +161,7 @@ def test_a_create_in_doubt_stays_in_doubt_over_an_unlink(world: Unlinking, is_th
 
 
 def test_of_what_was_in_doubt_the_ticket_that_was_taken_off_is_not_found_again(world: Unlinking) -> None:
-    """A person named the very ticket that the create had made, and took it off."""
+    """An unlinked ticket that a create in doubt had made is not found again."""
     world.site.fail("create", CommitThenDrop())
     world.site.fail("bulkfetch", *[Status(503)] * 3)
     world.site.search_lag = 3600
@@ -176,7 +176,7 @@ def test_of_what_was_in_doubt_the_ticket_that_was_taken_off_is_not_found_again(w
 
 
 def test_the_old_ticket_loses_the_link_and_gets_one_comment(world: Unlinking) -> None:
-    """The comment says which thread it was, and nothing that people wrote."""
+    """An unlinked ticket loses its link to Slack and gets one comment without people's words."""
     world.ask_now()
     world.work_until("done")
     world.work()
@@ -216,7 +216,7 @@ def test_the_old_ticket_loses_the_link_and_gets_one_comment(world: Unlinking) ->
 def test_whatever_becomes_of_the_answer_there_is_one_comment(
     world: Unlinking, faults: tuple[Fault, ...]
 ) -> None:
-    """It is looked for, and sent again only when it is certain not to come."""
+    """An unlinked ticket gets exactly one comment, whatever faults the comment meets."""
     world.ask_now()
     world.work_until("done")
     world.unlink()
@@ -228,7 +228,7 @@ def test_whatever_becomes_of_the_answer_there_is_one_comment(
 
 
 def only_for(endpoint: str, faults: tuple[Fault, ...]) -> Any:
-    """Each fault meets one comment that is sent; those that look for it see the truth."""
+    """Make a plan in which each fault meets one write to the endpoint, and reads meet none."""
     waiting = list(faults)
 
     def plan(asked: str, body: Any) -> Fault | None:
@@ -247,7 +247,7 @@ def only_for(endpoint: str, faults: tuple[Fault, ...]) -> Any:
 def test_after_a_day_or_a_refusal_it_is_given_up_and_says_so(
     world: Unlinking, fault: Fault, state: str
 ) -> None:
-    """`syncs show` and the console show it."""
+    """A comment that is refused, or fails for a day, is given up with its reason."""
     world.ask_now()
     world.work_until("done")
     world.unlink()
@@ -260,7 +260,7 @@ def test_after_a_day_or_a_refusal_it_is_given_up_and_says_so(
 
 
 def test_a_ticket_that_was_deleted_needs_no_comment(world: Unlinking) -> None:
-    """Nothing is tried again and again."""
+    """A deleted ticket needs no comment and is given up as gone."""
     world.ask_now()
     world.work_until("done")
     world.unlink()
@@ -270,7 +270,7 @@ def test_a_ticket_that_was_deleted_needs_no_comment(world: Unlinking) -> None:
 
 
 def test_a_ticket_that_is_linked_again_is_told_nothing(world: Unlinking) -> None:
-    """The steps that were planned for it are over, and a second farewell is another comment."""
+    """A ticket that is linked again gets no comment; a later unlink makes a comment of its own."""
     world.ask_now()
     world.work_until("done")
     world.unlink()
@@ -287,7 +287,7 @@ def test_a_ticket_that_is_linked_again_is_told_nothing(world: Unlinking) -> None
 
 
 def test_the_sweep_knows_what_is_due(world: Unlinking) -> None:
-    """Also when the message was lost; none is sent twice within its time."""
+    """The sweep takes an unlinked ticket once, and again when its message was lost."""
     world.ask_now()
     world.work_until("done")
     world.unlink()

@@ -1,4 +1,4 @@
-"""Questions to Jira that a person waits for: queue `lookups`, real workers, a Jira on localhost."""
+"""Lookups in Jira that a user waits for: queue `lookups`, real workers, a Jira on localhost."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def worker(installation: Installation, jira: JiraSandbox) -> Any:
 def test_a_thread_is_linked_to_what_jira_knows_and_to_nothing_else(
     installation: Installation, jira: JiraSandbox, client: SessionClient
 ) -> None:
-    """With the key as Jira has it now; else nothing is linked, nothing waits, and there is no dead letter."""
+    """A lookup links the key that Jira has now; an unknown, failed or refused one links nothing."""
     jira.site.projects["OTHER"] = "10099"
     moved = jira.site.move("PROJ-2", "OTHER").key
     with worker(installation, jira):
@@ -97,7 +97,7 @@ def test_a_thread_is_linked_to_what_jira_knows_and_to_nothing_else(
 def test_a_question_that_waited_too_long_is_dropped(
     installation: Installation, jira: JiraSandbox, client: SessionClient
 ) -> None:
-    """By the broker's clock: who asked was told that there is no answer, and must not be surprised later."""
+    """A lookup that waited too long is dropped unasked, and a new one is carried out."""
     thread = "1700000000.000100"
     client.get_or_create(CHANNEL, thread, "U0456")
     command_id = uuid4()
@@ -117,7 +117,7 @@ def test_a_question_that_waited_too_long_is_dropped(
 def test_a_question_of_a_worker_that_dies_is_not_asked_again(
     installation: Installation, jira: JiraSandbox, client: SessionClient
 ) -> None:
-    """It was acknowledged when it began."""
+    """A lookup whose worker dies is not repeated, because it was acknowledged at its begin."""
     jira.site.plan = lambda endpoint, body: HANGS if endpoint == "get" else None
     running = worker(installation, jira)
     with running:

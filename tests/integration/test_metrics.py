@@ -1,4 +1,4 @@
-"""What Prometheus is shown: by each worker what it counts, by one process how the installation stands."""
+"""Metrics for Prometheus: counters from each worker, the installation's state from one exporter."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def jira() -> Iterator[JiraSandbox]:
 
 
 def missing(samples: Samples, expected: Samples) -> Samples:
-    """What there is too little of, and how much there is."""
+    """Return the expected samples that are too low, with their values."""
     return {name: samples.get(name, 0) for name, value in expected.items() if samples.get(name, 0) < value}
 
 
@@ -54,9 +54,9 @@ def until_counted(port: int, expected: Samples) -> None:
 
 
 def test_a_worker_shows_what_its_processes_counted(installation: Installation, jira: JiraSandbox) -> None:
-    """Commands by outcome and with their time, requests to Jira, doubts and how they ended, dead letters.
+    """A worker exports counts of commands, Jira requests, doubts and dead letters from all its processes.
 
-    A child that is killed keeps what it had counted. The next worker waits for the port of one that drains.
+    The counts of a killed process stay. A new worker waits for the metrics port of one that is stopping.
     """
     port = free_port()
     settings = {
@@ -116,7 +116,7 @@ def test_a_worker_shows_what_its_processes_counted(installation: Installation, j
 
 
 def test_the_installation_is_shown(installation: Installation) -> None:
-    """Every state is there, also those that nothing is in; what waits says for how long."""
+    """The exporter shows every state, empty ones too, and for how long each queue has waited."""
     with exporter(installation) as port:
         installation.publish(b"junk", task="sessions.get_or_create", id="1", sent_at=1.0)
         samples = scrape(port)
@@ -155,7 +155,7 @@ def test_the_installation_is_shown(installation: Installation) -> None:
 
 
 def test_metrics_bind_to_loopback_unless_told_otherwise(installation: Installation) -> None:
-    """``METRICS_HOST`` is for the exporter, too: nothing listens elsewhere."""
+    """Metrics bind to loopback, or to METRICS_HOST only."""
     elsewhere = "127.0.0.2"
     with exporter(installation) as port, pytest.raises(ConnectionRefusedError):
         socket.create_connection((elsewhere, port)).close()
@@ -167,7 +167,7 @@ def test_metrics_bind_to_loopback_unless_told_otherwise(installation: Installati
 
 
 def test_the_brokers_memory_is_shown(installation: Installation, tmp_path: Path) -> None:
-    """To a user who may ask; to another one all but that. A broker that refuses to be looked at says so."""
+    """The exporter shows the broker's memory to a user with INFO, and a broker that refuses to be read."""
     may = "on >pw ~* &* +@all"
     users = [f"curious {may}", f"blinkered {may} -info", f"blind {may} -eval"]
     with RedisServer(tmp_path / "server", users=users) as server, server.client() as admin:
@@ -187,7 +187,7 @@ def test_the_brokers_memory_is_shown(installation: Installation, tmp_path: Path)
             assert samples['threadsync_queue_waiting{queue="sessions"}'] == 0
         assert blind["threadsync_broker_refuses"] == 1
         assert not [name for name in blind if "queue" in name]
-        # Without its own snapshot it refuses even to be greeted.
+        # With a failed snapshot the server refuses even the connection's greeting.
         with REFUSALS["no snapshot"].until_mended(server, admin):
             refusing = shown_to("curious")
         assert refusing['threadsync_up{what="broker"}'] == refusing["threadsync_broker_refuses"] == 1
@@ -195,14 +195,14 @@ def test_the_brokers_memory_is_shown(installation: Installation, tmp_path: Path)
 
 
 def collected(installation: Installation, broker_url: str) -> Samples:
-    """What the exporter's collector says, asked in this process."""
+    """Return the samples of the exporter's collector, run in this process."""
     app = app_of(load_settings(celery_broker_url=broker_url))
     with new_pool(installation.database_url) as pool:
         return samples_of(generate_latest(registry_of(pool, app)).decode())
 
 
 def test_what_is_away_is_shown_as_away(installation: Installation) -> None:
-    """The exporter itself goes on."""
+    """The exporter shows an absent database and broker as 0 and goes on."""
     with exporter(
         installation,
         DATABASE_URL="postgresql://127.0.0.1:1/nowhere",
@@ -214,7 +214,7 @@ def test_what_is_away_is_shown_as_away(installation: Installation) -> None:
 
 
 def test_a_worker_without_a_port_loads_nothing_of_it() -> None:
-    """Off is off: what is not shown costs no memory."""
+    """A worker without a metrics port does not import prometheus_client."""
     code = "import sys, worker.celery, worker.durable.task; print('prometheus_client' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

@@ -1,4 +1,4 @@
-"""``/metrics`` has few threads, and is collected once for all who wait for it."""
+"""The ``/metrics`` server: few threads, and one collection for all who wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.observe.metrics_server import OneLook, serve_metrics
 
 
 class Counting(Collector):
-    """Counts how often it is collected."""
+    """A collector that counts how often it is collected."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -34,7 +34,7 @@ class Counting(Collector):
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Of a server that waits for a request for a second and a half, not for ten."""
+    """Start a metrics server that gives a request 1.5 s instead of 10, and return its port."""
     monkeypatch.setattr(metrics_server, "_REQUEST_SECONDS", 1.5)
     monkeypatch.setattr(metrics_server._Handler, "timeout", 1.5)
     number = free_port()
@@ -52,7 +52,7 @@ def scrape(port: int) -> str:
 
 @pytest.mark.parametrize("half", [b"", b"GET /metrics HTTP/1.1\r\nHost: "])
 def test_half_sent_requests_take_no_more_than_a_few_threads(half: bytes, port: int) -> None:
-    """A whole request is answered among them, and those that came first give way."""
+    """A whole request is served among 300 half-sent ones, which use 17 threads at most."""
     before = threading.active_count()
     with ExitStack() as stack:
         for _ in range(300):
@@ -64,7 +64,7 @@ def test_half_sent_requests_take_no_more_than_a_few_threads(half: bytes, port: i
 
 
 def test_all_who_wait_share_a_look() -> None:
-    """One that began before they asked is not theirs; the next one is, for all of them."""
+    """Requests that wait together share one collection, which begins after they asked."""
     now = 1.0
     counting = Counting()
     one_look = OneLook(counting, lambda: now)
@@ -72,7 +72,7 @@ def test_all_who_wait_share_a_look() -> None:
     first, *others = (threading.Thread(target=lambda: list(one_look.collect())) for _ in range(10))
     first.start()
     wait_until(lambda: counting.looks == 1, "the first look has begun")
-    # By this clock the others ask after it began, and all at once; the second look begins as they ask.
+    # By this clock the others ask together, after the first collection began and as the second begins.
     now = 2.0
     for asker in others:
         asker.start()

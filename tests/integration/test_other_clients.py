@@ -1,6 +1,6 @@
-"""Messages of other clients of Celery's protocols, raw in the queue: run where stock Celery 5.6 runs them.
+"""Messages of other clients of Celery's protocols, run where stock Celery 5.6 runs them.
 
-Where it rejects them, or ends, there is a dead letter with their bytes.
+Messages that stock Celery rejects, or ends at, become dead letters with their bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 from threadsync.dead_letters import DeadLetter
 
 _LEFT_OUT: Final[Any] = object()
-"""Stands for a part that is not there."""
+"""Placeholder for a part that is left out."""
 
 COMMAND: Final = "sessions.get_or_create"
 
@@ -35,17 +35,17 @@ def _without_left_out(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def arguments(name: str) -> dict[str, Any]:
-    """Of the command by which a message is found again: each writes a row of its own."""
+    """Return the arguments of the command by which a message is found: each makes a row of its own."""
     return {"channel_id": "C1", "thread_ts": thread(name), "user_id": "U1"}
 
 
 def thread(name: str) -> str:
-    """What the message with this name writes."""
+    """Return the thread that the message with this name creates."""
     return f"{zlib.crc32(name.encode())}.000100"
 
 
 def message(content: Any, headers: Any, properties: dict[str, Any] | None = None, /, **parts: Any) -> str:
-    """As kombu writes it, but for what is named."""
+    """Return a message as kombu writes it, with the named parts replaced."""
     text = json.dumps(content).encode()
     whole = {
         "body": base64.b64encode(text).decode(),
@@ -68,18 +68,18 @@ def message(content: Any, headers: Any, properties: dict[str, Any] | None = None
 
 
 def first(name: str, headers: Any = _LEFT_OUT, **parts: Any) -> str:
-    """Protocol 1: the body has it all."""
+    """Return a message of protocol 1, whose body has all of it."""
     body = {"task": COMMAND, "id": name, "args": [], "kwargs": arguments(name), **parts}
     return message(_without_left_out(body), headers)
 
 
 def second(name: str, properties: dict[str, Any] | None = None, /, **parts: Any) -> str:
-    """Protocol 2."""
+    """Return a message of protocol 2."""
     return message([[], arguments(name), {}], {"task": COMMAND, "id": name}, properties, **parts)
 
 
 def unencoded(name: str, **properties: Any) -> str:
-    """The body as text, as it is."""
+    """Return a message of protocol 2 whose body is plain text."""
     body = json.dumps([[], arguments(name), {}])
     return second(name, {"body_encoding": _LEFT_OUT, **properties}, body=body)
 
@@ -89,41 +89,41 @@ def _in_lines(name: str) -> str:
 
 
 def hybrid(name: str) -> str:
-    """Headers of protocol 2, the body of protocol 1."""
+    """Return a message with headers of protocol 2 and a body of protocol 1."""
     return message({"args": [], "kwargs": arguments(name)}, {"task": COMMAND, "id": name})
 
 
 def compressed(name: str, by: str, compress: Callable[[bytes], bytes], **options: Any) -> str:
-    """Protocol 2, with a body that is compressed."""
+    """Return a message of protocol 2 with a compressed body."""
     content = json.dumps([[], arguments(name), {}]).encode()
     return packed(name, by, compress(content), **options)
 
 
 def packed(name: str, by: str, body: bytes, **options: Any) -> str:
-    """With this body, which is said to be compressed."""
+    """Return a message with this body, declared as compressed."""
     headers = {"task": COMMAND, "id": name, "compression": by, **options}
     return message(None, headers, {"delivery_tag": f"tag of {name}"}, body=base64.b64encode(body).decode())
 
 
 def prioritized(name: str) -> str:
-    """As of a client that asks for the lowest one."""
+    """Return a message of the lowest priority."""
     return second(name, {"priority": 9})
 
 
 def optioned(name: str, content: Any = _LEFT_OUT, /, **headers: Any) -> str:
-    """With headers that a stock client may set."""
+    """Return a message with headers that a stock client may set."""
     body = [[], arguments(name), {}] if content is _LEFT_OUT else content
     return message(body, {"task": COMMAND, "id": name, **headers})
 
 
 def signature(name: str) -> dict[str, Any]:
-    """Another message, to be sent when this one has ended."""
+    """Return the signature of a message that follows another one."""
     options = {"queue": "sessions", "task_id": name}
     return {"task": COMMAND, "args": [], "kwargs": arguments(name), "options": options, "immutable": True}
 
 
 def linked(name: str, then: str, what: str = "callbacks") -> str:
-    """One that asks for another one to follow."""
+    """Return a message that asks for another one to follow it."""
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     return message(
         [[], arguments(name), {**embed, what: [signature(then)]}], {"task": COMMAND, "id": name, "lang": "py"}
@@ -196,7 +196,7 @@ EXPIRED: Final = {
     "2, expired": optioned("2, expired", expires=EARLIER),
     "2, expired before its time": optioned("2, expired before its time", expires=EARLIER, eta=LATER),
 }
-"""Stock Celery drops these: nothing is done, and no letter is written."""
+"""Messages that stock Celery drops without an effect; they make no dead letter."""
 
 LETTERS: Final = {
     "2, headers null": message([[], arguments("2, headers null"), {}], None),
@@ -233,7 +233,7 @@ LETTERS: Final = {
 
 
 def tag(raw: str) -> str:
-    """The one that TAKE gives to the message, or leaves it."""
+    """Return the delivery tag that TAKE leaves or gives to the message."""
     own = json.loads(raw).get("properties", {}).get("delivery_tag")
     if isinstance(own, int | float):
         return str(own)
@@ -241,7 +241,7 @@ def tag(raw: str) -> str:
 
 
 def bodies(raw: str) -> set[bytes]:
-    """The bytes that may be kept: the whole message's, or its body's."""
+    """Return the bytes that a dead letter may keep: the whole message or its body."""
     body = json.loads(raw)["body"]
     with suppress(ValueError, TypeError):
         return {raw.encode(), base64.b64decode(body, validate=True)}
@@ -255,11 +255,11 @@ def fed(
     valkey: ValkeyForTests,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installation]:
-    """One whose worker was given all of it and has ended all of it, after so many former deliveries."""
+    """Yield an installation whose worker has ended all messages, new or delivered twice before."""
     with install(postgres, valkey, tmp_path_factory.mktemp("fed")) as installation:
         raw = list(dict.fromkeys([*RUN.values(), *EXPIRED.values(), *LETTERS.values()]))
         if request.param:
-            # Of each tag, as of two workers that died.
+            # Each tag was delivered to two workers that died.
             with redis.Redis.from_url(installation.broker_url) as broker:
                 broker.hset("unacked_deliveries", mapping=dict.fromkeys(map(tag, raw), request.param))
         with installation.worker(), redis.Redis.from_url(installation.broker_url) as broker:
@@ -270,14 +270,14 @@ def fed(
 
 @pytest.mark.parametrize("name", RUN)
 def test_what_stock_celery_runs_is_run(fed: Installation, name: str) -> None:
-    """Its command has had its effect, and there is no dead letter of it."""
+    """A message that stock Celery runs has its effect and makes no dead letter."""
     assert thread(name) in {session.thread_ts for session in fed.sessions()}, letters(fed, RUN[name])
     assert letters(fed, RUN[name]) == []
 
 
 @pytest.mark.parametrize("name", LETTERS)
 def test_what_stock_celery_rejects_is_kept(fed: Installation, name: str) -> None:
-    """With its bytes, and without an effect."""
+    """A message that stock Celery rejects makes one dead letter with its bytes and has no effect."""
     (letter,) = letters(fed, LETTERS[name])
     assert letter.attempts == 1
     assert thread(name) not in {session.thread_ts for session in fed.sessions()}
@@ -285,18 +285,18 @@ def test_what_stock_celery_rejects_is_kept(fed: Installation, name: str) -> None
 
 @pytest.mark.parametrize("name", EXPIRED)
 def test_what_stock_celery_drops_is_dropped(fed: Installation, name: str) -> None:
-    """Too late by what its sender said: without an effect, and without a letter."""
+    """An expired message has no effect and makes no dead letter."""
     assert thread(name) not in {session.thread_ts for session in fed.sessions()}
     assert letters(fed, EXPIRED[name]) == []
 
 
 def letters(fed: Installation, raw: str) -> list[DeadLetter]:
-    """Those of the message."""
+    """Return the dead letters with the message's bytes."""
     return [letter for letter in fed.dead_letters() if letter.body in bodies(raw)]
 
 
 def test_those_without_an_id_are_kept_apart(fed: Installation) -> None:
-    """Commands that fail, and what cannot be read; all with one tag."""
+    """Failing messages without an id make a dead letter each, even with the same delivery tag."""
     refused = [first(f"nameless {number}", id=_LEFT_OUT, args=[number]) for number in range(2)]
     unread = [message([number], None, {"delivery_tag": "one for all"}) for number in range(2)]
     with redis.Redis.from_url(fed.broker_url) as broker:
@@ -309,7 +309,7 @@ def test_those_without_an_id_are_kept_apart(fed: Installation) -> None:
 
 
 def test_a_command_of_protocol_1_waits_for_its_session(fed: Installation) -> None:
-    """Its own copy is of protocol 2."""
+    """A command of protocol 1 waits for its session and is then carried out."""
     name = "waits for its session"
     kwargs = {**arguments(name), "status": "ready_to_sync"}
     del kwargs["user_id"]
@@ -324,7 +324,7 @@ def test_a_command_of_protocol_1_waits_for_its_session(fed: Installation) -> Non
 
 
 def test_a_dead_letter_of_protocol_1_can_be_sent_again(fed: Installation) -> None:
-    """It has the name and the arguments that are in the body."""
+    """A dead letter of protocol 1 has the task name and arguments of its body."""
     (letter,) = letters(fed, LETTERS["1, unknown task"])
     assert (letter.task_id, letter.task_name) == ("1, unknown task", "sessions.vanished")
     assert json.loads(letter.arguments or "") == {"args": [], "kwargs": arguments("1, unknown task")}

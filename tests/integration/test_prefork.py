@@ -1,4 +1,4 @@
-"""Real children of the pool, most of whose main processes lose the broker in the middle of something."""
+"""Real processes of the pool, most of whose main processes lose the broker in the middle of something."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def hang() -> None:
 
 
 def hang_until_told(soft_limits: int) -> int:
-    """Hear so often that it takes too long, and hang all the same."""
+    """Hang, and ignore the given number of soft time limits."""
     heard = 0
     while heard < soft_limits:
         with suppress(SoftTimeLimitExceeded):
@@ -45,7 +45,7 @@ def hang_until_told(soft_limits: int) -> int:
 
 
 def end_slowly(pipe: int) -> None:
-    """Close the pipe whose end tells of this process's end, and end later: as a busy kernel does it."""
+    """Close the pipe that reports this process's end, and end later, as happens on a busy machine."""
     for entry in list(Path("/proc/self/fd").iterdir()):
         with suppress(OSError):
             if os.fstat(int(entry.name)).st_ino == pipe:
@@ -55,11 +55,11 @@ def end_slowly(pipe: int) -> None:
 
 
 class Main:
-    """A worker's main process, of its pool and its event loop; what Celery does with them is done here."""
+    """A worker's main process, reduced to its pool and its event loop."""
 
     def __init__(self, children: int) -> None:
         self.hub: Any = Hub()
-        # As worker/components.py of Celery makes it.
+        # The options that Celery's worker/components.py sets.
         options: Any = {"threads": False, "enable_timeouts": True, "synack": False, "sched_strategy": "fair"}
         self.pool: Any = DurablePool(children, **options)
         self.pool.register_with_event_loop(self.hub)
@@ -85,7 +85,7 @@ class Main:
         return error_in(job._value)
 
     def lose_the_broker(self) -> None:
-        """As Celery's event loop and consumer do, in this order."""
+        """Do what Celery's event loop and consumer do when the broker is lost, in the same order."""
         self.hub.reset()
         self.hub.timer.clear()
         self.pool.flush()
@@ -95,7 +95,7 @@ class Main:
 
     def close(self) -> None:
         for child in self.pool._pool:
-            # Whatever a failed test has left it in.
+            # SIGKILL works whatever state a failed test has left the process in.
             os.kill(child.pid, signal.SIGKILL)
         self.pool.terminate()
         self.pool.join()
@@ -105,7 +105,7 @@ class Main:
 
 @pytest.fixture
 def main() -> Iterator[Main]:
-    """With one child."""
+    """Start a pool of one process."""
     main = Main(children=1)
     yield main
     main.close()
@@ -113,7 +113,7 @@ def main() -> Iterator[Main]:
 
 @pytest.fixture
 def main_of_two() -> Iterator[Main]:
-    """With two."""
+    """Start a pool of two processes."""
     main = Main(children=2)
     yield main
     main.close()
@@ -124,7 +124,7 @@ def child_of(job: Any) -> psutil.Process:
 
 
 def unread(pipe: Any) -> int:
-    """Bytes that are in it."""
+    """Return the number of unread bytes in the pipe."""
     count = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, count)
     return count[0]
@@ -136,7 +136,7 @@ def pipe_of_answers(main: Main) -> Any:
 
 
 def test_a_death_is_noticed_when_its_pipe_closes_before_it_has_ended(main: Main) -> None:
-    """Celery looks once, too early, and then when its timer of 5 s comes round."""
+    """A process whose pipe closes before its end is known to be lost within 4 s."""
     (child,) = main.pool._pool
     job = main.apply(end_slowly, os.fstat(child._popen.sentinel).st_ino)
     main.run_until(job.ready, "the job is known to be lost", timeout=4)
@@ -144,7 +144,7 @@ def test_a_death_is_noticed_when_its_pipe_closes_before_it_has_ended(main: Main)
 
 
 def read_in_part(main: Main) -> tuple[Any, psutil.Process]:
-    """A job whose answer the main process has begun to read; its child is stopped."""
+    """Return a job whose result has been read in part, and its stopped process."""
     job = main.apply(bytes, MORE_THAN_A_PIPE_HOLDS)
     answers = pipe_of_answers(main)
     main.run_until(job.accepted, "it has begun")
@@ -160,7 +160,7 @@ def read_in_part(main: Main) -> tuple[Any, psutil.Process]:
 
 
 def test_an_answer_that_was_read_in_part_is_read_to_its_end(main: Main) -> None:
-    """While the broker is away the child has still half of it to say; so have the answers after it."""
+    """A result that was read in part is read to its end after the broker returned, and so is the next one."""
     job, child = read_in_part(main)
     main.lose_the_broker()
     main.find_the_broker()
@@ -170,7 +170,7 @@ def test_an_answer_that_was_read_in_part_is_read_to_its_end(main: Main) -> None:
 
 
 def test_the_rest_of_an_answer_is_heard_before_anything_is_forgotten(main: Main) -> None:
-    """The child goes on at once: its job has ended before the broker is there again."""
+    """The rest of a result is read before the pool forgets the job."""
     job, child = read_in_part(main)
     child.resume()
     main.lose_the_broker()
@@ -180,12 +180,12 @@ def test_the_rest_of_an_answer_is_heard_before_anything_is_forgotten(main: Main)
 
 
 def test_a_child_that_dies_in_the_middle_of_an_answer_takes_no_other_along(main: Main) -> None:
-    """What it has said since is not taken for other answers; its job is lost, and the next child is heard."""
+    """A process that dies in the middle of a result loses its own job only."""
     job, child = read_in_part(main)
     child.resume()
     wait_until(lambda: unread(pipe_of_answers(main)) > 4096, "it has filled the pipe again")
     child.kill()
-    # Its end may be noticed before what it has said.
+    # The process's end may be noticed before its result.
     wait_until(lambda: child.status() == psutil.STATUS_ZOMBIE, "it is dead")
     main.pool.maintain_pool()
     assert isinstance(main.error_of(job), WorkerLostError)
@@ -193,7 +193,7 @@ def test_a_child_that_dies_in_the_middle_of_an_answer_takes_no_other_along(main:
 
 
 def test_of_a_child_that_died_meanwhile_no_part_is_kept(main: Main) -> None:
-    """The next child may have its descriptors, and is to be heard from its first word on."""
+    """A partial result of a process that died while the broker was away is discarded."""
     job, child = read_in_part(main)
     child.kill()
     wait_until(lambda: child.status() == psutil.STATUS_ZOMBIE, "it is dead")
@@ -203,12 +203,12 @@ def test_of_a_child_that_died_meanwhile_no_part_is_kept(main: Main) -> None:
     assert isinstance(main.error_of(job), WorkerLostError)
     successors = list(main.pool._pool)
     assert main.value_of(main.apply(len, "next")) == 4
-    # Celery ends one that it does not hear of.
+    # Celery would have ended processes that never reported.
     assert main.pool._pool == successors
 
 
 def test_a_job_that_was_written_in_part_is_written_to_its_end(main: Main) -> None:
-    """And is begun before anything is forgotten, so that it is not forgotten."""
+    """A job that was written in part is written to its end and runs, although the broker was lost."""
     first = main.apply(len, "first")
     assert main.value_of(first) == 5
     child = child_of(first)
@@ -222,14 +222,14 @@ def test_a_job_that_was_written_in_part_is_written_to_its_end(main: Main) -> Non
 
 
 def test_an_idle_child_gets_a_job_at_once(main: Main) -> None:
-    """Not in the next turn of the event loop, which has other things to do."""
+    """An idle process gets a job at once, before the event loop goes round again."""
     assert main.value_of(main.apply(len, "first")) == 5
     main.apply(len, "second")
     wait_until(lambda: unread(pipe_of_answers(main)), "it has begun, though nobody has turned")
 
 
 def test_a_job_for_a_child_that_is_dead_goes_to_the_next_one(main: Main) -> None:
-    """Its end is noticed in the next turn; the job may have been written by then."""
+    """A job sent to a dead process runs in the next one."""
     first = main.apply(len, "first")
     assert main.value_of(first) == 5
     child = child_of(first)
@@ -239,7 +239,7 @@ def test_a_job_for_a_child_that_is_dead_goes_to_the_next_one(main: Main) -> None
 
 
 def test_a_hard_time_limit_outlives_the_connection(main: Main) -> None:
-    """It counts from the job's begin, whatever was lost in between."""
+    """A hard time limit counts from the job's begin, although the broker was lost meanwhile."""
     job = main.apply(hang, timeout=2)
     main.run_until(job.accepted, "it has begun")
     begun_at = time.monotonic()
@@ -251,7 +251,7 @@ def test_a_hard_time_limit_outlives_the_connection(main: Main) -> None:
 
 
 def test_a_soft_time_limit_outlives_the_connection(main: Main) -> None:
-    """It is heard before the hard one."""
+    """A soft time limit reaches a job although the broker was lost meanwhile."""
     job = main.apply(hang_until_told, 1, soft_timeout=1, timeout=60)
     main.run_until(job.accepted, "it has begun")
     main.lose_the_broker()
@@ -260,7 +260,7 @@ def test_a_soft_time_limit_outlives_the_connection(main: Main) -> None:
 
 
 def test_a_soft_time_limit_is_heard_once(main: Main) -> None:
-    """By a job that it has reached before the broker went; then only the hard one is left."""
+    """A job that had its soft time limit before the broker was lost gets the hard one only."""
     heard: list[bool] = []
     job = main.pool.apply_async(
         hang_until_told,
@@ -277,7 +277,7 @@ def test_a_soft_time_limit_is_heard_once(main: Main) -> None:
 
 
 def test_a_connection_that_is_lost_at_once_doubles_no_time_limit(main: Main) -> None:
-    """Celery empties the event loop only if it has run since."""
+    """A connection that is lost again at once does not double a job's time limits."""
     heard: list[bool] = []
     job = main.pool.apply_async(
         hang_until_told,
@@ -295,7 +295,7 @@ def test_a_connection_that_is_lost_at_once_doubles_no_time_limit(main: Main) -> 
 
 
 def test_what_ended_while_the_broker_was_away_is_not_out_of_time(main: Main) -> None:
-    """Though nobody had read its answer when its time ran out."""
+    """A job that ended in time while the broker was away has its result, not a time-out."""
     job = main.apply(time.sleep, 0.5, timeout=1)
     main.run_until(job.accepted, "it has begun")
     out_of_time_at = time.monotonic() + 1
@@ -307,17 +307,17 @@ def test_what_ended_while_the_broker_was_away_is_not_out_of_time(main: Main) -> 
 
 
 def test_an_answer_that_is_being_written_is_not_out_of_time(main: Main) -> None:
-    """It is longer than a pipe holds, so that its end is written only while the main process reads."""
+    """A job whose long result is still being written at its time limit has its result."""
     job = main.apply(bytes, MORE_THAN_A_PIPE_HOLDS, timeout=1)
     main.run_until(job.accepted, "it has begun")
     out_of_time_at = time.monotonic() + 1
-    # As the main process that waits for a broker which stands still.
+    # Stands for a main process that waits for a frozen broker.
     wait_until(lambda: time.monotonic() > out_of_time_at, "its time has run out")
     assert main.value_of(job) == bytes(MORE_THAN_A_PIPE_HOLDS)
 
 
 def test_nothing_stands_behind_a_job_that_hangs(main_of_two: Main) -> None:
-    """While another child is free, also when the busy one was busy before the broker went."""
+    """No job is given to a hanging process while another is free, even after the broker was lost."""
     main = main_of_two
     hanging = main.apply(hang)
     main.run_until(hanging.accepted, "it has begun")
@@ -329,7 +329,7 @@ def test_nothing_stands_behind_a_job_that_hangs(main_of_two: Main) -> None:
 
 
 def test_a_child_in_place_of_one_that_was_busy_is_free(main: Main) -> None:
-    """The busy one dies with its job; its descriptors, with a child of its own in them, get the next job."""
+    """A process that replaces a dead one gets the next job after the broker returned."""
     job = main.apply(hang)
     main.run_until(job.accepted, "it has begun")
     os.kill(job.worker_pids()[0], signal.SIGKILL)
@@ -340,7 +340,7 @@ def test_a_child_in_place_of_one_that_was_busy_is_free(main: Main) -> None:
 
 
 def test_nobody_listens_where_a_dead_child_was(main: Main) -> None:
-    """Celery keeps its descriptor in the index, which may be somebody else's by now."""
+    """The pool does not read from a dead process's descriptor, which may have another owner."""
     job = main.apply(hang)
     main.run_until(job.accepted, "it has begun")
     (dead,) = main.pool._pool
@@ -360,7 +360,7 @@ def test_nobody_listens_where_a_dead_child_was(main: Main) -> None:
 
 
 def test_the_event_loop_is_the_processs_own_again(main: Main) -> None:
-    """A stop looks for it, to keep what still runs renewed."""
+    """The event loop is the process's current one again when the broker is back."""
     main.lose_the_broker()
     assert get_event_loop() is None
     main.find_the_broker()
@@ -370,7 +370,7 @@ def test_the_event_loop_is_the_processs_own_again(main: Main) -> None:
 def test_a_command_that_hangs_while_the_broker_dies_is_ended_in_time(
     database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
-    """A whole worker with a single child: the next command runs, which it would not behind one that hangs."""
+    """A command that hangs while the broker is restarted ends at its time limit, and the next one runs."""
     diary = tmp_path / "diary"
     with (
         closing(Installation(database_url, own_valkey.url, tmp_path)) as installation,

@@ -37,7 +37,7 @@ def nginx(tmp_path: Path, web: WebProcess) -> Iterator[Nginx]:
 
 
 def client(nginx: Nginx) -> httpx.Client:
-    """One that trusts the proxy, at an address of its own."""
+    """Return a client with its own address that trusts the proxy's certificate."""
     trust = ssl.create_default_context(cafile=str(nginx.ca))
     return httpx.Client(
         base_url=nginx.url,
@@ -51,7 +51,7 @@ def post(http: httpx.Client, request: SlackRequest, **more: str) -> httpx.Respon
 
 
 def test_events_come_through(nginx: Nginx, web: WebProcess, broker_url: str) -> None:
-    """They are enqueued; the web process knows the client's address, whatever the client says of it."""
+    """Events reach the web process through the proxy, with the client's real address in the log."""
     request = signed_request(SECRET, app_mention(CHANNEL, USER, "hi", ts=THREAD))
     with client(nginx) as http:
         answer = post(http, request, **{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http"})
@@ -67,21 +67,21 @@ def test_events_come_through(nginx: Nginx, web: WebProcess, broker_url: str) -> 
 
 
 def test_what_is_for_this_machine_is_not_shown(nginx: Nginx) -> None:
-    """Nor is any path that we do not have; the console's is passed on."""
+    """The proxy hides the start page, health and metrics, and passes the console on."""
     with client(nginx) as http:
         for path in ("/", "/healthz", "/readyz", "/metrics", "/slack/events/", "/slack"):
             answer = http.get(path)
             assert (answer.status_code, answer.headers["server"]) == (404, "nginx")
         assert http.get("/slack/events").status_code == 403
-        # The slash that lacks is added, and no name that the client made up.
+        # The redirect adds the missing slash and does not use the client's host name.
         answer = http.get("/console", headers={"host": "evil.example"})
         assert (answer.status_code, answer.headers["location"]) == (301, "/console/")
-        # Without a password there is none.
+        # Without a password the web process has no console.
         assert http.get("/console/").text == "Not Found"
 
 
 def test_people_sign_in_behind_it(tmp_path: Path, database_url: str, broker_url: str) -> None:
-    """At a port of its own too: the form comes from where Host says that it came to."""
+    """A user signs in to the console through the proxy, even at a port of its own."""
     with (
         web_process(tmp_path, database_url, broker_url) as web,
         Nginx(tmp_path, web.port) as nginx,
@@ -94,7 +94,7 @@ def test_people_sign_in_behind_it(tmp_path: Path, database_url: str, broker_url:
 
 
 def test_half_a_body_waits_at_the_proxy(nginx: Nginx, web: WebProcess) -> None:
-    """The web process sees nothing of it, and other events pass."""
+    """Half a body stays at the proxy, while other events pass."""
     trust = ssl.create_default_context(cafile=str(nginx.ca))
     before = _connections_of(web)
     with (
@@ -112,7 +112,7 @@ def test_half_a_body_waits_at_the_proxy(nginx: Nginx, web: WebProcess) -> None:
 
 
 def _connections_of(web: WebProcess) -> int:
-    """Count the sockets that it holds."""
+    """Count the sockets that the web process holds."""
     folder = Path(f"/proc/{web.child.pid}/fd")
     return sum(1 for link in folder.iterdir() if _target(link).startswith("socket:"))
 

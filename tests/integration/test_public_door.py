@@ -1,4 +1,4 @@
-"""The web process' port as attackers meet it: bytes on the wire, and connections without end."""
+"""The web process's port under attack: bytes on the wire, and endless connections."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def broker(valkey: ValkeyForTests) -> str:
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory, broker: str) -> Iterator[WebProcess]:
-    """One for all: each test leaves it in good health, or the next one fails."""
+    """Start one web process for all tests; it must leave no traceback."""
     with web_process(tmp_path_factory.mktemp("web"), broker) as web:
         yield web
         assert "Traceback" not in web.log
 
 
 def wire(request: SlackRequest) -> bytes:
-    """The request as it is sent."""
+    """Return the bytes of the whole request."""
     return head({**request.headers, "Content-Length": str(len(request.body))}) + request.body
 
 
@@ -59,7 +59,7 @@ UNSIGNED = {"content-type": "application/json"}
 
 
 def shaped(**changed: str | None) -> dict[str, str]:
-    """Headers that could be Slack's, but for what is changed or, by None, taken out."""
+    """Return headers as Slack's, except for those changed or, by None, removed."""
     headers = {**sign("another secret", b"").headers}
     changes = {f"x-slack-{name.replace('_', '-')}": value for name, value in changed.items()}
     return {name: value for name, value in {**headers, **changes}.items() if value is not None}
@@ -90,14 +90,14 @@ IMPOSSIBLE: dict[str, Callable[[], dict[str, str]]] = {
 def test_no_body_is_awaited_behind_headers_that_cannot_be_slacks(
     headers: Callable[[], dict[str, str]], length: dict[str, str], web: WebProcess
 ) -> None:
-    """Missing, stale or of another shape: 401 before the first byte of the body, and none is asked for."""
+    """A request whose headers cannot be Slack's gets 401 before its body is read."""
     with connected(web) as connection:
         connection.sendall(head({**headers(), **length}))
         assert status_of(connection) == 401
 
 
 def test_a_body_that_may_be_slacks_is_asked_for(web: WebProcess) -> None:
-    """``Expect: 100-continue`` is answered; one that is too long is refused first."""
+    """A request with Slack's headers and ``Expect: 100-continue`` gets 100; one that is too long gets 413."""
     request = mention()
     announced = {"Content-Length": str(len(request.body)), "Expect": "100-continue"}
     with connected(web) as connection:
@@ -112,17 +112,17 @@ def test_a_body_that_may_be_slacks_is_asked_for(web: WebProcess) -> None:
 
 
 def test_more_than_a_thousand_half_sent_requests(web: WebProcess) -> None:
-    """Slack's events are taken meanwhile. That the others are closed in time is in tests/long."""
+    """An event is accepted among more than a thousand half-sent requests."""
     with ExitStack() as stack:
         half_send(web, stack, HALF_SENT)
         an_event_is_taken(web)
-        # Its look opens a connection whose descriptor is beyond 1,024.
+        # The readiness check opens a connection with a descriptor above 1,024.
         assert httpx.get(f"{web.url}/readyz").status_code == 200
     an_event_is_taken(web)
 
 
 def test_the_limit_of_open_files_is_raised(web: WebProcess) -> None:
-    """To all that the system allows, or the 1,025th connection would stop everything."""
+    """The web process raises its limit of open files to the hard limit."""
     limits = Path(f"/proc/{web.child.pid}/limits").read_text()
     found = re.search(r"Max open files\s+(\S+)\s+(\S+)", limits)
     assert found
@@ -130,7 +130,7 @@ def test_the_limit_of_open_files_is_raised(web: WebProcess) -> None:
 
 
 def test_a_limit_that_cannot_be_raised(tmp_path: Path, broker: str) -> None:
-    """Where the hard limit is 1,024, too: those that have waited longest go before descriptors run out."""
+    """With a hard limit of 1,024 files an event is accepted, as the oldest half-sent requests are closed."""
     with web_process(tmp_path, broker, limit=_A_FIRM_LIMIT) as web:
         for _ in range(2):
             with ExitStack() as stack:
@@ -140,7 +140,7 @@ def test_a_limit_that_cannot_be_raised(tmp_path: Path, broker: str) -> None:
 
 
 def test_a_flood_of_bodies_does_not_fill_the_memory(tmp_path: Path, broker: str) -> None:
-    """300 clients that send a mebibyte over and over; tests/long has all attacks, and more of each."""
+    """Three hundred clients that send a mebibyte repeatedly cost less than 100 MB of memory."""
     siege = besiege("unsigned", 300, 3, broker, tmp_path)
     assert siege.seconds
     assert siege.failures == []
@@ -148,7 +148,7 @@ def test_a_flood_of_bodies_does_not_fill_the_memory(tmp_path: Path, broker: str)
 
 
 def test_readiness_is_looked_at_once_a_second(web: WebProcess, broker: str) -> None:
-    """However many ask: each look reads the signs of life once, which nothing else does here."""
+    """Readiness reads the heartbeats at most once a second, however many clients ask."""
 
     def looks_so_far() -> int:
         with redis.Redis.from_url(broker) as client:
@@ -166,7 +166,7 @@ def test_readiness_is_looked_at_once_a_second(web: WebProcess, broker: str) -> N
 
 
 def test_many_header_lines_are_refused(web: WebProcess) -> None:
-    """At once, one by one, or behind another request; a hundred are fine."""
+    """A request with 200 header lines gets 400, and one with a hundred gets 200."""
     first = head({}, "GET /healthz HTTP/1.1")
     for before, pieces in (
         (b"", [b"a: b\r\n" * 200]),
@@ -175,7 +175,7 @@ def test_many_header_lines_are_refused(web: WebProcess) -> None:
     ):
         with connected(web) as connection:
             connection.sendall(before + b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
-            # It may have been closed in the midst of them.
+            # The server may close the connection before the last line.
             with suppress(OSError):
                 for piece in (*pieces, b"\r\n"):
                     connection.sendall(piece)
@@ -188,14 +188,14 @@ def test_many_header_lines_are_refused(web: WebProcess) -> None:
 
 
 def test_a_head_without_end_is_refused(web: WebProcess) -> None:
-    """At 16 KiB, also in one line."""
+    """A head of more than 16 KiB gets 400, even in one line."""
     with connected(web) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-More: " + b"x" * 20_000)
         assert until_closed(connection).startswith(b"HTTP/1.1 400 ")
 
 
 def test_chunks(web: WebProcess) -> None:
-    """A body in chunks is a body; one in chunks of a byte is refused: those cost as much as long ones."""
+    """A chunked body is accepted, and one in chunks of a byte gets 400."""
     request = mention()
     chunked = {**request.headers, "Transfer-Encoding": "chunked"}
     half = len(request.body) // 2
@@ -210,7 +210,7 @@ def test_chunks(web: WebProcess) -> None:
 
 
 def test_requests_that_come_together_are_answered_in_turn(web: WebProcess) -> None:
-    """A few of them: after eight in a row that did not wait, a client must connect anew."""
+    """Pipelined requests are answered in order, and the connection is closed after nine."""
     with connected(web) as connection:
         connection.sendall(wire(mention()) * 3)
         assert [status_of(connection) for _ in range(3)] == [200, 200, 200]
@@ -221,7 +221,7 @@ def test_requests_that_come_together_are_answered_in_turn(web: WebProcess) -> No
 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_a_small_body_that_was_refused_costs_no_connection(is_late: bool, web: WebProcess) -> None:
-    """It is passed over, also when it comes late: the next request on the connection is answered."""
+    """A small body of a refused request is skipped, and the next request on the connection is served."""
     refused = head({**UNSIGNED, "Content-Length": "2"})
     with connected(web) as connection:
         connection.sendall(refused if is_late else refused + b"{}")
@@ -270,7 +270,7 @@ ODD = {
 
 @pytest.mark.parametrize(("sent", "status"), ODD.values(), ids=ODD)
 def test_odd_requests_get_an_answer(sent: bytes, status: int, web: WebProcess) -> None:
-    """And the next connection too; the process has no word of an error to say."""
+    """An odd request gets its status, and the next request is served."""
     with connected(web) as connection:
         connection.sendall(sent)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 %d " % status)
@@ -278,7 +278,7 @@ def test_odd_requests_get_an_answer(sent: bytes, status: int, web: WebProcess) -
 
 
 def test_there_are_no_websockets(web: WebProcess) -> None:
-    """An upgrade is asked for in vain: the request is answered as if it had not been."""
+    """A request for a websocket is answered like one without the upgrade."""
     upgrade = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
@@ -291,7 +291,7 @@ def test_there_are_no_websockets(web: WebProcess) -> None:
 
 
 def test_over_ipv6(tmp_path: Path, broker_url: str) -> None:
-    """The same process, on ``::1``."""
+    """The web process serves events and refusals on ``::1``."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:

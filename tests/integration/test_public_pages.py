@@ -1,4 +1,4 @@
-"""Names and peers on a real web process: under which pages for browsers are shown, and to whom."""
+"""Pages for browsers on a real web process: under which names and to which peers they are shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASSWORD = "pälindromes-of-42-ostriches"
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
-    """With a start page and a console; nothing else is there."""
+    """Start a web process with a start page and a console, without a broker or a database."""
     folder = tmp_path_factory.mktemp("web")
     (folder / "start.html").write_text(PAGE)
     settings = {
@@ -32,7 +32,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
 
 
 def sent(web: WebProcess, *lines: str) -> tuple[int, str]:
-    """Status and all of the answer to these very lines."""
+    """Send these lines, and return the response's status and text."""
     port = int(web.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
@@ -47,7 +47,7 @@ def got(web: WebProcess, path: str, *headers: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("path", ["/", "/console/sign-in", "/console/static/console.css"])
 def test_pages_are_shown_under_known_names(web: WebProcess, path: str) -> None:
-    """Whatever the case, a last dot or the port; this machine's own names always."""
+    """A page is shown under known names, whatever their case, last dot or port, and others get 421."""
     port = web.url.rpartition(":")[2]
     known = (
         NAME,
@@ -75,7 +75,7 @@ def test_pages_are_shown_under_known_names(web: WebProcess, path: str) -> None:
 
 
 def test_what_names_no_host_or_several_sees_no_page(web: WebProcess) -> None:
-    """The server or we refuse; a full address in the request line is no page of ours."""
+    """A request with no host, two hosts or a full address gets no page."""
     for path in ("/", "/console/sign-in"):
         assert got(web, path, f"Host: {NAME}", "Host: evil.example")[0] in (400, 421)
         assert got(web, path, f"Host: {NAME}", f"Host: {NAME}")[0] in (400, 421)
@@ -86,8 +86,8 @@ def test_what_names_no_host_or_several_sees_no_page(web: WebProcess) -> None:
 
 
 def test_machines_ask_under_any_name(web: WebProcess) -> None:
-    """Slack, a proxy's and an orchestrator's probes: by address, by a container's name, as they like."""
-    # Neither a broker nor a database is there.
+    """Health, readiness and Slack's endpoint are served under any name."""
+    # Not ready, as there is no broker and no database.
     assert got(web, "/readyz", "Host: evil.example")[0] == 503
     for host in ("evil.example", "10.0.0.7:3000", "handlers", ""):
         assert got(web, "/healthz", f"Host: {host}")[0] == 200
@@ -95,7 +95,7 @@ def test_machines_ask_under_any_name(web: WebProcess) -> None:
 
 
 def test_no_answer_leads_to_a_name_that_a_request_made_up(web: WebProcess) -> None:
-    """Where a slash lacks or is too many, an address of another host would be an answer that caches keep."""
+    """A redirect for a missing or extra slash names no host."""
     for path in ("/console", "/healthz/", "/slack/events/", "/console/sessions/", "/console/sign-in/"):
         _, answer = got(web, path, "Host: evil.example")
         assert "evil.example" not in answer
@@ -120,7 +120,7 @@ def test_no_answer_leads_to_a_name_that_a_request_made_up(web: WebProcess) -> No
     ],
 )
 def test_the_start_page_does_not_go_through_a_proxy(web: WebProcess, header: str) -> None:
-    """It says what runs on this machine: for a peer on it alone. Elsewhere there is no such page."""
+    """The start page gets 404 for a request with any header of a proxy."""
     status, answer = got(web, "/", "Host: localhost", header)
     assert status == 404
     assert PAGE not in answer
@@ -133,13 +133,13 @@ def test_the_start_page_does_not_go_through_a_proxy(web: WebProcess, header: str
         ("Host: localhost", False),
         ("Host: localhost\r\nX-Forwarded-Proto: https", True),
         (f"Host: {NAME}\r\nX-Forwarded-Proto: https", True),
-        # A proxy that does not say, or is not believed: what is public is reached by HTTPS all the same.
+        # A public name is reached by HTTPS even when the proxy does not say so or is not trusted.
         (f"Host: {NAME}", True),
         (f"Host: {NAME}\r\nX-Forwarded-Proto: http", True),
     ],
 )
 def test_the_cookie_is_secure_behind_the_proxy(web: WebProcess, header: str, is_secure: bool) -> None:
-    """On loopback without a proxy alone it is not."""
+    """The console's cookie is Secure, except on loopback without a proxy."""
     _, answer = got(web, "/console/sign-in", header)
     [cookie] = [line for line in answer.splitlines() if line.lower().startswith("set-cookie:")]
     assert ("; secure" in cookie.lower()) is is_secure
@@ -147,7 +147,7 @@ def test_the_cookie_is_secure_behind_the_proxy(web: WebProcess, header: str, is_
 
 
 def test_plain_http_under_a_public_name_says_what_is_wrong(web: WebProcess) -> None:
-    """A browser has thrown the cookie away, and the form's token with it."""
+    """A sign-in by plain HTTP under a public name gets 403 with advice to use HTTPS."""
     form = ("Content-Type: application/x-www-form-urlencoded", "Content-Length: 0")
     for host, is_said in ((NAME, True), ("localhost", False)):
         status, answer = sent(web, "POST /console/sign-in HTTP/1.1", f"Host: {host}", *form)
@@ -156,6 +156,6 @@ def test_plain_http_under_a_public_name_says_what_is_wrong(web: WebProcess) -> N
 
 
 def test_a_style_sheet_comes_without_a_cookie(web: WebProcess) -> None:
-    """Caches keep it, and what is not there below its address."""
+    """Static files, and 404s below their address, set no cookie."""
     for path in ("/console/static/console.css", "/console/static/nothing.css"):
         assert "set-cookie" not in got(web, path, f"Host: {NAME}")[1].lower()

@@ -1,4 +1,4 @@
-"""The client's messages and events are those that Celery would send, though it sends them without Celery."""
+"""The client's messages and events, sent without Celery and equal to Celery's own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OF_ONE_SENDING: Final = {"timestamp", "clock", "sent_at", "reply_to", "delivery_
 
 
 def sent_by(send: Callable[[], object], broker_url: str) -> list[dict[str, Any]]:
-    """Return the message and the event that ``send`` puts into the broker, as far as they can be compared."""
+    """Return the comparable parts of the message and the event that ``send`` puts into the broker."""
     with redis.Redis.from_url(broker_url) as server, server.pubsub(ignore_subscribe_messages=True) as heard:
         heard.psubscribe(f"/{urlsplit(broker_url).path[1:]}.celeryev/*")
         wait_until(lambda: server.pubsub_numpat() > 0, "the events are listened to")
@@ -31,7 +31,7 @@ def sent_by(send: Callable[[], object], broker_url: str) -> list[dict[str, Any]]
         message = server.rpop("sessions")
         event = next(told for _ in range(50) if (told := heard.get_message(timeout=1)))
         sent = entry(message)
-        # Celery repeats this option of `send_task` there, and reads it in the headers.
+        # Celery repeats this option of `send_task` in the properties, but reads it from the headers.
         sent["properties"].pop("kwargsrepr", None)
         return [without(sent), without(entry(event["data"]))]
 
@@ -42,14 +42,14 @@ def entry(text: Any) -> dict[str, Any]:
 
 
 def without(told: Any) -> Any:
-    """Return the same without what differs from one sending to the next."""
+    """Return a copy without the parts that differ from one sending to the next."""
     if isinstance(told, dict):
         return {name: without(value) for name, value in told.items() if name not in OF_ONE_SENDING}
     return [without(item) for item in told] if isinstance(told, list) else told
 
 
 def test_as_celery_sends_them(broker_url: str) -> None:
-    """Headers, properties, body and Flower's event, byte for byte but for moments and random ids."""
+    """The client's message and event equal Celery's, except for times and random ids."""
     app = app_of(load_settings(celery_broker_url=broker_url))
     app.conf.task_send_sent_event = True
 
@@ -70,7 +70,7 @@ def test_as_celery_sends_them(broker_url: str) -> None:
 
 
 def test_a_hook_may_add_a_header(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By it a trace goes on in the worker."""
+    """A send hook may add a header to the message, such as a trace's."""
     hooks: list[SendHook] = []
     monkeypatch.setattr(send_hooks, "HOOKS", hooks)
     monkeypatch.setattr(publishing, "HOOKS", hooks)

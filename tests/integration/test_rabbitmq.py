@@ -1,4 +1,4 @@
-"""What our transport for RabbitMQ adds to kombu's, on a real node."""
+"""Our transport's additions to kombu's for RabbitMQ, on a real node."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
 
 @pytest.fixture(params=["classic", "quorum"])
 def url(request: pytest.FixtureRequest, rabbitmq: RabbitMQ) -> str:
-    """An empty virtual host, whose queues are of this kind by default."""
+    """Return the URL of an empty virtual host whose queues have this type by default."""
     return rabbitmq.url(request.param)
 
 
 @pytest.fixture
 def connection(rabbitmq: RabbitMQ) -> Iterator[Connection]:
-    """Ours, with short limits."""
+    """Open one of our connections with short limits."""
     with DurableConnection(rabbitmq.url_of("quorum8"), transport_options={"socket_timeout": 1.0}) as made:
         yield made
 
@@ -69,18 +69,18 @@ def an_app(url: str) -> Celery:
 
 
 def count(queue: Queue) -> int:
-    """Messages in it that nobody has taken."""
+    """Return the number of messages in the queue that are ready."""
     told: Any = queue.queue_declare(passive=True)
     return int(told.message_count)
 
 
 def as_stock(url: str) -> Connection:
-    """What another program would connect with."""
+    """Return a connection of stock kombu, as another program would use."""
     return Connection(url)
 
 
 def test_a_message_that_no_queue_takes_is_not_called_sent(connection: Connection) -> None:
-    """RabbitMQ confirms it all the same: it has done what it could."""
+    """Publishing a message that no queue takes raises an error."""
     with pytest.raises(BROKER_ERRORS, match="NO_ROUTE"):
         connection.Producer().publish("lost", exchange="", routing_key="no-such-queue")
 
@@ -92,12 +92,12 @@ def test_a_message_that_no_queue_takes_is_not_called_sent(connection: Connection
         ("utf-7", b"+AGE-"),
         ("latin-1", b"\xe4\xff"),
         ("utf-8", b'{"task": "\xc3\xa4"}'),
-        # Python's codec takes time that grows with the square of the length: a minute for this.
+        # Python's codec takes quadratic time: a minute for this body.
         ("punycode", b"-" + b"9" * 500_000),
     ],
 )
 def test_a_body_arrives_as_the_bytes_that_it_is(connection: Connection, encoding: str, body: bytes) -> None:
-    """amqp would decode it by the codec that its sender names: a letter would have other bytes."""
+    """A body arrives as the bytes that were sent, whatever encoding its sender names."""
     channel: Any = connection.default_channel
     queue = Queue(f"bytes-{encoding}", channel=channel)
     queue.declare()
@@ -132,7 +132,7 @@ def test_a_frozen_broker_is_no_reason_to_wait_for_ever(rabbitmq: RabbitMQ, conne
 
 
 def test_a_channel_of_a_closed_connection_says_so(connection: Connection) -> None:
-    """Each question to it raises an error of the connection, upon which kombu connects anew."""
+    """Every call on a channel of a closed connection raises a recoverable connection error."""
     channel: Any = connection.channel()
     Queue("closed")(channel).declare()
     assert whole_seconds(channel) > 0
@@ -161,7 +161,7 @@ def test_a_channel_of_a_closed_connection_says_so(connection: Connection) -> Non
 
 
 def test_a_report_outlives_the_connection(url: str, broker_url: str) -> None:
-    """A timer may call it between the end of a connection and the worker's next one."""
+    """A heartbeat whose timer fires after the connection has ended raises no error."""
     for broker in (url, broker_url):
         app = an_app(broker)
         app.conf[INSTALLATION] = str(UUID(int=1))
@@ -185,7 +185,7 @@ def test_a_report_outlives_the_connection(url: str, broker_url: str) -> None:
 
 
 def test_an_events_confirmation_is_not_the_next_messages(rabbitmq: RabbitMQ, connection: Connection) -> None:
-    """RabbitMQ confirms all that is published on a channel, once it confirms anything there."""
+    """The confirmation of an event is not taken for that of the next message."""
     producer: Any = connection.Producer()
     Queue("steps")(producer.channel).declare()
     Exchange("celeryev", type="topic")(producer.channel).declare()
@@ -229,7 +229,7 @@ def test_the_broker_tells_its_time(url: str) -> None:
         before = time.time()
         told = [whole_seconds(channel) for _ in range(3)]
         after = time.time()
-    # In whole seconds.
+    # The broker's time is in whole seconds.
     assert int(before) <= min(told) <= max(told) <= after
 
 
@@ -247,7 +247,7 @@ SPOILT: tuple[Any, ...] = (
     {"field": "horoscope:h", "at": _NOW, "sign": {}},
     {"field": "worker:f@h", "at": _NOW, "sign": "x" * 100_000},
 )
-"""What is no sign of ours, whoever wrote it."""
+"""Messages in the queue of heartbeats that are no heartbeats of ours."""
 
 
 def test_any_number_of_readers_see_all_signs_of_life(url: str) -> None:
@@ -276,7 +276,7 @@ def test_any_number_of_readers_see_all_signs_of_life(url: str) -> None:
         assert found.beat < 10
         assert found.unacknowledged == 3
         assert found.queues["sessions"].messages == 1
-        # It was sent after the canary of a minute ago, and before the next one.
+        # The message was sent between the canary of a minute ago and the next one.
         assert found.queues["sessions"].oldest_seconds == pytest.approx(55, abs=4)
         assert found.queues["syncs"].messages == 0
         assert found.unreadable == len(SPOILT)
@@ -287,7 +287,7 @@ OURS, THEIRS = str(UUID(int=1)), str(UUID(int=2))
 
 
 def test_the_second_installation_is_refused(rabbitmq: RabbitMQ) -> None:
-    """As a user who may no more than docs/operate/brokers.md says."""
+    """A second installation is refused, as a user with the documented rights, until it takes over."""
     with DurableConnection(rabbitmq.url(user="confined")) as connection:
         assert owner_of(connection) is None
         for _ in range(2):
@@ -299,7 +299,7 @@ def test_the_second_installation_is_refused(rabbitmq: RabbitMQ) -> None:
         assert owner_of(connection) == THEIRS
         with pytest.raises(OthersBroker, match=THEIRS):
             claim(connection, OURS)
-        # It was lost: the next claim writes it again.
+        # The owner's queue is lost, and the next claim writes it again.
         cast(Any, connection.default_channel).queue_delete(KEY)
         claim(connection, OURS)
         assert owner_of(connection) == OURS
@@ -329,7 +329,7 @@ def test_of_installations_that_come_at_once_one_gets_the_broker(rabbitmq: Rabbit
 
 
 class Worker:
-    """Takes messages as a worker's main process does."""
+    """A consumer that takes messages as a worker's main process does."""
 
     def __init__(self, app: Celery, connection: Connection) -> None:
         self.delays = Delays(app)
@@ -350,14 +350,14 @@ class Worker:
 
 
 def test_what_is_due_later_waits_in_the_broker(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # So that it goes round more than once.
+    # Short limits, so that the messages go round more than once.
     monkeypatch.setattr("worker.durable.rabbitmq.waiting._LONGEST_SECONDS", 2)
     monkeypatch.setattr("worker.durable.rabbitmq.waiting.LONGEST_IN_MEMORY_SECONDS", 3)
     app = an_app(url)
     stock = Celery(broker=url, set_as_current=False)
     with app.connection_for_read() as connection:
         worker, ours = Worker(app, connection), cast(Any, connection.default_channel)
-        # On a busy machine 28 quorum queues take longer than what is due may wait here.
+        # On a busy machine, declaring 28 quorum queues takes longer than the messages below may wait.
         worker.delays._bind(connection, "sessions")
         due = datetime.now(UTC) + timedelta(seconds=8)
         for protocol in (2, 1):
@@ -365,7 +365,7 @@ def test_what_is_due_later_waits_in_the_broker(url: str, monkeypatch: pytest.Mon
             stock.amqp.__dict__.pop("create_task_message", None)
             stock.send_task("any", eta=due, queue="sessions")
         stock.send_task("any", countdown=2, queue="sessions")
-        # What is due soon stays, what is due later has gone.
+        # The message that is due soon stays, and the later ones have left the queue.
         wait_until(lambda: worker.has(1), "the one that is due soon is there")
         sessions = app.amqp.queues["sessions"](connection.channel())
         wait_until(lambda: not worker.has(2) and count(sessions) == 0, "rest")

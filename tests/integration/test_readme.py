@@ -1,4 +1,4 @@
-"""The documents' programs run as they stand, with a real broker and worker, and print what is below them."""
+"""The documents' programs, run unchanged on a real broker and worker, and their printed output."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tests.support.servers import PostgresForTests, ask
 
 
 def programs(document: str) -> list[tuple[Block, Block]]:
-    """Return each block of Python with the block of text behind it, which is its output."""
+    """Return each Python block with the text block behind it, which is its output."""
     found = blocks(read(document))
     pairs = pairwise(found)
     return [pair for pair in pairs if [block.language for block in pair] == ["python", "text"]]
 
 
-# CONTRIBUTING has the code of its recipe, which has a test of its own; a decision quotes code of others.
+# CONTRIBUTING's recipe has its own test, and ADRs quote foreign code; neither has programs with output.
 PROGRAMS = [name for name in map(name_of, DOCUMENTS) if programs(name)]
 
 
 def test_the_documents_with_programs() -> None:
-    """The reading of the documents has not gone blind."""
+    """The expected documents contain the expected number of programs."""
     assert {name: len(programs(name)) for name in PROGRAMS} == {"README.md": 1, "docs/use/python.md": 4}
     for name in PROGRAMS:
         assert sum(block.language == "python" for block in blocks(read(name))) == len(programs(name))
@@ -34,7 +34,7 @@ def test_the_documents_with_programs() -> None:
 
 @pytest.mark.parametrize("document", PROGRAMS)
 def test_the_programs_of_the_documents(document: str, shared: Installation) -> None:
-    """They run one after the other, each in a process of its own that has nothing but the addresses."""
+    """Each program of a document prints its documented output, with only the addresses in its environment."""
     for program, output in programs(document):
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", program.text],
@@ -50,7 +50,7 @@ def test_the_programs_of_the_documents(document: str, shared: Installation) -> N
 
 @pytest.mark.parametrize("document", ["docs/operate/backup.md", "docs/operate/postgres.md"])
 def test_the_sql_of_the_documents(document: str, postgres: PostgresForTests, database_url: str) -> None:
-    """Each statement is one that Postgres takes from whoever administrates our tables."""
+    """Postgres accepts each SQL statement of the documents from an administrator."""
     statements = [block.text for block in blocks(read(document)) if block.language == "sql"]
     assert statements
     with psycopg.connect(postgres.for_administrator(database_url)) as connection:
@@ -60,7 +60,7 @@ def test_the_sql_of_the_documents(document: str, postgres: PostgresForTests, dat
 
 
 def test_the_time_limits_of_a_role(postgres: PostgresForTests, database_url: str) -> None:
-    """What the documents set on the role for PgBouncer is what the pool asks for without one."""
+    """The time limits that the documents set on the role for PgBouncer are those of the pool."""
     [block] = [
         block
         for block in blocks(read("docs/operate/postgres.md"))
@@ -70,7 +70,7 @@ def test_the_time_limits_of_a_role(postgres: PostgresForTests, database_url: str
     with psycopg.connect(administrator, autocommit=True) as connection:
         connection.execute(block.text.encode())
     try:
-        # A connection without our pool's options: psycopg's own.
+        # A plain psycopg connection has none of our pool's options.
         assert ask(administrator, "SHOW statement_timeout") == "5s"
         assert ask(administrator, "SHOW lock_timeout") == "3s"
     finally:

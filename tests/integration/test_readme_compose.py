@@ -16,14 +16,14 @@ from worker.operate.rights.broker_users import NAMES, acl_line, login_of
 
 
 class PlainValkey(EmbeddedValkey):
-    """What nobody sets is the server's own default, not that of the embedded one."""
+    """A Valkey with the server's own defaults instead of the embedded one's."""
 
     defaults: ClassVar = {"bind": "127.0.0.1"}
 
 
 @pytest.fixture
 def configured(tmp_path: Path) -> Iterator[EmbeddedValkey]:
-    """A Valkey with the file of the compose service; address, folder and password are the test's."""
+    """Start a Valkey with the compose service's file, and the test's address, folder and password."""
     (tmp_path / "valkey_auth").write_text("requirepass the-test-has-its-own\n")
     (tmp_path / "valkey_users").write_text("".join(f"{acl_line(user, 'pw')}\n" for user in NAMES))
     valkey = PlainValkey(tmp_path / "valkey", settings=valkey_settings(tmp_path))
@@ -35,7 +35,7 @@ def configured(tmp_path: Path) -> Iterator[EmbeddedValkey]:
 
 
 def test_it_keeps_what_it_acknowledges(configured: EmbeddedValkey) -> None:
-    """A log on disk, written before the answer; a full broker refuses; strangers stay outside."""
+    """The compose service's broker logs every write to disk, evicts nothing and wants a login."""
     with redis.Redis.from_url(configured.url, decode_responses=True) as client:
         found = client.config_get("append*", "maxmemory-policy", "save", "requirepass")
     assert (found["appendonly"], found["appendfsync"]) == ("yes", "always")

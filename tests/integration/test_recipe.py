@@ -1,4 +1,4 @@
-"""CONTRIBUTING's recipe for a command is followed in a copy of the tree, and the command is run."""
+"""CONTRIBUTING's recipe for a command, followed in a copy of the tree and run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _FILE: Final = re.compile(r"`(\w+/[\w/]+\.py)`")
 
 
 def steps() -> tuple[list[tuple[str, str]], str]:
-    """Return each file that the recipe names with the code for it, and the program that sends the command."""
+    """Return the recipe's files, each with its code, and the program that sends the command."""
     section = read("CONTRIBUTING.md").partition("## Add a command\n")[2].partition("\n## ")[0]
-    # By turns what is said and its code.
+    # Alternately text and code.
     parts = _STEP.split(section)
     said, code = parts[:-1:2], parts[1::2]
     files = [_FILE.findall(text) for text in said]
@@ -32,7 +32,7 @@ def steps() -> tuple[list[tuple[str, str]], str]:
 
 
 def add(copy: Path) -> None:
-    """Follow the recipe."""
+    """Follow the recipe in the copy."""
     places, _program = steps()
     assert [file for file, _code in places] == [
         "threadsync/commands.py",
@@ -51,7 +51,7 @@ def add(copy: Path) -> None:
 
 
 def test_a_command_that_is_added_by_the_recipe(installation: Installation, tmp_path: Path) -> None:
-    """Three places, and a client of the copy gets the result from a worker of the copy."""
+    """A command added in three places gives its result to a client of the copy, from a worker of the copy."""
     copy = tmp_path / "copy"
     for package in PACKAGES:
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))

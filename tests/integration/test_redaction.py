@@ -1,4 +1,4 @@
-"""Whoever watches sees nothing that somebody wrote: events, `inspect`, logs, metrics, results, Valkey."""
+"""Redaction of people's text in events, `inspect`, logs, metrics, results and Valkey."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from worker.db.pool import new_pool
 from worker.db.syncs.store import SyncStore
 from worker.local.servers.port import free_port
 
-# All have this word in them, so that a line that is cut short is found as well.
+# Every text contains this word, so that a truncated line is found as well.
 CANARY: Final = "ocelot"
 TOKEN, EMAIL = "ocelot-token", "ocelot@example.com"
 DRAFT = {"summary": "ocelot summary", "description": "ocelot *told*", "labels": ["ocelot-label"]}
@@ -43,7 +43,7 @@ def thread(number: int) -> dict[str, Any]:
 
 
 def line(number: int) -> str:
-    """What is shown in place of the draft."""
+    """Return the text that is shown in place of the draft."""
     return f"C1 / {thread(number)['thread_ts']} → a ticket"
 
 
@@ -54,7 +54,7 @@ def jira() -> Iterator[JiraSandbox]:
 
 
 class Watcher:
-    """Somebody with Flower: hears each event of workers and clients, and asks the workers what they do."""
+    """An observer, as with Flower: collects all events and asks the workers what they do."""
 
     def __init__(self, installation: Installation, stack: ExitStack) -> None:
         self._control = installation.celery.control
@@ -66,21 +66,21 @@ class Watcher:
         self.has_heard("nothing", "")  # kombu subscribes with the first look
 
     def has_heard(self, event_type: str, text: str) -> bool:
-        """Whether such an event, with that text in it, has come by now."""
+        """Return True if an event of this type with this text has arrived."""
         with suppress(TimeoutError):
             while True:
                 self._connection.drain_events(timeout=0.05)
         return any(event["type"] == event_type and text in str(event) for event in self.events)
 
     def sees(self, method: str, text: str) -> bool:
-        """Whether a worker's answer to ``inspect`` has the text; ``method`` is ``active`` or its like."""
+        """Return True if the result of ``inspect``'s ``method``, such as ``active``, has the text."""
         answer = getattr(self._control.inspect(timeout=1), method)()
         self.answers.append(answer)
         return text in str(answer)
 
 
 def a_worker(installation: Installation, jira: JiraSandbox, metrics_port: int) -> WorkerGroup:
-    """It says all that it can say."""
+    """Start a worker that logs and exports as much as it can."""
     return installation.worker(
         "watched",
         *("--beat", "--schedule", str(installation.logs / "beat"), "--loglevel", "DEBUG"),
@@ -96,7 +96,7 @@ def a_worker(installation: Installation, jira: JiraSandbox, metrics_port: int) -
 
 @contextmanager
 def locked(installation: Installation, number: int) -> Iterator[None]:
-    """The session's row, so that a command on it hangs."""
+    """Lock the session's row, so that a command on it hangs."""
     with psycopg.connect(installation.database_url) as connection:
         connection.execute(
             "SELECT FROM thread_sessions WHERE thread_ts = %s FOR UPDATE", [thread(number)["thread_ts"]]
@@ -110,15 +110,15 @@ def states(installation: Installation) -> dict[UUID, SyncState]:
 
 
 def dead_retry(installation: Installation, letter_id: UUID) -> None:
-    """`threadsync dead retry`, as a person runs it."""
+    """Run `threadsync dead retry` as an operator does."""
     command = [sys.executable, "-m", "worker.cli", "dead", "retry", str(letter_id), "--reason", "try"]
     subprocess.run(command, env=installation.env, check=True, capture_output=True, timeout=60)
 
 
 def test_nobody_who_watches_sees_a_draft(installation: Installation, jira: JiraSandbox) -> None:
-    """Sent by stock clients and ours, refused by us and by Jira, made to wait, sent again: not a word of it.
+    """No word of a draft is visible, whether it is refused, made to wait, fails in Jira or is sent again.
 
-    What is shown in its place says which thread, and what for.
+    The text in its place names the thread and the purpose.
     """
     jira.site.fail("create", REFUSAL)
     with ExitStack() as stack:
@@ -127,7 +127,7 @@ def test_nobody_who_watches_sees_a_draft(installation: Installation, jira: JiraS
         worker = stack.enter_context(a_worker(installation, jira, port))
         installation.send("sessions.get_or_create", **thread(1), user_id="U1").get(timeout=10)
 
-        # Its session is not there yet, so it waits, again and again.
+        # The command waits repeatedly, as its session does not exist yet.
         early = installation.send("sessions.request_sync", **thread(2), draft=DRAFT, **LATER)
         wait_until(lambda: watcher.sees("scheduled", line(2)), "it is seen while it waits", 20)
         wait_until(lambda: watcher.has_heard("task-retried", early.id), "its wait is told", 20)
@@ -197,6 +197,6 @@ def test_nobody_who_watches_sees_a_draft(installation: Installation, jira: JiraS
 
 
 def context(text: str) -> list[str]:
-    """Where the word is, for whoever has to mend it."""
+    """Return the word's first places with their surroundings, for the failure message."""
     places = [place for place in range(len(text)) if text.startswith(CANARY, place)]
     return [text[max(0, place - 300) : place + 100] for place in places[:5]]

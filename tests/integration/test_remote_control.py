@@ -1,4 +1,4 @@
-"""Remote control may ask and revoke. What changes a worker is refused, and no junk there ends it."""
+"""Remote control: questions and revoking allowed, changes refused, junk harmless."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHANGES: Final[dict[str, dict[str, Any]]] = {
 
 
 def said(**parts: Any) -> bytes:
-    """A message of kombu's, but for what is named."""
+    """Return a message of kombu's with the named parts replaced."""
     body = parts.pop("body", {"method": "ping", "arguments": {}, "destination": None})
     whole = {
         "body": base64.b64encode(json.dumps(body).encode()).decode(),
@@ -91,7 +91,7 @@ JUNK: Final = {
 
 
 def channels(installation: Installation) -> list[str]:
-    """Remote control, and what workers say of themselves."""
+    """Return the channels of remote control and of workers' own events."""
     database = installation.broker_url.rpartition("/")[2]
     return [
         f"/{database}.celery.pidbox",
@@ -100,13 +100,13 @@ def channels(installation: Installation) -> list[str]:
 
 
 def test_no_junk_ends_a_worker(shared: Installation) -> None:
-    """One after the other, to all workers; after each they answer, and run commands."""
+    """Junk on the channels of remote control leaves workers responsive and able to run commands."""
     with redis.Redis.from_url(shared.broker_url) as broker:
         for payload in JUNK.values():
             for channel in channels(shared):
                 broker.publish(channel, payload)
         wait_until(lambda: shared.celery.control.ping(timeout=1), "remote control is answered")
-        # What an answer to a queue of ours would be.
+        # A reply to a forged address could have landed in this queue.
         assert broker.llen("sessions") == 0
     assert shared.send("sessions.get", channel_id="C1", thread_ts="1.1").get(timeout=10) is None
     assert shared.dead_letters() == []
@@ -114,7 +114,7 @@ def test_no_junk_ends_a_worker(shared: Installation) -> None:
 
 @pytest.mark.parametrize("command", CHANGES)
 def test_what_changes_a_worker_is_refused(shared: Installation, command: str) -> None:
-    """With the setting that would allow it."""
+    """A remote command that changes a worker is refused, with the setting that would allow it."""
     replies: Any = shared.celery.control.broadcast(
         command, arguments=CHANGES[command], reply=True, timeout=5, limit=1
     )
@@ -124,7 +124,7 @@ def test_what_changes_a_worker_is_refused(shared: Installation, command: str) ->
 
 
 def test_questions_are_answered(shared: Installation) -> None:
-    """By those names, and by the old ones, as Flower asks them."""
+    """Questions by remote control are answered, under their new names and Flower's old ones."""
     inspect = shared.celery.control.inspect(timeout=5, limit=1)
     answers = {
         name: getattr(inspect, name)()
@@ -148,7 +148,7 @@ def test_questions_are_answered(shared: Installation) -> None:
 
 
 def test_no_answer_has_a_password(shared: Installation) -> None:
-    """One who may ask a worker, such as Flower's user of the broker, must not get the worker's own login."""
+    """No response of remote control has the broker's password."""
     password = urlsplit(shared.broker_url).password
     assert password
     for question in ("conf", "report", "stats", "hello"):
@@ -163,7 +163,7 @@ def test_no_answer_has_a_password(shared: Installation) -> None:
 
 
 def test_a_setting_allows_changes(installation: Installation) -> None:
-    """For those who want Celery's own."""
+    """With REMOTE_CONTROL_CHANGES=true remote control may add a process and shut the worker down."""
     with installation.worker(REMOTE_CONTROL_CHANGES="true") as worker:
         assert len(worker.children) == 2
         installation.celery.control.pool_grow(1, reply=True, timeout=5, limit=1)

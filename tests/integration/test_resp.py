@@ -1,7 +1,7 @@
-"""RESP2 and RESP3: redis-py speaks the second since its version 8, the first before, and we are the same.
+"""RESP2 and RESP3, the default of redis-py since version 8, between which the transport is the same.
 
-Many replies have another shape: a map for a list of pairs, a message that is pushed for one that is read. A
-broker's address cannot choose, so kombu is made to; the server is asked what it was spoken to in.
+Many replies differ in shape: a map instead of a list of pairs, a pushed message instead of a reply. A
+broker's address cannot choose the protocol, so kombu is patched; the server says which one a connection uses.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from worker.operate.memory import memory_of
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelSet]:
-    """A master, a replica and a sentinel."""
+    """Start a master, a replica and a sentinel."""
     with SentinelSet(tmp_path_factory.mktemp("servers"), replicas=1, sentinels=1) as servers:
         yield servers
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
 def spoken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """What the connections of a channel speak: said to redis-py, as kombu says the rest."""
-    # The stubs do not know it.
+    """Make kombu's channels use RESP2 or RESP3, and return which."""
+    # The stubs lack this attribute.
     channels: Any = kombu_redis.Channel
     kombus = channels._connparams
 
@@ -54,7 +54,7 @@ def spoken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
 
 @pytest.fixture
 def url(servers: SentinelSet, spoken: int) -> str:
-    """The master, empty."""
+    """Empty the master, and return its URL."""
     with servers.master.client() as administrator:
         administrator.flushall()
     return servers.master.url()
@@ -62,14 +62,14 @@ def url(servers: SentinelSet, spoken: int) -> str:
 
 @pytest.fixture
 def channel(url: str) -> Iterator[Any]:
-    """A worker's."""
+    """Open a worker's channel."""
     with DurableConnection(url) as connection:
         yield connection.default_channel
 
 
 @pytest.fixture
 def connect(url: str) -> Iterator[Callable[..., Peer]]:
-    """A peer on this test's broker, gone at the end."""
+    """Yield a function that connects a peer to this test's broker, and end all peers afterwards."""
     peers: list[Peer] = []
 
     def make(*queues: str) -> Peer:
@@ -82,7 +82,7 @@ def connect(url: str) -> Iterator[Callable[..., Peer]]:
 
 
 def test_each_connection_speaks_it(url: str, spoken: int, channel: Any) -> None:
-    """Those of commands and those that wait for messages, as the server sees them."""
+    """The connections for commands and for waiting use the chosen protocol, as the server sees them."""
     clients = [channel._create_client(), channel._create_client(asynchronous=True)]
     assert [client.client_info()["resp"] for client in clients] == [str(spoken)] * 2
     for client in clients:
@@ -90,7 +90,7 @@ def test_each_connection_speaks_it(url: str, spoken: int, channel: Any) -> None:
 
 
 def test_messages_go_all_their_ways(url: str, connect: Callable[..., Peer]) -> None:
-    """Taken, ended, given back, set aside, overdue, and awaited where there is none."""
+    """Messages are taken, ended, returned, set aside, redelivered and awaited."""
     publish(url, "one", "two", "three", "four")
     peer = connect()
     one, two, three, four = peer.take(4)
@@ -107,7 +107,7 @@ def test_messages_go_all_their_ways(url: str, connect: Callable[..., Peer]) -> N
     sweep(later)
     overdue = later.take(3)
     assert {message.payload for message in overdue} == {"two", "three", "four"}
-    # Asks, finds nothing, waits, and is woken.
+    # The peer asks, finds nothing, waits, and is woken.
     later.look()
     publish(url, "five")
     assert later.take()[0].payload == "five"
@@ -120,7 +120,7 @@ def test_one_is_asked_for(url: str, channel: Any) -> None:
 
 
 def test_remote_control_is_heard(url: str, connect: Callable[..., Peer]) -> None:
-    """With RESP3 it comes as a push."""
+    """Remote control is received, which RESP3 sends as a push."""
     peer = connect()
     pidbox = Exchange("celery.pidbox", type="fanout", durable=False)
     queue = Queue("a.pidbox", pidbox, durable=False, auto_delete=True)
@@ -154,13 +154,13 @@ def test_signs_are_left_and_read(channel: Any) -> None:
 
 
 def test_the_doctor_sees_the_same(url: str, servers: SentinelSet) -> None:
-    """Each of its checks, and nothing that it could not read."""
+    """The doctor runs each of its checks and finds nothing wrong or unreadable."""
     settings = load_settings(celery_broker_url=url, broker_wait_replicas=1)
     found = {finding.check: finding for finding in examine_broker(settings)}
     assert set(found) == set(CHECKS)
     assert found["broker: append-only file"].message.startswith("appendfsync no")
     del found["broker: append-only file"]
-    # One user for all, which these tests have.
+    # These tests use one user for all processes.
     del found["broker: user"]
     assert {
         finding.check for finding in found.values() if finding.level in ("warning", "error", "skipped")
@@ -168,7 +168,7 @@ def test_the_doctor_sees_the_same(url: str, servers: SentinelSet) -> None:
 
 
 def test_memory_and_replicas_are_told(url: str, channel: Any) -> None:
-    """INFO is text with a prefix in RESP3; WAIT stands at the end of a pipeline."""
+    """The server's memory is read from INFO, and a client waits for a replica with WAIT."""
     memory = memory_of(channel)
     assert memory is not None
     assert 0 < memory.used < memory.machine
@@ -195,7 +195,7 @@ def test_a_broker_has_one_owner(url: str) -> None:
 
 
 def test_a_cluster_is_known(spoken: int, tmp_path: Path) -> None:
-    """By the server's greeting, a map in RESP3."""
+    """A Redis Cluster is recognised by the server's greeting and refused."""
     with (
         RedisServer(tmp_path, settings={"cluster-enabled": "yes"}) as server,
         DurableConnection(server.url()) as connection,
@@ -213,10 +213,10 @@ def test_sentinels_name_the_master(servers: SentinelSet, url: str, spoken: int) 
         assert channel.basic_get("q").payload == "one"
 
 
-# Celery's own.
+# The warning is about Celery's own call.
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex")
 def test_results_are_stored_and_read(url: str, spoken: int) -> None:
-    """Here the address chooses."""
+    """Results are stored and read with the protocol that the address names."""
     results = f"{url}?protocol={spoken}"
     app: Any = WorkersCelery(backend=results, set_as_current=False)
     assert app.backend.client.client_info()["resp"] == str(spoken)

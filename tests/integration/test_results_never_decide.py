@@ -1,4 +1,4 @@
-"""Storing a result never decides over its command: real workers on real servers."""
+"""Failures to store a result, which never change its command's fate: real workers and servers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _numbers = itertools.count(1)
 
 
 class Apart:
-    """An installation with a worker, whose results have a server of their own."""
+    """An installation with a worker whose results have a server of their own."""
 
     def __init__(self, installation: Installation, results: EmbeddedValkey) -> None:
         self.installation = installation
@@ -39,7 +39,7 @@ class Apart:
         self.administrator = redis.Redis.from_url(results.url)
 
     def send(self, count: int) -> list[AsyncResult[Any]]:
-        """Open so many sessions that are not there yet."""
+        """Send commands that open ``count`` new sessions."""
         ours = self.installation
         return [
             ours.send("sessions.get_or_create", channel_id="C1", thread_ts=f"1.{number}", user_id="U1")
@@ -47,12 +47,12 @@ class Apart:
         ]
 
     def all_end_well(self, count: int, sessions_before: int) -> bool:
-        """The effects are there, no message is left, and no letter."""
+        """Return True if all sessions exist and no message is left."""
         ours = self.installation
         return len(ours.sessions()) == sessions_before + count and ours.waiting() == 0
 
     def results_come(self) -> bool:
-        """Each one the answer of its own command."""
+        """Send a command, and return True if its own result can be read."""
         number = next(_numbers)
         with SessionClient(self.installation.broker_url, self.results.url) as client:
             handle = client.get_or_create("C1", f"1.{number}", "U1")
@@ -81,7 +81,7 @@ def apart(
 
 @contextmanager
 def full(apart: Apart) -> Iterator[None]:
-    """OOM."""
+    """Make the server of results refuse writes for lack of memory (OOM)."""
     apart.administrator.config_set("maxmemory", 1)
     yield
     apart.administrator.config_set("maxmemory", 0)
@@ -89,7 +89,7 @@ def full(apart: Apart) -> Iterator[None]:
 
 @contextmanager
 def a_replica(apart: Apart) -> Iterator[None]:
-    """READONLY; its master is away, so it keeps what it has."""
+    """Make the server of results a replica of an absent master (READONLY)."""
     apart.administrator.replicaof("127.0.0.1", 1)
     yield
     apart.administrator.replicaof("NO", "ONE")
@@ -97,7 +97,7 @@ def a_replica(apart: Apart) -> Iterator[None]:
 
 @contextmanager
 def without_permission(apart: Apart) -> Iterator[None]:
-    """NOPERM."""
+    """Take the rights to store results away (NOPERM)."""
     apart.administrator.acl_setuser("default", enabled=True, commands=["-set", "-setex", "-publish"])
     yield
     apart.administrator.acl_setuser("default", enabled=True, commands=["+set", "+setex", "+publish"])
@@ -105,7 +105,7 @@ def without_permission(apart: Apart) -> Iterator[None]:
 
 @contextmanager
 def without_a_login(apart: Apart) -> Iterator[None]:
-    """WRONGPASS, on each new connection; the old ones are gone."""
+    """Change the server's password and close all connections (WRONGPASS)."""
     apart.administrator.config_set("requirepass", "another one")
     apart.administrator.client_kill_filter(_type="normal", skipme=True)
     yield
@@ -114,7 +114,7 @@ def without_a_login(apart: Apart) -> Iterator[None]:
 
 @contextmanager
 def frozen(apart: Apart) -> Iterator[None]:
-    """No word, on connections that stand."""
+    """Freeze the server of results."""
     pid = apart.results.pid
     assert pid is not None
 
@@ -129,7 +129,7 @@ def frozen(apart: Apart) -> Iterator[None]:
 def test_a_server_of_results_in_trouble_changes_nothing(
     apart: Apart, trouble: Callable[[Apart], Any]
 ) -> None:
-    """Effects are there, messages are gone, no letter; and when it is well again results come."""
+    """Commands have their effect while the server of results fails; once it recovers, results come again."""
     before = len(apart.installation.sessions())
     with trouble(apart):
         apart.send(ENOUGH_FOR_BATCHES)
@@ -156,12 +156,12 @@ def by_sentinel(folder: Path) -> Iterator[tuple[RedisServer, str]]:
         yield sentinels.servers[0], sentinels.url
 
 
-@pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Celery does
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # called by Celery
 @pytest.mark.parametrize("reached", [by_tcp, by_socket, by_sentinel])
 def test_a_result_is_kept_as_soon_as_its_server_is_back(
     tmp_path: Path, reached: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a look that opens and closes connections of its own, by each way to it."""
+    """A result is stored as soon as its server is back, over each way to reach it."""
     monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", json.dumps({"master_name": SentinelSet.name}))
     with reached(tmp_path / "s") as (server, url):
         app = WorkersCelery("probe", set_as_current=False)
@@ -171,7 +171,7 @@ def test_a_result_is_kept_as_soon_as_its_server_is_back(
         server.freeze()
         assert not backend.is_back()
         server.thaw()
-        # By default for two seconds, in which each result was lost.
+        # The default is two seconds, during which each result would be lost.
         backend._silent_until = time.monotonic() + 3600
         wait_until(backend.is_back, "it is back")
         backend.store_result("an-id", 1, "SUCCESS")

@@ -1,4 +1,4 @@
-"""Sending, and reading results, by every kind of address that Valkey and Redis have."""
+"""Commands and results over every kind of address that Valkey and Redis have."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def front(authority: Authority, valkey91: RedisServer) -> Iterator[TlsFront]:
 
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Set the environment as an installation has it."""
+    """Yield a function that sets the environment of an installation with this broker."""
 
     def configure(url: str, **options: Any) -> None:
         monkeypatch.setenv("CELERY_BROKER_URL", url)
@@ -67,7 +67,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def there_and_back() -> None:
-    """A command is sent by a client and by a worker's app, and the client reads what the worker stored."""
+    """Send commands by a client and by a worker's app, and read a stored result by the client."""
     app = app_of(get_settings())
     with SessionClient() as client, app:
         handle = client.get_or_create("C1", "1700000000.000001", "U1")
@@ -93,7 +93,7 @@ def test_by_tcp(valkey91: RedisServer, configure: Callable[..., None]) -> None:
 
 
 def test_by_a_socket(valkey91: RedisServer, configure: Callable[..., None]) -> None:
-    """Whose connection knows no option of TCP."""
+    """A command and its result go through a Unix socket."""
     configure(valkey91.socket_url(2))
     there_and_back()
     with valkey91.client(2) as server:
@@ -113,7 +113,7 @@ def test_by_a_user_with_a_prefix(valkey91: RedisServer, configure: Callable[...,
 def test_by_tls_with_a_certificate(
     front: TlsFront, authority: Authority, configure: Callable[..., None]
 ) -> None:
-    """The server asks for ours, and we for its."""
+    """A command and its result go through TLS, with a certificate on each side."""
     query = authority.query(authority.issue("client"))
     configure(f"valkeys://:{PASSWORD}@127.0.0.1:{front.port}/3?{query}")
     there_and_back()
@@ -127,7 +127,7 @@ def test_redis_7_by_tls(redis70: RedisServer, authority: Authority, configure: C
 def test_a_stranger_gets_no_password(
     front: TlsFront, authority: Authority, configure: Callable[..., None]
 ) -> None:
-    """By an authority that we do not trust: neither commands nor questions for results go there."""
+    """A server with a certificate of an unknown authority gets no password, command or question."""
     accepted = front.accepted
     certificate = authority.issue("client")
     mine = f"ssl_certfile={certificate.certfile}&ssl_keyfile={certificate.keyfile}"
@@ -160,7 +160,7 @@ def test_the_certificate_must_be_of_the_host(
 
 @pytest.fixture
 def replicated(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
-    """A master and its replica."""
+    """Start a master and its replica."""
     with RedisServer(tmp_path / "m") as master, RedisServer(tmp_path / "s") as replica:
         with replica.client() as client:
             client.replicaof("127.0.0.1", str(master.port))
@@ -173,7 +173,7 @@ def replicated(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
 def test_replicas_have_what_was_sent(
     replicated: tuple[RedisServer, RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client hears that too few have it within its second; then all is well again."""
+    """A client raises EnqueueFailed within its second when too few replicas have the message."""
     master, replica = replicated
     monkeypatch.setenv("BROKER_WAIT_REPLICAS", "1")
     with SessionClient(master.url(), master.url()) as client, master.client() as server:
@@ -191,7 +191,7 @@ def test_replicas_have_what_was_sent(
 def test_a_worker_waits_for_replicas_too(
     replicated: tuple[RedisServer, RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it publishes itself fails with an error that makes it hand the message back."""
+    """A worker's own message that too few replicas have raises NotReplicated."""
     master, replica = replicated
     monkeypatch.setenv("BROKER_WAIT_REPLICAS", "1")
     monkeypatch.setenv("CELERY_BROKER_URL", master.url())
@@ -208,7 +208,7 @@ def test_a_worker_waits_for_replicas_too(
 
 
 def test_a_cluster_is_refused(tmp_path: Path, configure: Callable[..., None]) -> None:
-    """By whoever connects, and by the doctor, in a sentence."""
+    """A Redis Cluster is refused by clients, a worker's app and the doctor, with a sentence."""
     with RedisServer(tmp_path, settings={"cluster-enabled": "yes"}) as server:
         with server.client() as node:
             node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8000)
@@ -216,7 +216,7 @@ def test_a_cluster_is_refused(tmp_path: Path, configure: Callable[..., None]) ->
         with SessionClient() as client:
             with pytest.raises(InvalidSettings, match="Redis Cluster"):
                 client.ping()
-            # One of the two keys is at another node.
+            # One of the two keys belongs to another node of the cluster.
             with pytest.raises(InvalidSettings, match="Redis Cluster"):
                 client._broker.result_of("a") and client._broker.result_of("b")
         with pytest.raises(InvalidSettings, match="Redis Cluster"), app_of(get_settings()) as app:
@@ -261,7 +261,7 @@ async def test_a_burst_of_asyncio_fails_none(valkey91: RedisServer) -> None:
 
 
 async def test_a_burst_at_a_frozen_broker_fails_soon(tmp_path: Path) -> None:
-    """All of them, together: none waits for its turn to find out. Afterwards nothing of it is sent."""
+    """A burst of 500 commands at a frozen broker fails within 10 s, and most of it is never sent."""
     with RedisServer(tmp_path) as server:
         async with AsyncSessionClient(server.url(), server.url()) as client:
             await client.ping()
@@ -271,7 +271,7 @@ async def test_a_burst_at_a_frozen_broker_fails_soon(tmp_path: Path) -> None:
                 *(client.get_or_create("C1", f"1700000000.{number:06}", "U1") for number in range(BURST)),
                 return_exceptions=True,
             )
-            # 0.9 s each, one after the other eight at a time, would be a minute.
+            # Eight at a time with 0.9 s each would take a minute.
             assert time.monotonic() - began < 10
             assert all(isinstance(outcome, EnqueueFailed) for outcome in outcomes)
             server.thaw()

@@ -1,4 +1,4 @@
-"""A stop while the broker stands still: it is asked once, and not call by call."""
+"""A worker that stops while the broker is frozen, and asks it once instead of call by call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker.local.servers.valkey import EmbeddedValkey
 
 @pytest.fixture
 def channel(own_valkey: EmbeddedValkey) -> Iterator[Any]:
-    """A worker's channel, with less patience than a worker's."""
+    """Open a worker's channel with short time-outs."""
     options = {"socket_timeout": 0.3, "socket_connect_timeout": 0.3}
     connection: Any = Connection(
         own_valkey.url, transport="worker.durable.transport:DurableTransport", transport_options=options
@@ -36,7 +36,7 @@ def error_of(channel: Any) -> type[BaseException]:
 def test_a_worker_that_stops_waits_once(
     channel: Any, own_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch, flag: str, code: object
 ) -> None:
-    """And asks again after a while, because the broker may go on before the worker has ended."""
+    """A stopping worker waits for a frozen broker once, and asks again after a while."""
     monkeypatch.setattr(state, flag, code)
     with standing_still(*family(own_valkey.pid)):
         assert error_of(channel) is redis.TimeoutError
@@ -48,7 +48,7 @@ def test_a_worker_that_stops_waits_once(
 
 
 def test_one_that_works_on_asks_each_time(channel: Any, own_valkey: EmbeddedValkey) -> None:
-    """It has no reason to hurry, and the broker may be back."""
+    """A worker that goes on asks a frozen broker at each call."""
     with standing_still(*family(own_valkey.pid)):
         assert [error_of(channel) for _ in range(2)] == [redis.TimeoutError] * 2
     assert channel.run_script("return 1", [], []) == 1

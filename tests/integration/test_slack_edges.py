@@ -1,4 +1,4 @@
-"""Requests with Slack's signature, whatever is in them, and answers of its side: real servers."""
+"""Requests with Slack's signature and any content, and Slack's own responses, on real servers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def slack() -> Iterator[SlackSandbox]:
 
 
 async def test_a_replayed_form_changes_nothing(store: SessionStore) -> None:
-    """The same signed bytes, after the form that corrects them: its draft is the older one still."""
+    """A replayed form does not replace the draft of a later form."""
     store.get_or_create_session(CHANNEL, THREAD, USER)
     client, now = RecordingClient(lambda command: result("applied")), int(time.time())
     wrong = signed_request(SECRET, form("wrong"), at=now - 20)
@@ -90,7 +90,7 @@ async def test_a_replayed_form_changes_nothing(store: SessionStore) -> None:
 
 @pytest.mark.parametrize("text", ["unlink PROJ-7 {} the wrong one", "link PROJ-7 {}"])
 async def test_a_replayed_act_is_the_same_act(text: str) -> None:
-    """By its id, and an unlink is as old as what Slack signed; what is typed again is another act."""
+    """A replayed link or unlink has the same command id; the same text typed again has another one."""
     unknown = LinkAnswer(outcome="no_such_ticket", jira_key="PROJ-7")
     client = RecordingClient(lambda asked: unknown if isinstance(asked, LinkLookup) else result("applied"))
     sent_at = int(time.time()) - 20
@@ -107,7 +107,7 @@ async def test_a_replayed_act_is_the_same_act(text: str) -> None:
 
 
 async def test_a_replayed_retry_is_the_same_retry() -> None:
-    """By its id; the button that is pressed again is another one."""
+    """A replayed retry has the same command id; another press of the button has another one."""
     client = RecordingClient(lambda command: NEVER)
     clicks = [
         button_click(RETRY_BUTTON, str(uuid4()), CHANNEL, USER, message_ts="1.1", response_url="")
@@ -151,18 +151,18 @@ NOT_OURS = (
 
 @pytest.mark.parametrize("url", OURS)
 def test_an_answer_goes_to_slack(url: str) -> None:
-    """To any host of it."""
+    """A response may be sent to any host of Slack by HTTPS."""
     assert is_slacks(url, SLACK_API)
 
 
 @pytest.mark.parametrize("url", NOT_OURS)
 def test_an_answer_goes_nowhere_else(url: str) -> None:
-    """However it is spelt."""
+    """A response is not sent to a URL that only looks like Slack's."""
     assert not is_slacks(url, SLACK_API)
 
 
 def test_an_answer_may_go_to_where_the_api_is() -> None:
-    """A sandbox on this machine by http; another machine's by https, at the same port."""
+    """A response may be sent to the host of the API's URL, by http on this machine only."""
     assert is_slacks("http://127.0.0.1:8083/response/1", "http://localhost:8082/api/")
     assert is_slacks("https://slack.internal:8443/response/1", "https://slack.internal:8443/api/")
     assert not is_slacks("http://slack.internal:8443/response/1", "https://slack.internal:8443/api/")
@@ -175,7 +175,7 @@ async def nothing(peer: Peer, server: RawServer) -> None:
 
 
 async def test_a_chosen_address_gets_no_connection() -> None:
-    """Of a signed click, and of the form that it opened; it is logged without its path."""
+    """A response URL of another host gets no connection, and is logged without its path."""
     client = RecordingClient(lambda command: result("applied"))
     with raw_server(nothing) as server, structlog.testing.capture_logs() as logs:
         url = f"{server.url}/secret-path"
@@ -199,7 +199,7 @@ async def api_at(url: str) -> AsyncIterator[SlackApi]:
 
 
 async def test_a_redirect_is_not_followed() -> None:
-    """It would take the text and the token to wherever it names."""
+    """A redirect in Slack's response is not followed."""
     with raw_server(nothing) as other:
 
         async def redirects(peer: Peer, server: RawServer) -> None:
@@ -248,7 +248,7 @@ ANSWERS = [floods, sends_a_bomb, nests_deep, is_no_text]
 
 @pytest.mark.parametrize("behaviour", ANSWERS)
 async def test_the_web_process_reads_answers_up_to_a_limit(behaviour: Any) -> None:
-    """A post that ends so was made, perhaps; an answer to a user is not read at all."""
+    """The web process reads a limited part of a response, and takes an unreadable post as perhaps made."""
     tracemalloc.start()
     try:
         with raw_server(behaviour) as server:
@@ -259,7 +259,7 @@ async def test_the_web_process_reads_answers_up_to_a_limit(behaviour: Any) -> No
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # The server is in this process too.
+    # The measured memory includes the server, which runs in this process.
     assert peak < 8 * MOST_BYTES or behaviour is sends_a_bomb
     assert server.sent < 20 * MOST_BYTES
     assert all(b"gzip" not in request.lower() for request in server.requests)
@@ -267,7 +267,7 @@ async def test_the_web_process_reads_answers_up_to_a_limit(behaviour: Any) -> No
 
 @pytest.mark.parametrize("behaviour", ANSWERS)
 def test_a_worker_reads_slacks_answers_up_to_a_limit(behaviour: Any) -> None:
-    """An answer that cannot be read may be of a call that was carried out."""
+    """A worker reads a limited part of a response, and takes an unreadable one as an unknown outcome."""
     with raw_server(behaviour) as server:
         connection = WebApi("xoxb-secret", f"{server.url}/api/", timeout=20)
         try:
@@ -301,7 +301,7 @@ NO_OBJECTS = [
 
 @pytest.mark.parametrize(("content_type", "body"), NO_OBJECTS)
 async def test_a_success_that_is_no_object_is_a_failure(content_type: str, body: bytes) -> None:
-    """As a proxy says it: slack_sdk would ask it for members, and a person's click would end in an error."""
+    """A successful response that is no JSON object counts as a failure in each call."""
     client = RecordingClient(lambda command: result("applied"))
     with raw_server(says(content_type, body)) as server:
         async with api_at(server.url) as api:
@@ -325,14 +325,14 @@ def examined(url: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("behaviour", ANSWERS)
 def test_the_doctor_reads_slacks_answers_up_to_a_limit(behaviour: Any) -> None:
-    """It says that Slack does not answer as it should."""
+    """The doctor reads a limited part of a response and reports an unreadable one as an error."""
     with raw_server(behaviour) as server:
         assert examined(server.url)["slack: token"] == "error"
     assert server.sent < 20 * MOST_BYTES
 
 
 def test_the_doctor_takes_the_token_nowhere_else() -> None:
-    """A redirect is an answer that is none."""
+    """The doctor does not follow a redirect with the token."""
     with raw_server(nothing) as other:
 
         async def redirects(peer: Peer, server: RawServer) -> None:
@@ -346,7 +346,7 @@ def test_the_doctor_takes_the_token_nowhere_else() -> None:
 
 
 async def test_a_flood_of_one_user_drops_no_other_click(slack: SlackSandbox) -> None:
-    """The one who floods is told once; the form of another user opens. tests/long has larger floods."""
+    """A user who floods is told once, and another user's form opens."""
     async with flooded(slack, "UFLOOD", 40) as app:
         await eventually(lambda: slack.responses, "who floods is told")
         assert [item["text"] for item in slack.responses] == [replies.TOO_MUCH]
@@ -355,7 +355,7 @@ async def test_a_flood_of_one_user_drops_no_other_click(slack: SlackSandbox) -> 
 
 
 async def test_a_throttled_answer_comes_late(slack: SlackSandbox) -> None:
-    """Slack's 429 is waited out, twice at most."""
+    """A response that Slack throttles is sent again, twice at most."""
     slack.fail("response_url", RateLimited(1), RateLimited("soon"))
     async with api_at(slack.api_url.removesuffix("/api/")) as api:
         await api.respond(slack.new_response_url(), "hello")

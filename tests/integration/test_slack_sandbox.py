@@ -1,4 +1,4 @@
-"""The Slack on localhost, asked with Slack's own SDK."""
+"""The Slack on localhost as Slack's own SDK sees it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def error_of(call: Any, **arguments: Any) -> str:
 
 
 def test_a_message_is_kept_and_found_in_its_thread(slack: SlackSandbox, web: WebClient) -> None:
-    """Posted, updated, reacted to, linked to; seen with the user's message that it answers."""
+    """A message is posted, edited, reacted to, linked, and found in its thread."""
     root = slack.workspace.add(CHANNEL, "U0456", "help!", ts="1700000000.000100")
     blocks = [{"type": "divider"}]
     posted = web.chat_postMessage(channel=CHANNEL, text="one", thread_ts=root.ts, blocks=blocks)
@@ -58,14 +58,14 @@ def test_a_message_is_kept_and_found_in_its_thread(slack: SlackSandbox, web: Web
 
 
 def test_what_only_one_user_sees_is_in_no_thread(slack: SlackSandbox, web: WebClient) -> None:
-    """An ephemeral message is kept, with its reader."""
+    """An ephemeral message is kept with its reader and is in no thread."""
     web.chat_postEphemeral(channel=CHANNEL, user="U0456", text="psst", thread_ts="1.1")
     assert slack.messages[0].only_for == "U0456"
     assert error_of(web.conversations_replies, channel=CHANNEL, ts="1.1") == "thread_not_found"
 
 
 def test_people_channels_views_and_who_we_are(web: WebClient) -> None:
-    """The other methods answer in Slack's shape."""
+    """The methods on identity, channels, people and views respond in Slack's format."""
     assert web.auth_test()["user_id"] == BOT_USER_ID
     assert web.conversations_info(channel=CHANNEL)["channel"]["is_channel"] is True
     assert web.users_info(user="U0456")["user"]["id"] == "U0456"
@@ -73,7 +73,7 @@ def test_people_channels_views_and_who_we_are(web: WebClient) -> None:
 
 
 def test_metadata_is_shown_to_who_asks(slack: SlackSandbox, web: WebClient) -> None:
-    """An edit that names none keeps it."""
+    """A message's metadata is returned on request and survives an edit without metadata."""
     root = slack.workspace.add(CHANNEL, "U0456", "help!", ts="1700000000.000100")
     metadata = {"event_type": "x", "event_payload": {"id": "7"}}
     posted = web.chat_postMessage(channel=CHANNEL, text="one", thread_ts=root.ts, metadata=metadata)
@@ -87,7 +87,7 @@ def test_metadata_is_shown_to_who_asks(slack: SlackSandbox, web: WebClient) -> N
 
 
 def test_a_thread_comes_in_pages(slack: SlackSandbox, web: WebClient) -> None:
-    """The root on each of them; older replies can be left out."""
+    """A thread is returned in pages with its root on each, optionally from a given time on."""
     slack.workspace.add(CHANNEL, "U0456", "0", ts="1.1")
     for number in range(1, 6):
         slack.workspace.add(CHANNEL, "U0456", str(number), ts=f"{number}.2", thread_ts="1.1")
@@ -102,7 +102,7 @@ def test_a_thread_comes_in_pages(slack: SlackSandbox, web: WebClient) -> None:
 
 
 def test_forms_and_json_are_the_same(slack: SlackSandbox) -> None:
-    """Slack takes both, blocks in a form being JSON text, and the token in the header or among the fields."""
+    """A call may be JSON or a form, with the token in its header or a field."""
     header = {"Authorization": f"Bearer {slack.token}"}
     blocks = '[{"type": "divider"}]'
     fields = {"channel": CHANNEL, "text": "hi"}
@@ -117,7 +117,7 @@ def test_forms_and_json_are_the_same(slack: SlackSandbox) -> None:
 
 
 def test_errors_have_slacks_names(slack: SlackSandbox, web: WebClient) -> None:
-    """As the SDK raises them."""
+    """Errors have Slack's own names."""
     user_message = slack.workspace.add(CHANNEL, "U0456", "mine", ts="1.1")
     posted = web.chat_postMessage(channel=CHANNEL, text="ours")["ts"]
     web.reactions_add(channel=CHANNEL, timestamp=posted, name="eyes")
@@ -133,7 +133,7 @@ def test_errors_have_slacks_names(slack: SlackSandbox, web: WebClient) -> None:
 
 
 def test_channels_may_be_limited() -> None:
-    """Then no other exists."""
+    """A sandbox with given channels knows no other."""
     with SlackSandbox(channels=["C0AAA"]) as slack:
         web = new_client(slack)
         web.chat_postMessage(channel="C0AAA", text="x")
@@ -141,7 +141,7 @@ def test_channels_may_be_limited() -> None:
 
 
 def test_faults_come_first_in_first_out(slack: SlackSandbox, web: WebClient) -> None:
-    """One a call, of the method that they were meant for; then all is well again."""
+    """Faults meet the calls of their method one by one, in order, and then calls succeed."""
     slack.fail("chat.postMessage", Refused("msg_too_long"), RateLimited(7))
     web.auth_test()
     assert error_of(web.chat_postMessage, channel=CHANNEL, text="x") == "msg_too_long"
@@ -157,7 +157,7 @@ def test_faults_come_first_in_first_out(slack: SlackSandbox, web: WebClient) -> 
 def test_a_dropped_connection_may_have_done_its_work(
     committed: bool, kept: int, slack: SlackSandbox, web: WebClient
 ) -> None:
-    """The client sees the same in both cases."""
+    """A call whose connection is dropped looks the same whether or not the message was posted."""
     slack.fail("chat.postMessage", Dropped(committed))
     with pytest.raises(OSError, match=r"without response|reset"):
         web.chat_postMessage(channel=CHANNEL, text="x")
@@ -166,7 +166,7 @@ def test_a_dropped_connection_may_have_done_its_work(
 
 
 def test_a_call_may_hang(slack: SlackSandbox) -> None:
-    """Longer than the client waits; stopping the sandbox does not wait for it."""
+    """A call may hang longer than the client's time-out, and stopping the sandbox does not wait for it."""
     slack.fail("auth.test", Hangs(60))
     with pytest.raises(TimeoutError):
         new_client(slack, timeout=1).auth_test()
@@ -176,7 +176,7 @@ def test_a_call_may_hang(slack: SlackSandbox) -> None:
 
 
 def test_a_429_is_over_when_its_time_is(slack: SlackSandbox) -> None:
-    """The SDK's handler waits, and gets through."""
+    """A rate limit ends after its Retry-After, so the SDK's handler succeeds."""
     slack.fail("auth.test", RateLimited(1))
     web = new_client(slack, retry_handlers=[RateLimitErrorRetryHandler()])
     assert web.auth_test()["ok"] is True
@@ -184,7 +184,7 @@ def test_a_429_is_over_when_its_time_is(slack: SlackSandbox) -> None:
 
 
 def test_response_urls_keep_what_they_are_told(slack: SlackSandbox) -> None:
-    """With the same faults, by the name of RESPONSE_URL."""
+    """A response URL records its texts, and its faults are planned under RESPONSE_URL."""
     url = slack.new_response_url()
     assert httpx.post(url, json={"text": "hi"}).text == "ok"
     slack.fail(RESPONSE_URL, Refused("expired_url"), Dropped())

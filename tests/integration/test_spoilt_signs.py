@@ -1,4 +1,4 @@
-"""Fields among the signs of life that are none: every reader goes on by the others, and says so."""
+"""Unreadable fields among the heartbeats, which each reader reports while it uses the others."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ODD: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture
 def broker(broker_url: str) -> Iterator[redis.Redis]:
-    """A broker that knows a worker, beat and a canary of each queue."""
+    """Yield a broker with heartbeats of a worker and beat, and a canary of each queue."""
     tell(broker_url)
     with redis.Redis.from_url(broker_url) as client:
         yield client
@@ -97,7 +97,7 @@ def goes_on(signs: Heartbeats, spoilt: int) -> None:
 
 @pytest.mark.parametrize("kind", SPOILT)
 def test_a_field_that_is_no_sign(broker: redis.Redis, broker_url: str, kind: str) -> None:
-    """It is counted, and taken out by the next process that tells; for an hour it is still said."""
+    """An unreadable field is counted, removed at the next heartbeat, and reported for an hour."""
     name, value = SPOILT[kind]
     broker.hset(KEY, name, value)
     goes_on(looked(broker_url), 1)
@@ -108,7 +108,7 @@ def test_a_field_that_is_no_sign(broker: redis.Redis, broker_url: str, kind: str
 
 @pytest.mark.parametrize("kind", ODD)
 def test_a_sign_of_odd_members(broker: redis.Redis, broker_url: str, kind: str) -> None:
-    """It has a moment, so it may be another release's: it is counted, and forgotten like any other."""
+    """A heartbeat with odd members is counted as unreadable, as it may come from another release."""
     name, sign = ODD[kind]
     seconds = broker.time()[0]
     broker.hset(KEY, name, json.dumps({"at": seconds, "since": seconds, **sign}))
@@ -118,7 +118,7 @@ def test_a_sign_of_odd_members(broker: redis.Redis, broker_url: str, kind: str) 
 
 
 def test_a_key_of_another_type(broker: redis.Redis, broker_url: str) -> None:
-    """The next process that tells puts a hash in its place."""
+    """A key of another type is counted and replaced by a hash at the next heartbeat."""
     broker.set(KEY, "forged")
     signs = looked(broker_url)
     assert (signs.is_blind, signs.unreadable) == (False, 1)
@@ -127,7 +127,7 @@ def test_a_key_of_another_type(broker: redis.Redis, broker_url: str) -> None:
 
 
 def flood(broker: redis.Redis) -> None:
-    """5,000 forged fields, most of which look like signs."""
+    """Write 5,000 forged fields, most of them in the format of heartbeats."""
     seconds = broker.time()[0]
     moment = {"at": seconds, "since": seconds}
     forged: dict[Any, Any] = {}
@@ -141,7 +141,7 @@ def flood(broker: redis.Redis) -> None:
 
 
 def test_metrics_have_a_bounded_number_of_series(broker: redis.Redis, broker_url: str, pool: Pool) -> None:
-    """However many fields there are."""
+    """Metrics have a bounded number of series however many fields there are."""
     flood(broker)
     app = app_of(load_settings(celery_broker_url=broker_url))
     samples = samples_of(generate_latest(registry_of(pool, app)).decode())
@@ -151,7 +151,7 @@ def test_metrics_have_a_bounded_number_of_series(broker: redis.Redis, broker_url
 
 
 async def test_the_web_process_is_ready_all_the_same(broker: redis.Redis, broker_url: str) -> None:
-    """`/readyz` says what it saw, and goes by the signs that are some."""
+    """`/readyz` reports the unreadable fields and judges by the others."""
     flood(broker)
     async with running_app(AsyncSessionClient(broker_url, broker_url)) as app:
         answer = await app.http.get("/readyz")
@@ -161,7 +161,7 @@ async def test_the_web_process_is_ready_all_the_same(broker: redis.Redis, broker
 
 
 def test_health_and_doctor_say_so(broker: redis.Redis, broker_url: str, process_env: dict[str, str]) -> None:
-    """No line moves a cursor, and none of it is a failure."""
+    """The health check and the doctor report the unreadable fields without failing or escape sequences."""
     flood(broker)
     broker.hset(KEY, "worker:\x1b[31m@h", "junk")
     (done,) = run_all(process_env, [("health", "beat")])

@@ -1,4 +1,4 @@
-"""Announcers that die, stand still, or come at the same time: one message, and the newest state in it."""
+"""Announcers that die, hang or work at the same time, and leave one message with the newest state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POST, EDIT, FIND = "chat.postMessage", "chat.update", "conversations.replies"
 
 
 class Crash(BaseException):
-    """The process ends here."""
+    """The death of the process at a given call."""
 
 
 def crash() -> None:
@@ -38,7 +38,7 @@ def story(pool: Pool, slack: SlackSandbox) -> Story:
 
 
 def test_announcers_at_the_same_time_post_one_message(story: Story, slack: SlackSandbox) -> None:
-    """One has it; the others leave it alone."""
+    """One of six concurrent announcers posts the message, and the others find it not due."""
     slack.fail(POST, Hangs(0.3))
     barrier, results = threading.Barrier(6), list[Result]()
 
@@ -57,7 +57,7 @@ def test_announcers_at_the_same_time_post_one_message(story: Story, slack: Slack
 
 
 def test_a_crash_after_the_post_is_found_out(story: Story, slack: SlackSandbox) -> None:
-    """The message is there, and its timestamp died with the process."""
+    """A message whose announcer died after the post is found and adopted."""
     with pytest.raises(Crash):
         story.announce(SpiedConnection(slack, POST, after=crash))
     assert story.row()["message_ts"] is None
@@ -68,7 +68,7 @@ def test_a_crash_after_the_post_is_found_out(story: Story, slack: SlackSandbox) 
 
 
 def test_a_crash_before_the_post_is_found_out_too(story: Story, slack: SlackSandbox) -> None:
-    """Committed to, and not sent: it is looked for, then posted."""
+    """A message whose announcer died before the post is searched for and then posted."""
     with pytest.raises(Crash):
         story.announce(SpiedConnection(slack, POST, before=crash))
     story.later(LEASE_SECONDS + 1)
@@ -77,7 +77,7 @@ def test_a_crash_before_the_post_is_found_out_too(story: Story, slack: SlackSand
 
 
 def test_a_crash_in_an_edit_is_repeated(story: Story, slack: SlackSandbox) -> None:
-    """An edit may be made twice."""
+    """An edit whose announcer died is made again."""
     story.announce()
     story.move("blocked", "set_up")
     with pytest.raises(Crash):
@@ -88,7 +88,7 @@ def test_a_crash_in_an_edit_is_repeated(story: Story, slack: SlackSandbox) -> No
 
 
 def test_a_process_that_comes_back_late_writes_nothing(story: Story, slack: SlackSandbox) -> None:
-    """It stood still after its post; another one has adopted the message and shown what is newer."""
+    """An announcer that hung after its post writes nothing, as another one has taken over."""
 
     def meanwhile() -> None:
         story.later(LEASE_SECONDS + 1)
@@ -104,7 +104,7 @@ def test_a_process_that_comes_back_late_writes_nothing(story: Story, slack: Slac
 def test_a_process_that_stands_still_before_its_post_does_not_send_it(
     story: Story, slack: SlackSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lease may be over before the post is."""
+    """An announcer that hung before its post sends nothing and puts the message off."""
     begin = story.store.begin_post
 
     def slowly(claim: object) -> bool:
@@ -124,7 +124,7 @@ def test_a_process_that_stands_still_before_its_post_does_not_send_it(
 def test_a_slow_database_does_not_silence_slack_for_the_other_sessions(
     story: Story, slack: SlackSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing was asked of Slack, so it has not failed: no other session waits, and nothing is counted."""
+    """An announcer with a slow database puts its message off without counting a failure of Slack."""
     begin = story.store.begin_post
 
     def slowly(claim: object) -> bool:
@@ -142,7 +142,7 @@ def test_a_slow_database_does_not_silence_slack_for_the_other_sessions(
 
 
 def test_a_change_while_the_message_is_on_its_way_is_shown_next(story: Story, slack: SlackSandbox) -> None:
-    """What is claimed is settled, not what came after it."""
+    """A change during a post is shown by the next announcement."""
     connection = SpiedConnection(slack, POST, after=lambda: story.move("blocked", "set_up"))
     assert story.announce(connection) == "shown"
     assert "*Queued.*" in story.texts[0]

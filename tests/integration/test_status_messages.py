@@ -1,4 +1,4 @@
-"""One status message a session, whatever Slack does: it is edited, found again, never posted twice."""
+"""The status message of a session: edited, found again and never posted twice, whatever Slack does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def story(pool: Pool, slack: SlackSandbox) -> Story:
 
 
 def test_one_message_is_edited_through_all_states(story: Story) -> None:
-    """Posted once, in the thread; then each change shows in the same message."""
+    """A sync's message is posted once and edited for each new state."""
     done = {"jira_key": "PROJ-1", "origin": "created", "done_at": story.now()}
     inflight = {"marker": f"slk-{'a' * 26}", "project_key": "PROJ"}
     assert story.announce() == "shown"
@@ -60,7 +60,7 @@ def test_one_message_is_edited_through_all_states(story: Story) -> None:
 
 
 def test_the_message_is_a_quiet_reply(story: Story, slack: SlackSandbox) -> None:
-    """In the thread, without previews, and its metadata tells which session it is about."""
+    """The message is in the thread, without previews, and its metadata names the session."""
     story.announce()
     message = slack.messages[-1]
     assert message.thread_ts == THREAD
@@ -72,7 +72,7 @@ def test_the_message_is_a_quiet_reply(story: Story, slack: SlackSandbox) -> None
 
 
 def test_what_is_shown_already_is_not_sent_again(story: Story) -> None:
-    """A change that nobody can see costs no call."""
+    """A change that leaves the text the same makes no call to Slack."""
     story.announce()
     story.move("pending")
     assert story.announce() == "unchanged"
@@ -81,7 +81,7 @@ def test_what_is_shown_already_is_not_sent_again(story: Story) -> None:
 
 
 def test_nothing_of_the_draft_is_sent(story: Story) -> None:
-    """The message is for the channel; the draft is for Jira."""
+    """No text of the draft or of Jira's refusal is sent to Slack."""
     story.announce()
     story.move("failed", "draft_refused", detail=f"The summary {CANARY} is wrong")
     story.announce()
@@ -89,7 +89,7 @@ def test_nothing_of_the_draft_is_sent(story: Story) -> None:
 
 
 def test_a_post_that_was_made_without_an_answer_is_adopted(story: Story, slack: SlackSandbox) -> None:
-    """It is looked for by its metadata, and edited to what is true by then."""
+    """A post that was made without a response is found by its metadata and edited."""
     slack.fail(POST, Dropped(committed=True))
     assert story.announce() == "put off"
     story.move("blocked", "set_up")
@@ -101,7 +101,7 @@ def test_a_post_that_was_made_without_an_answer_is_adopted(story: Story, slack: 
 
 
 def test_a_post_that_was_not_made_is_made_when_that_is_certain(story: Story, slack: SlackSandbox) -> None:
-    """Absence counts only when a slow Slack has had its time."""
+    """A post that was not made is repeated once the settle time is over."""
     slack.fail(POST, Dropped(committed=False))
     assert story.announce() == "put off"
     story.later(6)
@@ -113,7 +113,7 @@ def test_a_post_that_was_not_made_is_made_when_that_is_certain(story: Story, sla
 
 
 def test_a_post_of_unknown_end_twice_is_still_one_message(story: Story, slack: SlackSandbox) -> None:
-    """The second one was made, and the look for it failed at first."""
+    """Two posts without a response end in one message, even when the search fails at first."""
     slack.fail(POST, Dropped(committed=False), Dropped(committed=True))
     slack.fail(FIND, Dropped())
     results: list[Result] = []
@@ -125,7 +125,7 @@ def test_a_post_of_unknown_end_twice_is_still_one_message(story: Story, slack: S
 
 
 def test_a_post_that_takes_too_long_is_adopted(story: Story, slack: SlackSandbox) -> None:
-    """The time-out says nothing about whether the message is there."""
+    """A post that was made after its time-out is found and adopted."""
     slack.fail(POST, Hangs(0.8))
     assert story.announce(WebApi(slack.token, slack.api_url, timeout=0.3)) == "put off"
     wait_until(lambda: story.texts, "Slack has posted it")
@@ -135,7 +135,7 @@ def test_a_post_that_takes_too_long_is_adopted(story: Story, slack: SlackSandbox
 
 
 def test_ours_is_found_in_a_long_thread(story: Story, slack: SlackSandbox) -> None:
-    """Page by page; another session's message is not taken for ours."""
+    """Our message is found on a later page of a long thread, and another session's is not taken for it."""
     metadata = {"event_type": "threadsync_sync", "event_payload": {"session_id": "another"}}
     other = {"channel": CHANNEL, "thread_ts": THREAD, "text": "not this", "metadata": metadata}
     slack.workspace.call(POST, other)
@@ -152,7 +152,7 @@ def test_ours_is_found_in_a_long_thread(story: Story, slack: SlackSandbox) -> No
 
 
 def test_a_rate_limit_is_waited_for_as_long_as_slack_says(story: Story, slack: SlackSandbox) -> None:
-    """Nothing is asked before, also when the sync changes meanwhile; nothing needs to be looked for then."""
+    """A rate limit is waited out as long as Slack asks, even when the sync changes meanwhile."""
     slack.fail(POST, RateLimited(30))
     assert story.announce() == "put off"
     story.move("blocked", "set_up")
@@ -170,7 +170,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_slack_says(story: Story, slack: S
 def test_a_refusal_is_tried_again_until_the_thread_tells_the_truth(
     method: str, error: str, story: Story, slack: SlackSandbox
 ) -> None:
-    """Somebody invites us, or brings the channel back; why it is late stands with the message meanwhile."""
+    """A refused message is tried again at growing pauses, with the reason stored meanwhile."""
     if method == EDIT:
         story.announce()
     story.move("blocked", "set_up")
@@ -190,7 +190,7 @@ def test_a_refusal_is_tried_again_until_the_thread_tells_the_truth(
 
 
 def test_a_change_need_not_wait_for_the_end_of_a_refusals_pause(story: Story, slack: SlackSandbox) -> None:
-    """A refusal is about this message in this channel; the next one may be taken."""
+    """A change of the sync ends the pause that followed a refusal."""
     slack.fail(POST, *[Refused("not_in_channel")] * 4)
     for _ in range(4):
         assert story.announce() == "put off"
@@ -202,7 +202,7 @@ def test_a_change_need_not_wait_for_the_end_of_a_refusals_pause(story: Story, sl
 
 
 def test_after_a_day_of_refusals_it_is_given_up_with_the_reason(story: Story, slack: SlackSandbox) -> None:
-    """Until the sync changes; then it may be possible again."""
+    """A message refused for a day is given up with its reason until the sync changes."""
     slack.fail(POST, *[Refused("is_archived")] * 30)
     tries = 0
     with structlog.testing.capture_logs() as logs:
@@ -228,7 +228,7 @@ def test_after_a_day_of_refusals_it_is_given_up_with_the_reason(story: Story, sl
 def test_an_answer_that_says_nothing_is_no_end(
     method: str, fault: Fault, story: Story, slack: SlackSandbox
 ) -> None:
-    """A page of a proxy, half an answer, none: the thread tells the truth in the end, in one message."""
+    """Unclear responses to a post or an edit end in one message with the right text."""
     if method == EDIT:
         story.announce()
     story.move("blocked", "set_up")
@@ -248,7 +248,7 @@ def test_an_answer_that_says_nothing_is_no_end(
 def test_a_refused_token_parks_what_would_be_said(
     method: str, error: str, story: Story, slack: SlackSandbox
 ) -> None:
-    """It is a fault of the installation, and said when that is over; one probe at a time asks meanwhile."""
+    """A refused token parks all messages until one of the regular probes succeeds."""
     if method == EDIT:
         story.announce()
     slack.refuses = error
@@ -280,7 +280,7 @@ def test_a_refused_token_parks_what_would_be_said(
 def test_a_thread_that_is_asked_for_while_the_token_is_refused_hears_later(
     story: Story, slack: SlackSandbox
 ) -> None:
-    """It had no part in the refusal, and no message is sent for it before the token is good again."""
+    """A thread whose request comes while the token is refused gets its message after the probe succeeded."""
     slack.refuses = "invalid_auth"
     assert story.announce() == "parked"
     other = story.ask_in(OTHER_THREAD)
@@ -298,7 +298,7 @@ def test_a_thread_that_is_asked_for_while_the_token_is_refused_hears_later(
 def test_health_says_that_slack_refuses_us(
     story: Story, slack: SlackSandbox, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the reason; no restart of ours would mend it."""
+    """The health check reports that Slack refuses the token, with the reason."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("SLACK_BOT_TOKEN", slack.token)
     get_settings.cache_clear()
@@ -314,7 +314,7 @@ def test_health_says_that_slack_refuses_us(
 
 
 def test_probes_become_rarer_when_they_say_little(story: Story, slack: SlackSandbox) -> None:
-    """`auth.test` knows a token that lacks a scope: each message would be refused right after the probe."""
+    """Probes become rarer while each message is refused right after a successful probe."""
     pauses = []
     for _ in range(9):
         slack.fail(POST, Refused("missing_scope"))
@@ -333,7 +333,7 @@ def test_probes_become_rarer_when_they_say_little(story: Story, slack: SlackSand
 
 
 def test_a_slack_that_is_away_is_no_answer_to_a_probe(story: Story, slack: SlackSandbox) -> None:
-    """Neither good news nor bad."""
+    """A probe that Slack does not answer clearly changes nothing."""
     slack.refuses = "token_revoked"
     assert story.announce() == "parked"
     slack.fail(PROBE, Page(502), Refused("internal_error"))
@@ -347,7 +347,7 @@ def test_a_slack_that_is_away_is_no_answer_to_a_probe(story: Story, slack: Slack
 
 
 def test_a_message_that_somebody_deleted_is_posted_again(story: Story, slack: SlackSandbox) -> None:
-    """After a look that says that it is gone indeed."""
+    """A deleted message is posted again after a search has not found it."""
     story.announce()
     slack.workspace.delete(CHANNEL, slack.messages[-1].ts)
     story.move("blocked", "set_up")
@@ -357,7 +357,7 @@ def test_a_message_that_somebody_deleted_is_posted_again(story: Story, slack: Sl
 
 
 def test_a_message_that_slack_only_mislaid_is_not_posted_again(story: Story, slack: SlackSandbox) -> None:
-    """It says `message_not_found`, and then shows it."""
+    """A message that Slack first reports as missing and then shows is not posted again."""
     story.announce()
     story.move("blocked", "set_up")
     slack.fail(EDIT, Refused("message_not_found"))
@@ -369,7 +369,7 @@ def test_a_message_that_slack_only_mislaid_is_not_posted_again(story: Story, sla
 def test_a_message_that_cannot_be_edited_is_followed_by_another(
     error: str, story: Story, slack: SlackSandbox
 ) -> None:
-    """Not at every step, only for what lasts; and the old one is not taken for the new one's post."""
+    """A message that cannot be edited is followed by another one only for a state that lasts."""
     story.announce()
     story.move("retry_wait", "not_reached")
     slack.fail(EDIT, Refused(error))
@@ -388,7 +388,7 @@ def test_a_message_that_cannot_be_edited_is_followed_by_another(
 
 
 def test_with_slack_away_the_pauses_grow_to_ten_minutes(story: Story, slack: SlackSandbox) -> None:
-    """Nothing was sent, so nothing needs to be looked for when Slack is back."""
+    """Pauses grow to ten minutes while Slack is unreachable; then the message is posted without a search."""
     nobody = "http://127.0.0.1:1/api/"
     pauses = []
     for _ in range(9):
@@ -403,7 +403,7 @@ def test_with_slack_away_the_pauses_grow_to_ten_minutes(story: Story, slack: Sla
 
 
 def test_a_process_leaves_a_slack_alone_that_does_not_answer(story: Story, slack: SlackSandbox) -> None:
-    """Each session's call would keep it from its work until the time-out."""
+    """An announcer makes no calls for a while after Slack did not respond."""
     with story.announcer(WebApi(slack.token, "http://127.0.0.1:1/api/")) as announcer:
         assert announcer.announce(story.session_id) == "put off"
         assert announcer.announce(story.session_id) == "silent"
@@ -416,7 +416,7 @@ def test_a_process_leaves_a_slack_alone_that_does_not_answer(story: Story, slack
 def test_a_process_that_slack_slows_down_waits_with_all_its_sessions(
     story: Story, slack: SlackSandbox
 ) -> None:
-    """Slack counts calls, not sessions."""
+    """A rate limit for one session makes the announcer wait with all of them."""
     slack.fail(POST, RateLimited(30))
     with story.announcer() as announcer:
         assert announcer.announce(story.session_id) == "put off"
@@ -428,7 +428,7 @@ def test_a_process_that_slack_slows_down_waits_with_all_its_sessions(
 def test_a_slow_database_keeps_no_other_session_waiting(
     story: Story, slack: SlackSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What came too late to be sent says nothing about Slack."""
+    """A message put off for a slow database does not delay another session's."""
     begin = story.store.begin_post
 
     def slowly(claim: Any) -> bool:
@@ -445,7 +445,7 @@ def test_a_slow_database_keeps_no_other_session_waiting(
 
 
 def test_the_sweep_takes_what_is_out_of_date_once(story: Story) -> None:
-    """Oldest first, so many at a time, and again when its message was lost in the broker."""
+    """The sweep takes a due message once, no more than asked for, and not after it is shown."""
     assert story.store.take_due(most=0, for_seconds=60) == []
     assert story.store.take_due(most=50, for_seconds=60) == [story.session_id]
     assert story.store.take_due(most=50, for_seconds=60) == []

@@ -1,4 +1,4 @@
-"""Rows that another release or a person wrote: a bad one is shown as bad, and the others as they are."""
+"""Rows of another release or edited by hand, of which unreadable values are marked and others shown."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def buried(pool: Pool, number: int, arguments: str = '{"args": [], "kwargs": {}}
 
 
 def spoil(url: str, good: UUID, bad: UUID, letter: UUID) -> None:
-    """Write what this release never writes, into rows beside good ones."""
+    """Write values that this release never writes into rows beside good ones."""
     with psycopg.connect(as_owner(url), autocommit=True) as connection:
         connection.execute(OF_A_NEWER_RELEASE)
         connection.execute(
@@ -110,7 +110,7 @@ def spoil(url: str, good: UUID, bad: UUID, letter: UUID) -> None:
 
 @pytest.fixture
 def spoilt(pool: Pool, database_url: str) -> tuple[UUID, UUID, UUID]:
-    """A good session, a bad one, and a bad letter, with good letters around it."""
+    """Create a good and a spoilt session, and a spoilt dead letter between good ones."""
     good, bad = opened(pool, 1), opened(pool, 2)
     buried(pool, 1)
     letter = buried(pool, 2)
@@ -120,7 +120,7 @@ def spoilt(pool: Pool, database_url: str) -> tuple[UUID, UUID, UUID]:
 
 
 def test_stores_read_what_is_beside_a_bad_row(pool: Pool, spoilt: tuple[UUID, UUID, UUID]) -> None:
-    """Each value that this release does not know is named; all others are as they were."""
+    """Stores name each value that they do not know and return all others."""
     good, bad, letter = spoilt
     first, second = SessionStore(pool).list_sessions().sessions
     assert (first.id, first.unreadable) == (bad, ("user_id", "status"))
@@ -142,7 +142,7 @@ def test_stores_read_what_is_beside_a_bad_row(pool: Pool, spoilt: tuple[UUID, UU
 
 
 def test_a_worker_lets_a_bad_sync_be(pool: Pool, database_url: str, spoilt: tuple[UUID, UUID, UUID]) -> None:
-    """No error, which would be a dead letter at each sweep; the good one is claimed."""
+    """A worker does not claim a sync with an unknown state, and claims the good one."""
     ask(database_url, "UPDATE syncs SET next_attempt_at = now() - interval '1 s'")
     store = SyncStore(pool)
     good, bad, _ = spoilt
@@ -153,7 +153,7 @@ def test_a_worker_lets_a_bad_sync_be(pool: Pool, database_url: str, spoilt: tupl
 def test_counts_have_a_place_for_what_is_not_known(
     pool: Pool, database_url: str, broker_url: str, spoilt: tuple[UUID, UUID, UUID]
 ) -> None:
-    """In metrics too: one series more, whatever it is called."""
+    """Counts and metrics put all unknown states into one series."""
     counts = OverviewStore(pool).counts()
     assert (counts.sessions["other"], counts.syncs["other"], counts.dead_letters["other"]) == (1, 1, 1)
     assert counts.dead_letters["dead"] == 2
@@ -174,7 +174,7 @@ def ada(database_url: str, broker_url: str) -> Iterator[httpx.Client]:
 
 
 def test_every_page_of_the_console_is_shown(ada: httpx.Client, spoilt: tuple[UUID, UUID, UUID]) -> None:
-    """With the good rows, and a mark on the bad ones."""
+    """Every console page shows the good rows and marks the unreadable values."""
     good, bad, letter = spoilt
     for path, mark, beside in (
         ("/", "", "sessions.get"),
@@ -197,7 +197,7 @@ def test_every_page_of_the_console_is_shown(ada: httpx.Client, spoilt: tuple[UUI
 def test_the_command_line_shows_every_list(
     process_env: dict[str, str], spoilt: tuple[UUID, UUID, UUID]
 ) -> None:
-    """Text of others moves no cursor there, in a refusal neither. JSON says what cannot be read."""
+    """The command line lists all rows, marks unreadable values and escapes control characters."""
     _, bad, letter = spoilt
     expected = [
         (("sessions", "list"), 0, "frozen (cannot be read: user_id, status)"),
@@ -219,7 +219,7 @@ def test_the_command_line_shows_every_list(
 
 
 def test_any_moment_is_listed(pool: Pool, database_url: str, ada: httpx.Client) -> None:
-    """Of a letter's first attempt, its death and its settling; pages of the audit trail go on behind it."""
+    """A dead letter with any moments is listed, shown, and found in the paged audit trail."""
     store, owner = OverviewStore(pool), as_owner(database_url)
     for at in MOMENTS:
         letters = {buried(pool, number) for number in range(1, 4)}
@@ -258,7 +258,7 @@ STRANGE_ARGUMENTS = (
 
 
 def test_a_letter_is_sent_again_or_refused(pool: Pool, process_env: dict[str, str]) -> None:
-    """By an error of ours that says what to do, whatever its arguments are; then it stays open."""
+    """A dead letter with strange arguments is sent again, or refused with a sentence and left open."""
     letters = [buried(pool, number, arguments) for number, arguments in enumerate(STRANGE_ARGUMENTS)]
     commands = [("dead", "retry", str(letter), "--reason", "again") for letter in letters]
     for letter, done in zip(letters, run_all(process_env, commands), strict=True):

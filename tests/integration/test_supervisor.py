@@ -1,4 +1,4 @@
-"""Services that die, hang and leave children behind, under the supervisor."""
+"""Services that die, hang or leave children behind, under the supervisor."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_service_that_is_killed_comes_back(supervisor: Supervisor, make_servic
 
 
 def test_a_killed_database_comes_back_on_its_port(supervisor: Supervisor, tmp_path: Path) -> None:
-    """Embedded servers are services too; clients find them at the same URL."""
+    """A killed embedded server comes back at the same URL."""
     valkey = EmbeddedValkey(tmp_path / "valkey")
     supervisor.start(valkey)
     url, pid = valkey.url, valkey.pid
@@ -121,7 +121,7 @@ def test_what_keeps_dying_ends_everything(
 
 
 def test_stopping_goes_backwards(supervisor: Supervisor, make_service: MakeService, tmp_path: Path) -> None:
-    """The last one started is the first one stopped, each by its stop signal."""
+    """Services stop in reverse order of their start, each by its stop signal."""
     diary = tmp_path / "diary"
     for name in ("database", "worker", "web"):
         supervisor.start(make_service(name, NOTES_ITS_END, str(diary), name))
@@ -133,7 +133,7 @@ def test_stopping_goes_backwards(supervisor: Supervisor, make_service: MakeServi
 def test_services_of_one_rank_start_and_stop_together(
     supervisor: Supervisor, make_service: MakeService, tmp_path: Path
 ) -> None:
-    """Each waits for the other, at its start and at its end; one after the other they would wait for ever."""
+    """Services of one rank start and stop together, so that each can wait for the other."""
     pair = [
         make_service(name, MEETS_ANOTHER, str(tmp_path), name, other)
         for name, other in (("one", "two"), ("two", "one"))
@@ -146,7 +146,7 @@ def test_services_of_one_rank_start_and_stop_together(
 def test_a_start_that_fails_gives_up_those_beside_it(
     supervisor: Supervisor, make_service: MakeService
 ) -> None:
-    """It is the one whose error is raised, and what was to start with it does not stay half started."""
+    """A failed start raises its own error and stops the services that start beside it."""
     slow = make_service("slow", WAITS, says="never said")
     with pytest.raises(LocalServiceFailed, match="broken did not start"):
         supervisor.start(slow, make_service("broken", "raise SystemExit(4)"))
@@ -154,7 +154,7 @@ def test_a_start_that_fails_gives_up_those_beside_it(
 
 
 def test_children_do_not_outlive_their_service(supervisor: Supervisor, make_service: MakeService) -> None:
-    """A service that is killed leaves its children to us; they are gone before it is started again."""
+    """The children of a killed service are gone before it is started again."""
     service = make_service("parent", HAS_A_CHILD, says="child")
     supervisor.start(service)
     parent = service.pid
@@ -165,7 +165,7 @@ def test_children_do_not_outlive_their_service(supervisor: Supervisor, make_serv
 
 
 def test_a_deaf_service_is_killed_after_its_grace(supervisor: Supervisor, make_service: MakeService) -> None:
-    """One that ignores its stop signal is gone after the grace, with SIGKILL."""
+    """A service that ignores its stop signal is killed after its grace."""
     service = make_service("deaf", IGNORES_SIGTERM, grace=0.2)
     supervisor.start(service)
     supervisor.stop()
@@ -173,7 +173,7 @@ def test_a_deaf_service_is_killed_after_its_grace(supervisor: Supervisor, make_s
 
 
 def test_a_second_request_does_not_wait(make_service: MakeService) -> None:
-    """Once in a hurry, the supervisor does not grant the rest of the grace."""
+    """A hurried supervisor kills a service before its grace is over."""
     hurry = threading.Event()
     supervisor = Supervisor(hurried=hurry.is_set)
     service = make_service("deaf", IGNORES_SIGTERM, grace=60)

@@ -1,7 +1,6 @@
-"""The line of messages that are opened alone: whatever becomes of one, its place and its turn are given on.
+"""The line of messages that are opened alone, in which each one's place passes to the next.
 
-Real servers and the real line. Only the processes of the pool are not there: each of their jobs ends as a
-test says.
+Servers and line are real; the pool's processes are simulated, and each job ends as its test decides.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ class Job:
         self._accepted = True
 
     def work(self) -> None:
-        """Begin, and do it, without a word of the answer yet."""
+        """Begin and do the job, without its result yet."""
         self.begin()
         self._answer = self._function(*self._args)
 
     def answer(self) -> None:
-        """The place is free before the answer is heard, as in billiard."""
+        """Free the place, and then report the result, as billiard does."""
         self._is_ready = True
         self._pool.semaphore.release()
         self._options["callback"](self._answer)
@@ -61,7 +60,7 @@ class Job:
         self.answer()
 
     def fail(self, error: Exception) -> None:
-        """A process that died is replaced, and then the place is free."""
+        """Report the process's death, and then free the place."""
         self.begin()
         self._is_ready = True
         self._options["error_callback"](SimpleNamespace(exception=error))
@@ -69,7 +68,7 @@ class Job:
 
 
 class Processes(TaskPool):
-    """Stands in for a prefork pool with one process."""
+    """A stand-in for a prefork pool with one process."""
 
     def __init__(self) -> None:
         self.semaphore = LaxBoundedSemaphore(1)
@@ -81,7 +80,7 @@ class Processes(TaskPool):
         return job
 
     def flush(self) -> None:
-        """As Celery does when a connection is lost: forget each that was not begun."""
+        """Forget each job that was not begun, as Celery does when a connection is lost."""
         self.semaphore.clear()
         self.jobs = [job for job in self.jobs if job._accepted]
 
@@ -90,7 +89,7 @@ class Processes(TaskPool):
 
 
 class Line:
-    """A worker's main process, as far as it has to do with suspects."""
+    """A worker's main process, reduced to its handling of suspects."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -114,7 +113,7 @@ class Line:
         self.suspects = Suspects(consumer, lambda message, _key: self.handle(message), self.suspects)
 
     def lose_connection(self) -> None:
-        """In the order of Celery's consumer. What it had goes back to the broker."""
+        """Lose the connection in the order of Celery's consumer; unfinished messages return to the broker."""
         self.close()
         self.timers.clear()
         self.suspects.forget()
@@ -130,18 +129,18 @@ class Line:
             self.suspects.add(message if self.are_sealed else unsealed(message))
 
     def tick(self) -> None:
-        """A second passes."""
+        """Let a second pass."""
         due, self.timers = self.timers, []
         for call in due:
             call()
 
     def open_next(self) -> Any:
-        """Let a process open what has its turn; returns what the main process handles then."""
+        """Let a process open the next suspect, and return the message that the main process handles."""
         self.processes.next().run()
         return self.handled[-1]
 
     def finish(self, message: Any) -> None:
-        """As if its command had run: its child forgets the record."""
+        """Delete the message's record and acknowledge it, as if its command had run."""
         DeadLetterStore().forget_redeliveries(envelope_of(message).key)
         message.ran_to_its_end = True
         message.ack()
@@ -157,7 +156,7 @@ EACH_KIND = pytest.mark.parametrize("line", ["sealed", "opened by its transport"
 def line(
     request: pytest.FixtureRequest, broker_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Line]:
-    """With two suspects in line, sealed or opened by their transport; the first has its turn."""
+    """Yield a line with two suspects, sealed or opened by their transport; the first is being opened."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("CELERY_BROKER_URL", broker_url)
     get_settings.cache_clear()
@@ -176,7 +175,7 @@ def send_suspects(url: str, *names: str) -> None:
 
 
 def make_suspects(url: str) -> None:
-    """Of all that waits: delivered twice before."""
+    """Mark all waiting messages as delivered twice before."""
     with redis.Redis.from_url(url) as server:
         for raw in server.lrange("q", 0, -1):
             server.hset("unacked_deliveries", json.loads(raw)["properties"]["delivery_tag"], "2")
@@ -188,7 +187,7 @@ def left(line: Line) -> int:
 
 
 def opened(database_url: str) -> int:
-    """Records of messages that are open."""
+    """Return the number of records that are open."""
     with psycopg.connect(database_url) as connection:
         rows = connection.execute("SELECT 1 FROM redeliveries WHERE opened_at IS NOT NULL").fetchall()
     return len(rows)
@@ -203,7 +202,7 @@ def deaths(database_url: str) -> int:
 
 
 def all_run(line: Line) -> list[str]:
-    """Open, run and end all that is there or comes again, one at a time; returns them in that order."""
+    """Open, run and end all messages one at a time, and return them in that order."""
     ran = []
     while left(line):
         line.handled.clear()
@@ -244,7 +243,7 @@ def test_a_death_is_counted_and_the_line_goes_on(line: Line, database_url: str, 
 
 @EACH_KIND
 def test_what_the_main_process_cannot_hold_is_counted(line: Line, database_url: str) -> None:
-    """It would fare the same each time: opened again as often as a message that kills, then buried."""
+    """A message that the main process cannot hold in memory is counted as a death."""
 
     def refuse(_message: Any) -> None:
         raise MemoryError
@@ -261,7 +260,7 @@ def test_what_the_main_process_cannot_hold_is_counted(line: Line, database_url: 
 
 
 def test_what_the_main_process_cannot_bury_is_counted(line: Line, database_url: str) -> None:
-    """The message goes back as one that ended its process."""
+    """A message that the main process cannot bury goes back and is counted as a death."""
     message = line.open_next()
     message.ended_its_process = True
     message.reject(requeue=True)
@@ -274,7 +273,7 @@ def test_what_the_main_process_cannot_bury_is_counted(line: Line, database_url: 
 
 
 def test_what_arrives_cut_off_is_buried_in_the_end(line: Line, database_url: str) -> None:
-    """Each delivery counts; the letter has the beginning, and says so."""
+    """A truncated message is buried after five counted deliveries, with its first part."""
     for _ in range(2):
         line.finish(line.open_next())
     publish(line.url, "x" * (2 * LARGEST_SUSPECT), headers={"task": "probe", "id": "large"})
@@ -338,7 +337,7 @@ def is_handed_back_by_a_process_that_dies(line: Line) -> None:
 
 
 def cannot_be_handled(line: Line) -> None:
-    """The broker fails just when it is to be set aside, say."""
+    """Let the handling of a message fail, as when the broker refuses to set it aside."""
 
     def fail(_message: Any) -> None:
         raise ConnectionError("reset by peer")
@@ -374,7 +373,7 @@ def test_every_other_end_is_no_death_and_the_line_goes_on(
 
 @pytest.mark.parametrize("ending", [is_handed_back, cannot_be_handled, is_put_away, is_revoked, is_dropped])
 def test_the_record_is_closed_when_it_goes(line: Line, database_url: str, ending: Ending) -> None:
-    """So the next one that opens it, another worker, finds no death."""
+    """The record of a message that leaves the worker is closed, so another worker counts no death."""
     ending(line)
     assert opened(database_url) == 0
     (counted, _was_read) = DeadLetterStore().open_suspect("first", "probe", "another worker")
@@ -382,7 +381,7 @@ def test_the_record_is_closed_when_it_goes(line: Line, database_url: str, ending
 
 
 def test_one_that_waits_elsewhere_holds_up_none(line: Line, database_url: str) -> None:
-    """The broker has it, or this worker, because the broker refused."""
+    """A message that waits elsewhere gives its place to the next one."""
     waits = line.open_next()
     waits.on_set_aside()
     line.processes.next().run()
@@ -393,7 +392,7 @@ def test_one_that_waits_elsewhere_holds_up_none(line: Line, database_url: str) -
 
 
 def in_line(_line: Line) -> None:
-    """No process has begun to open it."""
+    """Leave the message in line, before any process begins to open it."""
 
 
 def before_its_record(line: Line) -> None:
@@ -418,11 +417,11 @@ def while_it_is_handed_back(line: Line) -> None:
 def test_a_connection_that_is_lost_loses_none_and_counts_none(
     line: Line, database_url: str, moment: Ending
 ) -> None:
-    """At whatever moment: another worker that opens it next finds no record that is open."""
+    """A lost connection at any moment loses no message, counts no death and leaves no open record."""
     moment(line)
     line.lose_connection()
     for job in line.processes.jobs:
-        # It was begun, and ends now.
+        # The job had begun, and ends now.
         if not hasattr(job, "_answer"):
             job.work()
         job.answer()
@@ -434,7 +433,7 @@ def test_a_connection_that_is_lost_loses_none_and_counts_none(
 
 
 def test_a_record_that_may_have_been_written_is_closed(line: Line, database_url: str) -> None:
-    """An error of Postgres does not say that nothing was written."""
+    """A record that may have been written despite an error is closed when the connection is lost."""
     job = line.processes.next()
     job.work()
     job._answer = "wait"
@@ -445,7 +444,7 @@ def test_a_record_that_may_have_been_written_is_closed(line: Line, database_url:
 
 
 def test_the_same_is_not_opened_while_a_process_still_reads_it(line: Line) -> None:
-    """It came again with the next connection, while the process has it from the former one."""
+    """A message that came again is not opened while a process still reads its former delivery."""
     reading = line.processes.jobs[0]
     reading.work()
     line.lose_connection()
@@ -463,7 +462,7 @@ def test_the_same_is_not_opened_while_a_process_still_reads_it(line: Line) -> No
 
 
 def others_wait(line: Line, number: int) -> list[int]:
-    """Let messages that are no suspects wait for the one process; returns those that have had it."""
+    """Let other messages wait for the one process, and return the list of those that have had it."""
     served: list[int] = []
     semaphore = line.processes.semaphore
     for place in range(number):
@@ -477,12 +476,12 @@ def others_wait(line: Line, number: int) -> list[int]:
 
 
 def test_the_line_goes_before_what_waits_for_a_process(line: Line) -> None:
-    """Others may wait for what is in it: a command for the session that one of these creates."""
+    """A suspect in line gets a free process before other waiting messages."""
     served = others_wait(line, 100)
     semaphore = line.processes.semaphore
     for number in (1, 2):
         line.processes.next().run()
-        # Its place is given on before it is known that it may run.
+        # The place passes on before the message is cleared to run.
         assert (len(served), len(line.handled)) == (number, number - 1)
         semaphore.release()
         assert (len(served), len(line.handled)) == (number, number)
@@ -492,7 +491,7 @@ def test_the_line_goes_before_what_waits_for_a_process(line: Line) -> None:
 
 
 def test_what_ended_a_process_waits_like_the_others(line: Line) -> None:
-    """However many of them there are, others go on at their pace."""
+    """A message that ended a process waits behind the others."""
     served = others_wait(line, 10)
     dies(line)
     line.take(1)
@@ -507,7 +506,7 @@ def test_what_ended_a_process_waits_like_the_others(line: Line) -> None:
 
 
 def test_a_place_that_is_free_too_late_is_given_back(line: Line) -> None:
-    """Its turn had come, all processes were busy, and then it went back."""
+    """A place that becomes free for a forgotten line is given back."""
     line.finish(line.open_next())
     semaphore = line.processes.semaphore
     line.processes.jobs.clear()
@@ -521,7 +520,7 @@ def test_a_place_that_is_free_too_late_is_given_back(line: Line) -> None:
 def test_a_broker_that_refuses_does_not_stop_the_line(
     own_valkey: EmbeddedValkey, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A master that became a replica takes neither acknowledgements nor what comes back."""
+    """A broker that refuses acknowledgements and returns does not stop the line."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("CELERY_BROKER_URL", own_valkey.url)
     get_settings.cache_clear()
@@ -538,6 +537,6 @@ def test_a_broker_that_refuses_does_not_stop_the_line(
         administrator.replicaof("NO", "ONE")
         line.finish(line.handled[-1])
         assert line.processes.semaphore.value == 1
-        # What was refused is told again, or is overdue some time.
+        # Refused acknowledgements are repeated, or their messages become overdue.
         line.close()
         wait_until(lambda: administrator.hlen("unacked") <= 2, "what ended is gone")

@@ -1,4 +1,4 @@
-"""Suspects of every kind in a worker with one process, whose connection drops: ADR 15."""
+"""Suspects of every kind in a worker with one process whose connection drops (ADR 15)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONE_PROCESS = ("--concurrency", "1")
 
 
 def make_suspects(url: str) -> None:
-    """Of all that waits: delivered twice before."""
+    """Mark all waiting messages as delivered twice before."""
     with redis.Redis.from_url(url) as server:
         for raw in server.lrange("sessions", 0, -1):
             server.hset("unacked_deliveries", json.loads(raw)["properties"]["delivery_tag"], "2")
@@ -35,7 +35,7 @@ def opened(installation: Installation) -> int:
 def test_whatever_they_are_the_worker_goes_on(
     database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
-    """Each ends as it must, also when the connection drops, and the one process is free again."""
+    """Suspects of every kind end as they must, although the connection drops, and free the one process."""
     diaries = [tmp_path / name for name in ("deadly", "soon", "dies once")]
     now = datetime.now(UTC)
     with closing(Installation(database_url, own_valkey.url, tmp_path)) as installation:
@@ -70,10 +70,10 @@ def test_whatever_they_are_the_worker_goes_on(
 
 
 def test_a_stop_is_no_death(installation: Installation, tmp_path: Path) -> None:
-    """One that had been opened and had not run goes back; the next worker finds no record that is open."""
+    """A stopping worker returns an opened message without an open record or a counted death."""
     diary = tmp_path / "diary"
     with installation.worker("first", *ONE_PROCESS, REMOTE_CONTROL_CHANGES="true") as worker:
-        # Away, so that it is sent and made a suspect before it is taken.
+        # The consumer is cancelled until the message is sent and marked as a suspect.
         installation.celery.control.cancel_consumer("sessions", reply=True, timeout=5, limit=1)
         due = datetime.now(UTC) + timedelta(seconds=4.5)
         result = installation.send_for(due, "probe.take", str(diary), 0.0)
@@ -88,11 +88,11 @@ def test_a_stop_is_no_death(installation: Installation, tmp_path: Path) -> None:
 
 
 def test_what_is_revoked_or_expires_leaves_no_record(installation: Installation, tmp_path: Path) -> None:
-    """When it comes, while it waits in the worker, and, if it is to be ended, while it runs."""
+    """A suspect that is revoked or has expired, at arrival, while it waits or runs, leaves no record."""
     control = installation.celery.control
     diaries = [tmp_path / f"diary{number}" for number in range(4)]
     with installation.worker("worker", *ONE_PROCESS, REMOTE_CONTROL_CHANGES="true") as worker:
-        # Away, so that they are sent and made suspects before they are taken.
+        # The consumer is cancelled until the messages are sent and marked as suspects.
         control.cancel_consumer("sessions", reply=True, timeout=5, limit=1)
         soon = datetime.now(UTC) + timedelta(seconds=4)
         sent = [

@@ -1,4 +1,4 @@
-"""A command on a sync that must wait sends a copy of itself, whatever a newer producer has added to it."""
+"""Copies of sync commands that must wait, whatever arguments a newer producer added."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ TASKS = ("syncs.sync", "syncs.retry")
 def test_an_unknown_name_is_no_reason_to_run_at_once_for_ever(
     database_url: str, broker_url: str, tmp_path: Path
 ) -> None:
-    """While Postgres is away both run, pause, and run again as copies; neither goes back to the queue."""
+    """A sync command with an unknown argument waits for Postgres as a copy instead of being redelivered."""
     parts = urlsplit(database_url)
     with Relay(parts.port or 0) as relay:
         url = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{relay.port}").geturl()
         installation = Installation(url, broker_url, tmp_path)
         worker = installation.worker("syncs", "-Q", "syncs").start()
-    # The relay is gone, and for the worker Postgres with it.
+    # The relay is closed, so Postgres is away for the worker.
     with closing(installation), redis.Redis.from_url(broker_url) as broker:
         try:
             arguments = {"session_id": str(uuid4()), "actor": "U1", "reason": "it is time", "of_tomorrow": 1}

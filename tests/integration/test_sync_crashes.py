@@ -1,4 +1,4 @@
-"""A worker that ends at any step of a sync: before or after each SQL transaction and each call to Jira."""
+"""Workers that die at any step of a sync: before or after each SQL transaction and each call to Jira."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHENS: Sequence[Literal["before", "after"]] = ("before", "after")
 
 @contextmanager
 def new_world(pool: Pool, *faults: Fault, search_lag: float = 5) -> Iterator[World]:
-    """A session that asked for its ticket; the first creates meet the faults."""
+    """Create a session with a requested ticket, whose first creates meet the faults."""
     number = next(_numbers)
     world = World(pool, f"{1_700_000_000 + number}.000100", search_lag=search_lag, settle=60, seed=number)
     try:
@@ -32,9 +32,9 @@ def new_world(pool: Pool, *faults: Fault, search_lag: float = 5) -> Iterator[Wor
 
 
 def go_on(world: World, turns: int = 60) -> None:
-    """Time passes, workers come by, until nothing is left to do.
+    """Let workers run and time pass until the sync has no next attempt.
 
-    Two creates that were lost, one with its worker and one by Jira, are for a person, who wants another one.
+    After two lost creates the sync goes to review, and an operator's retry asks for another one.
     """
     for _ in range(turns):
         state = world.state()
@@ -59,7 +59,7 @@ def assert_one_ticket(world: World) -> None:
 
 
 def turns_of(pool: Pool, *faults: Fault) -> list[int]:
-    """How many steps each turn has until all is done."""
+    """Return the number of interruptible steps of each of the sync's runs until it is done."""
     with new_world(pool, *faults) as world:
         counts = []
         while world.state().next_attempt_at is not None:
@@ -84,7 +84,7 @@ def turns_of(pool: Pool, *faults: Fault) -> list[int]:
 def test_a_crash_at_any_step_makes_no_second_ticket_and_loses_none(
     pool: Pool, faults: tuple[Fault, ...]
 ) -> None:
-    """Whatever was done by then, the next worker finds out what it was."""
+    """A crash at any step leaves one ticket, linked to its session, in the end."""
     counts = turns_of(pool, *faults)
     assert len(counts) >= 3, "a create, the link back, and the audit"
     for turn, count in enumerate(counts):
@@ -102,7 +102,7 @@ def test_a_crash_at_any_step_makes_no_second_ticket_and_loses_none(
 
 @pytest.mark.parametrize("fault", [None, CommitThenDrop(), DropBeforeCommit()], ids=str)
 def test_a_worker_that_stands_still_and_comes_back_does_no_harm(pool: Pool, fault: Fault | None) -> None:
-    """At any step of its turn, for so long that another one has done the work meanwhile."""
+    """A worker that freezes at any step and goes on after others have finished leaves one ticket."""
     faults = (fault,) if fault else ()
     (count, *_) = turns_of(pool, *faults)
     for step, when in itertools.product(range(1, count + 1), WHENS):
@@ -117,7 +117,7 @@ def test_a_worker_that_stands_still_and_comes_back_does_no_harm(pool: Pool, faul
 
 
 def test_two_workers_at_once_make_one_ticket(pool: Pool) -> None:
-    """The second one finds the sync taken, at whatever step the first one is."""
+    """A worker that runs while another is frozen at any step makes no second ticket."""
     (count, *_) = turns_of(pool)
     for step, when in itertools.product(range(1, count + 1), WHENS):
         with new_world(pool) as world:

@@ -1,4 +1,4 @@
-"""One session's ticket as a state machine: Hypothesis looks for an order of events that breaks a promise."""
+"""A session's ticket as a state machine, in which Hypothesis searches for a harmful order of events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def machine(pool: Pool) -> type[OneTicket]:
 
 
 def test_no_order_of_events_makes_a_second_ticket_or_loses_one(machine: type[OneTicket]) -> None:
-    """Faults, lag, crashes, zombies, repetitions, people: a failure is printed as the shortest such story."""
+    """Faults, lag, crashes, late workers, repetitions and decisions in any order lead to one ticket."""
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -1,4 +1,4 @@
-"""One trace from Slack's request through the tasks to SQL and Jira; nothing in it that people wrote."""
+"""Traces from Slack's request through the tasks to SQL and Jira, without text that people wrote."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ THREAD = ("C0123ABC", "1700000000.000100")
 
 
 class Collector:
-    """Takes traces as an OTLP collector does, and keeps every byte."""
+    """A server that takes traces as an OTLP collector does, and keeps every byte."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -47,7 +47,7 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -70,7 +70,7 @@ class Collector:
         ]
 
     def trace_of(self, name: str) -> list[Span]:
-        """The spans of the trace that a span of this name is in."""
+        """Return the spans of each trace that has a span of this name."""
         ids = {span.trace_id for span in self.spans if span.name == name}
         return [span for span in self.spans if span.trace_id in ids]
 
@@ -83,7 +83,7 @@ def collector() -> Iterator[Collector]:
 
 
 def path_to(spans: list[Span], name: str) -> list[str]:
-    """Names from the root down to the first span of this name."""
+    """Return the names from the root to the first span of this name."""
     by_id = {span.span_id: span for span in spans}
     span: Span | None = next(span for span in spans if span.name == name)
     names: list[str] = []
@@ -94,7 +94,7 @@ def path_to(spans: list[Span], name: str) -> list[str]:
 
 
 def test_from_slack_to_sql_and_jira(installation: Installation, collector: Collector) -> None:
-    """What one request set off is one trace; no draft, token, e-mail or error's text is in any byte."""
+    """A Slack request and all its effects are one trace, without drafts, tokens or texts of errors."""
     with JiraSandbox() as jira, SlackSandbox() as slack:
         jira.site.email, jira.site.token = f"{CANARY}@example.com", f"{CANARY}-token"
         # Jira's refusal quotes the draft.
@@ -171,7 +171,7 @@ def test_from_slack_to_sql_and_jira(installation: Installation, collector: Colle
 
 
 def test_what_an_error_says_does_not_leave() -> None:
-    """A driver's error may quote a draft: its class is told, its words are not."""
+    """An exported span has the class of its error, and neither the error's text nor a query."""
     provider = TracerProvider()
     with provider.get_tracer("test").start_as_current_span("work") as span:
         span.record_exception(ValueError(f"{CANARY} plan"))
@@ -189,7 +189,7 @@ def _attributes(span: Span) -> dict[str, str]:
 
 
 def test_a_batch_is_linked_to_its_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it does at once belongs to no single command's trace; headers without a trace add none."""
+    """A batch's span links to the trace of each command that has one."""
     provider, seen = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(seen))
     monkeypatch.setattr("worker.observe.tracing._provider", provider)
@@ -202,7 +202,7 @@ def test_a_batch_is_linked_to_its_commands(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_off_is_off() -> None:
-    """No instrumentation is loaded, and no exporter. (redis-py loads OpenTelemetry's API by itself.)"""
+    """Without an exporter no instrumentation is imported."""
     code = (
         "import sys, worker.celery, worker.durable.batching;"
         "print([m for m in sys.modules if 'opentelemetry.instr' in m or 'opentelemetry.exp' in m])"
@@ -214,7 +214,7 @@ def test_off_is_off() -> None:
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the start, with what to install."""
+    """Missing packages for tracing raise InvalidSettings with what to install."""
     from threadsync.config import Settings
 
     monkeypatch.setattr("worker.observe.tracing._PACKAGES", ("opentelemetry.sdk", "opentelemetry.nowhere"))
@@ -241,5 +241,5 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_url_is_shown_by_its_place(url: str, shown: str) -> None:
-    """Slack's response URLs are secrets, and a query may hold anything."""
+    """A URL is shown without login, query and, for response URLs, without its path."""
     assert place_of(url) == shown

@@ -1,4 +1,4 @@
-"""The channel that cannot lose a message, message by message, against a real Valkey."""
+"""The channel that loses no message, case by case, on a real Valkey."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Connect = Callable[..., Peer]
 
 @pytest.fixture
 def connect(broker_url: str) -> Iterator[Connect]:
-    """A peer on this test's broker, gone at the end."""
+    """Yield a function that connects a peer to this test's broker, and end all peers afterwards."""
     peers: list[Peer] = []
 
     def make(transport: str = DURABLE, *queues: str, **options: Any) -> Peer:
@@ -43,7 +43,7 @@ def connect(broker_url: str) -> Iterator[Connect]:
 def test_a_message_is_noted_in_the_step_that_takes_it(
     broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """Waiting, then noted, then gone; the order is that of publishing."""
+    """A message is noted in the same step that takes it, and is gone once acknowledged."""
     publish(broker_url, "first", "second", "third")
     peer = connect(prefetch=1)
     (message,) = peer.take()
@@ -57,7 +57,7 @@ def test_a_message_is_noted_in_the_step_that_takes_it(
 def test_the_server_runs_nothing_that_only_pops(
     broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """No BRPOP and no lone RPOP, busy or idle: the instant that loses a message is not there."""
+    """The transport takes messages by a script or BLMOVE and never by BRPOP or RPOP alone."""
     server.config_resetstat()
     peer = connect()
     peer.look()
@@ -74,7 +74,7 @@ def test_the_server_runs_nothing_that_only_pops(
 def test_who_got_less_than_there_was_room_for_waits_at_once(
     broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """That the queue is empty then is known: it is not looked at once more, as TAKE does, before the wait."""
+    """A worker that got less than it had room for waits without looking into the queue again."""
     peer = connect()
     publish(broker_url, "alone")
     peer.take()
@@ -87,7 +87,7 @@ def test_who_got_less_than_there_was_room_for_waits_at_once(
 
 
 def test_the_prefetch_limit_is_kept(broker_url: str, server: redis.Redis, connect: Connect) -> None:
-    """What one may not take stays for others."""
+    """A peer takes no more than its prefetch limit and leaves the rest to others."""
     publish(broker_url, *range(5))
     first, second = connect(prefetch=2), connect(prefetch=2)
     first.take(2)
@@ -99,7 +99,7 @@ def test_the_prefetch_limit_is_kept(broker_url: str, server: redis.Redis, connec
 def test_a_vanished_peers_messages_are_redelivered(
     broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """After the visibility timeout, all of them, marked as redelivered, before what is new."""
+    """A vanished peer's messages are delivered again after the visibility timeout, marked as redelivered."""
     publish(broker_url, *range(1200))
     peer = connect()
     assert not peer.take(1200)[0].delivery_info.get("redelivered")
@@ -119,7 +119,7 @@ def test_a_vanished_peers_messages_are_redelivered(
 def test_a_rejected_message_goes_behind_the_others(
     broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """With requeue it is taken again, last and marked; without, it is gone."""
+    """A message rejected with requeue is delivered last and marked; one rejected without is gone."""
     publish(broker_url, "first", "second")
     peer = connect(prefetch=1)
     peer.take()[0].requeue()
@@ -136,7 +136,7 @@ def test_a_rejected_message_goes_behind_the_others(
 def test_a_peer_that_closes_hands_everything_back(
     broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """At once, not after the timeout."""
+    """A peer that closes its connection hands all its messages back at once."""
     publish(broker_url, *range(10))
     peer = connect()
     peer.take(10)
@@ -148,7 +148,7 @@ def test_a_peer_that_closes_hands_everything_back(
 def test_old_and_new_workers_restore_each_others_messages(
     former: str, latter: str, broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """Side by side during an upgrade, in both directions."""
+    """A worker on kombu's transport and one on ours restore each other's messages."""
     publish(broker_url, "kept")
     peer = connect(former)
     peer.take()
@@ -176,7 +176,7 @@ def test_old_and_new_workers_restore_each_others_messages(
 def test_what_is_no_message_is_delivered_as_the_body_of_one(
     junk: bytes, broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """With its bytes, noted like any other, and nobody dies of it; it comes back when its taker dies."""
+    """Bytes that are no message are delivered as a body, noted, and delivered again after a death."""
     with redis.Redis.from_url(broker_url) as raw:
         raw.lpush("q", junk)
     peer = connect()
@@ -195,7 +195,7 @@ def test_what_is_no_message_is_delivered_as_the_body_of_one(
 def test_a_wrong_type_under_a_queues_key_is_survived(
     broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """Other queues go on; the queue itself goes on when the key is mended."""
+    """A key of a wrong type in place of a queue stops no other queue, and its queue works once it is gone."""
     peer = connect(DURABLE, "q", "other")
     server.set("q", "no list")
     publish(broker_url, 1, queue="other")
@@ -207,7 +207,7 @@ def test_a_wrong_type_under_a_queues_key_is_survived(
 
 
 def test_several_queues_get_their_turns(broker_url: str, connect: Connect) -> None:
-    """A queue that is full does not starve another, and an idle one is not forgotten."""
+    """Several queues are served in turns, whether they are full or idle."""
     publish(broker_url, *range(50), queue="busy")
     publish(broker_url, "a", "b", queue="quiet")
     peer = connect(DURABLE, "busy", "quiet")
@@ -220,7 +220,7 @@ def test_several_queues_get_their_turns(broker_url: str, connect: Connect) -> No
 
 
 def test_priorities_are_kept(broker_url: str, connect: Connect) -> None:
-    """As kombu has them: 0 comes first."""
+    """Messages of priority 0 are delivered before those of priority 9, as in kombu."""
     publish(broker_url, "late", priority=9)
     publish(broker_url, "soon", priority=0)
     assert [message.payload for message in connect().take(2)] == ["soon", "late"]
@@ -229,7 +229,7 @@ def test_priorities_are_kept(broker_url: str, connect: Connect) -> None:
 def test_what_is_given_back_keeps_its_priority(
     broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """It goes to the list that it came from, as with kombu."""
+    """A restored message returns to the list of its priority."""
     publish(broker_url, "late", priority=7)
     first = connect()
     first.take()
@@ -243,7 +243,7 @@ def test_what_is_given_back_keeps_its_priority(
 def test_a_message_that_comes_when_nobody_consumes_any_more_stays(
     broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """The wait is out when its last consumer is cancelled: it must not take, and not end the worker."""
+    """A message that arrives after the last consumer was cancelled stays in the queue."""
     peer = connect()
     peer.look()
     publish(broker_url, "held")
@@ -260,7 +260,7 @@ def test_a_message_that_comes_when_nobody_consumes_any_more_stays(
 def test_what_needs_no_acknowledgement_is_not_noted(
     broker_url: str, server: redis.Redis, connect: Connect
 ) -> None:
-    """Replies to a ping are such; nobody would ever take their notes away."""
+    """A message that needs no acknowledgement is not noted."""
     publish(broker_url, "reply")
     peer = connect(DURABLE, "unused")
     consumer = Consumer(peer.channel, [Queue("q")], on_message=peer.got.append, no_ack=True)
@@ -270,7 +270,7 @@ def test_what_needs_no_acknowledgement_is_not_noted(
 
 
 def test_a_single_get_is_noted_too(broker_url: str, server: redis.Redis, connect: Connect) -> None:
-    """`basic_get`, without waiting."""
+    """A message taken by `basic_get` is noted unless it needs no acknowledgement."""
     channel = connect(DURABLE, "unused").channel
     assert channel.basic_get("q") is None
     publish(broker_url, "one", "two")
@@ -283,7 +283,7 @@ def test_a_single_get_is_noted_too(broker_url: str, server: redis.Redis, connect
 
 
 def test_every_key_has_the_prefix(broker_url: str, server: redis.Redis, connect: Connect) -> None:
-    """An ACL can confine us to our keys."""
+    """Every key of the transport has the configured prefix."""
     options = {"global_keyprefix": "ts:"}
     peer = connect(**options)
     with Connection(broker_url, transport_options=options) as connection:
@@ -297,7 +297,7 @@ def test_every_key_has_the_prefix(broker_url: str, server: redis.Redis, connect:
 
 
 def test_a_note_is_in_kombus_format(broker_url: str, server: redis.Redis, connect: Connect) -> None:
-    """Others' tools read it."""
+    """A noted message has kombu's own format."""
     publish(broker_url, "x")
     (message,) = connect().take()
     noted, exchange, queue = json.loads(server.hget("unacked", message.delivery_tag or "") or "")

@@ -1,4 +1,4 @@
-"""The channel over every kind of connection: TLS, an ACL user, a prefix, a socket, a failover, sentinels."""
+"""The channel over every kind of connection: TLS, ACL user, prefix, socket, failover, sentinels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ACL_USER = [
     ">pw",
     f"~{PREFIX}*",
     f"&{PREFIX}*",
-    # For PSUBSCRIBE the server wants the very pattern: remote control, other workers' events, Flower's.
+    # PSUBSCRIBE needs the exact patterns: those of remote control, other workers' events and Flower's.
     *(f"&{PREFIX}/0.{topic}" for topic in ("celery.pidbox", "celeryev/worker.*", "celeryev/*")),
     "-@all",
     *("+ping", "+select", "+client|setinfo"),
@@ -43,11 +43,11 @@ ACL_USER = [
     *("+multi", "+exec", "+discard", "+watch", "+unwatch"),
     *("+publish", "+subscribe", "+psubscribe", "+unsubscribe", "+punsubscribe"),
 ]
-"""All that a worker needs, and a stock producer."""
+"""The rights that a worker and a stock producer need."""
 
 
 class Worker(Peer):
-    """A peer with the connection that Celery makes for a worker; when that breaks it begins anew."""
+    """A peer with Celery's own connection for a worker, which connects again after a break."""
 
     def __init__(self, url: str, prefetch: int = 0, **options: Any) -> None:
         self.got = []
@@ -81,7 +81,7 @@ class Worker(Peer):
             self._begin()
 
     def turn(self) -> list[Any]:
-        """Let it do what there is to do; all that it has."""
+        """Drain the connection once, and return the payloads of all messages so far."""
         self._drain()
         return [message.payload for message in self.got]
 
@@ -95,7 +95,7 @@ Connect = Callable[..., Worker]
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """A worker's connection, gone at the end."""
+    """Yield a function that connects a worker, and end all workers afterwards."""
     workers: list[Worker] = []
 
     def make(url: str, **options: Any) -> Worker:
@@ -109,7 +109,7 @@ def connect() -> Iterator[Connect]:
 
 @pytest.fixture(scope="module")
 def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
-    """A server on a port and on a socket; each test leaves it empty of what others read."""
+    """Start a server on a port and a socket, for all tests of this module."""
     directory = tmp_path_factory.mktemp("v")
     server = EmbeddedValkey(
         directory / "d",
@@ -124,7 +124,7 @@ def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValk
 
 @pytest.fixture
 def own(listening: EmbeddedValkey) -> EmbeddedValkey:
-    """The same, empty."""
+    """Return the module's server, emptied."""
     with redis.Redis.from_url(listening.url) as client:
         client.flushall()
         client.config_resetstat()
@@ -132,13 +132,13 @@ def own(listening: EmbeddedValkey) -> EmbeddedValkey:
 
 
 def as_user(url: str, user: str) -> str:
-    """The URL for another user, whose password is `pw`."""
+    """Return the URL for another user, whose password is `pw`."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{user}:pw@{parts.hostname}:{parts.port}"))
 
 
 def take_vanish_restore(url: str, connect: Connect, **options: Any) -> None:
-    """Of three messages one ends, two are left by a worker that is killed, and end with the next one."""
+    """Check that two of three messages left by a killed worker are restored to the next one."""
     first = connect(url, prefetch=3, **options)
     assert first.has_our_channel
     one, *_ = first.take(3)
@@ -176,7 +176,7 @@ def tls(certificate: Certificate, own: EmbeddedValkey) -> Iterator[TlsFront]:
 def test_tls_with_an_authority_of_ones_own(
     tls: TlsFront, authority: Authority, own: EmbeddedValkey, connect: Connect
 ) -> None:
-    """Named in the URL; a stock producer speaks TLS too."""
+    """A worker and a stock producer connect by TLS with the authority named in the URL."""
     url = f"rediss://:{own.password}@127.0.0.1:{tls.port}/0?{authority.query()}"
     publish(url + "&ssl_cert_reqs=required", 1, 2, 3)
     take_vanish_restore(url, connect)
@@ -185,7 +185,7 @@ def test_tls_with_an_authority_of_ones_own(
 
 
 def test_an_untrusted_certificate_is_refused(tls: TlsFront, own: EmbeddedValkey, connect: Connect) -> None:
-    """Without a word about trust, and before the password is sent: kombu would trust anybody."""
+    """A certificate of an unknown authority is refused before the password is sent."""
     url = f"rediss://:{own.password}@127.0.0.1:{tls.port}/0"
     with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
         connect(url)
@@ -197,7 +197,7 @@ def test_an_untrusted_certificate_is_refused(tls: TlsFront, own: EmbeddedValkey,
 
 @pytest.fixture
 def neighbours(own: EmbeddedValkey) -> Iterator[redis.Redis]:
-    """The server with somebody else's queue of the same name, and an ACL user for the prefix."""
+    """Put a neighbour's queue of the same name on the server, and create an ACL user for the prefix."""
     with redis.Redis.from_url(own.url, decode_responses=True) as server:
         server.lpush("q", "somebody else's")
         server.hset("unacked", "tag", "somebody else's")
@@ -217,7 +217,7 @@ def assert_only_the_prefix_was_touched(server: redis.Redis) -> None:
 
 
 def stock_producer(url: str, *bodies: Any) -> None:
-    """A Celery client that has the prefix and nothing else of ours."""
+    """Publish the bodies by a stock Celery client with the prefix."""
     with Celery(broker=url, set_as_current=False) as client:
         client.conf.broker_transport_options = {"global_keyprefix": PREFIX}
         with client.connection_for_write() as connection:
@@ -228,7 +228,7 @@ def stock_producer(url: str, *bodies: Any) -> None:
 def test_a_user_that_is_confined_to_the_prefix(
     neighbours: redis.Redis, own: EmbeddedValkey, connect: Connect
 ) -> None:
-    """Publishing, taking, waiting, acknowledging, restoring: all within `ts:*`, and nothing is refused."""
+    """A user confined to the prefix can do all that a worker does, and touches nothing else."""
     url = as_user(own.url, "confined")
     stock_producer(url, 1, 2, 3)
     take_vanish_restore(url, connect, global_keyprefix=PREFIX)
@@ -243,7 +243,7 @@ def test_a_user_that_is_confined_to_the_prefix(
 def test_notes_and_counts_carry_the_prefix(
     neighbours: redis.Redis, own: EmbeddedValkey, connect: Connect
 ) -> None:
-    """Two installations in one database do not restore each other's messages."""
+    """Notes and counts have the prefix, so installations do not restore each other's messages."""
     url = as_user(own.url, "confined")
     stock_producer(url, "kept")
     worker = connect(url, global_keyprefix=PREFIX)
@@ -257,7 +257,7 @@ def test_notes_and_counts_carry_the_prefix(
 def test_a_confined_user_hears_remote_control(
     neighbours: redis.Redis, own: EmbeddedValkey, connect: Connect
 ) -> None:
-    """Which goes by PSUBSCRIBE."""
+    """A user confined to the prefix receives remote control."""
     url = as_user(own.url, "confined")
     worker = connect(url, global_keyprefix=PREFIX)
     pidbox = Exchange("celery.pidbox", type="fanout", durable=False)
@@ -285,12 +285,12 @@ def server(own: EmbeddedValkey) -> Iterator[redis.Redis]:
 
 
 def blocked(server: redis.Redis) -> list[int]:
-    """The connections that wait for a message."""
+    """Return the ids of the connections that wait for a message."""
     return [int(client["id"]) for client in server.client_list() if "b" in client["flags"]]
 
 
 def wait_until_it_waits(worker: Worker, server: redis.Redis) -> list[int]:
-    """The connections on which it does."""
+    """Wait until the worker waits for a message, and return the ids of its waiting connections."""
 
     def waits() -> list[int]:
         worker.turn()
@@ -303,7 +303,7 @@ def wait_until_it_waits(worker: Worker, server: redis.Redis) -> list[int]:
 def test_unblocked_in_the_middle_of_a_wait(
     server: redis.Redis, own: EmbeddedValkey, connect: Connect
 ) -> None:
-    """`UNBLOCKED`, as every waiting client hears it from a master that becomes a replica: it asks again."""
+    """A worker whose wait ends with `UNBLOCKED` waits again on the same connection."""
     worker = connect(own.url)
     for number in range(2):
         (waiting,) = wait_until_it_waits(worker, server)
@@ -317,7 +317,7 @@ def test_unblocked_in_the_middle_of_a_wait(
 def test_a_master_that_becomes_a_replica_and_a_master_again(
     server: redis.Redis, own: EmbeddedValkey, connect: Connect
 ) -> None:
-    """Nothing is lost or asked for in haste; what it refused to hear is told again."""
+    """A worker whose master becomes a replica and a master again loses nothing and repeats its acks."""
     publish(own.url, "ended", "given back", "held")
     worker = connect(own.url)
     ended, given_back, held = worker.take(3)
@@ -343,7 +343,7 @@ def test_a_master_that_becomes_a_replica_and_a_master_again(
 def test_a_worker_process_lives_through_a_failover(
     database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
-    """With Celery's event loop: the same process, and each command has its effect."""
+    """A worker process outlives a failover and carries out every later command."""
     installation = Installation(database_url, own_valkey.url, tmp_path)
     with (
         contextlib.closing(installation),
@@ -371,7 +371,7 @@ def _session(number: int) -> dict[str, str]:
 
 
 def test_a_unix_socket(own: EmbeddedValkey, connect: Connect) -> None:
-    """`redis+socket://`, for which kombu takes its own transport whatever is set."""
+    """A worker connects by `redis+socket://` with our channel."""
     url = f"redis+socket://:{own.password}@{own.log_path.parent.parent / 's'}"
     publish(url, 1, 2, 3)
     take_vanish_restore(url, connect)
@@ -380,7 +380,7 @@ def test_a_unix_socket(own: EmbeddedValkey, connect: Connect) -> None:
 
 
 def test_the_next_url_of_a_list(own: EmbeddedValkey, connect: Connect) -> None:
-    """When the first server is away; kombu would go on with its own transport there."""
+    """A worker uses the second URL of a list when the first server is away."""
     publish(own.url, 1, 2, 3)
     take_vanish_restore(f"redis://127.0.0.1:{free_port()}/0;{own.url}", connect)
 
@@ -388,7 +388,7 @@ def test_the_next_url_of_a_list(own: EmbeddedValkey, connect: Connect) -> None:
 def test_the_next_url_of_a_list_with_tls(
     tls: TlsFront, authority: Authority, own: EmbeddedValkey, connect: Connect
 ) -> None:
-    """It is asked for its certificate, too."""
+    """A worker uses the second URL of a list by TLS, with its certificate checked."""
     publish(own.url, 1, 2, 3)
     trust = f"{authority.query()}"
     away = f"rediss://127.0.0.1:{free_port()}/0?{trust}"
@@ -406,8 +406,8 @@ def watched(own: EmbeddedValkey, tmp_path: Path) -> Iterator[Watched]:
 def test_sentinels_name_the_master(
     watched: Watched, server: redis.Redis, own: EmbeddedValkey, connect: Connect
 ) -> None:
-    """After a failover the worker goes on at the new master, where its notes are too."""
-    # The second of the sentinels is away.
+    """A worker follows its sentinels to the new master, where its notes are too."""
+    # The second sentinel is not running.
     url = ";".join(f"sentinel://:{own.password}@127.0.0.1:{there}/0" for there in (watched.port, free_port()))
     options = {"master_name": "broker"}
     with Connection(url, transport_options=options) as producer:
@@ -424,7 +424,7 @@ def test_sentinels_name_the_master(
         "there is another master",
         20,
     )
-    # The sentinel does this itself, but takes 8 s.
+    # The sentinel would do this itself after 8 s.
     server.replicaof(*watched.master())
     with Connection(url, transport_options=options) as producer:
         producer.Producer().publish("new", routing_key="q", serializer="json")
@@ -435,7 +435,7 @@ def test_sentinels_name_the_master(
 
 
 def _sweeps(worker: Worker) -> bool:
-    """The first time it may hear of the failover; a worker tries again a second later."""
+    """Run a sweep, and return False if it met the failover."""
     try:
         sweep(worker)
     except redis.ConnectionError:

@@ -1,4 +1,4 @@
-"""Celery's event loop may wait for a second in each round: what is to be told is told before that."""
+"""Acknowledgements and returns that go out before Celery's event loop waits, for up to a second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUEUE = "q"
 
 
 class Looping:
-    """A consumer in an event loop of its own, which goes round when it is told to."""
+    """A consumer in an event loop that is run round by round."""
 
     def __init__(self, connection: Any, hub: Any) -> None:
         self.got: list[Message] = []
@@ -29,7 +29,7 @@ class Looping:
         self._publish = connection.Producer().publish
 
     def go_round(self) -> None:
-        """Callbacks, timers, then a wait for whatever comes."""
+        """Run callbacks and timers, and then wait for the next event."""
         next(self._rounds)
 
     def send(self) -> None:
@@ -58,7 +58,7 @@ def looping(broker_url: str) -> Iterator[Looping]:
 
 
 def test_the_server_hears_of_an_end_before_the_loop_waits(broker_url: str) -> None:
-    """Celery acknowledges in a callback; until the server knows, a kill means one more run."""
+    """An acknowledgement from a callback reaches the server before the event loop waits."""
     with looping(broker_url) as worker, redis.Redis.from_url(broker_url) as server:
         first, second = worker.take(), worker.take()
         for message in (first, second):
@@ -72,7 +72,7 @@ def test_the_server_hears_of_an_end_before_the_loop_waits(broker_url: str) -> No
 
 
 def test_a_message_goes_back_before_the_loop_waits(broker_url: str) -> None:
-    """Others may have it at once, not when this worker's loop comes round again."""
+    """A message rejected in a callback is back in its queue before the event loop waits."""
     with looping(broker_url) as worker, redis.Redis.from_url(broker_url) as server:
         message = worker.take()
         worker.hub.call_soon(message.reject, True)

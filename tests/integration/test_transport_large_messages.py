@@ -1,4 +1,4 @@
-"""Large messages are read in Valkey without their bodies, and are the same each time that they come."""
+"""Large messages, read in Valkey without their bodies and the same at each delivery."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def server(broker_url: str) -> Iterator[redis.Redis]:
 
 
 def put_back(peer: Peer, url: str) -> None:
-    """Kill the peer; another one puts back what it had."""
+    """Kill the peer, and let another one restore its messages."""
     peer.vanish()
     other = Peer(url, DURABLE, "unused")
     sweep(other)
@@ -38,7 +38,7 @@ def put_back(peer: Peer, url: str) -> None:
 def test_a_large_message_is_the_same_each_time(
     body: object, headers: dict[str, object], is_read: bool, server: redis.Redis, broker_url: str
 ) -> None:
-    """Its tag and priority are known without its body, and with large headers it comes back all the same."""
+    """A large message keeps its tag and content over a redelivery, even when its headers cannot be read."""
     publish(broker_url, body, body, queue=QUEUE, headers=headers, priority=7)
     sent = server.lrange(QUEUE + OF_PRIORITY, 0, -1)
     own = {json.loads(raw)["properties"]["delivery_tag"] for raw in sent}
@@ -57,7 +57,7 @@ def test_a_large_message_is_the_same_each_time(
 
 
 def test_a_large_message_of_another_make_is_delivered(server: redis.Redis, broker_url: str) -> None:
-    """With its body elsewhere, or with quotes in it: under a tag that is made from its ends."""
+    """A large message in another layout is delivered under a tag made from its ends, the same each time."""
     properties = {"delivery_tag": "own", "delivery_info": {}}
     behind = json.dumps({"properties": properties, "headers": {}, "body": LARGE})
     quoted = json.dumps({"body": '"' + LARGE, "properties": properties, "headers": {}})

@@ -1,4 +1,4 @@
-"""The channel under everything that can happen, in any order: each message is in one place, or has ended."""
+"""The channel under events in any order, with each message in one place or at its end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUEUES = ("one", "two")
 
 
 class ChannelMachine(RuleBasedStateMachine):
-    """Publishers, workers that come, stop and are killed, a sweep; the model is the set of open numbers."""
+    """A state machine of publishers, workers and sweeps, whose model is the set of open messages."""
 
     peers = Bundle("peers")
     held = Bundle("held")
@@ -100,7 +100,7 @@ class ChannelMachine(RuleBasedStateMachine):
 
     @rule(one=consumes(held), seconds=st.sampled_from([0.0, 3600.0]))
     def set_aside(self, one: tuple[Any, Any], seconds: float) -> None:
-        """It waits in the broker: a while, or until the next take."""
+        """Put the message aside in the broker, for an hour or until the next take."""
         peer, message = one
         if not peer.closed:
             if self._is_still_held(message):
@@ -109,17 +109,17 @@ class ChannelMachine(RuleBasedStateMachine):
 
     @rule(peer=consumes(peers))
     def stop(self, peer: Any) -> None:
-        """It hands back what it has."""
+        """Close the peer's connection, which hands its messages back."""
         peer.connection.client.close()
 
     @rule(peer=consumes(peers))
     def kill(self, peer: Any) -> None:
-        """What it has stays noted until a sweep."""
+        """Kill the peer, whose messages stay noted until a sweep."""
         self._vanish(peer.connection.client)
 
     @rule(peer=peers)
     def sweep(self, peer: Any) -> None:
-        """As if everybody but this one had been silent for longer than the visibility timeout."""
+        """Sweep as if all other peers had been silent for longer than the visibility timeout."""
         peer.visibility_timeout = 0
         peer.qos.__dict__.pop("visibility_timeout", None)
         peer.qos.restore_visible()
@@ -162,7 +162,7 @@ def _number(raw: bytes | str) -> int:
 
 @pytest.mark.timeout(300)
 def test_each_message_is_in_one_place_or_has_ended(valkey: ValkeyForTests) -> None:
-    """Publish, take, acknowledge, reject, stop, kill, sweep: nothing is lost, doubled or forgotten."""
+    """Publishing, taking, acknowledging, rejecting, stops, kills and sweeps lose and double no message."""
     machine: Any = partial(ChannelMachine, valkey)
     run_state_machine_as_test(
         machine,

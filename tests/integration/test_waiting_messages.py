@@ -1,4 +1,4 @@
-"""Messages that are due later: they wait in the broker, by its clock, and in no worker's memory."""
+"""Messages that are due later, kept in the broker by its clock and in no worker's memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GET_OR_CREATE = "sessions.get_or_create"
 
 
 def test_what_is_due_later_waits_in_the_broker(installation: Installation) -> None:
-    """It is held by nobody, outlives a killed worker, and runs once when its time has come."""
+    """A message that is due later waits in the broker, outlives a killed worker, and runs once when due."""
     thread = {"channel_id": "C1", "thread_ts": "1.1"}
     with redis.Redis.from_url(installation.broker_url) as server, installation.worker("first") as first:
         result = installation.celery.send_task(
@@ -29,7 +29,7 @@ def test_what_is_due_later_waits_in_the_broker(installation: Installation) -> No
         first.kill()
         ((message, due),) = server.zrange(KEY, 0, -1, withscores=True)
         assert 3500 < due - server.time()[0] < 3601
-        # As if the hour had passed by the server's clock; the workers' still says that it has not.
+        # Makes the message due by the server's clock, although the workers' clock says that it is not.
         server.zadd(KEY, {message: 1.0})
         with installation.worker("second"):
             assert result.get(timeout=20)["outcome"] == "created"
@@ -38,7 +38,7 @@ def test_what_is_due_later_waits_in_the_broker(installation: Installation) -> No
 
 
 def test_what_is_revoked_is_dropped_wherever_it_waits(installation: Installation, tmp_path: Path) -> None:
-    """As by stock Celery: before it has come, and while it waits, also when the worker starts again."""
+    """A message that is revoked before it arrives or while it waits is dropped, even after a restart."""
     worker = installation.worker("worker", "--statedb", str(tmp_path / "state"))
     with redis.Redis.from_url(installation.broker_url) as server, worker:
         thread = {"channel_id": "C1", "thread_ts": "1.1", "user_id": "U1"}
@@ -64,7 +64,7 @@ def test_what_is_revoked_is_dropped_wherever_it_waits(installation: Installation
 
 
 def test_what_the_broker_does_not_keep_waits_in_the_worker(installation: Installation) -> None:
-    """Refused for whatever reason (here by a wrong type): no dead letter; it runs when its time has come."""
+    """A message that the broker does not keep waits in the worker and runs when due."""
     with redis.Redis.from_url(installation.broker_url) as server:
         server.set(KEY, "of somebody else's making")
         with installation.worker() as worker:
@@ -82,7 +82,7 @@ def test_what_the_broker_does_not_keep_waits_in_the_worker(installation: Install
 
 
 def test_due_ones_come_first_and_keep_their_count(broker_url: str) -> None:
-    """Under the same tag; as many in one run of TAKE as there is room for."""
+    """Due messages come before new ones, under their own tags and unmarked."""
     peer = Peer(broker_url, DURABLE, "q", prefetch=2)
     publish(broker_url, "a", "b")
     for message in peer.take(2):
@@ -100,7 +100,7 @@ def test_due_ones_come_first_and_keep_their_count(broker_url: str) -> None:
 
 @pytest.mark.parametrize("pool", ["threads", "processes"])
 def test_a_pool_that_we_do_not_know_is_refused(pool: str, installation: Installation) -> None:
-    """With a sentence, at start, before anything is waited for."""
+    """A worker with an unsupported pool ends at its start with a sentence."""
     worker = installation.worker("refused", "--pool", pool, DATABASE_URL="postgresql://127.0.0.1:1/away")
     worker.launch()
     wait_until(lambda: not worker.is_alive, "it has ended", 60)
@@ -108,7 +108,7 @@ def test_a_pool_that_we_do_not_know_is_refused(pool: str, installation: Installa
 
 
 def test_solo_carries_out_more_than_a_batch(installation: Installation, tmp_path: Path) -> None:
-    """It warns, and runs some hundred commands, redelivered ones too."""
+    """A worker with the solo pool warns and runs hundreds of commands, redelivered ones included."""
     with installation.worker("killed", "--pool", "solo") as killed:
         installation.send("probe.take", str(tmp_path / "diary"), 1.0)
         for number in range(300):

@@ -1,4 +1,4 @@
-"""The task that says a thread's first reply: once, and only where there is a token."""
+"""The task that posts a thread's first reply: once, and only with a token."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def slack() -> Iterator[SlackSandbox]:
 
 @pytest.fixture(autouse=True)
 def broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The app's settings name one; nothing here goes there."""
+    """Name a broker in the settings that nothing is sent to."""
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
     get_settings.cache_clear()
 
 
 @pytest.fixture
 def worker(slack: SlackSandbox, monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[None]:
-    """This process as a worker's, with a token."""
+    """Configure this process as a worker with a token."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("SLACK_BOT_TOKEN", slack.token)
     monkeypatch.setenv("SLACK_API_URL", slack.api_url)
@@ -58,7 +58,7 @@ def arguments(**changed: Any) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("worker")
 def test_it_is_said_once_however_often_the_message_comes(slack: SlackSandbox) -> None:
-    """Another session's is not taken for it."""
+    """A reply is posted once however often its message comes, and another session's is posted too."""
     first = arguments()
     assert [replies.reply(**first), replies.reply(**first), replies.reply(**arguments())] == ["said"] * 3
     assert [message.thread_ts for message in slack.messages] == [THREAD, THREAD]
@@ -66,7 +66,7 @@ def test_it_is_said_once_however_often_the_message_comes(slack: SlackSandbox) ->
 
 @pytest.mark.usefixtures("worker")
 def test_what_slack_refuses_for_good_is_given_up(slack: SlackSandbox) -> None:
-    """It would be refused again."""
+    """A reply that Slack refuses for good is given up."""
     slack.fail("chat.postMessage", Refused("is_archived"))
     assert replies.reply(**arguments()) == "given up"
     assert not slack.messages
@@ -74,7 +74,7 @@ def test_what_slack_refuses_for_good_is_given_up(slack: SlackSandbox) -> None:
 
 @pytest.mark.usefixtures("worker")
 def test_a_page_of_a_proxy_is_no_answer(slack: SlackSandbox) -> None:
-    """Nothing is posted before it is known that nothing was."""
+    """A reply is retried without a post when the search for an earlier one gets no clear response."""
     slack.fail("conversations.replies", Page(200))
     with pytest.raises(Retry):
         replies.reply(**arguments())
@@ -85,7 +85,7 @@ def test_a_page_of_a_proxy_is_no_answer(slack: SlackSandbox) -> None:
 def test_in_a_forgotten_thread_nothing_is_said(
     slack: SlackSandbox, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was opened, and forgotten while its first reply waited; its sender says nothing there, either."""
+    """A reply in a forgotten thread is given up, with or without a token."""
     with new_pool(database_url, max_size=1) as pool:
         session = SessionStore(pool).get_or_create_session(CHANNEL, THREAD, "U1")
         forgets = ForgetStore(pool)
@@ -101,7 +101,7 @@ def test_in_a_forgotten_thread_nothing_is_said(
 
 @pytest.mark.usefixtures("worker")
 def test_without_a_token_it_is_the_senders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The web process has one."""
+    """A worker without a token reports that and leaves the reply to the sender."""
     monkeypatch.delenv("SLACK_BOT_TOKEN", raising=False)
     get_settings.cache_clear()
     announcer_of_this_process.cache_clear()
@@ -128,6 +128,6 @@ def test_without_a_token_it_is_the_senders(monkeypatch: pytest.MonkeyPatch) -> N
     ids=repr,
 )
 def test_what_is_no_reply_is_refused(wrong: dict[str, Any]) -> None:
-    """Before anything is asked of Slack."""
+    """A command with a malformed reply is refused before Slack is called."""
     with pytest.raises(InvalidCommand):
         replies.reply(**arguments(**wrong))

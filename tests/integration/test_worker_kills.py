@@ -1,4 +1,4 @@
-"""Workers and servers that die under load. What counts is the effect: each session ends as the table says."""
+"""Workers and servers that die under load, and sessions that end as the command table says all the same."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from worker.local.servers.valkey import EmbeddedValkey
 
 
 def test_a_killed_worker_group_loses_no_command(installation: Installation) -> None:
-    """Over a thousand commands, the whole group killed three times: every session ends as the table says."""
+    """More than a thousand commands all have their effect although the worker group is killed three times."""
     load = Load(seed=1)
     assert len(load.messages) > 1000
     load.send(installation)
-    # The get_or_create that a command waits for may be with a worker that is dead.
+    # The get_or_create that a command waits for may be held by a dead worker.
     worker = installation.worker(SESSION_WAIT_SECONDS="30")
     for left in (1000, 700, 400):
         worker.start()
@@ -37,7 +37,7 @@ def test_a_killed_worker_group_loses_no_command(installation: Installation) -> N
 def test_a_killed_workers_command_is_back_within_15_seconds(
     installation: Installation, tmp_path: Path
 ) -> None:
-    """From the SIGKILL of the group to the command's second start on a worker that was there all along."""
+    """A command of a killed worker group begins again on another worker within 15 s."""
     diary = tmp_path / "diary"
     with installation.worker("first") as first:
         installation.send("probe.take", str(diary), 5.0)
@@ -53,7 +53,7 @@ def test_a_killed_workers_command_is_back_within_15_seconds(
 def test_a_stopping_worker_hands_back_what_it_had_not_begun(
     installation: Installation, tmp_path: Path
 ) -> None:
-    """A deploy under load: what runs ends, and once; the rest is in the queue when the process is gone."""
+    """A stopping worker finishes its running commands once and hands back those that it had not begun."""
     diaries = [tmp_path / f"diary-{place}" for place in range(12)]
     worker = installation.worker().start()
     results = [installation.send("probe.take", str(diary), 1.0) for diary in diaries]
@@ -69,7 +69,7 @@ def test_a_stopping_worker_hands_back_what_it_had_not_begun(
 
 
 def test_a_stop_under_load_is_quick(installation: Installation) -> None:
-    """Whatever the processes were doing: no stop waits for a process whose result nobody reads any more."""
+    """A worker under load stops within 15 s each time, and the commands are carried out in the end."""
     load = Load(seed=4, threads=500)
     load.send(installation)
     for left in (3600, 3000, 2400, 1800, 1200):
@@ -81,7 +81,7 @@ def test_a_stop_under_load_is_quick(installation: Installation) -> None:
 
 
 def test_a_hurried_stop_loses_nothing(installation: Installation, tmp_path: Path) -> None:
-    """SIGQUIT gives what runs a few seconds to end, and hands everything back: at worst it runs twice."""
+    """A worker stopped by SIGQUIT loses no command, and none runs more than twice."""
     diaries = [tmp_path / f"diary-{place}" for place in range(12)]
     worker = installation.worker().start()
     results = [installation.send("probe.take", str(diary), 1.0) for diary in diaries]
@@ -95,7 +95,7 @@ def test_a_hurried_stop_loses_nothing(installation: Installation, tmp_path: Path
 def test_a_command_out_of_time_is_run_again_and_then_parked(
     installation: Installation, tmp_path: Path
 ) -> None:
-    """The hard limit kills the process; unlike Celery's default the message is not acknowledged for that."""
+    """A command that exceeds its hard limit is run again and then becomes a dead letter."""
     diary = tmp_path / "diary"
     with installation.worker(MAX_DELIVERIES="1"):
         result = installation.send("probe.hang", str(diary))
@@ -117,7 +117,7 @@ def is_acknowledged(client: SessionClient, task: str, arguments: dict[str, str])
 def test_a_killed_broker_loses_no_acknowledged_command(
     database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
-    """SIGKILL of Valkey under load, twice, while a producer sends: what it acknowledged is carried out."""
+    """Every command that a killed and restarted Valkey had acknowledged is carried out."""
     load = Load(seed=2)
     kill_at = {len(load.messages) // 3, len(load.messages) * 2 // 3}
     with (
@@ -130,7 +130,7 @@ def test_a_killed_broker_loses_no_acknowledged_command(
             if place in kill_at:
                 own_valkey.kill()
                 administrator.submit(own_valkey.start)
-            # What Slack does, by delivering again.
+            # Sent until acknowledged, as Slack delivers again.
             wait_until(partial(is_acknowledged, client, *message), "the broker has it", timeout=30)
         load.wait_until_done(installation, timeout=120)
         assert worker.is_alive, worker.log[-3000:]
@@ -139,7 +139,7 @@ def test_a_killed_broker_loses_no_acknowledged_command(
 def test_a_stopped_database_fails_no_command(
     own_postgres: EmbeddedPostgres, broker_url: str, tmp_path: Path
 ) -> None:
-    """Postgres away for 20 s under load: commands wait, none becomes a dead letter, all are carried out."""
+    """Commands wait while Postgres is away for 20 s under load, and none becomes a dead letter."""
     load = Load(seed=3)
     with (
         closing(Installation(own_postgres.url, broker_url, tmp_path)) as installation,

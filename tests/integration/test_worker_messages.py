@@ -1,4 +1,4 @@
-"""What a running worker makes of single messages, good and bad, sent by a stock Celery client."""
+"""Single messages, good and bad, sent to a running worker by a stock Celery client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def thread(number: int) -> dict[str, str]:
 
 
 def test_a_session_goes_its_way(shared: Installation) -> None:
-    """The commands of the contract, their flat JSON results, and what each did."""
+    """Each command on a session has its effect and returns it as flat JSON."""
     created = shared.send("sessions.get_or_create", **SESSION, user_id="U1").get(timeout=10)
     assert set(created) == FIELDS
     assert created["outcome"] == "created"
@@ -50,7 +50,7 @@ def test_a_session_goes_its_way(shared: Installation) -> None:
 
 
 def test_another_key_is_a_conflict(shared: Installation) -> None:
-    """The caller gets our own error class with both keys, and the row is as it was."""
+    """A second ticket raises our JiraKeyConflict with both keys and leaves the row unchanged."""
     shared.send("sessions.get_or_create", **thread(2), user_id="U1").get(timeout=10)
     before = shared.send("sessions.mark_synced", **thread(2), jira_key="PROJ-2").get(timeout=10)
     with pytest.raises(JiraKeyConflict) as conflict:
@@ -61,7 +61,7 @@ def test_another_key_is_a_conflict(shared: Installation) -> None:
 
 
 def test_channel_context(shared: Installation) -> None:
-    """Merge patches are applied once a command_id; a channel without context has none."""
+    """A context patch is applied once per command_id, and a channel without a context returns None."""
     assert shared.send("channels.get_context", channel_id="C7").get(timeout=10) is None
     patch = {
         "channel_id": "C7",
@@ -84,7 +84,7 @@ def test_a_command_waits_for_its_session(shared: Installation) -> None:
 
 
 def test_without_a_session_it_fails_after_its_patience(shared: Installation) -> None:
-    """After SESSION_WAIT_SECONDS (1 here) it is a dead letter that can be run again, and SessionNotFound."""
+    """A command whose session does not come within SESSION_WAIT_SECONDS becomes a dead letter."""
     result = shared.send("sessions.mark_synced", **thread(4), jira_key="PROJ-4")
     with pytest.raises(SessionNotFound, match=r"no session for thread 4\.000100"):
         result.get(timeout=10)
@@ -97,7 +97,7 @@ def test_without_a_session_it_fails_after_its_patience(shared: Installation) -> 
 
 
 def test_fields_of_a_newer_producer_are_ignored(shared: Installation) -> None:
-    """Web and worker can be upgraded in any order."""
+    """A command with an unknown argument of a newer producer is carried out without it."""
     result = shared.send("sessions.get_or_create", **thread(5), user_id="U1", priority="high")
     assert result.get(timeout=10)["outcome"] == "created"
 
@@ -138,7 +138,7 @@ def test_fields_of_a_newer_producer_are_ignored(shared: Installation) -> None:
 def test_wrong_arguments_fail_for_good(
     shared: Installation, task: str, arguments: dict[str, Any], fault: str
 ) -> None:
-    """InvalidCommand names the argument; it is not retried, writes no row, and can be looked at later."""
+    """A wrong argument raises InvalidCommand that names it, and makes a dead letter at the first attempt."""
     rows = shared.sessions()
     result = shared.send(task, **arguments)
     with pytest.raises(InvalidCommand, match=fault):
@@ -150,7 +150,7 @@ def test_wrong_arguments_fail_for_good(
 
 
 def test_positional_arguments_are_refused(shared: Installation) -> None:
-    """Names, not places: the order of arguments is no part of the contract."""
+    """A command with positional arguments is refused."""
     with pytest.raises(InvalidCommand, match="send them as keyword arguments"):
         shared.send("sessions.get_or_create", "C1", "1.1", "U1").get(timeout=10)
 
@@ -172,7 +172,7 @@ def test_positional_arguments_are_refused(shared: Installation) -> None:
 def test_what_cannot_be_read_is_kept(
     shared: Installation, body: bytes, headers: dict[str, str], error: str, arguments: dict[str, int] | None
 ) -> None:
-    """Celery would drop these, or end; here they are dead letters with their bytes, and the worker lives."""
+    """An unreadable message becomes a dead letter with its bytes, and the worker goes on."""
     shared.publish(body, **headers)
     letter = shared.dead_letter(lambda letter: letter.body == body)
     assert pytest.approx(1) == letter.attempts
@@ -184,7 +184,7 @@ def test_what_cannot_be_read_is_kept(
 
 
 def test_a_worker_without_a_database_does_not_start(installation: Installation) -> None:
-    """It could not keep what fails; the message says what to set."""
+    """A worker without DATABASE_URL ends at its start and names the setting."""
     worker = installation.worker(DATABASE_URL="")
     worker.launch()
     wait_until(lambda: not worker.is_alive, "it ends", timeout=20)
@@ -192,13 +192,13 @@ def test_a_worker_without_a_database_does_not_start(installation: Installation) 
 
 
 def test_an_unknown_task_is_answered(shared: Installation) -> None:
-    """Whoever waits for it learns why nothing comes."""
+    """A command with an unknown task name fails with a hint at a newer release."""
     with pytest.raises(CommandFailed, match="newer release"):
         shared.send("sessions.of_tomorrow", x=1).get(timeout=10)
 
 
 def test_any_other_error_is_a_dead_letter(shared: Installation) -> None:
-    """An error that is not ours is named in CommandFailed."""
+    """A foreign error raises CommandFailed with its name and makes a dead letter."""
     result = shared.send("probe.raise")
     with pytest.raises(CommandFailed, match="ValueError: probe"):
         result.get(timeout=10)
@@ -206,7 +206,7 @@ def test_any_other_error_is_a_dead_letter(shared: Installation) -> None:
 
 
 def test_an_answer_that_is_no_json_leaves_the_effect(shared: Installation) -> None:
-    """The task ran; who waits is told that its answer cannot travel, and there is nothing to bury."""
+    """A task whose result cannot be stored raises CommandFailed, keeps its effect, and is no dead letter."""
     result = shared.send("probe.unserializable")
     with pytest.raises(CommandFailed, match="carried out, its result is lost: EncodeError"):
         result.get(timeout=10)
@@ -215,14 +215,14 @@ def test_an_answer_that_is_no_json_leaves_the_effect(shared: Installation) -> No
 
 
 def test_an_unavailable_database_is_waited_for(shared: Installation, tmp_path: Path) -> None:
-    """However often it is away: that is no failure, and leaves no dead letter."""
+    """A task waits for an absent database any number of times without a dead letter."""
     result = shared.send("probe.database_away", str(tmp_path / "diary"), 7)
     assert result.get(timeout=20) == "there again"
     assert [letter for letter in shared.dead_letters() if letter.task_id == result.id] == []
 
 
 def test_a_task_that_kills_its_process_is_stopped(shared: Installation, tmp_path: Path) -> None:
-    """Two runs raise suspicion, five deaths after that are a dead letter with its arguments; others go on."""
+    """A task that kills its process is stopped after five counted deaths, as a dead letter."""
     diary = tmp_path / "diary"
     result = shared.send("probe.kill_child", str(diary))
     wait_until(lambda: diary.exists(), "it runs")
@@ -236,7 +236,7 @@ def test_a_task_that_kills_its_process_is_stopped(shared: Installation, tmp_path
 
 
 def test_a_task_that_recovers_is_no_poison(shared: Installation, tmp_path: Path) -> None:
-    """Two deaths are bad luck: the third run counts, and the count is forgotten."""
+    """A task that kills its process twice and then succeeds makes no dead letter."""
     result = shared.send("probe.kill_child", str(tmp_path / "diary"), 2)
     assert result.get(timeout=60) == "survived"
     assert [letter for letter in shared.dead_letters() if letter.task_id == result.id] == []
