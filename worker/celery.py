@@ -63,7 +63,7 @@ _RESULT_RETRY: Final = {"max_retries": 1, "timeout": RESULT_SECONDS}
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """Celery's settings. Raises ``InvalidSettings`` when there is no broker."""
+    """Return Celery's settings. Raises ``InvalidSettings`` when there is no broker."""
     if settings.broker_url is None:
         settings.require("celery_broker_url")
     _respell_environment(settings)
@@ -138,7 +138,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 
 def _respell_environment(settings: Settings) -> None:
-    """Celery reads these two by itself, before any setting of ours, and knows no ``valkey://``."""
+    """Respell two variables in the environment: Celery reads them first, and knows no ``valkey://``."""
     respelt = {"CELERY_BROKER_URL": settings.broker_url, "CELERY_RESULT_BACKEND": settings.result_backend_url}
     for name, url in respelt.items():
         if os.environ.get(name) and url:
@@ -220,7 +220,7 @@ def _say_that_beat_sends(**_: object) -> None:
 
 @signals.worker_before_create_process.connect(weak=False)
 def _keep_what_is_loaded(**_: object) -> None:
-    """Modules stay for good: children share their memory, and the garbage collector need not look at them."""
+    """Freeze the loaded modules: children share their memory, and the garbage collector skips them."""
     if not gc.get_freeze_count():
         gc.collect()
         gc.freeze()
@@ -229,7 +229,7 @@ def _keep_what_is_loaded(**_: object) -> None:
 
 @signals.worker_process_init.connect(weak=False)
 def _send_within_the_time_limit(**_: object) -> None:
-    """A command that sends (its own copy, what follows it) has less time than the main process."""
+    """Shorten the broker's time-outs in a child: a command that sends has less time than the main process."""
     app.conf.task_publish_retry_policy = {**app.conf.task_publish_retry_policy, "max_retries": 1}
     settings = get_settings()
     # A replica, or a quorum, may take longer.

@@ -1,4 +1,4 @@
-"""Decide what of a message Celery may read. A program that may write to the broker may write anything there.
+"""Decide which parts of a message Celery may read: any program that may write to the broker wrote it.
 
 Celery takes each part for what its own clients write, in dozens of places. Here they are looked at first
 (ADR 20):
@@ -35,10 +35,10 @@ LONGEST_ETA_SECONDS: Final = 86_400
 """A message that is due later is no command of ours: long waits are rows in Postgres."""
 
 FARTHEST_EXPIRY_SECONDS: Final = 20 * 86_400
-"""A message that expires later does not expire: RabbitMQ takes no more milliseconds than 32 bits hold."""
+"""A message that expires later does not expire: RabbitMQ counts milliseconds in 32 bits."""
 
 MOST_NESTED: Final = 200
-"""Lists within lists. What reads them, or hands them to another process, does so by recursion."""
+"""Most lists within lists: reading them, or handing them to another process, is recursive."""
 
 NO_SUCH_TASK: Final = "no task of this name here; a newer release may have sent it"
 
@@ -109,12 +109,12 @@ _TOLD: Final[Mapping[str, _Check]] = {
     "utc": _is_yes_or_no,
     HEADER: _is_history,
 }
-"""The things that a message may tell of itself, and what each must be."""
+"""The headers that a message may have, and the check of each value."""
 
 _OURS_TO_SAY: Final = (
     frozenset({*dir(Context), "compression", "shadow", "x-death"}) - _TOLD.keys() - {"eta", "expires"}
 )
-"""Names that mean something to Celery's request or to the broker. None is for a sender to choose."""
+"""Names with a meaning to Celery's request or to the broker, which no sender may choose."""
 
 _NOT_TO_FOLLOW: Final = (_OURS_TO_SAY | _TOLD.keys()) - {"chord", *_FOLLOWERS}
 """Names that Celery would take from the third part of a body of protocol 2 for headers."""
@@ -124,7 +124,7 @@ _TOLD_IN_THE_BODY: Final = frozenset(_TOLD) - {HEADER, "sent_at", "redelivered",
 
 
 def admit(message: Message, tasks: Container[str]) -> None:
-    """Make the message one that Celery may read. Raises ``CommandFailed`` where it is none.
+    """Remove from a message what Celery must not read. Raises ``CommandFailed`` where it is no task.
 
     Also raises what parsing raises. ``tasks``: the names that there are.
     """
@@ -168,7 +168,7 @@ def _see_content(message: Message) -> None:
 
 
 def _see_arguments(payload: Any, has_headers: bool) -> Mapping[str, Any]:
-    """Return where it stands what is to follow: in a body of protocol 1, or the third part of one of 2."""
+    """Check the arguments; return the mapping that holds what is to follow, by the message's protocol."""
     if isinstance(payload, dict) and ("args" in payload or not has_headers):
         _see_pair(payload.get("args", []), payload.get("kwargs", {}))
         return payload
@@ -201,7 +201,7 @@ def _see_followers(follows: Mapping[str, Any]) -> None:
 
 
 def _is_signature(value: Any) -> bool:
-    """Celery's description of a task that is to be sent."""
+    """Return True for Celery's description of a task to send, without options that say how."""
     if not isinstance(value, dict) or not is_name(value.get("task")) or _says_how_to_send(value):
         return False
     options = value.get("options") or {}
@@ -214,7 +214,7 @@ def _is_signature(value: Any) -> bool:
 
 
 def _says_how_to_send(signature: Any) -> bool:
-    """Look at its own options, and at those of all that it is made of."""
+    """Return True if a signature, or one inside it, has options that say how to send."""
     level = [signature]
     while level:
         found = [each for each in level if isinstance(each, dict)]
@@ -278,7 +278,7 @@ def _may_stay_in_the_body(name: Any, value: Any) -> bool:
 
 
 def _properties(properties: Any) -> dict[str, Any]:
-    """Return those that a copy of the message, or a result, may have."""
+    """Return the properties that a copy of the message, or a result, may have."""
     found = properties if isinstance(properties, dict) else {}
     kept = {name: found[name] for name in ("correlation_id", "reply_to") if is_name(found.get(name))}
     kept |= {name: found[name] for name in ("content_type", "content_encoding") if is_name(found.get(name))}

@@ -1,4 +1,4 @@
-"""Open a suspect in a process of the pool: record that, read it, or bury it."""
+"""Open a suspect in a process of the pool: record its opening, then read it or bury it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNKNOWN: Final = "(unknown)"
 
 
 class OutOfTime(Exception):
-    """Reading the message took longer than a command may; the next reader would stand still as well."""
+    """A message whose reading takes longer than a command may; the next reader would stand still as well."""
 
 
 def open_alone(envelope: Envelope, opened_by: str, died: bool) -> Verdict:
@@ -62,12 +62,12 @@ def _read(envelope: Envelope) -> None:
 
 
 def close_alone(keys: list[str], opened_by: str) -> None:
-    """Record that these are not open any more; their deaths stay."""
+    """Record that these messages are no longer open; their deaths stay."""
     _tidy(partial(DeadLetterStore().close_suspects, keys, opened_by))
 
 
 def forget_alone(keys: list[str], _opened_by: str) -> None:
-    """Forget these and their deaths: they have ended without having run."""
+    """Forget messages that ended without having run, and their deaths."""
     for key in keys:
         _tidy(partial(DeadLetterStore().forget_redeliveries, key))
 
@@ -103,7 +103,7 @@ def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: 
 
 
 def _keep(store: DeadLetterStore, envelope: Envelope, error: PoisonCommand, *, was_read: bool) -> None:
-    """Keep it with its arguments if reading it was no death, else with its bytes."""
+    """Keep a poison message as a dead letter: with its arguments if it was read once, else with its bytes."""
     arguments = _arguments(envelope) if was_read else None
     store.bury(
         Letter(

@@ -1,4 +1,4 @@
-"""Keep account of the messages that a worker has, as kombu's QoS of Redis does.
+"""Account of the messages that a worker has, in place of kombu's QoS of Redis.
 
 Acknowledgements are gathered until the event loop is about to wait, and told by one script: one that is lost
 with its worker only means one more run.
@@ -38,7 +38,7 @@ _MOST_BYTES_HELD: Final = 16 * 1024 * 1024
 
 
 class DurableQoS(kombu_redis.QoS):
-    """The messages that were delivered and not acknowledged yet."""
+    """Account of the messages that were delivered and not acknowledged yet."""
 
     channel: TolerantChannel
     # kombu's types say that a tag is text; one of another's making need not be.
@@ -53,7 +53,7 @@ class DurableQoS(kombu_redis.QoS):
         self._large: dict[Tag, int] = {}
 
     def can_consume(self) -> bool:
-        """Return whether more may be taken: neither the number nor the size of what is held forbids it."""
+        """Return True if more messages may be taken, by the number and the size of the held ones."""
         return virtual.QoS.can_consume(self) and self._bytes_held() < _MOST_BYTES_HELD
 
     def _bytes_held(self) -> int:
@@ -65,7 +65,7 @@ class DurableQoS(kombu_redis.QoS):
 
     @property
     def credit(self) -> int:
-        """Number of further messages that may be taken now."""
+        """Return the number of further messages that may be taken now."""
         if not self.can_consume():
             return 0
         room = self.can_consume_max_estimate()
@@ -79,7 +79,7 @@ class DurableQoS(kombu_redis.QoS):
             self._large[delivery_tag] = size
 
     def ack(self, delivery_tag: Tag) -> None:
-        """Note that it has ended; the server is told soon."""
+        """Note that a message has ended; tell the server soon."""
         message = self._delivered.get(delivery_tag)
         # As text: a message of another client may have anything there.
         queue = str(message.delivery_info.get("routing_key")) if message is not None else ""
@@ -88,7 +88,7 @@ class DurableQoS(kombu_redis.QoS):
         self._note_end(delivery_tag)
 
     def reject(self, delivery_tag: Tag, requeue: bool = False) -> None:
-        """Drop it; with ``requeue`` others may have it, and at once."""
+        """Drop a message; with ``requeue`` give it back, at once, to any worker."""
         if requeue and not self.channel.closed:
             virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
             self._given_back.append(delivery_tag)
@@ -98,7 +98,7 @@ class DurableQoS(kombu_redis.QoS):
             self._note_end(delivery_tag)
 
     def give_back(self) -> None:
-        """Return all rejected messages at once: one by one each would wait for a silent server."""
+        """Return all rejected messages in one call: singly, each would wait for a silent server."""
         tags = [self._given_back.popleft() for _ in range(len(self._given_back))]
         if not tags or self.channel.closed:
             return
@@ -138,7 +138,7 @@ class DurableQoS(kombu_redis.QoS):
             log.warning("%d acknowledgements lost: %s", len(tags), exc)
 
     def set_aside(self, delivery_tag: Tag, seconds: float) -> bool:
-        """Let it wait in the broker, for ``seconds`` by the server's clock; False if the broker refuses."""
+        """Let a message wait in the broker for ``seconds`` by the server's clock; False if it refuses."""
         places = f"{self.channel.global_keyprefix}{WAITING}"
         try:
             self.channel.run_script(scripts.WAIT, [], [places, delivery_tag, seconds])
@@ -158,7 +158,7 @@ class DurableQoS(kombu_redis.QoS):
             log.warning("broker refused to take messages back; they will be overdue: %s", exc)
 
     def restore_unacked(self) -> list[tuple[BaseException, Any]]:  # type: ignore[override]  # as kombu has it
-        """Hand all back at once: kombu asks for each, and waits for each while the server is silent."""
+        """Hand all messages back in few calls; kombu makes one each, and each waits for a silent server."""
         tags = [tag for tag in self._delivered if tag not in self._dirty]
         self._delivered.clear()
         trouble: tuple[type[Exception], ...] = (*self.channel.connection_errors, redis.ResponseError)
@@ -171,7 +171,7 @@ class DurableQoS(kombu_redis.QoS):
         return []
 
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
-        """Renew our messages, then put the overdue ones back. Every ``unacked_restore_interval`` seconds."""
+        """Renew our messages, then put overdue ones back; every ``unacked_restore_interval`` seconds."""
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
         try:
             # What a refusal left here: after a failover it is not to be put back as overdue.
@@ -190,7 +190,7 @@ class DurableQoS(kombu_redis.QoS):
             self.channel.warn("broker refused to say what is overdue: %s", exc)
 
     def restore_by_tag(self, tag: Tag, client: Any = None, leftmost: bool = False) -> None:
-        """Put one back: to be taken next, or with ``leftmost`` after all others."""
+        """Put a message back, to be taken next, or with ``leftmost`` after all others."""
         self._restore("LPUSH" if leftmost else "RPUSH", tag)
 
     def _restore(self, push: str, *tags: Tag) -> int:
@@ -206,7 +206,7 @@ class DurableQoS(kombu_redis.QoS):
         return 0 if foreign else int(looked_at)
 
     def _restore_foreign(self, tag: bytes, leftmost: bool) -> None:
-        """Put back what a stock worker noted. Anything else is dropped: it would be looked at for ever."""
+        """Put back a message that a stock worker noted; drop anything else, or it would be read for ever."""
         try:
             super().restore_by_tag(bytes_to_str(tag), leftmost=leftmost)
         except Exception as exc:

@@ -1,4 +1,4 @@
-"""Where results are kept. Storing one never decides over its command.
+"""Result backends in which storing a result never decides over its command.
 
 When a result is stored the effect is there already, or the dead letter, or the copy that is to run later. So
 whatever happens on the way is logged and counted, and the message ends as if the result were there: a server
@@ -33,7 +33,7 @@ from worker.durable.gathering import SILENT, Gathers
 from worker.observe import metrics
 
 _SILENCE_SECONDS: Final = 2.0
-"""A backend that is away is only asked this long: else each command would wait for a time-out of its own."""
+"""Pause after a time-out of the backend: else each command would wait for a time-out of its own."""
 
 _GLANCE_SECONDS: Final = 0.1
 """The longest wait for a backend that was away to say that it is back."""
@@ -58,14 +58,14 @@ log = structlog.get_logger("threadsync.worker")
 
 
 class Glances:
-    """Stands in front of a Redis backend: looks whether a server that was away is back."""
+    """Mixin for a Redis backend, which checks whether a server that was away is back."""
 
     connparams: dict[str, Any]
     _create_client: Callable[..., Any]
     _look_again_at = 0.0
 
     def is_back(self) -> bool:
-        """Return True if the server answers at once; False also if that was looked at just now."""
+        """Return True if the server answers at once; False also if it was asked a moment ago."""
         began = monotonic()
         if began < self._look_again_at:
             return False
@@ -91,7 +91,7 @@ class Glances:
 
 
 class NeverDecides:
-    """Stands in front of a backend class of Celery's: nothing that it does for a command raises."""
+    """Mixin for a backend class of Celery's, so that nothing that it does for a command raises."""
 
     _silent_until = 0.0
 
@@ -115,7 +115,7 @@ class NeverDecides:
         self._attempt(str(request.id), lambda: count(request, state, result, **kwargs))
 
     def _fail_chain(self, *args: Any, **kwargs: Any) -> None:
-        """Celery 5.7 looks up what has failed already."""
+        """Fail the rest of a chain without raising: Celery 5.7 reads results for that."""
         self._attempt("", lambda: _celerys(self)._fail_chain(*args, **kwargs))
 
     def _attempt(self, task_id: str, tell: Callable[[], Any]) -> Exception | None:
@@ -132,7 +132,7 @@ class NeverDecides:
         return None
 
     def _is_silent(self) -> bool:
-        """Return True if it was away a moment ago and does not answer at a glance."""
+        """Return True if the backend was away a moment ago and does not answer a quick question."""
         if monotonic() < self._silent_until and isinstance(self, Glances) and self.is_back():
             self._silent_until = 0.0
         return monotonic() < self._silent_until
@@ -147,7 +147,7 @@ class NeverDecides:
 
 
 class ReadsInStep:
-    """Mixin in front of a Redis backend: no reply is taken for another's."""
+    """Mixin for a Redis backend, so that no reply is taken for another command's."""
 
     app: Any
     client: Any
@@ -165,17 +165,17 @@ class ReadsInStep:
 
 
 class InStepBackend(ReadsInStep, RedisBackend):
-    """For ``redis://`` and ``rediss://``."""
+    """Backend for ``redis://`` and ``rediss://``."""
 
 
 class InStepSentinelBackend(ReadsInStep, SentinelBackend):
-    """For ``sentinel://``: the sentinels are not waited for without a limit."""
+    """Backend for ``sentinel://``, with a limit on the wait for sentinels."""
 
     connection_class = SentinelManagedConnection
 
     @cached_property
     def _transport_options(self) -> dict[str, Any]:
-        """Celery passes an empty ``sentinel_kwargs`` on where there is none, and then no limit is set."""
+        """Celery's options with limits for sentinels, which Celery's own ``sentinel_kwargs`` may lack."""
         options: dict[str, Any] = dict(self.app.conf.get("result_backend_transport_options") or {})
         options["sentinel_kwargs"] = sentinel_limits(options.get("sentinel_kwargs"), self.connparams)
         return options

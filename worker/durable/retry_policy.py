@@ -20,14 +20,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from threadsync.errors import DatabaseFault, DatabaseUnavailable, SessionNotFound, ThreadsyncError, as_ours
 
 HEADER: Final = "threadsync"
-"""The header of a message that a worker sends once more, to run later."""
+"""Header of a message that a worker sends again, to run later."""
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
 """A waiting message fills a worker's memory; with kombu's own channel it is delivered twice if it is long."""
 
 LONGEST_FAULT_PAUSE_SECONDS: Final = 30.0
-"""A fault that a person must mend is not asked about every other second."""
+"""Longest pause after a fault, which an operator must fix: shorter ones would be of no use."""
 
 FAULT_PATIENCE_SECONDS: Final = 3600.0
 """Pauses that a command spends on faults of the database before it is a dead letter."""
@@ -65,7 +65,7 @@ def read_history(headers: Mapping[str, Any] | None) -> History:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Run it again in ``seconds``; ``history`` goes with it."""
+    """Decision to run the command again in ``seconds``; ``history`` goes with it."""
 
     seconds: float
     history: History
@@ -74,7 +74,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """It fails for good, with ``error``."""
+    """Decision that the command fails for good, with ``error``."""
 
     error: ThreadsyncError
 

@@ -134,7 +134,7 @@ def create_in_doubt() -> None:
 
 
 def doubt_ended(end: str) -> None:
-    """Count a create that is in doubt no more: ``found``, ``absent``, or ``review`` by an operator."""
+    """Count a create that is no longer in doubt: ``found``, ``absent``, or ``review`` by an operator."""
     if _counters is not None:
         _counters.ambiguous_ended.labels(end).inc()
 

@@ -12,7 +12,7 @@ WITH span AS (
            now() + make_interval(secs => %(bucket)s) AS until
 )"""
 
-# Sessions of one ticket. More than one only if somebody named the same ticket for two threads.
+# Sessions of one ticket. More than one only if people named the same ticket for two threads.
 FIND_BY_KEY: Final[LiteralString] = f"""
 SELECT {SESSION} FROM thread_sessions WHERE jira_key = %(jira_key)s ORDER BY id DESC LIMIT %(limit)s
 """

@@ -46,7 +46,7 @@ class SiteTrouble:
 
 
 class SyncStore(Store):
-    """Each method is one transaction."""
+    """Store of syncs; each method is one transaction."""
 
     @property
     def unlinked(self) -> UnlinkedStore:
@@ -111,7 +111,7 @@ class SyncStore(Store):
         return claim
 
     def has_claim(self, claim: Claim) -> bool:
-        """Return whether the claim still holds."""
+        """Return True if the claim still holds."""
         return bool(self._rows(sql.HAS_CLAIM, _of(claim))[0]["has_claim"])
 
     def begin_create(
@@ -175,7 +175,7 @@ class SyncStore(Store):
         trace_id: str | None = None,
         duplicates: Sequence[str] | None = None,
     ) -> SyncState | None:
-        """Write what came of a step that follows a ticket; ``delay`` is None when no other one is to come."""
+        """Write the outcome of a step that follows a ticket; ``delay`` is None if it was the last one."""
         params = {
             **_of(claim),
             "step": step,
@@ -202,20 +202,20 @@ class SyncStore(Store):
         return SiteTrouble(of_the_site[0]["trouble"], of_the_site[0]["paused_for"] or 0.0, endpoints)
 
     def pause_site(self, site: str, seconds: float) -> None:
-        """Send nothing to the site for so long."""
+        """Keep all calls from the site for so long."""
         self._rows(site_sql.PAUSE_SITE, {"site": site, "seconds": seconds})
 
     def pause_endpoint(self, site: str, endpoint: str, seconds: float) -> None:
-        """Send nothing to one endpoint of the site for so long."""
+        """Keep all calls from one endpoint of the site for so long."""
         self._rows(site_sql.PAUSE_ENDPOINT, {"site": site, "endpoint": endpoint, "seconds": seconds})
 
     def open_breaker(self, site: str, trouble: str, probe_after: float) -> int:
-        """Park the syncs that wait for the site; returns how many they are."""
+        """Park the syncs that wait for the site; return how many they are."""
         params = {"site": site, "trouble": trouble, "probe_after": probe_after}
         return len(self._rows(site_sql.OPEN_BREAKER, params))
 
     def take_probe(self, site: str, probe_after: float) -> bool:
-        """Return whether to probe the site; no other process does for ``probe_after`` seconds."""
+        """Return True if the caller is to probe the site; no other does for ``probe_after`` seconds."""
         return bool(self._rows(site_sql.TAKE_PROBE, {"site": site, "probe_after": probe_after}))
 
     def close_breaker(self, site: str) -> int:
@@ -231,7 +231,7 @@ class SyncStore(Store):
         return len(self._rows(site_sql.UNPARK, {"site": site}))
 
     def pull_in(self) -> int:
-        """Make syncs due that wait for an absurdly late moment; returns how many they are."""
+        """Make syncs due that wait for an absurdly late moment; return how many they are."""
         return len(self._rows(sql.PULL_IN, {}))
 
     def take_due(self, *, most: int, for_seconds: float) -> list[UUID]:

@@ -126,7 +126,7 @@ def _rest(
     letters: int = 0,
     named: int = 0,
 ) -> Forgotten:
-    """Forget dead letters, results and logs of servers, as every act does."""
+    """Forget dead letters, results and logs of servers, the part that all acts share."""
     # Not with the console, which loads neither Celery nor redis.
     from worker.celery import app
     from worker.operate.forgetting.servers import forget_logs, forget_results

@@ -51,7 +51,7 @@ class Sought:
     channels: Collection[str] = ()
 
     def is_in(self, letter: Mapping[str, Any]) -> bool:
-        """Return True if a row of ``dead_letters`` names or is about any of it."""
+        """Return True if a row of ``dead_letters`` names or is about anything sought."""
         texts = [value for name, value in letter.items() if isinstance(value, str) and name != "arguments"]
         for layer in (letter.get("arguments") or "").encode(), bytes(letter.get("body") or b""):
             for text in _layers(layer):
@@ -73,7 +73,7 @@ class Sought:
         return _has_one(self.words, texts)
 
     def _is_told_in(self, text: str) -> bool:
-        """Return True if a text that is no JSON has the ids of any of it somewhere."""
+        """Return True if a text that is no JSON has the ids of anything sought."""
         moments = {thread for _, thread in self.threads}.intersection(_MOMENT.findall(text))
         channels = set(_CHANNEL.findall(text)) if moments else ()
         return (
@@ -83,7 +83,7 @@ class Sought:
         )
 
     def _is_about(self, value: Any) -> bool:
-        """Look at each object in it, as deep as JSON goes."""
+        """Return True if an object in a JSON value, at any depth, names anything sought."""
         level, depth = [value], 0
         while level:
             if any(self._names(item, depth) for item in level):

@@ -34,7 +34,7 @@ SECRETS: Final[Mapping[Process, frozenset[str]]] = {
     "metrics": _DATABASE | _BROKER,
     "migrate": _DATABASE,
 }
-"""Each also as ``NAME_FILE``. Without the console the web process has no login of the database."""
+"""Secrets by process, each also as ``NAME_FILE``. Without the console the web process has no database."""
 
 ALL_SECRETS: Final = frozenset[str]().union(*SECRETS.values())
 
@@ -44,14 +44,14 @@ OF_ANY_PROGRAM: Final = (
 )
 _OF_OURS: Final = (*OF_ANY_PROGRAM, "SSL_CERT_FILE", "SSL_CERT_DIR", "OTEL_*", "FORWARDED_ALLOW_IPS")
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
-"""In either case; an address may have a password."""
+"""Variables of proxies, in capitals or not; their addresses may hold passwords."""
 
 _CALLS_OTHERS: Final[frozenset[Process]] = frozenset({"syncs", "lookups", "web", "socket-mode"})
-"""Slack and Jira."""
+"""Processes that call Slack or Jira."""
 
 _IS_TRACED: Final[frozenset[Process]] = _CALLS_OTHERS | {"sessions"}
 _OF_THE_COLLECTOR: Final = "OTEL_EXPORTER_"
-"""Its address, and headers by which it knows us."""
+"""Prefix of the collector's variables: its address, and headers with our credentials."""
 
 _OF_SERVERS: Final = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_*")
 
