@@ -37,7 +37,7 @@ _JIRA_SECONDS: Final = 28
 
 _EVENTS_AT_ONCE: Final = 32
 _EVENTS_AT_ONCE_OF_ONE: Final = 16
-"""For one user, so that others' events do not wait behind a flood."""
+"""Most events of one user at once, so that others' events do not wait behind a flood."""
 
 _TOLD_EVERY_SECONDS: Final = 60.0
 
@@ -47,7 +47,7 @@ _MOST_PARKED: Final = 500
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _REPLY_PATIENCE_SECONDS: Final = 86_400
-"""For the first reply in a thread, while Slack accepts none."""
+"""Time for which a thread's first reply is tried while Slack accepts none."""
 
 
 class FollowUps:

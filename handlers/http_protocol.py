@@ -174,7 +174,7 @@ class _HeadFirst(h11.Connection):
     """A parser that reads a request's head, and its body only when the app asks for it."""
 
     announced: float = 0
-    """Bytes of the body; infinite if it is chunked."""
+    """Announced bytes of the body; infinite if it is chunked."""
 
     _is_held = False
     _chunks = 0

@@ -71,7 +71,7 @@ class InvalidCommand(PermanentError):
 
 
 class SessionNotFound(PermanentError):
-    """No session exists for the thread, and none came while the command waited."""
+    """Absence of a session for the thread, also after the command's wait for it."""
 
     def __init__(self, channel_id: str, thread_ts: str) -> None:
         super().__init__(channel_id, thread_ts)
@@ -135,7 +135,7 @@ class UnreadableResult(PermanentError):
 
 
 class DeadLetterNotFound(PermanentError):
-    """No open dead letter has that id."""
+    """Absence of an open dead letter with that id."""
 
 
 class SchemaMismatch(PermanentError):

@@ -28,7 +28,7 @@ _LONGEST_TEXT: Final = 2_000
 _LONGEST_FAULTS: Final = 500
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", re.ASCII)
 _MODULES: Final = frozenset({errors.__name__, "worker.errors"})
-"""Where our errors are, and where they were in 0.1.0."""
+"""Modules of our errors, today and in 0.1.0."""
 
 _CLASSES: Final[Mapping[str, type[ThreadsyncError]]] = {
     name: item

@@ -182,7 +182,7 @@ class Broker:
 
 
 class _Away(ThreadsyncError):
-    """The result backend did not answer, or refused."""
+    """Failure of the result backend to answer, or its refusal."""
 
     def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))

@@ -26,10 +26,10 @@ SILENCE_SECONDS: Final = 0.9
 """Running time without a reply after which a call fails. `EnqueueFailed` is promised within a second."""
 
 LONGEST_SILENCE_SECONDS: Final = 2.2
-"""In wall-clock time."""
+"""The longest silence in wall-clock time."""
 
 GRACE_SECONDS: Final = 0.3
-"""After that: the whole process may have stood still, with answers in its sockets that it can now read."""
+"""Grace period after it: the whole process may have stood still, with unread replies in its sockets."""
 
 _AT_ONCE_SECONDS: Final = 0.1
 """Most calls end within this time and need no running time; a lasting silence began so long ago."""
@@ -73,7 +73,7 @@ class Call(Generic[T]):
     reply: LastReply
     made: Moment = field(default_factory=now)
     begun: Moment | None = None
-    """The moment at which a thread began with it."""
+    """The moment at which a thread began the call."""
 
     future: Future[T] = field(default_factory=Future)
     is_given_up: bool = False

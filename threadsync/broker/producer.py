@@ -33,7 +33,7 @@ from threadsync.broker.rabbitmq import ConfirmingSSLTransport, ConfirmingTranspo
 from threadsync.errors import InvalidSettings
 
 _ENTRY_PARTS: Final = 3
-"""Of an exchange's table: routing key, pattern, queue."""
+"""Number of parts of an entry in an exchange's table: routing key, pattern, queue."""
 
 _CLUSTER: Final = (
     "the server is a Redis Cluster, which Celery cannot use, because it needs all keys on one node. "
@@ -45,7 +45,7 @@ _LONGEST_CONNECT_SECONDS: Final = 10.0
 
 
 class NotReplicated(OperationalError):
-    """The broker has the message, and too few of its replicas have."""
+    """Failure of a publish: the broker has the message, and too few of its replicas have."""
 
 
 def _answering(client: Any) -> Any:

@@ -56,7 +56,7 @@ from threadsync.queues import QUEUES
 REPORT_SECONDS: Final = 5
 
 CANARY_SECONDS: Final = 5
-"""How often beat sends a canary through every queue."""
+"""Interval at which beat sends a canary through every queue."""
 
 KEY: Final = "threadsync.signs"
 
@@ -71,7 +71,7 @@ _LOOKED_AT: Final = 20
 """Messages at a queue's end that are searched for their time. Stock clients do not give it; canaries do."""
 
 # KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a heartbeat is removed, longest pause.
-# Returns the time. `since` begins anew with a pause, and with another database. Invalid fields are removed.
+# Returns the time. `since` begins again after a pause, and with another database. Invalid fields are removed.
 _TELL: Final = f"""{DRAINS}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -116,7 +116,7 @@ return time[1] .. '.' .. string.format('%06d', time[2])
 _FORGET: Final = f"{DRAINS}redis.call('HDEL', KEYS[4], ARGV[1])"
 
 _UNSEEN: Final = "unseen"
-"""Stands for the age of messages that this user may count but not read."""
+"""Placeholder for the age of messages that this user may count but not read."""
 
 # KEYS[1]: unacked, KEYS[4]: the hash, then a key for each queue and priority, then one for what waits for its
 # time in each queue. ARGV: most messages to ask, and the queue's name for each key.

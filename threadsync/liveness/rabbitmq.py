@@ -51,7 +51,7 @@ def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, di
     """Return the broker's time, each field's newest heartbeat, and the number of invalid entries.
 
     Args:
-        unbroken_seconds: after a longer pause between two heartbeats of a field, ``since`` begins anew.
+        unbroken_seconds: after a longer pause between two heartbeats of a field, ``since`` begins again.
     """
     _declare_stream(channel)
     now = whole_seconds(channel)

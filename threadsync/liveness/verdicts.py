@@ -15,7 +15,7 @@ from threadsync.liveness.fields import freshest
 from threadsync.liveness.state import Heartbeats, Skew, WorkerHeartbeat
 
 DEAF_SECONDS: Final = 40
-"""Nothing came out of a queue for so long, although canaries go in."""
+"""Time without a message out of a queue, with canaries going in, after which it is deaf."""
 
 _MOST_PLACES: Final = 200
 
