@@ -34,7 +34,7 @@ class Connection(Protocol):
     """An open connection of the server."""
 
     def drop(self) -> None:
-        """Close it now, whatever its state."""
+        """Close the connection now, whatever its state."""
 
 
 class Connections:
@@ -68,13 +68,13 @@ class Connections:
         return True
 
     def move(self, connection: Connection, stage: Stage) -> None:
-        """Move it to the end of a stage. A removed one stays removed."""
+        """Move a connection to the end of a stage. A removed one stays removed."""
         if self._is_known(connection):
             self.remove(connection)
             self._all_in(stage)[connection] = self._monotonic()
 
     def remove(self, connection: Connection) -> None:
-        """Remove it, if it is still there."""
+        """Remove a connection, if it is still there."""
         for connections in (self._waited_for, self._pages, self._answers):
             connections.pop(connection, None)
 

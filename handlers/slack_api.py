@@ -125,7 +125,7 @@ class SlackApi:
                 log.warning("slack call failed", method="response_url", error=f"HTTP {status}")
 
     async def _post_json(self, url: str, body: Mapping[str, Any]) -> int:
-        """Post once, and again after a 429, where Slack did nothing; returns the last status."""
+        """Post once, and again after a 429, where Slack did nothing; return the last status."""
         assert self.web.session is not None  # noqa: S101 - it is open
         proxy = None if is_loopback(url) else self.web.proxy
         for again in reversed(range(_MOST_THROTTLED + 1)):

@@ -73,7 +73,7 @@ class SocketClient(SocketModeClient):
                 await self.connect()
 
     async def close(self) -> None:
-        """End the session, and the one that slack_sdk opened in vain."""
+        """End the session, and a second one that slack_sdk may have opened in vain."""
         await super().close()  # type: ignore[no-untyped-call]
         await self._first_session.close()
 

@@ -224,7 +224,7 @@ class ProducerConnection(Connection):
         return self.transports.get(found, found)
 
     def _connection_factory(self) -> Any:
-        """Connect. Another installation's broker is not tried again, unlike one that is away."""
+        """Connect. Raises ``OthersBroker``, which is not retried, at another installation's broker."""
         kombus: Any = super()
         try:
             return kombus._connection_factory()

@@ -154,7 +154,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
         )
 
     def _as_it_is(self, look: Callable[[Any], Any], declare: Callable[[Any], Any]) -> Any:
-        """Look for it, then declare it, on a channel each, as the broker closes a channel after a refusal."""
+        """Look for an entity, then declare it, on a channel each: the broker closes one that it refuses."""
         for attempt in (look, declare):
             channel = self.opened.channel()
             try:

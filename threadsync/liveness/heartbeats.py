@@ -61,11 +61,11 @@ CANARY_SECONDS: Final = 5
 KEY: Final = "threadsync.signs"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
-"""After this time the heartbeat of a killed worker is removed."""
+"""Age at which the heartbeat of a killed worker is removed."""
 
 _UNBROKEN_SECONDS: Final = 60
 _MOST_HEARTBEATS: Final = 1_000
-"""Above this number, heartbeats that are not repeated within a minute are removed."""
+"""Most heartbeats; above it those that are not repeated within a minute are removed."""
 
 _LOOKED_AT: Final = 20
 """Messages at a queue's end that are searched for their time. Stock clients do not give it; canaries do."""

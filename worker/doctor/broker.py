@@ -117,7 +117,7 @@ def judge_refusal(exc: Exception) -> Finding:
 
 
 def judge_server(facts: BrokerFacts) -> Iterator[Finding]:
-    """Judge what the server says about itself."""
+    """Judge the server by its own facts."""
     info = facts.info
     if not info and facts.user in ("web", "beat", "flower"):
         yield from (

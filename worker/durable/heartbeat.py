@@ -18,7 +18,7 @@ from worker.durable.startup import INSTALLATION
 from worker.durable.transport import DurableChannel
 
 _UNHEARD_SECONDS: Final = 6
-"""RabbitMQ sends a heartbeat every 2.5 s. Telling one that is silent would hold the event loop up."""
+"""Silence of RabbitMQ, with a heartbeat every 2.5 s, after which a call would hold the event loop up."""
 
 
 class Heartbeat(bootsteps.StartStopStep):

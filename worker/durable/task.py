@@ -86,7 +86,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     """True for a task that beat sends all the time: that it ran is no news."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Run one delivery; a call of the task as a function runs it plainly."""
+        """Run one delivery of the command; called as a function, run the task plainly."""
         # Looked up once: a property that searches a stack.
         request = self.request
         if request.called_directly:

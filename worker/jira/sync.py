@@ -35,7 +35,7 @@ class SyncRun(NamedTuple):
 
 
 def run_sync(setup: Setup, session_id: UUID) -> SyncRun:
-    """Do what is due for the session's sync, if anything.
+    """Do the step of the session's sync that is due, if any.
 
     Raises ``SyncNotFound``, or ``DatabaseUnavailable``: then the next claim goes on from there.
     """

@@ -147,7 +147,7 @@ class LocalStack:
             )
 
     def addresses(self) -> list[Address]:
-        """Addresses for people, without passwords."""
+        """Return the addresses to show, without passwords."""
         urls = self.urls
         metrics = [Address("Metrics", url, f"for Prometheus: {what}") for what, url in urls.metrics.items()]
         flower = [Address("Flower", urls.flower, "the live view; user admin")] if urls.flower else []

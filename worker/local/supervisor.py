@@ -1,4 +1,4 @@
-"""Keep local services running: restart one that died, give up on one that keeps dying."""
+"""Keep local services running: restart a dead one, and give up one that keeps dying."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configure Flower (``--conf``), and end one that would be open to all."""
+"""Configure Flower (``--conf``), and end it if it would be open to all."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class ForgetStore(Store):
         return [(row["task_id"], row["task_name"]) for row in self._rows(queries.OPENINGS, {})]
 
     def delete(self, act: UUID, letters: Sequence[UUID], openings: Sequence[str]) -> int:
-        """Delete these dead letters and records; return how many dead letters there were."""
+        """Delete these dead letters and records; return the number of dead letters."""
         params = {"act": act, "letters": list(letters), "openings": list(openings)}
         return int(self._rows(queries.FORGET_LETTERS, params)[0]["deleted"])
 

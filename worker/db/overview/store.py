@@ -160,7 +160,7 @@ class OverviewStore(Store):
         return [Decision.of_row(row) for row in rows]
 
     def counts(self) -> Counts:
-        """Count all in one statement, which takes a tenth of a second for a million sessions."""
+        """Count sessions, syncs and dead letters in one statement: 0.1 s for a million sessions."""
         found: dict[str, dict[str, float]] = {}
         for row in self._rows(queries.COUNTS, {}):
             found.setdefault(row["what"], {})[row["name"]] = row["value"]

@@ -34,7 +34,7 @@ _BECOMES_READY: Final = """status = 'collecting' AND forgotten_at IS NULL
 # It was drafted before a person was forgotten in this thread, and may be that person's.
 _IS_ANYBODYS: Final = f"""(%(drafted_at)s::numeric < drafts_since
             AND ({ACTOR} IS NULL OR drafts_since < extract(epoch FROM now()) - 86400))"""
-# A newer draft may mend what was wrong with the older one.
+# A newer draft may fix the faults of the older one.
 _IS_ANSWERED: Final = f"""(s.state IN ('failed', 'review') OR s.state = 'blocked' AND NOT s.parked)
             AND (excluded.drafted_at, excluded.draft) > ({_STORED_AT}, s.draft)"""
 _REVIVED: Final = f"{restarted_if(_IS_ANSWERED, 'now()')}, updated_at = now()"

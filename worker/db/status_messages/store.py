@@ -63,14 +63,14 @@ class StatusStore(Store):
         return bool(self._rows(queries.ADOPT, {**_of(claim), "message_ts": message_ts}))
 
     def forget(self, claim: StatusClaim) -> StatusClaim | None:
-        """Record that the message is gone; returns the claim as it is now, None when it is lost."""
+        """Record that the message is gone; return the claim as it is now, None when it is lost."""
         rows = self._rows(queries.FORGET, _of(claim))
         if not rows:
             return None
         return replace(claim, message_ts=None, shown=None, post_begun_at=rows[0]["post_begun_at"])
 
     def replace(self, claim: StatusClaim) -> StatusClaim | None:
-        """Record that the message is not editable; returns the claim as it is now, None when it is lost."""
+        """Record that the message is not editable; return the claim as it is now, None when it is lost."""
         rows = self._rows(queries.REPLACE, _of(claim))
         if not rows:
             return None

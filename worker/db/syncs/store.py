@@ -151,12 +151,12 @@ class SyncStore(Store):
         return Begun(Draft.model_validate(rows[0]["draft"]), rows[0]["number"]) if rows else None
 
     def finish(self, claim: Claim, ending: Ending) -> SyncState | None:
-        """Write how a step ended; returns the sync as it is then, or None when the claim is lost."""
+        """Write the end of a step; return the sync as it is then, or None when the claim is lost."""
         params = {**ending.parameters(), **_of(claim), "detail": kept(ending.detail, self._pool)}
         return self._state(sql.FINISH, params)
 
     def release(self, claim: Claim, delay: float) -> SyncState | None:
-        """Let go of a sync as it was; it is due again after ``delay`` seconds."""
+        """Release a sync as it was; it is due again after ``delay`` seconds."""
         return self._state(sql.RELEASE, {**_of(claim), "delay": delay})
 
     def follow_up(
@@ -210,7 +210,7 @@ class SyncStore(Store):
         self._rows(site_sql.PAUSE_ENDPOINT, {"site": site, "endpoint": endpoint, "seconds": seconds})
 
     def open_breaker(self, site: str, trouble: str, probe_after: float) -> int:
-        """Park the syncs that wait for the site; return how many they are."""
+        """Park the syncs that wait for the site; return their number."""
         params = {"site": site, "trouble": trouble, "probe_after": probe_after}
         return len(self._rows(site_sql.OPEN_BREAKER, params))
 
@@ -219,7 +219,7 @@ class SyncStore(Store):
         return bool(self._rows(site_sql.TAKE_PROBE, {"site": site, "probe_after": probe_after}))
 
     def close_breaker(self, site: str) -> int:
-        """Resume the parked syncs of a site; returns how many they are."""
+        """Resume the parked syncs of a site; return their number."""
         return len(self._rows(site_sql.CLOSE_BREAKER, {"site": site}))
 
     def park_unconfigured(self, session_id: UUID) -> bool:
@@ -227,11 +227,11 @@ class SyncStore(Store):
         return bool(self._rows(site_sql.PARK_UNCONFIGURED, {"session_id": session_id}))
 
     def unpark(self, site: str) -> int:
-        """Resume syncs that were parked without a Jira, or with another one; returns how many they are."""
+        """Resume syncs that were parked without a Jira, or with another one; return their number."""
         return len(self._rows(site_sql.UNPARK, {"site": site}))
 
     def pull_in(self) -> int:
-        """Make syncs due that wait for an absurdly late moment; return how many they are."""
+        """Make syncs due that wait for an absurdly late moment; return their number."""
         return len(self._rows(sql.PULL_IN, {}))
 
     def take_due(self, *, most: int, for_seconds: float) -> list[UUID]:
@@ -258,7 +258,7 @@ class SyncStore(Store):
         return bool(self._rows(decision_sql.RETRY_ONCE, {**params, "command_id": command_id}))
 
     def retry_all_blocked(self, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> list[UUID]:
-        """Try all blocked syncs again; returns their sessions."""
+        """Retry all blocked syncs; return their sessions."""
         rows = self._rows(decision_sql.RETRY_ALL_BLOCKED, _decision(actor, reason, acted_by))
         return [row["session_id"] for row in rows]
 

@@ -105,7 +105,7 @@ class EmbeddedServer(Service):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Make what the server needs before it starts."""
+        """Make the files that the server needs before it starts."""
 
     @abstractmethod
     def _spawn(self) -> Child:

@@ -40,7 +40,7 @@ _NO_BROKER: Final = (
 _SLACK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _MENTION: Final = re.compile(r"<[@#]([A-Za-z0-9]+)(\|[^>]*)?>")
 _HEARD_SECONDS: Final = 2 * LOOK_SECONDS
-"""After this every worker has looked for people to redact."""
+"""Time within which every worker looks for people to redact."""
 _SHORTEST_NAME: Final = 2
 _LONGEST_NAME: Final = 200
 _MOST_NAMES: Final = 20

@@ -75,7 +75,7 @@ class Importer:
         self._was_there = False
 
     def run(self, read: Callable[[], bytes | None]) -> bool:
-        """Import what ``read`` returns (see ``Lines``). Returns whether it came to the end.
+        """Import the lines from ``read`` (see ``Lines``). Return True at their end.
 
         Raises ``DatabaseUnavailable`` only if Postgres was never there: then the set-up is probably wrong,
         and waiting would not help.
