@@ -103,7 +103,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
     def on_response_complete(self) -> None:
         cycle = self.cycle
         super().on_response_complete()
-        # What has come of a body that was not read, such as all of a small form.
+        # Go through the part of an unread body that has arrived, such as a whole small form.
         self.conn.go_on()
         self.handle_events()
         if self.cycle is not cycle:
@@ -151,7 +151,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
 
     def _stage_now(self) -> Stage:
         if self.transport.is_closing():
-            # It stays open for as long as its peer does not read our last words.
+            # A closing connection stays open until its peer has read our last bytes.
             return "unread"
         if self.conn.their_state is h11.IDLE:
             return "head"

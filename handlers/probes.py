@@ -77,7 +77,7 @@ class Probes:
         except EnqueueFailed:
             return "away", {}, 0
         if signs is None:
-            # Its own channel's doing: any other broker was not asked yet.
+            # A broker that keeps no heartbeats has not been asked yet.
             return await self._ping(), {}, 0
         if signs.is_blind:
             return "away", {}, 0

@@ -32,7 +32,7 @@ def announce(session_id: str) -> str:
     result = announcer.announce(_as_uuid(session_id))
     while announcer.moves:
         old, new = announcer.moves.pop()
-        # One that is lost is found out with the next message.
+        # A lost command is made up for by the next message.
         command = ChannelMoved(channel_id=old, new_channel_id=new)
         send_soon(Message(command.name, command.arguments(), command.queue))
     return result

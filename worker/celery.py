@@ -54,7 +54,7 @@ _DELIVERY: Final = {
     # Look for overdue messages every second; the defaults look every hundred.
     "unacked_restore_interval": 1,
     "unacked_restore_throttle": 1,
-    # For stock workers beside ours: one that dies while it restores blocks the others this long.
+    # For stock workers beside ours: one that dies while restoring messages blocks the others this long.
     "unacked_mutex_expire": 5,
 }
 """Options of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
@@ -106,7 +106,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "maintenance.*": {"queue": "maintenance"},
         },
         "beat_schedule": beat_schedule(),
-        # One that no worker took is not sent again and again, whatever the clocks say: durable/beat.py.
+        # A message that no worker took is not sent again and again, whatever the clocks: durable/beat.py.
         "beat_scheduler": "worker.durable.beat:SteadyScheduler",
         # At least once: acknowledge when a command has ended, hand it back when its process died.
         "task_acks_late": True,
@@ -117,7 +117,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_time_limit": TIME_LIMIT_SECONDS,
         # Two batches a process: one runs, one is on its way.
         "worker_prefetch_multiplier": 64,
-        # On QUIT, and on a second Ctrl-C, what runs gets this long; everything else goes back at once.
+        # On QUIT, and on a second Ctrl-C, running commands get this long; all others go back at once.
         "worker_soft_shutdown_timeout": TIME_LIMIT_SECONDS,
         "worker_enable_soft_shutdown_on_idle": True,
         # Flower sees sent, received, started and succeeded, each with its time.
@@ -125,7 +125,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": True,
         # Broken junk, unknown names and time-outs leave dead letters: worker/durable/consumer.py.
         "worker_consumer": "worker.durable.consumer:DurableConsumer",
-        # What its processes have outlives the connection to the broker: worker/durable/pool.py.
+        # Its processes' jobs outlive the connection to the broker: worker/durable/pool.py.
         "worker_pool": "worker.durable.pool:DurableTaskPool",
         # Losing a result is better than a command that is killed with its effect done: what waits for the
         # backend from the soft time limit on must be over before the hard one.

@@ -179,7 +179,7 @@ class HttpOnce:
             False: httpx.AsyncClient(**options),
             True: httpx.AsyncClient(**options, limits=httpx.Limits(max_keepalive_connections=0)),
         }
-        # Without a factory it would make its loop the thread's, and take away the one that is.
+        # Without a factory the runner would replace the thread's event loop by its own.
         return asyncio.Runner(loop_factory=asyncio.new_event_loop)
 
     def _close(self) -> None:
@@ -217,7 +217,7 @@ async def _read_body(response: httpx.Response, most: int) -> tuple[bytes, bool]:
 async def _parts(response: httpx.Response) -> AsyncIterator[bytes]:
     """Yield the body, decompressed from gzip only. Raises ``httpx.DecodingError``."""
     if response.is_stream_consumed:
-        # Of a transport that has it in memory, as those of tests do.
+        # The transport has the body in memory, as those of tests do.
         yield response.content
         return
     stream: Any = None

@@ -76,7 +76,7 @@ def _looking(connection_class: Any, key: str, ours: str) -> Any:
                 self.send_command("GET", key)
                 theirs = self.read_response()
             except redis.ResponseError:
-                # Its user may not: the doctor says so.
+                # The broker's user may not read it; the doctor reports that.
                 return
             if theirs is not None and bytes_to_str(theirs) != ours:
                 self.disconnect()

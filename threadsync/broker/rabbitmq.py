@@ -173,7 +173,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
 def drop_headers(message: Any, beginnings: tuple[str, ...]) -> None:
     """Remove the headers whose names begin so."""
     headers = message.properties.get("application_headers")
-    # One that is no UTF-8 is bytes.
+    # A name that is no UTF-8 is bytes.
     for name in [name for name in headers or () if isinstance(name, str) and name.startswith(beginnings)]:
         del headers[name]
 

@@ -284,7 +284,7 @@ def measure(channel: Any) -> None:
 
 
 def _rabbit_said(seconds: float, asked: float) -> None:
-    # It tells no fractions, so half a second more is in doubt.
+    # RabbitMQ tells no fractions, so half a second more is in doubt.
     broker_said(seconds + 0.5, asked - 0.5, time.time() + 0.5)
 
 
@@ -310,7 +310,7 @@ def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Heartb
     found, unreadable = read_fields(now, fields.items())
     held = int(sum(worker.get("held") or 0 for worker in _of_kind(found, WORKER).values()))
     counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
-    # Of all queues those whose time has not come lie in the same ones.
+    # Messages that are not due yet lie in the same delay queues for all queues.
     waiting = [(queue, count, sent if count else "", None) for queue, count, sent in counts]
     return replace(_read(now, found.items(), held, waiting, refusal=None), unreadable=unreadable + spoilt)
 

@@ -133,7 +133,7 @@ def _is_heartbeat(entry: Mapping[str, Any], now: float) -> bool:
     field, at, heartbeat = entry.get("field"), entry.get("at"), entry.get("sign")
     if not isinstance(field, str) or not is_number(at) or not isinstance(heartbeat, dict | None):
         return False
-    # One that removes a heartbeat says nothing more.
+    # An entry that removes a heartbeat has no further fields.
     return heartbeat is None or not read_fields(now, [(field, {**heartbeat, "at": at, "since": at})])[1]
 
 

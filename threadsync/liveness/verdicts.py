@@ -39,7 +39,7 @@ class Verdict:
 
 def verdict_on_queue(heartbeats: Heartbeats, queue: str) -> Verdict:
     """Judge whether messages come out of the queue."""
-    # Not canaries alone: they may be behind a long queue that moves.
+    # Other messages count too: canaries may be behind a long queue that moves.
     uses = [
         heartbeat.queues[queue].ended
         for heartbeat in heartbeats.workers.values()
@@ -76,7 +76,7 @@ def _verdict_on_reports(heartbeat: WorkerHeartbeat) -> Verdict:
     if heartbeat.seconds > _SILENT_SECONDS:
         return Verdict("deaf", f"its main process has not reported for {heartbeat.seconds:.0f} s; restart it")
     for queue, use in heartbeat.queues.items():
-        # One that is full does not ask; then something must end.
+        # A full worker does not ask for messages; then one must end.
         used = min((seconds for seconds in (use.asked, use.ended) if seconds is not None), default=None)
         if (heartbeat.up_seconds if used is None else used) > DEAF_SECONDS:
             since = "" if used is None else f" for {used:.0f} s"

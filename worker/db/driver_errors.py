@@ -35,7 +35,7 @@ _SET_UP_FAULTS: Final = (
     errors.InsufficientPrivilege,
 )
 
-# Behind a proxy that gives each transaction another connection.
+# Errors behind a proxy that gives each transaction another connection.
 _LOST_PREPARES: Final = (errors.DuplicatePreparedStatement, errors.InvalidSqlStatementName)
 
 

@@ -89,7 +89,7 @@ class Reach:
 
 
 def _in_turn(wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    # As psycopg has it. Not left to it: it does not know which host was silent.
+    # The same as psycopg does, which does not know which host was silent.
     if wanted.get("target_session_attrs") != "prefer-standby":
         return [wanted]
     return [{**wanted, "target_session_attrs": attribute} for attribute in ("standby", "any")]

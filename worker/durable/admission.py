@@ -77,7 +77,7 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 def _is_number(value: Any) -> bool:
     if isinstance(value, int):
-        # One of hundreds of digits is none that a clock shows, and no float.
+        # An integer of hundreds of digits is no clock's, and fits into no float.
         return not isinstance(value, bool) and abs(value) < 2**63
     return isinstance(value, float) and math.isfinite(value)
 
@@ -95,7 +95,7 @@ def _is_history(value: Any) -> bool:
         History.model_validate(value)
     except ValidationError:
         return False
-    # With whatever else stands there it travels on.
+    # Further members travel on with it.
     return isinstance(value, dict) and _fits_in_a_header(value)
 
 
@@ -130,7 +130,7 @@ def admit(message: Message, tasks: Container[str]) -> None:
     """
     headers = message.headers if isinstance(message.headers, dict) else {}
     if is_name(headers.get("task")) and headers["task"] not in tasks:
-        # Before it is parsed, which may take more memory than it is worth.
+        # Checked before parsing, which may take much memory.
         raise CommandFailed(NO_SUCH_TASK)
     _see_content(message)
     payload = message.payload
@@ -269,7 +269,7 @@ def _may_stay(name: Any, value: Any) -> bool:
     if not is_name(name) or name in _OURS_TO_SAY:
         return False
     check = _TOLD.get(name)
-    # What other software put there travels on with what a command sends.
+    # Headers of other software travel on with messages that a command sends.
     return check(value) if check else _fits_in_a_header(value)
 
 

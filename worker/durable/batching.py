@@ -162,7 +162,7 @@ class _Batch:
         log.warning("batch handed back", count=len(self._requests), reason=str(error_in(exc_info)))
         for request in self._requests:
             if request._already_revoked or len(self._requests) == 1:
-                # Of many, the one that an operator ended: the others were not meant.
+                # An operator ended this one; the others of the batch were not meant.
                 request.on_failure(exc_info)
             else:
                 request.hand_back()
@@ -256,6 +256,6 @@ def _run_statements(items: Sequence[Item]) -> None:
 def _traced(item: Item) -> Any:
     try:
         return fast_trace_task(*item)
-    # As the pool does with an error from outside a task.
+    # The same as the pool's result for an error from outside a task.
     except Exception:  # noqa: BLE001
         return 1, ExceptionInfo(), 0.0

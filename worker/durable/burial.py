@@ -153,7 +153,7 @@ def _bury_shortened(store: DeadLetterStore, letter: Letter) -> Fate:
         if _is_outage(exc):
             raise
         if is_about_the_content(exc) and store.takes_letters():
-            # It would stay for ever.
+            # Dropped, as it would wait for ever.
             told = map(_redacted, (exc, letter.task_id, letter.task_name, letter.error))
             log.error(_DROPPED, *told)  # noqa: TRY400 - the error is Postgres', and says all
             return "refused"

@@ -53,7 +53,7 @@ class Burials:
         self._line: deque[_Case] = deque()
         self._current: list[_Case] = []
         self._rests = False
-        # Of those in front, after a death: each by itself, to find the one that it is.
+        # Number of messages to keep one by one after a child's death, to find the one that caused it.
         self._singly = 0
 
     def add(self, message: Message, error: BaseException, then: Then, *, answer: bool) -> None:

@@ -58,7 +58,7 @@ class DurableConsumer(Consumer):
     on_task_request: Callable[[Any], None]
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        # What other workers say of themselves is of no use here, and would be read by the main process.
+        # Gossip of other workers is of no use here, and would take the main process's time.
         super().__init__(*args, **{**options, "without_gossip": True})
 
     @cached_property
@@ -142,13 +142,13 @@ class DurableConsumer(Consumer):
         if consumer and getattr(message, "channel", None) is consumer.channel:
             self._park(message, exc)
         else:
-            # Of remote control, which needs no letters.
+            # Remote control needs no dead letters.
             log.warning("what was said to all workers cannot be read: %s", named(exc))
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Wrap Celery's handler, whose unforeseen errors would end the worker, again after every restart."""
         handle = super().create_task_handler(*args, **kwargs)
-        # With the former connection its timers have gone.
+        # The former connection's timers have gone.
         self._events_are_due = False
         self.held_until_due = 0
         # Made for each connection, like this handler.
@@ -211,7 +211,7 @@ class DurableConsumer(Consumer):
         try:
             self.burials.add(message, error, then, answer=answer)
         except MemoryError as exc:
-            # Not its fault alone. Delivered again, and again, it is opened by a child, after a record.
+            # Perhaps not the message's fault. After several deliveries a child opens it, after a record.
             log.warning("a message goes back: %s", named(exc))
             again = partial(give_back, message, self.connection_errors, is_death=True)
             self.timer.call_after(_AGAIN_SECONDS, again)

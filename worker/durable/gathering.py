@@ -102,7 +102,7 @@ class Gathers:
         with self.client.pipeline(transaction=False) as pipe:
             for key, value in gathered:
                 pipe.set(key, value, ex=self.expires or None)
-                # For those who wait for it as Celery does; others look, so this one may be refused.
+                # For stock Celery's clients, which wait for it; ours look, so this one may be refused.
                 pipe.publish(key, value)
             replies = pipe.execute(raise_on_error=False)
         return [reply for reply in replies[::2] if isinstance(reply, Exception)]

@@ -56,7 +56,7 @@ def _read(envelope: Envelope) -> None:
         envelope.open()
     except SoftTimeLimitExceeded:
         raise OutOfTime("it takes too long to read") from None
-    # What is wrong with it the main process will find, and bury it for that.
+    # The main process will meet the message's fault, and bury it for that.
     except Exception as exc:  # noqa: BLE001
         log.info("message opened alone cannot be read: %s", type(exc).__name__)
 
@@ -73,7 +73,7 @@ def forget_alone(keys: list[str], _opened_by: str) -> None:
 
 
 def _tidy(write: Callable[[], None]) -> None:
-    # It is only a record: what keeps it from being written may count one death too many.
+    # A failure to write this record may count one death too many, no more.
     try:
         write()
     except Exception as exc:  # noqa: BLE001
@@ -83,7 +83,7 @@ def _tidy(write: Callable[[], None]) -> None:
 def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: bool) -> None:
     error = PoisonCommand(envelope.task_name or _UNKNOWN, deaths)
     if deaths > get_settings().max_deliveries:
-        # To bury all of it has ended a process.
+        # An attempt to bury the whole message has ended a process.
         _keep(store, envelope.cut(), error, was_read=False)
     else:
         try:

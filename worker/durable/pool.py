@@ -165,7 +165,7 @@ class DurablePool(AsynPool):
         try:
             job = super().apply_async(*args, **options)
         except BaseException:
-            # What cannot be written for a child, too deep or too large, would be waited for without end.
+            # A job too deep or too large to be written for a child would be waited for without end.
             self._forget_last_job()
             raise
         if self.outbound_buffer and self._all_inqueues:
@@ -218,7 +218,7 @@ class DurablePool(AsynPool):
         elapsed = monotonic() - job._time_accepted
         soft = job._soft_timeout and job._soft_timeout - elapsed
         hard = job._timeout and max(job._timeout - elapsed, _SOON_SECONDS)
-        # What has heard of the soft one already must not hear of it twice.
+        # A job that was told of its soft limit must not be told twice.
         self.on_timeout_set(job, soft if soft and soft > 0 else None, hard)
 
     def _hear_out(self) -> None:

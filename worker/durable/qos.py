@@ -112,7 +112,7 @@ class DurableQoS(kombu_redis.QoS):
     def _note_end(self, delivery_tag: Tag) -> None:
         virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
         if self.channel.closed:
-            # What it had went back when it was closed, or will when it is overdue.
+            # A closed channel's messages went back, or will when they are overdue.
             return
         self._ended.append(delivery_tag)
         if self.channel.connection.loop is None:
@@ -131,7 +131,7 @@ class DurableQoS(kombu_redis.QoS):
         try:
             self.channel.run_script(scripts.END, [], tags)
         except redis.ResponseError as exc:
-            # It may take them later: until then nothing else hears that these have ended.
+            # The broker may take them later; until then it does not know that these have ended.
             self._ended.extend(tags)
             self.channel.warn("broker refused acknowledgements, they are told again: %s", exc)
         except self.channel.connection_errors as exc:
@@ -174,7 +174,7 @@ class DurableQoS(kombu_redis.QoS):
         """Renew our messages, then put overdue ones back; every ``unacked_restore_interval`` seconds."""
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
         try:
-            # What a refusal left here: after a failover it is not to be put back as overdue.
+            # Acknowledgements that were refused: after a failover they must not count as overdue.
             self._tell_what_ended()
             self.channel.bind_refused()
             if self.channel.only_listens:
@@ -202,7 +202,7 @@ class DurableQoS(kombu_redis.QoS):
         )
         for tag in foreign:
             self._restore_foreign(tag, leftmost=push == "LPUSH")
-        # What stays behind must not be looked at for ever.
+        # Entries that stay behind must not be read for ever.
         return 0 if foreign else int(looked_at)
 
     def _restore_foreign(self, tag: bytes, leftmost: bool) -> None:

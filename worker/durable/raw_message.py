@@ -142,7 +142,7 @@ def _opened(taken: Taken, channel: Any) -> dict[str, Any]:
         # kombu's own also turns marked objects into dates and the like, and takes three times as long.
         payload: Any = (loads if b"__type__" in raw else json.loads)(raw.decode())
         _mend(payload, taken)
-        # What would fail when kombu makes its message of it.
+        # Decode the body now, as it would fail when kombu makes its message.
         channel.decode_body(payload["body"], payload["properties"].get("body_encoding"))
     # Whatever is wrong with it.
     except Exception:  # noqa: BLE001
@@ -161,7 +161,7 @@ def _mend(payload: Any, taken: Taken) -> None:
     came_back = bool(info.get("redelivered") or headers.get("redelivered"))
     deliveries = max(taken.deliveries, 2 if came_back else 1)
     properties["delivery_tag"] = taken.tag
-    # Of the queue that it was in, whatever it says of its way: there its copies are to go.
+    # By the queue that it was in, not by its own words: its copies are to go there.
     properties["delivery_info"] = _way(taken, deliveries)
     if deliveries > 1:
         headers["redelivered"] = True

@@ -96,12 +96,12 @@ def _without_passwords(answer: Any) -> Any:
 
 def _may_run(method: str, arguments: Mapping[str, Any]) -> bool:
     if method not in Panel.data:
-        # It gets Celery's own answer.
+        # Celery itself replies to an unknown method.
         return True
     # Some have an older name besides.
     name = next((name for name in Panel.meta if Panel.data[name] is Panel.data[method]), "")
     if name == "revoke":
-        # Of each id the result is told at once.
+        # The reply lists all ids, so their number is limited.
         ids = arguments.get("task_id")
         return not arguments.get("terminate") and not (isinstance(ids, list) and len(ids) > _MOST_REVOKED)
     is_question = name in Panel.meta and Panel.meta[name].type == "inspect"

@@ -40,7 +40,7 @@ _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceede
 # Outside the command, whose effect is there or comes with the next run: the broker did not take what is to
 # be sent when it has ended (`link`, `link_error`, a chain), or its time was over in between.
 _AGAIN = (SoftTimeLimitExceeded, OperationalError, RedisError, AMQPError, OSError, MemoryError)
-# Without memory, or time for what is to follow, it would run again and again: that counts like a death.
+# Without memory, or time for its follow-ups, it would run again and again: that counts as a death.
 _DEATHS = (WorkerLostError, TimeLimitExceeded, SoftTimeLimitExceeded, MemoryError)
 
 
@@ -67,7 +67,7 @@ class DurableRequest(Request):
     def __init__(self, message: Message, *args: Any, **kwargs: Any) -> None:
         super().__init__(message, *args, **kwargs)
         if not isinstance(self.id, str) or not self.id:
-            # Of another client. Results, records and letters need one that is this message's alone.
+            # Another client's message. Results, records and dead letters need an id of its own.
             self.id = self.request_dict["id"] = nameless(message)
         # Protocol 1, args left out: Celery's default.
         if self.args == ():
@@ -87,7 +87,7 @@ class DurableRequest(Request):
         if pause:
             self._eta = now + timedelta(seconds=pause)
         elif self._eta:
-            # Of an older release, whose pauses were no longer.
+            # A copy of an older release, whose pauses were at most this long.
             self._eta = min(self._eta, now + timedelta(seconds=LONGEST_PAUSE_SECONDS))
 
     def _hide_arguments(self) -> None:
@@ -181,8 +181,8 @@ class DurableRequest(Request):
         is_unsettled = is_outside and isinstance(error, ThreadsyncError)
         if isinstance(error, _SETTLED) and not needs_letter(error) and not is_unsettled:
             return tell()
-        # Its words may be the sender's; the letter has them.
+        # The error may quote the sender; the dead letter has its text.
         reason = type(error).__name__
         log.error("unreadable message is buried", task_id=self.id, command=self.name, reason=reason)
-        # Its child has stored the result.
+        # The child has stored the result.
         return self.message.keep_letter(self.message, error, tell, answer=False)

@@ -50,7 +50,7 @@ _AWAY: Final = (
     OperationalError,
     AMQPError,
     OSError,
-    # It waited for the backend until the command's time was over.
+    # Raised when a command's time ends in a wait for the backend.
     SoftTimeLimitExceeded,
 )
 
@@ -76,12 +76,12 @@ class Glances:
 
     def _answers(self) -> bool:
         limits: dict[str, Any] = {name: _GLANCE_SECONDS for name in _LIMITS if name in self.connparams}
-        # On a connection of its own: those that there are may be as they were when it went.
+        # On a connection of its own: the existing ones may be broken since the server went away.
         client = self._create_client(**{**self.connparams, **limits, "retry": Retry(NoBackoff(), 0)})
         try:
             client.ping()
         except redis.ResponseError:
-            # It is there, and refuses.
+            # The server is there, and refuses.
             return True
         except (redis.RedisError, OSError):
             return False
@@ -105,7 +105,7 @@ class NeverDecides:
         told = {"traceback": traceback, "request": request, **kwargs}
         error = self._attempt(task_id, lambda: store(task_id, result, state, **told))
         if isinstance(error, EncodeError):
-            # Who waits for it need not wait for ever.
+            # Store a failure, so that no client waits for ever.
             failed = CommandFailed(f"the command was carried out, its result is lost: EncodeError: {error}")
             self._attempt(task_id, lambda: store(task_id, failed, FAILURE, request=request))
         return result

@@ -87,7 +87,7 @@ def decide(error: BaseException, history: History, patience: float, jitter: floa
         jitter: 0 to 1, drawn by the caller: spreads what waits for the same thing.
     """
     if isinstance(error, SoftTimeLimitExceeded):
-        # One that hangs because Postgres is away ends earlier, with an error of the connection.
+        # A command that hangs because Postgres is away ends earlier, with a connection's error.
         error = DatabaseFault("the command took longer than its time limit")
     if isinstance(error, DatabaseFault):
         if history.stuck >= FAULT_PATIENCE_SECONDS:

@@ -51,10 +51,10 @@ class Suspects:
         self._current: Message | None = None
         self._is_given = False
         self._job: Any = None
-        # Of those in line: Postgres did not answer when they were to be recorded, so they may be.
+        # Waiting suspects that Postgres may have recorded as open, without answering.
         self._tried: set[str] = set()
         self._died: set[str] = before._died if before else set()
-        # Read by a process of the pool when the connection was lost. What they are about is here again.
+        # Suspects that a child still read when the connection was lost; their messages are here again.
         self._still_read: list[tuple[str, Any]] = before._read_now() if before else []
 
     def add(self, message: Message) -> None:
@@ -76,7 +76,7 @@ class Suspects:
             close_alone(keys, _ME)
 
     def _read_now(self) -> list[tuple[str, Any]]:
-        # One that no process has begun was forgotten by the pool. Pool solo has none.
+        # The pool has forgotten a job that no child has begun. Pool solo has no jobs.
         return [(key, job) for key, job in self._still_read if _is_at_work(job)]
 
     def _go_on(self) -> None:
@@ -117,7 +117,7 @@ class Suspects:
         if message is self._current:
             use()
         elif has_children(self._consumer):
-            # It went back meanwhile.
+            # The suspect went back meanwhile.
             self._consumer.controller.semaphore.release()
 
     def _open(self, message: Message) -> None:
@@ -148,7 +148,7 @@ class Suspects:
     def _on_opened(self, message: Message, verdict: Verdict, **_: Any) -> None:
         key = envelope_of(message).key
         if message is not self._current:
-            # It went back while the record was made.
+            # The suspect went back while its opening was recorded.
             if verdict != "buried":
                 close_alone([key], _ME)
             return
@@ -206,7 +206,7 @@ class Suspects:
             # kombu counts KeyError among these.
             elif isinstance(exc, self._consumer.connection_errors) and not isinstance(exc, LookupError):
                 self._leave(message, close_alone, partial(reject, requeue=True))
-            # It has no memory for it, say: opened again, the message would fare the same.
+            # For lack of memory, for example, which the message would meet again.
             else:
                 self._count(message, partial(reject, requeue=True))
 
@@ -223,7 +223,7 @@ class Suspects:
                 if ran:
                     self._end(message)
                 else:
-                    # Else it was revoked, say.
+                    # It waits, or has ended unrun: it was revoked, for example.
                     self._leave(message, close_alone if waits else forget_alone)
 
         def on_ack(multiple: bool = False) -> None:

@@ -162,7 +162,7 @@ class DurableChannel(TolerantChannel):
         except redis.ResponseError as exc:
             self._rest("broker refused; it is asked again every second: %s", exc)
         except MemoryError as exc:
-            # What came is overdue soon. Delivered often, the largest come without their content.
+            # The messages are overdue soon; after several deliveries the largest come without their content.
             self._largest_suspect = _LARGEST_SUSPECT_IN_NEED
             self._rest("no memory for what the broker has; it is asked again every second: %s", exc)
         self._answered_at.update(dict.fromkeys(self._asked_for, monotonic()))

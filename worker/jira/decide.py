@@ -193,13 +193,13 @@ def _unread(answer: Failure, at: Situation) -> Next:
     if at.deadline is not None:
         return _unseen(answer, at, at.deadline)
     if isinstance(answer, Unknown):
-        # Of a read: nothing was created by it.
+        # Only a read was sent, which creates nothing.
         return _retry(at, "not_reached")
     if isinstance(answer, AuthProblem) and answer.is_page:
         # Perhaps of something in front of Jira, for a moment; and if it is a login, `/myself` meets it, too.
         return replace(_retry(at, "web_page"), may_be_the_site=True)
     if isinstance(answer, Rejected) and answer.about == "draft":
-        # It was the search that was refused, not the draft.
+        # The search was refused, not the draft.
         return Next("blocked", None, "set_up", at.progress, may_be_the_site=True)
     return _surely_not_created(answer, at)
 

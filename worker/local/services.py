@@ -94,7 +94,7 @@ class Services:
         port = self._choose_port("flower", FLOWER_PORT)
         url = self.flower_url = f"http://127.0.0.1:{port}"
         address = ("--address", "127.0.0.1", "--port", str(port))
-        # In the environment, because everybody can read a command line.
+        # In the environment, because all users can read a command line.
         state = str(self._dir.path / "flower" / "state")
         env = {"FLOWER_BASIC_AUTH": self.flower_login(), "FLOWER_DB": state}
         return self._command(

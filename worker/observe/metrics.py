@@ -38,9 +38,9 @@ class Counters:
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
-        # It has looked for the folder when it was imported, and the `celery` command imports it for Flower.
+        # Looked up again: the library did so at its import, which the `celery` command causes for Flower.
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
-        # What is served comes from the files, by another registry.
+        # Only to count: another registry serves the metrics from the files.
         registry = CollectorRegistry()
 
         def counter(name: str, text: str, *labels: str) -> Counter:

@@ -128,7 +128,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def _hang_up(self, request: socket.socket) -> None:
         self._forget(request)
-        # Its thread reads the end then, and closes it.
+        # The request's thread then reads the end, and closes the connection.
         try:
             request.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -115,7 +115,7 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
     if sync and sync.state in ("inflight", "unknown"):
         sentence += " An earlier attempt may have created another ticket. If it did, that is reported."
     elif sync and sync.state != "done":
-        # It had the ticket before, and a person was to look at the sync since.
+        # The session had the ticket before, and its sync waits for an operator.
         sentence += (
             f" Its sync is still {sync.state}. To end it: threadsync syncs retry {session.id} --reason …"
         )
@@ -181,7 +181,7 @@ def replay(pool: Pool, letter_id: UUID | str, by: Signature) -> tuple[DeadLetter
     letter = letters.get(letter_id)
     if letter.state != "dead":
         raise already_settled(letter)
-    # In this order: a crash in between sends it twice, which commands allow. The other would lose it.
+    # Sent first: a crash in between sends it twice, which commands allow; the other order would lose it.
     task_id = resend(letter, installation_of(pool))
     return _settled(letters, letter_id, "retried", by), task_id
 

@@ -145,7 +145,7 @@ def _of_heartbeats(heartbeats: Heartbeats) -> Iterator[Metric]:
         "threadsync_queue_oldest_seconds",
         "Since the oldest waiting message was sent; 0 when none waits",
         "queue",
-        # Not of a queue whose oldest message does not say when it was sent: 0 would be a lie.
+        # Without queues whose oldest message does not say when it was sent: 0 would be wrong.
         {
             queue: waiting.oldest_seconds or 0.0
             for queue, waiting in heartbeats.queues.items()

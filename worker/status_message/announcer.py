@@ -183,7 +183,7 @@ class _Update:
         return self._post() if self._claim.post_begun_at is None else self._look()
 
     def _edit(self, message_ts: str) -> Shown | Failure:
-        # One that comes after another process's would put the clock back.
+        # A late edit, after another process's, would show an older state.
         return self._thread.edit(self._message, message_ts) if self._may_send() else _TOO_LATE
 
     def _look(self) -> Result:

@@ -52,7 +52,7 @@ def install(connection: Connection[Any], callers: Mapping[LiteralString, bool]) 
         parameters, columns = _describe(connection, body)
         signature = f"{_FUNCTION}{name}({', '.join(parameters)})"
         if standing_of(cursor, signature) == (body, False):
-            # As it is to be, and not ours to change.
+            # Already right, and owned by another login.
             continue
         cursor.execute(_definition(signature, columns, body), prepare=False)
         restrict(cursor, signature, callers)
@@ -66,7 +66,7 @@ def _definition(signature: str, columns: str, body: str) -> bytes:
     ).encode()
 
 
-# One of the same arguments that returns another form cannot be replaced.
+# A function with the same arguments and another result cannot be replaced.
 _DROP_OTHER: Final = """
 DO $$
 BEGIN
@@ -91,7 +91,7 @@ def _numbered(statement: str) -> str:
 
 def _describe(connection: Connection[Any], statement: str) -> tuple[list[str], str]:
     """Return the types of a statement's parameters, and its columns with theirs, as the server reads it."""
-    # Without a name, so the next one takes its place; nothing is run.
+    # Prepared without a name, so that the next statement takes its place; nothing is run.
     connection.pgconn.prepare(b"", statement.encode())
     found = connection.pgconn.describe_prepared(b"")
     if found.status != ExecStatus.COMMAND_OK:

@@ -124,7 +124,7 @@ def _without_forgotten(known: Redaction, body: bytes | None) -> bytes | None:
     if body is None or len(body) > _LONGEST_COMMAND:
         return None
     text = body.decode("utf-8", "replace")
-    # For a day what cannot be read, because it may be packed, is not kept.
+    # For a day after an act of forgetting an unreadable or packed body is not kept.
     is_read = not any(sign in text for sign in _UNREAD) and not _PACKED.search(text)
     return body if is_read and not known.finds_in(text) else None
 

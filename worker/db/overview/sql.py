@@ -100,7 +100,7 @@ FROM span, LATERAL (
 GROUP BY 1, 2
 """
 
-# How many tries of syncs ended how, by stretches of time. Those under way have no end yet.
+# Attempts of syncs by outcome, by stretches of time. Attempts in progress have no outcome yet.
 COUNT_ATTEMPTS: Final[LiteralString] = f"""
 {_SPAN}
 SELECT date_bin(bucket, a.started_at, '2000-01-01 00:00:00+00') AS at,

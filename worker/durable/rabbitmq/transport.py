@@ -117,7 +117,7 @@ class RabbitChannel(ConfirmingChannel):
 
     def _hand_on(self, message: Any, callback: Callable[[Any], Any]) -> None:
         """Hand a message on; if that fails it goes back, and after several deliveries is not opened here."""
-        # It may be closed afterwards, and the channel not know it any more.
+        # The connection may be closed afterwards, and unknown to the channel.
         connection = self.opened
         try:
             # By these RabbitMQ drops what expires in a queue for the second time; a copy must not have them.

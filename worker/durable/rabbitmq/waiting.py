@@ -71,7 +71,7 @@ class Delays:
             try:
                 _publish(connection, message, min(int(seconds), _LONGEST_SECONDS))
             except AMQPError:
-                # They may have been deleted.
+                # The queues may have been deleted.
                 self._bound.clear()
                 raise
         message.ack()
@@ -81,7 +81,7 @@ class Delays:
         if not self._bound:
             _declare_delays(connection, _QUEUE_TYPE, DELAY_PREFIX)
         if queue not in self._bound:
-            # Not by the queue's own exchange, as Celery has it: a direct one knows no such key.
+            # Celery binds the queue's own exchange, but a direct one knows no such key.
             channel: Any = connection.default_channel
             channel.queue_bind(queue, DELIVERY_EXCHANGE, f"#.{queue}")
             self._bound.add(queue)

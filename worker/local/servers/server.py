@@ -144,7 +144,7 @@ class EmbeddedServer(Service):
 
     def _worth_another_try(self, tail: str, *, port_is_fixed: bool) -> bool:
         if "Address already in use" in tail:
-            # It was taken between looking and listening. Clients that know the old port need that one.
+            # Taken between looking and listening. Clients that know the old port need that one.
             return not port_is_fixed
         if any(fault in tail for fault in self.passing_faults):
             time.sleep(0.25)

@@ -106,7 +106,7 @@ def forget_user(pool: Pool, user: str, names: Sequence[str], by: Signature) -> F
     time.sleep(_HEARD_SECONDS)
     threads = _about(store.opened_by(person))
     sought = Sought((person, *names), threads.threads, threads.sessions)
-    # Before the sessions, which say which letters are about them.
+    # Dead letters first, as the sessions tell which of them are about the person.
     letters = _forget_letters(store, act, sought)
     sessions, waiting = store.forget_opened_by(act, person)
     named = store.forget_named(act, person, names)
@@ -127,7 +127,7 @@ def _rest(
     named: int = 0,
 ) -> Forgotten:
     """Forget dead letters, results and logs of servers, the part that all acts share."""
-    # Not with the console, which loads neither Celery nor redis.
+    # Imported here: the console loads neither Celery nor redis.
     from worker.celery import app
     from worker.operate.forgetting.servers import forget_logs, forget_results
 
@@ -178,6 +178,6 @@ def _names(names: Sequence[str]) -> list[str]:
         )
     if any("\x00" in name for name in given):
         raise InvalidCommand("a name contains a NUL character")
-    # As one letter or as two, and as Slack writes `&`.
+    # Accents as one character or as two, and `&` as Slack writes it.
     spelt = {normalize(form, name) for name in given for form in ("NFC", "NFD")}
     return sorted({form for name in spelt for form in (name, escape(name, quote=False))})

@@ -82,7 +82,7 @@ def secrets_of(process: Process, env: Mapping[str, str]) -> frozenset[str]:
     Beside a RabbitMQ all that have a broker must name where results are, also those that use none.
     """
     broker = env.get("CELERY_BROKER_URL") or env.get("REDIS_URL") or ""
-    # What stands in a file is not known here.
+    # An address in a file is not known here.
     is_redis = broker.partition("://")[0] in {*REDIS, "valkey", "valkeys", "valkey+socket"}
     names_results = not is_redis and SECRETS[process] & _BROKER
     return SECRETS[process] | (_RESULTS if names_results else frozenset())
@@ -97,7 +97,7 @@ def _is_for(process: Process, name: str, env: Mapping[str, str], settings: froze
     if name.startswith("FLOWER_"):
         return process == "flower"
     if name.startswith("PG"):
-        # What libpq adds to an address, a password among it.
+        # libpq adds these to an address, a password among them.
         return bool(SECRETS[process] & _DATABASE)
     if name.startswith(_OF_THE_COLLECTOR):
         return process in _IS_TRACED
