@@ -14,14 +14,14 @@ or probe, or to Slack."""
 
 MOST_CONNECTIONS: Final = 2_000
 _FAIR_SECONDS: Final = 1.0
-"""A connection that keeps us waiting longer is dropped before any page."""
+"""Time after which a connection that keeps us waiting is dropped before any page."""
 
 _DESCRIPTORS_FOR_OTHERS: Final = 256
 """Descriptors for broker, Postgres, Slack's API, logs, and connections without a place yet."""
 
 _LEAST_CONNECTIONS: Final = 64
 _MOST_AT_ONCE: Final = 1_024
-"""A whole flood, if descriptors allow: the kernel's queue would wait until earlier connections are done."""
+"""Most connections to accept at once, a whole flood: the kernel's queue would make them wait."""
 
 _ROUNDS: Final = 8
 """Rounds of the event loop in which a connection, or the one dropped for it, has a descriptor and no place.

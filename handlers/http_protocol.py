@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from handlers.connections import Connections, Stage
 
 _STAGE_SECONDS: Final[dict[Stage, float]] = {"head": 10, "unread": 30, "body": 15, "page": 60, "answer": 60}
-"""``body``: more than the endpoint itself allows, which can still say 408."""
+"""Limits of the stages; ``body`` has more than the endpoint allows, which can so still respond 408."""
 
 _SLACKS: Final = "/slack/"
 """Paths whose responses are never dropped; pages and probes may be."""
@@ -35,7 +35,7 @@ _LEAST_CHUNK_BYTES: Final = 64
 """Least average above that number: h11 takes as long for a chunk of one byte as for one of thousands."""
 
 _MOST_IN_A_ROW: Final = 8
-"""Pipelined requests on one connection; after these the client must connect again."""
+"""Most pipelined requests on a connection; after these the client must connect again."""
 
 _LINGER_BYTES: Final = 65_536
 """Longest rest of a body to read. Hanging up on a browser's form would hide our response."""

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 _KEPT_SECONDS: Final = 600.0
 _MOST_KEPT: Final = 10_000
 _ASK_SECONDS: Final = 1.0
-"""Slack's response must leave enough of the three seconds that it gives us."""
+"""Limit of a question to Slack, which leaves enough of the three seconds that Slack gives us."""
 
 _PAUSE_SECONDS: Final = 30.0
 _TOLD_SECONDS: Final = 60.0

@@ -16,7 +16,7 @@ from threadsync.liveness.verdicts import verdict_on_queue
 from threadsync.queues import QUEUES
 
 _FRESH_SECONDS: Final = 1.0
-"""A result is reused for this long: each look costs connections to the broker and to Postgres."""
+"""Time for which a result is reused, as each look costs connections to the broker and to Postgres."""
 
 _Answer = tuple[int, dict[str, object]]
 

@@ -28,7 +28,7 @@ _CALL_SECONDS: Final = 60
 """Limit of a reply to a user, including the waits of 429s."""
 
 Posting = Literal["ended", "not posted", "perhaps"]
-"""Posted, or refused for good; not posted, for a passing reason; perhaps posted."""
+"""Outcome of a post: posted or refused for good; not posted, for a passing reason; perhaps posted."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 """A name of Slack's errors; exceptions have capitals."""

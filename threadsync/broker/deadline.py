@@ -32,13 +32,13 @@ GRACE_SECONDS: Final = 0.3
 """Grace period after it: the whole process may have stood still, with unread replies in its sockets."""
 
 _AT_ONCE_SECONDS: Final = 0.1
-"""Most calls end within this time and need no running time; a lasting silence began so long ago."""
+"""Time within which most calls end, without needing running time; a lasting silence began so long ago."""
 
 _QUEUE_SECONDS: Final = 10
-"""A call may wait for a thread so long, while the broker answers others: only in a burst of thousands."""
+"""Longest wait for a thread while the broker answers others, reached only in a burst of thousands."""
 
 _ANSWER_SECONDS: Final = 5.0
-"""A call may take so long, while the broker answers others: its thread has to share the interpreter."""
+"""Longest call while the broker answers others: its thread has to share the interpreter."""
 
 
 class Moment(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Final
 
 TICK_SECONDS: Final = 0.005
 _LATE_SECONDS: Final = 0.015
-"""Longest time between two ticks; in a longer one our threads could not run, so it is no one's silence."""
+"""Time between two ticks after which our threads could not run: the other side was not silent."""
 
 _IDLE_SECONDS: Final = 1.0
 

@@ -36,7 +36,7 @@ _PATIENCE_SECONDS: Final = 2.0
 _MARK: Final = "mark"
 
 Heartbeat = dict[str, Any]
-"""``at`` is when the broker had it, ``since`` since when its field was written without a pause."""
+"""A heartbeat: ``at`` is its time at the broker, ``since`` the time since when its field had no pause."""
 
 
 def tell(channel: ConfirmingChannel, field: str, heartbeat: Mapping[str, Any] | None) -> float:

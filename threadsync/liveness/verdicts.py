@@ -20,7 +20,7 @@ DEAF_SECONDS: Final = 40
 _MOST_PLACES: Final = 200
 
 _SILENT_SECONDS: Final = 20
-"""A worker's main process reports every five seconds; this long without a report, and it hangs."""
+"""Time without a report, due every five seconds, after which a worker's main process hangs."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ START_UP_SETTINGS: Final[Mapping[str, str]] = {
     # What people wrote does not go into the server's log with an error. The rest is the server's to set.
     "log_parameter_max_length_on_error": "0",
 }
-"""Our statements rely on these. ``default_transaction_read_only`` is not among them: it demotes a primary
+"""Settings that statements need. ``default_transaction_read_only`` is not among them: it demotes a primary
 without ending its sessions, and a client that turned it off would go on writing to the old one."""
 
 REPORTED_SETTINGS: Final[Mapping[str, str]] = {
@@ -62,10 +62,10 @@ ANSWER_MARGIN_SECONDS: Final = 0.5
 """Margin in which the server's own time limit arrives first."""
 
 IDLE_SECONDS: Final = 1.0
-"""A connection that was idle for longer is probed before it is used …"""
+"""Idle time after which a connection is probed before its use."""
 
 PROBE_SECONDS: Final = 1.5
-"""… and must respond within this: less than a checkout may take, so that another host can still be tried."""
+"""Limit of that probe, less than a checkout may take, so that another host can still be tried."""
 
 _USUAL_STATEMENT_SECONDS: Final = 5.0
 _SETTING_UP_SECONDS: Final = 3.0
@@ -94,7 +94,7 @@ class _Guard:
     pgconn: PGconn
     answer_seconds = _SETTING_UP_SECONDS
     met_read_only = False
-    """A write was refused because the server is read-only."""
+    """True once a write was refused because the server is read-only."""
     used_at = 0.0
     """Monotonic time at which a command last ended on it."""
     _reach: Reach | None = None

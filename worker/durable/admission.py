@@ -32,7 +32,7 @@ from worker.durable.raw_message import WAITED
 from worker.durable.retry_policy import HEADER, History
 
 LONGEST_ETA_SECONDS: Final = 86_400
-"""A message that is due later is no command of ours: long waits are rows in Postgres."""
+"""Farthest due time; a later message is no command of ours, as long waits are rows in Postgres."""
 
 FARTHEST_EXPIRY_SECONDS: Final = 20 * 86_400
 """A message that expires later does not expire: RabbitMQ counts milliseconds in 32 bits."""

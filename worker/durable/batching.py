@@ -45,7 +45,7 @@ Item = tuple[str, str, dict[str, Any], Any, str | None, str | None]
 """Arguments of Celery's tracer: task name, id, request, body, content type and encoding."""
 
 MOST_AT_ONCE: Final = 64
-"""Commands in one transaction: the more, the longer each of them waits for the last one."""
+"""Most commands in a transaction: the more, the longer each of them waits for the last one."""
 
 log = structlog.get_logger("threadsync.worker")
 

@@ -27,7 +27,7 @@ _READ_SECONDS: Final = 1.0
 _WARN_AGAIN_SECONDS: Final = 60.0
 
 _MOST_SAID: Final = 1024 * 1024
-"""Largest message to all workers, in bytes."""
+"""Largest message of remote control, in bytes."""
 
 
 class TolerantChannel(ProducerChannel):

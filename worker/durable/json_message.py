@@ -16,7 +16,7 @@ from worker.durable.decompression import MOST_BYTES
 JSON: Final = "application/json"
 
 MOST_PARTS: Final = 300_000
-"""Values within one message, by its commas. To parse, to copy and to show millions takes many seconds."""
+"""Most values in a message, by its commas. To parse, copy and show millions takes many seconds."""
 
 
 class JsonMessage:

@@ -27,14 +27,14 @@ from worker.durable.raw_message import Tag, bytes_in
 log = get_logger("worker.durable.transport")
 
 MOST_AT_ONCE: Final = 64
-"""Messages that one run of TAKE brings: more would gain little, and hold up the server."""
+"""Most messages of one run of TAKE: more would gain little, and hold up the server."""
 
 _CHUNK: Final = 500
-"""Messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
+"""Most messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
 
 _LARGE_BYTES: Final = 256 * 1024
 _MOST_BYTES_HELD: Final = 16 * 1024 * 1024
-"""Large messages up to this total are held; then a worker takes no more until some have ended."""
+"""Total of large messages at which a worker takes no further ones until some have ended."""
 
 
 class DurableQoS(kombu_redis.QoS):

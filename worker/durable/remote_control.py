@@ -26,7 +26,7 @@ from worker.durable.admission import is_name
 log = logging.getLogger("threadsync.worker")
 
 _CHANGES_LITTLE: Final = frozenset({"revoke", "enable_events", "heartbeat"})
-"""Allowed besides questions: to drop a message before it runs, and to watch a worker."""
+"""Methods allowed besides questions: to drop a message before it runs, and to watch a worker."""
 
 _COSTLY: Final = frozenset({"objgraph", "memdump", "memsample"})
 """Questions that make a worker stand still, or write a file."""

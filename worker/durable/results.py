@@ -39,10 +39,10 @@ _GLANCE_SECONDS: Final = 0.1
 """The longest wait for a backend that was away to say that it is back."""
 
 _PAUSE_TIMES: Final = 5
-"""The pause between two looks, in times of how long the first took: a refusal costs next to nothing."""
+"""The pause between two looks, as a multiple of the first one's time: a refusal takes next to none."""
 
 _LIMITS: Final = ("socket_timeout", "socket_connect_timeout")
-"""Limits of a connection, where it has them: a unix socket connects at once."""
+"""Limits that a connection may have; a unix socket has none for connecting."""
 
 _AWAY: Final = (
     redis.ConnectionError,

@@ -24,13 +24,13 @@ HEADER: Final = "threadsync"
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
-"""A waiting message fills a worker's memory; with kombu's own channel it is delivered twice if it is long."""
+"""Longest pause: a waiting message fills memory, and kombu's own channel delivers it twice if it is long."""
 
 LONGEST_FAULT_PAUSE_SECONDS: Final = 30.0
 """Longest pause after a fault, which an operator must fix: shorter ones would be of no use."""
 
 FAULT_PATIENCE_SECONDS: Final = 3600.0
-"""Pauses that a command spends on faults of the database before it is a dead letter."""
+"""Sum of pauses for faults of the database after which a command is a dead letter."""
 
 
 class History(BaseModel):

@@ -30,7 +30,7 @@ from threadsync.broker.lua import DRAINS
 from worker.durable.deliveries import KEPT_BYTES, OPENED_ALONE_FROM
 
 READ_WHOLE_BYTES: Final = 1 << 20
-"""A longer message is read without its body."""
+"""Size up to which a message is read with its body."""
 
 LONGEST_QUEUE_NAME: Final = 4096
 """Longest queue name in bytes, as JSON: it is searched in so much of the end of an entry of ``unacked``."""

@@ -83,7 +83,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     throws = (ThreadsyncError,)
     max_retries = None
     is_routine = False
-    """True for a task that beat sends all the time: that it ran is no news."""
+    """True for a task that beat sends all the time, whose runs are not logged."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run one delivery of the command; called as a function, run the task plainly."""

@@ -23,7 +23,7 @@ from worker.durable.children import TakingConsumer
 from worker.durable.raw_message import WAITED
 
 MOST_HELD_SECONDS: Final = 5.0
-"""Messages that are due sooner stay here: pauses of commands that wait for Postgres or a session."""
+"""Longest wait in a worker, enough for pauses of commands that wait for Postgres or a session."""
 
 MOST_HELD: Final = 1000
 """Most messages to hold until they are due. Each takes some 8 kB, and a renewal each second."""

@@ -33,12 +33,12 @@ from worker.durable.json_message import JsonMessage
 from worker.durable.rabbitmq.receiving import frame_handler
 
 DELAY_PREFIX: Final = "threadsync"
-"""Prefix of the queues in which messages wait, so that another app's are its own."""
+"""Prefix of the queues in which messages wait, apart from another app's."""
 
 log = logging.getLogger("threadsync.worker")
 
 HEARTBEAT_SECONDS: Final = 5
-"""A broker, or a worker, that is silent for twice as long is taken for dead."""
+"""Interval of AMQP's heartbeats; a broker or worker that is silent for twice as long counts as dead."""
 
 DELIVERY_EXCHANGE: Final = f"{DELAY_PREFIX}_{CELERY_DELAYED_DELIVERY_EXCHANGE}"
 

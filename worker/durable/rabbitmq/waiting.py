@@ -32,7 +32,7 @@ from worker.durable.rabbitmq.transport import DELAY_PREFIX, DELIVERY_EXCHANGE
 from worker.durable.retry_policy import HEADER, read_history
 
 LONGEST_IN_MEMORY_SECONDS: Final = 5
-"""Messages that are due sooner may wait in a worker."""
+"""Time to a message's due moment up to which it may wait in a worker."""
 
 _SHORTEST_SECONDS: Final = 1
 """The shortest wait that the broker counts."""
@@ -41,7 +41,7 @@ _LONGEST_SECONDS: Final = 2**MAX_NUMBER_OF_BITS_TO_USE - 1
 """Longest delay, eight years. A message that is due later goes round again."""
 
 _QUEUE_TYPE: Final = "quorum"
-"""Classic queues pass an expired message on without waiting until it is there."""
+"""Kind of the delay queues; classic ones pass an expired message on without awaiting its arrival."""
 
 # The stubs do not know its prefix.
 _declare_delays: Callable[..., None] = declare_native_delayed_delivery_exchanges_and_queues
