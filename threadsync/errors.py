@@ -71,7 +71,7 @@ class InvalidCommand(PermanentError):
 
 
 class SessionNotFound(PermanentError):
-    """Absence of a session for the thread, also after the command's wait for it."""
+    """The thread has no session, and none came while the command waited."""
 
     def __init__(self, channel_id: str, thread_ts: str) -> None:
         super().__init__(channel_id, thread_ts)
@@ -135,7 +135,7 @@ class UnreadableResult(PermanentError):
 
 
 class DeadLetterNotFound(PermanentError):
-    """Absence of an open dead letter with that id."""
+    """The dead letter does not exist, or is settled already."""
 
 
 class SchemaMismatch(PermanentError):
