@@ -245,7 +245,7 @@ def test_what_is_revoked_is_dropped_wherever_it_waits(site: Site, tmp_path: Path
 
 
 def test_a_broker_of_another_installation_is_left_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Worker, clients and beat refuse a broker of another installation, a running worker too."""
+    """Another installation's broker is left alone by workers, and by clients and beat told theirs."""
     ours = str(ask(site.database_url, "SELECT id FROM installation"))
     theirs = str(UUID(int=2))
     with Connection(site.broker_url) as operators:
