@@ -1,1 +1,1 @@
-"""``make bench``: threadsync beside other task queues, in one run. Method, caveats: benchmarks/README.md."""
+"""``make bench``: compare threadsync with other task queues, in one run. Method: benchmarks/README.md."""

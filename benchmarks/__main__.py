@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: run it, and write what it measured to docs/benchmarks/."""
+"""``python -m benchmarks``: run the benchmark, and write its results to docs/benchmarks/."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(
     ] = "everysec",
     out: Annotated[Path, typer.Option(help="Where the results go.")] = _DOCS,
 ) -> None:
-    """threadsync beside other task queues."""
+    """Compare threadsync with other task queues."""
     plan = QUICK if quick else FULL
     if rounds:
         plan = replace(plan, rounds=rounds)

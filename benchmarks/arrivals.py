@@ -1,4 +1,4 @@
-"""When results arrive, seen by one observer for all contenders.
+"""Observers of the times at which results arrive, the same for all contenders.
 
 How a contender's own client waits is not compared: some ask every half second by default.
 """
@@ -20,7 +20,7 @@ _WAIT_SECONDS: Final = 0.02
 
 
 class Arrivals(ABC):
-    """Notes the time (``time.monotonic``) at which each key arrives, from entering to leaving."""
+    """Observer of the time (``time.monotonic``) at which each key arrives, from entering to leaving."""
 
     def __init__(self) -> None:
         self._seen: dict[str, float] = {}
@@ -29,7 +29,7 @@ class Arrivals(ABC):
         self._thread = threading.Thread(target=self._observe, name="arrivals", daemon=True)
 
     def wait_for(self, keys: Collection[str], timeout: float) -> Mapping[str, float]:
-        """The time of each key that arrived; after so many seconds some may be missing."""
+        """Wait for keys, and return the time of each; after the time-out some may be missing."""
         deadline = time.monotonic() + timeout
         while not self._seen.keys() >= set(keys) and time.monotonic() < deadline:
             time.sleep(_WAIT_SECONDS)
@@ -48,7 +48,7 @@ class Arrivals(ABC):
         self._thread.join()
 
     def _note(self, key: str) -> None:
-        # Some write a key several times.
+        # Some contenders write a key several times.
         self._seen.setdefault(key, time.monotonic())
 
     @abstractmethod
@@ -57,7 +57,7 @@ class Arrivals(ABC):
 
 
 class ResultKeys(Arrivals):
-    """Keys in Valkey, as the server tells of them: https://valkey.io/topics/notifications/."""
+    """Observer of keys in Valkey, by its notifications: https://valkey.io/topics/notifications/."""
 
     def __init__(self, broker_url: str, database: int, prefix: str) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class ResultKeys(Arrivals):
 
 
 class FinishedJobs(Arrivals):
-    """Jobs that Procrastinate has marked as succeeded; seen a few milliseconds late at most."""
+    """Observer of jobs that Procrastinate has marked as succeeded, a few milliseconds late at most."""
 
     # Numbers are drawn before the row is visible, so an earlier one may come after a later one.
     _QUERY: Final = """

@@ -24,7 +24,7 @@ _MUTATED_ROUNDS: Final = 2
 
 
 class Bench:
-    """Runs ``plan`` in ``folder``. ``report`` is told what happens; ``step`` that one run is over."""
+    """Runner of ``plan`` in ``folder``, which calls ``report`` with news, and ``step`` after each run."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Bench:
 
     @property
     def steps(self) -> int:
-        """How many runs there will be."""
+        """The number of runs."""
         plan = self._plan
         in_a_round = len(self._entries) + len(limits.LIMITS) + self._imports
         tables = len(plan.table_sizes) * _TABLE_ROUNDS
@@ -65,7 +65,7 @@ class Bench:
         return plan.rounds * in_a_round + tables + mutated + (len(self._entries) if plan.big_backlog else 0)
 
     def run(self) -> Record:
-        """Returns what was measured; a contender that fails spoils no other's run."""
+        """Run everything, and return the record; a contender that fails spoils no other's run."""
         for number in range(self._plan.rounds):
             for entry in _rotated(self._entries, number):
                 self._run_contender("round", number, entry, lambda contest: contest.run(self._plan))
@@ -86,7 +86,7 @@ class Bench:
         return self.record
 
     def _run_tables(self) -> None:
-        """Half of the commands find their session somewhere in the table, half make a new one."""
+        """Run on tables of each size; half of the commands find their session there, half make a new one."""
         half = self._plan.commands // 2
         for number in range(_TABLE_ROUNDS):
             for size in _rotated(self._plan.table_sizes, number):
@@ -146,7 +146,7 @@ class Bench:
         self._step()
 
     def _without_paths(self, text: str) -> str:
-        """The record may be published."""
+        """Remove local paths from a text, as the record may be published."""
         for path in (self._folder, Path(__file__).parent.parent, Path.home()):
             text = text.replace(str(path), "…")
         return text

@@ -1,4 +1,4 @@
-"""``threadsync sessions import``, as a person runs it."""
+"""Measurement of ``threadsync sessions import``, run from the command line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _THREADSYNC: Final = (sys.executable, "-m", "worker.cli")
 
 
 def is_there() -> bool:
-    """Whether this version has the command."""
+    """Return True if this version has the command."""
     done = subprocess.run([*_THREADSYNC, "sessions", "import", "--help"], capture_output=True, check=False)
     return done.returncode == 0
 
 
 def import_rate(installation: Installation, folder: Path, count: int) -> float:
-    """Sessions a second, the start of the program included. Raises ``ContenderFailed``."""
+    """Return sessions a second, the start of the program included. Raises ``ContenderFailed``."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "sessions.jsonl"
     wanted = threads(installation.sessions, count)

@@ -1,4 +1,4 @@
-"""What is compared: a queue with its worker processes and its client, each as its own documentation has it.
+"""Contenders: queues with their worker processes and clients, set up as their own documentation says.
 
 A contender runs in its own environment (``benchmarks.side``), so this imports only what all of them have.
 The servers' addresses are in the environment, under the names that threadsync uses.
@@ -25,7 +25,7 @@ _STOP_SECONDS: Final = 2
 
 @dataclass(frozen=True)
 class Sent:
-    """A command that was sent: where its result will be, when it was due and when the client had sent it."""
+    """A sent command: the key of its result, and the times at which it was due and was sent."""
 
     key: str
     due: float
@@ -33,9 +33,9 @@ class Sent:
 
 
 class Contender(ABC):
-    """``prepare``, ``send``, ``start``, wait until ``done`` says all, ``stop``.
+    """A contender, used by ``prepare``, ``send``, ``start``, waiting until all are ``done``, ``stop``.
 
-    ``distribution`` names what is compared on PyPI. Results arrive in Valkey's database
+    ``distribution`` is its name on PyPI. Results arrive in Valkey's database
     ``results_database`` (None: in Postgres, as finished jobs), under keys that begin with ``results_prefix``.
     """
 
@@ -44,7 +44,7 @@ class Contender(ABC):
     results_prefix: ClassVar[str] = ""
     stop_signal: ClassVar[Signals] = SIGTERM
     poll_seconds: ClassVar[float] = 0.01
-    """Between two looks at a backlog; longer where a look costs something."""
+    """Seconds between two looks at a backlog; longer where a look costs something."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -52,30 +52,30 @@ class Contender(ABC):
 
     @property
     def versions(self) -> str:
-        """For people: what is compared, in which version."""
+        """The contender's name and version, to be read."""
         return f"{self.distribution} {version(self.distribution)}"
 
     @abstractmethod
     def commands(self) -> Sequence[Sequence[str]]:
-        """The command lines of one worker group that may use two cores; usually one."""
+        """Return the command lines (usually one) of a worker group that may use two cores."""
 
     def prepare(self) -> None:  # noqa: B027 - most need nothing
         """Set up what a client needs before its first message."""
 
     @abstractmethod
     def send(self, threads: Sequence[SlackThread], pace: float | None = None) -> list[Sent]:
-        """One command for each thread, one call after the other; with a ``pace``, so many seconds apart."""
+        """Send a command for each thread, one after the other; with a ``pace``, so many seconds apart."""
 
     @abstractmethod
     def done(self) -> int:
-        """How many commands of this run have ended, results kept."""
+        """Return the number of this run's commands that have ended, with results stored."""
 
     @abstractmethod
     def last_result(self) -> Mapping[str, Any] | None:
-        """What this contender's own client gets as the result of the last command; None if it keeps none."""
+        """Return the last command's result by the contender's own client; None if it keeps no results."""
 
     def start(self) -> list[int]:
-        """Start the worker group; returns its main processes at once."""
+        """Start the worker group; return its main processes at once."""
         env = {**os.environ, "PYTHONUNBUFFERED": "1"}
         log = self._folder / "worker.log"
         self._workers = [
@@ -84,29 +84,29 @@ class Contender(ABC):
         return [worker.pid for worker in self._workers]
 
     def fault(self) -> str | None:
-        """The end of the worker's log if one of its main processes has ended."""
+        """Return the end of the worker's log if one of its main processes has ended."""
         dead = [worker for worker in self._workers if worker.poll() is not None]
         return dead[0].log_tail() if dead else None
 
     def stop(self) -> None:
-        """End the worker group: all work is done, so none gets long for it."""
+        """End the worker group, soon by SIGKILL, as all work is done."""
         for worker in self._workers:
             if not worker.stop(self.stop_signal, _STOP_SECONDS):
                 worker.kill()
 
 
 class SyncContender(Contender):
-    """One whose client blocks."""
+    """A contender whose client blocks."""
 
     _last: Any = None
 
     @abstractmethod
     def enqueue(self, thread: SlackThread) -> Any:
-        """Send one command; returns this contender's own handle."""
+        """Send a command; return the contender's own handle."""
 
     @abstractmethod
     def key(self, handle: Any) -> str:
-        """Where the result will be."""
+        """Return the key of the result."""
 
     def send(self, threads: Sequence[SlackThread], pace: float | None = None) -> list[Sent]:
         sent = []
@@ -120,7 +120,7 @@ class SyncContender(Contender):
 
 
 class AsyncContender(Contender):
-    """One whose client is for asyncio."""
+    """A contender whose client is for asyncio."""
 
     _last: Any = None
 
@@ -130,11 +130,11 @@ class AsyncContender(Contender):
 
     @abstractmethod
     async def enqueue(self, thread: SlackThread) -> Any:
-        """Send one command; returns this contender's own handle."""
+        """Send a command; return the contender's own handle."""
 
     @abstractmethod
     def key(self, handle: Any) -> str:
-        """Where the result will be."""
+        """Return the key of the result."""
 
     def send(self, threads: Sequence[SlackThread], pace: float | None = None) -> list[Sent]:
         return self.loop.run(self._send(threads, pace))

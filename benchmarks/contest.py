@@ -1,4 +1,4 @@
-"""One run of one contender: fill the queue, empty it, send at fixed rates, count what is there afterwards."""
+"""One run of one contender: fill the queue, empty it, send at fixed rates, count the effects."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PATIENCE_SECONDS: Final = 30
 _ARRIVAL_SECONDS: Final = 15
 _WARM_UP: Final = 50
 _AMONG_MUTANTS: Final = 20
-"""Honest commands a second."""
+"""Rate of honest commands a second among mutants."""
 
 
 class Contest:
-    """``report`` is told what happens, in a word or two. Raises ``ContenderFailed`` when work is missing."""
+    """A contender's run, which calls ``report`` with news. Raises ``ContenderFailed`` for missing work."""
 
     def __init__(
         self, entry: Entry, installation: Installation, folder: Path, report: Callable[[str], None]
@@ -40,11 +40,11 @@ class Contest:
 
     @property
     def versions(self) -> str:
-        """Of what ran."""
+        """The versions of the contender."""
         return str(self._setup["versions"])
 
     def run(self, plan: Plan) -> None:
-        """The whole of a round."""
+        """Run a whole round: backlog, memory, latencies, result and effects."""
         with self._remote() as remote:
             self._empty_backlog(remote, plan.commands)
             sizes = remote.ask("memory")
@@ -58,19 +58,19 @@ class Contest:
                 self.figures["half_rate"] = half
                 self._measure_latency(remote, "half", half, plan.seconds)
             self._check_result(remote)
-            # Before the end: nobody counts the time of a process that is killed.
+            # Before the end: the time of a killed process is counted nowhere.
             self.others = self._neighbours.share()
         self._check_effects()
 
     def run_backlog(self, commands: int, known: int = 0) -> None:
-        """Only a backlog, with ``known`` more commands about sessions that are there."""
+        """Run a backlog alone, with ``known`` more commands on existing sessions."""
         with self._remote() as remote:
             self._empty_backlog(remote, commands, known)
             self.others = self._neighbours.share()
         self._check_effects()
 
     def run_among_mutants(self, plan: Plan) -> None:
-        """Honest commands at a fixed rate, while mutated messages are fed as fast as they end."""
+        """Send honest commands at a fixed rate, while mutated messages are fed as fast as they end."""
         with self._remote() as remote:
             self._setup = remote.ask("prepare")
             remote.ask("enqueue", first=self._take(_WARM_UP), count=_WARM_UP)
@@ -108,11 +108,11 @@ class Contest:
         latencies = self._latencies(remote, pace, seconds)
         self.figures[f"p50_ms_at_{name}"] = percentile([ended for ended, _ in latencies], 0.5)
         self.figures[f"p99_ms_at_{name}"] = percentile([ended for ended, _ in latencies], 0.99)
-        # How much of it is the client's: it shares two cores with all the others.
+        # The client's part of the latency, as it shares two cores with all other processes.
         self.figures[f"sent_p50_ms_at_{name}"] = percentile([sent for _, sent in latencies], 0.5)
 
     def _latencies(self, remote: Remote, pace: float, seconds: float) -> list[tuple[float, float]]:
-        """Milliseconds from the moment when each was due: until its result is there, and until it is sent."""
+        """Return milliseconds from each command's due time to its result, and to the end of its sending."""
         self._report(f"at {pace:.0f}/s")
         count = max(int(pace * seconds), 1)
         with self._arrivals() as arrivals:
@@ -129,7 +129,7 @@ class Contest:
         return ResultKeys(self._installation.broker_url, database, self._setup["results_prefix"])
 
     def _check_result(self, remote: Remote) -> None:
-        """A result is what the contender's own client gets."""
+        """Check the last result by the contender's own client."""
         result = remote.ask("last_result")
         if self._entry.is_peer and result.get("outcome") != "created":
             raise ContenderFailed(f"the last result is {result!r}")
@@ -142,6 +142,6 @@ class Contest:
             raise ContenderFailed(f"{made} of {wanted} sessions are there")
 
     def _take(self, count: int) -> int:
-        """The number of the first of so many threads that have no session yet."""
+        """Reserve so many threads without a session; return the number of the first one."""
         first, self._next = self._next, self._next + count
         return first

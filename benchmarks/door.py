@@ -1,4 +1,4 @@
-"""Slack's requests while others attack the same port: ``python -m benchmarks.door [KIND …]`` prints a table.
+"""Measure Slack's requests during attacks on their port: ``python -m benchmarks.door [KIND …]``.
 
 Each attack meets a web process of its own, started as ``threadsync up`` starts it, with a shell's limit of
 1,024 open files. Attackers run at the lowest priority, as those of another machine would.
@@ -29,7 +29,7 @@ from worker.local.servers.port import free_port
 from worker.local.servers.valkey import EmbeddedValkey
 
 NAMED: Final = {"unsigned": 1_000, "half_a_head": 1_100, "readyz": 300}
-"""The attacks of the promise, and how many clients."""
+"""The attacks named in the promise, with the number of clients."""
 
 SECONDS: Final = 20
 _SLACK_WAITS_SECONDS: Final = 3
@@ -41,7 +41,7 @@ _WITH_A_SHELLS_LIMIT: Final = ("/bin/sh", "-c", 'ulimit -Sn 1024; exec "$@"', "s
 
 @dataclass(frozen=True)
 class Siege:
-    """An attack, and what became of Slack's events meanwhile. Memory in MB: before, and at its peak."""
+    """An attack, with the times and failures of Slack's events, and memory in MB before and at its peak."""
 
     kind: str
     seconds: list[float]
@@ -54,7 +54,7 @@ class Siege:
         return max(self.seconds, default=0.0)
 
     def row(self) -> str:
-        """Return its row of the table."""
+        """Return the attack's row of the table."""
         middle = statistics.median(self.seconds) if self.seconds else 0.0
         cells = (
             self.kind,
@@ -78,7 +78,7 @@ def besiege(kind: str, clients: int, seconds: float, broker_url: str, folder: Pa
     """Attack a new web process for so long, with Slack's events among the attackers."""
     with _web(broker_url, folder / f"web-{kind}.log") as (child, port):
         events = (_event(number) for number in range(1_000_000))
-        # What is imported and opened by the first request is no memory of the attack's.
+        # Modules and connections of the first request are not memory of the attack.
         for _ in range(5):
             _deliver(port, next(events))
         idle = memory_of(child.pid, "VmRSS")
@@ -113,7 +113,7 @@ def _web(broker_url: str, log: Path) -> Iterator[tuple[Child, int]]:
         "SLACK_SIGNING_SECRET": _SECRET,
         "SLACK_BOT_TOKEN": "xoxb-nowhere",
         "SLACK_TEAM_ID": TEAM_ID,
-        # No reply reaches Slack from here, and no answer comes whose workspace the token is of.
+        # No reply reaches Slack from here, and auth.test gets no response.
         "SLACK_API_URL": "http://127.0.0.1:1/api/",
     }
     argv = [*_WITH_A_SHELLS_LIMIT, sys.executable, "-m", "handlers.serve", "--port", str(port)]
@@ -150,7 +150,7 @@ def _event(number: int) -> tuple[bytes, dict[str, str]]:
 
 
 def _deliver(port: int, event: tuple[bytes, dict[str, str]]) -> str | None:
-    """Send one as Slack does; return what was wrong with the answer."""
+    """Send an event as Slack does; return the response's fault, or None."""
     body, headers = event
     url = f"http://127.0.0.1:{port}/slack/events"
     try:

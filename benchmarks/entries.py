@@ -1,4 +1,4 @@
-"""Who is compared. What each does is in its file in ``benchmarks/contenders/``."""
+"""List of contenders. Each one's tasks and client are in ``benchmarks/contenders/``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _PEERS: Final = Path(__file__).parent.parent / ".venv-bench"
 
 @dataclass(frozen=True)
 class Entry:
-    """One contender.
+    """A contender's entry.
 
-    ``environment`` is a folder in ``.venv-bench``, None for ours. ``writes`` says whether its commands leave
-    rows; ``is_peer`` whether it is another project's queue that keeps results.
+    ``environment`` is a folder in ``.venv-bench``, None for ours. ``writes``: its commands leave rows;
+    ``is_peer``: it is another project's queue that keeps results.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The arithmetic: rates, percentiles, and ratios within a round. Pure."""
+"""Arithmetic of figures: rates, percentiles, and ratios within a round. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 WARM: Final = 0.1
-"""This share of a backlog is not timed: the worker starts meanwhile."""
+"""Share of a backlog that is not timed, as the worker starts meanwhile."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The middle of some numbers, and their ends."""
+    """The median, lowest and highest of some numbers."""
 
     median: float
     low: float
@@ -21,13 +21,13 @@ class Spread:
 
     @classmethod
     def of(cls, numbers: Iterable[float]) -> Spread:
-        """Of at least one number."""
+        """Make the spread of at least one number."""
         ordered = sorted(numbers)
         return cls(statistics.median(ordered), ordered[0], ordered[-1])
 
 
 def percentile(numbers: Iterable[float], share: float) -> float:
-    """The smallest number that at least ``share`` of all, 0 to 1, are not above."""
+    """Return the smallest number that at least ``share`` of all, 0 to 1, do not exceed."""
     ordered = sorted(numbers)
     # A tenth of a billionth, because 0.99 * 100 may be a little more than 99.
     rank = -int(-(share * len(ordered) - 1e-10) // 1)
@@ -35,7 +35,7 @@ def percentile(numbers: Iterable[float], share: float) -> float:
 
 
 def rate(samples: Sequence[tuple[float, int]], total: int) -> float:
-    """Commands a second, from looks at a backlog: (when, how many were done), the last one with all done.
+    """Return commands a second, from looks at a backlog: (time, number done), the last one with all done.
 
     The time until the look that first saw more than a tenth done is left out.
     """
@@ -45,6 +45,6 @@ def rate(samples: Sequence[tuple[float, int]], total: int) -> float:
 
 
 def ratios(numbers: dict[int, float], baseline: dict[int, float]) -> Spread | None:
-    """Number by baseline, round by round; None when they have no round in common."""
+    """Return the ratio to the baseline, round by round; None when they have no round in common."""
     common = [numbers[key] / baseline[key] for key in numbers if baseline.get(key)]
     return Spread.of(common) if common else None

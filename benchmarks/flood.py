@@ -1,4 +1,4 @@
-"""Attack a web process' port, at the lowest priority.
+"""Attack a web process's port, at the lowest priority.
 
 ``python -m benchmarks.flood KIND HOST PORT CLIENTS SECONDS``. Each client of a kind does one thing over and
 over, and comes again when it is thrown out.
@@ -25,7 +25,7 @@ Attack = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def _shaped() -> bytes:
-    """Headers that could be Slack's."""
+    """Make headers that could be Slack's."""
     timestamp = int(time.time())
     return f"X-Slack-Request-Timestamp: {timestamp}\r\nX-Slack-Signature: v0={'0' * 64}\r\n".encode()
 
@@ -56,7 +56,7 @@ async def _half_a_small_body(reader: asyncio.StreamReader, writer: asyncio.Strea
 
 
 async def _half_a_word(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A body of which a few bytes are held: nothing to send again, and nothing to read."""
+    """Send a part of a body, and keep silent."""
     writer.write(_HEAD + _shaped() + b"Content-Length: 10\r\n\r\n123")
     await reader.read()
 
@@ -99,7 +99,7 @@ async def _hoard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def _pipeline(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Thousands of requests at once, and none of the answers is read."""
+    """Send thousands of requests at once, and read no response."""
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 5_000)
     await writer.drain()
     await asyncio.sleep(5)
@@ -111,7 +111,7 @@ async def _many_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 async def _many_headers_behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """The long head stands behind another request."""
+    """Send a long head behind another request."""
     first = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
     writer.write(first + b"\r\n" + first + b"a:\r\n" * 4_000 + b"\r\n")
     await reader.read()
@@ -149,7 +149,7 @@ async def _websocket(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 
 async def _form(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A form of the console without an end."""
+    """Send a form to the console without an end."""
     writer.write(
         b"POST /console/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n"
@@ -194,7 +194,7 @@ async def _client(attack: Attack, host: str, port: int) -> None:
 
 
 async def flood(attack: Attack, host: str, port: int, clients: int, seconds: float) -> None:
-    """Attack for so long."""
+    """Attack for so many seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
             for _ in range(clients):
@@ -202,7 +202,7 @@ async def flood(attack: Attack, host: str, port: int, clients: int, seconds: flo
 
 
 def main() -> None:
-    """Read what to do from the command line."""
+    """Run the attack that the command line names."""
     kind, host, port, clients, seconds = sys.argv[1:]
     # A write to a connection that was closed is no news here.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""What psycopg itself does with the same statement on one connection: no queue, no results kept."""
+"""The upper limit: psycopg alone with the same statement on one connection, without queue and results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Run = Callable[[psycopg.Connection, Sequence[SlackThread]], None]
 
 
 def single(database_url: str, first: int, count: int) -> float:
-    """Commands a second, each its own transaction and round trip."""
+    """Return commands a second, each in its own transaction and round trip."""
 
     def run(connection: psycopg.Connection, batch: Sequence[SlackThread]) -> None:
         for thread in batch:
@@ -26,7 +26,7 @@ def single(database_url: str, first: int, count: int) -> float:
 
 
 def pipelined(database_url: str, first: int, count: int) -> float:
-    """Commands a second down a pipeline: a thousand statements are one transaction, all rows are read."""
+    """Return commands a second down a pipeline, a thousand in a transaction, all rows read."""
 
     def run(connection: psycopg.Connection, batch: Sequence[SlackThread]) -> None:
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""The machine that numbers come from, read at run time; nothing that names it."""
+"""Description of the measuring machine, read at run time, without its name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROC: Final = Path("/proc")
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """For the record. ``folder`` is where the servers keep their data."""
+    """Describe the machine for the record; ``folder`` holds the servers' data."""
     memory = _field(_PROC / "meminfo", "MemTotal").split()[0]
     return {
         "cores": os.cpu_count(),
@@ -32,14 +32,14 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 class Neighbours:
-    """Who else uses the machine, from now on."""
+    """Other users of the machine's time, from the object's creation on."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._before = self._seconds()
 
     def share(self) -> float:
-        """Of all CPU time so far: what other processes used, and what the machine's host took away."""
+        """Return the share of CPU time that other processes used, or the machine's host took away."""
         seconds = (time.monotonic() - self._began) * (os.cpu_count() or 1)
         return round(max((self._seconds() - self._before) / seconds, 0), 3)
 
@@ -53,14 +53,14 @@ def _busy_seconds() -> float:
 
 
 def commit() -> str:
-    """What is measured: the checkout's commit, and whether files differ from it."""
+    """Return the checkout's commit, marked if files differ from it."""
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
     done = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 
 
 def fsync_seconds(folder: Path, times: int = 50) -> float:
-    """How long a small write takes to reach the disk, in the middle."""
+    """Return the median time for a small write to reach the disk."""
     taken = []
     with tempfile.TemporaryFile(dir=folder) as file:
         for _ in range(times):
@@ -85,7 +85,7 @@ def _field(file: Path, name: str) -> str:
 
 
 def _file_system(folder: Path) -> str:
-    """The type of the mount that is nearest above."""
+    """Return the type of the file system that holds the folder."""
     mounts = [line.split() for line in (_PROC / "mounts").read_text().splitlines()]
     above = [(mount[1], mount[2]) for mount in mounts if folder.resolve().is_relative_to(mount[1])]
     return max(above, key=lambda mount: len(mount[0]))[1]

@@ -1,4 +1,4 @@
-"""Mutated messages, put into the queue beside honest commands, as fast as they end."""
+"""Feed of mutated messages into the queue, beside honest commands, as fast as they end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _END_SECONDS: Final = 120
 
 @contextmanager
 def mutants(broker_url: str, count: int) -> Iterator[None]:
-    """Feed so many while the block runs and after it; ends when all have. Raises ``ContenderFailed``."""
+    """Feed so many mutants during and after the block, until all have ended. Raises ``ContenderFailed``."""
     with redis.Redis.from_url(broker_url) as broker:
         feeding = threading.Thread(target=_feed, args=(broker, count), name="mutants", daemon=True)
         feeding.start()

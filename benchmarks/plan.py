@@ -1,4 +1,4 @@
-"""How much is measured."""
+"""Plans of a benchmark: the amount of work in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Plan:
-    """Every contender runs once a round.
+    """A plan, in which every contender runs once a round.
 
     Args:
         commands: in the backlog of each run.

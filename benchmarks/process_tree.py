@@ -20,13 +20,13 @@ class _Process(NamedTuple):
 
 
 def cpu_seconds(*roots: int) -> float:
-    """User and system time so far, that of descendants which have ended and were waited for included."""
+    """Return user and system time so far, with that of descendants which ended and were waited for."""
     processes = _processes()
     return sum(processes[pid].ticks for pid in _family(processes, roots)) / _TICKS
 
 
 def memory(*roots: int) -> list[int]:
-    """Bytes of each process: its own, and its share of what it shares with others (PSS)."""
+    """Return the bytes of each process: its own, and its part of shared memory (PSS)."""
     sizes = []
     for pid in sorted(_family(_processes(), roots)):
         with contextlib.suppress(OSError):

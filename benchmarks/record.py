@@ -1,4 +1,4 @@
-"""What was measured, as it is written to JSON."""
+"""Record of a benchmark, as it is written to JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class Run:
-    """One contender, once.
+    """One run of one contender.
 
     ``scene`` is ``round``, ``backlog``, ``table`` or ``mutated``. ``fault`` says why the figures must not be
     used: work was lost or not done. ``others`` is the share of the machine's time that went to processes not
@@ -28,7 +28,7 @@ class Run:
 
 @dataclass
 class Record:
-    """A whole benchmark."""
+    """The record of a whole benchmark."""
 
     made_at: str
     plan: dict[str, Any]
@@ -39,7 +39,7 @@ class Record:
     runs: list[Run] = field(default_factory=list)
 
     def figures(self, scene: str, contender: str, name: str) -> dict[int, float]:
-        """By round, of runs without a fault."""
+        """Return a figure by round, of runs without a fault."""
         return {
             run.round: run.figures[name]
             for run in self._runs(scene, contender)
@@ -47,15 +47,15 @@ class Record:
         }
 
     def faults(self, scene: str, contender: str) -> list[str]:
-        """Why runs of this contender do not count."""
+        """Return the faults of this contender's runs, which do not count."""
         return [run.fault for run in self._runs(scene, contender) if run.fault is not None]
 
     def contenders(self, scene: str) -> list[str]:
-        """Who ran, in the order of the first round."""
+        """Return the contenders that ran, in the order of the first round."""
         return list(dict.fromkeys(run.contender for run in self.runs if run.scene == scene))
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write the record as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     def _runs(self, scene: str, contender: str) -> Iterator[Run]:
@@ -63,6 +63,6 @@ class Record:
 
 
 def read(path: Path) -> Record:
-    """What ``Record.write`` has written."""
+    """Read a record that ``Record.write`` has written."""
     values = json.loads(path.read_text(encoding="utf-8"))
     return Record(**{**values, "runs": [Run(**run) for run in values["runs"]]})

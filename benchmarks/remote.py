@@ -18,7 +18,7 @@ _ANSWER_SECONDS: Final = 120
 
 
 class ContenderFailed(Exception):
-    """A contender did not do what it was asked to; the message says what happened."""
+    """Failure of a contender to do its work; the message tells its reason."""
 
 
 class Remote:
@@ -37,7 +37,7 @@ class Remote:
         self._folder = folder
 
     def ask(self, request: str, seconds: float = _ANSWER_SECONDS, **arguments: Any) -> Any:
-        """The answer. Raises ``ContenderFailed``, also when there is none after so many ``seconds``."""
+        """Send a request; return its answer. Raises ``ContenderFailed``, also without one in ``seconds``."""
         began = time.monotonic()
         too_late = threading.Timer(seconds, self._process.kill)
         too_late.start()

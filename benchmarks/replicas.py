@@ -1,4 +1,4 @@
-"""The cost of BROKER_WAIT_REPLICAS for a sender, on a Valkey with one replica: a table of two rows."""
+"""Measure the cost of BROKER_WAIT_REPLICAS for a sender, on a Valkey with one replica, as a table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AT_ONCE: Final = {"repl-diskless-sync-delay": "0"}
 
 @contextmanager
 def _replicated(directory: Path) -> Iterator[str]:
-    """A master that has a replica; its URL."""
+    """Run a master with a replica; yield its URL."""
     master, replica = (
         EmbeddedValkey(directory / "master", settings=_AT_ONCE),
         EmbeddedValkey(directory / "replica"),

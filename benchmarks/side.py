@@ -1,4 +1,4 @@
-"""A contender's own process: ``python -m benchmarks.side MODULE:CLASS FOLDER``, in its environment.
+"""Process of a contender: ``python -m benchmarks.side MODULE:CLASS FOLDER``, in its environment.
 
 A line on stdin is a request in JSON, a line on stdout its answer. The other end is ``benchmarks.remote``.
 """
@@ -21,7 +21,7 @@ from benchmarks.threads import SlackThread, known_threads, threads
 
 
 class Side:
-    """Each public method is a request."""
+    """A contender behind a pipe; each public method is a request."""
 
     def __init__(self, contender: Contender) -> None:
         self._contender = contender
@@ -36,11 +36,11 @@ class Side:
         }
 
     def enqueue(self, first: int, count: int) -> float:
-        """Seconds it took."""
+        """Enqueue commands for new threads; return the seconds that it took."""
         return self._enqueue(threads(first, count))
 
     def enqueue_known(self, sessions: int, count: int) -> float:
-        """The same for threads among the first so many."""
+        """Enqueue commands for threads with a session; return the seconds that it took."""
         return self._enqueue(known_threads(sessions, count))
 
     def start(self) -> None:
@@ -66,7 +66,7 @@ class Side:
         return {"samples": samples, "cpu_seconds_each": cpu / max(total - warm[0], 1)}
 
     def paced(self, first: int, count: int, pace: float) -> list[tuple[str, float, float]]:
-        """Of each its key, when it was due and when it was sent (``time.monotonic``)."""
+        """Send commands at a pace; return each one's key, due time and sending time (``time.monotonic``)."""
         return [astuple(sent) for sent in self._contender.send(threads(first, count), pace)]
 
     def memory(self) -> list[int]:
@@ -85,12 +85,12 @@ class Side:
 
 
 def serve(side: Side, requests: TextIO, answers: TextIO) -> None:
-    """Until the other end closes the pipe."""
+    """Serve requests until the other end closes the pipe."""
     for line in requests:
         request = json.loads(line)
         try:
             answer = {"answer": getattr(side, request.pop("do"))(**request)}
-        # Whatever a contender's library raises: the report says so.
+        # The report names any error that a contender's library raises.
         except Exception as exc:  # noqa: BLE001
             answer = {"fault": f"{type(exc).__name__}: {exc}"}
         answers.write(json.dumps(answer) + "\n")

@@ -1,4 +1,4 @@
-"""The servers, and an empty database and broker for each run."""
+"""The servers of a benchmark, with a new database and an empty broker for each run."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ POSTGRES_SETTINGS: Final = {
 # Nothing is rewritten by itself within a run.
 VALKEY_SETTINGS: Final = {"appendfsync": "everysec", "auto-aof-rewrite-percentage": "0"}
 SESSIONS: Final = 10_000
-"""That are there before a run. A plan that Postgres makes for an empty table reads the whole table, and a
-connection keeps it when the table is no longer empty: a fifth of the speed, which nobody has for long."""
+"""Number of sessions before a run. A plan that Postgres makes for an empty table reads the whole table, and a
+connection keeps it for a filled one, at a fifth of the speed, which no installation has for long."""
 
 
 @dataclass(frozen=True)
 class Installation:
-    """What one run works on: an empty broker, and a database with ``sessions`` sessions."""
+    """An empty broker, and a database with ``sessions`` sessions, for one run."""
 
     database_url: str
     broker_url: str
@@ -50,7 +50,7 @@ class Installation:
 
     @property
     def env(self) -> dict[str, str]:
-        """For the run's processes; nothing of ours that the shell has set."""
+        """Environment of the run's processes, without our settings in the shell."""
         ours = {"REDIS_URL", "LOG_LEVEL", "LOG_FORMAT"}
         env = {name: value for name, value in os.environ.items() if name not in ours}
         return env | {
@@ -60,14 +60,14 @@ class Installation:
         }
 
     def count_sessions(self) -> int:
-        """Rows that the run has made."""
+        """Count the sessions that the run has made."""
         with psycopg.connect(self.database_url) as connection:
             row = connection.execute("SELECT count(*) FROM thread_sessions").fetchone()
         return (int(row[0]) if row else 0) - self.sessions
 
 
 class Stage:
-    """Postgres and Valkey in ``folder``."""
+    """The servers, Postgres and Valkey, with their data in ``folder``."""
 
     def __init__(self, folder: Path, appendfsync: str) -> None:
         self.valkey_settings = {**VALKEY_SETTINGS, "appendfsync": appendfsync}
@@ -78,7 +78,7 @@ class Stage:
         self._current: str | None = None
 
     def fresh(self, sessions: int = SESSIONS) -> Installation:
-        """An installation of its own for a run; the one before is gone."""
+        """Make a new installation for a run, and remove the former one."""
         template = self._template(sessions)
         name = f"run_{next(self._numbers)}"
         with psycopg.connect(self._database("postgres"), autocommit=True) as connection:
@@ -94,7 +94,7 @@ class Stage:
         return Installation(self._database(name), self._broker(0), self._broker(1), sessions)
 
     def versions(self) -> Mapping[str, str]:
-        """Of the servers."""
+        """Return the servers' versions."""
         with psycopg.connect(self._database("postgres")) as connection:
             row = connection.execute("SHOW server_version").fetchone()
         with redis.Redis.from_url(self._broker(0)) as client:

@@ -1,4 +1,4 @@
-"""The Slack threads that commands are about."""
+"""Slack threads for the benchmark's commands."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class SlackThread(NamedTuple):
     user_id: str
 
     def parameters(self) -> dict[str, str | None]:
-        """Return those of its statement."""
+        """Return the parameters of the command's statement."""
         return {**self._asdict(), "actor": None}
 
 
 def threads(first: int, count: int) -> list[SlackThread]:
-    """Threads ``first`` and following; the same number is the same thread."""
+    """Make threads from number ``first`` on; the same number is the same thread."""
     return [_thread(number) for number in range(first, first + count)]
 
 
 def known_threads(sessions: int, count: int) -> list[SlackThread]:
-    """So many threads out of the first ``sessions``, evenly spread; some twice when there are fewer."""
+    """Pick so many of the first ``sessions`` threads, evenly spread; some twice when there are fewer."""
     stride = max(sessions // count, 1)
     return [_thread(place * stride % sessions) for place in range(count)]
 

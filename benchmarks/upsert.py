@@ -1,4 +1,4 @@
-"""What the tasks of all contenders but ours do: our statement, on psycopg's own pool, and the row as JSON.
+"""Work of all other contenders' tasks: our statement, on psycopg's own pool, and the row as JSON.
 
 They check no argument, wait for nothing and log nothing: whatever ours does besides is on our account. The
 address comes from the environment, because this runs in the contenders' worker processes.
@@ -41,7 +41,7 @@ def upsert(channel_id: str, thread_ts: str, user_id: str) -> dict[str, Any]:
 
 
 async def upsert_async(channel_id: str, thread_ts: str, user_id: str) -> dict[str, Any]:
-    """The same for asyncio."""
+    """Open the thread's session, for asyncio."""
     arguments = SlackThread(channel_id, thread_ts, user_id).parameters()
     async with (await _opened_async()).connection() as connection:
         row = await (await connection.execute(GET_OR_CREATE_SESSION, arguments)).fetchone()
@@ -49,7 +49,7 @@ async def upsert_async(channel_id: str, thread_ts: str, user_id: str) -> dict[st
 
 
 def _opened() -> Pool:
-    """On first use, and so in the process that uses it: after the fork."""
+    """Return this process's pool, opened at its first use, so always after a fork."""
     global _pool
     with _opening:
         if _pool is None:

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.web_process``: the client's import time and memory, beside an earlier commit's.
+"""Compare the client's import time and memory with an earlier commit's: ``python -m benchmarks.web_process``.
 
 Both wheels are built and installed into virtual environments with nothing else, because a developer's tools
 (OpenTelemetry, pytest) would be loaded too. Runs alternate. Ratios are taken run by run.
@@ -60,14 +60,14 @@ MEASURES: Final = ("import ms", "import CPU ms", "private MB", "modules")
 
 @dataclass(frozen=True)
 class Side:
-    """An environment with one wheel in it, and the program that is measured there."""
+    """An environment with one wheel, and the program to measure there."""
 
     name: str
     python: Path
     program: Path
 
     def run(self, broker_url: str) -> dict[str, Any]:
-        """Import, send one command, and return what was measured."""
+        """Run the program: import, send one command, and return the measurements."""
         done = subprocess.run(
             [self.python, self.program],
             env={"CELERY_BROKER_URL": broker_url},
@@ -111,7 +111,7 @@ def source_of(commit: str, folder: Path) -> Path:
 
 
 def compare(old: Side, new: Side, runs: int, broker_url: str) -> list[tuple[str, Spread, Spread, Spread]]:
-    """Run both in turn; of each measure return the old one's, the new one's, and their ratio."""
+    """Run both sides in turn; return each measure's old value, new value and ratio."""
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for number in range(runs + 1):
         pair = old.run(broker_url), new.run(broker_url)
@@ -137,7 +137,7 @@ def main(
     runs: Annotated[int, typer.Option(min=1, help="How often each side runs.")] = 15,
     commit: Annotated[str, typer.Option(help="The commit to compare with.")] = BEFORE,
 ) -> None:
-    """A web process that sends: this checkout beside an earlier commit."""
+    """Compare a web process that sends, of this checkout and of an earlier commit."""
     with tempfile.TemporaryDirectory(prefix="threadsync-web-process-") as name:
         folder = Path(name)
         earlier = source_of(commit, folder / "source")

@@ -119,7 +119,7 @@ class Visitors:
         try:
             visitor.session = await self._sign_ins.find(token)
         except ThreadsyncError as exc:
-            # For the pages that need to know; the form for signing in is shown all the same.
+            # Kept for the pages that need it; the sign-in form is shown all the same.
             visitor.trouble = exc
         return visitor
 

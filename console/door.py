@@ -13,7 +13,7 @@ from typing import Final
 
 _ATTEMPTS_PER_SECOND: Final = 100
 _MOST_WAITING: Final = 400
-"""Four seconds of attempts."""
+"""Most waiting attempts, four seconds' worth."""
 
 _NETWORK_BITS: Final = 64
 """Bits of an IPv6 address that identify a subscriber."""

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: take in the documents that lie outside docs/, and adapt links that leave the site."""
+"""Hooks of mkdocs: take in documents from outside docs/, and adapt links that leave the site."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "CHANGELOG.md": "contribute/changelog.md",
     "benchmarks/README.md": "benchmarks/method.md",
 }
-"""Documents that stay where their readers look for them, and their pages on the site."""
+"""Documents outside docs/, where their readers look for them, and their pages on the site."""
 
 _LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _CODE: Final = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)

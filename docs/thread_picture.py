@@ -60,7 +60,7 @@ def sync(state: str, **fields: Any) -> SyncState:
 
 
 def status_message() -> list[tuple[str, Blocks]]:
-    """Return what the one status message says, state by state, with a note about each."""
+    """Return the texts of the status message, state by state, with a note on each."""
     states = [
         ("at first", sync("pending")),
         ("edited: Jira did not respond", sync("unknown", reason="no_answer", next_attempt_at=THEN)),

@@ -31,7 +31,7 @@ LIMITS: Final[Limits] = {
     "notices": (100, 1),
     "ours": (1_000, 1_000),
 }
-"""By room: the most at once, and the most of one user."""
+"""Limits by room: the most tasks at once, and the most of one user."""
 
 
 class Background:

@@ -15,12 +15,12 @@ from starlette.requests import ClientDisconnect, Request
 MAX_BODY_BYTES: Final = 1_048_576
 BODY_SECONDS: Final = 10
 SMALL_BYTES: Final = 16_384
-"""Almost every event is smaller, and arrives with its headers; waiting for a place would only delay it."""
+"""Size below which a body needs no place: almost every event is smaller, and arrives with its headers."""
 
 _LENGTH: Final = re.compile("[0-9]{1,18}")
 _PLACES: Final = 32
 _FAIR_SECONDS: Final = 1.0
-"""A body that takes longer gives up its place for another one."""
+"""Time after which a body gives up its place for another one."""
 
 
 class BodyRefused(Exception):

@@ -14,14 +14,14 @@ or probe, or to Slack."""
 
 MOST_CONNECTIONS: Final = 2_000
 _FAIR_SECONDS: Final = 1.0
-"""A connection that keeps us waiting longer is dropped before any page."""
+"""Time after which a connection that keeps us waiting is dropped before any page."""
 
 _DESCRIPTORS_FOR_OTHERS: Final = 256
 """Descriptors for broker, Postgres, Slack's API, logs, and connections without a place yet."""
 
 _LEAST_CONNECTIONS: Final = 64
 _MOST_AT_ONCE: Final = 1_024
-"""A whole flood, if descriptors allow: the kernel's queue would wait until earlier connections are done."""
+"""Most connections to accept at once, a whole flood: the kernel's queue would make them wait."""
 
 _ROUNDS: Final = 8
 """Rounds of the event loop in which a connection, or the one dropped for it, has a descriptor and no place.
@@ -34,7 +34,7 @@ class Connection(Protocol):
     """An open connection of the server."""
 
     def drop(self) -> None:
-        """Close it now, whatever its state."""
+        """Close the connection now, whatever its state."""
 
 
 class Connections:
@@ -68,13 +68,13 @@ class Connections:
         return True
 
     def move(self, connection: Connection, stage: Stage) -> None:
-        """Move it to the end of a stage. A removed one stays removed."""
+        """Move a connection to the end of a stage. A removed one stays removed."""
         if self._is_known(connection):
             self.remove(connection)
             self._all_in(stage)[connection] = self._monotonic()
 
     def remove(self, connection: Connection) -> None:
-        """Remove it, if it is still there."""
+        """Remove a connection, if it is still there."""
         for connections in (self._waited_for, self._pages, self._answers):
             connections.pop(connection, None)
 

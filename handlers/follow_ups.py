@@ -27,27 +27,27 @@ log = structlog.get_logger(__name__)
 Handle = AsyncHandle[SessionResult]
 
 _EVENT_SECONDS: Final = 20
-"""Longer than a command needs when a killed worker's message is redelivered."""
+"""Wait for an event's result, longer than a command takes when a killed worker's message is redelivered."""
 
 _USER_SECONDS: Final = 45
-"""Longer than a command waits for its session, so that the user is told the result."""
+"""Wait for a user's result, longer than a command waits for its session."""
 
 _JIRA_SECONDS: Final = 28
-"""A lookup waits for a worker up to 10 s, and for Jira up to 15 s."""
+"""Wait for a lookup, which waits for a worker up to 10 s, and for Jira up to 15 s."""
 
 _EVENTS_AT_ONCE: Final = 32
 _EVENTS_AT_ONCE_OF_ONE: Final = 16
-"""For one user, so that others' events do not wait behind a flood."""
+"""Most events of one user at once, so that others' events do not wait behind a flood."""
 
 _TOLD_EVERY_SECONDS: Final = 60.0
 
 _MOST_PARKED: Final = 500
-"""Replies that Slack does not accept now; they must not use up the background's places."""
+"""Most replies to keep that Slack does not accept now; they must not use up the background's places."""
 
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _REPLY_PATIENCE_SECONDS: Final = 86_400
-"""For the first reply in a thread, while Slack accepts none."""
+"""Time for which a thread's first reply is tried while Slack accepts none."""
 
 
 class FollowUps:

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 Reason = Literal["team", "app"]
 
 _WAIT_SECONDS: Final = 1.0
-"""For the first result of auth.test; Slack waits for three."""
+"""Longest wait for the first result of auth.test; Slack itself waits for three seconds."""
 
 _LOG_SECONDS: Final = 60.0
 

@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from handlers.connections import Connections, Stage
 
 _STAGE_SECONDS: Final[dict[Stage, float]] = {"head": 10, "unread": 30, "body": 15, "page": 60, "answer": 60}
-"""``body``: more than the endpoint itself allows, which can still say 408."""
+"""Limits of the stages; ``body`` has more than the endpoint allows, which can so still respond 408."""
 
 _SLACKS: Final = "/slack/"
 """Paths whose responses are never dropped; pages and probes may be."""
@@ -35,7 +35,7 @@ _LEAST_CHUNK_BYTES: Final = 64
 """Least average above that number: h11 takes as long for a chunk of one byte as for one of thousands."""
 
 _MOST_IN_A_ROW: Final = 8
-"""Pipelined requests on one connection; after these the client must connect again."""
+"""Most pipelined requests on a connection; after these the client must connect again."""
 
 _LINGER_BYTES: Final = 65_536
 """Longest rest of a body to read. Hanging up on a browser's form would hide our response."""
@@ -103,7 +103,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
     def on_response_complete(self) -> None:
         cycle = self.cycle
         super().on_response_complete()
-        # What has come of a body that was not read, such as all of a small form.
+        # Go through the part of an unread body that has arrived, such as a whole small form.
         self.conn.go_on()
         self.handle_events()
         if self.cycle is not cycle:
@@ -151,7 +151,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
 
     def _stage_now(self) -> Stage:
         if self.transport.is_closing():
-            # It stays open for as long as its peer does not read our last words.
+            # A closing connection stays open until its peer has read our last bytes.
             return "unread"
         if self.conn.their_state is h11.IDLE:
             return "head"
@@ -174,7 +174,7 @@ class _HeadFirst(h11.Connection):
     """A parser that reads a request's head, and its body only when the app asks for it."""
 
     announced: float = 0
-    """Bytes of the body; infinite if it is chunked."""
+    """Announced bytes of the body; infinite if it is chunked."""
 
     _is_held = False
     _chunks = 0

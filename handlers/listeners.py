@@ -254,7 +254,7 @@ def _retries(request: AsyncBoltRequest) -> str:
 
 
 def _sent_at(request: AsyncBoltRequest) -> str:
-    """Return the time of a payload: the one that Slack signed; in Socket Mode that of receipt.
+    """Return the time of a payload: the signed one, or in Socket Mode the time of receipt.
 
     The same bytes may come again within five minutes, and must not count as newer.
     """

@@ -126,7 +126,7 @@ def _is_written_by_a_person(event: Payload) -> bool:
         return False
     if event.get("hidden") is True or event.get("is_ephemeral") is True:
         return False
-    # Without a user it is an app's, Slack's own, or deleted.
+    # A message without a user is an app's, Slack's own, or deleted.
     return bool(event.get("user")) and event.get("user") != _SLACKBOT and not event.get("bot_id")
 
 

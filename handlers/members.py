@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 _KEPT_SECONDS: Final = 600.0
 _MOST_KEPT: Final = 10_000
 _ASK_SECONDS: Final = 1.0
-"""Slack's response must leave enough of the three seconds that it gives us."""
+"""Limit of a question to Slack, which leaves enough of the three seconds that Slack gives us."""
 
 _PAUSE_SECONDS: Final = 30.0
 _TOLD_SECONDS: Final = 60.0
@@ -131,11 +131,11 @@ def _is_full_member(user: Mapping[str, Any], identity: Identity) -> bool:
 def says_member(person: Person, identity: Identity, payload: Payload) -> bool:
     """Return True if the payload says that the person is of our workspace. Pure."""
     if person.team_id is None:
-        # In a place of our own there is no one else but guests.
+        # A conversation that is not shared has only members and guests.
         return not person.is_shared
     if person.team_id in (identity.team_id, identity.enterprise_id):
         return True
-    # Of an organisation's workspaces the payload names one, and we know none.
+    # The payload names one of an organisation's workspaces, of which we know none.
     installation = installation_of(payload)
     of_ours = identity.is_of_organisation and installation.enterprise_id == identity.team_id
     is_there = "event" in payload or person.team_id == installation.team_id

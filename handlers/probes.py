@@ -16,7 +16,7 @@ from threadsync.liveness.verdicts import verdict_on_queue
 from threadsync.queues import QUEUES
 
 _FRESH_SECONDS: Final = 1.0
-"""A result is reused for this long: each look costs connections to the broker and to Postgres."""
+"""Time for which a result is reused, as each look costs connections to the broker and to Postgres."""
 
 _Answer = tuple[int, dict[str, object]]
 
@@ -77,7 +77,7 @@ class Probes:
         except EnqueueFailed:
             return "away", {}, 0
         if signs is None:
-            # Its own channel's doing: any other broker was not asked yet.
+            # A broker that keeps no heartbeats has not been asked yet.
             return await self._ping(), {}, 0
         if signs.is_blind:
             return "away", {}, 0

@@ -19,7 +19,7 @@ from handlers.connections import Connections, accepted_at_once, places, raise_de
 from handlers.http_protocol import BoundedProtocol
 
 _STOP_SECONDS: Final = 3
-"""Without it an open connection would block the stop."""
+"""Time for open connections at a stop, which they would block otherwise."""
 
 _WAITING_TO_BE_ACCEPTED: Final = 4_096
 """Connections that the kernel may queue, as far as `net.core.somaxconn` allows; others try again."""

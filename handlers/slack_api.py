@@ -28,7 +28,7 @@ _CALL_SECONDS: Final = 60
 """Limit of a reply to a user, including the waits of 429s."""
 
 Posting = Literal["ended", "not posted", "perhaps"]
-"""Posted, or refused for good; not posted, for a passing reason; perhaps posted."""
+"""Outcome of a post: posted or refused for good; not posted, for a passing reason; perhaps posted."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 """A name of Slack's errors; exceptions have capitals."""
@@ -125,7 +125,7 @@ class SlackApi:
                 log.warning("slack call failed", method="response_url", error=f"HTTP {status}")
 
     async def _post_json(self, url: str, body: Mapping[str, Any]) -> int:
-        """Post once, and again after a 429, where Slack did nothing; returns the last status."""
+        """Post once, and again after a 429, where Slack did nothing; return the last status."""
         assert self.web.session is not None  # noqa: S101 - it is open
         proxy = None if is_loopback(url) else self.web.proxy
         for again in reversed(range(_MOST_THROTTLED + 1)):

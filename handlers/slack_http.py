@@ -101,5 +101,5 @@ class _Bounded(aiohttp.ClientResponse):
 
 
 async def _refuse_redirect(_session: Any, _context: Any, _request: Any) -> None:
-    # It would take what we say to wherever the answer names.
+    # A redirect would carry our words to any address that the response names.
     raise aiohttp.ClientPayloadError("Slack's address leads to another one")

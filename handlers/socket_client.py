@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 _ATTEMPT_SECONDS: Final = 15
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
-"""``apps.connections.open`` may be asked a few times a minute."""
+"""Longest pause: ``apps.connections.open`` may be asked a few times a minute."""
 
 _LONGEST_THROTTLE_SECONDS: Final = 60.0
 _HEARD: Final = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG)
@@ -73,7 +73,7 @@ class SocketClient(SocketModeClient):
                 await self.connect()
 
     async def close(self) -> None:
-        """End the session, and the one that slack_sdk opened in vain."""
+        """End the session, and a second one that slack_sdk may have opened in vain."""
         await super().close()  # type: ignore[no-untyped-call]
         await self._first_session.close()
 

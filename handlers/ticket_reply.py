@@ -22,7 +22,7 @@ from threadsync.types import Status
 R = TypeVar("R")
 
 REPLY_SECONDS: Final = 2.4
-"""Slack shows the user an error after 3 s."""
+"""Time for a reply; Slack shows the user an error after 3 s."""
 
 _RESULT_SECONDS: Final = 1.5
 _LISTED: Final = 10

@@ -1,4 +1,4 @@
-"""Faults that a sandbox can be told to have; one fault spoils one call."""
+"""Faults for the sandbox Slack, set by a test; one fault spoils one call."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RateLimited:
-    """Status 429 with ``Retry-After``; nothing is done."""
+    """Status 429 with ``Retry-After``; the call has no effect."""
 
     retry_after: int | str = 1
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """The connection ends without an answer; what was asked is done, unless ``committed`` is False."""
+    """Connection that ends without a response; the call has its effect, unless ``committed`` is False."""
 
     committed: bool = True
 
 
 @dataclass(frozen=True)
 class Hangs:
-    """The answer takes ``seconds`` longer."""
+    """Response that takes ``seconds`` longer."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Refused:
-    """``ok: false`` with Slack's name for the error; nothing is done."""
+    """Response ``ok: false`` with Slack's name for the error; the call has no effect."""
 
     error: str
 
 
 @dataclass(frozen=True)
 class Page:
-    """An answer that is none of the API's, as proxies and firewalls give, in HTML or not; nothing is done."""
+    """Response of a proxy or firewall in place of the API's, in HTML or not; the call has no effect."""
 
     status: int = 502
     text: str | None = None
@@ -46,31 +46,31 @@ class Page:
 
 @dataclass(frozen=True)
 class CutOff:
-    """Do what was asked, and cut the JSON of the response in its middle."""
+    """Response whose JSON is cut in the middle; the call has its effect."""
 
 
 Fault = RateLimited | Dropped | Hangs | Refused | Page | CutOff
 
 
 class FaultQueue:
-    """Faults waiting for their call: first in, first out, a queue for each method. Safe for threads."""
+    """Queues of faults by method, first in, first out. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[Fault]] = defaultdict(deque)
 
     def add(self, method: str, *faults: Fault) -> None:
-        """The next calls of ``method`` meet these faults, one each."""
+        """Spoil the next calls of ``method`` with these faults, one each."""
         with self._lock:
             self._waiting[method].extend(faults)
 
     def take(self, method: str) -> Fault | None:
-        """The fault of this call, if there is one."""
+        """Remove and return the fault of this call, or None."""
         with self._lock:
             waiting = self._waiting[method]
             return waiting.popleft() if waiting else None
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all faults."""
         with self._lock:
             self._waiting.clear()

@@ -1,4 +1,4 @@
-"""Run the inner part of ``deploy/try-compose``: a Jira, a Slack, a request, a look at the ticket.
+"""Helpers inside ``deploy/try-compose``: serve a Jira and a Slack, request a ticket, look for it.
 
 python -m sandbox.trial serve     a Jira on port 8080 and a Slack on port 8081 of loopback, until TERM
 python -m sandbox.trial ask       ask the Slack endpoint for a ticket, as Slack does
@@ -32,7 +32,7 @@ app = typer.Typer(help="For deploy/try-compose.", no_args_is_help=True)
 
 @app.command()
 def serve(jira_port: int = JIRA_PORT, slack_port: int = SLACK_PORT) -> None:
-    """Answer as Jira and as Slack, until TERM."""
+    """Serve a Jira and a Slack, until TERM."""
     jira, slack = JiraSandbox(port=jira_port), SlackSandbox(port=slack_port)
     with StopRequest() as request, jira, slack:
         while not request.wanted():

@@ -1,10 +1,10 @@
-"""A clock that goes when it is told to."""
+"""Virtual time for tests and chaos."""
 
 from __future__ import annotations
 
 
 class VirtualClock:
-    """Call it for the time, in seconds."""
+    """A clock that only ``advance`` moves on; a call of it returns the time in seconds."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self._now = now

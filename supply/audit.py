@@ -19,12 +19,12 @@ from typing import Any, Final
 from supply.locks import LOCKS, locks
 
 AUDITED: Final = ("dev", *(lock.name for lock in locks() if lock.apart))
-"""Each version in the others is in these."""
+"""Lock files to audit, which hold each version of the others too."""
 
 
 @dataclass
 class Findings:
-    """The answers on one lock file; ``failure`` has the words of an audit that came to no answers at all."""
+    """Result of auditing one lock file; ``failure`` has the message of an audit without any result."""
 
     asked: int = 0
     holes: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Findings:
 
 
 def audit(lock: Path, arguments: Sequence[str]) -> Findings:
-    """Run pip-audit on a lock file as it is: nothing is resolved or installed."""
+    """Run pip-audit on a lock file as it is, without resolving or installing anything."""
     done = subprocess.run(
         [
             *(str(Path(sys.executable).parent / "pip-audit"), "--requirement", str(lock)),
@@ -64,7 +64,7 @@ def audit(lock: Path, arguments: Sequence[str]) -> Findings:
 
 
 def findings(report: dict[str, Any]) -> Findings:
-    """Read pip-audit's report, in which a version that the service does not know is skipped and harmless."""
+    """Read pip-audit's report, which reports a version that the service does not know as skipped."""
     found = Findings()
     for dependency in report["dependencies"]:
         if "skip_reason" in dependency:
@@ -80,7 +80,7 @@ def findings(report: dict[str, Any]) -> Findings:
 
 
 def describe(lock: str, found: Findings) -> str:
-    """The findings for people, the worst first."""
+    """Describe findings as lines to read, the worst first."""
     lines = [f"locks/{lock}.txt: {hole}" for hole in found.holes]
     if found.failure:
         lines.append(
@@ -97,7 +97,7 @@ def describe(lock: str, found: Findings) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Audit all that is locked."""
+    """Audit all locked versions; return the exit code."""
     codes = []
     for lock in AUDITED:
         found = audit(LOCKS / f"{lock}.txt", arguments)

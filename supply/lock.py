@@ -26,7 +26,7 @@ _OF_CONSTRAINTS: Final = (
 
 
 def uv_arguments(lock: Lock, output: Path, upgrade: Sequence[str]) -> list[str]:
-    """The options that resolve one lock file into ``output``, which holds the versions to keep."""
+    """Return uv's options that resolve one lock file into ``output``, which holds the versions to keep."""
     words = [] if lock.alone else ["pyproject.toml"]
     for extra in lock.extras:
         words += ["--extra", extra]
@@ -43,7 +43,7 @@ def uv_arguments(lock: Lock, output: Path, upgrade: Sequence[str]) -> list[str]:
 
 
 def write_locks(upgrade: Sequence[str]) -> None:
-    """Resolve all, and only then put them in the place of those that are there."""
+    """Resolve all lock files, and only then replace the existing ones."""
     with TemporaryDirectory() as folder:
         written = {lock.name: _resolved(lock, Path(folder), upgrade) for lock in locks()}
     for name, text in written.items():
@@ -52,7 +52,7 @@ def write_locks(upgrade: Sequence[str]) -> None:
 
 
 def constraints(lock: str) -> str:
-    """A lock file's versions, without hashes; with a marker where it has several versions of one package."""
+    """Return a lock file's versions without hashes, with a marker where a package has several versions."""
     found = list(pins(lock))
     several = Counter(pin.name for pin in found)
     lines = [
@@ -76,7 +76,7 @@ def _resolved(lock: Lock, folder: Path, upgrade: Sequence[str]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the index of pip's variable for uv, which does not read it."""
+    """Return our environment, with pip's variable for the index as uv's, which does not read pip's."""
     index = os.environ.get("PIP_INDEX_URL")
     return {**({"UV_DEFAULT_INDEX": index} if index else {}), **os.environ}
 

@@ -1,4 +1,4 @@
-"""The lock files: where they are, what is in each, and their lines."""
+"""The lock files: their places, contents and lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PIN: Final = re.compile(r"^([\w.-]+)==([^\s;]+)(?: ; ([^\\\n]+?))?(?: \\)?$", r
 
 @dataclass(frozen=True)
 class Pin:
-    """A version in a lock file; ``marker`` says for which Pythons and platforms, empty for all."""
+    """A version in a lock file; ``marker`` limits it to Pythons and platforms, empty for all."""
 
     name: str
     version: str
@@ -45,12 +45,12 @@ class Lock:
 
 
 def project() -> dict[str, Any]:
-    """Everything in pyproject.toml."""
+    """Read pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def locks() -> list[Lock]:
-    """All of them, in the order of the table."""
+    """Return all lock files, in the order of the table."""
     rows: dict[str, dict[str, Any]] = project()["tool"]["threadsync"]["locks"]
     return [
         Lock(
@@ -65,13 +65,13 @@ def locks() -> list[Lock]:
 
 
 def pins(text: str) -> Iterator[Pin]:
-    """The pinned versions in a lock file's text."""
+    """Yield the pinned versions in a lock file's text."""
     for name, version, marker in _PIN.findall(text):
         yield Pin(name, version, marker)
 
 
 def without_other_platforms(text: str) -> str:
-    """A lock file's text without the versions that neither Linux nor the image's Python installs."""
+    """Return a lock file's text without versions that the image's Python on Linux does not install."""
     head, *entries = _ENTRY.split(text)
     return head + "".join(entry for entry in entries if _is_for_the_image(next(pins(entry)).marker))
 

@@ -17,7 +17,7 @@ from worker.status_message.process import announcer_of_this_process
 ANNOUNCE: Final = "syncs.announce"
 _MOST_A_SWEEP: Final = 50
 _AGAIN_AFTER_SECONDS: Final = 20
-"""Delay after a message was lost, or its process paused for Slack. Two of them do no harm."""
+"""Delay before a status message is announced again, after a loss or a pause. Two messages do no harm."""
 
 
 @app.task(name=ANNOUNCE, ignore_result=True, soft_time_limit=50, time_limit=60)
@@ -32,7 +32,7 @@ def announce(session_id: str) -> str:
     result = announcer.announce(_as_uuid(session_id))
     while announcer.moves:
         old, new = announcer.moves.pop()
-        # One that is lost is found out with the next message.
+        # A lost command is made up for by the next message.
         command = ChannelMoved(channel_id=old, new_channel_id=new)
         send_soon(Message(command.name, command.arguments(), command.queue))
     return result
@@ -46,7 +46,7 @@ def announce_soon(session_id: UUID) -> bool:
 
 
 def announce_due() -> int:
-    """Send the task for outdated messages, some at a time; returns for how many."""
+    """Send the task for outdated messages, some at a time; return their number."""
     if announcer_of_this_process() is None:
         return 0
     most = room(MAINTENANCE_QUEUE, _MOST_A_SWEEP)

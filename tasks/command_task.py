@@ -17,7 +17,7 @@ from worker.durable.task_result import Answer
 
 
 class CommandTask(CheckedTask):
-    """Run one kind of command: the message becomes the command again, and the command its statement."""
+    """Task of one kind of command: it reads the command from the message, and runs its statement."""
 
     abstract = True
     Strategy = staticmethod(batching.strategy)  # type: ignore[assignment]  # a path, say the stubs
@@ -27,7 +27,7 @@ class CommandTask(CheckedTask):
         return statement_of(self.command.from_message(args, kwargs))
 
     def run(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Carry the command out; returns an ``Answer``, or None where there is nothing to be found."""
+        """Carry the command out; return an ``Answer``, or None if a read finds nothing."""
         result = outcome_of(self.request.id or "", lambda: self.statement(args, kwargs))
         if message := message_after(self.command, result):
             send_soon(message)

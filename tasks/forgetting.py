@@ -1,4 +1,4 @@
-"""Tasks that forget on a schedule: sessions that waited for a sync in doubt, and rows that are too old."""
+"""Tasks that forget on a schedule: sessions that waited for a sync in doubt, and rows past retention."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.durable.beat import RETAIN, RETAIN_TASK, SETTLE, SETTLE_TASK
 
 _AT_ONCE: Final = 500
 _LONGEST_SECONDS: Final = 40.0
-"""The rest is for the next time, an hour later."""
+"""Longest run; it leaves the rest to the next run, an hour later."""
 
 log = structlog.get_logger("threadsync.tasks")
 
@@ -32,7 +32,7 @@ def settle() -> dict[str, int]:
 
 @app.task(name=RETAIN_TASK, ignore_result=True, send_events=False, soft_time_limit=110, time_limit=120)
 def retain() -> dict[str, int]:
-    """Erase in batches what is older than the settings let it become. Returns counts."""
+    """Erase in batches rows older than their retention in the settings. Returns counts."""
     note_that_it_came(RETAIN)
     settings, store = get_settings(), ForgetStore()
     until = time.monotonic() + _LONGEST_SECONDS

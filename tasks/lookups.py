@@ -25,7 +25,7 @@ from worker.jira.setup import setup_of_this_process
 SOFT_SECONDS: Final = 12
 HARD_SECONDS: Final = 15
 OLDEST_SECONDS: Final = 10.0
-"""By the broker's clock. The asker has been told by then that there is no result."""
+"""Age by the broker's clock at which a lookup is dropped: its user was told by then of no result."""
 
 log = structlog.get_logger("threadsync.lookups")
 
@@ -39,14 +39,14 @@ class QuestionTask(CheckedTask):
     time_limit = HARD_SECONDS
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Ask, unless the question is too old."""
+        """Run the lookup, unless its message is too old."""
         if not self.request.called_directly and (age := _age(self.request.headers)) > OLDEST_SECONDS:
             log.warning("question dropped", task=self.name, task_id=self.request.id, seconds=round(age, 1))
             raise Ignore
         return super().__call__(*args, **kwargs)
 
     def _settle(self, error: Exception, args: Any, kwargs: Any, history: History) -> NoReturn:
-        """Fail: no pause, and no dead letter. Always raises."""
+        """Fail at once, without a pause or a dead letter. Always raises."""
         ours = as_ours(error)
         self._count(self.request, "failed")
         log.warning("question failed", task=self.name, error=type(ours).__name__, reason=str(ours))
@@ -54,7 +54,7 @@ class QuestionTask(CheckedTask):
 
 
 def _age(headers: Any) -> float:
-    """Seconds since it was sent; 0 for one of another client, which does not say."""
+    """Return the seconds since the message was sent; 0 if it does not say, as of another client."""
     sent_at = (headers or {}).get(SENT_AT)
     return broker_time() - sent_at if isinstance(sent_at, int | float) else 0.0
 

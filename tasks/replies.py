@@ -22,7 +22,7 @@ FIRST_PAUSE_SECONDS: Final = 15
 
 LONGEST_PAUSE_SECONDS: Final = 60
 MOST_TRIES: Final = 1_440
-"""A day, with those pauses."""
+"""Most attempts to post a reply: a day, with the pauses between them."""
 
 log = structlog.get_logger("threadsync.tasks")
 

@@ -1,4 +1,4 @@
-"""Send messages that only make something happen sooner: in place of a lost one comes the sweep's."""
+"""Send messages that only make something happen sooner: the sweep replaces a lost one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.celery import app
 from worker.durable.beat import begun, messages_and_consumers
 
 AGAIN_AFTER_SECONDS: Final = 30
-"""Until a second message may be sent, by Postgres' clock: see ``take_due``. Two of them do no harm."""
+"""Wait before a second message, by Postgres' clock: see ``take_due``. Two messages do no harm."""
 
 _SILENCE_SECONDS: Final = 5
 """A pause after a failure: while the broker is away, each message would cost its sender a time-out."""
@@ -23,7 +23,7 @@ log = structlog.get_logger("threadsync.tasks")
 
 
 def send_soon(message: Message) -> bool:
-    """Publish a message; return whether the broker took it."""
+    """Publish a message; return True if the broker took it."""
     global _not_before
     if time.monotonic() < _not_before:
         return False
@@ -45,7 +45,7 @@ def send_soon(message: Message) -> bool:
 
 
 def note_that_it_came(entry: str) -> None:
-    """Tell beat that the message of an entry of its schedule has come, so that it may send another one."""
+    """Tell beat that the message of a schedule's entry has arrived, so that beat may send another one."""
     try:
         with app.connection_or_acquire() as connection:
             begun(connection.default_channel, entry)

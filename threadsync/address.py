@@ -24,7 +24,7 @@ _SPELLINGS: Final = {
     "pyamqp": "amqp",
 }
 _DEFAULT_PORTS: Final = {"sentinel": 26379}
-"""Only where the libraries differ: kombu takes 26379 for a sentinel, Celery's results take 6379."""
+"""Default ports where libraries differ: kombu takes 26379 for a sentinel, Celery's results take 6379."""
 
 _TLS_PARAMETERS: Final = (
     "ssl_ca_certs",
@@ -97,7 +97,7 @@ class Tls:
 
     @property
     def files(self) -> dict[str, str]:
-        """The files that it names, by parameter."""
+        """The files that the TLS settings name, by parameter."""
         return {parameter: path for parameter, path in self.for_redis().items() if isinstance(path, str)}
 
     def for_redis(self) -> dict[str, object]:
@@ -209,7 +209,7 @@ class _Part:
 
 
 def _alike(parts: list[_Part]) -> list[_Part]:
-    """Let all sentinels of a list say the same of the one master: its login, and the database.
+    """Give all sentinels of a list the same login and database, as they lead to one master.
 
     Where they differ Celery's results take what the first one says, and kombu what the next one says
     whenever a connection fails: messages would go to a database that no worker looks into.
@@ -254,7 +254,7 @@ def _read_one(text: str, more: Iterable[str]) -> _Part:
 
 
 def credentials(authority: str, *, needs_host: bool = True) -> str:
-    """Return user and password, encoded anew. The host stands behind the last ``@``."""
+    """Return user and password, encoded again. The host stands behind the last ``@``."""
     text, at, host = authority.rpartition("@")
     if not needs_host and host:
         raise BadAddress(
@@ -286,7 +286,7 @@ def _host(scheme: str, authority: str) -> str:
 
 
 def host_and_port(text: str) -> tuple[str, str]:
-    """Return both, each empty where there is none. Raises ``BadAddress``."""
+    """Return host and port, each empty where there is none. Raises ``BadAddress``."""
     host, port = text, ""
     if ":" in host and not host.endswith("]"):
         host, _, port = host.rpartition(":")
@@ -335,7 +335,7 @@ def parameters(text: str) -> list[tuple[str, str]]:
 
 
 def shown(names: Iterable[str], text: str) -> str:
-    """Return the names in brackets, unless they may be a piece of a password."""
+    """Return the names in brackets for a message, without any that may be a piece of a password."""
     is_clear = all(re.fullmatch(r"[a-z_]+=[^=@]*", part) for part in text.split("&"))
     is_clear = is_clear and "password" not in text
     return f" ({', '.join(names)})" if is_clear else ""

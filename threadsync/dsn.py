@@ -33,7 +33,7 @@ _NAMES: Final = (
     "tcp_user_timeout user "
 )
 PARAMETERS: Final = frozenset(_NAMES.split())
-"""libpq's, of all versions that psycopg may bring."""
+"""Parameters of libpq, in all versions that psycopg may bring."""
 
 # Of Prisma, SQLAlchemy, JDBC, Django, node-postgres and asyncpg, which read such URLs as well.
 INSTEAD: Final = {

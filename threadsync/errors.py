@@ -71,7 +71,7 @@ class InvalidCommand(PermanentError):
 
 
 class SessionNotFound(PermanentError):
-    """No session exists for the thread, and none came while the command waited."""
+    """The thread has no session, and none came while the command waited."""
 
     def __init__(self, channel_id: str, thread_ts: str) -> None:
         super().__init__(channel_id, thread_ts)
@@ -135,7 +135,7 @@ class UnreadableResult(PermanentError):
 
 
 class DeadLetterNotFound(PermanentError):
-    """No open dead letter has that id."""
+    """The dead letter does not exist, or is settled already."""
 
 
 class SchemaMismatch(PermanentError):

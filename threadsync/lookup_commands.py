@@ -1,4 +1,4 @@
-"""Lookups, questions to Jira that a person waits for: a class here, a task in ``tasks.lookups``."""
+"""Lookups, questions to Jira for which a user waits: a class here, a task in ``tasks.lookups``."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ class LinkLookup(Command[LinkAnswer]):
 
     @property
     def link_task_id(self) -> str:
-        """The id of the task that it sends: one act is one task, however often it is sent."""
+        """The id of the task that the lookup sends: one act is one task, however often it is sent."""
         return str(self.command_id)

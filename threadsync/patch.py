@@ -14,7 +14,7 @@ _CONTAINERS: Final = (Mapping, list, tuple)
 
 
 def _storable(patch: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Refuse what Postgres cannot keep as JSON, and what is too much."""
+    """Refuse JSON that Postgres cannot keep, or that is too large or too deep."""
     if depth_of(patch, _MAX_DEPTH) > _MAX_DEPTH:
         raise ValueError(f"is nested deeper than {_MAX_DEPTH} levels")
     try:

@@ -28,7 +28,7 @@ _LONGEST_TEXT: Final = 2_000
 _LONGEST_FAULTS: Final = 500
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", re.ASCII)
 _MODULES: Final = frozenset({errors.__name__, "worker.errors"})
-"""Where our errors are, and where they were in 0.1.0."""
+"""Modules of our errors, today and in 0.1.0."""
 
 _CLASSES: Final[Mapping[str, type[ThreadsyncError]]] = {
     name: item
@@ -62,7 +62,7 @@ def read_meta(meta: Any) -> tuple[bool, Any]:
 def error_of(told: Any) -> ThreadsyncError:
     """Return the error that a stored failure stands for."""
     if isinstance(told, BaseException):
-        # Of a backend that keeps objects; or read by this function before.
+        # From a backend that keeps objects, or read by this function before.
         told = {
             "exc_type": type(told).__name__,
             "exc_module": type(told).__module__,
@@ -90,7 +90,7 @@ def readably(read: Callable[[], Any], what: str) -> Any:
         raise
     except ValidationError as exc:
         raise UnreadableResult(f"{what} is none: {describe(exc)[:_LONGEST_FAULTS]}") from None
-    # What comes out of a decoder may be of any class, and quote what it read: hence no cause.
+    # A decoder's error may be of any class, and quote its input: hence no cause.
     except Exception as exc:  # noqa: BLE001
         raise UnreadableResult(f"{what} cannot be read: {type(exc).__name__}") from None
 

@@ -122,14 +122,14 @@ class Broker:
             _ = connection.default_channel
 
     def _asked(self, question: Callable[[Any], T]) -> T:
-        # Not from the pool: one that died while it lay there is no sign that the broker is away.
+        # Not from the pool, whose connection may have died while the broker is well.
         with self._publisher.connection() as connection:
             return question(connection.default_channel)
 
     def _within_deadline(self, work: Callable[[], T]) -> T:
         call = self._submit(work)
         while not call.future.done():
-            # Of the work itself there is no such error: it is an `EnqueueFailed` then.
+            # Only the wait raises this; a time-out of the work itself is an `EnqueueFailed`.
             with suppress(TimeoutError):
                 return call.result(call.patience())
         return call.result()
@@ -154,7 +154,7 @@ class Broker:
             call.begun = tried = now()
             while True:
                 try:
-                    # With the caller's context, in which its trace is.
+                    # In the caller's context, which holds its trace.
                     result = context.run(_translated, work)
                 except EnqueueFailed as exc:
                     if not self._may_try_again(call, tried, exc):
@@ -182,7 +182,7 @@ class Broker:
 
 
 class _Away(ThreadsyncError):
-    """The result backend did not answer, or refused."""
+    """Failure of the result backend to answer, or its refusal."""
 
     def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))

@@ -36,13 +36,13 @@ JiraId = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{1,30}$")
 Reason = Annotated[
     str, StringConstraints(min_length=1, max_length=2_000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
 ]
-"""Why a person acts, in the person's own words."""
+"""A reason for which a person acts, in the person's own words."""
 
 PageLimit = Annotated[int, Field(strict=True, ge=1, le=200)]
 """The number of rows of a page."""
 
 MOST_AHEAD_SECONDS: Final = 86_400
-"""A moment that is further ahead than a day is none that Slack gave, however wrong a machine's clock is."""
+"""Farthest moment ahead, a day: a later one is not Slack's, however wrong a machine's clock is."""
 
 
 def _has_happened(ts: str) -> str:
@@ -53,7 +53,7 @@ def _has_happened(ts: str) -> str:
 
 
 DraftedAt = Annotated[SlackTs, AfterValidator(_has_happened)]
-"""When a draft was written, as Slack has it."""
+"""The time at which a draft was written, as a timestamp of Slack's."""
 
 
 def _as_uuid(value: Any) -> UUID:

@@ -54,7 +54,7 @@ _DELIVERY: Final = {
     # Look for overdue messages every second; the defaults look every hundred.
     "unacked_restore_interval": 1,
     "unacked_restore_throttle": 1,
-    # For stock workers beside ours: one that dies while it restores blocks the others this long.
+    # For stock workers beside ours: one that dies while restoring messages blocks the others this long.
     "unacked_mutex_expire": 5,
 }
 """Options of Valkey and Redis. RabbitMQ redelivers by itself when a connection ends."""
@@ -63,7 +63,7 @@ _RESULT_RETRY: Final = {"max_retries": 1, "timeout": RESULT_SECONDS}
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """Celery's settings. Raises ``InvalidSettings`` when there is no broker."""
+    """Return Celery's settings. Raises ``InvalidSettings`` when there is no broker."""
     if settings.broker_url is None:
         settings.require("celery_broker_url")
     _respell_environment(settings)
@@ -106,7 +106,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "maintenance.*": {"queue": "maintenance"},
         },
         "beat_schedule": beat_schedule(),
-        # One that no worker took is not sent again and again, whatever the clocks say: durable/beat.py.
+        # A message that no worker took is not sent again and again, whatever the clocks: durable/beat.py.
         "beat_scheduler": "worker.durable.beat:SteadyScheduler",
         # At least once: acknowledge when a command has ended, hand it back when its process died.
         "task_acks_late": True,
@@ -117,7 +117,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_time_limit": TIME_LIMIT_SECONDS,
         # Two batches a process: one runs, one is on its way.
         "worker_prefetch_multiplier": 64,
-        # On QUIT, and on a second Ctrl-C, what runs gets this long; everything else goes back at once.
+        # On QUIT, and on a second Ctrl-C, running commands get this long; all others go back at once.
         "worker_soft_shutdown_timeout": TIME_LIMIT_SECONDS,
         "worker_enable_soft_shutdown_on_idle": True,
         # Flower sees sent, received, started and succeeded, each with its time.
@@ -125,7 +125,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": True,
         # Broken junk, unknown names and time-outs leave dead letters: worker/durable/consumer.py.
         "worker_consumer": "worker.durable.consumer:DurableConsumer",
-        # What its processes have outlives the connection to the broker: worker/durable/pool.py.
+        # Its processes' jobs outlive the connection to the broker: worker/durable/pool.py.
         "worker_pool": "worker.durable.pool:DurableTaskPool",
         # Losing a result is better than a command that is killed with its effect done: what waits for the
         # backend from the soft time limit on must be over before the hard one.
@@ -138,7 +138,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 
 def _respell_environment(settings: Settings) -> None:
-    """Celery reads these two by itself, before any setting of ours, and knows no ``valkey://``."""
+    """Respell two variables in the environment: Celery reads them first, and knows no ``valkey://``."""
     respelt = {"CELERY_BROKER_URL": settings.broker_url, "CELERY_RESULT_BACKEND": settings.result_backend_url}
     for name, url in respelt.items():
         if os.environ.get(name) and url:
@@ -220,7 +220,7 @@ def _say_that_beat_sends(**_: object) -> None:
 
 @signals.worker_before_create_process.connect(weak=False)
 def _keep_what_is_loaded(**_: object) -> None:
-    """Modules stay for good: children share their memory, and the garbage collector need not look at them."""
+    """Freeze the loaded modules: children share their memory, and the garbage collector skips them."""
     if not gc.get_freeze_count():
         gc.collect()
         gc.freeze()
@@ -229,7 +229,7 @@ def _keep_what_is_loaded(**_: object) -> None:
 
 @signals.worker_process_init.connect(weak=False)
 def _send_within_the_time_limit(**_: object) -> None:
-    """A command that sends (its own copy, what follows it) has less time than the main process."""
+    """Shorten the broker's time-outs in a child: a command that sends has less time than the main process."""
     app.conf.task_publish_retry_policy = {**app.conf.task_publish_retry_policy, "max_retries": 1}
     settings = get_settings()
     # A replica, or a quorum, may take longer.

@@ -1,4 +1,4 @@
-"""One HTTP exchange: sent once, within a deadline, and what went wrong is a value.
+"""One HTTP exchange, sent once, within a deadline, whose failure is a value.
 
 httpx repeats nothing of its own accord. Libraries that do make several tickets or messages of one POST
 (https://github.com/pycontribs/jira/issues/1484; Slack's SDK when a connection ends early). httpx's exceptions
@@ -24,7 +24,7 @@ from threadsync.hosts import is_loopback
 T = TypeVar("T")
 
 _CONNECT_SECONDS: Final = 5.0
-"""Less than the deadline: without a connection by then surely nothing was sent, which is worth knowing."""
+"""Limit for a connection, below the deadline: without one by then, surely nothing was sent."""
 
 _NOT_SENT: Final = (
     httpx.ConnectError,  # TLS failures are among these
@@ -51,7 +51,7 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Surely not carried out: the request did not arrive. ``status`` is that of an edge that refused it."""
+    """Request that was surely not carried out: it did not arrive. ``status``: of an edge that refused it."""
 
     why: str
     status: int | None = None
@@ -60,7 +60,7 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Perhaps carried out, now or later. Look before anything is sent again."""
+    """Request that was perhaps carried out, now or later: look before anything is sent again."""
 
     why: str
     status: int | None = None
@@ -68,10 +68,10 @@ class Unknown:
 
 
 class HttpOnce:
-    """Connections to one server. Threads wait for each other; not for use within an event loop.
+    """Client of one server. Threads wait for each other; not for use within an event loop.
 
     It is asynchronous inside because only that gives a deadline that holds: a time-out of a socket starts
-    anew with every byte. It opens at the first exchange, and again at the next one after ``close``.
+    again with every byte. It opens at the first exchange, and again at the next one after ``close``.
 
     Args:
         peer: the server's name in explanations, such as ``Jira``.
@@ -179,7 +179,7 @@ class HttpOnce:
             False: httpx.AsyncClient(**options),
             True: httpx.AsyncClient(**options, limits=httpx.Limits(max_keepalive_connections=0)),
         }
-        # Without a factory it would make its loop the thread's, and take away the one that is.
+        # Without a factory the runner would replace the thread's event loop by its own.
         return asyncio.Runner(loop_factory=asyncio.new_event_loop)
 
     def _close(self) -> None:
@@ -215,9 +215,9 @@ async def _read_body(response: httpx.Response, most: int) -> tuple[bytes, bool]:
 
 
 async def _parts(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Yield the body, gzip undone; any other compression as it is. Raises ``httpx.DecodingError``."""
+    """Yield the body, decompressed from gzip only. Raises ``httpx.DecodingError``."""
     if response.is_stream_consumed:
-        # Of a transport that has it in memory, as those of tests do.
+        # The transport has the body in memory, as those of tests do.
         yield response.content
         return
     stream: Any = None

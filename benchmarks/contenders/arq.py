@@ -31,7 +31,7 @@ async def upsert_job(context: Any, channel_id: str, thread_ts: str, user_id: str
 
 
 class WorkerSettings:
-    """arq's own way to say what a worker does."""
+    """Settings of arq's worker, in the form that arq reads."""
 
     functions: ClassVar = [upsert_job]
     redis_settings = _SERVER

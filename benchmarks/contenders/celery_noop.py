@@ -1,4 +1,4 @@
-"""The measure of all others: a Celery task that does nothing, with its result kept.
+"""The baseline of all others: a Celery task that does nothing, with its result kept.
 
 Stock Celery and stock kombu with our worker's settings.
 """
@@ -12,7 +12,7 @@ app = stock_app("celery_noop")
 
 @app.task(name="noop")
 def noop(channel_id: str, thread_ts: str, user_id: str) -> dict[str, str]:
-    """The arguments of a command, and a result that is as empty as one can be."""
+    """Take a command's arguments, and return an empty result."""
     return {}
 
 

@@ -19,7 +19,7 @@ app = Celery(
 
 @app.task(name="noop_defaults")
 def noop(channel_id: str, thread_ts: str, user_id: str) -> dict[str, str]:
-    """The arguments of a command, and a result that is as empty as one can be."""
+    """Take a command's arguments, and return an empty result."""
     return {}
 
 

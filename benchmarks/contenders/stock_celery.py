@@ -1,4 +1,4 @@
-"""What the contenders on Celery share. The app here is stock Celery with our worker's settings."""
+"""Base of the contenders on Celery: stock Celery with our worker's settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OUR_CODE: Final = ("worker.", "tasks.")
 
 
 def stock_app(name: str) -> Celery:
-    """Our worker's settings (late acknowledgement, events, limits, prefetch of one) without code of ours."""
+    """Make an app with our worker's settings (late acknowledgement, events, limits), without our code."""
     app = Celery(name)
     settings = configuration(get_settings())
     app.conf.update({name: value for name, value in settings.items() if not _names_our_code(value)})
@@ -34,10 +34,10 @@ def _names_our_code(value: Any) -> bool:
 
 
 class StockCelery(SyncContender):
-    """A worker by Celery's command line; a client that publishes by Celery's ``send_task``.
+    """Contender with Celery's worker command line and Celery's ``send_task``.
 
-    The client has no result backend: with one, each call would first subscribe to its result's channel, and
-    nobody here reads that. (Not by a setting: Celery prefers ``CELERY_RESULT_BACKEND`` to it.)
+    The client has no result backend: with one, each call would first subscribe to its result's channel, which
+    is never read here. (Not by a setting: Celery prefers ``CELERY_RESULT_BACKEND`` to it.)
     """
 
     distribution = "celery"
@@ -66,7 +66,7 @@ class StockCelery(SyncContender):
         return f"{self.results_prefix}{self.task_id(handle)}"
 
     def task_id(self, handle: Any) -> str:
-        """The id that Celery knows the command by."""
+        """Return the id by which Celery knows the command."""
         return str(handle.id)
 
     def done(self) -> int:

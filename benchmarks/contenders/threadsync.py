@@ -1,4 +1,4 @@
-"""Ours as shipped: the worker as README starts it, our client, and the same worker behind a stock client.
+"""threadsync as shipped: the worker as README starts it, with our client, or with a stock client.
 
 The worker logs a line a command, as it does by default; the others are told to be quiet.
 """
@@ -16,7 +16,7 @@ from threadsync.handles import Handle
 
 
 class ThreadsyncByStockClient(StockCelery):
-    """Commands sent by a Celery client that knows nothing of ours."""
+    """threadsync with commands of a stock Celery client."""
 
     distribution = "threadsync"
     module = "worker"
@@ -24,7 +24,7 @@ class ThreadsyncByStockClient(StockCelery):
 
 
 class Threadsync(ThreadsyncByStockClient):
-    """Commands sent by our client, which waits for no more than Slack does and sends an event for Flower."""
+    """threadsync with our client, which waits no longer than Slack does, and sends an event for Flower."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

@@ -1,4 +1,4 @@
-"""What is written about a benchmark: raw numbers, a page, pictures."""
+"""Report of a benchmark: raw numbers, a page, pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.report.page import page
 
 
 def write_report(record: Record, folder: Path, name: str) -> list[Path]:
-    """Write ``name.json``, ``name.md`` and the pictures; returns what was written."""
+    """Write ``name.json``, ``name.md`` and the pictures; return the files."""
     pictures = {f"{name}-{subject}.svg": text for subject, text in charts(record).items()}
     texts = {f"{name}.md": page(record, list(pictures)), **pictures}
     written = [folder / f"{name}.json"]

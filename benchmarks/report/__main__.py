@@ -1,4 +1,4 @@
-"""``python -m benchmarks.report docs/benchmarks/latest.json``: write page and pictures again."""
+"""Write page and pictures again: ``python -m benchmarks.report docs/benchmarks/latest.json``."""
 
 from __future__ import annotations
 

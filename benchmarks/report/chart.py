@@ -41,7 +41,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 
 @dataclass(frozen=True)
 class Bar:
-    """``kind`` is ``ours``, ``baseline`` or ``other``."""
+    """A bar of a chart; ``kind`` is ``ours``, ``baseline`` or ``other``."""
 
     label: str
     spread: Spread
@@ -49,7 +49,7 @@ class Bar:
 
 
 def charts(record: Record) -> dict[str, str]:
-    """By subject; only what was measured."""
+    """Draw the charts, by subject, of all that was measured."""
     bars = {
         "processing": (
             "Processing a backlog, to a Celery task that does nothing",
@@ -66,7 +66,7 @@ def charts(record: Record) -> dict[str, str]:
 
 
 def bar_chart(title: str, note: str, bars: Sequence[Bar]) -> str:
-    """Horizontal bars from zero to the median; a whisker from the lowest to the highest of all rounds."""
+    """Draw horizontal bars from zero to the median, with a whisker from the lowest to the highest round."""
     step = _step(max(bar.spread.high for bar in bars))
     most = step * math.ceil(max(bar.spread.high for bar in bars) / step)
     height = _HEAD + _ROW * len(bars) + 12
@@ -121,6 +121,6 @@ def _x(value: float, most: float) -> float:
 
 
 def _step(most: float) -> float:
-    """A round number of which four to ten make up ``most``."""
+    """Return a round number of which four to ten make up ``most``."""
     power: float = 10 ** math.floor(math.log10(most))
     return next(power * part for part in (0.1, 0.2, 0.25, 0.5, 1, 2) if most / (power * part) <= 10)

@@ -1,4 +1,4 @@
-"""Ratios to the Celery task that does nothing, and the goals that ours has. Pure."""
+"""Ratios to the Celery task that does nothing, and threadsync's goals. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TITLES: Final = {
 
 @dataclass(frozen=True)
 class Goal:
-    """What ours is to reach: at least or at most ``bound``. ``reached`` is None when it was not measured."""
+    """A goal of at least or at most ``bound``. ``reached`` is None when it was not measured."""
 
     text: str
     bound: float
@@ -31,7 +31,7 @@ class Goal:
 
     @property
     def is_met(self) -> bool | None:
-        """By the median."""
+        """True if the median reaches the goal; None without a measurement."""
         if self.reached is None:
             return None
         reached = self.reached.median
@@ -39,24 +39,24 @@ class Goal:
 
 
 def to_baseline(record: Record, contender: str, figure: str, scene: str = "round") -> Spread | None:
-    """The ratio; None when there is none."""
+    """Return a figure's ratio to the baseline; None when there is none."""
     return ratios(record.figures(scene, contender, figure), record.figures(scene, BASELINE.name, figure))
 
 
 def absolute(record: Record, contender: str, figure: str, scene: str = "round") -> Spread | None:
-    """The number itself, which is this machine's."""
+    """Return a figure itself, which is this machine's."""
     numbers = record.figures(scene, contender, figure)
     return Spread.of(numbers.values()) if numbers else None
 
 
 def latency_figures(record: Record) -> list[str]:
-    """The names of all latencies, in the order in which they were taken."""
+    """Return the names of all latencies, in the order of their measurement."""
     names = (name for run in record.runs for name in run.figures if name.startswith(("p50_", "p99_")))
     return list(dict.fromkeys(names))
 
 
 def goals(record: Record) -> list[Goal]:
-    """What this version set out to reach."""
+    """Return the goals of this version."""
     return [
         Goal(
             "processing, to a Celery task that does nothing",
@@ -83,12 +83,12 @@ def goals(record: Record) -> list[Goal]:
 
 
 def table_sizes(record: Record) -> list[int]:
-    """Of the runs on tables of different sizes, the smallest first."""
+    """Return the table sizes of the runs on tables, the smallest first."""
     return sorted(int(name.rpartition("-")[2]) for name in record.contenders("table"))
 
 
 def time_on_table(record: Record, size: int) -> Spread | None:
-    """The time of a command with so many sessions there, to that with the fewest."""
+    """Return the time of a command on a table of this size, as a ratio to the smallest table."""
     smallest = table_sizes(record)[0]
     return ratios(_on_table(record, smallest), _on_table(record, size))
 

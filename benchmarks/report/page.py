@@ -1,4 +1,4 @@
-"""The page: tables of ratios, the goals, and where the numbers come from. Pure."""
+"""Page of a benchmark: tables of ratios, the goals, and the origin of the numbers. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.report.comparison import (
 )
 
 _QUIET: Final = 0.05
-"""More than this share of the machine's time for others, in the middle, and the page says so."""
+"""Largest median share of the machine's time for others that the page does not mention."""
 
 _WORK: Final = (
     ("enqueue_rate", "enqueue, more is better"),
@@ -45,7 +45,7 @@ _ABSOLUTE: Final = (
 
 
 def page(record: Record, pictures: Sequence[str]) -> str:
-    """In Markdown."""
+    """Write the page in Markdown."""
     parts = [
         "# threadsync beside other task queues",
         _introduction(record),
@@ -72,13 +72,13 @@ def page(record: Record, pictures: Sequence[str]) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """In Markdown; a bar in a cell does not end it."""
+    """Write a table in Markdown, with bars in cells escaped."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def ratio_text(spread: Spread | None) -> str:
-    """The median, and the ends if there are any: ``3.31 (3.10 to 3.52)``."""
+    """Format a spread: the median, and both ends if they differ, as ``3.31 (3.10 to 3.52)``."""
     if spread is None:
         return "-"
     if spread.low == spread.high:
@@ -138,7 +138,7 @@ def _title(record: Record, contender: str, scene: str) -> str:
 
 
 def _latency(name: str) -> str:
-    """``p50_ms_at_100`` → ``p50 at 100/s``."""
+    """Format a latency's name: ``p50_ms_at_100`` as ``p50 at 100/s``."""
     share, _, pace = name.partition("_ms_at_")
     return f"{share} at {pace}/s" if pace.isdigit() else f"{share} at {pace} of saturation"
 

@@ -1,1 +1,1 @@
-"""``make chaos``: one ticket a session, whatever fails, at every step, in any order; time is virtual."""
+"""``make chaos``: check that each session gets one ticket, whatever fails at any step; time is virtual."""

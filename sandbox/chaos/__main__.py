@@ -1,4 +1,4 @@
-"""``python -m sandbox.chaos``, which is what ``make chaos`` runs."""
+"""Command line of ``make chaos``: ``python -m sandbox.chaos``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.db.pool import new_pool
 from worker.local.servers.postgres import EmbeddedPostgres
 from worker.observe.logs import configure_logging
 
-# Nobody cuts the power, so nothing need wait for the disk.
+# The power is never cut here, so no write need wait for the disk.
 _SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
 
@@ -30,7 +30,7 @@ def main(
     seed: Annotated[int | None, typer.Option(help="Of the first run; drawn if not given.")] = None,
 ) -> None:
     """Run sessions through every kind of fault, and count their tickets."""
-    # What is expected here would be a hundred lines a second.
+    # The expected faults would log a hundred lines a second.
     configure_logging("CRITICAL")
     console = Console(stderr=True)
     first = secrets.randbelow(1_000_000_000) if seed is None else seed

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 
 class Crashed(BaseException):
-    """The process is gone: nothing after this step happens. No handler in threadsync may catch it."""
+    """End of the worker's process: nothing after this step happens. No handler in threadsync may catch it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Interruption:
 
 
 class Steps:
-    """Count the steps of one worker's run, and interrupt it at one of them."""
+    """Counter of the steps of one worker's run, which interrupts it at one of them."""
 
     def __init__(self, interruption: Interruption | None = None) -> None:
         self.count = 0
@@ -33,7 +33,7 @@ class Steps:
         self._interruption = interruption
 
     def run(self, name: str, call: Callable[[], Any]) -> Any:
-        """Make the step, unless the worker ends before it."""
+        """Make the step ``name`` by ``call``, with the interruption that is planned before or after it."""
         self.count += 1
         self.names.append(name)
         self._interrupt("before", name)
@@ -42,7 +42,7 @@ class Steps:
         return result
 
     def thaw(self) -> None:
-        """Let a frozen worker go on: a zombie, if others have taken over meanwhile."""
+        """Let a frozen worker go on; it is a zombie if another one has taken over meanwhile."""
         self._go_on.set()
 
     def _interrupt(self, when: str, name: str) -> None:
@@ -50,8 +50,8 @@ class Steps:
         if planned is None or (planned.step, planned.when) != (self.count, when):
             return
         if planned.kind == "freeze" and (when, name) == ("before", "create"):
-            # Between its look at the clock and the first byte: microseconds, against which no client can do
-            # anything. A freeze before that look is one after the step before.
+            # Skipped: microseconds lie between a client's look at the clock and its first byte, and cannot be
+            # guarded. A freeze before that look is the same as one after the previous step.
             return
         if planned.kind == "crash":
             self.crashed = True
@@ -61,7 +61,7 @@ class Steps:
 
 
 class Interruptible:
-    """Make a step of every call to a store or a client."""
+    """Proxy that makes a step of every call to a store or a client."""
 
     def __init__(self, target: Any, steps: Steps) -> None:
         self._target = target

@@ -1,4 +1,4 @@
-"""One run of chaos: a session asks for its ticket while everything goes wrong, then comes calm."""
+"""One run of chaos: a session asks for its ticket amid faults, and must have it once they stop."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _PERSONS: Final = ("blocked", "failed", "review")
 
 
 class Broken(AssertionError):
-    """A promise was not kept; the seed makes it happen again."""
+    """A broken promise; the seed in the message reproduces it."""
 
 
 @dataclass
 class Tally:
-    """Count what was met in how many runs, and how they ended."""
+    """Counts of runs, of faults and events met in them, and of creates per session."""
 
     runs: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -60,7 +60,7 @@ class Tally:
 
 
 def run(pool: Pool, seed: int, thread_ts: str) -> Tally:
-    """One session, from its request to its audited ticket. Raises ``Broken``.
+    """Take one session from its request to its audited ticket. Raises ``Broken``.
 
     Args:
         thread_ts: of a thread that has no session yet.
@@ -71,7 +71,7 @@ def run(pool: Pool, seed: int, thread_ts: str) -> Tally:
     try:
         return story.go()
     finally:
-        # Also after a broken promise: a thread that stands still would keep the process from ending.
+        # Also after a broken promise: a frozen thread would keep the process from ending.
         story.wake()
         world.close()
 
@@ -101,7 +101,7 @@ class _Run:
         return self._tally
 
     def _happen(self) -> None:
-        """One thing, and then some time."""
+        """Cause one event, drawn by weight, then let some time pass."""
         draw, world = self._draw, self._world
         what = draw.choices(
             ("work", "crash", "freeze", "wake", "retry", "ask", "give up", "token", "down", "strip", "probe"),
@@ -137,7 +137,7 @@ class _Run:
         self._pass_time()
 
     def _pass_time(self) -> None:
-        """Often until just when there is something to do again."""
+        """Let time pass, in most cases exactly until the sync is due."""
         draw, world = self._draw, self._world
         due = world.state().next_attempt_at
         if due and draw.random() < 0.6:
@@ -146,7 +146,7 @@ class _Run:
             world.clock.advance(draw.choice((0.1, 1, 5, 20, 60, 200)) * draw.random())
 
     def _calm(self) -> None:
-        """No more faults: the sync must end with one ticket, by itself or after a person's retry."""
+        """Check that without faults the sync ends with one ticket, by itself or after an operator's retry."""
         world = self._world
         self.wake()
         for _ in range(_CALM_TURNS):
@@ -180,7 +180,7 @@ class _Run:
         self._tally.events[f"ticket {state.origin}"] += 1
 
     def _check(self) -> None:
-        """Must hold at each moment."""
+        """Check what must hold at each moment: one ticket at most, no wrong key, no wait without an end."""
         world = self._world
         issues = world.site.issues
         if len(issues) > 1:
@@ -203,7 +203,7 @@ class _Run:
         self._world.ask(f"Draft {self._drafts}", f"1700000{self._draw.randint(100, 999)}.000100")
 
     def wake(self) -> None:
-        """Let all that stand still go on to their end."""
+        """Let all frozen workers run to their end."""
         for zombie in self._zombies:
             zombie.wake()
         self._zombies.clear()

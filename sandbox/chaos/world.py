@@ -1,4 +1,4 @@
-"""A small world with virtual time: one Jira, one database, workers that come and go."""
+"""A small world in virtual time: one Jira, one session in Postgres, workers that come and go."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ URL = "https://jira.example"
 
 
 class WorldClock:
-    """The world's time as every kind of clock. A sleep lets it pass."""
+    """The world's time as wall clock and monotonic clock; ``sleep`` advances it."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
@@ -43,14 +43,14 @@ class WorldClock:
 
 
 class Zombie:
-    """A worker that stands still in the middle of its run, in a thread of its own."""
+    """A worker that is frozen in the middle of its run, in a thread of its own."""
 
     def __init__(self, thread: threading.Thread, steps: Steps) -> None:
         self._thread = thread
         self._steps = steps
 
     def wake(self) -> None:
-        """Let it go on to its end."""
+        """Let the worker run to its end."""
         self._steps.thaw()
         self._thread.join()
 
@@ -60,8 +60,8 @@ class World:
 
     Args:
         search_lag: seconds until Jira's search sees a ticket.
-        settle: seconds after which what was lost may be asked for again.
-        site_name: of a Jira that another world has, too; one of its own by default.
+        settle: the settle window, in seconds.
+        site_name: a Jira site to share with other worlds; by default a site of its own.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class World:
         seed: int,
         site_name: str | None = None,
     ) -> None:
-        # Never behind the database's own clock: the session commands have no other.
+        # Never behind the database's own clock, which is the only one of the session commands.
         self.clock = VirtualClock(datetime.now(UTC).timestamp() + 1)
         self.time = WorldClock(self.clock)
         self.site = JiraSite(clock=self.clock, search_lag=search_lag)
@@ -92,26 +92,26 @@ class World:
         self.session_id: UUID = session.id
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connection to Jira."""
         self._jira.close()
 
     def ask(self, summary: str, drafted_at: str) -> str:
-        """Ask for the ticket, and return the command's outcome."""
+        """Request the ticket, and return the command's outcome."""
         draft = Draft(summary=summary, description="as *told*")
         return self.sessions.request_sync(*self.thread, draft, drafted_at).outcome
 
     def work(self, interruption: Interruption | None = None) -> Steps:
-        """Run a worker once, perhaps for the last time."""
+        """Run a worker once, until its end or its crash; return its steps."""
         steps = Steps(interruption)
         try:
             run_sync(self._setup(steps, self._jira), self.session_id)
         except Crashed:
-            # What it held is gone with it, its open connection too.
+            # A process takes its open connection with it.
             self._jira.close()
         return steps
 
     def freeze(self, interruption: Interruption) -> Zombie | None:
-        """Start a worker that stops in the middle; return None if it ended before that."""
+        """Start a worker that freezes at a step; return None if it ended before that step."""
         steps = Steps(interruption)
 
         def work() -> None:
@@ -126,7 +126,7 @@ class World:
         return Zombie(thread, steps) if thread.is_alive() else None
 
     def probe(self) -> None:
-        """Probe a site that refused, as the sweep does."""
+        """Probe the paused site, as the sweep does."""
         Breaker(self._setup(Steps(), self._jira)).probe()
 
     def state(self) -> SyncState:

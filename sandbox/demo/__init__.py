@@ -1,1 +1,1 @@
-"""``threadsync demo``: Slack requests become rows, while a worker is being killed."""
+"""``threadsync demo``: turn Slack requests into sessions and tickets while workers are killed."""

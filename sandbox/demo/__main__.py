@@ -1,4 +1,4 @@
-"""``python -m sandbox.demo``, which is what ``threadsync demo`` runs."""
+"""Command line of ``threadsync demo``: ``python -m sandbox.demo``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from worker.local.stack import LocalStack
 _KILL_AT: Final = (0.3, 0.45, 0.65)
 _SETTLE_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.1
-# What a shell has set for a real Slack or Jira must not be used with the sandboxes.
+# Settings of a real Slack or Jira in the shell must not be used with the sandboxes.
 _REAL_SERVICES: Final = ("SLACK_", "JIRA_")
 _FAULTS: Final = (
     (CommitThenDrop(), 0.1),
@@ -55,7 +55,7 @@ _FAULTS: Final = (
 
 
 class Demo:
-    """One run: a story, the stack that it happens to, and what was counted meanwhile."""
+    """One run of the demo: its story, the local stack, the sandboxes and the counts."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class Demo:
     def _settle(
         self, what: str, unfinished: Callable[[], int], progress: Progress, cancelled: Callable[[], bool]
     ) -> None:
-        """Commands of a killed worker come back after 10 s, its tickets when their lease is over."""
+        """Wait for the rest: a killed worker's commands return after 10 s, its syncs after their lease."""
         most = unfinished()
         bar = progress.add_task(what, total=max(most, 1))
 
@@ -190,7 +190,7 @@ def main(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
 ) -> None:
-    """Slack requests become rows and tickets, while workers are killed and Jira loses its answers."""
+    """Turn Slack requests into rows and tickets, while workers are killed and Jira loses its responses."""
     console = Console(highlight=False)
     folder = data_dir or default_data_dir().with_name("threadsync-demo")
     try:
@@ -240,10 +240,10 @@ def _demo(console: Console, folder: Path, story: Story, *, keep: bool) -> bool:
 
 
 def _demo_jira(story: Story) -> JiraSite:
-    """Its search is behind, and of four tickets one is answered by silence, an error or a refusal."""
+    """Build a Jira whose search lags, and which drops, hangs, fails or refuses 30 % of the creates."""
     site = JiraSite(projects=("DEMO", OTHER), search_lag=2)
     last = 0
-    # The tickets that people name: a thread is linked to none that Jira does not know.
+    # The tickets that users name: a thread is linked only to a ticket that Jira knows.
     for number in sorted(
         int(thread.jira_key.partition("-")[2]) for thread in story.threads if thread.jira_key
     ):
@@ -262,7 +262,7 @@ def _env_of(slack: SlackSandbox, jira: JiraSandbox) -> dict[str, str]:
         "JIRA_EMAIL": jira.email,
         "JIRA_API_TOKEN": jira.token,
         "JIRA_PROJECT_KEY": "DEMO",
-        # Real ones take longer; here nothing comes to light after that.
+        # A real Jira needs longer; this one shows every ticket within that time.
         "JIRA_SETTLE_SECONDS": "4",
         "JIRA_TIMEOUT_SECONDS": "2",
     }

@@ -33,7 +33,7 @@ _STYLES: Final[dict[Status, str]] = {"collecting": "yellow", "ready_to_sync": "c
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that must be true."""
+    """A promise of the demo: whether it holds, and the figures found."""
 
     promise: str
     holds: bool
@@ -41,12 +41,12 @@ class Check:
 
 
 def made_by_us(site: JiraSite) -> list[Issue]:
-    """The tickets that sessions asked for; those that people name were there before."""
+    """Return the tickets that sessions asked for; the ones that users link to were there before."""
     return [issue for issue in site.issues if issue.project != OTHER]
 
 
 class Outcome:
-    """Looks at what the story left behind; asks again each time."""
+    """A story's traces in the database, the broker and the sandboxes, read again by each call."""
 
     def __init__(
         self, story: Story, pool: Pool, broker_url: str, slack: SlackSandbox, jira: JiraSandbox
@@ -60,7 +60,7 @@ class Outcome:
         self._slack = slack
 
     def sessions(self) -> list[ThreadSession]:
-        """The rows of the story's threads; a database may hold those of earlier demos."""
+        """Return the sessions of the story's threads; the database may hold those of earlier demos too."""
         return [
             session
             for channel in CHANNELS
@@ -70,28 +70,28 @@ class Outcome:
         ]
 
     def unfinished(self) -> int:
-        """Commands in the queue and in workers."""
+        """Count the commands in the queue and in workers."""
         waiting, taken = self._messages()
         return sum(_is_command(json.loads(message)) for message in waiting) + len(_commands(taken))
 
     def in_workers(self) -> set[bytes]:
-        """Commands that a worker has, or had when it was killed, and that are not finished."""
+        """Return the tags of unfinished commands that a worker has, or had when it was killed."""
         _, taken = self._messages()
         return _commands(taken)
 
     def _messages(self) -> tuple[list[bytes], dict[bytes, bytes]]:
-        # In one transaction: what goes back to the queue in between would be in neither.
+        # In one transaction: a message that returns to the queue in between would be in neither.
         with redis.Redis.from_url(self._broker_url) as client, client.pipeline(transaction=True) as both:
             waiting, taken = both.lrange("sessions", 0, -1).hgetall("unacked").execute()
         return waiting, taken
 
     def without_ticket(self) -> int:
-        """Sessions that asked for a ticket, or will, and have none yet."""
+        """Count the threads of the story that ask for a ticket and have none yet."""
         asking = {place for place, thread in self._threads.items() if thread.asks_for_ticket}
         return len(asking - {_place(row) for row in self.sessions() if row.status == "synced"})
 
     def dead_letters(self) -> int:
-        """Commands that failed for good."""
+        """Count the open dead letters."""
         return len(self._letters.list_by_state("dead", limit=200))
 
     def replies(self) -> Counter[str]:
@@ -103,7 +103,7 @@ class Outcome:
         return self._messages_of(EVENT_TYPE)
 
     def _messages_of(self, event_type: str) -> Counter[str]:
-        """By thread, those whose metadata is of this type."""
+        """Count by thread the messages whose metadata has this event type."""
         return Counter(
             item.thread_ts
             for item in self._slack.messages
@@ -111,7 +111,7 @@ class Outcome:
         )
 
     def checks(self, tally: Tally, letters_before: int) -> Iterator[Check]:
-        """Compare what is promised with what was found."""
+        """Yield each promise, compared with the findings."""
         rows = self.sessions()
         threads = {_place(row) for row in rows}
         expected = len(self._threads)
@@ -176,7 +176,7 @@ def _place(row: ThreadSession) -> tuple[str, str]:
 
 
 def show_sessions(console: Console, sessions: list[ThreadSession]) -> None:
-    """The newest ones, and how many there are of each status."""
+    """Print the newest sessions, and the number of sessions in each status."""
     table = Table(title="Sessions", title_justify="left")
     for heading in ("channel", "thread", "opened by", "status", "ticket"):
         table.add_column(heading, no_wrap=True)
@@ -190,14 +190,14 @@ def show_sessions(console: Console, sessions: list[ThreadSession]) -> None:
 
 
 def show_checks(console: Console, checks: list[Check]) -> None:
-    """A line each."""
+    """Print each check on a line."""
     for check in checks:
         mark = "[green]✓[/]" if check.holds else "[bold red]✗[/]"
         console.print(f"{mark} {check.promise} [dim]({check.found})[/]")
 
 
 def _commands(taken: Mapping[bytes, bytes]) -> set[bytes]:
-    """The tags of the commands among what workers have; each value is ``[message, exchange, queue]``."""
+    """Return the tags of the commands that workers have; a value is ``[message, exchange, queue]``."""
     entries = {tag: json.loads(entry) for tag, entry in taken.items()}
     return {
         tag for tag, (message, _, queue) in entries.items() if queue == "sessions" and _is_command(message)
@@ -205,5 +205,5 @@ def _commands(taken: Mapping[bytes, bytes]) -> set[bytes]:
 
 
 def _is_command(message: Mapping[str, Any]) -> bool:
-    """Canaries go through every queue, and there is always one under way."""
+    """Return True unless the message is a canary: there is always one of those in the queue."""
     return bool(message["headers"]["task"] != CANARY)

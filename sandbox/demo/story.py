@@ -1,4 +1,4 @@
-"""The demo's story in Slack: threads, what people do in them, and how each must end. Pure."""
+"""The demo's story in Slack: threads, the users' actions in them, and each thread's expected end. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from threadsync.types import Status
 CHANNELS: Final = ("C0SUPPORT", "C0BILLING", "C0MOBILE", "C0PLATFORM")
 PEOPLE: Final = tuple(f"U0{name}" for name in ("ADA", "BEN", "CLEO", "DAN", "EVE", "FINN"))
 OTHER: Final = "OTHER"
-"""The project of tickets that were made by hand, which people link their threads to."""
+"""Project of the tickets made by hand, to which users link their threads."""
 
 _SENTENCES: Final = (
     "the export stops at page two",
@@ -32,12 +32,12 @@ _SENTENCES: Final = (
     "the graph is empty after midnight",
 )
 _LATE: Final = 0.12
-"""How far, in parts of the whole story, one thing may come after the one that it follows."""
+"""Longest delay of a step after the one that it follows, as a part of the whole story."""
 
 
 @dataclass(frozen=True)
 class Thread:
-    """One thread and the end that its session must come to.
+    """One thread, and the expected end of its session.
 
     ``jira_key`` is the ticket that a user names; a ticket that is created gets its key from Jira.
     """
@@ -54,30 +54,30 @@ class Thread:
 
 @dataclass(frozen=True, order=True)
 class Step:
-    """One thing that Slack sends, ``at`` 0 to 1 in the story."""
+    """One request that Slack sends, ``at`` 0 to 1 in the story."""
 
     at: float
     payload: dict[str, Any] = field(compare=False)
     redelivery: int = field(default=0, compare=False)
     is_double: bool = field(default=False, compare=False)
-    """Slack sends a mention as a message too, under another event id."""
+    """True for the second event of a mention: Slack sends it as a message too, under another event id."""
 
     @property
     def is_event(self) -> bool:
-        """Whether it is an event: Slack repeats events until they are acknowledged, but no clicks."""
+        """Return True for an event, which Slack repeats until it is acknowledged, unlike a click."""
         return "event" in self.payload
 
 
 @dataclass(frozen=True)
 class Story:
-    """All threads, and all that Slack sends, in the order in which it arrives."""
+    """All threads, and all requests of Slack in the order of their arrival."""
 
     threads: tuple[Thread, ...]
     steps: tuple[Step, ...]
 
 
 def tell(threads: int, first_ts: int, seed: int) -> Story:
-    """The story of ``threads`` threads; their timestamps begin at ``first_ts``, in Unix seconds."""
+    """Make up a story of ``threads`` threads, with timestamps from ``first_ts`` on, in Unix seconds."""
     draw = random.Random(seed)  # noqa: S311 - a story, not a secret
     cast = tuple(_cast(draw, number, first_ts + number) for number in range(threads))
     steps = sorted(step for thread in cast for step in _happenings(draw, thread))
@@ -96,7 +96,7 @@ def _happenings(draw: random.Random, thread: Thread) -> Iterator[Step]:
     for step in (*_conversation(draw, thread, begins), *_progress(draw, thread, begins)):
         yield step
         if draw.random() < 0.15:
-            # Our answer was lost or late, so Slack sends it again.
+            # Our response was lost or late, so Slack sends the event again.
             yield Step(step.at + draw.uniform(0, _LATE), step.payload, 1) if step.is_event else step
 
 
@@ -118,7 +118,7 @@ def _conversation(draw: random.Random, thread: Thread, begins: float) -> Iterato
 
 def _progress(draw: random.Random, thread: Thread, begins: float) -> Iterator[Step]:
     where, who = thread.channel_id, draw.choice(PEOPLE)
-    # Before the beginning too: queues keep no order.
+    # It may come before the thread's first message too: queues keep no order.
     at = begins + draw.uniform(-_LATE / 2, 3 * _LATE)
     if thread.status == "ready_to_sync" or (thread.jira_key and draw.random() < 0.5):
         ready = button_click(READY_BUTTON, thread.thread_ts, where, who, message_ts=thread.thread_ts)

@@ -1,4 +1,4 @@
-"""Sends a story to the real endpoint, as Slack does: at once, signed, and again when it was not taken."""
+"""Send a story to the real endpoint as Slack does: concurrently, signed, and again after a failure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRIES: Final = 4  # Slack sends an event again three times
 
 @dataclass
 class Tally:
-    """Count the requests that were sent, by response."""
+    """Counts of the requests sent and redelivered, their seconds, and the failures."""
 
     requests: int = 0
     redelivered: int = 0
@@ -32,7 +32,7 @@ class Tally:
 async def send(
     steps: Sequence[Step], url: str, secret: str, on_answer: Callable[[], None], tally: Tally
 ) -> None:
-    """Send every step to ``url``; ``on_answer`` is called after each."""
+    """Send every step to ``url``; call ``on_answer`` after each."""
     limit = asyncio.Semaphore(_AT_ONCE)
     async with httpx.AsyncClient(timeout=_SLACK_WAITS_SECONDS) as http:
 

@@ -1,4 +1,4 @@
-"""Jira's representations: version 3 as Cloud's, version 2 as Data Center's."""
+"""Bodies of the sandbox Jira's responses: Cloud's in API version 3, Data Center's in version 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEXT_FIELD: Final = "com.atlassian.jira.plugin.system.customfieldtypes:textfiel
 
 
 class Answers:
-    """Bodies of answers. ``base`` is the site's URL, ``version`` that of the API: 2 or 3."""
+    """Builder of response bodies. ``base`` is the site's URL, ``version`` that of the API: 2 or 3."""
 
     def __init__(self, site: JiraSite, base: str, version: str) -> None:
         self._site = site
@@ -25,11 +25,11 @@ class Answers:
         self._cloud = version == "3"
 
     def created(self, issue: Issue) -> Answer:
-        """The response to a create."""
+        """Build the response to a create."""
         return {"id": issue.id, "key": issue.key, "self": f"{self._rest}/issue/{issue.id}"}
 
     def issue(self, issue: Issue, fields: Collection[str], properties: Collection[str]) -> Answer:
-        """A ticket with these of its fields (``*all`` and ``*navigable``: all) and entity properties."""
+        """Show a ticket with these fields (all for ``*all`` and ``*navigable``) and entity properties."""
         answer: Answer = {"expand": "renderedFields,names,schema", **self.created(issue)}
         shown = self._fields(issue)
         if not {"*all", "*navigable"} & set(fields):
@@ -42,7 +42,7 @@ class Answers:
         return answer
 
     def page(self, issues: Sequence[Answer], start: int, most: int, total: int) -> Answer:
-        """The response to a search: ``issues`` from ``start`` on, and ``total`` counts all."""
+        """Build the response to a search: ``issues`` from ``start`` on; ``total`` counts all."""
         if not self._cloud:
             return {"startAt": start, "maxResults": most, "total": total, "issues": list(issues)}
         end = start + len(issues)
@@ -50,7 +50,7 @@ class Answers:
         return {"isLast": end >= total, "issues": list(issues), **more}
 
     def myself(self) -> Answer:
-        """The account that the token belongs to."""
+        """Show the account that the token belongs to."""
         answer: Answer = {"emailAddress": self._site.email, "displayName": "threadsync", "active": True}
         answer["timeZone"], answer["locale"] = "Etc/UTC", "en_GB"
         if self._cloud:
@@ -59,7 +59,7 @@ class Answers:
         return {"self": f"{self._rest}/user?username=bot", "name": "bot", "key": "bot", **answer}
 
     def server_info(self) -> Answer:
-        """The response that says which kind of Jira this is."""
+        """Build the response that names this kind of Jira, Cloud or Server."""
         numbers = [1001, 0, 0] if self._cloud else [10, 3, 12]
         return {
             "baseUrl": self._base,
@@ -71,7 +71,7 @@ class Answers:
         }
 
     def issue_types(self) -> Answer:
-        """The issue types that a ticket can have."""
+        """Show the issue types that a ticket can have."""
         types = [
             {"self": f"{self._rest}/issuetype/{identity}", "id": identity, "name": name, "subtask": False}
             for name, identity in self._site.issue_types.items()
@@ -79,20 +79,20 @@ class Answers:
         return self._create_meta("issueTypes", types)
 
     def screen(self) -> Answer:
-        """The fields of the create screen."""
+        """Show the fields of the create screen."""
         return self._create_meta("fields", [_shown(*item) for item in self._site.screen.items()])
 
     def link(self, issue: Issue, link: RemoteLink) -> Answer:
-        """The response to a remote link that was put."""
+        """Build the response to the put of a remote link."""
         return {"id": link.id, "self": f"{self._rest}/issue/{issue.key}/remotelink/{link.id}"}
 
     def whole_link(self, issue: Issue, link: RemoteLink) -> Answer:
-        """A link that is read."""
+        """Show a remote link in full, as a read returns it."""
         shown: Answer = {**self.link(issue, link), "object": {"url": link.url, "title": link.title}}
         return shown if link.global_id is None else {**shown, "globalId": link.global_id}
 
     def comment(self, issue: Issue, comment: Comment, *, with_properties: bool) -> Answer:
-        """A comment; with its properties where they are asked for."""
+        """Show a comment, with its entity properties on request."""
         shown: Answer = {
             "id": str(comment.id),
             "self": f"{self._rest}/issue/{issue.key}/comment/{comment.id}",
@@ -113,7 +113,7 @@ class Answers:
         }
 
     def _create_meta(self, name: str, items: Sequence[Answer]) -> Answer:
-        """A page. Data Center calls its items ``values``, whatever they are."""
+        """Build a page of create metadata; Data Center calls the items of each kind ``values``."""
         page: Answer = {"maxResults": 50, "startAt": 0, "total": len(items)}
         return {**page, name: items} if self._cloud else {**page, "isLast": True, "values": items}
 

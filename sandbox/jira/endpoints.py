@@ -1,4 +1,4 @@
-"""The endpoints, for a request that is authenticated."""
+"""The sandbox Jira's endpoints, and their routes. They serve authenticated requests only."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ class Asked:
 
     @property
     def is_cloud(self) -> bool:
-        """Version 3; version 2 is that of a Data Center here."""
+        """Return True for API version 3; version 2 stands for a Data Center here."""
         return self.version == "3"
 
     def value(self, name: str, kind: type[Any], default: Any) -> Any:
-        """A value of the body. Raises ``Refusal`` if it is not of that kind."""
+        """Return a value of the body. Raises ``Refusal`` if it is not of that kind."""
         value = self.body.get(name, default)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise Refusal(INVALID_PAYLOAD)
         return value
 
     def texts(self, name: str) -> list[str]:
-        """A list of strings of the body. Raises ``Refusal`` if it is anything else."""
+        """Return a list of strings in the body. Raises ``Refusal`` if it is anything else."""
         values: list[str] = self.value(name, list, [])
         if not all(isinstance(value, str) for value in values):
             raise Refusal(INVALID_PAYLOAD)
         return values
 
     def only(self, *names: str) -> None:
-        """Raises ``Refusal`` if the body has anything else."""
+        """Raise ``Refusal`` if the body has members besides these."""
         if not isinstance(self.body, dict) or set(self.body) - set(names):
             raise Refusal(INVALID_PAYLOAD)
 
@@ -69,7 +69,7 @@ def _create(asked: Asked) -> Reply:
     draft = draft_of(site, asked.body, adf=asked.is_cloud)
     if isinstance(asked.fault, CommitLate):
         site.commit_later(draft, asked.fault.seconds)
-        # The fault spoils this answer: nobody gets it.
+        # The fault replaces this response.
         return Reply(201)
     if isinstance(asked.fault, StripLabel):
         draft = replace(draft, labels=())
@@ -107,7 +107,7 @@ def _search_jql(asked: Asked) -> Reply:
 
 
 def _search(asked: Asked) -> Reply:
-    """Data Center gives no entity properties here; to ask for them comes to nothing."""
+    """Search as Data Center does, which ignores a request for entity properties; Cloud has removed it."""
     if asked.is_cloud:
         return error_reply(410, [_REMOVED])
     asked.only("jql", "startAt", "maxResults", "fields", "properties", "expand", "validateQuery")
@@ -118,7 +118,7 @@ def _found(asked: Asked, start: int, fields: list[str], properties: list[str]) -
     most = min(asked.value("maxResults", int, 50), _MOST_FOUND)
     if start < 0 or most < 0:
         raise Refusal(INVALID_PAYLOAD)
-    # Only Data Center counts them all.
+    # Only Data Center returns the total.
     enough = start + most + 1 if asked.is_cloud else None
     found = list(itertools.islice(asked.site.search(_query(asked)), enough))
     shown = [asked.answers.issue(issue, fields, properties) for issue in found[start : start + most]]
@@ -175,7 +175,7 @@ def _put_link(asked: Asked) -> Reply:
 
 
 def _links(asked: Asked) -> Reply:
-    """One if asked for by ``globalId``, else a list of all."""
+    """Return a ticket's remote link by ``globalId``, or without one a list of all."""
     issue = asked.site.find(asked.named["key"])
     if issue is None:
         return error_reply(404, [_NO_ISSUE])
@@ -233,7 +233,7 @@ def _listed(value: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Route:
-    """An endpoint: ``path`` is a pattern of what follows ``/rest/api/{version}/``."""
+    """An endpoint: ``path`` is a pattern of the path after ``/rest/api/{version}/``."""
 
     method: str
     path: re.Pattern[str]

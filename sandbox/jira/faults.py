@@ -1,15 +1,15 @@
-"""Faults that the sandbox Jira can be told to have; one fault spoils one call.
+"""Faults for the sandbox Jira, set by a test or the demo; one fault spoils one call.
 
     what the client sees     ticket made at once     ticket made later   no ticket
     connection ends          CommitThenDrop          CommitLate          DropBeforeCommit
     5xx                      CommitThenStatus        CommitLate          Status
-    no answer                Hang(committed=True)    CommitLate          Hang(committed=False)
-    half an answer, HTML     Truncated, NotJson
-    an answer, late or not   Slow, StripLabel
-    a clear no                                                           Throttle, Refuse,
+    no response              Hang(committed=True)    CommitLate          Hang(committed=False)
+    half a response, HTML    Truncated, NotJson
+    a response, late or not  Slow, StripLabel
+    a refusal                                                            Throttle, Refuse,
                                                                          HtmlRefusal, Redirect
 
-They work on every endpoint. What Jira would refuse is not done under a fault either.
+The faults work on every endpoint. A request that Jira would refuse has no effect under a fault either.
 """
 
 from __future__ import annotations
@@ -42,33 +42,33 @@ TENANT_QUOTA: Final = "jira-quota-tenant-based"
 
 @dataclass(frozen=True)
 class CommitThenDrop:
-    """The connection ends without an answer; what was asked is done."""
+    """Connection that ends without a response; the call has its effect."""
 
 
 @dataclass(frozen=True)
 class DropBeforeCommit:
-    """The connection ends without an answer; nothing is done."""
+    """Connection that ends without a response; the call has no effect."""
 
 
 @dataclass(frozen=True)
 class CommitThenStatus:
-    """Done, and answered with an error."""
+    """Response with an error status; the call has its effect."""
 
     status: int = 503
 
 
 @dataclass(frozen=True)
 class Status:
-    """Answered with an error; nothing is done."""
+    """Response with an error status; the call has no effect."""
 
     status: int = 503
 
 
 @dataclass(frozen=True)
 class CommitLate:
-    """The answer goes wrong at once; the ticket is made ``seconds`` later on the site's clock.
+    """Response that fails at once, while the ticket is made ``seconds`` later on the site's clock.
 
-    A comment too is made that late; other calls come to nothing.
+    A comment too is made that late; other calls take effect at once.
     """
 
     seconds: float
@@ -77,7 +77,7 @@ class CommitLate:
 
 @dataclass(frozen=True)
 class Hang:
-    """No answer for ``seconds``, then the connection ends."""
+    """Connection that ends after ``seconds`` without a response."""
 
     seconds: float
     committed: bool
@@ -85,14 +85,14 @@ class Hang:
 
 @dataclass(frozen=True)
 class Slow:
-    """Done at once; the answer takes ``seconds`` longer."""
+    """Response that takes ``seconds`` longer; the call has its effect at once."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Throttle:
-    """Status 429 with the headers of that limit; nothing is done.
+    """Status 429 with the headers of one rate limit; the call has no effect.
 
     Args:
         retry_after: seconds; None leaves out every header that tells a time.
@@ -105,7 +105,7 @@ class Throttle:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Jira's own refusal, as JSON; nothing is done."""
+    """Jira's own refusal, as JSON; the call has no effect."""
 
     status: int = 400
     messages: tuple[str, ...] = ()
@@ -114,31 +114,31 @@ class Refuse:
 
 @dataclass(frozen=True)
 class HtmlRefusal:
-    """A page of what stands before Jira, such as a firewall; nothing is done."""
+    """HTML page of a firewall or proxy before Jira; the call has no effect."""
 
     status: int = 403
 
 
 @dataclass(frozen=True)
 class Redirect:
-    """Status 302, as single sign-on does it; nothing is done."""
+    """Status 302, as single sign-on redirects; the call has no effect."""
 
     location: str = "/login.jsp"
 
 
 @dataclass(frozen=True)
 class Truncated:
-    """Done; the connection ends in the middle of the answer."""
+    """Connection that ends in the middle of the response; the call has its effect."""
 
 
 @dataclass(frozen=True)
 class NotJson:
-    """Done, and answered with the right status and a page in HTML."""
+    """Response with the right status and an HTML page as its body; the call has its effect."""
 
 
 @dataclass(frozen=True)
 class StripLabel:
-    """A ticket without labels, as an automation rule leaves it; the answer is as ever."""
+    """Ticket made without labels, as an automation rule leaves it; the response is as usual."""
 
 
 Fault = (
@@ -159,11 +159,11 @@ Fault = (
 )
 
 Plan = Callable[[str, Any], Fault | None]
-"""Endpoint and body of a call; the fault that it meets."""
+"""Function from a call's endpoint and body to its fault, or None."""
 
 
 class FaultBook:
-    """Faults waiting for their call, first in, first out; then the plan. Safe for threads."""
+    """Queues of faults by endpoint, first in, first out; after them the plan. Safe for threads."""
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
@@ -172,19 +172,19 @@ class FaultBook:
         self._waiting: dict[str, deque[Fault]] = defaultdict(deque)
 
     def add(self, endpoint: str, *faults: Fault) -> None:
-        """The next calls of ``endpoint`` meet these faults. Raises ``ValueError`` if there is no such."""
+        """Spoil the next calls of ``endpoint`` with these faults. Raises ``ValueError`` if it is unknown."""
         if endpoint not in ENDPOINTS:
             raise ValueError(f"no such endpoint: {endpoint}")
         with self._lock:
             self._waiting[endpoint].extend(faults)
 
     def forget(self, endpoint: str) -> None:
-        """Drop the faults that still wait for a call of ``endpoint``."""
+        """Drop the faults that wait for a call of ``endpoint``."""
         with self._lock:
             self._waiting[endpoint].clear()
 
     def take(self, endpoint: str, body: Any) -> Fault | None:
-        """The fault of this call, if there is one."""
+        """Remove and return the fault of this call, or None; count it as met."""
         with self._lock:
             waiting = self._waiting[endpoint]
             fault = waiting.popleft() if waiting else self.plan and self.plan(endpoint, body)
@@ -194,9 +194,9 @@ class FaultBook:
 
 
 class RandomFaults:
-    """A plan: each fault meets its share (0 to 1) of the calls. The same seed does the same.
+    """Plan that gives each fault its share (0 to 1) of the calls; the same seed repeats it.
 
-    Raises ``ValueError`` if the shares are more than one in all.
+    Raises ``ValueError`` if the shares add up to more than 1.
     """
 
     def __init__(

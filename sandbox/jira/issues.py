@@ -1,4 +1,4 @@
-"""A ticket as the sandbox Jira keeps it."""
+"""Tickets, remote links and comments as the sandbox Jira keeps them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MARKER_PROPERTY: Final = "threadsync"
 
 @dataclass(frozen=True)
 class RemoteLink:
-    """A link from a ticket to a page elsewhere. ``global_id`` None: made without one."""
+    """A link from a ticket to a page elsewhere. ``global_id`` is None if it was made without one."""
 
     id: int
     global_id: str | None
@@ -30,7 +30,7 @@ class Comment:
 
 @dataclass(frozen=True)
 class Draft:
-    """A ticket that Jira would make. ``description`` is ADF (version 3), text (version 2) or None."""
+    """A ticket before it is made. ``description`` is ADF (version 3), text (version 2) or None."""
 
     project: str
     issue_type: str
@@ -58,16 +58,16 @@ class Issue:
 
     @classmethod
     def made_of(cls, draft: Draft, issue_id: str, number: int, created: float) -> Issue:
-        """The ticket that a draft becomes."""
+        """Make the ticket of a draft."""
         given = {field.name: getattr(draft, field.name) for field in fields(draft)}
         return cls(id=issue_id, number=number, created=created, **given)
 
     @property
     def key(self) -> str:
-        """Such as PROJ-12; another one after a move."""
+        """The ticket's key, such as PROJ-12; a move changes it."""
         return f"{self.project}-{self.number}"
 
     def carries(self, marker: str) -> bool:
-        """Whether the label or the entity property has the marker."""
+        """Return True if a label or the entity property has the marker."""
         value = self.properties.get(MARKER_PROPERTY)
         return marker in self.labels or (isinstance(value, dict) and value.get("marker") == marker)

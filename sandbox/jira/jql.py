@@ -1,4 +1,4 @@
-"""The three searches that the sandbox Jira understands."""
+"""Parser of the three searches that the sandbox Jira understands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NEWEST_OF_PROJECT: Final = re.compile(rf"project = {_VALUE} ORDER BY created DE
 
 
 class JqlError(ValueError):
-    """The sandbox does not know this search; the message is for the answer."""
+    """A search that the sandbox does not know; the message goes into the response."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Query:
     label: str | None = None
 
     def matches(self, issue: Issue) -> bool:
-        """Whether a version of a ticket meets the conditions."""
+        """Return True if this version of a ticket meets the conditions."""
         return self.project in (None, issue.project) and (self.label is None or self.label in issue.labels)
 
 
 def parse(jql: str) -> Query:
-    """Raises ``JqlError`` for anything but
+    """Parse a search. Raises ``JqlError`` for anything but
 
     labels = "x"
     project = "P" AND labels = "x"

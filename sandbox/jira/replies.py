@@ -1,4 +1,4 @@
-"""Requests to the sandbox Jira and its responses, whichever HTTP library carries them."""
+"""Requests to the sandbox Jira and its responses, independent of the HTTP library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ JSON_TYPE: Final = "application/json;charset=UTF-8"
 
 @dataclass(frozen=True)
 class Request:
-    """``path`` and ``query`` are decoded, the names of ``headers`` in lower case.
+    """A request: ``path`` and ``query`` are decoded, the names of ``headers`` in lower case.
 
     ``base`` is the scheme and host that the client used.
     """
@@ -27,7 +27,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. ``delay`` is in seconds; if ``cut``, the connection ends in the middle of the body."""
+    """A response. ``delay`` is in seconds; if ``cut``, the connection ends in the middle of the body."""
 
     status: int
     body: bytes = b""
@@ -43,7 +43,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Drop:
-    """The connection ends after ``delay`` seconds, without an answer."""
+    """An end of the connection after ``delay`` seconds, without a response."""
 
     delay: float = 0.0
 
@@ -52,7 +52,7 @@ Outcome = Reply | Drop
 
 
 def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
-    """An answer of Jira's."""
+    """Build a response with a JSON body, as Jira sends it."""
     return Reply(status, json.dumps(body).encode(), {"Content-Type": JSON_TYPE, **(headers or {})})
 
 
@@ -62,11 +62,11 @@ def error_reply(
     errors: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """An error as Jira words it: about the request, and by field."""
+    """Build an error in Jira's form: messages about the request, and errors by field."""
     return json_reply(status, {"errorMessages": list(messages), "errors": dict(errors or {})}, headers)
 
 
 def html_reply(status: int, title: str) -> Reply:
-    """A page of something that is not Jira."""
+    """Build an HTML page, as a firewall or proxy sends it in place of Jira."""
     page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
     return Reply(status, page.encode(), {"Content-Type": "text/html; charset=utf-8"})

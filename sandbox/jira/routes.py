@@ -1,4 +1,4 @@
-"""From a request to its outcome, the same for every transport: path, fault, account, endpoint. No I/O."""
+"""Turn a request into its outcome, for every transport alike: path, fault, account, endpoint. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRACE_HEADERS: Final = {"3": "atl-traceid", "2": "X-AREQUESTID"}
 
 
 def respond(site: JiraSite, request: Request) -> Outcome:
-    """Respond to a request. The site records the call and its change."""
+    """Respond to a request; record the call in the site, and make its change there."""
     path = _PATH.fullmatch(request.path)
     version, rest = path.groups() if path else ("3", "")
     found = _found(request.method, version, rest)
@@ -38,7 +38,7 @@ def respond(site: JiraSite, request: Request) -> Outcome:
 
 
 def _found(method: str, version: str, rest: str) -> tuple[Route, Mapping[str, str]] | Reply:
-    """The route and the parts of the path; a reply if there is no such endpoint."""
+    """Find the route and the parts of the path; return an error reply if there is no such endpoint."""
     matches = [(route, route.path.fullmatch(rest)) for route in ROUTES if version in route.versions]
     known = [(route, match.groupdict()) for route, match in matches if match]
     for route, named in known:
@@ -59,7 +59,7 @@ def _answer(route: Route, asked: Asked, authorization: str) -> Reply:
 
 
 def _parsed(body: bytes) -> Any:
-    """The JSON of a request: {} if it has none, None if it is malformed."""
+    """Parse a request's JSON: {} if it has none, None if it is malformed."""
     try:
         return json.loads(body) if body else {}
     except ValueError:
@@ -67,7 +67,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _traced(outcome: Outcome, version: str, number: int) -> Outcome:
-    """With the header by which Jira's support finds a call; only Jira itself sets it."""
+    """Add the header by which Jira's support finds a call, to Jira's own responses only."""
     if not isinstance(outcome, Reply) or "json" not in outcome.headers.get("Content-Type", ""):
         return outcome
     return replace(outcome, headers={**outcome.headers, _TRACE_HEADERS[version]: f"{number:032x}"})

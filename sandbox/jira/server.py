@@ -3,7 +3,7 @@
 with JiraSandbox() as jira:
     jira.site.fail("create", CommitThenDrop())
     ...                                # JIRA_URL=jira.url, JIRA_EMAIL=jira.email, JIRA_API_TOKEN=jira.token
-    jira.site.issues                   # the tickets that there are
+    jira.site.issues                   # all tickets
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _POLL_SECONDS: Final = 0.1
 
 
 class JiraSandbox:
-    """Runs in a thread, on 127.0.0.1, between ``start`` and ``stop`` or in a ``with``.
+    """HTTP server in a thread, on 127.0.0.1, between ``start`` and ``stop`` or in a ``with``.
 
     While it is stopped its port refuses connections; it may be started again, and keeps its port then.
-    A site that ``is_down`` ends every connection without an answer.
+    A site that ``is_down`` ends every connection without a response.
 
     Args:
         port: 0 takes a free one.
@@ -57,7 +57,7 @@ class JiraSandbox:
         return self.site.token
 
     def start(self) -> None:
-        """Return when it listens. Raises ``OSError`` if the port is taken."""
+        """Start the server, and return when it listens. Raises ``OSError`` if the port is taken."""
         listening: Future[int] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(listening)), name="jira-sandbox", daemon=True
@@ -67,7 +67,7 @@ class JiraSandbox:
         self.url = f"http://127.0.0.1:{self._port}"
 
     def stop(self) -> None:
-        """Return when the port is closed; calls that hang are ended."""
+        """Stop the server, and return when its port is closed; calls that hang are ended."""
         if self._loop and self._stopping and self._thread:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
@@ -125,7 +125,7 @@ def _whole(reply: Reply) -> web.Response:
 
 
 async def _cut(request: web.Request, reply: Reply) -> web.StreamResponse:
-    """Promise all of the body, send a part, and end the connection."""
+    """Announce the whole body, send a part of it, and end the connection."""
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     response.content_length = len(reply.body)
     await response.prepare(request)
@@ -136,7 +136,7 @@ async def _cut(request: web.Request, reply: Reply) -> web.StreamResponse:
 
 
 def _drop(request: web.Request) -> web.Response:
-    """End the connection now; the answer that is returned goes nowhere."""
+    """End the connection now; the returned response is never sent."""
     if request.transport:
         request.transport.abort()
     return web.Response()
@@ -152,7 +152,7 @@ def main(
     hanging: Annotated[float, typer.Option(min=0, max=1, help="Share of creates: made, no answer.")] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed chooses the same creates.")] = 0,
 ) -> None:
-    """A Jira on localhost that makes tickets in memory, and mistakes on demand. Ctrl-C ends it."""
+    """Run a Jira on localhost, with tickets in memory and faults on demand. Ctrl-C ends it."""
     site = JiraSite([project], search_lag=search_lag)
     shares = (
         (CommitThenDrop(), dropped),
@@ -164,7 +164,7 @@ def main(
         site.plan = RandomFaults(shares, seed)
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
-    # Of our own, because a shell that starts something in the background lets it ignore Ctrl-C.
+    # StopRequest, because a shell lets the processes that it starts in the background ignore Ctrl-C.
     with StopRequest() as request, JiraSandbox(site, port) as jira:
         typer.echo(f"JIRA_URL={jira.url}\nJIRA_EMAIL={jira.email}\nJIRA_API_TOKEN={jira.token}")
         typer.echo(f"JIRA_PROJECT_KEY={project}\nCtrl-C ends it.")

@@ -1,8 +1,8 @@
-"""A Jira without HTTP: tickets, set-up, faults. No I/O.
+"""A Jira without HTTP: tickets, configuration, faults. No I/O.
 
 site = JiraSite(clock=VirtualClock(), search_lag=5)
 site.fail("create", CommitThenDrop())      # the next create meets it
-site.issues_with(marker)                   # what there really is
+site.issues_with(marker)                   # the thread's tickets, indexed or not
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sandbox.jira.store import IssueStore
 
 
 class Call(NamedTuple):
-    """A request that arrived, and when on the site's clock."""
+    """A request, and the time of its arrival on the site's clock."""
 
     endpoint: str
     at: float
@@ -37,15 +37,15 @@ class ScreenField:
 
 
 class JiraSite(IssueStore):
-    """Safe for threads. The same calls at the same times give the same answers.
+    """A Jira site, safe for threads. The same calls at the same times give the same responses.
 
     Args:
-        projects: keys of the projects that exist; the first is where ``skip_keys`` acts.
+        projects: keys of the projects; ``skip_keys`` acts on the first one by default.
         clock: the time in seconds; a ``VirtualClock`` in tests.
-        search_lag: seconds until the search sees what was changed.
+        search_lag: seconds until the search sees a change.
 
     All but the projects may be changed at any time, and so may ``is_down``, ``issue_types`` (id by name) and
-    ``screen`` (what the create screen has, by the field's id).
+    ``screen`` (the fields of the create screen, by id).
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class JiraSite(IssueStore):
 
     @property
     def plan(self) -> Plan | None:
-        """Asked for the fault of a call when no other waits for it."""
+        """The plan that chooses the faults of calls for which ``fail`` has left none."""
         return self._faults.plan
 
     @plan.setter
@@ -83,11 +83,11 @@ class JiraSite(IssueStore):
 
     @property
     def met(self) -> Counter[str]:
-        """The number of faults that were met, by the name of their class."""
+        """The number of faults met, by the name of their class."""
         return self._faults.met
 
     def fail(self, endpoint: str, *faults: Fault) -> None:
-        """The next calls of ``endpoint`` meet these faults, one each.
+        """Spoil the next calls of ``endpoint`` with these faults, one each.
 
         Endpoints: create, search, bulkfetch, get, myself, createmeta, remotelink, serverinfo.
         Raises ``ValueError`` for another one.
@@ -95,16 +95,16 @@ class JiraSite(IssueStore):
         self._faults.add(endpoint, *faults)
 
     def forget_faults(self, endpoint: str) -> None:
-        """Drop the faults that still wait for a call of ``endpoint``; the plan stays."""
+        """Drop the faults that wait for a call of ``endpoint``; keep the plan."""
         self._faults.forget(endpoint)
 
     def meet(self, endpoint: str, body: Any) -> Fault | None:
-        """Note a call; returns the fault that it meets."""
+        """Record a call, and return its fault, or None."""
         self.calls.append(Call(endpoint, self.clock()))
         return self._faults.take(endpoint, body)
 
     def admits(self, authorization: str) -> bool:
-        """Whether the header authenticates: Basic with e-mail and token, or Bearer with the token."""
+        """Return True if the header authenticates: Basic with e-mail and token, or Bearer with the token."""
         scheme, _, given = authorization.partition(" ")
         if scheme.lower() == "bearer":
             return given == self.token

@@ -1,4 +1,4 @@
-"""Spoil a response with a fault."""
+"""Apply a fault to a call, in place of its response or to the response."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sandbox.jira.faults import (
 from sandbox.jira.replies import Drop, Outcome, Reply, error_reply, html_reply
 
 LONG_SECONDS: Final = 300.0
-"""How long a call hangs that never gets an answer: longer than any client waits."""
+"""Time for which a call hangs that never gets a response: longer than any client waits."""
 
 _LIMITS: Final = {BURST: 100, ISSUE_WRITES: 20, GLOBAL_QUOTA: 65_000, TENANT_QUOTA: 65_000}
 _POLICIES: Final = {GLOBAL_QUOTA: "global-app-quota", TENANT_QUOTA: "tenant-app-quota"}
@@ -43,7 +43,7 @@ _TITLES: Final = {
 
 
 def instead(fault: Fault | None, now: float, *, cloud: bool) -> Outcome | None:
-    """The outcome of a call of which nothing is done; None if the call goes on."""
+    """Return the outcome of a call that a fault keeps from its effect; None if the call goes on."""
     match fault:
         case DropBeforeCommit():
             return Drop()
@@ -64,7 +64,7 @@ def instead(fault: Fault | None, now: float, *, cloud: bool) -> Outcome | None:
 
 
 def spoiled(fault: Fault | None, reply: Reply) -> Outcome:
-    """Return what the client gets of the response to a call that was done, or that will be."""
+    """Return the part of a response that reaches the client, after a call with an effect, now or later."""
     match fault:
         case CommitThenDrop() | CommitLate(then="drop"):
             return Drop()
@@ -90,7 +90,7 @@ def _failed(status: int) -> Reply:
 
 
 def _cloud_limit(fault: Throttle, now: float) -> dict[str, str]:
-    """Quotas are by the hour and told in structured headers too; the others are by the second."""
+    """Build Cloud's rate-limit headers; hourly quotas have structured headers too."""
     headers = {
         "X-RateLimit-Limit": str(_LIMITS.get(fault.reason, 100)),
         "X-RateLimit-Remaining": "0",
@@ -111,7 +111,7 @@ def _cloud_limit(fault: Throttle, now: float) -> dict[str, str]:
 
 
 def _data_center_limit(fault: Throttle) -> dict[str, str]:
-    """A bucket that is filled again and again."""
+    """Build Data Center's rate-limit headers, of a token bucket."""
     headers = {
         "X-RateLimit-Limit": "5",
         "X-RateLimit-Remaining": "0",

@@ -1,4 +1,4 @@
-"""The tickets of the sandbox Jira: their keys, those made late, the index that lags behind. No I/O."""
+"""The tickets of the sandbox Jira: their keys, late creates, and an index that lags behind. No I/O."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FIRST_ID: Final = 10_000
 
 
 class IssueStore:
-    """Safe for threads. What is due by now is made before anything is read or written.
+    """Store of tickets, safe for threads. Each read or write first makes the tickets that are due by now.
 
     Args:
         projects: keys of the projects that exist.
         clock: the time in seconds.
-        search_lag: seconds until the search sees what was changed. May be changed at any time.
+        search_lag: seconds until the search sees a change. May be changed at any time.
     """
 
     def __init__(
@@ -43,28 +43,28 @@ class IssueStore:
         self._last_numbers: Counter[str] = Counter()
         self._issues: dict[str, Issue] = {}
         self._id_by_key: dict[str, str] = {}
-        # For the index: every version of every ticket, None when it was deleted; and who ever had a label.
+        # For the index: every version of every ticket, None when deleted; and all tickets that had a label.
         self._versions: dict[str, list[tuple[float, Issue | None]]] = {}
         self._ids_by_label: dict[str, list[str]] = defaultdict(list)
         self._late: list[tuple[float, int, Callable[[float], object]]] = []
 
     @property
     def issues(self) -> tuple[Issue, ...]:
-        """All that exist, oldest first."""
+        """All tickets, oldest first."""
         with self._settled():
             return tuple(self._issues.values())
 
     def issues_with(self, marker: str) -> tuple[Issue, ...]:
-        """The issues that carry the marker as a label or in their entity property."""
+        """Return the tickets with the marker as a label or in their entity property."""
         return tuple(issue for issue in self.issues if issue.carries(marker))
 
     def find(self, id_or_key: str) -> Issue | None:
-        """The truth of this moment. Keys from before a move are known."""
+        """Find a ticket as it is now, by its id or any key that it ever had."""
         with self._settled():
             return self._issues.get(self._id_by_key.get(id_or_key.upper(), id_or_key))
 
     def search(self, query: Query) -> Iterator[Issue]:
-        """The issues in the index, newest first: stale, and with those that were deleted just now."""
+        """Yield the tickets in the index, newest first; the index lags, also behind deletions."""
         with self._settled() as now:
             ids = list(self._versions) if query.label is None else list(self._ids_by_label[query.label])
         for issue_id in reversed(ids):
@@ -78,12 +78,12 @@ class IssueStore:
             return self._commit(draft, now)
 
     def commit_later(self, draft: Draft, seconds: float) -> None:
-        """Make the ticket in ``seconds``; it gets its id and key then."""
+        """Make the ticket after ``seconds``; it gets its id and key then."""
         with self._settled() as now:
             self._do_later(now + seconds, lambda due: self._commit(draft, due))
 
     def put_link(self, issue_id: str, global_id: str | None, url: str, title: str) -> tuple[RemoteLink, bool]:
-        """The link, and whether it is new: one with the same ``global_id`` is replaced."""
+        """Put a link in place of one with the same ``global_id``; return it, and True if it is new."""
         with self._settled() as now:
             issue = self._issues[issue_id]
             old = [link for link in issue.remote_links if global_id and link.global_id == global_id]
@@ -93,7 +93,7 @@ class IssueStore:
             return link, not old
 
     def remove_link(self, issue_id: str, global_id: str) -> bool:
-        """Take the link off; False if there was none."""
+        """Remove the link; return False if there was none."""
         with self._settled() as now:
             issue = self._issues[issue_id]
             others = tuple(link for link in issue.remote_links if link.global_id != global_id)
@@ -103,7 +103,7 @@ class IssueStore:
     def add_comment(
         self, issue_id: str, body: object, properties: Mapping[str, object], later: float = 0.0
     ) -> Comment:
-        """A comment, made now or in so many seconds."""
+        """Add a comment, now or ``later`` by so many seconds."""
         with self._settled() as now:
             comment = Comment(next(self._link_ids), body, properties)
             self._do_later(now + later, lambda due: self._comment(issue_id, comment, due))
@@ -118,20 +118,20 @@ class IssueStore:
         heapq.heappush(self._late, (due, next(self._late_order), do))
 
     def move(self, key: str, project: str) -> Issue:
-        """Into another project, under a new key. Raises ``KeyError`` for an unknown key or project."""
+        """Move a ticket to another project and a new key. Raises ``KeyError`` where either is unknown."""
         with self._settled() as now:
             issue, _ = self._issues[self._id_by_key[key]], self.projects[project]
             return self._keep(replace(issue, project=project, number=self._next_number(project)), now)
 
     def strip_label(self, key: str, label: str) -> Issue:
-        """Take a label off. Raises ``KeyError`` for an unknown key."""
+        """Remove a label from a ticket. Raises ``KeyError`` for an unknown key."""
         with self._settled() as now:
             issue = self._issues[self._id_by_key[key]]
             left = tuple(other for other in issue.labels if other != label)
             return self._keep(replace(issue, labels=left), now)
 
     def delete(self, key: str) -> None:
-        """Its number is not used again. Raises ``KeyError`` for an unknown key."""
+        """Delete a ticket; its number is not used again. Raises ``KeyError`` for an unknown key."""
         with self._settled() as now:
             issue = self._issues.pop(self._id_by_key[key])
             self._versions[issue.id].append((now, None))
@@ -143,7 +143,7 @@ class IssueStore:
 
     @contextmanager
     def _settled(self) -> Iterator[float]:
-        """Make what is due by now, in due order; gives the time."""
+        """Lock the store, carry out the late changes that are due by now, in order, and yield the time."""
         with self._lock:
             now = self.clock()
             while self._late and self._late[0][0] <= now:
@@ -168,7 +168,7 @@ class IssueStore:
         return issue
 
     def _indexed(self, issue_id: str, now: float) -> Issue | None:
-        """The version that the index has."""
+        """Return the version of a ticket in the index; None if it has none."""
         with self._lock:
             for at, version in reversed(self._versions[issue_id]):
                 if at + self.search_lag <= now:

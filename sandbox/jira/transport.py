@@ -1,4 +1,4 @@
-"""The sandbox Jira without sockets, for httpx: what goes wrong raises what a socket would raise.
+"""The sandbox Jira without sockets, as a transport of httpx that raises a socket's errors.
 
 client = httpx.AsyncClient(transport=SandboxTransport(site, clock.advance), base_url="https://jira.example.com")
 """
@@ -15,13 +15,13 @@ from sandbox.jira.site import JiraSite
 
 
 class SandboxTransport(httpx.AsyncBaseTransport):
-    """Answers from ``site``, at once.
+    """Transport that responds from ``site`` at once.
 
     Args:
-        on_wait: told the seconds that the client would have waited; a ``VirtualClock.advance`` in tests.
+        on_wait: called with the seconds that the client would have waited; ``VirtualClock.advance`` in tests.
 
     Raises ``ConnectError`` while the site is down, ``RemoteProtocolError`` where a connection ends early,
-    ``ReadTimeout`` where an answer takes longer than the client's read time-out.
+    ``ReadTimeout`` where a response takes longer than the client's read time-out.
     """
 
     def __init__(self, site: JiraSite, on_wait: Callable[[float], None] = lambda seconds: None) -> None:

@@ -23,7 +23,7 @@ _MISSING: Final = {
 
 
 class Refusal(Exception):
-    """Status 400: ``messages`` about the request, ``errors`` by field."""
+    """A refusal with status 400: ``messages`` about the request, ``errors`` by field."""
 
     def __init__(self, *messages: str, errors: Mapping[str, str] | None = None) -> None:
         super().__init__(*messages)
@@ -32,9 +32,9 @@ class Refusal(Exception):
 
 
 def draft_of(site: JiraSite, body: Mapping[str, Any], *, adf: bool) -> Draft:
-    """The ticket that the body of a create asks for. ``adf``: version 3, where a description is a document.
+    """Read the ticket from the body of a create; ``adf`` is for version 3, whose descriptions are documents.
 
-    Raises ``Refusal`` with all that is wrong with the fields at once.
+    Raises ``Refusal`` with the faults of all fields at once.
     """
     fields = body.get("fields")
     if not isinstance(fields, dict):
@@ -70,7 +70,7 @@ def _errors(site: JiraSite, fields: Mapping[str, Any], adf: bool) -> Iterator[tu
 
 
 def _fault(site: JiraSite, name: str, value: Any, adf: bool) -> str | None:
-    """The fault of a value; None if it has none, or if Jira does not check the field."""
+    """Return the fault of a value; None if it has none, or if Jira does not check the field."""
     match name:
         case "project":
             return None if _chosen(value, "key", site.projects) else _MISSING[name]
@@ -86,7 +86,7 @@ def _fault(site: JiraSite, name: str, value: Any, adf: bool) -> str | None:
 
 
 def _chosen(value: Any, named_by: str, known: Mapping[str, str]) -> str | None:
-    """The name of what is chosen by ``{"id": …}`` or by its name; None if there is none."""
+    """Return the name of a choice that is made by ``{"id": …}`` or by name; None if it is unknown."""
     if not isinstance(value, dict):
         return None
     by_id = {identity: name for name, identity in known.items()}
@@ -124,7 +124,7 @@ def _text_fault(value: Any) -> str | None:
 
 
 def _document_fault(value: Any) -> str | None:
-    """Jira Cloud is said to count the characters of the document's JSON."""
+    """Return the fault of a document; its length is that of its JSON, as Jira Cloud is said to count."""
     if not isinstance(value, dict) or value.get("type") != "doc" or value.get("version") != 1:
         return "Operation value must be an Atlassian Document (see the Atlassian Document Format)"
     if not isinstance(value.get("content"), list) or not all(map(_is_node, value["content"])):
@@ -148,7 +148,7 @@ def _length_fault(text: str) -> str | None:
 
 
 def properties_of(value: Any) -> dict[str, Any]:
-    """Entity properties, by key."""
+    """Return the entity properties by key. Raises ``Refusal`` for invalid ones."""
     if not isinstance(value, list):
         raise Refusal(INVALID_PAYLOAD)
     properties: dict[str, Any] = {}

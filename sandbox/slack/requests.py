@@ -33,19 +33,19 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class SlackRequest:
-    """One HTTP POST to the app's endpoint."""
+    """An HTTP POST to the app's endpoint."""
 
     body: bytes
     headers: Mapping[str, str]
 
     def redelivered(self, number: int = 1, reason: RetryReason = "http_timeout") -> SlackRequest:
-        """The same request as Slack sends it again: ``number`` 1 to 3."""
+        """Make the same request as Slack redelivers it: ``number`` 1 to 3."""
         retry = {"x-slack-retry-num": str(number), "x-slack-retry-reason": reason}
         return replace(self, headers={**self.headers, **retry})
 
 
 def signed_request(secret: str, payload: Mapping[str, Any], at: float | None = None) -> SlackRequest:
-    """The payload in the encoding that Slack uses for its kind, signed ``at`` a Unix time, now if None."""
+    """Encode a payload as Slack does for its kind, and sign it ``at`` a Unix time, now if None."""
     if "command" in payload:
         return sign(secret, urlencode(payload).encode(), FORM, at)
     text = json.dumps(payload)
@@ -55,7 +55,7 @@ def signed_request(secret: str, payload: Mapping[str, Any], at: float | None = N
 
 
 def sign(secret: str, body: bytes, content_type: str = JSON, at: float | None = None) -> SlackRequest:
-    """Any bytes, signed as Slack signs them."""
+    """Make a request of any bytes, signed as Slack signs them."""
     timestamp = str(int(time.time() if at is None else at))
     digest = hmac.new(secret.encode(), b"v0:" + timestamp.encode() + b":" + body, hashlib.sha256)
     headers = {
@@ -70,7 +70,7 @@ def sign(secret: str, body: bytes, content_type: str = JSON, at: float | None = 
 def app_mention(
     channel_id: str, user_id: str, text: str, *, ts: str, thread_ts: str | None = None
 ) -> Payload:
-    """A user wrote ``@threadsync``. Slack sends a ``message`` with the same ``ts`` too."""
+    """Build the event of a mention; Slack sends a ``message`` with the same ``ts`` too."""
     event = {"type": "app_mention", "text": text, **_written(channel_id, user_id, ts, thread_ts)}
     return event_callback(event)
 
@@ -84,7 +84,7 @@ def message(
     thread_ts: str | None = None,
     subtype: str | None = None,
 ) -> Payload:
-    """A user wrote into a channel, or with ``thread_ts`` into a thread."""
+    """Build the event of a user's message in a channel, or with ``thread_ts`` in a thread."""
     event = {
         "type": "message",
         "text": text,
@@ -95,7 +95,7 @@ def message(
 
 
 def bot_message(channel_id: str, text: str, *, ts: str, thread_ts: str | None = None) -> Payload:
-    """Our bot wrote something; Slack tells us, as it tells of everybody."""
+    """Build the event of our own bot's message, which Slack sends like any other."""
     event = {
         "type": "message",
         "text": text,
@@ -107,7 +107,7 @@ def bot_message(channel_id: str, text: str, *, ts: str, thread_ts: str | None = 
 
 
 def event_callback(event: Mapping[str, Any]) -> Payload:
-    """The envelope of an event, with an id of its own."""
+    """Build the envelope of an event, with an event id of its own."""
     return {
         "token": "verification-token",
         "team_id": TEAM_ID,
@@ -138,7 +138,7 @@ def slash_command(
     response_url: str = "",
     **fields: str,
 ) -> Payload:
-    """A user typed ``/ticket text``; ``fields`` are added to the form."""
+    """Build the form of a user's ``/ticket text``; ``fields`` are added to it."""
     return {
         "token": "verification-token",
         "team_id": TEAM_ID,
@@ -165,7 +165,7 @@ def message_shortcut(
     thread_ts: str | None = None,
     response_url: str = "",
 ) -> Payload:
-    """A user chose a shortcut from the menu of a message."""
+    """Build the payload of a shortcut that a user chose from a message's menu."""
     return {
         **_clicked("message_action", channel_id, user_id, response_url),
         "callback_id": callback_id,
@@ -191,7 +191,7 @@ def button_click(
     thread_ts: str | None = None,
     response_url: str = "",
 ) -> Payload:
-    """A user pressed a button in a message of ours."""
+    """Build the payload of a click on a button in one of our messages."""
     thread = {"thread_ts": thread_ts} if thread_ts else {}
     action = {
         "type": "button",
@@ -225,11 +225,11 @@ def button_click(
 def view_submission(
     view: Mapping[str, Any], values: Mapping[str, str | None], user_id: str, *, view_id: str = "V0SANDBOX"
 ) -> Payload:
-    """A user filled in a modal and submitted it.
+    """Build the payload of a modal that a user submitted.
 
     Args:
-        view: as it was opened.
-        values: what was written, by block id; each block has one field.
+        view: the view as it was opened.
+        values: the inputs by block id; each block has one field.
     """
     actions = {
         block["block_id"]: block["element"]["action_id"] for block in view["blocks"] if "element" in block

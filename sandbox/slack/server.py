@@ -3,8 +3,8 @@
 with SlackSandbox() as slack:
     slack.fail("chat.postMessage", RateLimited(1), Dropped())
     ...                                # SLACK_API_URL=slack.api_url, SLACK_BOT_TOKEN=slack.token
-    slack.messages                     # what was posted
-    slack.calls("chat.postMessage")    # what was asked, faults included
+    slack.messages                     # all posted messages
+    slack.calls("chat.postMessage")    # all calls, also those that met a fault
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from sandbox.faults import CutOff, Dropped, Fault, FaultQueue, Hangs, Page, Rate
 from sandbox.slack.workspace import Message, SlackError, SlackWorkspace
 
 RESPONSE_URL: Final = "response_url"
-"""Faults and calls of response URLs go by this name."""
+"""Name of response URLs in ``fail`` and ``calls``."""
 
 SOCKET: Final = "socket"
-"""WebSockets that were asked for go by this name."""
+"""Name of requested WebSockets in ``calls``."""
 
 _CONNECTIONS_OPEN: Final = "apps.connections.open"
 _PAGE: Final = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
@@ -37,7 +37,7 @@ _PAGE: Final = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
 
 @dataclass(frozen=True)
 class Call:
-    """One request that reached the sandbox."""
+    """A request that reached the sandbox."""
 
     method: str
     arguments: Mapping[str, Any]
@@ -51,19 +51,19 @@ SCOPES: Final = (
     "commands",
     "users:read",
 )
-"""Of the token: what every answer says that it may do. As in handlers/manifest.yaml."""
+"""Scopes of the token, as every successful response lists them. The same as in handlers/manifest.yaml."""
 
 _NEEDS: Final = {"bots.info": "users:read", "users.info": "users:read"}
 """Methods that need an optional scope."""
 
 
 class SlackSandbox:
-    """Runs in a thread, on a free port of 127.0.0.1, between ``start`` and ``stop`` or in a ``with``.
+    """HTTP server in a thread, on 127.0.0.1, between ``start`` and ``stop`` or in a ``with``.
 
-    aiohttp serves it, not uvicorn: only aiohttp lets a handler drop its connection without a word.
+    It runs on aiohttp, not uvicorn: only aiohttp lets a handler drop its connection without a response.
 
     Args:
-        channels: those that exist; every well-formed id does if None.
+        channels: ids of the channels that exist; None: every well-formed id.
         port: 0 takes a free one.
     """
 
@@ -80,7 +80,7 @@ class SlackSandbox:
         self.app_token = app_token
         self.scopes: tuple[str, ...] = SCOPES
         self.refuses: str | None = None
-        """Slack's name for why it refuses the token, in every call: such as ``token_revoked``."""
+        """Error with which every call refuses the token, by Slack's name, such as ``token_revoked``."""
         self.url = ""
         self._faults = FaultQueue()
         self._calls: list[Call] = []
@@ -88,9 +88,9 @@ class SlackSandbox:
         self._acknowledged: dict[str, Any] = {}
         self._sockets: set[web.WebSocketResponse] = set()
         self.refuses_sockets = False
-        """Whether WebSockets are refused now. As Slack's, an address works once, and not after a refusal."""
+        """True while WebSockets are refused. As with Slack, an address works once, not after a refusal."""
         self.deaf_and_dumb = False
-        """Whether open sockets stay open, and nothing comes out of them: no event, no pong."""
+        """True while open sockets stay open but send neither hello nor pong."""
         self._addresses: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -98,43 +98,43 @@ class SlackSandbox:
 
     @property
     def api_url(self) -> str:
-        """For ``SLACK_API_URL``."""
+        """The value for ``SLACK_API_URL``."""
         return f"{self.url}/api/"
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """All that was posted, in order."""
+        """All messages, in order."""
         return tuple(self.workspace.messages)
 
     @property
     def responses(self) -> tuple[Mapping[str, Any], ...]:
-        """The requests to response URLs, faults included."""
+        """The arguments of all requests to response URLs, also those that met a fault."""
         return tuple(call.arguments for call in self.calls(RESPONSE_URL))
 
     @property
     def socket_count(self) -> int:
-        """Connections of Socket Mode that are open."""
+        """The number of open connections of Socket Mode."""
         return len(self._sockets)
 
     @property
     def acknowledged(self) -> Mapping[str, Any]:
-        """The response to each envelope by its id; None for a bare acknowledgement."""
+        """The payload in the response to each envelope, by envelope id; None for a bare acknowledgement."""
         return dict(self._acknowledged)
 
     def calls(self, method: str) -> tuple[Call, ...]:
-        """Every request for the method, also those that met a fault."""
+        """Return every call of the method, also those that met a fault."""
         return tuple(call for call in tuple(self._calls) if call.method == method)
 
     def fail(self, method: str, *faults: Fault) -> None:
-        """The next calls of ``method`` meet these faults, one each."""
+        """Spoil the next calls of ``method`` with these faults, one each."""
         self._faults.add(method, *faults)
 
     def new_response_url(self) -> str:
-        """A response URL for a payload."""
+        """Make a response URL for a payload."""
         return f"{self.url}/response/{next(self._numbers)}"
 
     def send_over_socket(self, payload: Mapping[str, Any], kind: str = "events_api") -> str:
-        """Deliver a payload to the app's open socket; returns the envelope's id."""
+        """Deliver a payload to the app's open socket; return the envelope's id."""
         envelope_id = f"envelope-{next(self._numbers)}"
         envelope = {
             "envelope_id": envelope_id,
@@ -154,7 +154,7 @@ class SlackSandbox:
             asyncio.run_coroutine_threadsafe(socket.close(), self._loop).result(5)
 
     def start(self) -> None:
-        """Return when it listens."""
+        """Start the server, and return when it listens."""
         listening: Future[str] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(listening)), name="slack-sandbox", daemon=True
@@ -163,7 +163,7 @@ class SlackSandbox:
         self.url = listening.result(10)
 
     def stop(self) -> None:
-        """Return when the port is closed; calls that hang are ended."""
+        """Stop the server, and return when its port is closed; calls that hang are ended."""
         if self._loop and self._stopping and self._thread:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
@@ -281,7 +281,7 @@ class SlackSandbox:
 
 
 async def _arguments(request: web.Request) -> dict[str, Any]:
-    """The arguments in the query, and in a body in JSON or as a form."""
+    """Read a call's arguments from its query, and from its body in JSON or as a form."""
     arguments: dict[str, Any] = dict(request.query)
     if request.content_type == "application/json":
         # The SDK says JSON also where it sends nothing.
@@ -300,7 +300,7 @@ def _rate_limited(fault: RateLimited) -> web.Response:
 
 
 def _drop(request: web.Request) -> web.Response:
-    """End the connection now; the answer that is returned goes nowhere."""
+    """End the connection now; the returned response is never sent."""
     if request.transport:
         request.transport.abort()
     return web.Response()

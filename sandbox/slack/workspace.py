@@ -23,12 +23,12 @@ _TS: Final = re.compile(r"[0-9]{1,16}\.[0-9]{1,9}", re.ASCII)
 
 
 class SlackError(Exception):
-    """``ok: false``, with Slack's name for the error."""
+    """Error of a call, which becomes ``ok: false``; the message is Slack's name for the error."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message that was posted. ``only_for`` names the one user who sees an ephemeral one."""
+    """A posted message. ``only_for`` names the one user who sees an ephemeral one."""
 
     channel: str
     ts: str
@@ -41,7 +41,7 @@ class Message:
     metadata: Mapping[str, Any] | None = None
 
     def as_json(self, *, with_metadata: bool = False) -> Answer:
-        """The message as Slack shows it; metadata only on request."""
+        """Show the message as Slack does; metadata only on request."""
         by_us = {"bot_id": BOT_ID, "app_id": APP_ID} if self.user == BOT_USER_ID else {}
         answer: Answer = {"type": "message", "user": self.user, "text": self.text, "ts": self.ts, **by_us}
         if self.thread_ts:
@@ -57,11 +57,11 @@ class Message:
 
 @dataclass
 class SlackWorkspace:
-    """Messages of some channels; ``channels`` None means that every well-formed channel id exists.
+    """A workspace; with ``channels`` None every well-formed channel id exists.
 
-    ``views`` are those that were opened. ``people`` says what users.info tells of a user besides the usual:
-    ``{"U0GUEST": {"is_restricted": True}}``. A channel in ``moved`` has got the other id; it answers by that,
-    also where it is called by the old one.
+    ``views`` are the opened ones. ``people`` holds further members of a user in the response of users.info:
+    ``{"U0GUEST": {"is_restricted": True}}``. A channel in ``moved`` has got the other id; a call with the old
+    id responds with the new one.
     """
 
     channels: Collection[str] | None = None
@@ -73,7 +73,7 @@ class SlackWorkspace:
     _last_ts: int = 0
 
     def call(self, method: str, arguments: Arguments) -> Answer:
-        """The answer to a call, ``ok`` included. Raises ``SlackError``."""
+        """Carry out a call, and return its response, ``ok`` included. Raises ``SlackError``."""
         does = _METHODS.get(method)
         if does is None:
             raise SlackError("unknown_method")
@@ -81,7 +81,7 @@ class SlackWorkspace:
             return {"ok": True, **does(self, arguments)}
 
     def add(self, channel: str, user: str, text: str, *, ts: str, thread_ts: str | None = None) -> Message:
-        """A user's message, so that ``conversations.replies`` finds it."""
+        """Add a user's message, so that ``conversations.replies`` finds it."""
         return self._keep(Message(channel, ts, text, user, thread_ts))
 
     def delete(self, channel: str, ts: str) -> None:
@@ -90,7 +90,7 @@ class SlackWorkspace:
             self.messages.remove(self._find(channel, ts))
 
     def new_ts(self) -> str:
-        """A timestamp that no message has yet."""
+        """Make a timestamp that no message has yet."""
         with self._lock:
             self._last_ts = max(self._last_ts + 1, int(time.time() * 1_000_000))
             return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
@@ -164,7 +164,7 @@ class SlackWorkspace:
         thread = [item for item in thread if root in (item.ts, item.thread_ts)]
         if not thread:
             raise SlackError("thread_not_found")
-        # The root comes first on every page, whatever is asked for.
+        # The root comes first on every page, whatever the cursor.
         roots = [item for item in thread if item.ts == root]
         later = [item for item in thread if item.ts != root and Decimal(item.ts) > _oldest(arguments)]
         later.sort(key=lambda item: Decimal(item.ts))
@@ -259,7 +259,7 @@ def _number(arguments: Arguments, name: str, default: int) -> int:
 
 
 def _from_json(value: Any) -> Any:
-    """A form carries blocks and views as JSON text, a JSON body carries them as they are."""
+    """Read blocks or a view: JSON text in a form, plain JSON in a JSON body."""
     if not isinstance(value, str):
         return value
     try:

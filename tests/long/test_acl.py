@@ -1,4 +1,4 @@
-"""The ACL of docs/operate/brokers.md, word for word, on both servers: enough, and none for nothing."""
+"""The ACL of docs/operate/brokers.md, word for word, on both servers: sufficient, and all of it used."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ NOT_SEEN: Final[Mapping[str, str]] = {
     "punsubscribe": "kombu, when a consumer of a broadcast is cancelled",
     "mget": "Celery's client, when its connection for results was lost",
 }
-"""Commands that no step here needs, and what does."""
+"""Commands that no step here needs, and the situation that needs each."""
 
 HARMLESS: Final = {"client|setinfo", "client|maint_notifications", "config|get", "config"}
-"""Refused, and done without: what redis-py says of itself, and how often the log is flushed."""
+"""Commands that may be refused: redis-py's name for itself, and how often the log is flushed."""
 
 
 @pytest.fixture(params=[ValkeyPrefix, RedisPrefix], ids=lambda pair: pair.name)
@@ -54,7 +54,7 @@ def server(request: pytest.FixtureRequest, valkey: ValkeyForTests, tmp_path: Pat
 def test_the_documented_rights_are_enough_and_none_is_for_nothing(
     server: ValkeyPrefix, postgres: PostgresForTests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything that the suite over all brokers does, counted by the server."""
+    """The server refuses nothing of a whole installation, and each documented right is used."""
     with server.server.client() as admin, install_on(server, postgres, tmp_path) as site:
         monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", site.env["CELERY_BROKER_TRANSPORT_OPTIONS"])
         administrator: Any = admin
@@ -71,7 +71,7 @@ def test_the_documented_rights_are_enough_and_none_is_for_nothing(
 
 
 def test_the_shipped_users_are_enough_for_everything(postgres: PostgresForTests, tmp_path: Path) -> None:
-    """The same, with a user for each kind of process; the server refuses none of it."""
+    """The server refuses nothing to the shipped users, one for each kind of process."""
     lines = [acl_line(user, "pw").removeprefix("user ") for user in NAMES]
     with (
         RedisServer(tmp_path / "broker", users=lines, settings={"appendfsync": "always"}) as server,
@@ -86,14 +86,14 @@ def test_the_shipped_users_are_enough_for_everything(postgres: PostgresForTests,
         finally:
             site.close()
         refused = {(entry["username"], entry["object"]) for entry in administrator.acl_log()}
-    # How often the log is flushed is the administrator's to know.
+    # Only the administrator may read how often the log is flushed.
     assert refused <= {(login_of("worker"), "config|get"), (login_of("worker"), "config")}
 
 
 def go_through_everything(
     site: Site, folder: Path, *, client: str | None = None, beat: str | None = None
 ) -> None:
-    """Send, kill, wait, junk, results, remote control, signs of life, the CLI and the doctor.
+    """Use the broker in all ways: commands, kills, waits, junk, results, heartbeats, the CLI, the doctor.
 
     ``client`` and ``beat``: their own addresses of the broker.
     """
@@ -101,7 +101,7 @@ def go_through_everything(
     process = site.beat(CELERY_BROKER_URL=beat or own)
     try:
         with closing(SessionClient(client or own)) as sender:
-            # What waits then is looked at.
+            # Health looks at the waiting message.
             first = sender.get_or_create("C1", "1700000000.000001", "U1")
             assert "no such worker" in run(site, "worker.cli", "health", "worker", code=1)
             with site.worker() as worker:
@@ -130,7 +130,7 @@ def go_through_everything(
                 wrong = {check: one for check, one in found.items() if one["level"] in ("warning", "error")}
                 assert {check for check in wrong if check.startswith("broker")} <= {
                     "broker: append-only file",
-                    # One user for all processes.
+                    # Found where one user serves all processes.
                     *(() if client else ("broker: user",)),
                 }
                 worker.stop()

@@ -35,14 +35,14 @@ from worker.db.pool import new_pool
 from worker.db.sessions.store import SessionStore
 
 NOT_DURABLE = {"broker: append-only file", "database: durable"}
-"""The tests' servers wait for no disk, and the doctor says so, rightly."""
+"""Findings on the tests' servers, which do not wait for the disk."""
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: pair.name)
 def server(
     request: pytest.FixtureRequest, valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BrokerServer]:
-    """One of each pair in turn."""
+    """Run each of the brokers in turn."""
     server: BrokerServer = request.param(tmp_path_factory.mktemp(request.param.name), valkey)
     try:
         server.start()
@@ -55,7 +55,7 @@ def server(
 def site(
     server: BrokerServer, postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """One with a worker and beat, for the tests that leave it as it is."""
+    """Install a site with a worker and beat, for the tests that leave it as it is."""
     with install_on(server, postgres, tmp_path_factory.mktemp("shared")) as site, site.worker():
         beat = site.beat()
         try:
@@ -66,7 +66,7 @@ def site(
 
 @pytest.fixture
 def own(server: BrokerServer, postgres: PostgresForTests, tmp_path: Path) -> Iterator[Site]:
-    """One without a worker, of this test alone."""
+    """Install a site without a worker, for one test alone."""
     with install_on(server, postgres, tmp_path) as site:
         yield site
 
@@ -84,7 +84,7 @@ def a_client(site: Site) -> SessionClient:
 
 
 def sent(client: SessionClient, channel_id: str, number: int) -> Handle[SessionResult]:
-    """As Slack does, which sends again."""
+    """Send a command again and again until the broker takes it, as Slack does with events."""
     taken: list[Handle[SessionResult]] = []
 
     def is_taken() -> bool:
@@ -120,7 +120,7 @@ def test_a_command_whose_process_dies_is_run_again_at_once(site: Site, tmp_path:
 
 
 def test_poison_is_buried_after_five_deaths(server: BrokerServer, site: Site, tmp_path: Path) -> None:
-    """Beyond those that raise suspicion."""
+    """A poison message is buried after five deaths beyond the deliveries that made it a suspect."""
     diary = tmp_path / "diary"
     result = site.send("probe.kill_child", str(diary))
     letter = site.dead_letter(lambda letter: letter.task_id == result.id, timeout=60)
@@ -147,12 +147,12 @@ def test_everything_says_that_it_lives(site: Site) -> None:
 
 
 def test_the_doctor_is_content(site: Site) -> None:
-    """With all that runs, and all that it asks of the broker."""
+    """The doctor finds no fault in an installation where everything runs."""
     wait_until(lambda: set(site.heartbeats().canaries) == set(QUEUES), "canaries came out", timeout=30)
     said = run_cli(site, "doctor", "--json", "--role", "sessions")
     found = {finding["check"]: finding for finding in json.loads(said.stdout)}
     wrong = {check: one for check, one in found.items() if one["level"] in ("warning", "error")}
-    # Those whose installation has one user for all of it, as most of these have.
+    # Expected of an installation that has one user for everything, as most of these have.
     assert wrong.keys() <= NOT_DURABLE | {"broker: user"}, wrong
     for check in ("broker: reachable", "broker: room", "broker: permissions"):
         assert found[check]["level"] == "ok", found[check]
@@ -160,7 +160,7 @@ def test_the_doctor_is_content(site: Site) -> None:
 
 
 def test_the_web_process_says_that_it_is_ready(site: Site, tmp_path: Path) -> None:
-    """It is told of the broker and nothing else."""
+    """A web process without a database is ready when all queues of the broker are served."""
     told = {name: value for name, value in site.env.items() if name != "DATABASE_URL"}
     with WebProcess(told, tmp_path / "web.log") as web:
         answer = httpx.get(f"{web.url}/readyz", timeout=10)
@@ -187,7 +187,7 @@ def test_what_is_due_later_outlives_its_worker(own: Site, tmp_path: Path) -> Non
         due = datetime.now(UTC) + timedelta(seconds=8)
         result = own.send_for(due, "probe.take", str(diary), 0.0)
         marker = own.send("probe.take", str(tmp_path / "marker"), 0.0)
-        # It was behind the other one.
+        # This message was behind the other one.
         assert marker.get(timeout=20) == "ended"
         worker.kill()
         assert not diary.exists()
@@ -208,7 +208,7 @@ def test_a_stop_hands_back_what_had_not_begun(own: Site) -> None:
 
 
 class Sender:
-    """Sends commands by our client, as many as are allowed, and keeps those that the broker took."""
+    """Sender of commands by our client, as many as are allowed, which keeps the accepted ones."""
 
     def __init__(self, site: Site, number: int) -> None:
         self.taken: dict[str, Handle[SessionResult]] = {}
@@ -226,7 +226,7 @@ class Sender:
         self._thread.join()
 
     def allow(self, number: int) -> None:
-        """So many more."""
+        """Allow so many more commands."""
         self._allowed.release(number)
 
     def has_sent(self, number: int) -> bool:
@@ -238,7 +238,7 @@ class Sender:
 
     def _send_one(self, client: SessionClient, thread_ts: str) -> None:
         self._allowed.acquire()
-        # As Slack does, which sends again.
+        # Sent again until it is taken, as Slack does.
         while thread_ts not in self.taken:
             try:
                 self.taken[thread_ts] = client.get_or_create("C1", thread_ts, "U1")
@@ -247,7 +247,7 @@ class Sender:
 
 
 def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> None:
-    """Of worker groups and the broker, under load: nothing acknowledged is lost, nothing wrongly buried."""
+    """Kills of workers and broker under load lose no acknowledged command, and bury none wrongly."""
     number, kills, ends = scaled(2000), scaled(5, 2), scaled(2, 1)
     with own.worker("one") as one, own.worker("two") as two:
         with Sender(own, number) as sender:
@@ -272,7 +272,7 @@ def test_kills_and_a_freeze_lose_nothing(server: BrokerServer, own: Site) -> Non
             missing = sorted(set(sender.taken) - rows(own))
             raise AssertionError(f"{len(missing)} have none: {missing[:5]}; {own.heartbeats()}") from exc
         settled = time.monotonic() - ended
-        # Those that were carried out before they came again, too: any of them could become a letter.
+        # Redelivered commands that were carried out, too: any of them could become a dead letter.
         wait_until(lambda: own.waiting() == 0, "each message has ended", 60)
         over = time.monotonic() - ended
         print(

@@ -37,7 +37,7 @@ def test_a_burst_on_a_busy_machine_fails_none(broker: RedisServer, kind: str) ->
 
 @pytest.mark.parametrize("kind", ["threads", "asyncio"])
 def test_a_process_that_stood_still_fails_none(broker: RedisServer, kind: str) -> None:
-    """A laptop's sleep, a virtual machine that is moved: the answers lie in its sockets."""
+    """No call fails in a process that stood still, as in a laptop's sleep: its replies are in its sockets."""
     with burst(kind, CALLS, broker.url()) as process, broker.client() as server:
         wait_until(lambda: server.llen("sessions") > CALLS / 10, "it sends")
         freeze(process.pid, seconds=3)
@@ -48,7 +48,7 @@ def test_a_process_that_stood_still_fails_none(broker: RedisServer, kind: str) -
 
 
 def test_a_broker_that_is_really_silent_is_told_on_a_busy_machine(broker: RedisServer) -> None:
-    """All calls fail, though our threads hardly run; none waits for its turn to find out."""
+    """All calls to a silent broker fail soon, though our threads hardly run, and not one after the other."""
     with SessionClient(broker.url(), broker.url()) as client:
         client.ping()
         broker.freeze()

@@ -16,7 +16,7 @@ from worker.db.pool import Pool, new_pool
 
 @pytest.fixture
 def owner_pool(database_url: str) -> Iterator[Pool]:
-    """May empty tables, which a worker may not."""
+    """Open a pool as the owner, who may empty tables, which a worker may not."""
     with new_pool(as_owner(database_url), max_size=2) as pool:
         yield pool
 
@@ -28,7 +28,7 @@ def owner_pool(database_url: str) -> Iterator[Pool]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_one_thread_is_one_session(owner_pool: Pool, history: list[Step]) -> None:
-    """Whatever came before what."""
+    """One thread is one session, in whatever order its commands and the channel's moves arrive."""
     story = History(owner_pool)
     story.clear()
     story.deliver(history)

@@ -1,4 +1,4 @@
-"""Seeded runs in which everything goes wrong; `make chaos` makes a thousand of them."""
+"""Seeded runs of chaos, with faults at every step; `make chaos` makes a thousand of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FIRST_SEED = 20_260_000
 
 
 def test_a_hundred_runs_of_chaos_end_with_one_ticket_each(pool: Pool) -> None:
-    """`Broken` names the seed: `python -m sandbox.chaos --runs 1 --seed …` does the same again."""
+    """All runs end with one ticket each; `python -m sandbox.chaos --runs 1 --seed …` repeats a broken one."""
     tally = Tally()
     for number in range(RUNS):
         tally.add(run(pool, FIRST_SEED + number, f"{1_700_000_000 + number}.000100"))

@@ -1,4 +1,4 @@
-"""Machines whose clocks are minutes apart: nothing waits for them, and health says so."""
+"""Machines whose clocks are minutes apart: no command waits for them, and health reports them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def health(installation: Installation, *words: str) -> tuple[int, dict[str, Any]
 
 
 def says_the_skew(installation: Installation, who: str, seconds: int) -> bool:
-    """Whether health names the process whose clock is wrong, and by how much; exit code 0, as it works."""
+    """Return True if health names the process with the wrong clock, and its offset, with exit code 0."""
     code, verdicts = health(installation, *(("beat",) if who == "beat" else ("worker",)))
     name = next((name for name in verdicts if name.startswith(f"clock of {who}")), None)
     if code or name is None or verdicts[name]["state"] != "skewed":
@@ -57,8 +57,8 @@ def says_the_skew(installation: Installation, who: str, seconds: int) -> bool:
 def test_a_ticket_whose_first_try_failed_is_made_once(
     installation: Installation, jira: JiraSandbox, who: str, seconds: int
 ) -> None:
-    """One process' clock is five minutes off: a draft is asked for before its thread is known, Jira refuses
-    the first try, and there is one ticket soon after all the same.
+    """One ticket is made soon although a clock is five minutes off, the draft comes before its thread, and
+    Jira refuses the first attempt.
     """
     jira.site.fail("search", Status(503))
     wrong = clock_ahead(seconds)
@@ -95,7 +95,7 @@ def waits(installation: Installation, task_id: str) -> bool:
 
 
 def test_copies_that_wait_neither_stay_for_minutes_nor_spin(installation: Installation) -> None:
-    """Two workers, ten minutes apart, hand a command to and fro: it waits its patience, and no longer."""
+    """A command that two workers, ten minutes apart, hand to each other waits its patience and no longer."""
     with (
         installation.worker("behind", SESSION_WAIT_SECONDS="4", **clock_ahead(-FIVE_MINUTES)) as behind,
         installation.worker("ahead", SESSION_WAIT_SECONDS="4", **clock_ahead(FIVE_MINUTES)) as ahead,
@@ -108,13 +108,13 @@ def test_copies_that_wait_neither_stay_for_minutes_nor_spin(installation: Instal
 
 
 def test_hours_without_a_worker_leave_few_messages(installation: Installation) -> None:
-    """A beat whose clock is wrong, and no worker: one message of each kind, until its patience is over."""
+    """Without a worker, a beat with a wrong clock keeps one message of each kind until its patience ends."""
     beat = installation.beat(**clock_ahead(-FIVE_MINUTES))
     try:
         with redis.Redis.from_url(installation.broker_url) as broker:
             wait_until(lambda: broker.hlen("threadsync.beat") >= 4, "they were sent", 30)
             sign = broker.hget("threadsync.signs", "beat")
-            # Beat goes on to say that it lives.
+            # Beat goes on with its heartbeats.
             wait_until(lambda: broker.hget("threadsync.signs", "beat") not in (sign, None), "it lives", 30)
             wait_until(lambda: tries(broker, "sweep") == 1, "its patience with a sweep is over once", 30)
             assert broker.llen("sessions") == 1
@@ -125,6 +125,6 @@ def test_hours_without_a_worker_leave_few_messages(installation: Installation) -
 
 
 def tries(broker: Any, entry: str) -> int:
-    """How often beat sent it again because nothing took it."""
+    """Return how often beat sent an entry's message again because no worker took it."""
     _at, _, count = broker.hget("threadsync.beat", entry).decode().partition(" ")
     return int(count)

@@ -21,7 +21,7 @@ from threadsync.broker.installation import KEY
 def copy(
     postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path, installation: Installation
 ) -> Iterator[Installation]:
-    """A clone of the installation's database, pointed at the same broker."""
+    """Install a clone of the installation's database on the same broker."""
     logs = tmp_path / "copy"
     logs.mkdir()
     with install(postgres, valkey, logs) as copy:
@@ -32,14 +32,14 @@ def copy(
 
 
 def says_two_databases(installation: Installation) -> bool:
-    """Whether health fails by it, and the doctor has it among its findings."""
+    """Return True if health fails because workers of the broker write to two databases."""
     code, said, _ = cli(installation, "health", "worker", "--json")
     verdict = json.loads(said).get("databases", {})
     return code == 1 and verdict.get("state") == "mixed"
 
 
 def test_a_copy_is_found_and_renewed(installation: Installation, copy: Installation) -> None:
-    """Health and doctor say that there are two. Renewed, its worker takes nothing of the original's."""
+    """Health and doctor report a copy; after its renewal its worker takes none of the original's commands."""
     beat = installation.beat()
     try:
         with installation.worker("original") as original:

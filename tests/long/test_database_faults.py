@@ -1,4 +1,4 @@
-"""Postgres is there and cannot do it: commands wait for a person, but not for ever."""
+"""Faults of a Postgres that answers: commands wait for an operator, but not for ever."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEARLY_SPENT = History(stuck=FAULT_PATIENCE_SECONDS - 0.01)
 def test_a_fault_is_waited_for_and_then_a_dead_letter(
     postgres: PostgresForTests, installation: Installation
 ) -> None:
-    """A right is missing: one that waited for an hour is kept with the reason, a new one flows later."""
+    """A command waits while a right is missing, and becomes a dead letter with the reason after an hour."""
     administrator = postgres.for_administrator(installation.database_url)
     ask(administrator, "REVOKE INSERT ON thread_sessions FROM threadsync_run")
     with installation.worker() as worker:

@@ -1,4 +1,4 @@
-"""Messages that end what opens them, or are too large for it: none goes round for ever, on any broker."""
+"""Messages that end a process by being opened, or are too large for it: none goes round for ever."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def server(
 
 @pytest.fixture
 def site(server: BrokerServer, postgres: PostgresForTests, tmp_path: Path) -> Iterator[Site]:
-    """Without a worker."""
+    """Install a site without a worker."""
     with install_on(server, postgres, tmp_path) as site:
         yield site
 
 
 def leave_only(size: int, worker: WorkerGroup) -> None:
-    """Let its main process take this much more memory, and no more."""
+    """Limit the further memory of the worker's main process to ``size``."""
     limit = psutil.Process(worker.pid).memory_info().vms + size
     resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit, limit))
 
@@ -66,7 +66,7 @@ TOO_MUCH = {
 
 
 def test_what_is_too_large_for_the_worker_is_buried(site: Site) -> None:
-    """And what stands beside it runs."""
+    """Messages too large for the worker become dead letters, and commands beside them run."""
     with site.worker() as worker:
         leave_only(300 * MB, worker)
         for task_id, (body, compression) in TOO_MUCH.items():
@@ -81,14 +81,14 @@ def test_what_is_too_large_for_the_worker_is_buried(site: Site) -> None:
 
 
 def letters(site: Site) -> tuple[Any, ...] | None:
-    """Their number, and the fewest letters of arguments."""
+    """Return the number of dead letters, and the shortest length of their arguments."""
     with psycopg.connect(site.database_url) as connection:
         count = "SELECT count(DISTINCT task_id), min(length(arguments)) FROM dead_letters"
         return connection.execute(count).fetchone()
 
 
 def test_what_opens_to_much_is_opened_one_by_one(site: Site) -> None:
-    """Each is within the limit, and all that a worker may hold would be gigabytes. The main process lives."""
+    """Messages that unpack to much are opened one by one, so that the main process lives."""
     packed = zlib.compress(b'[["' + b"x" * (14 * MB) + b'"], {}, {}]')
     whole = (scaled(100), 14 * MB + len('{"args": [""], "kwargs": {}}'))
     with site.worker() as worker:
@@ -105,7 +105,7 @@ def test_what_opens_to_much_is_opened_one_by_one(site: Site) -> None:
 
 @pytest.mark.parametrize("server", [ValkeyTcp], ids=["valkey-tcp"], indirect=True)
 def test_a_worker_takes_no_more_than_it_can_hold(site: Site) -> None:
-    """Large messages as they are. RabbitMQ sends all that a worker may have, whatever their size."""
+    """A worker survives large messages, though RabbitMQ sends as many as it may hold, whatever their size."""
     body = b'[["' + b"x" * (10 * MB) + b'"], {}, {}]'
     with site.worker() as worker:
         pid = worker.pid
@@ -121,7 +121,7 @@ TOO_LARGE = {"hard to keep": b"\xff" * (18 * MB), "hard to receive": b"\xff" * (
 
 
 def test_what_does_not_even_fit_into_the_worker_is_buried(site: Site) -> None:
-    """Whatever is short of memory, its deaths are counted; in the end its beginning is kept."""
+    """A message that does not fit into the worker ends as a dead letter with its beginning."""
     ends = 0
     with site.worker() as worker:
         leave_only(60 * MB, worker)
@@ -155,7 +155,7 @@ def is_buried(site: Site, task_id: str) -> bool:
 
 
 def test_the_count_of_deaths_survives(server: BrokerServer, site: Site, tmp_path: Path) -> None:
-    """A restart of the worker, another worker, a restart of the broker. Each run ends in a death."""
+    """The count of a message's deaths survives restarts of worker and broker, and other workers."""
     diary = tmp_path / "diary"
     result = site.send("probe.hang", str(diary))
     runs = 0

@@ -1,4 +1,4 @@
-"""Workers that live and take nothing: Celery on Redis' best-known failure, which no ping finds."""
+"""Workers that live and take nothing, the best-known failure of Celery on Redis, which no ping finds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALL_WELL = dict.fromkeys(("sessions", "syncs", "maintenance", "lookups"), "ok")
 
 
 def health(installation: Installation, *words: str) -> tuple[int, dict[str, Any]]:
-    """What ``threadsync health`` says, and its exit code."""
+    """Run ``threadsync health``; return its exit code and the state of each verdict."""
     done = subprocess.run(
         [sys.executable, "-m", "worker.cli", "health", *words, "--json"],
         env={**installation.env, "PYTHONPATH": str(ROOT)},
@@ -35,7 +35,7 @@ def health(installation: Installation, *words: str) -> tuple[int, dict[str, Any]
 
 
 async def until_ready(http: Any, status: int, queues: dict[str, str]) -> None:
-    """Until ``/readyz`` says so; at most as long as is promised."""
+    """Wait until ``/readyz`` responds so, at most as long as is promised."""
 
     async def says_so() -> bool:
         answer = await http.get("/readyz")
@@ -46,9 +46,9 @@ async def until_ready(http: Any, status: int, queues: dict[str, str]) -> None:
 
 @pytest.mark.timeout(240)
 async def test_a_worker_that_takes_nothing_is_seen_within_a_minute(installation: Installation) -> None:
-    """One does not consume any more, though it answers pings; of another the main process stands still.
+    """Readiness and health report within a minute a worker that takes nothing, and one that stands still.
 
-    Readiness turns red, and ``threadsync health worker`` says which. Once they take messages, all is well.
+    The first one answers pings all the time. Once both take messages again, all is well.
     """
     with ExitStack() as stack:
         changeable = {"REMOTE_CONTROL_CHANGES": "true"}
@@ -85,7 +85,7 @@ async def test_a_worker_that_takes_nothing_is_seen_within_a_minute(installation:
 
 
 def leaves_in_good_order(worker: WorkerGroup, installation: Installation) -> None:
-    """One that was asked to stop is not missed."""
+    """Stop a worker, and check that health does not miss it."""
     worker.stop()
     wait_until(
         lambda: not any(name.startswith("deaf@") for name in health(installation, "worker")[1]),
@@ -94,6 +94,6 @@ def leaves_in_good_order(worker: WorkerGroup, installation: Installation) -> Non
 
 
 def test_health_of_what_is_not_there(installation: Installation) -> None:
-    """No worker, no beat: exit code 1, and what to do about it."""
+    """Health reports a worker and a beat that are not there as deaf, with exit code 1."""
     assert health(installation, "worker", "--node", "nobody@nowhere") == (1, {"nobody@nowhere": "deaf"})
     assert health(installation, "beat") == (1, {"beat": "deaf"})

@@ -1,4 +1,4 @@
-"""A person is forgotten by a real stack: canaries are nowhere afterwards, and no replay brings one back."""
+"""Forgetting by a real stack: no canary is left anywhere, and no replay brings one back."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PERSON: Final = "U0OCELOT7"
 NAME: Final = "Maya Ozelot"
 OTHER: Final = "U0OTHER"
 CANARY: Final = re.compile("ocelot|ozelot|b2NlbG90", re.IGNORECASE)
-"""In the id, the name and all words of the person; in base64, too."""
+"""Canary in the id, the name and all words of the person; also in base64."""
 
 CHANNEL: Final = "C0123"
 DRAFT: Final = {"summary": "ocelot summary", "description": "ocelot *told*", "labels": ["ocelot-label"]}
@@ -53,7 +53,7 @@ MOST_WAITING: Final = 30
 
 @dataclass
 class Stack:
-    """The processes and servers, and the messages that were sent to them."""
+    """The processes and servers of the test, and the messages sent to them."""
 
     installation: Installation
     valkey: ValkeyForTests
@@ -63,7 +63,7 @@ class Stack:
     sent: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
 
     def send(self, task: str, *args: Any, **kwargs: Any) -> None:
-        """As a stock client does, which tells of it with all arguments; once more by ``replay``."""
+        """Send as a stock client does, with all arguments in the event; ``replay`` can send it again."""
         self.sent.append((str(uuid4()), task, args, kwargs))
         self.replay(self.sent[-1:])
 
@@ -74,7 +74,7 @@ class Stack:
             )
 
     def threadsync(self, *words: str) -> str:
-        """Run the command as a person does."""
+        """Run ``threadsync`` on the command line, and return its output."""
         command = [sys.executable, "-m", "worker.cli", *words]
         env = {**self.installation.env, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
@@ -82,7 +82,7 @@ class Stack:
         return done.stdout
 
     def wait_until_quiet(self) -> None:
-        """All messages have ended, and all syncs that will end by themselves."""
+        """Wait until all messages have ended, and all syncs that can end by themselves."""
         url = self.installation.database_url
         open_syncs = (
             "SELECT count(*) FROM syncs WHERE state NOT IN ('done', 'failed') "
@@ -96,12 +96,12 @@ class Stack:
         return {path.name: path.read_text(errors="replace") for path in paths}
 
     def written(self) -> str:
-        """Valkey's log of writes."""
+        """Return Valkey's log of writes."""
         [folder] = Path(self.valkey.server.log_path).parent.rglob("appendonlydir")
         return "".join(path.read_bytes().decode("utf-8", "replace") for path in folder.iterdir())
 
     def rewrite(self) -> None:
-        """Let Valkey write its log anew, and wait until that has taken the former one's place."""
+        """Let Valkey rewrite its log, and wait until the new one has replaced the former one."""
         with redis.Redis.from_url(self.valkey.server.url) as client:
             client.bgrewriteaof()
 
@@ -114,7 +114,7 @@ class Stack:
 
 @pytest.fixture
 def stack(postgres: PostgresForTests, tmp_path: Path) -> Iterator[Stack]:
-    """Workers for all queues with beat, on a Valkey of its own, with a Jira and a Slack."""
+    """Run a worker for all queues with beat, on a Valkey of its own, with a Jira and a Slack."""
     with ExitStack() as cleanup:
         valkey = ValkeyForTests(tmp_path / "valkey")
         valkey.start()
@@ -142,7 +142,7 @@ def thread(number: int) -> dict[str, str]:
 
 
 def live(stack: Stack, folder: Path) -> None:
-    """The person opens threads, drafts, fails, decides, is spoken of, and is imported."""
+    """Let the person open threads, draft, fail, decide, be mentioned, and be imported."""
     for number in range(THREADS):
         stack.send("sessions.get_or_create", **thread(number), user_id=PERSON)
         signed: dict[str, Any] = {**thread(number), **({"actor": ACTOR} if number % 2 else {})}
@@ -156,7 +156,7 @@ def live(stack: Stack, folder: Path) -> None:
         patch={"owner": PERSON, "names": [NAME], PERSON: {"asked": f"by {NAME}"}},
         command_id=str(uuid4()),
     )
-    # Those that fail: of the person's threads, with the person's id, and junk.
+    # Messages that fail: about the person's threads, with the person's id, and junk.
     stack.send("sessions.request_sync", **thread(0), draft={"summary": ["ocelot"]}, drafted_at="ocelot")
     stack.send("sessions.request_sync", "ocelot", **thread(1), draft=DRAFT, drafted_at="1700000009.000100")
     stack.send("sessions.get_or_create", channel_id="C0123", thread_ts="none", user_id=PERSON)
@@ -178,7 +178,7 @@ def live(stack: Stack, folder: Path) -> None:
 
 
 def send_elsewhere(stack: Stack, flower: httpx.Client) -> None:
-    """Send to a queue without a worker: Flower has what its sender tells, and nothing in its place."""
+    """Send to a queue without a worker, so that Flower knows only the sender's event."""
     stack.installation.celery.send_task(
         "sessions.get_or_create", kwargs=DRAFT, queue="elsewhere", task_id="sent"
     )
@@ -188,7 +188,7 @@ def send_elsewhere(stack: Stack, flower: httpx.Client) -> None:
 
 
 def leaks(**places: str) -> dict[str, list[str]]:
-    """Return the places of canaries, each with what stands around it."""
+    """Return the places of canaries, each with the text around it."""
     found = {}
     for name, text in places.items():
         spots = [text[max(0, hit.start() - 200) : hit.end() + 80] for hit in CANARY.finditer(text)][:3]
@@ -198,7 +198,7 @@ def leaks(**places: str) -> dict[str, list[str]]:
 
 
 def test_a_person_is_forgotten(stack: Stack, tmp_path: Path) -> None:
-    """From all tables, Valkey and its log, Flower's state and new lines of logs; tickets are one a thread."""
+    """A person is forgotten in tables, Valkey, Flower and new log lines, with one ticket a thread."""
     # Jira refuses the first draft in the draft's own words; it is tried again.
     stack.jira.site.fail("create", Refuse(400, ("ocelot summary is not wanted",), {}))
     with flower_of(stack.installation.env, tmp_path) as flower:
@@ -253,7 +253,7 @@ def test_a_person_is_forgotten(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_a_thread_and_a_channel_are_forgotten(stack: Stack, tmp_path: Path) -> None:
-    """One thread by its link, then its channel; replays and late events make no second ticket."""
+    """A thread and its channel are forgotten; replays and late events make no second ticket."""
     live(stack, tmp_path)
     tickets = len(stack.jira.site.issues)
     link = f"https://example.slack.com/archives/{CHANNEL}/p{thread(0)['thread_ts'].replace('.', '')}"
@@ -274,7 +274,7 @@ def test_a_thread_and_a_channel_are_forgotten(stack: Stack, tmp_path: Path) -> N
 
 
 def test_a_person_is_forgotten_in_the_middle_of_everything(stack: Stack) -> None:
-    """Messages of the person pour in before, meanwhile and after: none of them leaves anything behind."""
+    """No message of the person that arrives before, during or after the act leaves a trace."""
     stop = threading.Event()
     numbers = itertools.count()
 

@@ -1,4 +1,4 @@
-"""An act of forgetting ends halfway, at each of its steps; the next one does the rest."""
+"""Acts of forgetting that end halfway, at each of their steps, and are finished by the next act."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = ["without_waiting"]
 
 
 class _Ends(ForgetStore):
-    """Loses Postgres at its step number ``left``."""
+    """Store that loses Postgres at its step number ``left``."""
 
     left = 0
 
@@ -50,7 +50,7 @@ class _Ends(ForgetStore):
 
 
 def _lived(store: SessionStore, letters: DeadLetterStore, pool: Pool) -> UUID:
-    """The person opens a thread, drafts in another one's, decides, is spoken of, and fails."""
+    """Let the person open a thread, draft, decide, be mentioned and fail; return the session's id."""
     session = store.get_or_create_session(CHANNEL, THREAD, PERSON, actor=MAYA)
     store.request_sync(CHANNEL, THREAD, DRAFT, LATER, actor=MAYA)
     other = store.get_or_create_session(CHANNEL, "2.2", OTHER)
@@ -74,7 +74,7 @@ def _lived(store: SessionStore, letters: DeadLetterStore, pool: Pool) -> UUID:
 def test_an_act_that_ends_halfway_is_finished_by_the_next(
     store: SessionStore, pool: Pool, database_url: str, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """Whatever step it ended at: nothing says which were done, so each is done again."""
+    """An act that ended at any step is finished by the next one, which repeats every step."""
     letters = DeadLetterStore(pool)
     for step in range(1, 60):
         owner_runs(
@@ -121,7 +121,7 @@ def test_an_act_that_ends_halfway_is_finished_by_the_next(
 
 
 def test_a_server_that_is_away_is_told_of() -> None:
-    """What was done stays done, and the answer says what is left; asking again does it."""
+    """Forgetting reports a server that is away, without its password, and what is left there."""
     url = "redis://:of-these-tests@127.0.0.1:1/0"
     with WorkersCelery("away", broker=url, backend=url, set_as_current=False) as app:
         app.conf.update(result_backend=url)

@@ -1,4 +1,4 @@
-"""A person is forgotten by an installation on RabbitMQ: in its queues, its delays and its stream of signs."""
+"""An installation on RabbitMQ forgets a person: in its queues, its delays and its stream of heartbeats."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def thread(number: int) -> dict[str, Any]:
 
 
 def forget(site: Site, *words: str) -> dict[str, Any]:
-    """Run the command as a person does."""
+    """Run ``threadsync forget`` on the command line, and return its report."""
     argv = [sys.executable, "-m", "worker.cli", "forget", *words, "--reason", "asked", "--json"]
     env = {**site.env, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
@@ -74,7 +74,7 @@ def forget(site: Site, *words: str) -> dict[str, Any]:
 
 
 def heartbeats(site: Site) -> bytes:
-    """All that the stream of signs has, as it lies there."""
+    """Return the whole stream of heartbeats, as it is stored."""
     found: list[bytes] = []
     with Connection(site.broker_url) as connection:
         opened: Any = connection.default_channel
@@ -93,10 +93,10 @@ def heartbeats(site: Site) -> bytes:
 
 
 def on_disk(node: RabbitMQ) -> dict[str, int]:
-    """The broker's files that have a canary, with how often."""
+    """Return the broker's files with canaries, and the number in each."""
     found = {}
     for path in node.data.rglob("*"):
-        # It deletes some just now.
+        # The broker may delete the file just now.
         with suppress(FileNotFoundError):
             if path.is_file() and (hits := CANARY.findall(path.read_bytes())):
                 found[path.name] = len(hits)
@@ -104,12 +104,12 @@ def on_disk(node: RabbitMQ) -> dict[str, int]:
 
 
 def test_a_person_is_forgotten(server: _Rabbit, site: Site) -> None:
-    """All that waits in a queue, or for later, is redacted as it arrives; the stream has no person in it."""
+    """Messages that wait in a queue, or until later, are redacted on arrival; the stream names no person."""
     with site.worker("first", SESSION_WAIT_SECONDS="60") as worker:
         for number in range(4):
             site.send("sessions.get_or_create", **thread(number), user_id=PERSON)
             site.send("sessions.request_sync", **thread(number), draft=DRAFT, **LATER, actor=ACTOR)
-        # For later: in the queues of delays.
+        # Due later: in the queues of delays.
         site.send_later(DELAY_SECONDS, "later-1", "sessions.get_or_create", **thread(10), user_id=PERSON)
         site.send_later(
             DELAY_SECONDS, "later-2", "sessions.request_sync", **thread(0), draft=MENTION, **LATER
@@ -133,7 +133,7 @@ def test_a_person_is_forgotten(server: _Rabbit, site: Site) -> None:
         assert CANARY.search(dump(site.database_url).encode()) is None
         assert CANARY.search(worker.log.encode()) is None
         assert CANARY.search(heartbeats(site)) is None
-    # What an operator does about the broker's files, in which acknowledged messages stay for a while.
+    # An operator's way to clear the broker's files, in which acknowledged messages stay for a while.
     node: RabbitMQ = server.server
     with Connection(site.broker_url) as connection:
         channel: Any = connection.default_channel

@@ -1,4 +1,4 @@
-"""What others do while they stand still, and after: everything goes on by itself, and nothing is lost."""
+"""Servers that stand still for a while: everything goes on by itself, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AGAIN_SECONDS = 8.0
 
 
 def results_come(installation: Installation, backend: str) -> None:
-    """Each the one of its own command; a server that was away is left alone at first."""
+    """Wait until results come, each of its own command; a server that was away is left alone at first."""
     with SessionClient(installation.broker_url, backend) as client:
         wait_until(partial(_all_results_come, client), "results come", timeout=60)
 
@@ -44,7 +44,7 @@ def _all_results_come(client: SessionClient) -> bool:
 
 
 def test_a_frozen_broker_loses_nothing(database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
-    """Under load; what a client was told that the broker has is carried out, and no letter is written."""
+    """A broker that freezes under load loses no acknowledged command, and causes no dead letter."""
     load = Load(seed=21, threads=scaled(250))
     with (
         closing(Installation(database_url, own_valkey.url, tmp_path)) as installation,
@@ -70,7 +70,7 @@ def test_a_frozen_broker_loses_nothing(database_url: str, own_valkey: EmbeddedVa
 def test_no_worker_hangs_when_the_broker_stands_still_again_and_again(
     database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
-    """Each time both go on, with commands and results; both can be stopped at the end, without a letter."""
+    """Both workers go on after each standstill of the broker, and stop in time at the end."""
     load = Load(seed=25, threads=40)
     with (
         closing(Installation(database_url, own_valkey.url, tmp_path)) as installation,
@@ -100,7 +100,7 @@ def test_no_worker_hangs_when_the_broker_stands_still_again_and_again(
 def test_a_worker_stops_while_its_broker_is_frozen(
     database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
-    """Within its grace, though it holds messages; they are carried out by the next one."""
+    """A worker stops within its grace while its broker is frozen; the next one carries out its messages."""
     load = Load(seed=22, threads=scaled(500))
     with closing(Installation(database_url, own_valkey.url, tmp_path)) as installation:
         load.send(installation)
@@ -115,7 +115,7 @@ def test_a_worker_stops_while_its_broker_is_frozen(
 def test_a_frozen_database_loses_nothing(
     own_postgres: EmbeddedPostgres, broker_url: str, tmp_path: Path
 ) -> None:
-    """Commands wait, none becomes a letter; the worker can be stopped meanwhile, and another goes on."""
+    """A frozen Postgres makes no command a dead letter; a worker can be stopped, and another one goes on."""
     load = Load(seed=23, threads=scaled(500))
     with closing(Installation(own_postgres.url, broker_url, tmp_path)) as installation:
         load.send(installation)
@@ -136,7 +136,7 @@ def test_a_frozen_database_loses_nothing(
 def test_a_frozen_server_of_results_decides_nothing(
     database_url: str, broker_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
-    """The soft time limit comes while one is stored: no letter, no child killed, no mixed-up result."""
+    """A soft time limit during the storing of a result causes no dead letter, no kill, no mixed-up result."""
     load = Load(seed=24, threads=scaled(500))
     diary = tmp_path / "diary"
     with (
@@ -145,7 +145,7 @@ def test_a_frozen_server_of_results_decides_nothing(
     ):
         results_come(installation, own_valkey.url)
         for _ in range(4):
-            # It ends shortly before its soft time limit of 6 s, so that storing its result runs into that.
+            # Each ends shortly before its soft time limit of 6 s, so that storing its result runs into that.
             installation.send("probe.take", str(diary), 5.0)
         wait_until(lambda: diary.exists() and diary.read_text().count("begin") >= 2, "they run", timeout=20)
         children = {child.pid for child in worker.children}

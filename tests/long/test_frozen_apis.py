@@ -1,4 +1,4 @@
-"""Jira and Slack that stand still under load, then go on: one ticket a session, and its thread says so."""
+"""Jira and Slack that stand still under load, then go on: one ticket a session, named in its thread."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def ask_for_tickets(installation: Installation, numbers: range) -> None:
 
 
 def told(slack: SlackSandbox) -> set[str]:
-    """Keys that the status messages name."""
+    """Return the keys that the status messages name."""
     return {
         word.strip("<>|*_.,")
         for message in slack.messages
@@ -63,7 +63,7 @@ def told(slack: SlackSandbox) -> set[str]:
 def test_frozen_jira_and_slack_cost_time_alone(
     installation: Installation, jira: JiraSandbox, slack: SlackSandbox, tmp_path: Path
 ) -> None:
-    """First the one, then the other, then both."""
+    """Every session gets its ticket while Jira, Slack, then both stand still for a time."""
     with (
         relay_to(urlsplit(jira.url).port or 0) as (jira_port, jira_relay),
         relay_to(urlsplit(slack.api_url).port or 0) as (slack_port, slack_relay),

@@ -1,4 +1,4 @@
-"""A broker or a database that stands still under those that are no workers: each goes on by itself."""
+"""Roles other than workers, when the broker or the database stands still: each goes on by itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from worker.local.servers.valkey import EmbeddedValkey
 
 PASSWORD = "of-these-tests-and-42-ostriches"
 LONGEST_SECONDS = 60
-"""For a command: longer than each of its time-outs, and far from for ever."""
+"""Limit of a command, longer than each of its time-outs."""
 
 COMMANDS = {
     "broker": [["health", "worker"], ["health", "beat"], ["doctor"]],
@@ -52,7 +52,7 @@ class Roles:
         assert sign_in(self.browser, "ada", PASSWORD).status_code == 303
 
     def code_of(self, argv: list[str]) -> int:
-        """Run a command; its exit code. Raises ``TimeoutExpired`` if it hangs."""
+        """Run a command; return its exit code. Raises ``TimeoutExpired`` if it hangs."""
         ended = subprocess.run(
             [sys.executable, "-m", "worker.cli", *argv],
             env={**self.installation.env, "PYTHONPATH": str(ROOT)},
@@ -65,7 +65,7 @@ class Roles:
         return ended.returncode
 
     def beat_sends(self) -> bool:
-        """Return True if it has lately sent its canaries."""
+        """Return True if beat has lately sent its canaries."""
         return scrape(self.exporter).get("threadsync_beat_silence_seconds", LONGEST_SECONDS) < 8
 
     def ups(self) -> list[float]:
@@ -97,7 +97,7 @@ def roles(own_postgres: EmbeddedPostgres, own_valkey: EmbeddedValkey, tmp_path: 
 def test_each_role_goes_on_after_a_standstill(
     roles: Roles, own_postgres: EmbeddedPostgres, own_valkey: EmbeddedValkey, frozen: str
 ) -> None:
-    """Meanwhile commands end, metrics and pages are shown; afterwards all is well without a restart."""
+    """During a standstill commands end and pages respond; afterwards every role works without a restart."""
     server = own_valkey if frozen == "broker" else own_postgres
     began = time.monotonic()
     with ThreadPoolExecutor(1) as other, standing_still(*family(server.pid)):

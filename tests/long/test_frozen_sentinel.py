@@ -24,7 +24,7 @@ OPTIONS = json.dumps({"master_name": MASTER_NAME})
 
 
 class OnSentinel(Installation):
-    """One whose broker and results are where the sentinel says."""
+    """Installation whose broker and results are at the sentinel's master."""
 
     def __init__(self, database_url: str, watched: Watched, logs: Path) -> None:
         super().__init__(database_url, watched.servers[0].url, logs)
@@ -57,7 +57,7 @@ def freeze_until_another_serves(watched: Watched) -> None:
 def test_no_worker_hangs_when_the_master_stands_still(
     database_url: str, watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each time both go on, with commands, remote control and results; and at the end both can be stopped."""
+    """Both workers go on after each standstill of the master, and can be stopped at the end."""
     monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", OPTIONS)
     load = Load(seed=31, threads=40)
     with closing(OnSentinel(database_url, watched, tmp_path)) as installation, ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Harmful messages, as in make test; here what takes longer: opened alone, mutated, refused by Postgres."""
+"""Harmful messages, in the slow cases: opened alone, mutated, refused by Postgres."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _OPENED_ALONE_AFTER: Final = 2
 def fed(
     postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """One whose worker was given all of it as if each had been delivered twice before."""
+    """Install an installation whose worker got every message as if it had been delivered twice before."""
     with (
         install(postgres, valkey, tmp_path_factory.mktemp("fed")) as installation,
         given_all_of_it(installation, _OPENED_ALONE_AFTER),
@@ -68,18 +68,18 @@ def fed(
 
 @pytest.mark.parametrize("name", RUN)
 def test_what_is_told_of_a_command_decides_nothing(fed: Installation, name: str) -> None:
-    """Also when it is opened alone."""
+    """A command that is opened alone runs, whatever its descriptive headers say."""
     see_that_it_ran(fed, name)
 
 
 @pytest.mark.parametrize("name", LETTERS)
 def test_what_decides_must_be_readable(fed: Installation, name: str) -> None:
-    """Also when it is opened alone."""
+    """A message opened alone becomes a dead letter if a part that decides is unreadable."""
     see_that_it_is_a_letter(fed, name)
 
 
 def ours_of(installation: Installation) -> list[str]:
-    """The tasks that a worker has."""
+    """Return the names of our tasks that a worker has."""
     answer: Any = installation.celery.control.inspect(timeout=5, limit=1).registered()
     (names,) = answer.values()
     return sorted(name for name in names if name.startswith(_OURS))
@@ -89,7 +89,7 @@ def ours_of(installation: Installation) -> list[str]:
 def test_each_task_ends_whatever_its_arguments(
     installation: Installation, tmp_path: Path, shape: str
 ) -> None:
-    """Also those that only workers and beat send. Honest commands are answered meanwhile."""
+    """Each task ends with junk as arguments, also those of workers and beat, and honest commands run."""
     with installation.worker() as worker, redis.Redis.from_url(installation.broker_url) as broker:
         pid = worker.pid
         tasks = ours_of(installation)
@@ -108,14 +108,14 @@ def test_each_task_ends_whatever_its_arguments(
 
 
 def first(name: str, command: str, **kwargs: Any) -> bytes:
-    """A message of protocol 1, whose id is in its body alone."""
+    """Make a message of protocol 1, whose id is in its body alone."""
     body = {"task": command, "id": name, "args": [], "kwargs": kwargs}
     whole = json.loads(entry(name, body))
     return json.dumps({**whole, "headers": {}}).encode()
 
 
 def test_no_record_of_a_suspect_stays(installation: Installation) -> None:
-    """Of one that has its id in its body: it fails at once, waits and fails, waits and runs, runs."""
+    """No record stays of a suspect with its id in its body, whether it fails, waits or runs."""
     late = {"channel_id": "C1", "thread_ts": thread("late")}
     sent = {
         "fails": first("fails", COMMAND, thread_ts="1.1"),
@@ -156,7 +156,7 @@ NAMING: Final = {
 
 
 def test_who_was_forgotten_is_in_no_log(installation: Installation) -> None:
-    """Nor the words, whatever is wrong with a message that names the person; nor is the id in a letter."""
+    """No log and no dead letter has a forgotten person, whatever is wrong with a message with the name."""
     with new_pool(installation.database_url) as pool:
         forgets = ForgetStore(pool)
         forgets.expect_person(forgets.begin("user", None, actor="ann", reason="asked for"), PERSON)
@@ -172,7 +172,7 @@ def test_who_was_forgotten_is_in_no_log(installation: Installation) -> None:
 
 
 def test_mutated_messages_do_no_harm(installation: Installation, tmp_path: Path) -> None:
-    """A sample of those of tests/long/test_mutated_messages.py."""
+    """A sample of the mutants of tests/long/test_mutated_messages.py does no harm."""
     way = ValkeyFeed(installation)
     try:
         with installation.worker() as worker:
@@ -187,7 +187,7 @@ def test_mutated_messages_do_no_harm(installation: Installation, tmp_path: Path)
 
 
 def test_of_those_that_are_due_soon_not_all_wait_in_a_worker(shared: Installation) -> None:
-    """It holds 1,000; the others wait in the broker, which does not forget them either."""
+    """A worker holds 1,000 messages that are due soon; the others wait in the broker, and run as well."""
     names = [f"soon {number}" for number in range(MOST_HELD + 300)]
     with redis.Redis.from_url(shared.broker_url) as broker:
         due = (datetime.now(UTC) + timedelta(seconds=4.5)).isoformat()
@@ -198,7 +198,7 @@ def test_of_those_that_are_due_soon_not_all_wait_in_a_worker(shared: Installatio
 
 
 def test_what_no_process_has_memory_for_is_buried_in_the_end(shared: Installation) -> None:
-    """Celery's main process would end of the error. Each time counts like a death."""
+    """A command for which no process has memory becomes a dead letter: each attempt counts as a death."""
     result = shared.send("probe.no_memory")
     letter = shared.dead_letter(lambda letter: letter.task_id == result.id, timeout=30)
     assert (letter.error_type, letter.attempts) == ("PoisonCommand", 5)
@@ -216,7 +216,7 @@ ALTER TABLE dead_letters ADD CONSTRAINT none_of_these
 def test_a_letter_that_postgres_refuses_is_dropped(
     installation: Installation, postgres: PostgresForTests
 ) -> None:
-    """A healthy one, in whatever form: of what no command reads, and of what fails. Others are kept."""
+    """A healthy Postgres that refuses a dead letter in every form costs that one alone; others are kept."""
     with psycopg.connect(
         postgres.for_administrator(installation.database_url), autocommit=True
     ) as administrator:
@@ -244,7 +244,7 @@ def test_a_letter_that_postgres_refuses_is_dropped(
 def test_a_letter_waits_while_postgres_cannot_take_it(
     installation: Installation, postgres: PostgresForTests
 ) -> None:
-    """The table is away, which is nothing of the letter's: it is waited out, and others go on."""
+    """Dead letters wait while their table is missing, and other commands go on."""
     owner = postgres.for_administrator(installation.database_url)
     with (
         psycopg.connect(owner, autocommit=True) as administrator,

@@ -1,4 +1,4 @@
-"""A Jira that swallows answers and creates, kills, an empty broker: every session gets its one ticket."""
+"""Every session gets its one ticket, despite a Jira that loses responses, kills, and an emptied broker."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class HostileJira:
         )
 
     def tickets(self) -> list[dict[str, Any]]:
-        """All that there are, with their labels."""
+        """Return all tickets, with their labels."""
         body: dict[str, Any] = {"jql": 'project = "PROJ" ORDER BY created DESC', "maxResults": 5_000}
         answer = self._http.post("/rest/api/3/search/jql", json={**body, "fields": ["labels"]})
         found: list[dict[str, Any]] = answer.raise_for_status().json()["issues"]
@@ -53,7 +53,7 @@ class HostileJira:
 
 @contextmanager
 def hostile_jira(folder: Path, seed: int) -> Iterator[HostileJira]:
-    """A third of the creates is made and not answered, 7 % are neither; the search is 2 s behind."""
+    """Run a Jira that drops the response of 33 % of creates, loses 7 %, and searches 2 s behind."""
     log = folder / "jira.log"
     argv = [sys.executable, "-u", "-m", "sandbox.jira.server", "--port", "0", "--search-lag", "2"]
     argv += ["--dropped", "0.33", "--lost", "0.07", "--seed", str(seed)]
@@ -88,7 +88,7 @@ def states(installation: Installation) -> Counter[str]:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_hostile_jira_needs_no_person(installation: Installation, tmp_path: Path, seed: int) -> None:
-    """Five kills and one flush besides: all sessions have their one ticket within seven minutes."""
+    """All sessions get their ticket without an operator, despite five kills and an emptied broker."""
     with hostile_jira(tmp_path, seed) as jira:
         options = ("--concurrency", "4", "--beat", "--schedule", str(tmp_path / "beat"))
         # The product's own patience: what a killed worker held is back after 10 s.

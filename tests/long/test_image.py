@@ -1,4 +1,4 @@
-"""The image without an engine: the Dockerfile's building stage by its own words, and what it makes.
+"""The image without an engine: the Dockerfile's building stage, run here, and its result.
 
 In place of the base image: an environment of this machine's Python. Folders are replaced, and nothing else.
 """
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 class BuildingStage:
-    """Runs its instructions below a folder."""
+    """Runner of the building stage's instructions below a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -84,7 +84,7 @@ class BuildingStage:
 
 @dataclass(frozen=True)
 class Image:
-    """The environment that the image takes."""
+    """The Python environment that the image takes."""
 
     directory: Path
 
@@ -112,7 +112,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 def test_it_has_what_is_locked_and_ourselves(image: Image) -> None:
-    """Each in the locked version: no build tool, no pip, no embedded server, no sandbox."""
+    """The image has exactly the locked versions and threadsync: no pip, no embedded server, no sandbox."""
     found = image.ask(
         "from importlib.metadata import distributions\n"
         "for d in distributions(): print(d.name.lower().replace('_', '-').replace('.', '-'), d.version)"
@@ -121,7 +121,7 @@ def test_it_has_what_is_locked_and_ourselves(image: Image) -> None:
     locked = {f"{pin.name} {pin.version}" for pin in pins(lines)}
     assert {line for line in found.splitlines() if not line.startswith("threadsync ")} >= locked
     names = {line.split()[0] for line in found.splitlines()}
-    # Of this machine's Python, not of the image's.
+    # This machine's Python needs one package that the image's does not.
     assert names - {"async-timeout"} == {line.split()[0] for line in locked} | {"threadsync"}
     assert (
         image.ask("from importlib.util import find_spec as f; print(f('sandbox'), f('pip'))") == "None None\n"
@@ -147,7 +147,7 @@ def env(postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path) -> I
 
 
 def test_each_role_runs(image: Image, env: dict[str, str], tmp_path: Path) -> None:
-    """All that the image is started as, at once, without the sandbox."""
+    """Each role of the image runs, all at the same time, without the sandbox."""
     web, flower, metrics = (free_port() for _ in range(3))
     roles = {
         "worker": (*CELERY, "worker", "-c", "1"),

@@ -1,4 +1,4 @@
-"""Many kills, many commands: one in a hundred kills that loses a command shows here."""
+"""A storm of kills, long enough to find a loss that one in a hundred kills causes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ KILLS = 32
 # A minute by itself. It starts 33 workers: on a busy machine that took more than the usual three minutes.
 @pytest.mark.timeout(600)
 def test_thirty_kills_lose_none_of_fifteen_thousand_commands(installation: Installation) -> None:
-    """The whole group by SIGKILL under load: nothing lost, nothing stuck, and soon at rest."""
+    """Thirty kills of a whole worker group under load lose no command, and all work is done soon."""
     draw = random.Random(11)
     load = Load(seed=11, threads=1950)
     assert len(load.messages) > 15_000
-    # In turn: one comes up while the other one works and is killed. A get_or_create that a command waits for
-    # may be with one that is dead.
+    # In turn: one worker comes up while the other one works and is killed. A get_or_create that a command
+    # waits for may be with the dead one.
     working, coming = (installation.worker(name, SESSION_WAIT_SECONDS="60") for name in ("odd", "even"))
     with ExitStack() as stack:
         stack.callback(working.kill)
@@ -40,6 +40,6 @@ def test_thirty_kills_lose_none_of_fifteen_thousand_commands(installation: Insta
             working.kill()
         coming.wait_until_ready()
         sending.result()
-        # The time that the work takes is not ours to say. That in which none is done is: 15 s at most until
-        # the last of what the dead ones had is back.
+        # The work may take any time; a pause in it may take 15 s at most, until the last messages of the dead
+        # workers are back.
         assert load.standstill_until_done(installation, timeout=120) < 15

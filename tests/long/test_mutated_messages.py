@@ -1,4 +1,4 @@
-"""Thousands of messages as no client sends them, against a busy worker: none does harm, and each ends."""
+"""Thousands of mutated messages against a busy worker: none does harm, and each ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WAYS: Final[dict[type[BrokerServer], Any]] = {ValkeyTcp: ValkeyFeed, RabbitClass
 
 @contextmanager
 def _watched(web: WebProcess) -> Iterator[list[Any]]:
-    """Ask ``/readyz`` all the time; collects each answer that is not "ok"."""
+    """Ask ``/readyz`` all the time, and collect each response that is not "ok"."""
     wrong: list[Any] = []
     over = threading.Event()
 
@@ -58,7 +58,7 @@ def _watched(web: WebProcess) -> Iterator[list[Any]]:
 def test_mutated_messages_do_no_harm(
     kind: Any, postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
 ) -> None:
-    """The main process lives, honest commands are answered, each mutant ends, ``/readyz`` says ok."""
+    """Mutated messages leave the main process, honest commands and ``/readyz`` unharmed, and each ends."""
     server: BrokerServer = kind(tmp_path / "server", valkey)
     try:
         server.start()
@@ -88,7 +88,7 @@ def test_mutated_messages_do_no_harm(
 def test_junk_to_all_workers_ends_none_of_rabbitmqs(
     postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
 ) -> None:
-    """Remote control, with headers as AMQP lets them exist: the worker answers, and runs commands."""
+    """Junk as remote control, with any headers that AMQP allows, ends no worker on RabbitMQ."""
     server = RabbitClassic(tmp_path / "server", valkey)
     headers: list[dict[str, Any]] = [
         {},

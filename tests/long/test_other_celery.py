@@ -1,4 +1,4 @@
-"""The Celery that these tests do not run on: what we lean on is there too, and kills lose nothing."""
+"""The other supported Celery: it has all that we rely on, keeps the promises, and kills lose nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(*argv: str, within: float) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The interpreter of an environment that has the other Celery, and everything else from ours."""
+    """Make an environment with the other Celery, and all else from ours; return its interpreter."""
     folder = tmp_path_factory.mktemp("other-celery")
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
@@ -47,17 +47,17 @@ def expect_pass(python: str, *which: str, within: float) -> None:
 
 
 def test_what_we_lean_on_is_there(python: str) -> None:
-    """Names and habits of Celery, kombu and billiard that nobody promises us."""
+    """The other Celery has the undocumented names and habits on which we rely, and so have its libraries."""
     expect_pass(python, *PINNED, within=300)
 
 
 @pytest.mark.timeout(600)
 def test_what_is_promised_holds(python: str) -> None:
-    """By whole workers, from a command to its one ticket."""
+    """Workers with the other Celery keep the promises, from a command to its one ticket."""
     expect_pass(python, PROMISES, within=500)
 
 
 @pytest.mark.timeout(600)
 def test_kills_lose_nothing(python: str) -> None:
-    """Of the worker group and of the broker, under load; the worker outlives its broker."""
+    """Kills of worker and broker under load lose nothing with the other Celery."""
     expect_pass(python, "tests/integration/test_worker_kills.py", "-k", KILLS, within=500)

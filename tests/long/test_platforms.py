@@ -1,4 +1,4 @@
-"""Each role where containers run it: odd locales, no name, a read-only file system, Kubernetes."""
+"""Roles in odd containers: odd locales, a nameless user, a read-only file system, Kubernetes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PLATFORMS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 
 @pytest.fixture
 def env(postgres: PostgresForTests, valkey: ValkeyForTests) -> Iterator[dict[str, str]]:
-    """All that a process sees, Kubernetes' words of services of these names included."""
+    """Yield a process's whole environment, with Kubernetes' variables for services of such names."""
     with postgres.database() as url:
         yield {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -112,7 +112,7 @@ def test_every_role_runs(platform: str, env: dict[str, str], tmp_path: Path) -> 
 
 
 def test_a_folder_with_a_name_of_all_kinds(tmp_path: Path) -> None:
-    """`up` in it: quotes, spaces, per cent, letters that are not ASCII, and a long way down."""
+    """`threadsync up` runs in a deep folder whose name has quotes, spaces, per cent and non-ASCII letters."""
     folder = tmp_path / 'it\'s "odd" 100%s \\ ü' / ("long" * 20) / ("way" * 20)
     env = {
         **os.environ,
@@ -144,7 +144,7 @@ def test_a_folder_with_a_name_of_all_kinds(tmp_path: Path) -> None:
 def test_up_sees_its_worker_behind_sentinels_and_a_prefix(
     postgres: PostgresForTests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits for a heartbeat in the broker, by the same options as the worker's own."""
+    """`threadsync up` finds its worker's heartbeat behind sentinels and a key prefix."""
     with SentinelSet(tmp_path / "set", sentinels=1) as sentinels, postgres.database() as url:
         options = f'{{"master_name": "{sentinels.name}", "global_keyprefix": "ts:"}}'
         monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", options)

@@ -1,4 +1,4 @@
-"""Postgres fails over behind an address of two: killed, frozen, and demoted without ending a session."""
+"""Failovers of Postgres with two hosts in its address: killed, frozen, or demoted with open sessions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 from tests.support.workers import WorkerGroup
 
 BACK_WITHIN_SECONDS = 10
-"""From the promotion to the first command that is written."""
+"""Most seconds from the promotion to the first command that is written."""
 
 FAILURES: dict[str, Callable[[Pair], None]] = {
     "killed": lambda pair: pair.primary.kill(),
@@ -35,7 +35,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 
 
 class Sender:
-    """Sends a command for a thread of its own again and again, and remembers those that the broker took."""
+    """Sender of commands, each for a thread of its own, which counts the accepted ones."""
 
     def __init__(self, installation: Installation, least: int) -> None:
         self.sent = 0
@@ -52,7 +52,7 @@ class Sender:
         self.finish()
 
     def finish(self) -> None:
-        """Send what is missing, and return when all is sent."""
+        """Send the remaining commands, and return when all are sent."""
         self._enough.set()
         self._thread.join()
 
@@ -76,7 +76,7 @@ def count(url: str) -> int:
 def test_no_command_is_lost_and_the_next_one_is_written_in_time(
     pair: Pair, broker_url: str, tmp_path: Path, failure: str
 ) -> None:
-    """Under load: the other server has a new row 10 s after its promotion, and all of them in the end."""
+    """After a failover under load a row is written within 10 s, and in the end no command is lost."""
     url, standby = pair.url, pair.standby.url
     with (
         closing(Installation(url, broker_url, tmp_path)) as installation,
@@ -100,7 +100,7 @@ def test_no_command_is_lost_and_the_next_one_is_written_in_time(
 
 
 def test_an_idle_worker_finds_the_other_server(pair: Pair, broker_url: str, tmp_path: Path) -> None:
-    """Frozen while nothing was going on: the first command after the promotion is written within 10 s."""
+    """An idle worker writes the first command after a promotion within 10 s."""
     url, standby = pair.url, pair.standby.url
     with (
         closing(Installation(url, broker_url, tmp_path)) as installation,
@@ -115,7 +115,7 @@ def test_an_idle_worker_finds_the_other_server(pair: Pair, broker_url: str, tmp_
 
 
 def test_an_address_that_moves_is_followed(pair: Pair, broker_url: str, tmp_path: Path) -> None:
-    """Demoted behind one address; it leads to the other server some time after that was promoted."""
+    """A worker follows an address that moves to the promoted server some time after a demotion."""
     standby = pair.standby.url
     with Relay(pair.primary.port) as relay:
         url = pair.primary.url.replace(f":{pair.primary.port}/", f":{relay.port}/")

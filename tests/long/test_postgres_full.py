@@ -1,4 +1,4 @@
-"""Postgres has no room left on its disk: commands wait, and flow when there is room again."""
+"""A full disk of Postgres: commands wait, and run when there is room again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a
 
 
 class SmallDisk:
-    """A disk of its own, in memory."""
+    """A small disk in memory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -83,7 +83,7 @@ def send(installation: Installation, first: int, count: int) -> None:
 
 
 def test_a_full_disk_is_waited_out(broker_url: str, tmp_path: Path) -> None:
-    """Tables cannot grow (53100): no command is lost, none becomes a dead letter, and all flow afterwards."""
+    """While tables cannot grow (53100), commands wait; none is lost or becomes a dead letter."""
     count = scaled(5000, 1000)
     postgres = EmbeddedPostgres(tmp_path / "postgres", settings=POSTGRES_SETTINGS)
     with small_disk(tmp_path / "disk", 40) as disk:
@@ -115,7 +115,7 @@ def test_a_full_disk_is_waited_out(broker_url: str, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_that_ends_the_server_is_waited_out(broker_url: str, tmp_path: Path) -> None:
-    """The log cannot grow, and Postgres ends in a panic: it is away until somebody starts it again."""
+    """Commands wait when a full disk ends Postgres in a panic, until an operator starts it again."""
     count = scaled(5000, 1000)
     with small_disk(tmp_path / "disk", 160) as disk:
         settings = {**POSTGRES_SETTINGS, "max_wal_size": "32MB", "min_wal_size": "32MB", "wal_recycle": "off"}
@@ -132,7 +132,7 @@ def test_a_full_disk_that_ends_the_server_is_waited_out(broker_url: str, tmp_pat
                 send(installation, 0, 10)
                 wait_until(lambda: rows(url) == 10, "the worker is at work", 30)
                 disk.fill()
-                # It may have ended already: it writes on its own behalf, too.
+                # Postgres may have ended already, as it also writes on its own.
                 with suppress(psycopg.OperationalError):
                     ask(url, "SELECT pg_switch_wal()")
                 send(installation, 10, count)

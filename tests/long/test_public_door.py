@@ -1,4 +1,4 @@
-"""The web process' port under attack, with Slack's events among the attackers: all are answered in time."""
+"""The web process's port under attack, with Slack's events in between: all get a response in time."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ SLACK_WAITS_SECONDS = 3
 MOST_MEGABYTES, MOST_ABOVE_IDLE = 512, 200
 MANY = 1_000
 CLIENTS = {**NAMED, "half_a_word": MOST_CONNECTIONS + 500}
-"""More than there are places for, where a place costs next to nothing."""
+"""Number of clients by attack; more than there are places where a client costs next to nothing."""
 
 
 def test_half_sent_requests_are_closed_after_ten_seconds(broker_url: str, tmp_path: Path) -> None:
-    """So are a silent one, and one that has had an answer and begins a request that does not end."""
+    """Half-sent requests are closed after ten seconds, as are silent and kept-alive connections."""
     with web_process(tmp_path, broker_url) as web, ExitStack() as stack:
         half_sent = half_send(web, stack, HALF_SENT)
         began = time.monotonic()
@@ -48,7 +48,7 @@ def test_half_sent_requests_are_closed_after_ten_seconds(broker_url: str, tmp_pa
 
 @pytest.mark.parametrize("kind", ATTACKS)
 def test_honest_events_are_answered_under_attack(kind: str, broker_url: str, tmp_path: Path) -> None:
-    """2xx for each, within Slack's three seconds; memory stays within bounds, and the process lives."""
+    """Honest events get a 2xx within Slack's three seconds under attack; memory stays within bounds."""
     siege = besiege(kind, CLIENTS.get(kind, MANY), scaled(SECONDS), broker_url, tmp_path)
     assert siege.seconds, "no event was sent"
     assert siege.failures == []

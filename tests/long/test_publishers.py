@@ -1,4 +1,4 @@
-"""Each publisher of ours, where the broker has not confirmed what was sent: none believes that it was."""
+"""Our publishers at brokers that do not confirm: none takes its message for sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PUBLISH: Final = b"\x00\x3c\x00\x28"
 """AMQP's basic.publish, class 60 and method 40."""
 
 REFUSED: Final = {
-    # Slack sends the event again, or whoever calls it does.
+    # Slack sends the event again, or the caller does.
     "client": "EnqueueFailed",
     "client, channels.moved": "EnqueueFailed",
     "asyncio client": "EnqueueFailed",
@@ -37,7 +37,7 @@ REFUSED: Final = {
     # Its row stays, to be taken again after `AGAIN_AFTER_SECONDS`.
     "sweep": "0 sent, pending",
     "dead letter, sent again": "EnqueueFailed, dead",
-    # It sends again at its next turn.
+    # Beat sends again when the entry is due again.
     "beat": "SchedulingError, next: True",
     # The command's own message goes back, and runs again.
     "copy of a command that waits": "Reject, requeue: True",
@@ -53,24 +53,24 @@ SENT: Final = {
 }
 
 Fault = Callable[[Path, ExitStack], Mapping[str, str]]
-"""Makes a broker of the kind; returns the settings of who sends there. The stack ends it."""
+"""Function that starts a broker, and returns the settings of its publishers; the stack ends the broker."""
 
 
 def healthy_valkey(folder: Path, stack: ExitStack) -> Mapping[str, str]:
-    """With its replica in reach."""
+    """Start a Valkey with its replica in reach."""
     master, _replica = _replicated(folder, stack)
     return {"CELERY_BROKER_URL": master.url(), "BROKER_WAIT_REPLICAS": "1"}
 
 
 def replica_cut_off(folder: Path, stack: ExitStack) -> Mapping[str, str]:
-    """Valkey has the message; its replica has not."""
+    """Start a Valkey whose replica is frozen, so that it alone has a message."""
     master, replica = _replicated(folder, stack)
     replica.freeze()
     return {"CELERY_BROKER_URL": master.url(), "BROKER_WAIT_REPLICAS": "1"}
 
 
 def valkey_cut_off(folder: Path, stack: ExitStack) -> Mapping[str, str]:
-    """Each connection ends after LPUSH, before the reply."""
+    """Start a Valkey behind a relay that ends each connection after LPUSH, before the reply."""
     server = stack.enter_context(RedisServer(folder))
     relay = stack.enter_context(Relay(server.port))
     relay.ends_after = b"LPUSH"
@@ -78,14 +78,14 @@ def valkey_cut_off(folder: Path, stack: ExitStack) -> Mapping[str, str]:
 
 
 def healthy_rabbitmq(folder: Path, stack: ExitStack) -> Mapping[str, str]:
-    """With a consumer of each queue."""
+    """Start a RabbitMQ with a consumer of each queue."""
     node = stack.enter_context(RabbitNode(folder))
     _consume(node, stack)
     return {"CELERY_BROKER_URL": node.url()}
 
 
 def rabbitmq_refuses(folder: Path, stack: ExitStack) -> Mapping[str, str]:
-    """Each queue is full, and says so (nack)."""
+    """Start a RabbitMQ whose queues are full, and refuse messages by a nack."""
     node = stack.enter_context(RabbitNode(folder))
     channel = _consume(node, stack, **{"x-max-length": 1, "x-overflow": "reject-publish"})
     for queue in QUEUES:
@@ -94,7 +94,7 @@ def rabbitmq_refuses(folder: Path, stack: ExitStack) -> Mapping[str, str]:
 
 
 def rabbitmq_cut_off(folder: Path, stack: ExitStack) -> Mapping[str, str]:
-    """Each connection ends after the publish, before the confirm."""
+    """Start a RabbitMQ behind a relay that ends each connection after the publish, before the confirm."""
     node = stack.enter_context(RabbitNode(folder))
     _consume(node, stack)
     relay = stack.enter_context(Relay(node.port))
@@ -103,7 +103,7 @@ def rabbitmq_cut_off(folder: Path, stack: ExitStack) -> Mapping[str, str]:
 
 
 def _consume(node: RabbitNode, stack: ExitStack, **limits: object) -> Any:
-    """Declare the queues, and take one message of each: beat sends where there is a consumer."""
+    """Declare the queues, and take one message of each, as beat sends only where there is a consumer."""
     connection = amqp.Connection(f"127.0.0.1:{node.port}", login_method="PLAIN")
     connection.connect()
     channel: Any = stack.enter_context(closing(connection)).channel()
@@ -115,7 +115,7 @@ def _consume(node: RabbitNode, stack: ExitStack, **limits: object) -> Any:
 
 
 def _is_full(channel: Any, queue: str) -> bool:
-    """Put one more in, and look."""
+    """Publish a message to the queue; return True if it still holds one alone."""
     channel.basic_publish(amqp.Message("{}"), routing_key=queue)
     return int(channel.queue_declare(queue, passive=True).message_count) == 1
 
@@ -138,7 +138,7 @@ FAULTS: Final[tuple[Fault, ...]] = (replica_cut_off, valkey_cut_off, rabbitmq_re
 def outcomes(
     request: pytest.FixtureRequest, postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Fault, Mapping[str, str]]]:
-    """What each publisher made of one broker."""
+    """Run each publisher on one broker, and yield the outcomes."""
     fault: Fault = request.param
     folder = tmp_path_factory.mktemp(fault.__name__)
     with ExitStack() as stack:
@@ -165,6 +165,6 @@ def outcomes(
 def test_no_publisher_believes_what_was_not_confirmed(
     outcomes: tuple[Fault, Mapping[str, str]], publisher: str
 ) -> None:
-    """Each says so, tries again or keeps its row; where the broker confirms, each has sent."""
+    """A publisher without a confirm fails, tries again or keeps its row; with one it has sent."""
     fault, found = outcomes
     assert found[publisher] == (SENT if fault in HEALTHY else REFUSED)[publisher]

@@ -1,4 +1,4 @@
-"""Sending to a real RabbitMQ: confirmed or refused within a second, whatever becomes of the broker."""
+"""Sending to a real RabbitMQ: confirmed or refused within a second, whatever happens to the broker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from threadsync.errors import EnqueueFailed, InvalidSettings
 from worker.doctor.app import app_of
 
 NOWHERE = "redis://127.0.0.1:1/0"
-"""Where results are kept that are not asked for."""
+"""Address of results that are not read."""
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +45,12 @@ def node(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iter
 
 @pytest.fixture
 def vhost(node: RabbitNode) -> str:
-    """The URL of a virtual host of this test's own."""
+    """Make a virtual host of this test's own, and return its URL."""
     return node.add_vhost(f"v{uuid4().hex[:8]}")
 
 
 def channel_of(url: str) -> Any:
-    """A plain connection's channel, for the test itself."""
+    """Open a channel on a plain connection, for the test itself."""
     host, _, vhost = url.rpartition("@")[2].partition("/")
     connection = amqp.Connection(host, virtual_host=vhost, login_method="PLAIN", confirm_publish=True)
     connection.connect()
@@ -58,7 +58,7 @@ def channel_of(url: str) -> Any:
 
 
 def drained(url: str) -> set[str]:
-    """The thread_ts of all that is in the queue."""
+    """Empty the queue, and return the thread_ts of each message."""
     channel = channel_of(url)
     with closing(channel.connection):
         found = set()
@@ -72,7 +72,7 @@ def send(client: SessionClient) -> None:
 
 
 def refusal(action: Callable[[], object]) -> str:
-    """What the promised error says; it must come within a second, and a little for a busy machine."""
+    """Return the message of the promised error, which must come within a second, or two on a busy machine."""
     began = time.monotonic()
     with pytest.raises(EnqueueFailed) as raised:
         action()
@@ -81,7 +81,7 @@ def refusal(action: Callable[[], object]) -> str:
 
 
 def test_the_queue_may_be_of_any_kind(vhost: str) -> None:
-    """A quorum queue that was declared before is no conflict, and one that was deleted is made again."""
+    """A client sends to an existing quorum queue, and makes a deleted queue again."""
     with SessionClient(vhost, NOWHERE) as client:
         channel = channel_of(vhost)
         with closing(channel.connection):
@@ -113,7 +113,7 @@ def test_tls_with_certificates_of_both(node: RabbitNode, authority: Authority) -
 
 
 def test_the_hosts_name_is_checked(tmp_path: Path) -> None:
-    """Unless it is said that it need not be."""
+    """The host's name in the certificate is checked unless ``ssl_check_hostname`` is false."""
     (tmp_path / "ca").mkdir()
     authority = Authority(tmp_path / "ca")
     issue = authority.issue
@@ -129,7 +129,7 @@ def test_the_hosts_name_is_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["vhost", "password", "permission"])
 def test_what_the_broker_refuses(node: RabbitNode, wrong: str) -> None:
-    """py-amqp's errors are none of kombu's, and must not come out."""
+    """A refusal of vhost, password or permission is raised as our error, not as py-amqp's."""
     if wrong == "permission":
         node.control("add_user", "mute", "mute")
         node.control("set_permissions", "mute", "^$", "^$", ".*")
@@ -143,7 +143,7 @@ def test_what_the_broker_refuses(node: RabbitNode, wrong: str) -> None:
 
 
 def test_every_publisher_hears_that_it_was_not_taken(vhost: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The queue is full, and the broker says so by a confirm: a publisher without would take it for sent."""
+    """Each publisher learns by the confirm that a full queue refused its message."""
     channel = channel_of(vhost)
     with closing(channel.connection):
         full = {"x-max-length": 1, "x-overflow": "reject-publish"}
@@ -173,7 +173,7 @@ def test_replicas_are_of_redis_alone(vhost: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_frozen_and_thawed(node: RabbitNode, authority: Authority, vhost: str) -> None:
-    """Each call fails within its second, TLS or not; afterwards the same client goes on."""
+    """Each call to a frozen broker fails within its second, TLS or not; later the same client goes on."""
     query = authority.query(authority.issue("client"))
     with SessionClient(vhost, NOWHERE) as plain, SessionClient(f"{node.tls_url()}?{query}", NOWHERE) as tls:
         send(plain)
@@ -197,7 +197,7 @@ def is_sent(client: SessionClient) -> bool:
 
 
 def test_a_killed_broker_loses_nothing_that_it_confirmed(node: RabbitNode, vhost: str) -> None:
-    """Killed three times while clients send; every error that they get is the promised one."""
+    """A broker killed three times loses no confirmed message; clients get the promised error alone."""
     total = scaled(4000)
     with Senders(vhost, total) as senders:
         for part in (1, 2, 3):
@@ -212,7 +212,7 @@ def test_a_killed_broker_loses_nothing_that_it_confirmed(node: RabbitNode, vhost
 def test_the_same_app_goes_on_after_the_broker_was_killed(
     node: RabbitNode, vhost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A publisher that does not try again (`send_soon`, `dead retry`) fails once at most."""
+    """After a restart of the broker a publisher without retries (`send_soon`) fails once at most."""
     monkeypatch.setenv("CELERY_BROKER_URL", vhost)
     monkeypatch.setenv("CELERY_RESULT_BACKEND", NOWHERE)
     get_settings.cache_clear()
@@ -267,7 +267,7 @@ with SessionClient(url, results) as client:
 
 
 def test_a_client_works_after_a_fork(vhost: str) -> None:
-    """Servers that load the app before they fork: parent and child send on connections of their own."""
+    """After a fork parent and child send on connections of their own, as servers that preload the app do."""
     count = scaled(200)
     command = [sys.executable, "-c", FORKS, vhost, NOWHERE, str(count)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)

@@ -1,4 +1,4 @@
-"""What happens to a worker on RabbitMQ and on no other broker: given queues, alarms, redeliveries."""
+"""A worker in situations of RabbitMQ alone: an operator's queues, alarms, redeliveries."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def server(valkey: ValkeyForTests, tmp_path_factory: pytest.TempPathFactory) -> 
 def site(
     request: pytest.FixtureRequest, server: _Rabbit, postgres: PostgresForTests, tmp_path: Path
 ) -> Iterator[Site]:
-    """Without a worker; its queues are of this kind."""
+    """Install a site without a worker, with queues of each kind in turn."""
     server.kind = request.param
     with install_on(server, postgres, tmp_path) as site:
         yield site
@@ -75,7 +75,7 @@ def test_a_queue_that_is_deleted_is_made_again(site: Site) -> None:
 
 
 def test_queues_of_an_operator_are_taken_from(site: Site) -> None:
-    """Made otherwise than by default: of the other kind, with a limit."""
+    """A worker takes from queues that an operator made, of another kind or with a limit."""
     with Connection(site.broker_url) as operators:
         limits = {"x-queue-type": "quorum", "x-delivery-limit": 50}
         other = {"x-queue-type": "classic", "x-max-priority": 3}
@@ -91,7 +91,7 @@ def test_an_alarm_stops_senders_and_lets_workers_drain(server: _Rabbit, site: Si
             client.get_or_create("C1", f"17000{number:05}.000100", "U1")
         node.control("set_vm_memory_high_watermark", "absolute", "1000")
         stack.callback(node.control, "set_vm_memory_high_watermark", "absolute", "2000000000")
-        # It looks at its memory now and then.
+        # RabbitMQ checks its memory now and then.
         wait_until(lambda: not is_taken(client), "senders are refused", 20)
         with pytest.raises(EnqueueFailed, match="full"):
             client.get_or_create("C3", "1700000000.000100", "U1")
@@ -126,14 +126,14 @@ def is_taken(client: SessionClient) -> bool:
 
 
 def in_queue(site: Site) -> int:
-    """Messages that no worker has taken."""
+    """Return the number of messages that no worker has taken."""
     with Connection(site.broker_url) as looking:
         told: Any = queue_of(site, looking).queue_declare(passive=True)
         return int(told.message_count)
 
 
 def test_what_is_only_prefetched_is_never_a_dead_letter(site: Site, tmp_path: Path) -> None:
-    """Through six connections that dropped; a quorum queue counts each as a delivery."""
+    """A message that was only prefetched becomes no dead letter when its connection drops six times."""
     port = parse_url(site.broker_url)["port"]
     with Relay(port) as relay:
         through = site.broker_url.replace(f":{port}/", f":{relay.port}/")
@@ -152,7 +152,7 @@ def test_what_is_only_prefetched_is_never_a_dead_letter(site: Site, tmp_path: Pa
 
 
 def test_what_ends_the_process_that_opens_it_is_buried(site: Site) -> None:
-    """By its compression, which kombu undoes as soon as the message is there: after that a child opens it."""
+    """A message that kills by its decompression becomes a dead letter, once a child opens it."""
     deaths = 0
     with site.worker() as worker:
         site.publish(b"[[], {}, {}]", task="probe.take", id="deadly", compression=DEADLY)
@@ -175,7 +175,7 @@ def test_what_ends_the_process_that_opens_it_is_buried(site: Site) -> None:
 
 
 def test_a_decompression_bomb_is_kept_as_it_came(site: Site) -> None:
-    """It ends no process, and what stands beside it runs."""
+    """A decompression bomb becomes a dead letter as it came, ends no process, and commands beside it run."""
     bomb = zlib.compress(bytes(200 << 20))
     with site.worker() as worker:
         site.publish(bomb, task="probe.take", id="bomb", compression="zlib")
@@ -187,7 +187,7 @@ def test_a_decompression_bomb_is_kept_as_it_came(site: Site) -> None:
 
 
 def test_junk_without_an_id_is_kept_each_by_itself(site: Site) -> None:
-    """AMQP numbers messages anew on each channel: such a number names none."""
+    """Junk without an id is kept singly: AMQP's tags begin at 1 on each channel, and name no message."""
     for number in range(2):
         with site.worker(f"worker{number}"):
             site.publish(b"\x00 junk %d" % number)
@@ -196,7 +196,7 @@ def test_junk_without_an_id_is_kept_each_by_itself(site: Site) -> None:
 
 
 def test_a_long_pause_is_waited_once_and_in_the_broker(site: Site, tmp_path: Path) -> None:
-    """A copy of ours says how long, not until when."""
+    """A long pause is waited once, in the broker, by its length and not by a moment."""
     history = {"pauses": 3, "stuck": 20.0, "pause": 7.0}
     diary = tmp_path / "diary"
     with site.worker() as worker:
@@ -205,7 +205,7 @@ def test_a_long_pause_is_waited_once_and_in_the_broker(site: Site, tmp_path: Pat
         )
         marker = site.send("probe.take", str(tmp_path / "marker"), 0.0)
         assert marker.get(timeout=20) == "ended"
-        # It would hand back what it has.
+        # A held message would be handed back.
         worker.stop()
     assert not diary.exists()
     with Connection(site.broker_url) as looking:
@@ -224,12 +224,12 @@ def test_a_long_pause_is_waited_once_and_in_the_broker(site: Site, tmp_path: Pat
 
 
 def test_what_is_revoked_is_dropped_wherever_it_waits(site: Site, tmp_path: Path) -> None:
-    """As by stock Celery: at once when it comes later than its revocation, else when its time has come."""
+    """A revoked message is dropped at once if it comes after its revocation, else when it is due."""
     diary, marker = tmp_path / "diary", tmp_path / "marker"
     worker = site.worker("worker", "--statedb", str(tmp_path / "state"))
     with worker:
         site.send_later(25, "revoked while it waits", "probe.take", str(diary), 0.0)
-        # It was behind the other one.
+        # This message was behind the other one.
         assert site.send("probe.take", str(marker), 0.0).get(timeout=20) == "ended"
         for task_id in ("revoked before it comes", "revoked while it waits"):
             site.app.control.revoke(task_id)
@@ -245,7 +245,7 @@ def test_what_is_revoked_is_dropped_wherever_it_waits(site: Site, tmp_path: Path
 
 
 def test_a_broker_of_another_installation_is_left_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a worker at its start and in the middle of its life, by clients and beat that know who they are."""
+    """Another installation's broker is left alone by workers, and by clients and beat told theirs."""
     ours = str(ask(site.database_url, "SELECT id FROM installation"))
     theirs = str(UUID(int=2))
     with Connection(site.broker_url) as operators:

@@ -1,4 +1,4 @@
-"""A broker that answers, and refuses, for each reason that Valkey and Redis have: nothing is lost."""
+"""Brokers that answer and refuse, for each reason that Valkey and Redis have: nothing is lost."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 def test_a_broker_that_refuses_is_waited_for(
     reason: str, server: RedisServer, database_url: str, tmp_path: Path
 ) -> None:
-    """Those that take longer; the others are in tests/integration/test_full_broker.py."""
+    """Commands wait out a broker that refuses for one of the reasons that take long to show."""
     wait_out(REFUSALS[reason], server, database_url, tmp_path)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own; only root can have one."""
+    """Mount a small file system, which only root can do."""
     place = tmp_path / "disk"
     place.mkdir()
     program = shutil.which("mount")
@@ -52,7 +52,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(place: Path) -> Path:
-    """Leave no byte."""
+    """Fill the disk to the last byte; return the file."""
     ballast = place / "ballast"
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:
@@ -64,7 +64,7 @@ def fill(place: Path) -> Path:
 def test_a_full_disk_is_waited_for(
     appendfsync: str, small_disk: Path, database_url: str, tmp_path: Path
 ) -> None:
-    """``everysec``: the server refuses. ``always``: it ends rather than forget, and is started again."""
+    """Commands wait for a server on a full disk: with ``everysec`` it refuses, with ``always`` it ends."""
     ends = appendfsync == "always"
     settings = {"appendfsync": appendfsync, "unixsocket": f'"{tmp_path / "s"}"'}
     with (
@@ -76,7 +76,7 @@ def test_a_full_disk_is_waited_for(
     ):
         client.ping()
         ballast = fill(small_disk)
-        # What it was sent before it noticed is in its memory, and written when there is room.
+        # Commands sent before it noticed are in its memory, and written when there is room.
         taken = take_until_refused(client)
         if ends:
             wait_until(lambda: server.has_ended, "it ends", 20)
@@ -89,7 +89,7 @@ def test_a_full_disk_is_waited_for(
         assert starting.is_alive
         ballast.unlink()
         if ends:
-            # As its supervisor does.
+            # Started again, as by its supervisor.
             server.start()
         wait_until(lambda: not sending_fails(client), "sending succeeds", 30)
         acknowledged = {("C1", f"{number}.1") for number in range(taken)} | {("C2", "1.1")}
@@ -107,7 +107,7 @@ def threads_of(installation: Installation) -> set[tuple[str, str]]:
 
 
 def take_until_refused(client: SessionClient) -> int:
-    """Send commands until one is refused; returns how many were taken."""
+    """Send commands until one is refused; return the number of accepted ones."""
     taken = 0
 
     def is_refused() -> bool:
@@ -124,7 +124,7 @@ def take_until_refused(client: SessionClient) -> int:
 
 
 def test_a_cluster_is_refused_in_a_sentence(tmp_path: Path, database_url: str) -> None:
-    """By worker, beat, CLI and doctor; the client's is in tests/integration/test_sending.py."""
+    """Worker, beat, CLI and doctor refuse a Redis Cluster in a sentence."""
     with (
         RedisServer(tmp_path / "server", settings={"cluster-enabled": "yes"}) as server,
         closing(Installation(database_url, server.url(), tmp_path)) as installation,
@@ -149,7 +149,7 @@ def test_a_cluster_is_refused_in_a_sentence(tmp_path: Path, database_url: str) -
 def test_commands_wait_out_a_broker_that_refuses_a_password(
     server: RedisServer, database_url: str, tmp_path: Path
 ) -> None:
-    """It was changed, and all connections ended: a worker asks until it is the right one again."""
+    """A worker asks a broker that refuses its password until the password is right again."""
     with (
         closing(Installation(database_url, server.url(), tmp_path)) as installation,
         SessionClient(server.url()) as client,

@@ -1,4 +1,4 @@
-"""A worker whose results' server is of no use from the start: it starts, and works at its pace."""
+"""Workers whose result backend is of no use from the start: they start, and work at their pace."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def wrong_password(folder: Path, stack: ExitStack) -> str:
 
 
 def no_tls_there(folder: Path, stack: ExitStack) -> str:
-    """It waits for the rest of a command that is none, or hangs up."""
+    """Start a server without TLS, which waits for the rest of a garbled command, or hangs up."""
     server = stack.enter_context(RedisServer(folder))
     return f"rediss://127.0.0.1:{server.port}/0"
 
@@ -55,7 +55,7 @@ def memory(folder: Path, stack: ExitStack) -> str:
 def test_a_worker_starts_and_works_without_its_results(
     installation: Installation, backend: Backend, tmp_path: Path
 ) -> None:
-    """Effects are there, messages are gone, no letter."""
+    """A worker without its result backend starts, and carries out all commands without a dead letter."""
     with ExitStack() as stack:
         address = backend(tmp_path / "results", stack)
         worker = stack.enter_context(installation.worker(CELERY_RESULT_BACKEND=address))
@@ -76,7 +76,7 @@ def test_a_worker_starts_and_works_without_its_results(
 def test_a_backend_that_cannot_be_had_is_refused_in_a_sentence(
     installation: Installation, address: str
 ) -> None:
-    """A folder, a driver or a kind that is not there will not come by itself: a mistake in the settings."""
+    """A backend whose folder, driver or kind is missing is refused at the start, in a sentence."""
     argv = [sys.executable, "-m", "celery", "-A", "worker", "worker", "--concurrency", "1"]
     env = {**installation.env, "PYTHONPATH": str(ROOT), "CELERY_RESULT_BACKEND": address}
     ended = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)

@@ -1,4 +1,4 @@
-"""Sentinels over TLS that want a client's certificate, and a master that wants one: by one address."""
+"""Sentinels and master over TLS that want a client's certificate, by one address."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_list_of_sentinels_with_client_certificates(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The first of the list is not there. Without a certificate no one gets in."""
+    """A client needs its certificate for a list of sentinels, of which the first one is not there."""
     query = authority.query(authority.issue("client"))
 
     def addresses(query: str) -> str:
@@ -65,7 +65,7 @@ def test_a_list_of_sentinels_with_client_certificates(
     with closing(Installation(database_url, url, tmp_path)) as installation:
         installation.env["CELERY_BROKER_TRANSPORT_OPTIONS"] = json.dumps(options)
         with SessionClient(url) as client, installation.worker("secret") as worker:
-            # As Slack does, which sends again: on a busy machine handshakes take longer than a client waits.
+            # Sent again, as Slack does: on a busy machine handshakes take longer than a client waits.
             wait_until(lambda: not sending_fails(client), "it is taken", 60)
             wait_until(lambda: len(installation.sessions()) == 1, "it is carried out", 30)
             wait_until(lambda: has_result(client), "a result comes", 60)

@@ -1,4 +1,4 @@
-"""More clicks and events of one Slack user than there are places for all users together."""
+"""Floods of clicks and events by one Slack user, more than there are places for all users."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def slack() -> Iterator[SlackSandbox]:
 
 
 async def test_a_flood_of_clicks_drops_no_other_users_click(slack: SlackSandbox) -> None:
-    """The one who floods is told once; the form of another user opens, and is answered."""
+    """A flood of clicks is reported once to its user, and another user's form opens."""
     async with flooded(slack, "UFLOOD", 1_100) as app:
         await eventually(lambda: slack.responses, "who floods is told")
         assert [item["text"] for item in slack.responses] == [replies.TOO_MUCH]
@@ -29,7 +29,7 @@ async def test_a_flood_of_clicks_drops_no_other_users_click(slack: SlackSandbox)
 
 
 async def test_a_flood_of_events_is_delivered_again(slack: SlackSandbox) -> None:
-    """Beyond one user's share Slack gets 503 before anything is sent; another user's event is taken."""
+    """Events beyond one user's share get a 503 before anything is sent; another user's event is taken."""
     client = RecordingClient(lambda command: NEVER)
     async with running_app(client, slack_api_url=slack.api_url) as app:
         statuses = []

@@ -1,4 +1,4 @@
-"""The lock files and their tools, with a package index: skipped where pip reaches none."""
+"""The lock files and their tools, with a package index; skipped where pip reaches none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Make = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the checkout, with the tools installed by the Makefile."""
+    """Copy the checkout, with the supply tools installed."""
     folder = tmp_path_factory.mktemp("supply") / "threadsync"
     ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", "dist")
     shutil.copytree(ROOT, folder, ignore=ignored)
@@ -60,7 +60,7 @@ def make(copy: Path) -> Make:
 
 
 def test_a_role_is_installed_by_its_lock(tmp_path: Path) -> None:
-    """By the two lines of docs/operate/supply-chain.md; the largest lock of a role has the others in it."""
+    """The two commands of docs/operate/supply-chain.md install a role, here the one with the largest lock."""
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=120)
     python = str(tmp_path / "venv" / "bin" / "python")
     install(python, "install", "--require-hashes", "--requirement", str(ROOT / "locks" / "local.txt"))
@@ -77,7 +77,7 @@ def test_a_role_is_installed_by_its_lock(tmp_path: Path) -> None:
 
 
 def test_a_file_with_another_hash_is_refused(tmp_path: Path) -> None:
-    """Otherwise the locks would be words."""
+    """pip refuses a file with another hash than the lock's."""
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=120)
     python = str(tmp_path / "venv" / "bin" / "python")
     install(python, "download", "--no-deps", "--dest", str(tmp_path), "editables==0.6")
@@ -106,7 +106,7 @@ def test_a_file_with_another_hash_is_refused(tmp_path: Path) -> None:
 
 
 def test_locking_again_changes_no_version(make: Make, copy: Path) -> None:
-    """The committed files are made of pyproject.toml as it is, but for hashes of files added since."""
+    """Locking again changes no version in the committed files, which match pyproject.toml."""
     before = {lock.name: set(pins(lock.path.read_text(encoding="utf-8"))) for lock in locks()}
     done = make("lock")
     if done.returncode:
@@ -117,7 +117,7 @@ def test_locking_again_changes_no_version(make: Make, copy: Path) -> None:
 
 
 def test_an_index_that_is_away_leaves_the_locks_as_they_are(make: Make, copy: Path) -> None:
-    """And the last line says so. The index is taken from pip's variable."""
+    """Locking without an index fails, reports that nothing was written, and leaves the locks as they are."""
     before = {path.name: path.read_bytes() for path in (copy / "locks").iterdir()}
     done = make(
         "lock", "UPGRADE=all", PIP_INDEX_URL="http://127.0.0.1:9/simple", UV_NO_CACHE="1", UV_HTTP_RETRIES="0"
@@ -128,7 +128,7 @@ def test_an_index_that_is_away_leaves_the_locks_as_they_are(make: Make, copy: Pa
 
 
 def test_the_bill_of_materials_has_what_the_image_has(make: Make, copy: Path) -> None:
-    """In CycloneDX, each with its version and hashes; made without any network."""
+    """The bill of materials, made offline, lists the image's packages with versions and hashes."""
     done = make("sbom", HTTPS_PROXY="http://127.0.0.1:9", HTTP_PROXY="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr
     bill = json.loads((copy / done.stdout.splitlines()[-1]).read_text())
@@ -144,7 +144,7 @@ def test_the_bill_of_materials_has_what_the_image_has(make: Make, copy: Path) ->
 
 
 class Advisories(BaseHTTPRequestHandler):
-    """A service by the protocol of OSV that knows of one hole."""
+    """Service with OSV's protocol that knows of one vulnerability."""
 
     holed = ""
 
@@ -161,12 +161,12 @@ class Advisories(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def advisory_service(holed: str) -> Iterator[str]:
-    """Its URL."""
+    """Run a service that knows of a vulnerability in this package; yield its URL."""
     handler = type("OneHole", (Advisories,), {"holed": holed})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -180,7 +180,7 @@ def advisory_service(holed: str) -> Iterator[str]:
 
 @pytest.mark.parametrize(("holed", "code"), [("", 0), ("starlette", 1), ("uv", 1)])
 def test_the_audit_asks_about_every_version(make: Make, tmp_path: Path, holed: str, code: int) -> None:
-    """Of ours and of the tools'."""
+    """The audit asks about every locked version, our own and the tools', and fails on a vulnerability."""
     with advisory_service(holed) as url:
         options = f"--vulnerability-service osv --osv-url {url} --cache-dir {tmp_path}"
         done = make("audit", f"AUDIT={options}")
@@ -191,7 +191,7 @@ def test_the_audit_asks_about_every_version(make: Make, tmp_path: Path, holed: s
 
 
 def test_an_audit_without_a_service_is_none(make: Make, tmp_path: Path) -> None:
-    """It says so and fails: nothing is known."""
+    """An audit that reaches no service fails, and reports that nothing was audited."""
     options = f"--vulnerability-service osv --osv-url http://127.0.0.1:9/v1/query --cache-dir {tmp_path}"
     done = make("audit", f"AUDIT={options}")
     assert done.returncode != 0

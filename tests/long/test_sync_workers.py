@@ -1,4 +1,4 @@
-"""Real workers, a real broker, and a Jira that loses answers: every session gets its one ticket."""
+"""Real workers, a real broker, and a Jira that loses responses: every session gets its one ticket."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def jira() -> Iterator[JiraSandbox]:
 
 
 def a_worker(installation: Installation, jira: JiraSandbox, tmp_path: Path, *options: str) -> WorkerGroup:
-    """For all queues unless the options say otherwise, with a beat in it."""
+    """Make a worker with beat, for all queues unless the options say otherwise."""
     return installation.worker(
         "syncs",
         *("--concurrency", "6", "--beat", "--schedule", str(tmp_path / "beat")),
@@ -67,7 +67,7 @@ def syncs(installation: Installation) -> list[SyncState]:
 def test_kills_and_a_flush_leave_one_ticket_a_session(
     installation: Installation, jira: JiraSandbox, tmp_path: Path
 ) -> None:
-    """A third of the answers lost, search behind, workers killed, the broker emptied: no ticket too many."""
+    """Lost responses, a lagging search, kills and an emptied broker leave one ticket for each session."""
     jira.site.search_lag = 5
     jira.site.plan = RandomFaults(
         [(CommitThenDrop(), 0.12), (CommitThenStatus(503), 0.12), (Hang(30, committed=True), 0.09)], seed=4
@@ -95,7 +95,7 @@ def test_kills_and_a_flush_leave_one_ticket_a_session(
 def test_a_refused_token_parks_everything_and_repairs_itself(
     installation: Installation, jira: JiraSandbox, tmp_path: Path
 ) -> None:
-    """One 401, and the site's syncs say why they wait; commands go on; a good token lets all of them go."""
+    """A refused token parks the site's syncs with the reason; commands go on; a good token resumes all."""
     worker = a_worker(installation, jira, tmp_path)
     good, jira.site.token = jira.site.token, "another"
     with worker:
@@ -126,7 +126,7 @@ def test_a_refused_token_parks_everything_and_repairs_itself(
 def test_the_probe_finds_a_repaired_token(
     installation: Installation, jira: JiraSandbox, tmp_path: Path
 ) -> None:
-    """Nobody need press anything: the site is asked again by itself."""
+    """The probe finds a token that works again, and resumes the syncs without an operator."""
     jira.site.fail("create", Refuse(401, ("no",)))
     jira.site.fail("myself", Refuse(401, ("no",)))
     with a_worker(installation, jira, tmp_path):
@@ -136,7 +136,7 @@ def test_the_probe_finds_a_repaired_token(
 
 
 def test_a_slow_jira_delays_no_command(installation: Installation, jira: JiraSandbox, tmp_path: Path) -> None:
-    """Syncs have a queue of their own, so a worker for sessions alone never waits for Jira."""
+    """A slow Jira delays no command, as syncs have a queue, and here a worker, of their own."""
     jira.site.plan = RandomFaults([(Hang(30, committed=True), 1.0)])
     with (
         a_worker(installation, jira, tmp_path, "-Q", "syncs,maintenance"),

@@ -1,4 +1,4 @@
-"""What deploy/try-compose does in containers, done by processes: its parts fit together."""
+"""The steps of deploy/try-compose, by processes instead of containers: its parts fit together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 def test_a_signed_request_becomes_a_ticket(installation: Installation, tmp_path: Path) -> None:
-    """By the words of the script: serve, ask, ticket."""
+    """The script's commands `serve`, `ask` and `ticket` turn a signed request into a ticket."""
     jira, slack, web = free_port(), free_port(), free_port()
     env = {
         **installation.env,
@@ -60,7 +60,7 @@ def test_a_signed_request_becomes_a_ticket(installation: Installation, tmp_path:
 
 
 def test_the_overrides_fit_the_file() -> None:
-    """Each service that is changed is one of ours, and the script's steps name services that are there."""
+    """The overrides change only services of ours, and the script's steps name existing services."""
     added = yaml.safe_load(read("deploy/try-compose.yml").replace("${TRIAL_JIRA_EMAIL}", "x"))["services"]
     services = set(ours(compose_file()))
     assert {name for name in added if not name.startswith("sandbox-of-")} <= services

@@ -49,7 +49,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
 
 
 class Scopes:
-    """Hands out addresses of one server that are scopes of their own, with what a client must be told."""
+    """Maker of scopes on one server: an address each, with the transport options that it needs."""
 
     def __init__(self, kind: str, rabbitmq: RabbitMQ | None, valkey: ValkeyForTests) -> None:
         self._kind, self._rabbitmq, self._valkey = kind, rabbitmq, valkey
@@ -76,7 +76,7 @@ Scope = tuple[str, dict[str, Any]]
 def installed(
     postgres: PostgresForTests, valkey: ValkeyForTests, logs: Path, scope: Scope
 ) -> Iterator[Installation]:
-    """An installation whose every process is told its id, as those without Postgres must be."""
+    """Install an installation with its id in the settings, as processes without Postgres need it."""
     url, options = scope
     logs.mkdir()
     with postgres.database() as database_url:
@@ -102,7 +102,7 @@ def send(installation: Installation, number: int) -> None:
 
 
 def waiting_for_the_table(installation: Installation) -> int:
-    """How many of its statements wait for a lock."""
+    """Return the number of the installation's statements that wait for a lock on the table."""
     with psycopg.connect(installation.database_url) as connection:
         row = connection.execute(
             "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'thread_sessions'::regclass"
@@ -113,7 +113,7 @@ def waiting_for_the_table(installation: Installation) -> int:
 
 
 def bury(installation: Installation) -> str:
-    """A letter whose command can be sent again."""
+    """Write a dead letter whose command can be sent again; return its id."""
     with new_pool(installation.database_url) as pool:
         letter_id = DeadLetterStore(pool).bury(
             Letter(
@@ -129,7 +129,7 @@ def bury(installation: Installation) -> str:
 
 
 def ended(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[int, str]:
-    """Run a process that is to end by itself; its code and all that it said."""
+    """Run a process that ends by itself; return its exit code and output."""
     env = {**env, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", *argv],
@@ -146,7 +146,7 @@ def ended(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[int, str]:
 def test_every_process_of_the_second_is_refused(
     scopes: Scopes, postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
 ) -> None:
-    """The first one's commands wait, some unacknowledged by a worker that was killed; all are its own."""
+    """Every process of the second installation is refused; the first one's waiting commands stay its own."""
     scope = scopes.new()
     with (
         installed(postgres, valkey, tmp_path / "first", scope) as first,
@@ -190,7 +190,7 @@ def test_every_process_of_the_second_is_refused(
 
 
 def asks_without_an_answer(second: Installation, both: str) -> None:
-    """The web process lives on, as Slack's requests go nowhere else; it takes none."""
+    """Check that the web process lives on without taking a request, as Slack's requests go nowhere else."""
     with WebProcess(second.env, second.logs / "web.log") as web:
         request = signed_request(SECRET, app_mention("C9", "U9", "hi", ts="1700000009.000300"))
         assert web.deliver(request).status_code >= 500
@@ -200,7 +200,7 @@ def asks_without_an_answer(second: Installation, both: str) -> None:
 def test_another_scope_is_another_broker(
     scopes: Scopes, postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
 ) -> None:
-    """Side by side on one server each carries out its own."""
+    """Two installations in two scopes of one server each carry out their own commands."""
     with (
         installed(postgres, valkey, tmp_path / "first", scopes.new()) as first,
         installed(postgres, valkey, tmp_path / "second", scopes.new()) as second,
@@ -219,7 +219,7 @@ def test_another_scope_is_another_broker(
 def test_a_broker_that_became_anothers_is_left_alone(
     postgres: PostgresForTests, valkey: ValkeyForTests, tmp_path: Path
 ) -> None:
-    """Emptied, filled by another installation, its clients cut off: the worker takes nothing and ends."""
+    """A worker ends, and takes nothing, when its broker becomes another installation's."""
     with (
         RedisServer(tmp_path / "broker") as server,
         installed(postgres, valkey, tmp_path / "first", (server.url(), {})) as first,
@@ -245,7 +245,7 @@ def test_a_broker_that_became_anothers_is_left_alone(
 
 
 def as_sent(installation: Installation, broker: redis.Redis) -> list[bytes]:
-    """Commands as they lie in a queue."""
+    """Send commands to another queue, and return them as they are stored."""
     for number in range(COMMANDS):
         thread = {"channel_id": "C2", "thread_ts": f"1700000000.{number:06d}"}
         command = installation.celery.send_task(
@@ -259,7 +259,7 @@ def as_sent(installation: Installation, broker: redis.Redis) -> list[bytes]:
 def test_a_vhost_that_was_given_away(
     postgres: PostgresForTests, valkey: ValkeyForTests, rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
-    """RabbitMQ: the worker that runs ends, and so does the next; what is sent there waits."""
+    """A worker ends when its vhost becomes another installation's, as the next one does; commands wait."""
     url = rabbitmq.url()
     with (
         installed(postgres, valkey, tmp_path / "first", (url, {})) as first,

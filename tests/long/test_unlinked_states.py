@@ -1,4 +1,4 @@
-"""The state machine of one ticket, with people who take tickets off their thread and put them back."""
+"""The state machine of one ticket, with users who unlink tickets from their thread and link them again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANN = SlackActor(user_id="U0456", team_id="T0123")
 
 
 class ChangingMinds(OneTicket):
-    """A ticket more only for a request that was drafted after the last one was taken off."""
+    """State machine that allows another ticket only for a draft written after the last unlinking."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class ChangingMinds(OneTicket):
 
     @rule()
     def ask_now(self) -> None:
-        """Drafted after all that was done until now."""
+        """Request a ticket with a draft later than all former steps."""
         self.world.clock.advance(1)
         self.drafts += 1
         before = self.key
@@ -51,7 +51,7 @@ class ChangingMinds(OneTicket):
 
     @rule()
     def work_on(self) -> None:
-        """So that many stories have a ticket to be taken off."""
+        """Run workers for a while, so that many stories have a ticket to unlink."""
         for _ in range(4):
             self.world.work()
             self.world.clock.advance(6)
@@ -88,7 +88,7 @@ class ChangingMinds(OneTicket):
     @precondition(lambda self: bool(self.left))
     @rule(data=st.data())
     def echo(self, data: st.DataObject) -> None:
-        """A machine says late what a person has undone."""
+        """Repeat late, as a machine, a ticket that a user has unlinked."""
         key = data.draw(st.sampled_from(sorted(self.left)))
         assert self.world.sessions.mark_synced(*self.world.thread, key).outcome == "stale"
 
@@ -160,7 +160,7 @@ def machine(pool: Pool) -> type[ChangingMinds]:
 
 
 def test_people_who_change_their_minds_get_no_ticket_too_many(machine: type[ChangingMinds]) -> None:
-    """Tickets that were taken off stay off and are told once, whatever else happens meanwhile."""
+    """Unlinked tickets stay unlinked, and get one comment each, whatever else happens meanwhile."""
     run_state_machine_as_test(
         machine,
         settings=settings(

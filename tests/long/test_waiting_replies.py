@@ -1,4 +1,4 @@
-"""A thread's first reply, while Slack refuses the token, outlives the process that had to say it."""
+"""First replies in threads, which outlive their web process while Slack refuses the token."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def web_process(installation: Installation, slack: SlackSandbox, folder: Path) -
 
 @pytest.mark.parametrize("trouble", ["token_revoked", "answer lost"])
 def test_a_reply_outlives_the_web_process(trouble: str, installation: Installation, tmp_path: Path) -> None:
-    """Killed while its replies wait for Slack: a worker says them, each once."""
+    """Replies that wait for Slack survive the web process's death: a worker posts each one once."""
     channel, threads = "C0WAITS", [f"170000000{number}.000100" for number in range(3)]
     with SlackSandbox() as slack:
         if trouble == "token_revoked":

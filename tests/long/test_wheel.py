@@ -1,4 +1,4 @@
-"""The wheel starts each role with the role's extra alone, and says in one line which extra is missing."""
+"""The wheel: each role starts with its extra alone, and one line names a missing extra."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 class Environment:
-    """A virtual environment with nothing but the wheel and one extra."""
+    """A virtual environment with only the wheel and one extra."""
 
     def __init__(self, directory: Path, wheel: Path, extra: str) -> None:
         self.directory = directory
@@ -81,7 +81,7 @@ def environment_with(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 class Installed:
-    """Run what is installed, far from the checkout."""
+    """Runner of the installed wheel, far from the checkout."""
 
     def __init__(
         self, environment_with: Callable[[str], Environment], cwd: Path, env: dict[str, str]
@@ -166,7 +166,7 @@ LACKING: Final = [
     ("worker", "local", (*THREADSYNC, "up")),
     ("worker", "local", (*THREADSYNC, "demo")),
 ]
-"""An extra, the one that the command needs besides, and the command."""
+"""An installed extra, the missing one, and the command that needs it."""
 
 
 def test_client_and_worker(installed: Installed) -> None:
@@ -178,7 +178,7 @@ def test_client_and_worker(installed: Installed) -> None:
 
 
 def test_a_client_without_an_extra(installed: Installed, tmp_path: Path) -> None:
-    """It sends beside an application's own tasks, worker and handlers, and loads nothing but its own."""
+    """A client without an extra sends beside an application's own `tasks`, `worker` and `handlers`."""
     for name in _FOREIGN:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("raise RuntimeError('the application did not ask for this')\n")

@@ -26,19 +26,19 @@ SILENCE_SECONDS: Final = 0.9
 """Running time without a reply after which a call fails. `EnqueueFailed` is promised within a second."""
 
 LONGEST_SILENCE_SECONDS: Final = 2.2
-"""In wall-clock time."""
+"""The longest silence in wall-clock time."""
 
 GRACE_SECONDS: Final = 0.3
-"""After that: the whole process may have stood still, with answers in its sockets that it can now read."""
+"""Grace period after it: the whole process may have stood still, with unread replies in its sockets."""
 
 _AT_ONCE_SECONDS: Final = 0.1
-"""Most calls end within this time and need no running time; a lasting silence began so long ago."""
+"""Time within which most calls end, without needing running time; a lasting silence began so long ago."""
 
 _QUEUE_SECONDS: Final = 10
-"""A call may wait for a thread so long, while the broker answers others: only in a burst of thousands."""
+"""Longest wait for a thread while the broker answers others, reached only in a burst of thousands."""
 
 _ANSWER_SECONDS: Final = 5.0
-"""A call may take so long, while the broker answers others: its thread has to share the interpreter."""
+"""Longest call while the broker answers others: its thread has to share the interpreter."""
 
 
 class Moment(NamedTuple):
@@ -73,7 +73,7 @@ class Call(Generic[T]):
     reply: LastReply
     made: Moment = field(default_factory=now)
     begun: Moment | None = None
-    """The moment at which a thread began with it."""
+    """The moment at which a thread began the call."""
 
     future: Future[T] = field(default_factory=Future)
     is_given_up: bool = False

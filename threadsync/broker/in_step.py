@@ -7,7 +7,7 @@ names, and nowhere between two replies of a pipeline; and what has come by the t
 connection out again it minds with RESP2 only. A frozen server makes all that likely: all clients wait for it,
 and when it goes on it answers them all.
 
-So a connection counts the replies that it is owed. In a pool, one that is owed any is connected anew.
+So a connection counts the replies that it is owed. In a pool, one that is owed any is connected again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 _LISTENING: Final = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"})
-"""After one of these what comes in is no reply, and is not counted."""
+"""Commands after which incoming data are no replies, and are not counted."""
 
 _SENTINEL_SECONDS: Final = 1.0
-"""For one sentinel to say which server is the master. The next one is asked when it does not."""
+"""Limit for one sentinel to name the master; after it the next one is asked."""
 
 
 class _Packed(list[Any]):

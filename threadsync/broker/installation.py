@@ -19,7 +19,7 @@ from kombu.utils.encoding import bytes_to_str
 
 KEY: Final = "threadsync.installation"
 OPTION: Final = "installation"
-"""The transport option that says who we are."""
+"""Transport option with our installation's id."""
 
 _CURRENT: Final = re.compile(r"but current is '([^']*)'")
 
@@ -35,7 +35,7 @@ return theirs
 
 
 class OthersBroker(KombuError):
-    """The broker belongs to another installation; the message says what to do. Not tried again."""
+    """Refusal of another installation's broker; the message says what to do. Not tried again."""
 
 
 class OthersConnection(redis.ConnectionError):
@@ -76,7 +76,7 @@ def _looking(connection_class: Any, key: str, ours: str) -> Any:
                 self.send_command("GET", key)
                 theirs = self.read_response()
             except redis.ResponseError:
-                # Its user may not: the doctor says so.
+                # The broker's user may not read it; the doctor reports that.
                 return
             if theirs is not None and bytes_to_str(theirs) != ours:
                 self.disconnect()

@@ -14,4 +14,4 @@ READS: Final = "#!lua flags=no-writes\n"
 """The first line of a script that only reads, which a full server runs too."""
 
 ASK: Final = "#!lua\nreturn 1"
-"""A script that does nothing. It is refused whenever a producer would be, and the error tells why."""
+"""A script that does nothing, but is refused whenever a producer is; the error tells why."""

@@ -29,7 +29,7 @@ _KEEPALIVE: Final = {
     # Flower only listens: without these it would take two hours to find that the other side is gone.
     "socket_keepalive_options": {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3},
 }
-"""For TCP only: connections over unix sockets reject them."""
+"""Options for TCP only: connections over unix sockets reject them."""
 
 _WAIT_SECONDS: Final[Mapping[Role, float]] = {"client": 0.6, "worker": 3}
 """The longest wait for replicas. The server itself must answer within a little more."""

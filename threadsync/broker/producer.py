@@ -33,7 +33,7 @@ from threadsync.broker.rabbitmq import ConfirmingSSLTransport, ConfirmingTranspo
 from threadsync.errors import InvalidSettings
 
 _ENTRY_PARTS: Final = 3
-"""Of an exchange's table: routing key, pattern, queue."""
+"""Number of parts of an entry in an exchange's table: routing key, pattern, queue."""
 
 _CLUSTER: Final = (
     "the server is a Redis Cluster, which Celery cannot use, because it needs all keys on one node. "
@@ -45,7 +45,7 @@ _LONGEST_CONNECT_SECONDS: Final = 10.0
 
 
 class NotReplicated(OperationalError):
-    """The broker has the message, and too few of its replicas have."""
+    """Failure of a publish: the broker has the message, and too few of its replicas have."""
 
 
 def _answering(client: Any) -> Any:
@@ -224,7 +224,7 @@ class ProducerConnection(Connection):
         return self.transports.get(found, found)
 
     def _connection_factory(self) -> Any:
-        """Connect. Another installation's broker is not tried again, unlike one that is away."""
+        """Connect. Raises ``OthersBroker``, which is not retried, at another installation's broker."""
         kombus: Any = super()
         try:
             return kombus._connection_factory()

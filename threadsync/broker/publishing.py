@@ -20,7 +20,7 @@ from threadsync.command import Command
 from threadsync.send_hooks import HOOKS
 
 _MOST_CONNECTIONS: Final = 10
-"""As many as Celery's ``broker_pool_limit`` allows by default."""
+"""Size of the pool, the default of Celery's ``broker_pool_limit``."""
 
 _PERSISTENT: Final = 2
 _TRANSIENT: Final = 1

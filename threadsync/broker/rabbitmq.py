@@ -23,7 +23,7 @@ from threadsync.broker.errors import BrokerBlocked
 from threadsync.broker.installation import OthersConnection, look
 
 SOCKET_SECONDS: Final = 5.0
-"""Unless the transport option ``socket_timeout`` says otherwise."""
+"""Default of the transport option ``socket_timeout``."""
 
 DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-")
 """Headers by which RabbitMQ drops what expires in a queue for the second time."""
@@ -32,11 +32,11 @@ _BROKERS_OWN: Final = (*DEATHS, "x-delivery-count", "x-acquired-count")
 """Headers with a message's history, which a copy does not share."""
 
 _UNCONFIRMED: Final = ("celeryev", "pidbox")
-"""In names of exchanges: events, remote control and its replies."""
+"""Parts of names of exchanges whose messages need no confirm: events, remote control and its replies."""
 
 
 class _Bounded:
-    """Every wait for a reply has a limit; a connection on which one was cut off is closed."""
+    """Mixin that limits every wait for a reply, and closes a connection on which one was cut off."""
 
     connection: Any
 
@@ -70,7 +70,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
     _confirm_selected: bool
     events: dict[str, set[Callable[..., None]]]
     clock: Any = None
-    """Made when it is first asked: ``threadsync.broker.rabbitmq_clock``."""
+    """The broker's clock, made at its first use: ``threadsync.broker.rabbitmq_clock``."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._returned: BaseException | None = None
@@ -111,7 +111,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
 
     @property
     def opened(self) -> Any:
-        """The connection. Raises as amqp's own methods do if it was closed; kombu then takes another one."""
+        """The open connection. Raises as amqp's methods do if it was closed; kombu then takes another."""
         if self.connection is None:
             raise amqp.RecoverableConnectionError("the connection was closed")
         return self.connection
@@ -154,7 +154,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
         )
 
     def _as_it_is(self, look: Callable[[Any], Any], declare: Callable[[Any], Any]) -> Any:
-        """Look, then declare, each on a channel of its own: the broker closes a channel after a refusal."""
+        """Look for an entity, then declare it, on a channel each: the broker closes one that it refuses."""
         for attempt in (look, declare):
             channel = self.opened.channel()
             try:
@@ -173,7 +173,7 @@ class ConfirmingChannel(_Bounded, pyamqp.Channel):
 def drop_headers(message: Any, beginnings: tuple[str, ...]) -> None:
     """Remove the headers whose names begin so."""
     headers = message.properties.get("application_headers")
-    # One that is no UTF-8 is bytes.
+    # A name that is no UTF-8 is bytes.
     for name in [name for name in headers or () if isinstance(name, str) and name.startswith(beginnings)]:
         del headers[name]
 

@@ -27,11 +27,11 @@ from threadsync.errors import InvalidSettings, UnreadableResult
 from threadsync.result_reading import error_of
 
 MOST_RESULT_BYTES: Final = 16_777_216
-"""No result of ours is near it; what is larger is none, and must not fill a web process."""
+"""Longest result to read; ours are far smaller, and others must not fill a web process."""
 
 _KEY: Final = "celery-task-meta-"
 _SEPARATORS: Final = ":_-."
-"""One of them ends a key prefix; Celery adds a _ where none does."""
+"""Characters that end a key prefix; Celery adds a _ where none does."""
 
 
 class Results(Protocol):

@@ -14,7 +14,7 @@ from typing import Final
 
 TICK_SECONDS: Final = 0.005
 _LATE_SECONDS: Final = 0.015
-"""More than this between two ticks, and our threads could not run: that is no silence of the other side."""
+"""Time between two ticks after which our threads could not run: the other side was not silent."""
 
 _IDLE_SECONDS: Final = 1.0
 
@@ -69,4 +69,4 @@ def counted(passed: float) -> float:
 
 
 RUNNING: Final = RunningTime()
-"""One for the whole process: all its threads run, or none does."""
+"""Clock of the whole process: all its threads run, or none does."""

@@ -21,7 +21,7 @@ SPOILT: Final = "spoilt"
 """The field that counts removed fields that were no heartbeats."""
 
 MOST_AHEAD_SECONDS: Final = 60.0
-"""A clock that was set back, or that of another server after a failover, may be so far behind."""
+"""Most seconds by which a clock may be behind, set back or another server's after a failover."""
 
 LONGEST_HEARTBEAT: Final = 16_384
 _LARGEST: Final = 1e12

@@ -56,22 +56,22 @@ from threadsync.queues import QUEUES
 REPORT_SECONDS: Final = 5
 
 CANARY_SECONDS: Final = 5
-"""How often beat sends a canary through every queue."""
+"""Interval at which beat sends a canary through every queue."""
 
 KEY: Final = "threadsync.signs"
 
 _FORGOTTEN_AFTER_SECONDS: Final = 3600
-"""After this time the heartbeat of a killed worker is removed."""
+"""Age at which the heartbeat of a killed worker is removed."""
 
 _UNBROKEN_SECONDS: Final = 60
 _MOST_HEARTBEATS: Final = 1_000
-"""Above this number, heartbeats that are not repeated within a minute are removed."""
+"""Most heartbeats; above it those that are not repeated within a minute are removed."""
 
 _LOOKED_AT: Final = 20
 """Messages at a queue's end that are searched for their time. Stock clients do not give it; canaries do."""
 
 # KEYS[4]: the hash. ARGV: field, what it says as JSON, seconds until a heartbeat is removed, longest pause.
-# Returns the time. `since` begins anew with a pause, and with another database. Invalid fields are removed.
+# Returns the time. `since` begins again after a pause, and with another database. Invalid fields are removed.
 _TELL: Final = f"""{DRAINS}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -116,7 +116,7 @@ return time[1] .. '.' .. string.format('%06d', time[2])
 _FORGET: Final = f"{DRAINS}redis.call('HDEL', KEYS[4], ARGV[1])"
 
 _UNSEEN: Final = "unseen"
-"""Stands for the age of messages that this user may count but not read."""
+"""Placeholder for the age of messages that this user may count but not read."""
 
 # KEYS[1]: unacked, KEYS[4]: the hash, then a key for each queue and priority, then one for what waits for its
 # time in each queue. ARGV: most messages to ask, and the queue's name for each key.
@@ -284,7 +284,7 @@ def measure(channel: Any) -> None:
 
 
 def _rabbit_said(seconds: float, asked: float) -> None:
-    # It tells no fractions, so half a second more is in doubt.
+    # RabbitMQ tells no fractions, so half a second more is in doubt.
     broker_said(seconds + 0.5, asked - 0.5, time.time() + 0.5)
 
 
@@ -310,7 +310,7 @@ def _look_at_stream(channel: ConfirmingChannel, queues: Sequence[str]) -> Heartb
     found, unreadable = read_fields(now, fields.items())
     held = int(sum(worker.get("held") or 0 for worker in _of_kind(found, WORKER).values()))
     counts = [(queue, stream.messages_in(channel, queue), _reckoned(found, queue)) for queue in queues]
-    # Of all queues those whose time has not come lie in the same ones.
+    # Messages that are not due yet lie in the same delay queues for all queues.
     waiting = [(queue, count, sent if count else "", None) for queue, count, sent in counts]
     return replace(_read(now, found.items(), held, waiting, refusal=None), unreadable=unreadable + spoilt)
 

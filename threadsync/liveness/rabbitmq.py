@@ -36,7 +36,7 @@ _PATIENCE_SECONDS: Final = 2.0
 _MARK: Final = "mark"
 
 Heartbeat = dict[str, Any]
-"""``at`` is when the broker had it, ``since`` since when its field was written without a pause."""
+"""A heartbeat: ``at`` is its time at the broker, ``since`` the time since when its field had no pause."""
 
 
 def tell(channel: ConfirmingChannel, field: str, heartbeat: Mapping[str, Any] | None) -> float:
@@ -51,7 +51,7 @@ def read(channel: ConfirmingChannel, unbroken_seconds: float) -> tuple[float, di
     """Return the broker's time, each field's newest heartbeat, and the number of invalid entries.
 
     Args:
-        unbroken_seconds: after a longer pause between two heartbeats of a field, ``since`` begins anew.
+        unbroken_seconds: after a longer pause between two heartbeats of a field, ``since`` begins again.
     """
     _declare_stream(channel)
     now = whole_seconds(channel)
@@ -133,7 +133,7 @@ def _is_heartbeat(entry: Mapping[str, Any], now: float) -> bool:
     field, at, heartbeat = entry.get("field"), entry.get("at"), entry.get("sign")
     if not isinstance(field, str) or not is_number(at) or not isinstance(heartbeat, dict | None):
         return False
-    # One that removes a heartbeat says nothing more.
+    # An entry that removes a heartbeat has no further fields.
     return heartbeat is None or not read_fields(now, [(field, {**heartbeat, "at": at, "since": at})])[1]
 
 

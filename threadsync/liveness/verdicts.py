@@ -15,12 +15,12 @@ from threadsync.liveness.fields import freshest
 from threadsync.liveness.state import Heartbeats, Skew, WorkerHeartbeat
 
 DEAF_SECONDS: Final = 40
-"""Nothing came out of a queue for so long, although canaries go in."""
+"""Time without a message out of a queue, with canaries going in, after which it is deaf."""
 
 _MOST_PLACES: Final = 200
 
 _SILENT_SECONDS: Final = 20
-"""A worker's main process reports every five seconds; this long without a report, and it hangs."""
+"""Time without a report, due every five seconds, after which a worker's main process hangs."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Verdict:
 
 def verdict_on_queue(heartbeats: Heartbeats, queue: str) -> Verdict:
     """Judge whether messages come out of the queue."""
-    # Not canaries alone: they may be behind a long queue that moves.
+    # Other messages count too: canaries may be behind a long queue that moves.
     uses = [
         heartbeat.queues[queue].ended
         for heartbeat in heartbeats.workers.values()
@@ -76,7 +76,7 @@ def _verdict_on_reports(heartbeat: WorkerHeartbeat) -> Verdict:
     if heartbeat.seconds > _SILENT_SECONDS:
         return Verdict("deaf", f"its main process has not reported for {heartbeat.seconds:.0f} s; restart it")
     for queue, use in heartbeat.queues.items():
-        # One that is full does not ask; then something must end.
+        # A full worker does not ask for messages; then one must end.
         used = min((seconds for seconds in (use.asked, use.ended) if seconds is not None), default=None)
         if (heartbeat.up_seconds if used is None else used) > DEAF_SECONDS:
             since = "" if used is None else f" for {used:.0f} s"

@@ -47,7 +47,7 @@ START_UP_SETTINGS: Final[Mapping[str, str]] = {
     # What people wrote does not go into the server's log with an error. The rest is the server's to set.
     "log_parameter_max_length_on_error": "0",
 }
-"""Our statements rely on these. ``default_transaction_read_only`` is not among them: it demotes a primary
+"""Settings that statements need. ``default_transaction_read_only`` is not among them: it demotes a primary
 without ending its sessions, and a client that turned it off would go on writing to the old one."""
 
 REPORTED_SETTINGS: Final[Mapping[str, str]] = {
@@ -59,13 +59,13 @@ REPORTED_SETTINGS: Final[Mapping[str, str]] = {
 """Settings that a server reports by itself, and that PgBouncer keeps for each of its clients."""
 
 ANSWER_MARGIN_SECONDS: Final = 0.5
-"""For the server's own time limit to arrive first."""
+"""Margin in which the server's own time limit arrives first."""
 
 IDLE_SECONDS: Final = 1.0
-"""A connection that was idle for longer is probed before it is used …"""
+"""Idle time after which a connection is probed before its use."""
 
 PROBE_SECONDS: Final = 1.5
-"""… and must respond within this: less than a checkout may take, so that another host can still be tried."""
+"""Limit of that probe, less than a checkout may take, so that another host can still be tried."""
 
 _USUAL_STATEMENT_SECONDS: Final = 5.0
 _SETTING_UP_SECONDS: Final = 3.0
@@ -87,14 +87,14 @@ _READ_LIMIT: Final = "SELECT extract(epoch FROM current_setting('statement_timeo
 
 
 class NoAnswer(psycopg.OperationalError):
-    """The server is silent for longer than any statement may take: it is frozen, or out of reach."""
+    """Silence of the server for longer than any statement may take: it is frozen, or out of reach."""
 
 
 class _Guard:
     pgconn: PGconn
     answer_seconds = _SETTING_UP_SECONDS
     met_read_only = False
-    """A write was refused because the server is read-only."""
+    """True once a write was refused because the server is read-only."""
     used_at = 0.0
     """Monotonic time at which a command last ended on it."""
     _reach: Reach | None = None
@@ -123,7 +123,7 @@ class _Guard:
         return True
 
     def _lost_step(self, error: BaseException) -> None:
-        """Close after silence or an interruption: the rest of the response is still to come."""
+        """Close the connection after silence or an interruption: the response's rest is still to come."""
         if isinstance(error, NoAnswer) and self._reach:
             self._reach.failed(self._attempt, self.answer_seconds, error)
         if isinstance(error, NoAnswer) or not isinstance(error, psycopg.Error):
@@ -132,11 +132,11 @@ class _Guard:
 
     @property
     def is_idle(self) -> bool:
-        """True after ``IDLE_SECONDS`` without a command: much may have happened to the server."""
+        """Return True after ``IDLE_SECONDS`` without a command: much may have happened to the server."""
         return time.monotonic() - self.used_at > IDLE_SECONDS
 
     def look(self) -> str | None:
-        """Return why it is useless, or None. Reads only what has arrived: no round trip."""
+        """Return why the connection is useless, or None; read only what has arrived, without a round trip."""
         try:
             self.pgconn.consume_input()  # what the server said last …
             self.pgconn.consume_input()  # … and that it hung up
@@ -148,7 +148,7 @@ class _Guard:
 
 
 class GuardedConnection(_Guard, Connection[DictRow]):
-    """A ``psycopg.Connection`` that behaves as the head of this file says."""
+    """A ``psycopg.Connection`` with the settings, limits and checks that the head of this file describes."""
 
     @classmethod
     def connect(cls, conninfo: str = "", *, reach: Reach | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
@@ -185,7 +185,7 @@ class GuardedConnection(_Guard, Connection[DictRow]):
         self._begin(reach, attempt, seconds)
 
     def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
-        """Raise ``NoAnswer`` after ``answer_seconds``, and close."""
+        """Wait for a response; after ``answer_seconds`` close the connection, and raise ``NoAnswer``."""
         try:
             return super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
         except BaseException as exc:
@@ -238,7 +238,7 @@ class GuardedAsyncConnection(_Guard, AsyncConnection[DictRow]):
         self._begin(reach, attempt, seconds)
 
     async def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
-        """Raise ``NoAnswer`` after ``answer_seconds``, and close."""
+        """Wait for a response; after ``answer_seconds`` close the connection, and raise ``NoAnswer``."""
         try:
             return await super().wait(_within(self.answer_seconds, gen), *args, **kwargs)
         except BaseException as exc:
@@ -279,7 +279,7 @@ def _divided(conninfo: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
 
 def _unlike(pgconn: PGconn) -> Iterator[tuple[str, str]]:
-    """Yield settings that differ: PgBouncer took no start-up options, or PGTZ or the URL prevailed."""
+    """Yield settings that the server did not take: PgBouncer ignored them, or PGTZ or the URL prevailed."""
     for name, value in REPORTED_SETTINGS.items():
         reported = pgconn.parameter_status(name.encode())
         if reported is not None and not reported.decode().startswith(value):

@@ -1,4 +1,4 @@
-"""Read DATABASE_URL as libpq does, and what libpq would add to it: we try its hosts one after the other.
+"""Read DATABASE_URL as libpq does, with libpq's own additions, so that we can try its hosts in turn.
 
 libpq takes a parameter from the address, else from the service, else from the environment. A mistake is named
 without a secret. Only files are read here.

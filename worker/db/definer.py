@@ -14,13 +14,13 @@ SELECT prosrc, pg_has_role(proowner, 'USAGE') FROM pg_proc WHERE oid = to_regpro
 
 
 def standing_of(cursor: Cursor[Any], signature: str) -> tuple[str | None, bool]:
-    """Return a function's body, None if there is none, and whether this login may change it."""
+    """Return a function's body (None if there is none), and True if this login may change the function."""
     body, is_ours = cursor.execute(_STANDING, [signature]).fetchone() or (None, True)
     return body, is_ours
 
 
 def restrict(cursor: Cursor[Any], signature: LiteralString, callers: Mapping[LiteralString, bool]) -> None:
-    """Let no others than these roles call it, and let it find our tables whatever its caller's path."""
+    """Let only these roles call a function, and fix its search path, so that no caller can change it."""
     function = SQL(signature)
     [(schema,)] = cursor.execute("SELECT current_schema()").fetchall()
     # Temporary tables last.

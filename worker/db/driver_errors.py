@@ -25,7 +25,7 @@ CONSTRAINTS: Final = {
     "channel_context_size_check": "patch: the channel's context would exceed 1 MiB",
 }
 
-# A person has to mend these, but not by changing the command.
+# An operator has to fix these, but not by changing the command.
 _SET_UP_FAULTS: Final = (
     errors.UndefinedTable,
     errors.UndefinedColumn,
@@ -35,7 +35,7 @@ _SET_UP_FAULTS: Final = (
     errors.InsufficientPrivilege,
 )
 
-# Behind a proxy that gives each transaction another connection.
+# Errors behind a proxy that gives each transaction another connection.
 _LOST_PREPARES: Final = (errors.DuplicatePreparedStatement, errors.InvalidSqlStatementName)
 
 

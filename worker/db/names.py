@@ -36,7 +36,7 @@ def addresses_of(attempt: Mapping[str, Any]) -> Sequence[str]:
 
 
 def looked_up(attempt: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the attempt; raise if its host was not found, as psycopg would look again without a limit."""
+    """Return the attempt if its host was found; else raise: psycopg would look again without a limit."""
     if name := _name(attempt):
         raise psycopg.OperationalError(f"failed to resolve host {name!r} within {LOOK_UP_SECONDS:g} s")
     return attempt

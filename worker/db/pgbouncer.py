@@ -13,7 +13,7 @@ STATEMENT_MODE: Final = "transaction blocks not allowed in statement pooling mod
 QUERY_TIMEOUT: Final = "query timeout"
 
 FAULTS: Final = (STATEMENT_MODE, QUERY_TIMEOUT)
-"""Errors with 08P01 that waiting does not mend; after others its server or its pool may be back."""
+"""Errors with 08P01 that waiting does not fix; after others its server or its pool may be back."""
 
 WITHOUT_PREPARES: Final = "behind PgBouncer set DATABASE_PREPARED_STATEMENTS=false"
 

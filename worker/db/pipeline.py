@@ -97,12 +97,12 @@ class Batch(Generic[T]):
 
     @property
     def results(self) -> list[T | ThreadsyncError]:
-        """Each statement's result or error, in the caller's order."""
+        """Return each statement's result or error, in the caller's order."""
         return self._results
 
 
 class FirstFault:
-    """Keep the first error of a pipeline; to be entered around it and, once more, in it.
+    """Keeper of a pipeline's first error; enter it around the pipeline and, once more, in it.
 
     psycopg reports a failed statement while later ones are sent, then the later ones as aborted when the
     pipeline is left: the second error would replace the first one, or be logged as a warning.

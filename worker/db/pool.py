@@ -38,7 +38,7 @@ _UNLESS_THE_URL_SAYS_OTHERWISE: Final = {
     "tcp_user_timeout": 10_000,
 }
 _CONNECT_TIMEOUT_OF_MANY_HOSTS: Final = 2
-"""Seconds, the least that libpq knows: a silent host stands before the one that took over."""
+"""Shortest time-out of libpq, in seconds: a silent host may stand before the one that took over."""
 
 _PROBE: Final = "SELECT 1"
 
@@ -61,7 +61,7 @@ class Pool(ConnectionPool[GuardedConnection]):
         self._reach = reach
 
     def getconn(self, timeout: float | None = None) -> GuardedConnection:
-        """Raise ``PoolTimeout`` with the reason of the last attempt to connect."""
+        """Lend a connection. Raises ``PoolTimeout`` with the reason of the last attempt to connect."""
         try:
             return super().getconn(timeout)
         except _Interrupted as exc:
@@ -70,7 +70,7 @@ class Pool(ConnectionPool[GuardedConnection]):
             raise PoolTimeout(f"{exc}{_why(self._reach)}") from self._reach.trouble
 
     def putconn(self, conn: GuardedConnection) -> None:
-        """Take it back; drain the pool if it led to a read-only server, as the others do then."""
+        """Take a connection back; if its server was read-only, drain the pool: the others lead there too."""
         conn.used_at = time.monotonic()
         if conn.met_read_only:
             self.drain()
@@ -87,14 +87,14 @@ class AsyncPool(AsyncConnectionPool[GuardedAsyncConnection]):
         self._reach = reach
 
     async def getconn(self, timeout: float | None = None) -> GuardedAsyncConnection:  # noqa: ASYNC109
-        """Raise ``PoolTimeout`` with the reason of the last attempt to connect."""
+        """Lend a connection. Raises ``PoolTimeout`` with the reason of the last attempt to connect."""
         try:
             return await super().getconn(timeout)
         except PoolTimeout as exc:
             raise PoolTimeout(f"{exc}{_why(self._reach)}") from self._reach.trouble
 
     async def putconn(self, conn: GuardedAsyncConnection) -> None:
-        """Take it back; drain the pool if it led to a read-only server, as the others do then."""
+        """Take a connection back; if its server was read-only, drain the pool: the others lead there too."""
         conn.used_at = time.monotonic()
         if conn.met_read_only:
             await self.drain()

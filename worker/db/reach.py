@@ -1,4 +1,4 @@
-"""Order the hosts of Postgres and their addresses, silent ones last. Nothing here waits or connects."""
+"""Order the hosts of Postgres and their addresses, silent ones last, without waiting or connecting."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Reach:
         return sorted(attempts, key=lambda attempt: self._is_silent(attempt, now))
 
     def each_address(self, attempt: Mapping[str, Any], addresses: Sequence[str]) -> list[dict[str, Any]]:
-        """Return an attempt for each address of its host, in order; itself if it has none.
+        """Return an attempt for each address of the attempt's host, in order; itself if there is none.
 
         The host stays beside the address, for the certificate and the password file.
         """
@@ -89,7 +89,7 @@ class Reach:
 
 
 def _in_turn(wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    # As psycopg has it. Not left to it: it does not know which host was silent.
+    # The same as psycopg does, which does not know which host was silent.
     if wanted.get("target_session_attrs") != "prefer-standby":
         return [wanted]
     return [{**wanted, "target_session_attrs": attribute} for attribute in ("standby", "any")]

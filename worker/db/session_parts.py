@@ -1,4 +1,4 @@
-"""SQL about one session that others are made of: columns, its channel under any id, tombstone, acts."""
+"""Parts of SQL statements about one session: columns, its channel under any id, tombstone, acts."""
 # ruff: noqa: S608 - made of names that stand here
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ and refuses, wait for an operator, but not for ever. ``refused``: the command it
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A meaning for the command; ``keep``: the connection may serve the next one."""
+    """Meaning of an error for the command; ``keep``: the connection may serve the next one."""
 
     meaning: Meaning
     keep: bool = False
@@ -62,7 +62,7 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
     "57": OUTAGE,  # shutting down, crashed, starting up, database dropped, idle for too long
     "P0": BUSY,  # raised by a trigger
 }
-"""By SQLSTATE or its first two characters; the longer one prevails. Any other is a ``FAULT``: 0A000 (a
+"""Verdicts by SQLSTATE or its first two characters; the longer one prevails. Others are a ``FAULT``: 0A000 (a
 cached plan whose result changed), 26000 (a prepared statement that is gone), 42, XX (a type that is)."""
 
 
@@ -94,7 +94,7 @@ def _judge_protocol_violation(error: errors.ProtocolViolation) -> Verdict:
 
 
 def spoils(error: BaseException) -> bool:
-    """Return True if a connection on which this was raised is useless.
+    """Return True if an error makes its connection useless.
 
     An error of neither Postgres nor ours, such as a time limit, may have struck in the middle of a response.
     """

@@ -38,7 +38,7 @@ CHECKS: Final = (
     "broker: clock",
 )
 _OF_INFO: Final = ("broker: version", "broker: role", "broker: eviction", "broker: append-only file")
-"""Checks that need INFO."""
+"""Names of the checks that need INFO."""
 
 _LEAST: Final = {"redis": (7, 0), "valkey": (8, 0)}
 _LATE_SECONDS: Final = 60
@@ -117,7 +117,7 @@ def judge_refusal(exc: Exception) -> Finding:
 
 
 def judge_server(facts: BrokerFacts) -> Iterator[Finding]:
-    """Judge what the server says about itself."""
+    """Judge the server by its own facts."""
     info = facts.info
     if not info and facts.user in ("web", "beat", "flower"):
         yield from (

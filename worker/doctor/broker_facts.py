@@ -1,4 +1,4 @@
-"""Read from Valkey or Redis what the doctor judges."""
+"""Read from Valkey or Redis the facts that the doctor judges."""
 
 from __future__ import annotations
 

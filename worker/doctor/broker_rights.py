@@ -124,7 +124,7 @@ def _refused(channel: ProducerChannel, commands: Sequence[Command]) -> tuple[str
 
 
 def _name_of(command: Command) -> str:
-    """Name a command as the script does."""
+    """Return a command's name in the form that the script returns."""
     return " ".join(command[:2]) if command[1:2] not in ((), ("x",)) else command[0]
 
 

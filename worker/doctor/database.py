@@ -1,4 +1,4 @@
-"""Check that Postgres answers, has our tables, and gives our role the rights it needs and no more."""
+"""Check that Postgres answers, has our tables, and gives our role only the rights it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read from Postgres what the doctor judges."""
+"""Read from Postgres the facts that the doctor judges."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _other_addresses() -> list[str]:
 
 
 def judge_settings(env: Mapping[str, str]) -> Finding:
-    """Judge what Flower reads from the environment."""
+    """Judge Flower's settings in the environment."""
     check = "flower: settings"
     if is_yes(env.get("FLOWER_UNAUTHENTICATED_API", "")):
         what = "FLOWER_UNAUTHENTICATED_API opens its API, which runs and revokes tasks, to everyone"

@@ -19,7 +19,7 @@ CHECKS: Final = (CHECK,)
 
 
 def examine_installation(settings: Settings) -> Iterator[Finding]:
-    """Compare both; other areas report what else is wrong with them."""
+    """Compare the IDs in Postgres and the broker; other areas report other faults of both."""
     if not settings.database_url or not settings.broker_url:
         yield skipped(CHECK, "it needs both Postgres and a broker")
         return

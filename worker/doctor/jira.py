@@ -41,7 +41,7 @@ _CREDENTIALS: Final = "correct JIRA_EMAIL and JIRA_API_TOKEN (id.atlassian.com, 
 
 
 def examine_jira(settings: Settings) -> Iterator[Finding]:
-    """Run all checks. They only read; no ticket is created."""
+    """Run all checks, which only read; no ticket is created."""
     target = target_of(settings)
     if settings.jira_url is None and settings.jira_api_token is None:
         none = "JIRA_URL and JIRA_API_TOKEN are not set: no tickets are created"

@@ -73,7 +73,7 @@ def judge_permissions(refusal: str | None) -> Finding:
 
 
 def judge_room(takes: bool, has_alarm: bool = False) -> Finding:
-    """Judge whether it takes messages: with an alarm it takes none until there is room."""
+    """Judge whether RabbitMQ takes messages: with an alarm it takes none until there is room."""
     if takes:
         return ok("broker: room", "it confirms messages; AMQP does not show how much memory and disk is left")
     fix = "run rabbitmq-diagnostics alarms; give it memory or disk, or start workers to drain it"

@@ -44,7 +44,7 @@ _INSTALL: Final = (
 
 
 def examine_slack(settings: Settings) -> Iterator[Finding]:
-    """Asks ``auth.test``, and ``apps.connections.open`` where Socket Mode is set; posts nothing."""
+    """Ask ``auth.test``, and ``apps.connections.open`` where Socket Mode is set; post nothing."""
     token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None
     secret = settings.slack_signing_secret.get_secret_value() if settings.slack_signing_secret else None
     if token == LOCAL_TOKEN:
@@ -178,7 +178,7 @@ def _examine_messages(settings: Settings) -> Finding:
 
 
 def judge_messages(trouble: Mapping[str, Any] | None, counted: Mapping[str, int]) -> Finding:
-    """Judge what workers met when they posted: a token may be refused there, and not here."""
+    """Judge the workers' last attempts to post: a token may be refused there, and not here."""
     check = "slack: messages"
     if trouble is not None:
         since = f"since {trouble['trouble_since']:%Y-%m-%d %H:%M} UTC"
@@ -199,7 +199,7 @@ def _client(token: str, api_url: str) -> Any:
 
 
 def judge_secret(secret: str | None, *, over_socket: bool = False) -> Finding:
-    """Judge its form: only a request from Slack could prove it wrong."""
+    """Judge the form of the signing secret: only a request from Slack could prove it wrong."""
     check = "slack: signing secret"
     fix = "Slack's app page, Basic Information, Signing Secret: copy it into SLACK_SIGNING_SECRET"
     if secret is None:

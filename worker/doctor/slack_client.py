@@ -19,7 +19,7 @@ _AT_ONCE: Final = 65_536
 
 
 class BoundedClient(WebClient):
-    """The client with limits: the SDK's own reads without end, and follows redirects with the token."""
+    """Client of Slack with limits: the SDK's own reads without end, and follows redirects with the token."""
 
     def __init__(self, token: str, base_url: str) -> None:
         super().__init__(token=token, base_url=base_url, timeout=SECONDS, retry_handlers=[])
@@ -36,7 +36,7 @@ class BoundedClient(WebClient):
 
 
 class _AsItIs(HTTPErrorProcessor):
-    """Any status is an answer: no redirect is followed, and no body read behind our back."""
+    """Handler that returns a response of any status as it is: it follows no redirect, and reads no body."""
 
     def http_response(self, request: Request, response: Any) -> Any:
         return response

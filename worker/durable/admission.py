@@ -1,4 +1,4 @@
-"""Decide what of a message Celery may read. A program that may write to the broker may write anything there.
+"""Decide which parts of a message Celery may read: any program that may write to the broker wrote it.
 
 Celery takes each part for what its own clients write, in dozens of places. Here they are looked at first
 (ADR 20):
@@ -32,13 +32,13 @@ from worker.durable.raw_message import WAITED
 from worker.durable.retry_policy import HEADER, History
 
 LONGEST_ETA_SECONDS: Final = 86_400
-"""A message that is due later is no command of ours: long waits are rows in Postgres."""
+"""Farthest due time; a later message is no command of ours, as long waits are rows in Postgres."""
 
 FARTHEST_EXPIRY_SECONDS: Final = 20 * 86_400
-"""A message that expires later does not expire: RabbitMQ takes no more milliseconds than 32 bits hold."""
+"""A message that expires later does not expire: RabbitMQ counts milliseconds in 32 bits."""
 
 MOST_NESTED: Final = 200
-"""Lists within lists. What reads them, or hands them to another process, does so by recursion."""
+"""Most lists within lists: reading them, or handing them to another process, is recursive."""
 
 NO_SUCH_TASK: Final = "no task of this name here; a newer release may have sent it"
 
@@ -77,7 +77,7 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 def _is_number(value: Any) -> bool:
     if isinstance(value, int):
-        # One of hundreds of digits is none that a clock shows, and no float.
+        # An integer of hundreds of digits is no clock's, and fits into no float.
         return not isinstance(value, bool) and abs(value) < 2**63
     return isinstance(value, float) and math.isfinite(value)
 
@@ -95,7 +95,7 @@ def _is_history(value: Any) -> bool:
         History.model_validate(value)
     except ValidationError:
         return False
-    # With whatever else stands there it travels on.
+    # Further members travel on with it.
     return isinstance(value, dict) and _fits_in_a_header(value)
 
 
@@ -109,12 +109,12 @@ _TOLD: Final[Mapping[str, _Check]] = {
     "utc": _is_yes_or_no,
     HEADER: _is_history,
 }
-"""The things that a message may tell of itself, and what each must be."""
+"""The headers that a message may have, and the check of each value."""
 
 _OURS_TO_SAY: Final = (
     frozenset({*dir(Context), "compression", "shadow", "x-death"}) - _TOLD.keys() - {"eta", "expires"}
 )
-"""Names that mean something to Celery's request or to the broker. None is for a sender to choose."""
+"""Names with a meaning to Celery's request or to the broker, which no sender may choose."""
 
 _NOT_TO_FOLLOW: Final = (_OURS_TO_SAY | _TOLD.keys()) - {"chord", *_FOLLOWERS}
 """Names that Celery would take from the third part of a body of protocol 2 for headers."""
@@ -124,13 +124,13 @@ _TOLD_IN_THE_BODY: Final = frozenset(_TOLD) - {HEADER, "sent_at", "redelivered",
 
 
 def admit(message: Message, tasks: Container[str]) -> None:
-    """Make the message one that Celery may read. Raises ``CommandFailed`` where it is none.
+    """Remove from a message what Celery must not read. Raises ``CommandFailed`` where it is no task.
 
     Also raises what parsing raises. ``tasks``: the names that there are.
     """
     headers = message.headers if isinstance(message.headers, dict) else {}
     if is_name(headers.get("task")) and headers["task"] not in tasks:
-        # Before it is parsed, which may take more memory than it is worth.
+        # Checked before parsing, which may take much memory.
         raise CommandFailed(NO_SUCH_TASK)
     _see_content(message)
     payload = message.payload
@@ -168,7 +168,7 @@ def _see_content(message: Message) -> None:
 
 
 def _see_arguments(payload: Any, has_headers: bool) -> Mapping[str, Any]:
-    """Return where it stands what is to follow: in a body of protocol 1, or the third part of one of 2."""
+    """Check the arguments; return the mapping that holds what is to follow, by the message's protocol."""
     if isinstance(payload, dict) and ("args" in payload or not has_headers):
         _see_pair(payload.get("args", []), payload.get("kwargs", {}))
         return payload
@@ -201,7 +201,7 @@ def _see_followers(follows: Mapping[str, Any]) -> None:
 
 
 def _is_signature(value: Any) -> bool:
-    """Celery's description of a task that is to be sent."""
+    """Return True for Celery's description of a task to send, without options that say how."""
     if not isinstance(value, dict) or not is_name(value.get("task")) or _says_how_to_send(value):
         return False
     options = value.get("options") or {}
@@ -214,7 +214,7 @@ def _is_signature(value: Any) -> bool:
 
 
 def _says_how_to_send(signature: Any) -> bool:
-    """Look at its own options, and at those of all that it is made of."""
+    """Return True if a signature, or one inside it, has options that say how to send."""
     level = [signature]
     while level:
         found = [each for each in level if isinstance(each, dict)]
@@ -269,7 +269,7 @@ def _may_stay(name: Any, value: Any) -> bool:
     if not is_name(name) or name in _OURS_TO_SAY:
         return False
     check = _TOLD.get(name)
-    # What other software put there travels on with what a command sends.
+    # Headers of other software travel on with messages that a command sends.
     return check(value) if check else _fits_in_a_header(value)
 
 
@@ -278,7 +278,7 @@ def _may_stay_in_the_body(name: Any, value: Any) -> bool:
 
 
 def _properties(properties: Any) -> dict[str, Any]:
-    """Return those that a copy of the message, or a result, may have."""
+    """Return the properties that a copy of the message, or a result, may have."""
     found = properties if isinstance(properties, dict) else {}
     kept = {name: found[name] for name in ("correlation_id", "reply_to") if is_name(found.get(name))}
     kept |= {name: found[name] for name in ("content_type", "content_encoding") if is_name(found.get(name))}

@@ -1,4 +1,4 @@
-"""Commands that have arrived together run together: one job for a child, one SQL pipeline, one of results.
+"""Run commands together that arrived together: one job for a child, one SQL pipeline, one of results.
 
     main process    handler -> Batches.add, for each message
                     a child is free -> all that has come until then, as one job of the pool
@@ -45,20 +45,20 @@ Item = tuple[str, str, dict[str, Any], Any, str | None, str | None]
 """Arguments of Celery's tracer: task name, id, request, body, content type and encoding."""
 
 MOST_AT_ONCE: Final = 64
-"""Commands in one transaction: the more, the longer each of them waits for the last one."""
+"""Most commands in a transaction: the more, the longer each of them waits for the last one."""
 
 log = structlog.get_logger("threadsync.worker")
 
 
 class GatheringConsumer(TakingConsumer, Protocol):
-    """A consumer with a line of commands."""
+    """A consumer that gathers commands in ``batches``."""
 
     @property
     def batches(self) -> Batches: ...
 
 
 def strategy(task: Any, celery: Any, consumer: GatheringConsumer) -> Callable[..., Any]:
-    """Celery's own strategy, with the requests gathered before the pool (``CommandTask.Strategy``)."""
+    """Build Celery's own strategy, with requests gathered before the pool (``CommandTask.Strategy``)."""
     handler: Callable[..., Any] = celery_strategy(
         task, celery, WaitingInBroker(consumer, consumer.batches.add)
     )
@@ -66,7 +66,7 @@ def strategy(task: Any, celery: Any, consumer: GatheringConsumer) -> Callable[..
 
 
 class Batches:
-    """The requests that wait for a process of the pool. One a consumer.
+    """Queue of a consumer's requests that wait for a process of the pool.
 
     Celery's semaphore tells when one is free; the single commands of other tasks wait at it, too.
     """
@@ -77,7 +77,7 @@ class Batches:
         self._is_in_line = False
 
     def add(self, request: Request) -> None:
-        """Run it as soon as a process is free, with all that has come until then."""
+        """Run a request as soon as a process is free, with all that have come until then."""
         # Pool solo ends a job before it returns, and gives no place back.
         if not has_children(self._consumer) or request.delivery_info.get("redelivered"):
             self._consumer.on_task_request(request)
@@ -89,7 +89,7 @@ class Batches:
             self._consumer.hub.call_soon(self._stand_in_line)
 
     def forget(self) -> None:
-        """Forget all when the consumer closes: they are delivered again."""
+        """Forget all requests when the consumer closes: their messages are delivered again."""
         self._waiting.clear()
         self._is_in_line = False
 
@@ -107,7 +107,7 @@ class Batches:
             self._consumer.controller.semaphore.release()
 
     def _give(self, requests: Sequence[Request]) -> bool:
-        """Give them to the pool; if that fails each comes again, alone."""
+        """Give requests to the pool; after a failure each is delivered again, alone."""
         try:
             _Batch(requests).execute(self._consumer.pool)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the place in the pool is free again
@@ -158,11 +158,11 @@ class _Batch:
             request.on_success(end)
 
     def _on_failure(self, exc_info: Any, **_: Any) -> None:
-        """Hand each message back: it comes alone the next time."""
+        """Hand each message back after a failure of the batch: it comes alone the next time."""
         log.warning("batch handed back", count=len(self._requests), reason=str(error_in(exc_info)))
         for request in self._requests:
             if request._already_revoked or len(self._requests) == 1:
-                # Of many, the one that an operator ended: the others were not meant.
+                # An operator ended this one; the others of the batch were not meant.
                 request.on_failure(exc_info)
             else:
                 request.hand_back()
@@ -188,7 +188,7 @@ def outcome_of(task_id: str, statement: Callable[[], Statement[T]]) -> T:
 
 
 def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
-    """Run them all in a child; return how each ended, in the form of Celery's tracer."""
+    """Run a batch in a child; return the end of each command, in the form of Celery's tracer."""
     if _is_redelivered(items[0]):
         # Alone, then. Its result may be there already, and stays: Celery's own way to store one looks first.
         return 0, [_traced(items[0])], 0.0
@@ -218,7 +218,7 @@ def _is_redelivered(item: Item) -> bool:
 
 
 def _decoded(item: Item) -> Item:
-    """Parse its body, once for all; the main process has seen that it can be."""
+    """Parse a command's body, once for all uses; the main process has checked that it can be parsed."""
     name, task_id, request, body, content_type, encoding = item
     if content_type is None:
         return item
@@ -227,7 +227,7 @@ def _decoded(item: Item) -> Item:
 
 
 def _without_forgotten(parsed: Any) -> Any:
-    """Leave forgotten people out, as the task will: the statements run before it."""
+    """Leave forgotten people out, as the task does: the statements run before the task."""
     known = redaction()
     if not known:
         return parsed
@@ -236,7 +236,7 @@ def _without_forgotten(parsed: Any) -> Any:
 
 
 def _run_statements(items: Sequence[Item]) -> None:
-    """Fill ``_ready``. An invalid command, or an id that came before, is left out and runs by itself."""
+    """Run the statements, and fill ``_ready``. An invalid command or a repeated id is left to its task."""
     # Each of them a ``CommandTask``, which the app's registry cannot say.
     tasks: Any = current_app.tasks
     statements: dict[str, Statement[Any]] = {}
@@ -256,6 +256,6 @@ def _run_statements(items: Sequence[Item]) -> None:
 def _traced(item: Item) -> Any:
     try:
         return fast_trace_task(*item)
-    # As the pool does with an error from outside a task.
+    # The same as the pool's result for an error from outside a task.
     except Exception:  # noqa: BLE001
         return 1, ExceptionInfo(), 0.0

@@ -30,10 +30,10 @@ SAMPLE_SECONDS: Final = 30
 """Interval at which the length of each queue is noted."""
 
 SETTLE_SECONDS: Final = 60
-"""Seconds between two looks at what waits to be forgotten."""
+"""Interval at which sessions that wait to be forgotten are looked for."""
 
 RETAIN_SECONDS: Final = 3600
-"""Seconds between two deletions of what is older than its retention."""
+"""Interval at which rows older than their retention are deleted."""
 
 SWEEP: Final = "sweep"
 SETTLE: Final = "settle"
@@ -67,7 +67,7 @@ _BEGUN: Final = "redis.call('HDEL', KEYS[4], ARGV[1])"
 
 
 def beat_schedule() -> dict[str, Any]:
-    """Celery's ``beat_schedule``. Any number of beats may run."""
+    """Build Celery's ``beat_schedule``. Any number of beats may run."""
 
     def every(seconds: float, task: str, **options: Any) -> dict[str, Any]:
         # RabbitMQ's own limit, by its own clock; Valkey and Redis know none.
@@ -88,7 +88,7 @@ def beat_schedule() -> dict[str, Any]:
 
 
 def canary_entry(queue: str) -> str:
-    """Name of the schedule's entry for a queue's canary."""
+    """Return the name of the schedule's entry for a queue's canary."""
     return f"canary-{queue}"
 
 
@@ -99,7 +99,7 @@ def begun(channel: Any, entry: str) -> None:
 
 
 class SteadyScheduler(Scheduler):
-    """Set by ``beat_scheduler``. Times its entries by a clock that is never set, and keeps no file."""
+    """Scheduler of ``beat_scheduler``: it goes by a clock that is never set, and keeps no file."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._sent_at: dict[str, float] = {}
@@ -107,7 +107,7 @@ class SteadyScheduler(Scheduler):
 
     # The stubs say otherwise of entries: https://docs.celeryq.dev/en/stable/reference/celery.beat.html
     def is_due(self, entry: Any) -> Any:
-        """Return whether its interval is over since this process last sent it; each is due at the start."""
+        """Return if an entry is due: its interval is over since this process sent it, or never did."""
         interval = _interval(entry)
         if interval is None:
             return super().is_due(entry)
@@ -120,11 +120,11 @@ class SteadyScheduler(Scheduler):
         return super().reserve(entry)
 
     def _when(self, entry: Any, next_time_to_run: float, *_: Any, **__: Any) -> float:
-        """Order entries by a clock that is never set: with Celery's, one set back stops all but one."""
+        """Order entries by a clock that is never set: if Celery's is set back, all but one entry stop."""
         return time.monotonic() + (next_time_to_run or 0)
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
-        """Send it, unless one is on its way already; then return None."""
+        """Send an entry's message; return None without sending if one is on its way already."""
         if not self._may_send(entry, producer):
             if entry.task == CANARY_TASK:
                 # If not now, the next one will say that beat lives.
@@ -165,13 +165,13 @@ class SteadyScheduler(Scheduler):
 
 
 def _interval(entry: Any) -> float | None:
-    """Interval in seconds; None where it runs by the calendar."""
+    """Return an entry's interval in seconds; None where it runs by the calendar."""
     kind: Any = entry.schedule
     return float(kind.run_every.total_seconds()) if type(entry.schedule) is schedule else None
 
 
 def messages_and_consumers(connection: Any, queue: str) -> tuple[int, int]:
-    """Count both; Valkey and Redis know no consumers: 0. Raises ``BROKER_ERRORS``."""
+    """Count a queue's messages and consumers (0 on Valkey and Redis). Raises ``BROKER_ERRORS``."""
     channel = connection.default_channel
     if isinstance(channel, ProducerChannel):
         # Not by declaring: kombu asks whether the key exists without its prefix.

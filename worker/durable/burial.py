@@ -32,7 +32,7 @@ Fate = Literal["kept", "refused", "waits"]
 log = logging.getLogger("threadsync.worker")
 
 _SECONDS_FOR_EACH_BY_ITSELF: Final = 4.0
-"""Below the time limit of a process of the pool."""
+"""Time for writing dead letters one by one; below the time limit of a process of the pool."""
 
 _DROPPED: Final = (
     "message dropped: Postgres takes dead letters, and refuses this one, shortened too: %s; "
@@ -43,7 +43,7 @@ _UNKNOWN: Final = "(unknown)"
 _PARTS: Final = 3
 """Parts of a body of protocol 2."""
 _MOST_READ: Final = 4 * 1024 * 1024
-"""Bytes. A longer body is kept as it came: as Python's objects it would take many times its size."""
+"""Most bytes to parse. A longer body is kept as it came: Python's objects take many times its size."""
 
 
 def letter_about(message: Message, error: BaseException) -> Letter:
@@ -64,12 +64,12 @@ def letter_about(message: Message, error: BaseException) -> Letter:
 
 
 def message_id(message: Message, payload: Any = None) -> str:
-    """The task's id; empty if the message has none that could be one."""
+    """Return the task's id; empty if the message has none that could be one."""
     return _part(message, payload, "id")
 
 
 def arguments_in(payload: Any) -> str | None:
-    """The arguments as JSON text, if the payload is a well-formed one of Celery's message protocols."""
+    """Return the arguments as JSON text; None unless the payload is well-formed by Celery's protocols."""
     if isinstance(payload, dict) and "task" in payload:
         args, kwargs = payload.get("args", []), payload.get("kwargs", {})
     elif isinstance(payload, list) and len(payload) == _PARTS:
@@ -84,7 +84,7 @@ def arguments_in(payload: Any) -> str | None:
 
 
 def _part(message: Message, payload: Any, name: str) -> str:
-    """Look the name up in the headers; protocol 1 has it in the body."""
+    """Read a part of the message by name: from the headers, or in protocol 1 from the body."""
     headers = message.headers if isinstance(message.headers, dict) else {}
     return printable(headers.get(name)) or printable(payload.get(name) if isinstance(payload, dict) else None)
 
@@ -99,7 +99,7 @@ def _payload(body: bytes) -> Any:
 
 
 def bury_all(letters: Sequence[Letter]) -> list[Fate]:
-    """Write them in a child, in one transaction or each by itself, and return the fate of each."""
+    """Write dead letters in a child, in one transaction or each by itself; return the fate of each."""
     store = DeadLetterStore()
     fates: list[Fate] = ["waits"] * len(letters)
     try:
@@ -114,7 +114,7 @@ def bury_all(letters: Sequence[Letter]) -> list[Fate]:
 
 
 def _bury_each(store: DeadLetterStore, letters: Sequence[Letter], fates: list[Fate]) -> None:
-    """Write as many as time allows, in random order, so that none is always behind those that fail."""
+    """Write dead letters while time allows, in random order: none must always wait behind failing ones."""
     deadline = monotonic() + _SECONDS_FOR_EACH_BY_ITSELF
     for number in sample(range(len(letters)), len(letters)):
         try:
@@ -132,7 +132,7 @@ def _is_outage(error: Exception) -> bool:
 
 
 def _bury(store: DeadLetterStore, letter: Letter) -> Fate:
-    """Write it, shortened if it is not taken as it is. Raises what says that Postgres is away."""
+    """Write a dead letter, shortened if Postgres refuses it as it is. Raises if Postgres is away."""
     try:
         store.keep([letter])
     except Exception as exc:
@@ -153,7 +153,7 @@ def _bury_shortened(store: DeadLetterStore, letter: Letter) -> Fate:
         if _is_outage(exc):
             raise
         if is_about_the_content(exc) and store.takes_letters():
-            # It would stay for ever.
+            # Dropped, as it would wait for ever.
             told = map(_redacted, (exc, letter.task_id, letter.task_name, letter.error))
             log.error(_DROPPED, *told)  # noqa: TRY400 - the error is Postgres', and says all
             return "refused"
@@ -163,7 +163,7 @@ def _bury_shortened(store: DeadLetterStore, letter: Letter) -> Fate:
 
 
 def _redacted(told: object) -> str:
-    """Leave forgotten people out of its words: an error may quote the message."""
+    """Leave forgotten people out of an error's text, which may quote the message."""
     return redaction().text(str(told))
 
 

@@ -1,4 +1,4 @@
-"""Keep as dead letters, in line, the messages that a worker's main process cannot hand to a command.
+"""Keep as dead letters, in turn, the messages that a worker's main process cannot hand to a command.
 
     add -> line -> a child writes up to MOST_AT_ONCE dead letters (burial.bury_all)
                    kept     acknowledged
@@ -38,7 +38,7 @@ Then = Callable[[], None]
 
 @dataclass
 class _Case:
-    """A message that is to be kept; ``then`` ends it when it is."""
+    """A message to keep as a dead letter; ``then`` ends the message afterwards."""
 
     message: Message
     letter: Letter
@@ -53,11 +53,11 @@ class Burials:
         self._line: deque[_Case] = deque()
         self._current: list[_Case] = []
         self._rests = False
-        # Of those in front, after a death: each by itself, to find the one that it is.
+        # Number of messages to keep one by one after a child's death, to find the one that caused it.
         self._singly = 0
 
     def add(self, message: Message, error: BaseException, then: Then, *, answer: bool) -> None:
-        """Keep it; ``then`` is called when that is done. Raises ``MemoryError``.
+        """Keep a message as a dead letter, then call ``then``. Raises ``MemoryError``.
 
         ``answer``: whether the error is to be its result as well.
         """
@@ -67,7 +67,7 @@ class Burials:
         self._consumer.call_soon(self._go_on)
 
     def forget(self) -> None:
-        """Forget all when the connection or the worker ends: they go back. Timers are gone as well."""
+        """Forget all messages when the connection or the worker ends: they go back, and timers are gone."""
         self._line.clear()
         self._current = []
         self._rests, self._singly = False, 0
@@ -91,7 +91,7 @@ class Burials:
             self._consumer.controller.semaphore.release()
 
     def _give(self, cases: list[_Case]) -> bool:
-        """Give them to the pool, whose end of the job gives the place back; False if it has none."""
+        """Give dead letters to a child; return False if it got no job, so that its place can be freed."""
         if cases is not self._current:
             return False
         try:
@@ -133,7 +133,7 @@ class Burials:
         self._on_error(cases, getattr(error, "exc", error))
 
     def _on_error(self, cases: list[_Case], error: BaseException) -> None:
-        """Try again. One message by which a child may have ended goes back, and counts as a death."""
+        """Try again after an error; a single message by which a child may have died goes back, as a death."""
         if cases is not self._current:
             return
         log.warning("dead letters wait to be written: %s", named(error))
@@ -157,7 +157,7 @@ class Burials:
 
 
 def give_back(message: Any, connection_errors: Any, *, is_death: bool = False) -> None:
-    """Let another delivery decide. A death counts as soon as the message is opened alone."""
+    """Give a message back to the broker; if a child died of it, that counts once it is opened alone."""
     # For worker/durable/suspects.py, which hears only that the message goes back.
     message.ended_its_process = is_death
     message.reject_log_error(log, connection_errors, requeue=True)

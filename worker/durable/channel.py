@@ -1,4 +1,4 @@
-"""kombu's Redis channel, where a refusal of the server or a word to all workers ends no worker."""
+"""kombu's Redis channel, where no refusal of the server and no remote control ends a worker."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _READ_SECONDS: Final = 1.0
 _WARN_AGAIN_SECONDS: Final = 60.0
 
 _MOST_SAID: Final = 1024 * 1024
-"""Largest message to all workers, in bytes."""
+"""Largest message of remote control, in bytes."""
 
 
 class TolerantChannel(ProducerChannel):
-    """Publishes, binds queues and reads what is said to all workers."""
+    """Channel that publishes, binds queues and reads remote control."""
 
     # kombu's own, which the stubs do not know.
     connection: Any
@@ -54,20 +54,20 @@ class TolerantChannel(ProducerChannel):
 
     @cached_property
     def subclient(self) -> Any:
-        """kombu's listener, which by itself waits without a limit for the rest of what a server said."""
+        """kombu's listener, with a time limit for the rest of a reply, for which kombu has none."""
         listener = self._create_client(asynchronous=True).pubsub()
         listener.parse_response = partial(listener.parse_response, block=False, timeout=_READ_SECONDS)
         return listener
 
     def warn(self, text: str, reason: Exception) -> None:
-        """Log a refusal, each kind once a minute: it may come each second, for hours."""
+        """Log a refusal, each kind once a minute: refusals may come each second, for hours."""
         now = monotonic()
         if now - self._warned_at.get(text, -_WARN_AGAIN_SECONDS) >= _WARN_AGAIN_SECONDS:
             self._warned_at[text] = now
             log.warning(text, reason)
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
-        """Note a queue in its exchange's table; later if the server refuses. Publishers note it too."""
+        """Note a queue in its exchange's table; if the server refuses, later. Publishers note it too."""
         try:
             super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[misc]  # not in the stubs
         except redis.OutOfMemoryError as exc:
@@ -81,7 +81,7 @@ class TolerantChannel(ProducerChannel):
 
     @property
     def only_listens(self) -> bool:
-        """Return True if it takes nothing that would have to be acknowledged."""
+        """Return True if the channel takes nothing that would have to be acknowledged."""
         return self._no_ack_queues.issuperset(self._active_queues)
 
     def bind_refused(self) -> None:
@@ -91,7 +91,7 @@ class TolerantChannel(ProducerChannel):
             self._queue_bind(*binding)
 
     def _receive_one(self, listener: Any) -> Any:
-        """Read remote control. Any program may say anything there, and nothing of it is worth the worker."""
+        """Read remote control; nothing that a program writes there may end the worker."""
         try:
             return super()._receive_one(listener)  # type: ignore[misc]  # not in the stubs
         except Empty:
@@ -103,7 +103,7 @@ class TolerantChannel(ProducerChannel):
             return None
 
     def _handle_message(self, client: Any, response: Any) -> Any:
-        """Treat what is too large to be said to all workers as nothing."""
+        """Ignore remote control that is too large."""
         found = super()._handle_message(client, response)  # type: ignore[misc]  # not in the stubs
         if isinstance(found["data"], bytes) and len(found["data"]) > _MOST_SAID:
             self.warn("what was said to all workers is too large: %s", ValueError(len(found["data"])))
@@ -121,7 +121,7 @@ class TolerantChannel(ProducerChannel):
             self.warn("broker refused to note a queue once more; it is asked again: %s", exc)
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
-        """Publish. A full server takes none but a worker's copies, whose first ones end for it."""
+        """Publish; a full server takes a worker's copies alone, as the message of each copy then ends."""
         try:
             super()._put(queue, message, **kwargs)
         except redis.OutOfMemoryError:

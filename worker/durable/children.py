@@ -11,7 +11,7 @@ from worker.durable.limits import SOFT_TIME_LIMIT_SECONDS, TIME_LIMIT_SECONDS
 
 
 class TakingConsumer(Protocol):
-    """The parts of Celery's consumer that the lines of messages need. All are Celery's, and untyped there."""
+    """The parts of Celery's consumer that gathering, suspects and dead letters use; untyped in Celery."""
 
     app: Any
     pool: Any
@@ -34,7 +34,7 @@ def has_children(consumer: TakingConsumer) -> bool:
 
 
 def when_a_child_is_free(consumer: TakingConsumer, use: Callable[..., Any], *args: Any) -> None:
-    """Call ``use``, which gives a job to the pool: the end of the job frees the place again."""
+    """Call ``use`` once a child is free; it gives a job to the pool, whose end frees the child again."""
     if has_children(consumer):
         consumer.controller.semaphore.acquire(use, *args)
     else:
@@ -49,7 +49,7 @@ def run_in_a_child(
     lost: Callable[..., None],
     key: str,
 ) -> Any:
-    """Run it within the time limits of a command; ``lost`` is told of an error and of the child's death."""
+    """Run a function within a command's time limits; call ``lost`` after an error or the child's death."""
     return consumer.pool.apply_async(
         function,
         args=args,

@@ -1,4 +1,4 @@
-"""A worker's connections to the broker: a producer's that can take messages too."""
+"""A worker's connections to the broker, which publish and take messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.durable.transport import DurableSentinelTransport, DurableTransport
 
 
 class DurableConnection(ProducerConnection):
-    """A connection of an app that takes messages too."""
+    """A producer's connection that takes messages too."""
 
     kind = "threadsync.worker"
     transports: ClassVar[Mapping[type, type]] = {
@@ -31,7 +31,7 @@ class DurableConnection(ProducerConnection):
 
 
 class DurableAMQP(AMQP):
-    """For ``Celery(amqp=...)``: the app's connections are ours, and its messages say when they were sent."""
+    """Class for ``Celery(amqp=...)``, with our connections, and messages that say when they were sent."""
 
     Connection = DurableConnection
 
@@ -42,7 +42,7 @@ class DurableAMQP(AMQP):
     def as_task_v2(
         self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
     ) -> Any:
-        """Celery's message, which also says when it was sent. One that is sent again keeps its first time.
+        """Build Celery's message, with the time of sending; a message sent again keeps its first time.
 
         Neither it nor the event that tells of it repeats the arguments: what is to be seen the sender says.
         """
@@ -58,7 +58,7 @@ _senders: WeakSet[DurableAMQP] = WeakSet()
 
 
 def _leave_the_parents_connections_alone() -> None:
-    """Forget the pools after a plain ``os.fork``, of which neither Celery nor kombu hears.
+    """Forget the pools after a plain ``os.fork``, which neither Celery nor kombu notices.
 
     redis-py looks at the process's id; RabbitMQ's confirms would be read by parent and child in turn.
     """

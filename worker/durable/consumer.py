@@ -35,14 +35,14 @@ _AGAIN_SECONDS: Final = 3.0
 _REFUSED_SECONDS: Final = 1.0
 
 _EVENTS_AT_ONCE: Final = 200
-"""Events in one message: with Celery's 24, sending them took two fifths of a busy worker's time."""
+"""Most events in one message: with Celery's 24, sending took two fifths of a busy worker's time."""
 
 _EVENTS_WAIT_SECONDS: Final = 0.2
-"""Celery sends at once, which takes longer than to take a message: each command would wait for its events."""
+"""Delay before events are sent: Celery sends at once, and each command would wait for its events."""
 
 
 class DurableConsumer(Consumer):
-    """The consumer of ``worker_consumer``. Each ``on_…`` is Celery's hook for one way of being unreadable."""
+    """Consumer of ``worker_consumer``. Most ``on_…`` are Celery's hooks for unreadable messages."""
 
     connection_errors: tuple[type[Exception], ...]
     controller: Any
@@ -54,21 +54,21 @@ class DurableConsumer(Consumer):
     suspects: Suspects | None = None
     _events_are_due = False
     held_until_due = 0
-    """Messages that wait here for their time. Those of RabbitMQ wait there as soon as these are many."""
+    """The number of messages held until they are due; above a limit RabbitMQ's wait in the broker."""
     on_task_request: Callable[[Any], None]
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        # What other workers say of themselves is of no use here, and would be read by the main process.
+        # Gossip of other workers is of no use here, and would take the main process's time.
         super().__init__(*args, **{**options, "without_gossip": True})
 
     @cached_property
     def batches(self) -> Batches:
-        """Commands that wait for a process."""
+        """The commands that wait for a process."""
         return Batches(self)
 
     @cached_property
     def burials(self) -> Burials:
-        """Messages that are to be dead letters."""
+        """The messages that are to be dead letters."""
         return Burials(self)
 
     @cached_property
@@ -76,7 +76,7 @@ class DurableConsumer(Consumer):
         return Delays(self.app)
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stubs say otherwise
-        """Celery's hook: there is an event more to send."""
+        """Send buffered events a little later, together. Celery's hook for each new event."""
         if not self._events_are_due:
             self._events_are_due = True
             self.timer.call_after(_EVENTS_WAIT_SECONDS, self._flush_events)
@@ -95,7 +95,7 @@ class DurableConsumer(Consumer):
                 raise
 
     def start(self) -> None:
-        """Consume until the end; a broker of another installation is the end."""
+        """Consume until the worker stops, or the broker turns out to be another installation's."""
         try:
             super().start()
         except OthersBroker as exc:
@@ -103,7 +103,7 @@ class DurableConsumer(Consumer):
             raise WorkerShutdown(EX_FAILURE) from None
 
     def connect(self) -> Any:
-        """Connect, at the start and again: see whose broker it is before anything is taken."""
+        """Connect, at the start and again, and check the broker's owner before taking any message."""
         connection = super().connect()
         try:
             claim(connection, self.app.conf[INSTALLATION])
@@ -121,7 +121,7 @@ class DurableConsumer(Consumer):
         super().on_connection_error_after_connected(exc)
 
     def on_close(self) -> None:
-        """Celery's hook for a lost connection, and the first step of a stop."""
+        """Forget waiting messages when the connection is lost or the worker begins to stop. Celery's hook."""
         self.batches.forget()
         self.burials.forget()
         if self.suspects:
@@ -142,16 +142,16 @@ class DurableConsumer(Consumer):
         if consumer and getattr(message, "channel", None) is consumer.channel:
             self._park(message, exc)
         else:
-            # Of remote control, which needs no letters.
+            # Remote control needs no dead letters.
             log.warning("what was said to all workers cannot be read: %s", named(exc))
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
-        """Celery's handler, whose unforeseen errors would end the worker, again after every restart."""
+        """Wrap Celery's handler, whose unforeseen errors would end the worker, again after every restart."""
         handle = super().create_task_handler(*args, **kwargs)
-        # With the former connection its timers have gone.
+        # The former connection's timers have gone.
         self._events_are_due = False
         self.held_until_due = 0
-        # Made anew with each connection, like this handler.
+        # Made for each connection, like this handler.
         if self.event_dispatcher:
             self.event_dispatcher.buffer_limit = _EVENTS_AT_ONCE
 
@@ -183,7 +183,7 @@ class DurableConsumer(Consumer):
         return handle_or_park
 
     def _waits_elsewhere(self, message: Message) -> bool:
-        """Return True where the broker keeps the message until it is due, or has it back after a refusal."""
+        """Return True if the broker keeps the message until it is due, or has it back after a refusal."""
         if not isinstance(message.channel, RabbitChannel):
             return False
         if message_id(message) in revoked:
@@ -207,11 +207,11 @@ class DurableConsumer(Consumer):
     def keep_letter(
         self, message: Message, error: BaseException, then: Callable[[], None], *, answer: bool = True
     ) -> None:
-        """Keep the message as a dead letter, then call ``then``, which is to end it."""
+        """Keep the message as a dead letter, then call ``then`` to end the message."""
         try:
             self.burials.add(message, error, then, answer=answer)
         except MemoryError as exc:
-            # Not its fault alone. Delivered again, and again, it is opened by a child, after a record.
+            # Perhaps not the message's fault. After several deliveries a child opens it, after a record.
             log.warning("a message goes back: %s", named(exc))
             again = partial(give_back, message, self.connection_errors, is_death=True)
             self.timer.call_after(_AGAIN_SECONDS, again)

@@ -23,17 +23,17 @@ from typing import Any, Final
 from kombu import compression
 
 MOST_BYTES: Final = 16 * 1024 * 1024
-"""No command of ours is near it. Read as JSON, some twenty times as much memory."""
+"""Limit of a decompressed message; our commands are far smaller. Reading it takes 20 times the memory."""
 
 MUCH_BYTES: Final = 1024 * 1024
-"""More than a command of ours has. A worker opens what is longer one by one: it may hold hundreds."""
+"""Longer than any command of ours. A worker, which may hold hundreds, opens longer messages one by one."""
 
 _ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
 _Decode = Callable[[bytes], bytes]
 
 
 def bound_decompression() -> None:
-    """Put bounded decoders in the place of kombu's. The names that it knows them by stay."""
+    """Replace kombu's decoders by bounded ones, under the same names."""
     compression.register(zlib.compress, _Bounded(zlib.decompressobj), "application/x-gzip")
     compression.register(bz2.compress, _Bounded(bz2.BZ2Decompressor), "application/x-bz2")
     compression.register(lzma.compress, _Bounded(lzma.LZMADecompressor), "application/x-lzma")
@@ -43,7 +43,7 @@ def bound_decompression() -> None:
 
 @cache
 def unpackers() -> tuple[_Decode, ...]:
-    """Return a decoder for each kind that there is. Each raises an error for what is not packed so."""
+    """Return a decoder for each kind of compression; it raises an error for data of another kind."""
     return (
         _Bounded(partial(zlib.decompressobj, _ZLIB_OR_GZIP)),
         _Bounded(bz2.BZ2Decompressor),
@@ -53,7 +53,7 @@ def unpackers() -> tuple[_Decode, ...]:
 
 
 def _installed() -> Iterator[tuple[str, _Decode, _Decode]]:
-    """Yield the kinds that are there only where they are installed, with what packs and unpacks them."""
+    """Yield the optional kinds of compression that are installed, each with its encoder and decoder."""
     known = compression.encoders()
     if (kind := "application/zstd") in known:
         zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
@@ -64,7 +64,7 @@ def _installed() -> Iterator[tuple[str, _Decode, _Decode]]:
 
 
 class _Brotli:
-    """brotli's decompressor, which takes a limit and says its end in its own way."""
+    """Adapter that gives brotli's decompressor the methods of the standard ones."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -90,7 +90,7 @@ def _brotli() -> Any:
 
 
 class _Bounded:
-    """A decoder of one kind, for kombu."""
+    """A decoder for kombu that refuses more than ``MOST_BYTES`` of output."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
@@ -105,14 +105,14 @@ class _Bounded:
         return found
 
     def gives_more_than(self, most: int, data: bytes) -> bool:
-        """Return whether there is more in it; whatever is wrong with it is not said here."""
+        """Return True if the data stand for more bytes; malformed data count as fewer."""
         with suppress(Exception):
             return len(self._make().decompress(data, most + 1)) > most
         return False
 
 
 def opens_to_much(body: Any, kind: Any) -> bool:
-    """Return whether a message's body, compressed so, stands for more than ``MUCH_BYTES``."""
+    """Return True if a message's compressed body stands for more than ``MUCH_BYTES``."""
     if not isinstance(kind, str) or not isinstance(body, bytes):
         return False
     decode: Any = None

@@ -37,20 +37,20 @@ OPENED_ALONE_FROM: Final = 3
 """The delivery from which on a message is a suspect."""
 
 OPENED_AS: Final = "opened_as"
-"""The header in which a worker notes the key of the record that it opened the message after."""
+"""Header with the key of the record after which a worker opened the message."""
 
 LARGEST_SUSPECT: Final = MOST_BYTES
-"""Only the beginning of a larger one is received: it is no command, nor could it be unpacked into one."""
+"""Only the beginning of a larger suspect is received: neither packed nor unpacked is it a command."""
 
 KEPT_BYTES: Final = 64 * 1024
-"""Kept of a message that arrives cut off: enough to see whose it is."""
+"""Bytes kept of a message that arrives cut off: enough to tell whose it is."""
 
 DELIVERIES: Final = "deliveries"
-"""The key in ``delivery_info`` under which a transport says the number of this delivery."""
+"""Key in ``delivery_info`` of the number of this delivery, if the transport knows it."""
 
 
 class TooLarge(Exception):
-    """The message is not all here, as it does not fit into memory."""
+    """A message of which a part was not received, as it does not fit into memory."""
 
 
 def suspicion(message: Message) -> int:
@@ -75,7 +75,7 @@ def is_suspect(message: Message) -> bool:
 
 
 def nameless(message: Message, body: Any = None) -> str:
-    """Return what stands for the id of a message that has none: the same at each delivery.
+    """Return a substitute for a missing id of a message, the same at each delivery.
 
     ``body`` is the one that it arrived with, where that is not the message's own.
 
@@ -90,13 +90,13 @@ def nameless(message: Message, body: Any = None) -> str:
 
 
 def begin_digest(message: Message) -> Any:
-    """Return the hash that ``name_of`` makes the message's name of, once it has had the body."""
+    """Begin the hash from which ``name_of`` makes the message's name; the body is still to be added."""
     headers = message.headers if isinstance(message.headers, dict) else {}
     return hashlib.sha256(printable(headers.get("task")).encode() + bytes(1))
 
 
 def name_of(digest: Any) -> str:
-    """Return the name of a message by the hash of what it consists of."""
+    """Return the name of a message by the hash of its content."""
     return f"message-{digest.hexdigest()}"
 
 
@@ -123,12 +123,12 @@ class Envelope:
     missing: int = 0
 
     def cut(self) -> Envelope:
-        """Return the one with no more than the beginning of the body."""
+        """Return the envelope with only the beginning of its body."""
         kept = self.body[:KEPT_BYTES]
         return replace(self, body=kept, missing=self.missing + len(self.body) - len(kept))
 
     def open(self) -> Any:
-        """Parse, decompress and decode it: all that could kill a process. Returns the payload."""
+        """Parse, decompress and decode the message, any of which could kill a process; return the payload."""
         if self.missing:
             raise TooLarge(f"{self.missing} of its bytes were not received")
         body, content_type, compression = self.body, self.content_type, self.compression
@@ -145,7 +145,7 @@ class Envelope:
 
 
 def envelope_of(message: Message) -> Envelope:
-    """Return what the process that opens the message needs."""
+    """Return the message's envelope, for the process that opens it."""
     sealed: Envelope | None = getattr(message, "envelope", None)
     if sealed is not None:
         return sealed
@@ -176,12 +176,12 @@ def envelope_around(
 
 
 def bytes_of(body: Any) -> bytes:
-    """Return a body as bytes, whatever a transport has made of it."""
+    """Return a body as bytes, whatever type its transport gives it."""
     return body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogatepass")
 
 
 def unsealed(message: Message) -> Message:
-    """Return the message to be handled, opened here. To acknowledge it acknowledges ``message``.
+    """Open the message here, to be handled; its acknowledgement acknowledges ``message``.
 
     Raises ``TooLarge``, and whatever is wrong with the message.
     """
@@ -195,5 +195,5 @@ def unsealed(message: Message) -> Message:
 
 
 def printable(value: Any) -> str:
-    """Return a name or id of a message, cut; empty for what can be none."""
+    """Return a name or id of a message, cut; empty for a value that cannot be one."""
     return value[:255] if isinstance(value, str) and value.isprintable() else ""

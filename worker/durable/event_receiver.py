@@ -10,7 +10,7 @@ from worker.durable.redaction import shown_by_flower
 
 
 class RedactingReceiver(EventReceiver):
-    """Flower's receiver: nothing comes in that would have to be forgotten."""
+    """Flower's receiver of events, which redacts each one, so that Flower has nothing to forget."""
 
     def event_from_message(self, body: Any, *args: Any, **kwargs: Any) -> Any:
         return super().event_from_message(shown_by_flower(body), *args, **kwargs)

@@ -18,18 +18,18 @@ from worker.durable.startup import INSTALLATION
 from worker.durable.transport import DurableChannel
 
 _UNHEARD_SECONDS: Final = 6
-"""RabbitMQ sends a heartbeat every 2.5 s. Telling one that is silent would hold the event loop up."""
+"""Silence of RabbitMQ, with a heartbeat every 2.5 s, after which a call would hold the event loop up."""
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """A step of the consumer, so made anew with each connection. A stock broker gets no heartbeats."""
+    """Step of the consumer, made for each connection. A stock transport sends no heartbeats."""
 
     requires = (Tasks,)
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._timer: Any = None
-        # Those that it was started for. Which ones it takes from now is what the report is to show.
+        # The queues that the worker was started for; the report shows which of them it still takes from.
         self._queues = tuple(parent.app.amqp.queues.consume_from)
 
     def start(self, parent: Any) -> None:
@@ -66,7 +66,7 @@ class Heartbeat(bootsteps.StartStopStep):
 
 
 def claim_again(parent: Any) -> None:
-    """Take nothing more from a broker that was emptied, or taken over by another installation."""
+    """Claim a broker that was emptied; take nothing more if another installation has taken it over."""
     try:
         claim(parent.connection, parent.app.conf[INSTALLATION])
     except OthersBroker as exc:
@@ -94,7 +94,7 @@ def _to_write(parent: Any, channel: DurableChannel | RabbitChannel) -> Iterator[
 
 
 def _is_silent(channel: DurableChannel | RabbitChannel) -> bool:
-    """Return True where a question to RabbitMQ would hold the event loop up."""
+    """Return True if RabbitMQ is silent, so that a question would hold the event loop up."""
     return isinstance(channel, RabbitChannel) and (
         not channel.connection or channel.connection.seconds_since_heard() > _UNHEARD_SECONDS
     )

@@ -1,4 +1,4 @@
-"""A message whose body is read as JSON, up to a size, or not at all.
+"""Messages whose body is read as JSON up to a size, or not at all.
 
 kombu also reads ``application/text``, whatever content is accepted, by any codec of Python's that the message
 names: ``bz2`` and ``zlib`` make gigabytes of a few hundred bytes, ``idna`` takes hours.
@@ -16,11 +16,11 @@ from worker.durable.decompression import MOST_BYTES
 JSON: Final = "application/json"
 
 MOST_PARTS: Final = 300_000
-"""Values within one message, by its commas. To parse, to copy and to show millions takes many seconds."""
+"""Most values in a message, by its commas. To parse, copy and show millions takes many seconds."""
 
 
 class JsonMessage:
-    """Mixin in front of a message class of kombu's."""
+    """Mixin for a message class of kombu's, which reads its body by ``read_json``."""
 
     body: Any
     content_type: Any
@@ -43,6 +43,6 @@ def read_json(body: Any, content_type: Any) -> Any:
 
 
 def has_too_many_parts(text: str | bytes) -> bool:
-    """Return whether to parse it would make more than ``MOST_PARTS`` values."""
+    """Return True if parsing the text would make more than ``MOST_PARTS`` values."""
     count: Any = text.count
     return bool(count("," if isinstance(text, str) else b",") > MOST_PARTS)

@@ -1,4 +1,4 @@
-"""Open a suspect in a process of the pool: record that, read it, or bury it."""
+"""Open a suspect in a process of the pool: record its opening, then read it or bury it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNKNOWN: Final = "(unknown)"
 
 
 class OutOfTime(Exception):
-    """Reading the message took longer than a command may; the next reader would stand still as well."""
+    """A message whose reading takes longer than a command may; the next reader would stand still as well."""
 
 
 def open_alone(envelope: Envelope, opened_by: str, died: bool) -> Verdict:
@@ -56,24 +56,24 @@ def _read(envelope: Envelope) -> None:
         envelope.open()
     except SoftTimeLimitExceeded:
         raise OutOfTime("it takes too long to read") from None
-    # What is wrong with it the main process will find, and bury it for that.
+    # The main process will meet the message's fault, and bury it for that.
     except Exception as exc:  # noqa: BLE001
         log.info("message opened alone cannot be read: %s", type(exc).__name__)
 
 
 def close_alone(keys: list[str], opened_by: str) -> None:
-    """Record that these are not open any more; their deaths stay."""
+    """Record that these messages are no longer open; their deaths stay."""
     _tidy(partial(DeadLetterStore().close_suspects, keys, opened_by))
 
 
 def forget_alone(keys: list[str], _opened_by: str) -> None:
-    """Forget these and their deaths: they have ended without having run."""
+    """Forget messages that ended without having run, and their deaths."""
     for key in keys:
         _tidy(partial(DeadLetterStore().forget_redeliveries, key))
 
 
 def _tidy(write: Callable[[], None]) -> None:
-    # It is only a record: what keeps it from being written may count one death too many.
+    # A failure to write this record may count one death too many, no more.
     try:
         write()
     except Exception as exc:  # noqa: BLE001
@@ -83,7 +83,7 @@ def _tidy(write: Callable[[], None]) -> None:
 def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: bool) -> None:
     error = PoisonCommand(envelope.task_name or _UNKNOWN, deaths)
     if deaths > get_settings().max_deliveries:
-        # To bury all of it has ended a process.
+        # An attempt to bury the whole message has ended a process.
         _keep(store, envelope.cut(), error, was_read=False)
     else:
         try:
@@ -103,7 +103,7 @@ def _bury(store: DeadLetterStore, envelope: Envelope, deaths: int, *, was_read: 
 
 
 def _keep(store: DeadLetterStore, envelope: Envelope, error: PoisonCommand, *, was_read: bool) -> None:
-    """Keep it with its arguments if reading it was no death, else with its bytes."""
+    """Keep a poison message as a dead letter: with its arguments if it was read once, else with its bytes."""
     arguments = _arguments(envelope) if was_read else None
     store.bury(
         Letter(

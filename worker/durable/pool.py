@@ -38,7 +38,7 @@ _LONGEST_SECONDS: Final = 1.0
 _POLL_MILLISECONDS: Final = 20
 
 _SOON_SECONDS: Final = 1.0
-"""A job whose time ran out meanwhile may have ended: its result is read before that."""
+"""Least time left to a running job after a reconnect: if it has ended, its result is read first."""
 
 _NO_JOBS: Final = ("billiard.", "celery.concurrency.")
 """Modules that a child runs between two jobs."""
@@ -50,7 +50,7 @@ Reading = Generator[None, None, None]
 
 
 class _Child(CelerysChild):
-    """A process of the pool."""
+    """A process of the pool, which a signal interrupts only inside a job."""
 
     def after_fork(self) -> None:
         super().after_fork()
@@ -58,7 +58,7 @@ class _Child(CelerysChild):
 
 
 def interrupt_job(_number: int, frame: FrameType | None) -> None:
-    """Raise ``SoftTimeLimitExceeded`` in the job that runs, and do nothing where none does."""
+    """Raise ``SoftTimeLimitExceeded`` in the running job; do nothing if none is running."""
     while frame is not None and frame.f_back is not None:
         is_called_by_loop = frame.f_back.f_code is CelerysChild.workloop.__code__
         if is_called_by_loop and not frame.f_globals["__name__"].startswith(_NO_JOBS):
@@ -67,7 +67,7 @@ def interrupt_job(_number: int, frame: FrameType | None) -> None:
 
 
 class _Answers(ResultHandler):
-    """Reads the children's results."""
+    """Reader of the children's results."""
 
     fileno_to_outq: dict[int, Any]
 
@@ -81,7 +81,7 @@ class _Answers(ResultHandler):
         return reading
 
     def half_read(self) -> dict[int, Reading]:
-        """Results that are not all there yet, by the descriptor that they come from."""
+        """Return the readers of results that have not arrived in full, by descriptor."""
         return {
             fd: reading
             for fd, (child, reading) in self._latest.items()
@@ -90,7 +90,7 @@ class _Answers(ResultHandler):
         }
 
     def _flush_outqueue(self, fd: int, remove: Any, process_index: Any, on_state_change: Any) -> Any:
-        """Read on at a stop. Celery waits for ever for the rest of a result, though its child be gone."""
+        """Read on at a stop; Celery would wait for ever for the rest of a result of a child that is gone."""
         child = process_index.get(fd)
         if child is None or child.dead or child.exitcode is not None:
             return remove(fd)
@@ -99,7 +99,7 @@ class _Answers(ResultHandler):
         return None
 
     def read_on(self, fd: int) -> None:
-        """Read as the event loop would when there is something to read."""
+        """Read from a descriptor, as the event loop does when there is something to read."""
         reading = self.half_read().get(fd)
         if reading is None:
             self.handle_event(fd)
@@ -110,7 +110,7 @@ class _Answers(ResultHandler):
 
 
 class DurablePool(AsynPool):
-    """The children, and the jobs that they have."""
+    """The pool's children, and their jobs."""
 
     ResultHandler = _Answers
     Worker = _Child
@@ -148,7 +148,7 @@ class DurablePool(AsynPool):
             self._limit_time_again(job)
 
     def _event_process_exit(self, hub: Any, child: Any) -> None:
-        """Celery's hook: the pipe that a child holds open while it lives is closed."""
+        """Reap a child whose pipe has closed, as it does when the child ends. Celery's hook."""
         super()._event_process_exit(hub, child)  # type: ignore[misc]
         self._reap(hub, child, _REAP_TRIES)
 
@@ -161,11 +161,11 @@ class DurablePool(AsynPool):
             self.maintain_pool()
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
-        """Give a job; without an event loop, as billiard does, it is written when there is one."""
+        """Give a job to the children; as in billiard, it waits where there is no event loop."""
         try:
             job = super().apply_async(*args, **options)
         except BaseException:
-            # What cannot be written for a child, too deep or too large, would be waited for without end.
+            # A job too deep or too large to be written for a child would be waited for without end.
             self._forget_last_job()
             raise
         if self.outbound_buffer and self._all_inqueues:
@@ -191,12 +191,12 @@ class DurablePool(AsynPool):
         super()._on_soft_timeout(*args)  # type: ignore[misc]
 
     def _on_hard_timeout(self, *args: Any) -> None:
-        """Spare it too: its process would be killed, and the command run again."""
+        """Spare a job that ended meanwhile: its process would be killed, and the command run again."""
         self._hear_what_is_there()
         super()._on_hard_timeout(*args)  # type: ignore[misc]
 
     def _hear_what_is_there(self) -> None:
-        """Read all results, also one longer than a pipe holds: its child writes it while we read."""
+        """Read all results that are there, also one longer than a pipe, which its child goes on writing."""
         poller = select.poll()
         for fd in self._fileno_to_outq:
             poller.register(fd, select.POLLIN)
@@ -210,7 +210,7 @@ class DurablePool(AsynPool):
                 self._result_handler.read_on(fd)
 
     def _forget_the_dead(self) -> None:
-        """Forget the dead: Celery keeps one that died with a job, though its descriptor may be reused."""
+        """Forget dead children; Celery keeps one that died with a job, though its descriptor is reused."""
         for fd in [fd for fd, child in self._fileno_to_outq.items() if child.dead]:
             del self._fileno_to_outq[fd]
 
@@ -218,7 +218,7 @@ class DurablePool(AsynPool):
         elapsed = monotonic() - job._time_accepted
         soft = job._soft_timeout and job._soft_timeout - elapsed
         hard = job._timeout and max(job._timeout - elapsed, _SOON_SECONDS)
-        # What has heard of the soft one already must not hear of it twice.
+        # A job that was told of its soft limit must not be told twice.
         self.on_timeout_set(job, soft if soft and soft > 0 else None, hard)
 
     def _hear_out(self) -> None:
@@ -257,6 +257,6 @@ class DurablePool(AsynPool):
 
 
 class DurableTaskPool(TaskPool):
-    """Set by ``worker_pool``. Another ``--pool`` has no event loop that it could lose."""
+    """Class of ``worker_pool``. Other values of ``--pool`` have no event loop to lose."""
 
     Pool = DurablePool

@@ -1,4 +1,4 @@
-"""Keep account of the messages that a worker has, as kombu's QoS of Redis does.
+"""Account of the messages that a worker has, in place of kombu's QoS of Redis.
 
 Acknowledgements are gathered until the event loop is about to wait, and told by one script: one that is lost
 with its worker only means one more run.
@@ -27,18 +27,18 @@ from worker.durable.raw_message import Tag, bytes_in
 log = get_logger("worker.durable.transport")
 
 MOST_AT_ONCE: Final = 64
-"""Messages that one run of TAKE brings: more would gain little, and hold up the server."""
+"""Most messages of one run of TAKE: more would gain little, and hold up the server."""
 
 _CHUNK: Final = 500
-"""Messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
+"""Most messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
 
 _LARGE_BYTES: Final = 256 * 1024
 _MOST_BYTES_HELD: Final = 16 * 1024 * 1024
-"""Large messages up to this total are held; then a worker takes no more until some have ended."""
+"""Total of large messages at which a worker takes no further ones until some have ended."""
 
 
 class DurableQoS(kombu_redis.QoS):
-    """The messages that were delivered and not acknowledged yet."""
+    """Account of the messages that were delivered and not acknowledged yet."""
 
     channel: TolerantChannel
     # kombu's types say that a tag is text; one of another's making need not be.
@@ -53,7 +53,7 @@ class DurableQoS(kombu_redis.QoS):
         self._large: dict[Tag, int] = {}
 
     def can_consume(self) -> bool:
-        """Return whether more may be taken: neither the number nor the size of what is held forbids it."""
+        """Return True if more messages may be taken, by the number and the size of the held ones."""
         return virtual.QoS.can_consume(self) and self._bytes_held() < _MOST_BYTES_HELD
 
     def _bytes_held(self) -> int:
@@ -65,7 +65,7 @@ class DurableQoS(kombu_redis.QoS):
 
     @property
     def credit(self) -> int:
-        """Number of further messages that may be taken now."""
+        """Return the number of further messages that may be taken now."""
         if not self.can_consume():
             return 0
         room = self.can_consume_max_estimate()
@@ -79,7 +79,7 @@ class DurableQoS(kombu_redis.QoS):
             self._large[delivery_tag] = size
 
     def ack(self, delivery_tag: Tag) -> None:
-        """Note that it has ended; the server is told soon."""
+        """Note that a message has ended; tell the server soon."""
         message = self._delivered.get(delivery_tag)
         # As text: a message of another client may have anything there.
         queue = str(message.delivery_info.get("routing_key")) if message is not None else ""
@@ -88,7 +88,7 @@ class DurableQoS(kombu_redis.QoS):
         self._note_end(delivery_tag)
 
     def reject(self, delivery_tag: Tag, requeue: bool = False) -> None:
-        """Drop it; with ``requeue`` others may have it, and at once."""
+        """Drop a message; with ``requeue`` give it back, at once, to any worker."""
         if requeue and not self.channel.closed:
             virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
             self._given_back.append(delivery_tag)
@@ -98,7 +98,7 @@ class DurableQoS(kombu_redis.QoS):
             self._note_end(delivery_tag)
 
     def give_back(self) -> None:
-        """Return all rejected messages at once: one by one each would wait for a silent server."""
+        """Return all rejected messages in one call: singly, each would wait for a silent server."""
         tags = [self._given_back.popleft() for _ in range(len(self._given_back))]
         if not tags or self.channel.closed:
             return
@@ -112,7 +112,7 @@ class DurableQoS(kombu_redis.QoS):
     def _note_end(self, delivery_tag: Tag) -> None:
         virtual.QoS.ack(self, delivery_tag)  # type: ignore[arg-type]
         if self.channel.closed:
-            # What it had went back when it was closed, or will when it is overdue.
+            # A closed channel's messages went back, or will when they are overdue.
             return
         self._ended.append(delivery_tag)
         if self.channel.connection.loop is None:
@@ -131,14 +131,14 @@ class DurableQoS(kombu_redis.QoS):
         try:
             self.channel.run_script(scripts.END, [], tags)
         except redis.ResponseError as exc:
-            # It may take them later: until then nothing else hears that these have ended.
+            # The broker may take them later; until then it does not know that these have ended.
             self._ended.extend(tags)
             self.channel.warn("broker refused acknowledgements, they are told again: %s", exc)
         except self.channel.connection_errors as exc:
             log.warning("%d acknowledgements lost: %s", len(tags), exc)
 
     def set_aside(self, delivery_tag: Tag, seconds: float) -> bool:
-        """Let it wait in the broker, for ``seconds`` by the server's clock; False if the broker refuses."""
+        """Let a message wait in the broker for ``seconds`` by the server's clock; False if it refuses."""
         places = f"{self.channel.global_keyprefix}{WAITING}"
         try:
             self.channel.run_script(scripts.WAIT, [], [places, delivery_tag, seconds])
@@ -158,7 +158,7 @@ class DurableQoS(kombu_redis.QoS):
             log.warning("broker refused to take messages back; they will be overdue: %s", exc)
 
     def restore_unacked(self) -> list[tuple[BaseException, Any]]:  # type: ignore[override]  # as kombu has it
-        """Hand all back at once: kombu asks for each, and waits for each while the server is silent."""
+        """Hand all messages back in few calls; kombu makes one each, and each waits for a silent server."""
         tags = [tag for tag in self._delivered if tag not in self._dirty]
         self._delivered.clear()
         trouble: tuple[type[Exception], ...] = (*self.channel.connection_errors, redis.ResponseError)
@@ -171,10 +171,10 @@ class DurableQoS(kombu_redis.QoS):
         return []
 
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
-        """Renew our messages, then put the overdue ones back. Every ``unacked_restore_interval`` seconds."""
+        """Renew our messages, then put overdue ones back; every ``unacked_restore_interval`` seconds."""
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
         try:
-            # What a refusal left here: after a failover it is not to be put back as overdue.
+            # Acknowledgements that were refused: after a failover they must not count as overdue.
             self._tell_what_ended()
             self.channel.bind_refused()
             if self.channel.only_listens:
@@ -190,7 +190,7 @@ class DurableQoS(kombu_redis.QoS):
             self.channel.warn("broker refused to say what is overdue: %s", exc)
 
     def restore_by_tag(self, tag: Tag, client: Any = None, leftmost: bool = False) -> None:
-        """Put one back: to be taken next, or with ``leftmost`` after all others."""
+        """Put a message back, to be taken next, or with ``leftmost`` after all others."""
         self._restore("LPUSH" if leftmost else "RPUSH", tag)
 
     def _restore(self, push: str, *tags: Tag) -> int:
@@ -202,11 +202,11 @@ class DurableQoS(kombu_redis.QoS):
         )
         for tag in foreign:
             self._restore_foreign(tag, leftmost=push == "LPUSH")
-        # What stays behind must not be looked at for ever.
+        # Entries that stay behind must not be read for ever.
         return 0 if foreign else int(looked_at)
 
     def _restore_foreign(self, tag: bytes, leftmost: bool) -> None:
-        """Put back what a stock worker noted. Anything else is dropped: it would be looked at for ever."""
+        """Put back a message that a stock worker noted; drop anything else, or it would be read for ever."""
         try:
             super().restore_by_tag(bytes_to_str(tag), leftmost=leftmost)
         except Exception as exc:

@@ -1,8 +1,8 @@
-"""Make kombu's message of what TAKE brings: junk becomes the body of one, a suspect stays sealed.
+"""Make kombu's message of each row of TAKE: junk becomes a message's body, a suspect stays sealed.
 
 Other clients leave parts out, or write them in their own way: protocol 1, ``headers: null``, a number as
-tag. What kombu and Celery would run after that is mended here. An error here would end the worker, and after
-it the next one.
+tag. Such parts are filled in here, before kombu and Celery meet them. An error here would end the worker,
+and after it the next one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from worker.durable.deliveries import DELIVERIES, OPENED_ALONE_FROM, Envelope, n
 from worker.durable.json_message import JsonMessage, has_too_many_parts
 
 WAITED: Final = "waited"
-"""The key in ``delivery_info`` of a message whose time has come, whatever a clock says of its ``eta``."""
+"""Key in ``delivery_info`` of a message that has waited long enough, whatever its ``eta`` is."""
 
 
 _MOST_DELIVERIES: Final = 2**31
@@ -43,7 +43,7 @@ class Taken:
     task_id: str
     task_name: str
     missing: int
-    """Bytes at its end that were not brought."""
+    """Number of bytes at the message's end that TAKE left out."""
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> Taken:
@@ -54,7 +54,7 @@ class Taken:
 
 
 def _count(text: Any) -> int:
-    """Read what the server has noted of deliveries, which may be anything."""
+    """Read the server's count of deliveries, which may hold anything; 0 unless it is a number."""
     try:
         return min(max(int(text), 0), _MOST_DELIVERIES)
     except ValueError:
@@ -79,19 +79,19 @@ class DurableMessage(JsonMessage, virtual.Message):
         self.envelope: Envelope | None = envelope if isinstance(envelope, Envelope) else None
 
     def unsealed(self) -> DurableMessage:
-        """Open it here, under the same tag."""
+        """Open the message here, under the same tag."""
         taken: Taken = self._raw["taken"]
         return DurableMessage(_opened(taken, self.channel), channel=self.channel, accept=self.accept)
 
 
 def bytes_in(message: Any) -> int:
-    """Return how long its content is, sealed or not."""
+    """Return the length of a message's content, sealed or not."""
     envelope = getattr(message, "envelope", None)
     return len(message.body or b"") + (len(envelope.body) if envelope else 0)
 
 
 def payload_of(taken: Taken, channel: Any) -> dict[str, Any]:
-    """The message as kombu's channels pass it on. What opens to much is sealed whatever its deliveries."""
+    """Return a message as kombu's channels pass it on, sealed if it is a suspect or unpacks to much."""
     if taken.deliveries >= OPENED_ALONE_FROM:
         return _sealed(taken)
     payload = _opened(taken, channel)
@@ -107,7 +107,7 @@ def _opens_to_much(payload: dict[str, Any], channel: Any) -> bool:
 
 
 def _named(taken: Taken, payload: dict[str, Any]) -> Taken:
-    """Give it what TAKE says of what was delivered before, so that its record has the same name then."""
+    """Add the id and name that TAKE gives for redelivered messages, so that its record keeps its name."""
     names = (payload["headers"].get(part) for part in ("id", "task"))
     task_id, task_name = (name if isinstance(name, str) else "" for name in names)
     return replace(taken, task_id=task_id, task_name=task_name)
@@ -142,7 +142,7 @@ def _opened(taken: Taken, channel: Any) -> dict[str, Any]:
         # kombu's own also turns marked objects into dates and the like, and takes three times as long.
         payload: Any = (loads if b"__type__" in raw else json.loads)(raw.decode())
         _mend(payload, taken)
-        # What would fail when kombu makes its message of it.
+        # Decode the body now, as it would fail when kombu makes its message.
         channel.decode_body(payload["body"], payload["properties"].get("body_encoding"))
     # Whatever is wrong with it.
     except Exception:  # noqa: BLE001
@@ -151,7 +151,7 @@ def _opened(taken: Taken, channel: Any) -> dict[str, Any]:
 
 
 def _mend(payload: Any, taken: Taken) -> None:
-    """Fill in what is optional. Raises what a thing that is no message raises."""
+    """Fill in a message's optional parts. Raises various errors if it is no message of kombu's."""
     properties = payload["properties"]
     headers = payload["headers"] = payload.get("headers") or {}
     info = properties.get("delivery_info") or {}
@@ -161,7 +161,7 @@ def _mend(payload: Any, taken: Taken) -> None:
     came_back = bool(info.get("redelivered") or headers.get("redelivered"))
     deliveries = max(taken.deliveries, 2 if came_back else 1)
     properties["delivery_tag"] = taken.tag
-    # Of the queue that it was in, whatever it says of its way: there its copies are to go.
+    # By the queue that it was in, not by its own words: its copies are to go there.
     properties["delivery_info"] = _way(taken, deliveries)
     if deliveries > 1:
         headers["redelivered"] = True
@@ -173,7 +173,7 @@ def _way(taken: Taken, deliveries: int) -> dict[str, Any]:
 
 
 def _wrapped(raw: bytes, taken: Taken) -> dict[str, Any]:
-    """A message whose body is ``raw``."""
+    """Make a message whose body is ``raw``."""
     info = _way(taken, taken.deliveries)
     return {
         "body": base64.b64encode(raw).decode(),

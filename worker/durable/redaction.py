@@ -32,7 +32,7 @@ _SAFE_ERRORS: Final = frozenset(
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, ThreadsyncError) and kind is not CommandFailed
 ) | {"WorkerLostError", "TimeLimitExceeded", "SoftTimeLimitExceeded", "Terminated"}
-"""Their messages name threads, keys and faults, and no value. ``CommandFailed`` quotes another program."""
+"""Errors whose messages name threads, keys and faults, and no value; ``CommandFailed`` quotes others."""
 
 _OUR_TASKS: Final = "tasks."
 
@@ -41,7 +41,7 @@ def shown(command: Any, args: Any, kwargs: Any, argsrepr: object, kwargsrepr: ob
     """Return the headers ``argsrepr`` and ``kwargsrepr`` as they may be shown.
 
     A line that the sender wrote in place of the arguments stays if it is what ``Command.summary()`` makes of
-    them: our clients send that, and to look is quicker than to make it anew. Otherwise a command is shown by
+    them: our clients send that, and to look is quicker than to make it again. Otherwise a command is shown by
     its summary. Arguments that cannot be parsed are not shown, and neither are those of a task that is no
     command, such as a plain ``@app.task``: what they hold is not known.
 
@@ -56,7 +56,7 @@ def shown(command: Any, args: Any, kwargs: Any, argsrepr: object, kwargsrepr: ob
 
 
 def shown_unseen(args: Any, kwargs: Any) -> tuple[str, str]:
-    """Return the two headers for a task whose sender gives none."""
+    """Return both headers for a task whose sender gives none."""
     return (NOT_SHOWN if args else "()", NOT_SHOWN if kwargs else "{}")
 
 

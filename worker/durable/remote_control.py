@@ -1,4 +1,4 @@
-"""Let remote control ask, and revoke. What changes a worker is refused, and no junk ends one.
+"""Let remote control ask and revoke; refuse changes to a worker, and survive junk.
 
 A program that may write to the broker may speak to all workers. Questions and ``control revoke`` are answered
 as by Celery; the rest needs ``REMOTE_CONTROL_CHANGES`` (ADR 20).
@@ -26,10 +26,10 @@ from worker.durable.admission import is_name
 log = logging.getLogger("threadsync.worker")
 
 _CHANGES_LITTLE: Final = frozenset({"revoke", "enable_events", "heartbeat"})
-"""Allowed besides questions: to drop a message before it runs, and to watch a worker."""
+"""Methods allowed besides questions: to drop a message before it runs, and to watch a worker."""
 
 _COSTLY: Final = frozenset({"objgraph", "memdump", "memsample"})
-"""Questions for which a worker stands still, or writes a file."""
+"""Questions that make a worker stand still, or write a file."""
 
 _CREDENTIALS: Final = re.compile(r"://[^/@\s'\"]*@")
 _MOST_REVOKED: Final = 1000
@@ -37,7 +37,7 @@ _HIGHEST_CLOCK: Final = 2**62
 
 
 class NotUnderstood(Exception):
-    """The message is no remote control."""
+    """A message that is no remote control."""
 
 
 class WorkersNode(Node):
@@ -74,7 +74,7 @@ class WorkersNode(Node):
         return super().dispatch(method, arguments, reply_to, ticket)
 
     def handle(self, method: str, arguments: Any = None) -> Any:
-        """Run it, or reply why not."""
+        """Run a method of remote control, or reply why it is refused."""
         if not get_settings().remote_control_changes and not _may_run(method, arguments or {}):
             log.warning("remote control: %s is refused", method)
             return {
@@ -84,7 +84,7 @@ class WorkersNode(Node):
 
 
 def _without_passwords(answer: Any) -> Any:
-    """Return the answer with a mask in each address: many may ask, and Celery masks only some."""
+    """Return a reply with passwords masked in each address: many may ask, and Celery masks only some."""
     if isinstance(answer, str):
         return _CREDENTIALS.sub("://********@", answer)
     if isinstance(answer, dict):
@@ -96,12 +96,12 @@ def _without_passwords(answer: Any) -> Any:
 
 def _may_run(method: str, arguments: Mapping[str, Any]) -> bool:
     if method not in Panel.data:
-        # It gets Celery's own answer.
+        # Celery itself replies to an unknown method.
         return True
     # Some have an older name besides.
     name = next((name for name in Panel.meta if Panel.data[name] is Panel.data[method]), "")
     if name == "revoke":
-        # Of each id the result is told at once.
+        # The reply lists all ids, so their number is limited.
         ids = arguments.get("task_id")
         return not arguments.get("terminate") and not (isinstance(ids, list) and len(ids) > _MOST_REVOKED)
     is_question = name in Panel.meta and Panel.meta[name].type == "inspect"
@@ -109,7 +109,7 @@ def _may_run(method: str, arguments: Mapping[str, Any]) -> bool:
 
 
 def _understood(body: Any) -> dict[str, Any]:
-    """Return what it says, of the types that Celery expects. Raises ``NotUnderstood``."""
+    """Return a message's command, with the types that Celery expects. Raises ``NotUnderstood``."""
     if not isinstance(body, dict) or not is_name(body.get("method")):
         raise NotUnderstood("what came names no command")
     arguments, destination = body.get("arguments") or {}, body.get("destination")
@@ -142,7 +142,7 @@ class WorkersMailbox(Mailbox):
 
 
 class WorkersInspect(Inspect):
-    """Questions to other workers. Any program that saw the question may reply, with anything."""
+    """Questions to other workers, to which any program that saw them may reply with anything."""
 
     def _prepare(self, reply: Any) -> Any:
         answers = [answer for answer in reply or () if isinstance(answer, dict)]
@@ -157,5 +157,5 @@ class WorkersControl(Control):
 
     @cached_property
     def inspect(self) -> Any:
-        """Celery's way to ask."""
+        """Celery's property that makes questions, with ours in place of its class."""
         return self.app.subclass_with_self(WorkersInspect, reverse="control.inspect")

@@ -1,4 +1,4 @@
-"""Celery's request, which loses no message whose command ended in an unusual way."""
+"""Celery's request, which loses no message even if its command ends in an unusual way."""
 
 from __future__ import annotations
 
@@ -40,34 +40,34 @@ _SETTLED = (ThreadsyncError, Ignore, Reject, Retry, Terminated, TimeLimitExceede
 # Outside the command, whose effect is there or comes with the next run: the broker did not take what is to
 # be sent when it has ended (`link`, `link_error`, a chain), or its time was over in between.
 _AGAIN = (SoftTimeLimitExceeded, OperationalError, RedisError, AMQPError, OSError, MemoryError)
-# Without memory, or time for what is to follow, it would run again and again: that counts like a death.
+# Without memory, or time for its follow-ups, it would run again and again: that counts as a death.
 _DEATHS = (WorkerLostError, TimeLimitExceeded, SoftTimeLimitExceeded, MemoryError)
 
 
 def error_in(exc_info: Any) -> BaseException:
-    """The error that the pool reports, which it may have wrapped."""
+    """Return the error that the pool reports, unwrapped."""
     error: BaseException = exc_info.exception
     return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
 def leave_letter(error: ThreadsyncError, reason: BaseException) -> None:
-    """Mark the error: nothing that is made of the message in a child can be kept."""
+    """Mark an error whose dead letter the main process must write, as its child cannot."""
     tasks_log.info("dead letter is left to the main process", reason=f"{type(reason).__name__}: {reason}")
     error.needs_letter = True  # type: ignore[attr-defined]  # travels with the error
 
 
 def needs_letter(error: BaseException) -> bool:
-    """Return whether the command failed for good, and no dead letter of it could be written in its child."""
+    """Return True if a command failed for good, and its child could not write the dead letter."""
     return bool(getattr(error, "needs_letter", False))
 
 
 class DurableRequest(Request):
-    """The request of ``DurableTask.Request``, in the worker's main process."""
+    """Request of ``DurableTask.Request``, in the worker's main process."""
 
     def __init__(self, message: Message, *args: Any, **kwargs: Any) -> None:
         super().__init__(message, *args, **kwargs)
         if not isinstance(self.id, str) or not self.id:
-            # Of another client. Results, records and letters need one that is this message's alone.
+            # Another client's message. Results, records and dead letters need an id of its own.
             self.id = self.request_dict["id"] = nameless(message)
         # Protocol 1, args left out: Celery's default.
         if self.args == ():
@@ -79,7 +79,7 @@ class DurableRequest(Request):
         self._hide_arguments()
 
     def _wait_by_own_clock(self) -> None:
-        """Let a copy of ours wait from now on: the moment that another machine named may be minutes away."""
+        """Let a copy of ours wait from now on, as another machine's clock may be minutes off."""
         headers = self.request_dict
         if HEADER not in headers:
             return
@@ -87,7 +87,7 @@ class DurableRequest(Request):
         if pause:
             self._eta = now + timedelta(seconds=pause)
         elif self._eta:
-            # Of an older release, whose pauses were no longer.
+            # A copy of an older release, whose pauses were at most this long.
             self._eta = min(self._eta, now + timedelta(seconds=LONGEST_PAUSE_SECONDS))
 
     def _hide_arguments(self) -> None:
@@ -106,18 +106,18 @@ class DurableRequest(Request):
         return super().send_event(type, **shown_of_an_end(self.task, fields))
 
     def info(self, safe: bool = False) -> Any:
-        """Describe it for `celery inspect` and Flower: never with the arguments, whatever they ask for."""
+        """Describe the request for `celery inspect` and Flower, always without its arguments."""
         return super().info(safe=True)
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Take off what Celery's class for each task puts in front of these methods, to call less."""
+        """Remove the methods that Celery's class for each task puts in front of ours, to save calls."""
         super().__init_subclass__(**options)
         for name in ("execute_using_pool", "on_success"):
             if name in cls.__dict__:
                 delattr(cls, name)
 
     def execute_using_pool(self, pool: Any, **options: Any) -> Any:
-        """Give it to the pool; one that cannot be given ends, and frees its place."""
+        """Give the request to the pool; if that is impossible end it, and free its place."""
         try:
             return super().execute_using_pool(pool, **options)
         except TaskRevokedError:
@@ -128,7 +128,7 @@ class DurableRequest(Request):
             raise TaskRevokedError(self.id) from exc
 
     def is_wanted(self) -> bool:
-        """Return whether it is still to be run; if not, it has ended."""
+        """Return True if the request is still to be run; else it has ended."""
         try:
             return not self.revoked()
         except Exception as exc:  # noqa: BLE001 - whatever it is, the others of its batch are to run
@@ -136,11 +136,11 @@ class DurableRequest(Request):
             return False
 
     def maybe_expire(self) -> bool:  # type: ignore[override]  # Celery's says True or None
-        """Return whether it is too late. Nothing is revoked for it: its id may be another message's too."""
+        """Return True if the request has expired; do not revoke its id, which another message may share."""
         return self.expires is not None and datetime.now(self.expires.tzinfo) > self.expires
 
     def cannot_run(self, error: BaseException) -> None:
-        """End the message by a dead letter: no process of the pool can be given it."""
+        """End the message by a dead letter, as it cannot be given to a process of the pool."""
         self.message.keep_letter(self.message, error, self._end)
 
     def _end(self) -> None:
@@ -149,7 +149,7 @@ class DurableRequest(Request):
             self.acknowledge()
 
     def hand_back(self) -> None:
-        """Hand it back: a worker is to run it again."""
+        """Hand the message back, so that a worker runs it again."""
         task_ready(self)
         self.reject(requeue=True)
 
@@ -181,8 +181,8 @@ class DurableRequest(Request):
         is_unsettled = is_outside and isinstance(error, ThreadsyncError)
         if isinstance(error, _SETTLED) and not needs_letter(error) and not is_unsettled:
             return tell()
-        # Its words may be the sender's; the letter has them.
+        # The error may quote the sender; the dead letter has its text.
         reason = type(error).__name__
         log.error("unreadable message is buried", task_id=self.id, command=self.name, reason=reason)
-        # Its child has stored the result.
+        # The child has stored the result.
         return self.message.keep_letter(self.message, error, tell, answer=False)

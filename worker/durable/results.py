@@ -1,4 +1,4 @@
-"""Where results are kept. Storing one never decides over its command.
+"""Result backends in which storing a result never decides over its command.
 
 When a result is stored the effect is there already, or the dead letter, or the copy that is to run later. So
 whatever happens on the way is logged and counted, and the message ends as if the result were there: a server
@@ -33,16 +33,16 @@ from worker.durable.gathering import SILENT, Gathers
 from worker.observe import metrics
 
 _SILENCE_SECONDS: Final = 2.0
-"""A backend that is away is only asked this long: else each command would wait for a time-out of its own."""
+"""Pause after a time-out of the backend: else each command would wait for a time-out of its own."""
 
 _GLANCE_SECONDS: Final = 0.1
 """The longest wait for a backend that was away to say that it is back."""
 
 _PAUSE_TIMES: Final = 5
-"""The pause between two looks, in times of how long the first took: a refusal costs next to nothing."""
+"""The pause between two looks, as a multiple of the first one's time: a refusal takes next to none."""
 
 _LIMITS: Final = ("socket_timeout", "socket_connect_timeout")
-"""Limits of a connection, where it has them: a unix socket connects at once."""
+"""Limits that a connection may have; a unix socket has none for connecting."""
 
 _AWAY: Final = (
     redis.ConnectionError,
@@ -50,7 +50,7 @@ _AWAY: Final = (
     OperationalError,
     AMQPError,
     OSError,
-    # It waited for the backend until the command's time was over.
+    # Raised when a command's time ends in a wait for the backend.
     SoftTimeLimitExceeded,
 )
 
@@ -58,14 +58,14 @@ log = structlog.get_logger("threadsync.worker")
 
 
 class Glances:
-    """Stands in front of a Redis backend: looks whether a server that was away is back."""
+    """Mixin for a Redis backend, which checks whether a server that was away is back."""
 
     connparams: dict[str, Any]
     _create_client: Callable[..., Any]
     _look_again_at = 0.0
 
     def is_back(self) -> bool:
-        """Return True if the server answers at once; False also if that was looked at just now."""
+        """Return True if the server answers at once; False also if it was asked a moment ago."""
         began = monotonic()
         if began < self._look_again_at:
             return False
@@ -76,12 +76,12 @@ class Glances:
 
     def _answers(self) -> bool:
         limits: dict[str, Any] = {name: _GLANCE_SECONDS for name in _LIMITS if name in self.connparams}
-        # On a connection of its own: those that there are may be as they were when it went.
+        # On a connection of its own: the existing ones may be broken since the server went away.
         client = self._create_client(**{**self.connparams, **limits, "retry": Retry(NoBackoff(), 0)})
         try:
             client.ping()
         except redis.ResponseError:
-            # It is there, and refuses.
+            # The server is there, and refuses.
             return True
         except (redis.RedisError, OSError):
             return False
@@ -91,7 +91,7 @@ class Glances:
 
 
 class NeverDecides:
-    """Stands in front of a backend class of Celery's: nothing that it does for a command raises."""
+    """Mixin for a backend class of Celery's, so that nothing that it does for a command raises."""
 
     _silent_until = 0.0
 
@@ -105,7 +105,7 @@ class NeverDecides:
         told = {"traceback": traceback, "request": request, **kwargs}
         error = self._attempt(task_id, lambda: store(task_id, result, state, **told))
         if isinstance(error, EncodeError):
-            # Who waits for it need not wait for ever.
+            # Store a failure, so that no client waits for ever.
             failed = CommandFailed(f"the command was carried out, its result is lost: EncodeError: {error}")
             self._attempt(task_id, lambda: store(task_id, failed, FAILURE, request=request))
         return result
@@ -115,7 +115,7 @@ class NeverDecides:
         self._attempt(str(request.id), lambda: count(request, state, result, **kwargs))
 
     def _fail_chain(self, *args: Any, **kwargs: Any) -> None:
-        """Celery 5.7 looks up what has failed already."""
+        """Fail the rest of a chain without raising: Celery 5.7 reads results for that."""
         self._attempt("", lambda: _celerys(self)._fail_chain(*args, **kwargs))
 
     def _attempt(self, task_id: str, tell: Callable[[], Any]) -> Exception | None:
@@ -132,7 +132,7 @@ class NeverDecides:
         return None
 
     def _is_silent(self) -> bool:
-        """Return True if it was away a moment ago and does not answer at a glance."""
+        """Return True if the backend was away a moment ago and does not answer a quick question."""
         if monotonic() < self._silent_until and isinstance(self, Glances) and self.is_back():
             self._silent_until = 0.0
         return monotonic() < self._silent_until
@@ -147,7 +147,7 @@ class NeverDecides:
 
 
 class ReadsInStep:
-    """Mixin in front of a Redis backend: no reply is taken for another's."""
+    """Mixin for a Redis backend, so that no reply is taken for another command's."""
 
     app: Any
     client: Any
@@ -165,17 +165,17 @@ class ReadsInStep:
 
 
 class InStepBackend(ReadsInStep, RedisBackend):
-    """For ``redis://`` and ``rediss://``."""
+    """Backend for ``redis://`` and ``rediss://``."""
 
 
 class InStepSentinelBackend(ReadsInStep, SentinelBackend):
-    """For ``sentinel://``: the sentinels are not waited for without a limit."""
+    """Backend for ``sentinel://``, with a limit on the wait for sentinels."""
 
     connection_class = SentinelManagedConnection
 
     @cached_property
     def _transport_options(self) -> dict[str, Any]:
-        """Celery passes an empty ``sentinel_kwargs`` on where there is none, and then no limit is set."""
+        """Celery's options with limits for sentinels, which Celery's own ``sentinel_kwargs`` may lack."""
         options: dict[str, Any] = dict(self.app.conf.get("result_backend_transport_options") or {})
         options["sentinel_kwargs"] = sentinel_limits(options.get("sentinel_kwargs"), self.connparams)
         return options

@@ -20,17 +20,17 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from threadsync.errors import DatabaseFault, DatabaseUnavailable, SessionNotFound, ThreadsyncError, as_ours
 
 HEADER: Final = "threadsync"
-"""The header of a message that a worker sends once more, to run later."""
+"""Header of a message that a worker sends again, to run later."""
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
-"""A waiting message fills a worker's memory; with kombu's own channel it is delivered twice if it is long."""
+"""Longest pause: a waiting message fills memory, and kombu's own channel delivers it twice if it is long."""
 
 LONGEST_FAULT_PAUSE_SECONDS: Final = 30.0
-"""A fault that a person must mend is not asked about every other second."""
+"""Longest pause after a fault, which an operator must fix: shorter ones would be of no use."""
 
 FAULT_PATIENCE_SECONDS: Final = 3600.0
-"""Pauses that a command spends on faults of the database before it is a dead letter."""
+"""Sum of pauses for faults of the database after which a command is a dead letter."""
 
 
 class History(BaseModel):
@@ -65,7 +65,7 @@ def read_history(headers: Mapping[str, Any] | None) -> History:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Run it again in ``seconds``; ``history`` goes with it."""
+    """Decision to run the command again in ``seconds``; ``history`` goes with it."""
 
     seconds: float
     history: History
@@ -74,7 +74,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """It fails for good, with ``error``."""
+    """Decision that the command fails for good, with ``error``."""
 
     error: ThreadsyncError
 
@@ -87,7 +87,7 @@ def decide(error: BaseException, history: History, patience: float, jitter: floa
         jitter: 0 to 1, drawn by the caller: spreads what waits for the same thing.
     """
     if isinstance(error, SoftTimeLimitExceeded):
-        # One that hangs because Postgres is away ends earlier, with an error of the connection.
+        # A command that hangs because Postgres is away ends earlier, with a connection's error.
         error = DatabaseFault("the command took longer than its time limit")
     if isinstance(error, DatabaseFault):
         if history.stuck >= FAULT_PATIENCE_SECONDS:

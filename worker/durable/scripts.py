@@ -1,4 +1,4 @@
-"""The Lua by which ``worker.durable.transport`` moves messages, and the keys that it moves them between.
+"""Lua scripts with which ``worker.durable.transport`` moves messages, and the keys that they use.
 
     queue --TAKE--> unacked --END--> gone
       ^     ^        |   ^ |
@@ -30,10 +30,10 @@ from threadsync.broker.lua import DRAINS
 from worker.durable.deliveries import KEPT_BYTES, OPENED_ALONE_FROM
 
 READ_WHOLE_BYTES: Final = 1 << 20
-"""A longer message is read without its body."""
+"""Size up to which a message is read with its body."""
 
 LONGEST_QUEUE_NAME: Final = 4096
-"""In bytes, as JSON: so much of the end of what ``unacked`` has is searched for it."""
+"""Longest queue name in bytes, as JSON: it is searched in so much of the end of an entry of ``unacked``."""
 
 READ: Final = f"""
 local function read(message)

@@ -21,14 +21,14 @@ ASK_AGAIN_SECONDS: Final = 10.0
 
 
 class Silence:
-    """Time of the last call that got no answer. One for the whole process, as there is one broker."""
+    """Time of the last call without a reply; one for the whole process, as there is one broker."""
 
     def __init__(self) -> None:
         self._since: float | None = None
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Let one call be made. Raises ``redis.ConnectionError`` if a stop just met silence."""
+        """Watch one call for silence. Raises ``redis.ConnectionError`` if a stop has just met silence."""
         if self._since is not None and _stops() and monotonic() - self._since < ASK_AGAIN_SECONDS:
             raise redis.ConnectionError("the worker stops, and the broker was silent when it was last asked")
         try:
@@ -40,7 +40,7 @@ class Silence:
 
 
 def _stops() -> bool:
-    """Return True once a signal has asked for the worker's end; its exit code may be 0."""
+    """Return True once a signal has asked for the worker's end, even with exit code 0."""
     return any(
         asked is not None and asked is not False for asked in (state.should_stop, state.should_terminate)
     )

@@ -19,7 +19,7 @@ from worker.db.pool import single_connection
 from worker.observe.tracing import check_tracing
 
 INSTALLATION: Final = "threadsync_installation"
-"""The entry of Celery's configuration that says who we are."""
+"""Entry of Celery's configuration with our installation's id."""
 
 _AGAIN_SECONDS: Final = 1.0
 _SAID_EVERY: Final = 10
@@ -30,7 +30,7 @@ log = logging.getLogger("threadsync.worker")
 
 
 class KnownPool(bootsteps.Step):
-    """Refuse other pools: they take as many commands as they have places, then none, or share a process."""
+    """Step that refuses other pools: they fill their places once, then take nothing, or share a process."""
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
@@ -47,7 +47,7 @@ class KnownPool(bootsteps.Step):
 
 
 class NeededSettings(bootsteps.Step):
-    """Refuse to start without a database: a command could neither be run nor kept as a dead letter.
+    """Step that refuses a start without a database: a command could not be run, nor kept as a dead letter.
 
     One that is away is waited for: it says whose messages this worker may take.
     """
@@ -64,7 +64,7 @@ class NeededSettings(bootsteps.Step):
 
 
 def _need_temporary_folder() -> None:
-    """Find a place for the file by which the pool's processes share memory: an image may be read-only."""
+    """Find a folder for the pool's shared-memory file, as an image may be read-only."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
@@ -76,7 +76,7 @@ def _need_temporary_folder() -> None:
 
 
 def identify(app: Any, settings: Settings) -> None:
-    """Note who we are; wait for Postgres if it is away. Raises ``InvalidSettings`` if we are another one."""
+    """Note our installation once Postgres answers. Raises ``InvalidSettings`` if INSTALLATION_ID differs."""
     ours = _ask()
     known = settings.installation_id
     if known and str(known) != ours:

@@ -1,4 +1,4 @@
-"""Open alone what may have ended the process that opened it, after a record in Postgres; count its deaths.
+"""Open alone, after a record in Postgres, messages that may have ended the process that opened them.
 
     delivered for the third time -> in line, sealed (a broker's count is suspicion: worker.durable.deliveries)
     first in line                -> a child records that it is opened, then reads it (worker.durable.opening)
@@ -34,13 +34,13 @@ log = logging.getLogger("threadsync.worker")
 _AGAIN_SECONDS: Final = 1.0
 _ENDED_BY_IT: Final = (WorkerLostError, TimeLimitExceeded, OutOfTime)
 _ME: Final = str(uuid4())
-"""Id of this main process: children have it from their parent."""
+"""Id of this main process, which its children inherit."""
 
 Then = Callable[[], None]
 
 
 class Suspects:
-    """The line of a consumer's suspects. One a connection; ``before``: the former connection's."""
+    """Queue of the suspects of one connection; ``before``: the former connection's queue."""
 
     def __init__(
         self, consumer: TakingConsumer, handle: Callable[[Message, str], None], before: Suspects | None = None
@@ -51,19 +51,19 @@ class Suspects:
         self._current: Message | None = None
         self._is_given = False
         self._job: Any = None
-        # Of those in line: Postgres did not answer when they were to be recorded, so they may be.
+        # Waiting suspects that Postgres may have recorded as open, without answering.
         self._tried: set[str] = set()
         self._died: set[str] = before._died if before else set()
-        # Read by a process of the pool when the connection was lost. What they are about is here again.
+        # Suspects that a child still read when the connection was lost; their messages are here again.
         self._still_read: list[tuple[str, Any]] = before._read_now() if before else []
 
     def add(self, message: Message) -> None:
-        """Open it when those before it have ended."""
+        """Open a suspect when the earlier ones have ended."""
         self._line.append(message)
         self._go_on()
 
     def forget(self) -> None:
-        """The connection closes, or the worker stops: all go back. What is open did not end its process."""
+        """Forget all suspects when connection or worker ends: they go back, the open one without a death."""
         keys = list(self._tried)
         if self._current is not None and self._is_given:
             key = envelope_of(self._current).key
@@ -76,7 +76,7 @@ class Suspects:
             close_alone(keys, _ME)
 
     def _read_now(self) -> list[tuple[str, Any]]:
-        # One that no process has begun was forgotten by the pool. Pool solo has none.
+        # The pool has forgotten a job that no child has begun. Pool solo has no jobs.
         return [(key, job) for key, job in self._still_read if _is_at_work(job)]
 
     def _go_on(self) -> None:
@@ -93,7 +93,7 @@ class Suspects:
         self._when_a_process_is_free(free, partial(self._open, free))
 
     def _when_a_process_is_free(self, message: Message, use: Then) -> None:
-        """Call ``use``, which gives a job to the pool: its end gives the place back."""
+        """Call ``use`` once a child is free, before other messages; its job's end frees the child."""
         with self._before_others(message):
             when_a_child_is_free(self._consumer, self._use_place, message, use)
 
@@ -117,7 +117,7 @@ class Suspects:
         if message is self._current:
             use()
         elif has_children(self._consumer):
-            # It went back meanwhile.
+            # The suspect went back meanwhile.
             self._consumer.controller.semaphore.release()
 
     def _open(self, message: Message) -> None:
@@ -148,7 +148,7 @@ class Suspects:
     def _on_opened(self, message: Message, verdict: Verdict, **_: Any) -> None:
         key = envelope_of(message).key
         if message is not self._current:
-            # It went back while the record was made.
+            # The suspect went back while its opening was recorded.
             if verdict != "buried":
                 close_alone([key], _ME)
             return
@@ -184,7 +184,7 @@ class Suspects:
         )
 
     def _count(self, message: Message, give_back: Then) -> None:
-        """Count a death: its record stays open."""
+        """Count a death of a suspect, whose record stays open, and give the message back."""
         self._died.add(envelope_of(message).key)
         with self._ending(message):
             give_back()
@@ -206,12 +206,12 @@ class Suspects:
             # kombu counts KeyError among these.
             elif isinstance(exc, self._consumer.connection_errors) and not isinstance(exc, LookupError):
                 self._leave(message, close_alone, partial(reject, requeue=True))
-            # It has no memory for it, say: opened again, the message would fare the same.
+            # For lack of memory, for example, which the message would meet again.
             else:
                 self._count(message, partial(reject, requeue=True))
 
     def _watch(self, message: Message, opened: Any) -> None:
-        """Follow the message to its end, whichever it is."""
+        """Follow an opened message to its end: acknowledged, rejected or given back."""
         acknowledge, reject = opened.ack, opened.reject
 
         def on_end(tell: Then) -> None:
@@ -223,7 +223,7 @@ class Suspects:
                 if ran:
                     self._end(message)
                 else:
-                    # Else it was revoked, say.
+                    # It waits, or has ended unrun: it was revoked, for example.
                     self._leave(message, close_alone if waits else forget_alone)
 
         def on_ack(multiple: bool = False) -> None:
@@ -243,7 +243,7 @@ class Suspects:
         opened.on_set_aside = partial(self._leave, message, close_alone)
 
     def _leave(self, message: Message, tidy: Callable[..., None], then: Then | None = None) -> None:
-        """End it without having run: its record first, lest another worker takes it for a death."""
+        """End a suspect that did not run: its record first, lest another worker count a death."""
         if message is not self._current:
             return
         key = envelope_of(message).key
@@ -259,7 +259,7 @@ class Suspects:
 
     @contextmanager
     def _ending(self, message: Message) -> Iterator[None]:
-        """Let the line go on, also when the broker cannot be told."""
+        """Go on with the next suspect after the block, even if the broker could not be told."""
         try:
             yield
         finally:

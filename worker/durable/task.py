@@ -1,4 +1,4 @@
-"""The base of every task of the app: nothing that was accepted gets lost, and nothing runs for ever.
+"""Base of every task of the app: no accepted command gets lost, and none runs for ever.
 
     message -> delivered often? opened alone, after a record (suspects.py)
             -> run
@@ -51,7 +51,7 @@ log = structlog.get_logger("threadsync.tasks")
 
 
 class _Copies:
-    """Notes for a batch that the broker takes no copies of commands that must wait."""
+    """Notes of a batch: the broker has refused a copy of a command that must wait."""
 
     in_batch = False
     refused = False
@@ -62,7 +62,7 @@ _copies = _Copies()
 
 @contextmanager
 def batch_of_commands() -> Iterator[None]:
-    """Let one command of the block find out that the broker takes no copies.
+    """Let a refused copy of one command in the block spare the others the attempt.
 
     If each waited for a time-out of its own, the process would be killed for it.
     """
@@ -83,10 +83,10 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     throws = (ThreadsyncError,)
     max_retries = None
     is_routine = False
-    """True for a task that beat sends all the time: that it ran is no news."""
+    """True for a task that beat sends all the time, whose runs are not logged."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Run one delivery; a call of the task as a function runs it plainly."""
+        """Run one delivery of the command; called as a function, run the task plainly."""
         # Looked up once: a property that searches a stack.
         request = self.request
         if request.called_directly:
@@ -118,7 +118,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             reset_contextvars(**bound)
 
     def _without_forgotten(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Leave people out who were forgotten within the last day, in a copy that waits as well."""
+        """Leave out people who were forgotten within the last day, also in a copy that waits."""
         if self.is_routine or not (known := redaction()):
             return args, kwargs
         args, kwargs = known.values(args), known.arguments(kwargs)
@@ -131,7 +131,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             DeadLetterStore().forget_redeliveries(key)
 
     def _settle(self, error: Exception, args: Any, kwargs: Any, history: History) -> NoReturn:
-        """Wait, or fail for good. Always raises."""
+        """Let the command wait or fail for good, as ``retry_policy`` decides. Always raises."""
         decision = self._decide(error, history)
         if isinstance(decision, GiveUp):
             away = self._bury(decision.error, args, kwargs, history)
@@ -224,7 +224,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
 
 @contextmanager
 def _kept(event: str) -> Iterator[None]:
-    """Log it where Postgres is away: it is only a record."""
+    """Log an error of the block if Postgres is away, as only a record is lost."""
     try:
         yield
     except DatabaseUnavailable as exc:
@@ -232,7 +232,7 @@ def _kept(event: str) -> Iterator[None]:
 
 
 def _as_json(arguments: Any) -> str:
-    """Return arguments as text, those too that only Celery's JSON can say, such as moments."""
+    """Return arguments as JSON text, by Celery's JSON where they need it, such as moments."""
     try:
         return json.dumps(arguments)
     except TypeError:
@@ -240,12 +240,12 @@ def _as_json(arguments: Any) -> str:
 
 
 def _opened_as(request: Context) -> str:
-    """Key of the record that it was opened after; empty if there is none."""
+    """Return the key of the record after which the message was opened; empty if there is none."""
     return str((request.headers or {}).get(OPENED_AS) or "")
 
 
 def _actor(kwargs: Any) -> dict[str, str]:
-    """The actor for the log: a Slack id, or only where a name was claimed, as that may be an address."""
+    """Return the actor for the log: a Slack id, or the place of a claimed name, which may be an address."""
     actor = kwargs.get("actor") if isinstance(kwargs, Mapping) else None
     told = (actor.get("user_id") or actor.get("via")) if isinstance(actor, Mapping) else None
     return {"actor": told} if isinstance(told, str) and _ID.fullmatch(told) else {}
@@ -256,7 +256,7 @@ def _outcome(answer: Any) -> str:
 
 
 def _fields(answer: Any) -> dict[str, Any]:
-    """Pick the fields of a result for the log: which session, and its outcome. Never what people wrote."""
+    """Pick the fields of a result for the log: session and outcome, never texts of people."""
     if not isinstance(answer, Mapping):
         return {}
     return {name: answer[name] for name in _LOGGED_OF_AN_ANSWER if name in answer}

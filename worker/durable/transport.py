@@ -1,4 +1,4 @@
-"""kombu's Redis transport without the instant in which a message is nowhere.
+"""kombu's Redis transport, without the instant at which a message is in neither of two keys.
 
 kombu pops a message (BRPOP) and notes it as unacknowledged with a second command. A worker that is killed in
 between loses it (ADR 6). Here both are one script.
@@ -38,17 +38,17 @@ from worker.durable.raw_message import DurableMessage, Taken, payload_of
 log = get_logger(__name__)
 
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
-"""One run of TAKE brings no more after this many: the worker holds them several times over."""
+"""Bytes after which a run of TAKE ends: the worker holds its messages several times over."""
 
 _LARGEST_SUSPECT_IN_NEED: Final = 4 * 1024 * 1024
-"""The same limit where memory has run out before. A message is a third larger than its body."""
+"""Largest suspect once memory has run out. A message is a third larger than its body."""
 
 _SHORT_WAIT_SECONDS: Final = 0.05
-"""Only one queue can be waited on; the others are looked at this often."""
+"""Interval at which further queues are looked at: only one can be waited on."""
 
 
 class DurableChannel(TolerantChannel):
-    """Takes messages by script."""
+    """Channel that takes messages by script."""
 
     QoS = DurableQoS
     Message = DurableMessage
@@ -71,7 +71,7 @@ class DurableChannel(TolerantChannel):
         super().__init__(*args, **kwargs)
 
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
-        """Take one message now, if there is one; None if not."""
+        """Take a message now; None if there is none."""
         reply = self.run_script(*self._take_arguments([queue], 1, noted=not no_ack))
         if not reply:
             return None
@@ -82,7 +82,7 @@ class DurableChannel(TolerantChannel):
         return message
 
     def seconds_since_use(self, queue: str) -> tuple[float | None, float | None]:
-        """Seconds since the broker last replied to TAKE for the queue, and since a message of it ended."""
+        """Return seconds since the broker replied to TAKE for the queue, and since a message of it ended."""
         now = monotonic()
         asked, ended = self._answered_at.get(queue), self.qos.ended_at.get(queue)
         return None if asked is None else now - asked, None if ended is None else now - ended
@@ -105,7 +105,7 @@ class DurableChannel(TolerantChannel):
         return self._take_arguments(queues, self._most)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        """Ask for a message; or, when there was none, to be told that there may be one."""
+        """Ask for messages; after a reply without any, ask to be told when there may be some."""
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues or self._rests():
             return
@@ -122,7 +122,7 @@ class DurableChannel(TolerantChannel):
         self.client.connection.send_command(*command)
 
     def _rests(self) -> bool:
-        """Return True while it is too early to ask again. Timed here: the server may refuse to wait, too."""
+        """Return True during the pause after a refusal, timed here, as the server may refuse to wait too."""
         remaining = self._rests_until - monotonic()
         if remaining > 0 and self.connection.loop is None:
             # Nothing would wake us when it is over.
@@ -162,7 +162,7 @@ class DurableChannel(TolerantChannel):
         except redis.ResponseError as exc:
             self._rest("broker refused; it is asked again every second: %s", exc)
         except MemoryError as exc:
-            # What came is overdue soon. Delivered often, the largest come without their content.
+            # The messages are overdue soon; after several deliveries the largest come without their content.
             self._largest_suspect = _LARGEST_SUSPECT_IN_NEED
             self._rest("no memory for what the broker has; it is asked again every second: %s", exc)
         self._answered_at.update(dict.fromkeys(self._asked_for, monotonic()))
@@ -200,7 +200,7 @@ class DurableChannel(TolerantChannel):
             self._hand_on(Taken.of(reply.pop(0)))
 
     def _hand_on(self, taken: Taken) -> None:
-        """Let it be handled. One that cannot be begun goes back: delivered often it is not opened here."""
+        """Hand a message on; if that fails it goes back, and after several deliveries is not opened here."""
         try:
             self.connection._deliver(payload_of(taken, self), taken.queue)
         except Exception as exc:
@@ -211,7 +211,7 @@ class DurableChannel(TolerantChannel):
 
 
 class DurablePoller(kombu_redis.MultiChannelPoller):
-    """kombu's poller, which the event loop calls each time before it waits."""
+    """kombu's poller, which settles ended messages each time before the event loop waits."""
 
     _channels: set[DurableChannel]
 

@@ -23,21 +23,21 @@ from worker.durable.children import TakingConsumer
 from worker.durable.raw_message import WAITED
 
 MOST_HELD_SECONDS: Final = 5.0
-"""Messages that are due sooner stay here: pauses of commands that wait for Postgres or a session."""
+"""Longest wait in a worker, enough for pauses of commands that wait for Postgres or a session."""
 
 MOST_HELD: Final = 1000
-"""Messages that are held until they are due. Each takes some 8 kB, and a word to the server each second."""
+"""Most messages to hold until they are due. Each takes some 8 kB, and a renewal each second."""
 
 
 def strategy(task: Any, celery: Any, consumer: TakingConsumer) -> Callable[..., Any]:
-    """Celery's own strategy, with later messages put into the broker (``DurableTask.Strategy``)."""
+    """Build Celery's own strategy, with later messages put into the broker (``DurableTask.Strategy``)."""
     stand_in = WaitingInBroker(consumer, consumer.on_task_request)
     handler: Callable[..., Any] = celery_strategy(task, celery, stand_in)
     return handler
 
 
 class WaitingInBroker:
-    """Stands in for the consumer, its timer and its prefetch count when Celery's strategy is built."""
+    """Stand-in for the consumer, its timer and its prefetch count in Celery's strategy."""
 
     def __init__(self, consumer: TakingConsumer, on_task_request: Callable[[Any], None]) -> None:
         self._consumer = consumer
@@ -49,7 +49,7 @@ class WaitingInBroker:
         return getattr(self._consumer, name)
 
     def increment_eventually(self, n: int = 1) -> None:
-        """Celery makes room for a message that it will hold: ``call_at`` does, where it is held."""
+        """Do nothing, where Celery makes room for a held message: ``call_at`` does so when it holds one."""
 
     def call_at(self, eta: float, callback: Callable[..., Any], args: Any = (), **options: Any) -> Any:
         """Hold a request until ``eta``, here or in the broker."""
@@ -84,7 +84,7 @@ class WaitingInBroker:
 
 
 def _tell_that_it_waits(message: Any) -> None:
-    """Let the suspects behind it go on."""
+    """Tell a suspect's line that its message waits, so that the next one may be opened."""
     on_set_aside = getattr(message, "on_set_aside", None)
     if on_set_aside:
         on_set_aside()

@@ -1,1 +1,1 @@
-"""Jira: what a ticket looks like, the one POST that makes it, and the calls that look for it."""
+"""Jira: the form of a ticket, the one POST that makes it, and the calls that look for it."""

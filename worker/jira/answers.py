@@ -1,4 +1,4 @@
-"""Outcomes of a call to Jira. Which response is which: `worker.jira.classification`.
+"""Outcomes of a call to Jira, as `worker.jira.classification` derives them from responses.
 
 ``why`` is for people and logs: it never quotes the draft, the token or the e-mail address. ``messages`` are
 Jira's own and may quote the draft, so no ``repr`` shows them.
@@ -13,7 +13,7 @@ from worker.http_once import NotSent, Unknown
 
 Deployment = Literal["cloud", "datacenter"]
 About = Literal["draft", "set_up", "place", "access"]
-"""Fault of a refusal: the draft's, the create screen's, project, issue type or address, or a permission."""
+"""Fault behind a refusal: draft, create screen, place (project, issue type or address), or permission."""
 
 LONGEST_ASKED_SECONDS: Final = 3_600.0
 """The longest pause that is granted to a Jira that asks for one.
@@ -42,7 +42,7 @@ class JiraAccount:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The ticket exists."""
+    """Outcome of a create: the ticket exists."""
 
     issue_id: str
     key: str
@@ -51,7 +51,7 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """No ticket, and the same request would be refused again. ``about`` says what must be mended before."""
+    """Refusal that the same request would meet again. ``about``: what must be fixed first."""
 
     status: int
     why: str
@@ -62,7 +62,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """No ticket: too many requests.
+    """Refusal of a call, as there were too many requests.
 
     Args:
         retry_after: seconds to wait at least, where Jira names them; never more than an hour.
@@ -78,7 +78,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class AuthProblem:
-    """No ticket: Jira rejects the credentials, or the account may not do this.
+    """Refusal of a call by its credentials, or for lack of a permission.
 
     ``is_page``: a web page came with a status of success, as single sign-on or a proxy sends it.
     """
@@ -123,7 +123,7 @@ class CreateField:
 
 
 class CallFailed(Exception):
-    """A reading call, or one that may be repeated, did not succeed; ``answer`` says how.
+    """Failure of a call that only reads, or may be repeated; ``answer`` is its outcome.
 
     ``request`` names the endpoint, as `worker.jira.client` labels it; empty where none is to blame.
     """

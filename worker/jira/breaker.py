@@ -15,13 +15,13 @@ log = structlog.get_logger("threadsync.syncs")
 
 
 class Breaker:
-    """Probe with ``GET /myself``: it needs no permission, so its refusal is about the whole site."""
+    """Circuit breaker that probes with ``GET /myself``, which only a site that refuses all calls refuses."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
 
     def trouble(self) -> str | None:
-        """Return why the site refuses all calls; None when it does not, or cannot be asked."""
+        """Return the reason for which the site refuses all calls; None if it does not, or cannot be asked."""
         try:
             self._setup.jira.myself()
         except CallFailed as exc:

@@ -97,13 +97,13 @@ def json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def trace_id(headers: Mapping[str, str]) -> str | None:
-    """Return the id of the request that Atlassian's support asks for first."""
+    """Return the id of the request, for which Atlassian's support asks first."""
     found = (headers[name] for name in _TRACE_HEADERS if headers.get(name))
     return next((value[:_LONGEST_HEADER] for value in found), None)
 
 
 def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Failure | None:
-    """Return what is clear from the status; None where nothing is."""
+    """Return the outcome that the status alone makes clear; None where it does not."""
     trace, content = trace_id(headers), json_object(body)
     messages = tuple(_messages(content or {}))[:_MOST_MESSAGES]
     denied = headers.get(_DENIED)
@@ -131,7 +131,7 @@ def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime
 
 
 def _redirected(status: int, headers: Mapping[str, str]) -> str:
-    """Name the host of a redirect only: the rest of its address may be a secret."""
+    """Describe a redirect by its host alone: the rest of its address may be a secret."""
     try:
         to = urlsplit(headers.get("location", ""))
         host = f"{to.scheme}://{to.hostname}" if to.scheme in ("http", "https") and to.hostname else ""

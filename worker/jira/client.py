@@ -41,7 +41,7 @@ from worker.text.wiki import wiki
 
 MOST_KEYS: Final = 100
 MOST_BYTES: Final = 16_000_000
-"""The largest answer that we ask for is a page of a create screen with all its options."""
+"""Limit of a response; the largest is a page of a create screen with all its options."""
 
 _MISSING_IN_A_ROW: Final = 10
 _PAGE: Final = 200
@@ -50,7 +50,7 @@ _WANTED: Final = {"fields": ["labels"], "properties": [parsing.PROPERTY]}
 
 
 class JiraClient:
-    """One client per process. Every method but `create` raises `CallFailed` without a reliable response."""
+    """Client of Jira, one per process. All but `create` raise `CallFailed` without a reliable response."""
 
     def __init__(self, account: JiraAccount, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._is_cloud = account.deployment == "cloud"
@@ -66,7 +66,7 @@ class JiraClient:
         )
 
     def create(self, fields: Mapping[str, Any], marker: str, attempt: int) -> CreateAnswer:
-        """Create a ticket. It raises no ``Exception``: what went wrong is in the value.
+        """Create a ticket. No ``Exception`` is raised: a failure is in the return value.
 
         Args:
             fields: as `worker.jira.ticket` makes them.

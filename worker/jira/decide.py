@@ -1,4 +1,4 @@
-"""Decide what becomes of a sync after a step: ``decide(outcome, situation) -> next state``. Pure.
+"""Decide the next state of a sync after a step: ``decide(outcome, situation)``. Pure.
 
 The states, and what leads from one to another: docs/understand/tickets.md.
 """
@@ -30,10 +30,10 @@ FIRST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 900.0
 PATIENCE: Final = timedelta(hours=24)
 LOOK_AFTER_SECONDS: Final = (5, 15, 30, 60, 120, 300, 600)
-"""Schedule of looks for a ticket that was maybe created, counted from when that became known."""
+"""Schedule of looks for a ticket that was perhaps created, counted from when that became known."""
 
 MOST_RECREATES: Final = 4
-"""Each is as safe as the first create: it is sent when the one before is certain to have made nothing."""
+"""Most re-creates. Each is as safe as the first create: the one before has surely made nothing."""
 
 _LONG_AGO: Final = 600
 _REASONS: Final[Mapping[About, str]] = {
@@ -46,26 +46,26 @@ _REASONS: Final[Mapping[About, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One issue has our marker."""
+    """Outcome of a look: one issue has our marker."""
 
     issue: JiraIssue
 
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """More than one issue has our marker."""
+    """Outcome of a look: more than one issue has our marker."""
 
     keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Both the label search and the key probe answered, and said no."""
+    """Outcome of a look: label search and key probe both responded, and found nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A call that only reads did not succeed, so it is not known what there is; nothing was sent."""
+    """Failure of a call that only reads: it is unknown whether there is a ticket; nothing was sent."""
 
     answer: CallFailed
 
@@ -100,7 +100,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The state to write, and what comes with it.
+    """The next state of a sync, and the values to write with it.
 
     Args:
         delay: seconds until there is something to do again; None when nothing happens by itself.
@@ -120,7 +120,7 @@ class Next:
 
 
 def decide(outcome: Outcome, at: Situation) -> Next:
-    """Decide what becomes of a sync after a step with this outcome."""
+    """Decide the next state of a sync after a step with this outcome."""
     match outcome:
         case Created() | Found():
             return Next("done", 0)
@@ -166,7 +166,7 @@ def _pause(answer: Throttled, seconds: float) -> Pause | None:
 
 
 def scope_of(answer: Throttled) -> Scope | None:
-    """Return what else must wait: the site, the endpoint, or nothing where it is about one ticket or unsaid.
+    """Return the scope of a 429: the site, the endpoint, or None if it is about one ticket or not named.
 
     The reasons: https://developer.atlassian.com/cloud/jira/platform/rate-limiting/
     """
@@ -193,19 +193,19 @@ def _unread(answer: Failure, at: Situation) -> Next:
     if at.deadline is not None:
         return _unseen(answer, at, at.deadline)
     if isinstance(answer, Unknown):
-        # Of a read: nothing was created by it.
+        # Only a read was sent, which creates nothing.
         return _retry(at, "not_reached")
     if isinstance(answer, AuthProblem) and answer.is_page:
         # Perhaps of something in front of Jira, for a moment; and if it is a login, `/myself` meets it, too.
         return replace(_retry(at, "web_page"), may_be_the_site=True)
     if isinstance(answer, Rejected) and answer.about == "draft":
-        # It was the search that was refused, not the draft.
+        # The search was refused, not the draft.
         return Next("blocked", None, "set_up", at.progress, may_be_the_site=True)
     return _surely_not_created(answer, at)
 
 
 def _unseen(answer: Failure, at: Situation, deadline: datetime) -> Next:
-    """Look again: a look that failed says nothing about the ticket. A set-up that prevents it is named."""
+    """Look again after a failed look, which says nothing about the ticket; name a fault of configuration."""
     if at.now - deadline >= PATIENCE:
         return Next("review", None, "not_confirmed", at.progress)
     again = _look_again(at.progress, _look_delay(at, deadline))
@@ -239,7 +239,7 @@ def _settled_after(at: Situation) -> timedelta:
 
 
 def _may_recreate(at: Situation) -> bool:
-    """Return True for the first time; then four times at most, and within 24 hours."""
+    """Return True if a re-create is allowed: four at most, and within 24 hours of the first create."""
     recreates, since = at.progress.recreates, at.progress.failing_since
     if recreates == 0:
         return True
@@ -247,7 +247,7 @@ def _may_recreate(at: Situation) -> bool:
 
 
 def _in_doubt(was: Progress) -> Progress:
-    """Forget the failures before the create; after a re-create it counts since when the first one failed."""
+    """Forget the failures before a create in doubt; after a re-create time counts from the first failure."""
     return replace(was, failures=0, failing_since=was.failing_since if was.recreates else None)
 
 
@@ -256,7 +256,7 @@ def _look_again(was: Progress, delay: float) -> Next:
 
 
 def _look_delay(at: Situation, deadline: datetime) -> float:
-    """Seconds to the next look of the schedule, but not past the moment from which absence counts."""
+    """Return seconds to the next look of the schedule, at most until absence begins to count."""
     looks = min(at.progress.looks, len(LOOK_AFTER_SECONDS) - 1)
     following = LOOK_AFTER_SECONDS[looks + 1] if looks + 1 < len(LOOK_AFTER_SECONDS) else None
     delay = float(following - LOOK_AFTER_SECONDS[looks]) if following else float(_LONG_AGO)

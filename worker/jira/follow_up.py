@@ -27,7 +27,7 @@ log = structlog.get_logger("threadsync.syncs")
 
 
 def follow_up(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
-    """Do the step that is due, and say when the next one is. None when the claim was lost."""
+    """Do the step that is due, and set the time of the next one. None when the claim was lost."""
     if _lacks_link(claim):
         return _link_back(setup, claim, now)
     due = (claim.done_at or now) + timedelta(seconds=setup.target.settle)
@@ -42,7 +42,7 @@ def endpoints_of(claim: Claim) -> tuple[str, ...]:
 
 
 def leave_alone(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
-    """End the steps of a ticket whose Jira the settings name no more: there they cannot be taken."""
+    """End the steps of a ticket at a Jira that the settings no longer name: they cannot be taken there."""
     step: Step = "link_back" if _lacks_link(claim) else "audit"
     delay = 0.0 if _lacks_link(claim) else None
     detail = f"the ticket is at {claim.site}, and JIRA_URL is {setup.target.site}"
@@ -52,7 +52,7 @@ def leave_alone(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
 
 
 def hold(setup: Setup, pause: Pause, request: str) -> None:
-    """Keep others away for as long as Jira asks."""
+    """Keep all workers from the site or the endpoint for as long as Jira asks."""
     if pause.scope == "site":
         setup.store.pause_site(setup.target.site, pause.seconds)
     elif request:
@@ -64,7 +64,7 @@ def _lacks_link(claim: Claim) -> bool:
 
 
 def pause_for(setup: Setup, answer: Throttled, request: str) -> float:
-    """Return how long a 429 says to wait, and keep others away for as long. It is no failure of a step."""
+    """Return the pause after a 429, and keep others away for as long. It is no failure of a step."""
     seconds = max(answer.retry_after or 0.0, FIRST_PAUSE_SECONDS) * (1 + setup.jitter() / 5)
     if scope := scope_of(answer):
         hold(setup, Pause(scope, seconds), request)
@@ -104,7 +104,7 @@ def _link_back(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
 
 
 def _audit(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
-    """Report every other ticket with the marker. Nothing is deleted: a person decides."""
+    """Report every other ticket with the marker. Nothing is deleted: an operator decides."""
     try:
         seen = search_label(setup.jira, claim.marker, unlinked_of(setup, claim))
     except CallFailed as exc:

@@ -1,4 +1,4 @@
-"""Read Jira's JSON. Raises `Unreadable` where something needed is missing."""
+"""Read Jira's JSON. Raises `Unreadable` where a needed part is missing."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _KEY: Final = re.compile(r"[A-Z][A-Z0-9_]{0,49}-[1-9][0-9]{0,12}")
 _LONGEST_NAME: Final = 255
 
 PROPERTY = "threadsync"
-"""The entity property that has the marker. It needs no place on any screen, and shows on none."""
+"""Name of the entity property with the marker. It needs no screen, and shows on none."""
 
 
 class Unreadable(ValueError):
-    """The response is not what Jira's documentation promises. The text quotes nothing of it."""
+    """A response unlike Jira's documentation; the message quotes nothing of it."""
 
 
 def identity(content: Mapping[str, Any]) -> tuple[str, str]:
-    """Id and key of a ticket, in a form that the tables keep."""
+    """Read a ticket's id and key, in a form that the tables keep."""
     issue_id, key = content.get("id"), content.get("key")
     if not isinstance(issue_id, str) or not isinstance(key, str):
         raise Unreadable("a ticket without an id and a key")
@@ -33,7 +33,7 @@ def identity(content: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def issue(content: object) -> JiraIssue:
-    """A ticket that was asked for with the field ``labels`` and our property."""
+    """Read a ticket that was fetched with the field ``labels`` and our property."""
     found = _mapping(content, "a ticket")
     issue_id, key = identity(found)
     labels = _under(found, "fields").get("labels")
@@ -47,7 +47,7 @@ def issue(content: object) -> JiraIssue:
 
 
 def issues(content: Mapping[str, Any]) -> tuple[JiraIssue, ...]:
-    """The issues in the response of a search or bulk fetch."""
+    """Read the issues in the response of a search or bulk fetch."""
     found = content.get("issues")
     if not isinstance(found, list):
         raise Unreadable("no list of tickets")
@@ -55,7 +55,7 @@ def issues(content: Mapping[str, Any]) -> tuple[JiraIssue, ...]:
 
 
 def comment_properties(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """Entity properties of each comment of a page."""
+    """Read the entity properties of each comment of a page."""
     found = content.get("comments")
     if not isinstance(found, list):
         raise Unreadable("no list of comments")
@@ -69,14 +69,14 @@ def _properties_of(comment: object) -> Mapping[str, Any]:
 
 
 def number(key: str) -> int:
-    """7 for ``PROJ-7``."""
+    """Return a key's number: 7 for ``PROJ-7``."""
     if not _KEY.fullmatch(key):
         raise Unreadable("a key without a number")
     return int(key.rpartition("-")[2])
 
 
 def create_field(content: Mapping[str, Any]) -> CreateField:
-    """A field of a create screen."""
+    """Read a field of a create screen."""
     field_id = content.get("fieldId") or content.get("key")
     return CreateField(
         id=str(field_id)[:_LONGEST_NAME],
@@ -87,7 +87,7 @@ def create_field(content: Mapping[str, Any]) -> CreateField:
 
 
 def page(content: Mapping[str, Any], *names: str) -> tuple[Mapping[str, Any], ...]:
-    """The entries of a page; Cloud and Data Center have different names for them."""
+    """Read the entries of a page; Cloud and Data Center have different names for them."""
     found = next((content[name] for name in names if isinstance(content.get(name), list)), None)
     if found is None:
         raise Unreadable("a page without entries")

@@ -17,11 +17,11 @@ from worker.jira.answers import LONGEST_ASKED_SECONDS
 _HEADERS: Final = ("retry-after", "x-ratelimit-reset")
 _LONGEST_TEXT: Final = 100
 _UNITS: Final = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e9, 1.0))
-"""Least number that is a moment in this unit, and how many of the units make a second."""
+"""Units of moments: the least number that is a moment in the unit, and units per second."""
 
 
 def pause(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return seconds from ``now``, by the first header (in lower case) that says something, or None."""
+    """Return seconds from ``now``, by the first header (in lower case) that is readable, or None."""
     for name in _HEADERS:
         seconds = _seconds(headers.get(name, "").strip()[:_LONGEST_TEXT], now)
         if seconds is not None:

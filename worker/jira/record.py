@@ -10,7 +10,7 @@ from worker.jira.decide import Absent, Found, Next, Outcome, Several, Unread
 
 
 def ticket_of(outcome: Outcome | None) -> tuple[str, str] | None:
-    """Return id and key of the ticket that there is, if there is one."""
+    """Return id and key of the ticket in the outcome, if it has one."""
     match outcome:
         case Created():
             return outcome.issue_id, outcome.key
@@ -21,7 +21,7 @@ def ticket_of(outcome: Outcome | None) -> tuple[str, str] | None:
 
 
 def name_of(outcome: Outcome) -> str:
-    """Return the word for it in ``sync_attempts``."""
+    """Return the outcome's name in ``sync_attempts``."""
     match outcome:
         case Created():
             return "created"
@@ -48,7 +48,7 @@ def name_of(outcome: Outcome) -> str:
 
 
 def detail_of(outcome: Outcome | None) -> str | None:
-    """Jira's words where it said something, ours where it did not."""
+    """Return the outcome's detail: Jira's words, or ours where it sent none."""
     match outcome:
         case Several():
             return ", ".join(outcome.keys)
@@ -65,7 +65,7 @@ def _words(answer: Rejected | AuthProblem | Throttled | NotSent | Unknown) -> st
 
 
 def end_of_doubt(outcome: Outcome | None, following: Next) -> str | None:
-    """Return what the creates in doubt turned out to be; None while that is open."""
+    """Return the end of the creates in doubt: ``found`` or ``absent``; None while that is open."""
     if isinstance(outcome, Found):
         return "found"
     if isinstance(outcome, Absent) and following.state in ("pending", "review"):

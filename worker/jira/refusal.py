@@ -32,7 +32,7 @@ def about(status: int, content: Mapping[str, Any]) -> About:
     if status != 400:
         return _BY_STATUS.get(status, "set_up")
     found = set(_faults(content))
-    # What an administrator must mend comes first: before that no draft passes.
+    # Faults for an administrator come first: before they are fixed no draft passes.
     order: tuple[About, ...] = ("access", "place", "set_up")
     return next((fault for fault in order if fault in found), "draft")
 

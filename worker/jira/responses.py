@@ -29,7 +29,7 @@ def creation_of(answer: HttpResponse) -> CreateAnswer:
 
 
 def label_of(became: CreateAnswer | Failure | None) -> str:
-    """Label of the outcome in the request metrics."""
+    """Return the label of the outcome in the request metrics."""
     return "ok" if became is None or isinstance(became, Created) else type(became).__name__
 
 

@@ -18,7 +18,7 @@ from worker.jira.unlinked import NONE, Unlinked
 KEYS_AT_ONCE: Final = 100
 _MOST_PAGES: Final = 5
 _HITS: Final = 5
-"""Beside the unlinked ones: more than one is for a person anyway."""
+"""Most hits beside the unlinked ones: more than one is left to an operator anyway."""
 
 
 def search_label(jira: JiraClient, marker: str, unlinked: Unlinked = NONE) -> Found | Several | Absent:
@@ -29,7 +29,7 @@ def search_label(jira: JiraClient, marker: str, unlinked: Unlinked = NONE) -> Fo
 def look(
     jira: JiraClient, marker: str, project_key: str, baseline: int, unlinked: Unlinked = NONE
 ) -> Found | Several | Absent | Unread:
-    """Search both channels; ``Unread`` when one failed and the other one found nothing."""
+    """Look for the ticket over both channels; ``Unread`` when one failed and the other found nothing."""
     failed: CallFailed | None = None
     found: dict[str, JiraIssue] = {}
     try:

@@ -1,4 +1,4 @@
-"""Set-up of the steps of a sync: the Jira that the settings name, the store, and a clock."""
+"""Dependencies of a sync's steps: the Jira that the settings name, the store, and a clock."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Everything that a step uses. ``jitter`` gives 0 to 1, anew each time."""
+    """Dependencies of a step. ``jitter`` returns 0 to 1, another number each time."""
 
     store: SyncStore
     jira: JiraClient

@@ -24,13 +24,13 @@ from worker.jira.unlinked import unlinked_of
 from worker.observe import metrics
 
 PLACE_SECONDS: Final = 2.0
-"""A create without an answer by then no longer keeps the project's others waiting."""
+"""Time after which a create without a response no longer makes the project's others wait."""
 
 COMMIT_SECONDS: Final = 5.0
-"""Between the commit to a create and its sending at most; else it is not sent."""
+"""Most seconds between the commit to a create and its sending; after them it is not sent."""
 
 WRITE_SECONDS: Final = 10.0
-"""For the write at the end, before another process may take the sync."""
+"""Time for the write at the end, before another process may claim the sync."""
 
 CREATE: Final = "create"
 _WAIT_FOR_PLACE_SECONDS: Final = 8.0
@@ -41,7 +41,7 @@ log = structlog.get_logger("threadsync.syncs")
 
 
 class SyncStep:
-    """The step that is done under one claim. It ends with one write, or with none."""
+    """A step under one claim, which ends with at most one write."""
 
     def __init__(self, setup: Setup, claim: Claim, began: float) -> None:
         self._setup = setup
@@ -76,7 +76,7 @@ class SyncStep:
         return follow_up(setup, claim, self._now()) if claim.state == "done" else self._create()
 
     def _without_jira(self, trouble: SiteTrouble) -> Next | None:
-        """Return what becomes of a sync for which Jira is not even asked; None where it is."""
+        """Return the next state of a sync that needs no call to Jira; None if a call is needed."""
         claim = self._claim
         if claim.session_key:
             # A person named the ticket in the moment in which one was asked for.
@@ -91,7 +91,7 @@ class SyncStep:
         return None
 
     def _endpoints(self) -> tuple[str, ...]:
-        """Return those that the next step needs, as `worker.jira.paths.endpoint_of` names them."""
+        """Return the endpoints that the next step needs, by `worker.jira.paths.endpoint_of`."""
         if self._claim.state == "unknown":
             return ("search", "bulkfetch", "get")
         return endpoints_of(self._claim) if self._claim.state == "done" else ("search", CREATE)
@@ -115,7 +115,7 @@ class SyncStep:
         return self._end("create", self._send(begun, project), started, begun.number)
 
     def _newest_number(self, project: str) -> int:
-        """The key probe begins behind it. Too low is no harm: then there is more to look through."""
+        """Return the project's newest number, where key probes begin; one too low only means more to read."""
         try:
             return self._setup.jira.newest_number(project)
         except CallFailed as exc:
@@ -259,5 +259,5 @@ class SyncStep:
         return self._write(Next("review", None, reason, self._claim.progress), "look", None)
 
     def _now(self) -> datetime:
-        """The database's clock, as far as this process can tell without asking."""
+        """Return the database's time, reckoned from the claim without another question."""
         return self._claim.now + timedelta(seconds=self._setup.clock.monotonic() - self._began)

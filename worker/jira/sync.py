@@ -1,4 +1,4 @@
-"""Take one sync as far as possible now: ``step.py`` does one step, ``decide.py`` says what comes of it.
+"""Take one sync as far as possible now: ``step.py`` does one step, ``decide.py`` the next state.
 
     claim it                                        no other process has it for a while
     pending, retry_wait   search for the marker     the database may have been restored, or another process
@@ -24,23 +24,23 @@ from worker.jira.setup import Setup
 from worker.jira.step import WRITE_SECONDS, SyncStep
 
 _CALLS: Final = {"cloud": 2, "datacenter": 4}
-"""Long ones of one step. A Data Center is asked for one key at a time."""
+"""Number of long calls in a step, by deployment; a Data Center is asked for one key at a time."""
 
 
 class SyncRun(NamedTuple):
-    """The sync as a step left it, and whether that is news for its thread."""
+    """The sync after a step; ``is_news``: it shows something else than before."""
 
     state: SyncState
     is_news: bool
 
 
 def run_sync(setup: Setup, session_id: UUID) -> SyncRun:
-    """Do what is due for the session's sync, if anything.
+    """Do the step of the session's sync that is due, if any.
 
     Raises ``SyncNotFound``, or ``DatabaseUnavailable``: then the next claim goes on from there.
     """
     began = setup.clock.monotonic()
-    # Time for the calls, and for the wait for a place. A step that takes longer loses the claim, and no more.
+    # Time for the calls, and for the wait for a place. A step that takes longer only loses its claim.
     account = setup.target.account
     lease = _CALLS[account.deployment] * account.timeout + WRITE_SECONDS
     claim = setup.store.claim(session_id, site=setup.target.site, lease=lease)
@@ -51,7 +51,7 @@ def run_sync(setup: Setup, session_id: UUID) -> SyncRun:
 
 
 def park_without_jira(store: SyncStore, session_id: UUID) -> SyncRun:
-    """Park a sync where no Jira is known: it says so, and waits for a worker that knows one."""
+    """Park a sync if no Jira is configured, until a worker has one."""
     is_news = store.park_unconfigured(session_id)
     return SyncRun(_state_of(store, session_id), is_news)
 

@@ -24,11 +24,11 @@ from worker.text.slack_text import Block, Paragraph, Span, cleaned, one_line, pa
 from worker.text.wiki import wiki
 
 LONGEST_SUMMARY: Final = 254
-"""Some Jiras accept 255, some want less than that."""
+"""Most characters of a summary: some Jiras accept 255, some want less than that."""
 
 LONGEST_LABEL: Final = 255
 LONGEST_DESCRIPTION: Final = 30_000
-"""Jira Cloud counts the document as JSON, perhaps with other white space than ours: this leaves room."""
+"""Longest description, with room: Jira Cloud counts its JSON, perhaps with other white space than ours."""
 
 _NO_SUMMARY: Final = "Slack thread"
 _SPACES: Final = re.compile(r"\s+")

@@ -19,7 +19,7 @@ from worker.text.thread_link import link_to_thread
 PROPERTY: Final = "threadsync-left"
 PATIENCE: Final = timedelta(hours=24)
 COMMIT_SECONDS: Final = 5.0
-"""Between the commit to a comment and its sending at most; else it is not sent."""
+"""Most seconds between the commit to a comment and its sending; after them it is not sent."""
 
 _LONGEST_PAUSE_SECONDS: Final = 900.0
 _CALLS: Final = 5
@@ -33,7 +33,7 @@ def lease_of(setup: Setup) -> float:
 
 
 class UnlinkStep:
-    """The steps that are done under one claim."""
+    """The steps under one claim of an unlinked ticket."""
 
     def __init__(self, setup: Setup, claim: UnlinkedClaim) -> None:
         self._setup = setup
@@ -44,7 +44,7 @@ class UnlinkStep:
         self._ticket = claim.jira_id or claim.jira_key
 
     def run(self) -> None:
-        """Do what is due. Ends with one write, or with none when the claim is lost."""
+        """Do the steps that are due, with one write at the end, or none if the claim is lost."""
         claim, site = self._claim, self._setup.target.site
         trouble = self._setup.store.trouble_of(site)
         if claim.site not in (None, site):
@@ -86,7 +86,7 @@ class UnlinkStep:
             self._comment()
 
     def _doubt_lasts(self) -> float:
-        """Return the seconds for which a comment that was sent may still come to light."""
+        """Return the seconds for which a comment that was sent may still appear."""
         if self._claim.comment_deadline is None:
             return 0.0
         settled = self._claim.comment_deadline + timedelta(seconds=self._setup.target.settle)

@@ -12,7 +12,7 @@ from worker.jira.setup import Setup
 
 @dataclass(frozen=True, slots=True)
 class Unlinked:
-    """Tickets that keep the session's marker and are passed over."""
+    """Unlinked tickets, which keep the session's marker, and which searches pass over."""
 
     keys: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
@@ -25,7 +25,7 @@ NONE: Final = Unlinked()
 
 
 def unlinked_of(setup: Setup, claim: Claim) -> Unlinked:
-    """Return those of the claim's session; asks Jira for an id that is not known. Raises ``CallFailed``."""
+    """Return the session's unlinked tickets; ask Jira for unknown ids. Raises ``CallFailed``."""
     ids = set(claim.unlinked_ids)
     for key in claim.unlinked_without_id:
         # By its former key Jira finds a ticket that was moved, too.

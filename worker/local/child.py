@@ -1,4 +1,4 @@
-"""One child process: its own session, its output in a file, and nothing of it left behind."""
+"""One child process in a session of its own, with its output in a file; it leaves no process behind."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Child:
         return self._process.pid
 
     def poll(self) -> int | None:
-        """The exit code, negative for a signal; None while it runs. Once it ended, its group is gone too."""
+        """Return the exit code, negative for a signal; None while it runs. At its end kill its group too."""
         with self._lock:
             if self._process.returncode is None and self._has_exited():
                 # Before the pid is reaped: afterwards the group's number could be another's.
@@ -85,7 +85,7 @@ class Child:
                 self._process.wait()
 
     def stop(self, number: Signals, grace: float, hurried: Callable[[], bool] = lambda: False) -> bool:
-        """Signal it, and say whether it ended within ``grace`` seconds and before ``hurried``."""
+        """Signal the process; return True if it ended within ``grace`` seconds and before ``hurried``."""
         self.signal(number)
         deadline = time.monotonic() + grace
         while self.poll() is None:
@@ -95,7 +95,7 @@ class Child:
         return True
 
     def log_tail(self, lines: int = 15) -> str:
-        """The last lines that this run wrote."""
+        """Return the last lines that this run wrote."""
         with self._log_path.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, size - 16_384))
@@ -116,7 +116,7 @@ class Child:
 
 
 def describe_exit(code: int) -> str:
-    """``exit code 3``, or ``signal SIGKILL``."""
+    """Describe an exit code, such as ``exit code 3`` or ``signal SIGKILL``."""
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -126,7 +126,7 @@ def describe_exit(code: int) -> str:
 
 
 def _open_log(path: Path) -> BinaryIO:
-    """A restart appends, so that the reason of the last death stays; a long history moves to ``.1``."""
+    """Open a log to append, so that the reason of the last death stays; move a long log to ``.1``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > _LOG_BYTES:
         path.replace(path.with_name(path.name + ".1"))
@@ -134,7 +134,7 @@ def _open_log(path: Path) -> BinaryIO:
 
 
 def _with_death_signal(number: Signals) -> list[str]:
-    """A command prefix, because ``preexec_fn`` may deadlock in a process with threads.
+    """Return a command prefix, because ``preexec_fn`` may deadlock in a process with threads.
 
     It stands behind ``unshare``: a new user namespace clears the death signal.
     """
@@ -150,7 +150,7 @@ def _working_setpriv() -> str | None:
 
 
 def succeeds(command: Sequence[str]) -> bool:
-    """Return whether the command runs here and succeeds: a probe for what this machine allows."""
+    """Return True if the command succeeds here, to probe what this machine allows."""
     try:
         return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

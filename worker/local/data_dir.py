@@ -1,4 +1,4 @@
-"""The directory on this machine that keeps servers' data: where it is, its lock and its secrets."""
+"""The directory on this machine that keeps servers' data: its place, its lock and its secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.operate.private_folder import UnsafeFolder, make_private, refuse_for
 
 
 def default_data_dir() -> Path:
-    """``$XDG_DATA_HOME/threadsync``, or ``~/.local/share/threadsync`` (XDG base directory specification)."""
+    """Return ``$XDG_DATA_HOME/threadsync``, or ``~/.local/share/threadsync``, as XDG specifies."""
     home = os.environ.get("XDG_DATA_HOME", "")
     # The specification says to ignore a relative path.
     try:
@@ -37,7 +37,7 @@ class DataDir:
         self._lock: int | None = None
 
     def acquire(self) -> None:
-        """Make the directory and hold it. Raises ``DataDirInUse``; holding it already is fine.
+        """Make the directory and hold it, unless it is held already. Raises ``DataDirInUse``.
 
         Raises ``LocalServiceFailed`` for one that others could read, have prepared, or replace.
         """
@@ -58,13 +58,13 @@ class DataDir:
         self._lock = lock
 
     def release(self) -> None:
-        """Let others have it. The file stays: removing it would let two processes lock two files."""
+        """Let others hold the directory. The lock file stays: else two processes could lock two files."""
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
 
     def secret(self, name: str) -> str:
-        """A random word, made at the first call and kept in the file ``name`` of mode 0600."""
+        """Return a random word, made at the first call and kept in the file ``name`` of mode 0600."""
         path = self.path / name
         with contextlib.suppress(FileNotFoundError):
             if word := path.read_text(encoding="ascii").strip():
@@ -84,7 +84,7 @@ class DataDir:
 
 
 def make_own(path: Path) -> None:
-    """Make a folder that only we can enter, and look at it if it is there. Raises ``LocalServiceFailed``."""
+    """Make a folder that only we can enter, or check an existing one. Raises ``LocalServiceFailed``."""
     try:
         make_private(path)
         refuse_foreign(path)

@@ -6,8 +6,8 @@ from threadsync.errors import PermanentError
 
 
 class LocalServiceFailed(PermanentError):
-    """A local process did not start, or died too often. The message ends with the last lines of its log."""
+    """Failure of a local process to start or to stay up; the message ends with the last lines of its log."""
 
 
 class DataDirInUse(PermanentError):
-    """Another process holds the data directory; the message names its pid."""
+    """Refusal of a data directory that another process holds; the message names its pid."""

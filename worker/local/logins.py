@@ -26,16 +26,16 @@ _WORKERS: Final = frozenset[Process]({"sessions", "syncs", "lookups"})
 
 
 class Logins:
-    """``secret`` gives the password that is kept under a name."""
+    """Logins of the processes; ``secret`` returns the password that is kept under a name."""
 
     def __init__(self, secret: Callable[[str], str]) -> None:
         self._secret = secret
         self._of: dict[Process, dict[str, str]] = {process: {} for process in PROCESSES}
         self.broker_of_all = ""
-        """For the broker's administrator, as whom no process of ours logs in."""
+        """The broker's URL for its administrator, as whom no process of ours logs in."""
 
     def of(self, process: Process) -> Mapping[str, str]:
-        """Return the addresses with the process's logins; none where the servers are not ours."""
+        """Return the addresses with the process's logins, for servers that are ours."""
         return self._of[process]
 
     def use_database(self, administrator_url: str) -> None:
@@ -60,11 +60,11 @@ class Logins:
             self._of["metrics"]["DATABASE_URL"] = login("threadsync_reader", READ, "postgres-reader-password")
 
     def prepare_broker(self, valkey: EmbeddedValkey) -> None:
-        """Name the users that a Valkey of ours is to have, before it starts."""
+        """Set the users of a Valkey of ours, before it starts."""
         valkey.passwords = {user: self._secret(f"valkey-{user}-password") for user in NAMES}
 
     def use_broker(self, valkey: EmbeddedValkey) -> None:
-        """Take the addresses of one that has started."""
+        """Take the addresses of a Valkey of ours that has started."""
         self.broker_of_all = valkey.url
         for process, user in _BROKER_USERS.items():
             self._of[process]["CELERY_BROKER_URL"] = valkey.url_of(user)

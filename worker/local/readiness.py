@@ -8,7 +8,7 @@ import urllib.request
 
 
 def answers_http(url: str) -> bool:
-    """Return whether an HTTP server responds; a refusal counts."""
+    """Return True if an HTTP server responds, even by a refusal."""
     try:
         with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - a URL of our own
             return True
@@ -20,7 +20,7 @@ def answers_http(url: str) -> bool:
 
 
 def sends_heartbeats(node: str, broker_url: str | None, within_seconds: float) -> bool:
-    """Return whether the worker ``node@<this host>`` has sent a heartbeat within the last seconds.
+    """Return True if the worker ``node@<this host>`` has sent a heartbeat within the last seconds.
 
     ``broker_url`` is the one of the environment if None.
     """

@@ -23,28 +23,28 @@ class Service(ABC):
 
     @property
     def pid(self) -> int | None:
-        """The process; None when it is not running."""
+        """The process's id; None when it is not running."""
         return self._child.pid if self._child and self._child.poll() is None else None
 
     def poll(self) -> int | None:
-        """Exit code of one that ended; None while it runs or was never started."""
+        """Return the exit code of an ended process; None while it runs or was never started."""
         return self._child.poll() if self._child else None
 
     def log_tail(self) -> str:
-        """The last lines of its latest run."""
+        """Return the last lines of the latest run's log."""
         return self._child.log_tail() if self._child else ""
 
     @abstractmethod
     def start(self, cancelled: Callable[[], bool] = ...) -> None:
-        """Return when it is ready. Raises ``LocalServiceFailed``, and is not running then."""
+        """Start the service, and return when it is ready. Raises ``LocalServiceFailed`` after ending it."""
 
     @abstractmethod
     def stop(self, hurried: Callable[[], bool] = ...) -> None:
-        """End it in good order, or by SIGKILL when that takes too long. Always returns with it gone."""
+        """End the service in good order, or by SIGKILL when that takes too long; return once it has ended."""
 
     @abstractmethod
     def kill(self) -> None:
-        """SIGKILL it and its children."""
+        """SIGKILL the service and its children."""
 
 
 class CommandService(Service):
@@ -95,7 +95,7 @@ class CommandService(Service):
             )
 
     def run(self, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Start it and wait for its end. Raises ``LocalServiceFailed`` unless that is exit code 0."""
+        """Start the command and wait for its end. Raises ``LocalServiceFailed`` unless its exit code is 0."""
         self.start(cancelled)
         while (code := self.poll()) is None:
             if cancelled():

@@ -1,4 +1,4 @@
-"""The command lines of a stack: how each process is started, with which environment, and when it is ready."""
+"""The command lines of a stack: each process's start, its environment, and the check that it is ready."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Name = Process | Literal["worker"]
 
 
 class Services:
-    """``env`` is read when a service is made: what the stack fills in before then counts."""
+    """Maker of services. ``env`` is read when a service is made, so the stack may fill it in before."""
 
     def __init__(
         self, data: DataDir, env: Mapping[str, str], logins: Logins, port: int | None, *, with_metrics: bool
@@ -40,7 +40,7 @@ class Services:
 
     @property
     def start_page(self) -> Path:
-        """The file that the web process shows at ``/``."""
+        """The file of the page that the web process shows at ``/``."""
         return self._run / "start.html"
 
     @property
@@ -48,14 +48,14 @@ class Services:
         return self._dir.path / "run"
 
     def migration(self) -> CommandService:
-        """Not for the supervisor: a migration that fails would fail again."""
+        """Make the migration's command, not for the supervisor: a failed migration would fail again."""
         return self._command("migrate", "worker.cli", "migrate")
 
     def worker(self) -> CommandService:
         return self._celery_worker("worker", "sessions", queues="sessions", concurrency=2)
 
     def syncs(self) -> CommandService:
-        """A worker of its own, so that a slow Jira delays no command. It mostly waits for Jira or Slack.
+        """Make a worker for syncs, so that a slow Jira delays no command; it mostly waits for Jira or Slack.
 
         What it has no time for stays in the queue, where it delays nothing of the other queue.
         """
@@ -63,12 +63,12 @@ class Services:
         return self._celery_worker("syncs", "syncs", *few, queues="syncs,maintenance", concurrency=8)
 
     def lookups(self) -> CommandService:
-        """A worker of its own: a person waits for the result, whatever else Jira is asked meanwhile."""
+        """Make a worker for lookups alone: a user waits for their results, however busy syncs keep Jira."""
         few = ("--prefetch-multiplier", "1")
         return self._celery_worker("lookups", "lookups", *few, queues="lookups", concurrency=2)
 
     def beat(self) -> CommandService:
-        """Without a file for its process id: a stale one would keep it from starting."""
+        """Make beat's service, without a file for its process id: a stale one would keep it from starting."""
         return self._command("beat", "celery", "-A", "worker", "beat", "--pidfile=", "--loglevel", "INFO")
 
     def metrics(self) -> CommandService:
@@ -87,14 +87,14 @@ class Services:
         )
 
     def socket_mode(self) -> CommandService:
-        """It dials out, and goes on trying by itself: there is no readiness to wait for."""
+        """Make Socket Mode's service, with no readiness to wait for: it goes on dialling out by itself."""
         return self._command("socket-mode", "handlers.socket_mode")
 
     def flower(self) -> CommandService:
         port = self._choose_port("flower", FLOWER_PORT)
         url = self.flower_url = f"http://127.0.0.1:{port}"
         address = ("--address", "127.0.0.1", "--port", str(port))
-        # In the environment, because everybody can read a command line.
+        # In the environment, because all users can read a command line.
         state = str(self._dir.path / "flower" / "state")
         env = {"FLOWER_BASIC_AUTH": self.flower_login(), "FLOWER_DB": state}
         return self._command(

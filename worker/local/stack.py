@@ -88,17 +88,17 @@ class LocalStack:
 
     @property
     def logs(self) -> Path:
-        """Folder with a ``<service>.log`` for each."""
+        """Folder with a ``<service>.log`` for each service."""
         return self.path / "logs"
 
     @property
     def env_file(self) -> Path:
-        """File for a shell to source, to work with this stack. Mode 0600: passwords are in it."""
+        """File for a shell to source, to work with this stack. It has mode 0600, as it holds passwords."""
         return self.path / "env"
 
     @property
     def urls(self) -> LocalUrls:
-        """Addresses, known from ``start`` on."""
+        """The stack's addresses, known from ``start`` on."""
         services = self._services
         broker = self.env.get("CELERY_BROKER_URL") or self.env.get("REDIS_URL", "")
         return LocalUrls(
@@ -112,7 +112,7 @@ class LocalStack:
         )
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Return when everything answers; what started before an error runs until ``stop``.
+        """Start all services, and return when they answer; after an error the others run until ``stop``.
 
         Raises ``DataDirInUse`` or ``LocalServiceFailed``.
         """
@@ -147,7 +147,7 @@ class LocalStack:
             )
 
     def addresses(self) -> list[Address]:
-        """Addresses for people, without passwords."""
+        """Return the addresses to show, without passwords."""
         urls = self.urls
         metrics = [Address("Metrics", url, f"for Prometheus: {what}") for what, url in urls.metrics.items()]
         flower = [Address("Flower", urls.flower, "the live view; user admin")] if urls.flower else []
@@ -183,7 +183,7 @@ class LocalStack:
         self.stop()
 
     def is_given(self, *names: str) -> bool:
-        """Return whether the environment has one of them, also as ``NAME_FILE``."""
+        """Return True if the environment has one of these names, also as ``NAME_FILE``."""
         return any(self.env.get(name) or self.env.get(f"{name}_FILE") for name in names)
 
     def _start_servers(self, cancelled: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Keep local services running: restart one that died, give up on one that keeps dying."""
+"""Keep local services running: restart a dead one, and give up one that keeps dying."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WATCH_SECONDS = 0.1
 
 
 class Supervisor:
-    """Services in ranks: each may need those of former ranks. Those of one rank start and stop together.
+    """Supervisor of services in ranks: a rank starts and stops together, and may need former ranks.
 
     A service that dies is started again after a pause that doubles with each death. One that dies
     ``max_deaths`` times within ``window`` seconds ends everything; ``wait`` then raises what happened.
@@ -50,7 +50,7 @@ class Supervisor:
         self._stop_lock = threading.Lock()
 
     def __getitem__(self, name: str) -> Service:
-        """The service of that name, to look at its pid or to kill it; KeyError if there is none."""
+        """Return the service of that name, to read its pid or to kill it; KeyError if there is none."""
         for service in self:
             if service.name == name:
                 return service
@@ -60,7 +60,7 @@ class Supervisor:
         return iter([service for rank in tuple(self._ranks) for service in tuple(rank)])
 
     def start(self, *services: Service, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Start these together, as the next rank, and watch each from then on.
+        """Start these services together, as the next rank, and watch each from then on.
 
         Raises ``LocalServiceFailed`` of the first that does not start; those beside it that are not ready yet
         are given up, and what is ready runs.
@@ -86,7 +86,7 @@ class Supervisor:
             raise failures[0]
 
     def wait(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Block until ``until`` says yes or ``stop`` was called. Raises ``LocalServiceFailed`` on giving up.
+        """Block until ``until`` is True or ``stop`` was called. Raises ``LocalServiceFailed`` on giving up.
 
         Polls, because what ends the wait is a signal handler, and a handler must not touch a lock.
         """
@@ -149,7 +149,7 @@ class Supervisor:
             self._report(f"{service.name} is back as process {service.pid}")
 
     def _plan_restart(self, service: Service, reason: str) -> None:
-        """Raises ``LocalServiceFailed`` when this death was one too many."""
+        """Plan a dead service's restart. Raises ``LocalServiceFailed`` when it has died too often."""
         now = time.monotonic()
         deaths = self._deaths[service.name]
         deaths.append(now)
@@ -164,12 +164,12 @@ class Supervisor:
         self._report(f"{service.name} died ({reason}); it is started again in {pause:g} s")
 
     def _give_up(self) -> None:
-        """Stop all, without ``stop``: its caller holds the lock and waits for this thread."""
+        """Stop all services, without ``stop``, whose caller holds the lock and waits for this thread."""
         self._stopping.set()
         self._stop_services()
 
 
 def _together(act: Callable[[Service], None], services: Sequence[Service]) -> None:
-    """Do it to each at the same time, and return when all is done. Raises what the first of them raised."""
+    """Call a function for each service at the same time, and wait for all; raise the first error."""
     with ThreadPoolExecutor(max(1, len(services)), thread_name_prefix="service") as threads:
         list(threads.map(act, tuple(services)))

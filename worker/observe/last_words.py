@@ -18,7 +18,7 @@ Kinds = tuple[type[BaseException], ...]
 
 
 class InASentence(logging.Filter):
-    """A filter for a log's handler, and a hook for the end of the process.
+    """Filter for a log's handler, and hook for the end of the process, that log mistakes as sentences.
 
     Args:
         mistakes: errors that are logged as what they say.

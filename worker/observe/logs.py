@@ -34,7 +34,7 @@ _TOO_TALKATIVE = {
 }
 
 _MARGIN = "  | "
-"""Before each line of a traceback."""
+"""Beginning of each line of a traceback."""
 
 _NO_TEXT = frozenset({"exc_info", "exception", "stack"})
 
@@ -51,7 +51,7 @@ class _Line(str):
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
-    """Renders other libraries' records. To render ours here as well would take a copy of each."""
+    """Formatter of other libraries' records; ours are rendered before, without a copy of each."""
 
     def format(self, record: logging.LogRecord) -> str:
         return record.msg if isinstance(record.msg, _Line) else super().format(record)
@@ -105,7 +105,7 @@ def _renderer(format: Literal["text", "json"]) -> tuple[Processor, ...]:
 
 
 def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    """Render as ``ConsoleRenderer`` without colours does, which takes a tenth of a busy worker's time."""
+    """Render as ``ConsoleRenderer`` without colours, which would take a tenth of a busy worker's time."""
     exception, stack = event.pop("exception", None), event.pop("stack", None)
     time, level, name = event.pop("timestamp"), event.pop("level"), plain(event.pop("logger"))
     head, _, more = str(event.pop("event")).rstrip("\n").partition("\n")

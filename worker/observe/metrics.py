@@ -38,9 +38,9 @@ class Counters:
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram, values
 
-        # It has looked for the folder when it was imported, and the `celery` command imports it for Flower.
+        # Looked up again: the library did so at its import, which the `celery` command causes for Flower.
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
-        # What is served comes from the files, by another registry.
+        # Only to count: another registry serves the metrics from the files.
         registry = CollectorRegistry()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -134,7 +134,7 @@ def create_in_doubt() -> None:
 
 
 def doubt_ended(end: str) -> None:
-    """Count a create that is in doubt no more: ``found``, ``absent``, or ``review`` by an operator."""
+    """Count a create that is no longer in doubt: ``found``, ``absent``, or ``review`` by an operator."""
     if _counters is not None:
         _counters.ambiguous_ended.labels(end).inc()
 

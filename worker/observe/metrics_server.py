@@ -1,4 +1,4 @@
-"""Serve ``/metrics`` with few threads, and collect the metrics once for all that wait for them.
+"""Serve ``/metrics`` with few threads, and collect the metrics once for all waiting scrapes.
 
 ``prometheus_client``'s server gives each connection a thread for as long as its client likes: a thousand that
 send half a request would take all the threads that a container allows.
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 _MOST_CONNECTIONS: Final = 16
 _REQUEST_SECONDS: Final = 10
 _RESPONSE_SECONDS: Final = 60
-"""From the connection on. Postgres and the broker may be silent for a while, which is to be shown."""
+"""Limit of a response, counted from the connection: a silence of Postgres or the broker must fit in."""
 
 
 def serve_metrics(port: int, host: str, collector: Collector) -> tuple[WSGIServer, threading.Thread]:
@@ -41,7 +41,7 @@ def serve_metrics(port: int, host: str, collector: Collector) -> tuple[WSGIServe
 
 
 class OneLook(Collector):
-    """Collects once for all that ask while it is busy; none gets metrics from before it asked."""
+    """Collector that shares a collection among the scrapes that waited for it before it began."""
 
     def __init__(self, collector: Collector, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._collector = collector
@@ -128,7 +128,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def _hang_up(self, request: socket.socket) -> None:
         self._forget(request)
-        # Its thread reads the end then, and closes it.
+        # The request's thread then reads the end, and closes the connection.
         try:
             request.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -180,7 +180,7 @@ def stripped(span: ReadableSpan) -> ReadableSpan:
         events=events,
         links=span.links,
         kind=span.kind,
-        # Its description is an error's message.
+        # Without the description, which is an error's message.
         status=Status(span.status.status_code),
         start_time=span.start_time,
         end_time=span.end_time,

@@ -1,4 +1,4 @@
-"""Carry out operators' decisions from the command line and the console, and record by whom and why.
+"""Carry out operators' decisions from the command line and the console; record actor and reason.
 
 All raise ``DatabaseUnavailable``. A decision that does not fit raises an error of ours, and changes nothing.
 """
@@ -71,7 +71,7 @@ def detail_of(pool: Pool, session: ThreadSession) -> SyncDetail:
 
 
 def retry(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:
-    """Try its sync again now. Return its state, and a sentence on what comes next.
+    """Retry the session's sync now. Return its state, and a sentence on the next step.
 
     Raises ``SyncNotFound`` or ``SyncNotChanged``.
     """
@@ -96,12 +96,12 @@ def _what_next(pool: Pool, before: SyncState) -> str:
 
 
 def retry_all_blocked(pool: Pool, by: Signature) -> Sequence[UUID]:
-    """Try all blocked syncs again. Return their sessions' ids."""
+    """Retry all blocked syncs now. Return their sessions' ids."""
     return SyncStore(pool).retry_all_blocked(actor=by.actor, reason=by.reason, acted_by=by.acted_by)
 
 
 def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[SessionResult, str]:
-    """Link a ticket to the session. Return the session, and a sentence on what that leaves open.
+    """Link a ticket to the session. Return the session, and a sentence on open ends.
 
     Raises ``InvalidCommand`` for no key, ``JiraKeyConflict`` when it has another one.
     """
@@ -115,7 +115,7 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
     if sync and sync.state in ("inflight", "unknown"):
         sentence += " An earlier attempt may have created another ticket. If it did, that is reported."
     elif sync and sync.state != "done":
-        # It had the ticket before, and a person was to look at the sync since.
+        # The session had the ticket before, and its sync waits for an operator.
         sentence += (
             f" Its sync is still {sync.state}. To end it: threadsync syncs retry {session.id} --reason …"
         )
@@ -125,7 +125,7 @@ def link(pool: Pool, session: ThreadSession, key: str, by: Signature) -> tuple[S
 def unlink(
     pool: Pool, session: ThreadSession, by: Signature, key: str | None = None
 ) -> tuple[SessionResult, str]:
-    """Unlink the session's ticket. Return the session, and a sentence on what that leaves open.
+    """Unlink the session's ticket. Return the session, and a sentence on open ends.
 
     Args:
         key: of the ticket that the operator saw; the session's present one if None.
@@ -161,7 +161,7 @@ def _key_of(text: str) -> str:
 
 
 def give_up(pool: Pool, session: ThreadSession, by: Signature) -> tuple[SyncState, str]:
-    """End its sync without a ticket. Raises ``SyncNotFound`` or ``SyncNotChanged``."""
+    """End the session's sync without a ticket. Raises ``SyncNotFound`` or ``SyncNotChanged``."""
     if not SyncStore(pool).give_up(session.id, actor=by.actor, reason=by.reason, acted_by=by.acted_by):
         raise _not_changed(detail_of(pool, session).sync, "give up")
     detail = detail_of(pool, session)
@@ -181,7 +181,7 @@ def replay(pool: Pool, letter_id: UUID | str, by: Signature) -> tuple[DeadLetter
     letter = letters.get(letter_id)
     if letter.state != "dead":
         raise already_settled(letter)
-    # In this order: a crash in between sends it twice, which commands allow. The other would lose it.
+    # Sent first: a crash in between sends it twice, which commands allow; the other order would lose it.
     task_id = resend(letter, installation_of(pool))
     return _settled(letters, letter_id, "retried", by), task_id
 

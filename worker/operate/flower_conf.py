@@ -1,4 +1,4 @@
-"""Configure Flower (``--conf``), and end one that would be open to all."""
+"""Configure Flower (``--conf``), and end it if it would be open to all."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ try:
 except InvalidSettings as exc:
     sys.exit(f"threadsync: {exc}")
 except OSError as exc:
-    # On a read-only file system, say. To show events is worth more than to remember them.
+    # On a read-only file system, for example, Flower shows events without keeping them.
     sys.stderr.write(f"threadsync: FLOWER_DB: {exc.strerror}: what Flower sees is not kept over restarts\n")
     _options["persistent"] = False
 # Flower reads the names of this module; its command line takes precedence.
 globals().update(_options)
-# Before Flower's thread makes its own.
+# Set before Flower's thread makes its receiver.
 flower.events.EventReceiver = RedactingReceiver

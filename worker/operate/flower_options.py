@@ -130,7 +130,7 @@ def _state(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _state_folder(env: Mapping[str, str]) -> Path | None:
-    """XDG base directory specification; None for a user without a home folder."""
+    """Return the folder by XDG's specification; None for a user without a home folder."""
     state = Path(env.get("XDG_STATE_HOME") or "")
     if state.is_absolute():
         return state / "threadsync"

@@ -30,7 +30,7 @@ log = structlog.get_logger("threadsync.metrics")
 
 
 class InstallationCollector(Collector):
-    """Asks both at each scrape. A server that is away has ``threadsync_up`` 0, and no other metric."""
+    """Collector that asks Postgres and broker at each scrape; if one is away, its ``threadsync_up`` is 0."""
 
     def __init__(self, pool: Pool, app: Celery) -> None:
         self._counts = OverviewStore(pool)
@@ -98,7 +98,7 @@ def registry_of(pool: Pool, app: Celery) -> CollectorRegistry:
 
 
 def heartbeats_and_memory(app: Celery) -> tuple[Heartbeats | None, Memory | None]:
-    """Ask the broker for both over one connection. Raises ``BrokerUnavailable``."""
+    """Ask the broker for heartbeats and memory over one connection. Raises ``BrokerUnavailable``."""
     with channel_of(app) as found:
         if isinstance(found, Heartbeats):
             return found, None
@@ -145,7 +145,7 @@ def _of_heartbeats(heartbeats: Heartbeats) -> Iterator[Metric]:
         "threadsync_queue_oldest_seconds",
         "Since the oldest waiting message was sent; 0 when none waits",
         "queue",
-        # Not of a queue whose oldest message does not say when it was sent: 0 would be a lie.
+        # Without queues whose oldest message does not say when it was sent: 0 would be wrong.
         {
             queue: waiting.oldest_seconds or 0.0
             for queue, waiting in heartbeats.queues.items()

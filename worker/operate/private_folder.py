@@ -20,7 +20,7 @@ from typing import Final
 _FOR_OTHERS: Final = 0o077
 _NOBODY: Final = 65534
 _MOST_LINKS: Final = 40
-"""The kernel's own limit."""
+"""Most links on a path, the kernel's own limit."""
 
 # Linux, include/uapi/linux/posix_acl_xattr.h: a version, then tag, permissions and id of each entry.
 _ACL: Final = "system.posix_acl_access"

@@ -16,7 +16,7 @@ from worker.durable.redaction import shown
 
 _COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, Leave, RetrySync, LinkLookup)
 _BY_TASK: Final = {command.name: command for command in _COMMANDS}
-"""Arguments of other tasks are not shown."""
+"""Commands by the name of their task; arguments of other tasks are not shown."""
 
 
 def resend(letter: DeadLetter, installation: str) -> str:

@@ -37,7 +37,7 @@ from worker.text.slack_errors import MESSAGE_GONE, OF_INSTALLATION
 LEASE_SECONDS: Final = 60.0
 
 LATEST_SEND_SECONDS: Final = 40.0
-"""After the claim at most, so that a call has ended, at its own deadline too, before the lease does."""
+"""Most seconds from the claim to a call, so that the call's deadline is before the lease's end."""
 
 SETTLE_SECONDS: Final = 15.0
 """Time in which a post without a response may still appear."""
@@ -51,7 +51,7 @@ log = structlog.get_logger("threadsync.status")
 
 
 class Announcer:
-    """One announcer per process, so that it can pause for a Slack that does not respond.
+    """Announcer of a process, the only one, so that it can pause for a Slack that does not respond.
 
     Args:
         jira_url: what tickets' links begin with; without one they are no links.
@@ -118,7 +118,7 @@ class Announcer:
         return "later" if waits else "refused"
 
     def probe(self) -> bool:
-        """Ask whether Slack takes us again, if it refuses us and it is time; True when it does."""
+        """Ask Slack whether it accepts us again, if it refuses us and a probe is due; True when it does."""
         if not self._store.take_probe():
             return False
         answer = self.connection.call("auth.test")
@@ -143,7 +143,7 @@ class Announcer:
 
 
 class _Update:
-    """The steps for one message that are done under one claim.
+    """The steps for one message under one claim.
 
     Args:
         may_send: whether there is still time to send something.
@@ -183,7 +183,7 @@ class _Update:
         return self._post() if self._claim.post_begun_at is None else self._look()
 
     def _edit(self, message_ts: str) -> Shown | Failure:
-        # One that comes after another process's would put the clock back.
+        # A late edit, after another process's, would show an older state.
         return self._thread.edit(self._message, message_ts) if self._may_send() else _TOO_LATE
 
     def _look(self) -> Result:

@@ -22,21 +22,21 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """``ok: true``, with the whole answer."""
+    """Success, ``ok: true``, with the whole response."""
 
     body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Slack did nothing, and will not next time; ``error`` is its name for the reason."""
+    """Refusal that a repetition would meet again; ``error`` is Slack's name for the reason."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """Slack did nothing, and asks for a pause of ``retry_after`` seconds."""
+    """Refusal with a request for a pause of ``retry_after`` seconds."""
 
     retry_after: float
 
@@ -67,7 +67,7 @@ def read(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
 
 
 def _is_name(error: Any) -> TypeGuard[str]:
-    """Return whether it may be shown, logged and kept: Slack's are such as ``channel_not_found``."""
+    """Return True for an error's name that may be shown, logged and kept, such as ``channel_not_found``."""
     return isinstance(error, str) and _NAME.fullmatch(error) is not None
 
 

@@ -1,4 +1,4 @@
-"""Decide what follows a failed call for a status message. Pure.
+"""Decide the reaction to a failed call for a status message. Pure.
 
 | response | next |
 |---|---|
@@ -30,7 +30,7 @@ MOST_REFUSALS: Final = 29
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Try again after so many seconds; with the failures and refusals in a row so far.
+    """Decision to try again after so many seconds; with the failures and refusals in a row so far.
 
     ``refusal`` is Slack's name for why, where it gave one: then a change of the sync is tried at once.
     """
@@ -43,21 +43,21 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Park all messages until Slack accepts us again. ``error`` is Slack's."""
+    """Decision to park all messages until Slack accepts us again. ``error`` is Slack's."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Leave the message as it is and post another one. ``error`` is Slack's."""
+    """Decision to leave the message as it is and post another one. ``error`` is Slack's."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Give up until the sync changes: it would fail again. ``error`` is Slack's."""
+    """Decision to give up until the sync changes, as it would fail again. ``error`` is Slack's."""
 
     error: str
 
@@ -66,7 +66,7 @@ Following = Later | Park | Replace | Stop
 
 
 def decide(answer: Failure, failures: int, refusals: int) -> Following:
-    """Decide what follows a failure.
+    """Decide the reaction to a failure.
 
     Args:
         failures: calls in a row before this one that had no clear answer.

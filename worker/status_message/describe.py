@@ -25,7 +25,7 @@ def describe(sync: SyncState, jira_url: str | None) -> StatusMessage:
 
 
 def can_be_retried(sync: SyncState) -> bool:
-    """Return whether another attempt may help: Jira would refuse the same draft once more."""
+    """Return True if another attempt may help; after a refused draft none does, as it is the same."""
     if sync.state == "failed":
         return sync.reason not in ("draft_refused", "draft_unreadable", "moved", "unlinked")
     return sync.state in ("blocked", "review")

@@ -27,7 +27,7 @@ _TS: Final = re.compile(r"[0-9]{1,16}\.[0-9]{1,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The message is there, with this content. ``channel_id`` is the channel's id by now."""
+    """A message that is there, with this content. ``channel_id`` is the channel's id by now."""
 
     message_ts: str
     channel_id: str | None = None
@@ -35,7 +35,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """There is surely no such message."""
+    """Absence of the message, which is certain."""
 
 
 class SlackThread:

@@ -10,7 +10,7 @@ from worker.status_message.answers import MOST_BYTES, Answer, read
 
 
 class WebApi:
-    """Each call is sent once. Threads wait for each other; not for use within an event loop.
+    """Client that sends each call once. Threads wait for each other; not for use within an event loop.
 
     Args:
         api_url: such as ``https://slack.com/api/``.

@@ -102,7 +102,7 @@ def parse(text: str) -> tuple[Block, ...]:
 
 
 def cleaned(text: str) -> str:
-    """Remove what XML, and so Jira, forbids: control characters, and surrogates without a partner."""
+    """Remove characters that XML, and so Jira, forbids: control characters and lone surrogates."""
     return _REFUSED.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
@@ -205,7 +205,7 @@ def _readable(found: re.Match[str]) -> str:
 
 
 def _named(sign: str, name: str, label: str) -> str:
-    """A person, a channel, a group, a date, or all: https://docs.slack.dev/messaging/formatting-message-text."""
+    """Read a mention or a date: https://docs.slack.dev/messaging/formatting-message-text."""
     if sign == "!":
         if name in _TO_ALL:
             return f"@{name}"

@@ -1,4 +1,4 @@
-"""Functions by which the console's login changes rows: each is a statement of ours, run as the owner.
+"""SQL functions by which the console's login changes rows; each runs our statement as the owner.
 
 ``threadsync_console`` may read what the console shows, and call these. A function is made of the statement
 that a worker or the CLI runs, so the two cannot differ; its arguments are the statement's parameters in the
@@ -29,7 +29,7 @@ from worker.db.syncs import decision_sql
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 _NOT_ASKED: Final = frozenset({"now", "asked_at", "jira_id"})
-"""Moments, for which the server's clock stands, and Jira's id of a ticket, which Jira alone says."""
+"""Parameters that the console may not set: moments (the server's clock is used) and Jira's id of a ticket."""
 
 _FUNCTION: Final = "threadsync_console_"
 
@@ -52,7 +52,7 @@ def install(connection: Connection[Any], callers: Mapping[LiteralString, bool]) 
         parameters, columns = _describe(connection, body)
         signature = f"{_FUNCTION}{name}({', '.join(parameters)})"
         if standing_of(cursor, signature) == (body, False):
-            # As it is to be, and not ours to change.
+            # Already right, and owned by another login.
             continue
         cursor.execute(_definition(signature, columns, body), prepare=False)
         restrict(cursor, signature, callers)
@@ -66,7 +66,7 @@ def _definition(signature: str, columns: str, body: str) -> bytes:
     ).encode()
 
 
-# One of the same arguments that returns another form cannot be replaced.
+# A function with the same arguments and another result cannot be replaced.
 _DROP_OTHER: Final = """
 DO $$
 BEGIN
@@ -83,7 +83,7 @@ def _parameters(statement: str) -> list[str]:
 
 
 def _numbered(statement: str) -> str:
-    """Return the statement as a function's body: parameters by number, NULL for those not asked for."""
+    """Return the statement as a function's body: parameters by number, NULL for those in ``_NOT_ASKED``."""
     numbers = {name: f"${number}" for number, name in enumerate(_parameters(statement), start=1)}
     numbers |= dict.fromkeys(_NOT_ASKED, "NULL")
     return _PARAMETER.sub(lambda match: numbers[match[1]], statement).replace("%%", "%").strip()
@@ -91,7 +91,7 @@ def _numbered(statement: str) -> str:
 
 def _describe(connection: Connection[Any], statement: str) -> tuple[list[str], str]:
     """Return the types of a statement's parameters, and its columns with theirs, as the server reads it."""
-    # Without a name, so the next one takes its place; nothing is run.
+    # Prepared without a name, so that the next statement takes its place; nothing is run.
     connection.pgconn.prepare(b"", statement.encode())
     found = connection.pgconn.describe_prepared(b"")
     if found.status != ExecStatus.COMMAND_OK:
@@ -113,7 +113,7 @@ def _quoted(text: str) -> str:
 
 
 def call_of(name: str) -> str:
-    """Return the call that takes the place of a statement."""
+    """Return the call of the function that replaces a statement."""
     arguments = ", ".join(f"%({parameter})s" for parameter in _parameters(STATEMENTS[name]))
     return f"SELECT * FROM {_FUNCTION}{name}({arguments})"  # noqa: S608 - of names that stand here
 

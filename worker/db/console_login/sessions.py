@@ -9,7 +9,7 @@ from worker.db.store import Store
 
 SESSION_SECONDS: Final = 12 * 3600
 MOST_SESSIONS: Final = 1_000
-"""More are no people. The oldest go first."""
+"""Most console sessions: people need fewer. The oldest are deleted first."""
 
 _LONGEST_ADDRESS: Final = 100
 

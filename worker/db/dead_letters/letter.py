@@ -20,7 +20,7 @@ _LONGEST_ERROR: Final = 10_000
 _LONGEST_COMMAND: Final = 1024 * 1024
 """Longest message of ours. The main process, which may bury it, need not have room to read a longer one."""
 _PACKED: Final = re.compile(r"[A-Za-z0-9+/]{40}")
-"""Base64, say."""
+"""Pattern of packed text, such as base64."""
 _UNREAD: Final = ("\ufffd", "\x00", "\\u", "\\x", "%")
 """Characters of another spelling, in which a person's id would not be found."""
 _THREAD: Final = re.compile(r"[0-9]\.[0-9]|[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
@@ -77,7 +77,7 @@ class Letter:
         }
 
     def shortened(self) -> Letter:
-        """Return one that any database takes: our own words, and the first bytes of the message."""
+        """Return a dead letter that any database takes: our own words, and the first bytes of the message."""
         whole = self.body if self.body is not None else printable(self.arguments or "").encode()
         kept = whole[:_KEPT_BYTES]
         digest = hashlib.sha256(self.task_id.encode("utf-8", "backslashreplace") + whole).hexdigest()
@@ -94,7 +94,7 @@ class Letter:
         )
 
     def without_forgotten(self, known: Redaction) -> Letter:
-        """Return it without the people who were forgotten."""
+        """Return the dead letter without the people who were forgotten."""
         if not known:
             return self
         arguments, body = _redacted(known, self.arguments), _without_forgotten(known, self.body)
@@ -108,7 +108,7 @@ class Letter:
         )
 
     def content(self) -> str:
-        """Return a hash that tells it from another message with the same task id."""
+        """Return a hash that tells this message from another one with the same task id."""
         text = printable(self.arguments or "").encode()
         return hashlib.sha256(text + bytes(1) + (self.body or b"")[:_KEPT_BYTES]).hexdigest()[:16]
 
@@ -124,7 +124,7 @@ def _without_forgotten(known: Redaction, body: bytes | None) -> bytes | None:
     if body is None or len(body) > _LONGEST_COMMAND:
         return None
     text = body.decode("utf-8", "replace")
-    # For a day what cannot be read, because it may be packed, is not kept.
+    # For a day after an act of forgetting an unreadable or packed body is not kept.
     is_read = not any(sign in text for sign in _UNREAD) and not _PACKED.search(text)
     return body if is_read and not known.finds_in(text) else None
 

@@ -44,11 +44,11 @@ class DeadLetterStore(Store):
         self._rows(queries.NOTE_READ, {"task_id": as_key(key)})
 
     def close_suspect(self, key: str) -> None:
-        """Record that the message is not open any more; its deaths stay."""
+        """Record that the message is no longer open; its deaths stay."""
         self._rows(queries.CLOSE_SUSPECT, {"task_id": as_key(key)})
 
     def close_suspects(self, keys: Sequence[str], opened_by: str) -> None:
-        """Record that these are not open any more, as far as ``opened_by`` was the last to open them."""
+        """Record that messages are no longer open, as far as ``opened_by`` was the last to open them."""
         params = {"task_ids": [as_key(key) for key in keys], "opened_by": opened_by}
         self._rows(queries.CLOSE_SUSPECTS, params)
 
@@ -65,7 +65,7 @@ class DeadLetterStore(Store):
         return self.keep([letter])[0]
 
     def keep(self, letters: Sequence[Letter]) -> list[UUID]:
-        """Bury all of these, or none."""
+        """Write all of these dead letters, or none."""
         known = Redaction(ForgetStore(self._pool).people())
         with (
             self._connection() as connection,
@@ -104,7 +104,7 @@ class DeadLetterStore(Store):
         reason: str,
         acted_by: AnyActor | None = None,
     ) -> DeadLetter:
-        """Record who settled it, and why. Raises ``DeadLetterNotFound`` if it is settled already."""
+        """Settle a dead letter; record by whom and why. Raises ``DeadLetterNotFound`` if it was settled."""
         params = {
             "dead_letter_id": _id(dead_letter_id),
             "state": state,

@@ -65,18 +65,18 @@ class Redaction:
         return bool(self._people)
 
     def arguments(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments without them; of a command that one of them sent, without its words too."""
+        """Return arguments without forgotten people; if one of them sent the command, without words too."""
         redacted: dict[str, Any] = self._without(kwargs, 0)
         if self._is_theirs(kwargs, 0):
             redacted |= {name: value for name, value in _wordless(kwargs).items() if name in kwargs}
         return redacted
 
     def values(self, args: Sequence[Any]) -> list[Any]:
-        """Return positional arguments without them."""
+        """Return positional arguments without forgotten people."""
         return [self._without(value, 0) for value in args]
 
     def text(self, text: str) -> str:
-        """Return a text with ``forgotten`` in place of their ids and names."""
+        """Return a text with ``forgotten`` in place of forgotten people's ids and names."""
         redacted, end = "", 0
         for start, behind in self._spans(text):
             redacted += f"{text[end:start]}{FORGOTTEN}"
@@ -84,7 +84,7 @@ class Redaction:
         return redacted + text[end:]
 
     def finds_in(self, text: str) -> bool:
-        """Return True if a text, which may be JSON or a part of it, names one of them."""
+        """Return True if a text, which may be JSON or a part of it, names a forgotten person."""
         return bool(self._spans(text) or self._spans(unescaped(text)))
 
     def message(self, arguments: str) -> str:
@@ -162,7 +162,7 @@ def kept(words: str | None, pool: Pool | None) -> str | None:
 
 
 class _Known:
-    """People known to this process, and the moment of the next look."""
+    """Cache of the people to redact, and the moment of the next look."""
 
     redaction = Redaction(())
     until = 0.0

@@ -13,7 +13,7 @@ LATER: Final = "drafted_at + 0.000000001"
 
 
 def known_act(of_consoles: LiteralString = "true") -> LiteralString:
-    """Refuse an act that is not recorded.
+    """Return SQL that refuses an act of forgetting that is not recorded.
 
     The console's must be its own, of the last hour, and about what is forgotten now.
     """

@@ -46,7 +46,7 @@ _FLAGGED: Final = """ARRAY(
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of ours; ``is_ours``: only the others call it."""
+    """A SQL function of ours; ``is_ours``: only our other functions call it."""
 
     name: LiteralString
     takes: LiteralString

@@ -83,7 +83,7 @@ class ForgetStore(Store):
         return [Thread(**row) for row in self._rows(queries.OPENED_BY, {"person": person})]
 
     def forget_sessions(self, act: UUID, sessions: Sequence[UUID]) -> int:
-        """Make tombstones of these; return how many wait for a sync in doubt."""
+        """Make tombstones of these sessions; return how many wait for a sync in doubt."""
         return int(
             self._rows(queries.FORGET_SESSIONS, {"act": act, "sessions": list(sessions)})[0]["waiting"]
         )
@@ -94,7 +94,7 @@ class ForgetStore(Store):
         return list(row["channel_ids"])
 
     def knows_channel(self, channel_id: str) -> bool:
-        """Return True if it has a thread, or had one, under this id or another one."""
+        """Return True if the channel has or had a thread, under this id or another one."""
         return bool(self._rows(queries.KNOWS_CHANNEL, {"channel_id": channel_id})[0]["is_known"])
 
     def sessions_of(self, channel_ids: Sequence[str]) -> Iterator[list[UUID]]:
@@ -137,12 +137,12 @@ class ForgetStore(Store):
         return [(row["task_id"], row["task_name"]) for row in self._rows(queries.OPENINGS, {})]
 
     def delete(self, act: UUID, letters: Sequence[UUID], openings: Sequence[str]) -> int:
-        """Delete these dead letters and records; return how many dead letters there were."""
+        """Delete these dead letters and records; return the number of dead letters."""
         params = {"act": act, "letters": list(letters), "openings": list(openings)}
         return int(self._rows(queries.FORGET_LETTERS, params)[0]["deleted"])
 
     def forget_settled(self) -> int:
-        """Forget sessions whose syncs are in doubt no more; return how many."""
+        """Forget sessions whose syncs are no longer in doubt; return how many."""
         return int(self._rows(queries.FORGET_SETTLED, {})[0]["settled"])
 
     def retain(
@@ -158,17 +158,17 @@ class ForgetStore(Store):
         return TooOld(**self._rows(queries.RETAIN, params)[0])
 
     def people(self) -> list[ForgottenPerson]:
-        """Return the people of the last day. Every process of a worker asks, so within the usual limits."""
+        """Return the people forgotten within the last day. Each process asks, so the usual limits hold."""
         rows = super()._rows(queries.PEOPLE, {})
         return [ForgottenPerson(row["key"], row["hash"], row["letters"]) for row in rows]
 
     def is_tombstone(self, session_id: UUID, channel_id: str, thread_ts: str) -> bool:
-        """Return True if the session, or the thread's, was forgotten. Within the usual limits, too."""
+        """Return True if the session, or the thread's, was forgotten. The usual time limits hold."""
         params = {"session_id": session_id, "channel_id": channel_id, "thread_ts": thread_ts}
         return bool(super()._rows(queries.IS_TOMBSTONE, params)[0]["is_tombstone"])
 
     def _rows(self, sql: LiteralString, params: Mapping[str, Any]) -> list[DictRow]:
-        """Run a statement that may take ``_STATEMENT_SECONDS``; again where it lost a race for a lock."""
+        """Run a statement that may take ``_STATEMENT_SECONDS``; repeat it after a lost race for a lock."""
         with translated():
             for _ in range(_TRIES - 1):
                 # Session commands lock rows in an order of their own.

@@ -63,7 +63,7 @@ class InstallationStore:
         return UUID(str(row["id"])) if row else UUID(int=0)
 
     def renew(self, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> tuple[UUID, UUID]:
-        """Give it a new id, which a copy needs; return the former and the new one."""
+        """Give the installation a new id, as a copied database needs; return the former and the new one."""
         with translated():
             params = {"actor": actor, "reason": reason, "acted_by": as_json(acted_by)}
             row = self._connection.execute(_RENEW, params).fetchone()
@@ -90,7 +90,7 @@ class DatabasePlace:
 
 
 def place_of(pool: Pool) -> DatabasePlace | None:
-    """Ask the server; None if it is away, or takes no writes."""
+    """Ask Postgres for its database and clock; None if it is away, or takes no writes."""
     try:
         with pool.connection() as connection:
             asked = time.time()

@@ -12,7 +12,7 @@ WITH span AS (
            now() + make_interval(secs => %(bucket)s) AS until
 )"""
 
-# Sessions of one ticket. More than one only if somebody named the same ticket for two threads.
+# Sessions of one ticket. More than one only if people named the same ticket for two threads.
 FIND_BY_KEY: Final[LiteralString] = f"""
 SELECT {SESSION} FROM thread_sessions WHERE jira_key = %(jira_key)s ORDER BY id DESC LIMIT %(limit)s
 """
@@ -100,7 +100,7 @@ FROM span, LATERAL (
 GROUP BY 1, 2
 """
 
-# How many tries of syncs ended how, by stretches of time. Those under way have no end yet.
+# Attempts of syncs by outcome, by stretches of time. Attempts in progress have no outcome yet.
 COUNT_ATTEMPTS: Final[LiteralString] = f"""
 {_SPAN}
 SELECT date_bin(bucket, a.started_at, '2000-01-01 00:00:00+00') AS at,

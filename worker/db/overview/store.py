@@ -39,7 +39,7 @@ _MOMENT: Final = re.compile(
 _MOST_FOUND: Final = 50
 OTHER: Final = "other"
 KEPT_DAYS: Final = 8
-"""Of samples."""
+"""Number of days for which samples are kept."""
 
 
 Action = (
@@ -121,7 +121,7 @@ class Counts:
 
 
 class OverviewStore(Store):
-    """Reads along indexes; writes samples of the queues alone."""
+    """Store of operators' searches, decisions, counts and charts; it writes samples of the queues alone."""
 
     def find(self, text: str) -> list[ThreadSession]:
         """Find sessions by a ticket's key, a session's id, a channel and a timestamp, or a Slack link.
@@ -160,7 +160,7 @@ class OverviewStore(Store):
         return [Decision.of_row(row) for row in rows]
 
     def counts(self) -> Counts:
-        """Count all in one statement, which takes a tenth of a second for a million sessions."""
+        """Count sessions, syncs and dead letters in one statement: 0.1 s for a million sessions."""
         found: dict[str, dict[str, float]] = {}
         for row in self._rows(queries.COUNTS, {}):
             found.setdefault(row["what"], {})[row["name"]] = row["value"]
@@ -212,7 +212,7 @@ class OverviewStore(Store):
 
 
 def thread_in(text: str) -> tuple[str, str] | None:
-    """Return the channel and the thread that a Slack link names, or that are written side by side."""
+    """Return the channel and the thread in a Slack link, or in a channel id with a timestamp behind it."""
     if link := _LINK.fullmatch(text.strip()):
         reply = _REPLY.search(link[4] or "")
         return link[1], reply[1] if reply else f"{link[2]}.{link[3]}"

@@ -15,7 +15,7 @@ from worker.db.session_parts import ACTOR, HOME, SESSION, SESSION_COLUMNS, TOMBS
 from worker.db.syncs.parts import restarted_if
 
 _NEW_SESSION: Final = ", ".join(f"new.{column}" for column in SESSION_COLUMNS)
-# It was not forgotten while the statement waited for the row.
+# The session was not forgotten while the statement waited for its row.
 _MOVES_ON: Final = "status = 'collecting' AND forgotten_at IS NULL"
 # A person unlinked this key from the session: a machine that reports it later repeats old news.
 _IS_LEFT: Final = "%(jira_key)s::text = ANY (left_keys)"
@@ -31,10 +31,10 @@ _STORED_AT: Final = (
 # A draft that is older than the unlinking of the session's ticket makes no other ticket.
 _BECOMES_READY: Final = """status = 'collecting' AND forgotten_at IS NULL
             AND (unlinked_at IS NULL OR %(drafted_at)s::numeric > unlinked_at)"""
-# It was drafted before a person was forgotten in this thread, and may be that person's.
+# The draft is older than an act of forgetting in this thread, and may be the forgotten person's.
 _IS_ANYBODYS: Final = f"""(%(drafted_at)s::numeric < drafts_since
             AND ({ACTOR} IS NULL OR drafts_since < extract(epoch FROM now()) - 86400))"""
-# A newer draft may mend what was wrong with the older one.
+# A newer draft may fix the faults of the older one.
 _IS_ANSWERED: Final = f"""(s.state IN ('failed', 'review') OR s.state = 'blocked' AND NOT s.parked)
             AND (excluded.drafted_at, excluded.draft) > ({_STORED_AT}, s.draft)"""
 _REVIVED: Final = f"{restarted_if(_IS_ANSWERED, 'now()')}, updated_at = now()"

@@ -129,7 +129,7 @@ def _bind_list(
     """Bind a list to two statements, each with an index of its own."""
     page: dict[str, Any] = {
         "before": lambda given: UUID(given.cursor) if given.cursor else AFTER_ALL_IDS,
-        # One more tells whether there is a next page.
+        # A row more than the page tells whether there is a next one.
         "limit": lambda given: given.limit + 1,
     }
     every, some = (bind(command, text, _page, row=(), **page) for text in (of_all, of_status))
@@ -137,7 +137,7 @@ def _bind_list(
 
 
 def _sync_it(result: SessionResult) -> Message | None:
-    # One that is lost is sent by the sweep.
+    # The sweep replaces a lost message.
     if result.outcome != "applied":
         return None
     return Message("syncs.sync", {"session_id": str(result.id)}, SYNCS_QUEUE)
@@ -154,7 +154,7 @@ _BINDINGS: Final[tuple[Binding[Any], ...]] = (
     _bind_list(commands.ListByChannel, sql.LIST_SESSIONS_BY_CHANNEL, sql.LIST_SESSIONS_BY_CHANNEL_AND_STATUS),
     bind(commands.GetContext, sql.GET_CHANNEL_CONTEXT, _context_or_none, row=("channel_id",)),
     bind(commands.MergeContext, sql.MERGE_CHANNEL_CONTEXT, _only(ContextResult), row=("channel_id",)),
-    # It reads and writes rows of both channels.
+    # The move reads and writes rows of both channels.
     bind(commands.ChannelMoved, sql.CHANNEL_MOVED, _only(ChannelMove), row=()),
     bind(SessionById, sql.GET_SESSION, _session_or_none, row=()),
     _bind_list(AllSessions, sql.LIST_SESSIONS, sql.LIST_SESSIONS_BY_STATUS),

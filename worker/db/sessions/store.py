@@ -93,7 +93,7 @@ class SessionStore(Store):
     def mark_synced(
         self, channel_id: str, thread_ts: str, jira_key: str, actor: AnyActor | None = None
     ) -> SessionResult:
-        """Write the key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
+        """Write a ticket's key: ``applied | unchanged``. Raises ``SessionNotFound``, ``JiraKeyConflict``."""
         return self.run(calls.mark_synced(channel_id, thread_ts, jira_key, actor))
 
     def request_sync(
@@ -121,7 +121,7 @@ class SessionStore(Store):
         reason: str | None = None,
         jira_id: str | None = None,
     ) -> SessionResult:
-        """Give it the ticket that a person names: ``applied | unchanged``. Raises as ``mark_synced`` does."""
+        """Link the ticket that a person names: ``applied | unchanged``. Raises as ``mark_synced`` does."""
         return self.run(
             Link(
                 channel_id=channel_id,
@@ -144,7 +144,7 @@ class SessionStore(Store):
         command_id: UUID | str,
         unlinked_at: str | None = None,
     ) -> SessionResult:
-        """Unlink its ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
+        """Unlink the session's ticket: ``applied | unchanged | stale``. Raises ``SessionNotFound``."""
         return self.run(
             Unlink(
                 channel_id=channel_id,
@@ -158,33 +158,33 @@ class SessionStore(Store):
         )
 
     def get_session(self, session_id: UUID | str) -> ThreadSession | None:
-        """The session with this id, or None."""
+        """Read the session with this id, or None."""
         return self.run(SessionById(session_id=session_id))
 
     def get_session_by_thread(self, channel_id: str, thread_ts: str) -> ThreadSession | None:
-        """The thread's session, or None."""
+        """Read the thread's session, or None."""
         return self.run(calls.get(channel_id, thread_ts))
 
     def list_sessions_by_channel(
         self, channel_id: str, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> SessionPage:
-        """A page of 1 to 200 sessions, newest first."""
+        """Read a page of 1 to 200 sessions of a channel, newest first."""
         return self.run(calls.list_by_channel(channel_id, status, limit, cursor))
 
     def list_sessions(
         self, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> SessionPage:
-        """A page of 1 to 200 sessions of all channels, newest first."""
+        """Read a page of 1 to 200 sessions of all channels, newest first."""
         return self.run(AllSessions(status=status, limit=limit, cursor=cursor))
 
     def get_channel_context(self, channel_id: str) -> ChannelContext | None:
-        """The channel's context, or None."""
+        """Read the channel's context, or None."""
         return self.run(calls.get_context(channel_id))
 
     def channel_moved(
         self, channel_id: str, new_channel_id: str, actor: AnyActor | None = None
     ) -> ChannelMove:
-        """A channel got another id; either one leads to the same rows then: ``applied | unchanged``."""
+        """Record a channel's other id; either one leads to the same rows then: ``applied | unchanged``."""
         return self.run(calls.channel_moved(channel_id, new_channel_id, actor))
 
     def merge_channel_context(

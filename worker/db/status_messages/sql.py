@@ -103,7 +103,7 @@ WITH kept AS (
 SELECT session_id FROM kept
 """
 
-# Not before the sync's next change; `trouble` says why.
+# Stop until the sync's next change; `trouble` is the reason.
 STOP: Final[LiteralString] = f"""
 WITH kept AS (
     UPDATE status_messages m

@@ -1,4 +1,4 @@
-"""Store of status messages: claim one, write what became of it."""
+"""Store of status messages: claim one, write its outcome."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class StatusClaim:
 
 @dataclass(frozen=True, slots=True)
 class SlackTrouble:
-    """Slack refuses the installation; ``reason`` is its name for why."""
+    """Slack's refusal of the installation; ``reason`` is its name for the error."""
 
     reason: str
     since: datetime
 
 
 class StatusStore(Store):
-    """Status messages. Methods that take a claim return False when it is lost, and then write nothing."""
+    """Store of status messages. With a lost claim a method returns False (or None) and writes nothing."""
 
     def claim(self, session_id: UUID, *, lease: float) -> StatusClaim | None:
         """Take a message for ``lease`` seconds; None when it is up to date, or not to be taken now."""
@@ -63,14 +63,14 @@ class StatusStore(Store):
         return bool(self._rows(queries.ADOPT, {**_of(claim), "message_ts": message_ts}))
 
     def forget(self, claim: StatusClaim) -> StatusClaim | None:
-        """Record that the message is gone; returns the claim as it is now, None when it is lost."""
+        """Record that the message is gone; return the claim as it is now, None when it is lost."""
         rows = self._rows(queries.FORGET, _of(claim))
         if not rows:
             return None
         return replace(claim, message_ts=None, shown=None, post_begun_at=rows[0]["post_begun_at"])
 
     def replace(self, claim: StatusClaim) -> StatusClaim | None:
-        """Record that the message is not editable; returns the claim as it is now, None when it is lost."""
+        """Record that the message is not editable; return the claim as it is now, None when it is lost."""
         rows = self._rows(queries.REPLACE, _of(claim))
         if not rows:
             return None
@@ -78,7 +78,7 @@ class StatusStore(Store):
         return replace(claim, message_ts=None, shown=None, post_begun_at=None, replaced_ts=replaced_ts)
 
     def note_shown(self, claim: StatusClaim, message_ts: str, shown: str) -> bool:
-        """Record that Slack shows it; the claim is over."""
+        """Record that Slack shows the message; the claim is over."""
         params = {**_of(claim), "message_ts": message_ts, "shown": shown, "announce_at": claim.announce_at}
         return bool(self._rows(queries.SHOWN, params))
 
@@ -124,7 +124,7 @@ class StatusStore(Store):
         return bool(self._rows(queries.PARK, {**_of(claim), **_begun(claim), **params}))
 
     def take_probe(self) -> bool:
-        """Return whether the caller is to probe Slack; no other process does meanwhile."""
+        """Return True if the caller is to probe Slack; no other process does meanwhile."""
         return bool(self._rows(queries.TAKE_PROBE, {}))
 
     def still_refused(self, refusal: str) -> None:

@@ -1,4 +1,4 @@
-"""Claim of a sync, and what is written under it."""
+"""Claim of a sync, and the values written under it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Claim(BaseModel):
         return cls.model_validate({**row, "progress": row, "marker": marker})
 
     def changed(self, state: SyncState) -> bool:
-        """Return whether the sync shows something else than before the claim."""
+        """Return True if the sync shows something else than before the claim."""
         return (state.updated_at, state.duplicates) != (self.updated_before, self.duplicates)
 
 
@@ -78,7 +78,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """End of a step, and the state that comes of it.
+    """End of a step, and the state after it.
 
     Args:
         number: of the create that ended; None notes a new attempt, of ``step``.
@@ -104,5 +104,5 @@ class Ending:
     doubt_ends_as: str | None = None
 
     def parameters(self) -> dict[str, Any]:
-        """Return it as parameters of a statement."""
+        """Return the ending as parameters of a statement."""
         return {**asdict(self), **asdict(self.progress), "delay": self.delay or 0.0}

@@ -46,7 +46,7 @@ class SiteTrouble:
 
 
 class SyncStore(Store):
-    """Each method is one transaction."""
+    """Store of syncs; each method is one transaction."""
 
     @property
     def unlinked(self) -> UnlinkedStore:
@@ -111,7 +111,7 @@ class SyncStore(Store):
         return claim
 
     def has_claim(self, claim: Claim) -> bool:
-        """Return whether the claim still holds."""
+        """Return True if the claim still holds."""
         return bool(self._rows(sql.HAS_CLAIM, _of(claim))[0]["has_claim"])
 
     def begin_create(
@@ -151,12 +151,12 @@ class SyncStore(Store):
         return Begun(Draft.model_validate(rows[0]["draft"]), rows[0]["number"]) if rows else None
 
     def finish(self, claim: Claim, ending: Ending) -> SyncState | None:
-        """Write how a step ended; returns the sync as it is then, or None when the claim is lost."""
+        """Write the end of a step; return the sync as it is then, or None when the claim is lost."""
         params = {**ending.parameters(), **_of(claim), "detail": kept(ending.detail, self._pool)}
         return self._state(sql.FINISH, params)
 
     def release(self, claim: Claim, delay: float) -> SyncState | None:
-        """Let go of a sync as it was; it is due again after ``delay`` seconds."""
+        """Release a sync as it was; it is due again after ``delay`` seconds."""
         return self._state(sql.RELEASE, {**_of(claim), "delay": delay})
 
     def follow_up(
@@ -175,7 +175,7 @@ class SyncStore(Store):
         trace_id: str | None = None,
         duplicates: Sequence[str] | None = None,
     ) -> SyncState | None:
-        """Write what came of a step that follows a ticket; ``delay`` is None when no other one is to come."""
+        """Write the outcome of a step that follows a ticket; ``delay`` is None if it was the last one."""
         params = {
             **_of(claim),
             "step": step,
@@ -202,24 +202,24 @@ class SyncStore(Store):
         return SiteTrouble(of_the_site[0]["trouble"], of_the_site[0]["paused_for"] or 0.0, endpoints)
 
     def pause_site(self, site: str, seconds: float) -> None:
-        """Send nothing to the site for so long."""
+        """Keep all calls from the site for so long."""
         self._rows(site_sql.PAUSE_SITE, {"site": site, "seconds": seconds})
 
     def pause_endpoint(self, site: str, endpoint: str, seconds: float) -> None:
-        """Send nothing to one endpoint of the site for so long."""
+        """Keep all calls from one endpoint of the site for so long."""
         self._rows(site_sql.PAUSE_ENDPOINT, {"site": site, "endpoint": endpoint, "seconds": seconds})
 
     def open_breaker(self, site: str, trouble: str, probe_after: float) -> int:
-        """Park the syncs that wait for the site; returns how many they are."""
+        """Park the syncs that wait for the site; return their number."""
         params = {"site": site, "trouble": trouble, "probe_after": probe_after}
         return len(self._rows(site_sql.OPEN_BREAKER, params))
 
     def take_probe(self, site: str, probe_after: float) -> bool:
-        """Return whether to probe the site; no other process does for ``probe_after`` seconds."""
+        """Return True if the caller is to probe the site; no other does for ``probe_after`` seconds."""
         return bool(self._rows(site_sql.TAKE_PROBE, {"site": site, "probe_after": probe_after}))
 
     def close_breaker(self, site: str) -> int:
-        """Resume the parked syncs of a site; returns how many they are."""
+        """Resume the parked syncs of a site; return their number."""
         return len(self._rows(site_sql.CLOSE_BREAKER, {"site": site}))
 
     def park_unconfigured(self, session_id: UUID) -> bool:
@@ -227,11 +227,11 @@ class SyncStore(Store):
         return bool(self._rows(site_sql.PARK_UNCONFIGURED, {"session_id": session_id}))
 
     def unpark(self, site: str) -> int:
-        """Resume syncs that were parked without a Jira, or with another one; returns how many they are."""
+        """Resume syncs that were parked without a Jira, or with another one; return their number."""
         return len(self._rows(site_sql.UNPARK, {"site": site}))
 
     def pull_in(self) -> int:
-        """Make syncs due that wait for an absurdly late moment; returns how many they are."""
+        """Make syncs due that wait for an absurdly late moment; return their number."""
         return len(self._rows(sql.PULL_IN, {}))
 
     def take_due(self, *, most: int, for_seconds: float) -> list[UUID]:
@@ -258,7 +258,7 @@ class SyncStore(Store):
         return bool(self._rows(decision_sql.RETRY_ONCE, {**params, "command_id": command_id}))
 
     def retry_all_blocked(self, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> list[UUID]:
-        """Try all blocked syncs again; returns their sessions."""
+        """Retry all blocked syncs; return their sessions."""
         rows = self._rows(decision_sql.RETRY_ALL_BLOCKED, _decision(actor, reason, acted_by))
         return [row["session_id"] for row in rows]
 

@@ -18,7 +18,7 @@ log = structlog.get_logger("threadsync.worker")
 
 
 class UnlinkedClaim(BaseModel):
-    """An unlinked ticket that this process has for the moment. Writes say its ``fence``.
+    """Claim of an unlinked ticket; each write under it names its ``fence``.
 
     ``comment_deadline`` is that of a comment of which it is not known whether it was made.
     """
@@ -44,7 +44,7 @@ class UnlinkedClaim(BaseModel):
 
 
 class UnlinkedStore(Store):
-    """Each method is one statement."""
+    """Store of unlinked tickets; each method is one statement."""
 
     def of(self, session_id: UUID) -> tuple[UnlinkedTicket, ...]:
         """Return the unlinked tickets of a session, oldest first."""
@@ -52,7 +52,7 @@ class UnlinkedStore(Store):
         return tuple(map(UnlinkedTicket.of_row, rows))
 
     def claim(self, session_id: UUID, jira_key: str, *, lease: float) -> UnlinkedClaim | None:
-        """Take one that is due for ``lease`` seconds; None if it is not due, or another process has it.
+        """Claim an unlinked ticket for ``lease`` seconds; None if it is not due, or another process has it.
 
         None also for one that cannot be read, as another release may have written it.
         """
@@ -65,12 +65,12 @@ class UnlinkedStore(Store):
             return None
 
     def note_id(self, session_id: UUID, jira_key: str, jira_id: str) -> None:
-        """Keep Jira's id of it, which stays when the ticket is moved."""
+        """Keep the ticket's id in Jira, which stays when the ticket is moved."""
         params = {"session_id": session_id, "jira_key": jira_key, "jira_id": jira_id}
         self._rows(queries.NOTE_ID, params)
 
     def note_link_removed(self, claim: UnlinkedClaim) -> bool:
-        """Note that its link to the thread is gone; False when the claim is lost."""
+        """Note that the ticket's link to the thread is gone; False when the claim is lost."""
         return bool(self._rows(queries.NOTE_LINK_REMOVED, _of(claim)))
 
     def begin_comment(self, claim: UnlinkedClaim, deadline: float) -> bool:
@@ -86,7 +86,7 @@ class UnlinkedStore(Store):
         detail: str | None = None,
         is_in_doubt: bool = False,
     ) -> None:
-        """Let go of it for ``delay`` seconds. ``is_in_doubt``: a comment may have been made."""
+        """Release the claim for ``delay`` seconds. ``is_in_doubt``: a comment may have been made."""
         params = {
             "delay": delay,
             "failures": failures,
@@ -96,11 +96,11 @@ class UnlinkedStore(Store):
         self._rows(queries.RELEASE, {**_of(claim), **params})
 
     def end(self, claim: UnlinkedClaim, given_up: str | None = None, detail: str | None = None) -> None:
-        """End its steps: with its comment there, or ``given_up`` for a reason."""
+        """End the ticket's steps: with its comment there, or ``given_up`` for a reason."""
         self._rows(queries.END, {**_of(claim), "given_up": given_up, "detail": kept(detail, self._pool)})
 
     def take_due(self, *, most: int, for_seconds: float) -> list[tuple[UUID, str]]:
-        """Take due ones to send a message for; no other caller gets them for ``for_seconds``."""
+        """Take due unlinked tickets, to send messages; no other caller gets them for ``for_seconds``."""
         rows = self._rows(queries.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
         return [(row["session_id"], row["jira_key"]) for row in rows]
 

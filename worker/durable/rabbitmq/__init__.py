@@ -1,1 +1,1 @@
-"""RabbitMQ to the same promises as Valkey (ADR 11): what kombu's transport for AMQP leaves open."""
+"""RabbitMQ with the same promises as Valkey (ADR 11), which kombu's transport for AMQP does not keep."""

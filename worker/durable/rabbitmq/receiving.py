@@ -1,4 +1,4 @@
-"""Receive from RabbitMQ what may be too large, or damaged: py-amqp would end the connection, or the worker.
+"""Receive messages of RabbitMQ that may be too large or damaged, where py-amqp ends connection or worker.
 
 py-amqp gathers the parts of a message and then joins them, twice its size. What does not fit is an error in
 the middle of the stream, and comes again with the next connection. Here room is made when the size is known,
@@ -24,14 +24,14 @@ _METHOD, _HEADER, _BODY = 1, 2, 3
 _DELIVER: Final = spec.Basic.Deliver
 _WITH_CONTENT: Final = (spec.Basic.Return, spec.Basic.Deliver, spec.Basic.GetOk)
 _SIZE_AT: Final = 4
-"""Where the header of a content says its size, in eight bytes."""
+"""Offset of a content's size, eight bytes, in its header."""
 
 _TAG_AT: Final = 4
 """Where a delivery has its consumer's tag: its length, a byte; itself; eight bytes more; ``redelivered``."""
 
 
 class Arriving(amqp.Message):
-    """A message of which not all is there yet.
+    """A message that has not arrived in full.
 
     ``missing``: bytes of the body that were let go of; if any, ``content_name`` stands for all of it.
     """
@@ -45,7 +45,7 @@ class Arriving(amqp.Message):
         self._gathered = BytesIO()
 
     def inbound_header(self, buf: bytes, offset: int = 0) -> int:
-        """Read the size and the properties. Where these are damaged it has none, and is junk."""
+        """Read a message's size and properties; with damaged properties it has none, and is junk."""
         try:
             amqps: Any = super()
             end: int = amqps.inbound_header(buf, offset)
@@ -58,7 +58,7 @@ class Arriving(amqp.Message):
         return end
 
     def inbound_body(self, buf: bytes) -> None:
-        """Take a part of the body."""
+        """Take the next part of a message's body."""
         if not self.body_received:
             if len(buf) >= self.body_size:
                 self.body, self.ready = buf, True
@@ -106,7 +106,7 @@ class Arriving(amqp.Message):
 
 
 def frame_handler(connection: Any, callback: Callable[..., Any]) -> Callable[[Any], bool]:
-    """Return what takes a connection's frames: py-amqp's, but for those of messages."""
+    """Return the handler of a connection's frames: ours for those of messages, py-amqp's for others."""
     others = method_framing.frame_handler(connection, callback)
     arriving: dict[int, Arriving] = {}
 

@@ -1,4 +1,4 @@
-"""Taking messages from RabbitMQ: what kombu's transport for AMQP lacks there.
+"""Transport that takes messages from RabbitMQ, with what kombu's for AMQP lacks.
 
 * **Prefetch counts for each consumer.** The global one, which Celery asks for, is refused by quorum queues.
 * **It is known when a queue was last heard of**, for the worker's heartbeat.
@@ -33,12 +33,12 @@ from worker.durable.json_message import JsonMessage
 from worker.durable.rabbitmq.receiving import frame_handler
 
 DELAY_PREFIX: Final = "threadsync"
-"""Prefix of the queues in which messages wait, so that another app's are its own."""
+"""Prefix of the queues in which messages wait, apart from another app's."""
 
 log = logging.getLogger("threadsync.worker")
 
 HEARTBEAT_SECONDS: Final = 5
-"""A broker, or a worker, that is silent for twice as long is taken for dead."""
+"""Interval of AMQP's heartbeats; a broker or worker that is silent for twice as long counts as dead."""
 
 DELIVERY_EXCHANGE: Final = f"{DELAY_PREFIX}_{CELERY_DELAYED_DELIVERY_EXCHANGE}"
 
@@ -53,7 +53,7 @@ class RabbitMessage(JsonMessage, pyamqp.Message):
 
     @classmethod
     def sealed(cls, whole: Any, channel: Any) -> RabbitMessage:
-        """Make one without its content."""
+        """Make a message with its content sealed in an envelope."""
         compression = _headers_of(whole).get("compression")
         headers = {name: value for name, value in _headers_of(whole).items() if name != "compression"}
         shell: Any = amqp.Message(b"", **{**whole.properties, "application_headers": headers})
@@ -64,7 +64,7 @@ class RabbitMessage(JsonMessage, pyamqp.Message):
         return made
 
     def unsealed(self) -> RabbitMessage:
-        """Open it here, under the same tag."""
+        """Open the message here, under the same tag."""
         return RabbitMessage(self._whole, self.channel, accept=self.accept)
 
 
@@ -78,12 +78,12 @@ def _headers_of(whole: Any) -> dict[str, Any]:
 
 
 class RabbitChannel(ConfirmingChannel):
-    """A channel that knows what it holds."""
+    """A channel that knows the messages that it holds, and when each queue was last used."""
 
     connection: RabbitConnection
 
     def message_to_python(self, raw_message: Any) -> RabbitMessage:
-        """Make kombu's message of what arrived; one that may be deadly is not opened for it."""
+        """Make kombu's message of an arrived one; one that may be deadly stays sealed."""
         packed = _headers_of(raw_message).get("compression")
         is_sealed = (
             is_suspect(raw_message) or _cut_off(raw_message)[0] or opens_to_much(raw_message.body, packed)
@@ -116,8 +116,8 @@ class RabbitChannel(ConfirmingChannel):
         return tag
 
     def _hand_on(self, message: Any, callback: Callable[[Any], Any]) -> None:
-        """Let it be handled. One that cannot be begun goes back: delivered often it is not opened here."""
-        # It may be closed afterwards, and the channel not know it any more.
+        """Hand a message on; if that fails it goes back, and after several deliveries is not opened here."""
+        # The connection may be closed afterwards, and unknown to the channel.
         connection = self.opened
         try:
             # By these RabbitMQ drops what expires in a queue for the second time; a copy must not have them.
@@ -153,11 +153,11 @@ class RabbitChannel(ConfirmingChannel):
 
     @property
     def held(self) -> int:
-        """Messages that came here and have not ended."""
+        """The number of messages that arrived here and have not ended."""
         return len(self._held)
 
     def seconds_since_use(self, queue: str) -> tuple[float | None, float | None]:
-        """Seconds since the broker spoke while we consume from the queue, and since a message of it ended."""
+        """Return seconds since the broker spoke, if we consume the queue, and since a message of it ended."""
         ended = self._ended_at.get(queue)
         is_consumed = self.connection is not None and queue in self._tag_of_queue
         asked = self.connection.seconds_since_heard() if is_consumed else None
@@ -165,7 +165,7 @@ class RabbitChannel(ConfirmingChannel):
 
 
 class RabbitConnection(ConfirmingConnection):
-    """A connection that knows since when its broker is silent."""
+    """A connection that knows for how long its broker has been silent."""
 
     Channel = RabbitChannel
 
@@ -176,7 +176,7 @@ class RabbitConnection(ConfirmingConnection):
         self.frame_handler_cls = frame_handler
 
     def blocking_read(self, timeout: float | None = None) -> Any:
-        """Read a frame. Where there is no memory for it, where the next one begins is not known any more."""
+        """Read a frame; without memory for it end the connection: the next frame's start is unknown then."""
         amqps: Any = super()
         try:
             return amqps.blocking_read(timeout)
@@ -185,7 +185,7 @@ class RabbitConnection(ConfirmingConnection):
             raise amqp.RecoverableConnectionError("no memory for what the broker sends") from exc
 
     def seconds_since_heard(self) -> float:
-        """Seconds since the broker sent anything, as noticed when this was last called."""
+        """Return seconds since the broker sent anything, as far as earlier calls noticed."""
         if self.bytes_recv != self._heard:
             self._heard, self._heard_at = self.bytes_recv, monotonic()
         return monotonic() - self._heard_at
@@ -197,7 +197,7 @@ class RabbitTransport(ConfirmingTransport):
     Connection = RabbitConnection
 
     def qos_semantics_matches_spec(self, connection: Any) -> bool:
-        """Have Celery count the prefetch for each consumer: RabbitMQ means that by the plain setting."""
+        """Return True, so that Celery sets the prefetch per consumer: RabbitMQ reads the plain setting so."""
         return True
 
 

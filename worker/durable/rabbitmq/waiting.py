@@ -1,4 +1,4 @@
-"""Messages that are due later wait in the broker, by Celery's native delayed delivery.
+"""Let messages that are due later wait in the broker, by Celery's native delayed delivery.
 
 28 queues, in which a message stays for 1, 2, 4, … seconds: its routing key says through which of them it
 goes. Celery publishes there when its settings name a quorum queue. Stock clients do not, and ours need not:
@@ -32,16 +32,16 @@ from worker.durable.rabbitmq.transport import DELAY_PREFIX, DELIVERY_EXCHANGE
 from worker.durable.retry_policy import HEADER, read_history
 
 LONGEST_IN_MEMORY_SECONDS: Final = 5
-"""Messages that are due sooner may wait in a worker."""
+"""Time to a message's due moment up to which it may wait in a worker."""
 
 _SHORTEST_SECONDS: Final = 1
 """The shortest wait that the broker counts."""
 
 _LONGEST_SECONDS: Final = 2**MAX_NUMBER_OF_BITS_TO_USE - 1
-"""Eight years. A message that is due later goes round again."""
+"""Longest delay, eight years. A message that is due later goes round again."""
 
 _QUEUE_TYPE: Final = "quorum"
-"""Classic queues pass an expired message on without waiting until it is there."""
+"""Kind of the delay queues; classic ones pass an expired message on without awaiting its arrival."""
 
 # The stubs do not know its prefix.
 _declare_delays: Callable[..., None] = declare_native_delayed_delivery_exchanges_and_queues
@@ -52,14 +52,14 @@ _LOST: Final = {"delivery_mode", "expiration", "application_headers"}
 
 
 class Delays:
-    """Puts messages into RabbitMQ's delay queues, from a worker's main process."""
+    """Publisher into RabbitMQ's delay queues, for a worker's main process."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._bound: set[str] = set()
 
     def put_away(self, message: Message, *, has_room: bool = True) -> bool:
-        """Publish it to wait, then acknowledge it; False if it is due, or soon. Raises ``BROKER_ERRORS``.
+        """Publish a message to wait, then acknowledge it; False if it is due soon. Raises ``BROKER_ERRORS``.
 
         ``has_room``: the worker may hold what is due soon.
         """
@@ -71,7 +71,7 @@ class Delays:
             try:
                 _publish(connection, message, min(int(seconds), _LONGEST_SECONDS))
             except AMQPError:
-                # They may have been deleted.
+                # The queues may have been deleted.
                 self._bound.clear()
                 raise
         message.ack()
@@ -81,7 +81,7 @@ class Delays:
         if not self._bound:
             _declare_delays(connection, _QUEUE_TYPE, DELAY_PREFIX)
         if queue not in self._bound:
-            # Not by the queue's own exchange, as Celery has it: a direct one knows no such key.
+            # Celery binds the queue's own exchange, but a direct one knows no such key.
             channel: Any = connection.default_channel
             channel.queue_bind(queue, DELIVERY_EXCHANGE, f"#.{queue}")
             self._bound.add(queue)
@@ -97,7 +97,7 @@ def _publish(connection: Connection, message: Message, seconds: int) -> None:
 
 
 def _seconds_until_due(message: Message) -> float | None:
-    """Return None when it does not say, or is unreadable: that is for Celery to judge."""
+    """Return seconds until a message is due; None if it does not say, or is unreadable by Celery too."""
     pause = read_history(message.headers).pause
     if pause:
         return pause
@@ -109,7 +109,7 @@ def _seconds_until_due(message: Message) -> float | None:
 
 
 def _without_pause(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the header of a command's history as it is after the pause, so that it does not wait again."""
+    """Return the header of a command's history without its pause, so that it does not wait again."""
     if HEADER not in headers:
         return {}
     return {HEADER: read_history(headers).model_copy(update={"pause": 0.0}).model_dump(mode="json")}

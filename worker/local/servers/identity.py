@@ -1,4 +1,4 @@
-"""The user that Postgres runs as. It refuses root, and people do run containers as root."""
+"""The user that Postgres runs as: it refuses root, as which many containers run."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def unprivileged() -> Identity:
 
 
 def _namespace() -> Identity:
-    """Root outside, nobody inside: files stay root's, so any folder that root can reach will do."""
+    """Map root to the user `nobody` in a namespace: files stay root's, in any folder that root can reach."""
     unshare = shutil.which("unshare") or "unshare"
     return Identity((unshare, "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--"), 0)
 
 
 def _nobody() -> Identity:
-    """The user nobody, which keeps one capability of root's: to pass folders that are closed to others.
+    """Become the user `nobody`, with root's capability to pass folders that are closed to others.
 
     A checkout below root's home is such a folder. Containers usually refuse the namespace and allow this.
     """

@@ -12,7 +12,7 @@ _PROC = Path("/proc")
 
 
 def processes_of(program: str, folder: Path) -> list[int]:
-    """Pids of running ``program`` processes that work in ``folder``, children after their parents.
+    """Return pids of running ``program`` processes that work in ``folder``, children after their parents.
 
     Found by working directory or command line, so neither a pid file that a crash left behind nor a pid that
     now belongs to another process can mislead us. Empty where there is no ``/proc``.
@@ -34,7 +34,7 @@ def stop_all(program: str, folder: Path, number: signal.Signals, grace: float) -
 
 
 def kill_all(program: str, folder: Path) -> None:
-    """SIGKILL every one of them, parents first so that none is replaced, and wait until they are gone."""
+    """SIGKILL the processes, parents first so that none is replaced, and wait until they are gone."""
     family = processes_of(program, folder)
     for pid in family:
         _send(pid, signal.SIGKILL)
@@ -42,7 +42,7 @@ def kill_all(program: str, folder: Path) -> None:
 
 
 def _all_gone(program: str, folder: Path, family: list[int], timeout: float) -> bool:
-    """Wait until none is found, and ``family`` has ended: one that is ending works in no folder any more."""
+    """Wait until none is found, and ``family`` has ended: an ending process works in no folder."""
     deadline = time.monotonic() + timeout
     while processes_of(program, folder) or _still_run(program, family):
         if time.monotonic() > deadline:
@@ -65,7 +65,7 @@ def _parent_of(pid: int) -> int | None:
 
 
 def _running() -> list[tuple[int, str, int]]:
-    """(pid, program name, parent's pid) of every process that is not a zombie."""
+    """Return (pid, program name, parent's pid) of every process that is not a zombie."""
     found = []
     for entry in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ _RANGE = range(20_000, 32_000)
 
 
 def is_free(port: int) -> bool:
-    """Return whether a server could listen there now. A hint: it may be taken a moment later."""
+    """Return True if the port is free now, as a hint: it may be taken a moment later."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -31,7 +31,7 @@ def free_port(*preferred: int | None) -> int:
 
 
 def read_port(file: Path) -> int | None:
-    """The port noted last time, if there is a sane note."""
+    """Return the port noted last time, if there is a valid note."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         port = int(file.read_text())
         return port if 0 < port < 65536 else None

@@ -17,7 +17,7 @@ DATABASE = "threadsync"
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """``settings`` are passed as ``-c name=value``. The database ``threadsync`` is there after ``start``."""
+    """A Postgres server with the database ``threadsync``; ``settings`` are passed as ``-c name=value``."""
 
     name = "postgres"
     program = "postgres"
@@ -38,7 +38,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """For libpq and psycopg, password included."""
+        """URL for libpq and psycopg, password included."""
         return self._url(DATABASE)
 
     def _prepare(self) -> None:
@@ -69,7 +69,7 @@ class EmbeddedPostgres(EmbeddedServer):
         return True
 
     def _says_ready(self, child: Child) -> bool:
-        """Lines 1 and 8 of the pid file: https://www.postgresql.org/docs/18/storage-file-layout.html."""
+        """Read lines 1 and 8 of the pid file: https://www.postgresql.org/docs/18/storage-file-layout.html."""
         try:
             lines = (self._data / "postmaster.pid").read_text(errors="replace").splitlines()
         except OSError:

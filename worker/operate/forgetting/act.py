@@ -40,7 +40,7 @@ _NO_BROKER: Final = (
 _SLACK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _MENTION: Final = re.compile(r"<[@#]([A-Za-z0-9]+)(\|[^>]*)?>")
 _HEARD_SECONDS: Final = 2 * LOOK_SECONDS
-"""After this every worker has looked for people to redact."""
+"""Time within which every worker looks for people to redact."""
 _SHORTEST_NAME: Final = 2
 _LONGEST_NAME: Final = 200
 _MOST_NAMES: Final = 20
@@ -106,7 +106,7 @@ def forget_user(pool: Pool, user: str, names: Sequence[str], by: Signature) -> F
     time.sleep(_HEARD_SECONDS)
     threads = _about(store.opened_by(person))
     sought = Sought((person, *names), threads.threads, threads.sessions)
-    # Before the sessions, which say which letters are about them.
+    # Dead letters first, as the sessions tell which of them are about the person.
     letters = _forget_letters(store, act, sought)
     sessions, waiting = store.forget_opened_by(act, person)
     named = store.forget_named(act, person, names)
@@ -126,8 +126,8 @@ def _rest(
     letters: int = 0,
     named: int = 0,
 ) -> Forgotten:
-    """Forget dead letters, results and logs of servers, as every act does."""
-    # Not with the console, which loads neither Celery nor redis.
+    """Forget dead letters, results and logs of servers, the part that all acts share."""
+    # Imported here: the console loads neither Celery nor redis.
     from worker.celery import app
     from worker.operate.forgetting.servers import forget_logs, forget_results
 
@@ -178,6 +178,6 @@ def _names(names: Sequence[str]) -> list[str]:
         )
     if any("\x00" in name for name in given):
         raise InvalidCommand("a name contains a NUL character")
-    # As one letter or as two, and as Slack writes `&`.
+    # Accents as one character or as two, and `&` as Slack writes it.
     spelt = {normalize(form, name) for name in given for form in ("NFC", "NFD")}
     return sorted({form for name in spelt for form in (name, escape(name, quote=False))})

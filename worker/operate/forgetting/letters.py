@@ -51,7 +51,7 @@ class Sought:
     channels: Collection[str] = ()
 
     def is_in(self, letter: Mapping[str, Any]) -> bool:
-        """Return True if a row of ``dead_letters`` names or is about any of it."""
+        """Return True if a row of ``dead_letters`` names or is about anything sought."""
         texts = [value for name, value in letter.items() if isinstance(value, str) and name != "arguments"]
         for layer in (letter.get("arguments") or "").encode(), bytes(letter.get("body") or b""):
             for text in _layers(layer):
@@ -60,7 +60,7 @@ class Sought:
                     parsed = json.loads(text)
                     if self._is_about(parsed):
                         return True
-                    # With its letters as they are: in JSON some are written by number.
+                    # Without JSON's escapes, which write some letters by number.
                     texts.append(json.dumps(parsed, ensure_ascii=False))
                     continue
                 texts.append(unescaped(text))
@@ -73,7 +73,7 @@ class Sought:
         return _has_one(self.words, texts)
 
     def _is_told_in(self, text: str) -> bool:
-        """Return True if a text that is no JSON has the ids of any of it somewhere."""
+        """Return True if a text that is no JSON has the ids of anything sought."""
         moments = {thread for _, thread in self.threads}.intersection(_MOMENT.findall(text))
         channels = set(_CHANNEL.findall(text)) if moments else ()
         return (
@@ -83,7 +83,7 @@ class Sought:
         )
 
     def _is_about(self, value: Any) -> bool:
-        """Look at each object in it, as deep as JSON goes."""
+        """Return True if an object in a JSON value, at any depth, names anything sought."""
         level, depth = [value], 0
         while level:
             if any(self._names(item, depth) for item in level):
@@ -115,7 +115,7 @@ def _has_one(words: Collection[str], texts: Iterable[str]) -> bool:
 
 
 def _as_a_word(word: str) -> str:
-    # As the functions in the database look for it.
+    # The same rule as in the database's functions.
     before = _BEGINS if word[0].isalnum() and word[0] < NO_SPACES_FROM else ""
     behind = r"(?![^\W_])" if word[-1].isalnum() and word[-1] < NO_SPACES_FROM else ""
     return f"{before}{_ANY_SPACE.join(map(re.escape, word.split()))}{behind}"
@@ -157,12 +157,12 @@ def _inside(layer: bytes) -> Iterator[bytes]:
         yield _from_base64(b"".join(layer.split()))
     else:
         yield from map(_from_base64, _PACKED.findall(layer))
-    # Not packed so, mostly.
+    # Most layers are not packed in this way.
     for unpack in unpackers():
         with suppress(Exception):
             yield unpack(layer)
     for open_stream in _STREAMS:
-        # What there is of one that is cut off.
+        # Read the beginning of a stream that may be cut off.
         with suppress(Exception):
             stream = open_stream()
             beginning = stream.decompress(layer, MOST_BYTES)
@@ -176,6 +176,6 @@ def _from_base64(text: bytes) -> bytes:
 
 
 def _rest(digits: bytes) -> bytes:
-    # One digit alone says nothing.
+    # A single digit holds no whole byte.
     rest = digits[len(digits) // 4 * 4 :]
     return rest + b"=" * (4 - len(rest)) if len(rest) > 1 else b""

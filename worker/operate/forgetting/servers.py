@@ -29,7 +29,7 @@ _SLOW_LOGS: Final = (
 
 
 def forget_results(app: Any, sought: Sought) -> tuple[int, str]:
-    """Delete results that are about what is sought. Return their number, and a sentence on a failure."""
+    """Delete results about anything sought. Return their number, and a sentence on a failure."""
     backend = app.backend
     if not isinstance(backend, RedisBackend):
         return 0, "Results are not in Valkey or Redis: they go after RESULT_TTL_SECONDS."

@@ -84,7 +84,7 @@ class Bookmarks:
         self.path.unlink(missing_ok=True)
 
     def _fingerprint(self, offset: int) -> str:
-        """Hash the beginning and what stands before the place; a file may have grown behind it."""
+        """Hash the file's beginning and the bytes before the place; the file may have grown behind it."""
         beginning = os.pread(self._descriptor, min(offset, _BEGINNING), 0)
         start = max(0, offset - _BEFORE_THE_PLACE)
         before = os.pread(self._descriptor, offset - start, start)

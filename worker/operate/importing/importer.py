@@ -29,7 +29,7 @@ class BadLine:
 
 
 class Listener(Protocol):
-    """Reports the progress of an import."""
+    """Listener to the progress of an import."""
 
     def advance(self, place: Place, tally: Tally) -> None:
         """Note that all lines before ``place`` are done."""
@@ -42,7 +42,7 @@ class Listener(Protocol):
 
 
 class Importer:
-    """Imports lines from ``place`` on, and counts their outcomes.
+    """Importer of lines from ``place`` on, which counts their outcomes.
 
     Args:
         bookmarks: keeps the place after each block; None if there is no file to go on with.
@@ -75,7 +75,7 @@ class Importer:
         self._was_there = False
 
     def run(self, read: Callable[[], bytes | None]) -> bool:
-        """Import what ``read`` returns (see ``Lines``). Returns whether it came to the end.
+        """Import the lines from ``read`` (see ``Lines``). Return True at their end.
 
         Raises ``DatabaseUnavailable`` only if Postgres was never there: then the set-up is probably wrong,
         and waiting would not help.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 LONGEST_LINE: Final = 1 << 20
-"""A limit in bytes. Of a longer line only the beginning is kept, one byte more than this."""
+"""Longest line in bytes. Of a longer one only the beginning is kept, one byte more than this."""
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 

@@ -14,7 +14,7 @@ from worker.operate.rights.broker_users import AND_PRIORITY, USERS, BrokerUser, 
 Command = tuple[str, ...]
 
 _HERE: Final = "<here>"
-"""Stands for a key or a channel."""
+"""Placeholder for a key or a channel."""
 
 _ARGUMENTS: Final[Mapping[str, Command]] = {
     **dict.fromkeys(("get", "getrange", "hgetall", "hlen", "llen", "rpop", "smembers", "type"), (_HERE,)),

@@ -66,7 +66,7 @@ class Grant:
     keys: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     is_needed: bool = True
-    """False: the process works without, and says what it could not do."""
+    """False if the process works without the rights, and reports each thing that it could not do."""
 
     def words(self, prefix: str, database: int) -> Iterator[str]:
         """Yield the words of an ACL's selector."""

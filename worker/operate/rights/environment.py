@@ -34,7 +34,7 @@ SECRETS: Final[Mapping[Process, frozenset[str]]] = {
     "metrics": _DATABASE | _BROKER,
     "migrate": _DATABASE,
 }
-"""Each also as ``NAME_FILE``. Without the console the web process has no login of the database."""
+"""Secrets by process, each also as ``NAME_FILE``. Without the console the web process has no database."""
 
 ALL_SECRETS: Final = frozenset[str]().union(*SECRETS.values())
 
@@ -44,14 +44,14 @@ OF_ANY_PROGRAM: Final = (
 )
 _OF_OURS: Final = (*OF_ANY_PROGRAM, "SSL_CERT_FILE", "SSL_CERT_DIR", "OTEL_*", "FORWARDED_ALLOW_IPS")
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
-"""In either case; an address may have a password."""
+"""Variables of proxies, in capitals or not; their addresses may hold passwords."""
 
 _CALLS_OTHERS: Final[frozenset[Process]] = frozenset({"syncs", "lookups", "web", "socket-mode"})
-"""Slack and Jira."""
+"""Processes that call Slack or Jira."""
 
 _IS_TRACED: Final[frozenset[Process]] = _CALLS_OTHERS | {"sessions"}
 _OF_THE_COLLECTOR: Final = "OTEL_EXPORTER_"
-"""Its address, and headers by which it knows us."""
+"""Prefix of the collector's variables: its address, and headers with our credentials."""
 
 _OF_SERVERS: Final = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_*")
 
@@ -82,7 +82,7 @@ def secrets_of(process: Process, env: Mapping[str, str]) -> frozenset[str]:
     Beside a RabbitMQ all that have a broker must name where results are, also those that use none.
     """
     broker = env.get("CELERY_BROKER_URL") or env.get("REDIS_URL") or ""
-    # What stands in a file is not known here.
+    # An address in a file is not known here.
     is_redis = broker.partition("://")[0] in {*REDIS, "valkey", "valkeys", "valkey+socket"}
     names_results = not is_redis and SECRETS[process] & _BROKER
     return SECRETS[process] | (_RESULTS if names_results else frozenset())
@@ -97,7 +97,7 @@ def _is_for(process: Process, name: str, env: Mapping[str, str], settings: froze
     if name.startswith("FLOWER_"):
         return process == "flower"
     if name.startswith("PG"):
-        # What libpq adds to an address, a password among it.
+        # libpq adds these to an address, a password among them.
         return bool(SECRETS[process] & _DATABASE)
     if name.startswith(_OF_THE_COLLECTOR):
         return process in _IS_TRACED
