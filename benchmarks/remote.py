@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import IO, Any, Final, cast
 
 from benchmarks.entries import Entry
+from benchmarks.upsert import STATEMENT
+from worker.db.sessions.sql import GET_OR_CREATE_SESSION
 
 _ROOT: Final = Path(__file__).parent.parent
 _ANSWER_SECONDS: Final = 120
@@ -33,7 +35,7 @@ class Remote:
         self._entry = entry
         self._log = folder / "side.log"
         self._argv = [str(entry.python), "-m", "benchmarks.side", entry.target, str(folder)]
-        self._env = {**env, "PYTHONPATH": str(_ROOT)}
+        self._env = {**env, "PYTHONPATH": str(_ROOT), STATEMENT: GET_OR_CREATE_SESSION}
         self._folder = folder
 
     def ask(self, request: str, seconds: float = _ANSWER_SECONDS, **arguments: Any) -> Any:

@@ -17,7 +17,9 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from benchmarks.threads import SlackThread
-from worker.db.sessions.sql import GET_OR_CREATE_SESSION
+
+STATEMENT: Final = "UPSERT_STATEMENT"
+"""Variable with our SQL: the environments of other queues lack what ``worker.db`` imports."""
 
 # As our worker has it: each statement is its own transaction, prepared at once.
 _CONNECTION: Final[Mapping[str, Any]] = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
@@ -36,7 +38,7 @@ def upsert(channel_id: str, thread_ts: str, user_id: str) -> dict[str, Any]:
     """Open the thread's session."""
     arguments = SlackThread(channel_id, thread_ts, user_id).parameters()
     with _opened().connection() as connection:
-        row = connection.execute(GET_OR_CREATE_SESSION, arguments).fetchone()
+        row = connection.execute(_statement(), arguments).fetchone()
     return _as_json(row)
 
 
@@ -44,8 +46,12 @@ async def upsert_async(channel_id: str, thread_ts: str, user_id: str) -> dict[st
     """Open the thread's session, for asyncio."""
     arguments = SlackThread(channel_id, thread_ts, user_id).parameters()
     async with (await _opened_async()).connection() as connection:
-        row = await (await connection.execute(GET_OR_CREATE_SESSION, arguments)).fetchone()
+        row = await (await connection.execute(_statement(), arguments)).fetchone()
     return _as_json(row)
+
+
+def _statement() -> bytes:
+    return os.environ[STATEMENT].encode()
 
 
 def _opened() -> Pool:
