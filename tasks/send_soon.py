@@ -22,8 +22,12 @@ _not_before = 0.0
 log = structlog.get_logger("threadsync.tasks")
 
 
-def send_soon(message: Message) -> bool:
-    """Publish a message; return True if the broker took it."""
+def send_soon(message: Message, task_id: str | None = None, parent_id: str | None = None) -> bool:
+    """Publish a message; return True if the broker took it.
+
+    Args:
+        parent_id: of the command that it follows, if that does not run as a task of Celery's, which is known.
+    """
     global _not_before
     if time.monotonic() < _not_before:
         return False
@@ -36,6 +40,9 @@ def send_soon(message: Message) -> bool:
             queue=message.queue,
             retry=False,
             ignore_result=True,
+            task_id=task_id,
+            root_id=parent_id,
+            parent_id=parent_id,
         )
     except BROKER_ERRORS as exc:
         _not_before = time.monotonic() + _SILENCE_SECONDS

@@ -121,6 +121,11 @@ class Settings(BaseSettings):
         le=100,
         description="how often a command may end its worker before it is parked as a dead letter",
     )
+    fast_lane: bool = Field(
+        True,
+        description="`false`: each plain command takes Celery's whole road, which is slower; with Valkey and "
+        "Redis, where results are kept there too",
+    )
     remote_control_changes: bool = Field(
         False,
         description="`true`: Celery's remote control may also change a worker (`terminate`, pool, rates, "

@@ -75,7 +75,8 @@ def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return True for a number that a clock may show."""
     if isinstance(value, int):
         # An integer of hundreds of digits is no clock's, and fits into no float.
         return not isinstance(value, bool) and abs(value) < 2**63
@@ -103,7 +104,7 @@ _TOLD: Final[Mapping[str, _Check]] = {
     **dict.fromkeys(("id", "root_id", "parent_id", "group", "lang", "meth", "origin"), is_name),
     **dict.fromkeys(("argsrepr", "kwargsrepr", "traceparent", "tracestate", "baggage"), _is_text),
     **dict.fromkeys(("retries", "group_index", "replaced_task_nesting", "x-delivery-count"), _is_count),
-    "sent_at": _is_number,
+    "sent_at": is_number,
     "redelivered": _is_yes_or_no,
     "ignore_result": _is_yes_or_no,
     "utc": _is_yes_or_no,

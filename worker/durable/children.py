@@ -21,6 +21,8 @@ class TakingConsumer(Protocol):
     connection_errors: tuple[type[Exception], ...]
     on_task_request: Callable[[Any], None]
     held_until_due: int
+    event_dispatcher: Any
+    hostname: str
 
     @property
     def timer(self) -> Any: ...

@@ -23,10 +23,12 @@ from worker.durable.batching import Batches
 from worker.durable.burial import message_id
 from worker.durable.burial_line import Burials, give_back
 from worker.durable.deliveries import OPENED_AS, is_suspect
+from worker.durable.lane.lane import Lane
 from worker.durable.rabbitmq.transport import RabbitChannel
 from worker.durable.rabbitmq.waiting import Delays
 from worker.durable.startup import INSTALLATION
 from worker.durable.suspects import Suspects
+from worker.durable.transport import DurableChannel
 from worker.durable.waiting import MOST_HELD
 
 log = logging.getLogger("threadsync.worker")
@@ -51,6 +53,7 @@ class DurableConsumer(Consumer):
     hub: Any
     pool: Any
     strategies: Mapping[str, Any]
+    task_consumer: Any
     suspects: Suspects | None = None
     _events_are_due = False
     held_until_due = 0
@@ -65,6 +68,11 @@ class DurableConsumer(Consumer):
     def batches(self) -> Batches:
         """The commands that wait for a process."""
         return Batches(self)
+
+    @cached_property
+    def lane(self) -> Lane:
+        """The fast lane of plain commands."""
+        return Lane(self)
 
     @cached_property
     def burials(self) -> Burials:
@@ -123,6 +131,7 @@ class DurableConsumer(Consumer):
     def on_close(self) -> None:
         """Forget waiting messages when the connection is lost or the worker begins to stop. Celery's hook."""
         self.batches.forget()
+        self.lane.forget()
         self.burials.forget()
         if self.suspects:
             self.suspects.forget()
@@ -154,6 +163,10 @@ class DurableConsumer(Consumer):
         # Made for each connection, like this handler.
         if self.event_dispatcher:
             self.event_dispatcher.buffer_limit = _EVENTS_AT_ONCE
+
+        channel = self.task_consumer.channel
+        if isinstance(channel, DurableChannel):
+            channel.lane = self.lane
 
         def handle_or_park(message: Any) -> None:
             if is_suspect(message):

@@ -43,7 +43,7 @@ class Gathers:
             yield
         finally:
             gathered, self._gathered = self._gathered, None
-            self._store_all(gathered)
+            self.store_at_once(gathered)
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
@@ -81,7 +81,8 @@ class Gathers:
             **({"parent_id": parent} if parent else {}),
         }
 
-    def _store_all(self, gathered: list[tuple[str, Any]]) -> None:
+    def store_at_once(self, gathered: list[tuple[str, Any]]) -> None:
+        """Store encoded results by their keys; what cannot be stored is logged as lost."""
         if not gathered:
             return
         try:
@@ -95,7 +96,11 @@ class Gathers:
             self._lose(len(gathered), f"{type(exc).__name__}: {exc}")
         else:
             if refused:
-                self._lose(len(refused), f"{type(refused[0]).__name__}: {refused[0]}")
+                self.note_lost(len(refused), f"{type(refused[0]).__name__}: {refused[0]}")
+
+    def note_lost(self, count: int, reason: str) -> None:
+        """Log and count results that the server refused."""
+        self._lose(count, reason)
 
     def _stored_at_once(self, gathered: list[tuple[str, Any]]) -> list[Exception]:
         """Store results in one round trip; return the server's refusals."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ log = get_logger("worker.durable.transport")
 
 MOST_AT_ONCE: Final = 64
 """Most messages of one run of TAKE: more would gain little, and hold up the server."""
+
+MOST_IN_CHUNK: Final = 128
+"""Most messages of one run of TAKE for the fast lane, which one process carries out together."""
 
 _CHUNK: Final = 500
 """Most messages that one run of RESTORE puts back: a few milliseconds of the server's time."""
@@ -51,10 +55,12 @@ class DurableQoS(kombu_redis.QoS):
         self._given_back: deque[Tag] = deque()
         self.ended_at: dict[str, float] = {}
         self._large: dict[Tag, int] = {}
+        self._in_lane: dict[Tag, None] = {}
 
     def can_consume(self) -> bool:
         """Return True if more messages may be taken, by the number and the size of the held ones."""
-        return virtual.QoS.can_consume(self) and self._bytes_held() < _MOST_BYTES_HELD
+        has_room = not self._in_lane or self.lane_credit > 0
+        return has_room and virtual.QoS.can_consume(self) and self._bytes_held() < _MOST_BYTES_HELD
 
     def _bytes_held(self) -> int:
         if not self._large:
@@ -70,6 +76,39 @@ class DurableQoS(kombu_redis.QoS):
             return 0
         room = self.can_consume_max_estimate()
         return MOST_AT_ONCE if room is None else min(room, MOST_AT_ONCE)
+
+    @property
+    def lane_credit(self) -> int:
+        """Return the number of further messages that may be taken for the fast lane now.
+
+        There is none when each process of the pool has a chunk, and another one waits for it.
+        """
+        most = 2 * (self.prefetch_count or MOST_AT_ONCE) * MOST_IN_CHUNK // MOST_AT_ONCE
+        room = most - len(self._in_lane)
+        return min(room, MOST_IN_CHUNK) if room >= MOST_IN_CHUNK or not self._in_lane else 0
+
+    def hold(self, tags: Sequence[Tag]) -> None:
+        """Remember messages that TAKE brought for the fast lane."""
+        self._in_lane.update(dict.fromkeys(tags))
+
+    def let_go(self, tags: Iterable[Tag]) -> None:
+        """Forget messages of the fast lane that have ended, or take the ordinary road."""
+        for tag in tags:
+            self._in_lane.pop(tag, None)
+
+    def lane_ended(self, queue: str, tags: Sequence[Tag], *, is_told: bool) -> None:
+        """Note that messages of the fast lane have ended, of which the server may have been told."""
+        self.let_go(tags)
+        if queue in self.channel._active_queues:
+            self.ended_at[queue] = monotonic()
+        if not is_told and not self.channel.closed:
+            self._ended.extend(tags)
+
+    def lane_given_back(self, tags: Sequence[Tag]) -> None:
+        """Give messages of the fast lane back, at once, to any worker."""
+        self.let_go(tags)
+        if not self.channel.closed:
+            self._given_back.extend(tags)
 
     def append(self, message: Any, delivery_tag: Tag) -> None:
         """Remember a delivered message; TAKE has noted it already."""
@@ -152,6 +191,8 @@ class DurableQoS(kombu_redis.QoS):
         """Hand back, at the end, the messages that have not ended."""
         self._tell_what_ended()
         self.give_back()
+        self._delivered.update(self._in_lane)
+        self._in_lane.clear()
         try:
             super().restore_unacked_once(stderr)
         except redis.ResponseError as exc:
@@ -173,6 +214,7 @@ class DurableQoS(kombu_redis.QoS):
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:
         """Renew our messages, then put overdue ones back; every ``unacked_restore_interval`` seconds."""
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
+        held += self._in_lane
         try:
             # Acknowledgements that were refused: after a failover they must not count as overdue.
             self._tell_what_ended()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from kombu.pidbox import Mailbox, Node
 
 from threadsync.config import get_settings
 from worker.durable.admission import is_name
+from worker.durable.lane.inspection import QUESTIONS, shown_to_celery
 
 log = logging.getLogger("threadsync.worker")
 
@@ -46,6 +48,7 @@ class WorkersNode(Node):
     # kombu's types leave them out, or say that they may be none.
     adjust_clock: Callable[[int], int]
     mailbox: Any
+    state: Any
 
     def handle_message(self, body: Any, message: Any = None) -> Any:
         """Carry out a command that is for this worker and allowed."""
@@ -80,7 +83,9 @@ class WorkersNode(Node):
             return {
                 "error": f"{method} is off here: set REMOTE_CONTROL_CHANGES=true for the worker to allow it"
             }
-        return _without_passwords(super().handle(method, arguments))
+        consumer = getattr(self.state, "consumer", None)
+        with shown_to_celery(consumer) if consumer and method in QUESTIONS else nullcontext():
+            return _without_passwords(super().handle(method, arguments))
 
 
 def _without_passwords(answer: Any) -> Any:

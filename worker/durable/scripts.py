@@ -32,6 +32,12 @@ from worker.durable.deliveries import KEPT_BYTES, OPENED_ALONE_FROM
 READ_WHOLE_BYTES: Final = 1 << 20
 """Size up to which a message is read with its body."""
 
+MOST_LANE_BYTES: Final = 16 * 1024
+"""Size up to which a message may take the fast lane: many of them are opened by one child at once."""
+
+TAG_AT_THE_END: Final = len('"delivery_tag": "') + 36 + len('"}}')
+"""Number of bytes from kombu's tag, a UUID, to the end of the message that kombu writes."""
+
 LONGEST_QUEUE_NAME: Final = 4096
 """Longest queue name in bytes, as JSON: it is searched in so much of the end of an entry of ``unacked``."""
 
@@ -58,43 +64,89 @@ the body first, in base64; a large message of another make is not read, as one t
 
 # KEYS: unacked, index, deliveries, then for each queue what waits, then a key for each queue and priority.
 # ARGV: most to take, each key's share, number of queues, bytes after which no more are taken, bytes of a
-# suspect above which only its beginning is brought; for each of those keys the queue's name, and "1" to note
-# messages. What some leave of their shares the others get, in a second round.
-# Returns for each message {queue, message, tag, deliveries before, "1" if it waited, the task's id and name
-# where it was delivered before, its size}.
+# suspect above which only its beginning is brought, most to take for the fast lane (-1: it is closed), the
+# names of its commands as ``|one|other|``; for each of those keys the queue's name, and "1" to note messages.
+# What some leave of their shares the others get, in a second round.
+# Returns {rows, the queue of the fast lane's messages, those messages, their tags}, the last two a line each.
+# A row is {queue, message, tag, deliveries before, "1" if it waited, the task's id and name where it was
+# delivered before, its size}.
 TAKE: Final = f"""{DRAINS}{READ}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local queues = tonumber(ARGV[3])
 local places = #KEYS - 3
 local taken, brought = {{}}, 0
+local room, names, lane_queue = tonumber(ARGV[6]), ARGV[7], ''
+local lane, lane_tags = {{}}, {{}}
+local came_back = redis.pcall('HLEN', KEYS[3])
+local some_came_back = type(came_back) ~= 'number' or came_back > 0
 local function text(value)
   return type(value) == 'string' and value or ''
 end
+-- kombu writes it last. Most messages need not be parsed, then.
+local function written_tag(message)
+  return message:sub(-{TAG_AT_THE_END}):match('^"delivery_tag": "([%w%-]+)"}}}}$')
+end
+local function note(tag, message, queue)
+  if redis.call('HSETNX', KEYS[1], tag, '[' .. message .. ',"",' .. cjson.encode(queue) .. ']') == 0 then
+    return false
+  end
+  redis.call('ZADD', KEYS[2], now, tag)
+  return true
+end
+local function is_of_lane(message)
+  if room < 0 or #message > {MOST_LANE_BYTES} or message:find('\n', 1, true) then
+    return false
+  end
+  local _, stop = message:find('"task": "', 1, true)
+  local name = stop and message:match('^[%w_.]+"', stop + 1)
+  return name and names:find('|' .. name:sub(1, -2) .. '|', 1, true)
+end
+-- Takes the message for the fast lane. nil: it is not for the lane; false: it is, and there is no room.
+local function take_for_lane(place, message)
+  local queue, tag = ARGV[6 + 2 * place], written_tag(message)
+  if not tag or ARGV[7 + 2 * place] ~= '1' or not is_of_lane(message)
+      or some_came_back and redis.call('HEXISTS', KEYS[3], tag) == 1 then
+    return nil
+  end
+  if #lane >= room then
+    return false
+  end
+  if lane_queue ~= '' and lane_queue ~= queue or not note(tag, message, queue) then
+    return nil
+  end
+  lane_queue = queue
+  brought = brought + #message
+  lane[#lane + 1], lane_tags[#lane_tags + 1] = message, tag
+  return true
+end
 local function take(place, message, waited)
-  local queue, noted = ARGV[4 + 2 * place], ARGV[5 + 2 * place]
-  local parsed = read(message)
-  local properties = parsed and parsed.properties
-  local own = type(properties) == 'table' and properties.delivery_tag
-  if type(own) == 'number' then
-    own = string.format('%.17g', own)
+  local queue, noted = ARGV[6 + 2 * place], ARGV[7 + 2 * place]
+  local own = written_tag(message)
+  local parsed = not own and read(message)
+  if not own then
+    local properties = parsed and parsed.properties
+    own = type(properties) == 'table' and properties.delivery_tag
+    if type(own) == 'number' then
+      own = string.format('%.17g', own)
+    end
   end
   if text(own) == '' then
     local ends = #message > {READ_WHOLE_BYTES} and message:sub(1, {KEPT_BYTES}) .. message:sub(-{KEPT_BYTES})
     own = 'unreadable-' .. redis.sha1hex(ends or message)
   end
   local tag, twins = own, 0
-  if noted == '1' then
-    while redis.call('HGET', KEYS[1], tag) do
-      twins = twins + 1
-      tag = own .. '#' .. twins
-    end
-    redis.call('HSET', KEYS[1], tag, '[' .. message .. ',"",' .. cjson.encode(queue) .. ']')
-    redis.call('ZADD', KEYS[2], now, tag)
+  while noted == '1' and not note(tag, message, queue) do
+    twins = twins + 1
+    tag = own .. '#' .. twins
   end
   local before = redis.call('HGET', KEYS[3], tag) or '0'
-  local headers = before ~= '0' and type(properties) == 'table' and type(parsed.headers) == 'table'
-    and parsed.headers or {{}}
+  local headers = {{}}
+  if before ~= '0' then
+    parsed = parsed or read(message)
+    headers = parsed and type(parsed.properties) == 'table' and type(parsed.headers) == 'table'
+      and parsed.headers or headers
+  end
   local shown = message
   if #message > tonumber(ARGV[5]) and (tonumber(before) or 0) >= {OPENED_ALONE_FROM - 1} then
     shown = message:sub(1, {KEPT_BYTES})
@@ -118,17 +170,24 @@ end
 local lists = places - queues
 for round = 0, 2 * lists - 1 do
   local place = queues + 1 + round % lists
-  local most = round < lists and ARGV[2] or ARGV[1]
-  for _ = 1, math.min(most, ARGV[1] - #taken) do
+  local left = math.min(round < lists and ARGV[2] or ARGV[1], ARGV[1] - #taken)
+  while not is_enough() do
     local message = redis.pcall('LINDEX', KEYS[3 + place], -1)
-    if type(message) ~= 'string' or is_enough() then
+    if type(message) ~= 'string' then
       break
     end
-    take(place, message, '0')
+    local was_taken = take_for_lane(place, message)
+    if was_taken == nil and left > 0 then
+      take(place, message, '0')
+      was_taken, left = true, left - 1
+    end
+    if not was_taken then
+      break
+    end
     redis.call('RPOP', KEYS[3 + place])
   end
 end
-return taken
+return {{taken, lane_queue, table.concat(lane, '\n'), table.concat(lane_tags, '\n')}}
 """
 
 # KEYS: unacked, index, deliveries. ARGV: tags. What was given back meanwhile keeps its count of deliveries.
@@ -227,4 +286,25 @@ PUT_COPY: Final = f"{DRAINS}redis.call('LPUSH', KEYS[4], ARGV[1])"
 BIND: Final = f"""{DRAINS}
 redis.call('SADD', KEYS[4], ARGV[1])
 redis.call('SADD', KEYS[5], ARGV[1])
+"""
+
+# KEYS: of results. ARGV: seconds until they expire, 0 for never; then a result for each key. A full server
+# refuses them. Their readers look, so that a notice may be refused.
+# Returns {how many were refused, why the last one was}.
+RESULTS: Final = """
+local refused, reason = 0, ''
+for place, key in ipairs(KEYS) do
+  local value, reply = ARGV[1 + place]
+  if ARGV[1] == '0' then
+    reply = redis.pcall('SET', key, value)
+  else
+    reply = redis.pcall('SET', key, value, 'EX', ARGV[1])
+  end
+  if type(reply) == 'table' and reply.err then
+    refused, reason = refused + 1, reply.err
+  else
+    redis.pcall('PUBLISH', key, value)
+  end
+end
+return {refused, reason}
 """

@@ -222,6 +222,18 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         metrics.message_buried(self.name)
 
 
+def log_done(name: str, task_id: str, kwargs: Any, result: Mapping[str, Any], seconds: float) -> None:
+    """Log the line of a command that was carried out together with others."""
+    log.info(
+        "task done",
+        task_id=task_id,
+        task=name,
+        **_actor(kwargs),
+        seconds=round(seconds, 4),
+        **_fields(result),
+    )
+
+
 @contextmanager
 def _kept(event: str) -> Iterator[None]:
     """Log an error of the block if Postgres is away, as only a record is lost."""

@@ -32,6 +32,7 @@ from threadsync.errors import named
 from worker.durable import scripts
 from worker.durable.channel import TolerantChannel
 from worker.durable.deliveries import LARGEST_SUSPECT
+from worker.durable.lane.chunk import Chunk, Door
 from worker.durable.qos import DurableQoS
 from worker.durable.raw_message import DurableMessage, Taken, payload_of
 
@@ -66,16 +67,19 @@ class DurableChannel(TolerantChannel):
         self._read_reply: Callable[[Any], None] = self._on_taken
         self._nothing_there = False
         self._most = 0
+        self._most_of_lane = 0
+        self.lane: Door | None = None
+        """The fast lane of the consumer, for which TAKE picks messages out."""
         self._rests_until = 0.0
         self._largest_suspect = LARGEST_SUSPECT * 4 // 3
         super().__init__(*args, **kwargs)
 
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
         """Take a message now; None if there is none."""
-        reply = self.run_script(*self._take_arguments([queue], 1, noted=not no_ack))
-        if not reply:
+        rows, *_lane = self.run_script(*self._take_arguments([queue], 1, noted=not no_ack))
+        if not rows:
             return None
-        taken = Taken.of(reply[0])
+        taken = Taken.of(rows[0])
         message = self.Message(payload_of(taken, self), channel=self)
         if not no_ack:
             self.qos.append(message, taken.tag)
@@ -88,11 +92,11 @@ class DurableChannel(TolerantChannel):
         return None if asked is None else now - asked, None if ended is None else now - ended
 
     def _take_arguments(
-        self, queues: Sequence[str], most: int, noted: bool = True
+        self, queues: Sequence[str], most: int, noted: bool = True, lane: tuple[int, str] = (-1, "")
     ) -> tuple[str, list[str], list[Any]]:
         # A share for each, so that a full queue does not starve the others.
         arguments: list[Any] = [most, max(1, most // len(queues)), len(queues)]
-        arguments += [_BYTES_AT_ONCE, self._largest_suspect]
+        arguments += [_BYTES_AT_ONCE, self._largest_suspect, *lane]
         lists = [(queue, self._q_for_pri(queue, step)) for step in self.priority_steps for queue in queues]
         places = [*((queue, f"{WAITING}{queue}") for queue in queues), *lists]
         keys = [key for _queue, key in places]
@@ -102,7 +106,9 @@ class DurableChannel(TolerantChannel):
 
     def _take_as_many_as_fit(self, queues: Sequence[str]) -> tuple[str, list[str], list[Any]]:
         self._most = self.qos.credit
-        return self._take_arguments(queues, self._most)
+        names = self.lane.names() if self.lane else ""
+        self._most_of_lane = self.qos.lane_credit if names else -1
+        return self._take_arguments(queues, self._most, lane=(self._most_of_lane, names))
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for messages; after a reply without any, ask to be told when there may be some."""
@@ -189,15 +195,28 @@ class DurableChannel(TolerantChannel):
         raise Empty from exc
 
     def _on_taken(self, reply: Any) -> None:
+        rows, queue, messages, tags = reply
+        chunk = Chunk.of(queue, messages, tags, self) if tags else None
         # Less than there was room for: the queues are empty now, which need not be asked once more.
-        brought = sum(len(row[1]) for row in reply)
-        self._nothing_there = len(reply) < self._most and brought < _BYTES_AT_ONCE
-        if not reply:
+        brought = sum(len(row[1]) for row in rows) + len(messages)
+        is_lane_full = self._most_of_lane >= 0 and (len(chunk) if chunk else 0) >= self._most_of_lane
+        self._nothing_there = len(rows) < self._most and not is_lane_full and brought < _BYTES_AT_ONCE
+        if not rows and chunk is None:
             raise Empty
-        self._queue_cycle.rotate(bytes_to_str(reply[0][0]))
-        while reply:
+        self._queue_cycle.rotate(bytes_to_str(rows[0][0] if rows else queue))
+        if chunk:
+            assert self.lane is not None  # noqa: S101 - it has given the names
+            self.qos.hold(chunk.tags)
+            self.lane.take(chunk)
+        while rows:
             # Held no longer than needed.
-            self._hand_on(Taken.of(reply.pop(0)))
+            self._hand_on(Taken.of(rows.pop(0)))
+
+    def take_ordinary_road(self, chunk: Chunk) -> None:
+        """Hand the messages of a chunk on singly, as if TAKE had brought each of them so."""
+        for message, tag in zip(chunk.messages, chunk.tags, strict=True):
+            self.qos.let_go([tag])
+            self._hand_on(Taken(chunk.queue, message, tag, 1, False, "", "", 0))
 
     def _hand_on(self, taken: Taken) -> None:
         """Hand a message on; if that fails it goes back, and after several deliveries is not opened here."""

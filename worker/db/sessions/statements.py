@@ -166,6 +166,11 @@ COMMANDS: Final[tuple[type[Command[Any]], ...]] = tuple(
 )
 """The commands that are one SQL statement each, so that many run in one round trip."""
 
+FOR_MANY: Final = frozenset(
+    {commands.GetOrCreate, commands.UpdateStatus, commands.MarkSynced, commands.RequestSync}
+)
+"""The commands of the fast lane."""
+
 
 def statement_of(command: Validated[R]) -> Statement[R]:
     """Return the one SQL statement that carries the command out."""
