@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import psycopg
 import pytest
 import redis
 
+from tests.support.backlogs import Listener, locked, locks_waited_for, open_sessions, thread
 from tests.support.installation import Installation
 from tests.support.servers import ask
 from tests.support.waiting import wait_until
@@ -22,60 +22,15 @@ from worker.db.pool import new_pool
 MANY = 300
 
 
-def thread(number: int) -> dict[str, Any]:
-    return {"channel_id": "C1", "thread_ts": f"1700000000.{number:06}"}
-
-
-def open_sessions(installation: Installation, count: int = MANY) -> list[Any]:
-    """Send a get_or_create for each of the first ``count`` threads."""
-    return [
-        installation.send("sessions.get_or_create", **thread(number), user_id="U1") for number in range(count)
-    ]
-
-
 def commits(installation: Installation) -> int:
     """Return the number of transactions in this test's database, including those of this query."""
     statement = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
     return int(str(ask(installation.database_url, statement)))
 
 
-@contextmanager
-def locked(installation: Installation, number: int) -> Iterator[None]:
-    """Lock a session's row, so that a command on it hangs in Postgres."""
-    with psycopg.connect(installation.database_url) as connection:
-        connection.execute(
-            "SELECT FROM thread_sessions WHERE thread_ts = %s FOR UPDATE", [thread(number)["thread_ts"]]
-        )
-        yield
-
-
-def locks_waited_for(installation: Installation) -> int:
-    """Count the connections that wait for a lock in Postgres."""
-    statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    return int(str(ask(installation.database_url, statement)))
-
-
-class Listener:
-    """A receiver of every task event that the workers send from now on."""
-
-    def __init__(self, installation: Installation, stack: ExitStack) -> None:
-        self._events: list[dict[str, Any]] = []
-        connection = stack.enter_context(installation.celery.connection_for_read())
-        receiver = installation.celery.events.Receiver(connection, handlers={"*": self._events.append})
-        self._connection, *_ = stack.enter_context(receiver.consumer_context())
-        self.of("nobody")  # kombu subscribes with the first look
-
-    def of(self, task_id: str) -> dict[str, dict[str, Any]]:
-        """Return the events of a task so far, by their type."""
-        with suppress(TimeoutError):
-            while True:
-                self._connection.drain_events(timeout=0.05)
-        return {event["type"]: event for event in self._events if event.get("uuid") == task_id}
-
-
 def test_a_backlog_takes_few_transactions(installation: Installation) -> None:
     """A backlog of commands takes a fraction of their number in transactions, each with its own result."""
-    results = open_sessions(installation)
+    results = open_sessions(installation, MANY)
     before = commits(installation)
     with installation.worker():
         answers = [result.get(timeout=20) for result in results]

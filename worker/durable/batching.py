@@ -78,8 +78,10 @@ class Batches:
 
     def add(self, request: Request) -> None:
         """Run a request as soon as a process is free, with all that have come until then."""
-        # Pool solo ends a job before it returns, and gives no place back.
-        if not has_children(self._consumer) or request.delivery_info.get("redelivered"):
+        # Pool solo ends a job before it returns, and gives no place back. And it is jobs that Celery counts,
+        # where it replaces a process after a number of tasks.
+        is_alone = not has_children(self._consumer) or self._consumer.controller.max_tasks_per_child
+        if is_alone or request.delivery_info.get("redelivered"):
             self._consumer.on_task_request(request)
             return
         self._waiting.append(request)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
 
 from kombu.utils.encoding import bytes_to_str
+
+from worker.durable.scripts import RESULTS
 
 SILENT: Final = "the backend was away a moment ago"
 
@@ -89,25 +91,30 @@ class Gathers:
             if self._is_silent():
                 self._lose(len(gathered), SILENT)
                 return
-            refused = self._stored_at_once(gathered)
+            refused, reason = self._stored_at_once(gathered)
         # Whatever it is: these commands have ended.
         except Exception as exc:  # noqa: BLE001
             self._note(exc)
             self._lose(len(gathered), f"{type(exc).__name__}: {exc}")
         else:
             if refused:
-                self.note_lost(len(refused), f"{type(refused[0]).__name__}: {refused[0]}")
+                self.note_lost(refused, reason)
 
     def note_lost(self, count: int, reason: str) -> None:
         """Log and count results that the server refused."""
         self._lose(count, reason)
 
-    def _stored_at_once(self, gathered: list[tuple[str, Any]]) -> list[Exception]:
-        """Store results in one round trip; return the server's refusals."""
-        with self.client.pipeline(transaction=False) as pipe:
-            for key, value in gathered:
-                pipe.set(key, value, ex=self.expires or None)
-                # For stock Celery's clients, which wait for it; ours look, so this one may be refused.
-                pipe.publish(key, value)
-            replies = pipe.execute(raise_on_error=False)
-        return [reply for reply in replies[::2] if isinstance(reply, Exception)]
+    def _stored_at_once(self, gathered: list[tuple[str, Any]]) -> tuple[int, str]:
+        """Store results in one round trip; return how many the server refused, and why the last one was."""
+        count, reason = self.client.execute_command(*results_command(gathered, self.expires))
+        return int(count), bytes_to_str(reason)
+
+
+def results_command(results: Sequence[tuple[str, Any]], expires: int | None) -> tuple[Any, ...]:
+    """Return the command of Valkey or Redis that stores encoded results by their keys.
+
+    Args:
+        expires: seconds until they are deleted; None or 0 for never.
+    """
+    keys, values = zip(*results, strict=True)
+    return ("EVAL", RESULTS, len(keys), *keys, int(expires or 0), *values)

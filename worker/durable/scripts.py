@@ -95,7 +95,7 @@ local function note(tag, message, queue)
   return true
 end
 local function is_of_lane(message)
-  if room < 0 or #message > {MOST_LANE_BYTES} or message:find('\n', 1, true) then
+  if room < 0 or #message > {MOST_LANE_BYTES} or message:find('\\n', 1, true) then
     return false
   end
   local _, stop = message:find('"task": "', 1, true)
@@ -187,7 +187,7 @@ for round = 0, 2 * lists - 1 do
     redis.call('RPOP', KEYS[3 + place])
   end
 end
-return {{taken, lane_queue, table.concat(lane, '\n'), table.concat(lane_tags, '\n')}}
+return {{taken, lane_queue, table.concat(lane, '\\n'), table.concat(lane_tags, '\\n')}}
 """
 
 # KEYS: unacked, index, deliveries. ARGV: tags. What was given back meanwhile keeps its count of deliveries.

@@ -222,16 +222,12 @@ class DurableTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         metrics.message_buried(self.name)
 
 
-def log_done(name: str, task_id: str, kwargs: Any, result: Mapping[str, Any], seconds: float) -> None:
-    """Log the line of a command that was carried out together with others."""
-    log.info(
-        "task done",
-        task_id=task_id,
-        task=name,
-        **_actor(kwargs),
-        seconds=round(seconds, 4),
-        **_fields(result),
-    )
+def fields_of_done(
+    name: str, task_id: str, kwargs: Any, result: Mapping[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Return the fields of the line "task done" of a command that was carried out with others."""
+    told = {"task_id": task_id, "task": name, **_actor(kwargs), "seconds": round(seconds, 4)}
+    return {**told, **_fields(result)}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -47,7 +47,7 @@ _SHARED: tuple[Processor, ...] = (
 
 
 class _Line(str):
-    """An event of ours, rendered as it will be written."""
+    """An event of ours, or several, rendered as it will be written."""
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
@@ -89,6 +89,26 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def log_many(name: str, event: str, all_fields: Iterable[Mapping[str, Any]]) -> None:
+    """Log one event with each of the given fields, at level INFO, in a single write."""
+    logger = logging.getLogger(name)
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    common: MutableMapping[str, Any] = {}
+    for process in _SHARED:
+        common = process(logger, "info", common)  # type: ignore[assignment]
+    lines = [_rendered(logger, {**common, "event": event, **fields}) for fields in all_fields]
+    if lines:
+        logger.info(_Line("\n".join(lines)))
+
+
+def _rendered(logger: Any, event: dict[str, Any]) -> str:
+    rendered: Any = event
+    for process in structlog.get_config()["processors"][len(_SHARED) + 1 : -1]:
+        rendered = process(logger, "info", rendered)
+    return str(rendered)
 
 
 def _as_line(_logger: Any, _method: str, rendered: Any) -> _Line:

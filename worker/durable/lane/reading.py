@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from threadsync.broker.clocks import SENT_AT
@@ -55,37 +55,28 @@ def _read(raw: bytes) -> Plain | None:
 
 
 def _is_plain(headers: Mapping[str, Any]) -> bool:
-    task_id = headers["id"]
-    if not is_name(task_id) or headers["root_id"] not in (task_id, None):
-        return False
-    return all(name in _PLAIN and _PLAIN[name](value) for name, value in headers.items())
+    """Return True if no header says how, when or why else the command is to be run."""
+    task_id, limits = headers["id"], headers.get("timelimit")
+    return (
+        is_name(task_id)
+        and is_name(headers["task"])
+        and headers["root_id"] in (task_id, None)
+        and headers.keys() <= _KNOWN
+        and not any([headers.get(name) for name in _NOTHING])  # noqa: C419 - a list is quicker
+        and not (limits and any(limits))
+        and headers.get("ignore_result") in (None, False, True)
+        and is_number(headers.get(SENT_AT, 0))
+    )
 
 
-def _is_nothing(value: Any) -> bool:
-    return not value
+_NOTHING: Final = (
+    *("shadow", "eta", "expires", "retries", "parent_id", "group", "group_index"),
+    *("replaced_task_nesting", "stamped_headers", "stamps"),
+)
+"""Headers that a plain message leaves empty, if it has them."""
 
+_TOLD: Final = ("task", "id", "root_id", "lang", "origin", "argsrepr", "kwargsrepr")
+_OF_TRACES: Final = ("traceparent", "tracestate", "baggage")
+"""Headers that are read only where traces are made, and then the lane is closed."""
 
-def _is_text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _is_yes_or_no(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
-
-
-def _is_without_limits(value: Any) -> bool:
-    return not value or not any(value)
-
-
-_PLAIN: Final[Mapping[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(("task", "id", "root_id", "lang", "origin", "argsrepr", "kwargsrepr"), _is_text),
-    # Read only where traces are made, and then the lane is closed.
-    **dict.fromkeys(("traceparent", "tracestate", "baggage"), _is_text),
-    **dict.fromkeys(("shadow", "eta", "expires", "retries", "parent_id"), _is_nothing),
-    **dict.fromkeys(("group", "group_index", "replaced_task_nesting"), _is_nothing),
-    **dict.fromkeys(("stamped_headers", "stamps"), _is_nothing),
-    "timelimit": _is_without_limits,
-    "ignore_result": _is_yes_or_no,
-    SENT_AT: is_number,
-}
-"""The headers of a plain message, and the check of each value. Any other one has a meaning to somebody."""
+_KNOWN: Final = frozenset({*_NOTHING, *_TOLD, *_OF_TRACES, "timelimit", "ignore_result", SENT_AT})

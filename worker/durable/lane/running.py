@@ -21,8 +21,9 @@ from worker.durable.lane.chunk import Job, Outcome
 from worker.durable.lane.opening import is_listened_to
 from worker.durable.lane.reading import Plain, read_plain
 from worker.durable.lane.telling import Ending, tell
-from worker.durable.task import log_done
+from worker.durable.task import fields_of_done
 from worker.observe import metrics
+from worker.observe.logs import log_many
 
 log = structlog.get_logger("threadsync.tasks")
 
@@ -51,11 +52,12 @@ def run_chunk(job: Job) -> Outcome:
         return Outcome(everything, is_away=True)
     seconds = time.perf_counter() - started
     ended = [
-        _ended(entry, outcome, seconds)
+        _ended(entry, outcome)
         for entry, outcome in zip(entries, outcomes, strict=True)
         if isinstance(outcome, Dto)
     ]
     is_told, clock = tell(job, ended, began, seconds)
+    log_many("threadsync.tasks", "task done", (_told(ending, seconds) for ending in ended))
     places = {ending.place for ending in ended}
     counts = Counter(ending.message.name for ending in ended)
     return Outcome([place for place in everything if place not in places], is_told, dict(counts), clock)
@@ -90,11 +92,14 @@ def _entries(job: Job) -> Iterator[_Entry]:
             yield _Entry(place, plain, task, task.statement((), plain.kwargs))
 
 
-def _ended(entry: _Entry, result: Dto, seconds: float) -> Ending:
+def _ended(entry: _Entry, result: Dto) -> Ending:
     """Do what a task does when its statement has run, except to tell the broker."""
     message = entry.message
     sent = entry.task.send_next(result, message.task_id)
-    outcome = getattr(result, "outcome", "ok")
-    metrics.command_ended(message.name, outcome, message.headers)
-    log_done(message.name, message.task_id, message.kwargs, result.model_dump(), seconds)
+    metrics.command_ended(message.name, getattr(result, "outcome", "ok"), message.headers)
     return Ending(entry.place, message, entry.task.command, result, sent)
+
+
+def _told(ending: Ending, seconds: float) -> dict[str, Any]:
+    message = ending.message
+    return fields_of_done(message.name, message.task_id, message.kwargs, vars(ending.result), seconds)

@@ -27,6 +27,7 @@ from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.command import Command
 from threadsync.dto import Dto
 from worker.durable import scripts
+from worker.durable.gathering import results_command
 from worker.durable.lane.chunk import Job
 from worker.durable.lane.reading import Plain
 from worker.durable.redaction import shown
@@ -94,8 +95,7 @@ def _written(
     """Write all; return True if END was accepted, and how many results were refused and why."""
     with channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
         if results:
-            keys, values = zip(*results, strict=True)
-            pipe.execute_command("EVAL", scripts.RESULTS, len(keys), *keys, expires, *values)
+            pipe.execute_command(*results_command(results, expires))
         if event:
             pipe.publish(channel._get_publish_topic(_EVENTS, _MANY), event)
         pipe.execute_command(*channel._script_command(scripts.END, [], tags))
