@@ -22,6 +22,12 @@ from worker.db.pool import new_pool
 MANY = 300
 
 
+@pytest.fixture(params=["true", "false"], ids=["lane", "road"], autouse=True)
+def _each_road(request: pytest.FixtureRequest, installation: Installation) -> None:
+    """Run each test with the fast lane, and without it."""
+    installation.env["FAST_LANE"] = request.param
+
+
 def commits(installation: Installation) -> int:
     """Return the number of transactions in this test's database, including those of this query."""
     statement = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
@@ -188,7 +194,7 @@ def test_an_unforeseen_error_in_one_command_leaves_the_others_alone(installation
     """An unforeseen error in one command makes a dead letter of that one alone."""
     results = open_sessions(installation, 20)
     odd = installation.send("probe.breaks_its_statement")
-    more = [installation.send("sessions.get", **thread(number)) for number in range(20)]
+    more = [installation.send("sessions.list_by_channel", channel_id=f"C{number}") for number in range(20)]
     with installation.worker():
         with pytest.raises(CommandFailed, match="ZeroDivisionError"):
             odd.get(timeout=20)

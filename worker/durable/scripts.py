@@ -78,19 +78,19 @@ local places = #KEYS - 3
 local taken, brought = {{}}, 0
 local room, names, lane_queue = tonumber(ARGV[6]), ARGV[7], ''
 local lane, lane_tags = {{}}, {{}}
-local came_back = redis.pcall('HLEN', KEYS[3])
-local some_came_back = type(came_back) ~= 'number' or came_back > 0
 local function text(value)
   return type(value) == 'string' and value or ''
 end
 -- kombu writes it last. Most messages need not be parsed, then.
 local function written_tag(message)
-  return message:sub(-{TAG_AT_THE_END}):match('^"delivery_tag": "([%w%-]+)"}}}}$')
+  local ending = #message <= {READ_WHOLE_BYTES} and message:sub(-{TAG_AT_THE_END})
+  return ending and ending:match('^"delivery_tag": "([%w%-]+)"}}}}$')
 end
 local function note(tag, message, queue)
-  if redis.call('HSETNX', KEYS[1], tag, '[' .. message .. ',"",' .. cjson.encode(queue) .. ']') == 0 then
+  if redis.call('HGET', KEYS[1], tag) then
     return false
   end
+  redis.call('HSET', KEYS[1], tag, '[' .. message .. ',"",' .. cjson.encode(queue) .. ']')
   redis.call('ZADD', KEYS[2], now, tag)
   return true
 end
@@ -106,7 +106,7 @@ end
 local function take_for_lane(place, message)
   local queue, tag = ARGV[6 + 2 * place], written_tag(message)
   if not tag or ARGV[7 + 2 * place] ~= '1' or not is_of_lane(message)
-      or some_came_back and redis.call('HEXISTS', KEYS[3], tag) == 1 then
+      or redis.call('HGET', KEYS[3], tag) then
     return nil
   end
   if #lane >= room then
