@@ -20,6 +20,9 @@ from typing import Any, ClassVar, Final
 from benchmarks.threads import SlackThread
 from worker.local.child import Child
 
+SETTINGS: Final = "STOCK_CELERY_SETTINGS"
+"""Variable with our worker's settings, for stock Celery."""
+
 _STOP_SECONDS: Final = 2
 
 

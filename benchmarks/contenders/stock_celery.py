@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import redis
 from celery import Celery
 from celery.result import AsyncResult
 
-from benchmarks.contender import SyncContender
+from benchmarks.contender import SETTINGS, SyncContender
 from benchmarks.threads import SlackThread
-from threadsync.config import get_settings
-from worker.celery import configuration
-
-_OUR_CODE: Final = ("worker.", "tasks.")
 
 
 def stock_app(name: str) -> Celery:
     """Make an app with our worker's settings (late acknowledgement, events, limits), without our code."""
     app = Celery(name)
-    settings = configuration(get_settings())
-    app.conf.update({name: value for name, value in settings.items() if not _names_our_code(value)})
+    app.conf.update(ast.literal_eval(os.environ[SETTINGS]))
     return app
-
-
-def _names_our_code(value: Any) -> bool:
-    values = value if isinstance(value, list) else [value]
-    return any(isinstance(item, str) and item.startswith(_OUR_CODE) for item in values)
 
 
 class StockCelery(SyncContender):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import process_tree
-from benchmarks.contender import Contender
+from benchmarks.contender import SETTINGS, Contender
 from benchmarks.entries import BASELINE, ENTRIES, OURS
 from benchmarks.figures import Spread, percentile, rate, ratios
 from benchmarks.plan import FULL, QUICK
@@ -29,10 +30,13 @@ from benchmarks.report.page import page, ratio_text, table
 from benchmarks.side import Side, serve
 from benchmarks.stage import SESSIONS
 from benchmarks.threads import known_threads, threads
+from benchmarks.worker_settings import settings_text
 from supply.locks import LOCKS, locks, pins
 from tests.support.documents import ROOT
 from tests.support.waiting import wait_until
 from threadsync.commands import GetOrCreate
+from threadsync.config import load_settings
+from worker.celery import configuration
 from worker.db.sessions.statements import statement_of
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -77,6 +81,35 @@ def test_ratios_are_taken_within_a_round() -> None:
     """Ratios compare runs of the same round, and a round without a baseline has none."""
     assert ratios({0: 400, 1: 200, 2: 999}, {0: 100, 1: 50}) == Spread(4, 4, 4)
     assert ratios({0: 1.0}, {1: 1.0}) is None
+
+
+def test_stock_celery_has_our_settings_without_our_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The baseline's settings are our worker's, as plain data; only what names our code is left out."""
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
+    text = settings_text("redis://127.0.0.1:1/0", "redis://127.0.0.1:1/1")
+    ours = configuration(
+        load_settings(
+            celery_broker_url="redis://127.0.0.1:1/0", celery_result_backend="redis://127.0.0.1:1/1"
+        )
+    )
+    settings = ast.literal_eval(text)
+    assert settings == {name: ours[name] for name in settings}
+    left_out = {"include", "task_queues", "beat_scheduler", "worker_consumer", "worker_pool"}
+    assert set(ours) - set(settings) == left_out
+
+
+def test_the_baseline_loads_nothing_of_our_worker() -> None:
+    """The baseline's worker has Celery in memory, and no part of ours that Celery does not have."""
+    probe = "import benchmarks.contenders.celery_noop, sys; print(*sys.modules)"
+    env = {"CELERY_BROKER_URL": "redis://", "CELERY_RESULT_BACKEND": "redis://", SETTINGS: "{}"}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "celery" in loaded
+    ours = {name for name in loaded if name.startswith(("threadsync", "tasks", "worker."))}
+    assert ours <= {"worker.local", "worker.local.child"}
+    assert not loaded & {"psycopg", "pydantic", "structlog"}
 
 
 def test_threads_are_valid_and_new() -> None:
