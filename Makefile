@@ -60,7 +60,7 @@ chaos: $(STAMP)  ## A thousand sessions through every fault, in virtual time: ex
 	.venv-bench/$*/bin/python $(PIP) --require-hashes --requirement $<
 	@touch $@
 
-bench: $(STAMP) $(BENCH)  ## Beside other task queues, on a quiet machine: more than an hour
+bench: $(STAMP) $(BENCH)  ## Beside other task queues, on a quiet machine: at most 90 minutes
 	$(BIN)/python -m benchmarks
 
 bench-quick: $(STAMP) $(BENCH)  ## The same in short: under two minutes

@@ -20,7 +20,10 @@ from typing import Any, ClassVar, Final
 from benchmarks.threads import SlackThread
 from worker.local.child import Child
 
-_STOP_SECONDS: Final = 2
+SETTINGS: Final = "STOCK_CELERY_SETTINGS"
+"""Variable with our worker's settings, for stock Celery."""
+
+_STOP_SECONDS: Final = 1
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ class Contender(ABC):
         """Return the number of this run's commands that have ended, with results stored."""
 
     @abstractmethod
-    def last_result(self) -> Mapping[str, Any] | None:
-        """Return the last command's result by the contender's own client; None if it keeps no results."""
+    def ask(self, thread: SlackThread) -> Mapping[str, Any]:
+        """Send a command and wait for its result, both by the contender's own client as it is by default."""
 
     def start(self) -> list[int]:
         """Start the worker group; return its main processes at once."""
@@ -98,8 +101,6 @@ class Contender(ABC):
 class SyncContender(Contender):
     """A contender whose client blocks."""
 
-    _last: Any = None
-
     @abstractmethod
     def enqueue(self, thread: SlackThread) -> Any:
         """Send a command; return the contender's own handle."""
@@ -108,21 +109,26 @@ class SyncContender(Contender):
     def key(self, handle: Any) -> str:
         """Return the key of the result."""
 
+    @abstractmethod
+    def result(self, handle: Any) -> Mapping[str, Any]:
+        """Wait for a command's result."""
+
+    def ask(self, thread: SlackThread) -> Mapping[str, Any]:
+        return self.result(self.enqueue(thread))
+
     def send(self, threads: Sequence[SlackThread], pace: float | None = None) -> list[Sent]:
         sent = []
         began = time.monotonic()
         for place, thread in enumerate(threads):
             due = began + place * pace if pace else time.monotonic()
             time.sleep(max(due - time.monotonic(), 0))
-            self._last = self.enqueue(thread)
-            sent.append(Sent(self.key(self._last), due, time.monotonic()))
+            handle = self.enqueue(thread)
+            sent.append(Sent(self.key(handle), due, time.monotonic()))
         return sent
 
 
 class AsyncContender(Contender):
     """A contender whose client is for asyncio."""
-
-    _last: Any = None
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -136,6 +142,16 @@ class AsyncContender(Contender):
     def key(self, handle: Any) -> str:
         """Return the key of the result."""
 
+    @abstractmethod
+    async def result(self, handle: Any) -> Mapping[str, Any]:
+        """Wait for a command's result."""
+
+    def ask(self, thread: SlackThread) -> Mapping[str, Any]:
+        return self.loop.run(self._ask(thread))
+
+    async def _ask(self, thread: SlackThread) -> Mapping[str, Any]:
+        return await self.result(await self.enqueue(thread))
+
     def send(self, threads: Sequence[SlackThread], pace: float | None = None) -> list[Sent]:
         return self.loop.run(self._send(threads, pace))
 
@@ -146,6 +162,6 @@ class AsyncContender(Contender):
             due = began + place * pace if pace else time.monotonic()
             if due > time.monotonic():
                 await asyncio.sleep(due - time.monotonic())
-            self._last = await self.enqueue(thread)
-            sent.append(Sent(self.key(self._last), due, time.monotonic()))
+            handle = await self.enqueue(thread)
+            sent.append(Sent(self.key(handle), due, time.monotonic()))
         return sent

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.arrivals import Arrivals, FinishedJobs, ResultKeys
-from benchmarks.entries import Entry
+from benchmarks.entries import BASELINE, Entry
 from benchmarks.figures import percentile, rate
 from benchmarks.machine import Neighbours
 from benchmarks.mutated import mutants
 from benchmarks.plan import Plan
+from benchmarks.record import BASELINE_HALF, HALF
 from benchmarks.remote import ContenderFailed, Remote
 from benchmarks.stage import Installation
 
@@ -43,21 +44,20 @@ class Contest:
         """The versions of the contender."""
         return str(self._setup["versions"])
 
-    def run(self, plan: Plan) -> None:
-        """Run a whole round: backlog, memory, latencies, result and effects."""
+    def run(self, plan: Plan, baseline_half: float | None = None) -> None:
+        """Run a whole round: backlog, memory, latencies, results and effects.
+
+        ``baseline_half``: half of what the baseline managed in this round, if that is known.
+        """
         with self._remote() as remote:
-            self._empty_backlog(remote, plan.commands)
-            sizes = remote.ask("memory")
-            self.figures["processes"] = len(sizes)
-            self.figures["memory_mb"] = sum(sizes) / 1e6
-            self.figures["memory_mb_each"] = sum(sizes) / 1e6 / len(sizes)
+            self._empty_backlog(remote, plan.commands * self._entry.weight)
+            self._measure_memory(remote)
             for pace in plan.rates:
                 self._measure_latency(remote, str(pace), pace, plan.seconds)
-            if plan.at_half:
-                half = min(self.figures["enqueue_rate"], self.figures["process_rate"]) / 2
-                self.figures["half_rate"] = half
-                self._measure_latency(remote, "half", half, plan.seconds)
-            self._check_result(remote)
+            if plan.half_seconds:
+                self._measure_halves(remote, plan.half_seconds, baseline_half)
+            if self._setup["results_database"] is not None:
+                self._measure_round_trips(remote, plan.asked_seconds)
             # Before the end: the time of a killed process is counted nowhere.
             self.others = self._neighbours.share()
         self._check_effects()
@@ -75,7 +75,7 @@ class Contest:
             self._setup = remote.ask("prepare")
             remote.ask("enqueue", first=self._take(_WARM_UP), count=_WARM_UP)
             remote.ask("start")
-            remote.ask("drain", 60, total=_WARM_UP, patience=_PATIENCE_SECONDS)
+            self._drain(remote, _WARM_UP, 60)
             with mutants(self._installation.broker_url, plan.mutated):
                 latencies = self._latencies(remote, _AMONG_MUTANTS, plan.seconds)
             self.figures["among_mutants_p99_seconds"] = (
@@ -100,9 +100,35 @@ class Contest:
         self._report("processes")
         remote.ask("start")
         total = commands + known + _WARM_UP
-        seen = remote.ask("drain", seconds, total=total, patience=_PATIENCE_SECONDS)
+        seen = self._drain(remote, total, seconds)
         self.figures["process_rate"] = rate(seen["samples"], total)
-        self.figures["cpu_seconds_per_1000"] = seen["cpu_seconds_each"] * 1000
+        cpu = {name: each * 1000 for name, each in seen["cpu_seconds_each"].items()}
+        self.figures["cpu_seconds_per_1000"] = cpu["worker"]
+        for server in self._installation.servers:
+            self.figures[f"{server}_cpu_seconds_per_1000"] = cpu[server]
+
+    def _drain(self, remote: Remote, total: int, seconds: float) -> Any:
+        servers = dict(self._installation.servers)
+        return remote.ask("drain", seconds, total=total, patience=_PATIENCE_SECONDS, servers=servers)
+
+    def _measure_memory(self, remote: Remote) -> None:
+        sizes = remote.ask("memory")
+        self.figures["processes"] = len(sizes)
+        self.figures["memory_mb"] = sum(sizes) / 1e6
+        self.figures["memory_mb_each"] = sum(sizes) / 1e6 / len(sizes)
+
+    def _measure_halves(self, remote: Remote, seconds: float, baseline_half: float | None) -> None:
+        half = min(self.figures["enqueue_rate"], self.figures["process_rate"]) / 2
+        self.figures["half_rate"] = half
+        self._measure_latency(remote, HALF, half, seconds)
+        if self._entry is BASELINE:
+            self.figures |= {
+                name.replace(HALF, BASELINE_HALF): value
+                for name, value in self.figures.items()
+                if name.endswith(f"_ms_at_{HALF}")
+            }
+        elif baseline_half:
+            self._measure_latency(remote, BASELINE_HALF, baseline_half, seconds)
 
     def _measure_latency(self, remote: Remote, name: str, pace: float, seconds: float) -> None:
         latencies = self._latencies(remote, pace, seconds)
@@ -128,15 +154,19 @@ class Contest:
             return FinishedJobs(self._installation.database_url)
         return ResultKeys(self._installation.broker_url, database, self._setup["results_prefix"])
 
-    def _check_result(self, remote: Remote) -> None:
-        """Check the last result by the contender's own client."""
-        result = remote.ask("last_result")
-        if self._entry.is_peer and result.get("outcome") != "created":
-            raise ContenderFailed(f"the last result is {result!r}")
+    def _measure_round_trips(self, remote: Remote, seconds: float) -> None:
+        """Measure how long the contender's own client takes to send a command and to get its result."""
+        self._report("waits for results")
+        asked = remote.ask("round_trips", seconds + 60, first=self._next, lasting=seconds)
+        self._take(len(asked["seconds"]))
+        self.figures["own_get_p50_ms"] = percentile(asked["seconds"], 0.5) * 1000
+        if self._entry.writes and asked["result"].get("outcome") != "created":
+            raise ContenderFailed(f"the last result is {asked['result']!r}")
 
     def _check_effects(self) -> None:
         if not self._entry.writes:
             return
+        self.figures["table_scans"] = self._installation.table_scans()
         made, wanted = self._installation.count_sessions(), self._next - self._installation.sessions
         if made != wanted:
             raise ContenderFailed(f"{made} of {wanted} sessions are there")

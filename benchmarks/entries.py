@@ -15,7 +15,8 @@ class Entry:
     """A contender's entry.
 
     ``environment`` is a folder in ``.venv-bench``, None for ours. ``writes``: its commands leave rows;
-    ``is_peer``: it is another project's queue that keeps results.
+    ``is_peer``: it is another project's queue that keeps results. ``weight``: the factor on the commands of
+    its backlogs, so that each contender's last about as long.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Entry:
     writes: bool = True
     is_peer: bool = False
     quick: bool = True
+    weight: int = 1
 
     @property
     def python(self) -> Path:
@@ -37,12 +39,13 @@ def _peer(name: str, target: str, *, keeps_results: bool = True) -> Entry:
     return Entry(name, name, module, environment=name, is_peer=keeps_results)
 
 
-OURS: Final = Entry("threadsync", "threadsync", "benchmarks.contenders.threadsync:Threadsync")
+OURS: Final = Entry("threadsync", "threadsync", "benchmarks.contenders.threadsync:Threadsync", weight=10)
 OURS_BY_STOCK_CLIENT: Final = Entry(
     "threadsync-stock-client",
     "threadsync, sent by a stock Celery client",
     "benchmarks.contenders.threadsync:ThreadsyncByStockClient",
     quick=False,
+    weight=5,
 )
 BASELINE: Final = Entry(
     "celery-noop",
@@ -68,3 +71,22 @@ ENTRIES: Final = (
     _peer("arq", "Arq"),
     _peer("procrastinate", "Procrastinate", keeps_results=False),
 )
+
+OURS_AT_ONCE: Final = Entry(
+    "threadsync-at-once",
+    "threadsync, 16 asyncio sends at once",
+    "benchmarks.contenders.threadsync:ThreadsyncAtOnce",
+)
+OURS_IN_ONE_CALL: Final = Entry(
+    "threadsync-send-many",
+    "threadsync, 1,000 in one call of `send_many`",
+    "benchmarks.contenders.threadsync:ThreadsyncInOneCall",
+)
+SENDERS: Final = (
+    BASELINE,
+    OURS,
+    OURS_AT_ONCE,
+    OURS_IN_ONE_CALL,
+    *(entry for entry in ENTRIES if entry.environment),
+)
+"""Clients that send in turns while no worker runs."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 WARM: Final = 0.1
 """Share of a backlog that is not timed, as the worker starts meanwhile."""
@@ -48,3 +50,18 @@ def ratios(numbers: dict[int, float], baseline: dict[int, float]) -> Spread | No
     """Return the ratio to the baseline, round by round; None when they have no round in common."""
     common = [numbers[key] / baseline[key] for key in numbers if baseline.get(key)]
     return Spread.of(common) if common else None
+
+
+def fastest(rates: Iterable[dict[int, float]]) -> dict[int, float]:
+    """Return the highest rate of each round."""
+    highest: dict[int, float] = {}
+    for numbers in rates:
+        for place, number in numbers.items():
+            highest[place] = max(number, highest.get(place, 0))
+    return highest
+
+
+def rotated(items: Sequence[T], by: int) -> list[T]:
+    """Return the items in a circle, from number ``by`` on, so that each is the first one some time."""
+    place = by % len(items) if items else 0
+    return [*items[place:], *items[:place]]

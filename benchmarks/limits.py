@@ -8,6 +8,8 @@ from typing import Final
 
 import psycopg
 
+from benchmarks.process_tree import cpu_seconds
+from benchmarks.stage import Installation
 from benchmarks.threads import SlackThread, threads
 from worker.db.sessions.sql import GET_OR_CREATE_SESSION
 
@@ -15,41 +17,37 @@ _BATCH: Final = 1000
 _Run = Callable[[psycopg.Connection, Sequence[SlackThread]], None]
 
 
-def single(database_url: str, first: int, count: int) -> float:
-    """Return commands a second, each in its own transaction and round trip."""
-
-    def run(connection: psycopg.Connection, batch: Sequence[SlackThread]) -> None:
-        for thread in batch:
-            connection.execute(GET_OR_CREATE_SESSION, thread.parameters()).fetchone()
-
-    return _rate(run, database_url, first, count)
+def single(connection: psycopg.Connection, batch: Sequence[SlackThread]) -> None:
+    """Run each statement in its own transaction and round trip."""
+    for thread in batch:
+        connection.execute(GET_OR_CREATE_SESSION, thread.parameters()).fetchone()
 
 
-def pipelined(database_url: str, first: int, count: int) -> float:
-    """Return commands a second down a pipeline, a thousand in a transaction, all rows read."""
-
-    def run(connection: psycopg.Connection, batch: Sequence[SlackThread]) -> None:
-        with connection.cursor() as cursor:
-            parameters = [thread.parameters() for thread in batch]
-            cursor.executemany(GET_OR_CREATE_SESSION, parameters, returning=True)
-            while cursor.fetchone() and cursor.nextset():
-                pass
-
-    return _rate(run, database_url, first, count)
+def pipelined(connection: psycopg.Connection, batch: Sequence[SlackThread]) -> None:
+    """Run a batch down a pipeline in one transaction, and read all rows."""
+    with connection.cursor() as cursor:
+        parameters = [thread.parameters() for thread in batch]
+        cursor.executemany(GET_OR_CREATE_SESSION, parameters, returning=True)
+        while cursor.fetchone() and cursor.nextset():
+            pass
 
 
+SINGLE: Final = "psycopg-single"
 PIPELINED: Final = "psycopg-pipelined"
-LIMITS: Final[dict[str, tuple[str, Callable[[str, int, int], float]]]] = {
-    "psycopg-single": ("psycopg, single statements", single),
+LIMITS: Final[dict[str, tuple[str, _Run]]] = {
+    SINGLE: ("psycopg, single statements", single),
     PIPELINED: ("psycopg, pipelined", pipelined),
 }
 
 
-def _rate(run: _Run, database_url: str, first: int, count: int) -> float:
-    wanted = threads(first, count)
-    with psycopg.connect(database_url, autocommit=True, prepare_threshold=0) as connection:
+def measure(run: _Run, installation: Installation, count: int) -> dict[str, float]:
+    """Return commands a second, and Postgres' CPU time for them."""
+    wanted = threads(installation.sessions, count)
+    postgres = installation.servers["postgres"]
+    with psycopg.connect(installation.database_url, autocommit=True, prepare_threshold=0) as connection:
         connection.execute("SELECT 1")
-        began = time.monotonic()
+        cpu, began = cpu_seconds(postgres), time.monotonic()
         for start in range(0, count, _BATCH):
             run(connection, wanted[start : start + _BATCH])
-        return count / (time.monotonic() - began)
+        seconds, cpu = time.monotonic() - began, cpu_seconds(postgres) - cpu
+    return {"process_rate": count / seconds, "postgres_cpu_seconds_per_1000": cpu / count * 1000}

@@ -11,12 +11,17 @@ class Plan:
     """A plan, in which every contender runs once a round.
 
     Args:
-        commands: in the backlog of each run.
+        commands: in the backlog of each run, times the contender's weight.
         rates: commands a second at which latency is measured, each for ``seconds``.
-        at_half: also at half of what the contender managed in this run.
-        big_backlog: commands of one more run each, if not 0.
-        table_sizes: sessions that are there before ours runs, for as many more runs a round.
+        half_seconds: how long latency is measured at half of what the contender managed in this run, and
+            how long at half of what the baseline managed in this round; 0 for neither.
+        asked_seconds: how long each client sends a command and waits for its result, again and again.
+        sent: commands that each client sends in a turn while no worker runs, times its weight.
+        web_runs: pairs of web processes in a round, this version's and an earlier one's; 0 for none.
         imported: sessions of the bulk import, and of psycopg's pipeline.
+        big_backlog: commands of one more run each, if not 0.
+        table_sizes: sessions that are there before ours runs once more.
+        safety: also compare settings of Valkey that lose less, once.
         mutated: mutated messages beside which honest commands are timed.
     """
 
@@ -25,10 +30,14 @@ class Plan:
     commands: int
     rates: tuple[int, ...]
     seconds: float
-    at_half: bool
+    half_seconds: float
+    asked_seconds: float
+    sent: int
+    web_runs: int
+    imported: int
     big_backlog: int
     table_sizes: tuple[int, ...]
-    imported: int
+    safety: bool
     mutated: int
     quick: bool
 
@@ -36,26 +45,34 @@ class Plan:
 FULL: Final = Plan(
     name="latest",
     rounds=5,
-    commands=5_000,
+    commands=4_000,
     rates=(10, 100),
-    seconds=10,
-    at_half=True,
+    seconds=8,
+    half_seconds=4,
+    asked_seconds=3,
+    sent=500,
+    web_runs=3,
+    imported=40_000,
     big_backlog=100_000,
     table_sizes=(1_000, 100_000, 1_000_000),
-    imported=50_000,
+    safety=True,
     mutated=5_000,
     quick=False,
 )
 QUICK: Final = Plan(
     name="quick",
     rounds=2,
-    commands=1_000,
+    commands=500,
     rates=(100,),
     seconds=2,
-    at_half=False,
+    half_seconds=0,
+    asked_seconds=0.5,
+    sent=100,
+    web_runs=0,
+    imported=20_000,
     big_backlog=0,
     table_sizes=(),
-    imported=20_000,
-    mutated=500,
+    safety=False,
+    mutated=300,
     quick=True,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,8 +22,16 @@ class _Process(NamedTuple):
 
 def cpu_seconds(*roots: int) -> float:
     """Return user and system time so far, with that of descendants which ended and were waited for."""
+    return cpu_of({"": roots})[""]
+
+
+def cpu_of(families: Mapping[str, Iterable[int]]) -> dict[str, float]:
+    """Return the same for several families, all seen in one look."""
     processes = _processes()
-    return sum(processes[pid].ticks for pid in _family(processes, roots)) / _TICKS
+    return {
+        name: sum(processes[pid].ticks for pid in _family(processes, roots)) / _TICKS
+        for name, roots in families.items()
+    }
 
 
 def memory(*roots: int) -> list[int]:
@@ -36,7 +45,7 @@ def memory(*roots: int) -> list[int]:
     return sizes
 
 
-def _family(processes: dict[int, _Process], roots: tuple[int, ...]) -> set[int]:
+def _family(processes: dict[int, _Process], roots: Iterable[int]) -> set[int]:
     family = {pid for pid in roots if pid in processes}
     generation = family
     while generation := {pid for pid, process in processes.items() if process.parent in generation}:

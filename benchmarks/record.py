@@ -6,16 +6,25 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+IMPORT: Final = "import"
+WEB: Final = "web-process"
+WEB_BEFORE: Final = "web-process-before"
+"""Names of what is measured beside queues: the bulk import, and a web process of now and of before."""
+
+HALF: Final = "half"
+BASELINE_HALF: Final = "baseline_half"
+"""Names of the rates at half of what the contender managed, and at half of what the baseline managed."""
 
 
 @dataclass
 class Run:
     """One run of one contender.
 
-    ``scene`` is ``round``, ``backlog``, ``table`` or ``mutated``. ``fault`` says why the figures must not be
-    used: work was lost or not done. ``others`` is the share of the machine's time that went to processes not
-    of this benchmark, and to its host.
+    ``scene`` is ``round``, ``sending``, ``web``, ``table``, ``mutated``, ``backlog`` or ``safety``. ``fault``
+    says why the figures must not be used: work was lost or not done. ``others`` is the share of the machine's
+    time that went to processes not of this benchmark, and to its host.
     """
 
     scene: str

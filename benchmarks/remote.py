@@ -11,8 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, cast
 
+from benchmarks.contender import SETTINGS
 from benchmarks.entries import Entry
 from benchmarks.upsert import STATEMENT
+from benchmarks.worker_settings import settings_text
 from worker.db.sessions.sql import GET_OR_CREATE_SESSION
 
 _ROOT: Final = Path(__file__).parent.parent
@@ -35,7 +37,12 @@ class Remote:
         self._entry = entry
         self._log = folder / "side.log"
         self._argv = [str(entry.python), "-m", "benchmarks.side", entry.target, str(folder)]
-        self._env = {**env, "PYTHONPATH": str(_ROOT), STATEMENT: GET_OR_CREATE_SESSION}
+        self._env = {
+            **env,
+            "PYTHONPATH": str(_ROOT),
+            STATEMENT: GET_OR_CREATE_SESSION,
+            SETTINGS: settings_text(env["CELERY_BROKER_URL"], env["CELERY_RESULT_BACKEND"]),
+        }
         self._folder = folder
 
     def ask(self, request: str, seconds: float = _ANSWER_SECONDS, **arguments: Any) -> Any:

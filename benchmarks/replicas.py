@@ -1,68 +1,43 @@
-"""Measure the cost of BROKER_WAIT_REPLICAS for a sender, on a Valkey with one replica, as a table."""
+"""A replica of Valkey for a while."""
 
 from __future__ import annotations
 
-import os
-import statistics
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import redis
 
-from threadsync import SessionClient
 from worker.local.servers.valkey import EmbeddedValkey
 
-_COMMANDS: Final = 500
-_AT_ONCE: Final = {"repl-diskless-sync-delay": "0"}
+_FOLLOWS_SECONDS: Final = 10
 
 
 @contextmanager
-def _replicated(directory: Path) -> Iterator[str]:
-    """Run a master with a replica; yield its URL."""
-    master, replica = (
-        EmbeddedValkey(directory / "master", settings=_AT_ONCE),
-        EmbeddedValkey(directory / "replica"),
-    )
+def replica_of(master: EmbeddedValkey, folder: Path, settings: Mapping[str, str]) -> Iterator[None]:
+    """Run a replica with ``settings``, whose data is in ``folder``, until the block ends."""
+    replica = EmbeddedValkey(folder, settings=settings)
+    replica.start()
     try:
-        master.start()
-        replica.start()
-        with redis.Redis.from_url(replica.url) as other, redis.Redis.from_url(master.url) as first:
+        with redis.Redis.from_url(master.url) as first, redis.Redis.from_url(replica.url) as other:
+            # A replica is waited for five seconds before it gets its first copy, in case more come.
+            first.config_set("repl-diskless-sync-delay", "0")
             other.config_set("masterauth", master.password)
             other.replicaof("127.0.0.1", str(master.port))
-            first.set("seen", "1")
-            if first.wait(1, 4_000) != 1:
-                raise RuntimeError("the replica does not follow")
-        yield master.url
+            _wait_until_it_follows(other)
+        yield
     finally:
         replica.stop()
-        master.stop()
 
 
-def _milliseconds(url: str, replicas: int) -> list[float]:
-    os.environ["BROKER_WAIT_REPLICAS"] = str(replicas)
-    taken = []
-    with SessionClient(url, url) as client:
-        client.ping()
-        for number in range(_COMMANDS):
-            began = time.perf_counter()
-            client.get_or_create("C1", f"1700000000.{number:06}", "U1")
-            taken.append((time.perf_counter() - began) * 1000)
-    return sorted(taken)
-
-
-def main() -> None:
-    """Print a row for each setting."""
-    with tempfile.TemporaryDirectory() as directory, _replicated(Path(directory)) as url:
-        for replicas in (0, 1):
-            taken = _milliseconds(url, replicas)
-            half, most = statistics.median(taken), taken[int(len(taken) * 0.99)]
-            sys.stdout.write(f"| `BROKER_WAIT_REPLICAS={replicas}` | {half:.1f} ms | {most:.1f} ms |\n")
-
-
-if __name__ == "__main__":
-    main()
+def _wait_until_it_follows(replica: redis.Redis) -> None:
+    deadline = time.monotonic() + _FOLLOWS_SECONDS
+    while True:
+        info: Any = replica.info("replication")
+        if info["master_link_status"] == "up":
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the replica does not follow within {_FOLLOWS_SECONDS} s: {info}")
+        time.sleep(0.02)

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from benchmarks.contender import Contender
 from benchmarks.figures import WARM
-from benchmarks.process_tree import cpu_seconds, memory
+from benchmarks.process_tree import cpu_of, memory
 from benchmarks.threads import SlackThread, known_threads, threads
 
 
@@ -46,34 +46,49 @@ class Side:
     def start(self) -> None:
         self._workers = self._contender.start()
 
-    def drain(self, total: int, patience: float) -> dict[str, Any]:
-        """Wait until ``total`` commands have ended; ``patience`` seconds without one are a failure."""
+    def drain(self, total: int, patience: float, servers: dict[str, int]) -> dict[str, Any]:
+        """Wait until ``total`` commands have ended; ``patience`` seconds without one are a failure.
+
+        ``servers``: main processes by name, whose CPU time is answered beside the worker's.
+        """
+        families = {"worker": self._workers, **{name: [pid] for name, pid in servers.items()}}
         samples: list[tuple[float, int]] = []
-        warm: tuple[int, float] | None = None
+        warm: tuple[int, dict[str, float]] | None = None
         while not samples or samples[-1][1] < total:
             done, now = self._contender.done(), time.monotonic()
             if not samples or done != samples[-1][1]:
                 samples.append((now, done))
             if warm is None and done >= total * WARM:
-                warm = done, cpu_seconds(*self._workers)
+                warm = done, cpu_of(families)
             if fault := self._contender.fault():
                 raise RuntimeError(f"the worker ended:\n{fault}")
             if now - samples[-1][0] > patience:
                 raise RuntimeError(f"{done} of {total} ended, and none for {patience:g} s")
             time.sleep(self._contender.poll_seconds)
         assert warm is not None  # noqa: S101 - all are done
-        cpu = cpu_seconds(*self._workers) - warm[1]
-        return {"samples": samples, "cpu_seconds_each": cpu / max(total - warm[0], 1)}
+        timed, before = max(total - warm[0], 1), warm[1]
+        each = {name: (seconds - before[name]) / timed for name, seconds in cpu_of(families).items()}
+        return {"samples": samples, "cpu_seconds_each": each}
 
     def paced(self, first: int, count: int, pace: float) -> list[tuple[str, float, float]]:
         """Send commands at a pace; return each one's key, due time and sending time (``time.monotonic``)."""
         return [astuple(sent) for sent in self._contender.send(threads(first, count), pace)]
 
+    def round_trips(self, first: int, lasting: float) -> dict[str, Any]:
+        """Send commands, each one after the result before; return the time of each, and the last result."""
+        taken: list[float] = []
+        until = time.monotonic() + lasting
+        while True:
+            (thread,) = threads(first + len(taken), 1)
+            began = time.monotonic()
+            result = self._contender.ask(thread)
+            ended = time.monotonic()
+            taken.append(ended - began)
+            if ended >= until:
+                return {"seconds": taken, "result": result}
+
     def memory(self) -> list[int]:
         return memory(*self._workers)
-
-    def last_result(self) -> Any:
-        return self._contender.last_result()
 
     def stop(self) -> None:
         self._contender.stop()

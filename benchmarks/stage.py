@@ -38,15 +38,26 @@ SESSIONS: Final = 10_000
 """Number of sessions before a run. A plan that Postgres makes for an empty table reads the whole table, and a
 connection keeps it for a filled one, at a fifth of the speed, which no installation has for long."""
 
+_REPORT_SECONDS: Final = 10
+_OTHERS: Final = """
+SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() LIMIT 1
+"""
+_SCANS: Final = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'thread_sessions'"
+
 
 @dataclass(frozen=True)
 class Installation:
-    """An empty broker, and a database with ``sessions`` sessions, for one run."""
+    """An empty broker, and a database with ``sessions`` sessions, for one run.
+
+    ``servers`` are their main processes, by name. Clients wait for ``wait_replicas`` replicas.
+    """
 
     database_url: str
     broker_url: str
     results_url: str
     sessions: int
+    servers: Mapping[str, int]
+    wait_replicas: int = 0
 
     @property
     def env(self) -> dict[str, str]:
@@ -57,6 +68,7 @@ class Installation:
             "DATABASE_URL": self.database_url,
             "CELERY_BROKER_URL": self.broker_url,
             "CELERY_RESULT_BACKEND": self.results_url,
+            "BROKER_WAIT_REPLICAS": str(self.wait_replicas),
         }
 
     def count_sessions(self) -> int:
@@ -65,6 +77,19 @@ class Installation:
             row = connection.execute("SELECT count(*) FROM thread_sessions").fetchone()
         return (int(row[0]) if row else 0) - self.sessions
 
+    def table_scans(self) -> int:
+        """Count the statements of the run that have read the whole table of sessions.
+
+        To be asked before others read it, after the worker has ended: a connection reports what it did when
+        it is closed, or up to a minute late.
+        """
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            deadline = time.monotonic() + _REPORT_SECONDS
+            while connection.execute(_OTHERS).fetchone() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            row = connection.execute(_SCANS).fetchone()
+        return int(row[0]) if row else 0
+
 
 class Stage:
     """The servers, Postgres and Valkey, with their data in ``folder``."""
@@ -72,7 +97,7 @@ class Stage:
     def __init__(self, folder: Path, appendfsync: str) -> None:
         self.valkey_settings = {**VALKEY_SETTINGS, "appendfsync": appendfsync}
         self._postgres = EmbeddedPostgres(folder / "postgres", settings=POSTGRES_SETTINGS)
-        self._valkey = EmbeddedValkey(folder / "valkey", settings=self.valkey_settings)
+        self.valkey = EmbeddedValkey(folder / "valkey", settings=self.valkey_settings)
         self._numbers = itertools.count(1)
         self._templates: set[str] = set()
         self._current: str | None = None
@@ -91,7 +116,9 @@ class Stage:
             connection.execute("CHECKPOINT")
         self._current = name
         self._empty_valkey()
-        return Installation(self._database(name), self._broker(0), self._broker(1), sessions)
+        urls = self._database(name), self._broker(0), self._broker(1)
+        servers = {server.name: server.pid or 0 for server in (self._postgres, self.valkey)}
+        return Installation(*urls, sessions, servers)
 
     def versions(self) -> Mapping[str, str]:
         """Return the servers' versions."""
@@ -104,7 +131,7 @@ class Stage:
     def __enter__(self) -> Stage:
         try:
             self._postgres.start()
-            self._valkey.start()
+            self.valkey.start()
         except BaseException:
             self._stop()
             raise
@@ -116,7 +143,7 @@ class Stage:
         self._stop()
 
     def _stop(self) -> None:
-        self._valkey.stop()
+        self.valkey.stop()
         self._postgres.stop()
 
     def _template(self, sessions: int) -> str:
@@ -144,4 +171,4 @@ class Stage:
         return urlunsplit(urlsplit(self._postgres.url)._replace(path=f"/{name}"))
 
     def _broker(self, number: int) -> str:
-        return urlunsplit(urlsplit(self._valkey.url)._replace(path=f"/{number}"))
+        return urlunsplit(urlsplit(self.valkey.url)._replace(path=f"/{number}"))

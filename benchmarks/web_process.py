@@ -1,18 +1,20 @@
-"""Compare the client's import time and memory with an earlier commit's: ``python -m benchmarks.web_process``.
+"""Compare the client's import time and memory with an earlier commit's.
 
-Both wheels are built and installed into virtual environments with nothing else, because a developer's tools
-(OpenTelemetry, pytest) would be loaded too. Runs alternate. Ratios are taken run by run.
+``make bench`` does so in each round; ``python -m benchmarks.web_process`` does nothing else. Both wheels are
+built and installed into virtual environments with nothing else, because a developer's tools (OpenTelemetry,
+pytest) would be loaded too. Runs alternate.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import statistics
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -52,10 +54,15 @@ with SessionClient() as client:
         if line.startswith("Private_"):
             private += int(line.split()[1])
 loaded = sorted({{name.partition(".")[0] for name in sys.modules}} & set({packages!r}))
-print(json.dumps({{"import ms": wall * 1e3, "import CPU ms": cpu * 1e3, "private MB": private / 1e3,
+print(json.dumps({{"import_ms": wall * 1e3, "import_cpu_ms": cpu * 1e3, "private_mb": private / 1e3,
                   "modules": len(sys.modules), "loaded": loaded}}))
 """
-MEASURES: Final = ("import ms", "import CPU ms", "private MB", "modules")
+MEASURES: Final = ("import_ms", "import_cpu_ms", "private_mb", "modules")
+Figures = dict[str, float]
+
+
+class ProcessFailed(Exception):
+    """Failure to build a side, or of a process; the message's first line tells what did not work."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +74,10 @@ class Side:
     program: Path
 
     def run(self, broker_url: str) -> dict[str, Any]:
-        """Run the program: import, send one command, and return the measurements."""
-        done = subprocess.run(
-            [self.python, self.program],
-            env={"CELERY_BROKER_URL": broker_url},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        """Run the program: import, send one command, and return what it printed. Raises ``ProcessFailed``."""
+        done = _finished((str(self.python), str(self.program)), 60, {"CELERY_BROKER_URL": broker_url})
         if done.returncode:
-            raise RuntimeError(f"{self.name}: {done.stderr}")
+            raise ProcessFailed(f"{self.name}: {done.stderr}")
         measured: dict[str, Any] = json.loads(done.stdout)
         return measured
 
@@ -101,25 +101,51 @@ def prepare(folder: Path, name: str, source: Path, statement: str, *more: str, f
 
 
 def source_of(commit: str, folder: Path) -> Path:
-    """Write the tree of a commit of this repository into ``folder``."""
-    archive = subprocess.run(
-        [which("git") or "git", "archive", commit], cwd=ROOT, capture_output=True, check=True
-    ).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tree:
+    """Write the tree of a commit of this repository into ``folder``. Raises ``ProcessFailed`` without it."""
+    command = [which("git") or "git", "archive", commit]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    if done.returncode:
+        raise ProcessFailed(f"commit {commit} is not in this clone")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tree:
         tree.extractall(folder, filter="data")
     return folder
 
 
-def compare(old: Side, new: Side, runs: int, broker_url: str) -> list[tuple[str, Spread, Spread, Spread]]:
-    """Run both sides in turn; return each measure's old value, new value and ratio."""
-    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+def prepare_both(folder: Path, commit: str = BEFORE) -> tuple[Side, Side]:
+    """Prepare the earlier commit's side and this checkout's. Raises ``ProcessFailed`` if that fails."""
+    earlier = source_of(commit, folder / "source")
+    # kombu's Redis transport imports packaging; the earlier commit's wheel did not ask for it.
+    old = prepare(
+        folder, "old", earlier, "from tasks.client import SessionClient", "packaging", foreign=False
+    )
+    return old, prepare(folder, "new", ROOT, "from threadsync import SessionClient", foreign=True)
+
+
+def alternate(old: Side, new: Side, runs: int, broker_url: str) -> list[tuple[Figures, Figures]]:
+    """Run both sides in turn, ``runs`` times; return what was measured, the old side's first."""
+    pairs = []
     for number in range(runs + 1):
         pair = old.run(broker_url), new.run(broker_url)
         if pair[1]["loaded"]:
-            raise RuntimeError(f"the client loads {', '.join(pair[1]['loaded'])}")
+            raise ProcessFailed(f"the client loads {', '.join(pair[1]['loaded'])}")
         # The first ones read the files from the disk.
         pairs += [pair] if number else []
-    return [(name, *_spreads([(a[name], b[name]) for a, b in pairs])) for name in MEASURES]
+    return [(_figures(old), _figures(new)) for old, new in pairs]
+
+
+def medians(measured: Iterable[Figures]) -> Figures:
+    """Return the median of each measure."""
+    runs = list(measured)
+    return {name: statistics.median(run[name] for run in runs) for name in MEASURES}
+
+
+def compare(pairs: Sequence[tuple[Figures, Figures]]) -> list[tuple[str, Spread, Spread, Spread]]:
+    """Return each measure's old value, new value and ratio, which is taken run by run."""
+    return [(name, *_spreads([(old[name], new[name]) for old, new in pairs])) for name in MEASURES]
+
+
+def _figures(measured: Mapping[str, Any]) -> Figures:
+    return {name: measured[name] for name in MEASURES}
 
 
 def _spreads(pairs: Sequence[tuple[float, float]]) -> tuple[Spread, Spread, Spread]:
@@ -128,9 +154,18 @@ def _spreads(pairs: Sequence[tuple[float, float]]) -> tuple[Spread, Spread, Spre
 
 
 def _run(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=900, check=False)
+    done = _finished(argv, 900)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(argv)}:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+        raise ProcessFailed(f"{' '.join(argv)}:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+
+
+def _finished(
+    argv: Sequence[str], seconds: float, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise ProcessFailed(f"{' '.join(argv)}: no end within {seconds:g} s") from None
 
 
 def main(
@@ -140,16 +175,11 @@ def main(
     """Compare a web process that sends, of this checkout and of an earlier commit."""
     with tempfile.TemporaryDirectory(prefix="threadsync-web-process-") as name:
         folder = Path(name)
-        earlier = source_of(commit, folder / "source")
-        # kombu's Redis transport imports packaging; the earlier commit's wheel did not ask for it.
-        old = prepare(
-            folder, "old", earlier, "from tasks.client import SessionClient", "packaging", foreign=False
-        )
-        new = prepare(folder, "new", ROOT, "from threadsync import SessionClient", foreign=True)
+        old, new = prepare_both(folder, commit)
         valkey = EmbeddedValkey(folder / "valkey")
         valkey.start()
         try:
-            rows = compare(old, new, runs, valkey.url)
+            rows = compare(alternate(old, new, runs, valkey.url))
         finally:
             valkey.stop()
     print(f"{runs} runs of each; median (lowest to highest)")  # noqa: T201

@@ -67,6 +67,6 @@ class Arq(AsyncContender):
         # A job leaves the queue in the transaction that stores its result.
         return self._sent - int(self._broker.zcard("arq:queue"))
 
-    def last_result(self) -> Mapping[str, Any] | None:
-        answer: Mapping[str, Any] = self.loop.run(self._last.result(timeout=10, poll_delay=0.05))
+    async def result(self, handle: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await handle.result(timeout=10)
         return answer

@@ -55,6 +55,6 @@ class Dramatiq(SyncContender):
     def done(self) -> int:
         return int(self._results.dbsize())
 
-    def last_result(self) -> Mapping[str, Any] | None:
-        answer: Mapping[str, Any] = self._last.get_result(backend=results, block=True)
+    def result(self, handle: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = handle.get_result(backend=results, block=True)
         return answer

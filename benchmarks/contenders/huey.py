@@ -58,6 +58,6 @@ class Huey(SyncContender):
             keys, queues = pipe.execute()
         return int(keys) - int(queues)
 
-    def last_result(self) -> Mapping[str, Any] | None:
-        answer: Mapping[str, Any] = self._last(blocking=True, timeout=10)
+    def result(self, handle: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = handle(blocking=True, timeout=10)
         return answer

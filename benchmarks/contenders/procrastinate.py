@@ -57,5 +57,5 @@ class Procrastinate(SyncContender):
         row = self._database.execute(count).fetchone()
         return int(row[0]) if row else 0
 
-    def last_result(self) -> Mapping[str, Any] | None:
-        return None
+    def result(self, handle: Any) -> Mapping[str, Any]:
+        raise NotImplementedError("it keeps no results")

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import redis
 from celery import Celery
-from celery.result import AsyncResult
 
-from benchmarks.contender import SyncContender
+from benchmarks.contender import SETTINGS, SyncContender
 from benchmarks.threads import SlackThread
-from threadsync.config import get_settings
-from worker.celery import configuration
-
-_OUR_CODE: Final = ("worker.", "tasks.")
 
 
 def stock_app(name: str) -> Celery:
     """Make an app with our worker's settings (late acknowledgement, events, limits), without our code."""
     app = Celery(name)
-    settings = configuration(get_settings())
-    app.conf.update({name: value for name, value in settings.items() if not _names_our_code(value)})
+    app.conf.update(ast.literal_eval(os.environ[SETTINGS]))
     return app
-
-
-def _names_our_code(value: Any) -> bool:
-    values = value if isinstance(value, list) else [value]
-    return any(isinstance(item, str) and item.startswith(_OUR_CODE) for item in values)
 
 
 class StockCelery(SyncContender):
     """Contender with Celery's worker command line and Celery's ``send_task``.
 
-    The client has no result backend: with one, each call would first subscribe to its result's channel, which
-    is never read here. (Not by a setting: Celery prefers ``CELERY_RESULT_BACKEND`` to it.)
+    The client that only sends has no result backend: with one, each call would first subscribe to its
+    result's channel, which is never read then. (Not by a setting: Celery prefers ``CELERY_RESULT_BACKEND``.)
     """
 
     distribution = "celery"
@@ -51,7 +41,7 @@ class StockCelery(SyncContender):
         broker, results = os.environ["CELERY_BROKER_URL"], os.environ["CELERY_RESULT_BACKEND"]
         self._client = Celery("client", broker=broker, set_as_current=False)
         self._client.backend_cls = "disabled://"
-        self._reader = Celery("reader", backend=results, set_as_current=False)
+        self._asker = Celery("asker", broker=broker, backend=results, set_as_current=False)
         self._results = redis.Redis.from_url(results)
 
     def commands(self) -> Sequence[Sequence[str]]:
@@ -72,7 +62,9 @@ class StockCelery(SyncContender):
     def done(self) -> int:
         return int(self._results.dbsize())
 
-    def last_result(self) -> Mapping[str, Any] | None:
-        result: AsyncResult[Any] = AsyncResult(self.task_id(self._last), app=self._reader)
-        answer: Mapping[str, Any] | None = result.get(timeout=10)
+    def ask(self, thread: SlackThread) -> Mapping[str, Any]:
+        return self.result(self._asker.send_task(self.task, kwargs=thread._asdict(), queue=self.queue))
+
+    def result(self, handle: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = handle.get(timeout=10)
         return answer

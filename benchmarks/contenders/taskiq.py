@@ -59,7 +59,6 @@ class Taskiq(AsyncContender):
     def done(self) -> int:
         return int(self._results.dbsize())
 
-    def last_result(self) -> Mapping[str, Any] | None:
-        result = self.loop.run(self._last.wait_result(check_interval=0.05, timeout=10))
-        answer: Mapping[str, Any] = result.return_value
+    async def result(self, handle: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = (await handle.wait_result(timeout=10)).return_value
         return answer

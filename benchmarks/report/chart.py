@@ -10,8 +10,9 @@ from xml.sax.saxutils import escape
 
 from benchmarks.entries import BASELINE, OURS, OURS_BY_STOCK_CLIENT
 from benchmarks.figures import Spread
-from benchmarks.record import Record
-from benchmarks.report.comparison import TITLES, to_baseline
+from benchmarks.limits import LIMITS
+from benchmarks.record import IMPORT, Record
+from benchmarks.report.comparison import TITLES, compare
 
 _LABELS: Final = 290
 _BARS: Final = 460
@@ -87,9 +88,9 @@ def _bars(record: Record, figure: str, best_first: int) -> list[Bar]:
     kinds = {OURS.name: "ours", OURS_BY_STOCK_CLIENT.name: "ours", BASELINE.name: "baseline"}
     found = []
     for name in record.contenders("round"):
-        spread = to_baseline(record, name, figure)
+        spread = compare(record, name, figure)
         # The limits of psycopg are no queue, and would dwarf the others.
-        if spread and not name.startswith("psycopg") and name != "import":
+        if spread and name not in (*LIMITS, IMPORT):
             found.append(Bar(TITLES[name], spread, kinds.get(name, "other")))
     return sorted(found, key=lambda bar: best_first * bar.spread.median)
 

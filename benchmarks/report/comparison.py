@@ -1,46 +1,37 @@
-"""Ratios to the Celery task that does nothing, and threadsync's goals. Pure."""
+"""Ratios between contenders, taken round by round. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.entries import BASELINE, ENTRIES, OURS
-from benchmarks.figures import Spread, ratios
-from benchmarks.limits import LIMITS, PIPELINED
-from benchmarks.record import Record
-
-IMPORT: Final = "import"
+from benchmarks.entries import BASELINE, ENTRIES, OURS, SENDERS
+from benchmarks.figures import Spread, fastest, ratios
+from benchmarks.limits import LIMITS
+from benchmarks.record import IMPORT, WEB, WEB_BEFORE, Record
+from benchmarks.safety import VARIANTS
+from benchmarks.web_process import BEFORE
 
 TITLES: Final = {
-    **{entry.name: entry.title for entry in ENTRIES},
+    **{variant.name: variant.title for variant in VARIANTS},
+    **{entry.name: entry.title for entry in (*ENTRIES, *SENDERS)},
     **{name: title for name, (title, _) in LIMITS.items()},
     IMPORT: "threadsync sessions import",
+    WEB: "a web process that sends",
+    WEB_BEFORE: f"the same at commit {BEFORE}",
 }
 
 
-@dataclass(frozen=True)
-class Goal:
-    """A goal of at least or at most ``bound``. ``reached`` is None when it was not measured."""
-
-    text: str
-    bound: float
-    at_least: bool
-    reached: Spread | None
-
-    @property
-    def is_met(self) -> bool | None:
-        """True if the median reaches the goal; None without a measurement."""
-        if self.reached is None:
-            return None
-        reached = self.reached.median
-        return reached >= self.bound if self.at_least else reached <= self.bound
+def compare(
+    record: Record, contender: str, figure: str, to: str = BASELINE.name, scene: str = "round"
+) -> Spread | None:
+    """Return a contender's figure as a ratio to another's, the baseline's by default; None without one."""
+    return ratios(record.figures(scene, contender, figure), record.figures(scene, to, figure))
 
 
-def to_baseline(record: Record, contender: str, figure: str, scene: str = "round") -> Spread | None:
-    """Return a figure's ratio to the baseline; None when there is none."""
-    return ratios(record.figures(scene, contender, figure), record.figures(scene, BASELINE.name, figure))
+def compare_to_peers(record: Record, figure: str, scene: str = "round") -> Spread | None:
+    """Return our figure as a ratio to that of the fastest other queue that keeps results."""
+    peers = [record.figures(scene, entry.name, figure) for entry in ENTRIES if entry.is_peer]
+    return ratios(record.figures(scene, OURS.name, figure), fastest(peers))
 
 
 def absolute(record: Record, contender: str, figure: str, scene: str = "round") -> Spread | None:
@@ -55,76 +46,21 @@ def latency_figures(record: Record) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def goals(record: Record) -> list[Goal]:
-    """Return the goals of this version."""
-    return [
-        Goal(
-            "processing, to a Celery task that does nothing",
-            4,
-            at_least=True,
-            reached=to_baseline(record, OURS.name, "process_rate"),
-        ),
-        Goal(
-            "processing, to the fastest other queue that keeps results",
-            2,
-            at_least=True,
-            reached=ratios(_process(record, OURS.name), _fastest_peer(record)),
-        ),
-        *_latency_goals(record),
-        Goal(
-            "bulk import, to psycopg's pipeline",
-            0.5,
-            at_least=True,
-            reached=ratios(_process(record, IMPORT), _process(record, PIPELINED)),
-        ),
-        *_table_goals(record),
-        *_mutated_goals(record),
-    ]
-
-
 def table_sizes(record: Record) -> list[int]:
     """Return the table sizes of the runs on tables, the smallest first."""
     return sorted(int(name.rpartition("-")[2]) for name in record.contenders("table"))
 
 
-def time_on_table(record: Record, size: int) -> Spread | None:
-    """Return the time of a command on a table of this size, as a ratio to the smallest table."""
-    smallest = table_sizes(record)[0]
-    return ratios(_on_table(record, smallest), _on_table(record, size))
+def time_on_table(record: Record, size: int, to: int) -> Spread | None:
+    """Return the time of a command on a table of a size, as a ratio to that on a table of another size."""
+    return compare(record, _on_table(to), "process_rate", _on_table(size), "table")
 
 
-def _latency_goals(record: Record) -> Iterator[Goal]:
-    for share in ("p50", "p99"):
-        reached = to_baseline(record, OURS.name, f"{share}_ms_at_100")
-        yield Goal(f"{share} at 100/s, to a Celery task that does nothing", 1.3, False, reached)
+def scans(record: Record) -> Spread | None:
+    """Return how often statements have read whole tables, over the runs on tables of all sizes."""
+    found = [absolute(record, _on_table(size), "table_scans", "table") for size in table_sizes(record)]
+    return Spread.of(spread.median for spread in found if spread) if any(found) else None
 
 
-def _table_goals(record: Record) -> Iterator[Goal]:
-    sizes: Sequence[int] = table_sizes(record)
-    if sizes:
-        text = f"time with {sizes[-1]:,} sessions, to that with {sizes[0]:,}"
-        yield Goal(text, 1.1, at_least=False, reached=time_on_table(record, sizes[-1]))
-
-
-def _mutated_goals(record: Record) -> Iterator[Goal]:
-    reached = absolute(record, OURS.name, "among_mutants_p99_seconds", "mutated")
-    if reached:
-        text = f"p99 in seconds beside {record.plan['mutated']:,} mutated messages"
-        yield Goal(text, 2, at_least=False, reached=reached)
-
-
-def _fastest_peer(record: Record) -> dict[int, float]:
-    rates: Iterable[dict[int, float]] = [_process(record, entry.name) for entry in ENTRIES if entry.is_peer]
-    fastest: dict[int, float] = {}
-    for numbers in rates:
-        for place, number in numbers.items():
-            fastest[place] = max(number, fastest.get(place, 0))
-    return fastest
-
-
-def _process(record: Record, contender: str) -> dict[int, float]:
-    return record.figures("round", contender, "process_rate")
-
-
-def _on_table(record: Record, size: int) -> dict[int, float]:
-    return record.figures("table", f"{OURS.name}-{size}", "process_rate")
+def _on_table(size: int) -> str:
+    return f"{OURS.name}-{size}"

@@ -1,41 +1,39 @@
-"""Computations and reports of a benchmark. Nothing is timed here: a test machine's numbers say nothing."""
+"""Computations and parts of a benchmark. Nothing is timed here: a test machine's numbers say nothing."""
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import process_tree
-from benchmarks.contender import Contender
-from benchmarks.entries import BASELINE, ENTRIES, OURS
-from benchmarks.figures import Spread, percentile, rate, ratios
+from benchmarks.bench import in_order
+from benchmarks.contender import SETTINGS, Contender
+from benchmarks.entries import BASELINE, ENTRIES, SENDERS
+from benchmarks.figures import Spread, fastest, percentile, rate, ratios
 from benchmarks.plan import FULL, QUICK
-from benchmarks.record import Record, Run, read
-from benchmarks.report import write_report
-from benchmarks.report.chart import Bar, bar_chart
-from benchmarks.report.comparison import TITLES, goals, time_on_table, to_baseline
-from benchmarks.report.page import page, ratio_text, table
 from benchmarks.side import Side, serve
 from benchmarks.stage import SESSIONS
-from benchmarks.threads import known_threads, threads
+from benchmarks.threads import SlackThread, known_threads, threads
+from benchmarks.web_process import MEASURES, compare, medians
+from benchmarks.worker_settings import settings_text
 from supply.locks import LOCKS, locks, pins
 from tests.support.documents import ROOT
 from tests.support.waiting import wait_until
 from threadsync.commands import GetOrCreate
+from threadsync.config import load_settings
+from worker.celery import configuration
 from worker.db.sessions.statements import statement_of
 
-SVG = "{http://www.w3.org/2000/svg}"
 PEERS = {lock.name: lock for lock in locks() if lock.name.startswith("bench-")}
 numbers = st.lists(st.floats(0.001, 1e6), min_size=1)
 
@@ -79,6 +77,64 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert ratios({0: 1.0}, {1: 1.0}) is None
 
 
+def test_the_fastest_of_each_round() -> None:
+    """The highest rate is taken round by round; a round that one of them lacks has the others'."""
+    assert fastest([{0: 1, 1: 5}, {0: 3}, {2: 4}]) == {0: 3, 1: 5, 2: 4}
+    assert fastest([]) == {}
+
+
+@given(st.integers(0, 20))
+def test_each_round_begins_with_another_contender(number: int) -> None:
+    """A round begins with the baseline, whose rate is given to all; then with another contender each time."""
+    ordered = in_order(ENTRIES, number)
+    assert ordered[0] is BASELINE
+    assert set(ordered) == set(ENTRIES)
+    assert len(ordered) == len(ENTRIES)
+    assert ordered[1] is [entry for entry in ENTRIES if entry is not BASELINE][number % (len(ENTRIES) - 1)]
+
+
+def test_stock_celery_has_our_settings_without_our_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The baseline's settings are our worker's, as plain data; only what names our code is left out."""
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
+    text = settings_text("redis://127.0.0.1:1/0", "redis://127.0.0.1:1/1")
+    ours = configuration(
+        load_settings(
+            celery_broker_url="redis://127.0.0.1:1/0", celery_result_backend="redis://127.0.0.1:1/1"
+        )
+    )
+    settings = ast.literal_eval(text)
+    assert settings == {name: ours[name] for name in settings}
+    left_out = {"include", "task_queues", "beat_scheduler", "worker_consumer", "worker_pool"}
+    assert set(ours) - set(settings) == left_out
+
+
+def test_the_baseline_loads_nothing_of_our_worker() -> None:
+    """The baseline's worker has Celery in memory, and no part of ours that Celery does not have."""
+    probe = "import benchmarks.contenders.celery_noop, sys; print(*sys.modules)"
+    env = {"CELERY_BROKER_URL": "redis://", "CELERY_RESULT_BACKEND": "redis://", SETTINGS: "{}"}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "celery" in loaded
+    ours = {name for name in loaded if name.startswith(("threadsync", "tasks", "worker."))}
+    assert ours <= {"worker.local", "worker.local.child"}
+    assert not loaded & {"psycopg", "pydantic", "structlog"}
+
+
+def test_medians_of_web_processes() -> None:
+    """A round's figures of web processes are the medians of its runs."""
+    runs = [dict.fromkeys(MEASURES, value) for value in (3.0, 1.0, 2.0)]
+    assert medians(runs) == dict.fromkeys(MEASURES, 2.0)
+    ((name, before, after, ratio), *_) = compare([(old, new) for old, new in zip(runs, runs, strict=True)])
+    assert (name, before, after, ratio) == (
+        MEASURES[0],
+        Spread(2, 1, 3),
+        Spread(2, 1, 3),
+        Spread(1, 1, 1),
+    )
+
+
 def test_threads_are_valid_and_new() -> None:
     """Every made thread is valid for our command, and no two of a run are the same session."""
     made = threads(SESSIONS, 500)
@@ -110,9 +166,16 @@ def test_the_family_of_a_process() -> None:
     assert process_tree.memory(process.pid) == []
 
 
+def test_families_are_seen_in_one_look() -> None:
+    """The CPU time of several families of processes is told apart."""
+    seconds = process_tree.cpu_of({"ours": [os.getpid()], "nobody's": []})
+    assert seconds["ours"] > 0
+    assert seconds["nobody's"] == 0
+
+
 def test_every_contender_has_a_file_and_what_it_needs() -> None:
     """Every contender has a file of its own, and every peer has its locked requirements."""
-    for entry in ENTRIES:
+    for entry in {*ENTRIES, *SENDERS}:
         module, _, name = entry.target.partition(":")
         source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
         assert f"class {name}(" in source
@@ -128,6 +191,9 @@ def test_peers_run_on_the_driver_that_we_run_on() -> None:
     for lock in PEERS.values():
         theirs = {(pin.name, pin.version) for pin in pins(lock.path.read_text(encoding="utf-8"))}
         assert {(pin.name, pin.version) for pin in ours} <= theirs, f"{lock.name}: make lock UPGRADE=psycopg"
+
+
+_REFUSED = threads(9, 1)[0].thread_ts
 
 
 class Pretender(Contender):
@@ -146,8 +212,10 @@ class Pretender(Contender):
         self.looks += 50
         return self.looks
 
-    def last_result(self) -> None:
-        raise ValueError("nothing was sent")
+    def ask(self, thread: SlackThread) -> dict[str, str]:
+        if thread.thread_ts == _REFUSED:
+            raise ValueError("nothing was sent")
+        return {"outcome": thread.thread_ts}
 
 
 def ask(*requests: dict[str, Any]) -> list[dict[str, Any]]:
@@ -164,162 +232,42 @@ def test_a_contender_is_asked_line_by_line() -> None:
         {"do": "prepare"},
         {"do": "enqueue", "first": 0, "count": 10},
         {"do": "start"},
-        {"do": "drain", "total": 100, "patience": 5},
+        {"do": "drain", "total": 100, "patience": 5, "servers": {"postgres": os.getpid()}},
     )
     assert prepared["answer"]["results_database"] == 1
     assert enqueued["answer"] >= 0
     assert [done for _, done in drained["answer"]["samples"]] == [50, 100]
+    cpu = drained["answer"]["cpu_seconds_each"]
+    assert cpu["worker"] == 0
+    assert cpu["postgres"] >= 0
+
+
+def test_a_client_waits_for_one_result_after_the_other() -> None:
+    """Round trips go on for the time given, at least once, each with a thread of its own."""
+    once, more = ask(
+        {"do": "round_trips", "first": 0, "lasting": 0}, {"do": "round_trips", "first": 10, "lasting": 0.01}
+    )
+    assert len(once["answer"]["seconds"]) == 1
+    taken = more["answer"]["seconds"]
+    assert len(taken) > 1
+    assert more["answer"]["result"] == {"outcome": threads(10 + len(taken) - 1, 1)[0].thread_ts}
 
 
 def test_a_contender_that_fails_says_so_and_goes_on() -> None:
     """A contender that fails reports its library's error, and goes on."""
-    failed, memory = ask({"do": "last_result"}, {"do": "memory"})
+    failed, memory = ask({"do": "round_trips", "first": 9, "lasting": 0}, {"do": "memory"})
     assert failed == {"fault": "ValueError: nothing was sent"}
     assert memory == {"answer": []}
 
 
-def record(*runs: Run) -> Record:
-    """Make a record of two rounds: ours at four times the baseline, and huey with lost work once."""
-    rounds = [
-        run
-        for number, speed in enumerate((100.0, 50.0))
-        for run in (
-            Run("round", number, OURS.name, figures(4 * speed, 5.2), others=0.01),
-            Run("round", number, BASELINE.name, figures(speed, 4.0), others=0.02),
-            Run("round", number, "psycopg-pipelined", {"process_rate": 30 * speed}),
-        )
-    ]
-    lost = Run("round", 0, "huey", figures(9_999, 0.1), fault="9 of 10 sessions are there\nat /somewhere")
-    kept = Run("round", 1, "huey", figures(100, 2.0))
-    return Record(
-        made_at="2026-01-02 03:04 UTC",
-        plan=asdict(QUICK),
-        machine={"cores": 2},
-        settings={"valkey": {"appendfsync": "everysec"}},
-        versions={OURS.name: "threadsync 0.1.0"},
-        skipped={"import": "not there"},
-        runs=[*rounds, lost, kept, *runs],
-    )
-
-
-def figures(speed: float, latency: float) -> dict[str, float]:
-    return {
-        "enqueue_rate": speed,
-        "process_rate": speed,
-        "cpu_seconds_per_1000": 1 / speed,
-        "p50_ms_at_100": latency,
-        "p99_ms_at_100": latency * 2,
-    }
-
-
-def test_lost_work_is_not_fast() -> None:
-    """A run with a fault has no part in any ratio, and the page says what was wrong."""
-    assert to_baseline(record(), "huey", "process_rate") == Spread(2, 2, 2)
-    text = page(record(), [])
-    assert "| huey (**1 invalid**, see below) | 2.00 |" in text
-    assert "| huey | round | 1 | 9 of 10 sessions are there at /somewhere |" in text
-
-
-def test_the_goals() -> None:
-    """A goal is met at its bound and missed beyond it; without a measurement it is neither."""
-    assert [goal.is_met for goal in goals(record())] == [True, True, True, True, None]
-    too_slow = [
-        Run("round", number, name, figures(100, latency))
-        for number in (2, 3, 4)
-        for name, latency in ((OURS.name, 5.3), (BASELINE.name, 4.0))
-    ]
-    assert [goal.is_met for goal in goals(record(*too_slow))] == [False, True, False, False, None]
-
-
-def test_the_time_on_a_large_table() -> None:
-    """A lower rate on a large table is shown as a longer time."""
-    runs = [
-        Run("table", number, f"{OURS.name}-{size}", {"process_rate": speed})
-        for number in range(2)
-        for size, speed in ((1_000, 220.0), (1_000_000, 200.0))
-    ]
-    made = record(*runs)
-    assert time_on_table(made, 1_000_000) == Spread(1.1, 1.1, 1.1)
-    (goal,) = [goal for goal in goals(made) if "sessions" in goal.text]
-    assert goal.text == "time with 1,000,000 sessions, to that with 1,000"
-    assert goal.is_met
-
-
-def test_honest_commands_beside_mutated_ones() -> None:
-    """The goal for honest commands beside mutated ones is in seconds."""
-    runs = [
-        Run("mutated", number, OURS.name, {"among_mutants_p99_seconds": p99})
-        for number, p99 in enumerate((0.5, 1.5))
-    ]
-    (goal,) = [goal for goal in goals(record(*runs)) if "mutated" in goal.text]
-    assert (goal.bound, goal.is_met, goal.reached) == (2, True, Spread(1.0, 0.5, 1.5))
-
-
-def test_the_page_says_where_numbers_come_from() -> None:
-    """The page names machine, settings, versions and omissions, and says if the machine was not quiet."""
-    text = page(record(), ["quick-processing.svg"])
-    for line in ("| cores | 2 |", "`appendfsync = everysec`", "threadsync 0.1.0", "left out: not there"):
-        assert line in text
-    assert "not quiet" not in text
-    assert "![quick, processing](quick-processing.svg)" in text
-    noisy = [Run("backlog", 0, OURS.name, others=0.5) for _ in range(20)]
-    assert "**The machine was not quiet.** Other processes took 50%" in page(record(*noisy), [])
-
-
-def test_a_ratio_for_people() -> None:
-    """A ratio is written with its ends, unless they are equal."""
-    assert ratio_text(Spread(3.314, 3.1, 12.34)) == "3.31 (3.10 to 12.3)"
-    assert ratio_text(Spread(2, 2, 2)) == "2.00"
-    assert ratio_text(None) == "-"
-
-
-def test_a_table_in_markdown() -> None:
-    """A bar in a cell does not end the cell."""
-    assert table(("a", "b"), [("1|2", "3")]) == "| a | b |\n| --- | --- |\n| 1\\|2 | 3 |"
-
-
-def test_a_chart_is_a_picture_for_light_and_dark_pages() -> None:
-    """A chart is named for screen readers, has bars to scale and whiskers, and adapts to dark pages."""
-    bars = [Bar("ours & <others>", Spread(4, 3, 5), "ours"), Bar("baseline", Spread(1, 1, 1), "baseline")]
-    root = ElementTree.fromstring(bar_chart("Speed", "more is better", bars))
-    assert root.get("aria-label") == "Speed"
-    ours, baseline = root.findall(f"{SVG}rect")
-    assert float(ours.get("width", 0)) == pytest.approx(4 * float(baseline.get("width", 0)), rel=0.01)
-    assert len(root.findall(f"{SVG}path[@class='whisker']")) == 2
-    assert "ours & <others>" in [text.text for text in root.iter(f"{SVG}text")]
-    style = root.find(f"{SVG}style")
-    assert style is not None
-    assert "prefers-color-scheme: dark" in (style.text or "")
-
-
-@given(st.lists(st.floats(0.001, 5000), min_size=1, max_size=12))
-def test_no_bar_leaves_the_picture(values: list[float]) -> None:
-    """Every bar stays within the picture, whatever was measured."""
-    bars = [Bar("x", Spread(value, value * 0.9, value * 1.1)) for value in values]
-    root = ElementTree.fromstring(bar_chart("t", "n", bars))
-    width, height = map(float, root.get("viewBox", "").split()[2:])
-    for rect in root.findall(f"{SVG}rect"):
-        assert float(rect.get("width", 0)) >= 0
-        assert float(rect.get("x", 0)) + float(rect.get("width", 0)) <= width
-        assert float(rect.get("y", 0)) + float(rect.get("height", 0)) <= height
-
-
-def test_a_report_is_written_and_read_back(tmp_path: Path) -> None:
-    """A report is written as raw numbers, page and pictures, and read back; every contender has a title."""
-    written = write_report(record(), tmp_path, "quick")
-    assert [path.name for path in written] == [
-        "quick.json",
-        "quick.md",
-        "quick-processing.svg",
-        "quick-latency.svg",
-    ]
-    assert read(tmp_path / "quick.json").runs == record().runs
-    assert {run.contender for run in record().runs} <= set(TITLES)
-
-
 def test_the_quick_plan_leaves_the_long_work_out() -> None:
-    """The quick plan leaves the large backlog and tables out, and the full plan has them."""
+    """The quick plan leaves out what takes minutes, and the full plan has it."""
     assert not QUICK.big_backlog
     assert not QUICK.table_sizes
+    assert not QUICK.web_runs
+    assert not QUICK.safety
+    assert FULL.safety
+    assert FULL.web_runs
+    assert FULL.rounds == 5
     assert FULL.big_backlog == 100_000
     assert FULL.table_sizes == (1_000, 100_000, 1_000_000)
