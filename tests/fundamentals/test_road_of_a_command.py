@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
+from tests.support.backlogs import locks_waited_for
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
 from threadsync import SessionClient
@@ -72,9 +74,11 @@ def test_a_killed_worker_loses_nothing(installation: Installation) -> None:
         for thread in threads:
             for _ in range(2):
                 client.get_or_create(*thread, "U0456")
-        worker = installation.worker("first").start()
-        wait_until(lambda: 0 < len(installation.sessions()) < 100, "the worker is in the middle of the work")
-        worker.kill()
+        with psycopg.connect(installation.database_url) as elsewhere:
+            elsewhere.execute("LOCK TABLE thread_sessions IN SHARE MODE")
+            worker = installation.worker("first").start()
+            wait_until(lambda: locks_waited_for(installation), "the worker is in the middle of the work")
+            worker.kill()
         with installation.worker("second"):
             wait_until(lambda: installation.waiting() == 0, "every message is done", timeout=30)
         assert {session.thread_ts for session in installation.sessions()} == {ts for _, ts in threads}

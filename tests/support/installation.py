@@ -136,6 +136,9 @@ class Installation:
         for result in self._results:
             # Its __del__ would look for the broker, which may be gone by then.
             result.backend = None  # type: ignore[assignment]
+            found: Any = result
+            for child in (found._cache or {}).get("children") or ():
+                child.backend = None
         # Celery leaves these connections to the garbage collector, which may find the socket first and warn.
         backend: Any = self.celery.backend
         backend.result_consumer.stop()

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
 
+import redis
 from kombu.utils.encoding import bytes_to_str
+from redis.exceptions import NoPermissionError
 
 from worker.durable.scripts import RESULTS
 
@@ -27,6 +29,8 @@ class Gathers:
     client: Any
     expires: int | None
     _gathered: list[tuple[str, Any]] | None = None
+    may_script: bool | None = None
+    """True if results may be stored by a script; None until that was tried."""
 
     # Celery's own, and what stands in front of them.
     READY_STATES: frozenset[str]
@@ -106,8 +110,32 @@ class Gathers:
 
     def _stored_at_once(self, gathered: list[tuple[str, Any]]) -> tuple[int, str]:
         """Store results in one round trip; return how many the server refused, and why the last one was."""
-        count, reason = self.client.execute_command(*results_command(gathered, self.expires))
-        return int(count), bytes_to_str(reason)
+        if self.may_script is not False:
+            try:
+                count, reason = self.client.execute_command(*results_command(gathered, self.expires))
+            except redis.ResponseError as exc:
+                if not _is_about_scripts(exc):
+                    raise
+                self.may_script = False
+            else:
+                self.may_script = True
+                return int(count), bytes_to_str(reason)
+        return self._stored_one_by_one(gathered)
+
+    def _stored_one_by_one(self, gathered: list[tuple[str, Any]]) -> tuple[int, str]:
+        with self.client.pipeline(transaction=False) as pipe:
+            for key, value in gathered:
+                pipe.set(key, value, ex=self.expires or None)
+                # For stock Celery's clients, which wait for it; ours look, so this one may be refused.
+                pipe.publish(key, value)
+            replies = pipe.execute(raise_on_error=False)
+        refused = [reply for reply in replies[::2] if isinstance(reply, Exception)]
+        return len(refused), f"{type(refused[-1]).__name__}: {refused[-1]}" if refused else ""
+
+
+def _is_about_scripts(error: redis.ResponseError) -> bool:
+    """Return True for a user without the right to run scripts on results, or a server without scripts."""
+    return isinstance(error, NoPermissionError) or "unknown command" in str(error)
 
 
 def results_command(results: Sequence[tuple[str, Any]], expires: int | None) -> tuple[Any, ...]:

@@ -66,7 +66,8 @@ def tell(job: Job, ended: Sequence[Ending], began: float, seconds: float) -> tup
     backend: Any = current_app.backend
     results = [(backend.get_key_for_task(end.message.task_id), _stored(end)) for end in _answered(ended)]
     events = list(_events(job, ended, began, seconds)) if job.hostname else []
-    is_one_server = current_app.conf.result_backend == current_app.conf.broker_url
+    # At first alone, to see that the user of this process may run the script.
+    is_one_server = current_app.conf.result_backend == current_app.conf.broker_url and backend.may_script
     if not is_one_server:
         backend.store_at_once(results)
     try:

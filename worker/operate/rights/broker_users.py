@@ -143,6 +143,7 @@ USERS: Final[Mapping[BrokerUser, tuple[Grant, ...]]] = {
         _LEAVE_HEARTBEAT,
         *_ASK_WORKERS,
         Grant("run scripts", ("eval", "evalsha"), (*_Scripts, *_Routes, *_Own, *_OwnRoutes, _Deadlines)),
+        Grant("store many results at once", ("eval",), _Results, is_needed=False),
         Grant("take messages", ("lindex", "lrange", "rpop", "rpush", "blmove", "del", "exists"), _Queues),
         Grant("take what has waited, let wait", ("zadd", "zrange", "zrem"), _Waiting),
         Grant("note what it has", ("hset", "hget", "hdel", "hincrby", "zadd", "zrange", "zrem"), _Held),
