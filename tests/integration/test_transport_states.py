@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,10 @@ from kombu import Connection
 
 from tests.support.servers import ValkeyForTests
 from threadsync.broker.lua import WAITING
+from worker.durable import scripts
 from worker.durable.deliveries import unsealed
+from worker.durable.lane.chunk import Chunk
+from worker.durable.raw_message import DurableMessage, Taken, payload_of
 
 QUEUES = ("one", "two")
 
@@ -36,6 +40,7 @@ class ChannelMachine(RuleBasedStateMachine):
 
     peers = Bundle("peers")
     held = Bundle("held")
+    chunks = Bundle("chunks")
 
     def __init__(self, valkey: ValkeyForTests) -> None:
         super().__init__()
@@ -61,10 +66,16 @@ class ChannelMachine(RuleBasedStateMachine):
     def another_peer(self) -> Any:
         return self._connect()
 
-    @rule(queue=st.sampled_from(QUEUES), count=st.integers(1, 4), priority=st.sampled_from([None, 0, 6]))
-    def publish(self, queue: str, count: int, priority: int | None) -> None:
+    @rule(
+        queue=st.sampled_from(QUEUES),
+        count=st.integers(1, 4),
+        priority=st.sampled_from([None, 0, 6]),
+        of_lane=st.booleans(),
+    )
+    def publish(self, queue: str, count: int, priority: int | None, of_lane: bool) -> None:
         for _ in range(count):
             options: Any = {} if priority is None else {"priority": priority}
+            options["headers"] = {"task": "probe.lane" if of_lane else "probe.other"}
             self.producer.Producer().publish(self.published, routing_key=queue, serializer="json", **options)
             self.open.add(self.published)
             self.published += 1
@@ -81,6 +92,58 @@ class ChannelMachine(RuleBasedStateMachine):
         assert came_before == (self.delivered[number] > 0), "the mark tells a lie"
         self.delivered[number] += 1
         return peer, message
+
+    @rule(target=chunks, peer=peers, queue=st.sampled_from(QUEUES))
+    def take_for_the_lane(self, peer: Any, queue: str) -> Any:
+        """Take up to three messages for the fast lane, which nobody had before, and no others."""
+        rows, where, messages, tags = peer.run_script(
+            *peer._take_arguments([queue], 0, lane=(3, "|probe.lane|probe.more|"))
+        )
+        assert rows == []
+        if not tags:
+            return multiple()
+        chunk = Chunk.of(where, messages, tags, peer)
+        assert len(chunk) <= 3
+        peer.qos.hold(chunk.tags)
+        for raw in chunk.messages:
+            assert b"probe.lane" in raw
+            assert self.delivered[_number(raw)] == 0, "what came before takes the lane"
+            self.delivered[_number(raw)] += 1
+        return chunk
+
+    @rule(chunk=consumes(chunks), by_child=st.booleans())
+    def end_chunk(self, chunk: Chunk, by_child: bool) -> None:
+        """End a chunk, of which its child has told the server, or the worker tells it."""
+        peer: Any = chunk.channel
+        mine = [_number(raw) for raw, tag in self._each(chunk) if self.server.hexists("unacked", tag)]
+        if by_child:
+            keys = ("unacked", "unacked_index", "unacked_deliveries")
+            self.server.eval(scripts.END, len(keys), *keys, *chunk.tags)
+        is_known = by_child or not peer.closed
+        peer.qos.lane_ended(chunk.queue, chunk.tags, is_told=by_child)
+        peer.qos.flush()
+        self.open.difference_update(mine if is_known else ())
+
+    @rule(chunk=consumes(chunks))
+    def give_chunk_back(self, chunk: Chunk) -> None:
+        """Give a chunk back whose child has died."""
+        peer: Any = chunk.channel
+        peer.qos.lane_given_back(chunk.tags)
+        peer.qos.flush()
+
+    @rule(target=held, chunk=consumes(chunks))
+    def leave_chunk_over(self, chunk: Chunk) -> Any:
+        """Let the messages of a chunk take the ordinary road."""
+        peer: Any = chunk.channel
+        peer.qos.let_go(chunk.tags)
+        if peer.closed:
+            return multiple()
+        messages = []
+        for raw, tag in self._each(chunk):
+            payload = payload_of(Taken(chunk.queue, raw, tag, 1, False, "", "", 0), peer)
+            messages.append(DurableMessage(payload, channel=peer))
+            peer.qos.append(messages[-1], tag)
+        return multiple(*((peer, message) for message in messages))
 
     @rule(one=consumes(held))
     def acknowledge(self, one: tuple[Any, Any]) -> None:
@@ -132,6 +195,9 @@ class ChannelMachine(RuleBasedStateMachine):
     @invariant()
     def the_index_knows_every_note(self) -> None:
         assert set(self.server.hkeys("unacked")) == set(self.server.zrange("unacked_index", 0, -1))
+
+    def _each(self, chunk: Chunk) -> Iterator[tuple[bytes, Any]]:
+        return zip(chunk.messages, chunk.tags, strict=True)
 
     def _connect(self) -> Any:
         connection: Any = Connection(self.url, transport="worker.durable.transport:DurableTransport")

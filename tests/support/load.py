@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from typing import Any
+
+import redis
+from celery.result import AsyncResult
 
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
@@ -14,12 +18,17 @@ End = tuple[str, str | None]
 
 
 class Load:
-    """Commands for many threads, shuffled, each sent one to three times, and how each session must end."""
+    """Commands for many threads, shuffled, each sent one to three times, and how each session must end.
 
-    def __init__(self, seed: int, threads: int = 150) -> None:
+    Args:
+        together: threads whose commands are shuffled among each other; all, if None.
+    """
+
+    def __init__(self, seed: int, threads: int = 150, together: int | None = None) -> None:
         draw = random.Random(seed)
         self.ends: dict[str, End] = {}
         self.messages: list[Message] = []
+        block: list[Message] = []
         for number in range(threads):
             thread = {"channel_id": f"C{number % 7}", "thread_ts": f"1700000000.{number:06}"}
             key = f"PROJ-{number + 1}"
@@ -33,14 +42,25 @@ class Load:
             if end[0] == "synced":
                 commands += [("sessions.mark_synced", {**thread, "jira_key": key})]
             self.ends[thread["thread_ts"]] = end
-            self.messages += [command for command in commands for _ in range(draw.randint(1, 3))]
-        draw.shuffle(self.messages)
+            block += [command for command in commands for _ in range(draw.randint(1, 3))]
+            if number + 1 == threads or (together and (number + 1) % together == 0):
+                draw.shuffle(block)
+                self.messages += block
+                block = []
         self.sent = 0
+        self._results: list[AsyncResult[Any]] = []
 
     def send(self, installation: Installation, messages: list[Message] | None = None) -> None:
         for task, arguments in messages or self.messages:
-            installation.send(task, **arguments)
+            self._results.append(installation.send(task, **arguments))
             self.sent += 1
+
+    def without_result(self, installation: Installation) -> list[str]:
+        """Return the ids of sent commands that have no result."""
+        with redis.Redis.from_url(installation.broker_url) as server:
+            ids = [result.id for result in self._results]
+            found = server.mget([f"celery-task-meta-{task_id}" for task_id in ids])
+        return [task_id for task_id, meta in zip(ids, found, strict=True) if meta is None]
 
     def ended(self, installation: Installation) -> int:
         """Count the sent messages that no longer wait, also while others are being sent."""
