@@ -143,7 +143,8 @@ class Installation:
         backend: Any = self.celery.backend
         backend.result_consumer.stop()
         backend.client.connection_pool.disconnect()
-        self.celery.pool.force_close_all()
+        pool: Any = self.celery.pool
+        pool.force_close_all()
         self.celery.close()
 
 

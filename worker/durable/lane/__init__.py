@@ -1,10 +1,10 @@
-"""The fast lane: plain commands go to a child as bytes, and to Postgres as one statement.
+"""The fast lane: plain commands go to a child as bytes, and to Postgres in one transaction.
 
     Valkey           TAKE picks plain messages out: first delivery, a name of the lane, no larger than 16 KiB
       |                (worker/durable/scripts.py); all others are rows for the ordinary road
     main process     Lane.take -> a child is free -> all that has come until then, as one job of the pool;
       |                it parses nothing, renews what it holds, keeps the time limits, and counts
-    child            run_chunk: read -> one statement for each kind of command -> results, Flower's events
+    child            run_chunk: read -> all statements in one transaction -> results, Flower's events
       |                and END in one write
     main process     Lane: what is left over takes the ordinary road, one by one
 
