@@ -5,8 +5,6 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-import subprocess
-import sys
 import threading
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
@@ -20,13 +18,13 @@ import psycopg
 import pytest
 
 from console.access import COOKIE
+from tests.support import forked
 from tests.support.console_client import PASSWORD, sign_in, token, web_process
 from tests.support.installation import Installation
 from tests.support.scale import scaled
 from tests.support.servers import as_owner, ask
 from tests.support.waiting import wait_until
 from tests.support.web import WebProcess
-from tests.support.workers import ROOT
 from worker.db.console_login.sessions import MOST_SESSIONS, ConsoleSession, ConsoleSessionStore
 from worker.db.pool import Pool
 
@@ -226,15 +224,7 @@ def test_what_serves_the_console_does_not_start_with_a_weak_password(tmp_path: P
         "SLACK_BOT_TOKEN": "xoxb-local",
         "THREADSYNC_CONSOLE_PASSWORD": "Threadsync2026!",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", *argv],
-        env={**os.environ, **env, "PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = forked.run(*argv, env={**os.environ, **env}, folder=tmp_path)
     said = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0
     assert "THREADSYNC_CONSOLE_PASSWORD: it can be guessed" in said
