@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.installation import Installation, install
+from tests.support.memory import memory_folder
 from tests.support.servers import POSTGRES_SETTINGS, PostgresForTests, ValkeyForTests
 from tests.support.stores import awaitable
 from threadsync.config import Settings, get_settings
@@ -57,12 +59,13 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
     """The session's Postgres. To end it in a test, start one of your own."""
-    postgres = PostgresForTests(tmp_path_factory.mktemp("postgres"))
-    try:
-        postgres.start()
-        yield postgres
-    finally:
-        postgres.stop()
+    with memory_folder(tmp_path_factory.mktemp("postgres")) as folder:
+        postgres = PostgresForTests(folder / "server")
+        try:
+            postgres.start()
+            yield postgres
+        finally:
+            postgres.stop()
 
 
 @pytest.fixture(scope="session")
@@ -168,14 +171,28 @@ def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
         valkey.stop()
 
 
+@pytest.fixture(scope="session")
+def prepared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a stopped server with a migrated database, to be copied: ``initdb`` takes a second."""
+    with memory_folder(tmp_path_factory.mktemp("prepared")) as folder:
+        postgres = EmbeddedPostgres(folder / "server", settings=POSTGRES_SETTINGS)
+        try:
+            postgres.start()
+            with new_pool(postgres.url) as pool:
+                SessionStore(pool).create_tables()
+        finally:
+            postgres.stop()
+        yield folder / "server"
+
+
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def own_postgres(prepared_postgres: Path, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     """A migrated database for this test to stop and kill."""
-    postgres = EmbeddedPostgres(tmp_path / "postgres", settings=POSTGRES_SETTINGS)
-    try:
-        postgres.start()
-        with new_pool(postgres.url) as pool:
-            SessionStore(pool).create_tables()
-        yield postgres
-    finally:
-        postgres.stop()
+    with memory_folder(tmp_path) as folder:
+        shutil.copytree(prepared_postgres, folder / "postgres")
+        postgres = EmbeddedPostgres(folder / "postgres", settings=POSTGRES_SETTINGS)
+        try:
+            postgres.start()
+            yield postgres
+        finally:
+            postgres.stop()
