@@ -27,6 +27,7 @@ from tests.support.waiting import wait_until
 from tests.support.web import WebProcess
 from worker.db.console_login.sessions import MOST_SESSIONS, ConsoleSession, ConsoleSessionStore
 from worker.db.pool import Pool
+from worker.http_once import tls_context
 
 GUESSERS = 60
 
@@ -39,7 +40,8 @@ def web(tmp_path: Path, database_url: str, broker_url: str) -> Iterator[WebProce
 
 def from_address(web: WebProcess, address: str) -> httpx.Client:
     """Return a client that the web process sees at this address, through X-Forwarded-For."""
-    return httpx.Client(base_url=web.url, headers={"x-forwarded-for": address}, timeout=30)
+    headers = {"x-forwarded-for": address}
+    return httpx.Client(base_url=web.url, headers=headers, timeout=30, verify=tls_context())
 
 
 def a_forged_cookie() -> str:

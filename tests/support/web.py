@@ -13,6 +13,7 @@ from sandbox.slack.requests import TEAM_ID, SlackRequest
 from tests.support.slack_app import SECRET
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
+from worker.http_once import tls_context
 from worker.local.child import Child
 from worker.local.readiness import answers_http
 from worker.local.servers.port import free_port
@@ -46,7 +47,8 @@ class WebProcess:
 
     def deliver(self, request: SlackRequest) -> httpx.Response:
         """Send it a request of Slack's."""
-        return httpx.post(f"{self.url}/slack/events", content=request.body, headers=dict(request.headers))
+        url, headers = f"{self.url}/slack/events", dict(request.headers)
+        return httpx.post(url, content=request.body, headers=headers, verify=tls_context())
 
     def __enter__(self) -> WebProcess:
         folder = self._log_path.parent
