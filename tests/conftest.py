@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +27,8 @@ settings.register_profile("threadsync", deadline=None, suppress_health_check=[He
 settings.load_profile("threadsync")
 
 
+LONG: Final = Path(__file__).parent / "long"
+
 # More than half a minute each. First, so that none is left over when all the others are done.
 _SLOW = (
     "test_worker_kills",
@@ -41,6 +44,9 @@ _SLOW = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow files before the others; else in the order in which they were found."""
+    for item in items:
+        if item.path.is_relative_to(LONG):
+            item.add_marker("long")
     items.sort(key=lambda item: _SLOW.index(item.path.stem) if item.path.stem in _SLOW else len(_SLOW))
 
 
