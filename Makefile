@@ -44,7 +44,7 @@ test: $(STAMP)   ## What is promised, with real servers and real kills: eleven m
 	$(PYTEST) --ignore tests/long --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)  ## What takes longer and `make test` does not have: every broker, storms, failovers
-	$(PYTEST) tests/long --numprocesses 2 --dist loadfile
+	THREADSYNC_WHOLE=1 $(PYTEST) -m "long or bounded" --numprocesses 2 --dist loadfile
 
 soak: $(STAMP)   ## The tests of test-all with five times the numbers
 	THREADSYNC_SOAK=1 $(PYTEST) tests/long --timeout 1800

@@ -23,6 +23,7 @@ from typing import Final
 import httpx
 
 from sandbox.slack.requests import TEAM_ID, app_mention, signed_request
+from worker.http_once import tls_context
 from worker.local.child import Child
 from worker.local.readiness import answers_http
 from worker.local.servers.port import free_port
@@ -154,7 +155,9 @@ def _deliver(port: int, event: tuple[bytes, dict[str, str]]) -> str | None:
     body, headers = event
     url = f"http://127.0.0.1:{port}/slack/events"
     try:
-        answer = httpx.post(url, content=body, headers=headers, timeout=_SLACK_WAITS_SECONDS)
+        answer = httpx.post(
+            url, content=body, headers=headers, timeout=_SLACK_WAITS_SECONDS, verify=tls_context()
+        )
     except httpx.HTTPError as exc:
         return type(exc).__name__
     return None if answer.is_success else str(answer.status_code)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.installation import Installation, install
+from tests.support.memory import memory_folder
 from tests.support.servers import POSTGRES_SETTINGS, PostgresForTests, ValkeyForTests
 from tests.support.stores import awaitable
 from threadsync.config import Settings, get_settings
@@ -23,6 +26,8 @@ from worker.local.servers.valkey import EmbeddedValkey
 settings.register_profile("threadsync", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("threadsync")
 
+
+LONG: Final = Path(__file__).parent / "long"
 
 # More than half a minute each. First, so that none is left over when all the others are done.
 _SLOW = (
@@ -39,6 +44,9 @@ _SLOW = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow files before the others; else in the order in which they were found."""
+    for item in items:
+        if item.path.is_relative_to(LONG):
+            item.add_marker("long")
     items.sort(key=lambda item: _SLOW.index(item.path.stem) if item.path.stem in _SLOW else len(_SLOW))
 
 
@@ -57,12 +65,13 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
     """The session's Postgres. To end it in a test, start one of your own."""
-    postgres = PostgresForTests(tmp_path_factory.mktemp("postgres"))
-    try:
-        postgres.start()
-        yield postgres
-    finally:
-        postgres.stop()
+    with memory_folder(tmp_path_factory.mktemp("postgres")) as folder:
+        postgres = PostgresForTests(folder / "server")
+        try:
+            postgres.start()
+            yield postgres
+        finally:
+            postgres.stop()
 
 
 @pytest.fixture(scope="session")
@@ -168,14 +177,28 @@ def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
         valkey.stop()
 
 
+@pytest.fixture(scope="session")
+def prepared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a stopped server with a migrated database, to be copied: ``initdb`` takes a second."""
+    with memory_folder(tmp_path_factory.mktemp("prepared")) as folder:
+        postgres = EmbeddedPostgres(folder / "server", settings=POSTGRES_SETTINGS)
+        try:
+            postgres.start()
+            with new_pool(postgres.url) as pool:
+                SessionStore(pool).create_tables()
+        finally:
+            postgres.stop()
+        yield folder / "server"
+
+
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def own_postgres(prepared_postgres: Path, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     """A migrated database for this test to stop and kill."""
-    postgres = EmbeddedPostgres(tmp_path / "postgres", settings=POSTGRES_SETTINGS)
-    try:
-        postgres.start()
-        with new_pool(postgres.url) as pool:
-            SessionStore(pool).create_tables()
-        yield postgres
-    finally:
-        postgres.stop()
+    with memory_folder(tmp_path) as folder:
+        shutil.copytree(prepared_postgres, folder / "postgres")
+        postgres = EmbeddedPostgres(folder / "postgres", settings=POSTGRES_SETTINGS)
+        try:
+            postgres.start()
+            yield postgres
+        finally:
+            postgres.stop()

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import ssl
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
@@ -65,6 +68,23 @@ class Unknown:
     why: str
     status: int | None = None
     trace_id: str | None = None
+
+
+def tls_context(*, trust_env: bool = True) -> ssl.SSLContext:
+    """Return the one context of this process by which servers are verified.
+
+    httpx would read the certificates again for each client, which takes longer than most exchanges.
+
+    Args:
+        trust_env: the environment may name other certificates, as httpx does by default.
+    """
+    return _tls_context(trust_env, *map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
+
+
+@cache
+def _tls_context(trust_env: bool, file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Read the certificates. The environment's names of them are part of the key, and read by httpx."""
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 class HttpOnce:
@@ -172,7 +192,7 @@ class HttpOnce:
             "timeout": httpx.Timeout(self._timeout, connect=connect, pool=connect),
             "follow_redirects": False,
             "trust_env": trust_env,
-            "verify": httpx.create_ssl_context(trust_env=trust_env),
+            "verify": tls_context(trust_env=trust_env),
             "transport": self._transport,
         }
         self._clients = {

@@ -12,20 +12,22 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import psycopg
 import pytest
 
+from tests.support import forked
 from tests.support.command_runs import failure, output, run_in
+from tests.support.forked import Forked
 from tests.support.servers import PostgresForTests, ask
 from tests.support.waiting import wait_until
 from worker.db import SessionStore
 from worker.local.servers.postgres import EmbeddedPostgres
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-MANY: Final = 5000
-HELD_UP: Final = 3000
+MANY: Final = 3000
+HELD_UP: Final = 1500
 """The line at which tests stop an import: some blocks are behind it, others before it."""
 WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
@@ -211,24 +213,42 @@ def test_a_database_that_is_not_migrated(
 
 
 class Import:
-    """An import that runs in the background, with its stderr in a file."""
+    """An import that runs in the background, with its output in files.
 
-    def __init__(self, env: Mapping[str, str], directory: Path, *arguments: object, **streams: Any) -> None:
-        command = [sys.executable, "-m", "worker.cli", "sessions", "import", *map(str, arguments)]
-        self._said = directory / f"stderr-{len(list(directory.iterdir()))}"
-        with self._said.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                command, env=env, stdout=subprocess.PIPE, stderr=streams.pop("stderr", stderr), **streams
-            )
+    Args:
+        by_itself: start the program itself instead of a fork, where the process is what is tested.
+    """
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        directory: Path,
+        *arguments: object,
+        by_itself: bool = False,
+        stdin: IO[bytes] | None = None,
+        stderr: IO[bytes] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        number = len(list(directory.iterdir()))
+        self._stdout, self._stderr = directory / f"stdout-{number}", directory / f"stderr-{number}"
+        words = ["sessions", "import", *map(str, arguments)]
+        self.process: Forked | subprocess.Popen[bytes]
+        with self._stdout.open("wb") as told, self._stderr.open("wb") as said:
+            streams: dict[str, Any] = {"stdin": stdin, "stdout": told, "stderr": stderr or said}
+            if by_itself:
+                argv = [sys.executable, "-m", "worker.cli", *words]
+                self.process = subprocess.Popen(argv, env=env, cwd=folder, **streams)
+            else:
+                self.process = forked.start("worker.cli", *words, env=env, folder=folder, **streams)
 
     def says(self, text: str) -> None:
         """Wait until the import has printed this text."""
-        wait_until(lambda: text in self._said.read_text(), f"the import says {text!r}", timeout=30)
+        wait_until(lambda: text in self._stderr.read_text(), f"the import says {text!r}", timeout=30)
 
     def end(self) -> tuple[int, str, str]:
         """Wait for the end; return exit code, stdout and stderr."""
-        stdout, _ = self.process.communicate(timeout=60)
-        return self.process.returncode, stdout.decode(), self._said.read_text()
+        code = self.process.wait(timeout=60)
+        return code, self._stdout.read_text(), self._stderr.read_text()
 
 
 @pytest.fixture
@@ -236,8 +256,8 @@ def start(process_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[...,
     """Start an import; kill it when the test is over."""
     started: list[Import] = []
 
-    def start(*arguments: object, env: Mapping[str, str] = process_env, **streams: Any) -> Import:
-        started.append(Import(env, tmp_path, *arguments, **streams))
+    def start(*arguments: object, env: Mapping[str, str] = process_env, **options: Any) -> Import:
+        started.append(Import(env, tmp_path, *arguments, **options))
         return started[-1]
 
     yield start
@@ -245,6 +265,14 @@ def start(process_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[...,
         running.process.kill()
         with running.process:
             pass
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """A pipe's end to read and its unbuffered end to write."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb", buffering=0) as writer:
+        yield reader, writer
 
 
 @pytest.fixture
@@ -291,7 +319,7 @@ def test_a_stopped_import_says_how_to_go_on(
 ) -> None:
     """A stopped import ends its block; the next run goes on with the next line and counts everything."""
     with held_up(database_url) as until_it_stands_there:
-        running = start(many, "--json")
+        running = start(many, "--json", by_itself=True)
         until_it_stands_there()
         running.process.send_signal(number)
     code, stdout, stderr = running.end()
@@ -345,36 +373,36 @@ def test_without_a_place_for_progress(run: Run, file: Path, database_url: str) -
     assert count(database_url) == 1
 
 
-def test_a_stream(start: Callable[..., Import], database_url: str) -> None:
+def test_a_stream(start: Callable[..., Import], database_url: str, pipe: tuple[IO[bytes], IO[bytes]]) -> None:
     """Lines of a stream are imported as soon as they come, long before its end."""
-    running = start("-", stdin=subprocess.PIPE)
-    assert running.process.stdin is not None
+    reader, writer = pipe
+    running = start("-", stdin=reader)
     for number in range(1, 4):
-        running.process.stdin.write(json.dumps(session(f"{number}.1")).encode() + b"\n")
-        running.process.stdin.flush()
+        writer.write(json.dumps(session(f"{number}.1")).encode() + b"\n")
         wait_until(lambda expected=number: count(database_url) == expected, "the line is in", timeout=30)  # type: ignore[misc]
+    writer.close()
     assert running.end() == (0, "3 lines: 3 created, 0 moved forward, 0 unchanged, 0 bad.\n", "")
 
 
 def test_a_file_as_stdin(start: Callable[..., Import], many: Path, database_url: str) -> None:
     """A file on stdin is a stream like any other: no progress is kept beside it."""
     with many.open("rb") as stdin, held_up(database_url) as until_it_stands_there:
-        running = start("-", stdin=stdin, cwd=many.parent)
+        running = start("-", stdin=stdin, folder=many.parent)
         until_it_stands_there()
         running.process.terminate()
     assert running.end()[0] == 3
     assert list(many.parent.glob("*progress")) == []
 
 
-def test_a_stream_that_says_nothing_can_be_stopped(start: Callable[..., Import], database_url: str) -> None:
+def test_a_stream_that_says_nothing_can_be_stopped(
+    start: Callable[..., Import], database_url: str, pipe: tuple[IO[bytes], IO[bytes]]
+) -> None:
     """A silent stream can be stopped, and half a line that has come is not imported."""
-    running = start("-", stdin=subprocess.PIPE)
-    assert running.process.stdin is not None
-    running.process.stdin.write(json.dumps(session("1.1")).encode() + b"\n{")
-    running.process.stdin.flush()
+    reader, writer = pipe
+    running = start("-", stdin=reader)
+    writer.write(json.dumps(session("1.1")).encode() + b"\n{")
     wait_until(lambda: count(database_url) == 1, "the line is in", timeout=30)
     running.process.send_signal(signal.SIGINT)
-    running.process.wait(timeout=30)
     code, stdout, stderr = running.end()
     assert (code, stdout) == (3, "1 lines: 1 created, 0 moved forward, 0 unchanged, 0 bad.\n")
     assert "Stopped before line 2." in stderr
@@ -423,8 +451,8 @@ def test_a_bar_on_a_terminal(start: Callable[..., Import], many: Path) -> None:
     """A progress bar is drawn on a terminal, and the summary still goes to stdout."""
     terminal, slave = pty.openpty()
     with os.fdopen(terminal, "rb", buffering=0) as screen:
-        running = start(many, stderr=slave)
-        os.close(slave)
+        with os.fdopen(slave, "wb", buffering=0) as its_side:
+            running = start(many, stderr=its_side, by_itself=True)
         shown = b""
         # Linux ends a pseudo terminal with an error.
         try:
@@ -447,7 +475,7 @@ def test_the_size_of_a_file_does_not_matter(start: Callable[..., Import], file: 
                 writing.write((b"x" * 999 + b"\n") * 1000)
             for _ in range(megabytes):
                 writing.write(b"x" * 1_000_000)
-        running = start(file)
+        running = start(file, by_itself=True)
         _, status, usage = os.wait4(running.process.pid, 0)
         running.process.returncode = os.waitstatus_to_exitcode(status)
         assert running.end()[0] == 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -15,12 +13,12 @@ import httpx
 import pytest
 import redis
 
+from tests.support import forked
 from tests.support.flower import flower_of
 from tests.support.installation import Installation
 from tests.support.redis_servers import RedisServer, redis_program
 from tests.support.servers import PostgresForTests, as_member
 from tests.support.waiting import wait_until
-from tests.support.workers import ROOT
 from threadsync import AsyncSessionClient, SessionClient
 from threadsync.config import load_settings
 from threadsync.queues import QUEUES
@@ -292,8 +290,7 @@ def bury(database_url: str) -> UUID:
 
 
 def run(env: dict[str, str], *words: str) -> str:
-    argv, env = [sys.executable, "-m", *words], {**env, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = forked.run(*words, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -18,6 +18,7 @@ from psycopg.sql import SQL
 
 from console import actions
 from console.access import COOKIE
+from tests.support.command_runs import output, run_in
 from tests.support.console_client import PASSWORD, console_on, sign_in, token
 from tests.support.servers import as_owner, ask
 from threadsync.broker.options import broker_options
@@ -574,16 +575,9 @@ def test_the_trail_on_the_command_line(database_url: str, pool: Pool) -> None:
     """``threadsync audit list --json`` prints the decisions of the audit trail."""
     letter = a_letter(pool)
     DeadLetterStore(pool).settle(letter.id, "discarded", actor="ada", reason="too old")
-    done = subprocess.run(
-        [sys.executable, "-m", "worker.cli", "audit", "list", "--json"],
-        env={"DATABASE_URL": database_url, "PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert '"actor": "ada"' in done.stdout
-    assert '"action": "discard"' in done.stdout
+    told = output(run_in({"DATABASE_URL": database_url, "PATH": ""}, "audit", "list", "--json"))
+    assert '"actor": "ada"' in told
+    assert '"action": "discard"' in told
 
 
 def test_a_thread_a_channel_and_a_person_are_forgotten(

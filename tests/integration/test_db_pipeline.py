@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.scale import bounded
 from tests.support.servers import PostgresForTests, as_owner, ask
 from tests.support.stores import awaitable
 from tests.support.waiting import wait_until
@@ -142,8 +143,9 @@ def other_store(other_url: str) -> Iterator[SessionStore]:
         yield SessionStore(pool)
 
 
+@pytest.mark.bounded
 @given(commands=st.lists(COMMANDS, max_size=16), at_once=st.integers(1, 16))
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=bounded(100, 20), suppress_health_check=list(HealthCheck))
 async def test_a_batch_is_as_good_as_one_by_one(
     any_store: AsyncSessionStore,
     database_url: str,

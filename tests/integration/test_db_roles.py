@@ -6,14 +6,13 @@ These rights suffice: the rest of the suite uses its databases as a member of ``
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from tests.support.command_runs import output, run_in
 from tests.support.servers import PostgresForTests, as_member, as_owner, ask
 from threadsync.syncs import Draft
 from worker.db import SessionStore
@@ -275,17 +274,10 @@ def test_none_may_put_functions_beside_ours(postgres: PostgresForTests, empty_da
 
 def test_roles_may_be_created_again(postgres: PostgresForTests, database_url: str) -> None:
     """The output of ``threadsync roles`` may be run twice."""
-    done = subprocess.run(
-        [sys.executable, "-m", "worker.cli", "roles"],
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    sql = output(run_in({"PATH": os.environ["PATH"]}, "roles"))
     with psycopg.connect(postgres.for_administrator(database_url), autocommit=True) as connection:
         for _ in range(2):
-            connection.execute(done.stdout.encode())
+            connection.execute(sql.encode())
 
 
 def test_without_the_roles_a_migration_is_as_before(postgres: PostgresForTests, tmp_path: object) -> None:

@@ -23,6 +23,7 @@ from sandbox.jira.faults import NotJson, Redirect, Refuse, Status
 from sandbox.jira.server import JiraSandbox
 from sandbox.jira.site import ScreenField
 from sandbox.slack.server import SlackSandbox
+from tests.support.command_runs import run_in
 from tests.support.compose import compose_file, environment
 from tests.support.servers import as_member
 from tests.support.waiting import wait_until
@@ -57,7 +58,6 @@ class Ward:
         self.jira.start()
         self.env: Env = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
             "DATABASE_URL": as_member(postgres.url, RUN),
             "CELERY_BROKER_URL": valkey.url,
             "SLACK_SIGNING_SECRET": SECRET,
@@ -99,7 +99,7 @@ class Ward:
     def examine(self, monkeypatch: pytest.MonkeyPatch, env: Env | None = None) -> dict[str, Finding]:
         """Run the doctor's checks in this process, and return the findings by check."""
         env = self.env if env is None else env
-        for name in {*os.environ, *env} - {"PATH", "PYTHONPATH"}:
+        for name in {*os.environ, *env} - {"PATH"}:
             if name in env:
                 monkeypatch.setenv(name, env[name])
             elif name.startswith("FLOWER_"):
@@ -114,8 +114,7 @@ class Ward:
         return done.returncode, {found["check"]: found for found in json.loads(done.stdout)}
 
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "worker.cli", "doctor", "--flower-url", self.flower_url, *options]
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=100, check=False)
+        return run_in(self.env, "doctor", "--flower-url", self.flower_url, *options)
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +242,7 @@ def open_flower(ward: Ward) -> None:
     """Start Flower without a login."""
     port = ward.flower_url.rpartition(":")[2]
     argv = [sys.executable, "-m", "celery", "-A", "worker", "flower", "--address=0.0.0.0", f"--port={port}"]
-    env = {**ward.env, "FLOWER_UNAUTHENTICATED_API": "true"}
+    env = {**ward.env, "PYTHONPATH": str(ROOT), "FLOWER_UNAUTHENTICATED_API": "true"}
     child = Child(argv, log_path=ward.folder / "flower.log", env=env, cwd=ward.folder)
     ward.undo.append(child.kill)
     wait_until(lambda: answers_http(f"{ward.flower_url}/api/workers"), "Flower answers", 30)

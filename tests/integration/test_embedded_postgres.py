@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,7 +38,20 @@ threading.Event().wait()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def new_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server whose cluster was made by its first start."""
+    server = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def server(prepared_postgres: Path, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server that ran before."""
+    shutil.copytree(prepared_postgres, tmp_path / "postgres")
     server = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
     try:
         server.start()
@@ -65,23 +79,23 @@ def kill_supervising_process(data_dir: Path) -> int:
     return pid
 
 
-def test_a_new_server_is_postgres_18_in_utf8_and_utc(server: EmbeddedPostgres) -> None:
+def test_a_new_server_is_postgres_18_in_utf8_and_utc(new_server: EmbeddedPostgres) -> None:
     """A new server has the database `threadsync`, version 18, UTF-8 and UTC."""
-    assert str(ask(server, "SHOW server_version")).startswith("18.")
-    assert ask(server, "SELECT current_database()") == "threadsync"
-    assert ask(server, "SHOW server_encoding") == "UTF8"
-    assert ask(server, "SHOW timezone") == "UTC"
+    assert str(ask(new_server, "SHOW server_version")).startswith("18.")
+    assert ask(new_server, "SELECT current_database()") == "threadsync"
+    assert ask(new_server, "SHOW server_encoding") == "UTF8"
+    assert ask(new_server, "SHOW timezone") == "UTC"
 
 
-def test_nobody_gets_in_without_the_password(server: EmbeddedPostgres) -> None:
+def test_nobody_gets_in_without_the_password(new_server: EmbeddedPostgres) -> None:
     """The server listens on 127.0.0.1 only and wants the password, which only its owner can read."""
     with pytest.raises(psycopg.OperationalError, match="password"):
-        psycopg.connect(server.url.replace(server.password, "guess"))
-    addresses = {item.laddr.ip for item in psutil.Process(server.pid).net_connections() if item.laddr}
+        psycopg.connect(new_server.url.replace(new_server.password, "guess"))
+    addresses = {item.laddr.ip for item in psutil.Process(new_server.pid).net_connections() if item.laddr}
     assert addresses == {"127.0.0.1"}
-    password_file = next(path for path in server.log_path.parent.iterdir() if path.name == "password")
+    password_file = next(path for path in new_server.log_path.parent.iterdir() if path.name == "password")
     assert password_file.stat().st_mode & 0o777 == 0o600
-    assert server.password not in " ".join(psutil.Process(server.pid).cmdline())
+    assert new_server.password not in " ".join(psutil.Process(new_server.pid).cmdline())
 
 
 def test_data_survives_stop_and_kill(server: EmbeddedPostgres) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from sandbox.slack.requests import (
     view_submission,
 )
 from sandbox.slack.server import SOCKET, SlackSandbox
+from tests.support.services import start_service
 from tests.support.slack_app import (
     CHANNEL,
     THREAD,
@@ -40,7 +40,6 @@ from tests.support.waiting import wait_until
 from threadsync import SessionClient
 from threadsync.commands import RequestSync
 from threadsync.liveness.verdicts import verdict_on_socket
-from worker.local.child import Child
 from worker.local.stack import LocalStack
 
 MENTION = app_mention(CHANNEL, USER, "only for your eyes", ts=THREAD)
@@ -59,8 +58,8 @@ class Socket:
             "LOG_LEVEL": "DEBUG",
             **env,
         }
-        argv = [sys.executable, "-m", "handlers.socket_mode"]
-        self.child = Child(argv, log_path=self.log_path, env={**os.environ, **settings}, cwd=folder)
+        env = {**os.environ, **settings}
+        self.child = start_service("handlers.socket_mode", log_path=self.log_path, env=env, cwd=folder)
 
     @property
     def log(self) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
@@ -18,6 +16,7 @@ from sandbox.jira.faults import Refuse
 from sandbox.jira.server import JiraSandbox
 from sandbox.jira.site import JiraSite
 from tests.support.broker_contents import everything_in
+from tests.support.command_runs import output, run_in
 from tests.support.installation import Installation
 from tests.support.servers import ask
 from tests.support.waiting import wait_until
@@ -111,8 +110,7 @@ def states(installation: Installation) -> dict[UUID, SyncState]:
 
 def dead_retry(installation: Installation, letter_id: UUID) -> None:
     """Run `threadsync dead retry` as an operator does."""
-    command = [sys.executable, "-m", "worker.cli", "dead", "retry", str(letter_id), "--reason", "try"]
-    subprocess.run(command, env=installation.env, check=True, capture_output=True, timeout=60)
+    output(run_in(installation.env, "dead", "retry", str(letter_id), "--reason", "try"))
 
 
 def test_nobody_who_watches_sees_a_draft(installation: Installation, jira: JiraSandbox) -> None:

@@ -10,7 +10,7 @@ import pytest
 import redis
 from prometheus_client import generate_latest
 
-from tests.support.command_lines import run_all
+from tests.support.command_runs import run_in
 from tests.support.scraping import samples_of
 from tests.support.slack_app import running_app
 from threadsync import AsyncSessionClient
@@ -164,10 +164,10 @@ def test_health_and_doctor_say_so(broker: redis.Redis, broker_url: str, process_
     """The health check and the doctor report the unreadable fields without failing or escape sequences."""
     flood(broker)
     broker.hset(KEY, "worker:\x1b[31m@h", "junk")
-    (done,) = run_all(process_env, [("health", "beat")])
-    assert (done.code, done.err) == (0, "")
-    assert "signs: spoilt, 1001 fields of threadsync.signs are or were none of ours" in done.out
-    assert "\x1b" not in done.out
+    done = run_in(process_env, "health", "beat")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "signs: spoilt, 1001 fields of threadsync.signs are or were none of ours" in done.stdout
+    assert "\x1b" not in done.stdout
     found = {finding.check: finding for finding in judge(looked(broker_url))}
     assert "1001 fields" in found["running: heartbeats"].message
     assert all(len(finding.message) < 5_000 for finding in found.values())

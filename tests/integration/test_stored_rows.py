@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from prometheus_client import generate_latest
 
-from tests.support.command_lines import run_all
+from tests.support.command_runs import output, run_in
 from tests.support.console_client import PASSWORD, console_on, sign_in
 from tests.support.scraping import samples_of
 from tests.support.servers import as_owner, ask
@@ -207,13 +207,13 @@ def test_the_command_line_shows_every_list(
         (("dead", "discard", str(letter), "--reason", "no use"), 1, r"already parked by \x1b[2J"),
     ]
     as_json = ("syncs", "show", str(bad), "--json")
-    *lists, told = run_all(process_env, [*(arguments for arguments, _, _ in expected), as_json])
-    for done, (arguments, code, mark) in zip(lists, expected, strict=True):
-        assert (done.code, "Traceback" in done.said) == (code, False), done.said
-        assert mark in done.said
-        assert not set(done.said) & {"\x1b", "\r", "\u202e"}, arguments
-    assert (told.code, told.err) == (0, "")
-    shown = json.loads(told.out)
+    for arguments, code, mark in expected:
+        done = run_in(process_env, *arguments)
+        said = done.stdout + done.stderr
+        assert (done.returncode, "Traceback" in said) == (code, False), said
+        assert mark in said
+        assert not set(said) & {"\x1b", "\r", "\u202e"}, arguments
+    shown = json.loads(output(run_in(process_env, *as_json)))
     assert shown["sync"]["unreadable"] == ["state", "origin"]
     assert [attempt.get("unreadable") for attempt in shown["attempts"]] == [None, ["step"]]
 
@@ -260,9 +260,10 @@ STRANGE_ARGUMENTS = (
 def test_a_letter_is_sent_again_or_refused(pool: Pool, process_env: dict[str, str]) -> None:
     """A dead letter with strange arguments is sent again, or refused with a sentence and left open."""
     letters = [buried(pool, number, arguments) for number, arguments in enumerate(STRANGE_ARGUMENTS)]
-    commands = [("dead", "retry", str(letter), "--reason", "again") for letter in letters]
-    for letter, done in zip(letters, run_all(process_env, commands), strict=True):
-        assert "Traceback" not in done.said
-        assert ("Sent sessions.get again" in done.said) or ("cannot be sent again" in done.said)
+    for letter in letters:
+        done = run_in(process_env, "dead", "retry", str(letter), "--reason", "again")
+        said = done.stdout + done.stderr
+        assert "Traceback" not in said
+        assert ("Sent sessions.get again" in said) or ("cannot be sent again" in said)
         state = DeadLetterStore(pool).get(letter).state
-        assert state == ("retried" if done.code == 0 else "dead")
+        assert state == ("retried" if done.returncode == 0 else "dead")

@@ -22,7 +22,6 @@ from tests.support.scraping import scrape
 from tests.support.waiting import wait_until
 from tests.support.web import WebProcess
 from tests.support.workers import ROOT
-from worker.local.child import Child
 from worker.local.servers.postgres import EmbeddedPostgres
 from worker.local.servers.valkey import EmbeddedValkey
 
@@ -42,7 +41,7 @@ class Roles:
     def __init__(self, installation: Installation, stack: ExitStack) -> None:
         self.installation = installation
         self.worker = stack.enter_context(installation.worker())
-        self.beat: Child = installation.beat()
+        self.beat = installation.beat()
         stack.callback(self.beat.kill)
         self.exporter = stack.enter_context(exporter(installation))
         self.flower = stack.enter_context(flower_of(installation.env, installation.logs))

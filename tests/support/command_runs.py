@@ -1,20 +1,19 @@
-"""Run the threadsync command in a process of its own."""
+"""Run the threadsync command in a process of its own, forked from one that has its modules loaded."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from tests.support import forked
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def run_in(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_in(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `threadsync` at a width at which no path is broken over two lines."""
-    command = [sys.executable, "-m", "worker.cli", *arguments]
-    env = {"COLUMNS": "400", **env}
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    return forked.run("worker.cli", *arguments, env={"COLUMNS": "400", **env})
 
 
 def output(done: subprocess.CompletedProcess[str]) -> str:

@@ -20,6 +20,7 @@ from tests.support.waiting import wait_until
 from tests.support.web import WebProcess
 from threadsync.config import Settings
 from worker.db.roles import CONSOLE
+from worker.http_once import tls_context
 
 PASSWORD = "pälindromes-of-42-ostriches"
 
@@ -49,7 +50,7 @@ def console_on(database_url: str, broker_url: str) -> Iterator[httpx.Client]:
     )
     console = create_console(settings)
     app = Starlette(routes=[Mount("/console", console.app)], lifespan=console.app.router.lifespan_context)
-    with served(app) as url, httpx.Client(base_url=url) as client:
+    with served(app) as url, httpx.Client(base_url=url, verify=tls_context()) as client:
         yield client
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,6 +15,7 @@ from typing import Any, Final
 import typer.main
 
 from handlers.serve import parser as serve_options
+from tests.support import forked
 from worker.cli import app as threadsync
 
 ROOT: Final = Path(__file__).parents[2]
@@ -103,14 +102,7 @@ def fault_of(line: str | Sequence[str], env: Mapping[str, str] | None = None) ->
     if program.endswith("python"):
         return _fault_of_python(arguments)
     if program in ("celery", "uvicorn"):
-        done = subprocess.run(
-            [sys.executable, "-m", *words, "--help"],
-            env={**os.environ, **(env or {})},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = forked.run(*words, "--help", env={**os.environ, **(env or {})}, folder=ROOT)
         return None if done.returncode == 0 else done.stderr
     return f"{program} is none of ours"
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support.installation import Installation
 from tests.support.scraping import scrape
+from tests.support.services import start_service
 from tests.support.waiting import wait_until
-from tests.support.workers import ROOT
-from worker.local.child import Child
 from worker.local.servers.port import free_port
 
 
@@ -19,10 +17,10 @@ from worker.local.servers.port import free_port
 def exporter(installation: Installation, host: str = "127.0.0.1", **env: str) -> Iterator[int]:
     """``threadsync metrics``; its port."""
     port = free_port()
-    child = Child(
-        [sys.executable, "-m", "worker.cli", "metrics", "--port", str(port)],
+    child = start_service(
+        *("worker.cli", "metrics", "--port", str(port)),
         log_path=installation.logs / "metrics.log",
-        env={**installation.env, **env, "PYTHONPATH": str(ROOT)},
+        env={**installation.env, **env},
         cwd=installation.logs,
     )
     try:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+from tests.support.services import start_service
 from tests.support.waiting import wait_until
-from tests.support.workers import ROOT
-from worker.local.child import Child
 from worker.local.servers.port import free_port
 
 LOGIN = ("admin", "a password of the tests")
@@ -27,10 +25,9 @@ def flower_of(env: Mapping[str, str], logs: Path) -> Iterator[httpx.Client]:
         "FLOWER_BASIC_AUTH": ":".join(LOGIN),
         "FLOWER_DB": str(logs / "flower" / "state"),
         "FLOWER_UNAUTHENTICATED_API": "false",
-        "PYTHONPATH": str(ROOT),
     }
-    argv = [sys.executable, "-m", "worker.cli", "flower", "--port", str(port)]
-    child = Child(argv, log_path=logs / "flower.log", env=settings, cwd=logs)
+    arguments = ("flower", "--port", str(port))
+    child = start_service("worker.cli", *arguments, log_path=logs / "flower.log", env=settings, cwd=logs)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=LOGIN) as client:
             wait_until(lambda: _workers(client), "Flower sees the worker", timeout=30)

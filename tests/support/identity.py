@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
+from tests.support.command_runs import run_in
 from tests.support.installation import Installation
-from tests.support.workers import ROOT
 from worker.db.installation.store import InstallationStore
 from worker.db.pool import single_connection
 
@@ -17,12 +14,5 @@ def identity(installation: Installation) -> str:
 
 
 def cli(installation: Installation, *words: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "worker.cli", *words],
-        env={**installation.env, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_in(installation.env, *words)
     return done.returncode, done.stdout, done.stderr

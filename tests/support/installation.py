@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,13 +15,13 @@ from celery import Celery
 from celery.result import AsyncResult
 
 from tests.support.servers import PostgresForTests, ValkeyForTests
+from tests.support.services import Process, start_service
 from tests.support.waiting import wait_until
-from tests.support.workers import ROOT, WorkerGroup
+from tests.support.workers import WorkerGroup
 from threadsync.dead_letters import DeadLetter
 from threadsync.sessions import ThreadSession
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.pool import new_pool
-from worker.local.child import Child
 
 WORKER_SETTINGS = {"SESSION_WAIT_SECONDS": "1"}
 
@@ -61,12 +60,11 @@ class Installation:
         """A worker that is not started yet."""
         return WorkerGroup({**self.env, **env}, self.logs / f"{name}.log", *options)
 
-    def beat(self, **more: str) -> Child:
+    def beat(self, **more: str) -> Process:
         """Beat, as README starts it; it runs until it is killed."""
-        argv = [sys.executable, "-m", "celery", "-A", "worker", "beat", "--pidfile="]
-        argv += ["--schedule", str(self.logs / "beat")]
-        env = {**self.env, "PYTHONPATH": str(ROOT), **more}
-        return Child(argv, log_path=self.logs / "beat.log", env=env, cwd=self.logs)
+        arguments = ["-A", "worker", "beat", "--pidfile=", "--schedule", str(self.logs / "beat")]
+        log = self.logs / "beat.log"
+        return start_service("celery", *arguments, log_path=log, env={**self.env, **more}, cwd=self.logs)
 
     def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Send as a stock client does, to the queue of the contract."""

@@ -14,6 +14,7 @@ from sandbox.jira.site import JiraSite
 from sandbox.jira.transport import SandboxTransport
 from sandbox.virtual_clock import VirtualClock
 from tests.support.jira_requests import create_body
+from worker.http_once import tls_context
 
 PATIENCE = 0.5
 """The client's read time-out, in seconds."""
@@ -53,5 +54,6 @@ async def jira_over(transport: str) -> AsyncIterator[Jira]:
             timeout=PATIENCE,
             transport=SandboxTransport(site, clock.advance) if is_virtual else None,
             trust_env=False,
+            verify=tls_context(trust_env=False),
         )
         yield Jira(site, clock, await stack.enter_async_context(http), is_virtual)

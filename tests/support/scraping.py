@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from worker.http_once import tls_context
+
 Samples = dict[str, float]
 """By name and labels as one writes them: ``threadsync_sessions{status="synced"}``."""
 
@@ -12,7 +14,7 @@ Samples = dict[str, float]
 def scrape(port: int, host: str = "127.0.0.1") -> Samples:
     """Return all samples; none while the endpoint does not respond."""
     try:
-        text = httpx.get(f"http://{host}:{port}/metrics", timeout=10).text
+        text = httpx.get(f"http://{host}:{port}/metrics", timeout=10, verify=tls_context()).text
     except httpx.TransportError:
         return {}
     return samples_of(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import redis
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from worker.db.migrate import migrate
 from worker.db.roles import CONSOLE, MIGRATE, READ, RUN, create_login, create_roles
@@ -24,6 +25,11 @@ POSTGRES_SETTINGS = {
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "max_connections": "200",
+    # The data may lie in memory, and databases are copied without a line in the log.
+    "min_wal_size": "32MB",
+    "max_wal_size": "128MB",
+    # Nobody guesses these passwords, and each of thousands of connections would hash one 4,096 times, twice.
+    "scram_iterations": "1",
 }
 VALKEY_SETTINGS = {"appendfsync": "no", "databases": "64"}
 
@@ -37,9 +43,12 @@ class PostgresForTests:
     def __init__(self, data_dir: Path) -> None:
         self.server = EmbeddedPostgres(data_dir, settings=POSTGRES_SETTINGS)
         self._numbers = itertools.count(1)
+        self._administrator: psycopg.Connection | None = None
 
     def start(self) -> None:
         self.server.start()
+        # Hashed by `initdb`, before these settings.
+        self._administrate(SQL("ALTER ROLE CURRENT_USER PASSWORD {}").format(Literal(self.server.password)))
         self._administrate(SQL("CREATE DATABASE {}").format(Identifier(_TEMPLATE)))
         with psycopg.connect(self.url_of(_TEMPLATE), autocommit=True) as connection:
             create_roles(connection)
@@ -49,6 +58,7 @@ class PostgresForTests:
             migrate(connection)
 
     def stop(self) -> None:
+        self._leave()
         self.server.stop()
 
     def url_of(self, database: str, group: str | None = None) -> str:
@@ -70,7 +80,8 @@ class PostgresForTests:
         self.server.start()
         name = f"test_{next(self._numbers)}"
         owner = Identifier(_login(MIGRATE))
-        copy = SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+        # By files: the default writes every page to the log, too.
+        copy = SQL("CREATE DATABASE {} TEMPLATE {} OWNER {} STRATEGY file_copy").format(
             Identifier(name), Identifier(template), owner
         )
         self._administrate(copy)
@@ -81,8 +92,17 @@ class PostgresForTests:
             self._administrate(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
     def _administrate(self, statement: Composed) -> None:
-        with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
-            connection.execute(statement)
+        """Execute by the administrator's connection, which is replaced when a test ended the server."""
+        if self._administrator and not _is_alive(self._administrator):
+            self._leave()
+        if self._administrator is None:
+            self._administrator = psycopg.connect(self.url_of("postgres"), autocommit=True)
+        self._administrator.execute(statement)
+
+    def _leave(self) -> None:
+        if self._administrator:
+            self._administrator.close()
+        self._administrator = None
 
 
 class ValkeyForTests:
@@ -106,6 +126,11 @@ class ValkeyForTests:
         with redis.Redis.from_url(url) as client:
             client.flushdb()
         return url
+
+
+def _is_alive(connection: psycopg.Connection) -> bool:
+    """Return False if the server has closed the connection: then there is an end to read."""
+    return not select.select([connection.fileno()], [], [], 0)[0]
 
 
 def as_member(url: str, group: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,10 +9,10 @@ from types import TracebackType
 import httpx
 
 from sandbox.slack.requests import TEAM_ID, SlackRequest
+from tests.support.services import Process, start_service
 from tests.support.slack_app import SECRET
 from tests.support.waiting import wait_until
-from tests.support.workers import ROOT
-from worker.local.child import Child
+from worker.http_once import tls_context
 from worker.local.readiness import answers_http
 from worker.local.servers.port import free_port
 
@@ -21,7 +20,7 @@ from worker.local.servers.port import free_port
 class WebProcess:
     """``python -m handlers.serve``; answers when it is entered, gone when it is left."""
 
-    child: Child
+    child: Process
 
     def __init__(
         self, env: Mapping[str, str], log_path: Path, *, host: str = "127.0.0.1", prefix: Sequence[str] = ()
@@ -29,14 +28,12 @@ class WebProcess:
         self.host, self.port = host, free_port()
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._log_path = log_path
-        serve = [sys.executable, "-m", "handlers.serve", "--host", host, "--port", str(self.port)]
-        self._argv = [*prefix, *serve]
+        self._prefix = prefix
         self._env = {
             "SLACK_SIGNING_SECRET": SECRET,
             "SLACK_BOT_TOKEN": "xoxb-local",
             "SLACK_TEAM_ID": TEAM_ID,
             **env,
-            "PYTHONPATH": str(ROOT),
         }
 
     @property
@@ -46,11 +43,17 @@ class WebProcess:
 
     def deliver(self, request: SlackRequest) -> httpx.Response:
         """Send it a request of Slack's."""
-        return httpx.post(f"{self.url}/slack/events", content=request.body, headers=dict(request.headers))
+        url, headers = f"{self.url}/slack/events", dict(request.headers)
+        return httpx.post(url, content=request.body, headers=headers, verify=tls_context())
 
     def __enter__(self) -> WebProcess:
-        folder = self._log_path.parent
-        self.child = Child(self._argv, log_path=self._log_path, env=self._env, cwd=folder)
+        self.child = start_service(
+            *("handlers.serve", "--host", self.host, "--port", str(self.port)),
+            log_path=self._log_path,
+            env=self._env,
+            cwd=self._log_path.parent,
+            prefix=self._prefix,
+        )
         try:
             wait_until(
                 lambda: answers_http(f"{self.url}/healthz") or self.child.poll() is not None,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 import psutil
 
+from tests.support.forked import ROOT as ROOT
+from tests.support.services import Process, start_service
 from tests.support.waiting import wait_until
-from worker.local.child import Child
 
-ROOT = Path(__file__).parents[2]
 DEADLY = "application/x-deadly"
 """A message that is compressed so ends the process of these workers that opens it."""
 
@@ -28,15 +27,15 @@ class WorkerGroup:
     """
 
     def __init__(self, env: Mapping[str, str], log_path: Path, *options: str, concurrency: int = 2) -> None:
-        self._env = {**env, "PYTHONPATH": str(ROOT)}
+        self._env = env
         self._log_path = log_path
-        self._argv = [
-            *(sys.executable, "-m", "celery", "-A", "worker", "worker"),
+        self._arguments = [
+            *("-A", "worker", "worker"),
             *("--include", "tests.support.probe_tasks", "--concurrency", str(concurrency)),
             *("--hostname", f"{log_path.stem}@%h", "--without-mingle", "--without-gossip"),
             *options,
         ]
-        self._child: Child | None = None
+        self._child: Process | None = None
         self._ready_before = 0
 
     @property
@@ -61,7 +60,9 @@ class WorkerGroup:
     def launch(self) -> None:
         """Start it and return at once."""
         self._ready_before = self.log.count(" ready.")
-        self._child = Child(self._argv, log_path=self._log_path, env=self._env, cwd=self._log_path.parent)
+        self._child = start_service(
+            "celery", *self._arguments, log_path=self._log_path, env=self._env, cwd=self._log_path.parent
+        )
 
     def wait_until_ready(self) -> None:
         """Return when what was launched consumes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -171,3 +172,14 @@ def test_no_test_file_imports_another() -> None:
         if isinstance(node, ast.ImportFrom) and node.module and ".test_" in node.module
     }
     assert found == {("test_docs_tables.py", "tests.fundamentals.test_command_table")}
+
+
+def test_what_is_bounded_is_run_whole() -> None:
+    """A file whose tests have few numbers in ``make test`` has marked those that ``make test-all`` runs."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py")}
+    line = re.compile(r"^from tests\.support\.scale import bounded\b", re.MULTILINE)
+    bounded = {name for name, text in texts.items() if line.search(text)}
+    marked = {
+        name for name, text in texts.items() if re.search(r"^@pytest\.mark\.bounded$", text, re.MULTILINE)
+    }
+    assert bounded == marked != set()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import forked
+from tests.support.command_runs import run_in
 from tests.support.workers import ROOT
 from threadsync.errors import InvalidSettings
 from worker.operate.flower_options import is_weak, options_for
@@ -68,14 +70,7 @@ def test_it_does_not_start_open(env: dict[str, str], words: str) -> None:
 
 def test_the_command_says_what_to_set() -> None:
     """`threadsync flower` without a login ends with a sentence that says what to set."""
-    done = subprocess.run(
-        [sys.executable, "-m", "worker.cli", "flower"],
-        env={"PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_in({"CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}, "flower")
     assert done.returncode == 1
     assert "FLOWER_BASIC_AUTH=user:password" in done.stderr
     assert "Traceback" not in done.stderr
@@ -162,9 +157,8 @@ def test_no_module_of_the_folder_where_it_is_started_is_run(command: str, tmp_pa
 
 def flower_with(*options: str, **env: str) -> subprocess.CompletedProcess[str]:
     config = ROOT / "worker" / "operate" / "flower_conf.py"
-    given = {**LOGIN, "PYTHONPATH": str(ROOT), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0", **env}
-    argv = [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--conf={config}", *options]
-    return subprocess.run(argv, env=given, capture_output=True, text=True, timeout=60, check=False)
+    given = {**LOGIN, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0", **env}
+    return forked.run("celery", "-A", "worker", "flower", f"--conf={config}", *options, env=given)
 
 
 def test_a_short_password_is_noticed() -> None:

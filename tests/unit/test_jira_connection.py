@@ -7,6 +7,7 @@ import gzip
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 import tracemalloc
@@ -14,11 +15,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import certifi
 import httpx
 import pytest
 
 from tests.support.raw_server import Peer, RawServer, raw_server
-from worker.http_once import NotSent, Unknown
+from worker.http_once import NotSent, Unknown, tls_context
 from worker.jira.answers import CallFailed, CreateAnswer, Created, JiraAccount, Throttled
 from worker.jira.client import JiraClient
 
@@ -324,3 +326,13 @@ def test_an_interrupted_call_is_over() -> None:
         assert client.create(FIELDS, "slk-x", 2) == Created("10001", "PROJ-7")
         assert client.create(FIELDS, "slk-x", 3) == Created("10001", "PROJ-7")
     assert [b'"attempt":1' in content for content in transport.sent] == [False, False]
+
+
+def test_the_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process reads the certificates once for each set that the environment names, and verifies by them."""
+    shared = tls_context()
+    assert (shared.verify_mode, shared.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert tls_context() is shared
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+    assert tls_context() is not shared
+    assert tls_context(trust_env=False).verify_mode == ssl.CERT_REQUIRED

@@ -13,6 +13,7 @@ import httpx
 
 from threadsync.errors import InvalidSettings
 from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.http_once import tls_context
 from worker.operate.flower_options import is_yes, options_for
 
 CHECKS: Final = ("flower: settings", "flower: login", "flower: address")
@@ -43,7 +44,8 @@ def examine_flower(url: str, env: Mapping[str, str] | None = None) -> Iterator[F
 def _status(url: str) -> int | None:
     try:
         # The page is not read: it need not end.
-        with httpx.stream("GET", url, timeout=_SECONDS, trust_env=False) as answer:
+        verify = tls_context(trust_env=False)
+        with httpx.stream("GET", url, timeout=_SECONDS, trust_env=False, verify=verify) as answer:
             return answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL):
         return None
