@@ -141,8 +141,6 @@ class Installation:
         backend: Any = self.celery.backend
         backend.result_consumer.stop()
         backend.client.connection_pool.disconnect()
-        pool: Any = self.celery.pool
-        pool.force_close_all()
         self.celery.close()
 
 
