@@ -32,7 +32,7 @@ from worker.doctor.finding import Finding
 from worker.local.readiness import sends_heartbeats
 from worker.operate.installation_metrics import heartbeats_and_memory
 from worker.operate.rights.broker_samples import Command, allowed, forbidden
-from worker.operate.rights.broker_users import NAMES, BrokerUser, Kind, acl_line, login_of
+from worker.operate.rights.broker_users import NAMES, BrokerUser, Kind, acl_line, acl_words, login_of
 
 
 class Users:
@@ -95,6 +95,38 @@ def test_each_process_does_its_work_as_its_own_user(
         assert not sends_heartbeats("another", users.url("worker"), 10)
         refused = {(entry["username"], entry["reason"], entry["object"]) for entry in administrator.acl_log()}
     assert refused == set()
+
+
+def test_a_worker_without_the_right_to_script_results_stores_them(
+    users: Users, postgres: PostgresForTests, tmp_path: Path
+) -> None:
+    """A worker stores results without the right to do so by a script, also if it had the right before."""
+    words = list(acl_words("worker"))
+    script = next(word for word in words if word.startswith("(+eval ~") and "celery-task-meta" in word)
+    with (
+        users.server.client() as admin,
+        postgres.database() as database_url,
+        closing(Installation(database_url, users.url("worker"), tmp_path)) as site,
+        SessionClient(users.url("web")) as web,
+    ):
+        administrator: Any = admin
+        with site.worker("worker"):
+            assert web.get_or_create("C1", "1700000000.000100", "U1").get(timeout=20).outcome == "created"
+            assert web.get_or_create("C1", "1700000000.000200", "U1").get(timeout=20).outcome == "created"
+            without = [word for word in words if word != script]
+            administrator.execute_command(
+                "ACL", "SETUSER", login_of("worker"), "clearselectors", "resetkeys", *without
+            )
+            try:
+                for number in range(300, 310):
+                    handle = web.get_or_create("C1", f"1700000000.{number:06}", "U1")
+                    assert handle.get(timeout=20).outcome == "created"
+            finally:
+                administrator.execute_command(
+                    "ACL", "SETUSER", login_of("worker"), "clearselectors", "resetkeys", *words
+                )
+        # The others of this module look for refusals.
+        administrator.execute_command("ACL", "LOG", "RESET")
 
 
 ATTACKS: Mapping[BrokerUser, tuple[tuple[str, ...], ...]] = {

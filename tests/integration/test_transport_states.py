@@ -95,7 +95,7 @@ class ChannelMachine(RuleBasedStateMachine):
 
     @rule(target=chunks, peer=peers, queue=st.sampled_from(QUEUES))
     def take_for_the_lane(self, peer: Any, queue: str) -> Any:
-        """Take up to three messages for the fast lane, which nobody had before, and no others."""
+        """Take up to three messages for the fast lane, which were never delivered before, and no others."""
         rows, where, messages, tags = peer.run_script(
             *peer._take_arguments([queue], 0, lane=(3, "|probe.lane|probe.more|"))
         )

@@ -179,5 +179,5 @@ def test_a_misfit_is_left_over(kind: str) -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"null", b"[]", b"7", b"\xff", b"[" * 10_000])
 def test_junk_is_left_over(raw: bytes) -> None:
-    """What is no message at all is left over, and raises nothing."""
+    """Bytes that are no message at all are left over, and raise nothing."""
     assert read_plain(raw) is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -65,7 +65,8 @@ def configure_logging(
 ) -> None:
     """Send the process's logs, other libraries' too, to stderr or to the file ``path``. May be repeated."""
     handler = logging.FileHandler(Path(path), encoding="utf-8") if path else logging.StreamHandler(sys.stderr)
-    renderer = _renderer(format)
+    global _renders
+    renderer = _renders = _renderer(format)
     handler.setFormatter(
         _Formatter(
             foreign_pre_chain=_SHARED,
@@ -91,10 +92,14 @@ def configure_logging(
     )
 
 
+_renders: Sequence[Processor] = ()
+"""The processors that make a line of an event, once logging is configured."""
+
+
 def log_many(name: str, event: str, all_fields: Iterable[Mapping[str, Any]]) -> None:
     """Log one event with each of the given fields, at level INFO, in a single write."""
     logger = logging.getLogger(name)
-    if not logger.isEnabledFor(logging.INFO):
+    if not (_renders and logger.isEnabledFor(logging.INFO)):
         return
     common: MutableMapping[str, Any] = {}
     for process in _SHARED:
@@ -106,7 +111,7 @@ def log_many(name: str, event: str, all_fields: Iterable[Mapping[str, Any]]) -> 
 
 def _rendered(logger: Any, event: dict[str, Any]) -> str:
     rendered: Any = event
-    for process in structlog.get_config()["processors"][len(_SHARED) + 1 : -1]:
+    for process in _renders:
         rendered = process(logger, "info", rendered)
     return str(rendered)
 

@@ -27,7 +27,9 @@ QUESTIONS: Final = frozenset(
 def shown_to_celery(consumer: Any) -> Iterator[None]:
     """Let Celery find the requests of all messages that the lane holds, within the block."""
     lane = consumer.lane
-    made = list(_requests(consumer, lane)) if isinstance(lane, Lane) else []
+    found = _requests(consumer, lane) if isinstance(lane, Lane) else ()
+    # Another message may have the same id, and take the ordinary road.
+    made = {request.id: request for request in found if request.id not in requests}.values()
     for request in made:
         requests[request.id] = request
         (active_requests if request.time_start else reserved_requests).add(request)

@@ -3,7 +3,7 @@
 | | to the broker, in one write | refused |
 |---|---|---|
 | results | ``RESULTS``; where the broker does not keep them, before, by Celery's backend | logged |
-| events | ``task.multi``, as Celery's own dispatcher sends it | nobody misses them |
+| events | ``task.multi``, as Celery's own dispatcher sends it | left out |
 | the end | ``END`` | the main process tells it again |
 
 Results come before END on one connection, so a command that has ended has its result.
@@ -73,41 +73,36 @@ def tell(job: Job, ended: Sequence[Ending], began: float, seconds: float) -> tup
     try:
         with current_app.connection_or_acquire() as connection:
             channel: Any = connection.default_channel
-            is_told, refused = _written(
+            found, is_told = _written(
                 channel,
-                results if is_one_server else [],
-                int(backend.expires or 0),
+                results_command(results, backend.expires) if results and is_one_server else None,
                 _event_message(job.hostname, events) if events else "",
                 [job.tags[end.place] for end in ended],
             )
     except BROKER_ERRORS as exc:
         log.warning("the ends of a chunk are told once more", reason=f"{type(exc).__name__}: {exc}")
-        if is_one_server:
-            backend.store_at_once(results)
-        return False, job.clock + len(events)
-    if refused:
-        backend.note_lost(*refused)
+        found, is_told = exc if is_one_server else None, False
+    if isinstance(found, Exception):
+        # By the backend, which may know another way: the right to run the script may have been taken away.
+        backend.store_at_once(results)
+    elif found and found[0]:
+        count, reason = found
+        backend.note_lost(count, bytes_to_str(reason))
     return is_told, job.clock + len(events)
 
 
 def _written(
-    channel: Any, results: Sequence[tuple[Any, str]], expires: int, event: str, tags: Sequence[Any]
-) -> tuple[bool, tuple[int, str] | None]:
-    """Write all; return True if END was accepted, and how many results were refused and why."""
+    channel: Any, results: Sequence[Any] | None, event: str, tags: Sequence[Any]
+) -> tuple[Any, bool]:
+    """Write all; return the reply to the command with the results, and True if END was accepted."""
     with channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
         if results:
-            pipe.execute_command(*results_command(results, expires))
+            pipe.execute_command(*results)
         if event:
             pipe.publish(channel._get_publish_topic(_EVENTS, _MANY), event)
         pipe.execute_command(*channel._script_command(scripts.END, [], tags))
         replies = pipe.execute(raise_on_error=False)
-    if not results:
-        return not isinstance(replies[-1], Exception), None
-    found = replies[0]
-    if isinstance(found, Exception):
-        return not isinstance(replies[-1], Exception), (len(results), f"{type(found).__name__}: {found}")
-    count, reason = found
-    return not isinstance(replies[-1], Exception), (count, bytes_to_str(reason)) if count else None
+    return replies[0] if results else None, not isinstance(replies[-1], Exception)
 
 
 def _answered(ended: Sequence[Ending]) -> Iterator[Ending]:
