@@ -63,7 +63,7 @@ def test_many_of_one_text_are_one_part() -> None:
     many = [opening("C1", f"{number}.1") for number in range(pipeline.MANY)]
     few = [synced("C2", f"{number}.1") for number in range(pipeline.MANY - 1)]
     trip = Trip(list(enumerate([*many, *few])))
-    assert list(trip.parts()) == [many, *([statement] for statement in few)]
+    XX
 
 
 def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

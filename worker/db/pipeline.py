@@ -1,20 +1,26 @@
-"""Plan how many statements go down one pipeline: together, in order, and again after a refusal. No I/O.
+"""Plan how many statements are run: one for many, or many down a pipeline; again after a refusal. No I/O.
 
-statements -> trips of at most STATEMENTS_AT_ONCE; each is one round trip and one transaction
-    all accepted   -> their results
-  | one refused    -> nothing was written; each half again, down to the one that is refused alone
+statements -> trips, each one round trip and one transaction of at most STATEMENTS_AT_ONCE
+    one kind, AT_ONCE and more, each row once -> one statement for all of them
+  | the rest                                  -> a pipeline, in the order of the rows
+and of each trip:
+    accepted       -> their results; another command for one's row, under its channel's other id: a trip of its own
+  | one refused    -> nothing was written; down the pipeline, each half again, to the one that is refused alone
   | a deadlock     -> nothing was written; the same trip again, TRIES times in all
   | Postgres away  -> DatabaseUnavailable, for all
+
+Each statement for many has a transaction of its own. It locks its rows in their order; a second one, in the
+same transaction, would begin again in front, and so wait for what a third party holds that waits for the first.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -36,16 +42,36 @@ STATEMENTS_AT_ONCE: Final = 500
 MANY: Final = 16
 """The fewest for ``executemany``, which takes half the time for each, but a round trip of its own."""
 
+AT_ONCE: Final = 8
+"""The fewest for one statement for all of them: it has a transaction of its own, and more to begin with."""
+
+PLAN_BY_KEY: Final[LiteralString] = """
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_mergejoin', 'off', true),
+       set_config('plan_cache_mode', 'force_generic_plan', true)
+"""
+"""Plans for one statement for many, until the end of its transaction: each row is looked up by its key.
+
+Statistics may be old or empty, and a connection would keep for a large table what was best for a small one.
+"""
+
 TRIES: Final = 5
 """Tries of a trip. The winner of a deadlock has gone on, so the next try succeeds, as a rule."""
 
 
+Run = tuple[LiteralString, Sequence[Mapping[str, Any]]]
+"""SQL, and the parameters of each time that it is run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trip(Generic[T]):
-    """Statements that run in one transaction, in this order, each with its place in the caller's list."""
+    """Statements that run in one transaction, in this order, each with its place in the caller's list.
+
+    ``at_once``: one statement carries them all out.
+    """
 
     numbered: Sequence[tuple[int, Statement[T]]]
     tries: int = 1
+    at_once: LiteralString | None = None
 
     def halves(self) -> tuple[Trip[T], Trip[T]]:
         middle = len(self.numbered) // 2
@@ -54,11 +80,25 @@ class Trip(Generic[T]):
     def __iter__(self) -> Iterator[Statement[T]]:
         return (statement for _, statement in self.numbered)
 
-    def parts(self) -> Iterator[Sequence[Statement[T]]]:
-        """Yield, in order, one statement for ``execute`` or ``MANY`` and more for ``executemany``."""
-        for _, group in groupby(self, lambda statement: statement.sql):
-            alike = list(group)
-            yield from [alike] if len(alike) >= MANY else ([statement] for statement in alike)
+    def runs(self) -> Iterator[Run]:
+        """Yield, in order, what is to be run once by ``execute``, or more often by ``executemany``."""
+        if self.at_once:
+            params = [statement.params for statement in self]
+            yield PLAN_BY_KEY, [{}]
+            yield self.at_once, [{name: [given[name] for given in params] for name in params[0]}]
+            return
+        for sql, group in groupby(self, lambda statement: statement.sql):
+            alike = [statement.params for statement in group]
+            yield from [(sql, alike)] if len(alike) >= MANY else ((sql, [params]) for params in alike)
+
+    def rows(self, found: Sequence[Rows]) -> list[Rows | None]:
+        """Return each statement's rows, of the rows of each run; None if it is to be run later."""
+        if not self.at_once:
+            return list(found)
+        rows: list[Rows | None] = [()] * len(self.numbered)
+        for row in found[-1]:
+            rows[row["given_number"] - 1] = [row] if row["outcome"] else None
+        return rows
 
 
 class Batch(Generic[T]):
@@ -76,20 +116,28 @@ class Batch(Generic[T]):
             yield self._waiting.popleft()
 
     def accepted(self, trip: Trip[T], found: Sequence[Rows]) -> None:
-        """Read the rows of a committed trip, a list for each statement."""
-        for (place, statement), rows in zip(trip.numbered, found, strict=True):
-            self._results[place] = _read(statement, rows)
+        """Read the rows of a committed trip, a list for each time that a statement was run."""
+        later = []
+        for (place, statement), rows in zip(trip.numbered, trip.rows(found), strict=True):
+            if rows is None:
+                later.append((place, statement))
+            else:
+                self._results[place] = _read(statement, rows)
+        if later:
+            self._waiting.appendleft(Trip(later))
 
     def refused(self, trip: Trip[T], fault: psycopg.Error) -> None:
         """Plan again after a rollback. Raises ``DatabaseUnavailable`` when no statement is to blame."""
         if isinstance(fault, errors.DeadlockDetected | errors.SerializationFailure) and trip.tries < TRIES:
-            self._waiting.appendleft(Trip(trip.numbered, trip.tries + 1))
+            self._waiting.appendleft(replace(trip, tries=trip.tries + 1))
             return
         error = translate(fault)
         error.__cause__ = fault
         if not isinstance(error, InvalidCommand):
             raise error
-        if len(trip.numbered) == 1:
+        if trip.at_once:
+            self._waiting.appendleft(Trip(trip.numbered))
+        elif len(trip.numbered) == 1:
             self._results[trip.numbered[0][0]] = error
         else:
             # The first half stays in front: later statements count on what earlier ones did.
@@ -137,11 +185,27 @@ def _trips(statements: Sequence[Statement[T]]) -> Iterator[Trip[T]]:
     for _, group in groupby(enumerate(statements), lambda item: item[1].row is None):
         numbered = list(group)
         for start in range(0, len(numbered), STATEMENTS_AT_ONCE):
-            yield Trip(sorted(numbered[start : start + STATEMENTS_AT_ONCE], key=_row))
+            # Sorting is stable: the statements of one row stay in the order given.
+            ordered = sorted(numbered[start : start + STATEMENTS_AT_ONCE], key=_row)
+            yield from _rounds([deque(of_row) for _, of_row in groupby(ordered, _row)])
+
+
+def _rounds(by_row: Sequence[deque[tuple[int, Statement[T]]]]) -> Iterator[Trip[T]]:
+    """Take, again and again, the largest group of one kind that stands first in its rows; then the rest."""
+    while True:
+        kinds: dict[str, list[deque[tuple[int, Statement[T]]]]] = {}
+        for of_row in by_row:
+            if of_row and of_row[0][1].for_many:
+                kinds.setdefault(of_row[0][1].for_many, []).append(of_row)
+        largest = max(kinds.values(), key=len, default=())
+        if len(largest) < AT_ONCE:
+            break
+        yield Trip([of_row.popleft() for of_row in largest], at_once=max(kinds, key=lambda kind: len(kinds[kind])))
+    if rest := [item for of_row in by_row for item in of_row]:
+        yield Trip(rest)
 
 
 def _row(item: tuple[int, Statement[Any]]) -> tuple[str, ...]:
-    # Sorting is stable: the statements of one row stay in the order given.
     return item[1].row or ()
 
 

@@ -1,4 +1,4 @@
-"""Statements as data: SQL, its parameters, and how to read its rows. Many go down one pipeline."""
+"""Statements as data: SQL, its parameters, and how to read its rows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ class Statement(Generic[T]):
     """One SQL statement, ready to run: ``read`` turns its rows into the result, or raises our error.
 
     ``row`` names the one row that it reads or writes: a channel, or a channel and a thread. None: it reads
-    rows that it cannot name.
+    rows that it cannot name. ``for_many`` carries out many statements of this text at once, if there is such
+    a one: each parameter is an array of theirs then, and ``given_number`` of a row says whose it is, from 1.
     """
 
     sql: LiteralString
     params: Mapping[str, Any]
     read: Callable[[Rows], T]
     row: tuple[str, ...] | None = None
+    for_many: LiteralString | None = None

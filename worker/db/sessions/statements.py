@@ -23,7 +23,7 @@ from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.types import AnyUuid, Cursor, PageLimit, Status
 from worker.db.paging import AFTER_ALL_IDS
 from worker.db.session_parts import ACT
-from worker.db.sessions import sql
+from worker.db.sessions import many_sql, sql
 from worker.db.statement import Rows, Statement
 
 R = TypeVar("R")
@@ -52,6 +52,7 @@ class Binding(Generic[R]):
     command: type[Validated[R]]
     statement: Callable[[Any], Statement[R]]
     then: Callable[[R], Message | None] | None = None
+    is_for_many: bool = False
 
 
 def bind(
@@ -60,6 +61,7 @@ def bind(
     read: Callable[[Any, Rows], R],
     *,
     row: tuple[str, ...] = ("channel_id", "thread_ts"),
+    for_many: LiteralString | None = None,
     then: Callable[[R], Message | None] | None = None,
     **values: Any,
 ) -> Binding[R]:
@@ -67,6 +69,7 @@ def bind(
 
     Args:
         row: the fields that name the one row of the statement; empty where it reads rows that it cannot name.
+        for_many: the SQL for many of these commands at once, with arrays as parameters.
         then: makes the message that is sent next. It may be lost.
         values: by parameter; one that is callable gets the command.
     """
@@ -79,9 +82,9 @@ def bind(
         for name, value in values.items():
             params[name] = value(given) if callable(value) else value
         named = tuple(getattr(given, name) for name in row) or None
-        return Statement(text, params, partial(read, given), named)
+        return Statement(text, params, partial(read, given), named, for_many)
 
-    return Binding(command, statement, then)
+    return Binding(command, statement, then, for_many is not None)
 
 
 def _stored(value: Any) -> Any:
@@ -144,10 +147,12 @@ def _sync_it(result: SessionResult) -> Message | None:
 
 
 _BINDINGS: Final[tuple[Binding[Any], ...]] = (
-    bind(commands.GetOrCreate, sql.GET_OR_CREATE_SESSION, _session),
-    bind(commands.UpdateStatus, sql.UPDATE_STATUS, _session),
-    bind(commands.MarkSynced, sql.MARK_SYNCED, _with_key),
-    bind(commands.RequestSync, sql.REQUEST_SYNC, _session, then=_sync_it),
+    bind(
+        commands.GetOrCreate, sql.GET_OR_CREATE_SESSION, _session, for_many=many_sql.GET_OR_CREATE_SESSIONS
+    ),
+    bind(commands.UpdateStatus, sql.UPDATE_STATUS, _session, for_many=many_sql.UPDATE_STATUSES),
+    bind(commands.MarkSynced, sql.MARK_SYNCED, _with_key, for_many=many_sql.MARK_ALL_SYNCED),
+    bind(commands.RequestSync, sql.REQUEST_SYNC, _session, for_many=many_sql.REQUEST_SYNCS, then=_sync_it),
     bind(commands.Link, ACT, _with_key, act="link", asked_at=None),
     bind(commands.Unlink, ACT, _with_key, act="unlink", jira_id=None, asked_at=attrgetter("unlinked_at")),
     bind(commands.GetSession, sql.GET_SESSION_BY_THREAD, _session_or_none),
@@ -166,10 +171,8 @@ COMMANDS: Final[tuple[type[Command[Any]], ...]] = tuple(
 )
 """The commands that are one SQL statement each, so that many run in one round trip."""
 
-FOR_MANY: Final = frozenset(
-    {commands.GetOrCreate, commands.UpdateStatus, commands.MarkSynced, commands.RequestSync}
-)
-"""The commands of the fast lane."""
+FOR_MANY: Final = frozenset(item.command for item in _BINDINGS if item.is_for_many)
+"""The commands that one statement carries out for many: those of the fast lane."""
 
 
 def statement_of(command: Validated[R]) -> Statement[R]:

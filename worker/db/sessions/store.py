@@ -58,14 +58,13 @@ class SessionStore(Store):
                 first = FirstFault()
                 with first, connection.pipeline(), first:
                     cursors = []
-                    for part in trip.parts():
+                    for sql, params in trip.runs():
                         cursors.append(connection.cursor())
-                        if len(part) == 1:
-                            cursors[-1].execute(part[0].sql, part[0].params)
+                        if len(params) == 1:
+                            cursors[-1].execute(sql, params[0])
                         else:
                             cursors[-1].row_factory = SameColumns()
-                            params = [statement.params for statement in part]
-                            cursors[-1].executemany(part[0].sql, params, returning=True)
+                            cursors[-1].executemany(sql, params, returning=True)
                 if first.fault:
                     batch.refused(trip, first.fault)
                 else:

@@ -1,0 +1,195 @@
+"""SQL of many commands of one kind at once. Each statement gives the results of its twin in ``sql``.
+
+Its parameters are arrays with a value for each command. The shape is the twin's, row by row:
+
+    given      the input, numbered, in the order of its threads: rows are locked in this order
+    seen       each thread's session as it is, read by its key; `is_settled` if the command changes nothing
+    updated    the write, for those that are left, and what the row was at that moment
+               the results, each with the number of its command; no row: there is no session
+
+Two ids of one channel are one thread. The second command for it has an empty outcome and is to be run later,
+because a statement writes a row once. Rules are those of ``parts``, whose parameters become columns.
+"""
+# ruff: noqa: S608 - made of names that stand here
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+from worker.db.session_parts import HOME, SESSION, SESSION_COLUMNS
+from worker.db.sessions.parts import (
+    ASKED,
+    ASKED_FOR,
+    CLOSED,
+    HAS_KEY,
+    HAS_MOVED_ON,
+    IS_ANYBODYS,
+    IS_LEFT,
+    IS_THE_SAME,
+    IS_TOO_OLD,
+    MOVED_ON,
+    NEW_SESSION,
+    OPENED,
+    OR_FOUND,
+    OUTCOME_OF_DRAFT,
+    OUTCOME_OF_FOUND,
+    OUTCOME_OF_KEY,
+    OUTCOME_OF_STATUS,
+    READY,
+    SYNCED,
+    WAS_LEFT,
+)
+
+# Types of the fields. `unnest` must know them.
+_TYPES: Final[dict[LiteralString, LiteralString]] = {
+    "channel_id": "text",
+    "thread_ts": "text",
+    "user_id": "text",
+    "status": "text",
+    "jira_key": "text",
+    "draft": "jsonb",
+    "drafted_at": "numeric",
+    "actor": "jsonb",
+}
+_THREAD: Final = "channel_id = given_home AND thread_ts = given_thread_ts"
+
+
+def _many(part: LiteralString) -> LiteralString:
+    """Return the part with a column of the input in place of each parameter."""
+    part = part.replace(HOME, "given_home")
+    for name in _TYPES:
+        part = part.replace(f"%({name})s", f"given_{name}")
+    return part
+
+
+def _given(*fields: LiteralString) -> LiteralString:
+    """Return the input as a table. The order of a collation would not be the one in which a trip is sorted."""
+    names = ("channel_id", "thread_ts", *fields)
+    arrays = ", ".join(f"%({name})s::{_TYPES[name]}[]" for name in names)
+    columns = ", ".join(f"given_{name}" for name in names)
+    home = HOME.replace("%(channel_id)s", "given_channel_id")
+    return f"""given AS MATERIALIZED (
+    SELECT *, row_number() OVER (
+        PARTITION BY given_home COLLATE "C", given_thread_ts COLLATE "C" ORDER BY given_number
+    ) AS given_turn
+    FROM (
+        SELECT *, {home} AS given_home
+        FROM unnest({arrays}) WITH ORDINALITY AS input ({columns}, given_number)
+    ) AS homes
+)"""
+
+
+def _seen(is_settled: LiteralString, *more: LiteralString) -> LiteralString:
+    """Return the input's sessions. The limit keeps Postgres from reading the table for a join instead."""
+    columns = ", ".join((SESSION, "forgotten_at", *more))
+    return f"""seen AS MATERIALIZED (
+    SELECT *
+    FROM given LEFT JOIN LATERAL (
+        SELECT {columns}, {_many(is_settled)} AS is_settled
+        FROM thread_sessions WHERE {_THREAD} LIMIT 1
+    ) AS session ON true
+    WHERE given_turn = 1
+)"""
+
+
+def _unsettled(*fields: LiteralString) -> LiteralString:
+    """Return the input whose sessions the command may change, without columns that rows have, too."""
+    columns = ", ".join(f"given_{name}" for name in ("number", "home", "thread_ts", *fields))
+    return f"(SELECT {columns} FROM seen WHERE NOT is_settled) AS unsettled"
+
+
+_MISSING: Final = "(SELECT given_number, given_home, given_thread_ts FROM seen WHERE id IS NULL) AS missing"
+# In place of "there is no session"; and what has to wait for another command.
+_REST: Final = f"""UNION ALL
+SELECT given_number, {SESSION}, 'stale'
+FROM {_MISSING} CROSS JOIN LATERAL threadsync_tombstone(given_home, given_thread_ts) AS tombstone"""
+_LATER: Final = f"""UNION ALL
+SELECT given_number, {", ".join(["NULL"] * (len(SESSION_COLUMNS) + 1))} FROM given WHERE given_turn > 1"""
+
+# Opens threads' sessions. The full joins here and below find nothing on one side only; Postgres cannot carry
+# them out by comparing each row with each other, which it would otherwise do when it expects few.
+GET_OR_CREATE_SESSIONS: Final[LiteralString] = f"""
+WITH {_given("user_id", "actor")}, {_seen("true")}, inserted AS (
+    INSERT INTO thread_sessions (channel_id, thread_ts, user_id, opened_by, forgotten_at, drafts_since)
+    SELECT {_many(OPENED)}
+    FROM seen CROSS JOIN LATERAL {_many(ASKED)}
+    WHERE id IS NULL
+    {OR_FOUND}
+)
+SELECT given_number, {SESSION}, {OUTCOME_OF_FOUND} FROM seen WHERE id IS NOT NULL
+UNION ALL
+SELECT given_number, {SESSION}, outcome FROM {_MISSING} FULL JOIN inserted ON {_THREAD}
+{_LATER}
+"""
+
+# Moves sessions forward.
+UPDATE_STATUSES: Final[LiteralString] = f"""
+WITH {_given("status", "actor")}, {_seen(HAS_MOVED_ON)}, updated AS (
+    UPDATE thread_sessions
+    SET {_many(MOVED_ON)}
+    FROM {_unsettled("status", "actor")}
+    WHERE {_THREAD}
+    RETURNING {NEW_SESSION}, old.status AS status_before, new.forgotten_at, given_number, given_status
+), answer AS (
+    SELECT {SESSION}, status AS status_before, forgotten_at, given_number, given_status
+    FROM seen WHERE is_settled
+    UNION ALL
+    SELECT {SESSION}, status_before, forgotten_at, given_number, given_status FROM updated
+)
+SELECT given_number, {SESSION},
+       {_many(OUTCOME_OF_STATUS)}
+FROM answer
+{_REST}
+{_LATER}
+"""
+
+# Asks for sessions' tickets.
+REQUEST_SYNCS: Final[LiteralString] = f"""
+WITH {_given("draft", "drafted_at", "actor")}, {_seen("forgotten_at IS NOT NULL")}, session AS (
+    UPDATE thread_sessions
+    SET {_many(READY)}
+    FROM {_unsettled("draft", "drafted_at", "actor")}
+    WHERE {_THREAD}
+    RETURNING {NEW_SESSION}, new.forgotten_at,
+              {_many(IS_TOO_OLD)},
+              {_many(IS_ANYBODYS)} AS is_wordless,
+              given_number, given_draft, given_drafted_at, given_actor
+), asked AS (
+    {_many(ASKED_FOR)},
+              old.drafted_at AS old_drafted_at, old.draft AS old_draft
+), answer AS (
+    SELECT *, {_many(IS_THE_SAME).replace("old.", "old_")} AS is_the_same
+    FROM session FULL JOIN asked ON session_id = id
+)
+SELECT given_number, {SESSION},
+       {OUTCOME_OF_DRAFT}
+FROM answer a
+UNION ALL
+SELECT given_number, {SESSION}, 'stale' FROM seen WHERE is_settled
+{_REST}
+{_LATER}
+"""
+
+# Writes tickets' keys.
+MARK_ALL_SYNCED: Final[LiteralString] = f"""
+WITH {_given("jira_key", "actor")}, {_seen(HAS_KEY, f"{_many(IS_LEFT)} AS is_left")}, updated AS (
+    UPDATE thread_sessions
+    SET {_many(SYNCED)}
+    FROM {_unsettled("jira_key", "actor")}
+    WHERE {_THREAD}
+    RETURNING {NEW_SESSION}, old.jira_key AS key_before, {_many(WAS_LEFT)} AS is_left, new.forgotten_at,
+              given_number, given_jira_key
+), closed AS (
+    {CLOSED}
+), answer AS (
+    SELECT {SESSION}, jira_key AS key_before, is_left, forgotten_at, given_number, given_jira_key
+    FROM seen WHERE is_settled
+    UNION ALL
+    SELECT {SESSION}, key_before, is_left, forgotten_at, given_number, given_jira_key FROM updated
+)
+SELECT given_number, {SESSION},
+       {_many(OUTCOME_OF_KEY)}
+FROM answer
+{_REST}
+{_LATER}
+"""
