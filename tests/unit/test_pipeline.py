@@ -58,12 +58,66 @@ def test_what_reads_many_rows_is_a_turn_of_its_own() -> None:
     ]
 
 
-def test_many_of_one_text_are_one_part() -> None:
+def test_many_of_one_text_are_one_run() -> None:
     """Many statements of the same text run together; fewer run one by one."""
     many = [opening("C1", f"{number}.1") for number in range(pipeline.MANY)]
     few = [synced("C2", f"{number}.1") for number in range(pipeline.MANY - 1)]
-    trip = Trip(list(enumerate([*many, *few])))
-    XX
+    assert list(Trip(list(enumerate([*many, *few]))).runs()) == [
+        (many[0].sql, [statement.params for statement in many]),
+        *((statement.sql, [statement.params]) for statement in few),
+    ]
+
+
+def test_many_of_one_kind_are_one_statement() -> None:
+    """Many commands of one kind are one statement, whose parameters are arrays in the order of the rows."""
+    [trip] = Batch([opening("C1", f"{number}.1") for number in range(7, -1, -1)]).trips()
+    settings, (sql, [params]) = trip.runs()
+    assert settings == (pipeline.PLAN_BY_KEY, [{}])
+    assert sql == trip.at_once == trip.numbered[0][1].for_many
+    assert params["thread_ts"] == [f"{number}.1" for number in range(8)]
+    assert params["actor"] == [None] * 8
+
+
+def test_few_of_a_kind_go_down_the_pipeline() -> None:
+    """Fewer than pay for a transaction of their own go down the pipeline, with all else."""
+    few = [opening("C1", f"{number}.1") for number in range(pipeline.AT_ONCE - 1)]
+    [trip] = Batch([*few, *(synced("C2", f"{number}.1") for number in range(pipeline.AT_ONCE - 1))]).trips()
+    assert trip.at_once is None
+
+
+def test_the_commands_of_a_row_are_statements_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is in one statement once; its next command comes with the largest group that may be next."""
+    monkeypatch.setattr(pipeline, "AT_ONCE", 2)
+    same = [opening("C1", "1.1"), synced("C1", "1.1"), opening("C1", "1.1")]
+    commands = [*same, opening("C1", "2.1"), synced("C1", "2.1"), synced("C1", "3.1")]
+    trips = list(Batch(commands).trips())
+    assert [[place for place, _ in trip.numbered] for trip in trips] == [[0, 3], [1, 4, 5], [2]]
+    assert [trip.at_once is not None for trip in trips] == [True, True, False]
+
+
+def test_who_must_wait_for_another_is_run_next() -> None:
+    """A command whose row another one had, under its channel's other id, is run next, before later ones."""
+    commands = [opening("C1", f"{number}.1") for number in range(8)]
+    batch = Batch([Statement(c.sql, c.params, list, row=c.row, for_many=c.for_many) for c in commands])
+    trips = batch.trips()
+    trip = next(trips)
+    numbers = (1, 2, 3, 4, 5, 6, 8)
+    rows = [{"given_number": number, "outcome": None if number == 2 else "created"} for number in numbers]
+    batch.accepted(trip, [[{}], rows])
+    [later] = trips
+    assert [place for place, _ in later.numbered] == [1]
+    assert later.at_once is None
+    assert batch.results[6] == []
+    assert batch.results[7] == [{"given_number": 8, "outcome": "created"}]
+
+
+def test_what_is_refused_at_once_goes_down_the_pipeline() -> None:
+    """A statement for many that is refused is run again as statements for one."""
+    batch = Batch([opening("C1", f"{number}.1") for number in range(8)])
+    trips = batch.trips()
+    batch.refused(next(trips), errors.CheckViolation("no such user"))
+    again = next(trips)
+    assert (len(again.numbered), again.at_once) == (8, None)
 
 
 def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

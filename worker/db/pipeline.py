@@ -4,13 +4,13 @@ statements -> trips, each one round trip and one transaction of at most STATEMEN
     one kind, AT_ONCE and more, each row once -> one statement for all of them
   | the rest                                  -> a pipeline, in the order of the rows
 and of each trip:
-    accepted       -> their results; another command for one's row, under its channel's other id: a trip of its own
-  | one refused    -> nothing was written; down the pipeline, each half again, to the one that is refused alone
+    accepted       -> their results; who waits for another's row, by its channel's other id, runs next
+  | one refused    -> nothing was written; down the pipeline, then each half, to the one that is refused alone
   | a deadlock     -> nothing was written; the same trip again, TRIES times in all
   | Postgres away  -> DatabaseUnavailable, for all
 
-Each statement for many has a transaction of its own. It locks its rows in their order; a second one, in the
-same transaction, would begin again in front, and so wait for what a third party holds that waits for the first.
+A statement for many has a transaction of its own. It locks its rows in their order; a second one in the same
+transaction would begin again in front, and so wait for those who wait for it.
 """
 
 from __future__ import annotations
@@ -200,7 +200,9 @@ def _rounds(by_row: Sequence[deque[tuple[int, Statement[T]]]]) -> Iterator[Trip[
         largest = max(kinds.values(), key=len, default=())
         if len(largest) < AT_ONCE:
             break
-        yield Trip([of_row.popleft() for of_row in largest], at_once=max(kinds, key=lambda kind: len(kinds[kind])))
+        yield Trip(
+            [of_row.popleft() for of_row in largest], at_once=max(kinds, key=lambda kind: len(kinds[kind]))
+        )
     if rest := [item for of_row in by_row for item in of_row]:
         yield Trip(rest)
 

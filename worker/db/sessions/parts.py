@@ -7,7 +7,7 @@ makes the part of the statement for many.
 
 from __future__ import annotations
 
-from typing import Final, LiteralString
+from typing import Final
 
 from worker.db.session_parts import ACTOR, HOME, SESSION_COLUMNS
 from worker.db.syncs.parts import restarted_if
@@ -52,15 +52,18 @@ ASKED: Final = f"""(
               AND p.hash = threadsync_person_hash(p.key, %(user_id)s::text)
         ) AS is_forgotten
     ) AS asked"""
+_SAME_THREAD: Final = "ON CONSTRAINT thread_sessions_thread_key"
 # The no-op update makes a concurrent winner's row visible to the loser.
-OR_FOUND: Final = f"""ON CONFLICT ON CONSTRAINT thread_sessions_thread_key DO UPDATE SET user_id = thread_sessions.user_id
+OR_FOUND: Final = f"""ON CONFLICT {_SAME_THREAD} DO UPDATE SET user_id = thread_sessions.user_id
     RETURNING {NEW_SESSION},
               CASE WHEN new.forgotten_at IS NOT NULL THEN 'stale'
                    WHEN old.id IS NULL THEN 'created'
                    ELSE 'unchanged' END AS outcome"""
 OUTCOME_OF_FOUND: Final = "CASE WHEN forgotten_at IS NULL THEN 'unchanged' ELSE 'stale' END AS outcome"
 
-HAS_MOVED_ON: Final = "(status <> 'collecting' OR %(status)s::text = 'collecting' OR forgotten_at IS NOT NULL)"
+HAS_MOVED_ON: Final = (
+    "(status <> 'collecting' OR %(status)s::text = 'collecting' OR forgotten_at IS NOT NULL)"
+)
 MOVED_ON: Final = f"""status = CASE WHEN {_MOVES_ON} THEN %(status)s::text ELSE status END,
         ready_at = CASE WHEN {_MOVES_ON} THEN now() ELSE ready_at END,
         ready_by = CASE WHEN {_MOVES_ON} THEN {ACTOR} ELSE ready_by END,
@@ -95,7 +98,8 @@ ASKED_FOR: Final = f"""INSERT INTO syncs AS s (session_id, draft, drafted_at, dr
     RETURNING new.session_id, old.session_id IS NULL AS is_new, old.state AS state_before,
               (new.drafted_at, new.draft) IS DISTINCT FROM (old.drafted_at, old.draft) AS is_newer"""
 IS_THE_SAME: Final = "old.drafted_at = %(drafted_at)s::numeric AND old.draft = %(draft)s::jsonb"
-OUTCOME_OF_DRAFT: Final = """CASE WHEN forgotten_at IS NOT NULL OR is_too_old AND status <> 'synced' THEN 'stale'
+_IS_STALE: Final = "forgotten_at IS NOT NULL OR is_too_old AND status <> 'synced'"
+OUTCOME_OF_DRAFT: Final = f"""CASE WHEN {_IS_STALE} THEN 'stale'
             WHEN a.session_id IS NULL OR is_the_same THEN 'unchanged'
             WHEN is_new OR is_newer AND state_before NOT IN ('inflight', 'unknown') THEN 'applied'
             ELSE 'stale' END AS outcome"""

@@ -147,9 +147,7 @@ def _sync_it(result: SessionResult) -> Message | None:
 
 
 _BINDINGS: Final[tuple[Binding[Any], ...]] = (
-    bind(
-        commands.GetOrCreate, sql.GET_OR_CREATE_SESSION, _session, for_many=many_sql.GET_OR_CREATE_SESSIONS
-    ),
+    bind(commands.GetOrCreate, sql.GET_OR_CREATE_SESSION, _session, for_many=many_sql.GET_OR_CREATE_SESSIONS),
     bind(commands.UpdateStatus, sql.UPDATE_STATUS, _session, for_many=many_sql.UPDATE_STATUSES),
     bind(commands.MarkSynced, sql.MARK_SYNCED, _with_key, for_many=many_sql.MARK_ALL_SYNCED),
     bind(commands.RequestSync, sql.REQUEST_SYNC, _session, for_many=many_sql.REQUEST_SYNCS, then=_sync_it),
