@@ -197,6 +197,17 @@ async def test_one_refused_in_a_hundred_fails_alone(any_store: AsyncSessionStore
     assert len([answer for answer in answers if isinstance(answer, SessionResult)]) == 99
 
 
+@pytest.mark.parametrize("count", [2, 100])
+async def test_what_the_driver_refuses_fails_alone(any_store: AsyncSessionStore, count: int) -> None:
+    """A command that the driver refuses fails alone; those that were sent before it are run once."""
+    commands: list[Statement[Any]] = [replace(one, for_many=None) for one in sessions(count)]
+    commands[-1] = replace(commands[-1], params={**commands[-1].params, "user_id": "U\x00"})
+    answers = await any_store.execute_many(commands)
+    assert isinstance(answers.pop(), InvalidCommand)
+    outcomes = [answer.outcome for answer in answers if isinstance(answer, SessionResult)]
+    assert outcomes == ["created"] * (count - 1)
+
+
 async def test_all_refused(any_store: AsyncSessionStore, caplog: pytest.LogCaptureFixture) -> None:
     """A hundred refused commands have an error each, the store works afterwards, the driver logs nothing."""
     answers = await any_store.execute_many([opening("C1", f"{number}.1", "no id") for number in range(100)])
@@ -309,19 +320,33 @@ async def test_a_database_without_tables(empty_database_url: str) -> None:
 
 
 @pytest.mark.parametrize("prepared", ["true", "false"])
+@pytest.mark.parametrize(
+    ("statements", "executed", "texts"),
+    [
+        # Plans by key are asked for before the one statement for all.
+        pytest.param(sessions(100), 2, 2, id="at once"),
+        pytest.param([replace(one, for_many=None) for one in sessions(100)], 100, 1, id="pipeline"),
+    ],
+)
 async def test_one_round_trip(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prepared: str
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    prepared: str,
+    statements: list[Statement[SessionResult]],
+    executed: int,
+    texts: int,
 ) -> None:
-    """A batch of a hundred statements sends one Sync, so that the client waits once."""
+    """A batch of a hundred sends one Sync, so that the client waits once, and has each text parsed once."""
     monkeypatch.setenv("DATABASE_PREPARED_STATEMENTS", prepared)
     get_settings.cache_clear()
     trace = tmp_path / "trace"
     with new_pool(database_url, max_size=1) as pool, trace.open("w") as file:
         with pool.connection() as connection:
             connection.pgconn.trace(file.fileno())
-        SessionStore(pool).execute_many(sessions(100))
+        SessionStore(pool).execute_many(statements)
         with pool.connection() as connection:
             connection.pgconn.untrace()
     sent = re.findall(r"\tF\t\d+\t(\w+)", trace.read_text())
-    assert (sent.count("Execute"), sent.count("Sync"), sent.count("Query")) == (100, 1, 0)
-    assert sent.count("Parse") == (1 if prepared == "true" else 100)
+    assert (sent.count("Execute"), sent.count("Sync"), sent.count("Query")) == (executed, 1, 0)
+    assert sent.count("Parse") == (texts if prepared == "true" else executed)

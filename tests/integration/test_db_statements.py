@@ -15,6 +15,7 @@ from tests.support.servers import PostgresForTests, as_owner, ask
 from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.overview import sql as overview_queries
 from worker.db.session_parts import ACT
+from worker.db.sessions import many_sql
 from worker.db.sessions import sql as queries
 from worker.db.status_messages import sql as status_queries
 from worker.db.syncs import decision_sql, site_sql
@@ -37,6 +38,12 @@ STATEMENTS: Final = {
     for name, value in vars(module).items()
     if name.isupper() and not name.startswith("_") and isinstance(value, str) and STATEMENT.match(value)
 } | {"ACT": ACT, "COUNTS": overview_queries.COUNTS, "KEEP_SAMPLES": overview_queries.KEEP_SAMPLES}
+# Their plans are in test_many_plans.py.
+FOR_MANY: Final[dict[str, str]] = {
+    name: value
+    for name, value in vars(many_sql).items()
+    if name.isupper() and isinstance(value, str) and STATEMENT.match(value)
+}
 PAGES: Final = [name for name in STATEMENTS if name.startswith("LIST_")]
 # Statements that may scan tables, as an operator or a metric asks for every row.
 SCANNED: Final = {
@@ -139,11 +146,11 @@ def generic_plan(url: str, name: str) -> list[dict[str, Any]]:
     return list(nodes(answer[0]["Plan"]))
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", STATEMENTS | FOR_MANY)
 def test_every_statement_can_be_prepared(migrated_url: str, name: str) -> None:
     """Every statement can be prepared, and the server infers the type of each parameter."""
     with psycopg.connect(migrated_url) as connection:
-        connection.execute(SQL("PREPARE statement AS " + numbered(STATEMENTS[name])))
+        connection.execute(SQL("PREPARE statement AS " + numbered((STATEMENTS | FOR_MANY)[name])))
         types = connection.execute("SELECT parameter_types::text[] FROM pg_prepared_statements").fetchone()
     assert types is not None
     assert set(types[0]) <= {
@@ -160,6 +167,8 @@ def test_every_statement_can_be_prepared(migrated_url: str, name: str) -> None:
         "text[]",
         "uuid[]",
         "integer[]",
+        "jsonb[]",
+        "numeric[]",
         "double precision[]",
     }
 

@@ -70,12 +70,13 @@ def test_many_of_one_text_are_one_run() -> None:
 
 def test_many_of_one_kind_are_one_statement() -> None:
     """Many commands of one kind are one statement, whose parameters are arrays in the order of the rows."""
-    [trip] = Batch([opening("C1", f"{number}.1") for number in range(7, -1, -1)]).trips()
+    many = range(pipeline.AT_ONCE)
+    [trip] = Batch([opening("C1", f"{number:02}.1") for number in reversed(many)]).trips()
     settings, (sql, [params]) = trip.runs()
     assert settings == (pipeline.PLAN_BY_KEY, [{}])
     assert sql == trip.at_once == trip.numbered[0][1].for_many
-    assert params["thread_ts"] == [f"{number}.1" for number in range(8)]
-    assert params["actor"] == [None] * 8
+    assert params["thread_ts"] == [f"{number:02}.1" for number in many]
+    assert params["actor"] == [None for _ in many]
 
 
 def test_few_of_a_kind_go_down_the_pipeline() -> None:
@@ -95,8 +96,9 @@ def test_the_commands_of_a_row_are_statements_one_after_the_other(monkeypatch: p
     assert [trip.at_once is not None for trip in trips] == [True, True, False]
 
 
-def test_who_must_wait_for_another_is_run_next() -> None:
+def test_who_must_wait_for_another_is_run_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command whose row another one had, under its channel's other id, is run next, before later ones."""
+    monkeypatch.setattr(pipeline, "AT_ONCE", 8)
     commands = [opening("C1", f"{number}.1") for number in range(8)]
     batch = Batch([Statement(c.sql, c.params, list, row=c.row, for_many=c.for_many) for c in commands])
     trips = batch.trips()
@@ -113,11 +115,11 @@ def test_who_must_wait_for_another_is_run_next() -> None:
 
 def test_what_is_refused_at_once_goes_down_the_pipeline() -> None:
     """A statement for many that is refused is run again as statements for one."""
-    batch = Batch([opening("C1", f"{number}.1") for number in range(8)])
+    batch = Batch([opening("C1", f"{number}.1") for number in range(pipeline.AT_ONCE)])
     trips = batch.trips()
     batch.refused(next(trips), errors.CheckViolation("no such user"))
     again = next(trips)
-    assert (len(again.numbered), again.at_once) == (8, None)
+    assert (len(again.numbered), again.at_once) == (pipeline.AT_ONCE, None)
 
 
 def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

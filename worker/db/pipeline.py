@@ -42,16 +42,23 @@ STATEMENTS_AT_ONCE: Final = 500
 MANY: Final = 16
 """The fewest for ``executemany``, which takes half the time for each, but a round trip of its own."""
 
-AT_ONCE: Final = 8
-"""The fewest for one statement for all of them: it has a transaction of its own, and more to begin with."""
+AT_ONCE: Final = 16
+"""The fewest for one statement for all of them: it is planned each time, and has a transaction of its own."""
 
 PLAN_BY_KEY: Final[LiteralString] = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_mergejoin', 'off', true),
-       set_config('plan_cache_mode', 'force_generic_plan', true)
+       set_config('plan_cache_mode', 'force_custom_plan', true)
 """
-"""Plans for one statement for many, until the end of its transaction: each row is looked up by its key.
+"""Plans for one statement for many, made for the tables as large as they are now: each row by its key.
 
-Statistics may be old or empty, and a connection would keep for a large table what was best for a small one.
+Until the end of the transaction. Statistics may be old or empty, and a connection would keep for a large
+table what was best for an empty one: to read all of it, for each command.
+"""
+
+GIVE_UP: Final[LiteralString] = "SELECT 1 / 0"
+"""Fails, so that Postgres undoes what stood in the pipeline before a statement that the driver refused.
+
+After ``ROLLBACK`` psycopg would use prepared statements that it has just deallocated.
 """
 
 TRIES: Final = 5
@@ -158,6 +165,11 @@ class FirstFault:
 
     def __init__(self) -> None:
         self.fault: psycopg.Error | None = None
+
+    @property
+    def is_of_the_driver(self) -> bool:
+        """Return True if Postgres knows nothing of the fault."""
+        return self.fault is not None and self.fault.sqlstate is None
 
     def __enter__(self) -> None:
         pass

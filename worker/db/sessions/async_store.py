@@ -12,7 +12,7 @@ from threadsync.errors import ThreadsyncError
 from worker.db.connection import GuardedConnection
 from worker.db.driver_errors import translated
 from worker.db.migrate import migrate
-from worker.db.pipeline import Batch, FirstFault, SameColumns
+from worker.db.pipeline import GIVE_UP, Batch, FirstFault, SameColumns
 from worker.db.pool import AsyncPool, new_async_pool
 from worker.db.sessions.statements import statement_of
 from worker.db.sessions.store import SessionStore
@@ -110,8 +110,8 @@ class AsyncSessionStore:
                     first = FirstFault()
                     with first:
                         async with connection.pipeline():
+                            cursors = []
                             with first:
-                                cursors = []
                                 for sql, params in trip.runs():
                                     cursors.append(connection.cursor())
                                     if len(params) == 1:
@@ -119,6 +119,8 @@ class AsyncSessionStore:
                                     else:
                                         cursors[-1].row_factory = SameColumns()
                                         await cursors[-1].executemany(sql, params, returning=True)
+                            if first.is_of_the_driver:
+                                await connection.execute(GIVE_UP, prepare=False)
                     if first.fault:
                         batch.refused(trip, first.fault)
                     else:

@@ -157,8 +157,7 @@ WITH {_given("draft", "drafted_at", "actor")}, {_seen("forgotten_at IS NOT NULL"
               {_many(IS_TOO_OLD)},
               {_many(IS_ANYBODYS)} AS is_wordless,
               given_number, given_draft, given_drafted_at, given_actor
-), asked AS (
-    {_many(ASKED_FOR)},
+), {_many(ASKED_FOR)},
               old.drafted_at AS old_drafted_at, old.draft AS old_draft
 ), answer AS (
     SELECT *, {_many(IS_THE_SAME).replace("old.", "old_")} AS is_the_same
@@ -182,9 +181,7 @@ WITH {_given("jira_key", "actor")}, {_seen(HAS_KEY, f"{_many(IS_LEFT)} AS is_lef
     WHERE {_THREAD}
     RETURNING {NEW_SESSION}, old.jira_key AS key_before, {_many(WAS_LEFT)} AS is_left, new.forgotten_at,
               given_number, given_jira_key
-), closed AS (
-    {CLOSED}
-), answer AS (
+), {CLOSED}, answer AS (
     SELECT {SESSION}, jira_key AS key_before, is_left, forgotten_at, given_number, given_jira_key
     FROM seen WHERE is_settled
     UNION ALL

@@ -80,7 +80,8 @@ READY: Final = f"""status = CASE WHEN {_BECOMES_READY} THEN 'ready_to_sync' ELSE
         updated_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE updated_at END"""
 IS_TOO_OLD: Final = "coalesce(%(drafted_at)s::numeric <= new.unlinked_at, false) AS is_too_old"
 # From `session`, which was made ready.
-ASKED_FOR: Final = f"""INSERT INTO syncs AS s (session_id, draft, drafted_at, drafted_by, queued_until)
+ASKED_FOR: Final = f"""asked AS (
+    INSERT INTO syncs AS s (session_id, draft, drafted_at, drafted_by, queued_until)
     SELECT id,
            CASE WHEN is_wordless THEN threadsync_without_words(%(draft)s::jsonb) ELSE %(draft)s::jsonb END,
            %(drafted_at)s::numeric, CASE WHEN NOT coalesce(is_wordless, false) THEN {ACTOR} END,
@@ -111,14 +112,16 @@ SYNCED: Final = f"""status = CASE WHEN {IS_LEFT} OR forgotten_at IS NOT NULL THE
         synced_by = CASE WHEN {_GETS_KEY} THEN {ACTOR} ELSE synced_by END,
         updated_at = CASE WHEN {_GETS_KEY} THEN now() ELSE updated_at END"""
 # Of `updated`, the sessions that got their key.
-CLOSED: Final = """UPDATE syncs s
+CLOSED: Final = """closed AS (
+    UPDATE syncs s
     SET state = 'done', jira_key = u.jira_key, origin = 'named', done_at = now(), next_attempt_at = now(),
         jira_id = CASE WHEN s.jira_key = u.jira_key THEN s.jira_id END,
         reason = NULL, detail = NULL, parked = false, lease_until = NULL, queued_until = NULL,
         fence = s.fence + 1, announce_at = now(), updated_at = now()
     FROM updated u
     WHERE u.key_before IS NULL AND u.jira_key IS NOT NULL AND u.forgotten_at IS NULL
-      AND s.session_id = u.id AND s.state NOT IN ('inflight', 'unknown', 'done')"""
+      AND s.session_id = u.id AND s.state NOT IN ('inflight', 'unknown', 'done')
+)"""
 OUTCOME_OF_KEY: Final = """CASE WHEN forgotten_at IS NOT NULL THEN 'stale'
             WHEN key_before = %(jira_key)s::text THEN 'unchanged'
             WHEN is_left THEN 'stale'

@@ -95,8 +95,7 @@ WITH forgotten AS (
     RETURNING {NEW_SESSION}, new.forgotten_at,
               {IS_TOO_OLD},
               {IS_ANYBODYS} AS is_wordless
-), asked AS (
-    {ASKED_FOR},
+), {ASKED_FOR},
               {IS_THE_SAME} AS is_the_same
 )
 SELECT {SESSION},
@@ -123,9 +122,7 @@ WITH settled AS (
     SET {SYNCED}
     WHERE {THREAD} AND NOT EXISTS (SELECT FROM settled)
     RETURNING {NEW_SESSION}, old.jira_key AS key_before, {WAS_LEFT} AS is_left, new.forgotten_at
-), closed AS (
-    {CLOSED}
-), answer AS (
+), {CLOSED}, answer AS (
     SELECT {SESSION}, jira_key AS key_before, is_left, forgotten_at FROM settled
     UNION ALL
     SELECT {SESSION}, key_before, is_left, forgotten_at FROM updated

@@ -16,7 +16,7 @@ from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft
 from threadsync.types import Status
 from worker.db.migrate import migrate
-from worker.db.pipeline import Batch, FirstFault, SameColumns
+from worker.db.pipeline import GIVE_UP, Batch, FirstFault, SameColumns
 from worker.db.sessions.statements import AllSessions, SessionById, statement_of
 from worker.db.statement import Statement
 from worker.db.store import Store
@@ -56,15 +56,18 @@ class SessionStore(Store):
         with self._connection() as connection:
             for trip in batch.trips():
                 first = FirstFault()
-                with first, connection.pipeline(), first:
+                with first, connection.pipeline():
                     cursors = []
-                    for sql, params in trip.runs():
-                        cursors.append(connection.cursor())
-                        if len(params) == 1:
-                            cursors[-1].execute(sql, params[0])
-                        else:
-                            cursors[-1].row_factory = SameColumns()
-                            cursors[-1].executemany(sql, params, returning=True)
+                    with first:
+                        for sql, params in trip.runs():
+                            cursors.append(connection.cursor())
+                            if len(params) == 1:
+                                cursors[-1].execute(sql, params[0])
+                            else:
+                                cursors[-1].row_factory = SameColumns()
+                                cursors[-1].executemany(sql, params, returning=True)
+                    if first.is_of_the_driver:
+                        connection.execute(GIVE_UP, prepare=False)
                 if first.fault:
                     batch.refused(trip, first.fault)
                 else:
