@@ -65,6 +65,7 @@ TRIES: Final = 5
 """Tries of a trip. The winner of a deadlock has gone on, so the next try succeeds, as a rule."""
 
 
+_Numbered = tuple[int, Statement[Any]]
 Run = tuple[LiteralString, Sequence[Mapping[str, Any]]]
 """SQL, and the parameters of each time that it is run."""
 
@@ -202,24 +203,22 @@ def _trips(statements: Sequence[Statement[T]]) -> Iterator[Trip[T]]:
             yield from _rounds([deque(of_row) for _, of_row in groupby(ordered, _row)])
 
 
-def _rounds(by_row: Sequence[deque[tuple[int, Statement[T]]]]) -> Iterator[Trip[T]]:
-    """Take, again and again, the largest group of one kind that stands first in its rows; then the rest."""
+def _rounds(by_row: Sequence[deque[_Numbered]]) -> Iterator[Trip[Any]]:
+    """Take, again and again, the largest group of one kind that is next in its rows; then all the rest."""
     while True:
-        kinds: dict[str, list[deque[tuple[int, Statement[T]]]]] = {}
+        kinds: dict[LiteralString, list[deque[_Numbered]]] = {}
         for of_row in by_row:
-            if of_row and of_row[0][1].for_many:
-                kinds.setdefault(of_row[0][1].for_many, []).append(of_row)
-        largest = max(kinds.values(), key=len, default=())
+            if of_row and (kind := of_row[0][1].for_many):
+                kinds.setdefault(kind, []).append(of_row)
+        kind, largest = max(kinds.items(), key=lambda item: len(item[1]), default=(None, []))
         if len(largest) < AT_ONCE:
             break
-        yield Trip(
-            [of_row.popleft() for of_row in largest], at_once=max(kinds, key=lambda kind: len(kinds[kind]))
-        )
+        yield Trip([of_row.popleft() for of_row in largest], at_once=kind)
     if rest := [item for of_row in by_row for item in of_row]:
         yield Trip(rest)
 
 
-def _row(item: tuple[int, Statement[Any]]) -> tuple[str, ...]:
+def _row(item: _Numbered) -> tuple[str, ...]:
     return item[1].row or ()
 
 
