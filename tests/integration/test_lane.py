@@ -20,6 +20,7 @@ from tests.support.backlogs import (
     open_sessions,
     server_holds,
     thread,
+    without_names,
 )
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
@@ -44,18 +45,6 @@ def story(installation: Installation, number: int) -> dict[str, Any]:
         "mark_synced": {"jira_key": f"PROJ-{number}"},
     }
     return {name: installation.send(f"sessions.{name}", **where, **more) for name, more in wanted.items()}
-
-
-def without_names(found: Any) -> Any:
-    """Return values with all that differs from run to run left out, as their types."""
-    if isinstance(found, dict):
-        other = ("pid", "clock", "hostname")
-        return {name: without_names(value) for name, value in found.items() if name not in other}
-    if isinstance(found, list):
-        return [without_names(value) for value in found]
-    if isinstance(found, str):
-        return "…" if any(letter.isdigit() for letter in found) else found
-    return type(found).__name__
 
 
 def told_of(installation: Installation, road: str, number: int) -> Any:
