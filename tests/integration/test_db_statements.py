@@ -129,9 +129,11 @@ def big_database_url(postgres: PostgresForTests) -> Iterator[str]:
 
 
 def numbered(statement: str) -> str:
-    """Replace each ``%(name)s`` by ``$1`` and so on, as psycopg sends it."""
+    """Replace each ``%(name)s`` by ``$1`` and so on, as psycopg sends it; ``%(name)b``, too."""
     names: dict[str, int] = {}
-    return re.sub(r"%\((\w+)\)s", lambda match: f"${names.setdefault(match[1], len(names) + 1)}", statement)
+    return re.sub(
+        r"%\((\w+)\)[sb]", lambda match: f"${names.setdefault(match[1], len(names) + 1)}", statement
+    )
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -101,7 +102,8 @@ def plan_of(url: str, kind: type[Command[Any]], count: int) -> dict[str, Any]:
     names = {name: f"${number}" for number, name in enumerate(given, 1)}
     with psycopg.connect(url, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute(settings)
-        connection.execute(f"PREPARE many AS {sql % names}".encode())
+        numbered = re.sub(r"%\((\w+)\)b", lambda match: names[match[1]], sql)
+        connection.execute(f"PREPARE many AS {numbered}".encode())
         values = ", ".join(["%s"] * len(given))
         explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE many ({values})"
         answer = connection.execute(explain.encode(), list(given.values())).fetchone()
