@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.installation import Installation, install
 from tests.support.memory import memory_folder
 from tests.support.servers import POSTGRES_SETTINGS, PostgresForTests, ValkeyForTests
-from tests.support.stores import awaitable
+from tests.support.stores import AT_ONCE, STORES, store_of
 from threadsync.config import Settings, get_settings
 from worker.db import AsyncSessionStore, SessionStore, close_db
 from worker.db.dead_letters.store import DeadLetterStore
@@ -131,15 +131,18 @@ async def async_store(database_url: str) -> AsyncIterator[AsyncSessionStore]:
         yield AsyncSessionStore(pool)
 
 
-@pytest.fixture(params=["SessionStore", "AsyncSessionStore"])
+@pytest.fixture(params=STORES)
 async def any_store(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[AsyncSessionStore]:
     """The sync and the async store, both awaited: one behaviour, two implementations."""
-    if request.param == "SessionStore":
-        with new_pool(database_url, max_size=8) as pool:
-            yield awaitable(SessionStore(pool))
-    else:
-        async with new_async_pool(database_url, max_size=8) as async_pool:
-            yield AsyncSessionStore(async_pool)
+    async with store_of(request.param, database_url) as store:
+        yield store
+
+
+@pytest.fixture(params=[*STORES, AT_ONCE])
+async def any_way(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[AsyncSessionStore]:
+    """Both stores, and a third one that carries each command out as one of many."""
+    async with store_of(request.param, database_url) as store:
+        yield store
 
 
 @pytest.fixture

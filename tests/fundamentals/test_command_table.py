@@ -75,17 +75,17 @@ async def run(store: AsyncSessionStore, command: str) -> SessionResult:
 
 @pytest.mark.parametrize(("state", "command", "expected"), CELLS)
 async def test_a_cell_of_the_table(
-    any_store: AsyncSessionStore, state: str, command: str, expected: str | type[Exception]
+    any_way: AsyncSessionStore, state: str, command: str, expected: str | type[Exception]
 ) -> None:
     """Only `created` and `applied` change the row; any other outcome leaves even `updated_at` as it was."""
-    before = await bring_to(any_store, state)
+    before = await bring_to(any_way, state)
     if isinstance(expected, str):
-        result = await run(any_store, command)
+        result = await run(any_way, command)
         assert result.outcome == expected
     else:
         with pytest.raises(expected):
-            await run(any_store, command)
-    after = await any_store.get_session_by_thread(CHANNEL, THREAD)
+            await run(any_way, command)
+    after = await any_way.get_session_by_thread(CHANNEL, THREAD)
     if expected in {"created", "applied"}:
         assert after is not None
         assert after.status == STATUS_AFTER[command]
@@ -96,19 +96,19 @@ async def test_a_cell_of_the_table(
         assert after == before
 
 
-async def test_the_result_is_the_row(any_store: AsyncSessionStore) -> None:
+async def test_the_result_is_the_row(any_way: AsyncSessionStore) -> None:
     """A command returns the row as it left it, so that no client has to read it again."""
-    created = await any_store.get_or_create_session(CHANNEL, THREAD, "U0456")
-    synced = await any_store.mark_synced(CHANNEL, THREAD, "PROJ-1")
-    row = await any_store.get_session_by_thread(CHANNEL, THREAD)
+    created = await any_way.get_or_create_session(CHANNEL, THREAD, "U0456")
+    synced = await any_way.mark_synced(CHANNEL, THREAD, "PROJ-1")
+    row = await any_way.get_session_by_thread(CHANNEL, THREAD)
     assert row is not None
     assert synced.model_dump(exclude={"outcome"}) == row.model_dump()
     assert (row.id, row.created_at, row.user_id) == (created.id, created.created_at, "U0456")
 
 
-async def test_a_refused_key_names_both_tickets(any_store: AsyncSessionStore) -> None:
+async def test_a_refused_key_names_both_tickets(any_way: AsyncSessionStore) -> None:
     """`JiraKeyConflict` says which ticket the session has and which one was refused."""
-    await bring_to(any_store, "synced")
+    await bring_to(any_way, "synced")
     with pytest.raises(JiraKeyConflict) as refusal:
-        await any_store.mark_synced(CHANNEL, THREAD, "PROJ-2")
+        await any_way.mark_synced(CHANNEL, THREAD, "PROJ-2")
     assert (refusal.value.jira_key, refusal.value.refused_key) == ("PROJ-1", "PROJ-2")

@@ -50,15 +50,15 @@ async def race(
 
 
 @pytest.fixture
-async def session(any_store: AsyncSessionStore) -> None:
-    await any_store.get_or_create_session(CHANNEL, THREAD, "U1")
+async def session(any_way: AsyncSessionStore) -> None:
+    await any_way.get_or_create_session(CHANNEL, THREAD, "U1")
 
 
 @pytest.mark.usefixtures("session")
-async def test_racing_keys(any_store: AsyncSessionStore, database_url: str) -> None:
+async def test_racing_keys(any_way: AsyncSessionStore, database_url: str) -> None:
     """One of five different tickets is written; the other commands are refused with the winner's key."""
     async with obstacle(database_url, LOCK_THE_ROW) as lock:
-        commands = [any_store.mark_synced(CHANNEL, THREAD, f"PROJ-{n}") for n in range(1, 6)]
+        commands = [any_way.mark_synced(CHANNEL, THREAD, f"PROJ-{n}") for n in range(1, 6)]
         results = await race(database_url, lock, commands)
     winner = ask(database_url, "SELECT jira_key FROM thread_sessions")
     refused = [result for result in results if isinstance(result, JiraKeyConflict)]
@@ -68,30 +68,30 @@ async def test_racing_keys(any_store: AsyncSessionStore, database_url: str) -> N
 
 
 @pytest.mark.usefixtures("session")
-async def test_racing_repetitions(any_store: AsyncSessionStore, database_url: str) -> None:
+async def test_racing_repetitions(any_way: AsyncSessionStore, database_url: str) -> None:
     """One of five equal links is applied, the others are unchanged, and all return the same `updated_at`."""
     async with obstacle(database_url, LOCK_THE_ROW) as lock:
-        commands = [any_store.mark_synced(CHANNEL, THREAD, "PROJ-1") for _ in range(5)]
+        commands = [any_way.mark_synced(CHANNEL, THREAD, "PROJ-1") for _ in range(5)]
         results = await race(database_url, lock, commands)
     assert Counter(result.outcome for result in results) == {"applied": 1, "unchanged": 4}
     assert len({result.updated_at for result in results}) == 1
 
 
 @pytest.mark.usefixtures("session")
-async def test_racing_status_updates(any_store: AsyncSessionStore, database_url: str) -> None:
+async def test_racing_status_updates(any_way: AsyncSessionStore, database_url: str) -> None:
     """One of five equal status updates is applied, the others are unchanged."""
     async with obstacle(database_url, LOCK_THE_ROW) as lock:
-        commands = [any_store.update_status(CHANNEL, THREAD, "ready_to_sync") for _ in range(5)]
+        commands = [any_way.update_status(CHANNEL, THREAD, "ready_to_sync") for _ in range(5)]
         results = await race(database_url, lock, commands)
     assert Counter(result.outcome for result in results) == {"applied": 1, "unchanged": 4}
 
 
 @pytest.mark.usefixtures("session")
-async def test_a_status_update_that_comes_late(any_store: AsyncSessionStore, database_url: str) -> None:
+async def test_a_status_update_that_comes_late(any_way: AsyncSessionStore, database_url: str) -> None:
     """A status update that waited for a session to be synced is stale, and the row stays synced."""
     synced = f"UPDATE thread_sessions SET status = 'synced', jira_key = 'PROJ-1' WHERE thread_ts = '{THREAD}'"  # noqa: S608
     async with obstacle(database_url, synced) as update:
-        commands = [any_store.update_status(CHANNEL, THREAD, "ready_to_sync") for _ in range(3)]
+        commands = [any_way.update_status(CHANNEL, THREAD, "ready_to_sync") for _ in range(3)]
         results = await race(database_url, update, commands)
     assert [(result.outcome, result.status, result.jira_key) for result in results] == [
         ("stale", "synced", "PROJ-1")
@@ -99,13 +99,13 @@ async def test_a_status_update_that_comes_late(any_store: AsyncSessionStore, dat
 
 
 @pytest.mark.usefixtures("session")
-async def test_racing_ticket_and_status(any_store: AsyncSessionStore, database_url: str) -> None:
+async def test_racing_ticket_and_status(any_way: AsyncSessionStore, database_url: str) -> None:
     """A link that races with status updates is applied, and the session ends synced."""
     async with obstacle(database_url, LOCK_THE_ROW) as lock:
         commands = [
-            any_store.update_status(CHANNEL, THREAD, "ready_to_sync"),
-            any_store.mark_synced(CHANNEL, THREAD, "PROJ-1"),
-            any_store.update_status(CHANNEL, THREAD, "ready_to_sync"),
+            any_way.update_status(CHANNEL, THREAD, "ready_to_sync"),
+            any_way.mark_synced(CHANNEL, THREAD, "PROJ-1"),
+            any_way.update_status(CHANNEL, THREAD, "ready_to_sync"),
         ]
         results = await race(database_url, lock, commands)
     assert results[1].outcome == "applied"
@@ -113,19 +113,19 @@ async def test_racing_ticket_and_status(any_store: AsyncSessionStore, database_u
     assert ask(database_url, "SELECT status FROM thread_sessions") == "synced"
 
 
-async def test_opening_loses_to_another(any_store: AsyncSessionStore, database_url: str) -> None:
+async def test_opening_loses_to_another(any_way: AsyncSessionStore, database_url: str) -> None:
     """Openings that wait for another's session get that session as `unchanged`."""
     async with obstacle(database_url, OPEN_THE_SESSION) as insert:
-        commands = [any_store.get_or_create_session(CHANNEL, THREAD, "U2") for _ in range(5)]
+        commands = [any_way.get_or_create_session(CHANNEL, THREAD, "U2") for _ in range(5)]
         results = await race(database_url, insert, commands)
     assert [(result.outcome, result.user_id) for result in results] == [("unchanged", "U1")] * 5
     assert ask(database_url, "SELECT count(*) FROM thread_sessions") == 1
 
 
-async def test_opening_after_another_gave_up(any_store: AsyncSessionStore, database_url: str) -> None:
+async def test_opening_after_another_gave_up(any_way: AsyncSessionStore, database_url: str) -> None:
     """One of five openings creates the session when the one that they waited for is rolled back."""
     async with obstacle(database_url, OPEN_THE_SESSION) as insert:
-        commands = [any_store.get_or_create_session(CHANNEL, THREAD, "U2") for _ in range(5)]
+        commands = [any_way.get_or_create_session(CHANNEL, THREAD, "U2") for _ in range(5)]
         results = await race(database_url, insert, commands, end="ROLLBACK")
     assert Counter(result.outcome for result in results) == {"created": 1, "unchanged": 4}
     assert len({result.id for result in results}) == 1

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar, cast
 
-from worker.db import AsyncSessionStore, SessionStore
+import pytest
+
+from threadsync.command import Validated
+from threadsync.errors import ThreadsyncError
+from worker.db import AsyncSessionStore, SessionStore, pipeline
+from worker.db.pool import new_async_pool, new_pool
+
+T = TypeVar("T")
+
+STORES: Final = ("SessionStore", "AsyncSessionStore")
+AT_ONCE: Final = "at once"
+"""The store whose commands are carried out by their statements for many, where they have one."""
 
 
 class _Awaitable:
@@ -26,3 +38,24 @@ class _Awaitable:
 def awaitable(store: SessionStore) -> AsyncSessionStore:
     """The sync store with methods to await."""
     return cast(AsyncSessionStore, _Awaitable(store))
+
+
+class _AtOnce(SessionStore):
+    def run(self, command: Validated[T]) -> T:
+        [result] = self.run_many([command])
+        if isinstance(result, ThreadsyncError):
+            raise result
+        return result
+
+
+@asynccontextmanager
+async def store_of(kind: str, url: str) -> AsyncIterator[AsyncSessionStore]:
+    """Open a store on a database; ``kind`` is one of ``STORES``, or ``AT_ONCE``."""
+    if kind == "AsyncSessionStore":
+        async with new_async_pool(url, max_size=8) as async_pool:
+            yield AsyncSessionStore(async_pool)
+        return
+    with new_pool(url, max_size=8) as pool, pytest.MonkeyPatch.context() as patch:
+        if kind == AT_ONCE:
+            patch.setattr(pipeline, "AT_ONCE", 1)
+        yield awaitable((_AtOnce if kind == AT_ONCE else SessionStore)(pool))

@@ -58,7 +58,7 @@ def import_sessions(
                 stopped=request.wanted,
                 actor=login_actor(),
             )
-            finished = importer.run(source.reader(place.offset, request.wanted))
+            finished = importer.run(source.reader(place.offset, importer.is_over))
     _summarize(importer, finished=finished, as_json=as_json)
     if not finished:
         raise typer.Exit(NOT_FINISHED)

@@ -1,17 +1,25 @@
-"""Import sessions from a file in blocks; wait while Postgres is away."""
+"""Import sessions from a file in blocks; wait while Postgres is away.
+
+While Postgres works on a block, a thread reads the next one and makes its statements:
+
+    read, parse      1  2  3  ..
+    carry out           1  2  3  ..     in order; the place is noted behind each
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from threadsync.actors import AnyActor
-from threadsync.command import Command
 from threadsync.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
 from threadsync.sessions import SessionResult
+from worker.db.sessions.statements import statement_of
 from worker.db.sessions.store import SessionStore
+from worker.db.statement import Statement
 from worker.operate.importing.bookmark import Bookmarks, Tally
 from worker.operate.importing.lines import Block, Lines, Place
 from worker.operate.importing.record import commands_of
@@ -26,6 +34,15 @@ class BadLine:
     number: int
     reason: str
     text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """A block's lines, with the statements of the good ones."""
+
+    end: Place
+    good: list[tuple[int, bytes, list[Statement[SessionResult]]]]
+    bad: list[BadLine]
 
 
 class Listener(Protocol):
@@ -73,6 +90,11 @@ class Importer:
         self._stopped = stopped
         self._actor = actor
         self._was_there = False
+        self._is_over = False
+
+    def is_over(self) -> bool:
+        """Return True when no more lines are wanted; for whoever reads them."""
+        return self._is_over or self._stopped()
 
     def run(self, read: Callable[[], bytes | None]) -> bool:
         """Import the lines from ``read`` (see ``Lines``). Return True at their end.
@@ -81,32 +103,44 @@ class Importer:
         and waiting would not help.
         """
         lines = Lines(read, self.place)
-        try:
-            for block in lines:
-                self._carry_out(block)
-                self.place = block.end
-                self._keep_place()
-                self._listener.advance(self.place, self.tally)
-        except DatabaseUnavailable as exc:
-            if not self._was_there:
-                raise
-            self._listener.say(f"Postgres is still away: {_in_a_line(exc)}")
-            return False
-        if lines.exhausted and self._bookmarks:
+        blocks = map(self._parsed, lines)
+        with ThreadPoolExecutor(1, thread_name_prefix="import") as reader:
+            try:
+                ahead = reader.submit(next, blocks, None)
+                while (block := ahead.result()) and not self._stopped():
+                    ahead = reader.submit(next, blocks, None)
+                    self._carry_out(block)
+                    self.place = block.end
+                    self._keep_place()
+                    self._listener.advance(self.place, self.tally)
+            except DatabaseUnavailable as exc:
+                if not self._was_there:
+                    raise
+                self._listener.say(f"Postgres is still away: {_in_a_line(exc)}")
+                return False
+            finally:
+                self._is_over = True
+        is_at_the_end = lines.exhausted and block is None
+        if is_at_the_end and self._bookmarks:
             self._bookmarks.remove()
-        return lines.exhausted
+        return is_at_the_end
 
-    def _carry_out(self, block: Block) -> None:
-        bad: list[BadLine] = []
-        good: list[tuple[int, bytes, list[Command[SessionResult]]]] = []
+    def _parsed(self, block: Block) -> _Parsed:
+        parsed = _Parsed(block.end, [], [])
         for number, text in block.lines:
             try:
-                good.append((number, text, commands_of(text, self._actor)))
+                commands = commands_of(text, self._actor)
             except InvalidCommand as exc:
-                bad.append(BadLine(number, str(exc), text))
-        results = iter(self._run([command for _, _, commands in good for command in commands]))
-        for number, text, commands in good:
-            outcome = _outcome([next(results) for _ in commands])
+                parsed.bad.append(BadLine(number, str(exc), text))
+            else:
+                parsed.good.append((number, text, [statement_of(command) for command in commands]))
+        return parsed
+
+    def _carry_out(self, block: _Parsed) -> None:
+        bad = block.bad
+        results = iter(self._run([statement for _, _, statements in block.good for statement in statements]))
+        for number, text, statements in block.good:
+            outcome = _outcome([next(results) for _ in statements])
             if isinstance(outcome, ThreadsyncError):
                 bad.append(BadLine(number, str(outcome), text))
             elif outcome:
@@ -114,11 +148,11 @@ class Importer:
         self.tally.bad += len(bad)
         self._listener.bad(sorted(bad, key=lambda line: line.number))
 
-    def _run(self, commands: Sequence[Command[SessionResult]]) -> list[SessionResult | ThreadsyncError]:
+    def _run(self, statements: Sequence[Statement[SessionResult]]) -> list[SessionResult | ThreadsyncError]:
         away_since: float | None = None
         while True:
             try:
-                results = self._store.run_many(commands)
+                results = self._store.execute_many(statements)
             except DatabaseUnavailable as exc:
                 now = time.monotonic()
                 if away_since is None and self._was_there:
