@@ -84,7 +84,7 @@ class AsyncSessionStore:
         return await self.execute(statement_of(command))
 
     async def run_many(self, commands: Sequence[Validated[T]]) -> list[T | ThreadsyncError]:
-        """Carry out commands as if one after the other, hundreds in a round trip: see ``execute_many``."""
+        """Carry out commands as if one after the other, hundreds in few round trips: see ``execute_many``."""
         return await self.execute_many([statement_of(command) for command in commands])
 
     async def execute(self, statement: Statement[T]) -> T:
@@ -96,7 +96,7 @@ class AsyncSessionStore:
         return statement.read(rows)
 
     async def execute_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
-        """Run statements as if one after the other, hundreds in a round trip.
+        """Run statements as if one after the other, hundreds in few round trips.
 
         Returns for each, in the order given, its result or the error of ours that ``execute`` would raise:
         what is refused fails alone. Raises ``DatabaseUnavailable`` for all; some may have been run then.

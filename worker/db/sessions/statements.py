@@ -89,6 +89,9 @@ def bind(
 
 def _stored(value: Any) -> Any:
     """Return the value as Postgres takes it; actors, drafts and patches are JSON."""
+    # Most are; to ask about a model takes as long as all the rest.
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, BaseModel):
         return value.model_dump_json(exclude_none=True)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
@@ -167,7 +170,7 @@ _BY_COMMAND: Final[Mapping[type[Validated[Any]], Binding[Any]]] = {item.command:
 COMMANDS: Final[tuple[type[Command[Any]], ...]] = tuple(
     item.command for item in _BINDINGS if issubclass(item.command, Command)
 )
-"""The commands that are one SQL statement each, so that many run in one round trip."""
+"""The commands that are one SQL statement each, so that hundreds run in few round trips."""
 
 FOR_MANY: Final = frozenset(item.command for item in _BINDINGS if item.is_for_many)
 """The commands that one statement carries out for many: those of the fast lane."""

@@ -1,4 +1,4 @@
-"""The store of the worker: a method is one statement in one round trip, or many in one."""
+"""The store of the worker: a method is one statement in one round trip, or hundreds in few."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SessionStore(Store):
         return self.execute(statement_of(command))
 
     def run_many(self, commands: Sequence[Validated[T]]) -> list[T | ThreadsyncError]:
-        """Carry out commands as if one after the other, hundreds in a round trip: see ``execute_many``."""
+        """Carry out commands as if one after the other, hundreds in few round trips: see ``execute_many``."""
         return self.execute_many([statement_of(command) for command in commands])
 
     def execute(self, statement: Statement[T]) -> T:
@@ -45,7 +45,7 @@ class SessionStore(Store):
         return statement.read(self._rows(statement.sql, statement.params))
 
     def execute_many(self, statements: Sequence[Statement[T]]) -> list[T | ThreadsyncError]:
-        """Run statements as if one after the other, hundreds in a round trip.
+        """Run statements as if one after the other, hundreds in few round trips.
 
         Returns for each, in the order given, its result or the error of ours that ``execute`` would raise:
         what is refused fails alone. Raises ``DatabaseUnavailable`` for all; some may have been run then.
