@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STATEMENTS_AT_ONCE: Final = 500
+STATEMENTS_AT_ONCE: Final = 1000
 """A limit, for rows stay locked until the trip commits: more would delay others, and would not be faster."""
 
 MANY: Final = 16
