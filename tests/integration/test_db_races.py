@@ -14,6 +14,7 @@ import pytest
 from tests.support.servers import ask
 from tests.support.waiting import wait_until
 from threadsync.errors import JiraKeyConflict
+from threadsync.syncs import Draft
 from worker.db import AsyncSessionStore
 
 CHANNEL, THREAD = "C0123ABCD", "1700000000.000100"
@@ -129,3 +130,26 @@ async def test_opening_after_another_gave_up(any_way: AsyncSessionStore, databas
         results = await race(database_url, insert, commands, end="ROLLBACK")
     assert Counter(result.outcome for result in results) == {"created": 1, "unchanged": 4}
     assert len({result.id for result in results}) == 1
+
+
+@pytest.mark.usefixtures("session")
+async def test_a_key_that_is_unlinked_meanwhile(any_way: AsyncSessionStore, database_url: str) -> None:
+    """A ticket that a person unlinks while it is reported is stale, and the session stays without it."""
+    unlinked = "UPDATE thread_sessions SET left_keys = '{PROJ-1}'"
+    async with obstacle(database_url, unlinked) as update:
+        commands = [any_way.mark_synced(CHANNEL, THREAD, "PROJ-1") for _ in range(3)]
+        results = await race(database_url, update, commands)
+    assert [(result.outcome, result.jira_key) for result in results] == [("stale", None)] * 3
+
+
+@pytest.mark.usefixtures("session")
+async def test_racing_drafts(any_way: AsyncSessionStore, database_url: str) -> None:
+    """Of five drafts that wait for one row, each is applied or stale, and the latest one stays."""
+    async with obstacle(database_url, LOCK_THE_ROW) as lock:
+        commands = [
+            any_way.request_sync(CHANNEL, THREAD, Draft(summary=f"draft {n}"), f"1700000000.{n}")
+            for n in range(1, 6)
+        ]
+        results = await race(database_url, lock, commands)
+    assert {result.outcome for result in results} <= {"applied", "stale"}
+    assert ask(database_url, "SELECT draft ->> 'summary' FROM syncs") == "draft 5"

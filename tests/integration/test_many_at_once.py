@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from tests.support.at_once import ACTORS, DRAFTS, HISTORIES, MOMENTS, Batch, Event, World
 from tests.support.scale import bounded
@@ -71,8 +71,19 @@ def test_each_command_for_many_is_in_this_suite() -> None:
     assert set(COMMANDS) == FOR_MANY
 
 
+THREAD: Final[dict[str, Any]] = {"channel_id": "C2", "thread_ts": "1.1"}
+OPENED: Final = Batch((GetOrCreate(**THREAD, user_id="U1"),))
+ASKED: Final = Batch((RequestSync(**THREAD, draft=DRAFTS[1], drafted_at=MOMENTS[1]),))
+
+
 @pytest.mark.bounded
 @given(history=HISTORIES)
+# The same draft again; a draft from before its person was forgotten; a key that a person took away.
+@example(history=[OPENED, ASKED, ASKED])
+@example(history=[OPENED, Event("person", "1.1"), ASKED])
+@example(
+    history=[OPENED, Event("link", "1.1"), Event("unlink", "1.1"), Batch((COMMANDS[MarkSynced](**THREAD),))]
+)
 @settings(max_examples=bounded(500, 30), suppress_health_check=list(HealthCheck))
 def test_many_at_once_is_as_good_as_one_by_one(
     worlds: tuple[World, World], history: list[Batch | Event]

@@ -39,6 +39,11 @@ DRAFTS: Final = (
     Draft(summary='ü \\ "quoted" {a,b} NULL', description="two\nlines", labels=("x",)),
     Draft(summary="c", project_key="OPS"),
 )
+# Few, so that some are repeated: two moments are one, written differently.
+_ASKED: Final = (
+    *((DRAFTS[0], moment) for moment in MOMENTS[:3]),
+    *((draft, moment) for draft, moment in zip(DRAFTS[1:], MOMENTS[2:], strict=True)),
+)
 _ALL: Final = (
     "thread_sessions, channel_context, channel_context_commands, channel_aliases, forgotten_channels, "
     "forgotten_people, forget_acts, session_acts, left_tickets, syncs, sync_attempts, status_messages"
@@ -96,7 +101,11 @@ def _batches(draw: st.DrawFn) -> Batch:
     commands = st.one_of(
         st.builds(GetOrCreate, **where, user_id=st.sampled_from(PEOPLE)),
         st.builds(UpdateStatus, **where, status=st.sampled_from(["collecting", "ready_to_sync"])),
-        st.builds(RequestSync, **where, draft=st.sampled_from(DRAFTS), drafted_at=st.sampled_from(MOMENTS)),
+        st.builds(
+            lambda asked, **thread: RequestSync(**thread, draft=asked[0], drafted_at=asked[1]),
+            st.sampled_from(_ASKED),
+            **where,
+        ),
         st.builds(MarkSynced, **where, jira_key=st.sampled_from(KEYS)),
     )
     chosen: list[Command[Any]] = draw(st.lists(commands, min_size=1, max_size=12))
@@ -110,7 +119,7 @@ _EVENTS: Final = st.builds(
     Event,
     st.sampled_from(
         [
-            *("move", "person", "thread", "channel", "unlink", "link"),
+            *("move", "person", "person", "thread", "channel", "unlink", "link"),
             *("blocked", "parked", "failed", "review", "unknown", "future"),
         ]
     ),

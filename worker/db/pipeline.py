@@ -42,7 +42,7 @@ STATEMENTS_AT_ONCE: Final = 1000
 MANY: Final = 16
 """The fewest for ``executemany``, which takes half the time for each, but a round trip of its own."""
 
-AT_ONCE: Final = 16
+AT_ONCE: Final = 24
 """The fewest for one statement for all of them: it is planned each time, and has a transaction of its own."""
 
 PLAN_BY_KEY: Final[LiteralString] = """
