@@ -1,0 +1,177 @@
+"""Open connections by redis-py: it authenticates, does TLS, and asks Sentinels for the master.
+
+redis-py's limits start anew with each byte, and a resolver knows none. So a connection is opened in a thread
+of its own, and whoever needs it waits no longer than the deadline. A connection that comes later is the next
+one's.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from time import monotonic
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from threadsync.address import Address
+from threadsync.broker.cluster import refuse_cluster_of
+from threadsync.broker.direct.link import Link
+from threadsync.broker.ownership import KEY, OPTION, refuse_others
+
+_STALE_SECONDS: Final = 5.0
+"""Time after which an opening that does not end is left alone, and another one is begun."""
+
+_DEFAULT_PORTS: Final = {"sentinel": 26379}
+_OF_SOCKETS: Final = (
+    "socket_timeout",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "socket_keepalive_options",
+    "client_name",
+)
+_OF_TCP: Final = frozenset({"socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"})
+
+Declaration = Callable[[str], tuple[bytes, int]]
+
+
+class Opener:
+    """The broker's address, or several, and how to connect there.
+
+    Args:
+        options: kombu's transport options, as ``threadsync.broker.options.broker_options`` returns them.
+        declaration: as ``Link`` takes it.
+    """
+
+    def __init__(self, address: Address, options: Mapping[str, Any], declaration: Declaration) -> None:
+        self._address = address
+        self._options = options
+        self._declaration = declaration
+        self._servers = [self._server(url) for url in address.url.split(";")]
+        self._sentinel: Any = None
+
+    @property
+    def database(self) -> int:
+        """Number of the database, which Flower's topics have in their names."""
+        return int(self._servers[0]["db"])
+
+    def open(self, made: Callable[[Any], None]) -> Link:
+        """Connect and return when the server can be used; ``made`` is told each connection before."""
+        if self._address.scheme == "sentinel":
+            return self._connect(self._master(), made)
+        for server in list(self._servers[:-1]):
+            try:
+                return self._connect(server, made)
+            except (OSError, redis.RedisError):
+                # The next one first from now on.
+                self._servers.append(self._servers.pop(0))
+        return self._connect(self._servers[0], made)
+
+    def _connect(self, server: Mapping[str, Any], made: Callable[[Any], None]) -> Link:
+        # RESP 2, whose replies to what is asked here are lines.
+        connection: Any = self._class(**server, protocol=2, retry=Retry(NoBackoff(), 0))
+        made(connection)
+        connection.connect()
+        try:
+            refuse_cluster_of(lambda: _asked(connection, "HELLO"))
+            if ours := self._options.get(OPTION):
+                refuse_others(connection, f"{self._options.get('global_keyprefix', '')}{KEY}", ours)
+        except BaseException:
+            connection.disconnect()
+            raise
+        return Link(connection, self._declaration)
+
+    @property
+    def _class(self) -> Any:
+        if self._address.is_socket:
+            return redis.UnixDomainSocketConnection
+        return redis.SSLConnection if self._address.tls else redis.Connection
+
+    def _master(self) -> Mapping[str, Any]:
+        name = self._options.get("master_name")
+        if name is None:
+            raise ValueError("'master_name' transport option must be specified.")
+        if self._sentinel is None:
+            sentinels: Any = Sentinel
+            self._sentinel = sentinels(
+                [(server["host"], server["port"]) for server in self._servers],
+                min_other_sentinels=self._options.get("min_other_sentinels", 0),
+                sentinel_kwargs=self._options["sentinel_kwargs"],
+            )
+        host, port = self._sentinel.discover_master(name)
+        return {**self._servers[0], "host": host, "port": port}
+
+    def _server(self, url: str) -> dict[str, Any]:
+        """Return redis-py's arguments for one address, as kombu reads it."""
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        path = unquote(parts.path)
+        is_socket = self._address.is_socket
+        database = query.get("virtual_host") if is_socket else path.strip("/")
+        server: dict[str, Any] = {"db": int(database or 0)}
+        if is_socket:
+            server["path"] = path
+        else:
+            port = parts.port or _DEFAULT_PORTS.get(self._address.scheme, 6379)
+            server |= {"host": unquote(parts.hostname or "127.0.0.1"), "port": port}
+        if parts.username:
+            server["username"] = unquote(parts.username)
+        if parts.password:
+            server["password"] = unquote(parts.password)
+        for name in _OF_SOCKETS:
+            if self._options.get(name) is not None and not (is_socket and name in _OF_TCP):
+                server[name] = self._options[name]
+        return {**server, **(self._address.tls.for_redis() if self._address.tls else {})}
+
+    def close(self) -> None:
+        """Close the connections to the sentinels."""
+        if sentinel := self._sentinel:
+            self._sentinel = None
+            for client in sentinel.sentinels:
+                client.close()
+
+
+def _asked(connection: Any, *words: str) -> Any:
+    connection.send_command(*words)
+    return connection.read_response()
+
+
+class Opening:
+    """One attempt to open a connection, which goes on in a thread."""
+
+    def __init__(self, opener: Opener) -> None:
+        self.future: Future[Link] = Future()
+        self._opener = opener
+        self._connection: Any = None
+        self._begun = monotonic()
+        threading.Thread(target=self._run, name="threadsync-connect", daemon=True).start()
+
+    @property
+    def is_of_use(self) -> bool:
+        """Return True if it has a connection, or may have one soon."""
+        if self.future.done():
+            return self.future.exception() is None
+        return monotonic() - self._begun < _STALE_SECONDS
+
+    def cut(self) -> None:
+        """Hang up on a server that has not replied in time; the thread gets an error and ends."""
+        sock = getattr(self._connection, "_sock", None)
+        if sock is not None and not self.future.done():
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _run(self) -> None:
+        try:
+            self.future.set_result(self._opener.open(self._made))
+        except Exception as exc:  # noqa: BLE001 - whoever waits raises it
+            self.future.set_exception(exc)
+
+    def _made(self, connection: Any) -> None:
+        self._connection = connection
