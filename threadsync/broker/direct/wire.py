@@ -10,8 +10,6 @@ from redis._parsers import BaseParser
 LONGEST_LINE: Final = 65_536
 """Longest reply to wait for: none that we ask for has a hundredth of that."""
 
-_CODES: Final = b"+-:"
-
 
 def request(*parts: bytes) -> bytes:
     """Return a command with its arguments as bytes."""
@@ -47,8 +45,10 @@ def _read(line: bytes) -> Any:
     code, text = line[:1], line[1:]
     if code == b":" and text.lstrip(b"-").isdigit():
         return int(text)
-    if not code or code not in _CODES:
-        raise redis.InvalidResponse("the broker's reply is not Redis' protocol")
     told = text.decode("utf-8", "replace")
-    parse_error: Any = BaseParser.parse_error  # the stubs give no types
-    return parse_error(told) if code == b"-" else told
+    if code == b"+":
+        return told
+    if code == b"-":
+        parse_error: Any = BaseParser.parse_error  # the stubs give no types
+        return parse_error(told)
+    raise redis.InvalidResponse("the broker's reply is not Redis' protocol")
