@@ -131,8 +131,9 @@ class DirectSender:
         return line
 
     def _forget_closed_loops(self) -> None:
-        for loop in [loop for loop in self._loops if loop.is_closed()]:
-            self._loops.pop(loop).abandon()
+        for loop in list(self._loops):
+            if loop.is_closed() and (line := self._loops.pop(loop, None)):
+                line.abandon()
 
     # --- Parcels
 
