@@ -24,6 +24,7 @@ from redis.sentinel import Sentinel
 from threadsync.address import Address
 from threadsync.broker.cluster import refuse_cluster_of
 from threadsync.broker.direct.link import Link
+from threadsync.broker.in_step import is_unwritable
 from threadsync.broker.ownership import KEY, OPTION, refuse_others
 
 _STALE_SECONDS: Final = 5.0
@@ -81,6 +82,7 @@ class Opener:
         connection.connect()
         try:
             refuse_cluster_of(lambda: _asked(connection, "HELLO"))
+            _ping(connection)
             if ours := self._options.get(OPTION):
                 refuse_others(connection, f"{self._options.get('global_keyprefix', '')}{KEY}", ours)
         except BaseException:
@@ -136,6 +138,15 @@ class Opener:
             self._sentinel = None
             for client in sentinel.sentinels:
                 client.close()
+
+
+def _ping(connection: Any) -> None:
+    """Raise what a server replies that serves nobody, such as a replica that has lost its master."""
+    try:
+        _asked(connection, "PING")
+    except redis.ResponseError as exc:
+        if not is_unwritable(exc):
+            raise
 
 
 def _asked(connection: Any, *words: str) -> Any:
