@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import redis
@@ -19,16 +19,17 @@ _OF_CLUSTER: Final = (AskError, ClusterCrossSlotError, ClusterDownError)
 
 def refuse_cluster(client: Any) -> None:
     """Raise ``InvalidSettings`` where ``client`` speaks with a Redis Cluster."""
-    refuse_cluster_of(lambda: client.execute_command("HELLO"))
-
-
-def refuse_cluster_of(say_hello: Callable[[], Any]) -> None:
-    """Raise ``InvalidSettings`` if the reply to HELLO, which every user may say, is a cluster's."""
     try:
-        greeting = say_hello()
+        # Every user may say it, whatever its ACL.
+        greeting = client.execute_command("HELLO")
     except redis.ResponseError:
         # Older than Redis 6, or something in between: its errors will tell.
         return
+    refuse_cluster_greeting(greeting)
+
+
+def refuse_cluster_greeting(greeting: Any) -> None:
+    """Raise ``InvalidSettings`` if this reply to HELLO is a cluster's."""
     pairs = (
         greeting.items()
         if isinstance(greeting, Mapping)

@@ -36,9 +36,17 @@ def refuse_others(connection: Any, key: str, ours: str) -> None:
     except redis.ResponseError:
         # The broker's user may not read it; the doctor reports that.
         return
+    try:
+        refuse_owner(theirs, ours)
+    except OthersConnection:
+        connection.disconnect()
+        raise
+
+
+def refuse_owner(theirs: bytes | str | None, ours: str) -> None:
+    """Raise ``OthersConnection`` if the id that the server has is another's."""
     owner = theirs.decode() if isinstance(theirs, bytes) else theirs
     if owner is not None and owner != ours:
-        connection.disconnect()
         raise OthersConnection(refusal(ours, owner))
 
 

@@ -111,6 +111,7 @@ class LoopLine:
             self._write(self._link)
 
     def _write(self, link: Link) -> None:
+        self._attempts.connected()
         begun = now()
         for parcel, _ in self._batch:
             parcel.patience.begun = parcel.patience.begun or begun

@@ -22,10 +22,10 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from threadsync.address import Address
-from threadsync.broker.cluster import refuse_cluster_of
+from threadsync.broker.cluster import refuse_cluster_greeting
 from threadsync.broker.direct.link import Link
 from threadsync.broker.in_step import is_unwritable
-from threadsync.broker.ownership import KEY, OPTION, refuse_others
+from threadsync.broker.ownership import KEY, OPTION, refuse_owner
 
 _STALE_SECONDS: Final = 5.0
 """Time after which an opening that does not end is left alone, and another one is begun."""
@@ -56,6 +56,8 @@ class Opener:
         self._options = options
         self._declaration = declaration
         self._servers = [self._server(url) for url in address.url.split(";")]
+        self._first = 0
+        """The address to begin with: the last that answered."""
         self._sentinel: Any = None
 
     @property
@@ -67,13 +69,18 @@ class Opener:
         """Connect and return when the server can be used; ``made`` is told each connection before."""
         if self._address.scheme == "sentinel":
             return self._connect(self._master(), made)
-        for server in list(self._servers[:-1]):
+        last = len(self._servers) - 1
+        for number in range(last + 1):
+            place = (self._first + number) % (last + 1)
             try:
-                return self._connect(server, made)
+                link = self._connect(self._servers[place], made)
             except (OSError, redis.RedisError):
-                # The next one first from now on.
-                self._servers.append(self._servers.pop(0))
-        return self._connect(self._servers[0], made)
+                if number == last:
+                    raise
+            else:
+                self._first = place
+                return link
+        raise AssertionError("there is at least one address")
 
     def _connect(self, server: Mapping[str, Any], made: Callable[[Any], None]) -> Link:
         # RESP 2, whose replies to what is asked here are lines.
@@ -81,14 +88,29 @@ class Opener:
         made(connection)
         connection.connect()
         try:
-            refuse_cluster_of(lambda: _asked(connection, "HELLO"))
-            _ping(connection)
-            if ours := self._options.get(OPTION):
-                refuse_others(connection, f"{self._options.get('global_keyprefix', '')}{KEY}", ours)
+            self._check(connection)
         except BaseException:
             connection.disconnect()
             raise
         return Link(connection, self._declaration)
+
+    def _check(self, connection: Any) -> None:
+        """Ask, in one write, whether it is a cluster, serves anybody, and whose it is. Raises if not ours."""
+        ours = self._options.get(OPTION)
+        questions: list[tuple[str, ...]] = [("HELLO",), ("PING",)]
+        if ours:
+            questions.append(("GET", f"{self._options.get('global_keyprefix', '')}{KEY}"))
+        connection.send_packed_command(connection.pack_commands(questions))
+        greeting, answer, *owner = [_reply(connection) for _ in questions]
+        # Older than Redis 6, or something in between: its errors will tell.
+        if not isinstance(greeting, redis.ResponseError):
+            refuse_cluster_greeting(greeting)
+        # Such as a replica that has lost its master. One that cannot write to its disk is there.
+        if isinstance(answer, redis.ResponseError) and not is_unwritable(answer):
+            raise answer
+        # The broker's user may not read it; the doctor reports that.
+        if ours and not isinstance(owner[0], redis.ResponseError):
+            refuse_owner(owner[0], ours)
 
     @property
     def _class(self) -> Any:
@@ -140,18 +162,12 @@ class Opener:
                 client.close()
 
 
-def _ping(connection: Any) -> None:
-    """Raise what a server replies that serves nobody, such as a replica that has lost its master."""
+def _reply(connection: Any) -> Any:
+    """Return the next reply, or the server's refusal."""
     try:
-        _asked(connection, "PING")
+        return connection.read_response()
     except redis.ResponseError as exc:
-        if not is_unwritable(exc):
-            raise
-
-
-def _asked(connection: Any, *words: str) -> Any:
-    connection.send_command(*words)
-    return connection.read_response()
+        return exc
 
 
 class Opening:

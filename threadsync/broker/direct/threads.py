@@ -145,7 +145,9 @@ class ThreadsLine:
         while True:
             attempts.begin()
             try:
-                self._converse(parcels, patience)
+                link = self._connected(patience)
+                attempts.connected()
+                self._converse(link, parcels, patience)
             except BROKEN as exc:
                 self._hang_up()
                 if not attempts.may_go_on(exc):
@@ -154,10 +156,7 @@ class ThreadsLine:
             else:
                 return
 
-    def _converse(self, parcels: list[Parcel], patience: Patience) -> None:
-        if self._link is None:
-            self._link = self._opened(patience)
-        link = self._link
+    def _converse(self, link: Link, parcels: list[Parcel], patience: Patience) -> None:
         begun = now()
         for parcel in parcels:
             parcel.patience.begun = parcel.patience.begun or begun
@@ -175,6 +174,11 @@ class ThreadsLine:
                 return
             silence.end()
             wait = AT_ONCE_SECONDS
+
+    def _connected(self, patience: Patience) -> Link:
+        if self._link is None:
+            self._link = self._opened(patience)
+        return self._link
 
     def _opened(self, patience: Patience) -> Link:
         opening = self._opening
