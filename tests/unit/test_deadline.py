@@ -119,7 +119,7 @@ def test_while_others_are_answered_a_call_waits_for_a_thread(clocks: Clocks) -> 
 
 
 def wait_for_reply(silence: Silence, clocks: Clocks, share: float) -> None:
-    """Wait for a reply that a connection does not bring, in a process that runs for this share of the time."""
+    """Wait for a reply that does not come, in a process that runs for this share of the time."""
     while True:
         seconds = silence.left()
         clocks.pass_by(seconds, seconds * share)

@@ -146,18 +146,22 @@ class Silence:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        self._since = now()
+        self._since = monotonic()
+        self._counted_from: float | None = None
 
     def end(self) -> None:
         """Note that there was a reply."""
-        self._since = now()
+        self._since = monotonic()
+        self._counted_from = None
 
     def left(self) -> float:
         """Return the seconds to wait before asking again. Raises ``redis.TimeoutError`` if none are left."""
-        at_once = AT_ONCE_SECONDS - (monotonic() - self._since.wall)
+        at_once = AT_ONCE_SECONDS - (monotonic() - self._since)
         if at_once > 0:
             return max(at_once, TICK_SECONDS)
-        left = self._limit - AT_ONCE_SECONDS - (RUNNING.now() - self._since.running)
+        if self._counted_from is None:
+            self._counted_from = RUNNING.now()
+        left = self._limit - AT_ONCE_SECONDS - (RUNNING.now() - self._counted_from)
         if left <= 0:
             raise redis.TimeoutError(f"no reply within {self._limit:g} s")
         return max(left, TICK_SECONDS)
