@@ -74,6 +74,8 @@ class LoopLine:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._opening = None
+        self._is_busy = False
         self._hang_up()
 
     def abandon(self) -> None:

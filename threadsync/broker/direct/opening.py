@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -26,19 +25,13 @@ from threadsync.broker.cluster import refuse_cluster_greeting
 from threadsync.broker.direct.link import Link
 from threadsync.broker.in_step import is_unwritable
 from threadsync.broker.ownership import KEY, OPTION, refuse_owner
+from threadsync.broker.servers import servers_of
 
 _STALE_SECONDS: Final = 5.0
 """Time after which an opening that does not end is left alone, and another one is begun."""
 
-_DEFAULT_PORTS: Final = {"sentinel": 26379}
-_OF_SOCKETS: Final = (
-    "socket_timeout",
-    "socket_connect_timeout",
-    "socket_keepalive",
-    "socket_keepalive_options",
-    "client_name",
-)
 _OF_TCP: Final = frozenset({"socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"})
+_OF_SOCKETS: Final = _OF_TCP | {"socket_timeout", "client_name"}
 
 Declaration = Callable[[str], tuple[bytes, int]]
 
@@ -55,7 +48,9 @@ class Opener:
         self._address = address
         self._options = options
         self._declaration = declaration
-        self._servers = [self._server(url) for url in address.url.split(";")]
+        refused = _OF_TCP if address.is_socket else frozenset()
+        chosen = {name: options[name] for name in _OF_SOCKETS - refused if options.get(name) is not None}
+        self._servers = [{**server, **chosen} for server in servers_of(address)]
         self._first = 0
         """The address to begin with: the last that answered."""
         self._sentinel: Any = None
@@ -132,28 +127,6 @@ class Opener:
         host, port = self._sentinel.discover_master(name)
         return {**self._servers[0], "host": host, "port": port}
 
-    def _server(self, url: str) -> dict[str, Any]:
-        """Return redis-py's arguments for one address, as kombu reads it."""
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query))
-        path = unquote(parts.path)
-        is_socket = self._address.is_socket
-        database = query.get("virtual_host") if is_socket else path.strip("/")
-        server: dict[str, Any] = {"db": int(database or 0)}
-        if is_socket:
-            server["path"] = path
-        else:
-            port = parts.port or _DEFAULT_PORTS.get(self._address.scheme, 6379)
-            server |= {"host": unquote(parts.hostname or "127.0.0.1"), "port": port}
-        if parts.username:
-            server["username"] = unquote(parts.username)
-        if parts.password:
-            server["password"] = unquote(parts.password)
-        for name in _OF_SOCKETS:
-            if self._options.get(name) is not None and not (is_socket and name in _OF_TCP):
-                server[name] = self._options[name]
-        return {**server, **(self._address.tls.for_redis() if self._address.tls else {})}
-
     def close(self) -> None:
         """Close the connections to the sentinels."""
         if sentinel := self._sentinel:
@@ -192,7 +165,8 @@ class Opening:
         sock = getattr(self._connection, "_sock", None)
         if sock is not None and not self.future.done():
             with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                # Not TLS' own, which would go on unencrypted.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _run(self) -> None:
         try:

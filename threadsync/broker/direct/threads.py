@@ -74,6 +74,7 @@ class ThreadsLine:
         with self._lock:
             self._is_closing = self._is_busy
             if not self._is_busy:
+                self._opening = None
                 self._hang_up()
 
     def _has_turn(self, waiting: _Waiting) -> bool:
