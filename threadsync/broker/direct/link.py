@@ -57,20 +57,26 @@ class Link:
             self._batch.append((parcel, queues, sum(count for _, count in before)))
         return b"".join(written) if len(written) > 1 else written[0]
 
-    def feed(self, data: bytes) -> bool:
-        """Give the replies to their parcels; return True if none is owed any more.
+    @property
+    def is_owed_nothing(self) -> bool:
+        """Return True if all that was begun has its replies."""
+        return self._place == len(self._batch)
+
+    def feed(self, data: bytes) -> int:
+        """Give the replies to their parcels; return how many have come with these data.
 
         Raises what means that this connection is of no use, such as ``redis.ReadOnlyError``.
         """
         if not data:
             raise redis.ConnectionError("Connection closed by server.")
-        for reply in self._replies.feed(data):
+        replies = self._replies.feed(data)
+        for reply in replies:
             if isinstance(reply, redis.ReadOnlyError):
                 raise reply
-            if self._place == len(self._batch):
+            if self.is_owed_nothing:
                 raise redis.InvalidResponse("the broker replied to nothing")
             self._take(reply)
-        return self._place == len(self._batch)
+        return len(replies)
 
     def _take(self, reply: Any) -> None:
         parcel, queues, extra = self._batch[self._place]

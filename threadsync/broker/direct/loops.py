@@ -140,17 +140,17 @@ class LoopLine:
     def _readable(self) -> None:
         link = self._link
         try:
-            is_all = False
             while link is not None and (data := link.receive_some()) is not None:
-                is_all = link.feed(data)
-                self._reply.at = now()
-                self._silence.end()
-                if is_all:
-                    break
+                # Replies count, bytes do not.
+                if link.feed(data):
+                    self._reply.at = now()
+                    self._silence.end()
+                    if link.is_owed_nothing:
+                        break
         except BROKEN as exc:
             self._failed(exc)
             return
-        if is_all and self._batch:
+        if link is not None and link.is_owed_nothing and self._batch:
             for sending in self._batch:
                 _end(sending)
             self._batch = []

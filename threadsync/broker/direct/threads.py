@@ -166,15 +166,13 @@ class ThreadsLine:
         wait = AT_ONCE_SECONDS
         while True:
             data = link.read(wait)
-            if data is None:
-                wait = min(patience.patience(), silence.left())
-                continue
-            is_all = link.feed(data)
-            self._reply.at = now()
-            if is_all:
-                return
-            silence.end()
-            wait = AT_ONCE_SECONDS
+            # Replies count, bytes do not.
+            if data is not None and link.feed(data):
+                self._reply.at = now()
+                if link.is_owed_nothing:
+                    return
+                silence.end()
+            wait = min(patience.patience(), silence.left())
 
     def _connected(self, patience: Patience) -> Link:
         if self._link is None:
