@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threadsync.broker.deadline import LastReply, now
+from threadsync.broker.deadline import LastReply, Moment, now
 from threadsync.broker.refusals import ran_out_of_time
 
 
@@ -18,7 +18,7 @@ class Attempts:
         self._reply = reply
         self._is_first = True
         self._is_connected = False
-        self._tried = now()
+        self._tried = Moment()
 
     def begin(self) -> None:
         """Note that an attempt begins now."""

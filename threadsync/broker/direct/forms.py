@@ -79,15 +79,15 @@ class Form:
         )
         self._told = _with_holes(_event_message(headers["origin"], _BODY, _TAG), _BODY, _TAG)
 
-    def message(self, arguments: Mapping[str, Any], task_id: str, summary: str) -> bytes:
-        """Return the text of a message. Task id and summary are JSON already."""
-        values = (body_of(arguments), task_id, task_id, summary, repr(broker_time()), task_id, _new_tag())
+    def message(self, arguments: Mapping[str, Any], task_id: str, summary: str, tag: str) -> bytes:
+        """Return the text of a message. Task id, summary and tag are JSON already."""
+        values = (body_of(arguments), task_id, task_id, summary, repr(broker_time()), task_id, tag)
         return (self._message % values).encode("ascii")
 
-    def event(self, task_id: str, summary: str, clock: int) -> bytes:
-        """Return the text of Flower's event. Task id and summary are JSON already."""
+    def event(self, task_id: str, summary: str, clock: int, tag: str) -> bytes:
+        """Return the text of Flower's event. Task id, summary and tag are JSON already."""
         event = self._event % (task_id, task_id, summary, clock, repr(time.time()))
-        return (self._told % (f'"{_base64(event)}"', _new_tag())).encode("ascii")
+        return (self._told % (f'"{_base64(event)}"', tag)).encode("ascii")
 
 
 class Forms:
@@ -98,6 +98,8 @@ class Forms:
         self._reply_to = str(uuid4())
         self._forms: dict[tuple[str, str], Form] = {}
         self._clock = itertools.count(1)
+        self._tags = str(uuid4())[:-12]
+        self._tag_number = itertools.count()
 
     def filled(
         self, name: str, queue: str, arguments: Mapping[str, Any], task_id: str, summary: str
@@ -105,18 +107,23 @@ class Forms:
         """Return the texts of a command's message and of its event."""
         form = self._form(name, queue)
         id_text, summary_text = quoted(task_id), quoted(summary)
-        message = form.message(arguments, id_text, summary_text)
-        return message, form.event(id_text, summary_text, next(self._clock))
+        message = form.message(arguments, id_text, summary_text, quoted(self._tag()))
+        return message, form.event(id_text, summary_text, next(self._clock), quoted(self._tag()))
 
     def with_headers(
         self, headers: Mapping[str, Any], queue: str, arguments: Mapping[str, Any]
     ) -> tuple[bytes, bytes]:
         """Return the same two of a message to whose headers others may have added, such as a trace's."""
         body = body_of(arguments)[1:-1]
-        message = message_of(headers, body, queue, self._reply_to, str(uuid4()))
+        message = message_of(headers, body, queue, self._reply_to, self._tag())
         id_text, summary_text = quoted(headers["id"]), quoted(headers["kwargsrepr"])
-        event = self._form(headers["task"], queue).event(id_text, summary_text, next(self._clock))
+        form = self._form(headers["task"], queue)
+        event = form.event(id_text, summary_text, next(self._clock), quoted(self._tag()))
         return json.dumps(message).encode("ascii"), event
+
+    def _tag(self) -> str:
+        """Return a delivery tag: in the form of a UUID, random for the process and counted within it."""
+        return f"{self._tags}{next(self._tag_number):012x}"
 
     def _form(self, name: str, queue: str) -> Form:
         form = self._forms.get((name, queue))
@@ -132,10 +139,6 @@ def body_of(arguments: Mapping[str, Any]) -> str:
 
 def _base64(text: str) -> str:
     return b64encode(text.encode("ascii")).decode("ascii")
-
-
-def _new_tag() -> str:
-    return f'"{uuid4()}"'
 
 
 def _with_holes(sample: Any, *marks: str) -> str:
