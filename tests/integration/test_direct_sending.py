@@ -439,15 +439,18 @@ async def test_a_client_that_is_closed_fails_what_it_sends(server: RedisServer) 
     await client.close()
 
 
-class TimeLimit(BaseException):
+class TimeLimit(Exception):
     """An exception that a signal raises, as Celery's soft time limit."""
 
 
-def test_an_interrupted_thread_leaves_the_others_their_turn(server: RedisServer) -> None:
-    """A thread that is interrupted in the midst of a send for several hands its turn on."""
+@pytest.mark.parametrize("raised", [TimeLimit, KeyboardInterrupt])
+def test_an_interrupted_thread_leaves_the_others_their_turn(
+    server: RedisServer, raised: type[BaseException]
+) -> None:
+    """A thread that is interrupted in the midst of a send for several raises that, and hands its turn on."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise TimeLimit
+        raise raised
 
     former = signal.signal(signal.SIGALRM, interrupt)
     try:
@@ -455,7 +458,7 @@ def test_an_interrupted_thread_leaves_the_others_their_turn(server: RedisServer)
             client.ping()
             server.freeze()
             signal.setitimer(signal.ITIMER_REAL, 0.05)
-            with pytest.raises(TimeLimit):
+            with pytest.raises(raised):
                 client.enqueue(command())
             sends = [pool.submit(client.enqueue, command(number)) for number in range(8)]
             server.thaw()

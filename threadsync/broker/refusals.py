@@ -7,7 +7,7 @@ from typing import Final
 import redis
 
 from threadsync.broker.cluster import refuse_cluster_error
-from threadsync.errors import EnqueueFailed, ThreadsyncError
+from threadsync.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
 
 FULL_HOUSE: Final = "max number of clients"
 _REASONS: Final = (
@@ -39,11 +39,14 @@ def reason_of(error: BaseException) -> str | None:
 
 
 def as_ours(error: BaseException) -> ThreadsyncError:
-    """Return the error of a sending as one of ours. Raises ``InvalidSettings`` for a Redis Cluster's."""
+    """Return the error of a sending as one of ours: ``InvalidSettings`` for a Redis Cluster's."""
     if isinstance(error, ThreadsyncError):
         # A new one: several callers may have met the same.
         return type(error)(*error.args)
-    refuse_cluster_error(error)
+    try:
+        refuse_cluster_error(error)
+    except InvalidSettings as refused:
+        return refused
     reason = reason_of(error) or "the broker did not take the message"
     return EnqueueFailed(f"{reason}: {type(error).__name__}: {error}")
 

@@ -16,6 +16,9 @@ from threadsync.broker.deadline import AT_ONCE_SECONDS
 from threadsync.broker.direct.parcel import Parcel
 from threadsync.broker.direct.wire import Replies
 
+BROKEN: Final = (OSError, redis.RedisError)
+"""Errors after which a connection is of no use, or for which there is none."""
+
 _CHUNK: Final = 65_536
 _SURELY_TAKEN: Final = 16_384
 """Size of what a socket takes at once, as nothing else is in it."""

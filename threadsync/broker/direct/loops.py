@@ -12,10 +12,10 @@ from contextlib import suppress
 
 from threadsync.broker.deadline import AT_ONCE_SECONDS, LastReply, Silence, now
 from threadsync.broker.direct.attempts import Attempts
-from threadsync.broker.direct.link import Link
+from threadsync.broker.direct.link import BROKEN, Link
 from threadsync.broker.direct.opening import Opener, Opening
 from threadsync.broker.direct.parcel import Parcel
-from threadsync.broker.direct.threads import BROKEN, MOST_COMMANDS
+from threadsync.broker.direct.threads import MOST_COMMANDS
 from threadsync.errors import EnqueueFailed
 
 _Sending = tuple[Parcel, "asyncio.Future[None]"]
@@ -127,7 +127,7 @@ class LoopLine:
             return
         try:
             sent = link.send_some(self._unwritten)
-        except BROKEN as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it is, its callers must hear of it
             self._failed(exc)
             return
         self._unwritten = self._unwritten[sent:]
@@ -147,7 +147,7 @@ class LoopLine:
                     self._silence.end()
                     if link.is_owed_nothing:
                         break
-        except BROKEN as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it is, its callers must hear of it
             self._failed(exc)
             return
         if link is not None and link.is_owed_nothing and self._batch:

@@ -22,10 +22,12 @@ from redis.sentinel import Sentinel
 
 from threadsync.address import Address
 from threadsync.broker.cluster import refuse_cluster_greeting
-from threadsync.broker.direct.link import Link
+from threadsync.broker.direct.link import BROKEN, Link
 from threadsync.broker.in_step import is_unwritable
 from threadsync.broker.ownership import KEY, OPTION, refuse_owner
+from threadsync.broker.refusals import as_ours
 from threadsync.broker.servers import servers_of
+from threadsync.errors import ThreadsyncError
 
 _STALE_SECONDS: Final = 5.0
 """Time after which an opening that does not end is left alone, and another one is begun."""
@@ -171,8 +173,10 @@ class Opening:
     def _run(self) -> None:
         try:
             self.future.set_result(self._opener.open(self._made))
-        except Exception as exc:  # noqa: BLE001 - whoever waits raises it
+        except (*BROKEN, ThreadsyncError) as exc:
             self.future.set_exception(exc)
+        except Exception as exc:  # noqa: BLE001 - redis-py may raise whatever it likes
+            self.future.set_exception(as_ours(exc))
 
     def _made(self, connection: Any) -> None:
         self._connection = connection

@@ -11,18 +11,18 @@ from collections import deque
 from contextlib import suppress
 from typing import Final
 
-import redis
-
 from threadsync.broker.deadline import AT_ONCE_SECONDS, LastReply, Patience, Silence, now
 from threadsync.broker.direct.attempts import Attempts
-from threadsync.broker.direct.link import Link
+from threadsync.broker.direct.link import BROKEN, Link
 from threadsync.broker.direct.opening import Opener, Opening
 from threadsync.broker.direct.parcel import Parcel
+from threadsync.errors import EnqueueFailed, ThreadsyncError
 
 MOST_COMMANDS: Final = 64
 """Most commands on their way at once: what a frozen broker carries out later although its callers failed."""
 
-BROKEN: Final = (OSError, redis.RedisError)
+_FAILURES: Final = (*BROKEN, ThreadsyncError)
+"""Errors of ours. Any other was raised into the thread, such as Celery's soft time limit, and is its own."""
 
 
 class _Waiting:
@@ -60,7 +60,7 @@ class ThreadsLine:
         self._opening: Opening | None = None
 
     def carry(self, parcel: Parcel) -> None:
-        """Return when the broker has replied to the parcel; its ``check`` tells what. Raises nothing else."""
+        """Return when the broker has replied to the parcel; its ``check`` tells what."""
         with self._lock:
             waiting = _Waiting(parcel) if self._is_busy else None
             if waiting:
@@ -83,31 +83,36 @@ class ThreadsLine:
         try:
             while not waiting.wait(patience.patience()):
                 pass
-        except BaseException as exc:
-            with self._lock:
-                if waiting in self._waiting:
-                    self._waiting.remove(waiting)
-            if waiting.has_turn:
-                self._pass_on([])
-            if not isinstance(exc, Exception):
-                raise
+        except EnqueueFailed as exc:
+            self._leave(waiting)
             if not waiting.parcel.is_answered:
                 waiting.parcel.failure = exc
             return False
+        except BaseException:
+            self._leave(waiting)
+            raise
         return waiting.has_turn
+
+    def _leave(self, waiting: _Waiting) -> None:
+        """Wait no longer; a turn that came meanwhile is the next one's."""
+        with self._lock:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+        if waiting.has_turn:
+            self._pass_on([])
 
     def _take_turn(self, parcel: Parcel) -> None:
         others: list[_Waiting] = []
         try:
             others = self._others(MOST_COMMANDS - parcel.weight)
             self._exchange([parcel, *(other.parcel for other in others)], parcel.patience)
-        except Exception as exc:  # noqa: BLE001 - each caller raises it
+        except _FAILURES as exc:
             self._hang_up()
             for failed in (parcel, *(other.parcel for other in others)):
                 if not failed.is_answered:
                     failed.failure = exc
         except BaseException:
-            # Such as Celery's soft time limit: the others' next turn sends what has no reply.
+            # The others' next turn sends what has no reply.
             self._hang_up()
             with self._lock:
                 undone = [other for other in others if not other.parcel.is_answered]
