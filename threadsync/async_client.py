@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -38,6 +38,16 @@ class AsyncSessionClient:
     async def enqueue(self, command: Command[R], *, task_id: str | None = None) -> AsyncHandle[R]:
         """Send any command. A ``task_id`` of your own, such as Slack's event id, makes it easy to find."""
         return AsyncHandle(self._broker, command, await self._broker.send_async(command, task_id))
+
+    async def send_many(self, commands: Sequence[Command[R]]) -> list[AsyncHandle[R]]:
+        """Send many commands, in order; return their handles in that order. Far faster than one by one.
+
+        On Valkey and Redis they go 64 in a write; a second without the broker's reply ends the call, however
+        long the whole takes. Raises ``EnqueueFailed``, whose ``confirmed`` says how many of them, from the
+        first on, the broker has surely; of the others it may have some. All may be sent again.
+        """
+        task_ids = await self._broker.send_many_async(commands)
+        return [AsyncHandle(self._broker, *sent) for sent in zip(commands, task_ids, strict=True)]
 
     async def get_or_create(
         self, channel_id: str, thread_ts: str, user_id: str, *, actor: AnyActor | None = None
@@ -170,6 +180,7 @@ class AsyncSessionClient:
 
     async def close(self) -> None:
         """Release the connections. A client that is used again opens new ones."""
+        self._broker.close_in_loop()
         await asyncio.to_thread(self._broker.close)
 
     async def __aenter__(self) -> Self:

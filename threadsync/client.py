@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -39,6 +39,16 @@ class SessionClient:
     def enqueue(self, command: Command[R], *, task_id: str | None = None) -> Handle[R]:
         """Send any command. A ``task_id`` of your own, such as Slack's event id, makes it easy to find."""
         return Handle(self._broker, command, self._broker.send(command, task_id))
+
+    def send_many(self, commands: Sequence[Command[R]]) -> list[Handle[R]]:
+        """Send many commands, in order; return their handles in that order. Far faster than one by one.
+
+        On Valkey and Redis they go 64 in a write; a second without the broker's reply ends the call, however
+        long the whole takes. Raises ``EnqueueFailed``, whose ``confirmed`` says how many of them, from the
+        first on, the broker has surely; of the others it may have some. All may be sent again.
+        """
+        task_ids = self._broker.send_many(commands)
+        return [Handle(self._broker, *sent) for sent in zip(commands, task_ids, strict=True)]
 
     def get_or_create(
         self, channel_id: str, thread_ts: str, user_id: str, *, actor: AnyActor | None = None
@@ -168,7 +178,7 @@ class SessionClient:
 
 
 def broker_of(*urls: str | None, apart: bool = False) -> Broker:
-    """Load kombu and redis-py only now: to name a command or to catch an error needs neither."""
+    """Load redis-py only now: to name a command or to catch an error does not need it."""
     from threadsync.sending import Broker
 
     return Broker(*urls, apart=apart)

@@ -59,7 +59,13 @@ class BrokerUnavailable(TransientError):
 
 
 class EnqueueFailed(TransientError):
-    """The broker did not confirm the message in time. Send it again: arriving twice does no harm."""
+    """The broker did not confirm the message in time. Send it again: arriving twice does no harm.
+
+    Attributes:
+        confirmed: of the commands of a ``send_many``, how many the broker has surely, from the first on.
+    """
+
+    confirmed: int = 0
 
 
 class ResultTimeout(TransientError, TimeoutError):

@@ -1,30 +1,33 @@
-"""Publish within a deadline, and look results up, for both clients. No database driver."""
+"""Publish within a deadline, and look results up, for both clients. No database driver.
+
+Valkey and Redis are published to directly (``threadsync.broker.direct``); kombu, which publishes to all else
+and asks all questions, is loaded only then.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import copy_context
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 import redis
-from kombu.exceptions import SerializationError, SerializerNotInstalled
 
-from threadsync.broker.deadline import Call, LastReply, Moment, last_reply_of, now
-from threadsync.broker.errors import BROKER_ERRORS, reason_of
+from threadsync.address import read_broker
+from threadsync.broker.cluster import refuse_cluster_error
+from threadsync.broker.deadline import LastReply, last_reply_of
+from threadsync.broker.direct.sender import DirectSender, fits
+from threadsync.broker.in_threads import InThreads
 from threadsync.broker.options import broker_options
-from threadsync.broker.producer import refuse_cluster_error
-from threadsync.broker.publishing import Publisher
-from threadsync.broker.results import Results, results_of
 from threadsync.command import Command
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
 from threadsync.result_reading import read_meta, readably
+
+if TYPE_CHECKING:
+    from threadsync.broker.publishing import Publisher
+    from threadsync.broker.results import Results
 
 T = TypeVar("T")
 
@@ -34,9 +37,6 @@ _WRONG_TYPE: Final = "WRONGTYPE"
 
 class Broker:
     """Connections to the broker and to the result backend, made on first use. Safe for threads and forks.
-
-    Publishing runs in threads of its own, because only so is a deadline kept whatever the network does:
-    a peer that is silent, a resolver that hangs, a connection pool that others have emptied.
 
     Args:
         apart: True for one thread and a record of its own of the broker's last reply, so that its questions
@@ -50,38 +50,84 @@ class Broker:
         settings = load_settings(**{name: value for name, value in given.items() if value is not None})
         if settings.broker_url is None:
             raise InvalidSettings("CELERY_BROKER_URL is not set: commands have no broker to go to")
-        self._publisher = Publisher(broker_options(settings.broker_url, settings, "client"))
+        self._options = broker_options(settings.broker_url, settings, "client")
         self._settings = settings
         self._results: Results | None = None
         self._lock = threading.Lock()
-        self._threads: ThreadPoolExecutor | None = None
-        self._threads_owner = 0
-        self._reply = LastReply() if apart else last_reply_of(settings.broker_url)
-        self._most_threads = 1 if apart else _THREADS
+        reply = LastReply() if apart else last_reply_of(settings.broker_url)
+        self._in_threads = InThreads(1 if apart else _THREADS, reply)
+        address, options = read_broker(settings.broker_url), self._options["broker_transport_options"]
+        self._direct = DirectSender(address, options, reply) if fits(address, options) else None
 
     def send(self, command: Command[Any], task_id: str | None = None) -> str:
         """Publish; return the task's id once the broker has the message. Raises ``EnqueueFailed``."""
-        return self._within_deadline(lambda: self._publish(command, task_id or str(uuid4())))
+        task_id = task_id or str(uuid4())
+        if self._direct is not None:
+            self._direct.send(command, task_id)
+        else:
+            self._in_threads.run(lambda: self._publisher.publish(command, task_id))
+        return task_id
 
     async def send_async(self, command: Command[Any], task_id: str | None = None) -> str:
         """The same for asyncio."""
-        return await self._within_deadline_async(lambda: self._publish(command, task_id or str(uuid4())))
+        task_id = task_id or str(uuid4())
+        if self._direct is not None:
+            await self._direct.send_async(command, task_id)
+        else:
+            await self._in_threads.run_async(lambda: self._publisher.publish(command, task_id))
+        return task_id
+
+    def send_many(self, commands: Sequence[Command[Any]]) -> list[str]:
+        """Publish all; return their tasks' ids in order. Raises ``EnqueueFailed`` with how many are there."""
+        task_ids = [str(uuid4()) for _ in commands]
+        sendings = list(zip(commands, task_ids, strict=True))
+        if self._direct is not None:
+            self._direct.send_many(sendings)
+            return task_ids
+        for place, (command, task_id) in enumerate(sendings):
+            try:
+                self.send(command, task_id)
+            except EnqueueFailed as exc:
+                exc.confirmed = place
+                raise
+        return task_ids
+
+    async def send_many_async(self, commands: Sequence[Command[Any]]) -> list[str]:
+        """The same for asyncio."""
+        task_ids = [str(uuid4()) for _ in commands]
+        sendings = list(zip(commands, task_ids, strict=True))
+        if self._direct is not None:
+            await self._direct.send_many_async(sendings)
+            return task_ids
+        for place, (command, task_id) in enumerate(sendings):
+            try:
+                await self.send_async(command, task_id)
+            except EnqueueFailed as exc:
+                exc.confirmed = place
+                raise
+        return task_ids
 
     def ping(self) -> None:
         """Return when the broker answers. Raises ``EnqueueFailed``."""
-        self._within_deadline(self._connect)
+        if self._direct is not None:
+            self._direct.ping()
+        else:
+            self._in_threads.run(self._connect)
 
     async def ping_async(self) -> None:
         """The same for asyncio."""
-        await self._within_deadline_async(self._connect)
+        if self._direct is not None:
+            await self._direct.ping_async()
+        else:
+            await self._in_threads.run_async(self._connect)
 
     def ask(self, question: Callable[[Any], T]) -> T:
         """Ask over a channel of its own connection. Raises ``EnqueueFailed``."""
-        return self._within_deadline(lambda: self._asked(question))
+        return self._in_threads.run(lambda: self._asked(question))
 
     async def ask_async(self, question: Callable[[Any], T]) -> T:
         """The same for asyncio."""
-        return await self._within_deadline_async(lambda: self._asked(question))
+        return await self._in_threads.run_async(lambda: self._asked(question))
 
     def result_of(self, task_id: str) -> tuple[bool, Any]:
         """Return True and the result if it is there. Raises what the worker raised, as an error of ours.
@@ -98,23 +144,32 @@ class Broker:
     def close(self) -> None:
         """Close what is open; a later call opens it again."""
         with self._lock:
-            threads, self._threads = self._threads, None
             results, self._results = self._results, None
-        if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
+        self._in_threads.close()
+        if self._direct is not None:
+            self._direct.close()
         if results is not None:
             results.close()
 
+    def close_in_loop(self) -> None:
+        """Close what belongs to the event loop that runs; ``close`` closes the rest, and may take a while."""
+        if self._direct is not None:
+            self._direct.close_async()
+
+    @cached_property
+    def _publisher(self) -> Publisher:
+        from threadsync.broker.publishing import Publisher
+
+        return Publisher(self._options)
+
     def _backend(self) -> Results:
         """Return one backend for all threads, so that they share its connections."""
+        from threadsync.broker.results import results_of
+
         with self._lock:
             if self._results is None:
                 self._results = results_of(self._settings)
             return self._results
-
-    def _publish(self, command: Command[Any], task_id: str) -> str:
-        self._publisher.publish(command, task_id)
-        return task_id
 
     def _connect(self) -> None:
         with self._publisher.connection() as connection:
@@ -126,60 +181,6 @@ class Broker:
         with self._publisher.connection() as connection:
             return question(connection.default_channel)
 
-    def _within_deadline(self, work: Callable[[], T]) -> T:
-        call = self._submit(work)
-        while not call.future.done():
-            # Only the wait raises this; a time-out of the work itself is an `EnqueueFailed`.
-            with suppress(TimeoutError):
-                return call.result(call.patience())
-        return call.result()
-
-    async def _within_deadline_async(self, work: Callable[[], T]) -> T:
-        call = self._submit(work)
-        waiter = asyncio.wrap_future(call.future)
-        try:
-            # The call's own future: the waiter hears of it only when the loop comes round to that.
-            while not call.future.done():
-                await asyncio.wait({waiter}, timeout=call.patience())
-        finally:
-            call.is_given_up = True
-            waiter.cancel()
-        return call.result()
-
-    def _submit(self, work: Callable[[], T]) -> Call[T]:
-        context = copy_context()
-        call: Call[T] = Call(self._reply)
-
-        def run() -> T:
-            call.begun = tried = now()
-            while True:
-                try:
-                    # In the caller's context, which holds its trace.
-                    result = context.run(_translated, work)
-                except EnqueueFailed as exc:
-                    if not self._may_try_again(call, tried, exc):
-                        raise
-                    tried = now()
-                else:
-                    self._reply.at = now()
-                    return result
-
-        with self._lock:
-            if self._threads is None or self._threads_owner != os.getpid():
-                self._threads = ThreadPoolExecutor(
-                    self._most_threads, thread_name_prefix="threadsync-enqueue"
-                )
-                self._threads_owner = os.getpid()
-            call.future = self._threads.submit(run)
-        return call
-
-    def _may_try_again(self, call: Call[T], tried: Moment, error: EnqueueFailed) -> bool:
-        """Return True if the call only waited too long for its reply, while others had theirs.
-
-        The broker's own processor is busy then. Commands may be sent again.
-        """
-        return _ran_out_of_time(error) and self._reply.at > tried and not call.is_given_up
-
 
 class _Away(ThreadsyncError):
     """Failure of the result backend to answer, or its refusal."""
@@ -190,6 +191,10 @@ class _Away(ThreadsyncError):
 
 
 def _meta_of(backend: Results, task_id: str) -> Any:
+    from kombu.exceptions import SerializationError, SerializerNotInstalled
+
+    from threadsync.broker.errors import BROKER_ERRORS
+
     try:
         return backend.meta_of(task_id)
     except (SerializationError, SerializerNotInstalled):
@@ -199,23 +204,3 @@ def _meta_of(backend: Results, task_id: str) -> Any:
         if isinstance(exc, redis.ResponseError) and _WRONG_TYPE in str(exc):
             raise
         raise _Away(exc) from exc
-
-
-def _ran_out_of_time(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, TimeoutError | redis.TimeoutError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _translated(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except ThreadsyncError:
-        raise
-    # A broker's client may raise whatever it likes: py-amqp raises AttributeError on a lost connection.
-    except Exception as exc:
-        refuse_cluster_error(exc)
-        reason = reason_of(exc) or "the broker did not take the message"
-        raise EnqueueFailed(f"{reason}: {type(exc).__name__}: {exc}") from exc

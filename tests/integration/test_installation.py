@@ -18,7 +18,8 @@ from tests.support.installation import Installation, install
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
 from threadsync import SessionClient
-from threadsync.broker.installation import KEY, OthersBroker, claim, owner_of
+from threadsync.broker.installation import OthersBroker, claim, owner_of
+from threadsync.broker.ownership import KEY
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed
 from worker.db.installation.store import InstallationStore

@@ -21,7 +21,8 @@ from kombu.asynchronous.timer import Timer
 from tests.support.rabbitmq import RabbitMQ, needs_rabbitmq
 from tests.support.waiting import wait_until
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.broker.installation import KEY, OthersBroker, claim, owner_of, take_over
+from threadsync.broker.installation import OthersBroker, claim, owner_of, take_over
+from threadsync.broker.ownership import KEY
 from threadsync.broker.rabbitmq_clock import whole_seconds
 from threadsync.config import load_settings
 from threadsync.liveness import heartbeats as signs

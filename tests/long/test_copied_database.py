@@ -14,7 +14,7 @@ from tests.support.identity import cli, identity
 from tests.support.installation import Installation, install
 from tests.support.servers import PostgresForTests, ValkeyForTests
 from tests.support.waiting import wait_until
-from threadsync.broker.installation import KEY
+from threadsync.broker.ownership import KEY
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support.senders import Senders, thread_ts_of
 from tests.support.tls import Authority
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
-from threadsync import SessionClient
+from threadsync import AsyncSessionClient, GetOrCreate, SessionClient
 from threadsync.broker.errors import BROKER_ERRORS
 from threadsync.config import get_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings
@@ -92,6 +92,22 @@ def test_the_queue_may_be_of_any_kind(vhost: str) -> None:
             assert channel.queue_delete("sessions") == 2
             send(client)
             assert channel.queue_delete("sessions") == 1
+
+
+async def test_many_are_confirmed_one_after_the_other(vhost: str) -> None:
+    """``send_many`` sends each command with its confirm; an error says how many were confirmed before it."""
+    times = [f"1700000000.{number:06}" for number in range(40)]
+    commands = [GetOrCreate(channel_id="C1", thread_ts=thread_ts, user_id="U1") for thread_ts in times]
+    with SessionClient(vhost, NOWHERE) as client:
+        handles = client.send_many(commands[:20])
+        assert [handle.command for handle in handles] == commands[:20]
+    async with AsyncSessionClient(vhost, NOWHERE) as async_client:
+        assert len(await async_client.send_many(commands[20:])) == 20
+    assert drained(vhost) == set(times)
+    with SessionClient(vhost.replace(vhost.rpartition("/")[2], "nope"), NOWHERE) as client:
+        with pytest.raises(EnqueueFailed) as refused:
+            client.send_many(commands)
+        assert refused.value.confirmed == 0
 
 
 def test_a_vhost_of_quorum_queues(node: RabbitNode) -> None:

@@ -20,7 +20,8 @@ from tests.support.servers import PostgresForTests, ValkeyForTests, ask
 from tests.support.waiting import wait_until
 from tests.support.workers import DEADLY
 from threadsync import SessionClient
-from threadsync.broker.installation import KEY, owner_of, take_over
+from threadsync.broker.installation import owner_of, take_over
+from threadsync.broker.ownership import KEY
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed
 from threadsync.liveness.verdicts import verdict_on_no_worker

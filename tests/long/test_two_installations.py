@@ -25,7 +25,8 @@ from tests.support.slack_app import SECRET
 from tests.support.waiting import wait_until
 from tests.support.web import WebProcess
 from tests.support.workers import ROOT
-from threadsync.broker.installation import KEY, take_over
+from threadsync.broker.installation import take_over
+from threadsync.broker.ownership import KEY
 from worker.db.dead_letters.letter import Letter
 from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.installation.store import InstallationStore

@@ -8,6 +8,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from tests.support.waiting import let_pass
+
+_BETWEEN_BYTES = 0.2
+
 
 class Relay:
     """Pass on what comes to ``port`` to ``target``, which may be changed; connections stay where they are."""
@@ -16,6 +20,8 @@ class Relay:
         self.target = target
         self.is_silent = False
         """Keep everything back; connections stay open, and new ones are taken."""
+        self.trickles = False
+        """Pass replies on a byte at a time, each soon enough for a limit that starts anew with each byte."""
         self.ends_after: bytes | None = None
         """A client that sends this is cut off: the server has it, and its reply gets lost."""
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -71,6 +77,13 @@ class Relay:
                     client.shutdown(socket.SHUT_RDWR)
                     sink.sendall(data)
                     break
-                if not self.is_silent:
+                if self.trickles and sink is client:
+                    self._trickle(data, sink)
+                elif not self.is_silent:
                     sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
+
+    def _trickle(self, data: bytes, sink: socket.socket) -> None:
+        for place in range(len(data)):
+            let_pass(_BETWEEN_BYTES)
+            sink.sendall(data[place : place + 1])

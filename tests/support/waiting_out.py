@@ -29,6 +29,8 @@ def wait_out(refusal: Refusal, server: RedisServer, database_url: str, folder: P
         starting_worker(installation) as starting,
     ):
         client.ping()
+        # A connection that it keeps would not notice that no other can be made.
+        client.close()
         send(installation)
         with refusal.until_mended(server, admin):
             wait_until(lambda: refusal.words in sending_fails(client), "sending says why", 20)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import redis
 
 from threadsync.broker.deadline import (
     GRACE_SECONDS,
@@ -16,6 +17,7 @@ from threadsync.broker.deadline import (
     SILENCE_SECONDS,
     Call,
     LastReply,
+    Silence,
     now,
 )
 from threadsync.errors import EnqueueFailed
@@ -114,6 +116,26 @@ def test_while_others_are_answered_a_call_waits_for_a_thread(clocks: Clocks) -> 
     with pytest.raises(EnqueueFailed, match="no thread was free"):
         wait_beside_others()
     assert clocks.wall - call.made.wall == pytest.approx(10, abs=0.05)
+
+
+def wait_for_reply(silence: Silence, clocks: Clocks, share: float) -> None:
+    """Wait for a reply that does not come, in a process that runs for this share of the time."""
+    while True:
+        seconds = silence.left()
+        clocks.pass_by(seconds, seconds * share)
+
+
+@pytest.mark.parametrize(("share", "seconds"), [(1, 0.3), (0.1, 2.1)])
+def test_a_silent_connection_is_given_up(clocks: Clocks, share: float, seconds: float) -> None:
+    """A connection is given up after its time of silence, in which the process could run; a reply ends it."""
+    silence = Silence(0.3)
+    clocks.pass_by(0.2, 0.2)
+    silence.left()
+    silence.end()
+    began = clocks.wall
+    with pytest.raises(redis.TimeoutError, match=r"within 0\.3 s"):
+        wait_for_reply(silence, clocks, share)
+    assert clocks.wall - began == pytest.approx(seconds, abs=0.06)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ MAY_SLEEP: Final = {
     # Slow on purpose: their tests are about the time that passes.
     "support/waiting.py:let_pass": "lets a fault last",
     "support/frozen.py:freeze": "a peer that stands still",
+    "support/relay.py:_trickle": "a peer that sends a byte now and then",
     "support/slack_app.py:get": "a result that never comes",
     "support/probe_tasks.py:hang": "a task that never ends",
     "support/probe_tasks.py:take": "a task that takes a while",

@@ -15,7 +15,9 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from functools import cache
 from time import monotonic
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
+
+import redis
 
 from threadsync.broker.running_time import RUNNING, TICK_SECONDS
 from threadsync.errors import EnqueueFailed
@@ -31,7 +33,7 @@ LONGEST_SILENCE_SECONDS: Final = 2.2
 GRACE_SECONDS: Final = 0.3
 """Grace period after it: the whole process may have stood still, with unread replies in its sockets."""
 
-_AT_ONCE_SECONDS: Final = 0.1
+AT_ONCE_SECONDS: Final = 0.1
 """Time within which most calls end, without needing running time; a lasting silence began so long ago."""
 
 _QUEUE_SECONDS: Final = 10
@@ -67,23 +69,23 @@ def last_reply_of(broker_url: str) -> LastReply:
 
 
 @dataclass
-class Call(Generic[T]):
-    """One call to the broker, carried out by a thread while its caller waits."""
+class Patience:
+    """How long a caller waits for the broker."""
 
     reply: LastReply
     made: Moment = field(default_factory=now)
     begun: Moment | None = None
-    """The moment at which a thread began the call."""
+    """The moment at which the call's turn came."""
 
-    future: Future[T] = field(default_factory=Future)
+    not_begun: ClassVar[str] = "its turn did not come: "
     is_given_up: bool = False
     _is_overdue: bool = False
 
     def patience(self) -> float:
         """Return the seconds to wait before asking again. Raises ``EnqueueFailed`` when none are left."""
         waited = monotonic() - self.made.wall
-        if waited < _AT_ONCE_SECONDS:
-            return max(_AT_ONCE_SECONDS - waited, TICK_SECONDS)
+        if waited < AT_ONCE_SECONDS:
+            return max(AT_ONCE_SECONDS - waited, TICK_SECONDS)
         left, on_the_wall = self._left(), self._left_on_the_wall()
         if left <= 0:
             raise self.given_up(f"within {SILENCE_SECONDS:g} s")
@@ -96,7 +98,7 @@ class Call(Generic[T]):
             latest = self.made.running + _QUEUE_SECONDS
         else:
             latest = self.begun.running + _ANSWER_SECONDS
-        return min(silent_since + SILENCE_SECONDS, latest) - _AT_ONCE_SECONDS - RUNNING.now()
+        return min(silent_since + SILENCE_SECONDS, latest) - AT_ONCE_SECONDS - RUNNING.now()
 
     def _left_on_the_wall(self) -> float:
         """Return the seconds left by the wall clock; at their end a grace period, once."""
@@ -108,6 +110,20 @@ class Call(Generic[T]):
             raise self.given_up(f"within {silence:.1f} s, in which this process could hardly run")
         return GRACE_SECONDS
 
+    def given_up(self, when: str) -> EnqueueFailed:
+        """Give the call up and return the error for it."""
+        self.is_given_up = True
+        waited = self.not_begun if self.begun is None else ""
+        return EnqueueFailed(f"{waited}the broker did not answer {when}")
+
+
+@dataclass
+class Call(Patience, Generic[T]):
+    """One call to the broker, carried out by a thread while its caller waits."""
+
+    not_begun: ClassVar[str] = "no thread was free: "
+    future: Future[T] = field(default_factory=Future)
+
     def result(self, within: float | None = None) -> T:
         """Return the result. Raises ``TimeoutError`` if there is none ``within`` so many seconds."""
         try:
@@ -116,8 +132,36 @@ class Call(Generic[T]):
             raise EnqueueFailed("the client was closed before the broker had the message") from exc
 
     def given_up(self, when: str) -> EnqueueFailed:
-        """Give the call up and return the error for it; a call that no thread has begun is cancelled."""
-        self.is_given_up = True
+        """Give the call up as its base does; one that no thread has begun is cancelled."""
         self.future.cancel()
-        waited = "no thread was free: " if self.begun is None else ""
-        return EnqueueFailed(f"{waited}the broker did not answer {when}")
+        return super().given_up(when)
+
+
+class Silence:
+    """Running time for which one connection has brought no reply.
+
+    Args:
+        limit: seconds after which it is taken for dead.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._since = monotonic()
+        self._counted_from: float | None = None
+
+    def end(self) -> None:
+        """Note that there was a reply."""
+        self._since = monotonic()
+        self._counted_from = None
+
+    def left(self) -> float:
+        """Return the seconds to wait before asking again. Raises ``redis.TimeoutError`` if none are left."""
+        at_once = AT_ONCE_SECONDS - (monotonic() - self._since)
+        if at_once > 0:
+            return max(at_once, TICK_SECONDS)
+        if self._counted_from is None:
+            self._counted_from = RUNNING.now()
+        left = self._limit - AT_ONCE_SECONDS - (RUNNING.now() - self._counted_from)
+        if left <= 0:
+            raise redis.TimeoutError(f"no reply within {self._limit:g} s")
+        return max(left, TICK_SECONDS)

@@ -8,6 +8,8 @@ from amqp.exceptions import AMQPError, MessageNacked
 from kombu.exceptions import KombuError
 from redis import BusyLoadingError, RedisError, ResponseError
 
+from threadsync.broker.refusals import FULL_HOUSE
+
 # MessageNacked is none of py-amqp's other errors.
 BROKER_ERRORS: Final = (KombuError, RedisError, AMQPError, MessageNacked, OSError)
 
@@ -17,35 +19,6 @@ class BrokerBlocked(TimeoutError):
 
     def __init__(self) -> None:
         super().__init__("RabbitMQ has an alarm of memory or disk and takes no message")
-
-
-_FULL_HOUSE: Final = "max number of clients"
-_REASONS: Final = (
-    # Words of Valkey's and Redis' refusals, of which kombu and pipelines pass on nothing but the text.
-    (("maxmemory",), "the broker is full and takes no message until workers have made room"),
-    (("MISCONF",), "the broker cannot write to its disk and takes no message until it can"),
-    (("NOREPLICAS",), "the broker has too few replicas to take a message"),
-    (("READONLY", "read only replica"), "the broker is a replica, which takes no message"),
-    (("MASTERDOWN", "Link with MASTER is down"), "the broker is a replica without its master"),
-    (("loading the dataset",), "the broker is still loading its data"),
-    (("BUSY ",), "the broker is held up by a script that does not end"),
-    (
-        ("NOPERM", "no permissions", "No permissions"),
-        "the broker's user may not do that (docs/operate/brokers.md has the rights that it needs)",
-    ),
-    (
-        ("WRONGPASS", "NOAUTH", "invalid username-password", "Authentication required"),
-        "the broker refuses our password",
-    ),
-    (("alarm of memory or disk",), "the broker is full and takes no message until there is room"),
-    ((_FULL_HOUSE,), "the broker has no connection left"),
-)
-
-
-def reason_of(error: BaseException) -> str | None:
-    """Return in plain words why a broker refused; None for an unknown error."""
-    told = str(error)
-    return next((reason for words, reason in _REASONS if any(word in told for word in words)), None)
 
 
 _ABOUT_THE_WAY: Final = (
@@ -67,7 +40,7 @@ def is_refusal(error: BaseException | None) -> bool:
     """Return True for a refusal of the server's own, which kombu's errors have as their cause."""
     while error is not None:
         # redis-py takes the last of these for a connection that broke.
-        if isinstance(error, ResponseError | BusyLoadingError | BrokerBlocked) or _FULL_HOUSE in str(error):
+        if isinstance(error, ResponseError | BusyLoadingError | BrokerBlocked) or FULL_HOUSE in str(error):
             return True
         error = error.__cause__
     return False

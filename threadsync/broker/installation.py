@@ -7,19 +7,15 @@ why the id is kept in a key of Valkey and Redis, and in an argument of a queue o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
 import amqp
-import redis
 from amqp.exceptions import PreconditionFailed
 from kombu.exceptions import KombuError
 from kombu.transport import redis as kombu_redis
 from kombu.utils.encoding import bytes_to_str
 
-KEY: Final = "threadsync.installation"
-OPTION: Final = "installation"
-"""Transport option with our installation's id."""
+from threadsync.broker.ownership import KEY, OPTION, OthersConnection, refusal, refuse_others
 
 _CURRENT: Final = re.compile(r"but current is '([^']*)'")
 
@@ -36,19 +32,6 @@ return theirs
 
 class OthersBroker(KombuError):
     """Refusal of another installation's broker; the message says what to do. Not tried again."""
-
-
-class OthersConnection(redis.ConnectionError):
-    """``OthersBroker`` of a connection that was just opened."""
-
-
-def refusal(ours: str, theirs: str) -> str:
-    """Return the sentence for the operator who has configured this broker."""
-    return (
-        f"this broker database belongs to another installation, {theirs}; ours is {ours}. Its commands would "
-        "be carried out in our database. Set CELERY_BROKER_URL to a database, key prefix or vhost of our own"
-        "; or, if the other one no longer exists: threadsync installation adopt --reason …"
-    )
 
 
 class IdentifiedChannel(kombu_redis.Channel):
@@ -72,22 +55,9 @@ def _looking(connection_class: Any, key: str, ours: str) -> Any:
     class Connection(connection_class):  # type: ignore[misc]
         def on_connect_check_health(self, check_health: bool = True) -> None:
             super().on_connect_check_health(check_health=check_health)
-            try:
-                self.send_command("GET", key)
-                theirs = self.read_response()
-            except redis.ResponseError:
-                # The broker's user may not read it; the doctor reports that.
-                return
-            if theirs is not None and bytes_to_str(theirs) != ours:
-                self.disconnect()
-                raise OthersConnection(refusal(ours, bytes_to_str(theirs)))
+            refuse_others(self, key, ours)
 
     return Connection
-
-
-def options_for(installation: str | None) -> Mapping[str, str]:
-    """Return the transport options of an app that knows its installation's id."""
-    return {OPTION: installation} if installation else {}
 
 
 def look(connection: amqp.Connection, ours: str) -> None:

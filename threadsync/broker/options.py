@@ -6,11 +6,9 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from kombu.transport import redis as kombu_redis
-
 from threadsync.address import Address, Tls, read_broker, read_results
 from threadsync.broker.in_step import sentinel_limits
-from threadsync.broker.installation import options_for
+from threadsync.broker.ownership import options_for
 from threadsync.errors import InvalidSettings
 
 if TYPE_CHECKING:
@@ -48,9 +46,6 @@ _AMQP: Final[Mapping[Role, Mapping[str, Any]]] = {
     },
 }
 _CONNECT_SECONDS: Final[Mapping[Role, float]] = {"client": 0.6, "worker": 3}
-_OF_REDIS: Final = frozenset(
-    (*kombu_redis.Channel.from_transport_options, *kombu_redis.SentinelChannel.from_transport_options)
-)
 _CLIENT_RETRY: Final = {
     # One more try at once covers a connection that died while it lay in the pool.
     "max_retries": 1,
@@ -142,11 +137,16 @@ def _sentinel_options(address: Address, settings: Settings, role: Role) -> dict[
 def _chosen(settings: Settings, *, of_redis: bool) -> dict[str, Any]:
     """Return the members of ``CELERY_BROKER_TRANSPORT_OPTIONS`` that this transport knows."""
     options = settings.celery_broker_transport_options
-    return {
-        name: value
-        for name, value in options.items()
-        if name != "sentinel_kwargs" and (of_redis or name not in _OF_REDIS)
-    }
+    others = {"sentinel_kwargs"} if of_redis else {"sentinel_kwargs", *_options_of_redis()}
+    return {name: value for name, value in options.items() if name not in others}
+
+
+def _options_of_redis() -> tuple[str, ...]:
+    # kombu is loaded only where it is needed.
+    from kombu.transport import redis as kombu_redis
+
+    channels: tuple[Any, ...] = (kombu_redis.Channel, kombu_redis.SentinelChannel)
+    return tuple(name for channel in channels for name in channel.from_transport_options)
 
 
 def _tls_options(address: Address) -> dict[str, object] | bool:

@@ -25,21 +25,16 @@ from kombu.transport import pyamqp
 from kombu.transport import redis as kombu_redis
 from kombu.utils.collections import HashedSeq
 from kombu.utils.json import dumps
-from redis.exceptions import AskError, ClusterCrossSlotError, ClusterDownError, MasterDownError
 
+from threadsync.broker.cluster import refuse_cluster
 from threadsync.broker.in_step import in_step, is_unwritable, sentinel_limits
-from threadsync.broker.installation import IdentifiedChannel, OthersBroker, OthersConnection
+from threadsync.broker.installation import IdentifiedChannel, OthersBroker
+from threadsync.broker.messages import shortfall
+from threadsync.broker.ownership import OthersConnection
 from threadsync.broker.rabbitmq import ConfirmingSSLTransport, ConfirmingTransport
-from threadsync.errors import InvalidSettings
 
 _ENTRY_PARTS: Final = 3
 """Number of parts of an entry in an exchange's table: routing key, pattern, queue."""
-
-_CLUSTER: Final = (
-    "the server is a Redis Cluster, which Celery cannot use, because it needs all keys on one node. "
-    "Name a single server or Sentinels; Valkey and Redis replicate without a cluster too"
-)
-_OF_CLUSTER: Final = (AskError, ClusterCrossSlotError, ClusterDownError)
 
 _LONGEST_CONNECT_SECONDS: Final = 10.0
 
@@ -145,9 +140,7 @@ class ProducerChannel(IdentifiedChannel):
             pipe.execute_command("WAIT", self.wait_replicas, int(self.wait_seconds * 1000))
             *_, replicas = pipe.execute()
         if replicas < self.wait_replicas:
-            raise NotReplicated(
-                f"{replicas} of {self.wait_replicas} replicas had the message within {self.wait_seconds:g} s"
-            )
+            raise NotReplicated(shortfall(replicas, self.wait_replicas, self.wait_seconds))
 
 
 class ProducerSentinelChannel(ProducerChannel, kombu_redis.SentinelChannel):
@@ -176,32 +169,6 @@ class ProducerSentinelTransport(kombu_redis.SentinelTransport):
     """Transport for ``sentinel://``."""
 
     Channel = ProducerSentinelChannel
-
-
-def refuse_cluster(client: Any) -> None:
-    """Raise ``InvalidSettings`` where ``client`` speaks with a Redis Cluster."""
-    try:
-        # Every user may say it, whatever its ACL.
-        greeting = client.execute_command("HELLO")
-    except redis.ResponseError:
-        # Older than Redis 6, or something in between: its errors will tell.
-        return
-    pairs = (
-        greeting.items()
-        if isinstance(greeting, Mapping)
-        else zip(greeting[::2], greeting[1::2], strict=False)
-    )
-    if any(name in (b"mode", "mode") and mode in (b"cluster", "cluster") for name, mode in pairs):
-        raise InvalidSettings(_CLUSTER)
-
-
-def refuse_cluster_error(error: BaseException | None) -> None:
-    """Raise ``InvalidSettings`` if the error, or one behind it, is of a Redis Cluster alone."""
-    while error is not None:
-        # MASTERDOWN is a subclass too, and comes from a lonely replica.
-        if isinstance(error, _OF_CLUSTER) and not isinstance(error, MasterDownError):
-            raise InvalidSettings(_CLUSTER) from None
-        error = error.__cause__
 
 
 class ProducerConnection(Connection):

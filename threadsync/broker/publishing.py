@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,17 +13,14 @@ from kombu import Exchange, Queue, pools
 from kombu.clocks import LamportClock
 
 from threadsync.address import REDIS, scheme_of
-from threadsync.broker.clocks import SENT_AT, broker_time
+from threadsync.broker.clocks import broker_time
+from threadsync.broker.messages import NO_CALLBACKS, PERSISTENT, TRANSIENT, event_of, headers_of
 from threadsync.broker.producer import ProducerConnection
 from threadsync.command import Command
 from threadsync.send_hooks import HOOKS
 
 _MOST_CONNECTIONS: Final = 10
 """Size of the pool, the default of Celery's ``broker_pool_limit``."""
-
-_PERSISTENT: Final = 2
-_TRANSIENT: Final = 1
-_NO_CALLBACKS: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class Publisher:
@@ -56,7 +52,7 @@ class Publisher:
     def publish(self, command: Command[Any], task_id: str) -> None:
         """Send the command and Flower's event; return when the broker has the message."""
         queue = Queue(command.queue, Exchange(command.queue), routing_key=command.queue)
-        headers = headers_of(command, task_id)
+        headers = headers_of(command.name, task_id, command.summary(), broker_time())
         retry = self._options["task_publish_retry_policy"]
         with ExitStack() as stack:
             for hook in HOOKS:
@@ -64,13 +60,13 @@ class Publisher:
             producer = stack.enter_context(self._producers().acquire(block=True))
             stack.enter_context(producer.connection._reraise_as_library_errors())
             producer.publish(
-                ((), command.arguments(), _NO_CALLBACKS),
+                ((), command.arguments(), NO_CALLBACKS),
                 exchange="",
                 routing_key=command.queue,
                 serializer="json",
                 retry=True,
                 retry_policy=retry,
-                delivery_mode=_PERSISTENT,
+                delivery_mode=PERSISTENT,
                 declare=[queue],
                 headers=headers,
                 correlation_id=task_id,
@@ -79,33 +75,14 @@ class Publisher:
             self._tell_flower(producer, headers, command.queue)
 
     def _tell_flower(self, producer: Any, headers: Mapping[str, Any], queue: str) -> None:
-        event = {
-            "type": "task-sent",
-            "uuid": headers["id"],
-            "root_id": headers["root_id"],
-            "parent_id": headers["parent_id"],
-            "name": headers["task"],
-            "args": headers["argsrepr"],
-            "kwargs": headers["kwargsrepr"],
-            "retries": headers["retries"],
-            "eta": headers["eta"],
-            "expires": headers["expires"],
-            "queue": queue,
-            "exchange": "",
-            "routing_key": queue,
-            "hostname": headers["origin"],
-            "utcoffset": (time.altzone if time.localtime().tm_isdst else time.timezone) // 3600,
-            "pid": os.getpid(),
-            "clock": self._event_clock.forward(),
-            "timestamp": time.time(),
-        }
+        event = event_of(headers, queue, self._event_clock.forward(), time.time())
         producer.publish(
             event,
             exchange=self._events.name,
             routing_key="task.sent",
             serializer="json",
             retry=True,
-            delivery_mode=_TRANSIENT,
+            delivery_mode=TRANSIENT,
             declare=[self._events],
             headers={"hostname": headers["origin"]},
         )
@@ -120,32 +97,3 @@ class Publisher:
             self._pool.limit = _MOST_CONNECTIONS
             self._pool_owner = os.getpid()
         return self._pool
-
-
-def headers_of(command: Command[Any], task_id: str) -> dict[str, Any]:
-    """Return the headers of Celery's protocol 2, and when the message was sent.
-
-    ``kwargsrepr`` is what Flower shows: which thread, and nothing that people wrote.
-    """
-    return {
-        "lang": "py",
-        "task": command.name,
-        "id": task_id,
-        "shadow": None,
-        "eta": None,
-        "expires": None,
-        "group": None,
-        "group_index": None,
-        "retries": 0,
-        "timelimit": [None, None],
-        "root_id": task_id,
-        "parent_id": None,
-        "argsrepr": "()",
-        "kwargsrepr": command.summary(),
-        "origin": f"gen{os.getpid()}@{socket.gethostname()}",
-        "ignore_result": False,
-        "replaced_task_nesting": 0,
-        "stamped_headers": None,
-        "stamps": {},
-        SENT_AT: broker_time(),
-    }

@@ -20,7 +20,8 @@ from amqp.exceptions import AMQPError, MessageNacked, NotFound, PreconditionFail
 from kombu.transport import pyamqp
 
 from threadsync.broker.errors import BrokerBlocked
-from threadsync.broker.installation import OthersConnection, look
+from threadsync.broker.installation import look
+from threadsync.broker.ownership import OthersConnection
 
 SOCKET_SECONDS: Final = 5.0
 """Default of the transport option ``socket_timeout``."""

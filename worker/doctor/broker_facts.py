@@ -10,7 +10,7 @@ from typing import Any, Final
 import redis
 from kombu.utils.encoding import bytes_to_str
 
-from threadsync.broker.installation import KEY
+from threadsync.broker.ownership import KEY
 from threadsync.broker.producer import ProducerChannel
 from threadsync.config import Settings
 from threadsync.liveness.heartbeats import refusal_of

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from kombu.utils.encoding import bytes_to_str
 
-from threadsync.broker.installation import KEY as INSTALLATION
 from threadsync.broker.lua import WAITING
+from threadsync.broker.ownership import KEY as INSTALLATION
 from threadsync.broker.producer import ProducerChannel
 from threadsync.liveness.heartbeats import KEY as SIGNS
 from threadsync.queues import QUEUES

@@ -16,7 +16,8 @@ from celery.worker.state import revoked
 from kombu.message import Message
 
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.broker.installation import OthersBroker, OthersConnection, claim
+from threadsync.broker.installation import OthersBroker, claim
+from threadsync.broker.ownership import OthersConnection
 from threadsync.errors import CommandFailed, named
 from worker.durable.admission import NO_SUCH_TASK, admit
 from worker.durable.batching import Batches

@@ -10,7 +10,8 @@ from celery import bootsteps
 from celery.worker.consumer.tasks import Tasks
 
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.broker.installation import OthersBroker, OthersConnection, claim
+from threadsync.broker.installation import OthersBroker, claim
+from threadsync.broker.ownership import OthersConnection
 from threadsync.liveness.heartbeats import REPORT_SECONDS, worker_is_gone, worker_is_there
 from threadsync.liveness.state import QueueUse
 from worker.durable.rabbitmq.transport import RabbitChannel

@@ -11,7 +11,7 @@ from typing import Any, Final
 from celery import bootsteps
 from celery.exceptions import ImproperlyConfigured
 
-from threadsync.broker.installation import options_for
+from threadsync.broker.ownership import options_for
 from threadsync.config import Settings, get_settings
 from threadsync.errors import DatabaseUnavailable, InvalidSettings
 from worker.db.installation.store import InstallationStore

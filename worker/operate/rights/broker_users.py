@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
-from threadsync.broker.installation import KEY as INSTALLATION
 from threadsync.broker.lua import WAITING
+from threadsync.broker.ownership import KEY as INSTALLATION
 from threadsync.liveness.heartbeats import KEY as HEARTBEATS
 from threadsync.queues import QUEUES
 from worker.durable.beat import KEY as BEAT
