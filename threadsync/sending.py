@@ -25,6 +25,7 @@ from threadsync.command import Command
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
 from threadsync.result_reading import read_meta, readably
+from threadsync.waiting import wait, wait_async
 
 T = TypeVar("T")
 
@@ -94,6 +95,14 @@ class Broker:
         except _Away as exc:
             refuse_cluster_error(exc.reason)
             return False, None  # the result may well be there: the caller decides how long to go on
+
+    def wait(self, task_id: str, seconds: float) -> tuple[bool, Any]:
+        """Return as ``result_of`` as soon as the result is there; False after so many seconds."""
+        return wait(self._backend(), task_id, seconds, lambda: self.result_of(task_id))
+
+    async def wait_async(self, task_id: str, seconds: float) -> tuple[bool, Any]:
+        """The same for asyncio."""
+        return await wait_async(self._backend(), task_id, seconds, lambda: self.result_of(task_id))
 
     def close(self) -> None:
         """Close what is open; a later call opens it again."""
