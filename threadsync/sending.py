@@ -13,24 +13,21 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import redis
-from kombu.exceptions import SerializationError, SerializerNotInstalled
 
 from threadsync.broker.deadline import Call, LastReply, Moment, last_reply_of, now
-from threadsync.broker.errors import BROKER_ERRORS, reason_of
+from threadsync.broker.errors import reason_of
 from threadsync.broker.options import broker_options
 from threadsync.broker.producer import refuse_cluster_error
 from threadsync.broker.publishing import Publisher
-from threadsync.broker.results import Results, results_of
+from threadsync.broker.results import Results, ResultsAway, results_of
 from threadsync.command import Command
 from threadsync.config import load_settings
 from threadsync.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
 from threadsync.result_reading import read_meta, readably
-from threadsync.waiting import wait, wait_async
 
 T = TypeVar("T")
 
 _THREADS: Final = 8
-_WRONG_TYPE: Final = "WRONGTYPE"
 
 
 class Broker:
@@ -91,17 +88,21 @@ class Broker:
         """
         backend = self._backend()
         try:
-            return read_meta(readably(lambda: _meta_of(backend, task_id), "the result"))
-        except _Away as exc:
+            return read_meta(readably(lambda: backend.meta_of(task_id), "the result"))
+        except ResultsAway as exc:
             refuse_cluster_error(exc.reason)
             return False, None  # the result may well be there: the caller decides how long to go on
 
     def wait(self, task_id: str, seconds: float) -> tuple[bool, Any]:
         """Return as ``result_of`` as soon as the result is there; False after so many seconds."""
+        from threadsync.waiting import wait
+
         return wait(self._backend(), task_id, seconds, lambda: self.result_of(task_id))
 
     async def wait_async(self, task_id: str, seconds: float) -> tuple[bool, Any]:
         """The same for asyncio."""
+        from threadsync.waiting import wait_async
+
         return await wait_async(self._backend(), task_id, seconds, lambda: self.result_of(task_id))
 
     def close(self) -> None:
@@ -188,26 +189,6 @@ class Broker:
         The broker's own processor is busy then. Commands may be sent again.
         """
         return _ran_out_of_time(error) and self._reply.at > tried and not call.is_given_up
-
-
-class _Away(ThreadsyncError):
-    """Failure of the result backend to answer, or its refusal."""
-
-    def __init__(self, reason: Exception) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-
-
-def _meta_of(backend: Results, task_id: str) -> Any:
-    try:
-        return backend.meta_of(task_id)
-    except (SerializationError, SerializerNotInstalled):
-        # It answered, with something that is no result.
-        raise
-    except BROKER_ERRORS as exc:
-        if isinstance(exc, redis.ResponseError) and _WRONG_TYPE in str(exc):
-            raise
-        raise _Away(exc) from exc
 
 
 def _ran_out_of_time(error: BaseException | None) -> bool:

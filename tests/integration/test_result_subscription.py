@@ -16,6 +16,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.support.redis_servers import RedisServer, SentinelSet, redis_program
 from tests.support.result_store import Found, Store, Waiters
@@ -234,11 +237,15 @@ def test_an_interrupted_reader_hands_over(broker: Broker, store: Store, task_id:
 def test_thousands_share_a_connection(broker: Broker, store: Store) -> None:
     """Thousands of ids are waited for by one connection of a loop."""
 
+    def put_many() -> None:
+        for number in range(MANY):
+            store.put(f"many-{number}", number)
+
     async def all_of_them() -> None:
         tasks = [asyncio.create_task(broker.wait_async(f"many-{number}", 60)) for number in range(MANY)]
         await asyncio.to_thread(wait_until, lambda: len(store.heard()) == MANY, "all are subscribed to", 30)
         assert len(store.subscribers()) == 1
-        await asyncio.to_thread(lambda: [store.put(f"many-{number}", number) for number in range(MANY)])
+        await asyncio.to_thread(put_many)
         assert await asyncio.gather(*tasks) == [(True, number) for number in range(MANY)]
         await asyncio.to_thread(store.wait_until_heard)
         broker.close()
@@ -301,12 +308,18 @@ def test_without_the_right_results_are_polled_for(
     broker.close()
 
 
+class OldServer(RedisServer):
+    """A server that knows no RESP3."""
+
+    def client(self, database: int = 0) -> redis.Redis:
+        once = Retry(NoBackoff(), 0)
+        return redis.Redis.from_url(self.url(database), decode_responses=True, protocol=2, retry=once)
+
+
 def test_a_server_without_resp3_is_polled(tmp_path: Path, waiters: Waiters, task_id: str) -> None:
     """A server that knows no HELLO is polled."""
-    settings = {"rename-command": 'HELLO ""'}
-    with RedisServer(tmp_path / "old", settings=settings) as server:
-        # redis-py says HELLO by itself, too.
-        broker, store = Broker(f"{server.url()}?protocol=2"), Store(server)
+    with OldServer(tmp_path / "old", settings={"rename-command": 'HELLO ""'}) as server:
+        broker, store = Broker(server.url(), f"{server.url()}?protocol=2"), Store(server)
         found = waiters.wait(broker, task_id)
         store.put(task_id, "here")
         assert found.result(10) == (True, "here")

@@ -39,7 +39,8 @@ class Store:
 
     def heard(self) -> set[str]:
         """Return the ids that somebody is subscribed to."""
-        return {channel.removeprefix(self._prefix) for channel in self.client.pubsub_channels()}
+        channels = self.client.pubsub_channels(f"{self._prefix}*")
+        return {channel.removeprefix(self._prefix) for channel in channels}
 
     def wait_until_heard(self, *task_ids: str) -> None:
         """Return when somebody is subscribed to these and no others."""

@@ -24,7 +24,7 @@ from threadsync.address import Address, read_results
 from threadsync.broker.in_step import in_step
 from threadsync.broker.options import result_options
 from threadsync.config import Settings
-from threadsync.errors import InvalidSettings, UnreadableResult
+from threadsync.errors import InvalidSettings, ThreadsyncError, UnreadableResult
 from threadsync.result_reading import error_of
 
 if TYPE_CHECKING:
@@ -33,16 +33,28 @@ if TYPE_CHECKING:
 MOST_RESULT_BYTES: Final = 16_777_216
 """Longest result to read; ours are far smaller, and others must not fill a web process."""
 
+_WRONG_TYPE: Final = "WRONGTYPE"
 _KEY: Final = "celery-task-meta-"
 _SEPARATORS: Final = ":_-."
 """Characters that end a key prefix; Celery adds a _ where none does."""
+
+
+class ResultsAway(ThreadsyncError):
+    """Failure of the result backend to answer, or its refusal."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 class Results(Protocol):
     """A result backend, as far as a client needs it."""
 
     def meta_of(self, task_id: str) -> Any:
-        """Return what is stored of the task, as Celery's backends have it."""
+        """Return what is stored of the task, as Celery's backends have it.
+
+        Raises ``ResultsAway``; if there is something that is no result, whatever a driver or decoder raises.
+        """
 
     @property
     def subscriptions(self) -> Subscriptions | None:
@@ -72,8 +84,13 @@ class RedisResults:
         self._more: Mapping[str, Any] = options["result_backend_transport_options"]
 
     def meta_of(self, task_id: str) -> Any:
-        """Return what is stored of the task. Raises what redis-py and the decoder raise."""
-        stored = read_part(self.client, self.key_of(task_id))
+        """Return what is stored of the task."""
+        try:
+            stored = read_part(self.client, self.key_of(task_id))
+        except (redis.RedisError, OSError) as exc:
+            if isinstance(exc, redis.ResponseError) and _WRONG_TYPE in str(exc):
+                raise
+            raise ResultsAway(exc) from exc
         return {"status": "PENDING", "result": None} if stored is None else decoded(stored)
 
     def key_of(self, task_id: str) -> bytes:
@@ -190,8 +207,18 @@ class CelerysResults:
         vars(self._backend)["exception_to_python"] = error_of
 
     def meta_of(self, task_id: str) -> Any:
-        """Return what is stored of the task. Raises what the backend raises."""
-        return self._backend.get_task_meta(task_id)
+        """Return what is stored of the task."""
+        from kombu.exceptions import SerializationError, SerializerNotInstalled
+
+        from threadsync.broker.errors import BROKER_ERRORS
+
+        try:
+            return self._backend.get_task_meta(task_id)
+        except (SerializationError, SerializerNotInstalled):
+            # It answered, with something that is no result.
+            raise
+        except BROKER_ERRORS as exc:
+            raise ResultsAway(exc) from exc
 
     @property
     def subscriptions(self) -> Subscriptions | None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
-from redis import ResponseError
+from redis import AuthenticationError, ResponseError
 
 from threadsync.broker.subscription.opening import Connect, Opening
 from threadsync.broker.subscription.resp3 import ProtocolError
@@ -17,9 +17,15 @@ from threadsync.broker.subscription.waiters import Elsewhere, Waiter, Waiters
 _AT_ONCE: Final = 65_536
 _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
+_REFUSALS: Final = (ResponseError, AuthenticationError)
+"""Replies of a server that knows no RESP3, or lets the user not in: by polling the reason is found, too."""
+
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
-"""Pauses before a connection is tried again after one that failed, the first one and the longest."""
+"""The first and the longest pause before connecting again after a failure, or a connection of no duration."""
+
+_LASTING_SECONDS: Final = 1.0
+"""Age from which a connection that is lost is renewed at once."""
 
 SILENCE_SECONDS: Final = 1.0
 """Time without a reply that is due, after which a connection counts as lost."""
@@ -55,7 +61,7 @@ class Line:
         self._opening: Opening | None = None
         self._is_closed = False
         self._is_refused = False
-        self._heard_at = 0.0
+        self._began_at = self._heard_at = 0.0
         self._pause = 0.0
 
     @property
@@ -108,7 +114,7 @@ class Line:
                 if not data:
                     self.lose()
                     return
-                self._heard_at, self._pause = monotonic(), 0.0
+                self._heard_at = monotonic()
                 self.waiters.received(data)
                 if len(data) < _AT_ONCE and not self._has_more():
                     break
@@ -143,6 +149,9 @@ class Line:
 
     def lose(self) -> None:
         """Hang up, and connect again if somebody waits."""
+        if self.socket is not None:
+            has_lasted = monotonic() - self._began_at > _LASTING_SECONDS
+            self._pause = 0.0 if has_lasted else _longer(self._pause)
         self._hang_up()
         if self.waiters:
             self._open()
@@ -190,12 +199,11 @@ class Line:
                 found.disconnect()
             return
         self._opening = None
-        if isinstance(found, ResponseError):
-            # It knows no RESP3, or the user may not even log in: the ordinary road will say so.
+        if isinstance(found, _REFUSALS):
             self.waiters.refused = str(found)
             self._end_if_refused()
         elif isinstance(found, Exception):
-            self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+            self._pause = _longer(self._pause)
             if self.waiters:
                 self._open()
         else:
@@ -204,7 +212,7 @@ class Line:
     def _begin(self, connection: Any) -> None:
         self._connection, self.socket = connection, connection._sock
         self.socket.setblocking(False)
-        self._heard_at = monotonic()
+        self._began_at = self._heard_at = monotonic()
         self.waiters.connected()
         self._changed()
         self.flush()
@@ -235,3 +243,7 @@ class Line:
 
     def _has_more(self) -> bool:
         return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
+
+
+def _longer(pause: float) -> float:
+    return min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
