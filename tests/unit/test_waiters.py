@@ -139,12 +139,13 @@ class Histories(RuleBasedStateMachine):
         assert set(self.waiters._keys) == {waiter.key for waiter in self.waiting}
 
     def teardown(self) -> None:
-        """In the end all bytes arrive: each waiter knows what is stored, and each one told stays told."""
+        """In the end all bytes arrive: whoever waits on knows what is stored, and hears what will be."""
+        if self.server is None:
+            self.connect()
+        self.settle()
         for waiter in self.waiting:
             if waiter.news:
                 self.waiters.stay(waiter.key)
-        if self.server is None:
-            self.connect()
         self.settle()
         for waiter in self.waiting:
             stored = self.stored.get(waiter.key)
