@@ -39,7 +39,7 @@ class Handle(_Handle[R]):
         ``JiraKeyConflict``, ``PoisonCommand``, ``CommandFailed``; ``UnreadableResult`` if there is something
         else in its place.
         """
-        ready, value = self._broker.wait(self.task_id, timeout)
+        ready, value = self._broker.result_within(self.task_id, timeout)
         return self._finish(ready, value, timeout)
 
 
@@ -48,5 +48,5 @@ class AsyncHandle(_Handle[R]):
 
     async def get(self, timeout: float = 10) -> R:  # noqa: ASYNC109 - as Celery's results have it
         """Return the result, at most ``timeout`` seconds from now. Raises as ``Handle.get`` does."""
-        ready, value = await self._broker.wait_async(self.task_id, timeout)
+        ready, value = await self._broker.result_within_async(self.task_id, timeout)
         return self._finish(ready, value, timeout)

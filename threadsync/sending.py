@@ -93,13 +93,13 @@ class Broker:
             refuse_cluster_error(exc.reason)
             return False, None  # the result may well be there: the caller decides how long to go on
 
-    def wait(self, task_id: str, seconds: float) -> tuple[bool, Any]:
+    def result_within(self, task_id: str, seconds: float) -> tuple[bool, Any]:
         """Return as ``result_of`` as soon as the result is there; False after so many seconds."""
         from threadsync.waiting import wait
 
         return wait(self._backend(), task_id, seconds, lambda: self.result_of(task_id))
 
-    async def wait_async(self, task_id: str, seconds: float) -> tuple[bool, Any]:
+    async def result_within_async(self, task_id: str, seconds: float) -> tuple[bool, Any]:
         """The same for asyncio."""
         from threadsync.waiting import wait_async
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -193,7 +194,7 @@ def test_a_cancelled_task_leaves_nothing_behind(broker: Broker, store: Store, ta
     """A task that is cancelled while it waits leaves no subscription."""
 
     async def cancelled() -> None:
-        task = asyncio.create_task(broker.wait_async(task_id, 20))
+        task = asyncio.create_task(broker.result_within_async(task_id, 20))
         await asyncio.to_thread(store.wait_until_heard, task_id)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -210,7 +211,7 @@ def test_an_interrupted_reader_hands_over(broker: Broker, store: Store, task_id:
 
     def wait() -> None:
         wait_until(lambda: store.heard() == {"reader"}, "the main thread reads")
-        waiting = threading.Thread(target=lambda: other.set_result(broker.wait(task_id, 20)))
+        waiting = threading.Thread(target=lambda: other.set_result(broker.result_within(task_id, 20)))
         waiting.start()
         store.wait_until_heard("reader", task_id)
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -227,7 +228,7 @@ def test_an_interrupted_reader_hands_over(broker: Broker, store: Store, task_id:
     try:
         beside.start()
         with pytest.raises(InterruptedError):
-            broker.wait("reader", 20)
+            broker.result_within("reader", 20)
     finally:
         beside.join()
         signal.signal(signal.SIGUSR1, before)
@@ -242,7 +243,9 @@ def test_thousands_share_a_connection(broker: Broker, store: Store) -> None:
             store.put(f"many-{number}", number)
 
     async def all_of_them() -> None:
-        tasks = [asyncio.create_task(broker.wait_async(f"many-{number}", 60)) for number in range(MANY)]
+        tasks = [
+            asyncio.create_task(broker.result_within_async(f"many-{number}", 60)) for number in range(MANY)
+        ]
         await asyncio.to_thread(wait_until, lambda: len(store.heard()) == MANY, "all are subscribed to", 30)
         assert len(store.subscribers()) == 1
         await asyncio.to_thread(put_many)
@@ -257,7 +260,7 @@ def test_each_loop_has_a_connection_that_ends_with_it(broker: Broker, store: Sto
     """A client is used by several loops, one after the other, and no connection of an ended one stays."""
 
     async def one(number: int) -> Found:
-        waiting = asyncio.create_task(broker.wait_async(f"{task_id}-{number}", 20))
+        waiting = asyncio.create_task(broker.result_within_async(f"{task_id}-{number}", 20))
         await asyncio.to_thread(store.wait_until_heard, f"{task_id}-{number}")
         await asyncio.to_thread(store.put, f"{task_id}-{number}", number)
         return await waiting
@@ -279,7 +282,7 @@ def test_a_forked_process_waits_by_itself(broker: Broker, store: Store, task_id:
     if child == 0:
         code = 1
         try:
-            code = int(broker.wait(f"{task_id}-child", 20) != (True, "the child's"))
+            code = int(broker.result_within(f"{task_id}-child", 20) != (True, "the child's"))
         finally:
             os._exit(code)
     store.wait_until_heard(task_id, f"{task_id}-child")
@@ -353,6 +356,22 @@ def test_a_connection_closed_while_idle_is_renewed(
     store.wait_until_heard(task_id)
     store.put(task_id, "here")
     assert found.result(10) == (True, "here")
+
+
+def test_nothing_is_missed_while_connections_are_closed(
+    waiters: Waiters, broker: Broker, store: Store, task_id: str
+) -> None:
+    """Results come to all who wait, in any order, while connections are closed again and again."""
+    chance = random.Random(7)
+    places = list(range(300))
+    found = [waiters.wait(broker, f"{task_id}-{place}", 60) for place in places]
+    chance.shuffle(places)
+    for number, place in enumerate(places):
+        if number % 10 == 0:
+            store.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        store.put(f"{task_id}-{place}", place, is_published=chance.random() < 0.9)
+    assert [one.result(60) for one in found] == [(True, place) for place in range(300)]
+    store.wait_until_heard()
 
 
 def test_a_server_that_starts_again(own: RedisServer, waiters: Waiters, task_id: str) -> None:

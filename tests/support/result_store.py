@@ -67,8 +67,8 @@ class Waiters:
     def wait(self, broker: Broker, task_id: str, seconds: float = 20) -> Future[Found]:
         """Begin to wait for a result."""
         if self.how == "threads":
-            return self._pool.submit(broker.wait, task_id, seconds)
-        return self.run(broker.wait_async(task_id, seconds))
+            return self._pool.submit(broker.result_within, task_id, seconds)
+        return self.run(broker.result_within_async(task_id, seconds))
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Run in the loop."""

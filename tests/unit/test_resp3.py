@@ -6,21 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.resp3 import bulk, confirmation, message
 from threadsync.broker.subscription.resp3 import ProtocolError, Push, Reader, Refusal, Reply, Value
 
 MOST = 40
-
-
-def bulk(text: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(text), text)
-
-
-def message(channel: bytes, payload: bytes) -> bytes:
-    return b">3\r\n" + bulk(b"message") + bulk(channel) + bulk(payload)
-
-
-def confirmation(kind: bytes, channel: bytes, count: int) -> bytes:
-    return b">3\r\n" + bulk(kind) + bulk(channel) + b":%d\r\n" % count
 
 
 TEXTS = st.binary(max_size=MOST)

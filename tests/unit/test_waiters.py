@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.unit.test_resp3 import bulk, confirmation, message
+from tests.support.resp3 import bulk, confirmation, message
 from threadsync.broker.subscription.resp3 import ProtocolError
 from threadsync.broker.subscription.waiters import MOST_BYTES, Elsewhere, News, Waiters
 
@@ -82,7 +82,7 @@ class Histories(RuleBasedStateMachine):
     def join(self, key: bytes) -> None:
         waiter = Waiting(key)
         self.waiting.append(waiter)
-        self.waiters.join(key, waiter)
+        self.waiters.enter(key, waiter)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -192,7 +192,7 @@ def asked(waiters: Waiters) -> list[bytes]:
 def test_a_result_that_is_there_takes_one_look(connected: Waiters) -> None:
     """A result that is there costs one GETRANGE, and no subscription."""
     waiter = Waiting(b"a")
-    connected.join(b"a", waiter)
+    connected.enter(b"a", waiter)
     connected.received(bulk(b"there"))
     connected.leave(b"a", waiter)
     assert waiter.news == [b"there"]
@@ -202,7 +202,7 @@ def test_a_result_that_is_there_takes_one_look(connected: Waiters) -> None:
 def test_a_subscription_comes_before_the_look_that_counts(connected: Waiters) -> None:
     """A result that is not there is subscribed to, looked for once more, and once at each message."""
     waiter = Waiting(b"a")
-    connected.join(b"a", waiter)
+    connected.enter(b"a", waiter)
     connected.received(bulk(b""))
     assert asked(connected) == [b"GETRANGE", b"SUBSCRIBE", b"GETRANGE"]
     connected.received(confirmation(b"subscribe", b"a", 1) + bulk(b"") + message(b"a", b"forged"))
@@ -216,7 +216,7 @@ def test_a_subscription_comes_before_the_look_that_counts(connected: Waiters) ->
 def test_a_long_result_is_to_be_read_elsewhere(connected: Waiters) -> None:
     """A result above the limit is not read on the subscriber's connection."""
     waiter = Waiting(b"a")
-    connected.join(b"a", waiter)
+    connected.enter(b"a", waiter)
     connected.received(bulk(bytes(MOST_BYTES + 1)))
     assert waiter.news == [Elsewhere.BY_ITSELF]
 
@@ -226,7 +226,7 @@ def test_a_refusal_is_told_to_all(connected: Waiters, at: str) -> None:
     """Without the right to subscribe or to read all are told to poll, and nothing more is asked."""
     waiters = [Waiting(b"a"), Waiting(b"b")]
     for waiter in waiters:
-        connected.join(waiter.key, waiter)
+        connected.enter(waiter.key, waiter)
     refusal = b"-NOPERM User web has no permissions to run the 'subscribe' command\r\n"
     connected.received(refusal if at == "the first look" else bulk(b"") * 2 + refusal)
     assert [waiter.news for waiter in waiters] == [[Elsewhere.BY_POLLING]] * 2
@@ -239,8 +239,8 @@ def test_a_refusal_is_told_to_all(connected: Waiters, at: str) -> None:
 def test_an_error_of_a_look_is_one_waiters_own(connected: Waiters) -> None:
     """A key of another type sends its waiter alone to the ordinary road."""
     first, second = Waiting(b"a"), Waiting(b"b")
-    connected.join(b"a", first)
-    connected.join(b"b", second)
+    connected.enter(b"a", first)
+    connected.enter(b"b", second)
     connected.received(b"-WRONGTYPE Operation against a key\r\n" + bulk(b"there"))
     assert (first.news, second.news) == ([Elsewhere.BY_ITSELF], [b"there"])
 

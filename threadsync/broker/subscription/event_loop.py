@@ -29,7 +29,7 @@ class EventLoop:
     async def wait(self, key: bytes, deadline: float, judge: AsyncJudge) -> tuple[bool, Any]:
         """Return True and the result; False if it was not there at the deadline, by the monotonic clock."""
         waiter = _Task(self.loop)
-        self._line.join(key, waiter)
+        self._line.enter(key, waiter)
         self._write_on()
         try:
             while (news := await self._next(key, waiter, deadline)) is not None:

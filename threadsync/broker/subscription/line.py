@@ -69,17 +69,17 @@ class Line:
         """True while the socket has no room for what is to be sent."""
         return bool(self.waiters.out)
 
-    def join(self, key: bytes, waiter: Waiter) -> None:
+    def enter(self, key: bytes, waiter: Waiter) -> None:
         """Wait for the result under the key."""
         if self.waiters.refused is not None:
-            self.waiters.join(key, waiter)
+            self.waiters.enter(key, waiter)
             waiter.tell(Elsewhere.BY_POLLING)
             return
         if not self.waiters:
             # Nobody has read since.
             self._heard_at = monotonic()
         self._note_question()
-        self.waiters.join(key, waiter)
+        self.waiters.enter(key, waiter)
         self._go_on()
 
     def stay(self, key: bytes) -> None:

@@ -35,7 +35,7 @@ class Threads:
         waiter = _Thread()
         try:
             with self._lock:
-                self._line.join(key, waiter)
+                self._line.enter(key, waiter)
             while (news := self._next(key, waiter, deadline)) is not None:
                 ready, value = judge(news)
                 if ready:

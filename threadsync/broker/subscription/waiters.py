@@ -76,7 +76,7 @@ class Waiters:
         """True while a reply is to come."""
         return bool(self._asked)
 
-    def join(self, key: bytes, waiter: Waiter) -> None:
+    def enter(self, key: bytes, waiter: Waiter) -> None:
         """Wait for the key: look, then subscribe unless it is there."""
         self._keys.setdefault(key, _Key()).waiters.append(waiter)
         self._ask(_Asked.LOOK, key)
