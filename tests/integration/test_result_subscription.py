@@ -412,6 +412,38 @@ def test_a_frozen_server_breaks_no_time_limit(
     store.close()
 
 
+def test_a_server_held_up_by_a_script(tmp_path: Path, waiters: Waiters, task_id: str) -> None:
+    """A script that does not end delays who waits, and does not make the client poll from then on."""
+    with RedisServer(tmp_path / "server", settings={"busy-reply-threshold": "1"}) as server:
+        broker, store = Broker(server.url()), Store(server)
+        store.put("warm-up", 0)
+        assert waiters.wait(broker, "warm-up").result(10) == (True, 0)
+        holding = threading.Thread(target=hold_up, args=[server])
+        holding.start()
+        wait_until(lambda: is_held_up(store), "the server is held up")
+        found = waiters.wait(broker, task_id, 60)
+        store.client.execute_command("SCRIPT", "KILL")
+        holding.join()
+        store.wait_until_heard(task_id)
+        store.put(task_id, "here")
+        assert found.result(20) == (True, "here")
+        broker.close()
+        store.close()
+
+
+def hold_up(server: RedisServer) -> None:
+    with server.client() as client, pytest.raises(redis.ResponseError, match="killed"):
+        client.execute_command("EVAL", "while true do end", 0)
+
+
+def is_held_up(store: Store) -> bool:
+    try:
+        store.client.get("x")
+    except redis.ResponseError:
+        return True
+    return False
+
+
 def test_a_failover(tmp_path: Path, waiters: Waiters, task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits behind sentinels hears the new master after the old one has gone."""
     monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", '{"master_name": "broker"}')

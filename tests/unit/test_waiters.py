@@ -236,6 +236,18 @@ def test_a_refusal_is_told_to_all(connected: Waiters, at: str) -> None:
     assert asked(connected) == []
 
 
+def test_a_server_that_is_held_up_refuses_nothing_for_good(connected: Waiters) -> None:
+    """A subscription that a busy server does not take is tried again, on another connection."""
+    waiter = Waiting(b"a")
+    connected.enter(b"a", waiter)
+    with pytest.raises(ProtocolError):
+        connected.received(bulk(b"") + b"-BUSY Redis is busy running a script\r\n")
+    assert connected.refused is None
+    assert asked(connected)
+    connected.connected()
+    assert asked(connected) == [b"SUBSCRIBE", b"GETRANGE"]
+
+
 def test_an_error_of_a_look_is_one_waiters_own(connected: Waiters) -> None:
     """A key of another type sends its waiter alone to the ordinary road."""
     first, second = Waiting(b"a"), Waiting(b"b")

@@ -116,7 +116,7 @@ class Line:
                     return
                 self._heard_at = monotonic()
                 self.waiters.received(data)
-                if len(data) < _AT_ONCE and not self._has_more():
+                if not self._has_more():
                     break
         except _NOT_NOW:
             pass

@@ -13,6 +13,8 @@ MOST_BYTES: Final = 262_144
 """Longest result to read here. A server hangs up on subscribers that have many megabytes to come."""
 
 _NO_RIGHT: Final = "NOPERM"
+_FOR_GOOD: Final = (_NO_RIGHT, "ERR ")
+"""Beginnings of refusals that stay: no right, no such command. BUSY, for instance, passes."""
 
 
 class Elsewhere(Enum):
@@ -153,9 +155,11 @@ class Waiters:
         if not self._asked:
             raise ProtocolError("an error that nothing was asked for")
         asked, key = self._asked.popleft()
-        if asked is not _Asked.LOOK or refusal.text.startswith(_NO_RIGHT):
+        if refusal.text.startswith(_NO_RIGHT if asked is _Asked.LOOK else _FOR_GOOD):
             self.refused = refusal.text
             self.give_up()
+        elif asked is not _Asked.LOOK:
+            raise ProtocolError(refusal.text)
         elif here := self._keys.get(key):
             _tell(here, Elsewhere.BY_ITSELF)
 
