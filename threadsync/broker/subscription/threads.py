@@ -28,6 +28,7 @@ class Threads:
         self._line = Line(connect, self._call, self._changed, refused)
         self._is_led = False
         self._waiting: set[_Thread] = set()
+        # Only the thread that leads polls; each connection has a new one.
         self._poll: Any = None
 
     def wait(self, key: bytes, deadline: float, judge: Judge) -> tuple[bool, Any]:
@@ -75,24 +76,27 @@ class Threads:
 
     def _wait(self, waiter: _Thread, until: float) -> None:
         """Wait for something to happen: read for all, or let another thread read."""
-        with self._lock:
-            if waiter.news is not None:
-                return
-            leads = not self._is_led and self._line.socket is not None
-            if leads:
-                self._is_led = True
-                poll = self._poll
-                poll.modify(self._line.socket, _events(self._line))
-        seconds = max(until - monotonic(), 0)
-        if not leads:
-            waiter.sleep(seconds)
-            return
+        leads = False
         try:
-            poll.poll(seconds * 1000)
-        finally:
             with self._lock:
-                self._is_led = False
-                self._line.read()
+                if waiter.news is not None:
+                    return
+                if not self._is_led and self._line.socket is not None:
+                    # In this order: a signal may interrupt a thread anywhere.
+                    leads = True
+                    self._is_led = True
+                    poll = self._poll
+                    poll.modify(self._line.socket, _events(self._line))
+            seconds = max(until - monotonic(), 0)
+            if leads:
+                poll.poll(seconds * 1000)
+            else:
+                waiter.sleep(seconds)
+        finally:
+            if leads:
+                with self._lock:
+                    self._is_led = False
+                    self._line.read()
 
     def _hand_over(self) -> None:
         """Let another thread lead, if none does."""
