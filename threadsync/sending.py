@@ -12,8 +12,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
-import redis
-
 from threadsync.address import read_broker
 from threadsync.broker.cluster import refuse_cluster_error
 from threadsync.broker.deadline import LastReply, last_reply_of
@@ -22,7 +20,7 @@ from threadsync.broker.in_threads import InThreads
 from threadsync.broker.options import broker_options
 from threadsync.command import Command
 from threadsync.config import load_settings
-from threadsync.errors import EnqueueFailed, InvalidSettings, ThreadsyncError
+from threadsync.errors import EnqueueFailed, InvalidSettings
 from threadsync.result_reading import read_meta, readably
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _THREADS: Final = 8
-_WRONG_TYPE: Final = "WRONGTYPE"
 
 
 class Broker:
@@ -134,12 +131,26 @@ class Broker:
 
         One that cannot be read is ``UnreadableResult``.
         """
+        from threadsync.broker.results import ResultsAway
+
         backend = self._backend()
         try:
-            return read_meta(readably(lambda: _meta_of(backend, task_id), "the result"))
-        except _Away as exc:
+            return read_meta(readably(lambda: backend.meta_of(task_id), "the result"))
+        except ResultsAway as exc:
             refuse_cluster_error(exc.reason)
             return False, None  # the result may well be there: the caller decides how long to go on
+
+    def result_within(self, task_id: str, seconds: float) -> tuple[bool, Any]:
+        """Return as ``result_of`` as soon as the result is there; False after so many seconds."""
+        from threadsync.waiting import wait
+
+        return wait(self._backend(), task_id, seconds, lambda: self.result_of(task_id))
+
+    async def result_within_async(self, task_id: str, seconds: float) -> tuple[bool, Any]:
+        """The same for asyncio."""
+        from threadsync.waiting import wait_async
+
+        return await wait_async(self._backend(), task_id, seconds, lambda: self.result_of(task_id))
 
     def close(self) -> None:
         """Close what is open; a later call opens it again."""
@@ -180,27 +191,3 @@ class Broker:
         # Not from the pool, whose connection may have died while the broker is well.
         with self._publisher.connection() as connection:
             return question(connection.default_channel)
-
-
-class _Away(ThreadsyncError):
-    """Failure of the result backend to answer, or its refusal."""
-
-    def __init__(self, reason: Exception) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-
-
-def _meta_of(backend: Results, task_id: str) -> Any:
-    from kombu.exceptions import SerializationError, SerializerNotInstalled
-
-    from threadsync.broker.errors import BROKER_ERRORS
-
-    try:
-        return backend.meta_of(task_id)
-    except (SerializationError, SerializerNotInstalled):
-        # It answered, with something that is no result.
-        raise
-    except BROKER_ERRORS as exc:
-        if isinstance(exc, redis.ResponseError) and _WRONG_TYPE in str(exc):
-            raise
-        raise _Away(exc) from exc

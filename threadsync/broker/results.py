@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Final, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
-from kombu.serialization import loads
-from kombu.utils.imports import symbol_by_name
-from kombu.utils.url import url_to_parts
 from redis.connection import URL_QUERY_ARGUMENT_PARSERS, AbstractConnection
 from redis.exceptions import NoPermissionError
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.sentinel import (
     Sentinel,
     SentinelConnectionPool,
@@ -23,22 +24,44 @@ from threadsync.address import Address, read_results
 from threadsync.broker.in_step import in_step
 from threadsync.broker.options import result_options
 from threadsync.config import Settings
-from threadsync.errors import InvalidSettings, UnreadableResult
+from threadsync.errors import InvalidSettings, ThreadsyncError, UnreadableResult
 from threadsync.result_reading import error_of
+
+if TYPE_CHECKING:
+    from threadsync.broker.subscription.results import Subscriptions
 
 MOST_RESULT_BYTES: Final = 16_777_216
 """Longest result to read; ours are far smaller, and others must not fill a web process."""
 
+_WRONG_TYPE: Final = "WRONGTYPE"
 _KEY: Final = "celery-task-meta-"
 _SEPARATORS: Final = ":_-."
 """Characters that end a key prefix; Celery adds a _ where none does."""
+
+
+class ResultsAway(ThreadsyncError):
+    """Failure of the result backend to answer, or its refusal."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 class Results(Protocol):
     """A result backend, as far as a client needs it."""
 
     def meta_of(self, task_id: str) -> Any:
-        """Return what is stored of the task, as Celery's backends have it."""
+        """Return what is stored of the task, as Celery's backends have it.
+
+        Raises ``ResultsAway``; if there is something that is no result, whatever a driver or decoder raises.
+        """
+
+    @property
+    def subscriptions(self) -> Subscriptions | None:
+        """The way to be told of results; None where they are to be polled for."""
+
+    def key_of(self, task_id: str) -> bytes:
+        """Return the key of the task's result, which is the name of its channel, too."""
 
     def close(self) -> None:
         """Close what is open."""
@@ -61,19 +84,51 @@ class RedisResults:
         self._more: Mapping[str, Any] = options["result_backend_transport_options"]
 
     def meta_of(self, task_id: str) -> Any:
-        """Return what is stored of the task. Raises what redis-py and the decoder raise."""
-        prefix = str(self._more.get("global_keyprefix") or "")
-        if prefix and prefix[-1] not in _SEPARATORS:
-            prefix += "_"
-        stored = read_part(self.client, f"{prefix}{_KEY}{task_id}")
-        if stored is None:
-            return {"status": "PENDING", "result": None}
-        return loads(stored, "application/json", "utf-8", accept={"application/json"})
+        """Return what is stored of the task."""
+        try:
+            stored = read_part(self.client, self.key_of(task_id))
+        except (redis.RedisError, OSError) as exc:
+            if isinstance(exc, redis.ResponseError) and _WRONG_TYPE in str(exc):
+                raise
+            raise ResultsAway(exc) from exc
+        return {"status": "PENDING", "result": None} if stored is None else decoded(stored)
+
+    def key_of(self, task_id: str) -> bytes:
+        """Return the key of the task's result, which is the name of its channel, too."""
+        return f"{self._prefix}{_KEY}{task_id}".encode()
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions | None:
+        """The way to be told of results."""
+        # Only who waits for a result needs it.
+        from threadsync.broker.subscription.results import Subscriptions
+
+        return Subscriptions(self._connected)
 
     def close(self) -> None:
         """Close all connections, those to the sentinels too. The next question opens new ones."""
+        if subscriptions := vars(self).pop("subscriptions", None):
+            subscriptions.close()
         if client := vars(self).pop("client", None):
             hang_up(client)
+
+    @cached_property
+    def _prefix(self) -> str:
+        prefix = str(self._more.get("global_keyprefix") or "")
+        return f"{prefix}_" if prefix and prefix[-1] not in _SEPARATORS else prefix
+
+    def _connected(self) -> Any:
+        """Return a new connection for a subscriber, who may read on it too with RESP3."""
+        pool = self.client.connection_pool
+        options = {name: value for name, value in pool.connection_kwargs.items() if "maint" not in name}
+        silent = MaintNotificationsConfig(enabled=False)
+        connection = pool.connection_class(**{**options, "protocol": 3}, maint_notifications_config=silent)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.disconnect()
+            raise
+        return connection
 
     @cached_property
     def client(self) -> Any:
@@ -97,20 +152,25 @@ class RedisResults:
 
     def _server(self, url: str) -> dict[str, Any]:
         """Return redis-py's arguments for one address, as Celery's backend reads it."""
-        parts = url_to_parts(url)
-        query = {name: _parsed(name, value) for name, value in parts.query.items()}
-        database = query.pop("virtual_host", None) if self._address.is_socket else parts.path
+        parts = urlsplit(url)
+        query = {name: _parsed(name, value) for name, value in parse_qsl(parts.query)}
+        path = unquote(parts.path.removeprefix("/"))
+        database = query.pop("virtual_host", None) if self._address.is_socket else path
         server: dict[str, Any] = {
             "socket_timeout": self._options["redis_socket_timeout"],
             "db": int(str(database or 0).strip("/") or 0),
             "connection_class": in_step(self._connection_class),
-            **{name: value for name in ("username", "password") if (value := getattr(parts, name))},
+            **{
+                name: value
+                for name in ("username", "password")
+                if (value := unquote(getattr(parts, name) or ""))
+            },
         }
         if self._address.is_socket:
-            server["path"] = f"/{parts.path}"
+            server["path"] = f"/{path}"
         else:
             server |= {
-                "host": parts.hostname or "localhost",
+                "host": unquote(parts.hostname or "") or "localhost",
                 "port": parts.port or 6379,
                 "socket_connect_timeout": self._options["redis_socket_connect_timeout"],
                 "socket_keepalive": True,
@@ -147,8 +207,28 @@ class CelerysResults:
         vars(self._backend)["exception_to_python"] = error_of
 
     def meta_of(self, task_id: str) -> Any:
-        """Return what is stored of the task. Raises what the backend raises."""
-        return self._backend.get_task_meta(task_id)
+        """Return what is stored of the task."""
+        from kombu.exceptions import SerializationError, SerializerNotInstalled
+
+        from threadsync.broker.errors import BROKER_ERRORS
+
+        try:
+            return self._backend.get_task_meta(task_id)
+        except (SerializationError, SerializerNotInstalled):
+            # It answered, with something that is no result.
+            raise
+        except BROKER_ERRORS as exc:
+            raise ResultsAway(exc) from exc
+
+    @property
+    def subscriptions(self) -> Subscriptions | None:
+        """None: they are polled for."""
+        return None
+
+    def key_of(self, task_id: str) -> bytes:
+        """Return the key by which the backend finds the result."""
+        key: bytes = self._backend.get_key_for_task(task_id)
+        return key
 
     def close(self) -> None:
         """Close the app; the backend keeps no connections of ours."""
@@ -167,6 +247,11 @@ def read_part(client: Any, key: Any) -> Any:
     return found or None
 
 
+def decoded(stored: bytes) -> Any:
+    """Return the record that is stored. Raises whatever the decoder raises, quoting its input."""
+    return json.loads(stored.decode())
+
+
 def hang_up(client: Any) -> None:
     """Close the client's connections, those to the sentinels too."""
     pool = client.connection_pool
@@ -177,7 +262,7 @@ def hang_up(client: Any) -> None:
 
 def _parsed(name: str, value: Any) -> Any:
     if name == "credential_provider":
-        provider: Any = symbol_by_name(value)
-        return provider()
+        module, _, attribute = value.replace(":", ".").rpartition(".")
+        return getattr(import_module(module), attribute)()
     parse: Any = URL_QUERY_ARGUMENT_PARSERS.get(name, lambda told: told)
     return parse(value)

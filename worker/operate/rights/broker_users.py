@@ -117,6 +117,8 @@ USERS: Final[Mapping[BrokerUser, tuple[Grant, ...]]] = {
         _LEAVE_HEARTBEAT,
         Grant("tell Flower that a command was sent", ("publish",), channels=_OfTasks),
         Grant("read and delete results", ("get", "getrange", "del"), _Results),
+        # Without it results are polled for.
+        Grant("hear of results", ("subscribe", "unsubscribe"), channels=_ResultChannels, is_needed=False),
     ),
     "beat": (
         _CONNECT,
