@@ -47,6 +47,7 @@ AT_ONCE: Final = 24
 
 PLAN_BY_KEY: Final[LiteralString] = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_mergejoin', 'off', true),
+       set_config('enable_bitmapscan', 'off', true),
        set_config('plan_cache_mode', 'force_custom_plan', true)
 """
 """Plans for one statement for many, made for the tables as large as they are now: each row by its key.
