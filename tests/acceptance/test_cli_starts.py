@@ -19,7 +19,7 @@ import typer.main
 from tests.support.servers import PostgresForTests, ValkeyForTests, ask
 from threadsync.errors import CommandFailed
 from threadsync.syncs import Draft
-from worker.cli import app as threadsync
+from worker.cli.program import app as threadsync
 from worker.db import SessionStore
 from worker.db.dead_letters.letter import Letter
 from worker.db.dead_letters.store import DeadLetterStore
