@@ -88,6 +88,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "tasks.maintenance",
             "tasks.forgetting",
             "tasks.replies",
+            "tasks.loading",
         ],
         # Only data travels: a program that can write to the broker can run no code here.
         "task_serializer": "json",

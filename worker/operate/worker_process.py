@@ -14,17 +14,22 @@ from typing import Final, NoReturn
 
 _DETACHED: Final = "detach"
 
-_LOADED_IF_INSTALLED: Final = {"redis": "opentelemetry", "structlog": "rich"}
-"""Package -> another that it loads if it is installed, for something that we do not use.
+_LOADED_IF_INSTALLED: Final = {
+    "redis": ("opentelemetry",),
+    "structlog": ("rich", "colorama"),
+    "celery.bin.base": ("pygments",),
+}
+"""Module -> packages that it loads if they are installed, for something that a worker does not use.
 
-redis would send metrics of its own, and structlog draw tracebacks, with the values of all variables in them.
+redis would send metrics of its own, structlog draw tracebacks with the values of all variables in them, and
+Celery colour what other workers say.
 """
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
     """Run the worker until it is told to stop, and end the process."""
-    for package, optional in _LOADED_IF_INSTALLED.items():
-        _load_without(package, optional)
+    for module, packages in _LOADED_IF_INSTALLED.items():
+        _load_without(module, packages)
     # Says which extra is missing, if any is.
     from worker.celery import app
 
@@ -45,15 +50,18 @@ def run(arguments: Sequence[str]) -> NoReturn:
     )
 
 
-def _load_without(package: str, optional: str) -> None:
-    """Import a package as if the optional one were not installed. Whoever needs that imports it later."""
-    if optional in sys.modules:
-        return
-    sys.modules[optional] = None  # type: ignore[assignment]  # as importlib has it for what is not to be found
+def _load_without(module: str, packages: Sequence[str]) -> None:
+    """Import a module as if the packages were not installed. Whoever needs one of them imports it later."""
+    hidden = [package for package in packages if package not in sys.modules]
+    for package in hidden:
+        # So importlib notes what is not to be found.
+        sys.modules[package] = None  # type: ignore[assignment]
     try:
-        import_module(package)
+        import_module(module)
     except ModuleNotFoundError as exc:
-        if exc.name != package:
+        # The app says which extra is missing.
+        if exc.name not in module.split("."):
             raise
     finally:
-        del sys.modules[optional]
+        for package in hidden:
+            del sys.modules[package]
