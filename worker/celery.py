@@ -11,6 +11,7 @@ import logging
 import os
 import warnings
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, Final
 
 from threadsync.extras import need_extra
@@ -223,6 +224,8 @@ def _say_that_beat_sends(**_: object) -> None:
 def _keep_what_is_loaded(**_: object) -> None:
     """Freeze the loaded modules: children share their memory, and the garbage collector skips them."""
     if not gc.get_freeze_count():
+        # Python would load it in each process, at the first connection.
+        import_module("encodings.idna")
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)

@@ -17,12 +17,13 @@ _DETACHED: Final = "detach"
 _LOADED_IF_INSTALLED: Final = {
     "redis": ("opentelemetry",),
     "structlog": ("rich", "colorama"),
+    "kombu.serialization": ("yaml",),
     "celery.bin.base": ("pygments",),
 }
 """Module -> packages that it loads if they are installed, for something that a worker does not use.
 
-redis would send metrics of its own, structlog draw tracebacks with the values of all variables in them, and
-Celery colour what other workers say.
+redis would send metrics of its own, structlog draw tracebacks with the values of all variables in them, kombu
+read YAML, which a worker of ours refuses, and Celery colour what other workers say.
 """
 
 
