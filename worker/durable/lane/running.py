@@ -18,9 +18,10 @@ from worker.db.forgetting.arrivals import redaction
 from worker.db.sessions.store import SessionStore
 from worker.db.statement import Statement
 from worker.durable.lane.chunk import Job, Outcome
+from worker.durable.lane.ending import Ending
 from worker.durable.lane.opening import is_listened_to
 from worker.durable.lane.reading import Plain, read_plain
-from worker.durable.lane.telling import Ending, tell
+from worker.durable.lane.telling import tell
 from worker.durable.task import fields_of_done
 from worker.observe import metrics
 from worker.observe.logs import log_many
