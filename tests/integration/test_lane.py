@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from socket import gethostname
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.support.backlogs import (
     open_sessions,
     server_holds,
     thread,
+    without_names,
 )
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
@@ -30,6 +32,7 @@ from worker.db.pool import new_pool
 HELD_BACK = "the fast lane is closed"
 DRAFT = {"summary": "Printer on fire", "description": "It burns."}
 AT = "1700000100.000100"
+LISTENING = ("listening", "--include", "tests.support.listener_in_processes")
 
 
 def story(installation: Installation, number: int) -> dict[str, Any]:
@@ -42,18 +45,6 @@ def story(installation: Installation, number: int) -> dict[str, Any]:
         "mark_synced": {"jira_key": f"PROJ-{number}"},
     }
     return {name: installation.send(f"sessions.{name}", **where, **more) for name, more in wanted.items()}
-
-
-def without_names(found: Any) -> Any:
-    """Return values with all that differs from run to run left out, as their types."""
-    if isinstance(found, dict):
-        other = ("pid", "clock", "hostname")
-        return {name: without_names(value) for name, value in found.items() if name not in other}
-    if isinstance(found, list):
-        return [without_names(value) for value in found]
-    if isinstance(found, str):
-        return "…" if any(letter.isdigit() for letter in found) else found
-    return type(found).__name__
 
 
 def told_of(installation: Installation, road: str, number: int) -> Any:
@@ -223,12 +214,34 @@ def test_results_elsewhere_are_there_before_the_end(installation: Installation, 
     assert {meta["result"]["outcome"] for meta in found} == {"created"}
 
 
+def assert_left_over(worker: WorkerGroup) -> None:
+    """Assert that the chunks' commands took the ordinary road at once, and were not delivered again."""
+    assert "chunk handed back" not in worker.log
+    assert "task delivered again" not in worker.log
+
+
 def test_postgres_away_is_waited_for(installation: Installation) -> None:
     """Commands of the lane wait, each by itself, while their rows cannot be written."""
-    with installation.worker(), psycopg.connect(installation.database_url) as connection:
+    with installation.worker() as worker, psycopg.connect(installation.database_url) as connection:
         connection.execute("LOCK TABLE thread_sessions IN ACCESS EXCLUSIVE MODE")
         results = open_sessions(installation, 20)
         wait_until(lambda: locks_waited_for(installation), "the chunk hangs in Postgres")
+        wait_until(lambda: "the fast lane rests" in worker.log, "the lane rests", 30)
         connection.rollback()
         assert {result.get(timeout=30)["outcome"] for result in results} == {"created"}
+        assert_left_over(worker)
     assert installation.dead_letters() == []
+
+
+def test_a_listener_in_the_processes_alone_sees_each_command(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """A program that listens to Celery's signals in the pool's processes alone sees every command."""
+    seen = tmp_path / "seen"
+    seen.touch()
+    with installation.worker(*LISTENING, SEEN=str(seen)) as worker:
+        results = open_sessions(installation, 20)
+        assert {result.get(timeout=30)["outcome"] for result in results} == {"created"}
+        wait_until(lambda: len(seen.read_text().split()) == len(results), "each was seen")
+        assert_left_over(worker)
+    assert set(seen.read_text().split()) == {result.id for result in results}
