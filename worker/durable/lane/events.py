@@ -43,7 +43,9 @@ def event_message(job: Job, ended: Sequence[Ending], began: float, seconds: floa
     now = f'"timestamp": {time.time()!r}, {common}, "runtime": {seconds!r}'
     events = [
         _events_of(end, then, now, clock)
-        for clock, end in zip(range(job.clock + 1, job.clock + 1 + EACH * len(ended), EACH), ended, strict=True)
+        for clock, end in zip(
+            range(job.clock + 1, job.clock + 1 + EACH * len(ended), EACH), ended, strict=True
+        )
     ]
     body = b64encode(f"[{', '.join(events)}]".encode()).decode()
     return _MESSAGE.format(body=body, hostname=hostname, tag=uuid4())
