@@ -32,6 +32,7 @@ from threadsync.queues import QUEUES
 from worker.durable.beat import CANARY_TASK, beat_schedule
 from worker.durable.decompression import bound_decompression
 from worker.durable.heartbeat import Heartbeat
+from worker.durable.large_buffers import give_large_buffers_back
 from worker.durable.limits import (
     RESULT_SECONDS,
     SEND_SECONDS,
@@ -189,6 +190,7 @@ def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = Non
 @signals.worker_init.connect(weak=False)
 def _bound_what_is_read(**_: object) -> None:
     bound_decompression()
+    give_large_buffers_back()
 
 
 @signals.worker_init.connect(weak=False)

@@ -58,7 +58,7 @@ def test_a_form_that_is_filled_in_is_what_celerys_dispatcher_sends(
     ended: list[Ending], began: float, seconds: float, clock: int, host: str
 ) -> None:
     """Whatever the texts hold, message and events are the same, in the same order."""
-    job = Job([], [], frozenset(), host, clock, os.getpid())
+    job = Job(b"", [], frozenset(), host, clock, os.getpid())
     ours = json.loads(event_message(job, ended, began, seconds))
     theirs = dispatched(job, ended, began, seconds)
     tags = [message["properties"].pop("delivery_tag") for message in (ours, theirs)]

@@ -41,7 +41,7 @@ class _Entry:
 
 def run_chunk(job: Job) -> Outcome:
     """Run the commands of a chunk. Raises the time limit, and what is unforeseen: then all go back."""
-    everything = range(len(job.messages))
+    everything = range(len(job.tags))
     if is_listened_to():
         return Outcome(everything)
     began, entries = time.time(), list(_entries(job))
@@ -80,7 +80,7 @@ def _entries(job: Job) -> Iterator[_Entry]:
     """Yield the commands that are plain and valid, each id once."""
     tasks: Mapping[str, Any] = current_app.tasks
     known, seen = redaction(), set(job.revoked)
-    for place, raw in enumerate(job.messages):
+    for place, raw in enumerate(job.text.split(b"\n")):
         plain = read_plain(raw)
         if plain is None or plain.task_id in seen:
             continue
