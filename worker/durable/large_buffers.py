@@ -1,7 +1,7 @@
 """Give the memory of large buffers back to the system as soon as they are not used any more.
 
-A worker takes many messages in one piece. glibc gets the memory for a buffer of 128 KiB from the system, but once
-one was freed it keeps what later ones of that size had, for good and in each process: mallopt(3),
+A worker takes many messages in one piece. glibc gets the memory for a buffer of 128 KiB from the system, but
+once one was freed it keeps what later ones of that size had, for good and in each process: mallopt(3),
 ``M_MMAP_THRESHOLD``.
 """
 
