@@ -17,10 +17,11 @@ from threadsync.queues import LOOKUPS_QUEUE, MAINTENANCE_QUEUE, SYNCS_QUEUE
 
 _STATUS_MESSAGES: Final = ("worker.status_message.process",)
 _SYNCS: Final = ("worker.jira.sync", "worker.jira.unlink", *_STATUS_MESSAGES)
+_SAMPLES: Final = ("worker.db.console_login.sessions", "worker.db.overview.store")
 
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     SYNCS_QUEUE: _SYNCS,
-    MAINTENANCE_QUEUE: _SYNCS,
+    MAINTENANCE_QUEUE: (*_SYNCS, *_SAMPLES),
     LOOKUPS_QUEUE: ("worker.jira.setup",),
 }
 """Modules that tasks import where they use them, by the tasks' queue."""

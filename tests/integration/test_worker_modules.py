@@ -17,7 +17,16 @@ from tests.support.waiting import wait_until
 from worker.local.child import Child
 
 OF_THE_COMMAND_LINE = {"flower", "tornado", "prompt_toolkit", "click_repl", "pygments", "typer", "rich"}
-OF_NO_USE = {"opentelemetry", "prometheus_client", "yaml", "colorama", "slack_sdk", "slack_bolt", "starlette"}
+OF_NO_USE = {
+    "opentelemetry",
+    "prometheus_client",
+    "yaml",
+    "colorama",
+    "psutil",
+    "slack_sdk",
+    "slack_bolt",
+    "starlette",
+}
 OF_CALLS = {"httpx", "worker.http_once", "worker.jira", "worker.status_message"}
 STEPS = {"worker.jira.step", "worker.jira.unlink", "worker.status_message.announcer", "httpx"}
 

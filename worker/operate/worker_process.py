@@ -19,11 +19,13 @@ _LOADED_IF_INSTALLED: Final = {
     "structlog": ("rich", "colorama"),
     "kombu.serialization": ("yaml",),
     "celery.bin.base": ("pygments",),
+    "celery.utils.debug": ("psutil",),
 }
 """Module -> packages that it loads if they are installed, for something that a worker does not use.
 
 redis would send metrics of its own, structlog draw tracebacks with the values of all variables in them, kombu
-read YAML, which a worker of ours refuses, and Celery colour what other workers say.
+read YAML, which a worker of ours refuses, and Celery colour what other workers say, and answer ``inspect
+memsample``.
 """
 
 

@@ -18,7 +18,7 @@ _MARK: Final = b"__type__"
 
 
 class Plain(NamedTuple):
-    """The parts of a plain message of Celery's protocol 2."""
+    """The parts of a plain message of Celery's protocol 2: of its headers those that are read later."""
 
     task_id: str
     name: str
@@ -52,7 +52,8 @@ def _read(raw: bytes) -> Plain | None:
     args, kwargs, embed = _parsed(body)
     if args or not isinstance(kwargs, dict) or embed.keys() - _FOLLOWERS or any(embed.values()):
         return None
-    return Plain(headers["id"], headers["task"], kwargs, headers)
+    told = {name: headers[name] for name in _READ_LATER if name in headers}
+    return Plain(headers["id"], headers["task"], kwargs, told)
 
 
 def _parsed(text: bytes) -> Any:
@@ -89,5 +90,8 @@ _NOTHING: Final = (
 _TOLD: Final = ("task", "id", "root_id", "lang", "origin", "argsrepr", "kwargsrepr")
 _OF_TRACES: Final = ("traceparent", "tracestate", "baggage")
 """Headers that are read only where traces are made, and then the lane is closed."""
+
+_READ_LATER: Final = ("root_id", "argsrepr", "kwargsrepr", "ignore_result", SENT_AT)
+"""All others would take up more of a child's memory than the rest of a command."""
 
 _KNOWN: Final = frozenset({*_NOTHING, *_TOLD, *_OF_TRACES, "timelimit", "ignore_result", SENT_AT})

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import structlog
@@ -80,8 +81,9 @@ def _entries(job: Job) -> Iterator[_Entry]:
     """Yield the commands that are plain and valid, each id once."""
     tasks: Mapping[str, Any] = current_app.tasks
     known, seen = redaction(), set(job.revoked)
-    for place, raw in enumerate(job.text.split(b"\n")):
-        plain = read_plain(raw)
+    # A line at a time: a list of them would leave holes in the memory.
+    for place, line in enumerate(BytesIO(job.text)):
+        plain = read_plain(line.rstrip(b"\n"))
         if plain is None or plain.task_id in seen:
             continue
         seen.add(plain.task_id)
