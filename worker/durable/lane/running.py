@@ -15,7 +15,7 @@ from celery import current_app
 
 from threadsync.dto import Dto
 from threadsync.errors import DatabaseUnavailable, ThreadsyncError
-from worker.db.forgetting.arrivals import redaction
+from worker.db.forgetting.arrivals import look_ahead, redaction
 from worker.db.sessions.store import SessionStore
 from worker.db.statement import Statement
 from worker.durable.lane.chunk import Job, Outcome
@@ -62,6 +62,9 @@ def run_chunk(job: Job) -> Outcome:
     log_many("threadsync.tasks", "task done", (_told(ending, seconds) for ending in ended))
     places = {ending.place for ending in ended}
     counts = Counter(ending.message.name for ending in ended)
+    if len(ended) == len(job.tags):
+        # Nothing waits for this process any more.
+        look_ahead()
     return Outcome([place for place in everything if place not in places], is_told, [*counts.items()], clock)
 
 
